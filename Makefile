@@ -1,0 +1,39 @@
+# `make` prints the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint guests guests-all bench sweep clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+
+setup:           ## make .venv with all that development needs
+	@$(PYTHON) tools/venv.py $(VENV) node demo dev
+
+demo:            ## index real frames, find similar ones, leave a page up (CHECK=1: exit after the check; PHOTOS=DIR: your own pictures)
+	@$(PYTHON) tools/venv.py $(VENV) node demo
+	@$(BIN)/littoral demo $(if $(CHECK),--check) $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+test: setup      ## lint, types, layers, and all tests
+	@$(BIN)/python -m pytest
+
+lint: setup      ## ruff, mypy, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+guests: setup    ## rebuild the shipped Rust guests and compare with the committed ones
+	@$(BIN)/python tools/guests.py
+
+guests-all: setup  ## the same, and the guests of the examples
+	@$(BIN)/python tools/guests.py --all
+
+bench: setup     ## every benchmark, with its limit
+	@$(BIN)/python -m bench --all
+
+sweep: setup     ## the long versions of the tests
+	@LITTORAL_SWEEP=1 $(BIN)/python -m pytest -m sweep
+
+clean:           ## remove what was built; keeps nothing of the demo
+	@rm -rf $(VENV) .cache build dist demo-data

@@ -1,0 +1,78 @@
+"""This installation's own store: a secret key, and the digests of the modules it compiled itself.
+
+Only modules in this store may run in the engine without epochs. An entry is a MAC under the key, so a file that
+another user drops into the folder is worth nothing.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from littoral.artifact.model import write_atomically
+from littoral.errors import SetupError
+from littoral.settings import state_folder
+
+__all__ = ["Store"]
+
+KEY_BYTES = 32
+ENTRIES_MAX = 4096
+
+
+class Store:
+    """Key and digests under one folder (0700)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or state_folder()
+        self._entries = self.folder / "compiled"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._entries.mkdir(exist_ok=True, mode=0o700)
+            self.key = self._read_or_make_key()
+        except OSError as error:
+            raise SetupError(
+                f"state folder `{self.folder}`: {error.strerror}",
+                hint="make it writable, or name another folder in `LITTORAL_STATE`",
+            ) from error
+
+    def _read_or_make_key(self) -> bytes:
+        path = self.folder / "key"
+        if path.exists() and len(key := path.read_bytes()) == KEY_BYTES:
+            return key
+        fresh = self.folder / f".key.{os.getpid()}.{secrets.token_hex(4)}"
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(secrets.token_bytes(KEY_BYTES))
+        try:
+            os.link(fresh, path)  # fails where another process was first: its key is the key
+        except FileExistsError:
+            if len(path.read_bytes()) != KEY_BYTES:
+                fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        return path.read_bytes()
+
+    def mac(self, *parts: bytes) -> bytes:
+        """HMAC-SHA256 under the installation's key over length-prefixed parts."""
+        message = b"".join(len(p).to_bytes(8, "little") + p for p in parts)
+        return hmac.new(self.key, message, hashlib.sha256).digest()
+
+    def record(self, digest: str) -> None:
+        """Notes that this installation compiled the module with this digest; the oldest of 4096 make room."""
+        path = self._entries / digest
+        if self.holds(digest):
+            path.touch()
+            return
+        write_atomically(path, self.mac(b"compiled", digest.encode()), mode=0o600)
+        names = list(self._entries.iterdir())
+        if len(names) > ENTRIES_MAX:
+            for old in sorted(names, key=lambda p: p.stat().st_mtime)[: len(names) - ENTRIES_MAX]:
+                old.unlink(missing_ok=True)
+
+    def holds(self, digest: str) -> bool:
+        """Whether this installation compiled the module with this digest."""
+        try:
+            found = (self._entries / digest).read_bytes()
+        except OSError:
+            return False
+        return hmac.compare_digest(found, self.mac(b"compiled", digest.encode()))

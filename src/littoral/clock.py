@@ -1,0 +1,27 @@
+"""Time as an argument: whatever reads a clock takes one, so that tests can replace it."""
+
+import time
+from typing import Protocol
+
+__all__ = ["SYSTEM", "Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Seconds. `monotonic` only ever grows and orders events; `wall` is Unix time and may jump."""
+
+    def monotonic(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        return time.perf_counter()
+
+    def wall(self) -> float:
+        return time.time()  # noqa: TID251
+
+
+SYSTEM = SystemClock()

@@ -1,0 +1,1 @@
+"""The one door to wasmtime: engines, modules, machine-code cache."""

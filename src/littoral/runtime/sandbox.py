@@ -1,0 +1,1 @@
+"""Guests in their box: limits, deadlines, trap codes."""

@@ -1,0 +1,101 @@
+"""Every environment variable Littoral reads, once: name, default, unit, sentence.
+
+The same name serves as variable and, in tests, as context manager (`override`). Nothing else reads the environment.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from littoral.errors import SettingError
+
+__all__ = ["SETTINGS", "Setting", "boolean", "cache_folder", "number", "override", "state_folder", "text"]
+
+
+class Setting(NamedTuple):
+    """One environment variable. `unit` is empty for text and switches."""
+
+    name: str
+    default: str
+    unit: str
+    sentence: str
+
+
+SETTINGS = {
+    s.name: s
+    for s in (
+        Setting("LITTORAL_CACHE", "", "", "Folder for machine code; default: the user's cache folder"),
+        Setting(
+            "LITTORAL_STATE", "", "", "Folder for this installation's key and store; default: the user's state folder"
+        ),
+        Setting(
+            "LITTORAL_DEBUG",
+            "0",
+            "level",
+            "What the compiler tells: 1 times, 2 IR at both ends, 3 IR per pass, 4 text format",
+        ),
+        Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
+        Setting("NO_COLOR", "", "", "Set to anything: no colour on the terminal"),
+        Setting("XDG_CACHE_HOME", "", "", "The user's cache folder; default `~/.cache`"),
+        Setting("XDG_STATE_HOME", "", "", "The user's state folder; default `~/.local/state`"),
+    )
+}
+
+_overrides: dict[str, str] = {}
+
+
+def text(name: str) -> str:
+    """Value of a declared variable; raises KeyError for one that is not in the table."""
+    setting = SETTINGS[name]
+    return _overrides.get(name, os.environ.get(name, setting.default))  # noqa: TID251
+
+
+def number(name: str) -> int:
+    """Value as a whole number; raises SettingError for anything else."""
+    value = text(name)
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingError(f"environment variable `{name}` is `{value}`, must be a whole number") from None
+
+
+def boolean(name: str) -> bool:
+    """Value as a switch: 0 or 1; raises SettingError for anything else."""
+    value = text(name)
+    if value not in ("", "0", "1"):
+        raise SettingError(f"environment variable `{name}` is `{value}`, must be 0 or 1")
+    return value == "1"
+
+
+@contextlib.contextmanager
+def override(**values: str) -> Iterator[None]:
+    """Replaces declared variables inside a `with` block; raises KeyError for one that is not in the table."""
+    before = {name: _overrides.get(name) for name in values}
+    for name, value in values.items():
+        _overrides[SETTINGS[name].name] = value
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                _overrides.pop(name, None)
+            else:
+                _overrides[name] = old
+
+
+def _folder(own: str, base: str, fallback: str) -> Path:
+    if chosen := text(own):
+        return Path(chosen)
+    return Path(text(base) or Path.home() / fallback) / "littoral"
+
+
+def cache_folder() -> Path:
+    """What can be made again: machine code, downloads."""
+    return _folder("LITTORAL_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def state_folder() -> Path:
+    """What belongs to this installation: its key, the digests of what it compiled."""
+    return _folder("LITTORAL_STATE", "XDG_STATE_HOME", ".local/state")

@@ -1,0 +1,161 @@
+"""Dtypes, shapes, tensor specs, and tensors as bytes (safetensors frames).
+
+A dtype is numpy's name, or `bfloat16`, `float8_e4m3fn` and kin as raw bits; a 4-bit or 2-bit integer fills a byte.
+Frames follow the safetensors format (u64 header length, JSON header, raw little-endian data), read with bounds.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from littoral.errors import InputError, TooLargeError
+
+__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame"]
+
+Array = npt.NDArray[Any]
+
+FRAME_HEADER_BYTES_MAX = 1 << 16
+FRAME_TENSORS_MAX = 256
+RANK_MAX = 32
+
+
+class DType(NamedTuple):
+    """One element type: what lies in memory for it, and its name in a safetensors header ('' = none)."""
+
+    name: str
+    storage: np.dtype[Any]
+    safetensors: str
+
+    @property
+    def bytes(self) -> int:
+        return int(self.storage.itemsize)
+
+
+DTYPES = {
+    name: DType(name, np.dtype(storage), safetensors)
+    for name, storage, safetensors in (
+        ("float32", "<f4", "F32"),
+        ("float64", "<f8", "F64"),
+        ("float16", "<f2", "F16"),
+        ("bfloat16", "<u2", "BF16"),
+        ("int8", "i1", "I8"),
+        ("int16", "<i2", "I16"),
+        ("int32", "<i4", "I32"),
+        ("int64", "<i8", "I64"),
+        ("uint8", "u1", "U8"),
+        ("uint16", "<u2", "U16"),
+        ("uint32", "<u4", "U32"),
+        ("uint64", "<u8", "U64"),
+        ("bool", "?", "BOOL"),
+        ("float8_e4m3fn", "u1", "F8_E4M3"),
+        ("float8_e4m3fnuz", "u1", "F8_E4M3FNUZ"),
+        ("float8_e5m2", "u1", "F8_E5M2"),
+        ("float8_e5m2fnuz", "u1", "F8_E5M2FNUZ"),
+        ("float8_e8m0fnu", "u1", "F8_E8M0"),
+        ("float4_e2m1fn", "u1", ""),
+        ("int4", "i1", ""),
+        ("uint4", "u1", ""),
+        ("int2", "i1", ""),
+        ("uint2", "u1", ""),
+    )
+}
+_BY_SAFETENSORS = {d.safetensors: d for d in DTYPES.values() if d.safetensors}
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """Name, dtype and shape of one input or output; −1 in a shape = any size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"`{self.name}` {self.dtype}[{', '.join('?' if d < 0 else str(d) for d in self.shape)}]"
+
+    def accepts(self, dtype: str, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this dtype and shape fits."""
+        return (
+            dtype == self.dtype
+            and len(shape) == len(self.shape)
+            and all(want in (-1, got) for want, got in zip(self.shape, shape, strict=True))
+        )
+
+
+def element_count(shape: Sequence[int]) -> int:
+    """Product of the dimensions, exact; 1 for a scalar."""
+    return math.prod(shape)
+
+
+def encode_frame(tensors: Mapping[str, Array]) -> bytes:
+    """Tensors as one safetensors frame, in the mapping's order. Raises InputError for a dtype safetensors lacks."""
+    header: dict[str, Any] = {}
+    chunks = []
+    at = 0
+    for name, array in tensors.items():
+        if (dtype := DTYPES.get(array.dtype.name)) is None or not dtype.safetensors:
+            raise InputError(f"tensor `{name}`: dtype `{array.dtype}` has no safetensors name")
+        data = np.ascontiguousarray(array, dtype.storage).tobytes()
+        header[name] = {"dtype": dtype.safetensors, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
+        chunks.append(data)
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
+
+
+class _FrameEntry(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+_frame_header = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
+    """Tensors of a safetensors frame; the arrays are read-only views of `frame`.
+
+    Raises InputError for bytes that are no such frame, TooLargeError over 64 KiB of header or 256 tensors.
+    """
+    view = memoryview(frame)
+    if len(view) < 8:
+        raise InputError(f"safetensors frame: {len(view)} bytes, at least 8 expected")
+    size = int.from_bytes(view[:8], "little")
+    if size > FRAME_HEADER_BYTES_MAX:
+        raise TooLargeError(f"safetensors frame: header of {size} bytes, at most {FRAME_HEADER_BYTES_MAX}")
+    if size > len(view) - 8:
+        raise InputError(f"safetensors frame: header of {size} bytes, only {len(view) - 8} follow")
+    try:
+        entries = _frame_header.decode(view[8 : 8 + size])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"safetensors frame: header is no JSON object: {error}") from error
+    entries.pop("__metadata__", None)
+    if len(entries) > FRAME_TENSORS_MAX:
+        raise TooLargeError(f"safetensors frame: {len(entries)} tensors, at most {FRAME_TENSORS_MAX}")
+    data = view[8 + size :]
+    return {name: _frame_tensor(name, raw, data) for name, raw in entries.items()}
+
+
+def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:
+    try:
+        entry = msgspec.json.decode(raw, type=_FrameEntry)
+    except msgspec.DecodeError as error:
+        raise InputError(f"safetensors frame: tensor `{name}`: {error}") from error
+    if (dtype := _BY_SAFETENSORS.get(entry.dtype)) is None:
+        raise InputError(f"safetensors frame: tensor `{name}`: unknown dtype `{entry.dtype}`")
+    if len(entry.shape) > RANK_MAX or any(d < 0 for d in entry.shape):
+        raise InputError(f"safetensors frame: tensor `{name}`: bad shape {entry.shape}")
+    start, stop = entry.data_offsets
+    wanted = element_count(entry.shape) * dtype.bytes
+    if not 0 <= start <= stop <= len(data):
+        raise InputError(f"safetensors frame: tensor `{name}`: bytes {start}..{stop} of {len(data)}")
+    if stop - start != wanted:
+        raise InputError(
+            f"safetensors frame: tensor `{name}`: {stop - start} bytes, {entry.dtype}{entry.shape}, expected {wanted}"
+        )
+    return np.frombuffer(data[start:stop], dtype.storage).reshape(entry.shape)

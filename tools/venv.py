@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Makes a virtual environment from the hash-pinned locks, and installs this checkout into it.
+
+    venv.py FOLDER LOCK [LOCK ...]        for example: venv.py .venv node demo
+
+Installs with uv if it is there, else with pip. Does nothing, and needs no network, when the environment already holds
+what the locks say. An environment that holds more locks than asked for is left as it is. Standard library only.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON_MIN = (3, 11)
+
+
+def stamp_of(locks: list[str]) -> dict[str, str]:
+    names = [*(f"locks/{lock}.txt" for lock in locks), "pyproject.toml"]
+    return {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in names}
+
+
+def main() -> int:
+    if sys.version_info < PYTHON_MIN:
+        sys.exit(
+        version = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"Python {version} is too old: Littoral needs 3.11 or newer · hint: make PYTHON=python3.12 …")
+        )
+    folder, locks = (ROOT / sys.argv[1]), ["build", *sys.argv[2:]]
+    stamp = folder / "littoral-locks.json"
+    wanted = stamp_of(locks)
+    have: dict[str, str] = json.loads(stamp.read_text()) if stamp.exists() else {}
+    if wanted.items() <= have.items() and (folder / "bin" / "python").exists():
+        return 0
+    if have.keys() - wanted.keys():
+        locks += [Path(name).stem for name in have.keys() - wanted.keys() if name.startswith("locks/")]
+        wanted = stamp_of(locks)
+
+    python = folder / "bin" / "python"
+    if not python.exists():
+        run([sys.executable, "-m", "venv", str(folder)])
+    stamp.unlink(missing_ok=True)
+    install = installer(python)
+    requirements = [part for lock in locks for part in ("-r", str(ROOT / "locks" / f"{lock}.txt"))]
+    print(f"littoral: installing {', '.join(locks)} into {sys.argv[1]}", file=sys.stderr, flush=True)
+    run([*install, "--require-hashes", "--no-deps", *requirements])
+    run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    stamp.write_text(json.dumps(wanted, indent=1))
+    return 0
+
+
+def installer(python: Path) -> list[str]:
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+    return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, env=os.environ | {"PIP_USER": "0"}, check=False)
+    if done.returncode:
+        sys.exit(f"`{' '.join(command[:4])} …` failed with exit code {done.returncode}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
