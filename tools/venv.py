@@ -26,10 +26,8 @@ def stamp_of(locks: list[str]) -> dict[str, str]:
 
 def main() -> int:
     if sys.version_info < PYTHON_MIN:
-        sys.exit(
         version = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"Python {version} is too old: Littoral needs 3.11 or newer · hint: make PYTHON=python3.12 …")
-        )
     folder, locks = (ROOT / sys.argv[1]), ["build", *sys.argv[2:]]
     stamp = folder / "littoral-locks.json"
     wanted = stamp_of(locks)
