@@ -12,7 +12,7 @@ from littoral.compiler import onnx
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.kernels import Kernel
 from littoral.compiler.passes import PASSES
-from littoral.compiler.plan import Layout, Lowered, lay_out, lower
+from littoral.compiler.plan import Layout, Lowered, Weights, lay_out, lower
 from littoral.compiler.wasm import Function, Module, const
 from littoral.errors import NotFoundError, OnnxFormatError
 
@@ -38,7 +38,7 @@ def compile_model(
     shapes: for inputs whose dimensions the model leaves open. progress: called with stage, done, total.
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
-    tell = progress or (lambda stage, done, total: None)
+    tell = progress or _silent
     data, folder, file_name = read_source(source)
     tell("import", 0, 1)
     graph = onnx.import_model(onnx.decode_model(data), shapes or {}, folder)
@@ -78,7 +78,11 @@ def read_source(source: Any) -> tuple[bytes, Path | None, str]:
         raise NotFoundError(f"model `{path}`: {error.strerror}") from error
 
 
-def optimize(graph: Graph, tell: Progress = lambda stage, done, total: None) -> Graph:
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress is wanted."""
+
+
+def optimize(graph: Graph, tell: Progress = _silent) -> Graph:
     """Every pass in order."""
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
@@ -109,8 +113,8 @@ def emit(lowered: Sequence[Lowered], layout: Layout, tell: Progress) -> tuple[Mo
 
 def _layer(found: Lowered, functions: Mapping[Kernel, int]) -> Layer:
     heaviest = max(found.steps, key=lambda s: s.macs)
-    constants = {a for step in found.steps for a in step.arguments}
-    weights = sum(a.data.nbytes for a in constants if getattr(a, "data", None) is not None)  # type: ignore[union-attr]
+    arguments = {a for step in found.steps for a in step.arguments}
+    weights = sum(a.data.nbytes for a in arguments if isinstance(a, Value | Weights) and a.data is not None)
     return Layer(
         name=found.label,
         kind=heaviest.kernel.kind,

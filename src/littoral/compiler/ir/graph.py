@@ -4,8 +4,9 @@ Static single assignment: a value has one producer, or is a graph input, or carr
 changed; a pass builds a new graph (`Builder`), which infers types, folds constants and shares equal nodes as it goes.
 """
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -37,8 +38,7 @@ class Op:
 
     def text(self) -> str:
         """Attributes for the printer."""
-        fields: Mapping[str, Any] = getattr(self, "__dataclass_fields__", {})
-        shown = ((name, getattr(self, name)) for name in fields)
+        shown = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))  # type: ignore[arg-type]
         return ", ".join(f"{name}={value}" for name, value in shown if value not in (None, (), False, ""))
 
 

@@ -4,7 +4,22 @@ from typing import NamedTuple
 
 from littoral.tensors import DTYPES, element_count
 
-__all__ = ["TensorType"]
+__all__ = ["HELD_DTYPES", "TensorType"]
+
+# What a compiled module can hold in a variable; other dtypes exist in constants only.
+HELD_DTYPES = (
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+)
 
 
 class TensorType(NamedTuple):

@@ -1,8 +1,11 @@
 """One form for each meaning: scalars into expressions, movements merged, those that move nothing left out."""
 
+import math
+
+from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.maps import add_map
-from littoral.compiler.ir.ops import Map, Reshape, Slice, Transpose
+from littoral.compiler.ir.ops import Map, Pool, Reduce, Reshape, Slice, Transpose
 
 __all__ = ["canonicalize"]
 
@@ -27,10 +30,24 @@ def _simpler(rewriter: Rewriter, node: Node) -> Value | None:
             return reshaped(rewriter, inputs[0], node.op.shape, node.label)
         case Transpose():
             return transposed(rewriter, inputs[0], node.op.perm, node.label)
+        case Pool():
+            return _global_pool(rewriter, inputs[0], node.op, node.label)
         case Slice() if node.op.shape == inputs[0].shape and all(s == 1 for s in node.op.steps):
             return inputs[0]
         case _:
             return None
+
+
+def _global_pool(rewriter: Rewriter, x: Value, op: Pool, label: str) -> Value | None:
+    """A window over the whole input is a reduction."""
+    spatial = tuple(range(1, x.type.rank - 1) if op.last else range(2, x.type.rank))
+    sizes = tuple(x.shape[a] for a in spatial)
+    window = op.window
+    whole = all(k >= n for k, n in zip(window.kernel, sizes, strict=True)) and set(window.dilations) == {1}
+    if not whole or any(p for pair in window.pads for p in pair) or set(window.output(sizes, op.ceil)) != {1}:
+        return None
+    after = Arg(x.dtype, 0) * (1 / math.prod(sizes)) if op.combine == "mean" else None
+    return rewriter.build.add(Reduce("max" if op.combine == "max" else "sum", spatial, None, after), x, label=label)
 
 
 def reshaped(rewriter: Rewriter, x: Value, shape: tuple[int, ...], label: str) -> Value:

@@ -17,6 +17,7 @@ from littoral.compiler.ir.ops import (
     Transpose,
     Window,
 )
+from littoral.tensors import Array
 
 __all__ = ["decompose"]
 
@@ -79,7 +80,7 @@ def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value 
     return build.add(conv, spread, turned, *rest, label=label)
 
 
-def _turned(w: np.ndarray, groups: int) -> np.ndarray:  # type: ignore[type-arg]
+def _turned(w: Array, groups: int) -> Array:
     """I, O/groups, spatial to O, I/groups, spatial with every tap on the other side."""
     parts = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
     turned = parts.reshape(-1, *parts.shape[2:])
@@ -100,8 +101,9 @@ def _tiled(rewriter: Rewriter, node: Node, op: ConvTranspose, inputs: list[Value
         bias = []
     product = build.add(MatMul(bias=bool(bias)), flat, columns, *bias, label=label)
     parts = build.add(Reshape((batch, high, wide, kh, kw, made)), product, label=label)
-    moved = build.add(Transpose((0, 5, 1, 3, 2, 4)), parts, label=label)
-    full = build.add(Reshape((batch, made, high * kh, wide * kw)), moved, label=label)
+    moved = build.add(Transpose((0, 1, 3, 2, 4, 5)), parts, label=label)
+    last = build.add(Reshape((batch, high * kh, wide * kw, made)), moved, label=label)
+    full = build.add(Transpose((0, 3, 1, 2)), last, label=label)
     starts = (0, 0, *(before for before, _ in op.window.pads))
     shape = (batch, made, *op.output)
 

@@ -227,7 +227,7 @@ def lower_pool(node: Node, op: Pool) -> list[Step]:
     if (counts == counts.reshape(-1)[0]).all():
         after = total / float(counts.reshape(-1)[0])
         return [_nest(out, [(x, access)], Arg(x.dtype, 0), combine="sum", after=after, **common)]
-    divide = [
+    divide: list[tuple[Argument, Access]] = [
         (out, _whole(out)),
         (Weights(counts), Access(x.dtype, 0, _broadcast(counts.shape, rank))),
     ]
@@ -260,7 +260,7 @@ def lower_resample(node: Node, op: Resample) -> list[Step]:
         if axis != op.axis:
             at = at + Position(INDEX, axis) * strides[axis]
     table = tuple(taps if axis == op.axis else 0 for axis in range(rank))
-    inputs = [
+    inputs: list[tuple[Argument, Access]] = [
         (x, Access(x.dtype, 0, (0,) * (rank + 1))),
         (indices, Access(INDEX, 0, (*table, 1))),
         (weights, Access(weights.dtype, 0, (*table, 1))),
@@ -278,10 +278,10 @@ def _finish(out: Value, node: Node, first_extra: int, bias: Value | None, epilog
     """Bias and epilogue of a generic contraction, in place."""
     if bias is None and epilogue is None:
         return []
+    extras = node.inputs[first_extra:]
     inputs: list[tuple[Argument, Access]] = [(out, _whole(out))]
+    inputs += [(v, Access(v.dtype, 0, _broadcast(v.shape, out.type.rank))) for v in extras]
     total: Expr = Arg(out.dtype, 0)
-    for value in node.inputs[first_extra:]:
-        inputs.append((value, Access(value.dtype, 0, _broadcast(value.shape, out.type.rank))))
     if bias is not None:
         shape = (
             bias.shape if not isinstance(node.op, Conv) or node.op.last else (*bias.shape, *(1,) * (out.type.rank - 2))

@@ -62,7 +62,8 @@ def lay_out(graph: Graph, lowered: Sequence[Lowered]) -> Layout:
                 constants.take(argument, aliases)
     for _, value in graph.outputs:
         constants.take(value, aliases)
-    zeros = max((a.bytes for l in lowered for s in l.steps for a in s.arguments if isinstance(a, Zeros)), default=0)
+    arguments = (a for found in lowered for step in found.steps for a in step.arguments)
+    zeros = max((a.bytes for a in arguments if isinstance(a, Zeros)), default=0)
     offsets, arena_bytes = place(_buffers(graph, lowered, aliases))
     zeros_at = aligned(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES)
     arena_at = zeros_at + aligned(zeros + OVERREAD_BYTES)
