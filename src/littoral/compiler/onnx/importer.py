@@ -154,11 +154,11 @@ class _Importer:
     def run(self) -> Graph:
         graph = self.model.graph
         assert graph is not None
+        self._check_shape_names(graph)
         values = self._initializers(graph)
         for info in graph.input:
             if info.name not in values:
                 values[info.name] = self.build.input(info.name, self._input_type(info))
-        self._check_shape_names(graph)
         self._nodes(graph.node, values)
         outputs = []
         for info in graph.output:

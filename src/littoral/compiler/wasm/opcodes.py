@@ -20,8 +20,11 @@ class Op(NamedTuple):
     align: int = 0
 
 
-def _leb(value: int) -> bytes:
-    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _leb(value >> 7)
+def _code(prefix: bytes, number: int) -> bytes:
+    """A plain instruction is one byte; after a prefix the number is LEB128."""
+    if not prefix or number < 0x80:
+        return prefix + bytes([number])
+    return prefix + bytes([number & 0x7F | 0x80, number >> 7])
 
 
 def _rows(prefix: bytes, text: str) -> dict[str, Op]:
@@ -31,7 +34,7 @@ def _rows(prefix: bytes, text: str) -> dict[str, Op]:
         code, name, signature, *rest = line.split()
         pops, pushes = signature.split(">")
         immediates = rest[0] if rest and rest[0] != "-" else ""
-        table[name] = Op(prefix + _leb(int(code)), immediates, pops, pushes, int(rest[1]) if len(rest) > 1 else 0)
+        table[name] = Op(_code(prefix, int(code)), immediates, pops, pushes, int(rest[1]) if len(rest) > 1 else 0)
     return table
 
 
@@ -39,7 +42,7 @@ def _run(prefix: bytes, first: int, shape: str, names: str, signature: str, imme
     """Instructions of one shape and signature with consecutive codes; `-` leaves a code out."""
     pops, pushes = signature.split(">")
     return {
-        f"{shape}.{name}": Op(prefix + _leb(first + i), immediates, pops, pushes)
+        f"{shape}.{name}": Op(_code(prefix, first + i), immediates, pops, pushes)
         for i, name in enumerate(names.split())
         if name != "-"
     }

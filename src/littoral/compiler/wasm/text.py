@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from littoral.compiler.wasm.code import leb_u
+from littoral.compiler.wasm.code import KINDS, leb_u
 from littoral.compiler.wasm.function import Function
 from littoral.compiler.wasm.opcodes import OPCODES, Op
 
@@ -86,8 +86,8 @@ def function_text(function: Function) -> str:
     reader = _Reader(function.body())
     reader.unsigned()
     kinds = [_TYPE_NAMES[kind] for count, kind in _runs(reader) for _ in range(count)]
-    params = "".join(f" (param {p.kind})" for p in function.params)
-    results = "".join(f" (result {r})" for r in function.results)
+    params = "".join(f" (param {_type_name(p.kind)})" for p in function.params)
+    results = "".join(f" (result {_type_name(r)})" for r in function.results)
     lines = [f"(func ${function.name}{params}{results}"]
     if kinds:
         lines.append(f"  (local {' '.join(kinds)})")
@@ -99,6 +99,10 @@ def function_text(function: Function) -> str:
         if name in _OPENING or name == "else":
             depth += 1
     return "\n".join(lines) + ")\n"
+
+
+def _type_name(kind: str) -> str:
+    return "v128" if KINDS[kind] == "v" else kind
 
 
 def _runs(reader: _Reader) -> list[tuple[int, int]]:

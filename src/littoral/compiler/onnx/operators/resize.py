@@ -60,7 +60,7 @@ def _weighted(
     first = np.floor(x).astype(np.int64) - reach + 1
     at = first[:, None] + np.arange(2 * reach)
     weights = kernel((at - x[:, None]) * stretch, a)
-    if exclude or antialias:
+    if exclude:
         weights = np.where((at >= 0) & (at < size), weights, 0.0)
     if exclude or antialias or mode == "linear":
         weights = weights / weights.sum(1, keepdims=True)
