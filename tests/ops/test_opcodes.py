@@ -63,13 +63,12 @@ def test_the_engine_accepts_the_instruction_and_reads_its_text_alike(name: str) 
 def test_control_flow_validates_and_runs() -> None:
     f = Function("sum", {"count": "i32"}, ["i32"])
     total = f.local("i32", "total", 0)
-    with f.block() as done:
-        with f.each(1000) as i:
-            f.go(done, i >= f.param("count"))
-            with f.when(i % 2):
-                f.step(total, i)
-                f.otherwise()
-                f.step(total, 1)
+    with f.block() as done, f.each(1000) as i:
+        f.go(done, i >= f.param("count"))
+        with f.when(i % 2):
+            f.step(total, i)
+            f.otherwise()
+            f.step(total, 1)
     f._body += total.data
     module = Module()
     module.add(f, export="sum")

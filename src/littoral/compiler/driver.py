@@ -16,7 +16,7 @@ from littoral.compiler.plan import Layout, Lowered, Weights, lay_out, lower
 from littoral.compiler.wasm import Function, Module, const
 from littoral.errors import NotFoundError, OnnxFormatError
 
-__all__ = ["Progress", "Target", "compile_model", "optimize", "read_source"]
+__all__ = ["Progress", "Target", "compile_model", "emit", "optimize", "read_source", "silent"]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
@@ -38,7 +38,7 @@ def compile_model(
     shapes: for inputs whose dimensions the model leaves open. progress: called with stage, done, total.
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
-    tell = progress or _silent
+    tell = progress or silent
     data, folder, file_name = read_source(source)
     tell("import", 0, 1)
     graph = onnx.import_model(onnx.decode_model(data), shapes or {}, folder)
@@ -78,11 +78,11 @@ def read_source(source: Any) -> tuple[bytes, Path | None, str]:
         raise NotFoundError(f"model `{path}`: {error.strerror}") from error
 
 
-def _silent(_stage: str, _done: int, _total: int) -> None:
+def silent(_stage: str, _done: int, _total: int) -> None:
     """No progress is wanted."""
 
 
-def optimize(graph: Graph, tell: Progress = _silent) -> Graph:
+def optimize(graph: Graph, tell: Progress = silent) -> Graph:
     """Every pass in order."""
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
