@@ -1,5 +1,6 @@
 """Runs compiled models with a plain Wasmtime, as any host would: nothing of littoral but the manifest's layout."""
 
+import atexit
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from littoral.artifact import Manifest, custom_section
 _config = wasmtime.Config()
 _config.wasm_relaxed_simd = True
 ENGINE = wasmtime.Engine(_config)
+atexit.register(ENGINE.close)
 
 
 def run_bare(wasm: bytes, feeds: Mapping[str, Any]) -> dict[str, Any]:
