@@ -52,7 +52,22 @@ def _loops(code: list[capstone.CsInsn]) -> list[list[capstone.CsInsn]]:
     return bodies
 
 
-def _counted(body: list[capstone.CsInsn]) -> Loop:
+def _executed(body: list[capstone.CsInsn]) -> list[capstone.CsInsn]:
+    """The body without pieces that are jumped over and leave the loop: the other side of a branch never taken."""
+    kept, i = [], 0
+    while i < len(body):
+        kept.append(body[i])
+        if body[i].mnemonic.startswith("j") and body[i].mnemonic != "jmp" and body[i].op_str.startswith("0x"):
+            target = int(body[i].op_str, 16)
+            over = next((n for n, other in enumerate(body) if other.address == target), i + 1)
+            if over > i + 1 and body[over - 1].mnemonic == "jmp":
+                i = over - 1
+        i += 1
+    return kept
+
+
+def _counted(whole: list[capstone.CsInsn]) -> Loop:
+    body = _executed(whole)
     return Loop(
         instructions=len(body),
         multiplies=sum(i.mnemonic in ("vmulps", "mulps") for i in body),
