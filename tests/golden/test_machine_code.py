@@ -2,11 +2,11 @@
 
 import pytest
 import wasmtime
+from tests.machine_code import Loop, innermost_loops
+from tests.model_host import ENGINE
 
 from littoral.compiler.kernels import Depthwise, Gemm, Kernel, Rows
 from littoral.compiler.wasm import Module
-from tests.machine_code import Loop, innermost_loops
-from tests.model_host import ENGINE
 
 
 def loops_of(kernel: Kernel) -> list[Loop]:
@@ -17,12 +17,12 @@ def loops_of(kernel: Kernel) -> list[Loop]:
 
 @pytest.mark.parametrize("depth", [96, 97, 960])
 def test_matrix_product_is_loads_multiplications_and_additions(depth: int) -> None:
-    """Two steps of K for 4 rows × 8 columns are 64 products, 16 vectors: 12 loads, 16 + 16 arithmetic, the loop itself."""
+    """Two steps of K for 4 × 8 sums: 12 loads, 16 multiplications, 16 additions, and the loop itself."""
     inner = loops_of(Gemm(Rows(1, 64, 0, 4 * depth, ((0, depth),)), 64, True))[0]
     assert (inner.multiplies, inner.adds) == (16, 16)
     assert inner.stack_references == 0
     assert inner.register_moves == 0
-    assert inner.instructions <= 12 + 32 + 8
+    assert inner.instructions <= 12 + 32 + 9
 
 
 def test_depthwise_keeps_its_sums_in_registers() -> None:
