@@ -20,11 +20,11 @@ OPSET = 17
 
 
 class Stage(NamedTuple):
-    """`count` blocks with one kernel size; the first has the stride and changes the width."""
+    """`blocks` blocks with one kernel size; the first has the stride and changes the width."""
 
     expand: int
     width: int
-    count: int
+    blocks: int
     stride: int
     kernel: int
 
@@ -103,7 +103,7 @@ class _Exporter:
         x = self.conv("image", "_conv_stem", "_bn0", 2)
         width, index = 32, 0
         for stage in BLOCKS:
-            for i in range(stage.count):
+            for i in range(stage.blocks):
                 stride = stage.stride if i == 0 else 1
                 x = self.block(x, index, stage.expand, stride, stride == 1 and width == stage.width)
                 width, index = stage.width, index + 1

@@ -46,9 +46,10 @@ def clip_pictures(wheel: Path) -> list[Picture]:
 def _frames(name: str, video: bytes) -> Iterator[Picture]:
     import av
 
-    with av.open(io.BytesIO(video)) as container:
+    with av.open(io.BytesIO(video), mode="r") as container:
         for frame in container.decode(video=0):
-            yield Picture(name, float(frame.time or 0.0), _jpeg(frame.to_image(), JPEG_QUALITY))
+            image = frame.to_image()  # type: ignore[no-untyped-call]
+            yield Picture(name, float(frame.time or 0.0), _jpeg(image, JPEG_QUALITY))
 
 
 def folder_pictures(folder: Path) -> list[Picture]:

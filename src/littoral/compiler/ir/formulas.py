@@ -10,7 +10,7 @@ from typing import Any
 
 from littoral.compiler.ir.numeric import Numeric
 
-__all__ = ["FORMULAS"]
+__all__ = ["FORMULAS", "exp", "polynomial"]
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 0.693359375  # 9 bits: a product with a small integer is exact in f32
@@ -30,7 +30,7 @@ ERF = (
 )
 
 
-def _polynomial(m: Numeric, x: Any, coefficients: Sequence[float]) -> Any:
+def polynomial(m: Numeric, x: Any, coefficients: Sequence[float]) -> Any:
     """Horner's rule, constant term first."""
     total = m.const(x, coefficients[-1])
     for c in reversed(coefficients[:-1]):
@@ -46,7 +46,7 @@ def _exp_parts(m: Numeric, x: Any) -> tuple[Any, Any]:
     n = m.keep(t - magic)
     high, low = (LN2_HIGH_F64, LN2_LOW_F64) if wide else (LN2_HIGH, LN2_LOW)
     r = m.keep(x - n * m.const(x, high) - n * m.const(x, low))
-    q = _polynomial(m, r, EXP_F64 if wide else EXP)
+    q = polynomial(m, r, EXP_F64 if wide else EXP)
     return m.keep(m.const(x, 1.0) + r + r * r * q), m.keep(m.bits(t) - m.bits(magic))
 
 
@@ -84,7 +84,7 @@ def _odd_rational(m: Numeric, x: Any, bound: float, fit: tuple[Sequence[float], 
     """x · P(x²) / Q(x²) for |x| ≤ bound, its value at the bound beyond, never past ±1."""
     t = m.keep(m.at_most(m.at_least(x, -bound), bound))
     z = m.keep(t * t)
-    return m.at_most(m.at_least(t * _polynomial(m, z, fit[0]) / _polynomial(m, z, fit[1]), -1.0), 1.0)
+    return m.at_most(m.at_least(t * polynomial(m, z, fit[0]) / polynomial(m, z, fit[1]), -1.0), 1.0)
 
 
 def tanh(m: Numeric, x: Any) -> Any:

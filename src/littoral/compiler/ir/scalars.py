@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from littoral.compiler.ir.elementary import ELEMENTARY, WIDE
 from littoral.compiler.ir.formulas import FORMULAS
 from littoral.compiler.ir.numeric import NUMPY
 from littoral.tensors import DTYPES
 
-__all__ = ["SCALARS", "Scalar", "evaluate_scalar", "result_dtype"]
+__all__ = ["SCALARS", "Scalar", "evaluate_scalar", "formula", "result_dtype"]
 
 
 class Scalar(NamedTuple):
@@ -54,10 +55,19 @@ def _shift(function: Callable[..., Any]) -> Callable[..., Any]:
     return shifted
 
 
-def _formula(name: str) -> Callable[..., Any]:
+def formula(name: str, dtype: str) -> tuple[Callable[..., Any], bool]:
+    """The formula of an elementary function for a float dtype, and whether it works in float64 whatever the dtype."""
+    if dtype == "float32" and name in FORMULAS:
+        return FORMULAS[name], False
+    return (WIDE | ELEMENTARY).get(name) or FORMULAS[name], True
+
+
+def _elementary(name: str) -> Callable[..., Any]:
     def evaluate(*args: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return FORMULAS[name](NUMPY, *args)
+        found, wide = formula(name, args[0].dtype.name)
+        if not wide:
+            return found(NUMPY, *args)
+        return np.asarray(found(NUMPY, *(a.astype(np.float64) for a in args))).astype(args[0].dtype)
 
     return evaluate
 
@@ -92,13 +102,15 @@ SCALARS: dict[str, Scalar] = {
     "ge": Scalar(2, "bool", np.greater_equal, ">="),
     "select": Scalar(3, "select", np.where),
     "cast": Scalar(1, "cast", np.asarray),
-} | {name: Scalar(1, "same", _formula(name)) for name in FORMULAS}
+} | {name: Scalar(2 if name == "pow" else 1, "same", _elementary(name)) for name in (*FORMULAS, *ELEMENTARY)}
 
 
 def result_dtype(op: str, dtypes: tuple[str, ...]) -> str:
     """dtype of an operation's result. Raises TypeError where operands do not fit."""
     row = SCALARS[op]
     operands = dtypes[1:] if row.result == "select" else dtypes
+    if op in (*FORMULAS, *ELEMENTARY) and not set(dtypes) <= {"float32", "float64"}:
+        raise TypeError(f"`{op}` cannot be applied to {', '.join(dtypes)}")
     if len(dtypes) != row.arity or len(set(operands)) != 1 or (row.result == "select" and dtypes[0] != "bool"):
         raise TypeError(f"`{op}` cannot be applied to {', '.join(dtypes)}")
     return "bool" if row.result == "bool" else operands[0]

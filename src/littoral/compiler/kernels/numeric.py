@@ -37,6 +37,43 @@ class WasmNumeric:
     def _shift(self, name: str, i: Code, count: int) -> Code:
         return op(f"{i.kind}.{name}", i, const("i64" if i.kind == "i64" else "i32", count))
 
+    def mask(self, i: Code, value: int) -> Code:
+        return i & value
+
+    def integer(self, like: Code, value: int) -> Code:
+        return const(like.kind, value)
+
+    def to_float(self, i: Code) -> Code:
+        kind = _FLOAT[i.kind]
+        return op(f"{kind}.convert_{i.kind}_s", i)
+
+    def absolute(self, x: Code) -> Code:
+        return op(f"{x.kind}.abs", x)
+
+    def square_root(self, x: Code) -> Code:
+        return op(f"{x.kind}.sqrt", x)
+
+    def round(self, x: Code) -> Code:
+        return op(f"{x.kind}.nearest", x)
+
+    def copy_sign(self, x: Code, sign: Code) -> Code:
+        return op(f"{x.kind}.copysign", x, sign)
+
+    def equal(self, a: Code, b: Code) -> Code:
+        return a.eq(b)
+
+    def not_equal(self, a: Code, b: Code) -> Code:
+        return a.ne(b)
+
+    def both(self, a: Code, b: Code) -> Code:
+        return a & b
+
+    def either(self, a: Code, b: Code) -> Code:
+        return a | b
+
+    def select(self, condition: Code, a: Code, b: Code) -> Code:
+        return select(condition, a, b)
+
     def at_least(self, x: Code, bound: float) -> Code:
         limit = const(x.kind, bound)
         if "x" in x.kind:

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from littoral.compiler.ir.elementary import ELEMENTARY
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, Load, Position, walk
 from littoral.compiler.ir.formulas import FORMULAS
+from littoral.compiler.ir.scalars import formula
 from littoral.compiler.kernels.elements import ELEMENTS, wrapped
 from littoral.compiler.kernels.numeric import WasmNumeric
 from littoral.compiler.wasm import Code, Function, Local, const, op, select
@@ -95,16 +97,23 @@ class Writer:
 
     def _apply(self, node: Apply) -> Code:
         args = [self._visit(a) for a in node.args]
-        if node.op in FORMULAS:
-            kept = [a if isinstance(a, Local) else self.numeric.keep(a) for a in args]
-            code: Code = FORMULAS[node.op](self.numeric, *kept)
-            return code
+        if node.op in FORMULAS or node.op in ELEMENTARY:
+            return self._elementary(node, args)
         dtype = node.args[-1].dtype
         if self.vector:
             return self._vector(node, args)
         if dtype in ("float32", "float64"):
             return self._float(node, args, dtype)
         return self._integer(node, args, dtype)
+
+    def _elementary(self, node: Apply, args: list[Code]) -> Code:
+        evaluate, wide = formula(node.op, node.dtype)
+        through = wide and node.dtype == "float32"
+        if through:
+            args = [op("f64.promote_f32", a) for a in args]
+        kept = [a if isinstance(a, Local) else self.numeric.keep(a) for a in args]
+        code: Code = evaluate(self.numeric, *kept)
+        return op("f32.demote_f64", code) if through else code
 
     def _vector(self, node: Apply, args: list[Code]) -> Code:
         if node.op == "select":
