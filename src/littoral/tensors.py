@@ -91,15 +91,22 @@ def element_count(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def encode_frame(tensors: Mapping[str, Array]) -> bytes:
-    """Tensors as one safetensors frame, in the mapping's order. Raises InputError for a dtype safetensors lacks."""
+def encode_frame(tensors: Mapping[str, Array], dtypes: Mapping[str, str] | None = None) -> bytes:
+    """Tensors as one safetensors frame, in the mapping's order.
+
+    dtypes: dtype by name, for arrays of raw bits. Raises InputError for a dtype safetensors lacks.
+    """
     header: dict[str, Any] = {}
     chunks = []
     at = 0
     for name, array in tensors.items():
-        if (dtype := DTYPES.get(array.dtype.name)) is None or not dtype.safetensors:
-            raise InputError(f"tensor `{name}`: dtype `{array.dtype}` has no safetensors name")
-        data = np.ascontiguousarray(array, dtype.storage).tobytes()
+        kind = (dtypes or {}).get(name, array.dtype.name)
+        if (dtype := DTYPES.get(kind)) is None or not dtype.safetensors:
+            raise InputError(f"tensor `{name}`: dtype `{kind}` has no safetensors name")
+        if array.dtype.name == dtype.storage.name:
+            data = np.ascontiguousarray(array, dtype.storage).tobytes()
+        else:
+            data = np.ascontiguousarray(array).view(dtype.storage).tobytes()  # ml_dtypes: the bits as they are
         header[name] = {"dtype": dtype.safetensors, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
         chunks.append(data)
         at += len(data)
