@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from littoral.errors import InputError, TooLargeError
 
-__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame"]
+__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame", "merged_specs"]
 
 Array = npt.NDArray[Any]
 
@@ -84,6 +84,18 @@ class TensorSpec(msgspec.Struct, frozen=True):
             and len(shape) == len(self.shape)
             and all(want in (-1, got) for want, got in zip(self.shape, shape, strict=True))
         )
+
+
+def merged_specs(forms: Sequence[Sequence[TensorSpec]]) -> tuple[TensorSpec, ...]:
+    """One spec for each tensor that comes in several forms of one rank: −1 where their sizes differ."""
+    return tuple(
+        TensorSpec(
+            specs[0].name,
+            specs[0].dtype,
+            tuple(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*(s.shape for s in specs), strict=True)),
+        )
+        for specs in zip(*forms, strict=True)
+    )
 
 
 def element_count(shape: Sequence[int]) -> int:

@@ -19,7 +19,7 @@ from littoral.runtime.inputs import as_stored
 from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module
 from littoral.runtime.sandbox import Guest, Limits
-from littoral.tensors import Array, TensorSpec
+from littoral.tensors import Array, TensorSpec, merged_specs
 
 __all__ = ["Session", "SessionStatistics", "load"]
 
@@ -95,12 +95,12 @@ class Session:
     @functools.cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """Inputs in order; −1 where the variants differ."""
-        return _merged([tuple(port.spec for port in variant.inputs) for variant in self.manifest.variants])
+        return merged_specs([[port.spec for port in variant.inputs] for variant in self.manifest.variants])
 
     @functools.cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """Outputs in order; −1 where the variants differ or the size depends on the data."""
-        return _merged([tuple(port.spec for port in variant.outputs) for variant in self.manifest.variants])
+        return merged_specs([[port.spec for port in variant.outputs] for variant in self.manifest.variants])
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, Array]:
         """Outputs by name, as copies. feeds: one array for every input (`littoral.runtime.inputs` has the rules).
@@ -233,17 +233,6 @@ def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
                 raise ArtifactError(f"{label}: variants `{first.entry}` and `{variant.entry}` differ beyond sizes")
     if len({_shapes(variant) for variant in manifest.variants}) != len(manifest.variants):
         raise ArtifactError(f"{label}: two variants take the same shapes")
-
-
-def _merged(variants: list[tuple[TensorSpec, ...]]) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            specs[0].name,
-            specs[0].dtype,
-            tuple(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*(s.shape for s in specs), strict=True)),
-        )
-        for specs in zip(*variants, strict=True)
-    )
 
 
 @dataclass
