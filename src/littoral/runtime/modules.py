@@ -147,11 +147,14 @@ def _key(digest: str, section: str, engine: EngineKind) -> CodeKey:
 
 
 def _read(path: Path) -> tuple[bytes, FileIdentity]:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
+    with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123 (`Path.open` takes no opener)
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError("no ordinary file")
         if status.st_size > FILE_BYTES_MAX:
             raise TooLargeError(f"module `{path}`: {status.st_size} bytes, at most {FILE_BYTES_MAX}")
         return file.read(FILE_BYTES_MAX), FileIdentity.of(status)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer would block
