@@ -151,8 +151,9 @@ class CodeCache:
     def discard(self, key: CodeKey) -> None:
         """Removes an entry that failed a check, here or in wasmtime, and its code."""
         self.statistics.damaged += 1
-        self._entry_path(key).unlink(missing_ok=True)
-        self._remove_others(key, "")
+        with contextlib.suppress(OSError):  # what cannot be removed is not used all the same
+            self._entry_path(key).unlink(missing_ok=True)
+            self._remove_others(key, "")
 
     def _entry_path(self, key: CodeKey) -> Path:
         return self.folder / f"{key.name}.entry"
@@ -168,33 +169,41 @@ class CodeCache:
             os.utime(path, (now, now))
 
     def _evict(self) -> None:
-        bundles: dict[str, _Bundle] = {}
-        for path in self.folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another process evicts too
-                status = path.stat()
-                if path.name.startswith("."):
-                    if self._clock.wall() - status.st_mtime > LEFTOVER_S:
-                        path.unlink()
-                    continue
-                bundle = bundles.setdefault(path.name.partition(".")[0], _Bundle([], 0, 0.0))
-                bundle.paths.append(path)
-                bundle.bytes += status.st_size
-                bundle.used_s = max(bundle.used_s, status.st_mtime)
-        total = sum(bundle.bytes for bundle in bundles.values())
-        for bundle in sorted(bundles.values(), key=lambda b: b.used_s):
+        bundles = self._bundles()
+        total = sum(bundle.bytes for bundle in bundles)
+        for bundle in sorted(bundles, key=lambda b: b.used_s):
             if total <= self._limit_bytes:
                 return
-            for path in bundle.paths:
+            for path in bundle.files:
                 path.unlink(missing_ok=True)
             total -= bundle.bytes
             self.statistics.evicted += 1
 
+    def _bundles(self) -> "list[_Bundle]":
+        """Entries with their code, and code that a crash left without an entry; sweeps temporary files."""
+        bundles: dict[str, _Bundle] = {}
+        for path in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process evicts too
+                status = path.stat()
+                if not path.name.startswith("."):
+                    bundles.setdefault(path.name.partition(".")[0], _Bundle({})).files[path] = status
+                elif self._clock.wall() - status.st_mtime > LEFTOVER_S:
+                    path.unlink()
+        return list(bundles.values())
+
 
 @dataclass
 class _Bundle:
-    paths: list[Path]
-    bytes: int
-    used_s: float
+    files: dict[Path, os.stat_result]
+
+    @property
+    def bytes(self) -> int:
+        return sum(status.st_size for status in self.files.values())
+
+    @property
+    def used_s(self) -> float:
+        times = {path.suffix: status.st_mtime for path, status in self.files.items()}
+        return times.get(".entry") or max(times.values())
 
 
 def _write_code(path: Path, code: bytes) -> FileIdentity:

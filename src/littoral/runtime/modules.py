@@ -147,7 +147,7 @@ def _key(digest: str, section: str, engine: EngineKind) -> CodeKey:
 
 
 def _read(path: Path) -> tuple[bytes, FileIdentity]:
-    with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123 (`Path.open` takes no opener)
+    with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError("no ordinary file")
