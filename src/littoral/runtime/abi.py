@@ -79,9 +79,9 @@ def checked_span(span: Span, memory: Array, what: str, *, bytes_max: int = MEMOR
 
 
 def error_number(word: int, what: str) -> int:
-    """The agent's own error number in a negative answer. Raises SandboxError for one the ABI does not have."""
-    if word < ERROR_NUMBER_MIN:
-        raise SandboxError(f"{what} answered {word}, errors are −1…{ERROR_NUMBER_MIN}".replace("-", "−"))
+    """The agent's own error number in an answer. Raises SandboxError for one the ABI does not have."""
+    if not ERROR_NUMBER_MIN <= word < 0:
+        raise SandboxError(f"{what} answered {word}, errors are -1…{ERROR_NUMBER_MIN}")
     return word
 
 

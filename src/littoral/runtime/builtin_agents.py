@@ -18,9 +18,10 @@ class BuiltinAgent(NamedTuple):
     sha256: str
 
 
-def builtin_agent(name: str, folder: Path = FOLDER) -> BuiltinAgent:
+def builtin_agent(name: str, folder: Path | None = None) -> BuiltinAgent:
     """File and digest of a shipped agent. Raises NotFoundError for an unknown name, SetupError for a missing file."""
     hint = "install the package again, or run `make guests` in a checkout"
+    folder = folder or FOLDER
     try:
         table = tomllib.loads((folder / DIGESTS).read_text())
     except FileNotFoundError as error:

@@ -30,8 +30,8 @@ __all__ = ["TICKER", "Guest", "HostFunction", "Limits"]
 
 TABLE_ELEMENTS_MAX = 100_000
 TABLES_MAX = 4
-# A guest that traps this close to its cap ran out of memory: allocators trap when `memory.grow` is refused.
-NEAR_CAP_BYTES = 1 << 20
+# A guest that traps with this share of its cap in use ran out of memory: allocators trap when `memory.grow` is refused.
+NEAR_CAP = 7 / 8
 
 TICKER = EpochTicker(increment_epoch)
 
@@ -194,7 +194,7 @@ class Guest:
     def _is_near_cap(self) -> bool:
         if self._memory is None or not self._can_grow:
             return False
-        return self.limits.memory_bytes - _span(self._memory, self._store)[1] < NEAR_CAP_BYTES
+        return self._memory.data_len(self._store) > self.limits.memory_bytes * NEAR_CAP
 
 
 class _Function:
