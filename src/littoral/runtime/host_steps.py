@@ -42,7 +42,7 @@ class HostStep:
 
     def bind(self, given: EdgeType) -> "HostStage":
         if not isinstance(given, TensorsType) or any(p.dtype not in _FLOATS or not p.shape for p in given.ports):
-            raise SettingError(f"takes tensors of {', '.join(_FLOATS)} with at least one dimension")
+            raise SettingError(f"takes tensors of {', '.join(_FLOATS)}, not scalars")
         gives = TensorsType(self._kind.gives(given.ports, self._k))
         return HostStage(gives, lambda tensors: self._kind.run(tensors, self._k), self._threads)
 
