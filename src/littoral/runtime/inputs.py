@@ -8,6 +8,7 @@
 
 import functools
 import importlib
+import reprlib
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +20,6 @@ __all__ = ["as_named", "as_stored"]
 
 _RANGES = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3), "float4_e2m1fn": (0, 15)}
 _NUMBERS = (bool, int, float, list, tuple)
-EXAMPLE_CHARACTERS_MAX = 40
 
 
 def as_stored(value: object, dtype: str, label: str) -> Array:
@@ -28,7 +28,7 @@ def as_stored(value: object, dtype: str, label: str) -> Array:
     label: opens the message, such as ``model `m`: input `x` ``. Raises InputError.
     """
     kind = DTYPES[dtype]
-    if isinstance(value, _NUMBERS):
+    if isinstance(value, _NUMBERS) and not isinstance(value, np.generic):
         return _in_range(_from_numbers(value, kind, label), kind, label)
     try:
         array = np.asarray(value)
@@ -95,5 +95,4 @@ def _in_range(array: Array, kind: DType, label: str) -> Array:
 
 
 def _example(value: object) -> str:
-    text = repr(value)
-    return f"`{text if len(text) <= EXAMPLE_CHARACTERS_MAX else text[:EXAMPLE_CHARACTERS_MAX] + '…'}`"
+    return f"`{reprlib.repr(value)}`"
