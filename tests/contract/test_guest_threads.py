@@ -195,3 +195,25 @@ def test_deadlines_hold_in_many_threads_at_once() -> None:
         for future in [threads.submit(one.run, FEEDS) for one in sessions]:
             with pytest.raises(DeadlineError):
                 future.result(10)
+
+
+def test_a_ticker_that_is_stopped_and_needed_at_once_leaves_one_thread() -> None:
+    before = set(threading.enumerate())
+    ticker = EpochTicker(lambda: None)
+    done = threading.Event()
+
+    def use() -> None:
+        while not done.is_set():
+            with ticker:
+                pass
+
+    users = [threading.Thread(target=use) for _ in range(2)]
+    for user in users:
+        user.start()
+    for _ in range(50):
+        ticker.stop()
+    done.set()
+    for user in users:
+        user.join(10)
+    ticker.stop()
+    until(lambda: set(threading.enumerate()) <= before)

@@ -28,7 +28,6 @@ class EpochTicker:
         self._wake = threading.Condition()
         self._in_flight = 0
         self._is_asleep = False
-        self._is_stopping = False
         self._thread: threading.Thread | None = None
 
     @staticmethod
@@ -44,7 +43,6 @@ class EpochTicker:
         with self._wake:
             self._in_flight += 1
             if self._thread is None:
-                self._is_stopping = False
                 self._thread = threading.Thread(target=self._tick, name="littoral-epochs", daemon=True)
                 self._thread.start()
             elif self._is_asleep:
@@ -57,7 +55,7 @@ class EpochTicker:
     def _tick(self) -> None:
         idle_ticks = 0
         with self._wake:
-            while not self._is_stopping:
+            while self._thread is threading.current_thread():
                 self._is_asleep = idle_ticks >= IDLE_TICKS_MAX
                 self._wake.wait(None if self._is_asleep else PERIOD_MS / 1000)
                 idle_ticks = 0 if self._in_flight or self._is_asleep else idle_ticks + 1
@@ -68,7 +66,6 @@ class EpochTicker:
         """Ends the thread; the next `with` starts it again."""
         with self._wake:
             thread, self._thread = self._thread, None
-            self._is_stopping = True
-            self._wake.notify()
+            self._wake.notify_all()
         if thread is not None:
             thread.join()
