@@ -12,6 +12,7 @@ without the kernel noticing is this user or the machine's administrator. What fa
 """
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -85,7 +86,7 @@ class CodeCacheStatistics:
 class CodeCache:
     """Machine code in one folder (0700), at most `limit_bytes`; what was used longest ago makes room.
 
-    Processes may share the folder: every writer makes its own code file, and the entry that is renamed last counts.
+    Processes may share the folder: every writer makes its own code file, and the last entry put in place counts.
     """
 
     def __init__(self, folder: Path, store: Store, *, limit_bytes: int, clock: Clock = SYSTEM) -> None:
@@ -138,22 +139,34 @@ class CodeCache:
         try:
             identity = _write_code(self.folder / file, code)
             entry = _Entry(key, file, identity, interface, manifest)
-            write_sealed(self._entry_path(key), msgspec.msgpack.encode(entry), self._store, PURPOSE)
+            with self._turn():
+                if (self.folder / file).exists():  # else another process has put its own in place meanwhile
+                    write_sealed(self._entry_path(key), msgspec.msgpack.encode(entry), self._store, PURPOSE)
+                    self._remove_others(key, file)
+                self._evict()
         except OSError:
             (self.folder / file).unlink(missing_ok=True)
             self.statistics.unkept += 1
             return False
         self.statistics.kept += 1
-        self._remove_others(key, file)
-        self._evict()
         return True
 
     def discard(self, key: CodeKey) -> None:
         """Removes an entry that failed a check, here or in wasmtime, and its code."""
         self.statistics.damaged += 1
-        with contextlib.suppress(OSError):  # what cannot be removed is not used all the same
+        with contextlib.suppress(OSError), self._turn():  # what cannot be removed is not used all the same
             self._entry_path(key).unlink(missing_ok=True)
             self._remove_others(key, "")
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Processes change the folder one after the other; the kernel ends the turn of one that dies."""
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _entry_path(self, key: CodeKey) -> Path:
         return self.folder / f"{key.name}.entry"
