@@ -80,7 +80,8 @@ class AgentInstance:
         size = memoryview(payload).nbytes
         pointer = self._call("alloc", size)
         if pointer == 0 and size:
-            raise MemoryCapError(f"{self._label}: `alloc` has no room for {size} bytes")
+            words = self._words(self._guest.call)
+            raise MemoryCapError(f"{self._label}: `alloc` has no room for {size} bytes{words and f': {words}'}")
         memory = self._guest.memory()
         span = checked_span(unpacked(pointer << 32 | size), memory, f"{self._label}: buffer of `alloc`")
         if size:
