@@ -151,7 +151,7 @@ def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
         raise InputError(f"safetensors frame: header of {size} bytes, only {len(view) - 8} follow")
     try:
         entries = _frame_header.decode(view[8 : 8 + size])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: header is no JSON object: {error}") from error
     entries.pop("__metadata__", None)
     if len(entries) > FRAME_TENSORS_MAX:
@@ -163,7 +163,7 @@ def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
 def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:
     try:
         entry = msgspec.json.decode(raw, type=_FrameEntry)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: tensor `{name}`: {error}") from error
     if (dtype := _BY_SAFETENSORS.get(entry.dtype)) is None:
         raise InputError(f"safetensors frame: tensor `{name}`: unknown dtype `{entry.dtype}`")
@@ -177,4 +177,7 @@ def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:
         raise InputError(
             f"safetensors frame: tensor `{name}`: {stop - start} bytes, {entry.dtype}{entry.shape}, expected {wanted}"
         )
-    return np.frombuffer(data[start:stop], dtype.storage).reshape(entry.shape)
+    try:
+        return np.frombuffer(data[start:stop], dtype.storage).reshape(entry.shape)
+    except ValueError as error:  # a size of zero beside one that no array can have
+        raise InputError(f"safetensors frame: tensor `{name}`: impossible shape {entry.shape}") from error

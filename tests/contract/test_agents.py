@@ -284,11 +284,19 @@ def test_raw_bits_keep_their_dtype_on_the_way_in() -> None:
         assert b'"dtype":"BF16"' in bytes(guest.infer({"x": np.array([1, 2], np.uint16)}))
 
 
+def header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
         (b"", "result of `infer`: safetensors frame: 0 bytes"),
         (b"\xff" * 16, "safetensors frame: header of"),
+        (header(b'{"x":' + b"[" * 50_000), "header is no JSON object: maximum recursion depth"),
+        (header(b'{"x":{"dtype":"F32","shape":[0,99999999999999],"data_offsets":[0,0]}}'), r"x` is float32\[0, 9"),
+        (header(b'{"x":{"dtype":"F32","shape":[0,9223372036854775808],"data_offsets":[0,0]}}'), "impossible shape"),
+        (header(b'{"\\u001b[2J":{"dtype":"F99","shape":[0],"data_offsets":[0,0]}}'), r"tensor ` \[2J`: unknown dtype"),
         (encode_frame({"y": np.zeros((1, 2), np.float32)}), "output: tensors `y`, expected `x`"),
         (encode_frame({"x": np.zeros((1, 3), np.float32)}), r"output: `x` is float32\[1, 3\], expected"),
         (encode_frame({"x": np.zeros((1, 2), np.int32)}), r"output: `x` is int32\[1, 2\], expected"),
@@ -310,23 +318,28 @@ def test_an_agent_may_describe_itself_once_it_is_configured() -> None:
     with Agent.open(agent(extra=extra)) as guest:
         assert guest.input == "bytes"
         assert [str(port) for port in guest.output] == ["`image` uint8[224, 224, 3]"]
+    deep = '(data (i32.const 2048) "{\\22x\\22:' + "[" * 60_000 + '")'
     for lie, message in (
         (packed(64, 5), "answer of `describe`: "),
+        (packed(2048, 30_000), "answer of `describe`: maximum recursion depth exceeded"),
         (packed(1 << 30, 5), "answer of `describe`: 5 bytes at 1073741824 lie outside"),
         ("(i64.const -3)", "not my type"),
     ):
         with pytest.raises(LittoralError, match=message):
-            Agent.open(agent(extra=f'(func (export "describe") (result i64) {lie})'))
+            Agent.open(agent(extra=f'{deep} (func (export "describe") (result i64) {lie})'))
 
 
 def test_log_lines_reach_the_log_bounded_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     say = "(call $log (i32.const 2) (local.get $at) (local.get $size))"
     clock = SimulatedClock()
     with Agent.open(agent(say + ECHO, imports=LOG), name="decode", clock=clock) as guest:
-        with caplog.at_level(logging.DEBUG, "littoral.agents.decode"):
+        with caplog.at_level(logging.DEBUG, "littoral.agents"):
             guest.infer(b"one\n\x1btwo")
             guest.infer(b"y" * 5000)
-        assert [(r.levelname, r.message) for r in caplog.records] == [("WARNING", "one  two"), ("WARNING", "y" * 1024)]
+        assert [(r.levelname, r.message) for r in caplog.records] == [
+            ("WARNING", "decode: one  two"),
+            ("WARNING", "decode: " + "y" * 1024),
+        ]
         for _ in range(30):
             guest.infer(b"flood")
         assert (guest.statistics().log_lines, guest.statistics().log_lines_dropped) == (20, 12)
@@ -399,6 +412,8 @@ def builtin(tmp_path: Path) -> Path:
 def test_a_builtin_agent_has_its_digest_in_the_package(builtin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("littoral.runtime.builtin_agents.FOLDER", builtin)
     assert echoes(Agent.open("builtin:image"))
+    with pytest.raises(TrustError, match=r"built-in agent `image`: SHA-256 is"):
+        Agent.open("builtin:image", sha256="0" * 64)
     (builtin / "image.wasm").write_bytes(agent(name="other"))
     with pytest.raises(TrustError, match=r"image\.wasm`: SHA-256 is"):
         Agent.open("builtin:image")
@@ -406,13 +421,26 @@ def test_a_builtin_agent_has_its_digest_in_the_package(builtin: Path, monkeypatc
 
 def test_a_builtin_agent_that_is_missing_is_a_matter_of_setup(builtin: Path) -> None:
     with pytest.raises(NotFoundError, match="built-in agent `sound` is unknown, known: image"):
-        builtin_agent("sound", builtin)
+        builtin_agent("sound", folder=builtin)
     (builtin / "image.wasm").unlink()
     with pytest.raises(SetupError, match=r"built-in agent `image`: `.*image\.wasm` is missing · hint: .*make guests"):
-        builtin_agent("image", builtin)
+        builtin_agent("image", folder=builtin)
     (builtin / "digests.toml").write_text("[image")
     with pytest.raises(SetupError, match=r"digests\.toml`: "):
-        builtin_agent("image", builtin)
+        builtin_agent("image", folder=builtin)
     (builtin / "digests.toml").unlink()
     with pytest.raises(SetupError, match=r"digests\.toml` is missing"):
-        builtin_agent("image", builtin)
+        builtin_agent("image", folder=builtin)
+
+
+def test_names_that_a_stranger_chose_are_shown_safely(installation: Path) -> None:
+    escape = "\\1b[2J\\0a" + "x" * 1000
+    wasm = agent(imports=f'(import "env" "{escape}" (func))')
+    path = installation / "a.wasm"
+    path.write_bytes(wasm)
+    with pytest.raises(ArtifactError) as caught:
+        Agent.open(path)
+    assert caught.value.message.startswith(f"`{path}`: agent `a`: import `env. [2J xxx")
+    assert len(caught.value.message) < 500
+    with Agent.open(agent(name="\x1b[2J" + "n" * 1000)) as guest:
+        assert guest.label == "agent `[2J" + "n" * 296 + "…`"

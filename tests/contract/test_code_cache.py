@@ -283,3 +283,16 @@ def test_writers_and_readers_share_a_folder(cache: CodeCache, tmp_path: Path) ->
     cache.keep(key("0"), CODE, INTERFACE, b"")
     assert found(cache, key("0")) == CODE
     assert not [path for path in cache.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_disk_that_takes_no_writes_still_serves_what_it_has(
+    cache: CodeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.keep(key(), CODE, INTERFACE, b"")
+    age(cache, "0", 1)
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", read_only)
+    assert found(cache, key()) == CODE

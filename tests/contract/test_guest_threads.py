@@ -9,6 +9,7 @@ import pytest
 
 import littoral
 from littoral.errors import DeadlineError, SetupError, TrapError, UnavailableError
+from littoral.runtime import engine
 from littoral.runtime.agents import Agent
 from littoral.runtime.engine import STACK_BYTES_MAX
 from littoral.runtime.epochs import IDLE_TICKS_MAX, PERIOD_MS, EpochTicker
@@ -217,3 +218,16 @@ def test_a_ticker_that_is_stopped_and_needed_at_once_leaves_one_thread() -> None
         user.join(10)
     ticker.stop()
     until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_there_is_one_engine_of_a_kind_whoever_asks_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of one engine in a store of another would end the process."""
+    monkeypatch.setattr(engine, "_engines", {})
+    start = threading.Barrier(8)
+
+    def ask() -> int:
+        start.wait(10)
+        return id(engine._engine("guarded"))
+
+    with GuestThreads(8) as threads:
+        assert len({future.result(10) for future in [threads.submit(ask) for _ in range(8)]}) == 1

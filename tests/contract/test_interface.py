@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.errors import ArtifactError
-from littoral.runtime.interface import Import, MemoryShape, largest_body_bytes, read_interface
+from littoral.runtime.interface import Import, MemoryShape, code_sizes, read_interface
 from modules_in_text import agent, model
 
 
@@ -54,10 +54,11 @@ def test_it_agrees_with_wasmtime_on_real_modules() -> None:
         assert read_interface(wasm).functions.keys() == exported
 
 
-def test_the_largest_body_is_found() -> None:
+def test_sizes_of_bodies_are_found() -> None:
     small, large = model("(nop)"), model("(nop)" * 1000)
-    assert largest_body_bytes(large) - largest_body_bytes(small) == 999
-    assert largest_body_bytes(b"\0asm\1\0\0\0") == 0
+    assert code_sizes(large)[1] - code_sizes(small)[1] == 999
+    assert code_sizes(model("", extra="(func) (func)")) == (6, 2)
+    assert code_sizes(b"\0asm\1\0\0\0") == (0, 0)
 
 
 @settings(max_examples=300, deadline=None)
@@ -69,6 +70,6 @@ def test_bytes_that_are_no_module_are_refused_and_nothing_else(data: st.DataObje
     cut = bytes(wasm[: data.draw(st.integers(8, len(wasm)))])
     try:
         read_interface(cut)
-        largest_body_bytes(cut)
+        code_sizes(cut)
     except ArtifactError:
         pass

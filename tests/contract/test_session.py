@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 import littoral
-from littoral.errors import ArtifactError, InputError, NotFoundError, SandboxError, TrustError, UnavailableError
+from littoral.errors import (
+    ArtifactError,
+    InputError,
+    MemoryCapError,
+    NotFoundError,
+    SandboxError,
+    SettingError,
+    TrustError,
+    UnavailableError,
+)
 from modules_in_text import DOUBLE, compiled_here, model, port, variant
 
 X = np.arange(4, dtype=np.float32)
@@ -221,3 +230,27 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.wasm").write_text("(module)")
     with pytest.raises(ArtifactError, match=r"text\.wasm`: not a WebAssembly module"):
         littoral.load(tmp_path / "text.wasm")
+    with pytest.raises(NotFoundError, match="embedded null byte"):
+        littoral.load("m\0.wasm")
+
+
+def test_limits_must_be_positive() -> None:
+    with pytest.raises(SettingError, match="`memory_bytes` is `0`, must be at least 1"):
+        littoral.load(model(), memory_bytes=0)
+    with pytest.raises(SettingError, match="`deadline_ms` is `-1`, must be at least 1"):
+        littoral.load(model(), deadline_ms=-1)
+
+
+def test_a_cap_holds_for_trusted_models_too() -> None:
+    with pytest.raises(MemoryCapError):
+        littoral.load(compiled_here(model()), memory_bytes=65536)
+
+
+def test_weights_are_mapped_from_the_machine_code_and_not_copied() -> None:
+    """Dense data in one segment; the mapping is private and writable: a copy is made of what is written only."""
+    wasm = compiled_here(model(extra='(data (i32.const 65536) "' + "w" * 65536 + '")'))
+    littoral.load(wasm).close()
+    with littoral.load(wasm) as session:
+        assert session.is_cached
+        mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if ".code" in line]
+        assert "rw-p" in {fields[1] for fields in mappings}

@@ -10,6 +10,7 @@ import msgspec
 
 from littoral.errors import ArtifactError, LittoralError, SandboxError, SettingError
 from littoral.runtime.interface import Interface
+from littoral.runtime.printable import printable
 from littoral.tensors import DTYPES, RANK_MAX, Array, TensorSpec
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "check_tensors",
     "checked_span",
     "error_number",
-    "printable",
     "unpacked",
 ]
 
@@ -85,19 +85,13 @@ def error_number(word: int, what: str) -> int:
     return word
 
 
-def printable(text: bytes) -> str:
-    """A guest's words, safe in a log or a terminal: UTF-8, one line, no control characters."""
-    decoded = text.decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else " " for c in decoded).strip()
-
-
 def check_interface(interface: Interface, label: str, grants: Sequence[str]) -> None:
     """Raises ArtifactError for a wrong export or a refused import, SettingError for an unknown grant."""
     for grant in grants:
         if grant not in GRANTS:
             raise SettingError(f"{label}: grant `{grant}` is unknown, known: {', '.join(sorted(GRANTS))}")
     for wanted in interface.imports:
-        if str(wanted) not in IMPORTS:
+        if wanted.key not in IMPORTS:
             raise ArtifactError(
                 f"{label}: import `{wanted}` is refused", hint=f"an agent may import {', '.join(IMPORTS)}"
             )
@@ -117,9 +111,9 @@ def check_ports(ports: Ports, what: str) -> None:
         return
     for port in ports:
         if port.dtype not in DTYPES:
-            raise ArtifactError(f"{what} `{port.name}`: unknown dtype `{port.dtype}`")
+            raise ArtifactError(f"{what} `{printable(port.name)}`: unknown dtype `{printable(port.dtype)}`")
         if len(port.shape) > RANK_MAX or any(size < -1 for size in port.shape):
-            raise ArtifactError(f"{what} `{port.name}`: bad shape {list(port.shape)}")
+            raise ArtifactError(f"{what} `{printable(port.name)}`: bad shape {list(port.shape)}")
     if len({port.name for port in ports}) != len(ports):
         raise ArtifactError(f"{what}: a name comes twice")
 
@@ -129,7 +123,7 @@ def check_tensors(
 ) -> None:
     """Raises `kind` unless the tensors (as stored) are exactly those of `ports`, each of its dtype and shape."""
     if tensors.keys() != {port.name for port in ports}:
-        names = ", ".join(f"`{name}`" for name in tensors) or "none"
+        names = printable(", ".join(f"`{name}`" for name in tensors)) or "none"
         raise kind(f"{what}: tensors {names}, expected {', '.join(map(str, ports))}")
     for port in ports:
         array = tensors[port.name]

@@ -14,11 +14,11 @@ from littoral.runtime.abi import (
     check_ports,
     checked_span,
     error_number,
-    printable,
     unpacked,
 )
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.engine import MachineCode
+from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, HostFunction, Limits
 from littoral.tensors import Array
 
@@ -96,8 +96,8 @@ class AgentInstance:
         text = checked_span(unpacked(word), memory, what, bytes_max=1 << 16).of(memory).tobytes()
         try:
             types = msgspec.json.decode(text, type=AgentTypes)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ArtifactError(f"{what}: {error}") from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{what}: {printable(str(error))}") from error
         check_ports(types.input, f"{what}: input")
         check_ports(types.output, f"{what}: output")
         return types
@@ -123,5 +123,6 @@ class AgentInstance:
             if (word := call("last_error")) > 0:
                 memory = self._guest.memory()
                 span = checked_span(unpacked(word), memory, f"{self._label}: text of `last_error`")
-                return printable(span._replace(bytes=min(span.bytes, WORDS_BYTES_MAX)).of(memory).tobytes())
+                words = span._replace(bytes=min(span.bytes, WORDS_BYTES_MAX)).of(memory).tobytes()
+                return printable(words, WORDS_BYTES_MAX)
         return ""

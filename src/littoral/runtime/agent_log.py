@@ -3,7 +3,8 @@
 import logging
 
 from littoral.clock import Clock
-from littoral.runtime.abi import Span, printable
+from littoral.runtime.abi import Span
+from littoral.runtime.printable import printable
 from littoral.tensors import Array
 
 __all__ = ["LEVELS", "AgentLog"]
@@ -13,12 +14,14 @@ LINE_BYTES_MAX = 1024
 LINES_PER_S = 20.0
 BURST_LINES = 20.0
 
+_logger = logging.getLogger("littoral.agents")
+
 
 class AgentLog:
-    """Lines go to the logger `littoral.agents.NAME`. More than 20 lines a second are dropped and counted."""
+    """Lines go to the logger `littoral.agents`, after the agent's name. Over 20 a second are dropped and counted."""
 
     def __init__(self, name: str, clock: Clock) -> None:
-        self._logger = logging.getLogger(f"littoral.agents.{name}")
+        self._name = name
         self._clock = clock
         self._tokens = BURST_LINES
         self._refilled_s = clock.monotonic()
@@ -32,8 +35,8 @@ class AgentLog:
             self.dropped += 1
             return
         self.lines += 1
-        text = printable(span._replace(bytes=min(span.bytes, LINE_BYTES_MAX)).of(memory).tobytes())
-        self._logger.log(LEVELS.get(level, logging.INFO), "%s", text)
+        text = printable(span._replace(bytes=min(span.bytes, LINE_BYTES_MAX)).of(memory).tobytes(), LINE_BYTES_MAX)
+        _logger.log(LEVELS.get(level, logging.INFO), "%s: %s", self._name, text)
 
     def _has_token(self) -> bool:
         now = self._clock.monotonic()

@@ -29,13 +29,15 @@ from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
 from littoral.runtime.inputs import as_stored
-from littoral.runtime.modules import LoadedModule, load_module
+from littoral.runtime.modules import LoadedModule, load_module, naming
+from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Limits
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 
 __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
 
 START_DEADLINE_MS = 10_000
+DEADLINE_MS_MAX = 24 * 3600 * 1000
 
 Config = Mapping[str, Any] | bytes | None
 
@@ -109,25 +111,22 @@ class Agent:
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
-            path, sha256 = builtin_agent(path.removeprefix(PREFIX))
+            path, sha256 = builtin_agent(path.removeprefix(PREFIX), sha256)
         module = load_module(path, AGENT_SECTION, engine="guarded", sha256=sha256)
-        manifest = AgentManifest.decode(module.manifest)
-        label = f"agent `{name or manifest.name}`"
-        check_interface(module.code.interface, label, grants)
-        check_ports(manifest.input, f"{label}: input")
-        check_ports(manifest.output, f"{label}: output")
-        memory = _bounded(memory_bytes or manifest.memory_bytes_max, MEMORY_BYTES_MAX, f"{label}: memory in bytes")
-        return cls(
-            _Options(
-                module,
-                manifest,
-                name or manifest.name,
-                config if isinstance(config, bytes) else msgspec.json.encode(config or {}),
-                Limits(memory, start_deadline_ms),
-                Limits(memory, deadline_ms or manifest.deadline_ms),
-                clock,
-            )
-        )
+        with naming(path):
+            manifest = AgentManifest.decode(module.manifest)
+            name = name or printable(manifest.name)
+            label = f"agent `{name}`"
+            check_interface(module.code.interface, label, grants)
+            check_ports(manifest.input, f"{label}: input")
+            check_ports(manifest.output, f"{label}: output")
+        memory = manifest.memory_bytes_max if memory_bytes is None else memory_bytes
+        deadline = manifest.deadline_ms if deadline_ms is None else deadline_ms
+        _check_range(memory, MEMORY_BYTES_MAX, f"{label}: memory in bytes")
+        _check_range(deadline, DEADLINE_MS_MAX, f"{label}: deadline in ms")
+        payload = config if isinstance(config, bytes) else msgspec.json.encode(config or {})
+        start, limits = Limits(memory, start_deadline_ms), Limits(memory, deadline)
+        return cls(_Options(module, manifest, name, payload, start, limits, clock))
 
     @property
     def input(self) -> Ports:
@@ -213,7 +212,7 @@ class Agent:
         try:
             tensors = decode_frame(memoryview(answer.data))
         except RequestError as error:
-            raise SandboxError(f"{self.label}: result of `infer`: {error.message}") from error
+            raise SandboxError(f"{self.label}: result of `infer`: {printable(error.message)}") from error
         check_tensors(tensors, self.output, f"{self.label}: output", SandboxError)
         return tensors
 
@@ -221,7 +220,8 @@ class Agent:
         if self.input == "bytes":
             if not isinstance(data, bytes | bytearray | memoryview):
                 raise InputError(f"{self.label}: takes bytes, got `{type(data).__name__}`")
-            payload = memoryview(data).cast("B")
+            payload = memoryview(data)
+            payload = payload.cast("B") if payload.c_contiguous else memoryview(bytes(payload))
         else:
             payload = memoryview(self._frame(data, self.input))
         if payload.nbytes > (most := self._options.limits.memory_bytes):
@@ -273,7 +273,6 @@ class Lent:
                 agent._turn.release()
 
 
-def _bounded(value: int, most: int, what: str) -> int:
+def _check_range(value: int, most: int, what: str) -> None:
     if not 0 < value <= most:
         raise SettingError(f"{what} is `{value}`, must be 1..{most}")
-    return value

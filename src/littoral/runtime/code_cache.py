@@ -48,9 +48,11 @@ class CodeKey(msgspec.Struct, frozen=True):
     engine: dict[str, bool | int | str]
     wasmtime: str
     cpu: str
+    format: int = 1  # of the entry, what its interface means included
 
     @property
     def name(self) -> str:
+        """The entry's file name without its ending."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
@@ -178,8 +180,9 @@ class CodeCache:
 
     def _touch(self, path: Path) -> None:
         now = self._clock.wall()
-        if abs(now - path.stat().st_mtime) > TOUCH_S:
-            os.utime(path, (now, now))
+        with contextlib.suppress(OSError):  # on a disk that takes no writes nothing is evicted either
+            if abs(now - path.stat().st_mtime) > TOUCH_S:
+                os.utime(path, (now, now))
 
     def _evict(self) -> None:
         bundles = self._bundles()

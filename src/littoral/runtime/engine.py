@@ -8,13 +8,15 @@ Text format never reaches wasmtime, and `Config.target` is never set: a foreign 
 
 import functools
 import importlib.metadata
+import threading
 from typing import Literal
 
 import wasmtime
 
-from littoral.artifact.sections import HEADER, sections
+from littoral.artifact.sections import HEADER
 from littoral.errors import ArtifactError
-from littoral.runtime.interface import Interface, largest_body_bytes, read_interface
+from littoral.runtime.interface import Interface, code_sizes, read_interface
+from littoral.runtime.printable import printable
 
 __all__ = [
     "STACK_BYTES_MAX",
@@ -31,10 +33,8 @@ __all__ = [
 EngineKind = Literal["trusted", "guarded"]
 
 STACK_BYTES_MAX = 256 << 10
-CODE_SECTION = 10
 CODE_BYTES_MAX = 16 << 20
 BODY_BYTES_MAX = 128 << 10
-MESSAGE_CHARACTERS_MAX = 300
 
 _SETTINGS: dict[str, bool | int | str] = {
     "cranelift_opt_level": "speed",
@@ -69,12 +69,18 @@ def configuration(kind: EngineKind) -> dict[str, bool | int | str]:
     return _SETTINGS | {"epoch_interruption": kind == "guarded", "consume_fuel": False}
 
 
-@functools.cache
+_engines: dict[EngineKind, wasmtime.Engine] = {}
+_making = threading.Lock()
+
+
 def _engine(kind: EngineKind) -> wasmtime.Engine:
-    config = wasmtime.Config()
-    for name, value in configuration(kind).items():
-        setattr(config, name, value)
-    return wasmtime.Engine(config)
+    with _making:  # one of a kind: a module of one engine in a store of another ends the process
+        if kind not in _engines:
+            config = wasmtime.Config()
+            for name, value in configuration(kind).items():
+                setattr(config, name, value)
+            _engines[kind] = wasmtime.Engine(config)
+        return _engines[kind]
 
 
 def increment_epoch() -> None:
@@ -123,11 +129,8 @@ def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
 
 
 def _check_code_size(wasm: bytes) -> None:
-    code_bytes = sum(s.stop - s.start for s in sections(wasm) if s.id == CODE_SECTION)
-    for what, size, most in (
-        ("code", code_bytes, CODE_BYTES_MAX),
-        ("a function", largest_body_bytes(wasm), BODY_BYTES_MAX),
-    ):
+    code_bytes, body_bytes = code_sizes(wasm)
+    for what, size, most in (("code", code_bytes, CODE_BYTES_MAX), ("a function", body_bytes, BODY_BYTES_MAX)):
         if size > most:
             raise ArtifactError(f"WebAssembly module: {what} of {size} bytes, at most {most}")
 
@@ -144,13 +147,5 @@ def map_machine_code(path: str, kind: EngineKind, interface: Interface) -> Machi
 
 
 def one_line(error: Exception) -> str:
-    """wasmtime's message without its line breaks and back trace."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + "…"
-
-
-def _signature(kind: object) -> str:
-    if not isinstance(kind, wasmtime.FuncType):
-        return type(kind).__name__.removesuffix("Type").lower()
-    results = ", ".join(map(str, kind.results))
-    return f"({', '.join(map(str, kind.params))}) -> {results if len(kind.results) == 1 else f'({results})'}"
+    """wasmtime's message without its line breaks and back trace, safe to show: it may quote names of the module."""
+    return printable(" ".join(str(error).split()))

@@ -13,16 +13,18 @@ from types import TracebackType
 import numpy as np
 
 from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Variant
-from littoral.errors import ArtifactError, InputError, UnavailableError
+from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
 from littoral.runtime.engine import EngineKind
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.model_memory import BoundVariant, bind_variant
-from littoral.runtime.modules import LoadedModule, Source, load_module
+from littoral.runtime.modules import LoadedModule, Source, load_module, naming
+from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, Limits
 from littoral.tensors import Array, TensorSpec, merged_specs
 
 __all__ = ["Session", "SessionStatistics", "load"]
 
+MEMORY_BYTES_MAX = 1 << 32
 FOREIGN_MEMORY_BYTES_MAX = 1 << 30
 FOREIGN_DEADLINE_MS = 10_000
 ENTRY_SIGNATURE = "() -> ()"
@@ -33,19 +35,22 @@ def load(
     *,
     sha256: str | None = None,
     memory_bytes: int | None = None,
-    deadline_ms: int | None = None,
+    deadline_ms: int = FOREIGN_DEADLINE_MS,
 ) -> "Session":
     """A session for a compiled model: a path (the fastest), the bytes of the file, or a `Model`.
 
     A module that this installation compiled runs in the engine without epochs. Any other runs guarded, within
     `memory_bytes` (default 1 GiB) and `deadline_ms` per call (default 10 s). sha256: what the file must have, in hex.
-    Raises NotFoundError, ArtifactError, TrustError, SandboxError.
+    Raises NotFoundError, ArtifactError, TrustError, SettingError, SandboxError.
     """
-    return Session(
-        load_module(model, MODEL_SECTION, sha256=sha256),
-        memory_bytes=memory_bytes or FOREIGN_MEMORY_BYTES_MAX,
-        deadline_ms=deadline_ms or FOREIGN_DEADLINE_MS,
-    )
+    module = load_module(model, MODEL_SECTION, sha256=sha256)
+    if memory_bytes is None:
+        memory_bytes = FOREIGN_MEMORY_BYTES_MAX if module.code.kind == "guarded" else MEMORY_BYTES_MAX
+    for what, value in (("memory_bytes", memory_bytes), ("deadline_ms", deadline_ms)):
+        if value < 1:
+            raise SettingError(f"`{what}` is `{value}`, must be at least 1")
+    with naming(model):
+        return Session(module, Limits(memory_bytes, deadline_ms))
 
 
 @dataclass(frozen=True)
@@ -64,19 +69,17 @@ class Session:
     was there already.
     """
 
-    def __init__(self, module: LoadedModule, *, memory_bytes: int, deadline_ms: int) -> None:
+    def __init__(self, module: LoadedModule, limits: Limits) -> None:
         self.manifest = Manifest.decode(module.manifest)
-        self.label = f"model `{self.manifest.name}`"
+        self.label = f"model `{printable(self.manifest.name)}`"
         self.digest = module.digest
         self.is_cached = module.is_cached
         self._module = module
-        self._limits = Limits(memory_bytes, deadline_ms)
+        self._limits = limits
         _check_module(self.manifest, module, self.label)
-        if self.engine == "trusted":
-            self._limits = Limits(self.memory_bytes, deadline_ms)
         self._names = tuple(port.name for port in self.manifest.variants[0].inputs)
         self._dtypes = tuple(port.dtype for port in self.manifest.variants[0].inputs)
-        self._input_labels = tuple(f"{self.label}: input `{name}`" for name in self._names)
+        self._input_labels = tuple(f"{self.label}: input `{printable(name)}`" for name in self._names)
         self._turn = threading.Lock()
         self._runs = 0
         self._failures = 0
@@ -135,7 +138,7 @@ class Session:
         """A second session over the same machine code and weights, for parallel calls."""
         if self._is_closed:
             raise UnavailableError(f"{self.label}: the session is closed")
-        return Session(self._module, memory_bytes=self._limits.memory_bytes, deadline_ms=self._limits.deadline_ms)
+        return Session(self._module, self._limits)
 
     def statistics(self) -> SessionStatistics:
         return SessionStatistics(self._runs, self._failures, self.memory_bytes if self._bound else 0)

@@ -11,11 +11,13 @@ import msgspec
 
 from littoral.artifact.sections import Section, read_u32, sections
 from littoral.errors import ArtifactError
+from littoral.runtime.printable import printable
 
-__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "largest_body_bytes", "read_interface"]
+__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "code_sizes", "read_interface"]
 
 PAGE_BYTES = 1 << 16
 ENTRIES_MAX = 100_000
+EXPORTS_MAX = 4096
 
 _VALUE_TYPES = {
     0x7F: "i32",
@@ -38,8 +40,12 @@ class Import(msgspec.Struct, frozen=True):
     name: str
     signature: str
 
-    def __str__(self) -> str:
+    @property
+    def key(self) -> str:
         return f"{self.module}.{self.name}"
+
+    def __str__(self) -> str:
+        return printable(self.key)
 
 
 class MemoryShape(msgspec.Struct, frozen=True):
@@ -66,13 +72,14 @@ def read_interface(wasm: bytes) -> Interface:
     return Interface(tuple(found.imports), found.exported_functions, found.exported_memory)
 
 
-def largest_body_bytes(wasm: bytes) -> int:
-    """Size of the largest function body, 0 without code."""
+def code_sizes(wasm: bytes) -> tuple[int, int]:
+    """Bytes of all function bodies together, and of the largest one."""
     for section in sections(wasm):
         if section.id == _CODE:
             reader = _Reader(wasm, section)
-            return max((reader.skip(reader.u32()) for _ in range(reader.count())), default=0)
-    return 0
+            bodies = [reader.skip(reader.u32()) for _ in range(reader.count())]
+            return sum(bodies), max(bodies, default=0)
+    return 0, 0
 
 
 @dataclass
@@ -107,9 +114,9 @@ class _Reader:
         value, self._at = read_u32(self._wasm, self._at, self._stop)
         return value
 
-    def count(self) -> int:
-        if (count := self.u32()) > ENTRIES_MAX:
-            raise ArtifactError(f"WebAssembly module: {count} entries in a section, at most {ENTRIES_MAX}")
+    def count(self, most: int = ENTRIES_MAX) -> int:
+        if (count := self.u32()) > most:
+            raise ArtifactError(f"WebAssembly module: {count} entries in a section, at most {most}")
         return count
 
     def skip(self, size: int) -> int:
@@ -180,7 +187,7 @@ def _read_memories(found: _Found, reader: _Reader) -> None:
 
 
 def _read_exports(found: _Found, reader: _Reader) -> None:
-    for _ in range(reader.count()):
+    for _ in range(reader.count(EXPORTS_MAX)):
         name, kind, index = reader.name(), reader.byte(), reader.u32()
         if kind == _FUNCTION:
             found.exported_functions[name] = found.signature(index)

@@ -3,9 +3,11 @@
 A path is the fastest source: a file that was hashed before is only looked up, neither read nor hashed.
 """
 
+import contextlib
 import functools
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +31,7 @@ from littoral.runtime.file_identity import FileIdentity
 from littoral.runtime.verified import VerifiedDigests
 from littoral.settings import cache_folder, number, state_folder
 
-__all__ = ["LoadedModule", "Source", "code_cache", "load_module"]
+__all__ = ["LoadedModule", "Source", "code_cache", "load_module", "naming"]
 
 Source = Model | bytes | bytearray | memoryview | str | os.PathLike[str]
 
@@ -68,11 +70,19 @@ def load_module(
             return here.load(source.wasm, source.digest, section, engine, sha256)
         wasm = bytes(source)
         return here.load(wasm, digest_of(wasm), section, engine, sha256)
-    path = Path(source)
+    with naming(source):
+        return here.load_file(Path(source), section, engine, sha256, clock)
+
+
+@contextlib.contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Puts the file, where the source is one, before the message of an ArtifactError or TrustError."""
     try:
-        return here.load_file(path, section, engine, sha256, clock)
+        yield
     except (ArtifactError, TrustError) as error:
-        raise type(error)(f"`{path}`: {error.message}", hint=error.hint) from error
+        if not isinstance(source, str | os.PathLike):
+            raise
+        raise type(error)(f"`{os.fspath(source)}`: {error.message}", hint=error.hint) from error
 
 
 def code_cache() -> CodeCache:
@@ -106,6 +116,8 @@ class _Installation(NamedTuple):
             wasm, identity = _read(path)
         except OSError as error:
             raise NotFoundError(f"module `{path}`: {error.strerror}") from error
+        except ValueError as error:  # a name with a zero byte
+            raise NotFoundError(f"module `{str(path)!r}`: {error}") from error
         digest = digest_of(wasm)
         loaded = self.load(wasm, digest, section, engine, sha256)
         if identity.is_settled(now_ns):

@@ -23,6 +23,7 @@ from littoral.errors import (
 from littoral.runtime.engine import MachineCode, increment_epoch, one_line
 from littoral.runtime.epochs import EpochTicker
 from littoral.runtime.interface import Import
+from littoral.runtime.printable import printable
 from littoral.runtime.thread_stack import require_stack
 from littoral.tensors import Array
 
@@ -82,6 +83,9 @@ class Guest:
         self._memory: wasmtime.Memory | None = None
         self._view: Array | None = None
         self._view_span = (0, -1)
+        self._exports: Mapping[str, object] = {}
+        self._signatures = code.interface.functions
+        self._functions: dict[str, _Function] = {}
         shape = code.interface.memory
         if shape is not None and shape.bytes_min > limits.memory_bytes:
             raise MemoryCapError(
@@ -97,17 +101,12 @@ class Guest:
             memories=1,
         )
         functions = [self._host_function(wanted, imports or {}) for wanted in code.interface.imports]
-        exports = self._instantiate(code, functions)
-        if isinstance(memory := exports.get("memory"), wasmtime.Memory):
+        self._exports = self._instantiate(code, functions)
+        if isinstance(memory := self._exports.get("memory"), wasmtime.Memory):
             self._memory = memory
-        self._functions = {
-            key: _Function(self._store, export, code.interface.functions[key])
-            for key, export in exports.items()
-            if isinstance(export, wasmtime.Func)
-        }
 
     def _host_function(self, wanted: Import, given: Mapping[str, HostFunction]) -> wasmtime.Func:
-        if (host := given.get(str(wanted))) is None:
+        if (host := given.get(wanted.key)) is None:
             raise ArtifactError(f"{self.name}: import `{wanted}` is not offered")
         if host.signature != wanted.signature:
             raise ArtifactError(f"{self.name}: import `{wanted}` is {wanted.signature}, offered {host.signature}")
@@ -148,7 +147,7 @@ class Guest:
             self.is_broken = True
 
     def _call(self, entry: str, values: tuple[int, ...]) -> int:
-        function = self._functions[entry]
+        function = self._functions.get(entry) or self._function(entry)
         self.is_broken = True  # until it is back: an exception that arrives from outside leaves its memory half done
         if self._is_guarded:
             self._store.set_epoch_deadline(EpochTicker.ticks_for(self.limits.deadline_ms))
@@ -160,6 +159,12 @@ class Guest:
             raise self._failure(entry, error) from error
         self.is_broken = False
         return function.result
+
+    def _function(self, entry: str) -> "_Function":
+        if not isinstance(export := self._exports.get(entry), wasmtime.Func):
+            raise ArtifactError(f"{self.name}: no exported function `{entry}`")
+        self._functions[entry] = _Function(self._store, export, self._signatures[entry])
+        return self._functions[entry]
 
     def memory(self) -> Array:
         """The guest's memory, uint8[n]. A view: drop it before `close`, ask again after a call if memory can grow."""
@@ -176,6 +181,7 @@ class Guest:
         self._view = None
         self._memory = None
         self._functions = {}
+        self._exports = {}
         self._store.close()
 
     def _failure(self, entry: str, error: Exception) -> SandboxError:
@@ -187,7 +193,7 @@ class Guest:
         if code == "UNREACHABLE" and self._is_near_cap():
             most = self.limits.memory_bytes
             return MemoryCapError(f"{self.name}: `{entry}` needs more memory than its {most} bytes")
-        where = next((f" in function {f.func_name or f.func_index}" for f in error.frames), "")
+        where = next((f" in function {printable(f.func_name or str(f.func_index))}" for f in error.frames), "")
         words = _TRAPS.get(code, code.lower().replace("_", " "))
         return TrapError(f"{self.name}: `{entry}` trapped{where}: {words}", code=words)
 

@@ -38,9 +38,9 @@ class VerifiedDigests:
         """The digest found when this very file was hashed, or None."""
         try:
             payload = read_sealed(self._path(identity), self._store, PURPOSE, limit_bytes=RECORD_BYTES_MAX)
-        except (OSError, TrustError):
+            record = msgspec.msgpack.decode(payload, type=_Record)
+        except (OSError, TrustError, msgspec.DecodeError):
             return None
-        record = msgspec.msgpack.decode(payload, type=_Record)
         return record.digest if record.identity == identity else None
 
     def record(self, identity: FileIdentity, digest: str) -> bool:
