@@ -1,4 +1,4 @@
-"""Fixtures for every kind of test."""
+"""What all tests share: an installation of their own, golden files, and a word for what a machine may lack."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,11 +10,10 @@ from littoral import settings
 
 
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Cache and state of the tests never touch the user's."""
-    base = tmp_path_factory.getbasetemp()
-    with settings.override(LITTORAL_CACHE=str(base / "cache"), LITTORAL_STATE=str(base / "state")):
-        yield
+def installation(tmp_path: Path) -> Iterator[Path]:
+    """A state and a cache folder that nobody else has; the folder above them."""
+    with settings.override(LITTORAL_STATE=str(tmp_path / "state"), LITTORAL_CACHE=str(tmp_path / "cache")):
+        yield tmp_path
 
 
 @pytest.fixture
@@ -31,12 +30,3 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
         assert text == expected, f"accept with: BLESS=1 pytest '{request.node.nodeid}'"
 
     return check
-
-
-def require(condition: object, missing: str) -> None:
-    """Skips a test, naming what is missing; fails it where everything must be there."""
-    if condition:
-        return
-    if settings.boolean("LITTORAL_REQUIRE_ALL"):
-        pytest.fail(f"missing: {missing}")
-    pytest.skip(f"missing: {missing}")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import capstone
 from elftools.elf.elffile import ELFFile
 
-from tests.conftest import require
+from needs import need
 
 
 class Loop(NamedTuple):
@@ -22,7 +22,7 @@ class Loop(NamedTuple):
 
 def innermost_loops(serialized: bytes) -> list[Loop]:
     """Loops without a loop inside, of an x86-64 module, the one with most multiplications first."""
-    require(platform.machine() == "x86_64", "an x86-64 machine")
+    need(platform.machine() == "x86_64", "an x86-64 machine")
     elf = ELFFile(io.BytesIO(serialized))
     text = elf.get_section_by_name(".text")
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

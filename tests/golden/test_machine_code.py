@@ -2,11 +2,11 @@
 
 import pytest
 import wasmtime
-from tests.machine_code import Loop, innermost_loops
-from tests.model_host import ENGINE
 
 from littoral.compiler.kernels import Depthwise, Gemm, Kernel, Rows
 from littoral.compiler.wasm import Module
+from machine_code import Loop, innermost_loops
+from model_host import ENGINE
 
 
 def loops_of(kernel: Kernel) -> list[Loop]:

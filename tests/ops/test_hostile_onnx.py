@@ -18,7 +18,7 @@ from littoral.errors import (
     ShapeError,
     UnsupportedOperatorError,
 )
-from tests.onnx_models import NETWORKS, single
+from onnx_models import NETWORKS, single
 
 
 def model_of(nodes: list, inputs: dict[str, list], outputs: list[str], initializers: list | None = None) -> bytes:

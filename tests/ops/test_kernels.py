@@ -13,7 +13,7 @@ from littoral.compiler.ir.ops import Conv, Window
 from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows, contiguous
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 from littoral.compiler.wasm import Module
-from tests.model_host import ENGINE
+from model_host import ENGINE
 
 CANARY = 1234.5
 

@@ -9,8 +9,8 @@ from littoral.compiler.driver import compile_model
 from littoral.compiler.ir.reference import interpret
 from littoral.compiler.ir.verify import verify
 from littoral.compiler.passes import PASSES
-from tests.model_host import run_bare
-from tests.onnx_models import NETWORKS
+from model_host import run_bare
+from onnx_models import NETWORKS
 
 
 def oracle(model: bytes, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import pytest
 import wasmtime
 
 from littoral.compiler.wasm import OPCODES, Code, Function, Module, const, function_text, op
-from tests.model_host import ENGINE
+from model_host import ENGINE
 
 KIND = {"i": "i32", "l": "i64", "f": "f32", "d": "f64", "v": "i32x4"}
 CONTROL = (

@@ -7,8 +7,8 @@ import pytest
 from littoral.compiler import onnx
 from littoral.compiler.driver import compile_model
 from littoral.compiler.ir.reference import interpret
-from tests.model_host import run_bare
-from tests.ops.cases import CASES, Case
+from model_host import run_bare
+from operator_cases import CASES, Case
 
 
 def interpreted(case: Case) -> dict[str, np.ndarray]:

@@ -1,12 +1,12 @@
 """The compiler, from top to bottom: ONNX in, one WebAssembly module out."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import littoral
-from littoral.artifact import Layer, Manifest, Memory, Model, Port, Variant, digest
+from littoral.artifact import Layer, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx
 from littoral.compiler.ir.graph import Graph, Value
@@ -14,14 +14,49 @@ from littoral.compiler.kernels import Kernel
 from littoral.compiler.passes import PASSES
 from littoral.compiler.plan import Layout, Lowered, Weights, lay_out, lower
 from littoral.compiler.wasm import Function, Module, const
-from littoral.errors import NotFoundError, OnnxFormatError
+from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError
 
-__all__ = ["Progress", "Target", "compile_model", "emit", "optimize", "read_source", "silent"]
+__all__ = ["Progress", "Target", "compile", "compile_model", "emit", "optimize", "read_source", "silent"]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
 ENTRY = "run"
+
+
+def compile(  # noqa: A001
+    source: str | os.PathLike[str] | bytes | Any,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    int8: Any = None,
+    target: Target = "relaxed",
+    strict: bool = True,
+    threads: int = 1,
+    tuning: Any = None,
+    name: str | None = None,
+    version: str | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """An ONNX model as one WebAssembly module, which this installation notes as its own.
+
+    source: path, bytes or ModelProto. shapes: for inputs whose dimensions the model leaves open. target: `relaxed` or
+    `simd128`. progress: called with stage, done, total.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `variants`, `int8`,
+    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    """
+    asked = {
+        "variants": variants is not None,
+        "int8": int8 is not None,
+        "strict=False": not strict,
+        "threads": threads != 1,
+        "tuning": tuning is not None,
+        f"target={target!r}": target not in ("relaxed", "simd128"),
+    }
+    if unknown := [option for option, wanted in asked.items() if wanted]:
+        raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
+    model = compile_model(source, shapes=shapes, target=target, name=name, version=version, progress=progress)
+    Store().record(model.digest)
+    return model
 
 
 def compile_model(
@@ -33,9 +68,8 @@ def compile_model(
     version: str | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """An ONNX model (path, bytes or ModelProto) as a compiled model.
+    """The compiler itself: a pure function of its arguments and of the files the model names.
 
-    shapes: for inputs whose dimensions the model leaves open. progress: called with stage, done, total.
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.onnx_models import single
+from onnx_models import single
 
 RNG = np.random.default_rng(11)
 
