@@ -36,6 +36,10 @@ impl Axis {
         Self { span: length as f64, steps, first: half_to_even(steps - count), count }
     }
 
+    fn scaled(self, scale: Scale) -> Self {
+        Self { span: self.span * scale.factor(), ..self }
+    }
+
     fn mirrored(self, is_mirrored: bool) -> Self {
         if is_mirrored { Self { first: self.steps - self.first - self.count, ..self } } else { self }
     }
@@ -46,7 +50,6 @@ impl Axis {
 pub(crate) struct Window {
     pub(crate) x: Axis,
     pub(crate) y: Axis,
-    /// Resized down before across: what is across when the picture stands upright.
     pub(crate) is_down_first: bool,
 }
 
@@ -125,15 +128,21 @@ impl Plan {
 
     /// The plan in the picture as stored, decoded at `scale`.
     pub(crate) fn window(&self, orientation: Orientation, scale: Scale) -> Window {
-        let scaled = |axis: Axis| Axis { span: axis.span * scale.factor(), ..axis };
-        let x = scaled(self.x.mirrored(orientation.mirrors_x));
-        let y = scaled(self.y.mirrored(orientation.mirrors_y));
+        let x = self.x.mirrored(orientation.mirrors_x).scaled(scale);
+        let y = self.y.mirrored(orientation.mirrors_y).scaled(scale);
+        let is_down_first = is_down_first(&x, &y);
         if orientation.swaps {
-            Window { x: y, y: x, is_down_first: true }
+            Window { x: y, y: x, is_down_first: !is_down_first }
         } else {
-            Window { x, y, is_down_first: false }
+            Window { x, y, is_down_first }
         }
     }
+}
+
+/// Pillow's rule, for the upright picture: down first where that takes away more than twice as many rows as columns.
+fn is_down_first(x: &Axis, y: &Axis) -> bool {
+    let removed = |axis: &Axis| axis.span.ceil() - axis.steps as f64;
+    removed(y) > 0.0 && removed(y) > 2.0 * removed(x)
 }
 
 /// The size that covers `target` with its shorter side at `short_side`, or as small as can be; cut as torchvision's
@@ -214,5 +223,16 @@ mod tests {
             let window = plan.window(orientation, Scale::Half);
             assert_eq!(window, Window { x, y, is_down_first: number > 4 }, "orientation {number}");
         }
+    }
+
+    #[test]
+    fn the_axis_that_loses_more_is_resized_first() {
+        let first =
+            |width: usize, height: usize, to: usize| is_down_first(&Axis::whole(width, to), &Axis::whole(height, to));
+        assert!(!first(640, 480, 224));
+        assert!(!first(480, 640, 224));
+        assert!(first(300, 640, 224));
+        assert!(first(100, 225, 224));
+        assert!(!first(100, 200, 224));
     }
 }

@@ -13,7 +13,8 @@ mod settings;
 mod source;
 mod taps;
 
-use littoral_sdk::{Agent, Dtype, Error, Layout, Output, Ports};
+use littoral_jpeg::Scale;
+use littoral_sdk::{Agent, Dtype, Error, Layout, Output, Ports, number};
 
 use crate::geometry::Plan;
 use crate::pack::Packer;
@@ -25,12 +26,37 @@ struct Image {
     settings: Settings,
     layout: Layout,
     packer: Packer,
+    workspace: Workspace,
+}
+
+/// Memory that is kept from picture to picture.
+struct Workspace {
     decoder: Decoder,
     resampler: Resampler,
-    /// The picture as stored, possibly scaled; the part that is used, at its final size; and that part upright.
+    /// The picture as stored, possibly scaled.
     rgb: Vec<u8>,
+    /// The part that is used, at its final size, as stored and upright.
     sized: Vec<u8>,
     upright: Vec<u8>,
+}
+
+impl Workspace {
+    fn empty(settings: &Settings) -> Self {
+        Self {
+            decoder: Decoder::default(),
+            resampler: Resampler::new(settings.filter),
+            rgb: Vec::new(),
+            sized: Vec::new(),
+            upright: Vec::new(),
+        }
+    }
+
+    /// The pixels that `plan` makes of a picture, upright.
+    fn pixels(&mut self, input: &[u8], source: &Source, plan: &Plan, scale: Scale) -> Result<&[u8], Error> {
+        let size = self.decoder.decode(input, source, scale, &mut self.rgb)?;
+        self.resampler.run(&self.rgb, size, &plan.window(source.orientation, scale), &mut self.sized)?;
+        source.orientation.turn(&self.sized, plan.out(), &mut self.upright)
+    }
 }
 
 impl Agent for Image {
@@ -39,12 +65,8 @@ impl Agent for Image {
         Ok(Self {
             layout: Layout::new(&[settings.spec()])?,
             packer: Packer::new(&settings),
-            resampler: Resampler::new(settings.filter),
-            decoder: Decoder::default(),
+            workspace: Workspace::empty(&settings),
             settings,
-            rgb: Vec::new(),
-            sized: Vec::new(),
-            upright: Vec::new(),
         })
     }
 
@@ -53,13 +75,22 @@ impl Agent for Image {
     }
 
     fn infer(&mut self, input: &[u8], output: &mut Output) -> Result<(), Error> {
+        let answer = self.answer(input, output);
+        if !answer.as_ref().is_err_and(|error| error.number() == number::MEMORY) {
+            return answer;
+        }
+        // What earlier pictures left behind may lie in the way of this one.
+        self.workspace = Workspace::empty(&self.settings);
+        self.answer(input, output)
+    }
+}
+
+impl Image {
+    fn answer(&mut self, input: &[u8], output: &mut Output) -> Result<(), Error> {
         let source = Source::read(input, &self.settings)?;
         let plan = Plan::of(&source, &self.settings)?;
         let scale = plan.scale(&source, self.settings.dct_scaling);
-        let size = self.decoder.decode(input, &source, scale, &mut self.rgb)?;
-        self.resampler.run(&self.rgb, size, &plan.window(source.orientation, scale), &mut self.sized)?;
-        let pixels = source.orientation.turn(&self.sized, plan.out(), &mut self.upright)?;
-
+        let pixels = self.workspace.pixels(input, &source, &plan, scale)?;
         let mut tensors = self.layout.begin(output)?;
         match self.settings.dtype {
             Dtype::U8 => self.packer.bytes(pixels, &plan, tensors.elements(0)),

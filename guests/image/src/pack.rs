@@ -8,14 +8,13 @@ pub(crate) struct Packer {
     order: Order,
     width: usize,
     pad: [u8; 3],
-    /// By channel and byte: the value, computed in double precision and rounded once.
+    /// By channel and byte.
     values: [[f32; 256]; 3],
 }
 
 impl Packer {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let value =
-            |channel: usize, byte: usize| (byte as f64 * settings.factor[channel] + settings.offset[channel]) as f32;
+        let value = |channel, byte| settings.normalization.value(channel, byte as u8);
         Self {
             order: settings.order,
             width: settings.width,

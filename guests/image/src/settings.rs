@@ -28,6 +28,37 @@ pub(crate) enum Order {
     Nhwc,
 }
 
+/// From a byte to an element.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Normalization {
+    rescale: f64,
+    mean: [f64; 3],
+    std: [f64; 3],
+}
+
+impl Normalization {
+    fn read(c: &mut Config) -> Result<Self, Error> {
+        let normalization = Self {
+            rescale: c.number("rescale", 1.0 / 255.0)?,
+            mean: c.numbers("mean", [0.0; 3])?,
+            std: c.numbers("std", [1.0; 3])?,
+        };
+        let is_finite = |channel| [0, 255].iter().all(|&byte| normalization.value(channel, byte).is_finite());
+        if (0..3).all(is_finite) {
+            return Ok(normalization);
+        }
+        let Self { rescale, mean, std } = normalization;
+        Err(Error::config(format!(
+            "`rescale` `{rescale}`, `mean` `{mean:?}`, `std` `{std:?}` give elements beyond float32"
+        )))
+    }
+
+    /// Computed in double precision and rounded once.
+    pub(crate) fn value(&self, channel: usize, byte: u8) -> f32 {
+        ((f64::from(byte) * self.rescale - self.mean[channel]) / self.std[channel]) as f32
+    }
+}
+
 pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) width: usize,
@@ -39,9 +70,7 @@ pub(crate) struct Settings {
     pub(crate) short_side: Option<usize>,
     pub(crate) filter: Filter,
     pub(crate) pad: [u8; 3],
-    /// By channel: value = byte · factor + offset.
-    pub(crate) factor: [f64; 3],
-    pub(crate) offset: [f64; 3],
+    pub(crate) normalization: Normalization,
     pub(crate) dct_scaling: bool,
     pub(crate) bytes_max: usize,
     pub(crate) pixels_max: usize,
@@ -63,7 +92,6 @@ impl Settings {
         for key in ["rescale", "mean", "std"] {
             only_with(&c, key, dtype == Dtype::F32, "`dtype` = `float32`")?;
         }
-        let (factor, offset) = normalization(&mut c)?;
         let settings = Self {
             name: c.text("name", 256, "image")?,
             width: width as usize,
@@ -78,8 +106,7 @@ impl Settings {
                 Filter::Bilinear,
             )?,
             pad: padding(&mut c)?,
-            factor,
-            offset,
+            normalization: Normalization::read(&mut c)?,
             dct_scaling: c.switch("dct_scaling", true)?,
             bytes_max: c.whole("max_bytes", 1..=BYTES_MAX, 16 << 20)? as usize,
             pixels_max: c.whole("max_pixels", 1..=PIXELS_MAX, 16_000_000)? as usize,
@@ -122,18 +149,4 @@ fn padding(c: &mut Config) -> Result<[u8; 3], Error> {
         return Err(Error::config(format!("`pad` is `{pad:?}`, must be whole numbers 0..255")));
     }
     Ok(pad.map(|value| value as u8))
-}
-
-/// (byte · rescale − mean) / std, as one factor and one offset a channel.
-fn normalization(c: &mut Config) -> Result<([f64; 3], [f64; 3]), Error> {
-    let rescale = c.number("rescale", 1.0 / 255.0)?;
-    let mean = c.numbers("mean", [0.0; 3])?;
-    let std = c.numbers("std", [1.0; 3])?;
-    let factor = std.map(|std| rescale / std);
-    let offset = [0, 1, 2].map(|i| -mean[i] / std[i]);
-    let reach = |i: usize| ((255.0 * factor[i]).abs() + offset[i].abs()) as f32;
-    if !(0..3).all(|i| reach(i).is_finite()) {
-        return Err(Error::config(format!("`std` is `{std:?}`: values grow beyond float32")));
-    }
-    Ok((factor, offset))
 }

@@ -14,12 +14,12 @@ use crate::tables::Tables;
 /// Decodes pictures one after the other, in memory it keeps.
 pub struct Decoder {
     canvas: Canvas,
-    coefficients: Vec<Block>,
+    grids: [Grid; 3],
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { canvas: Canvas::empty(), coefficients: Vec::new() }
+        Self { canvas: Canvas::empty(), grids: Default::default() }
     }
 }
 
@@ -32,8 +32,7 @@ impl Decoder {
     pub fn decode(&mut self, bytes: &[u8], header: &Header, scale: Scale, rgb: &mut Vec<u8>) -> Result<(usize, usize)> {
         let frame = &header.frame;
         self.canvas.begin(frame, header.colors, scale, rgb)?;
-        let grids = Grid::all(frame);
-        let mut ledger = Ledger::new(grids.iter().map(Grid::block_count).collect());
+        let mut ledger = Ledger::new(frame);
         let mut run = Run { frame, tables: Tables::new()?, restart_interval: 0 };
         for segment in &header.segments {
             match segment {
@@ -51,15 +50,17 @@ impl Decoder {
                         return Ok(frame.scaled(scale));
                     }
                     if ledger.is_empty() {
-                        fill(&mut self.coefficients, grids.iter().map(Grid::block_count).sum(), [0; 64])?;
+                        for (grid, component) in self.grids.iter_mut().zip(&frame.components) {
+                            grid.begin(frame, component)?;
+                        }
                     }
                     ledger.enter(&scan)?;
-                    run.store(&scan, data, &grids, &mut self.coefficients)?;
+                    run.store(&scan, data, &mut self.grids)?;
                 }
             }
         }
         ledger.check_complete()?;
-        draw(frame, &grids, &self.coefficients, &mut self.canvas, rgb)?;
+        draw(frame, &self.grids, &mut self.canvas, rgb)?;
         Ok(frame.scaled(scale))
     }
 }
@@ -106,8 +107,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads a scan that holds a part of the picture into `coefficients`.
-    fn store(&self, scan: &Scan, data: &[u8], grids: &[Grid], coefficients: &mut [Block]) -> Result<()> {
+    /// Reads a scan that holds a part of the picture into `grids`.
+    fn store(&self, scan: &Scan, data: &[u8], grids: &mut [Grid]) -> Result<()> {
         let mut entropy = Entropy::new(data, self.restart_interval);
         let coders = scan.parts.iter().map(|part| self.coder(scan, part)).collect::<Result<Vec<_>>>()?;
         let (rows, columns) = match scan.parts.as_slice() {
@@ -124,10 +125,8 @@ impl Run<'_> {
                     let Component { h, v, .. } = self.frame.components[part.component];
                     let (h, v) = if scan.is_interleaved() { (h, v) } else { (1, 1) };
                     for i in 0..h * v {
-                        let block = grids[part.component].index(x * h + i % h, y * v + i / h);
-                        coder
-                            .block(&mut entropy, part.component, &mut coefficients[block])
-                            .map_err(|text| entropy.damage(text))?;
+                        let block = grids[part.component].block_mut(x * h + i % h, y * v + i / h);
+                        coder.block(&mut entropy, part.component, block).map_err(|text| entropy.damage(text))?;
                     }
                 }
             }
@@ -148,42 +147,36 @@ impl Run<'_> {
     }
 }
 
-/// Where one component's blocks, padded to whole MCUs, lie among all stored ones.
+/// The stored coefficients of one component, its blocks padded to whole MCUs. One allocation a component: three
+/// smaller ones find room where a large one does not.
+#[derive(Default)]
 struct Grid {
-    start: usize,
     blocks_wide: usize,
-    blocks_high: usize,
+    blocks: Vec<Block>,
 }
 
 impl Grid {
-    /// One grid a component.
-    fn all(frame: &Frame) -> Vec<Self> {
-        let mut start = 0;
-        let place = |component: &Component| {
-            let (blocks_wide, blocks_high) = (frame.mcus_wide * component.h, frame.mcus_high * component.v);
-            let grid = Self { start, blocks_wide, blocks_high };
-            start += grid.block_count();
-            grid
-        };
-        frame.components.iter().map(place).collect()
+    fn begin(&mut self, frame: &Frame, component: &Component) -> Result<()> {
+        self.blocks_wide = frame.mcus_wide * component.h;
+        fill(&mut self.blocks, self.blocks_wide * frame.mcus_high * component.v, [0; 64])
     }
 
-    fn block_count(&self) -> usize {
-        self.blocks_wide * self.blocks_high
+    fn block(&self, x: usize, y: usize) -> &Block {
+        &self.blocks[y * self.blocks_wide + x]
     }
 
-    fn index(&self, x: usize, y: usize) -> usize {
-        self.start + y * self.blocks_wide + x
+    fn block_mut(&mut self, x: usize, y: usize) -> &mut Block {
+        &mut self.blocks[y * self.blocks_wide + x]
     }
 }
 
 /// Transforms and draws stored coefficients.
-fn draw(frame: &Frame, grids: &[Grid], coefficients: &[Block], canvas: &mut Canvas, rgb: &mut [u8]) -> Result<()> {
+fn draw(frame: &Frame, grids: &[Grid], canvas: &mut Canvas, rgb: &mut [u8]) -> Result<()> {
     for strip in 0..frame.mcus_high {
         for (i, (component, grid)) in frame.components.iter().zip(grids).enumerate() {
             for v in 0..component.v {
                 for x in 0..grid.blocks_wide {
-                    let block = &coefficients[grid.index(x, strip * component.v + v)];
+                    let block = grid.block(x, strip * component.v + v);
                     let is_flat = block[1..].iter().fold(0, |any, &c| any | c) == 0;
                     canvas.put(i, x, strip, v, block, is_flat)?;
                 }

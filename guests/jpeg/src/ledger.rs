@@ -1,6 +1,7 @@
 //! Which bits of which coefficients the scans of one picture have sent.
 
 use crate::error::{Result, damaged, unsupported};
+use crate::frame::Frame;
 use crate::scan::Scan;
 
 /// How often all scans together may visit a block, on average. Encoders stay below 10; a file with a few bytes a scan
@@ -18,8 +19,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// blocks: by component, how many it has.
-    pub(crate) fn new(blocks: Vec<usize>) -> Self {
+    pub(crate) fn new(frame: &Frame) -> Self {
+        let mcu_count = frame.mcus_wide * frame.mcus_high;
+        let blocks: Vec<_> = frame.components.iter().map(|c| mcu_count * c.h * c.v).collect();
         Self { sent: vec![[NOT_SENT; 64]; blocks.len()], blocks, visits: 0 }
     }
 

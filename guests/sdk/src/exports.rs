@@ -80,7 +80,7 @@ impl<A: Agent> Exports<A> {
     /// `last_error`: needs no session, so that it can be called after a trap.
     #[must_use]
     pub fn last_error() -> i64 {
-        words::with(packed)
+        words::with(|text| if text.is_empty() { 0 } else { packed(text) })
     }
 }
 
