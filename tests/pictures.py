@@ -74,15 +74,11 @@ def joined(parts: Sequence[tuple[int, bytes]]) -> bytes:
 
 def resampled(data: bytes, factors: Sequence[int]) -> bytes:
     """The same blocks under other sampling factors, one byte a component: another picture, but a valid one."""
-    parts = []
-    for marker, payload in segments(data):
-        if marker == 0xC0:
-            changed = bytearray(payload)
-            for i, factor in enumerate(factors):
-                changed[7 + 3 * i] = factor
-            payload = bytes(changed)
-        parts.append((marker, payload))
-    return joined(parts)
+
+    def changed(frame: bytes) -> bytes:
+        return frame[:6] + b"".join(bytes([frame[6 + 3 * i], f, frame[8 + 3 * i]]) for i, f in enumerate(factors))
+
+    return joined([(marker, changed(p) if marker == 0xC0 else p) for marker, p in segments(data)])
 
 
 def one_scan_a_component(

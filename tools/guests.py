@@ -175,7 +175,7 @@ def bless(toolchain: Toolchain, names: dict[str, Path]) -> None:
     (SHIPPED["image"].parent / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
     rows = "\n".join(f'{key} = "{value}"' for key, value in toolchain.versions.items())
     RECORD.write_text(
-        "# Written by `tools/guests.py --bless`: what the committed guests were built with. The same gives the same bytes.\n"
+        "# Written by `tools/guests.py --bless`: what built the committed guests. The same gives the same bytes.\n"
         f'target = "{TARGET}"\nfeatures = "+simd128"\n\n[versions]\n{rows}\n'
     )
 

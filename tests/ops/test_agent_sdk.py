@@ -1,4 +1,4 @@
-"""What the Rust SDK makes of the agent ABI, spoken to without a runtime in between: one test an export and a promise."""
+"""What the Rust SDK makes of the agent ABI, spoken to without a runtime in between: a test for every promise."""
 
 import re
 import struct

@@ -63,7 +63,7 @@ def test_jpeg_of_every_quality(image: Path, quality: int) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"restart_marker_blocks": 1}, {"restart_marker_blocks": 7}, {"restart_marker_rows": 1}],
-    ids=lambda options: "-".join(options),
+    ids="-".join,
 )
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpeg_with_restart_markers(image: Path, options: dict[str, int], progressive: bool) -> None:
@@ -114,13 +114,13 @@ def test_jpeg_without_huffman_tables_as_cameras_send_video(image: Path) -> None:
 
 def test_jpeg_with_sixteen_bit_quantization_tables(image: Path) -> None:
     data = jpeg(natural(40, 40), quality=60)
-    wide = []
-    for marker, payload in segments(data):
-        if marker == 0xDB:
-            tables = [payload[i : i + 65] for i in range(0, len(payload), 65)]
-            payload = b"".join(bytes([0x10 | t[0]]) + b"".join(bytes([0, step]) for step in t[1:]) for t in tables)
-        wide.append((marker, payload))
-    np.testing.assert_array_equal(whole(image, joined(wide)), rgb(data))
+
+    def widened(payload: bytes) -> bytes:
+        tables = [payload[i : i + 65] for i in range(0, len(payload), 65)]
+        return b"".join(bytes([0x10 | t[0]]) + b"".join(bytes([0, step]) for step in t[1:]) for t in tables)
+
+    wide = joined([(marker, widened(p) if marker == 0xDB else p) for marker, p in segments(data)])
+    np.testing.assert_array_equal(whole(image, wide), rgb(data))
 
 
 def test_bytes_after_the_end_are_ignored(image: Path) -> None:
