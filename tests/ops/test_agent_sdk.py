@@ -130,6 +130,12 @@ def test_memory_that_cannot_be_had(probe: Path) -> None:
     assert host.last_error() == "out of memory: 50000000 more bytes cannot be had"
 
 
+def test_an_answer_has_at_most_64_mebibytes(probe: Path) -> None:
+    host = AgentHost(probe)
+    assert refusal(host, b"take 67108865") == (-2, "answer of 67108865 bytes, at most 67108864")
+    assert len(host.infer(b"take 67108864")) == 64 << 20
+
+
 def test_log(probe: Path) -> None:
     host = AgentHost(probe)
     assert host.infer(b"log \xc3\xa9") == b""

@@ -332,6 +332,7 @@ def test_random_damage_never_traps(image: Path) -> None:
         ({"fit": "contain", "pad": [1, 2, 3.5]}, None),
         ({"fit": "crop", "filter": "bicubic"}, "`filter` has a meaning only with a `fit` that resizes"),
         ({"dtype": "uint8", "mean": 1}, "`mean` has a meaning only with `dtype` = `float32`"),
+        ({"width": 4096, "height": 4096}, "output of 201326"),
         ({"max_pixels": 0}, "`max_pixels` is `0`, must be a whole number 1..268435456"),
         ({"max_bytes": 1 << 40}, "`max_bytes` is `1099511627776`, must be a whole number 1..268435456"),
         (b"[1]", "no JSON object: "),

@@ -198,7 +198,7 @@ fn refine(bits: &mut Bits, band: Band, mut k: usize, mut zeros: usize, block: &m
             }
             zeros -= 1;
         } else if bits.bit() && *coefficient & bit == 0 {
-            *coefficient += if *coefficient > 0 { bit } else { -bit };
+            *coefficient = coefficient.wrapping_add(if *coefficient > 0 { bit } else { -bit });
         }
         k += 1;
     }

@@ -12,8 +12,7 @@ type Row = u32;
 const LENGTH: Row = 31;
 const HAS_VALUE: Row = 128;
 
-/// Reads a code that its table does not have.
-pub(crate) const NO_SUCH_CODE: &str = "a code that its Huffman table does not have";
+const NO_SUCH_CODE: &str = "a code that its Huffman table does not have";
 
 /// One table, ready to decode.
 pub(crate) struct Huffman {

@@ -2,6 +2,9 @@
 
 use crate::error::Error;
 
+/// Hosts take no longer answers (docs/reference/agent-abi.md).
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 /// A buffer that keeps its memory.
 #[derive(Default)]
 pub(crate) struct Buffer {
@@ -41,8 +44,11 @@ impl Buffer {
 pub struct Output(Buffer);
 
 impl Output {
-    /// The answer, made `len` bytes long: all of it is to be written. It begins at a multiple of 16.
+    /// The answer, made `len` bytes long, 64 MiB at most: all of it is to be written. It begins at a multiple of 16.
     pub fn take(&mut self, len: usize) -> Result<&mut [u8], Error> {
+        if len > ANSWER_BYTES_MAX {
+            return Err(Error::too_large(format!("answer of {len} bytes, at most {ANSWER_BYTES_MAX}")));
+        }
         self.0.resize(len)?;
         Ok(self.0.bytes_mut())
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::buffer::Output;
+use crate::buffer::{ANSWER_BYTES_MAX, Output};
 use crate::error::Error;
 use crate::tensor::{Dtype, Element, Spec, elements, elements_mut};
 
@@ -131,8 +131,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A frame of these tensors, in this order. Every size must be known; wider elements come before narrower ones,
-    /// so that all are aligned.
+    /// A frame of these tensors, in this order, 64 MiB at most. Every size must be known; wider elements come before
+    /// narrower ones, so that all are aligned.
     pub fn new(specs: &[Spec]) -> Result<Self, Error> {
         let mut entries = Vec::new();
         let mut spans: Vec<Range<usize>> = Vec::new();
@@ -159,7 +159,10 @@ impl Layout {
         let mut text = format!("{{{}}}", entries.join(",")).into_bytes();
         text.resize(text.len().next_multiple_of(8), b' ');
         let header = [&(text.len() as u64).to_le_bytes()[..], &text].concat();
-        let bytes = header.len() + at;
+        let bytes = header.len().saturating_add(at);
+        if bytes > ANSWER_BYTES_MAX {
+            return Err(Error::config(format!("output of {bytes} bytes, at most {ANSWER_BYTES_MAX}")));
+        }
         Ok(Self { header, spans, bytes })
     }
 
@@ -265,6 +268,7 @@ mod tests {
     fn a_layout_that_cannot_be_is_refused() {
         let layout = |specs: &[Spec]| Layout::new(specs).expect_err("refused").to_string();
         assert!(layout(&[Spec::new("x", Dtype::F32, [-1])]).contains("cannot have the shape [-1]"));
+        assert!(layout(&[Spec::new("x", Dtype::F32, [5000, 5000])]).contains("bytes, at most 67108864"));
         assert!(
             layout(&[Spec::new("a", Dtype::U8, [3]), Spec::new("b", Dtype::F32, [1])]).contains("narrower elements")
         );
