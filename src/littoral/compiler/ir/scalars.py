@@ -102,6 +102,7 @@ SCALARS: dict[str, Scalar] = {
     "ge": Scalar(2, "bool", np.greater_equal, ">="),
     "select": Scalar(3, "select", np.where),
     "cast": Scalar(1, "cast", np.asarray),
+    "bitcast": Scalar(1, "cast", np.asarray),
 } | {name: Scalar(2 if name == "pow" else 1, "same", _elementary(name)) for name in (*FORMULAS, *ELEMENTARY)}
 
 
@@ -121,4 +122,6 @@ def evaluate_scalar(op: str, dtype: str, args: list[Any]) -> Any:
     with np.errstate(all="ignore"):
         if op == "cast":
             return args[0].astype(DTYPES[dtype].storage)
+        if op == "bitcast":
+            return np.asarray(args[0]).view(DTYPES[dtype].storage)
         return SCALARS[op].numpy(*args)

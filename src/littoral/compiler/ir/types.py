@@ -4,22 +4,7 @@ from typing import NamedTuple
 
 from littoral.tensors import DTYPES, element_count
 
-__all__ = ["HELD_DTYPES", "TensorType"]
-
-# What a compiled module can hold in a variable; other dtypes exist in constants only.
-HELD_DTYPES = (
-    "float32",
-    "float64",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-    "bool",
-)
+__all__ = ["TensorType"]
 
 
 class TensorType(NamedTuple):

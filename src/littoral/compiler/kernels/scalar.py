@@ -100,6 +100,8 @@ class Writer:
         if node.op in FORMULAS or node.op in ELEMENTARY:
             return self._elementary(node, args)
         dtype = node.args[-1].dtype
+        if node.op == "bitcast":
+            return _bitcast(args[0], ELEMENTS[node.dtype].kind)
         if self.vector:
             return self._vector(node, args)
         if dtype in ("float32", "float64"):
@@ -223,3 +225,8 @@ class Writer:
         if b.kind == "i64":
             return op(f"i64.extend_i32_{'s' if a.signed else 'u'}", value)
         return wrapped(target, op("i32.wrap_i64", value))
+
+
+def _bitcast(value: Code, kind: str) -> Code:
+    """The same bits held as another kind; between integers nothing happens."""
+    return value if value.kind == kind else op(f"{kind}.reinterpret_{value.kind}", value)

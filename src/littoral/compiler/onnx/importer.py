@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from littoral.compiler.ir.graph import Builder, Graph, Op, Value
-from littoral.compiler.ir.types import HELD_DTYPES, TensorType
+from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
-from littoral.compiler.onnx.tensors import ONNX_DTYPES, read_tensor
+from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
 from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
 from littoral.tensors import Array
 
@@ -182,11 +182,9 @@ class _Importer:
             raise UnsupportedOperatorError(
                 "input", info.name, why="is a sequence, map or optional, which is not supported", supported=("tensors",)
             )
-        dtype = ONNX_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
-        if dtype not in HELD_DTYPES:
-            raise UnsupportedOperatorError(
-                "input", info.name, why=f"has data type {dtype}, which cannot be computed with", supported=HELD_DTYPES
-            )
+        if (dtype := ONNX_DTYPES.get(tensor.elem_type)) is None:
+            word = UNHELD_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
+            raise UnsupportedOperatorError("input", info.name, why=f"has data type {word}, which is not supported")
         if info.name in self.shapes:
             return self._given_type(info.name, dtype, tensor.shape.dim if tensor.shape else None)
         dims = tensor.shape.dim if tensor.shape else None
@@ -245,9 +243,6 @@ class _Importer:
             raise
         node.check_all_read()
         results = [result] if isinstance(result, Value) else result
-        for value in results:
-            if value.data is None and value.dtype not in HELD_DTYPES:
-                node.unsupported(f"gives {value.dtype}, which cannot be computed with", supported=HELD_DTYPES)
         if any(name for name in proto.output[len(results) :]):
             node.unsupported(f"has more than {len(results)} outputs")
         return results

@@ -5,6 +5,7 @@ from functools import reduce
 
 from littoral.compiler.ir.expr import Apply, Arg, Expr, apply, cast, number
 from littoral.compiler.ir.graph import Value
+from littoral.compiler.ir.narrow import convert
 from littoral.compiler.ir.ops import Map, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
@@ -21,10 +22,10 @@ def mapped(node: OnnxNode, formula: Formula, *inputs: Value) -> Value:
     if len(dtypes) > 1:
         node.unsupported(f"of different data types: {', '.join(sorted(dtypes))}")
     half = next(iter(dtypes)) in HALVES
-    args = [cast(Arg(v.dtype, i), "float32") if half else Arg(v.dtype, i) for i, v in enumerate(inputs)]
+    args = [convert(Arg(v.dtype, i), "float32") if half else Arg(v.dtype, i) for i, v in enumerate(inputs)]
     result = formula(*args)
     if half and result.dtype == "float32":
-        result = cast(result, inputs[0].dtype)
+        result = convert(result, inputs[0].dtype)
     return node.add(Map(result), *inputs)
 
 
@@ -170,8 +171,8 @@ def where(node: OnnxNode) -> Value:
 
 @operator("Cast", "CastLike")
 def cast_to(node: OnnxNode) -> Value:
-    node.ignore("saturate", "round_mode")
-    x = node.input(0)
+    x, saturate = node.input(0), bool(node.integer("saturate", 1))
+    rounding = node.choice("round_mode", "up", ("up", "down", "nearest"))
     if node.op == "CastLike":
         dtype = node.input(1).dtype
     elif (found := ONNX_DTYPES.get(node.integer("to", 0))) is None:
@@ -180,7 +181,7 @@ def cast_to(node: OnnxNode) -> Value:
         dtype = found
     if x.dtype == dtype:
         return x
-    return node.add(Map(cast(Arg(x.dtype, 0), dtype)), x)
+    return node.add(Map(convert(Arg(x.dtype, 0), dtype, saturate, rounding)), x)
 
 
 @operator("Mod")
