@@ -94,13 +94,9 @@ def narrow(value: Expr, dtype: str, saturate: bool = True) -> Expr:
         below = apply("lt", size, _c((127 - form.bias + 1) << 23))
         found = apply("select", below, small, normal)
     saturates = saturate and form.raw == "uint8"
-    too_large = form.largest if saturates or form.nan is None else form.infinite or form.nan
-    found = apply("select", apply("gt", found, _c(form.largest)), _c(too_large), found)
-    overflow = _c(form.largest if saturates or form.nan is None else form.infinite or form.nan)
-    found = apply("select", apply("ge", size, _c(0x7F800000)), overflow, found)
-    found = (
-        apply("select", apply("ge", size, _c((127 + 128 - 1) << 23)), overflow, found) if form.bias != 127 else found
-    )
+    too_large = _c(form.largest if saturates or form.nan is None else form.infinite or form.nan)
+    is_over = apply("or", apply("gt", found, _c(form.largest)), apply("ge", size, _c(0x7F800000)))
+    found = apply("select", is_over, too_large, found)
     if not form.signed_zero:
         empty = apply("or", apply("eq", found, _c(0)), apply("eq", found, _c(form.nan or 0)))
         sign = apply("select", empty, _c(0), sign)
