@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from littoral.compiler.ir.expr import Apply, Expr, apply, number
 
-__all__ = ["NARROW_FLOATS", "convert", "narrow", "widen"]
+__all__ = ["NARROW_FLOATS", "bitcast", "convert", "narrow", "widen"]
 
 _U = "uint32"
 

@@ -10,7 +10,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.graph import Builder, Graph, Op, Value
+from littoral.compiler.ir.narrow import convert
+from littoral.compiler.ir.ops import Map
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
@@ -21,16 +24,21 @@ __all__ = ["OPERATORS", "OnnxNode", "import_model", "operator"]
 
 Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
+KEEPS_HALVES: set[str] = set()
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def operator(*names: str) -> Callable[[Importer], Importer]:
-    """Registers an importer for operators of the default domain."""
+def operator(*names: str, keeps_halves: bool = False) -> Callable[[Importer], Importer]:
+    """Registers an importer for operators of the default domain.
+
+    Unless it `keeps_halves`, float16 and bfloat16 are computed in float32 and rounded once, around it.
+    """
 
     def register(importer: Importer) -> Importer:
-        for name in names:
-            OPERATORS[name] = importer
+        OPERATORS.update(dict.fromkeys(names, importer))
+        if keeps_halves:
+            KEEPS_HALVES.update(names)
         return importer
 
     return register
@@ -228,8 +236,10 @@ class _Importer:
             raise UnsupportedOperatorError(f"{proto.domain}.{proto.op_type}", label)
         if (importer := OPERATORS.get(proto.op_type)) is None:
             raise UnsupportedOperatorError(proto.op_type, label, opset=self.opset)
-        node = OnnxNode(proto, inputs, self.build, self.opset, label)
         self.build.label = label
+        half = None if proto.op_type in KEEPS_HALVES else _half_of(inputs)
+        widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
+        node = OnnxNode(proto, widened, self.build, self.opset, label)
         try:
             result = importer(node)
         except TypeError as error:  # the expression table has no such operation for these dtypes
@@ -242,10 +252,22 @@ class _Importer:
             error.add_note(f"{proto.op_type} `{label}`, opset {self.opset}, inputs: {shown}")
             raise
         node.check_all_read()
-        results = [result] if isinstance(result, Value) else result
+        results = [result] if isinstance(result, Value) else list(result)
+        if half:
+            results = [self._converted(v, "float32", half) or v for v in results]
         if any(name for name in proto.output[len(results) :]):
             node.unsupported(f"has more than {len(results)} outputs")
         return results
+
+    def _converted(self, value: Value | None, source: str, target: str) -> Value | None:
+        if value is None or value.dtype != source:
+            return value
+        return self.build.add(Map(convert(Arg(source, 0), target)), value)
+
+
+def _half_of(inputs: Sequence[Value | None]) -> str | None:
+    """The half-precision dtype among the inputs."""
+    return next((v.dtype for v in inputs if v is not None and v.dtype in ("float16", "bfloat16")), None)
 
 
 def in_order(nodes: list[NodeProto], known: Any) -> list[NodeProto]:
