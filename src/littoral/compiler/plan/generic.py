@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute
+from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import (
     Concat,
@@ -22,7 +22,6 @@ from littoral.compiler.ir.ops import (
     Transpose,
     Window,
 )
-from littoral.compiler.ir.ops.elementwise import broadcast_shape
 from littoral.compiler.kernels import Access, LoopNest, contiguous
 from littoral.compiler.plan.steps import Argument, Step, Weights
 from littoral.tensors import Array
@@ -68,8 +67,20 @@ def _nest(out: Value, inputs: Sequence[tuple[Argument, Access]], body: Expr, **m
 
 def lower_map(node: Node, op: Map) -> list[Step]:
     (out,) = node.outputs
-    inputs = [(v, Access(v.dtype, 0, _broadcast(v.shape, out.type.rank))) for v in node.inputs]
+    rank, used = out.type.rank, _arguments(op.expr)
+    strides = [_broadcast(v.shape, rank) if i in used else (0,) * rank for i, v in enumerate(node.inputs)]
+    inputs = [(v, Access(v.dtype, 0, s)) for v, s in zip(node.inputs, strides, strict=True)]
     return [_nest(out, inputs, op.expr)]
+
+
+def _arguments(expr: Expr) -> set[int]:
+    """Inputs that an expression reads at the broadcast position."""
+    return {node.index for node in walk(expr) if isinstance(node, Arg)}
+
+
+def _positions_moved(expr: Expr, order: Sequence[int]) -> Expr:
+    """The expression for loops that run over the axes in another order."""
+    return substitute(expr, lambda n: Position(INDEX, order.index(n.axis)) if isinstance(n, Position) else None)
 
 
 def lower_transpose(node: Node, op: Transpose) -> list[Step]:
@@ -157,11 +168,14 @@ def lower_gather(node: Node, op: Gather) -> list[Step]:
 
 def lower_reduce(node: Node, op: Reduce) -> list[Step]:
     (out,) = node.outputs
-    shape = broadcast_shape(*(v.shape for v in node.inputs))
+    shape = op.spread([v.shape for v in node.inputs])
     kept = [i for i in range(len(shape)) if i not in op.axes]
 
-    def reordered(value: Value) -> Access:
-        strides = _broadcast(value.shape, len(shape))
+    before = op.before or Arg(node.inputs[0].dtype, 0)
+    used = _arguments(before)
+
+    def reordered(i: int, value: Value) -> Access:
+        strides = _broadcast(value.shape, len(shape)) if i in used else (0,) * len(shape)
         return Access(value.dtype, 0, tuple(strides[i] for i in (*kept, *op.axes)))
 
     extents = tuple(shape[i] for i in kept)
@@ -169,8 +183,8 @@ def lower_reduce(node: Node, op: Reduce) -> list[Step]:
     return [
         _nest(
             out,
-            [(v, reordered(v)) for v in node.inputs],
-            op.before or Arg(node.inputs[0].dtype, 0),
+            [(v, reordered(i, v)) for i, v in enumerate(node.inputs)],
+            _positions_moved(before, (*kept, *op.axes)),
             extents=extents,
             output=output,
             folds=tuple(shape[i] for i in op.axes),

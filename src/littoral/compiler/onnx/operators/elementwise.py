@@ -280,8 +280,10 @@ def is_infinite(node: OnnxNode) -> Value:
     low, high = bool(node.integer("detect_negative", 1)), bool(node.integer("detect_positive", 1))
 
     def formula(x: Expr) -> Expr:
-        sides = [apply("eq", x, number(x.dtype, s)) for s, on in ((float("-inf"), low), (float("inf"), high)) if on]
-        return reduce(lambda a, b: apply("or", a, b), sides, number("bool", 0))
+        sides: list[Expr] = [
+            apply("eq", x, number(x.dtype, s)) for s, on in ((float("-inf"), low), (float("inf"), high)) if on
+        ]
+        return reduce(lambda a, b: apply("or", a, b), [*sides, x < x])
 
     return mapped(node, formula, node.input(0))
 
