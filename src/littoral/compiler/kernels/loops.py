@@ -6,7 +6,7 @@ either runs along it or stays.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from littoral.compiler.kernels.kernel import Kernel
 from littoral.compiler.kernels.scalar import Writer, has_vector_form
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
 
-__all__ = ["Access", "LoopNest", "contiguous"]
+__all__ = ["Access", "LoopNest"]
 
 LANES = 4
 _COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
@@ -30,15 +30,6 @@ class Access:
     dtype: str
     offset: int
     strides: tuple[int, ...]
-
-
-def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides of a row-major array."""
-    strides, step = [], 1
-    for d in reversed(shape):
-        strides.append(step)
-        step *= d
-    return tuple(reversed(strides))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ import numpy as np
 from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import (
+    ArgReduce,
     Concat,
     Conv,
+    Cumulate,
     Gather,
     Map,
     MatMul,
@@ -17,18 +19,23 @@ from littoral.compiler.ir.ops import (
     Pool,
     Reduce,
     Resample,
+    Scatter,
     Slice,
     Spread,
+    TopK,
     Transpose,
     Window,
 )
-from littoral.compiler.kernels import Access, LoopNest, contiguous
+from littoral.compiler.ir.types import contiguous
+from littoral.compiler.kernels import Access, Extreme, Largest, LoopNest, Running
 from littoral.compiler.plan.steps import Argument, Step, Weights
 from littoral.tensors import Array
 
 __all__ = [
+    "lower_arg_reduce",
     "lower_concat",
     "lower_conv_generic",
+    "lower_cumulate",
     "lower_gather",
     "lower_map",
     "lower_matmul_generic",
@@ -36,8 +43,10 @@ __all__ = [
     "lower_pool",
     "lower_reduce",
     "lower_resample",
+    "lower_scatter",
     "lower_slice",
     "lower_spread",
+    "lower_top_k",
     "lower_transpose",
 ]
 
@@ -286,6 +295,45 @@ def lower_resample(node: Node, op: Resample) -> list[Step]:
     output = Access(out.dtype, 0, (*contiguous(out.shape), 0))
     weighted = body * cast(Arg(weights.dtype, 2), x.dtype)
     return [_nest(out, inputs, weighted, output=output, folds=(taps,), combine="sum")]
+
+
+def _along(x: Value, axis: int) -> tuple[str, int, int, int]:
+    """dtype, and the sizes before, on and after an axis."""
+    return x.dtype, math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+
+
+def lower_arg_reduce(node: Node, op: ArgReduce) -> list[Step]:
+    (x,), (out,) = node.inputs, node.outputs
+    return [Step(Extreme(*_along(x, op.axis), op.largest, op.last), (x, out))]
+
+
+def lower_cumulate(node: Node, op: Cumulate) -> list[Step]:
+    (x,), (out,) = node.inputs, node.outputs
+    combine = "add" if op.combine == "sum" else "mul"
+    return [Step(Running(*_along(x, op.axis), combine, op.exclusive, op.reverse), (x, out))]
+
+
+def lower_top_k(node: Node, op: TopK) -> list[Step]:
+    (x,) = node.inputs
+    return [Step(Largest(*_along(x, op.axis), op.count, op.largest), (x, *node.outputs))]
+
+
+def lower_scatter(node: Node, op: Scatter) -> list[Step]:
+    """A copy, then the writes in order; the first input's place is taken by the output itself."""
+    (out,) = node.outputs
+    copied = _copy_into(out, node.inputs[0], (0,) * out.type.rank)
+    if 0 in op.shape:
+        return [copied]
+    used = {i for e in (op.at, op.value, op.guard) if e is not None for i in _arguments(e)}
+    rank = len(op.shape)
+    inputs: list[tuple[Argument, Access]] = [(out, Access(out.dtype, 0, (0,) * rank))]
+    for i, value in enumerate(node.inputs[1:], 1):
+        strides = _broadcast(value.shape, rank) if i in used else (0,) * rank
+        inputs.append((value, Access(value.dtype, 0, strides)))
+    body = apply(op.combine, Load(out.dtype, 0, op.at), op.value) if op.combine else op.value
+    output = Access(out.dtype, 0, (0,) * rank)
+    written = _nest(out, inputs, body, extents=op.shape, output=output, guard=op.guard, store_at=op.at)
+    return [copied, written]
 
 
 def _finish(out: Value, node: Node, first_extra: int, bias: Value | None, epilogue: Expr | None) -> list[Step]:

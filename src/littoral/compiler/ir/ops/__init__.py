@@ -4,6 +4,7 @@ A `reference` computes floats in f64 and rounds once, except for scalar expressi
 the compiled module. Layout `last` is N, spatial…, C; weights are always O, I, spatial….
 """
 
+from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
@@ -12,9 +13,11 @@ from littoral.compiler.ir.ops.reduction import Reduce, Softmax
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
+    "ArgReduce",
     "Concat",
     "Conv",
     "ConvTranspose",
+    "Cumulate",
     "Gather",
     "Map",
     "MatMul",
@@ -23,9 +26,11 @@ __all__ = [
     "Reduce",
     "Resample",
     "Reshape",
+    "Scatter",
     "Slice",
     "Softmax",
     "Spread",
+    "TopK",
     "Transpose",
     "Window",
     "broadcast_shape",

@@ -279,11 +279,10 @@ def shrink(node: OnnxNode) -> Value:
 def is_infinite(node: OnnxNode) -> Value:
     low, high = bool(node.integer("detect_negative", 1)), bool(node.integer("detect_positive", 1))
 
+    bounds = [bound for bound, wanted in ((float("-inf"), low), (float("inf"), high)) if wanted]
+
     def formula(x: Expr) -> Expr:
-        sides: list[Expr] = [
-            apply("eq", x, number(x.dtype, s)) for s, on in ((float("-inf"), low), (float("inf"), high)) if on
-        ]
-        return reduce(lambda a, b: apply("or", a, b), [*sides, x < x])
+        return reduce(lambda a, b: apply("or", a, b), [*(apply("eq", x, number(x.dtype, b)) for b in bounds), x < x])
 
     return mapped(node, formula, node.input(0))
 
