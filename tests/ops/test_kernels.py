@@ -10,6 +10,7 @@ import wasmtime
 
 from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.ops import Conv, Window
+from littoral.compiler.ir.types import contiguous
 from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 from littoral.compiler.wasm import Module
