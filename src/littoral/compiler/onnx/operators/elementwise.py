@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import reduce
 
-from littoral.compiler.ir.expr import Apply, Arg, Expr, apply, number
+from littoral.compiler.ir.expr import Arg, Expr, apply, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.maps import scalar_constant
 from littoral.compiler.ir.narrow import bitcast, convert
@@ -213,7 +213,8 @@ def cast_to(node: OnnxNode) -> Value:
 @operator("Mod", keeps_halves=True)
 def modulo(node: OnnxNode) -> Value:
     op = "rem" if node.integer("fmod", 0) else "mod"
-    return mapped(node, lambda a, b: Apply(a.dtype, op, (a, b)), *node.inputs())
+    prefix = "float_" if node.input(0).dtype in FLOATS else ""
+    return mapped(node, lambda a, b: apply(prefix + op, a, b), *node.inputs())
 
 
 _POWERS: dict[float, Formula] = {
