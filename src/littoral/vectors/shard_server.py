@@ -1,0 +1,269 @@
+"""Serves one shard: one thread, turns of reads and writes, one flush for many writes.
+
+A turn takes what the sockets have, answers a bounded batch of reads, works on writes for a bounded time, and flushes
+if that is due: neither kind of request can starve the other. What does not fit the backlog is refused at once.
+A read sees every write that was acknowledged before the read was sent.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from littoral.clock import Clock
+from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
+from littoral.vectors import frames
+from littoral.vectors.clients import Clients
+from littoral.vectors.connection import Connection
+from littoral.vectors.filters import Filter
+from littoral.vectors.frames import Answer, Request, Search, Write
+from littoral.vectors.group_commit import GroupCommit
+from littoral.vectors.host_statistics import HostStatistics
+from littoral.vectors.shard import Shard
+
+__all__ = ["ShardServer"]
+
+BACKLOG_COUNT_MAX = 1024
+BACKLOG_BYTES_MAX = 32 << 20
+READ_BATCH_MAX = 16
+WRITE_TURN_S = 0.01
+LINGER_S = 0.5
+
+
+class _Job(NamedTuple):
+    client: Connection
+    request: Any
+    size_bytes: int
+    arrived: float
+
+
+class ShardServer:
+    """`run` returns after `stop`, with everything applied also flushed.
+
+    Raises ShardError if a flush fails: the store does not recover from that while it is open.
+    """
+
+    def __init__(self, shard: Shard, clients: Clients, clock: Clock) -> None:
+        self._shard = shard
+        self._clients = clients
+        self._clock = clock
+        self._reads: deque[_Job] = deque()
+        self._writes: deque[_Job] = deque()
+        self._backlog_bytes = 0
+        self._writing: tuple[_Job, Iterator[None]] | None = None
+        self._commit = GroupCommit()
+        self._waiting: list[_Job] = []
+        self._is_stopping = False
+        self._statistics = HostStatistics(clock.monotonic())
+
+    def stop(self) -> None:
+        """May be called from a signal handler."""
+        self._is_stopping = True
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        while not self._is_stopping:
+            for client, body in self._clients.take(self._wait_s()):
+                self._admit(client, body)
+            self._serve_reads()
+            self._serve_writes()
+            if self._commit.due(self._clock.monotonic(), is_idle=not self._has_work):
+                self._flush()
+            self._clients.send()
+        self._finish()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._reads or self._writes or self._writing)
+
+    def _wait_s(self) -> float | None:
+        if self._has_work:
+            return 0.0
+        deadline = self._commit.deadline()
+        return None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+
+    def _admit(self, client: Connection, body: bytes) -> None:
+        try:
+            request = frames.decode_request(body)
+        except InputError as error:
+            self._clients.hang_up(client, error)
+            return
+        self._statistics.arrived(request)
+        job = _Job(client, request, len(body), self._clock.monotonic())
+        if len(self._reads) + len(self._writes) >= BACKLOG_COUNT_MAX or (
+            self._backlog_bytes + job.size_bytes > BACKLOG_BYTES_MAX
+        ):
+            self._statistics.counted.refused_count += 1
+            self._answer(job, _busy(request))
+            return
+        self._backlog_bytes += job.size_bytes
+        (self._writes if isinstance(request, Write) else self._reads).append(job)
+
+    def _answer(self, job: _Job, answer: Answer) -> None:
+        now = self._clock.monotonic()
+        self._statistics.answered(job.request, now - job.arrived)
+        try:
+            frame = frames.encode(answer)
+        except LittoralError as error:
+            frame = frames.encode(frames.failure(job.request.call, error))
+        job.client.post(frame, now)
+
+    def _fail(self, job: _Job, error: LittoralError) -> None:
+        self._statistics.counted.failure_count += 1
+        self._answer(job, frames.failure(job.request.call, error))
+
+    # --- reads ---
+
+    def _serve_reads(self) -> None:
+        jobs = [self._reads.popleft() for _ in range(min(READ_BATCH_MAX, len(self._reads)))]
+        self._backlog_bytes -= sum(job.size_bytes for job in jobs)
+        jobs = [job for job in jobs if job.client.is_open]
+        self._search_together([job for job in jobs if isinstance(job.request, Search)])
+        for job in jobs:
+            if not isinstance(job.request, Search):
+                self._read(job)
+
+    def _search_together(self, jobs: list[_Job]) -> None:
+        """One pass over the points for all queries at hand; one by one if they are too many or one is refused."""
+        queries = [query for job in jobs for query in job.request.queries]
+        try:
+            found = iter(self._shard.search(queries))
+        except LittoralError:
+            for job in jobs:
+                self._read(job)
+            return
+        self._statistics.searched(len(queries))
+        for job in jobs:
+            hits = [next(found) for _ in job.request.queries]
+            self._answer(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
+
+    def _read(self, job: _Job) -> None:
+        try:
+            self._answer(job, self._answer_to(job.request))
+        except LittoralError as error:
+            self._fail(job, error)
+
+    def _answer_to(self, request: Request) -> Answer:
+        shard, call = self._shard, request.call
+        match request:
+            case frames.Search():
+                return frames.Found(call=call, epoch=shard.epoch, hits=shard.search(request.queries))
+            case frames.Retrieve():
+                records = shard.retrieve(
+                    request.ids, with_payload=request.with_payload, with_vector=request.with_vector
+                )
+                return frames.Records(call=call, epoch=shard.epoch, records=records)
+            case frames.Scroll():
+                records, following = shard.scroll(
+                    limit=request.limit,
+                    offset=request.offset,
+                    matching=request.filter,
+                    with_payload=request.with_payload,
+                    with_vector=request.with_vector,
+                )
+                return frames.Records(call=call, epoch=shard.epoch, records=records, following=following)
+            case frames.Count():
+                count = shard.count(request.filter, exact=request.exact)
+                return frames.Counted(call=call, epoch=shard.epoch, count=count)
+            case frames.Info():
+                return frames.Informed(call=call, info=shard.info())
+            case frames.AskStatistics():
+                return frames.Measured(call=call, statistics=self._measure())
+        raise ShardError(f"{type(request).__name__} is no read")
+
+    def _measure(self) -> frames.Statistics:
+        statistics = self._statistics.snapshot(self._clock.monotonic())
+        statistics.connection_count = len(self._clients)
+        statistics.dropped_connection_count = self._clients.dropped_count
+        statistics.backlog_count = len(self._reads) + len(self._writes)
+        statistics.backlog_bytes = self._backlog_bytes
+        return statistics
+
+    # --- writes ---
+
+    def _serve_writes(self) -> None:
+        until = self._clock.monotonic() + WRITE_TURN_S
+        while (self._writing or self._writes) and self._clock.monotonic() < until:
+            if self._writing is None:
+                job = self._writes.popleft()
+                self._writing = (job, self._steps(job.request))
+            self._step(*self._writing)
+
+    def _step(self, job: _Job, steps: Iterator[None]) -> None:
+        """One step of the write at hand; at its end, or at its failure, the answer."""
+        try:
+            next(steps)
+        except StopIteration:
+            self._end_write(job)
+            if job.request.acknowledge == "applied":
+                self._acknowledge(job)
+        except LittoralError as error:
+            self._end_write(job, failed=True)
+            self._fail(job, error)
+
+    def _end_write(self, job: _Job, *, failed: bool = False) -> None:
+        self._writing = None
+        self._backlog_bytes -= job.size_bytes
+        awaited = job.request.acknowledge == "durable" and not failed
+        self._commit.applied(self._clock.monotonic(), job.size_bytes, awaited=awaited)
+        if awaited:
+            self._waiting.append(job)
+
+    def _acknowledge(self, job: _Job) -> None:
+        self._answer(job, frames.Written(call=job.request.call, epoch=self._shard.epoch))
+
+    def _steps(self, request: Write) -> Iterator[None]:
+        shard = self._shard
+        match request:
+            case frames.Upsert():
+                yield from shard.upsert_steps(request.points)
+                self._statistics.counted.point_count += len(request.points.ids)
+            case frames.Delete(ids=list() as ids, filter=None):
+                shard.delete(ids)
+            case frames.Delete(ids=None, filter=Filter() as matching):
+                shard.delete_matching(matching)
+            case frames.Delete():
+                raise InputError("delete: needs exactly one of points, filter")
+            case frames.ChangePayload():
+                shard.change_payload(request.change)
+            case frames.CreateIndex():
+                shard.create_index(request.field, request.schema)
+            case frames.DeleteIndex():
+                shard.delete_index(request.field)
+            case frames.Optimize():
+                shard.optimize()
+
+    def _flush(self) -> None:
+        started = self._clock.monotonic()
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._shard.flush()
+        except ShardError as error:
+            for job in waiting:
+                self._fail(job, error)
+            self._clients.send()
+            raise
+        self._commit.flushed()
+        self._statistics.flushed(self._clock.monotonic() - started, len(waiting))
+        for job in waiting:
+            self._acknowledge(job)
+
+    # --- the end ---
+
+    def _finish(self) -> None:
+        """Ends the write at hand, turns the others away, flushes, and gives the clients half a second to listen."""
+        while self._writing is not None:
+            self._step(*self._writing)
+        for job in (*self._reads, *self._writes):
+            self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
+        if self._commit.deadline() is not None:
+            self._flush()
+        give_up = self._clock.monotonic() + LINGER_S
+        self._clients.send()
+        while self._clients.has_output and self._clock.monotonic() < give_up:
+            self._clients.take(0.01)
+            self._clients.send()
+
+
+def _busy(request: Request) -> frames.Failure:
+    error = UnavailableError("shard host is busy, its backlog is full", hint="try again")
+    return frames.failure(request.call, error)
