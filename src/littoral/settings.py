@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from littoral.errors import SettingError
 
-__all__ = ["SETTINGS", "Setting", "boolean", "cache_folder", "number", "override", "state_folder", "text"]
+__all__ = [
+    "SETTINGS",
+    "Setting",
+    "boolean",
+    "cache_folder",
+    "environment",
+    "number",
+    "override",
+    "state_folder",
+    "text",
+]
 
 
 class Setting(NamedTuple):
@@ -71,6 +81,11 @@ def boolean(name: str) -> bool:
     if value not in ("", "0", "1"):
         raise SettingError(f"environment variable `{name}` is `{value}`, must be 0 or 1")
     return value == "1"
+
+
+def environment(**values: str) -> dict[str, str]:
+    """For a child process: this one's environment, with declared variables set; KeyError for others."""
+    return dict(os.environ) | {SETTINGS[name].name: value for name, value in values.items()}  # noqa: TID251
 
 
 @contextlib.contextmanager

@@ -41,8 +41,30 @@ __all__ = [
 
 CALLERS_FAULT = ("Vector dimension error", "Not existing vector name error", "Wrong input", "Validation")
 
+
+class _Bool:
+    """The store's converter tries integers before booleans, so that `True` would match 1. It knows numpy's booleans by
+    the name of their class, and takes those for nothing else.
+    """
+
+    __module__ = "numpy"
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+
+_Bool.__name__ = "bool"
+
+
+def _match_value(value: bool | int | str) -> Any:
+    return edge.MatchValue(_Bool(value) if isinstance(value, bool) else value)  # type: ignore[arg-type]
+
+
 _MATCHES: dict[str, Callable[[Any], Any]] = {
-    "value": edge.MatchValue,
+    "value": _match_value,
     "any": edge.MatchAny,
     "except_": edge.MatchExcept,
     "text": edge.MatchText,

@@ -190,7 +190,7 @@ def encode(message: Any) -> bytearray:
     try:
         _encoder.encode_into(message, frame, LENGTH_BYTES)
     except (OverflowError, TypeError, UnicodeEncodeError, RecursionError) as error:
-        raise InputError(f"cannot be sent: {error}") from error
+        raise InputError(f"message cannot be sent: {error}") from error
     if (size := len(frame) - LENGTH_BYTES) > FRAME_BYTES_MAX:
         raise TooLargeError(f"message of {size} bytes, at most {FRAME_BYTES_MAX}", hint="ask for less at a time")
     frame[:LENGTH_BYTES] = size.to_bytes(LENGTH_BYTES, "little")

@@ -17,7 +17,15 @@ import msgspec
 from littoral.errors import NotFoundError, ShardError
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["COLLECTIONS", "COLLECTION_FILE", "CollectionFile", "listen", "read_collection_file", "socket_path"]
+__all__ = [
+    "COLLECTIONS",
+    "COLLECTION_FILE",
+    "CollectionFile",
+    "listen",
+    "read_collection_file",
+    "socket_path",
+    "sync_folder",
+]
 
 COLLECTIONS = "collections"
 COLLECTION_FILE = "collection.json"
@@ -71,3 +79,12 @@ def listen(shard_folder: Path) -> socket.socket:
     finally:
         os.umask(before)
     return listener
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in it durable: what a rename needs to survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -20,6 +20,7 @@ from littoral.vectors import edge_classes
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.filters import Filter
+from littoral.vectors.layout import sync_folder
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.queries import (
     QUERY_COUNT_MAX,
@@ -54,7 +55,8 @@ class Shard:
     """An open shard. Not for threads: the store would serialise them anyway.
 
     Scores and order as in Qdrant: Cosine and Dot high first, Euclid and Manhattan (distances, not squared) low first;
-    equal scores in the order of ids, numbers before UUIDs. Cosine vectors are normalised when written.
+    equal scores in the order of ids, numbers before UUIDs. Cosine vectors are normalised when written. A hit is better
+    than the score threshold, not equal to it.
     Errors: InputError and TooLargeError before anything is changed, NotFoundError, ShardError for the store's own.
     `epoch` grows with every write and with every opening.
     """
@@ -301,11 +303,7 @@ def _make_store(folder: Path, config: CollectionConfig) -> None:
         store.flush()
         store.close()
     fresh.rename(folder / STORE)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder)
 
 
 def _load_store(folder: Path, clock: Clock) -> edge.EdgeShard:

@@ -1,0 +1,27 @@
+"""Waiting for a condition that other threads bring about, with an end."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+ATTEMPTS = 10_000
+PAUSE_S = 0.001
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Returns as soon as the condition holds; fails after ten seconds and more."""
+    pause = threading.Event()
+    for _ in range(ATTEMPTS):
+        if condition():
+            return
+        pause.wait(PAUSE_S)
+    raise AssertionError("the condition never held")
+
+
+async def until_async(condition: Callable[[], bool]) -> None:
+    """As `until`, for coroutines."""
+    for _ in range(ATTEMPTS):
+        if condition():
+            return
+        await asyncio.sleep(PAUSE_S)
+    raise AssertionError("the condition never held")
