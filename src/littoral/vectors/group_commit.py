@@ -38,7 +38,8 @@ class GroupCommit:
         """When the next flush is due at the latest; None if everything is flushed."""
         if self._since is None:
             return None
-        return self._since + IDLE_S if self._awaited_since is None else self._awaited_since + WINDOW_S
+        idle_end = self._since + IDLE_S
+        return idle_end if self._awaited_since is None else min(idle_end, self._awaited_since + WINDOW_S)
 
     def flushed(self) -> None:
         """Everything applied is durable now."""
