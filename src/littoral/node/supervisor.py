@@ -26,7 +26,7 @@ from littoral.vectors.owner_lock import OwnerLock
 __all__ = ["Supervisor", "embedded"]
 
 LOCK = ".supervisor.lock"
-LOCK_WAIT_S = 5.0
+LOCK_WAIT_S = 1.0
 RETRY_S = 0.05
 HOST_MODULE = "littoral.vectors.shard_process"
 
@@ -41,11 +41,13 @@ class Supervisor:
         *,
         link: socket.socket | None = None,
         patience: Patience | None = None,
+        lock_wait_s: float = LOCK_WAIT_S,
         clock: Clock = SYSTEM,
     ) -> None:
         """node_command: None if the node is this very process, which then holds the other end of `link`."""
         self._data = data.absolute()
         self._node_command = node_command
+        self._lock_wait_s = lock_wait_s
         self._clock = clock
         self._core = Supervision(patience or Patience())
         self._children: dict[str, Child] = {}
@@ -64,8 +66,9 @@ class Supervisor:
     def run(self) -> None:
         """Until everything has ended after `stop`. Raises UnavailableError if another supervisor has the folder."""
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = OwnerLock.take(self._data, self._clock, wait_s=LOCK_WAIT_S, name=LOCK)
+        lock: OwnerLock | None = None
         try:
+            lock = OwnerLock.take(self._data, self._clock, wait_s=self._lock_wait_s, name=LOCK)
             if self._node_command is not None:
                 self._core.begin(self._clock.monotonic())
             while not self._turn():
@@ -74,7 +77,8 @@ class Supervisor:
                         key.data()
         finally:
             self._close()
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def run_until_signal(self) -> None:
         """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread."""

@@ -12,6 +12,7 @@ from littoral.vectors.connection import Connection, is_same_user
 __all__ = ["Clients"]
 
 CONNECTION_COUNT_MAX = 64
+OUTPUT_BYTES_MAX = 64 << 20
 STALL_CHECK_S = 1.0
 
 
@@ -42,6 +43,10 @@ class Clients:
     def has_output(self) -> bool:
         """Whether answers are waiting to be taken."""
         return any(client.has_output for client in self._clients.values())
+
+    def takes_answers(self, client: Connection) -> bool:
+        """Whether there is room for a large answer: for this client, and among all."""
+        return not client.is_full and sum(c.outbox_bytes for c in self._clients.values()) < OUTPUT_BYTES_MAX
 
     def take(self, wait_s: float | None) -> list[tuple[Connection, bytes]]:
         """Requests that are complete now, after waiting for any up to `wait_s` (None: for ever)."""
@@ -103,7 +108,7 @@ class Clients:
 
     def _watch(self, client: Connection) -> None:
         wanted = selectors.EVENT_WRITE if client.has_output else 0
-        if client.takes_input:
+        if not client.is_full:
             wanted |= selectors.EVENT_READ
         if self._selector.get_key(client.socket).events != wanted:
             self._selector.modify(client.socket, wanted, client)

@@ -12,7 +12,7 @@ from littoral.vectors.frames import Frames
 __all__ = ["Connection", "is_same_user"]
 
 RECEIVE_BYTES = 1 << 18
-OUTBOX_BYTES_MAX = 32 << 20
+OUTBOX_BYTES_MAX = 16 << 20
 STALL_S = 30.0
 
 
@@ -25,7 +25,7 @@ class Connection:
         self.is_open = True
         self._frames = Frames()
         self._outbox: deque[memoryview] = deque()
-        self._outbox_bytes = 0
+        self.outbox_bytes = 0
         self._progress_at = now
 
     @property
@@ -33,9 +33,9 @@ class Connection:
         return bool(self._outbox)
 
     @property
-    def takes_input(self) -> bool:
-        """Whether to read more requests: not while its answers pile up."""
-        return self._outbox_bytes < OUTBOX_BYTES_MAX
+    def is_full(self) -> bool:
+        """Whether its answers pile up: then no more requests are read."""
+        return self.outbox_bytes >= OUTBOX_BYTES_MAX
 
     def is_stalled(self, now: float) -> bool:
         """Whether answers have waited for 30 s without a byte being taken."""
@@ -59,7 +59,7 @@ class Connection:
         if not self._outbox:
             self._progress_at = now
         self._outbox.append(memoryview(frame))
-        self._outbox_bytes += len(frame)
+        self.outbox_bytes += len(frame)
 
     def send(self, now: float) -> None:
         """Sends what the client takes now."""
@@ -72,7 +72,7 @@ class Connection:
                 self.is_open = False
                 return
             self._progress_at = now
-            self._outbox_bytes -= sent
+            self.outbox_bytes -= sent
             if sent == len(self._outbox[0]):
                 self._outbox.popleft()
             else:

@@ -45,6 +45,7 @@ __all__ = ["Shard"]
 
 STORE = "edge"
 BOOTS = "boots"
+STEP_POINTS = 256
 STEP_BYTES = 1 << 20
 TIED_COUNT_MAX = 4096
 LOAD_WAIT_S = 2.0
@@ -131,7 +132,7 @@ class Shard:
         check_columns(batch, params)
         batch.ids = checked_ids(batch.ids)
         count = len(batch.ids)
-        step = max(1, STEP_BYTES // (params.size * 4))
+        step = max(1, min(STEP_POINTS, STEP_BYTES // (params.size * 4)))
         steps = [range(start, min(start + step, count)) for start in range(0, count, step)]
         for rows in steps:
             check_points(batch, params, rows)

@@ -92,8 +92,7 @@ class ShardServer:
         if len(self._reads) + len(self._writes) >= BACKLOG_COUNT_MAX or (
             self._backlog_bytes + job.size_bytes > BACKLOG_BYTES_MAX
         ):
-            self._statistics.counted.refused_count += 1
-            self._answer(job, _busy(request))
+            self._refuse(job, "shard host is busy, its backlog is full")
             return
         self._backlog_bytes += job.size_bytes
         (self._writes if isinstance(request, Write) else self._reads).append(job)
@@ -106,6 +105,10 @@ class ShardServer:
         except LittoralError as error:
             frame = frames.encode(frames.failure(job.request.call, error))
         job.client.post(frame, now)
+
+    def _refuse(self, job: _Job, why: str) -> None:
+        self._statistics.counted.refused_count += 1
+        self._answer(job, frames.failure(job.request.call, UnavailableError(why, hint="try again")))
 
     def _fail(self, job: _Job, error: LittoralError) -> None:
         self._statistics.counted.failure_count += 1
@@ -134,13 +137,19 @@ class ShardServer:
         self._statistics.searched(len(queries))
         for job in jobs:
             hits = [next(found) for _ in job.request.queries]
-            self._answer(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
+            self._answer_read(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
 
     def _read(self, job: _Job) -> None:
         try:
-            self._answer(job, self._answer_to(job.request))
+            self._answer_read(job, self._answer_to(job.request))
         except LittoralError as error:
             self._fail(job, error)
+
+    def _answer_read(self, job: _Job, answer: Answer) -> None:
+        if self._clients.takes_answers(job.client):
+            self._answer(job, answer)
+        else:
+            self._refuse(job, "shard host is busy, its answers are not taken")
 
     def _answer_to(self, request: Request) -> Answer:
         shard, call = self._shard, request.call
@@ -262,8 +271,3 @@ class ShardServer:
         while self._clients.has_output and self._clock.monotonic() < give_up:
             self._clients.take(0.01)
             self._clients.send()
-
-
-def _busy(request: Request) -> frames.Failure:
-    error = UnavailableError("shard host is busy, its backlog is full", hint="try again")
-    return frames.failure(request.call, error)

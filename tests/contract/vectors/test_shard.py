@@ -216,16 +216,16 @@ BAD_POINTS = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_POINTS)
-def test_a_bad_point_is_refused_with_its_whole_batch(shard: Any, case: str) -> None:
-    point_id, vector, payload, error, message = BAD_POINTS[case]
-    rows: Any = [vector] if len(vector) != 4 else [unit(0), vector, unit(1)]
-    ids = [point_id] if len(vector) != 4 else [1, point_id, 2]
-    payloads = [payload] if len(vector) != 4 else [None, payload, None]
-    with pytest.raises(error) as raised:
-        shard.upsert(ids, rows, payloads)
-    assert message in raised.value.message
-    assert shard.count() == 0
+def test_a_bad_point_is_refused_with_its_whole_batch(shard: Any, subtests: pytest.Subtests) -> None:
+    for case, (point_id, vector, payload, error, message) in BAD_POINTS.items():
+        is_ragged = len(vector) != 4
+        rows: Any = [vector] if is_ragged else [unit(0), vector, unit(1)]
+        ids = [point_id] if is_ragged else [1, point_id, 2]
+        payloads = [payload] if is_ragged else [None, payload, None]
+        with subtests.test(case), pytest.raises(error) as raised:
+            shard.upsert(ids, rows, payloads)
+        assert message in raised.value.message
+        assert shard.count() == 0, case
 
 
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid", "Manhattan"])
@@ -242,25 +242,25 @@ def test_only_cosine_refuses_a_vector_without_direction(make_shard: MakeShard, d
             shard.search([short, 0, 0, 0])
 
 
-@pytest.mark.parametrize(
-    ("vector", "options", "error", "message"),
-    [
-        ([0, float("nan"), 0, 0], {}, InputError, "query: number 1 of the vector is nan"),
-        ([1, 2], {}, InputError, "query: vector has 2 numbers, expected 4"),
-        ([1e30, 0, 0, 0], {}, InputError, "query: length of the vector is 1e+30"),
-        ([1, 0, 0, 0], {"limit": 0}, InputError, "limit is 0, must be at least 1"),
-        ([1, 0, 0, 0], {"limit": -1}, InputError, "limit is -1"),
-        ([1, 0, 0, 0], {"offset": -1}, InputError, "offset is -1"),
-        ([1, 0, 0, 0], {"limit": 16_385}, TooLargeError, "at most 16384"),
-        ([1, 0, 0, 0], {"limit": 2**62, "offset": 2**62}, TooLargeError, "at most 16384"),
-        ([1, 0, 0, 0], {"score_threshold": float("nan")}, InputError, "score_threshold is NaN"),
-        ([1, 0, 0, 0], {"params": SearchParams(hnsw_ef=0)}, InputError, "`hnsw_ef` is 0, must be 1..4096"),
-        ([1, 0, 0, 0], {"matching": {"must": [{"key": "a[", "match": {"value": 1}}]}}, InputError, "invalid JSON path"),
-        ([1, 0, 0, 0], {"matching": {"must": [{"key": "a", "range": {"gt": "yesterday"}}]}}, InputError, "date-time"),
-    ],
-)
-def test_a_bad_query_is_refused(shard: Any, vector: Any, options: Any, error: Any, message: str) -> None:
+BAD_QUERIES: list[tuple[Any, Any, Any, str]] = [
+    ([0, float("nan"), 0, 0], {}, InputError, "query: number 1 of the vector is nan"),
+    ([1, 2], {}, InputError, "query: vector has 2 numbers, expected 4"),
+    ([1e30, 0, 0, 0], {}, InputError, "query: length of the vector is 1e+30"),
+    ([1, 0, 0, 0], {"limit": 0}, InputError, "limit is 0, must be at least 1"),
+    ([1, 0, 0, 0], {"limit": -1}, InputError, "limit is -1"),
+    ([1, 0, 0, 0], {"offset": -1}, InputError, "offset is -1"),
+    ([1, 0, 0, 0], {"limit": 16_385}, TooLargeError, "at most 16384"),
+    ([1, 0, 0, 0], {"limit": 2**62, "offset": 2**62}, TooLargeError, "at most 16384"),
+    ([1, 0, 0, 0], {"score_threshold": float("nan")}, InputError, "score_threshold is NaN"),
+    ([1, 0, 0, 0], {"params": SearchParams(hnsw_ef=0)}, InputError, "`hnsw_ef` is 0, must be 1..4096"),
+    ([1, 0, 0, 0], {"matching": {"must": [{"key": "a[", "match": {"value": 1}}]}}, InputError, "invalid JSON path"),
+    ([1, 0, 0, 0], {"matching": {"must": [{"key": "a", "range": {"gt": "yesterday"}}]}}, InputError, "date-time"),
+]
+
+
+def test_a_bad_query_is_refused(shard: Any, subtests: pytest.Subtests) -> None:
     shard.upsert([1], [unit(0)])
-    with pytest.raises(error) as raised:
-        shard.search(vector, **options)
-    assert message in raised.value.message
+    for vector, options, error, message in BAD_QUERIES:
+        with subtests.test(message), pytest.raises(error) as raised:
+            shard.search(vector, **options)
+        assert message in raised.value.message
