@@ -27,10 +27,11 @@ class Node:
 
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", SUPERVISE, str(data), str(TINY_NODE), str(data), *options],
-            stderr=subprocess.PIPE,
-        )
+        self._errors = data / "stderr.txt"  # a file: a pipe would stay open in an orphan, and hide it by waiting
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", SUPERVISE, str(data), str(TINY_NODE), str(data), *options], stderr=errors
+            )
 
     def connect(self) -> "NodeClient":
         clients: list[NodeClient] = []
@@ -67,11 +68,10 @@ class Node:
         until(all_run)
         return found
 
-    def end(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> tuple[int, str]:
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and what was written to stderr."""
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=timeout)
-        return self.process.returncode, errors.decode()
+        return self.process.wait(20), self._errors.read_text()
 
 
 class NodeClient:

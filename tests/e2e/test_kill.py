@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from littoral.node.supervise import Patience
 from littoral.node.supervisor import embedded
 from littoral.vectors import layout
 from littoral.vectors.collection import Collection, as_array
@@ -78,7 +79,7 @@ async def test_a_shard_host_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     rng = random.Random(20)
     wanted: Written = {}
     gone: set[int] = set()
-    with embedded(tmp_path) as link:
+    with embedded(tmp_path, patience=Patience(pause_max_ready_s=0.05)) as link:
         async with link:
             collections = await Collections.open(tmp_path, link)
             collection = await collections.create(NAME, CONFIG)
@@ -146,8 +147,7 @@ def test_the_supervisor_may_be_killed_at_any_moment() -> None:
                     until(lambda enough=enough: len(wanted) >= enough)
                     threading.Event().wait(rng.random() * 0.02)
                     with watched(list(node.children().values())) as running:
-                        node.process.kill()
-                        node.process.communicate()
+                        node.end(signal.SIGKILL)
                         until(lambda running=running: not running())
                     started = time.perf_counter()
                     node.process = Node(data).process
