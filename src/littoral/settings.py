@@ -40,6 +40,7 @@ SETTINGS = {
         Setting(
             "LITTORAL_STATE", "", "", "Folder for this installation's key and store; default: the user's state folder"
         ),
+        Setting("LITTORAL_CODE_CACHE_MB", "2048", "MB", "Most that the machine code in the cache folder may take"),
         Setting(
             "LITTORAL_DEBUG",
             "0",

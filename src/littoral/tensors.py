@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from littoral.errors import InputError, TooLargeError
 
-__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame"]
+__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame", "merged_specs"]
 
 Array = npt.NDArray[Any]
 
@@ -86,20 +86,39 @@ class TensorSpec(msgspec.Struct, frozen=True):
         )
 
 
+def merged_specs(forms: Sequence[Sequence[TensorSpec]]) -> tuple[TensorSpec, ...]:
+    """One spec for each tensor that comes in several forms of one rank: −1 where their sizes differ."""
+    return tuple(
+        TensorSpec(
+            specs[0].name,
+            specs[0].dtype,
+            tuple(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*(s.shape for s in specs), strict=True)),
+        )
+        for specs in zip(*forms, strict=True)
+    )
+
+
 def element_count(shape: Sequence[int]) -> int:
     """Product of the dimensions, exact; 1 for a scalar."""
     return math.prod(shape)
 
 
-def encode_frame(tensors: Mapping[str, Array]) -> bytes:
-    """Tensors as one safetensors frame, in the mapping's order. Raises InputError for a dtype safetensors lacks."""
+def encode_frame(tensors: Mapping[str, Array], dtypes: Mapping[str, str] | None = None) -> bytes:
+    """Tensors as one safetensors frame, in the mapping's order.
+
+    dtypes: dtype by name, for arrays of raw bits. Raises InputError for a dtype safetensors lacks.
+    """
     header: dict[str, Any] = {}
     chunks = []
     at = 0
     for name, array in tensors.items():
-        if (dtype := DTYPES.get(array.dtype.name)) is None or not dtype.safetensors:
-            raise InputError(f"tensor `{name}`: dtype `{array.dtype}` has no safetensors name")
-        data = np.ascontiguousarray(array, dtype.storage).tobytes()
+        kind = (dtypes or {}).get(name, array.dtype.name)
+        if (dtype := DTYPES.get(kind)) is None or not dtype.safetensors:
+            raise InputError(f"tensor `{name}`: dtype `{kind}` has no safetensors name")
+        if array.dtype.name == dtype.storage.name:
+            data = np.ascontiguousarray(array, dtype.storage).tobytes()
+        else:
+            data = np.ascontiguousarray(array).view(dtype.storage).tobytes()  # ml_dtypes: the bits as they are
         header[name] = {"dtype": dtype.safetensors, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
         chunks.append(data)
         at += len(data)
@@ -132,7 +151,7 @@ def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
         raise InputError(f"safetensors frame: header of {size} bytes, only {len(view) - 8} follow")
     try:
         entries = _frame_header.decode(view[8 : 8 + size])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: header is no JSON object: {error}") from error
     entries.pop("__metadata__", None)
     if len(entries) > FRAME_TENSORS_MAX:
@@ -144,7 +163,7 @@ def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
 def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:
     try:
         entry = msgspec.json.decode(raw, type=_FrameEntry)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: tensor `{name}`: {error}") from error
     if (dtype := _BY_SAFETENSORS.get(entry.dtype)) is None:
         raise InputError(f"safetensors frame: tensor `{name}`: unknown dtype `{entry.dtype}`")
@@ -158,4 +177,7 @@ def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:
         raise InputError(
             f"safetensors frame: tensor `{name}`: {stop - start} bytes, {entry.dtype}{entry.shape}, expected {wanted}"
         )
-    return np.frombuffer(data[start:stop], dtype.storage).reshape(entry.shape)
+    try:
+        return np.frombuffer(data[start:stop], dtype.storage).reshape(entry.shape)
+    except ValueError as error:  # a size of zero beside one that no array can have
+        raise InputError(f"safetensors frame: tensor `{name}`: impossible shape {entry.shape}") from error

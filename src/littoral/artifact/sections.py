@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from littoral.errors import ArtifactError
 
-__all__ = ["HEADER", "Section", "custom_section", "custom_section_bytes", "digest", "leb_u32", "sections"]
+__all__ = ["HEADER", "Section", "custom_section", "custom_section_bytes", "digest", "leb_u32", "read_u32", "sections"]
 
 HEADER = b"\0asm\1\0\0\0"
 SECTIONS_MAX = 10_000
@@ -36,7 +36,8 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_u32(data: bytes, at: int, stop: int) -> tuple[int, int]:
+def read_u32(data: bytes, at: int, stop: int) -> tuple[int, int]:
+    """The unsigned LEB128 number at `at`, and where it ends. Raises ArtifactError for one cut off or over 32 bits."""
     value = 0
     for shift in range(0, 35, 7):
         if at >= stop:
@@ -60,13 +61,13 @@ def sections(wasm: bytes) -> Iterator[Section]:
     for _ in range(SECTIONS_MAX):
         if at == len(wasm):
             return
-        kind, (size, start) = wasm[at], _read_u32(wasm, at + 1, len(wasm))
+        kind, (size, start) = wasm[at], read_u32(wasm, at + 1, len(wasm))
         stop = start + size
         if stop > len(wasm):
             raise ArtifactError(f"WebAssembly module cut off: section at byte {at} ends at {stop}, file at {len(wasm)}")
         name = ""
         if kind == 0:
-            length, start = _read_u32(wasm, start, stop)
+            length, start = read_u32(wasm, start, stop)
             if start + length > stop:
                 raise ArtifactError(f"WebAssembly module: name of the custom section at byte {at} is cut off")
             name = wasm[start : start + length].decode("utf-8", "replace")

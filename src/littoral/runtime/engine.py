@@ -1,1 +1,151 @@
-"""The one door to wasmtime: engines, modules, machine-code cache."""
+"""The one door to wasmtime's compiler: two engines, and modules as machine code.
+
+*trusted*: no epochs and no fuel, for modules this installation compiled; epochs nearly double a model's inner loops.
+*guarded*: epochs, so that a deadline stops a guest, for every other module.
+
+Text format never reaches wasmtime, and `Config.target` is never set: a foreign target aborts the process.
+"""
+
+import functools
+import importlib.metadata
+import threading
+from typing import Literal
+
+import wasmtime
+
+from littoral.artifact.sections import HEADER
+from littoral.errors import ArtifactError
+from littoral.runtime.interface import Interface, code_sizes, read_interface
+from littoral.runtime.printable import printable
+
+__all__ = [
+    "STACK_BYTES_MAX",
+    "EngineKind",
+    "MachineCode",
+    "compile_module",
+    "configuration",
+    "engine_version",
+    "increment_epoch",
+    "map_machine_code",
+    "one_line",
+]
+
+EngineKind = Literal["trusted", "guarded"]
+
+STACK_BYTES_MAX = 256 << 10
+CODE_BYTES_MAX = 16 << 20
+BODY_BYTES_MAX = 128 << 10
+
+_SETTINGS: dict[str, bool | int | str] = {
+    "cranelift_opt_level": "speed",
+    "parallel_compilation": True,
+    "max_wasm_stack": STACK_BYTES_MAX,
+    # The whole 32-bit address space is reserved: the base address is fixed and loads need no bounds check.
+    "memory_reservation": 4 << 30,
+    "memory_guard_size": 32 << 20,
+    "memory_may_move": False,
+    "memory_init_cow": True,
+    "wasm_simd": True,
+    "wasm_relaxed_simd": True,
+    "wasm_relaxed_simd_deterministic": False,
+    "wasm_bulk_memory": True,
+    "wasm_multi_value": True,
+    "wasm_reference_types": True,
+    "wasm_tail_call": False,
+    "wasm_threads": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": False,
+    "wasm_custom_page_sizes": False,
+    "wasm_wide_arithmetic": False,
+    "wasm_exceptions": False,
+    "wasm_function_references": False,
+    "wasm_gc": False,
+    "wasm_stack_switching": False,
+}
+
+
+def configuration(kind: EngineKind) -> dict[str, bool | int | str]:
+    """Every setting of an engine; part of the key under which its machine code is cached."""
+    return _SETTINGS | {"epoch_interruption": kind == "guarded", "consume_fuel": False}
+
+
+_engines: dict[EngineKind, wasmtime.Engine] = {}
+_making = threading.Lock()
+
+
+def _engine(kind: EngineKind) -> wasmtime.Engine:
+    with _making:  # one of a kind: a module of one engine in a store of another ends the process
+        if kind not in _engines:
+            config = wasmtime.Config()
+            for name, value in configuration(kind).items():
+                setattr(config, name, value)
+            _engines[kind] = wasmtime.Engine(config)
+        return _engines[kind]
+
+
+def increment_epoch() -> None:
+    """One tick for every deadline in the guarded engine."""
+    _engine("guarded").increment_epoch()
+
+
+@functools.cache
+def engine_version() -> str:
+    """Version of wasmtime; machine code of one version is nothing to another."""
+    return importlib.metadata.version("wasmtime")
+
+
+class MachineCode:
+    """A module compiled for one engine. Immutable, shared by all its instances and threads."""
+
+    def __init__(self, module: wasmtime.Module, kind: EngineKind, interface: Interface) -> None:
+        self.module = module
+        self.kind: EngineKind = kind
+        self.interface = interface
+
+    def store(self) -> wasmtime.Store:
+        """A fresh, empty store in the module's engine."""
+        return wasmtime.Store(_engine(self.kind))
+
+    def serialize(self) -> bytes:
+        """The machine code, to be written to a file that `map_machine_code` reads."""
+        return bytes(self.module.serialize())
+
+
+def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
+    """Machine code of a binary module.
+
+    Raises ArtifactError for text format, components, invalid modules, and, in the guarded engine, for code that the
+    compiler might chew on for minutes: nothing can interrupt it, and its time grows faster than a function's size.
+    """
+    if wasm[: len(HEADER)] != HEADER:
+        raise ArtifactError(f"not a WebAssembly module: starts with `{wasm[:8].hex()}`, expected `{HEADER.hex()}`")
+    if kind == "guarded":
+        _check_code_size(wasm)
+    try:
+        module = wasmtime.Module(_engine(kind), wasm)
+    except wasmtime.WasmtimeError as error:
+        raise ArtifactError(f"WebAssembly module refused: {one_line(error)}") from error
+    return MachineCode(module, kind, read_interface(wasm))
+
+
+def _check_code_size(wasm: bytes) -> None:
+    code_bytes, body_bytes = code_sizes(wasm)
+    for what, size, most in (("code", code_bytes, CODE_BYTES_MAX), ("a function", body_bytes, BODY_BYTES_MAX)):
+        if size > most:
+            raise ArtifactError(f"WebAssembly module: {what} of {size} bytes, at most {most}")
+
+
+def map_machine_code(path: str, kind: EngineKind, interface: Interface) -> MachineCode:
+    """Machine code in a file, which wasmtime maps as it is: **the caller has proved that we wrote this file**.
+
+    Raises ArtifactError where wasmtime finds it was made by another version or for another machine.
+    """
+    try:
+        return MachineCode(wasmtime.Module.deserialize_file(_engine(kind), path), kind, interface)
+    except wasmtime.WasmtimeError as error:
+        raise ArtifactError(f"machine code refused: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """wasmtime's message without its line breaks and back trace, safe to show: it may quote names of the module."""
+    return printable(" ".join(str(error).split()))

@@ -1,0 +1,40 @@
+"""The verbs, as one table."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import littoral
+from littoral.cli.build import build
+from littoral.cli.explain import explain
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="littoral",
+    help="Edge intelligence: ONNX models as sandboxed WebAssembly, agents, and vector search.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+VERBS: dict[str, Callable[..., None]] = {
+    "build": build,
+    "explain": explain,
+}
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"littoral {littoral.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Exit codes: 1 check failed, 2 usage, 3 model, 4 input, 5 machine, 6 peer, 7 trust."""

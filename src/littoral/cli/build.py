@@ -1,0 +1,83 @@
+"""`littoral build`: an ONNX model in, a compiled model out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import littoral
+from littoral.artifact import Model
+from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.errors import InputError
+
+__all__ = ["build", "parse_shapes"]
+
+
+def build(
+    source: Annotated[Path, typer.Argument(help="ONNX model.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: beside it.")] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Compile an ONNX model to one import-free .wasm file."""
+    if target not in ("relaxed", "simd128"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
+    with progress_bar(f"compiling {source.name}") as tell:
+        model = littoral.compile(
+            source,
+            shapes=parse_shapes(shape or []),
+            target=target,  # type: ignore[arg-type]
+            name=name,
+            version=version,
+            progress=tell,
+        )
+    path = output or source.with_suffix(".wasm")
+    model.save(path)
+    report = about(model) | {"path": str(path)}
+    if as_json:
+        show_json(report)
+        return
+    results.print(f"{path}  {bytes_text(len(model.wasm))}", markup=False)
+    for kind in ("inputs", "outputs"):
+        for spec in report[kind]:
+            results.print(f"  {kind[:-1]:7} {spec}", markup=False)
+    weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
+    work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
+    results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
+    results.print(f"  sha256  {model.digest}", markup=False)
+
+
+def about(model: Model) -> dict[str, Any]:
+    """The report of a compiled model; a written contract."""
+    manifest = model.manifest
+    variant = manifest.variants[0]
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "sha256": model.digest,
+        "bytes": len(model.wasm),
+        "weights_bytes": manifest.memory.weights[1],
+        "code_bytes": len(model.wasm) - manifest.memory.weights[1],
+        "memory_bytes": manifest.memory.pages * 65536,
+        "inputs": [str(p.spec) for p in variant.inputs],
+        "outputs": [str(p.spec) for p in variant.outputs],
+        "layers": len(manifest.layers),
+        "macs": sum(layer.macs for layer in manifest.layers),
+    }
+
+
+def parse_shapes(options: list[str]) -> dict[str, tuple[int, ...]]:
+    """`NAME=1,3,224,224` options as shapes by name. Raises InputError naming the option."""
+    shapes = {}
+    for option in options:
+        name, _, dims = option.rpartition("=")
+        try:
+            shapes[name] = tuple(int(d) for d in dims.split(",") if d)
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(f"`--shape {option}` is not NAME=1,3,224,224")
+    return shapes

@@ -1,0 +1,1 @@
+"""The intermediate representation: graph, types, operations with their meaning, interpreter, printer, verifier."""

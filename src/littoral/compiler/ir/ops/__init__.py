@@ -1,0 +1,34 @@
+"""The operations of the IR: attributes, types, and meaning in numpy, one frozen dataclass each.
+
+A `reference` computes floats in f64 and rounds once, except for scalar expressions, whose every step is rounded as in
+the compiled module. Layout `last` is N, spatial…, C; weights are always O, I, spatial….
+"""
+
+from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
+from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
+from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
+from littoral.compiler.ir.ops.pooling import Pool, Resample
+from littoral.compiler.ir.ops.reduction import Reduce, Softmax
+from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
+
+__all__ = [
+    "Concat",
+    "Conv",
+    "ConvTranspose",
+    "Gather",
+    "Map",
+    "MatMul",
+    "Pad",
+    "Pool",
+    "Reduce",
+    "Resample",
+    "Reshape",
+    "Slice",
+    "Softmax",
+    "Spread",
+    "Transpose",
+    "Window",
+    "broadcast_shape",
+    "join_layout",
+    "split_layout",
+]

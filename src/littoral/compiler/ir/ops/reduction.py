@@ -1,0 +1,72 @@
+"""Sums, products, extremes and softmax along axes."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from littoral.compiler.ir.evaluate import evaluate
+from littoral.compiler.ir.expr import Expr, text
+from littoral.compiler.ir.graph import Op
+from littoral.compiler.ir.ops.elementwise import broadcast_shape
+from littoral.compiler.ir.types import TensorType
+from littoral.errors import ShapeError
+from littoral.tensors import Array
+
+__all__ = ["Reduce", "Softmax", "to_float64"]
+
+
+def to_float64(x: Array) -> Array:
+    """Floats as f64, for sums that are rounded once."""
+    return x.astype(np.float64) if x.dtype.kind == "f" else x
+
+
+REDUCTIONS: dict[str, Any] = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
+
+
+@dataclass(frozen=True)
+class Reduce(Op):
+    """`combine` over axes of `before` of the elements, then `after` of the result; reduced axes stay as 1."""
+
+    name: ClassVar[str] = "reduce"
+    combine: str
+    axes: tuple[int, ...]
+    before: Expr | None = None
+    after: Expr | None = None
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        shape = broadcast_shape(*(t.shape for t in inputs))
+        if any(not 0 <= a < len(shape) for a in self.axes):
+            raise ShapeError(f"axes {self.axes} of rank {len(shape)}")
+        dtype = self.after.dtype if self.after else self.before.dtype if self.before else inputs[0].dtype
+        return (TensorType(dtype, tuple(1 if i in self.axes else d for i, d in enumerate(shape))),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        shape = broadcast_shape(*(x.shape for x in inputs))
+        x = evaluate(self.before, inputs, shape) if self.before else inputs[0]
+        y = REDUCTIONS[self.combine](to_float64(x), axis=self.axes, keepdims=True).astype(x.dtype) if self.axes else x
+        return (evaluate(self.after, (y,), y.shape) if self.after else y,)
+
+    def text(self) -> str:
+        parts = [self.combine, f"axes={self.axes}"]
+        parts += [f"{word} {text(e)}" for word, e in (("of", self.before), ("then", self.after)) if e]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Softmax(Op):
+    """e^x over its sum along an axis, or the logarithm of that."""
+
+    name: ClassVar[str] = "softmax"
+    axis: int
+    log: bool = False
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        return (inputs[0],)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        x = inputs[0].astype(np.float64)
+        shifted = x - x.max(self.axis, keepdims=True, initial=-np.inf)
+        total = np.exp(shifted).sum(self.axis, keepdims=True)
+        y = shifted - np.log(total) if self.log else np.exp(shifted) / total
+        return (y.astype(inputs[0].dtype),)

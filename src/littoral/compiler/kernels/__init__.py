@@ -1,0 +1,20 @@
+"""Kernels: frozen descriptions that write WebAssembly functions. Plain Python: weights are packed elsewhere."""
+
+from littoral.compiler.kernels.depthwise import Depthwise
+from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
+from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
+from littoral.compiler.kernels.loops import Access, LoopNest, contiguous
+from littoral.compiler.kernels.pad import Frame
+
+__all__ = [
+    "OVERREAD_BYTES",
+    "PANEL",
+    "Access",
+    "Depthwise",
+    "Frame",
+    "Gemm",
+    "Kernel",
+    "LoopNest",
+    "Rows",
+    "contiguous",
+]

@@ -1,0 +1,179 @@
+"""Depthwise convolution in float32, channels last: four channels at a time, a group of outputs along a line at once.
+
+Each weight is loaded once for the group, each product is a load, `f32x4.mul` and `f32x4.add`. No padding is copied:
+lines outside the picture read a line of zeros, columns outside are left out of the first and last group. A branch that
+is never taken ends every tap, so that the engine does not move all loads to the front (`docs/concepts/kernels.md`).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from littoral.compiler.ir.expr import Expr
+from littoral.compiler.kernels.gemm import store_lanes
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.scalar import Writer
+from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
+
+__all__ = ["Depthwise"]
+
+VECTOR = 16
+
+
+@dataclass(frozen=True)
+class Depthwise(Kernel):
+    """out[y, x, c] = epilogue(bias[c] + Σ_tap in[y', x', c] · weights[c, tap], extras…).
+
+    weights: f32[⌈channels/4⌉, taps + 1, 4], the bias last. zeros: a line of zeros, as long as an input line. extras: as
+    in `Gemm`. Sizes, strides, dilations: (height, width); pads: ((top, bottom), (left, right)).
+    """
+
+    kind: ClassVar[str] = "depthwise"
+    channels: int
+    size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    epilogue: Expr | None = None
+    extras: tuple[str, ...] = ()
+    group: int = 7
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return ("in", "weights", "zeros", *(f"extra{i}" for i in range(len(self.extras))), "out")
+
+    @property
+    def zeros_bytes(self) -> int:
+        return 4 * self.channels * self.size[1]
+
+    def function(self, name: str) -> Function:
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        _DepthwiseEmitter(f, self).emit()
+        return f
+
+
+class _DepthwiseEmitter:
+    def __init__(self, f: Function, kernel: Depthwise) -> None:
+        self.f = f
+        self.k = kernel
+        self.pixel = 4 * kernel.channels
+        self.lines = [f.local("i32", f"line{i}") for i in range(kernel.kernel[0])]
+        self.at = [f.local("i32", f"at{i}") for i in range(kernel.kernel[0])]
+        self.weights = f.local("i32", "weights_at")
+        self.channel = f.local("i32", "channel_bytes")
+        self.out = f.local("i32", "out_at")
+        self.line_out = f.local("i32", "line_out", f.param("out"))
+
+    def emit(self) -> None:
+        f, k = self.f, self.k
+        top = f.local("i32", "top", -k.pads[0][0])
+        with f.repeat(k.out_size[0]):
+            self._find_lines(top)
+            f.set(self.weights, f.param("weights"))
+            f.set(self.channel, 0)
+            blocks, tail = divmod(k.channels, 4)
+            if blocks:
+                with f.repeat(blocks):
+                    self._line(4)
+                    f.step(self.weights, self._block_bytes)
+                    f.step(self.channel, VECTOR)
+            if tail:
+                self._line(tail)
+            f.step(top, k.strides[0])
+            f.step(self.line_out, k.out_size[1] * self.pixel)
+
+    @property
+    def _block_bytes(self) -> int:
+        return VECTOR * (self.k.kernel[0] * self.k.kernel[1] + 1)
+
+    def _find_lines(self, top: Local) -> None:
+        """Address of each input line under the window; the line of zeros outside."""
+        f, k = self.f, self.k
+        for i, line in enumerate(self.lines):
+            y = f.local("i32", "y", top + i * k.dilations[0])
+            inside = f.param("in") + y * (k.size[1] * self.pixel)
+            outside = op("i32.ge_u", y, const("i32", k.size[0]))
+            f.set(line, select(outside, f.param("zeros"), inside))
+
+    def _line(self, lanes: int) -> None:
+        """One output line for one block of channels, group by group."""
+        f, k = self.f, self.k
+        width = k.out_size[1]
+        for line, at in zip(self.lines, self.at, strict=True):
+            f.set(at, line + self.channel - k.pads[1][0] * self.pixel)
+        f.set(self.out, self.line_out + self.channel)
+        first, runs, rest = self._split(width)
+        if first:
+            self._group(0, first, lanes)
+        if runs:
+            with f.repeat(runs):
+                self._group(None, k.group, lanes)
+        if rest:
+            self._group(width - rest, rest, lanes)
+
+    def _split(self, width: int) -> tuple[int, int, int]:
+        """Outputs of the first group, number of whole groups inside the picture, outputs of the last."""
+        k = self.k
+        reach = (k.kernel[1] - 1) * k.dilations[1]
+        first = max(k.group, -(-k.pads[1][0] // k.strides[1]))
+        inner_stop = min((k.size[1] + k.pads[1][0] - reach - 1) // k.strides[1] + 1, width)
+        runs = (inner_stop - first) // k.group
+        if runs < 1:
+            return width, 0, 0
+        return first, runs, width - first - runs * k.group
+
+    def _group(self, start: int | None, count: int, lanes: int) -> None:
+        """`count` outputs from column `start` on (None: all taps are inside); moves on past them."""
+        group = self.k.group
+        for done in range(0, count, group):
+            self._outputs(None if start is None else start + done, min(group, count - done), lanes)
+
+    def _outputs(self, start: int | None, count: int, lanes: int) -> None:
+        f, k = self.f, self.k
+        bias = load("v128.load", self.weights, self._block_bytes - VECTOR, "f32x4")
+        sums = [f.local("f32x4", f"sum{t}") for t in range(count)]
+        f.set(sums[0], bias)
+        for total in sums[1:]:
+            f.set(total, sums[0])
+        with f.block() as end:
+            for i in range(k.kernel[0]):
+                for j in range(k.kernel[1]):
+                    self._tap(sums, i, j, start)
+                    f.go(end, self.channel < 0)  # never taken
+        self._store(sums, lanes)
+        for at in self.at:
+            f.step(at, count * k.strides[1] * self.pixel)
+
+    def _tap(self, sums: list[Local], i: int, j: int, start: int | None) -> None:
+        f, k = self.f, self.k
+        served = []
+        for t in range(len(sums)):
+            column = t * k.strides[1] + j * k.dilations[1]
+            x = None if start is None else start * k.strides[1] - k.pads[1][0] + column
+            if x is None or 0 <= x < k.size[1]:
+                served.append((t, column))
+        if not served:
+            return
+        weight = f.local("f32x4", "w", load("v128.load", self.weights, VECTOR * (i * k.kernel[1] + j), "f32x4"))
+        for t, column in served:
+            value = load("v128.load", self.at[i], column * self.pixel, "f32x4")
+            f.set(sums[t], value * weight + sums[t])
+
+    def _store(self, sums: list[Local], lanes: int) -> None:
+        f, k = self.f, self.k
+        others = {
+            i: f.local("i32", f"other{i}", self.out - f.param("out") + f.param(f"extra{i}"))
+            for i, form in enumerate(k.extras)
+            if form == "full"
+        }
+        for t, total in enumerate(sums):
+            args: dict[int, Code] = {0: total}
+            for i, form in enumerate(k.extras):
+                if form == "full":
+                    args[1 + i] = load("v128.load", others[i], t * self.pixel, "f32x4")
+                else:
+                    args[1 + i] = load("v128.load", f.param(f"extra{i}") + self.channel, 0, "f32x4")
+            value = total if k.epilogue is None else Writer(f, args, vector=True).write(k.epilogue)
+            store_lanes(f, self.out, value, t * self.pixel, lanes)
+        f.step(self.out, len(sums) * self.pixel)

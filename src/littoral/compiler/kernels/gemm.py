@@ -1,0 +1,312 @@
+"""Matrix products in float32: dense layers, 1×1 convolutions, and convolutions of any window.
+
+A block of rows is packed K-major with every value four times, so that the inner loop is loads, `f32x4.mul` and
+`f32x4.add` and nothing else: no broadcasts, no moves, no relaxed operation, the same bits on every engine. The right
+side lies in panels of 8 columns. Sums start from the bias and run over K in order. A convolution gathers its patches in
+the same packing. Between two K steps stands a branch that is never taken: the engine moves loads to the top of a block,
+and with two steps in one block the registers run out (`docs/concepts/kernels.md`).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from littoral.compiler.ir.expr import Expr
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.scalar import Writer
+from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
+
+__all__ = ["PANEL", "Gemm", "Rows", "store_lanes"]
+
+PANEL = 8  # columns of a panel
+VECTOR = 16  # bytes
+REPLICATED = 16  # bytes that one packed value takes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of the left side lie: a grid of `lines` × `columns` rows, and the pieces each row consists of.
+
+    Row (y, x) starts at y · line_bytes + x · row_bytes from the source; its K values are the pieces one after the
+    other, each (offset in bytes, count of values).
+    """
+
+    lines: int
+    columns: int
+    line_bytes: int
+    row_bytes: int
+    pieces: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return self.lines * self.columns
+
+    @property
+    def depth(self) -> int:
+        return sum(count for _, count in self.pieces)
+
+    def flat(self) -> "Rows":
+        """The same rows on one line, where lines follow each other without a gap."""
+        if self.lines > 1 and self.line_bytes == self.columns * self.row_bytes:
+            return Rows(1, self.count, 0, self.row_bytes, self.pieces)
+        return self
+
+
+@dataclass(frozen=True)
+class Gemm(Kernel):
+    """out[row, column] = epilogue(bias[column] + Σ_k left[row, k] · right[k, column], extras…).
+
+    right: panels f32[⌈width/8⌉, depth, 8]. bias: f32 padded to whole panels. extras: for each further input of the
+    epilogue, `row` (one value a column, padded) or `full` (laid out as the output). out_bytes: from row to row.
+    """
+
+    kind: ClassVar[str] = "gemm"
+    rows: Rows
+    width: int
+    bias: bool = False
+    epilogue: Expr | None = None
+    extras: tuple[str, ...] = ()
+    out_bytes: int = 0
+    tile_rows: int = 4
+    budget_bytes: int = 24576
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        extras = (f"extra{i}" for i in range(len(self.extras)))
+        return ("left", "right", *(["bias"] if self.bias else []), *extras, "out", "scratch")
+
+    @property
+    def tile(self) -> int:
+        return min(self.tile_rows, self.rows.count)
+
+    @property
+    def block_tiles(self) -> int:
+        """Tiles that are packed together: what fits the first-level cache, evenly spread."""
+        tiles = -(-self.rows.count // self.tile)
+        most = max(1, self.budget_bytes // (REPLICATED * self.tile * self.rows.depth))
+        return -(-tiles // -(-tiles // most))
+
+    @property
+    def scratch_bytes(self) -> int:
+        return REPLICATED * self.tile * self.rows.depth * self.block_tiles
+
+    @property
+    def stride(self) -> int:
+        return self.out_bytes or 4 * self.width
+
+    def function(self, name: str) -> Function:
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        _GemmEmitter(f, self).emit()
+        return f
+
+
+class _GemmEmitter:
+    def __init__(self, f: Function, gemm: Gemm) -> None:
+        self.f = f
+        self.g = gemm
+        self.rows = gemm.rows.flat()
+        self.mr = gemm.tile
+        self.tiles = -(-gemm.rows.count // self.mr)
+        self.scratch = f.param("scratch")
+        self.left = f.local("i32", "left_at", f.param("left"))
+        self.column = f.local("i32", "column", 0) if self.rows.lines > 1 else None
+        self.packed = f.local("i32", "packed")
+        self.out = f.local("i32", "out_at")
+        self.counter = f.local("i32", "k")
+
+    def emit(self) -> None:
+        f, g = self.f, self.g
+        first = f.local("i32", "first_out", f.param("out"))  # where the block's first row goes
+        last = f.local("i32", "last_out", f.param("out") + (g.rows.count - self.mr) * g.stride)
+        blocks = -(-self.tiles // g.block_tiles)
+        left_tiles = f.local("i32", "tiles_left", self.tiles)
+        count = f.local("i32", "block_tiles")
+        with f.repeat(blocks):
+            f.set(count, select(left_tiles < g.block_tiles, left_tiles, const("i32", g.block_tiles)))
+            self._pack_block(count, left_tiles)
+            self._multiply_block(count, first, last)
+            f.step(first, g.block_tiles * self.mr * g.stride)
+
+    def _pack_block(self, count: Local, left_tiles: Local) -> None:
+        """Packs `count` tiles. The last tile of all starts early enough to be whole: its first rows come again."""
+        f = self.f
+        f.set(self.packed, self.scratch)
+        with f.repeat(count):
+            f.step(left_tiles, -1)
+            surplus = self.tiles * self.mr - self.g.rows.count
+            if surplus:
+                with f.when(left_tiles.eq(0)):
+                    self._go_to_row(self.g.rows.count - self.mr)
+            self._pack_tile()
+
+    def _go_to_row(self, row: int) -> None:
+        y, x = divmod(row, self.rows.columns)
+        self.f.set(self.left, self.f.param("left") + (y * self.rows.line_bytes + x * self.rows.row_bytes))
+        if self.column is not None:
+            self.f.set(self.column, x)
+
+    def _row_pointers(self) -> list[tuple[Code, int]]:
+        """Address of each row of the tile, as (code, offset); moves on to the next tile."""
+        f, rows = self.f, self.rows
+        if self.column is None:
+            return [(self.left, i * rows.row_bytes) for i in range(self.mr)]
+        found: list[tuple[Code, int]] = []
+        jump = rows.line_bytes - (rows.columns - 1) * rows.row_bytes
+        for i in range(self.mr):
+            found.append((f.local("i32", f"row{i}", self.left), 0))
+            f.step(self.column, 1)
+            wraps = self.column.eq(rows.columns)
+            f.step(self.left, select(wraps, const("i32", jump), const("i32", rows.row_bytes)))
+            f.set(self.column, select(wraps, const("i32", 0), self.column))
+        return found
+
+    def _pack_tile(self) -> None:
+        """One tile to (k, row) order, each value four times."""
+        f, rows = self.f, self.rows
+        pointers = self._row_pointers()
+        values = [f.local("f32x4", f"a{i}") for i in range(self.mr)]
+        at = 0  # bytes that this tile has packed past `packed`
+        for offset, length in rows.pieces:
+            whole, rest = divmod(length, 4)
+            if whole > 2:
+                moving = f.local("i32", "k_bytes", 0)
+                f.step(self.packed, at)
+                at = 0
+                with f.repeat(whole, self.counter):
+                    self._pack_four(pointers, values, offset, 4, moving, 0)
+                    f.step(moving, VECTOR)
+                    f.step(self.packed, 4 * REPLICATED * self.mr)
+                done = whole
+            else:
+                done = 0
+            for q in range(done, whole + (rest > 0)):
+                lanes = min(4, length - 4 * q)
+                self._pack_four(pointers, values, offset + VECTOR * q, lanes, None, at)
+                at += lanes * REPLICATED * self.mr
+        f.step(self.packed, at)
+        if self.column is None:
+            f.step(self.left, self.mr * rows.row_bytes)
+
+    def _pack_four(
+        self,
+        pointers: list[tuple[Code, int]],
+        values: list[Local],
+        offset: int,
+        lanes: int,
+        moving: Local | None,
+        at: int,
+    ) -> None:
+        f = self.f
+        for (pointer, more), value in zip(pointers, values, strict=True):
+            address = pointer if moving is None else pointer + moving
+            f.set(value, load("v128.load", address, offset + more, "f32x4"))
+        for i, value in enumerate(values):
+            for lane in range(lanes):
+                copies = shuffle("f32x4", value, value, [lane] * 4)
+                f.store("v128.store", self.packed, copies, at + REPLICATED * (self.mr * lane + i))
+
+    def _multiply_block(self, count: Local, first: Local, last: Local) -> None:
+        f, g = self.f, self.g
+        panel = f.local("i32", "panel", f.param("right"))
+        column = f.local("i32", "column_bytes", 0)
+        panels, tail = divmod(g.width, PANEL)
+        wide = max(1, min(4 // self.mr, panels)) if panels else 1  # few rows: several panels at once
+        for at_once, times in ((wide, panels // wide), (1, panels % wide)):
+            if times:
+                with f.repeat(times):
+                    self._panel(count, first, last, panel, column, PANEL * at_once)
+                    f.step(panel, at_once * 4 * PANEL * self.rows.depth)
+                    f.step(column, at_once * 4 * PANEL)
+        if tail:
+            self._panel(count, first, last, panel, column, tail)
+
+    def _panel(self, count: Local, first: Local, last: Local, panel: Local, column: Local, width: int) -> None:
+        """All tiles of the block times `width` columns from `column` on."""
+        f, g = self.f, self.g
+        f.set(self.packed, self.scratch)
+        f.set(self.out, first)
+        with f.repeat(count):
+            if self.tiles * self.mr != g.rows.count:
+                f.set(self.out, select(op("i32.lt_u", last, self.out), last, self.out))
+            sums = self._tile(panel, column, -(-width // 4))
+            self._store_tile(sums, column, width)
+            f.step(self.out, self.mr * g.stride)
+
+    def _tile(self, panel: Local, column: Local, vectors: int) -> list[list[Local]]:
+        """The sums of one tile; leaves `packed` at the next one."""
+        f, g = self.f, self.g
+        sums = [[f.local("f32x4", f"c{i}_{v}") for v in range(vectors)] for i in range(self.mr)]
+        for v in range(vectors):
+            start = load("v128.load", f.param("bias") + column, VECTOR * v, "f32x4") if g.bias else const("f32x4", 0)
+            f.set(sums[0][v], start)
+            for i in range(1, self.mr):
+                f.set(sums[i][v], sums[0][v])
+        b = f.local("i32", "b", panel)
+        pairs, odd = divmod(self.rows.depth, 2)
+        if pairs:
+            with f.block() as end, f.repeat(pairs, self.counter):
+                self._k_step(sums, b, 0, vectors)
+                f.go(end, self.counter < 0)  # never taken
+                self._k_step(sums, b, 1, vectors)
+                f.step(self.packed, 2 * REPLICATED * self.mr)
+                f.step(b, 2 * 4 * PANEL)
+        if odd:
+            self._k_step(sums, b, 0, vectors)
+            f.step(self.packed, REPLICATED * self.mr)
+        return sums
+
+    def _k_step(self, sums: list[list[Local]], b: Local, u: int, vectors: int) -> None:
+        f = self.f
+        panel_bytes = 4 * PANEL * self.rows.depth
+        left = [
+            f.local("f32x4", f"l{u}_{i}", load("v128.load", self.packed, REPLICATED * (self.mr * u + i), "f32x4"))
+            for i in range(self.mr)
+        ]
+        right = [
+            f.local(
+                "f32x4",
+                f"r{u}_{v}",
+                load("v128.load", b, (v // 2) * panel_bytes + 4 * PANEL * u + VECTOR * (v % 2), "f32x4"),
+            )
+            for v in range(vectors)
+        ]
+        for i, row in enumerate(sums):
+            for v, total in enumerate(row):
+                f.set(total, left[i] * right[v] + total)
+
+    def _store_tile(self, sums: list[list[Local]], column: Local, width: int) -> None:
+        f, g = self.f, self.g
+        base = f.local("i32", "base", self.out + column)
+        others = {
+            i: f.local("i32", f"other{i}", base - f.param("out") + f.param(f"extra{i}"))
+            for i, form in enumerate(g.extras)
+            if form == "full"
+        }
+        for i, row in enumerate(sums):
+            for v, total in enumerate(row):
+                offset = i * g.stride + VECTOR * v
+                value = self._finished(total, column, others, offset, v)
+                store_lanes(f, base, value, offset, min(4, width - 4 * v))
+
+    def _finished(self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int) -> Code:
+        g, f = self.g, self.f
+        if g.epilogue is None:
+            return total
+        args: dict[int, Code] = {0: total}
+        for i, form in enumerate(g.extras):
+            if form == "full":
+                args[1 + i] = load("v128.load", others[i], offset, "f32x4")
+            else:
+                args[1 + i] = load("v128.load", f.param(f"extra{i}") + column, VECTOR * v, "f32x4")
+        return Writer(f, args, vector=True).write(g.epilogue)
+
+
+def store_lanes(f: Function, address: Code, value: Code, offset: int, lanes: int) -> None:
+    """Stores the first lanes of a vector and nothing else."""
+    if lanes == 4:
+        f.store("v128.store", address, value, offset)
+        return
+    kept = value if isinstance(value, Local) else f.local("f32x4", value=value)
+    if lanes >= 2:
+        f.store("v128.store64_lane", address, kept, offset, lane=0)
+    if lanes % 2:
+        f.store("v128.store32_lane", address, kept, offset + 4 * (lanes - 1), lane=lanes - 1)

@@ -1,0 +1,61 @@
+"""A channels-last picture copied into a frame of zeros."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.wasm import Code, Function, const, op
+
+__all__ = ["Frame"]
+
+
+@dataclass(frozen=True)
+class Frame(Kernel):
+    """out = in with zeros around it. lines, line_bytes: of the input. pads: lines above, below; bytes left, right."""
+
+    kind: ClassVar[str] = "frame"
+    lines: int
+    line_bytes: int
+    above: int
+    below: int
+    left_bytes: int
+    right_bytes: int
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return ("in", "out")
+
+    @property
+    def out_line_bytes(self) -> int:
+        return self.left_bytes + self.line_bytes + self.right_bytes
+
+    @property
+    def out_bytes(self) -> int:
+        """With room for the gap after the last line."""
+        return (self.above + self.lines + self.below) * self.out_line_bytes + self.left_bytes
+
+    def function(self, name: str) -> Function:
+        """The gap between two lines (right end of one, left end of the next) is filled at once."""
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        source, target = f.param("in"), f.param("out")
+        gap = self.right_bytes + self.left_bytes
+        head = self.above * self.out_line_bytes + self.left_bytes
+        _fill(f, target, head)
+        f.step(target, head)
+        with f.repeat(self.lines):
+            _copy(f, target, source, self.line_bytes)
+            f.step(source, self.line_bytes)
+            f.step(target, self.line_bytes)
+            _fill(f, target, gap)
+            f.step(target, gap)
+        _fill(f, target, self.below * self.out_line_bytes - self.left_bytes)
+        return f
+
+
+def _fill(f: Function, address: Code, count: int) -> None:
+    if count > 0:
+        f.emit(op("memory.fill", address, const("i32", 0), const("i32", count), immediates=b"\0"))
+
+
+def _copy(f: Function, target: Code, source: Code, count: int) -> None:
+    f.emit(op("memory.copy", target, source, const("i32", count), immediates=b"\0\0"))

@@ -1,0 +1,302 @@
+"""From an ONNX model to the IR: names are resolved, shapes bound, and each node handed to its importer.
+
+Importers are registered by operator name, one file per family (`operators/`). Attributes that an importer does not
+read, and inputs it cannot take, become an UnsupportedOperatorError that names operator, attribute and node.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from littoral.compiler.ir.graph import Builder, Graph, Op, Value
+from littoral.compiler.ir.types import HELD_DTYPES, TensorType
+from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from littoral.compiler.onnx.tensors import ONNX_DTYPES, read_tensor
+from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
+from littoral.tensors import Array
+
+__all__ = ["OPERATORS", "OnnxNode", "import_model", "operator"]
+
+Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
+OPERATORS: dict[str, Importer] = {}
+ELEMENTS_MAX = 1 << 31
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+def operator(*names: str) -> Callable[[Importer], Importer]:
+    """Registers an importer for operators of the default domain."""
+
+    def register(importer: Importer) -> Importer:
+        for name in names:
+            OPERATORS[name] = importer
+        return importer
+
+    return register
+
+
+class OnnxNode:
+    """A node as its importer sees it: inputs as values, attributes by name, and the builder."""
+
+    def __init__(self, proto: NodeProto, inputs: list[Value | None], build: Builder, opset: int, label: str) -> None:
+        self.proto = proto
+        self.op = proto.op_type
+        self.build = build
+        self.opset = opset
+        self.label = label
+        self._inputs = inputs
+        self._attributes = {a.name: a for a in proto.attribute}
+        self._read: set[str] = set()
+
+    def input(self, index: int) -> Value:
+        """A required input."""
+        value = self.optional(index)
+        if value is None:
+            self.unsupported(f"lacks input {index}")
+        return value
+
+    def optional(self, index: int) -> Value | None:
+        return self._inputs[index] if index < len(self._inputs) else None
+
+    def inputs(self) -> list[Value]:
+        """All inputs, each required."""
+        return [self.input(i) for i in range(len(self._inputs))]
+
+    def array(self, index: int, what: str) -> Array:
+        """Data of an input that must be constant."""
+        value = self.input(index)
+        if value.data is None:
+            self.unsupported(f"needs `{what}` to be constant")
+        return value.data
+
+    def optional_array(self, index: int, what: str) -> Array | None:
+        return None if self.optional(index) is None else self.array(index, what)
+
+    def attribute(self, name: str) -> AttributeProto | None:
+        self._read.add(name)
+        return self._attributes.get(name)
+
+    def has(self, name: str) -> bool:
+        return name in self._attributes
+
+    def integer(self, name: str, default: int) -> int:
+        found = self.attribute(name)
+        return default if found is None else found.i
+
+    def number(self, name: str, default: float) -> float:
+        found = self.attribute(name)
+        return default if found is None else found.f
+
+    def text(self, name: str, default: str) -> str:
+        found = self.attribute(name)
+        return default if found is None else found.s.decode("utf-8", "replace")
+
+    def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
+        found = self.attribute(name)
+        return tuple(default) if found is None else tuple(found.ints)
+
+    def optional_integers(self, name: str) -> tuple[int, ...] | None:
+        return self.integers(name, ()) if self.has(name) else None
+
+    def numbers(self, name: str, default: Sequence[float]) -> tuple[float, ...]:
+        found = self.attribute(name)
+        return tuple(default) if found is None else tuple(found.floats)
+
+    def tensor(self, name: str) -> Array | None:
+        found = self.attribute(name)
+        return None if found is None or found.t is None else read_tensor(found.t, None)[0]
+
+    def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        """A text attribute that must be one of the allowed."""
+        value = self.text(name, default)
+        if value not in allowed:
+            self.unsupported(f"is `{value}`", attribute=name, supported=allowed)
+        return value
+
+    def axis(self, name: str, default: int, rank: int) -> int:
+        """An axis attribute, counted from the front."""
+        return self.normal_axis(self.integer(name, default), rank)
+
+    def normal_axis(self, axis: int, rank: int) -> int:
+        if not -rank <= axis < max(rank, 1):
+            raise ShapeError(f"node `{self.label}`: axis {axis} of rank {rank}")
+        return axis % rank if rank else 0
+
+    def ignore(self, *names: str) -> None:
+        """Attributes without a meaning here."""
+        self._read.update(names)
+
+    def add(self, op: Op, *inputs: Value) -> Value:
+        return self.build.add(op, *inputs)
+
+    def constant(self, data: Any, dtype: str | None = None) -> Value:
+        return self.build.constant(np.asarray(data), dtype)
+
+    def unsupported(self, why: str, attribute: str | None = None, supported: Sequence[str] = ()) -> NoReturn:
+        raise UnsupportedOperatorError(
+            self.op, self.label, why=why, opset=self.opset, attribute=attribute, supported=supported
+        )
+
+    def check_all_read(self) -> None:
+        for name in self._attributes.keys() - self._read:
+            self.unsupported("is not supported", attribute=name)
+
+
+class _Importer:
+    def __init__(self, model: ModelProto, shapes: Mapping[str, Sequence[int]], folder: Path | None) -> None:
+        self.model = model
+        self.shapes = {name: tuple(int(d) for d in shape) for name, shape in shapes.items()}
+        self.folder = folder
+        self.build = Builder()
+        self.opset = next((o.version for o in model.opset_import if o.domain in _DEFAULT_DOMAINS), 1)
+
+    def run(self) -> Graph:
+        graph = self.model.graph
+        assert graph is not None
+        self._check_shape_names(graph)
+        values = self._initializers(graph)
+        for info in graph.input:
+            if info.name not in values:
+                values[info.name] = self.build.input(info.name, self._input_type(info))
+        self._nodes(graph.node, values)
+        outputs = []
+        for info in graph.output:
+            if info.name not in values:
+                raise OnnxFormatError(f"output `{info.name}`: no node makes it")
+            outputs.append((info.name, values[info.name]))
+        return self.build.finish(outputs)
+
+    def _initializers(self, graph: GraphProto) -> dict[str, Value]:
+        if graph.sparse_initializer:
+            raise UnsupportedOperatorError("Constant", graph.name, why="is sparse, which is not supported")
+        values = {}
+        for tensor in graph.initializer:
+            data, dtype = read_tensor(tensor, self.folder)
+            values[tensor.name] = self.build.constant(data, dtype, tensor.name)
+        return values
+
+    def _input_type(self, info: ValueInfoProto) -> TensorType:
+        tensor = info.type.tensor_type if info.type else None
+        if tensor is None:
+            raise UnsupportedOperatorError(
+                "input", info.name, why="is a sequence, map or optional, which is not supported", supported=("tensors",)
+            )
+        dtype = ONNX_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
+        if dtype not in HELD_DTYPES:
+            raise UnsupportedOperatorError(
+                "input", info.name, why=f"has data type {dtype}, which cannot be computed with", supported=HELD_DTYPES
+            )
+        if info.name in self.shapes:
+            return self._given_type(info.name, dtype, tensor.shape.dim if tensor.shape else None)
+        dims = tensor.shape.dim if tensor.shape else None
+        left_open = ["?"] if dims is None else [d.dim_param or "?" for d in dims if d.dim_value is None]
+        if left_open or dims is None:
+            raise ShapeError(
+                f"input `{info.name}`: dimensions {', '.join(f'`{d}`' for d in left_open)} are left open",
+                hint=f'give its shape: shapes={{"{info.name}": (…)}}, or --shape {info.name}=1,3,…',
+            )
+        return self._checked(info.name, TensorType(dtype, tuple(d.dim_value or 0 for d in dims)))
+
+    def _given_type(self, name: str, dtype: str, dims: Sequence[Any] | None) -> TensorType:
+        shape = self.shapes[name]
+        fits = dims is None or (
+            len(dims) == len(shape) and all(d.dim_value in (None, s) for d, s in zip(dims, shape, strict=True))
+        )
+        if not fits:
+            declared = [d.dim_value if d.dim_value is not None else d.dim_param or "?" for d in dims or ()]
+            raise ShapeError(f"input `{name}`: shape {list(shape)} was given, the model declares {declared}")
+        return self._checked(name, TensorType(dtype, shape))
+
+    def _checked(self, name: str, type_: TensorType) -> TensorType:
+        if any(d < 0 for d in type_.shape) or type_.elements > ELEMENTS_MAX:
+            raise ShapeError(f"input `{name}`: shape {list(type_.shape)} is out of bounds")
+        return type_
+
+    def _check_shape_names(self, graph: GraphProto) -> None:
+        known = [i.name for i in graph.input]
+        for name in self.shapes.keys() - set(known):
+            raise ShapeError(f"shapes: the model has no input `{name}`; its inputs: {', '.join(known)}")
+
+    def _nodes(self, nodes: list[NodeProto], values: dict[str, Value]) -> None:
+        for proto in in_order(nodes, values.keys()):
+            label = proto.name or (proto.output[0] if proto.output else proto.op_type)
+            inputs = [values[name] if name else None for name in proto.input]
+            results = zip(proto.output, self._node(proto, inputs, label), strict=False)
+            values.update((name, value) for name, value in results if name)
+
+    def _node(self, proto: NodeProto, inputs: list[Value | None], label: str) -> Sequence[Value]:
+        if proto.domain not in _DEFAULT_DOMAINS:
+            raise UnsupportedOperatorError(f"{proto.domain}.{proto.op_type}", label)
+        if (importer := OPERATORS.get(proto.op_type)) is None:
+            raise UnsupportedOperatorError(proto.op_type, label, opset=self.opset)
+        node = OnnxNode(proto, inputs, self.build, self.opset, label)
+        self.build.label = label
+        try:
+            result = importer(node)
+        except TypeError as error:  # the expression table has no such operation for these dtypes
+            kinds = ", ".join(v.dtype for v in inputs if v is not None)
+            raise UnsupportedOperatorError(
+                proto.op_type, label, why=f"of {kinds}: {error}", opset=self.opset
+            ) from error
+        except LittoralError as error:
+            shown = ", ".join(str(v.type) if v else "nothing" for v in inputs)
+            error.add_note(f"{proto.op_type} `{label}`, opset {self.opset}, inputs: {shown}")
+            raise
+        node.check_all_read()
+        results = [result] if isinstance(result, Value) else result
+        for value in results:
+            if value.data is None and value.dtype not in HELD_DTYPES:
+                node.unsupported(f"gives {value.dtype}, which cannot be computed with", supported=HELD_DTYPES)
+        if any(name for name in proto.output[len(results) :]):
+            node.unsupported(f"has more than {len(results)} outputs")
+        return results
+
+
+def in_order(nodes: list[NodeProto], known: Any) -> list[NodeProto]:
+    """Nodes in topological order, the file's own where it is one.
+
+    Raises OnnxFormatError for cycles, unknown names, and names made twice.
+    """
+    made = set(known)
+    ordered: list[NodeProto] = []
+    producers = {name: node for node in nodes for name in node.output if name}
+    if sum(len([n for n in node.output if n]) for node in nodes) != len(producers):
+        raise OnnxFormatError("two nodes make a tensor of the same name")
+    done: set[int] = set()
+    for start in nodes:
+        stack = [(start, False)]
+        open_: set[int] = set()
+        while stack:
+            node, ready = stack.pop()
+            if id(node) in done:
+                continue
+            if ready:
+                done.add(id(node))
+                open_.discard(id(node))
+                ordered.append(node)
+                made.update(node.output)
+                continue
+            if id(node) in open_:
+                raise OnnxFormatError(f"node `{node.name or node.op_type}` depends on itself")
+            open_.add(id(node))
+            stack.append((node, True))
+            for name in node.input:
+                if name and name not in made:
+                    if (producer := producers.get(name)) is None:
+                        raise OnnxFormatError(
+                            f"node `{node.name or node.op_type}`: input `{name}` is made by no node and is no input"
+                        )
+                    if id(producer) in open_:
+                        raise OnnxFormatError(f"node `{producer.name or producer.op_type}` depends on itself")
+                    stack.append((producer, False))
+    return ordered
+
+
+def import_model(model: ModelProto, shapes: Mapping[str, Sequence[int]], folder: Path | None) -> Graph:
+    """The model as a graph with every dimension known.
+
+    shapes: for inputs whose dimensions are left open. folder: where external data lie.
+    Raises OnnxFormatError, ShapeError or UnsupportedOperatorError.
+    """
+    return _Importer(model, shapes, folder).run()

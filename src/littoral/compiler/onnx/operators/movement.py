@@ -1,0 +1,276 @@
+"""Operators that make constants, change shapes, and move elements."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from littoral.compiler.ir.expr import Arg, Position, apply, cast, number
+from littoral.compiler.ir.graph import Value
+from littoral.compiler.ir.ops import Concat, Gather, Map, Pad, Reshape, Slice, Transpose, broadcast_shape
+from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.tensors import read_tensor
+from littoral.errors import ShapeError
+
+
+@operator("Constant")
+def constant(node: OnnxNode) -> Value:
+    """Every form of the attribute but text and sparse tensors."""
+    name = next((a.name for a in node.proto.attribute), "value")
+    attribute = node.attribute(name)
+    if attribute is not None and attribute.t is not None:
+        data, dtype = read_tensor(attribute.t, None)
+        return node.constant(data, dtype)
+    numbers: dict[str, Callable[[], Any]] = {
+        "value_float": lambda: np.float32(node.number(name, 0.0)),
+        "value_floats": lambda: np.asarray(node.numbers(name, ()), np.float32),
+        "value_int": lambda: np.int64(node.integer(name, 0)),
+        "value_ints": lambda: np.asarray(node.integers(name, ()), np.int64),
+    }
+    if name not in numbers:
+        node.unsupported("is not supported", attribute=name, supported=("value", *numbers))
+    return node.constant(numbers[name]())
+
+
+@operator("ConstantOfShape")
+def constant_of_shape(node: OnnxNode) -> Value:
+    shape = tuple(int(d) for d in node.array(0, "shape"))
+    value = node.tensor("value")
+    return node.constant(np.full(shape, np.float32(0) if value is None else value.reshape(())))
+
+
+@operator("Shape")
+def shape_of(node: OnnxNode) -> Value:
+    dims = node.input(0).shape
+    start, stop = node.integer("start", 0), node.integer("end", len(dims)) if node.has("end") else len(dims)
+    return node.constant(np.asarray(dims[start:stop], np.int64))
+
+
+@operator("Size")
+def size_of(node: OnnxNode) -> Value:
+    return node.constant(np.int64(node.input(0).type.elements))
+
+
+@operator("Reshape")
+def reshape(node: OnnxNode) -> Value:
+    """0 keeps a dimension (unless `allowzero`), −1 takes what is left."""
+    x = node.input(0)
+    wanted = node.integers("shape", ()) if node.opset < 5 else tuple(int(d) for d in node.array(1, "shape"))
+    keeps_zero = node.integer("allowzero", 0)
+    dims = [x.shape[i] if d == 0 and not keeps_zero and i < x.type.rank else d for i, d in enumerate(wanted)]
+    if dims.count(-1) == 1:
+        rest = math.prod(d for d in dims if d != -1)
+        dims[dims.index(-1)] = x.type.elements // rest if rest else 0
+    return node.add(Reshape(tuple(dims)), x)
+
+
+@operator("Flatten")
+def flatten(node: OnnxNode) -> Value:
+    x = node.input(0)
+    axis = node.integer("axis", 1)
+    axis = axis + x.type.rank if axis < 0 else axis
+    return node.add(Reshape((math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))), x)
+
+
+def _axes(node: OnnxNode) -> tuple[int, ...] | None:
+    """`axes`: an attribute before opset 13, an input since."""
+    if node.opset < 13:
+        return node.optional_integers("axes")
+    found = node.optional_array(1, "axes")
+    return None if found is None else tuple(int(a) for a in found.reshape(-1))
+
+
+@operator("Squeeze")
+def squeeze(node: OnnxNode) -> Value:
+    x, axes = node.input(0), _axes(node)
+    if axes is None:
+        gone = {i for i, d in enumerate(x.shape) if d == 1}
+    else:
+        gone = {node.normal_axis(a, x.type.rank) for a in axes}
+    if any(x.shape[a] != 1 for a in gone):
+        raise ShapeError(f"node `{node.label}`: axes {sorted(gone)} of {x.type} are not all 1")
+    return node.add(Reshape(tuple(d for i, d in enumerate(x.shape) if i not in gone)), x)
+
+
+@operator("Unsqueeze")
+def unsqueeze(node: OnnxNode) -> Value:
+    x, axes = node.input(0), _axes(node) or ()
+    rank = x.type.rank + len(axes)
+    new = {node.normal_axis(a, rank) for a in axes}
+    if len(new) != len(axes):
+        raise ShapeError(f"node `{node.label}`: axes {list(axes)} name an axis twice")
+    old = iter(x.shape)
+    return node.add(Reshape(tuple(1 if i in new else next(old) for i in range(rank))), x)
+
+
+@operator("Transpose")
+def transpose(node: OnnxNode) -> Value:
+    x = node.input(0)
+    return node.add(Transpose(node.integers("perm", tuple(range(x.type.rank))[::-1])), x)
+
+
+@operator("Concat")
+def concat(node: OnnxNode) -> Value:
+    inputs = node.inputs()
+    axis = node.axis("axis", 1, inputs[0].type.rank)
+    return inputs[0] if len(inputs) == 1 else node.add(Concat(axis), *inputs)
+
+
+@operator("Split")
+def split(node: OnnxNode) -> Sequence[Value]:
+    x = node.input(0)
+    axis = node.axis("axis", 0, x.type.rank)
+    given = node.optional_integers("split") if node.opset < 13 else node.optional_array(1, "split")
+    if given is not None:
+        sizes = [int(s) for s in given]
+    else:
+        count = node.integer("num_outputs", len(node.proto.output))
+        most = -(-x.shape[axis] // count)
+        sizes = [min(most, max(x.shape[axis] - i * most, 0)) for i in range(count)]
+    if sum(sizes) != x.shape[axis]:
+        raise ShapeError(f"node `{node.label}`: sizes {sizes} do not add up to {x.shape[axis]}")
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return [_cut(node, x, axis, int(start), size) for start, size in zip(starts, sizes, strict=False)]
+
+
+def _cut(node: OnnxNode, x: Value, axis: int, start: int, size: int) -> Value:
+    starts, shape = [0] * x.type.rank, list(x.shape)
+    starts[axis], shape[axis] = start, size
+    return node.add(Slice(tuple(starts), (1,) * x.type.rank, tuple(shape)), x)
+
+
+@operator("Slice")
+def slice_of(node: OnnxNode) -> Value:
+    """numpy's rules for bounds beyond the ends and for negative steps."""
+    x = node.input(0)
+    rank = x.type.rank
+    if node.opset < 10:
+        begins, ends = node.integers("starts", ()), node.integers("ends", ())
+        axes, strides = node.integers("axes", range(len(begins))), (1,) * len(begins)
+    else:
+        begins, ends = (tuple(int(v) for v in node.array(i, w)) for i, w in ((1, "starts"), (2, "ends")))
+        given = node.optional_array(3, "axes")
+        axes = tuple(range(len(begins))) if given is None else tuple(int(a) for a in given)
+        given = node.optional_array(4, "steps")
+        strides = (1,) * len(begins) if given is None else tuple(int(s) for s in given)
+    starts, steps, shape = [0] * rank, [1] * rank, list(x.shape)
+    for begin, end, axis, step in zip(begins, ends, axes, strides, strict=True):
+        if step == 0:
+            raise ShapeError(f"node `{node.label}`: a step of 0")
+        a = node.normal_axis(axis, rank)
+        picked = range(x.shape[a])[begin:end:step]
+        starts[a], steps[a], shape[a] = (picked.start if len(picked) else 0), step, len(picked)
+    return node.add(Slice(tuple(starts), tuple(steps), tuple(shape)), x)
+
+
+@operator("Expand")
+def expand(node: OnnxNode) -> Value:
+    x = node.input(0)
+    return _expanded(node, x, tuple(int(d) for d in node.array(1, "shape")))
+
+
+def _expanded(node: OnnxNode, x: Value, shape: tuple[int, ...]) -> Value:
+    if broadcast_shape(x.shape, shape) == x.shape:
+        return x
+    return node.add(Map(Arg(x.dtype, 0), shape), x)
+
+
+@operator("Tile")
+def tile(node: OnnxNode) -> Value:
+    x = node.input(0)
+    counts = [int(c) for c in node.array(1, "repeats")]
+    doubled = node.add(Reshape(tuple(v for d in x.shape for v in (1, d))), x)
+    spread = _expanded(node, doubled, tuple(v for c, d in zip(counts, x.shape, strict=True) for v in (c, d)))
+    return node.add(Reshape(tuple(c * d for c, d in zip(counts, x.shape, strict=True))), spread)
+
+
+@operator("Pad")
+def pad(node: OnnxNode) -> Value:
+    """Negative pads cut; they are a slice first."""
+    x = node.input(0)
+    rank = x.type.rank
+    mode = node.choice("mode", "constant", ("constant", "edge", "reflect", "wrap"))
+    if node.opset < 11:
+        given, value = node.integers("pads", ()), node.constant(node.number("value", 0.0), x.dtype)
+    else:
+        given = tuple(int(p) for p in node.array(1, "pads"))
+        value = node.optional(2) or node.constant(0, x.dtype)
+    found = node.optional_array(3, "axes")
+    axes = range(rank) if found is None else [node.normal_axis(int(a), rank) for a in found]
+    pads = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        pads[axis] = (given[i], given[i + len(given) // 2])
+    if any(p < 0 for pair in pads for p in pair):
+        shape = tuple(d + min(a, 0) + min(b, 0) for d, (a, b) in zip(x.shape, pads, strict=True))
+        x = node.add(Slice(tuple(max(-a, 0) for a, _ in pads), (1,) * rank, shape), x)
+        pads = [(max(a, 0), max(b, 0)) for a, b in pads]
+    if not any(p for pair in pads for p in pair):
+        return x
+    return node.add(Pad(tuple(pads), mode), *([x, value] if mode == "constant" else [x]))
+
+
+@operator("Gather")
+def gather(node: OnnxNode) -> Value:
+    x, indices = node.inputs()
+    axis = node.axis("axis", 0, x.type.rank)
+    if indices.dtype not in ("int32", "int64"):
+        node.unsupported(f"by indices of {indices.dtype}")
+    if indices.data is not None and indices.data.size == 1:
+        at = int(indices.data.reshape(-1)[0])
+        if not -x.shape[axis] <= at < x.shape[axis]:
+            raise ShapeError(f"node `{node.label}`: element {at} of a dimension of {x.shape[axis]}")
+        cut = _cut(node, x, axis, at % x.shape[axis], 1)
+        return node.add(Reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :]), cut)
+    return node.add(Gather(axis), x, indices)
+
+
+@operator("Range")
+def arange(node: OnnxNode) -> Value:
+    start, stop, step = (node.array(i, w).reshape(-1)[0] for i, w in enumerate(("start", "limit", "delta")))
+    count = max(int(np.ceil((stop - start) / step)), 0)
+    return node.constant(start + np.arange(count).astype(start.dtype) * step)
+
+
+@operator("DepthToSpace", "SpaceToDepth")
+def depth_and_space(node: OnnxNode) -> Value:
+    x, block = node.input(0), node.integer("blocksize", 0)
+    batch, channels, high, wide = x.shape
+    if node.op == "SpaceToDepth":
+        parts = node.add(Reshape((batch, channels, high // block, block, wide // block, block)), x)
+        moved = node.add(Transpose((0, 3, 5, 1, 2, 4)), parts)
+        return node.add(Reshape((batch, channels * block * block, high // block, wide // block)), moved)
+    depth = channels // (block * block)
+    if node.choice("mode", "DCR", ("DCR", "CRD")) == "DCR":
+        parts = node.add(Reshape((batch, block, block, depth, high, wide)), x)
+        moved = node.add(Transpose((0, 3, 4, 1, 5, 2)), parts)
+    else:
+        parts = node.add(Reshape((batch, depth, block, block, high, wide)), x)
+        moved = node.add(Transpose((0, 1, 4, 2, 5, 3)), parts)
+    return node.add(Reshape((batch, depth, high * block, wide * block)), moved)
+
+
+@operator("OneHot")
+def one_hot(node: OnnxNode) -> Value:
+    indices, values = node.input(0), node.input(2)
+    depth = int(node.array(1, "depth").reshape(-1)[0])
+    rank = indices.type.rank + 1
+    axis = node.axis("axis", -1, rank)
+    column = node.add(Reshape((*indices.shape[:axis], 1, *indices.shape[axis:])), indices)
+    shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
+    off, on = (_cut(node, values, 0, i, 1) for i in (0, 1))
+    index = cast(Arg(indices.dtype, 0), "int64")
+    index = apply("select", index < 0, index + depth, index)
+    hit = apply("eq", index, cast(Position("int32", axis), "int64"))
+    return node.add(Map(apply("select", hit, Arg(on.dtype, 1), Arg(off.dtype, 2)), shape), column, on, off)
+
+
+@operator("Trilu")
+def trilu(node: OnnxNode) -> Value:
+    x = node.input(0)
+    offset = node.optional_array(1, "k")
+    k = 0 if offset is None else int(offset.reshape(-1)[0])
+    row, column = (Position("int32", x.type.rank - 2 + i) for i in (0, 1))
+    upper = column >= row + k
+    kept = upper if node.integer("upper", 1) else row + k >= column
+    return node.add(Map(apply("select", kept, Arg(x.dtype, 0), number(x.dtype, 0))), x)

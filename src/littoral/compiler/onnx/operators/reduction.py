@@ -1,0 +1,91 @@
+"""Reductions, pooling, softmax."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from littoral.compiler.ir.expr import Arg, Expr, apply
+from littoral.compiler.ir.graph import Value
+from littoral.compiler.ir.ops import Pool, Reduce, Reshape, Softmax
+from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.operators.contraction import window
+
+# combine, what is combined of x, what becomes of the result y for n elements
+_Form = tuple[str, Callable[[Expr], Expr] | None, Callable[[Expr, int], Expr] | None]
+_FORMS: dict[str, _Form] = {
+    "ReduceSum": ("sum", None, None),
+    "ReduceMean": ("sum", None, lambda y, n: y * (1.0 / n) if y.dtype.startswith("float") else y / n),
+    "ReduceMax": ("max", None, None),
+    "ReduceMin": ("min", None, None),
+    "ReduceProd": ("prod", None, None),
+    "ReduceL1": ("sum", lambda x: apply("abs", x), None),
+    "ReduceL2": ("sum", lambda x: x * x, lambda y, _: apply("sqrt", y)),
+    "ReduceSumSquare": ("sum", lambda x: x * x, None),
+}
+_AXES_INPUT_SINCE = {"ReduceSum": 13}
+
+
+@operator(*_FORMS)
+def reduce(node: OnnxNode) -> Value:
+    """Axes are an attribute, or since opset 18 (sums: 13) an input."""
+    x, stays = node.input(0), bool(node.integer("noop_with_empty_axes", 0))
+    if node.opset >= _AXES_INPUT_SINCE.get(node.op, 18):
+        found = node.optional_array(1, "axes")
+        given = None if found is None else tuple(int(a) for a in found.reshape(-1))
+        if not given and stays:
+            return x
+    else:
+        given = node.optional_integers("axes")
+    axes = tuple(sorted({node.normal_axis(a, x.type.rank) for a in given})) if given else tuple(range(x.type.rank))
+    return reduced(node, x, axes, node.op, bool(node.integer("keepdims", 1)))
+
+
+def reduced(node: OnnxNode, x: Value, axes: tuple[int, ...], form: str, keep: bool) -> Value:
+    combine, before, after = _FORMS[form]
+    count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
+    if combine in ("max", "min") and count == 0:
+        node.unsupported("of no elements")
+    arg = Arg(x.dtype, 0)
+    op = Reduce(combine, axes, before(arg) if before else None, after(arg, count) if after else None)
+    result = node.add(op, x)
+    if keep:
+        return result
+    return node.add(Reshape(tuple(d for i, d in enumerate(x.shape) if i not in axes)), result)
+
+
+@operator("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(node: OnnxNode) -> Value:
+    form = "ReduceMean" if node.op == "GlobalAveragePool" else "ReduceMax"
+    x = node.input(0)
+    return reduced(node, x, tuple(range(2, x.type.rank)), form, keep=True)
+
+
+@operator("MaxPool", "AveragePool")
+def pool(node: OnnxNode) -> Value:
+    x = node.input(0)
+    if node.op == "MaxPool":
+        node.ignore("storage_order")
+    elif not x.dtype.startswith("float"):
+        node.unsupported(f"of {x.dtype}")
+    shape = window(node, x.shape[2:], node.integers("kernel_shape", ()))
+    op = Pool(
+        "max" if node.op == "MaxPool" else "mean",
+        shape,
+        ceil=bool(node.integer("ceil_mode", 0)),
+        counts_pads=node.op == "AveragePool" and bool(node.integer("count_include_pad", 0)),
+    )
+    return node.add(op, x)
+
+
+@operator("Softmax", "LogSoftmax")
+def softmax(node: OnnxNode) -> Value:
+    """Along one axis; before opset 13 along all axes from `axis` on, taken together."""
+    x = node.input(0)
+    if not x.dtype.startswith("float"):
+        node.unsupported(f"of {x.dtype}")
+    axis = node.axis("axis", -1 if node.opset >= 13 else 1, x.type.rank)
+    log = node.op == "LogSoftmax"
+    if node.opset >= 13 or axis == x.type.rank - 1:
+        return node.add(Softmax(axis, log), x)
+    flat = node.add(Reshape((*x.shape[:axis], int(np.prod(x.shape[axis:])))), x)
+    return node.add(Reshape(x.shape), node.add(Softmax(axis, log), flat))

@@ -1,0 +1,29 @@
+"""The passes, in order. Each takes valid IR and leaves valid IR; its name is its handle in `explain` and tests."""
+
+from collections.abc import Callable
+
+from littoral.compiler.ir.graph import Graph
+from littoral.compiler.passes.canonicalize import canonicalize
+from littoral.compiler.passes.channels_last import channels_last
+from littoral.compiler.passes.decompose import decompose
+from littoral.compiler.passes.fold_affine import fold_affine
+from littoral.compiler.passes.fold_pads import fold_pads
+from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
+from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.passes.sink_transposes import sink_transposes
+
+__all__ = ["PASSES", "Pass"]
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: dict[str, Pass] = {
+    "canonicalize": canonicalize,
+    "fold-pads": fold_pads,
+    "fold-affine": fold_affine,
+    "decompose": decompose,
+    "channels-last": channels_last,
+    "sink-transposes": sink_transposes,
+    "simplify": canonicalize,
+    "fuse-maps": fuse_maps,
+    "fuse-epilogues": fuse_epilogues,
+}

@@ -1,0 +1,114 @@
+"""Operations without a kernel of their own, in terms of others."""
+
+import numpy as np
+
+from littoral.compiler.ir.expr import Arg, apply
+from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
+from littoral.compiler.ir.ops import (
+    Conv,
+    ConvTranspose,
+    Map,
+    MatMul,
+    Reduce,
+    Reshape,
+    Slice,
+    Softmax,
+    Spread,
+    Transpose,
+    Window,
+)
+from littoral.tensors import Array
+
+__all__ = ["decompose"]
+
+
+def decompose(graph: Graph) -> Graph:
+    rewriter = Rewriter(graph)
+    for node in graph.nodes:
+        result = None
+        match node.op:
+            case Softmax() if not node.op.log:
+                result = _softmax(rewriter, node, node.op)
+            case ConvTranspose():
+                result = _conv_transpose(rewriter, node, node.op)
+        if result is None:
+            rewriter.copy(node)
+        else:
+            rewriter.put(node, [result])
+    return rewriter.finish()
+
+
+def _softmax(rewriter: Rewriter, node: Node, op: Softmax) -> Value:
+    """The largest element is taken off first, so every exponent is at most 0."""
+    (x,), build, label = rewriter.inputs(node), rewriter.build, node.label
+    a, b = Arg(x.dtype, 0), Arg(x.dtype, 1)
+    largest = build.add(Reduce("max", (op.axis,)), x, label=label)
+    powers = build.add(Map(apply("exp_negative", a - b)), x, largest, label=label)
+    total = build.add(Reduce("sum", (op.axis,)), powers, label=label)
+    return build.add(Map(a / b), powers, total, label=label)
+
+
+def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value | None:
+    """A convolution with turned weights over the input, zeros spread between its elements.
+
+    Where windows neither overlap nor leave gaps, a matrix product with the taps laid out afterwards.
+    """
+    x, w, *rest = rewriter.inputs(node)
+    if w.data is None:
+        return None
+    window = op.window
+    sizes = zip(x.shape[2:], window.kernel, window.pads, op.output, strict=True)
+    covers = all(before + out <= size * k for size, k, (before, _), out in sizes)
+    tiled = covers and window.kernel == window.strides and op.groups == 1 and set(window.dilations) == {1}
+    if tiled and len(window.kernel) == 2:
+        return _tiled(rewriter, node, op, [x, w, *rest])
+    build, label = rewriter.build, node.label
+    spread = build.add(Spread((1, 1, *window.strides)), x, label=label)
+    pads = []
+    for size, reach, (before, _), out in zip(spread.shape[2:], window.reach(), window.pads, op.output, strict=True):
+        first = reach - 1 - before
+        pads.append((first, out + reach - 1 - size - first))
+    grow = tuple((max(a, 0), max(b, 0)) for a, b in pads)
+    cut = tuple((max(-a, 0), max(-b, 0)) for a, b in pads)
+    if any(a or b for a, b in cut):
+        shape = tuple(d - a - b for d, (a, b) in zip(spread.shape[2:], cut, strict=True))
+        starts = (0, 0, *(a for a, _ in cut))
+        spread = build.add(Slice(starts, (1,) * len(starts), (*spread.shape[:2], *shape)), spread, label=label)
+    ones = (1,) * len(window.kernel)
+    turned = build.constant(_turned(w.data, op.groups))
+    conv = Conv(Window(window.kernel, ones, window.dilations, grow), op.groups, bias=op.bias)
+    return build.add(conv, spread, turned, *rest, label=label)
+
+
+def _turned(w: Array, groups: int) -> Array:
+    """I, O/groups, spatial to O, I/groups, spatial with every tap on the other side."""
+    parts = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
+    turned = parts.reshape(-1, *parts.shape[2:])
+    return np.ascontiguousarray(np.flip(turned, tuple(range(2, turned.ndim))))
+
+
+def _tiled(rewriter: Rewriter, node: Node, op: ConvTranspose, inputs: list[Value]) -> Value:
+    x, w, *rest = inputs
+    assert w.data is not None
+    build, label = rewriter.build, node.label
+    batch, channels, high, wide = x.shape
+    (kh, kw), made = op.window.kernel, w.shape[1]
+    rows = build.add(Transpose((0, 2, 3, 1)), x, label=label)
+    flat = build.add(Reshape((batch * high * wide, channels)), rows, label=label)
+    columns = build.constant(np.ascontiguousarray(w.data.transpose(0, 2, 3, 1)).reshape(channels, kh * kw * made))
+    bias = [build.constant(np.tile(v.data, kh * kw)) for v in rest if v.data is not None]
+    if len(bias) != len(rest):
+        bias = []
+    product = build.add(MatMul(bias=bool(bias)), flat, columns, *bias, label=label)
+    parts = build.add(Reshape((batch, high, wide, kh, kw, made)), product, label=label)
+    moved = build.add(Transpose((0, 1, 3, 2, 4, 5)), parts, label=label)
+    last = build.add(Reshape((batch, high * kh, wide * kw, made)), moved, label=label)
+    full = build.add(Transpose((0, 3, 1, 2)), last, label=label)
+    starts = (0, 0, *(before for before, _ in op.window.pads))
+    shape = (batch, made, *op.output)
+
+    cut = build.add(Slice(starts, (1, 1, 1, 1), shape), full, label=label)
+    if rest and not bias:
+        column = build.add(Reshape((made, 1, 1)), rest[0], label=label)
+        return build.add(Map(Arg(x.dtype, 0) + Arg(x.dtype, 1)), cut, column, label=label)
+    return cut

@@ -1,0 +1,259 @@
+"""Which kernel does each node: the table of lowerings, with the fast ones first and generic loops for the rest."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from littoral.compiler.ir.graph import Node, Op, Value
+from littoral.compiler.ir.ops import (
+    Concat,
+    Conv,
+    Gather,
+    Map,
+    MatMul,
+    Pad,
+    Pool,
+    Reduce,
+    Resample,
+    Reshape,
+    Slice,
+    Spread,
+    Transpose,
+    Window,
+)
+from littoral.compiler.kernels import Depthwise, Frame, Gemm, Rows
+from littoral.compiler.kernels.elements import ELEMENTS
+from littoral.compiler.plan import generic
+from littoral.compiler.plan.steps import Argument, Lowered, Part, Scratch, Step, Weights, Zeros
+from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
+from littoral.errors import UnsupportedOperatorError
+
+__all__ = ["lower"]
+
+_FLOAT = 4  # bytes
+
+
+def lower(node: Node) -> Lowered:
+    """The steps of a node. Raises UnsupportedOperatorError for element types that no kernel holds."""
+    for value in (*node.inputs, *node.outputs):
+        if value.dtype not in ELEMENTS:
+            raise UnsupportedOperatorError(
+                node.op.name,
+                node.label,
+                why=f"of {value.dtype}, which cannot be computed with",
+                supported=tuple(ELEMENTS),
+            )
+    if isinstance(node.op, Reshape):
+        return Lowered(node.label, "reshape", alias_of=node.inputs[0])
+    if node.outputs[0].type.elements == 0:
+        return Lowered(node.label, node.op.name)
+    for lowering in LOWERINGS[type(node.op)]:
+        steps = lowering(node, node.op)
+        if steps is not None:
+            return Lowered(node.label, node.op.name, steps)
+    raise AssertionError(f"no lowering for {node.op.name}")
+
+
+def _constant(values: Sequence[Value]) -> bool:
+    return all(v.data is not None for v in values)
+
+
+def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+    """Form and argument of each further input of an epilogue."""
+    forms: list[str] = []
+    arguments: list[Argument] = []
+    for value in values:
+        row = value.shape != out.shape
+        forms.append("row" if row else "full")
+        arguments.append(Weights(pack_columns(value.data)) if row and value.data is not None else value)
+    return tuple(forms), tuple(arguments)
+
+
+def _rows_fit(values: Sequence[Value], out: Value) -> bool:
+    """Whether further inputs can be read in whole vectors: rows that change from call to call are not padded."""
+    return all(v.shape == out.shape or v.data is not None for v in values)
+
+
+def _gemm_step(
+    rows: Rows, left: Argument, right: np.ndarray[Any, Any], bias: Value | None, node: Node, extras: Sequence[Value]
+) -> Step:
+    """left rows times right f32[depth, width]."""
+    (out,) = node.outputs
+    forms, arguments = _extras(extras, out)
+    assert isinstance(node.op, Conv | MatMul)
+    gemm = Gemm(rows, right.shape[1], bias is not None, node.op.epilogue, forms)
+    head: list[Argument] = [left, Weights(pack_panels(right))]
+    if bias is not None:
+        assert bias.data is not None
+        head.append(Weights(pack_columns(bias.data)))
+    macs = rows.count * rows.depth * right.shape[1]
+    return Step(gemm, (*head, *arguments, out, Scratch(gemm.scratch_bytes)), macs)
+
+
+def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
+    """Constant right side, no batches there: one product over all rows."""
+    a, b, *rest = node.inputs
+    if a.dtype != "float32" or b.data is None or math.prod(b.shape[:-2]) != 1 or not _rows_fit(rest, node.outputs[0]):
+        return None
+    depth = a.shape[-1]
+    count = a.type.elements // depth if depth else 0
+    if count == 0 or depth == 0 or b.type.rank > a.type.rank:
+        return None
+    rows = Rows(1, count, 0, _FLOAT * depth, ((0, depth),))
+    bias = rest.pop(0) if op.bias else None
+    if bias is not None and bias.data is None:
+        return None
+    return [_gemm_step(rows, a, b.data.reshape(b.shape[-2:]), bias, node, rest)]
+
+
+def _as_2d(node: Node, op: Conv | Pool) -> tuple[tuple[int, int, int, int], Window] | None:
+    """A one- or two-dimensional window as a two-dimensional one: (batch, height, width, channels) of the input."""
+    shape, window = node.inputs[0].shape, op.window
+    if len(window.kernel) == 2:
+        return (shape[0], shape[1], shape[2], shape[3]), window
+    if len(window.kernel) == 1:
+        flat = Window((1, *window.kernel), (1, *window.strides), (1, *window.dilations), ((0, 0), *window.pads))
+        return (shape[0], 1, shape[1], shape[2]), flat
+    return None
+
+
+def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
+    found = _as_2d(node, op)
+    x, w, *rest = node.inputs
+    (out,) = node.outputs
+    if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
+        return None
+    (batch, high, wide, channels), window = found
+    if op.groups != channels or w.shape[0] != channels or not _rows_fit(rest, out):
+        return None
+    assert w.data is not None
+    bias = rest.pop(0).data if op.bias else np.zeros(channels, np.float32)
+    assert bias is not None
+    forms, extras = _extras(rest, out)
+    out_high, out_wide = window.output((high, wide))
+    kernel = Depthwise(
+        channels,
+        (high, wide),
+        (out_high, out_wide),
+        (window.kernel[0], window.kernel[1]),
+        (window.strides[0], window.strides[1]),
+        (window.dilations[0], window.dilations[1]),
+        (window.pads[0], window.pads[1]),
+        op.epilogue,
+        forms,
+    )
+    weights = Weights(pack_depthwise(w.data, bias))
+    zeros = Zeros(kernel.zeros_bytes)
+    image, made = _FLOAT * high * wide * channels, _FLOAT * out_high * out_wide * channels
+    macs = out_high * out_wide * channels * math.prod(window.kernel)
+    return [
+        Step(kernel, (_at(x, n * image), weights, zeros, *_shifted(extras, forms, n * made), _at(out, n * made)), macs)
+        for n in range(batch)
+    ]
+
+
+def _at(value: Value | Weights | Scratch, offset: int) -> Argument:
+    return Part(value, offset) if offset else value
+
+
+def _shifted(extras: Sequence[Argument], forms: Sequence[str], offset: int) -> list[Argument]:
+    """Extras of one image of a batch: those laid out as the output move on with it."""
+    return [
+        _at(e, offset) if form == "full" and isinstance(e, Value | Weights) else e
+        for e, form in zip(extras, forms, strict=True)
+    ]
+
+
+def lower_conv(node: Node, op: Conv) -> list[Step] | None:
+    """Patches as rows of a matrix product, group by group; padding is copied around the input first."""
+    found = _as_2d(node, op)
+    x, w, *rest = node.inputs
+    (out,) = node.outputs
+    if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
+        return None
+    (batch, high, wide, channels), window = found
+    if not _rows_fit(rest, out) or (op.groups > 1 and rest[op.bias :]):
+        return None
+    bias = rest.pop(0).data if op.bias else None
+    assert w.data is not None
+    weights = w.data.reshape(w.shape[0], w.shape[1], *window.kernel)
+    out_high, out_wide = window.output((high, wide))
+    frame, line = _frame(window, high, wide, channels)
+    padded = Scratch(frame.out_bytes) if frame is not None else None
+    forms, extras = _extras(rest, out)
+    inner, made = channels // op.groups, w.shape[0] // op.groups
+    rows = Rows(
+        out_high,
+        out_wide,
+        line * window.strides[0],
+        _FLOAT * channels * window.strides[1],
+        _pieces(window, line, channels, inner),
+    )
+    epilogue = op.epilogue
+    gemm = Gemm(rows, made, bias is not None, epilogue, forms, _FLOAT * w.shape[0] if op.groups > 1 else 0)
+    scratch = Scratch(gemm.scratch_bytes)
+    image, result = _FLOAT * high * wide * channels, _FLOAT * out_high * out_wide * w.shape[0]
+    steps: list[Step] = []
+    constants = [
+        (
+            Weights(pack_panels(_as_matrix(weights[g * made : (g + 1) * made]))),
+            [] if bias is None else [Weights(pack_columns(bias[g * made : (g + 1) * made]))],
+        )
+        for g in range(op.groups)
+    ]
+    for n in range(batch):
+        if frame is not None and padded is not None:
+            steps.append(Step(frame, (_at(x, n * image), padded)))
+        for g, (right, biases) in enumerate(constants):
+            base = padded if padded is not None else x
+            left = _at(base, _FLOAT * g * inner + (0 if padded is not None else n * image))
+            target = _at(out, n * result + _FLOAT * g * made)
+            shifted = _shifted(extras, forms, n * result)
+            macs = rows.count * rows.depth * made
+            steps.append(Step(gemm, (left, right, *biases, *shifted, target, scratch), macs))
+    return steps
+
+
+def _as_matrix(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """O, I, kh, kw to f32[kh · kw · I, O]."""
+    return weights.transpose(2, 3, 1, 0).reshape(-1, weights.shape[0])
+
+
+def _frame(window: Window, high: int, wide: int, channels: int) -> tuple[Frame | None, int]:
+    """What copies the padding around the input, if there is any, and the bytes of a line after it."""
+    line = _FLOAT * wide * channels
+    (above, below), (left, right) = window.pads
+    if not (above or below or left or right):
+        return None, line
+    frame = Frame(high, line, above, below, _FLOAT * channels * left, _FLOAT * channels * right)
+    return frame, frame.out_line_bytes
+
+
+def _pieces(window: Window, line: int, channels: int, inner: int) -> tuple[tuple[int, int], ...]:
+    """A patch as runs of consecutive values: whole lines of the window where its columns touch."""
+    kh, kw = window.kernel
+    down, along = window.dilations
+    if (along == 1 or kw == 1) and inner == channels:
+        return tuple((i * down * line, kw * channels) for i in range(kh))
+    pixel = _FLOAT * channels
+    return tuple((i * down * line + j * along * pixel, inner) for i in range(kh) for j in range(kw))
+
+
+Lowering = Callable[[Node, Any], list[Step] | None]
+
+LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
+    Map: (generic.lower_map,),
+    Transpose: (generic.lower_transpose,),
+    Slice: (generic.lower_slice,),
+    Pad: (generic.lower_pad,),
+    Spread: (generic.lower_spread,),
+    Concat: (generic.lower_concat,),
+    Gather: (generic.lower_gather,),
+    Reduce: (generic.lower_reduce,),
+    Pool: (generic.lower_pool,),
+    Resample: (generic.lower_resample,),
+    MatMul: (lower_dense, generic.lower_matmul_generic),
+    Conv: (lower_depthwise, lower_conv, generic.lower_conv_generic),
+}

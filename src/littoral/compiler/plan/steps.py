@@ -1,0 +1,61 @@
+"""Steps: the calls that a node becomes, before anything has an address."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from littoral.compiler.ir.graph import Value
+from littoral.compiler.kernels import Kernel
+from littoral.tensors import Array
+
+__all__ = ["Argument", "Lowered", "Part", "Scratch", "Step", "Weights", "Zeros"]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Constant data in the layout that a kernel reads."""
+
+    data: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """Memory that lives from the first to the last step of one node."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Memory that is zero and stays so."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A place inside a buffer."""
+
+    of: "Value | Weights | Scratch"
+    offset: int
+
+
+Argument = Value | Weights | Scratch | Zeros | Part
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a kernel's function. macs: multiply-adds."""
+
+    kernel: Kernel
+    arguments: tuple[Argument, ...]
+    macs: int = 0
+
+
+@dataclass(eq=False)
+class Lowered:
+    """What a node became: steps in order, or an alias where its output is its input under another shape."""
+
+    label: str
+    kind: str
+    steps: Sequence[Step] = field(default_factory=list)
+    alias_of: Value | None = None

@@ -1,0 +1,32 @@
+"""Weights in the order in which kernels read them."""
+
+import numpy as np
+
+from littoral.compiler.kernels import PANEL
+from littoral.tensors import Array
+
+__all__ = ["pack_columns", "pack_depthwise", "pack_panels"]
+
+
+def pack_panels(right: Array) -> Array:
+    """f32[depth, width] to panels f32[⌈width/8⌉, depth, 8], the last one filled up with zeros."""
+    depth, width = right.shape
+    padded = np.zeros((depth, -(-width // PANEL) * PANEL), np.float32)
+    padded[:, :width] = right
+    return np.ascontiguousarray(padded.reshape(depth, -1, PANEL).transpose(1, 0, 2))
+
+
+def pack_columns(row: Array) -> Array:
+    """f32[width] filled up with zeros to whole panels."""
+    padded = np.zeros(-(-row.size // PANEL) * PANEL, np.float32)
+    padded[: row.size] = row.reshape(-1)
+    return padded
+
+
+def pack_depthwise(weights: Array, bias: Array) -> Array:
+    """f32[channels, 1, kh, kw] and f32[channels] to f32[⌈channels/4⌉, kh · kw + 1, 4], the bias last."""
+    channels = weights.shape[0]
+    taps = np.concatenate([weights.reshape(channels, -1), bias.reshape(channels, 1)], 1)
+    padded = np.zeros((-(-channels // 4) * 4, taps.shape[1]), np.float32)
+    padded[:channels] = taps
+    return np.ascontiguousarray(padded.reshape(-1, 4, taps.shape[1]).transpose(0, 2, 1))

@@ -1,0 +1,25 @@
+"""WebAssembly: instructions, expressions, functions, modules, and their text."""
+
+from littoral.compiler.wasm.code import Code, Number, const, load, op, select, shuffle, splat, vector
+from littoral.compiler.wasm.function import Function, Label, Local
+from littoral.compiler.wasm.module import Module
+from littoral.compiler.wasm.opcodes import OPCODES
+from littoral.compiler.wasm.text import function_text
+
+__all__ = [
+    "OPCODES",
+    "Code",
+    "Function",
+    "Label",
+    "Local",
+    "Module",
+    "Number",
+    "const",
+    "function_text",
+    "load",
+    "op",
+    "select",
+    "shuffle",
+    "splat",
+    "vector",
+]

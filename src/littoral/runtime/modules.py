@@ -1,0 +1,172 @@
+"""From a file, bytes or a model to machine code: digest, choice of the engine, cache.
+
+A path is the fastest source: a file that was hashed before is only looked up, neither read nor hashed.
+"""
+
+import contextlib
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from littoral.artifact.manifest import AGENT_SECTION, MODEL_SECTION
+from littoral.artifact.model import FILE_BYTES_MAX, Model
+from littoral.artifact.sections import custom_section
+from littoral.artifact.sections import digest as digest_of
+from littoral.artifact.store import Store
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import ArtifactError, NotFoundError, TooLargeError, TrustError
+from littoral.runtime.code_cache import CodeCache, CodeKey, cpu_features
+from littoral.runtime.engine import (
+    EngineKind,
+    MachineCode,
+    compile_module,
+    configuration,
+    engine_version,
+    map_machine_code,
+)
+from littoral.runtime.file_identity import FileIdentity
+from littoral.runtime.verified import VerifiedDigests
+from littoral.settings import cache_folder, number, state_folder
+
+__all__ = ["LoadedModule", "Source", "code_cache", "load_module", "naming"]
+
+Source = Model | bytes | bytearray | memoryview | str | os.PathLike[str]
+
+_HINTS = {
+    MODEL_SECTION: "only modules made by `littoral build` or `littoral.compile` are models",
+    AGENT_SECTION: "an agent carries its manifest in this section: docs/reference/agent-abi.md",
+}
+
+
+class LoadedModule(NamedTuple):
+    """Machine code, and the manifest as the module's bytes have it. is_cached: nothing had to be compiled."""
+
+    code: MachineCode
+    digest: str
+    manifest: bytes
+    is_cached: bool
+
+
+def load_module(
+    source: Source,
+    section: str,
+    *,
+    engine: EngineKind | None = None,
+    sha256: str | None = None,
+    clock: Clock = SYSTEM,
+) -> LoadedModule:
+    """The module in `source`, ready to be instantiated.
+
+    section: the custom section with its manifest. engine: None = trusted if this installation compiled the module,
+    else guarded. sha256: what the file must have, in hex. Errors name the file.
+    Raises NotFoundError, TooLargeError, ArtifactError, TrustError, SetupError.
+    """
+    here = _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20)
+    if not isinstance(source, str | os.PathLike):
+        if isinstance(source, Model):
+            return here.load(source.wasm, source.digest, section, engine, sha256)
+        wasm = bytes(source)
+        return here.load(wasm, digest_of(wasm), section, engine, sha256)
+    with naming(source):
+        return here.load_file(Path(source), section, engine, sha256, clock)
+
+
+@contextlib.contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Puts the file, where the source is one, before the message of an ArtifactError or TrustError."""
+    try:
+        yield
+    except (ArtifactError, TrustError) as error:
+        if not isinstance(source, str | os.PathLike):
+            raise
+        raise type(error)(f"`{os.fspath(source)}`: {error.message}", hint=error.hint) from error
+
+
+def code_cache() -> CodeCache:
+    """This installation's machine-code cache."""
+    return _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20).code
+
+
+@functools.lru_cache(maxsize=8)
+def _installation(state: Path, cache: Path, limit_bytes: int) -> "_Installation":
+    store = Store(state)
+    return _Installation(
+        store,
+        CodeCache(cache / "machine-code", store, limit_bytes=limit_bytes),
+        VerifiedDigests(cache / "verified", store),
+    )
+
+
+class _Installation(NamedTuple):
+    store: Store
+    code: CodeCache
+    verified: VerifiedDigests
+
+    def load_file(
+        self, path: Path, section: str, engine: EngineKind | None, sha256: str | None, clock: Clock
+    ) -> LoadedModule:
+        try:
+            known = self.verified.find(FileIdentity.of(path.stat()))
+            if known is not None and (loaded := self._cached(known, section, engine, sha256)) is not None:
+                return loaded
+            now_ns = int(clock.wall() * 1e9)
+            wasm, identity = _read(path)
+        except OSError as error:
+            raise NotFoundError(f"module `{path}`: {error.strerror}") from error
+        except ValueError as error:  # a name with a zero byte
+            raise NotFoundError(f"module `{str(path)!r}`: {error}") from error
+        digest = digest_of(wasm)
+        loaded = self.load(wasm, digest, section, engine, sha256)
+        if identity.is_settled(now_ns):
+            self.verified.record(identity, digest)
+        return loaded
+
+    def load(
+        self, wasm: bytes, digest: str, section: str, engine: EngineKind | None, sha256: str | None
+    ) -> LoadedModule:
+        if (loaded := self._cached(digest, section, engine, sha256)) is not None:
+            return loaded
+        if (manifest := custom_section(wasm, section)) is None:
+            raise ArtifactError(f"WebAssembly module has no section `{section}`", hint=_HINTS.get(section))
+        code = compile_module(wasm, engine or self._engine_for(digest))
+        self.code.keep(_key(digest, section, code.kind), code.serialize(), code.interface, manifest)
+        return LoadedModule(code, digest, manifest, is_cached=False)
+
+    def _cached(self, digest: str, section: str, engine: EngineKind | None, sha256: str | None) -> LoadedModule | None:
+        if sha256 is not None and digest != sha256.lower():
+            raise TrustError(f"SHA-256 is `{digest}`, expected `{sha256.lower()}`")
+        kind = engine or self._engine_for(digest)
+        key = _key(digest, section, kind)
+        with self.code.find(key) as found:
+            if found is None:
+                return None
+            try:
+                code = map_machine_code(found.path, kind, found.interface)
+            except ArtifactError:  # not for this wasmtime after all: made again
+                self.code.discard(key)
+                return None
+            return LoadedModule(code, digest, found.manifest, is_cached=True)
+
+    def _engine_for(self, digest: str) -> EngineKind:
+        return "trusted" if self.store.holds(digest) else "guarded"
+
+
+def _key(digest: str, section: str, engine: EngineKind) -> CodeKey:
+    return CodeKey(digest, section, configuration(engine), engine_version(), cpu_features())
+
+
+def _read(path: Path) -> tuple[bytes, FileIdentity]:
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtifactError("no ordinary file")
+        if status.st_size > FILE_BYTES_MAX:
+            raise TooLargeError(f"module `{path}`: {status.st_size} bytes, at most {FILE_BYTES_MAX}")
+        return file.read(FILE_BYTES_MAX), FileIdentity.of(status)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe without a writer would block

@@ -1,0 +1,44 @@
+"""The size of a thread's stack, asked from the C library.
+
+A guest's stack overflow is a trap only while its own limit (`engine.STACK_BYTES_MAX`) is met before the end of the
+thread's stack; past that end the process dies. So guests are refused on threads with less than `STACK_BYTES_MIN`.
+"""
+
+import ctypes
+import threading
+
+from littoral.errors import SetupError
+
+__all__ = ["STACK_BYTES_MIN", "require_stack", "stack_bytes"]
+
+STACK_BYTES_MIN = 1 << 20
+PTHREAD_ATTR_BYTES = 256  # more than any C library's `pthread_attr_t`
+
+_checked = threading.local()
+
+
+def require_stack() -> None:
+    """Raises SetupError on a thread whose stack is too small to run guests. Asks once per thread."""
+    if getattr(_checked, "is_large_enough", False):
+        return
+    if (size := stack_bytes()) < STACK_BYTES_MIN:
+        raise SetupError(
+            f"thread `{threading.current_thread().name}` has a stack of {size} bytes, guests need {STACK_BYTES_MIN}",
+            hint="call `threading.stack_size(1 << 21)` before starting the thread, or use a pool",
+        )
+    _checked.is_large_enough = True
+
+
+def stack_bytes() -> int:
+    """Size of the calling thread's stack in bytes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = ctypes.create_string_buffer(PTHREAD_ATTR_BYTES)
+    libc.pthread_self.restype = ctypes.c_void_p
+    if error := libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes):
+        raise SetupError(f"the C library cannot tell this thread's stack size: error {error}")
+    try:
+        size = ctypes.c_size_t()
+        libc.pthread_attr_getstacksize(attributes, ctypes.byref(size))
+    finally:
+        libc.pthread_attr_destroy(attributes)
+    return size.value

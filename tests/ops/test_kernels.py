@@ -1,0 +1,121 @@
+"""Kernels alone: every remainder of tiles and vectors against numpy."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import wasmtime
+
+from littoral.compiler.ir.expr import Arg
+from littoral.compiler.ir.ops import Conv, Window
+from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows, contiguous
+from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
+from littoral.compiler.wasm import Module
+from model_host import ENGINE
+
+CANARY = 1234.5
+
+
+def run(kernel: Kernel, inputs: Sequence[Any], out_shape: Sequence[int], scratch: str = "scratch") -> np.ndarray:
+    """Runs a kernel on float32 arrays; its output lies between canaries that must survive."""
+    module = Module()
+    module.add(kernel.function("kernel"), export="kernel")
+    at, addresses, contents = 1024, [], []
+    for array in inputs:
+        addresses.append(at)
+        contents.append((at, np.ascontiguousarray(array)))
+        at += -(-array.nbytes // 64) * 64 + 64
+    out, size = at + 64, int(np.prod(out_shape)) * 4
+    scratch_at = out + size + 256
+    pages = (scratch_at + kernel.scratch_bytes) // 65536 + 2
+    store = wasmtime.Store(ENGINE)
+    exports = wasmtime.Instance(store, wasmtime.Module(ENGINE, module.encode(pages, None)), []).exports(store)
+    memory = np.ctypeslib.as_array(exports["memory"].data_ptr(store), (exports["memory"].data_len(store),))
+    memory[1024:].view(np.float32)[:] = CANARY
+    for address, array in contents:
+        memory[address : address + array.nbytes] = array.reshape(-1).view(np.uint8)
+    exports["kernel"](store, *addresses, out, *([scratch_at] if scratch in kernel.params else []))
+    assert (memory[out - 64 : out].view(np.float32) == CANARY).all(), "wrote before its output"
+    assert (memory[out + size : out + size + 64].view(np.float32) == CANARY).all(), "wrote past its output"
+    return memory[out : out + size].view(np.float32).reshape(out_shape).copy()
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "width"),
+    [*product((1, 2, 3, 4, 5, 7, 9), (1, 2, 5, 12), (1, 3, 4, 6, 8, 13, 41)), (130, 96, 24), (6, 700, 17)],
+)
+def test_matrix_product(count: int, depth: int, width: int) -> None:
+    rng = np.random.default_rng(count * 1000 + depth * 50 + width)
+    a, b = rng.normal(size=(count, depth)).astype("f4"), rng.normal(size=(depth, width)).astype("f4")
+    bias, other = rng.normal(size=width).astype("f4"), rng.normal(size=(count, width)).astype("f4")
+    x, y = Arg("float32", 0), Arg("float32", 1)
+    gemm = Gemm(Rows(1, count, 0, 4 * depth, ((0, depth),)), width, True, (x + y).at_least(0.0), ("full",))
+    got = run(gemm, [a, pack_panels(b), pack_columns(bias), other], (count, width))
+    want = np.maximum(a.astype(np.float64) @ b + bias + other, 0)
+    assert np.abs(got - want).max() <= 1e-5 * max(np.abs(want).max(), 1)
+
+
+def test_sums_are_exact_in_their_stated_order() -> None:
+    """Bias first, then K in order, every product and every sum rounded: the bits are defined."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 33)).astype("f4"), rng.normal(size=(33, 11)).astype("f4")
+    bias = rng.normal(size=11).astype("f4")
+    want = np.broadcast_to(bias, (5, 11)).copy()
+    for k in range(33):
+        want = (a[:, k : k + 1] * b[k]) + want
+    gemm = Gemm(Rows(1, 5, 0, 4 * 33, ((0, 33),)), 11, True)
+    assert np.array_equal(run(gemm, [a, pack_panels(b), pack_columns(bias)], (5, 11)), want)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "kernel", "stride", "pads", "dilation"),
+    [
+        (4, (7, 7), (3, 3), 1, ((1, 1), (1, 1)), 1),
+        (6, (5, 30), (3, 3), 1, ((1, 1), (1, 1)), 1),
+        (9, (6, 31), (3, 3), 2, ((0, 1), (0, 1)), 1),
+        (5, (8, 17), (5, 5), 1, ((2, 2), (2, 2)), 1),
+        (8, (9, 40), (5, 5), 2, ((2, 2), (1, 2)), 1),
+        (3, (10, 25), (3, 3), 1, ((2, 2), (2, 2)), 2),
+        (4, (1, 50), (1, 9), 3, ((0, 0), (4, 4)), 1),
+        (2, (3, 3), (3, 3), 1, ((2, 2), (2, 2)), 1),
+        (1, (4, 4), (4, 4), 1, ((0, 0), (0, 0)), 1),
+    ],
+)
+def test_depthwise(channels: int, size: Any, kernel: Any, stride: int, pads: Any, dilation: int) -> None:
+    rng = np.random.default_rng(channels)
+    x = rng.normal(size=(1, *size, channels)).astype("f4")
+    w = rng.normal(size=(channels, 1, *kernel)).astype("f4")
+    bias = rng.normal(size=channels).astype("f4")
+    window = Window(kernel, (stride, stride), (dilation, dilation), pads)
+    (want,) = Conv(window, channels, last=True, bias=True).reference(x, w, bias)
+    k = Depthwise(channels, size, window.output(size), kernel, window.strides, window.dilations, pads)
+    zeros = np.zeros(k.zeros_bytes // 4 + 16, "f4")
+    got = run(k, [x, pack_depthwise(w, bias), zeros], want.shape)
+    assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 11])
+def test_loop_nests_run_on_strides_and_broadcasts(width: int) -> None:
+    rng = np.random.default_rng(width)
+    a, b = rng.normal(size=(3, width)).astype("f4"), rng.normal(size=(width,)).astype("f4")
+    column = rng.normal(size=(3, 1)).astype("f4")
+    args = [Arg("float32", i) for i in range(3)]
+    nest = LoopNest(
+        (3, width),
+        Access("float32", 0, contiguous((3, width))),
+        (
+            Access("float32", 0, (width, 1)),
+            Access("float32", 0, (0, 1)),
+            Access("float32", 0, (1, 0)),
+        ),
+        args[0] * args[1] + args[2],
+    )
+    assert np.array_equal(run(nest, [a, b, column], (3, width)), a * b + column)
+
+
+def test_equal_kernels_share_a_function() -> None:
+    a, b = (Gemm(Rows(1, 4, 0, 32, ((0, 8),)), 8) for _ in range(2))
+    assert a == b
+    assert hash(a) == hash(b)
