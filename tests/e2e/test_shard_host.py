@@ -99,7 +99,7 @@ def test_one_bad_query_among_many_spoils_only_itself(folder: Path) -> None:
         (b"\x04\x00\x00\x00\xde\xad\xbe\xef", "message of 4 bytes"),
         (b"\x05\x00\x00\x00" + b"\x91" * 5, "message of 5 bytes"),
         (b"\x10\x27\x00\x00" + b"\x91" * 10_000, "message of 10000 bytes"),
-        (b"\x07\x00\x00\x00\x92\xa4nope\x01", "message of 7 bytes"),
+        (b"\x09\x00\x00\x00\x92\xa4nope\xa1x\xc0", "message of 9 bytes"),
     ],
 )
 def test_nonsense_is_answered_and_hung_up_on_and_costs_nobody_else(folder: Path, data: bytes, said: str) -> None:
@@ -112,6 +112,17 @@ def test_nonsense_is_answered_and_hung_up_on_and_costs_nobody_else(folder: Path,
         assert said in answer.message
         assert bad.is_hung_up()
         assert good.ask(COUNT).count == 1
+
+
+def test_a_request_that_cannot_be_is_an_error_of_its_own_and_the_connection_lives(folder: Path) -> None:
+    with host_of(folder) as host:
+        client = host.connect()
+        wrong = frames.CreateIndex(call=7, field="a", schema="colour")  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="Invalid enum value 'colour'"):
+            client.ask(wrong)
+        with pytest.raises(InputError, match="Expected `int"):
+            client.ask(frames.Scroll(call=8, limit="all"))  # type: ignore[arg-type]
+        assert client.ask(COUNT).count == 0
 
 
 def test_random_bytes_never_end_the_host(folder: Path) -> None:
@@ -268,6 +279,8 @@ def test_a_host_dies_with_its_supervisor_also_in_the_middle_of_a_long_call(folde
         client.send(frames.Optimize(call=1))  # seconds, with the interpreter locked
         host.abandon()
         assert host.process.wait(1.0) == -signal.SIGKILL
+    with Shard.open(folder, CollectionConfig(VectorParams(SIZE, "Dot"))) as shard:
+        assert shard.count() == 40_000
 
 
 def test_what_is_wrong_with_a_shard_is_said(folder: Path, tmp_path: Path) -> None:

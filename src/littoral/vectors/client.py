@@ -41,6 +41,7 @@ class ShardClient:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
+        self._sending = asyncio.Lock()
         self._closed: LittoralError | None = None
         self.reconnect_count = 0
 
@@ -76,8 +77,9 @@ class ShardClient:
                 answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
                 self._pending[call] = answer
                 try:
-                    writer.write(frame)
-                    await writer.drain()
+                    async with self._sending:  # one frame at a time in the buffer, whoever else waits
+                        writer.write(frame)
+                        await writer.drain()
                     found = await answer
                 finally:
                     self._pending.pop(call, None)

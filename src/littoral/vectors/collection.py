@@ -4,8 +4,9 @@ Today a collection has one shard; `CollectionFile.shards` is a list, so that mor
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +28,7 @@ from littoral.vectors.records import (
     ShardInfo,
 )
 
-__all__ = ["Collection", "Vectors", "as_array"]
+__all__ = ["Collection", "QueryOptions", "Vectors", "as_array"]
 
 DEADLINE_S = 10.0
 OPTIMIZE_DEADLINE_S = 3600.0
@@ -36,6 +37,18 @@ Vectors = npt.NDArray[Any] | Sequence[Any]
 """Real numbers: an array, or (nested) lists."""
 
 _A = TypeVar("_A", bound=frames.Answer)
+
+
+class QueryOptions(TypedDict, total=False):
+    """What a query may say beside its vector. `with_payload` is true by default, `limit` 10."""
+
+    limit: int
+    offset: int
+    matching: Filter | Mapping[str, Any] | None
+    score_threshold: float | None
+    with_payload: bool | PayloadSelector
+    with_vector: bool
+    params: SearchParams
 
 
 class Collection:
@@ -91,6 +104,8 @@ class Collection:
         self, change: PayloadChange, *, acknowledge: Acknowledge = "durable", deadline_s: float = DEADLINE_S
     ) -> int:
         """Raises NotFoundError if one of `change.ids` is not there; then nothing is changed."""
+        if change.ids is not None:
+            change = msgspec.structs.replace(change, ids=checked_ids(change.ids))
         if change.payload is not None:
             check_payload(change.payload, "payload")
         return await self._write(frames.ChangePayload(call=0, change=change, acknowledge=acknowledge), deadline_s)
@@ -107,32 +122,23 @@ class Collection:
         """Builds the search graph. The collection answers nothing else meanwhile (16 s for 100 000 × 128)."""
         return await self._write(frames.Optimize(call=0), deadline_s)
 
-    def query(
-        self,
-        vector: Vectors,
-        *,
-        limit: int = 10,
-        offset: int = 0,
-        matching: Filter | Mapping[str, Any] | None = None,
-        score_threshold: float | None = None,
-        with_payload: bool | PayloadSelector = True,
-        with_vector: bool = False,
-        params: SearchParams | None = None,
-    ) -> SearchQuery:
+    def query(self, vector: Vectors, **options: Unpack[QueryOptions]) -> SearchQuery:
         """A query for `search_batch`. vector: float[size]."""
         return SearchQuery(
-            vector=_packed_query(vector, self.config.vectors.size),
-            limit=limit,
-            offset=offset,
-            filter=_filter(matching),
-            score_threshold=score_threshold,
-            with_payload=with_payload,
-            with_vector=with_vector,
-            params=params or SearchParams(),
+            vector=_packed(vector, (self.config.vectors.size,), "query"),
+            limit=options.get("limit", 10),
+            offset=options.get("offset", 0),
+            filter=_filter(options.get("matching")),
+            score_threshold=options.get("score_threshold"),
+            with_payload=options.get("with_payload", True),
+            with_vector=options.get("with_vector", False),
+            params=options.get("params", SearchParams()),
         )
 
-    async def search(self, vector: Vectors, *, deadline_s: float = DEADLINE_S, **options: Any) -> list[Hit]:
-        """The nearest points, best first; options as in `query`."""
+    async def search(
+        self, vector: Vectors, *, deadline_s: float = DEADLINE_S, **options: Unpack[QueryOptions]
+    ) -> list[Hit]:
+        """The nearest points, best first. vector: float[size]."""
         return (await self.search_batch([self.query(vector, **options)], deadline_s=deadline_s))[0]
 
     async def search_batch(self, queries: Sequence[SearchQuery], *, deadline_s: float = DEADLINE_S) -> list[list[Hit]]:
@@ -226,10 +232,6 @@ def as_array(vector: bytes) -> npt.NDArray[np.float32]:
 
 def _filter(matching: Filter | Mapping[str, Any] | None) -> Filter | None:
     return matching if matching is None or isinstance(matching, Filter) else parse_filter(matching)
-
-
-def _packed_query(vector: Vectors, size: int) -> bytes:
-    return _packed(vector, (size,), "query")
 
 
 def _packed_rows(vectors: Vectors, size: int, ids: Sequence[PointId]) -> bytes:

@@ -29,7 +29,9 @@ FRAME_BYTES_MAX = 16 << 20
 LENGTH_BYTES = 4
 
 
-class _Message(msgspec.Struct, array_like=True, tag=True, kw_only=True):
+class _Message(msgspec.Struct, array_like=True, tag=True):
+    """On the wire: [tag, call, fields …]."""
+
     call: int
 
 
@@ -212,6 +214,18 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
         return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"message of {len(body)} bytes: {error}") from error
+
+
+def call_of(body: bytes) -> int | None:
+    """Number of a request that could not be decoded; None if it has none."""
+    try:
+        message = msgspec.msgpack.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    match message:
+        case [str(), int() as call, *_]:
+            return call
+    return None
 
 
 def frame_length(prefix: bytes | bytearray) -> int:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         serve(Path(arguments[0]), lifeline)
-    except LittoralError as error:
+    except (LittoralError, OSError) as error:
         lifeline.failed(str(error))
         print(f"littoral: shard host `{arguments[0]}`: {error}", file=sys.stderr)  # noqa: T201
         return 1

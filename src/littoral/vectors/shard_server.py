@@ -85,7 +85,7 @@ class ShardServer:
         try:
             request = frames.decode_request(body)
         except InputError as error:
-            self._clients.hang_up(client, error)
+            self._turn_away(client, body, error)
             return
         self._statistics.arrived(request)
         job = _Job(client, request, len(body), self._clock.monotonic())
@@ -96,6 +96,14 @@ class ShardServer:
             return
         self._backlog_bytes += job.size_bytes
         (self._writes if isinstance(request, Write) else self._reads).append(job)
+
+    def _turn_away(self, client: Connection, body: bytes, error: InputError) -> None:
+        """A request of a known number is wrong; anything else is no request, and what follows it need not be one."""
+        self._statistics.counted.failure_count += 1
+        if (call := frames.call_of(body)) is None:
+            self._clients.hang_up(client, error)
+        else:
+            client.post(frames.encode(frames.failure(call, error)), self._clock.monotonic())
 
     def _answer(self, job: _Job, answer: Answer) -> None:
         now = self._clock.monotonic()
@@ -127,6 +135,8 @@ class ShardServer:
 
     def _search_together(self, jobs: list[_Job]) -> None:
         """One pass over the points for all queries at hand; one by one if they are too many or one is refused."""
+        if not jobs:
+            return
         queries = [query for job in jobs for query in job.request.queries]
         try:
             found = iter(self._shard.search(queries))
