@@ -7,6 +7,8 @@ import asyncio
 import os
 import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,6 +26,37 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig, VectorParams
 
+NODE = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from littoral.node.supervisor_link import SupervisorLink
+from littoral.vectors.collections import Collections
+from littoral.vectors.records import CollectionConfig, VectorParams
+
+async def main(data):
+    async with SupervisorLink.from_environment() as link:
+        collections = await Collections.open(data, link)
+        if "bench" not in collections:
+            await collections.create("bench", CollectionConfig(VectorParams(1280, "Cosine")))
+        collection = collections.get("bench")
+        await collection.search(np.ones(1280))
+        print("answered", flush=True)
+        link.ready()
+        for turn in range(10**9):
+            start = turn * 256 % 20480
+            rows = np.random.default_rng(turn).standard_normal((256, 1280))
+            await collection.upsert(list(range(start, start + 256)), rows, acknowledge="applied")
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from littoral.node.supervisor import Supervisor
+Supervisor(Path(sys.argv[1]), [sys.executable, "-c", sys.argv[2], sys.argv[1]]).run_until_signal()
+"""
+SUPERVISOR_KILLS = 5
 SETS = {"20k × 1280": (20_000, 1280), "100k × 128": (100_000, 128)}
 INTRINSIC = 16
 BATCH = 256
@@ -47,6 +80,8 @@ def run() -> list[Row]:
             rows += asyncio.run(through_a_host(Path(folder), name, vectors, peer))
     with tempfile.TemporaryDirectory() as folder:
         rows += asyncio.run(coming_back(Path(folder)))
+    with tempfile.TemporaryDirectory() as folder:
+        rows.append(supervisor_coming_back(folder))
     return rows
 
 
@@ -232,3 +267,19 @@ async def killed(collection: Collection, link: SupervisorLink, vector: Vectors) 
         await link.next_states()
     await collection.search(vector)
     return time.perf_counter() - began
+
+
+def supervisor_coming_back(folder: str) -> Row:
+    """kill -9 of a supervisor over a node that indexes; from the start of the next one until a search is answered."""
+    command = [sys.executable, "-c", SUPERVISOR, folder, NODE]
+    times = []
+    for _ in range(SUPERVISOR_KILLS + 1):
+        began = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
+            assert supervisor.stdout is not None
+            assert supervisor.stdout.readline() == b"answered\n"
+            times.append((time.perf_counter() - began) * 1000)
+            time.sleep(1.0)
+            supervisor.kill()
+    key = "supervisor: kill -9 while indexing, from the next start until it answers, slowest"
+    return row(key, max(times[1:]), "ms", limit=RESTART_MS_MAX)

@@ -221,11 +221,10 @@ def embedded(data: Path, *, patience: Patience | None = None) -> Iterator[Superv
     """
     ours, theirs = link_pair()
     supervisor = Supervisor(data, None, link=ours, patience=patience)
-    with ThreadPoolExecutor(1, thread_name_prefix="littoral-supervisor") as thread:
+    with theirs, ThreadPoolExecutor(1, thread_name_prefix="littoral-supervisor") as thread:
         running = thread.submit(supervisor.run)
         try:
             yield SupervisorLink(theirs, Lifeline(None, None))
         finally:
             supervisor.stop()
             running.result()
-            theirs.close()

@@ -59,6 +59,8 @@ class ShardClient:
             try:
                 return await self._attempt(request.call, frame, give_up)
             except (_LostError, UnavailableError) as error:
+                if self._closed is not None:
+                    raise self._closed from error
                 if self._clock.monotonic() + pause_s >= give_up:
                     raise self._late(deadline_s, error) from error
             await asyncio.sleep(pause_s)
@@ -82,7 +84,7 @@ class ShardClient:
                         await writer.drain()
                     found = await answer
                 finally:
-                    self._pending.pop(call, None)
+                    self._forget(call)
         except TimeoutError as error:
             raise _LostError("timed out") from error
         except OSError as error:
@@ -90,6 +92,11 @@ class ShardClient:
         if isinstance(found, Failure):
             raise frames.error_of(found)
         return found
+
+    def _forget(self, call: int) -> None:
+        future = self._pending.pop(call)
+        if future.done() and not future.cancelled():
+            future.exception()  # looked at, else asyncio logs it as lost
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:

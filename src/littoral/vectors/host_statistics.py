@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 
-from littoral.vectors.frames import BUCKETS_S, Request, Statistics
+from littoral.vectors.frames import BUCKETS_S, Request, Statistics, Upsert, Write
 
 __all__ = ["HostStatistics"]
 
@@ -24,6 +24,10 @@ class HostStatistics:
         buckets = self.counted.service_count.setdefault(kind, [0] * (len(BUCKETS_S) + 1))
         buckets[bisect_left(BUCKETS_S, took_s)] += 1
         self.counted.service_s[kind] = self.counted.service_s.get(kind, 0.0) + took_s
+
+    def written(self, request: Write) -> None:
+        if isinstance(request, Upsert):
+            self.counted.point_count += len(request.points.ids)
 
     def flushed(self, took_s: float, acknowledged_count: int) -> None:
         self.counted.flush_count += 1

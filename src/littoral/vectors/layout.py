@@ -21,6 +21,7 @@ __all__ = [
     "COLLECTIONS",
     "COLLECTION_FILE",
     "CollectionFile",
+    "count_boot",
     "listen",
     "read_collection_file",
     "socket_path",
@@ -30,6 +31,7 @@ __all__ = [
 COLLECTIONS = "collections"
 COLLECTION_FILE = "collection.json"
 SOCKET = "host.sock"
+BOOTS = "boots"
 FILE_BYTES_MAX = 1 << 20
 LISTEN_BACKLOG = 64
 
@@ -88,3 +90,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def count_boot(folder: Path) -> int:
+    """How often this shard was opened: the length of a file that grows by a byte. Makes epochs grow across crashes.
+
+    Raises ShardError if the byte cannot be written.
+    """
+    try:
+        handle = os.open(folder / BOOTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, b".")
+            os.fsync(handle)
+            return os.fstat(handle).st_size
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise ShardError(f"`{folder / BOOTS}`: {error.strerror}") from error

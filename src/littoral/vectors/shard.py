@@ -20,7 +20,7 @@ from littoral.vectors import edge_classes
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.filters import Filter
-from littoral.vectors.layout import sync_folder
+from littoral.vectors.layout import count_boot, sync_folder
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.queries import (
     QUERY_COUNT_MAX,
@@ -44,7 +44,6 @@ from littoral.vectors.records import (
 __all__ = ["Shard"]
 
 STORE = "edge"
-BOOTS = "boots"
 STEP_POINTS = 256
 STEP_BYTES = 1 << 20
 TIED_COUNT_MAX = 4096
@@ -96,7 +95,7 @@ class Shard:
                     raise NotFoundError(f"`{folder}` holds no shard")
                 _make_store(folder, config)
             _check_stored_config(folder, config)
-            epoch = _count_boot(folder) << EPOCH_BOOT_SHIFT
+            epoch = count_boot(folder) << EPOCH_BOOT_SHIFT
             store = _load_store(folder, clock)
         except BaseException:
             lock.release()
@@ -328,14 +327,3 @@ def _check_stored_config(folder: Path, config: CollectionConfig) -> None:
         raise ShardError(f"`{file}` is no configuration of a shard: {error!r}") from error
     if found != (wanted := (config.vectors.size, config.vectors.distance)):
         raise ShardError(f"`{folder}` holds vectors of {found[0]} {found[1]}, configured are {wanted[0]} {wanted[1]}")
-
-
-def _count_boot(folder: Path) -> int:
-    """How often this shard was opened: the length of a file that grows by a byte. Makes epochs grow across crashes."""
-    handle = os.open(folder / BOOTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(handle, b".")
-        os.fsync(handle)
-        return os.fstat(handle).st_size
-    finally:
-        os.close(handle)

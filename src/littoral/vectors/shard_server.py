@@ -14,10 +14,10 @@ from littoral.errors import InputError, LittoralError, ShardError, UnavailableEr
 from littoral.vectors import frames
 from littoral.vectors.clients import Clients
 from littoral.vectors.connection import Connection
-from littoral.vectors.filters import Filter
-from littoral.vectors.frames import Answer, Request, Search, Write
+from littoral.vectors.frames import Answer, Search, Write
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
+from littoral.vectors.requests import answer_to, write_steps
 from littoral.vectors.shard import Shard
 
 __all__ = ["ShardServer"]
@@ -122,8 +122,6 @@ class ShardServer:
         self._statistics.counted.failure_count += 1
         self._answer(job, frames.failure(job.request.call, error))
 
-    # --- reads ---
-
     def _serve_reads(self) -> None:
         jobs = [self._reads.popleft() for _ in range(min(READ_BATCH_MAX, len(self._reads)))]
         self._backlog_bytes -= sum(job.size_bytes for job in jobs)
@@ -151,7 +149,7 @@ class ShardServer:
 
     def _read(self, job: _Job) -> None:
         try:
-            self._answer_read(job, self._answer_to(job.request))
+            self._answer_read(job, answer_to(job.request, self._shard, self._measure))
         except LittoralError as error:
             self._fail(job, error)
 
@@ -161,34 +159,6 @@ class ShardServer:
         else:
             self._refuse(job, "shard host is busy, its answers are not taken")
 
-    def _answer_to(self, request: Request) -> Answer:
-        shard, call = self._shard, request.call
-        match request:
-            case frames.Search():
-                return frames.Found(call=call, epoch=shard.epoch, hits=shard.search(request.queries))
-            case frames.Retrieve():
-                records = shard.retrieve(
-                    request.ids, with_payload=request.with_payload, with_vector=request.with_vector
-                )
-                return frames.Records(call=call, epoch=shard.epoch, records=records)
-            case frames.Scroll():
-                records, following = shard.scroll(
-                    limit=request.limit,
-                    offset=request.offset,
-                    matching=request.filter,
-                    with_payload=request.with_payload,
-                    with_vector=request.with_vector,
-                )
-                return frames.Records(call=call, epoch=shard.epoch, records=records, following=following)
-            case frames.Count():
-                count = shard.count(request.filter, exact=request.exact)
-                return frames.Counted(call=call, epoch=shard.epoch, count=count)
-            case frames.Info():
-                return frames.Informed(call=call, info=shard.info())
-            case frames.AskStatistics():
-                return frames.Measured(call=call, statistics=self._measure())
-        raise ShardError(f"{type(request).__name__} is no read")
-
     def _measure(self) -> frames.Statistics:
         statistics = self._statistics.snapshot(self._clock.monotonic())
         statistics.connection_count = len(self._clients)
@@ -197,14 +167,12 @@ class ShardServer:
         statistics.backlog_bytes = self._backlog_bytes
         return statistics
 
-    # --- writes ---
-
     def _serve_writes(self) -> None:
         until = self._clock.monotonic() + WRITE_TURN_S
         while (self._writing or self._writes) and self._clock.monotonic() < until:
             if self._writing is None:
                 job = self._writes.popleft()
-                self._writing = (job, self._steps(job.request))
+                self._writing = (job, write_steps(job.request, self._shard))
             self._step(*self._writing)
 
     def _step(self, job: _Job, steps: Iterator[None]) -> None:
@@ -212,6 +180,7 @@ class ShardServer:
         try:
             next(steps)
         except StopIteration:
+            self._statistics.written(job.request)
             self._end_write(job)
             if job.request.acknowledge == "applied":
                 self._acknowledge(job)
@@ -230,27 +199,6 @@ class ShardServer:
     def _acknowledge(self, job: _Job) -> None:
         self._answer(job, frames.Written(call=job.request.call, epoch=self._shard.epoch))
 
-    def _steps(self, request: Write) -> Iterator[None]:
-        shard = self._shard
-        match request:
-            case frames.Upsert():
-                yield from shard.upsert_steps(request.points)
-                self._statistics.counted.point_count += len(request.points.ids)
-            case frames.Delete(ids=list() as ids, filter=None):
-                shard.delete(ids)
-            case frames.Delete(ids=None, filter=Filter() as matching):
-                shard.delete_matching(matching)
-            case frames.Delete():
-                raise InputError("delete: needs exactly one of points, filter")
-            case frames.ChangePayload():
-                shard.change_payload(request.change)
-            case frames.CreateIndex():
-                shard.create_index(request.field, request.schema)
-            case frames.DeleteIndex():
-                shard.delete_index(request.field)
-            case frames.Optimize():
-                shard.optimize()
-
     def _flush(self) -> None:
         started = self._clock.monotonic()
         waiting, self._waiting = self._waiting, []
@@ -265,8 +213,6 @@ class ShardServer:
         self._statistics.flushed(self._clock.monotonic() - started, len(waiting))
         for job in waiting:
             self._acknowledge(job)
-
-    # --- the end ---
 
     def _finish(self) -> None:
         """Ends the write at hand, turns the others away, flushes, and gives the clients half a second to listen."""

@@ -1,5 +1,6 @@
 """The registry of collections: made, found again, removed, and what a crash may leave of that."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable
@@ -147,6 +148,20 @@ async def test_calls_wait_for_a_host_that_is_restarted_and_epochs_go_on_growing(
     after = await collection.upsert([2], ROW)
     assert after > before
     await collections.close()
+
+
+async def test_a_closed_collection_says_so_at_once(tmp_path: Path, link: SupervisorLink) -> None:
+    collections = await Collections.open(tmp_path, link)
+    collection = await collections.create("frames", CONFIG)
+    (state,) = link.states.values()
+    os.kill(state.pid or 0, signal.SIGSTOP)
+    waiting = asyncio.create_task(collection.count(deadline_s=60))
+    await asyncio.sleep(0)
+    await collections.close()
+    os.kill(state.pid or 0, signal.SIGCONT)
+    for call in (waiting, collection.count(deadline_s=60)):
+        with pytest.raises(UnavailableError, match="shard `frames` is closed here"):
+            await asyncio.wait_for(call, 10)
 
 
 async def test_a_stopped_host_costs_a_call_its_deadline_and_no_more(tmp_path: Path, link: SupervisorLink) -> None:
