@@ -6,6 +6,7 @@ the compiled module. Layout `last` is N, spatial…, C; weights are always O, I,
 
 from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
+from littoral.compiler.ir.ops.control import Branch, Repeat
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
@@ -14,6 +15,7 @@ from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
     "ArgReduce",
+    "Branch",
     "Concat",
     "Conv",
     "ConvTranspose",
@@ -24,6 +26,7 @@ __all__ = [
     "Pad",
     "Pool",
     "Reduce",
+    "Repeat",
     "Resample",
     "Reshape",
     "Scatter",

@@ -2,12 +2,24 @@
 
 from littoral.compiler.onnx.operators import (
     contraction,
+    control,
     elementwise,
     movement,
     normalization,
+    recurrent,
     reduction,
     resize,
     selection,
 )
 
-__all__ = ["contraction", "elementwise", "movement", "normalization", "reduction", "resize", "selection"]
+__all__ = [
+    "contraction",
+    "control",
+    "elementwise",
+    "movement",
+    "normalization",
+    "recurrent",
+    "reduction",
+    "resize",
+    "selection",
+]
