@@ -1,9 +1,12 @@
 """Importers, one file per family of operators; importing this package registers them."""
 
 from littoral.compiler.onnx.operators import (
+    attention,
     contraction,
     control,
     elementwise,
+    integer,
+    losses,
     movement,
     normalization,
     recurrent,
@@ -13,9 +16,12 @@ from littoral.compiler.onnx.operators import (
 )
 
 __all__ = [
+    "attention",
     "contraction",
     "control",
     "elementwise",
+    "integer",
+    "losses",
     "movement",
     "normalization",
     "recurrent",
