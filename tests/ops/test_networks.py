@@ -69,3 +69,10 @@ def test_no_layout_change_is_left_inside(name: str) -> None:
 def test_the_same_input_gives_the_same_bytes() -> None:
     model = NETWORKS["inverted_residual"]()
     assert compile_model(model).wasm == compile_model(model).wasm
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_are_in_the_file_once(name: str) -> None:
+    model = NETWORKS[name](32)
+    stored = sum(len(t.raw_data or b"") for t in onnx.decode_model(model).graph.initializer)
+    assert compile_model(model).manifest.memory.weights[1] < 1.5 * stored + 4096

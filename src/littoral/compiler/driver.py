@@ -127,11 +127,13 @@ def variant(graph: Graph, layout: Layout) -> Variant:
     """The one entry, and where its inputs and outputs lie."""
 
     def port(name: str, value: Value) -> Port:
-        return Port(name, value.dtype, value.shape, layout.address(value).at)
+        dims = graph.dims.get(name)
+        at = None if dims is None else layout.address(dims).at
+        return Port(name, value.dtype, value.shape, layout.address(value).at, at)
 
     return Variant(
         entry=ENTRY,
         key={},
-        inputs=tuple(port(v.name, v) for v in graph.inputs),
+        inputs=tuple(Port(v.name, v.dtype, v.shape, layout.address(v).at) for v in graph.inputs),
         outputs=tuple(port(name, value) for name, value in graph.outputs),
     )

@@ -6,7 +6,7 @@ changed; a pass builds a new graph (`Builder`), which infers types, folds consta
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -81,16 +81,26 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """A whole model. outputs: (name, value) in the model's order; a value may be an input or a constant."""
+    """A whole model. outputs: (name, value) in the model's order; a value may be an input or a constant.
+
+    dims: for outputs whose shape depends on data, by name, the actual dimensions (int64, one an axis); the value's own
+    shape is the largest, and its elements are packed for the actual one.
+    """
 
     inputs: list[Value] = field(default_factory=list)
     outputs: list[tuple[str, Value]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    dims: dict[str, Value] = field(default_factory=dict)
+
+    def results(self) -> Iterator[Value]:
+        """Every value that must be there at the end."""
+        yield from (v for _, v in self.outputs)
+        yield from self.dims.values()
 
     def use_counts(self) -> Counter[Value]:
         """How many node inputs and graph outputs read each value."""
         counts: Counter[Value] = Counter(v for node in self.nodes for v in node.inputs)
-        counts.update(v for _, v in self.outputs)
+        counts.update(self.results())
         return counts
 
 
@@ -147,10 +157,11 @@ class Builder:
             self._known[key] = known
         return known
 
-    def finish(self, outputs: Iterable[tuple[str, Value]]) -> Graph:
+    def finish(self, outputs: Iterable[tuple[str, Value]], dims: Mapping[str, Value] | None = None) -> Graph:
         """The graph, without nodes that no output needs."""
         self.graph.outputs = list(outputs)
-        needed = {v for _, v in self.graph.outputs}
+        self.graph.dims = dict(dims or {})
+        needed = set(self.graph.results())
         kept = []
         for node in reversed(self.graph.nodes):
             if any(v in needed for v in node.outputs):
@@ -185,4 +196,5 @@ class Rewriter:
         self.put(node, self.build.add_all(node.op, *self.inputs(node), label=node.label))
 
     def finish(self) -> Graph:
-        return self.build.finish((name, self.value(v)) for name, v in self.old.outputs)
+        outputs = [(name, self.value(v)) for name, v in self.old.outputs]
+        return self.build.finish(outputs, {name: self.value(v) for name, v in self.old.dims.items()})

@@ -1,9 +1,9 @@
 """The reference interpreter: runs a graph by the definitions of its operations. The tests' oracle, no engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.tensors import Array
+from littoral.tensors import Array, element_count
 
 __all__ = ["interpret"]
 
@@ -18,4 +18,12 @@ def interpret(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
     for node in graph.nodes:
         results = node.op.reference(*(array(v) for v in node.inputs))
         known.update(zip(node.outputs, results, strict=True))
-    return {name: array(value) for name, value in graph.outputs}
+    return {name: _packed(array(v), graph.dims.get(name), array) for name, v in graph.outputs}
+
+
+def _packed(data: Array, dims: Value | None, array: Callable[[Value], Array]) -> Array:
+    """An output under its actual shape."""
+    if dims is None:
+        return data
+    shape = tuple(int(d) for d in array(dims))
+    return data.reshape(-1)[: element_count(shape)].reshape(shape)

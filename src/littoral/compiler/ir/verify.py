@@ -22,6 +22,6 @@ def verify(graph: Graph) -> None:
         if any(v in known for v in node.outputs):
             raise ValueError(f"node `{node.label}` ({node.op.name}) makes a value again")
         known.update(node.outputs)
-    for name, value in graph.outputs:
+    for name, value in (*graph.outputs, *graph.dims.items()):
         if not value.is_constant and value not in known:
             raise ValueError(f"output `{name}` is never made")

@@ -26,6 +26,7 @@ __all__ = ["OPERATORS", "Body", "OnnxNode", "import_model", "operator"]
 Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
+TAKES_ANY_SIZE = frozenset(("Identity",))  # operators that take a tensor whose shape depends on data
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -56,7 +57,9 @@ class OnnxNode:
         opset: int,
         label: str,
         import_body: "BodyImporter",
+        dims: dict[Value, Value],
     ) -> None:
+        self.dims = dims
         self.proto = proto
         self.import_body = import_body
         self.op = proto.op_type
@@ -205,6 +208,7 @@ class _Importer:
         self.shapes = {name: tuple(int(d) for d in shape) for name, shape in shapes.items()}
         self.folder = folder
         self.build = Builder()
+        self.dims: dict[Value, Value] = {}
         self.opset = next((o.version for o in model.opset_import if o.domain in _DEFAULT_DOMAINS), 1)
 
     def run(self) -> Graph:
@@ -221,7 +225,8 @@ class _Importer:
             if info.name not in values:
                 raise OnnxFormatError(f"output `{info.name}`: no node makes it")
             outputs.append((info.name, values[info.name]))
-        return self.build.finish(outputs)
+        dims = {name: self.dims[value] for name, value in outputs if value in self.dims}
+        return self.build.finish(outputs, dims)
 
     def _initializers(self, graph: GraphProto) -> dict[str, Value]:
         if graph.sparse_initializer:
@@ -309,7 +314,9 @@ class _Importer:
         self.build.label = label
         half = None if proto.op_type in KEEPS_HALVES else _half_of(inputs)
         widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
-        node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope))
+        node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope), self.dims)
+        if any(v in self.dims for v in inputs if v is not None) and proto.op_type not in TAKES_ANY_SIZE:
+            node.unsupported("of a tensor whose shape depends on data", supported=sorted(TAKES_ANY_SIZE))
         try:
             result = importer(node)
         except TypeError as error:  # the expression table has no such operation for these dtypes
@@ -324,10 +331,16 @@ class _Importer:
         node.check_all_read()
         results = [result] if isinstance(result, Value) else list(result)
         if half:
-            results = [self._converted(v, "float32", half) or v for v in results]
+            results = [self._narrowed(v, half) for v in results]
         if any(name for name in proto.output[len(results) :]):
             node.unsupported(f"has more than {len(results)} outputs")
         return results
+
+    def _narrowed(self, value: Value, half: str) -> Value:
+        found = self._converted(value, "float32", half) or value
+        if value in self.dims:
+            self.dims[found] = self.dims[value]
+        return found
 
     def _converted(self, value: Value | None, source: str, target: str) -> Value | None:
         if value is None or value.dtype != source:

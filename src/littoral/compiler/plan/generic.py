@@ -18,6 +18,7 @@ from littoral.compiler.ir.ops import (
     Pad,
     Pool,
     Reduce,
+    Require,
     Resample,
     Scatter,
     Slice,
@@ -28,6 +29,7 @@ from littoral.compiler.ir.ops import (
 )
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.kernels import Access, Extreme, Largest, LoopNest, Running
+from littoral.compiler.kernels import Require as RequireKernel
 from littoral.compiler.plan.steps import Argument, Step, Weights
 from littoral.tensors import Array
 
@@ -42,6 +44,7 @@ __all__ = [
     "lower_pad",
     "lower_pool",
     "lower_reduce",
+    "lower_require",
     "lower_resample",
     "lower_scatter",
     "lower_slice",
@@ -334,6 +337,11 @@ def lower_scatter(node: Node, op: Scatter) -> list[Step]:
     output = Access(out.dtype, 0, (0,) * rank)
     written = _nest(out, inputs, body, extents=op.shape, output=output, guard=op.guard, store_at=op.at)
     return [copied, written]
+
+
+def lower_require(node: Node, _op: Require) -> list[Step]:
+    (flag, x), (out,) = node.inputs, node.outputs
+    return [Step(RequireKernel(x.type.bytes), (flag, x, out))]
 
 
 def _finish(out: Value, node: Node, first_extra: int, bias: Value | None, epilogue: Expr | None) -> list[Step]:

@@ -62,11 +62,12 @@ def lay_out(graph: Graph, program: Program) -> Layout:
     """Raises ShapeError where the model needs more than 4 GiB."""
     constants = _Constants(program)
     arguments = [a for call in program.calls() for step in call.lowered.steps for a in step.arguments]
-    for argument in (*arguments, *(v for _, v in graph.outputs)):
+    for argument in (*arguments, *graph.results()):
         constants.take(argument)
     for item in program.items:
-        for value in item.reads:
-            constants.take(value)
+        if not isinstance(item, Call):  # a call's constants are packed for its kernel
+            for value in item.reads:
+                constants.take(value)
     zeros = max((a.bytes for a in arguments if isinstance(a, Zeros)), default=0)
     offsets, arena_bytes = place(_buffers(graph, program))
     zeros_at = aligned(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES)
@@ -120,7 +121,7 @@ def _buffers(graph: Graph, program: Program) -> list[Buffer]:
                     lives.extend(scratch, scratch.bytes, i)
         elif isinstance(item, EndLoop):
             lives.close(program.items.index(item.loop), i)
-    for _, value in graph.outputs:
+    for value in graph.results():
         lives.touch(value, len(program.items))
     return [Buffer(key, lives.sizes[key], lives.first[key], lives.last[key]) for key in lives.first]
 

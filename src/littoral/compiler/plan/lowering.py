@@ -18,6 +18,7 @@ from littoral.compiler.ir.ops import (
     Pad,
     Pool,
     Reduce,
+    Require,
     Resample,
     Reshape,
     Scatter,
@@ -262,6 +263,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Cumulate: (generic.lower_cumulate,),
     TopK: (generic.lower_top_k,),
     Scatter: (generic.lower_scatter,),
+    Require: (generic.lower_require,),
     MatMul: (lower_dense, generic.lower_matmul_generic),
     Conv: (lower_depthwise, lower_conv, generic.lower_conv_generic),
 }

@@ -6,7 +6,7 @@ the compiled module. Layout `last` is N, spatial…, C; weights are always O, I,
 
 from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
-from littoral.compiler.ir.ops.control import Branch, Repeat
+from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
@@ -27,6 +27,7 @@ __all__ = [
     "Pool",
     "Reduce",
     "Repeat",
+    "Require",
     "Resample",
     "Reshape",
     "Scatter",

@@ -12,10 +12,10 @@ import numpy as np
 from littoral.compiler.ir.graph import Graph, Op
 from littoral.compiler.ir.reference import interpret
 from littoral.compiler.ir.types import TensorType
-from littoral.errors import ShapeError
+from littoral.errors import InputError, ShapeError
 from littoral.tensors import Array
 
-__all__ = ["Branch", "Repeat", "bodies_of"]
+__all__ = ["Branch", "Repeat", "Require", "bodies_of"]
 
 
 def _run(body: Graph, inputs: Sequence[Array]) -> list[Array]:
@@ -72,6 +72,22 @@ class Repeat(Op):
 
     def text(self) -> str:
         return f"{self.count} times, {len(self.body.nodes)} nodes"
+
+
+@dataclass(frozen=True)
+class Require(Op):
+    """The second input, where the first (bool) is true; where it is not, the run ends with a trap."""
+
+    name: ClassVar[str] = "require"
+    why: str
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        return (inputs[1],)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        if not inputs[0].reshape(-1)[0]:
+            raise InputError(self.why)
+        return (inputs[1],)
 
 
 @dataclass(frozen=True, eq=False)
