@@ -1,0 +1,33 @@
+/** The collections of vectors. */
+
+import { facts, make } from "../dom.js";
+import { count } from "../format.js";
+
+const STATES = { green: "good", yellow: "warn", grey: "warn", red: "bad" };
+
+export function collectionCards(collections) {
+  if (collections.length === 0) return [make("p", { class: "nothing" }, "No collection yet")];
+  return collections.map((collection) =>
+    make(
+      "article", { class: "card", "data-name": collection.name },
+      make(
+        "header", {},
+        make("h3", {}, collection.name),
+        make("span", { class: "state", "data-state": STATES[collection.status] ?? "warn" }, collection.status),
+      ),
+      facts([
+        ["Points", count(collection.points_count)],
+        ["Indexed vectors", count(collection.indexed_vectors_count)],
+        ["Dimension", count(collection.size)],
+        ["Distance", collection.distance],
+        ["Epoch", count(collection.epoch)],
+      ]),
+    ),
+  );
+}
+
+/** The collection a pipeline searches: a search step is called as its collection, unless it was given a name. */
+export function searchedCollection(pipelines, collections) {
+  const step = pipelines?.find(({ name }) => name === "similar")?.steps.find(({ kind }) => kind === "search");
+  return collections?.find(({ name }) => name === step?.name) ?? collections?.[0];
+}
