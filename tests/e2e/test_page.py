@@ -236,7 +236,7 @@ def test_what_the_node_refuses_is_said_in_its_words(page: Browser, address: str,
     ask(page, no_picture)
     page.until("#search[data-state=failed] #search-error[role=alert]")
     said = page.text("#search-error").replace("Hint: ", " · hint: ")
-    assert said.removeprefix("The picture could not be searched with") == message.replace("`", "")
+    assert said.removeprefix("The search failed") == message.replace("`", "")
     assert page.one("#neighbours").is_displayed() is False
     assert page.one("#how").is_displayed() is False
     assert [line.count(str(refused.value.code)) for line in page.complaints()] == [1]

@@ -10,7 +10,8 @@ import { setState } from "./top_bar.js";
 
 const SPAN_S = 120;
 const SLIDE_MS = 1_000;
-const READOUT = byId("chart-readout").textContent;
+const EXPLANATION = byId("chart-readout").textContent;
+const NOTHING = "No request in the last two minutes";
 const COLUMNS = [
   { title: "Pipeline" },
   { title: "Requests", number: true },
@@ -26,6 +27,7 @@ export function makeLatency({ requested, connected }) {
   let chart = null;
   let aheadS = 0; // of the node's clock, to this browser's
   let frame = 0;
+  let pointedAt = null;
 
   const now = () => Date.now() / 1000 + aheadS;
 
@@ -34,6 +36,11 @@ export function makeLatency({ requested, connected }) {
     shown.forgetBefore(now());
     chart?.show(shown.columns(names));
     byId("chart").setAttribute("aria-label", summary(shown.requests));
+    tell();
+  }
+
+  function tell() {
+    byId("chart-readout").textContent = readout(shown.requests, pointedAt);
   }
 
   function showSoon() {
@@ -51,10 +58,8 @@ export function makeLatency({ requested, connected }) {
   }
 
   function pointed(index) {
-    const request = index === null ? undefined : shown.requests[index];
-    byId("chart-readout").textContent = request
-      ? `${timeOfDay(request.at)} · ${request.pipeline} · ${milliseconds(request.total_ms)}${request.ok ? "" : " · failed"}`
-      : READOUT;
+    pointedAt = index;
+    tell();
   }
 
   listen("/api/events", "request", {
@@ -90,8 +95,16 @@ function percentiles(pipelines) {
   return table("Requests and milliseconds by pipeline", COLUMNS, rows, { class: "latency-table" });
 }
 
+/** The request under the pointer, in words. */
+function readout(requests, index) {
+  if (requests.length === 0) return NOTHING;
+  const request = requests[index];
+  if (!request) return EXPLANATION;
+  return `${timeOfDay(request.at)} · ${request.pipeline} · ${milliseconds(request.total_ms)}${request.ok ? "" : " · failed"}`;
+}
+
 function summary(requests) {
   const last = requests.at(-1);
-  if (!last) return "No request in the last two minutes";
+  if (!last) return NOTHING;
   return `${requests.length} requests in the last two minutes, the latest: ${last.pipeline} in ${milliseconds(last.total_ms)}`;
 }

@@ -51,9 +51,9 @@ export function makeSearchView(collection) {
       byId("neighbours").hidden = true;
       byId("how").hidden = true;
       showBadge(null);
-      tell("No answer");
+      tell("No result");
       const button = again && make("button", { class: "button quiet", type: "button", onclick: again }, "Try again");
-      complain("The picture could not be searched with", message, button);
+      complain("The search failed", message, button);
     },
 
     /** What was given is no picture: what is shown stays. */
