@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from littoral.errors import SettingError
 
-__all__ = ["SETTINGS", "Setting", "boolean", "cache_folder", "number", "override", "state_folder", "text"]
+__all__ = [
+    "SETTINGS",
+    "Setting",
+    "boolean",
+    "cache_folder",
+    "environment",
+    "number",
+    "override",
+    "state_folder",
+    "text",
+]
 
 
 class Setting(NamedTuple):
@@ -37,6 +47,10 @@ SETTINGS = {
             "level",
             "What the compiler tells: 1 times, 2 IR at both ends, 3 IR per pass, 4 text format",
         ),
+        Setting("LITTORAL_DISK_RESERVE_MB", "128", "MB", "A vector shard refuses writes when its disk has less free"),
+        Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),
+        Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
+        Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),
         Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
         Setting("NO_COLOR", "", "", "Set to anything: no colour on the terminal"),
         Setting("XDG_CACHE_HOME", "", "", "The user's cache folder; default `~/.cache`"),
@@ -68,6 +82,11 @@ def boolean(name: str) -> bool:
     if value not in ("", "0", "1"):
         raise SettingError(f"environment variable `{name}` is `{value}`, must be 0 or 1")
     return value == "1"
+
+
+def environment(**values: str) -> dict[str, str]:
+    """For a child process: this one's environment, with declared variables set; KeyError for others."""
+    return dict(os.environ) | {SETTINGS[name].name: value for name, value in values.items()}  # noqa: TID251
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import wasmtime
 
 from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.ops import Conv, Window
-from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows, contiguous
+from littoral.compiler.ir.types import contiguous
+from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 from littoral.compiler.wasm import Module
 from model_host import ENGINE

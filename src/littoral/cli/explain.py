@@ -8,11 +8,12 @@ import typer
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.compiler import onnx
-from littoral.compiler.driver import emit, read_source, silent
+from littoral.compiler.driver import optimize, read_source
+from littoral.compiler.emit import emit
 from littoral.compiler.ir.graph import Graph
 from littoral.compiler.ir.printer import graph_text
 from littoral.compiler.passes import PASSES
-from littoral.compiler.plan import lay_out, lower
+from littoral.compiler.plan import lay_out, program_of
 from littoral.compiler.wasm import function_text
 from littoral.errors import NotFoundError
 
@@ -33,8 +34,7 @@ def explain(
     if after is not None:
         results.print(graph_text(graph_after(graph, after)), markup=False, end="")
         return
-    for run in PASSES.values():
-        graph = run(graph)
+    graph = optimize(graph)
     rows = layers_of(graph, layer or "")
     if as_json:
         show_json([{key: value for key, value in row.items() if key != "text"} for row in rows])
@@ -63,9 +63,9 @@ def graph_after(graph: Graph, handle: str) -> Graph:
 
 def layers_of(graph: Graph, wanted: str) -> list[dict[str, Any]]:
     """One row a layer, in order."""
-    lowered = [lower(node) for node in graph.nodes]
-    module, layers = emit(lowered, lay_out(graph, lowered), silent)
-    outputs = [str(n.outputs[0].type) for n, found in zip(graph.nodes, lowered, strict=True) if found.steps]
+    program = program_of(graph)
+    module, layers = emit(lay_out(graph, program))
+    outputs = [str(call.writes[0].type) for call in program.calls() if call.lowered.steps]
     return [
         {
             "name": row.name,

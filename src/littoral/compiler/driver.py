@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import littoral
-from littoral.artifact import Layer, Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx
+from littoral.compiler.emit import ENTRY, emit
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.compiler.kernels import Kernel
-from littoral.compiler.passes import PASSES
-from littoral.compiler.plan import Layout, Lowered, Weights, lay_out, lower
-from littoral.compiler.wasm import Function, Module, const
+from littoral.compiler.passes import PASSES, inside_bodies
+from littoral.compiler.plan import Layout, lay_out, program_of
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError
 
-__all__ = ["Progress", "Target", "compile", "compile_model", "emit", "optimize", "read_source", "silent"]
+__all__ = ["Progress", "Target", "compile", "compile_model", "optimize", "read_source", "silent"]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
-ENTRY = "run"
 
 
 def compile(  # noqa: A001
@@ -77,9 +75,10 @@ def compile_model(
     tell("import", 0, 1)
     graph = onnx.import_model(onnx.decode_model(data), shapes or {}, folder)
     graph = optimize(graph, tell)
-    lowered = [lower(node) for node in graph.nodes]
-    layout = lay_out(graph, lowered)
-    module, layers = emit(lowered, layout, tell)
+    tell("plan", 0, 1)
+    layout = lay_out(graph, program_of(graph))
+    tell("emit", 0, 1)
+    module, layers = emit(layout)
     manifest = Manifest(
         name=name or file_name or "model",
         version=version or "0.0.0",
@@ -117,52 +116,18 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 def optimize(graph: Graph, tell: Progress = silent) -> Graph:
-    """Every pass in order."""
+    """Every pass in order, then the same in the bodies of control flow."""
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
         graph = run(graph)
-    return graph
-
-
-def emit(lowered: Sequence[Lowered], layout: Layout, tell: Progress) -> tuple[Module, list[Layer]]:
-    """The module's functions: one for each distinct kernel, and the entry that calls them in order."""
-    module = Module()
-    functions: dict[Kernel, int] = {}
-    entry = Function(ENTRY)
-    layers = []
-    for i, found in enumerate(lowered):
-        tell("emit", i, len(lowered))
-        for step in found.steps:
-            index = functions.get(step.kernel)
-            if index is None:
-                index = functions[step.kernel] = module.add(
-                    step.kernel.function(f"{step.kernel.kind}.{len(functions)}")
-                )
-            entry.call(index, *(const("i32", layout.address(a)) for a in step.arguments))
-        if found.steps:
-            layers.append(_layer(found, functions))
-    module.add(entry, export=ENTRY)
-    return module, layers
-
-
-def _layer(found: Lowered, functions: Mapping[Kernel, int]) -> Layer:
-    heaviest = max(found.steps, key=lambda s: s.macs)
-    arguments = {a for step in found.steps for a in step.arguments}
-    weights = sum(a.data.nbytes for a in arguments if isinstance(a, Value | Weights) and a.data is not None)
-    return Layer(
-        name=found.label,
-        kind=heaviest.kernel.kind,
-        function=functions[heaviest.kernel],
-        macs=sum(s.macs for s in found.steps),
-        bytes=weights,
-    )
+    return inside_bodies(graph, optimize)
 
 
 def variant(graph: Graph, layout: Layout) -> Variant:
     """The one entry, and where its inputs and outputs lie."""
 
     def port(name: str, value: Value) -> Port:
-        return Port(name, value.dtype, value.shape, layout.address(value))
+        return Port(name, value.dtype, value.shape, layout.address(value).at)
 
     return Variant(
         entry=ENTRY,

@@ -215,6 +215,22 @@ def power(m: Numeric, x: Any, y: Any) -> Any:
     return m.select(m.either(both_one, endless), one, found)
 
 
+def remainder(m: Numeric, x: Any, y: Any) -> Any:
+    """x − y · trunc(x / y), the sign of x; exact while the quotient is below 2^29."""
+    rest = m.keep(x - y * m.truncate(x / y))
+    endless = m.both(m.equal(m.absolute(y), m.const(x, INFINITY)), m.absolute(x) < m.const(x, INFINITY))
+    return m.select(endless, x, m.copy_sign(rest, x))
+
+
+def modulo(m: Numeric, x: Any, y: Any) -> Any:
+    """The remainder with the sign of y."""
+    zero = m.const(x, 0.0)
+    rest = m.keep(remainder(m, x, y))
+    other_sign = m.either(m.both(rest < zero, zero < y), m.both(zero < rest, y < zero))
+    found = m.keep(m.select(other_sign, rest + y, rest))
+    return m.select(m.equal(found, zero), m.copy_sign(found, y), found)
+
+
 ELEMENTARY: dict[str, Callable[..., Any]] = {
     "log": log,
     "sin": sin,
@@ -231,5 +247,7 @@ ELEMENTARY: dict[str, Callable[..., Any]] = {
     "softplus": softplus,
     "log_one_plus": _log_one_plus,
     "pow": power,
+    "float_mod": modulo,
+    "float_rem": remainder,
 }
 WIDE = {"tanh": tanh, "erf": erf}  # float64's own; float32 has faster ones in `ir.formulas`

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, Load, substitute, walk
 from littoral.compiler.ir.graph import Builder, Value
-from littoral.compiler.ir.ops import Map, broadcast_shape
+from littoral.compiler.ir.ops.elementwise import Map, spread_shape
 
 __all__ = ["add_map", "scalar_constant", "simplify"]
 
@@ -77,7 +77,7 @@ def add_map(build: Builder, expr: Expr, inputs: Sequence[Value], shape: tuple[in
     kept = [kept[i] for i in used]
     if renamed == (Arg(kept[0].dtype, 0) if kept else None) and kept[0].shape == shape:
         return kept[0]
-    natural = broadcast_shape(*(v.shape for v in kept))
+    natural = spread_shape(renamed, [v.shape for v in kept], ())
     return build.add(Map(renamed, () if natural == shape else shape), *kept, label=label)
 
 

@@ -45,6 +45,8 @@ class Numeric(Protocol):
     def round(self, x: Any) -> Any:
         """To the nearest integer, ties to even."""
 
+    def truncate(self, x: Any) -> Any: ...
+
     def copy_sign(self, x: Any, sign: Any) -> Any: ...
 
     def equal(self, a: Any, b: Any) -> Any: ...
@@ -104,6 +106,9 @@ class _Numpy:
 
     def round(self, x: Any) -> Any:
         return np.rint(x)
+
+    def truncate(self, x: Any) -> Any:
+        return np.trunc(x)
 
     def copy_sign(self, x: Any, sign: Any) -> Any:
         return np.copysign(x, sign)

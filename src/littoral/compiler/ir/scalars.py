@@ -48,9 +48,13 @@ def _remainder(a: Any, b: Any) -> Any:
 
 
 def _shift(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Counts below 0 or beyond the width shift everything out: 0 is left, or the sign."""
+
     def shifted(a: Any, b: Any) -> Any:
         bits = a.dtype.itemsize * 8
-        return np.where(b < bits, function(a, np.minimum(b, bits - 1)), 0).astype(a.dtype)
+        inside = (b >= 0) & (b < bits)
+        left = np.where(a < 0, -1, 0).astype(a.dtype) if function is np.right_shift and a.dtype.kind == "i" else 0
+        return np.where(inside, function(a, np.where(inside, b, 0).astype(a.dtype)), left).astype(a.dtype)
 
     return shifted
 
@@ -102,7 +106,11 @@ SCALARS: dict[str, Scalar] = {
     "ge": Scalar(2, "bool", np.greater_equal, ">="),
     "select": Scalar(3, "select", np.where),
     "cast": Scalar(1, "cast", np.asarray),
-} | {name: Scalar(2 if name == "pow" else 1, "same", _elementary(name)) for name in (*FORMULAS, *ELEMENTARY)}
+    "bitcast": Scalar(1, "cast", np.asarray),
+} | {
+    name: Scalar(2 if name in ("pow", "float_mod", "float_rem") else 1, "same", _elementary(name))
+    for name in (*FORMULAS, *ELEMENTARY)
+}
 
 
 def result_dtype(op: str, dtypes: tuple[str, ...]) -> str:
@@ -121,4 +129,6 @@ def evaluate_scalar(op: str, dtype: str, args: list[Any]) -> Any:
     with np.errstate(all="ignore"):
         if op == "cast":
             return args[0].astype(DTYPES[dtype].storage)
+        if op == "bitcast":
+            return np.asarray(args[0]).view(DTYPES[dtype].storage)
         return SCALARS[op].numpy(*args)

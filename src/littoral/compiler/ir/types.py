@@ -1,25 +1,11 @@
 """What a value of the graph is: an element type and a shape known at compile time."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from littoral.tensors import DTYPES, element_count
 
-__all__ = ["HELD_DTYPES", "TensorType"]
-
-# What a compiled module can hold in a variable; other dtypes exist in constants only.
-HELD_DTYPES = (
-    "float32",
-    "float64",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-    "bool",
-)
+__all__ = ["TensorType", "contiguous"]
 
 
 class TensorType(NamedTuple):
@@ -42,3 +28,12 @@ class TensorType(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of a row-major array."""
+    strides, step = [], 1
+    for d in reversed(shape):
+        strides.append(step)
+        step *= d
+    return tuple(reversed(strides))

@@ -1,6 +1,7 @@
 """The verifier: what every graph must hold, checked between passes in tests and under `LITTORAL_DEBUG`."""
 
 from littoral.compiler.ir.graph import Graph
+from littoral.compiler.ir.ops.control import bodies_of
 
 __all__ = ["verify"]
 
@@ -12,6 +13,8 @@ def verify(graph: Graph) -> None:
         for value in node.inputs:
             if not value.is_constant and value not in known:
                 raise ValueError(f"node `{node.label}` ({node.op.name}) uses {value!r} before it is made")
+        for body in bodies_of(node.op):
+            verify(body)
         inferred = node.op.infer(*(v.type for v in node.inputs))
         actual = tuple(v.type for v in node.outputs)
         if inferred != actual:

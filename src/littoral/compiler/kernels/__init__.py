@@ -1,9 +1,10 @@
 """Kernels: frozen descriptions that write WebAssembly functions. Plain Python: weights are packed elsewhere."""
 
+from littoral.compiler.kernels.along import Extreme, Largest, Running
 from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
-from littoral.compiler.kernels.loops import Access, LoopNest, contiguous
+from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "PANEL",
     "Access",
     "Depthwise",
+    "Extreme",
     "Frame",
     "Gemm",
     "Kernel",
+    "Largest",
     "LoopNest",
     "Rows",
-    "contiguous",
+    "Running",
 ]

@@ -30,7 +30,16 @@ ELEMENTS = {
     "int64": Element("i64", 8, "i64.load", "i64.store", True),
     "uint64": Element("i64", 8, "i64.load", "i64.store", False),
     "bool": Element("i32", 1, "i32.load8_u", "i32.store8", False),
+    "int4": Element("i32", 1, "i32.load8_s", "i32.store8", True),
+    "uint4": Element("i32", 1, "i32.load8_u", "i32.store8", False),
+    "int2": Element("i32", 1, "i32.load8_s", "i32.store8", True),
+    "uint2": Element("i32", 1, "i32.load8_u", "i32.store8", False),
 }
+_RAW = Element("i32", 1, "i32.load8_u", "i32.store8", False)
+ELEMENTS |= {"float16": ELEMENTS["uint16"], "bfloat16": ELEMENTS["uint16"]}
+ELEMENTS |= dict.fromkeys(
+    ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"), _RAW
+)
 
 
 def load_element(dtype: str, address: Code, offset: int = 0) -> Code:

@@ -6,7 +6,7 @@ either runs along it or stays.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from littoral.compiler.kernels.kernel import Kernel
 from littoral.compiler.kernels.scalar import Writer, has_vector_form
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
 
-__all__ = ["Access", "LoopNest", "contiguous"]
+__all__ = ["Access", "LoopNest"]
 
 LANES = 4
 _COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
@@ -32,22 +32,14 @@ class Access:
     strides: tuple[int, ...]
 
 
-def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    """Strides of a row-major array."""
-    strides, step = [], 1
-    for d in reversed(shape):
-        strides.append(step)
-        step *= d
-    return tuple(reversed(strides))
-
-
 @dataclass(frozen=True)
 class LoopNest(Kernel):
     """out[position] = after(combine over `folds` of body), or body itself without folds.
 
     extents: output axes, outermost first. folds: further axes inside them. inputs: the access of each `Arg` of `body`,
     over output axes and folds. operand: for each input, which parameter holds its address; `Load(i, at)` reads there
-    too. guard: where it is false, an element is left out of the fold. after: what becomes of the fold (`Arg(0)`).
+    too. guard: where it is false, an element is left out of the fold, or without folds not written. after: what becomes
+    of the fold (`Arg(0)`). store_at: number of the output element to write, where data decide; written in loop order.
     """
 
     kind: ClassVar[str] = "loops"
@@ -59,6 +51,7 @@ class LoopNest(Kernel):
     combine: str = ""
     guard: Expr | None = None
     after: Expr | None = None
+    store_at: Expr | None = None
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -72,9 +65,8 @@ class LoopNest(Kernel):
 
     def joined(self) -> "LoopNest":
         """The same nest with axes of 1 dropped and neighbours joined where every access runs on through them."""
-        if any(isinstance(e, Position) for e in walk(self.body)) or (
-            self.guard is not None and any(isinstance(e, Position) for e in walk(self.guard))
-        ):
+        parts = [e for e in (self.body, self.guard, self.store_at) if e is not None]
+        if any(isinstance(e, Position) for part in parts for e in walk(part)):
             return self
         outer = _join(self.extents, [self.output.strides, *(a.strides for a in self.inputs)], 0)
         inner = _join(self.folds, [self.output.strides, *(a.strides for a in self.inputs)], len(self.extents))
@@ -119,7 +111,8 @@ class _Emitter:
         self.axes = nest.extents + nest.folds
         self.pointers = [self._pointer(i, a) for i, a in enumerate(nest.inputs)]
         self.out = f.local("i32", "out_at", f.param("out") + nest.output.offset * ELEMENTS[nest.output.dtype].bytes)
-        asked = [e for part in (nest.body, nest.guard, nest.after) if part is not None for e in walk(part)]
+        parts = (nest.body, nest.guard, nest.after, nest.store_at)
+        asked = [e for part in parts if part is not None for e in walk(part)]
         self.asked = {e.axis for e in asked if isinstance(e, Position)}
         self.positions: dict[int, Local] = {}
         self.vector = self._can_vectorize()
@@ -131,6 +124,8 @@ class _Emitter:
     def _can_vectorize(self) -> bool:
         nest = self.nest
         if not self.rank or nest.extents[-1] < LANES or nest.output.dtype != "float32":
+            return False
+        if nest.store_at is not None or (nest.guard is not None and not nest.combine):
             return False
         inner = self.rank - 1
         if inner in self.asked or nest.output.strides[inner] != 1:
@@ -181,14 +176,28 @@ class _Emitter:
 
     def _element(self, vector: bool) -> None:
         nest = self.nest
+        if nest.guard is None or nest.combine:
+            self._write(vector)
+            return
+        with self.f.when(
+            Writer(self.f, _Loads(self, vector=False), False, self.positions, self._load).write(nest.guard)
+        ):
+            self._write(vector)
+
+    def _write(self, vector: bool) -> None:
+        nest = self.nest
         value = self._folded(vector) if nest.combine else self._writer(vector).write(nest.body)
         if nest.after is not None:
             kept = self.f.local(value.kind, value=value)
             value = Writer(self.f, {0: kept}, vector, self.positions).write(nest.after)
         if vector:
             self.f.store("v128.store", self.out, value)
-        else:
-            store_element(self.f, nest.output.dtype, self.out, value)
+            return
+        target: Code = self.out
+        if nest.store_at is not None:
+            at = self._writer(vector=False).write(nest.store_at)
+            target = self.f.param("out") + at * ELEMENTS[nest.output.dtype].bytes
+        store_element(self.f, nest.output.dtype, target, value)
 
     def _writer(self, vector: bool) -> Writer:
         return Writer(self.f, _Loads(self, vector), vector, self.positions, self._load)

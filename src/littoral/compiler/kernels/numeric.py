@@ -56,6 +56,9 @@ class WasmNumeric:
     def round(self, x: Code) -> Code:
         return op(f"{x.kind}.nearest", x)
 
+    def truncate(self, x: Code) -> Code:
+        return op(f"{x.kind}.trunc", x)
+
     def copy_sign(self, x: Code, sign: Code) -> Code:
         return op(f"{x.kind}.copysign", x, sign)
 

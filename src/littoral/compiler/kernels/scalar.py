@@ -100,6 +100,8 @@ class Writer:
         if node.op in FORMULAS or node.op in ELEMENTARY:
             return self._elementary(node, args)
         dtype = node.args[-1].dtype
+        if node.op == "bitcast":
+            return _bitcast(args[0], ELEMENTS[node.dtype].kind)
         if self.vector:
             return self._vector(node, args)
         if dtype in ("float32", "float64"):
@@ -141,14 +143,7 @@ class Writer:
             return select(*args)
         if node.op in ("min", "max"):
             return self._extreme(node, args, lambda: op(f"{kind}.{node.op}", *args))
-        if node.op in ("mod", "rem"):
-            return self._float_remainder(node.op, args)
         return op(f"{kind}.{_FLOAT_UNARY.get(node.op, node.op)}", *args)
-
-    def _float_remainder(self, name: str, args: list[Code]) -> Code:
-        a, b = (self.numeric.keep(x) for x in args)
-        quotient = op(f"{a.kind}.{'floor' if name == 'mod' else 'trunc'}", a / b)
-        return a - b * quotient
 
     def _integer(self, node: Apply, args: list[Code], dtype: str) -> Code:
         element = ELEMENTS[dtype]
@@ -185,7 +180,12 @@ class Writer:
         value, count = (self.numeric.keep(x) for x in args)
         instruction = "shl" if name == "shl" else f"shr_{'s' if ELEMENTS[dtype].signed else 'u'}"
         inside = op(f"{kind}.lt_u", count, const(kind, bits))
-        return wrapped(dtype, select(inside, op(f"{kind}.{instruction}", value, count), const(kind, 0)))
+        left = (
+            op(f"{kind}.shr_s", value, const(kind, 63 if kind == "i64" else 31))
+            if instruction == "shr_s"
+            else const(kind, 0)
+        )
+        return wrapped(dtype, select(inside, op(f"{kind}.{instruction}", value, count), left))
 
     def _divide(self, name: str, args: list[Code], dtype: str) -> Code:
         """By zero gives 0; the smallest number by −1 is itself; `mod` has the divisor's sign."""
@@ -223,3 +223,8 @@ class Writer:
         if b.kind == "i64":
             return op(f"i64.extend_i32_{'s' if a.signed else 'u'}", value)
         return wrapped(target, op("i32.wrap_i64", value))
+
+
+def _bitcast(value: Code, kind: str) -> Code:
+    """The same bits held as another kind; between integers nothing happens."""
+    return value if value.kind == kind else op(f"{kind}.reinterpret_{value.kind}", value)

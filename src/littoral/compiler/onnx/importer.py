@@ -4,33 +4,42 @@ Importers are registered by operator name, one file per family (`operators/`). A
 read, and inputs it cannot take, become an UnsupportedOperatorError that names operator, attribute and node.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
+from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.graph import Builder, Graph, Op, Value
-from littoral.compiler.ir.types import HELD_DTYPES, TensorType
+from littoral.compiler.ir.narrow import convert
+from littoral.compiler.ir.ops import Map
+from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
-from littoral.compiler.onnx.tensors import ONNX_DTYPES, read_tensor
+from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
 from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
 from littoral.tensors import Array
 
-__all__ = ["OPERATORS", "OnnxNode", "import_model", "operator"]
+__all__ = ["OPERATORS", "Body", "OnnxNode", "import_model", "operator"]
 
 Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
+KEEPS_HALVES: set[str] = set()
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def operator(*names: str) -> Callable[[Importer], Importer]:
-    """Registers an importer for operators of the default domain."""
+def operator(*names: str, keeps_halves: bool = False) -> Callable[[Importer], Importer]:
+    """Registers an importer for operators of the default domain.
+
+    Unless it `keeps_halves`, float16 and bfloat16 are computed in float32 and rounded once, around it.
+    """
 
     def register(importer: Importer) -> Importer:
-        for name in names:
-            OPERATORS[name] = importer
+        OPERATORS.update(dict.fromkeys(names, importer))
+        if keeps_halves:
+            KEEPS_HALVES.update(names)
         return importer
 
     return register
@@ -39,8 +48,17 @@ def operator(*names: str) -> Callable[[Importer], Importer]:
 class OnnxNode:
     """A node as its importer sees it: inputs as values, attributes by name, and the builder."""
 
-    def __init__(self, proto: NodeProto, inputs: list[Value | None], build: Builder, opset: int, label: str) -> None:
+    def __init__(
+        self,
+        proto: NodeProto,
+        inputs: list[Value | None],
+        build: Builder,
+        opset: int,
+        label: str,
+        import_body: "BodyImporter",
+    ) -> None:
         self.proto = proto
+        self.import_body = import_body
         self.op = proto.op_type
         self.build = build
         self.opset = opset
@@ -107,6 +125,13 @@ class OnnxNode:
         found = self.attribute(name)
         return None if found is None or found.t is None else read_tensor(found.t, None)[0]
 
+    def graph(self, name: str) -> GraphProto:
+        """A graph attribute."""
+        found = self.attribute(name)
+        if found is None or found.g is None:
+            self.unsupported("is missing", attribute=name)
+        return found.g
+
     def choice(self, name: str, default: str, allowed: Sequence[str]) -> str:
         """A text attribute that must be one of the allowed."""
         value = self.text(name, default)
@@ -143,6 +168,37 @@ class OnnxNode:
             self.unsupported("is not supported", attribute=name)
 
 
+class Body(NamedTuple):
+    """A graph inside the graph, and what it reads from outside, in the order of its last inputs."""
+
+    graph: Graph
+    captured: list[Value]
+
+
+class BodyImporter(Protocol):
+    """Imports a graph attribute: into a graph of its own with inputs of the given types, or in place (None)."""
+
+    def __call__(self, graph: GraphProto, inputs: Sequence[TensorType] | None) -> "Body | list[Value]": ...
+
+
+class _Scope(dict[str, Value]):
+    """Names inside a body; those of the graph around it become inputs when they are first asked for."""
+
+    def __init__(self, build: Builder, outer: Mapping[str, Value]) -> None:
+        super().__init__()
+        self.build = build
+        self.outer = outer
+        self.captured: list[Value] = []
+
+    def __missing__(self, name: str) -> Value:
+        value = self.outer[name]
+        if value.data is None:
+            self.captured.append(value)
+            value = self.build.input(f"outer {len(self.captured)}", value.type)
+        self[name] = value
+        return value
+
+
 class _Importer:
     def __init__(self, model: ModelProto, shapes: Mapping[str, Sequence[int]], folder: Path | None) -> None:
         self.model = model
@@ -159,7 +215,7 @@ class _Importer:
         for info in graph.input:
             if info.name not in values:
                 values[info.name] = self.build.input(info.name, self._input_type(info))
-        self._nodes(graph.node, values)
+        self._nodes(graph.node, values, values)
         outputs = []
         for info in graph.output:
             if info.name not in values:
@@ -182,11 +238,9 @@ class _Importer:
             raise UnsupportedOperatorError(
                 "input", info.name, why="is a sequence, map or optional, which is not supported", supported=("tensors",)
             )
-        dtype = ONNX_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
-        if dtype not in HELD_DTYPES:
-            raise UnsupportedOperatorError(
-                "input", info.name, why=f"has data type {dtype}, which cannot be computed with", supported=HELD_DTYPES
-            )
+        if (dtype := ONNX_DTYPES.get(tensor.elem_type)) is None:
+            word = UNHELD_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
+            raise UnsupportedOperatorError("input", info.name, why=f"has data type {word}, which is not supported")
         if info.name in self.shapes:
             return self._given_type(info.name, dtype, tensor.shape.dim if tensor.shape else None)
         dims = tensor.shape.dim if tensor.shape else None
@@ -218,20 +272,44 @@ class _Importer:
         for name in self.shapes.keys() - set(known):
             raise ShapeError(f"shapes: the model has no input `{name}`; its inputs: {', '.join(known)}")
 
-    def _nodes(self, nodes: list[NodeProto], values: dict[str, Value]) -> None:
-        for proto in in_order(nodes, values.keys()):
+    def _nodes(self, nodes: list[NodeProto], values: dict[str, Value], known: Iterable[str]) -> None:
+        for proto in in_order(nodes, known):
             label = proto.name or (proto.output[0] if proto.output else proto.op_type)
             inputs = [values[name] if name else None for name in proto.input]
-            results = zip(proto.output, self._node(proto, inputs, label), strict=False)
+            results = zip(proto.output, self._node(proto, inputs, label, values), strict=False)
             values.update((name, value) for name, value in results if name)
 
-    def _node(self, proto: NodeProto, inputs: list[Value | None], label: str) -> Sequence[Value]:
+    def _body(
+        self, outer: dict[str, Value], graph: GraphProto, types: Sequence[TensorType] | None
+    ) -> Body | list[Value]:
+        """A graph attribute, as a graph of its own or (types None) into the graph at hand."""
+        if types is None:
+            inner = dict(outer) | self._initializers(graph)
+            self._nodes(graph.node, inner, inner)
+            return [inner[info.name] for info in graph.output]
+        before, self.build = self.build, Builder()
+        try:
+            scope = _Scope(self.build, outer)
+            inputs = [self.build.input(f"in {i}", t) for i, t in enumerate(types)]
+            scope.update(zip((info.name for info in graph.input), inputs, strict=False))
+            scope.update(self._initializers(graph))
+            self._nodes(graph.node, scope, {*outer, *scope})
+            results = [scope[info.name] for info in graph.output]
+            return Body(self.build.finish((f"out {i}", v) for i, v in enumerate(results)), scope.captured)
+        finally:
+            self.build = before
+
+    def _node(
+        self, proto: NodeProto, inputs: list[Value | None], label: str, scope: dict[str, Value]
+    ) -> Sequence[Value]:
         if proto.domain not in _DEFAULT_DOMAINS:
             raise UnsupportedOperatorError(f"{proto.domain}.{proto.op_type}", label)
         if (importer := OPERATORS.get(proto.op_type)) is None:
             raise UnsupportedOperatorError(proto.op_type, label, opset=self.opset)
-        node = OnnxNode(proto, inputs, self.build, self.opset, label)
         self.build.label = label
+        half = None if proto.op_type in KEEPS_HALVES else _half_of(inputs)
+        widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
+        node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope))
         try:
             result = importer(node)
         except TypeError as error:  # the expression table has no such operation for these dtypes
@@ -244,16 +322,25 @@ class _Importer:
             error.add_note(f"{proto.op_type} `{label}`, opset {self.opset}, inputs: {shown}")
             raise
         node.check_all_read()
-        results = [result] if isinstance(result, Value) else result
-        for value in results:
-            if value.data is None and value.dtype not in HELD_DTYPES:
-                node.unsupported(f"gives {value.dtype}, which cannot be computed with", supported=HELD_DTYPES)
+        results = [result] if isinstance(result, Value) else list(result)
+        if half:
+            results = [self._converted(v, "float32", half) or v for v in results]
         if any(name for name in proto.output[len(results) :]):
             node.unsupported(f"has more than {len(results)} outputs")
         return results
 
+    def _converted(self, value: Value | None, source: str, target: str) -> Value | None:
+        if value is None or value.dtype != source:
+            return value
+        return self.build.add(Map(convert(Arg(source, 0), target)), value)
 
-def in_order(nodes: list[NodeProto], known: Any) -> list[NodeProto]:
+
+def _half_of(inputs: Sequence[Value | None]) -> str | None:
+    """The half-precision dtype among the inputs."""
+    return next((v.dtype for v in inputs if v is not None and v.dtype in ("float16", "bfloat16")), None)
+
+
+def in_order(nodes: list[NodeProto], known: Iterable[str]) -> list[NodeProto]:
     """Nodes in topological order, the file's own where it is one.
 
     Raises OnnxFormatError for cycles, unknown names, and names made twice.

@@ -11,7 +11,7 @@ from littoral.compiler.onnx.proto import TensorProto
 from littoral.errors import OnnxFormatError, UnsupportedOperatorError
 from littoral.tensors import DTYPES, RANK_MAX, Array
 
-__all__ = ["ONNX_DTYPES", "read_tensor"]
+__all__ = ["ONNX_DTYPES", "UNHELD_DTYPES", "read_tensor"]
 
 ONNX_DTYPES = {
     1: "float32",
@@ -38,7 +38,7 @@ ONNX_DTYPES = {
     25: "uint2",
     26: "int2",
 }
-_NAMES_ONLY = {8: "string", 14: "complex64", 15: "complex128"}
+UNHELD_DTYPES = {8: "string", 14: "complex64", 15: "complex128"}
 _BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
 _TENSOR_BYTES_MAX = 1 << 31
 _DIM_MAX = 1 << 40
@@ -51,7 +51,7 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> tuple[Array, str]:
     """
     name = f"tensor `{tensor.name}`"
     if (dtype := ONNX_DTYPES.get(tensor.data_type)) is None:
-        word = _NAMES_ONLY.get(tensor.data_type, f"number {tensor.data_type}")
+        word = UNHELD_DTYPES.get(tensor.data_type, f"number {tensor.data_type}")
         raise UnsupportedOperatorError("Constant", tensor.name, why=f"has data type {word}, which is not supported")
     if len(tensor.dims) > RANK_MAX or any(not 0 <= d < _DIM_MAX for d in tensor.dims):
         raise OnnxFormatError(f"{name}: bad dimensions {tensor.dims[:8]}")

@@ -1,8 +1,10 @@
 """The passes, in order. Each takes valid IR and leaves valid IR; its name is its handle in `explain` and tests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from littoral.compiler.ir.graph import Graph
+from littoral.compiler.ir.graph import Graph, Rewriter
+from littoral.compiler.ir.ops import Branch, Repeat
 from littoral.compiler.passes.canonicalize import canonicalize
 from littoral.compiler.passes.channels_last import channels_last
 from littoral.compiler.passes.decompose import decompose
@@ -12,7 +14,7 @@ from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
-__all__ = ["PASSES", "Pass"]
+__all__ = ["PASSES", "Pass", "inside_bodies"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -27,3 +29,18 @@ PASSES: dict[str, Pass] = {
     "fuse-maps": fuse_maps,
     "fuse-epilogues": fuse_epilogues,
 }
+
+
+def inside_bodies(graph: Graph, change: Pass) -> Graph:
+    """The graph with `change` applied to every body of control flow."""
+    if not any(isinstance(node.op, Repeat | Branch) for node in graph.nodes):
+        return graph
+    rewriter = Rewriter(graph)
+    for node in graph.nodes:
+        op = node.op
+        if isinstance(op, Repeat):
+            op = replace(op, body=change(op.body))
+        elif isinstance(op, Branch):
+            op = replace(op, then=change(op.then), otherwise=change(op.otherwise))
+        rewriter.put(node, rewriter.build.add_all(op, *rewriter.inputs(node), label=node.label))
+    return rewriter.finish()

@@ -17,7 +17,6 @@ from littoral.compiler.ir.ops import (
     Transpose,
     Window,
 )
-from littoral.tensors import Array
 
 __all__ = ["decompose"]
 
@@ -48,19 +47,17 @@ def _softmax(rewriter: Rewriter, node: Node, op: Softmax) -> Value:
     return build.add(Map(a / b), powers, total, label=label)
 
 
-def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value | None:
+def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value:
     """A convolution with turned weights over the input, zeros spread between its elements.
 
     Where windows neither overlap nor leave gaps, a matrix product with the taps laid out afterwards.
     """
     x, w, *rest = rewriter.inputs(node)
-    if w.data is None:
-        return None
     window = op.window
     sizes = zip(x.shape[2:], window.kernel, window.pads, op.output, strict=True)
     covers = all(before + out <= size * k for size, k, (before, _), out in sizes)
     tiled = covers and window.kernel == window.strides and op.groups == 1 and set(window.dilations) == {1}
-    if tiled and len(window.kernel) == 2:
+    if tiled and len(window.kernel) == 2 and w.data is not None:
         return _tiled(rewriter, node, op, [x, w, *rest])
     build, label = rewriter.build, node.label
     spread = build.add(Spread((1, 1, *window.strides)), x, label=label)
@@ -75,16 +72,19 @@ def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value 
         starts = (0, 0, *(a for a, _ in cut))
         spread = build.add(Slice(starts, (1,) * len(starts), (*spread.shape[:2], *shape)), spread, label=label)
     ones = (1,) * len(window.kernel)
-    turned = build.constant(_turned(w.data, op.groups))
     conv = Conv(Window(window.kernel, ones, window.dilations, grow), op.groups, bias=op.bias)
-    return build.add(conv, spread, turned, *rest, label=label)
+    return build.add(conv, spread, _turned(rewriter, w, op.groups, label), *rest, label=label)
 
 
-def _turned(w: Array, groups: int) -> Array:
+def _turned(rewriter: Rewriter, w: Value, groups: int, label: str) -> Value:
     """I, O/groups, spatial to O, I/groups, spatial with every tap on the other side."""
-    parts = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]).swapaxes(1, 2)
-    turned = parts.reshape(-1, *parts.shape[2:])
-    return np.ascontiguousarray(np.flip(turned, tuple(range(2, turned.ndim))))
+    build, rank = rewriter.build, w.type.rank
+    kernel = w.shape[2:]
+    split = build.add(Reshape((groups, w.shape[0] // groups, *w.shape[1:])), w, label=label)
+    swapped = build.add(Transpose((0, 2, 1, *range(3, rank + 1))), split, label=label)
+    joined = build.add(Reshape((groups * w.shape[1], w.shape[0] // groups, *kernel)), swapped, label=label)
+    starts, steps = (0, 0, *(k - 1 for k in kernel)), (1, 1, *(-1 for _ in kernel))
+    return build.add(Slice(starts, steps, joined.shape), joined, label=label)
 
 
 def _tiled(rewriter: Rewriter, node: Node, op: ConvTranspose, inputs: list[Value]) -> Value:

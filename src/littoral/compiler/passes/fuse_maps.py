@@ -20,7 +20,7 @@ def fuse_maps(graph: Graph) -> Graph:
             expr, inputs = inlined(rewriter, node, node.op.expr)
             shape = node.outputs[0].shape
             rewriter.put(node, [add_map(rewriter.build, expr, inputs, shape, node.label)])
-        elif isinstance(node.op, Reduce) and len(node.inputs) == 1:
+        elif isinstance(node.op, Reduce) and len(node.inputs) == 1 and not node.op.shape:
             before = node.op.before or Arg(node.inputs[0].dtype, 0)
             expr, inputs = inlined(rewriter, node, before)
             op = replace(node.op, before=None if expr == Arg(inputs[0].dtype, 0) else expr)

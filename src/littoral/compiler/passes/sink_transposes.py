@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from littoral.compiler.ir.expr import Load, Position, walk
+from littoral.compiler.ir.expr import Expr, Load, Position, walk
 from littoral.compiler.ir.graph import Graph, Node, Op, Rewriter, Value
 from littoral.compiler.ir.ops import Concat, Map, Pad, Reduce, Resample, Reshape, Slice, Softmax, Transpose
 from littoral.compiler.passes.canonicalize import reshaped, transposed
@@ -71,7 +71,7 @@ def _sunk(rewriter: Rewriter, node: Node) -> Value | None:
         case Map() | Concat():
             return _through_many(rewriter, node, inputs, found)
         case _ if type(node.op) in _MOVED and perms[0] is not None and len(node.outputs) == 1:
-            if isinstance(node.op, Reduce) and len(inputs) > 1:
+            if isinstance(node.op, Reduce) and (len(inputs) > 1 or node.op.shape or _reads_positions(node.op.before)):
                 return None
             op = _MOVED[type(node.op)](node.op, perms[0])
             result = rewriter.build.add(op, _source(inputs[0]), *inputs[1:], label=node.label)
@@ -80,13 +80,17 @@ def _sunk(rewriter: Rewriter, node: Node) -> Value | None:
             return None
 
 
+def _reads_positions(expr: Expr | None) -> bool:
+    return expr is not None and any(isinstance(e, Position | Load) for e in walk(expr))
+
+
 def _through_many(rewriter: Rewriter, node: Node, inputs: tuple[Value, ...], perm: _Perm) -> Value | None:
     """Through a map or concatenation, where at least as much is transposed alike already as would have to be."""
     op = node.op
     rank = node.outputs[0].type.rank
     if len(perm) != rank:
         return None
-    if isinstance(op, Map) and (op.shape or any(isinstance(e, Position | Load) for e in walk(op.expr))):
+    if isinstance(op, Map) and (op.shape or _reads_positions(op.expr)):
         return None
     alike = [_transpose_of(v) == perm for v in inputs]
     gained = sum(v.type.elements for v, same in zip(inputs, alike, strict=True) if same)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute
+from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import (
+    ArgReduce,
     Concat,
     Conv,
+    Cumulate,
     Gather,
     Map,
     MatMul,
@@ -17,19 +19,23 @@ from littoral.compiler.ir.ops import (
     Pool,
     Reduce,
     Resample,
+    Scatter,
     Slice,
     Spread,
+    TopK,
     Transpose,
     Window,
 )
-from littoral.compiler.ir.ops.elementwise import broadcast_shape
-from littoral.compiler.kernels import Access, LoopNest, contiguous
+from littoral.compiler.ir.types import contiguous
+from littoral.compiler.kernels import Access, Extreme, Largest, LoopNest, Running
 from littoral.compiler.plan.steps import Argument, Step, Weights
 from littoral.tensors import Array
 
 __all__ = [
+    "lower_arg_reduce",
     "lower_concat",
     "lower_conv_generic",
+    "lower_cumulate",
     "lower_gather",
     "lower_map",
     "lower_matmul_generic",
@@ -37,8 +43,10 @@ __all__ = [
     "lower_pool",
     "lower_reduce",
     "lower_resample",
+    "lower_scatter",
     "lower_slice",
     "lower_spread",
+    "lower_top_k",
     "lower_transpose",
 ]
 
@@ -68,8 +76,20 @@ def _nest(out: Value, inputs: Sequence[tuple[Argument, Access]], body: Expr, **m
 
 def lower_map(node: Node, op: Map) -> list[Step]:
     (out,) = node.outputs
-    inputs = [(v, Access(v.dtype, 0, _broadcast(v.shape, out.type.rank))) for v in node.inputs]
+    rank, used = out.type.rank, _arguments(op.expr)
+    strides = [_broadcast(v.shape, rank) if i in used else (0,) * rank for i, v in enumerate(node.inputs)]
+    inputs = [(v, Access(v.dtype, 0, s)) for v, s in zip(node.inputs, strides, strict=True)]
     return [_nest(out, inputs, op.expr)]
+
+
+def _arguments(expr: Expr) -> set[int]:
+    """Inputs that an expression reads at the broadcast position."""
+    return {node.index for node in walk(expr) if isinstance(node, Arg)}
+
+
+def _positions_moved(expr: Expr, order: Sequence[int]) -> Expr:
+    """The expression for loops that run over the axes in another order."""
+    return substitute(expr, lambda n: Position(INDEX, order.index(n.axis)) if isinstance(n, Position) else None)
 
 
 def lower_transpose(node: Node, op: Transpose) -> list[Step]:
@@ -157,11 +177,14 @@ def lower_gather(node: Node, op: Gather) -> list[Step]:
 
 def lower_reduce(node: Node, op: Reduce) -> list[Step]:
     (out,) = node.outputs
-    shape = broadcast_shape(*(v.shape for v in node.inputs))
+    shape = op.spread([v.shape for v in node.inputs])
     kept = [i for i in range(len(shape)) if i not in op.axes]
 
-    def reordered(value: Value) -> Access:
-        strides = _broadcast(value.shape, len(shape))
+    before = op.before or Arg(node.inputs[0].dtype, 0)
+    used = _arguments(before)
+
+    def reordered(i: int, value: Value) -> Access:
+        strides = _broadcast(value.shape, len(shape)) if i in used else (0,) * len(shape)
         return Access(value.dtype, 0, tuple(strides[i] for i in (*kept, *op.axes)))
 
     extents = tuple(shape[i] for i in kept)
@@ -169,8 +192,8 @@ def lower_reduce(node: Node, op: Reduce) -> list[Step]:
     return [
         _nest(
             out,
-            [(v, reordered(v)) for v in node.inputs],
-            op.before or Arg(node.inputs[0].dtype, 0),
+            [(v, reordered(i, v)) for i, v in enumerate(node.inputs)],
+            _positions_moved(before, (*kept, *op.axes)),
             extents=extents,
             output=output,
             folds=tuple(shape[i] for i in op.axes),
@@ -272,6 +295,45 @@ def lower_resample(node: Node, op: Resample) -> list[Step]:
     output = Access(out.dtype, 0, (*contiguous(out.shape), 0))
     weighted = body * cast(Arg(weights.dtype, 2), x.dtype)
     return [_nest(out, inputs, weighted, output=output, folds=(taps,), combine="sum")]
+
+
+def _along(x: Value, axis: int) -> tuple[str, int, int, int]:
+    """dtype, and the sizes before, on and after an axis."""
+    return x.dtype, math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+
+
+def lower_arg_reduce(node: Node, op: ArgReduce) -> list[Step]:
+    (x,), (out,) = node.inputs, node.outputs
+    return [Step(Extreme(*_along(x, op.axis), op.largest, op.last), (x, out))]
+
+
+def lower_cumulate(node: Node, op: Cumulate) -> list[Step]:
+    (x,), (out,) = node.inputs, node.outputs
+    combine = "add" if op.combine == "sum" else "mul"
+    return [Step(Running(*_along(x, op.axis), combine, op.exclusive, op.reverse), (x, out))]
+
+
+def lower_top_k(node: Node, op: TopK) -> list[Step]:
+    (x,) = node.inputs
+    return [Step(Largest(*_along(x, op.axis), op.count, op.largest), (x, *node.outputs))]
+
+
+def lower_scatter(node: Node, op: Scatter) -> list[Step]:
+    """A copy, then the writes in order; the first input's place is taken by the output itself."""
+    (out,) = node.outputs
+    copied = _copy_into(out, node.inputs[0], (0,) * out.type.rank)
+    if 0 in op.shape:
+        return [copied]
+    used = {i for e in (op.at, op.value, op.guard) if e is not None for i in _arguments(e)}
+    rank = len(op.shape)
+    inputs: list[tuple[Argument, Access]] = [(out, Access(out.dtype, 0, (0,) * rank))]
+    for i, value in enumerate(node.inputs[1:], 1):
+        strides = _broadcast(value.shape, rank) if i in used else (0,) * rank
+        inputs.append((value, Access(value.dtype, 0, strides)))
+    body = apply(op.combine, Load(out.dtype, 0, op.at), op.value) if op.combine else op.value
+    output = Access(out.dtype, 0, (0,) * rank)
+    written = _nest(out, inputs, body, extents=op.shape, output=output, guard=op.guard, store_at=op.at)
+    return [copied, written]
 
 
 def _finish(out: Value, node: Node, first_extra: int, bias: Value | None, epilogue: Expr | None) -> list[Step]:

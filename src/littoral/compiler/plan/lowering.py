@@ -8,8 +8,10 @@ import numpy as np
 
 from littoral.compiler.ir.graph import Node, Op, Value
 from littoral.compiler.ir.ops import (
+    ArgReduce,
     Concat,
     Conv,
+    Cumulate,
     Gather,
     Map,
     MatMul,
@@ -18,8 +20,10 @@ from littoral.compiler.ir.ops import (
     Reduce,
     Resample,
     Reshape,
+    Scatter,
     Slice,
     Spread,
+    TopK,
     Transpose,
     Window,
 )
@@ -254,6 +258,10 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Reduce: (generic.lower_reduce,),
     Pool: (generic.lower_pool,),
     Resample: (generic.lower_resample,),
+    ArgReduce: (generic.lower_arg_reduce,),
+    Cumulate: (generic.lower_cumulate,),
+    TopK: (generic.lower_top_k,),
+    Scatter: (generic.lower_scatter,),
     MatMul: (lower_dense, generic.lower_matmul_generic),
     Conv: (lower_depthwise, lower_conv, generic.lower_conv_generic),
 }

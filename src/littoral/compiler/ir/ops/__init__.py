@@ -4,7 +4,9 @@ A `reference` computes floats in f64 and rounds once, except for scalar expressi
 the compiled module. Layout `last` is N, spatial…, C; weights are always O, I, spatial….
 """
 
+from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
+from littoral.compiler.ir.ops.control import Branch, Repeat
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
@@ -12,20 +14,26 @@ from littoral.compiler.ir.ops.reduction import Reduce, Softmax
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
+    "ArgReduce",
+    "Branch",
     "Concat",
     "Conv",
     "ConvTranspose",
+    "Cumulate",
     "Gather",
     "Map",
     "MatMul",
     "Pad",
     "Pool",
     "Reduce",
+    "Repeat",
     "Resample",
     "Reshape",
+    "Scatter",
     "Slice",
     "Softmax",
     "Spread",
+    "TopK",
     "Transpose",
     "Window",
     "broadcast_shape",

@@ -1,5 +1,6 @@
 """Sums, products, extremes and softmax along axes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,7 +9,7 @@ import numpy as np
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Expr, text
 from littoral.compiler.ir.graph import Op
-from littoral.compiler.ir.ops.elementwise import broadcast_shape
+from littoral.compiler.ir.ops.elementwise import spread_shape
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
@@ -26,23 +27,31 @@ REDUCTIONS: dict[str, Any] = {"sum": np.sum, "prod": np.prod, "max": np.max, "mi
 
 @dataclass(frozen=True)
 class Reduce(Op):
-    """`combine` over axes of `before` of the elements, then `after` of the result; reduced axes stay as 1."""
+    """`combine` over axes of `before` of the elements, then `after` of the result; reduced axes stay as 1.
+
+    shape: what `before` is computed over, where no argument gives it.
+    """
 
     name: ClassVar[str] = "reduce"
     combine: str
     axes: tuple[int, ...]
     before: Expr | None = None
     after: Expr | None = None
+    shape: tuple[int, ...] = ()
+
+    def spread(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """What is reduced has this shape."""
+        return spread_shape(self.before, shapes, self.shape) if self.before else shapes[0]
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        shape = broadcast_shape(*(t.shape for t in inputs))
+        shape = self.spread([t.shape for t in inputs])
         if any(not 0 <= a < len(shape) for a in self.axes):
             raise ShapeError(f"axes {self.axes} of rank {len(shape)}")
         dtype = self.after.dtype if self.after else self.before.dtype if self.before else inputs[0].dtype
         return (TensorType(dtype, tuple(1 if i in self.axes else d for i, d in enumerate(shape))),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
-        shape = broadcast_shape(*(x.shape for x in inputs))
+        shape = self.spread([x.shape for x in inputs])
         x = evaluate(self.before, inputs, shape) if self.before else inputs[0]
         y = REDUCTIONS[self.combine](to_float64(x), axis=self.axes, keepdims=True).astype(x.dtype) if self.axes else x
         return (evaluate(self.after, (y,), y.shape) if self.after else y,)

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from functools import reduce
 
-from littoral.compiler.ir.expr import Apply, Arg, Expr, apply, cast, number
+from littoral.compiler.ir.expr import Arg, Expr, apply, number
 from littoral.compiler.ir.graph import Value
+from littoral.compiler.ir.maps import scalar_constant
+from littoral.compiler.ir.narrow import bitcast, convert
 from littoral.compiler.ir.ops import Map, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
+from littoral.tensors import DTYPES
 
 HALVES = ("float16", "bfloat16")
+FLOATS = ("float32", "float64", *HALVES)
 
 Formula = Callable[..., Expr]
 
@@ -21,10 +25,10 @@ def mapped(node: OnnxNode, formula: Formula, *inputs: Value) -> Value:
     if len(dtypes) > 1:
         node.unsupported(f"of different data types: {', '.join(sorted(dtypes))}")
     half = next(iter(dtypes)) in HALVES
-    args = [cast(Arg(v.dtype, i), "float32") if half else Arg(v.dtype, i) for i, v in enumerate(inputs)]
+    args = [convert(Arg(v.dtype, i), "float32") if half else Arg(v.dtype, i) for i, v in enumerate(inputs)]
     result = formula(*args)
     if half and result.dtype == "float32":
-        result = cast(result, inputs[0].dtype)
+        result = convert(result, inputs[0].dtype)
     return node.add(Map(result), *inputs)
 
 
@@ -34,7 +38,7 @@ def _table(**rows: Formula) -> None:
         def imported(node: OnnxNode, formula: Formula = formula) -> Value:
             return mapped(node, formula, *node.inputs())
 
-        operator(name)(imported)
+        operator(name, keeps_halves=True)(imported)
 
 
 def gelu_exact(x: Expr) -> Expr:
@@ -43,6 +47,10 @@ def gelu_exact(x: Expr) -> Expr:
 
 def gelu_tanh(x: Expr) -> Expr:
     return x * 0.5 * (apply("tanh", (x + x * x * x * 0.044715) * 0.7978845608028654) + 1.0)
+
+
+def _unary(name: str) -> Formula:
+    return lambda x: apply(name, x)
 
 
 def _not(x: Expr) -> Expr:
@@ -57,7 +65,26 @@ _table(
     Neg=lambda x: -x,
     Abs=lambda x: apply("abs", x),
     Sqrt=lambda x: apply("sqrt", x),
-    Exp=lambda x: apply("exp", x),
+    **{
+        name: _unary(name.lower())
+        for name in [
+            "Exp",
+            "Log",
+            "Sin",
+            "Cos",
+            "Tan",
+            "Asin",
+            "Acos",
+            "Atan",
+            "Sinh",
+            "Cosh",
+            "Asinh",
+            "Acosh",
+            "Atanh",
+        ]
+    },
+    Softplus=lambda x: apply("softplus", x),
+    Mish=lambda x: x * apply("tanh", apply("softplus", x)),
     Floor=lambda x: apply("floor", x),
     Ceil=lambda x: apply("ceil", x),
     Round=lambda x: apply("round", x),
@@ -68,7 +95,7 @@ _table(
     Erf=lambda x: apply("erf", x),
     HardSwish=lambda x: x * (x * (1 / 6) + 0.5).at_least(0.0).at_most(1.0),
     Softsign=lambda x: x / (apply("abs", x) + 1.0),
-    Sign=lambda x: cast(x > 0, x.dtype) - cast(x < 0, x.dtype),
+    Sign=lambda x: apply("select", x > 0, x * 0 + 1, apply("select", x < 0, x * 0 - 1, x)),
     Equal=lambda a, b: apply("eq", a, b),
     Less=lambda a, b: a < b,
     LessOrEqual=lambda a, b: a <= b,
@@ -87,13 +114,13 @@ _table(
 )
 
 
-@operator("Min", "Max")
+@operator("Min", "Max", keeps_halves=True)
 def extreme(node: OnnxNode) -> Value:
     name = node.op.lower()
     return mapped(node, lambda *args: reduce(lambda a, b: apply(name, a, b), args), *node.inputs())
 
 
-@operator("Sum", "Mean")
+@operator("Sum", "Mean", keeps_halves=True)
 def total(node: OnnxNode) -> Value:
     count = len(node.inputs())
     scale = 1 / count if node.op == "Mean" else None
@@ -105,19 +132,19 @@ def total(node: OnnxNode) -> Value:
     return mapped(node, formula, *node.inputs())
 
 
-@operator("LeakyRelu")
+@operator("LeakyRelu", keeps_halves=True)
 def leaky_relu(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 0.01)
     return mapped(node, lambda x: apply("select", x < 0, x * alpha, x), node.input(0))
 
 
-@operator("HardSigmoid")
+@operator("HardSigmoid", keeps_halves=True)
 def hard_sigmoid(node: OnnxNode) -> Value:
     alpha, beta = node.number("alpha", 0.2), node.number("beta", 0.5)
     return mapped(node, lambda x: (x * alpha + beta).at_least(0.0).at_most(1.0), node.input(0))
 
 
-@operator("Elu", "Celu", "Selu")
+@operator("Elu", "Celu", "Selu", keeps_halves=True)
 def exponential_linear(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 1.67326319217681884765625 if node.op == "Selu" else 1.0)
     gamma = node.number("gamma", 1.05070102214813232421875) if node.op == "Selu" else 1.0
@@ -130,19 +157,19 @@ def exponential_linear(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0))
 
 
-@operator("ThresholdedRelu")
+@operator("ThresholdedRelu", keeps_halves=True)
 def thresholded_relu(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 1.0)
     return mapped(node, lambda x: apply("select", x > alpha, x, x * 0.0), node.input(0))
 
 
-@operator("Gelu")
+@operator("Gelu", keeps_halves=True)
 def gelu(node: OnnxNode) -> Value:
     form = node.choice("approximate", "none", ("none", "tanh"))
     return mapped(node, gelu_tanh if form == "tanh" else gelu_exact, node.input(0))
 
 
-@operator("Clip")
+@operator("Clip", keeps_halves=True)
 def clip(node: OnnxNode) -> Value:
     """Bounds are attributes before opset 11, inputs since; a bound that is left out does not bound."""
     bounds: list[Value | None] = [node.optional(1), node.optional(2)]
@@ -159,7 +186,7 @@ def clip(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0), *(v for _, v in chosen))
 
 
-@operator("Where")
+@operator("Where", keeps_halves=True)
 def where(node: OnnxNode) -> Value:
     condition, a, b = node.inputs()
     if a.dtype != b.dtype or condition.dtype != "bool":
@@ -168,10 +195,10 @@ def where(node: OnnxNode) -> Value:
     return node.add(Map(chosen), condition, a, b)
 
 
-@operator("Cast", "CastLike")
+@operator("Cast", "CastLike", keeps_halves=True)
 def cast_to(node: OnnxNode) -> Value:
-    node.ignore("saturate", "round_mode")
-    x = node.input(0)
+    x, saturate = node.input(0), bool(node.integer("saturate", 1))
+    rounding = node.choice("round_mode", "up", ("up", "down", "nearest"))
     if node.op == "CastLike":
         dtype = node.input(1).dtype
     elif (found := ONNX_DTYPES.get(node.integer("to", 0))) is None:
@@ -180,45 +207,110 @@ def cast_to(node: OnnxNode) -> Value:
         dtype = found
     if x.dtype == dtype:
         return x
-    return node.add(Map(cast(Arg(x.dtype, 0), dtype)), x)
+    return node.add(Map(convert(Arg(x.dtype, 0), dtype, saturate, rounding)), x)
 
 
-@operator("Mod")
+@operator("Mod", keeps_halves=True)
 def modulo(node: OnnxNode) -> Value:
     op = "rem" if node.integer("fmod", 0) else "mod"
-    return mapped(node, lambda a, b: Apply(a.dtype, op, (a, b)), *node.inputs())
+    prefix = "float_" if node.input(0).dtype in FLOATS else ""
+    return mapped(node, lambda a, b: apply(prefix + op, a, b), *node.inputs())
 
 
-@operator("Pow")
+_POWERS: dict[float, Formula] = {
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    0.5: lambda x: apply("sqrt", x),
+    1.0: lambda x: x * 1.0,
+    -1.0: lambda x: 1.0 / x,
+}
+
+
+@operator("Pow", keeps_halves=True)
 def power(node: OnnxNode) -> Value:
-    """Squares, cubes and roots; other exponents come with the logarithm."""
-    exponent = node.array(1, "exponent")
-    forms: dict[float, Formula] = {
-        2.0: lambda x: x * x,
-        3.0: lambda x: x * x * x,
-        0.5: lambda x: apply("sqrt", x),
-        1.0: lambda x: x * 1.0,
-        -1.0: lambda x: 1.0 / x,
-    }
-    chosen = forms.get(float(exponent.reshape(-1)[0])) if exponent.size == 1 else None
-    if chosen is None:
-        node.unsupported("needs an exponent of 2, 3, 1, 0.5 or -1")
-    return mapped(node, chosen, node.input(0))
+    """Common exponents are products and roots; whole numbers are raised by squaring, in 64 bits."""
+    x, exponent = node.inputs()
+    known = scalar_constant(exponent)
+    if x.dtype in FLOATS and known is not None and known.dtype not in HALVES and known.value in _POWERS:
+        return mapped(node, _POWERS[float(known.value)], x)
+    base, power_of = convert_for(x, 0), convert_for(exponent, 1)
+    if x.dtype in FLOATS or exponent.dtype in FLOATS:
+        wide = "float64" if "float64" in (x.dtype, exponent.dtype) or x.dtype not in FLOATS else "float32"
+        result = apply("pow", convert(base, wide), convert(power_of, wide))
+    else:
+        result = _whole_power(convert(base, "int64"), convert(power_of, "int64"))
+    return node.add(Map(convert(result, x.dtype)), x, exponent)
 
 
-@operator("BitShift")
+def convert_for(value: Value, index: int) -> Expr:
+    """An argument, halves as float32."""
+    arg = Arg(value.dtype, index)
+    return convert(arg, "float32") if value.dtype in HALVES else arg
+
+
+def _whole_power(base: Expr, exponent: Expr) -> Expr:
+    """base^exponent by squaring; exponents above 63 overflow for all bases but 0, 1 and −1."""
+    one: Expr = number("int64", 1)
+    result = one
+    for bit in range(6):
+        set_ = apply("ne", apply("and", apply("shr", exponent, number("int64", bit)), one), number("int64", 0))
+        result = apply("select", set_, result * base, result)
+        base = base * base
+    return result
+
+
+@operator("Swish", keeps_halves=True)
+def swish(node: OnnxNode) -> Value:
+    alpha = node.number("alpha", 1.0)
+    return mapped(node, lambda x: x * apply("sigmoid", x * alpha if alpha != 1.0 else x), node.input(0))
+
+
+@operator("Shrink", keeps_halves=True)
+def shrink(node: OnnxNode) -> Value:
+    bias, threshold = node.number("bias", 0.0), node.number("lambd", 0.5)
+
+    def formula(x: Expr) -> Expr:
+        zero = x * 0 if x.dtype not in FLOATS else number(x.dtype, 0.0)
+        return apply("select", x < -threshold, x + bias, apply("select", x > threshold, x - bias, zero))
+
+    return mapped(node, formula, node.input(0))
+
+
+@operator("IsInf", keeps_halves=True)
+def is_infinite(node: OnnxNode) -> Value:
+    low, high = bool(node.integer("detect_negative", 1)), bool(node.integer("detect_positive", 1))
+
+    bounds = [bound for bound, wanted in ((float("-inf"), low), (float("inf"), high)) if wanted]
+
+    def formula(x: Expr) -> Expr:
+        return reduce(lambda a, b: apply("or", a, b), [*(apply("eq", x, number(x.dtype, b)) for b in bounds), x < x])
+
+    return mapped(node, formula, node.input(0))
+
+
+@operator("BitCast", keeps_halves=True)
+def bit_cast(node: OnnxNode) -> Value:
+    """The same bits as another data type of the same width."""
+    x = node.input(0)
+    dtype = ONNX_DTYPES.get(node.integer("to", 0))
+    if dtype is None or DTYPES[dtype].bytes != DTYPES[x.dtype].bytes:
+        node.unsupported(f"of {x.dtype} to data type number {node.integer('to', 0)}", attribute="to")
+    return x if dtype == x.dtype else node.add(Map(bitcast(Arg(x.dtype, 0), dtype)), x)
+
+
+@operator("BitShift", keeps_halves=True)
 def bit_shift(node: OnnxNode) -> Value:
     op = "shl" if node.choice("direction", "", ("LEFT", "RIGHT")) == "LEFT" else "shr"
     return mapped(node, lambda a, b: apply(op, a, b), *node.inputs())
 
 
-@operator("Identity", "Dropout")
+@operator("Identity", "Dropout", keeps_halves=True)
 def identity(node: OnnxNode) -> Value:
     node.ignore("ratio", "seed")
     return node.input(0)
 
 
-@operator("BatchNormalization")
+@operator("BatchNormalization", keeps_halves=True)
 def batch_normalization(node: OnnxNode) -> Value:
     """(x − mean) · scale / √(variance + ε) + bias, by channel."""
     if node.integer("training_mode", 0):

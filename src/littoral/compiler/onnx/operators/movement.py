@@ -14,7 +14,7 @@ from littoral.compiler.onnx.tensors import read_tensor
 from littoral.errors import ShapeError
 
 
-@operator("Constant")
+@operator("Constant", keeps_halves=True)
 def constant(node: OnnxNode) -> Value:
     """Every form of the attribute but text and sparse tensors."""
     name = next((a.name for a in node.proto.attribute), "value")
@@ -33,26 +33,26 @@ def constant(node: OnnxNode) -> Value:
     return node.constant(numbers[name]())
 
 
-@operator("ConstantOfShape")
+@operator("ConstantOfShape", keeps_halves=True)
 def constant_of_shape(node: OnnxNode) -> Value:
     shape = tuple(int(d) for d in node.array(0, "shape"))
     value = node.tensor("value")
     return node.constant(np.full(shape, np.float32(0) if value is None else value.reshape(())))
 
 
-@operator("Shape")
+@operator("Shape", keeps_halves=True)
 def shape_of(node: OnnxNode) -> Value:
     dims = node.input(0).shape
     start, stop = node.integer("start", 0), node.integer("end", len(dims)) if node.has("end") else len(dims)
     return node.constant(np.asarray(dims[start:stop], np.int64))
 
 
-@operator("Size")
+@operator("Size", keeps_halves=True)
 def size_of(node: OnnxNode) -> Value:
     return node.constant(np.int64(node.input(0).type.elements))
 
 
-@operator("Reshape")
+@operator("Reshape", keeps_halves=True)
 def reshape(node: OnnxNode) -> Value:
     """0 keeps a dimension (unless `allowzero`), −1 takes what is left."""
     x = node.input(0)
@@ -65,7 +65,7 @@ def reshape(node: OnnxNode) -> Value:
     return node.add(Reshape(tuple(dims)), x)
 
 
-@operator("Flatten")
+@operator("Flatten", keeps_halves=True)
 def flatten(node: OnnxNode) -> Value:
     x = node.input(0)
     axis = node.integer("axis", 1)
@@ -81,7 +81,7 @@ def _axes(node: OnnxNode) -> tuple[int, ...] | None:
     return None if found is None else tuple(int(a) for a in found.reshape(-1))
 
 
-@operator("Squeeze")
+@operator("Squeeze", keeps_halves=True)
 def squeeze(node: OnnxNode) -> Value:
     x, axes = node.input(0), _axes(node)
     if axes is None:
@@ -93,7 +93,7 @@ def squeeze(node: OnnxNode) -> Value:
     return node.add(Reshape(tuple(d for i, d in enumerate(x.shape) if i not in gone)), x)
 
 
-@operator("Unsqueeze")
+@operator("Unsqueeze", keeps_halves=True)
 def unsqueeze(node: OnnxNode) -> Value:
     x, axes = node.input(0), _axes(node) or ()
     rank = x.type.rank + len(axes)
@@ -104,20 +104,20 @@ def unsqueeze(node: OnnxNode) -> Value:
     return node.add(Reshape(tuple(1 if i in new else next(old) for i in range(rank))), x)
 
 
-@operator("Transpose")
+@operator("Transpose", keeps_halves=True)
 def transpose(node: OnnxNode) -> Value:
     x = node.input(0)
     return node.add(Transpose(node.integers("perm", tuple(range(x.type.rank))[::-1])), x)
 
 
-@operator("Concat")
+@operator("Concat", keeps_halves=True)
 def concat(node: OnnxNode) -> Value:
     inputs = node.inputs()
     axis = node.axis("axis", 1, inputs[0].type.rank)
     return inputs[0] if len(inputs) == 1 else node.add(Concat(axis), *inputs)
 
 
-@operator("Split")
+@operator("Split", keeps_halves=True)
 def split(node: OnnxNode) -> Sequence[Value]:
     x = node.input(0)
     axis = node.axis("axis", 0, x.type.rank)
@@ -140,7 +140,7 @@ def _cut(node: OnnxNode, x: Value, axis: int, start: int, size: int) -> Value:
     return node.add(Slice(tuple(starts), (1,) * x.type.rank, tuple(shape)), x)
 
 
-@operator("Slice")
+@operator("Slice", keeps_halves=True)
 def slice_of(node: OnnxNode) -> Value:
     """numpy's rules for bounds beyond the ends and for negative steps."""
     x = node.input(0)
@@ -164,7 +164,7 @@ def slice_of(node: OnnxNode) -> Value:
     return node.add(Slice(tuple(starts), tuple(steps), tuple(shape)), x)
 
 
-@operator("Expand")
+@operator("Expand", keeps_halves=True)
 def expand(node: OnnxNode) -> Value:
     x = node.input(0)
     return _expanded(node, x, tuple(int(d) for d in node.array(1, "shape")))
@@ -176,7 +176,7 @@ def _expanded(node: OnnxNode, x: Value, shape: tuple[int, ...]) -> Value:
     return node.add(Map(Arg(x.dtype, 0), shape), x)
 
 
-@operator("Tile")
+@operator("Tile", keeps_halves=True)
 def tile(node: OnnxNode) -> Value:
     x = node.input(0)
     counts = [int(c) for c in node.array(1, "repeats")]
@@ -185,7 +185,7 @@ def tile(node: OnnxNode) -> Value:
     return node.add(Reshape(tuple(c * d for c, d in zip(counts, x.shape, strict=True))), spread)
 
 
-@operator("Pad")
+@operator("Pad", keeps_halves=True)
 def pad(node: OnnxNode) -> Value:
     """Negative pads cut; they are a slice first."""
     x = node.input(0)
@@ -210,7 +210,7 @@ def pad(node: OnnxNode) -> Value:
     return node.add(Pad(tuple(pads), mode), *([x, value] if mode == "constant" else [x]))
 
 
-@operator("Gather")
+@operator("Gather", keeps_halves=True)
 def gather(node: OnnxNode) -> Value:
     x, indices = node.inputs()
     axis = node.axis("axis", 0, x.type.rank)
@@ -225,14 +225,14 @@ def gather(node: OnnxNode) -> Value:
     return node.add(Gather(axis), x, indices)
 
 
-@operator("Range")
+@operator("Range", keeps_halves=True)
 def arange(node: OnnxNode) -> Value:
     start, stop, step = (node.array(i, w).reshape(-1)[0] for i, w in enumerate(("start", "limit", "delta")))
     count = max(int(np.ceil((stop - start) / step)), 0)
     return node.constant(start + np.arange(count).astype(start.dtype) * step)
 
 
-@operator("DepthToSpace", "SpaceToDepth")
+@operator("DepthToSpace", "SpaceToDepth", keeps_halves=True)
 def depth_and_space(node: OnnxNode) -> Value:
     x, block = node.input(0), node.integer("blocksize", 0)
     batch, channels, high, wide = x.shape
@@ -250,7 +250,7 @@ def depth_and_space(node: OnnxNode) -> Value:
     return node.add(Reshape((batch, depth, high * block, wide * block)), moved)
 
 
-@operator("OneHot")
+@operator("OneHot", keeps_halves=True)
 def one_hot(node: OnnxNode) -> Value:
     indices, values = node.input(0), node.input(2)
     depth = int(node.array(1, "depth").reshape(-1)[0])
@@ -265,7 +265,7 @@ def one_hot(node: OnnxNode) -> Value:
     return node.add(Map(apply("select", hit, Arg(on.dtype, 1), Arg(off.dtype, 2)), shape), column, on, off)
 
 
-@operator("Trilu")
+@operator("Trilu", keeps_halves=True)
 def trilu(node: OnnxNode) -> Value:
     x = node.input(0)
     offset = node.optional_array(1, "k")

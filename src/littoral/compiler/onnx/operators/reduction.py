@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, Expr, apply
+from littoral.compiler.ir.expr import Arg, Expr, apply, number
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Pool, Reduce, Reshape, Softmax
+from littoral.compiler.ir.ops import Map, Pool, Reduce, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators.contraction import window
 
@@ -21,6 +21,7 @@ _FORMS: dict[str, _Form] = {
     "ReduceL1": ("sum", lambda x: apply("abs", x), None),
     "ReduceL2": ("sum", lambda x: x * x, lambda y, _: apply("sqrt", y)),
     "ReduceSumSquare": ("sum", lambda x: x * x, None),
+    "ReduceLogSum": ("sum", None, lambda y, _: apply("log", y)),
 }
 _AXES_INPUT_SINCE = {"ReduceSum": 13}
 
@@ -28,16 +29,38 @@ _AXES_INPUT_SINCE = {"ReduceSum": 13}
 @operator(*_FORMS)
 def reduce(node: OnnxNode) -> Value:
     """Axes are an attribute, or since opset 18 (sums: 13) an input."""
+    x, axes, keep = _axes_of(node)
+    return x if axes is None else reduced(node, x, axes, node.op, keep)
+
+
+def _axes_of(node: OnnxNode) -> tuple[Value, tuple[int, ...] | None, bool]:
+    """Input, axes (None: nothing is reduced), and whether they stay as 1."""
     x, stays = node.input(0), bool(node.integer("noop_with_empty_axes", 0))
+    keep = bool(node.integer("keepdims", 1))
     if node.opset >= _AXES_INPUT_SINCE.get(node.op, 18):
         found = node.optional_array(1, "axes")
         given = None if found is None else tuple(int(a) for a in found.reshape(-1))
         if not given and stays:
-            return x
+            return x, None, keep
     else:
         given = node.optional_integers("axes")
-    axes = tuple(sorted({node.normal_axis(a, x.type.rank) for a in given})) if given else tuple(range(x.type.rank))
-    return reduced(node, x, axes, node.op, bool(node.integer("keepdims", 1)))
+    if not given:
+        return x, tuple(range(x.type.rank)), keep
+    return x, tuple(sorted({node.normal_axis(a, x.type.rank) for a in given})), keep
+
+
+@operator("ReduceLogSumExp")
+def reduce_log_sum_exp(node: OnnxNode) -> Value:
+    """max + ln Σ e^(x − max)."""
+    x, axes, keep = _axes_of(node)
+    if axes is None:
+        return x
+    largest = reduced(node, x, axes, "ReduceMax", keep=True)
+    a, b = Arg(x.dtype, 0), Arg(x.dtype, 1)
+    finite = apply("select", b < float("inf"), b.at_least(-3e38), number(x.dtype, 0.0))
+    total = node.add(Reduce("sum", axes, apply("exp", a - finite), apply("log", a)), x, largest)
+    found = node.add(Map(a + finite), total, largest)
+    return found if keep else node.add(Reshape(tuple(d for i, d in enumerate(x.shape) if i not in axes)), found)
 
 
 def reduced(node: OnnxNode, x: Value, axes: tuple[int, ...], form: str, keep: bool) -> Value:
@@ -75,17 +98,3 @@ def pool(node: OnnxNode) -> Value:
         counts_pads=node.op == "AveragePool" and bool(node.integer("count_include_pad", 0)),
     )
     return node.add(op, x)
-
-
-@operator("Softmax", "LogSoftmax")
-def softmax(node: OnnxNode) -> Value:
-    """Along one axis; before opset 13 along all axes from `axis` on, taken together."""
-    x = node.input(0)
-    if not x.dtype.startswith("float"):
-        node.unsupported(f"of {x.dtype}")
-    axis = node.axis("axis", -1 if node.opset >= 13 else 1, x.type.rank)
-    log = node.op == "LogSoftmax"
-    if node.opset >= 13 or axis == x.type.rank - 1:
-        return node.add(Softmax(axis, log), x)
-    flat = node.add(Reshape((*x.shape[:axis], int(np.prod(x.shape[axis:])))), x)
-    return node.add(Reshape(x.shape), node.add(Softmax(axis, log), flat))

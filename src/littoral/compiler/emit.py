@@ -1,0 +1,115 @@
+"""From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
+
+import contextlib
+from collections.abc import Mapping
+
+from littoral.artifact import Layer
+from littoral.compiler.ir.graph import Value
+from littoral.compiler.kernels import Kernel
+from littoral.compiler.plan.layout import Address, Layout
+from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
+from littoral.compiler.plan.steps import Lowered, Weights
+from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
+
+__all__ = ["ENTRY", "emit"]
+
+ENTRY = "run"
+
+
+def emit(layout: Layout) -> tuple[Module, list[Layer]]:
+    """The module's functions, and one layer for each node that does something."""
+    return _Entry(layout).write()
+
+
+class _Entry:
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.module = Module()
+        self.functions: dict[Kernel, int] = {}
+        self.entry = Function(ENTRY)
+        self.runs: dict[Loop, tuple[Local, Label, contextlib.ExitStack]] = {}
+        self.branches: list[contextlib.ExitStack] = []
+
+    def write(self) -> tuple[Module, list[Layer]]:
+        layers = []
+        for item in self.layout.program.items:
+            match item:
+                case Call():
+                    self._call(item.lowered)
+                    if item.lowered.steps:
+                        layers.append(_layer(item.lowered, self.functions))
+                case Copy():
+                    self._copy(item)
+                case Loop():
+                    self._open_loop(item)
+                case EndLoop():
+                    self._close_loop(item)
+                case If():
+                    self._open_branch(item)
+                case Else():
+                    self.entry.otherwise()
+                case EndIf():
+                    self.branches.pop().close()
+        self.module.add(self.entry, export=ENTRY)
+        return self.module, layers
+
+    def _code(self, address: Address) -> Code:
+        """An address as code: constant, or moving with the runs of a loop."""
+        if address.loop is None or not address.step:
+            return const("i32", address.at)
+        return self.runs[address.loop][0] * address.step + address.at
+
+    def _call(self, lowered: Lowered) -> None:
+        for step in lowered.steps:
+            index = self.functions.get(step.kernel)
+            if index is None:
+                name = f"{step.kernel.kind}.{len(self.functions)}"
+                index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
+            self.entry.call(index, *(self._code(self.layout.address(a)) for a in step.arguments))
+
+    def _copy(self, item: Copy) -> None:
+        size = item.source.type.bytes
+        if size:
+            target, source = (self._code(self.layout.address(v)) for v in (item.target, item.source))
+            self.entry.emit(op("memory.copy", target, source, const("i32", size), immediates=b"\0\0"))
+
+    def _open_loop(self, loop: Loop) -> None:
+        """A loop that is left at its end; one of no runs is a branch never taken."""
+        f, stack = self.entry, contextlib.ExitStack()
+        stack.enter_context(f.block())
+        run = f.local("i32", "run", 0)
+        if not loop.count:
+            stack.enter_context(f.when(const("i32", 0)))
+        again = stack.enter_context(f.loop())
+        self.runs[loop] = (run, again, stack)
+        at = self.layout.address(loop.index).at
+        f.store("i64.store", const("i32", at), op("i64.extend_i32_u", run))
+
+    def _close_loop(self, end: EndLoop) -> None:
+        run, again, stack = self.runs[end.loop]
+        more = self.entry.tee(run, run + 1) < end.loop.count
+        if end.goes_on is not None:
+            more = more & self._flag(end.goes_on)
+        self.entry.go(again, more)
+        stack.close()
+
+    def _open_branch(self, item: If) -> None:
+        stack = contextlib.ExitStack()
+        stack.enter_context(self.entry.when(self._flag(item.condition)))
+        self.branches.append(stack)
+
+    def _flag(self, value: Value) -> Code:
+        return load("i32.load8_u", self._code(self.layout.address(value)))
+
+
+def _layer(found: Lowered, functions: Mapping[Kernel, int]) -> Layer:
+    heaviest = max(found.steps, key=lambda s: s.macs)
+    arguments = {a for step in found.steps for a in step.arguments}
+    weights = sum(a.data.nbytes for a in arguments if isinstance(a, Value | Weights) and a.data is not None)
+    return Layer(
+        name=found.label,
+        kind=heaviest.kernel.kind,
+        function=functions[heaviest.kernel],
+        macs=sum(s.macs for s in found.steps),
+        bytes=weights,
+    )

@@ -1,0 +1,230 @@
+"""Runs what `supervise` decides: starts and ends processes, listens to them and to the node.
+
+If this process dies, the kernel kills every child (see `lifeline`), and nothing that was acknowledged is lost: the next
+supervisor starts the node again, which says again which shard hosts it wants.
+"""
+
+import contextlib
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from littoral.clock import SYSTEM, Clock
+from littoral.lifeline import FAILED, READY, Lifeline
+from littoral.node.child import Child
+from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
+from littoral.node.supervisor_link import LINK_VARIABLE, PACKET_BYTES_MAX, States, SupervisorLink, Want, link_pair
+from littoral.vectors.layout import COLLECTIONS
+from littoral.vectors.owner_lock import OwnerLock
+
+__all__ = ["Supervisor", "embedded"]
+
+LOCK = ".supervisor.lock"
+LOCK_WAIT_S = 1.0
+RETRY_S = 0.05
+HOST_MODULE = "littoral.vectors.shard_process"
+
+
+class Supervisor:
+    """One node, and the shard hosts it wants, on one data folder."""
+
+    def __init__(
+        self,
+        data: Path,
+        node_command: Sequence[str] | None,
+        *,
+        link: socket.socket | None = None,
+        patience: Patience | None = None,
+        lock_wait_s: float = LOCK_WAIT_S,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """node_command: None if the node is this very process, which then holds the other end of `link`."""
+        self._data = data.absolute()
+        self._node_command = node_command
+        self._lock_wait_s = lock_wait_s
+        self._clock = clock
+        self._core = Supervision(patience or Patience())
+        self._children: dict[str, Child] = {}
+        self._selector = selectors.DefaultSelector()
+        self._link: socket.socket | None = None
+        self._told: dict[str, ChildState] | None = None
+        self._stop_count = 0
+        self._stops_seen = 0
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._watch(self._wake_reader, lambda: self._wake_reader.recv(4096))
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        if link is not None:
+            self._use_link(link)
+
+    def run(self) -> None:
+        """Until everything has ended after `stop`. Raises UnavailableError if another supervisor has the folder."""
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock: OwnerLock | None = None
+        try:
+            lock = OwnerLock.take(self._data, self._clock, wait_s=self._lock_wait_s, name=LOCK)
+            if self._node_command is not None:
+                self._core.begin(self._clock.monotonic())
+            while not self._turn():
+                for key, _ in self._selector.select(self._wait_s()):
+                    if key.fileobj in self._selector.get_map():  # one reaction may end another's source
+                        key.data()
+        finally:
+            self._close()
+            if lock is not None:
+                lock.release()
+
+    def run_until_signal(self) -> None:
+        """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread."""
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self.run()
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Ends everything in order, within 2 s; called again, at once. From any thread or signal handler."""
+        self._stop_count += 1
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def _turn(self) -> bool:
+        """What is due now; True if it is all over."""
+        while self._stops_seen < self._stop_count:
+            self._stops_seen += 1
+            self._core.stop(self._clock.monotonic())
+        for action in self._core.actions(self._clock.monotonic()):
+            if action.do is Do.START:
+                self._start(action.child)
+            elif action.do is Do.TERMINATE:
+                self._children[action.child].terminate()
+            else:
+                self._children[action.child].kill()
+        self._tell()
+        return self._core.is_over
+
+    def _wait_s(self) -> float | None:
+        wake_at = self._core.wake_at()
+        wait_s = None if wake_at is None else max(0.0, wake_at - self._clock.monotonic())
+        if self._link is not None and self._told != self._core.states():
+            return RETRY_S if wait_s is None else min(wait_s, RETRY_S)
+        return wait_s
+
+    def _start(self, name: str) -> None:
+        theirs: socket.socket | None = None
+        try:
+            if name == NODE:
+                ours, theirs = link_pair()
+                self._use_link(ours)
+                child = Child(self._node_command or (), {LINK_VARIABLE: theirs.fileno()})
+            else:
+                child = Child([sys.executable, "-P", "-m", HOST_MODULE, str(self._data / name)], {})
+        except OSError as error:
+            self._core.ended(name, f"cannot be started: {error.strerror}", self._clock.monotonic())
+            return
+        finally:
+            if theirs is not None:
+                theirs.close()
+        self._children[name] = child
+        self._core.started(name, child.pid)
+        self._watch(child.ended, lambda: self._bury(name))
+        self._watch(child.status, lambda: self._hear(name))
+
+    def _hear(self, name: str) -> None:
+        child = self._children[name]
+        for line in child.reports():
+            if line == READY:
+                self._core.ready(name, self._clock.monotonic())
+            elif line.startswith(FAILED):
+                self._core.failed(name, line.removeprefix(FAILED))
+
+    def _bury(self, name: str) -> None:
+        self._hear(name)
+        child = self._children.pop(name)
+        self._selector.unregister(child.ended)
+        self._selector.unregister(child.status)
+        self._core.ended(name, child.reap(), self._clock.monotonic())
+
+    def _use_link(self, link: socket.socket) -> None:
+        self._drop_link()
+        link.setblocking(False)
+        self._link, self._told = link, None
+        self._watch(link, self._listen)
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._selector.unregister(self._link)
+            self._link.close()
+            self._link = None
+
+    def _listen(self) -> None:
+        """A node that speaks nonsense, or no more, is not listened to; its hosts go on as they are."""
+        if self._link is None:
+            return
+        try:
+            packet = self._link.recv(PACKET_BYTES_MAX)
+            want = msgspec.msgpack.decode(packet, type=Want) if packet else None
+        except BlockingIOError:
+            return
+        except (OSError, msgspec.DecodeError):
+            want = None
+        if want is None or not _are_shard_folders(want.hosts):
+            self._drop_link()
+            return
+        self._core.want(want.hosts, self._clock.monotonic())
+
+    def _tell(self) -> None:
+        """The newest state; what the node is too slow to take is overtaken by the next."""
+        states = self._core.states()
+        if self._link is None or states == self._told:
+            return
+        with contextlib.suppress(OSError):
+            self._link.send(msgspec.msgpack.encode(States(states)))
+            self._told = states
+
+    def _watch(self, source: int | socket.socket, react: Callable[[], object]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, react)
+
+    def _close(self) -> None:
+        for child in self._children.values():
+            child.kill()
+            child.reap()
+        self._drop_link()
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+
+def _are_shard_folders(names: Sequence[str]) -> bool:
+    """`collections/<name>/<shard>`, so that a node cannot point a host anywhere else."""
+    parts = [PurePosixPath(name).parts for name in names]
+    return len(names) <= CHILD_COUNT_MAX and all(
+        len(part) == 3 and part[0] == COLLECTIONS and ".." not in part and "/".join(part) == name
+        for part, name in zip(parts, names, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def embedded(data: Path, *, patience: Patience | None = None) -> Iterator[SupervisorLink]:
+    """A supervisor of shard hosts in a thread of this process, for tests and for `littoral demo`.
+
+    Gives the link, to be entered with `async with`. Hosts die with this process, as with any supervisor.
+    """
+    ours, theirs = link_pair()
+    supervisor = Supervisor(data, None, link=ours, patience=patience)
+    with theirs, ThreadPoolExecutor(1, thread_name_prefix="littoral-supervisor") as thread:
+        running = thread.submit(supervisor.run)
+        try:
+            yield SupervisorLink(theirs, Lifeline(None, None))
+        finally:
+            supervisor.stop()
+            running.result()

@@ -1,0 +1,108 @@
+"""Between node and supervisor: the node says which shard hosts it wants, the supervisor says how its children are.
+
+One packet, one msgpack message, on an inherited socket pair. Both messages are whole states, so that any one may be
+lost with its process: a node that starts says again what it wants.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterable
+
+import msgspec
+
+from littoral.errors import NodeError, SettingError
+from littoral.lifeline import Lifeline
+from littoral.node.supervise import ChildState
+from littoral.settings import number, text
+
+__all__ = ["LINK_VARIABLE", "PACKET_BYTES_MAX", "States", "SupervisorLink", "Want", "link_pair"]
+
+LINK_VARIABLE = "LITTORAL_LINK_FD"
+PACKET_BYTES_MAX = 128 << 10
+
+
+class Want(msgspec.Struct):
+    """Folders of shards, relative to the data folder."""
+
+    hosts: list[str]
+
+
+class States(msgspec.Struct):
+    """Every child by name; a shard host's name is its folder."""
+
+    children: dict[str, ChildState]
+
+
+def link_pair() -> tuple[socket.socket, socket.socket]:
+    """Supervisor's end, node's end."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class SupervisorLink:
+    """The node's end: `vectors.collections.ShardHosts` over the link. For one event loop; `async with` it."""
+
+    def __init__(self, link: socket.socket, lifeline: Lifeline) -> None:
+        link.setblocking(False)
+        self._link = link
+        self._lifeline = lifeline
+        self._listening: asyncio.Task[None] | None = None
+        self._news = asyncio.Condition()
+        self.states: dict[str, ChildState] = {}
+
+    @classmethod
+    def from_environment(cls) -> "SupervisorLink":
+        """For the node process: from here on it lives and dies with the supervisor that started it.
+
+        Raises SettingError if none did.
+        """
+        if not text(LINK_VARIABLE):
+            raise SettingError(
+                f"environment variable `{LINK_VARIABLE}` is not set", hint="a node is started by `littoral up`"
+            )
+        lifeline = Lifeline.attach()
+        link = socket.socket(fileno=number(LINK_VARIABLE))
+        link.set_inheritable(False)
+        return cls(link, lifeline)
+
+    async def __aenter__(self) -> "SupervisorLink":
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+        self._link.close()
+
+    def ready(self) -> None:
+        """Tells the supervisor that this node serves: from now on a crash is followed by a quick restart."""
+        self._lifeline.ready()
+
+    async def want(self, shard_folders: Iterable[str]) -> None:
+        """From now on these hosts are to run, and no others. Raises NodeError if the supervisor does not listen."""
+        packet = msgspec.msgpack.encode(Want(sorted(shard_folders)))
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._link, packet)
+        except OSError as error:
+            raise NodeError(f"supervisor does not listen: {error.strerror}") from error
+
+    def state_of(self, shard_folder: str) -> str:
+        """How the supervisor sees this host, in one line."""
+        return str(self.states.get(shard_folder, "not started"))
+
+    async def next_states(self) -> dict[str, ChildState]:
+        """Waits for the next report."""
+        async with self._news:
+            await self._news.wait()
+        return self.states
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        packet = b"-"
+        while packet:
+            packet = await loop.sock_recv(self._link, PACKET_BYTES_MAX)
+            self.states = msgspec.msgpack.decode(packet, type=States).children if packet else {}
+            async with self._news:
+                self._news.notify_all()

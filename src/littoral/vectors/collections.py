@@ -1,0 +1,206 @@
+"""The collections of a node: a folder each, made and removed so that a crash leaves the one or the other.
+
+`<data>/collections/<name>/`. Half-made and half-removed ones have a name that begins with a dot; opening clears them.
+"""
+
+import asyncio
+import contextlib
+import re
+import secrets
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from littoral.artifact.model import write_atomically
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import (
+    ConflictError,
+    InputError,
+    LittoralError,
+    NotFoundError,
+    ShardError,
+    TooLargeError,
+    UnavailableError,
+)
+from littoral.vectors import layout
+from littoral.vectors.client import ShardClient
+from littoral.vectors.collection import Collection
+from littoral.vectors.owner_lock import OwnerLock
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["Collections", "ShardHosts"]
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
+COLLECTION_COUNT_MAX = 64
+CREATE_DEADLINE_S = 20.0
+HOST_END_WAIT_S = 3.0
+STAGED = ".new-"
+DOOMED = ".deleted-"
+
+
+class ShardHosts(Protocol):
+    """Who runs the shard hosts: the supervisor. Folders are relative to the data folder."""
+
+    async def want(self, shard_folders: Iterable[str]) -> None:
+        """From now on these hosts are to run, and no others."""
+        ...
+
+    def state_of(self, shard_folder: str) -> str:
+        """One line for people: running, restarting, why it ended."""
+        ...
+
+
+class Collections:
+    """Made by `Collections.open`. For one event loop, and one process per data folder."""
+
+    def __init__(self, data: Path, hosts: ShardHosts, clock: Clock) -> None:
+        self._data = data
+        self._folder = data / layout.COLLECTIONS
+        self._hosts = hosts
+        self._clock = clock
+        self._collections: dict[str, Collection] = {}
+        self._clients: dict[str, tuple[str, ShardClient]] = {}
+        self._changing = asyncio.Lock()
+        self.damaged: dict[str, ShardError] = {}
+
+    @classmethod
+    async def open(cls, data: Path, hosts: ShardHosts, clock: Clock = SYSTEM) -> "Collections":
+        """What lies in the data folder; asks for its hosts, and does not wait for them.
+
+        A collection whose file cannot be read is in `damaged`, and `get` raises its error.
+        """
+        collections = cls(data, hosts, clock)
+        found = await asyncio.to_thread(_scan, collections._folder)
+        for name, file in found.items():
+            if isinstance(file, ShardError):
+                collections.damaged[name] = file
+            else:
+                collections._add(name, file)
+        await collections._want()
+        return collections
+
+    async def close(self) -> None:
+        """Ends the connections; the hosts are the supervisor's."""
+        for _, client in self._clients.values():
+            await client.close()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._collections
+
+    def names(self) -> list[str]:
+        """In alphabetical order, without the damaged ones."""
+        return sorted(self._collections)
+
+    def get(self, name: str) -> Collection:
+        """Raises NotFoundError, InputError for a name that none can have, ShardError for a damaged one."""
+        if (found := self._collections.get(name)) is not None:
+            return found
+        if name in self.damaged:
+            raise self.damaged[name]
+        _check_name(name)
+        raise NotFoundError(f"collection `{name}` does not exist")
+
+    async def create(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> Collection:
+        """A new, empty collection that answers. Raises ConflictError, InputError for the name, UnavailableError if its
+        host does not come up in time (nothing is left of it then).
+        """
+        _check_name(name)
+        async with self._changing:
+            if name in self._collections or name in self.damaged:
+                raise ConflictError(f"collection `{name}` exists already")
+            if len(self._collections) >= COLLECTION_COUNT_MAX:
+                raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
+            file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
+            await asyncio.to_thread(_make, self._folder, name, file)
+            collection = self._add(name, file)
+            await self._want()
+            try:
+                await collection.info(deadline_s=deadline_s)
+            except BaseException:
+                await asyncio.shield(self._remove(name))
+                raise
+            return collection
+
+    async def delete(self, name: str) -> None:
+        """After it the name is free, and stays so after a crash. Raises NotFoundError."""
+        async with self._changing:
+            if name not in self.damaged:
+                self.get(name)
+            await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        """The host ends first; the rename is what makes it so; what a crash leaves behind is cleared at opening."""
+        self.damaged.pop(name, None)
+        if self._collections.pop(name, None) is not None:
+            shard, client = self._clients.pop(name)
+            await client.close(NotFoundError(f"collection `{name}` was deleted"))
+            await self._want()
+            await asyncio.to_thread(_wait_for_owner, self._folder / name / shard, self._clock)
+        doomed = await asyncio.to_thread(_doom, self._folder, name)
+        await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+    def _add(self, name: str, file: layout.CollectionFile) -> Collection:
+        shard = file.shards[0]
+        client = ShardClient(
+            self._folder / name / shard,
+            self._clock,
+            state=lambda: self._hosts.state_of(f"{layout.COLLECTIONS}/{name}/{shard}"),
+        )
+        self._clients[name] = (shard, client)
+        self._collections[name] = Collection(name, file.config, client)
+        return self._collections[name]
+
+    async def _want(self) -> None:
+        await self._hosts.want(f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items())
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
+
+
+def _scan(folder: Path) -> dict[str, layout.CollectionFile | ShardError]:
+    """Clears what a crash left, and reads the rest."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found: dict[str, layout.CollectionFile | ShardError] = {}
+    for path in folder.iterdir():
+        if path.name.startswith((STAGED, DOOMED)):
+            shutil.rmtree(path, ignore_errors=True)
+        elif NAME.fullmatch(path.name):
+            found[path.name] = _read(path)
+    return found
+
+
+def _read(folder: Path) -> layout.CollectionFile | ShardError:
+    try:
+        file = layout.read_collection_file(folder)
+    except LittoralError as error:
+        return ShardError(error.message)
+    if len(file.shards) != 1 or not NAME.fullmatch(file.shards[0]):
+        return ShardError(f"`{folder / layout.COLLECTION_FILE}`: `shards` must name one folder")
+    return file
+
+
+def _make(folder: Path, name: str, file: layout.CollectionFile) -> None:
+    staged = folder / f"{STAGED}{secrets.token_hex(8)}"
+    for shard in file.shards:
+        (staged / shard).mkdir(parents=True, mode=0o700)
+    write_atomically(staged / layout.COLLECTION_FILE, msgspec.json.encode(file))
+    staged.rename(folder / name)
+    layout.sync_folder(folder)
+
+
+def _doom(folder: Path, name: str) -> Path:
+    doomed = folder / f"{DOOMED}{secrets.token_hex(8)}"
+    (folder / name).rename(doomed)
+    layout.sync_folder(folder)
+    return doomed
+
+
+def _wait_for_owner(shard_folder: Path, clock: Clock) -> None:
+    """A host that cannot end in time loses its folder while it runs; nobody else uses what it then writes."""
+    with contextlib.suppress(UnavailableError):
+        OwnerLock.take(shard_folder, clock, wait_s=HOST_END_WAIT_S).release()

@@ -1,0 +1,229 @@
+"""Serves one shard: one thread, turns of reads and writes, one flush for many writes.
+
+A turn takes what the sockets have, answers a bounded batch of reads, works on writes for a bounded time, and flushes
+if that is due: neither kind of request can starve the other. What does not fit the backlog is refused at once.
+A read sees every write that was acknowledged before the read was sent.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from littoral.clock import Clock
+from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
+from littoral.vectors import frames
+from littoral.vectors.clients import Clients
+from littoral.vectors.connection import Connection
+from littoral.vectors.frames import Answer, Search, Write
+from littoral.vectors.group_commit import GroupCommit
+from littoral.vectors.host_statistics import HostStatistics
+from littoral.vectors.requests import answer_to, write_steps
+from littoral.vectors.shard import Shard
+
+__all__ = ["ShardServer"]
+
+BACKLOG_COUNT_MAX = 1024
+BACKLOG_BYTES_MAX = 32 << 20
+READ_BATCH_MAX = 16
+WRITE_TURN_S = 0.01
+LINGER_S = 0.5
+
+
+class _Job(NamedTuple):
+    client: Connection
+    request: Any
+    size_bytes: int
+    arrived: float
+
+
+class ShardServer:
+    """`run` returns after `stop`, with everything applied also flushed.
+
+    Raises ShardError if a flush fails: the store does not recover from that while it is open.
+    """
+
+    def __init__(self, shard: Shard, clients: Clients, clock: Clock) -> None:
+        self._shard = shard
+        self._clients = clients
+        self._clock = clock
+        self._reads: deque[_Job] = deque()
+        self._writes: deque[_Job] = deque()
+        self._backlog_bytes = 0
+        self._writing: tuple[_Job, Iterator[None]] | None = None
+        self._commit = GroupCommit()
+        self._waiting: list[_Job] = []
+        self._is_stopping = False
+        self._statistics = HostStatistics(clock.monotonic())
+
+    def stop(self) -> None:
+        """May be called from a signal handler."""
+        self._is_stopping = True
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        while not self._is_stopping:
+            for client, body in self._clients.take(self._wait_s()):
+                self._admit(client, body)
+            self._serve_reads()
+            self._serve_writes()
+            if self._commit.due(self._clock.monotonic(), is_idle=not self._has_work):
+                self._flush()
+            self._clients.send()
+        self._finish()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._reads or self._writes or self._writing)
+
+    def _wait_s(self) -> float | None:
+        if self._has_work:
+            return 0.0
+        deadline = self._commit.deadline()
+        return None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+
+    def _admit(self, client: Connection, body: bytes) -> None:
+        try:
+            request = frames.decode_request(body)
+        except InputError as error:
+            self._turn_away(client, body, error)
+            return
+        self._statistics.arrived(request)
+        job = _Job(client, request, len(body), self._clock.monotonic())
+        if len(self._reads) + len(self._writes) >= BACKLOG_COUNT_MAX or (
+            self._backlog_bytes + job.size_bytes > BACKLOG_BYTES_MAX
+        ):
+            self._refuse(job, "shard host is busy, its backlog is full")
+            return
+        self._backlog_bytes += job.size_bytes
+        (self._writes if isinstance(request, Write) else self._reads).append(job)
+
+    def _turn_away(self, client: Connection, body: bytes, error: InputError) -> None:
+        """A request of a known number is wrong; anything else is no request, and what follows it need not be one."""
+        self._statistics.counted.failure_count += 1
+        if (call := frames.call_of(body)) is None:
+            self._clients.hang_up(client, error)
+        else:
+            client.post(frames.encode(frames.failure(call, error)), self._clock.monotonic())
+
+    def _answer(self, job: _Job, answer: Answer) -> None:
+        now = self._clock.monotonic()
+        self._statistics.answered(job.request, now - job.arrived)
+        try:
+            frame = frames.encode(answer)
+        except LittoralError as error:
+            frame = frames.encode(frames.failure(job.request.call, error))
+        job.client.post(frame, now)
+
+    def _refuse(self, job: _Job, why: str) -> None:
+        self._statistics.counted.refused_count += 1
+        self._answer(job, frames.failure(job.request.call, UnavailableError(why, hint="try again")))
+
+    def _fail(self, job: _Job, error: LittoralError) -> None:
+        self._statistics.counted.failure_count += 1
+        self._answer(job, frames.failure(job.request.call, error))
+
+    def _serve_reads(self) -> None:
+        jobs = [self._reads.popleft() for _ in range(min(READ_BATCH_MAX, len(self._reads)))]
+        self._backlog_bytes -= sum(job.size_bytes for job in jobs)
+        jobs = [job for job in jobs if job.client.is_open]
+        self._search_together([job for job in jobs if isinstance(job.request, Search)])
+        for job in jobs:
+            if not isinstance(job.request, Search):
+                self._read(job)
+
+    def _search_together(self, jobs: list[_Job]) -> None:
+        """One pass over the points for all queries at hand; one by one if they are too many or one is refused."""
+        if not jobs:
+            return
+        queries = [query for job in jobs for query in job.request.queries]
+        try:
+            found = iter(self._shard.search(queries))
+        except LittoralError:
+            for job in jobs:
+                self._read(job)
+            return
+        self._statistics.searched(len(queries))
+        for job in jobs:
+            hits = [next(found) for _ in job.request.queries]
+            self._answer_read(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
+
+    def _read(self, job: _Job) -> None:
+        try:
+            self._answer_read(job, answer_to(job.request, self._shard, self._measure))
+        except LittoralError as error:
+            self._fail(job, error)
+
+    def _answer_read(self, job: _Job, answer: Answer) -> None:
+        if self._clients.takes_answers(job.client):
+            self._answer(job, answer)
+        else:
+            self._refuse(job, "shard host is busy, its answers are not taken")
+
+    def _measure(self) -> frames.Statistics:
+        statistics = self._statistics.snapshot(self._clock.monotonic())
+        statistics.connection_count = len(self._clients)
+        statistics.dropped_connection_count = self._clients.dropped_count
+        statistics.backlog_count = len(self._reads) + len(self._writes)
+        statistics.backlog_bytes = self._backlog_bytes
+        return statistics
+
+    def _serve_writes(self) -> None:
+        until = self._clock.monotonic() + WRITE_TURN_S
+        while (self._writing or self._writes) and self._clock.monotonic() < until:
+            if self._writing is None:
+                job = self._writes.popleft()
+                self._writing = (job, write_steps(job.request, self._shard))
+            self._step(*self._writing)
+
+    def _step(self, job: _Job, steps: Iterator[None]) -> None:
+        """One step of the write at hand; at its end, or at its failure, the answer."""
+        try:
+            next(steps)
+        except StopIteration:
+            self._statistics.written(job.request)
+            self._end_write(job)
+            if job.request.acknowledge == "applied":
+                self._acknowledge(job)
+        except LittoralError as error:
+            self._end_write(job, failed=True)
+            self._fail(job, error)
+
+    def _end_write(self, job: _Job, *, failed: bool = False) -> None:
+        self._writing = None
+        self._backlog_bytes -= job.size_bytes
+        awaited = job.request.acknowledge == "durable" and not failed
+        self._commit.applied(self._clock.monotonic(), job.size_bytes, awaited=awaited)
+        if awaited:
+            self._waiting.append(job)
+
+    def _acknowledge(self, job: _Job) -> None:
+        self._answer(job, frames.Written(call=job.request.call, epoch=self._shard.epoch))
+
+    def _flush(self) -> None:
+        started = self._clock.monotonic()
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._shard.flush()
+        except ShardError as error:
+            for job in waiting:
+                self._fail(job, error)
+            self._clients.send()
+            raise
+        self._commit.flushed()
+        self._statistics.flushed(self._clock.monotonic() - started, len(waiting))
+        for job in waiting:
+            self._acknowledge(job)
+
+    def _finish(self) -> None:
+        """Ends the write at hand, turns the others away, flushes, and gives the clients half a second to listen."""
+        while self._writing is not None:
+            self._step(*self._writing)
+        for job in (*self._reads, *self._writes):
+            self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
+        if self._commit.deadline() is not None:
+            self._flush()
+        give_up = self._clock.monotonic() + LINGER_S
+        self._clients.send()
+        while self._clients.has_output and self._clock.monotonic() < give_up:
+            self._clients.take(0.01)
+            self._clients.send()

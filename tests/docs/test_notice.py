@@ -1,0 +1,31 @@
+"""NOTICE names what is shipped inside the Rust guests."""
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# In the lock file for features or platforms that the guests do not use, or at work only while they are compiled.
+NOT_SHIPPED = {"proc-macro2", "quote", "serde", "serde_derive", "syn", "unicode-ident", "zlib-rs"}
+
+
+def test_every_crate_of_the_image_agent_is_named_with_its_version() -> None:
+    lock = tomllib.loads((ROOT / "guests/Cargo.lock").read_text())["package"]
+    packages = {(p["name"], p["version"]): p for p in lock}
+    assert {p["source"] for p in lock if "source" in p} == {"registry+https://github.com/rust-lang/crates.io-index"}
+    pending = [package for package in packages.values() if package["name"] == "image"]
+    shipped = set()
+    while pending:
+        package = pending.pop()
+        for dependency in package.get("dependencies", []):
+            name, _, version = dependency.partition(" ")
+            found = next(key for key in packages if key[0] == name and version in ("", key[1]))
+            if name not in NOT_SHIPPED and found not in shipped:
+                shipped.add(found)
+                pending.append(packages[found])
+    third_party = {key for key in shipped if "source" in packages[key]}
+    assert len(third_party) > 10
+    lines = (ROOT / "NOTICE").read_text().splitlines()
+    named = {tuple(line.split()[:2]) for line in lines if len(line.split()) > 2}
+    assert third_party <= named
+    rustc = tomllib.loads((ROOT / "guests/toolchain.toml").read_text())["versions"]["rustc"]
+    assert any(line.startswith(f"Rust {rustc.split()[1]}: core") for line in lines)

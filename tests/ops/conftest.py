@@ -1,0 +1,32 @@
+"""Where the guests under test lie: the committed ones, or a folder of freshly built ones (`--guests`)."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = {
+    "image": ROOT / "src/littoral/runtime/builtin/image.wasm",
+    "probe": ROOT / "tests/guests/probe.wasm",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--guests", metavar="FOLDER", help="test the guests in this folder, not the committed ones")
+
+
+def guest(config: pytest.Config, name: str) -> Path:
+    folder = config.getoption("--guests", None)
+    return Path(folder) / f"{name}.wasm" if folder else COMMITTED[name]
+
+
+@pytest.fixture
+def image(request: pytest.FixtureRequest) -> Path:
+    """The agent `image`."""
+    return guest(request.config, "image")
+
+
+@pytest.fixture
+def probe(request: pytest.FixtureRequest) -> Path:
+    """The agent `probe`."""
+    return guest(request.config, "probe")

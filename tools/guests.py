@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Rebuilds the Rust guests and compares them with the committed ones.
+
+    guests.py            the guests shipped with the package
+    guests.py --all      and those that tests and examples use
+    guests.py --bless    the same, and accepts what was built: binaries, digests, toolchain
+
+With the recorded toolchain (`guests/toolchain.toml`) the bytes must be the same. With another one the guests' tests
+run on both, the committed and the built binaries, and the bytes are called not comparable.
+
+Exit code 0: the same, or not comparable and both pass. 1: other bytes, or a test fails. 3: no toolchain.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKSPACE = ROOT / "guests"
+RECORD = WORKSPACE / "toolchain.toml"
+TARGET = "wasm32-unknown-unknown"
+BUILT = WORKSPACE / "target" / TARGET / "release"
+SHIPPED = {"image": ROOT / "src/littoral/runtime/builtin/image.wasm"}
+OTHERS = {"probe": ROOT / "tests/guests/probe.wasm"}
+TESTS = ["tests/ops/test_image_agent.py", "tests/ops/test_hostile_pictures.py", "tests/ops/test_agent_sdk.py"]
+HINT = (
+    "on Debian `apt-get install --no-install-recommends rustc-web cargo-web rust-web-src lld`, "
+    f"elsewhere `rustup target add {TARGET}`"
+)
+
+
+class NoToolchainError(Exception):
+    """What is missing."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler that can build for WebAssembly. std: "sources" (built with the guests) or "target" (installed)."""
+
+    rustc: Path
+    cargo: Path
+    std: str
+    versions: dict[str, str]
+
+    @property
+    def is_recorded(self) -> bool:
+        return RECORD.exists() and tomllib.loads(RECORD.read_text())["versions"] == self.versions
+
+    def environment(self) -> dict[str, str]:
+        """Nothing of the user's own flags reaches the bytes; the rest is as it was."""
+        kept = {k: v for k, v in os.environ.items() if "RUSTFLAGS" not in k and not k.startswith("CARGO_PROFILE")}
+        own = {"RUSTC": str(self.rustc), "CARGO_TARGET_DIR": str(WORKSPACE / "target"), "RUSTC_BOOTSTRAP": "1"}
+        own["RUSTDOC"] = str(self.rustc.with_name("rustdoc"))
+        own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"] = "-C target-feature=+simd128"
+        if self.std == "sources":
+            own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER"] = "wasm-ld"
+        return kept | own
+
+
+def output(*command: str | Path) -> str:
+    """What a command prints; empty if it fails or is not there."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=WORKSPACE).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def compilers() -> Iterator[Path]:
+    """Every `rustc` on the path, the first of a folder that comes twice."""
+    folders = dict.fromkeys(os.environ.get("PATH", "").split(os.pathsep))
+    return (Path(folder) / "rustc" for folder in folders if shutil.which("rustc", path=folder))
+
+
+def toolchain_of(rustc: Path) -> Toolchain:
+    """Raises NoToolchainError naming what this compiler lacks."""
+    if not (about := output(rustc, "-vV")):
+        raise NoToolchainError(f"`{rustc}` does not run")
+    cargo = rustc.with_name("cargo")
+    if not cargo.exists():
+        raise NoToolchainError(f"`{rustc}` has no `cargo` beside it")
+    lines = dict(line.partition(": ")[::2] for line in about.splitlines())
+    versions = {"rustc": about.splitlines()[0], "llvm": lines.get("LLVM version", ""), "cargo": output(cargo, "-V")}
+    library = output(rustc, "--print", "target-libdir", "--target", TARGET)
+    if library and any(Path(library).glob("libstd-*.rlib")):
+        return Toolchain(rustc, cargo, "target", versions | {"linker": "rust-lld", "std": "target"})
+    sources = Path(output(rustc, "--print", "sysroot")) / "lib/rustlib/src/rust/library/std/Cargo.toml"
+    if not sources.exists():
+        raise NoToolchainError(f"`{rustc}` has neither the target {TARGET} nor the sources of std")
+    if not (linker := output("wasm-ld", "--version")):
+        raise NoToolchainError("`wasm-ld` is missing")
+    return Toolchain(rustc, cargo, "sources", versions | {"linker": linker, "std": "sources"})
+
+
+def find_toolchain() -> Toolchain:
+    """The recorded toolchain if it is here, else the first that serves. Raises NoToolchainError."""
+    found, reasons = [], []
+    for rustc in compilers():
+        try:
+            found.append(toolchain_of(rustc))
+        except NoToolchainError as error:
+            reasons.append(str(error))
+    if not found:
+        raise NoToolchainError("; ".join(reasons) or "no `rustc` on the path")
+    return next((toolchain for toolchain in found if toolchain.is_recorded), found[0])
+
+
+def run(toolchain: Toolchain, *arguments: str) -> None:
+    done = subprocess.run([toolchain.cargo, *arguments], cwd=WORKSPACE, env=toolchain.environment(), check=False)
+    if done.returncode:
+        sys.exit(1)
+
+
+def build(toolchain: Toolchain) -> None:
+    """Always the whole workspace: what is built together shares the features of its crates, and so its bytes.
+
+    Paths of this machine are kept out, and std is built where it is not installed.
+    """
+    arguments = ["build", "--release", "--locked", "--workspace", "--target", TARGET]
+    arguments += ["-Ztrim-paths", "--config", 'profile.release.trim-paths="all"']
+    if toolchain.std == "sources":
+        arguments += ["-Zbuild-std=std,panic_abort"]
+    run(toolchain, *arguments)
+
+
+def run_native_tests(toolchain: Toolchain) -> None:
+    if shutil.which("cc") is None:
+        print("guests: native tests not run: no linker `cc`")
+        return
+    has_rustdoc = toolchain.rustc.with_name("rustdoc").exists()
+    run(toolchain, "test", "--locked", "--quiet", "--workspace", *([] if has_rustdoc else ["--lib"]))
+
+
+def run_guest_tests(label: str, guests: dict[str, Path]) -> bool:
+    """The tests of the guests, on these binaries."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, path in guests.items():
+            shutil.copy(path, Path(folder) / f"{name}.wasm")
+        command = [sys.executable, "-m", "pytest", "-q", *TESTS, f"--guests={folder}"]
+        done = subprocess.run(command, cwd=ROOT, check=False)
+    print(f"guests: tests on the {label} binaries {'pass' if done.returncode == 0 else 'FAIL'}")
+    return done.returncode == 0
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "none"
+
+
+def compare(names: dict[str, Path]) -> bool:
+    """Whether the built binaries are the committed ones, byte for byte."""
+    is_same = True
+    for name, committed in names.items():
+        built = BUILT / f"{name}.wasm"
+        if digest(built) == digest(committed):
+            print(f"guests: {name}: same bytes ({built.stat().st_size} bytes, sha256 {digest(built)})")
+        else:
+            is_same = False
+            print(f"guests: {name}: other bytes: built {digest(built)}, committed {digest(committed)}")
+    return is_same
+
+
+def bless(toolchain: Toolchain, names: dict[str, Path]) -> None:
+    for name, committed in names.items():
+        committed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(BUILT / f"{name}.wasm", committed)
+        print(f"guests: {name}: accepted, {committed.stat().st_size} bytes")
+    digests = "\n".join(f'[{name}]\nsha256 = "{digest(path)}"' for name, path in sorted(SHIPPED.items()))
+    (SHIPPED["image"].parent / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
+    rows = "\n".join(f'{key} = "{value}"' for key, value in toolchain.versions.items())
+    RECORD.write_text(
+        "# Written by `tools/guests.py --bless`: what built the committed guests. The same gives the same bytes.\n"
+        f'target = "{TARGET}"\nfeatures = "+simd128"\n\n[versions]\n{rows}\n'
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="also the guests that tests and examples use")
+    parser.add_argument("--bless", action="store_true", help="accept the built binaries (implies --all)")
+    asked = parser.parse_args()
+    try:
+        toolchain = find_toolchain()
+    except NoToolchainError as error:
+        print(f"guests: no Rust toolchain for WebAssembly: {error}\nhint: {HINT}", file=sys.stderr)
+        return 3
+    guests = SHIPPED | (OTHERS if asked.all or asked.bless else {})
+    print(f"guests: {toolchain.versions['rustc']}, std from {toolchain.std}", flush=True)
+    build(toolchain)
+    run_native_tests(toolchain)
+    if asked.bless:
+        bless(toolchain, guests)
+        return 0
+    if toolchain.is_recorded:
+        if compare(guests):
+            return 0
+        print("hint: commit the sources that belong to the binaries, or accept these by `tools/guests.py --bless`")
+        return 1
+    print("guests: bytes are not comparable: another toolchain than `guests/toolchain.toml` records")
+    committed = SHIPPED | OTHERS
+    built = committed | {name: BUILT / f"{name}.wasm" for name in guests}
+    return 0 if all([run_guest_tests("committed", committed), run_guest_tests("built", built)]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
