@@ -39,12 +39,13 @@ LABELS = (resources.files("littoral.demo") / "imagenet_labels.txt").read_text().
 BODY_BYTES_MAX = 16 << 20
 HEARTBEAT_S = 5.0
 SIDE = 8
+SEARCHED = {"asked": 1, "answered": 1, "missing": [], "certified": True, "expected_recall": 1.0}
 
 STEPS = {
     "decode": {"kind": "agent", "takes": "bytes", "gives": "`image` float32[1, 3, 224, 224]"},
     "embedder": {"kind": "model", "takes": "`image` float32[1, 3, 224, 224]", "gives": "`embedding` float32[1, 1280]"},
     "normalize": {"kind": "step", "takes": "`embedding` float32[1, 1280]", "gives": "`embedding` float32[1, 1280]"},
-    "frames": {"kind": "search", "takes": "`embedding` float32[1, 1280]", "gives": "hits"},
+    "search": {"kind": "search", "uses": "frames", "takes": "`embedding` float32[1, 1280]", "gives": "hits"},
     "softmax": {"kind": "step", "takes": "`logits` float32[1, 1000]", "gives": "`logits` float32[1, 1000]"},
     "top_k": {
         "kind": "step",
@@ -53,7 +54,7 @@ STEPS = {
     },
 }
 PIPELINES = {
-    "similar": ("decode", "embedder", "normalize", "frames"),
+    "similar": ("decode", "embedder", "normalize", "search"),
     "classify": ("decode", "embedder", "softmax", "top_k"),
 }
 
@@ -137,7 +138,7 @@ class PageNode:
             self._announce(name, began, stages, is_ok=False)
             raise
         time_s = self._announce(name, began, stages, is_ok=True)
-        how = {"node": "store-12", "stages": stages, "cache": None, "search": None}
+        how = {"node": "store-12", "stages": stages, "cache": None, "search": SEARCHED}
         return {"status": "ok", "time": time_s, "result": result, "how": how}
 
     def _announce(self, name: str, began: float, stages: dict[str, float], *, is_ok: bool) -> float:
@@ -159,7 +160,7 @@ class PageNode:
     def _step(self, step: str, value: Any) -> Any:
         if step == "decode":
             return embedding(value)
-        if step == "frames":
+        if step == "search":
             scores = self._vectors @ value
             best = np.argsort(-scores, kind="stable")[:5].tolist()
             return [{"id": i, "score": float(scores[i]), "payload": self._payloads[i]} for i in best]
@@ -190,15 +191,15 @@ class PageNode:
     def _collection(self) -> dict[str, Any]:
         count = len(self._payloads)
         told = {"name": "frames", "points_count": count, "indexed_vectors_count": count, "size": 1280}
-        return told | {"distance": "Cosine", "status": "green", "epoch": count}
+        return told | {"distance": "Cosine", "status": "ok", "epoch": count}
 
     def _pipeline(self, name: str) -> dict[str, Any]:
         steps = [{"name": step, **STEPS[step]} for step in PIPELINES[name]]
         told = {"name": name, "takes": steps[0]["takes"], "gives": steps[-1]["gives"], "steps": steps}
         rows = self._times_ms[name]
         counts = {"requests": len(rows) + self._failures[name], "failures": self._failures[name]}
-        stages = {step: float(np.mean([row[step] for row in rows])) for step in PIPELINES[name] if rows}
-        return told | counts | {"p50_ms": _percentile(rows, 50), "p95_ms": _percentile(rows, 95), "stages": stages}
+        stages = {step: _quantiles([row[step] for row in rows]) for step in PIPELINES[name] if rows}
+        return told | counts | _quantiles([row[""] for row in rows]) | {"stages": stages}
 
 
 def embedding(data: bytes) -> np.ndarray[Any, Any]:
@@ -227,8 +228,8 @@ def _enveloped(result: Any) -> dict[str, Any]:
     return {"result": result, "status": "ok", "time": 0.001}
 
 
-def _percentile(rows: list[dict[str, float]], share: int) -> float | None:
-    return float(np.percentile([row[""] for row in rows], share)) if rows else None
+def _quantiles(times_ms: list[float]) -> dict[str, float | None]:
+    return {f"p{share}_ms": float(np.percentile(times_ms, share)) if times_ms else None for share in (50, 95)}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,7 +3,8 @@
 const NARROW_SPACE = "\u202f";
 const grouped = new Intl.NumberFormat("en");
 
-export const count = (value) => grouped.format(value);
+/** A whole number; a dash for one that is not known. */
+export const count = (value) => (value === null || value === undefined ? "–" : grouped.format(value));
 
 /** Milliseconds with three meaning digits. */
 export function milliseconds(value) {

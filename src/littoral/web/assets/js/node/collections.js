@@ -3,7 +3,7 @@
 import { facts, make } from "../dom.js";
 import { count } from "../format.js";
 
-const STATES = { green: "good", yellow: "warn", grey: "warn", red: "bad" };
+const STATES = { ok: "good", green: "good", yellow: "warn", grey: "warn" };
 
 export function collectionCards(collections) {
   if (collections.length === 0) return [make("p", { class: "nothing" }, "No collection yet")];
@@ -13,21 +13,22 @@ export function collectionCards(collections) {
       make(
         "header", {},
         make("h3", {}, collection.name),
-        make("span", { class: "state", "data-state": STATES[collection.status] ?? "warn" }, collection.status),
+        make("span", { class: "state", "data-state": STATES[collection.status] ?? "bad" }, collection.status),
       ),
       facts([
         ["Points", count(collection.points_count)],
         ["Indexed vectors", count(collection.indexed_vectors_count)],
         ["Dimension", count(collection.size)],
-        ["Distance", collection.distance],
+        ["Distance", collection.distance ?? "–"],
         ["Epoch", count(collection.epoch)],
       ]),
     ),
   );
 }
 
-/** The collection a pipeline searches: a search step is called as its collection, unless it was given a name. */
+/** The collection that `similar` searches: the one its search step uses, or the only one there is. */
 export function searchedCollection(pipelines, collections) {
   const step = pipelines?.find(({ name }) => name === "similar")?.steps.find(({ kind }) => kind === "search");
-  return collections?.find(({ name }) => name === step?.name) ?? collections?.[0];
+  const used = collections?.find(({ name }) => name === step?.uses);
+  return used ?? (collections?.length === 1 ? collections[0] : undefined);
 }

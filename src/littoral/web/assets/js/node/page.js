@@ -29,7 +29,10 @@ const latency = makeLatency({ requested: refreshSoon, connected: () => node.refr
 const view = makeSearchView(() => searchedCollection(pipelines.latest, collections.latest));
 const search = makeSearch(view, {
   pipelines: () => pipelines.latest,
-  labelsOf: async (name) => (models.latest?.some((model) => model.name === name) ? (await modelOf(name)).labels : null),
+  labelsOf: async (step) => {
+    const model = models.latest?.find(({ name }) => name === (step?.uses ?? step?.name));
+    return model ? (await modelOf(model.name)).labels : null;
+  },
 });
 
 const node = watch("/api/node", PERIOD_MS, {

@@ -43,7 +43,8 @@ function edge(type, kind = "edge") {
   return make("div", { class: tensors.length > 1 ? `${kind} several` : kind }, lines.map((line) => make("span", {}, prose(line))));
 }
 
+/** Medians by step: stages are in the order of the steps, under names that are unique. */
 function stepTimes({ steps, stages }) {
-  const names = Object.keys(stages ?? {});
-  return steps.map((_, i) => (names.length === steps.length ? ` · ${milliseconds(stages[names[i]])}` : ""));
+  const times = Object.values(stages);
+  return steps.map((_, i) => (times.length === steps.length ? ` · ${milliseconds(times[i].p50_ms)}` : ""));
 }

@@ -8,7 +8,7 @@ const CLASSIFY = "classify";
 
 /**
  * A function that asks the node with a picture and tells `view` of it.
- * pipelines(): what the node offers, or undefined. labelsOf(model): its class names, or null.
+ * pipelines(): what the node offers, or undefined. labelsOf(step): the class names of its model, or null.
  */
 export function makeSearch(view, { pipelines, labelsOf }) {
   let running = null;
@@ -42,7 +42,7 @@ export function makeSearch(view, { pipelines, labelsOf }) {
     try {
       const [{ result }, labels] = await Promise.all([
         askPipeline(CLASSIFY, picture.file, signal),
-        labelsOf(pipeline.steps.find(({ kind }) => kind === "model")?.name, signal),
+        labelsOf(pipeline.steps.find(({ kind }) => kind === "model")),
       ]);
       view.classified(classesOf(result, labels));
     } catch (error) {

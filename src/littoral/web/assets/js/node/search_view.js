@@ -108,13 +108,11 @@ function showClasses(element) {
   byId("classes").setAttribute("aria-busy", "false");
 }
 
-/** What a search over several shards says of itself, in a sentence. */
+/** What a search says of itself, in a sentence. */
 function searchNote(search) {
   if (!search) return [];
-  const size = (value) => (Array.isArray(value) ? value.length : value);
-  const parts = [
-    search.asked === undefined ? null : `${size(search.answered)} of ${size(search.asked)} asked shards answered`,
-    typeof search.expected_recall === "number" ? `expected recall ${search.expected_recall.toFixed(3)}` : null,
-  ].filter(Boolean);
-  return parts.length ? [make("p", { class: "hint stages-note" }, parts.join(" · "))] : [];
+  const { asked, answered, certified, expected_recall: recall } = search;
+  const shards = `${answered} of ${asked} ${asked === 1 ? "shard" : "shards"} answered`;
+  const promise = certified ? "exact: compared with every point" : recall === null ? "no promise on recall" : `expected recall ${recall.toFixed(3)}`;
+  return [make("p", { class: "hint stages-note" }, `${shards} · ${promise}`)];
 }
