@@ -6,7 +6,7 @@ import math
 
 from PIL import Image, ImageDraw
 
-from page_server import Shown
+from page_node import Shown
 
 SOURCES = ("harbour", "market", "workshop")
 FRAMES = 12
