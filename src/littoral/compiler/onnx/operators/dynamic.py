@@ -7,12 +7,12 @@ them what it is made of. Nothing here has loops of unknown length.
 
 from collections.abc import Callable, Sequence
 
-from littoral.compiler.ir.expr import Expr, Load, Position, apply, cast, number
+from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number, substitute
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Map, Require, Reshape
+from littoral.compiler.ir.ops import Map, Require, Reshape, Scatter
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.onnx.importer import OnnxNode
-from littoral.tensors import element_count
+from littoral.tensors import DTYPES, element_count
 
 __all__ = ["DIM_ROOM", "Sized", "at", "pick", "sized", "table", "whole"]
 
@@ -108,7 +108,7 @@ def reshape(node: OnnxNode, x: Value, shape: Value, keeps_zero: bool) -> Value:
         known = known * apply("select", d < whole(0), whole(1), d)
     rest = apply("div", whole(total), known)
     rows = [apply("select", d < whole(0), rest, d) for d in kept]
-    result = sized(node, rows, [max(total, 1)] * rank, shape)
+    result = sized(node, rows, [total or DIM_ROOM] * rank, shape)
     flat = node.add(Reshape((total,)), x)
     spread = node.add(
         Map(Load(x.dtype, 0, Position(INDEX, 0).at_most(max(total - 1, 0))), (element_count(result.largest),)), flat
@@ -344,3 +344,62 @@ def one_hot(node: OnnxNode, indices: Value, depth: Value, values: Value, axis: i
         return apply("select", hit, *(Load(values.dtype, 1, number(INDEX, i)) for i in (1, 0)))
 
     return result.fill(values.dtype, element, indices, values, depth)
+
+
+_START = {"add": 0.0, "mul": 1.0, "max": float("-inf"), "min": float("inf")}
+
+
+def reduce(
+    node: OnnxNode,
+    x: Value,
+    axes: Value,
+    combine: str,
+    before: Expr,
+    after: Callable[[Expr, Expr], Expr] | None,
+    keep: bool,
+) -> Value:
+    """A reduction over axes known at run time: every element is added to the place of its kept coordinates.
+
+    after: from the result and the number of elements that went into it (int64).
+    """
+    rank = x.type.rank
+    reduced = [_is_axis(axes, 0, rank, a) for a in range(rank)]
+    kept = [_without(flag) for flag in reduced]
+    sizes = [apply("select", flag, whole(d), whole(1)) for flag, d in zip(kept, x.shape, strict=True)]
+    rows = sizes if keep else _compacted(kept, [whole(d) for d in x.shape], rank - axes.type.elements)
+    largest = [max(d, 1) for d in x.shape] if keep else [max((*x.shape, 1))] * len(rows)
+    result = sized(node, rows, largest, axes)
+    strides: list[Expr] = []
+    step: Expr = whole(1)
+    for flag, size in zip(reversed(kept), reversed(sizes), strict=True):
+        strides.insert(0, apply("select", flag, step, whole(0)))
+        step = step * size
+    step_of = table(node, strides, axes)
+    place: Expr = number(INDEX, 0)
+    for axis in range(rank):
+        place = place + Position(INDEX, axis) * cast(at(step_of, 2, axis), INDEX)
+    dtype = before.dtype
+    start = _start_of(combine, dtype)
+    buffer = node.add(Map(start, (element_count(result.largest),)))
+    filled_in = node.add(Scatter(x.shape, place, _second(before), combine), buffer, x, step_of)
+    if after is not None:
+        count: Expr = whole(1)
+        for flag, d in zip(reduced, x.shape, strict=True):
+            count = count * apply("select", flag, whole(d), whole(1))
+        total = table(node, [count], axes)
+        filled_in = node.add(Map(after(Arg(dtype, 0), at(total, 1, 0))), filled_in, total)
+    return result.take(node.add(Reshape(result.largest), filled_in))
+
+
+def _start_of(combine: str, dtype: str) -> Expr:
+    if dtype.startswith("float") or combine in ("add", "mul"):
+        return number(dtype, _START[combine])
+    bits = 8 * DTYPES[dtype].bytes
+    signed = not dtype.startswith("u")
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return number(dtype, low if combine == "max" else high) if dtype != "bool" else number(dtype, combine == "min")
+
+
+def _second(expr: Expr) -> Expr:
+    """An expression of input 0, of input 1."""
+    return substitute(expr, lambda n: Arg(n.dtype, 1) if isinstance(n, Arg) else None)

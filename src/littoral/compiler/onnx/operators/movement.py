@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, Position, apply, cast, number
+from littoral.compiler.ir.expr import Arg, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Concat, Gather, Map, Pad, Reshape, Slice, Transpose, broadcast_shape
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.operators import dynamic
 from littoral.compiler.onnx.tensors import read_tensor
 from littoral.errors import ShapeError
 
@@ -35,8 +36,11 @@ def constant(node: OnnxNode) -> Value:
 
 @operator("ConstantOfShape", keeps_halves=True)
 def constant_of_shape(node: OnnxNode) -> Value:
-    shape = tuple(int(d) for d in node.array(0, "shape"))
     value = node.tensor("value")
+    if node.input(0).data is None:
+        filling = node.constant(np.zeros(1, np.float32) if value is None else value.reshape(1))
+        return dynamic.filled(node, node.input(0), filling)
+    shape = tuple(int(d) for d in node.array(0, "shape"))
     return node.constant(np.full(shape, np.float32(0) if value is None else value.reshape(())))
 
 
@@ -55,9 +59,10 @@ def size_of(node: OnnxNode) -> Value:
 @operator("Reshape", keeps_halves=True)
 def reshape(node: OnnxNode) -> Value:
     """0 keeps a dimension (unless `allowzero`), −1 takes what is left."""
-    x = node.input(0)
+    x, keeps_zero = node.input(0), bool(node.integer("allowzero", 0))
+    if node.opset >= 5 and node.input(1).data is None:
+        return dynamic.reshape(node, x, node.input(1), keeps_zero)
     wanted = node.integers("shape", ()) if node.opset < 5 else tuple(int(d) for d in node.array(1, "shape"))
-    keeps_zero = node.integer("allowzero", 0)
     dims = [x.shape[i] if d == 0 and not keeps_zero and i < x.type.rank else d for i, d in enumerate(wanted)]
     if dims.count(-1) == 1:
         rest = math.prod(d for d in dims if d != -1)
@@ -83,6 +88,9 @@ def _axes(node: OnnxNode) -> tuple[int, ...] | None:
 
 @operator("Squeeze", keeps_halves=True)
 def squeeze(node: OnnxNode) -> Value:
+    given = node.optional(1)
+    if given is not None and given.data is None:
+        return dynamic.squeeze(node, node.input(0), given)
     x, axes = node.input(0), _axes(node)
     if axes is None:
         gone = {i for i, d in enumerate(x.shape) if d == 1}
@@ -95,6 +103,9 @@ def squeeze(node: OnnxNode) -> Value:
 
 @operator("Unsqueeze", keeps_halves=True)
 def unsqueeze(node: OnnxNode) -> Value:
+    given = node.optional(1)
+    if given is not None and given.data is None:
+        return dynamic.unsqueeze(node, node.input(0), given)
     x, axes = node.input(0), _axes(node) or ()
     rank = x.type.rank + len(axes)
     new = {node.normal_axis(a, rank) for a in axes}
@@ -121,6 +132,9 @@ def concat(node: OnnxNode) -> Value:
 def split(node: OnnxNode) -> Sequence[Value]:
     x = node.input(0)
     axis = node.axis("axis", 0, x.type.rank)
+    sizes_in = node.optional(1)
+    if sizes_in is not None and sizes_in.data is None:
+        return dynamic.split(node, x, sizes_in, axis)
     given = node.optional_integers("split") if node.opset < 13 else node.optional_array(1, "split")
     if given is not None:
         sizes = [int(s) for s in given]
@@ -148,6 +162,8 @@ def slice_of(node: OnnxNode) -> Value:
     if node.opset < 10:
         begins, ends = node.integers("starts", ()), node.integers("ends", ())
         axes, strides = node.integers("axes", range(len(begins))), (1,) * len(begins)
+    elif any(v is not None and v.data is None for v in (node.optional(i) for i in range(1, 5))):
+        return dynamic.slice_of(node, x, node.input(1), node.input(2), node.optional(3), node.optional(4))
     else:
         begins, ends = (tuple(int(v) for v in node.array(i, w)) for i, w in ((1, "starts"), (2, "ends")))
         given = node.optional_array(3, "axes")
@@ -166,7 +182,9 @@ def slice_of(node: OnnxNode) -> Value:
 
 @operator("Expand", keeps_halves=True)
 def expand(node: OnnxNode) -> Value:
-    x = node.input(0)
+    x, shape = node.input(0), node.input(1)
+    if shape.data is None:
+        return dynamic.expand(node, x, shape)
     return _expanded(node, x, tuple(int(d) for d in node.array(1, "shape")))
 
 
@@ -179,6 +197,8 @@ def _expanded(node: OnnxNode, x: Value, shape: tuple[int, ...]) -> Value:
 @operator("Tile", keeps_halves=True)
 def tile(node: OnnxNode) -> Value:
     x = node.input(0)
+    if node.input(1).data is None:
+        return dynamic.tile(node, x, node.input(1))
     counts = [int(c) for c in node.array(1, "repeats")]
     doubled = node.add(Reshape(tuple(v for d in x.shape for v in (1, d))), x)
     spread = _expanded(node, doubled, tuple(v for c, d in zip(counts, x.shape, strict=True) for v in (c, d)))
@@ -194,8 +214,10 @@ def pad(node: OnnxNode) -> Value:
     if node.opset < 11:
         given, value = node.integers("pads", ()), node.constant(node.number("value", 0.0), x.dtype)
     else:
-        given = tuple(int(p) for p in node.array(1, "pads"))
         value = node.optional(2) or node.constant(0, x.dtype)
+        if any(v is not None and v.data is None for v in (node.input(1), node.optional(3))):
+            return dynamic.pad(node, x, node.input(1), value, node.optional(3), mode)
+        given = tuple(int(p) for p in node.array(1, "pads"))
     found = node.optional_array(3, "axes")
     axes = range(rank) if found is None else [node.normal_axis(int(a), rank) for a in found]
     pads = [(0, 0)] * rank
@@ -225,8 +247,10 @@ def gather(node: OnnxNode) -> Value:
     return node.add(Gather(axis), x, indices)
 
 
-@operator("Range", keeps_halves=True)
+@operator("Range")
 def arange(node: OnnxNode) -> Value:
+    if any(v.data is None for v in node.inputs()):
+        return dynamic.counted(node, *node.inputs())
     start, stop, step = (node.array(i, w).reshape(-1)[0] for i, w in enumerate(("start", "limit", "delta")))
     count = max(int(np.ceil((stop - start) / step)), 0)
     return node.constant(start + np.arange(count).astype(start.dtype) * step)
@@ -253,6 +277,9 @@ def depth_and_space(node: OnnxNode) -> Value:
 @operator("OneHot", keeps_halves=True)
 def one_hot(node: OnnxNode) -> Value:
     indices, values = node.input(0), node.input(2)
+    if node.input(1).data is None:
+        axis = node.axis("axis", -1, indices.type.rank + 1)
+        return dynamic.one_hot(node, indices, node.input(1), values, axis)
     depth = int(node.array(1, "depth").reshape(-1)[0])
     rank = indices.type.rank + 1
     axis = node.axis("axis", -1, rank)
@@ -267,10 +294,9 @@ def one_hot(node: OnnxNode) -> Value:
 
 @operator("Trilu", keeps_halves=True)
 def trilu(node: OnnxNode) -> Value:
-    x = node.input(0)
-    offset = node.optional_array(1, "k")
-    k = 0 if offset is None else int(offset.reshape(-1)[0])
+    x, offset = node.input(0), node.optional(1)
     row, column = (Position("int32", x.type.rank - 2 + i) for i in (0, 1))
-    upper = column >= row + k
-    kept = upper if node.integer("upper", 1) else row + k >= column
-    return node.add(Map(apply("select", kept, Arg(x.dtype, 0), number(x.dtype, 0))), x)
+    diagonal = row if offset is None else row + cast(Load(offset.dtype, 1, number("int32", 0)), "int32")
+    kept = column >= diagonal if node.integer("upper", 1) else diagonal >= column
+    inputs = [x, *([offset] if offset is not None else [])]
+    return node.add(Map(apply("select", kept, Arg(x.dtype, 0), number(x.dtype, 0))), *inputs)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, Expr, apply, number
+from littoral.compiler.ir.expr import Arg, Expr, apply, cast, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Map, Pool, Reduce, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.operators import dynamic
 from littoral.compiler.onnx.operators.contraction import window
 
 # combine, what is combined of x, what becomes of the result y for n elements
@@ -24,13 +25,36 @@ _FORMS: dict[str, _Form] = {
     "ReduceLogSum": ("sum", None, lambda y, _: apply("log", y)),
 }
 _AXES_INPUT_SINCE = {"ReduceSum": 13}
+_SCATTERED = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+# what becomes of the result y for n elements, where n is known at run time
+_AFTER: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "ReduceMean": lambda y, n: y / cast(n, y.dtype),
+    "ReduceL2": lambda y, _: apply("sqrt", y),
+    "ReduceLogSum": lambda y, _: apply("log", y),
+}
 
 
 @operator(*_FORMS)
 def reduce(node: OnnxNode) -> Value:
     """Axes are an attribute, or since opset 18 (sums: 13) an input."""
+    if (given := _axes_at_run_time(node)) is not None:
+        combine, before, _ = _FORMS[node.op]
+        x, arg = node.input(0), Arg(node.input(0).dtype, 0)
+        keep = bool(node.integer("keepdims", 1))
+        node.ignore("noop_with_empty_axes")
+        return dynamic.reduce(
+            node, x, given, _SCATTERED[combine], before(arg) if before else arg, _AFTER.get(node.op), keep
+        )
     x, axes, keep = _axes_of(node)
     return x if axes is None else reduced(node, x, axes, node.op, keep)
+
+
+def _axes_at_run_time(node: OnnxNode) -> Value | None:
+    """The axes, where they are an input that is not known yet; without elements they are none, and known."""
+    if node.opset < _AXES_INPUT_SINCE.get(node.op, 18):
+        return None
+    given = node.optional(1)
+    return None if given is None or given.data is not None or given.type.elements == 0 else given
 
 
 def _axes_of(node: OnnxNode) -> tuple[Value, tuple[int, ...] | None, bool]:
@@ -38,8 +62,9 @@ def _axes_of(node: OnnxNode) -> tuple[Value, tuple[int, ...] | None, bool]:
     x, stays = node.input(0), bool(node.integer("noop_with_empty_axes", 0))
     keep = bool(node.integer("keepdims", 1))
     if node.opset >= _AXES_INPUT_SINCE.get(node.op, 18):
-        found = node.optional_array(1, "axes")
-        given = None if found is None else tuple(int(a) for a in found.reshape(-1))
+        listed = node.optional(1)
+        empty = listed is None or listed.type.elements == 0
+        given = None if empty else tuple(int(a) for a in node.array(1, "axes").reshape(-1))
         if not given and stays:
             return x, None, keep
     else:
@@ -52,6 +77,8 @@ def _axes_of(node: OnnxNode) -> tuple[Value, tuple[int, ...] | None, bool]:
 @operator("ReduceLogSumExp")
 def reduce_log_sum_exp(node: OnnxNode) -> Value:
     """max + ln Σ e^(x − max)."""
+    if (given := _axes_at_run_time(node)) is not None:
+        return _log_sum_exp_at_run_time(node, node.input(0), given)
     x, axes, keep = _axes_of(node)
     if axes is None:
         return x
@@ -61,6 +88,19 @@ def reduce_log_sum_exp(node: OnnxNode) -> Value:
     total = node.add(Reduce("sum", axes, apply("exp", a - finite), apply("log", a)), x, largest)
     found = node.add(Map(a + finite), total, largest)
     return found if keep else node.add(Reshape(tuple(d for i, d in enumerate(x.shape) if i not in axes)), found)
+
+
+def _log_sum_exp_at_run_time(node: OnnxNode, x: Value, axes: Value) -> Value:
+    """In float64, from the largest element of all: its range leaves room for any group."""
+    keep = bool(node.integer("keepdims", 1))
+    node.ignore("noop_with_empty_axes")
+    largest = reduced(node, x, tuple(range(x.type.rank)), "ReduceMax", keep=False)
+    a, b = (cast(Arg(x.dtype, i), "float64") for i in (0, 1))
+    powers = node.add(Map(apply("exp", a - b)), x, largest)
+    total = dynamic.reduce(node, powers, axes, "add", Arg("float64", 0), lambda y, _: apply("log", y), keep)
+    found = node.add(Map(cast(Arg("float64", 0) + cast(Arg(x.dtype, 1), "float64"), x.dtype)), total, largest)
+    node.dims[found] = node.dims[total]
+    return found
 
 
 def reduced(node: OnnxNode, x: Value, axes: tuple[int, ...], form: str, keep: bool) -> Value:

@@ -6,9 +6,11 @@ import numpy as np
 
 from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Value
+from littoral.compiler.ir.maps import scalar_constant
 from littoral.compiler.ir.ops import ArgReduce, Cumulate, Map, Pad, Reduce, Reshape, Scatter, Slice, TopK
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.operators import dynamic
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
 
@@ -25,19 +27,44 @@ def arg_reduce(node: OnnxNode) -> Value:
 
 @operator("CumSum", "CumProd")
 def cumulate(node: OnnxNode) -> Value:
-    x = node.input(0)
-    axis = node.normal_axis(int(node.array(1, "axis").reshape(-1)[0]), x.type.rank)
+    x, chosen = node.input(0), node.input(1)
     combine = "sum" if node.op == "CumSum" else "prod"
-    return node.add(Cumulate(combine, axis, bool(node.integer("exclusive", 0)), bool(node.integer("reverse", 0))), x)
+    exclusive, reverse = bool(node.integer("exclusive", 0)), bool(node.integer("reverse", 0))
+    known = scalar_constant(chosen)
+    if known is not None:
+        axis = node.normal_axis(int(known.value), x.type.rank)
+        return node.add(Cumulate(combine, axis, exclusive, reverse), x)
+    runs = [node.add(Cumulate(combine, axis, exclusive, reverse), x) for axis in range(x.type.rank)]
+    found = Arg(x.dtype, 1)
+    given = cast(Load(chosen.dtype, 0, number(INDEX, 0)), "int64")
+    picked: Expr = found
+    for axis in range(1, x.type.rank):
+        hit = apply("or", *(apply("eq", given, number("int64", a)) for a in (axis, axis - x.type.rank)))
+        picked = apply("select", hit, Arg(x.dtype, 1 + axis), picked)
+    return node.add(Map(picked), chosen, *runs)
 
 
 @operator("TopK")
 def top_k(node: OnnxNode) -> Sequence[Value]:
     x = node.input(0)
     node.ignore("sorted")
+    axis, largest = node.axis("axis", -1, x.type.rank), bool(node.integer("largest", 1))
+    asked = node.optional(1)
+    if node.opset >= 10 and asked is not None and asked.data is None:
+        return _any_top_k(node, x, axis, largest, asked)
     count = node.integer("k", 1) if node.opset < 10 else int(node.array(1, "K").reshape(-1)[0])
-    op = TopK(node.axis("axis", -1, x.type.rank), count, bool(node.integer("largest", 1)))
-    return node.build.add_all(op, x)
+    return node.build.add_all(TopK(axis, count, largest), x)
+
+
+def _any_top_k(node: OnnxNode, x: Value, axis: int, largest: bool, count: Value) -> list[Value]:
+    """All of them in order, of which the first few are taken."""
+    ordered = node.build.add_all(TopK(axis, x.shape[axis], largest), x)
+    rows = [dynamic.at(count, 0, 0) if a == axis else dynamic.whole(d) for a, d in enumerate(x.shape)]
+    result = dynamic.sized(node, rows, x.shape, count)
+    return [
+        result.fill(v.dtype, lambda c, _, v=v: Load(v.dtype, 0, _flat(contiguous(x.shape), c)), v)  # type: ignore[misc]
+        for v in ordered
+    ]
 
 
 @operator("Hardmax")
