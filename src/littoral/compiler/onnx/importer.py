@@ -26,21 +26,25 @@ __all__ = ["OPERATORS", "Body", "OnnxNode", "import_model", "operator"]
 Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
-TAKES_ANY_SIZE = frozenset(("Identity",))  # operators that take a tensor whose shape depends on data
+BY_ELEMENT: set[str] = set()
+TAKES_ANY_SIZE = frozenset(("Identity", "Shape"))  # of a tensor whose shape depends on data
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def operator(*names: str, keeps_halves: bool = False) -> Callable[[Importer], Importer]:
+def operator(*names: str, keeps_halves: bool = False, by_element: bool = False) -> Callable[[Importer], Importer]:
     """Registers an importer for operators of the default domain.
 
-    Unless it `keeps_halves`, float16 and bfloat16 are computed in float32 and rounded once, around it.
+    Unless it `keeps_halves`, float16 and bfloat16 are computed in float32 and rounded once, around it. by_element: each
+    result depends on the elements at its place alone, so that a tensor of unknown size can be one of the inputs.
     """
 
     def register(importer: Importer) -> Importer:
         OPERATORS.update(dict.fromkeys(names, importer))
         if keeps_halves:
             KEEPS_HALVES.update(names)
+        if by_element:
+            BY_ELEMENT.update(names)
         return importer
 
     return register
@@ -315,8 +319,7 @@ class _Importer:
         half = None if proto.op_type in KEEPS_HALVES else _half_of(inputs)
         widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
         node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope), self.dims)
-        if any(v in self.dims for v in inputs if v is not None) and proto.op_type not in TAKES_ANY_SIZE:
-            node.unsupported("of a tensor whose shape depends on data", supported=sorted(TAKES_ANY_SIZE))
+        dims = self._dims_of(node, inputs)
         try:
             result = importer(node)
         except TypeError as error:  # the expression table has no such operation for these dtypes
@@ -332,9 +335,21 @@ class _Importer:
         results = [result] if isinstance(result, Value) else list(result)
         if half:
             results = [self._narrowed(v, half) for v in results]
+        if dims is not None:
+            self.dims.update((v, dims) for v in results)
         if any(name for name in proto.output[len(results) :]):
             node.unsupported(f"has more than {len(results)} outputs")
         return results
+
+    def _dims_of(self, node: OnnxNode, inputs: Sequence[Value | None]) -> Value | None:
+        """The actual dimensions of the results, where an operator by element gets one tensor of unknown size."""
+        open_ = [v for v in inputs if v is not None and v in self.dims]
+        if not open_ or node.op in TAKES_ANY_SIZE:
+            return None
+        others = [v for v in inputs if v is not None and v not in self.dims]
+        if len(open_) > 1 or node.op not in BY_ELEMENT or any(v.type.elements != 1 for v in others):
+            node.unsupported("of a tensor whose shape depends on data")
+        return self.dims[open_[0]]
 
     def _narrowed(self, value: Value, half: str) -> Value:
         found = self._converted(value, "float32", half) or value

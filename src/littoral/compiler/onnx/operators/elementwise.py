@@ -38,7 +38,7 @@ def _table(**rows: Formula) -> None:
         def imported(node: OnnxNode, formula: Formula = formula) -> Value:
             return mapped(node, formula, *node.inputs())
 
-        operator(name, keeps_halves=True)(imported)
+        operator(name, keeps_halves=True, by_element=True)(imported)
 
 
 def gelu_exact(x: Expr) -> Expr:
@@ -114,13 +114,13 @@ _table(
 )
 
 
-@operator("Min", "Max", keeps_halves=True)
+@operator("Min", "Max", keeps_halves=True, by_element=True)
 def extreme(node: OnnxNode) -> Value:
     name = node.op.lower()
     return mapped(node, lambda *args: reduce(lambda a, b: apply(name, a, b), args), *node.inputs())
 
 
-@operator("Sum", "Mean", keeps_halves=True)
+@operator("Sum", "Mean", keeps_halves=True, by_element=True)
 def total(node: OnnxNode) -> Value:
     count = len(node.inputs())
     scale = 1 / count if node.op == "Mean" else None
@@ -132,19 +132,19 @@ def total(node: OnnxNode) -> Value:
     return mapped(node, formula, *node.inputs())
 
 
-@operator("LeakyRelu", keeps_halves=True)
+@operator("LeakyRelu", keeps_halves=True, by_element=True)
 def leaky_relu(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 0.01)
     return mapped(node, lambda x: apply("select", x < 0, x * alpha, x), node.input(0))
 
 
-@operator("HardSigmoid", keeps_halves=True)
+@operator("HardSigmoid", keeps_halves=True, by_element=True)
 def hard_sigmoid(node: OnnxNode) -> Value:
     alpha, beta = node.number("alpha", 0.2), node.number("beta", 0.5)
     return mapped(node, lambda x: (x * alpha + beta).at_least(0.0).at_most(1.0), node.input(0))
 
 
-@operator("Elu", "Celu", "Selu", keeps_halves=True)
+@operator("Elu", "Celu", "Selu", keeps_halves=True, by_element=True)
 def exponential_linear(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 1.67326319217681884765625 if node.op == "Selu" else 1.0)
     gamma = node.number("gamma", 1.05070102214813232421875) if node.op == "Selu" else 1.0
@@ -157,19 +157,19 @@ def exponential_linear(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0))
 
 
-@operator("ThresholdedRelu", keeps_halves=True)
+@operator("ThresholdedRelu", keeps_halves=True, by_element=True)
 def thresholded_relu(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 1.0)
     return mapped(node, lambda x: apply("select", x > alpha, x, x * 0.0), node.input(0))
 
 
-@operator("Gelu", keeps_halves=True)
+@operator("Gelu", keeps_halves=True, by_element=True)
 def gelu(node: OnnxNode) -> Value:
     form = node.choice("approximate", "none", ("none", "tanh"))
     return mapped(node, gelu_tanh if form == "tanh" else gelu_exact, node.input(0))
 
 
-@operator("Clip", keeps_halves=True)
+@operator("Clip", keeps_halves=True, by_element=True)
 def clip(node: OnnxNode) -> Value:
     """Bounds are attributes before opset 11, inputs since; a bound that is left out does not bound."""
     bounds: list[Value | None] = [node.optional(1), node.optional(2)]
@@ -186,7 +186,7 @@ def clip(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0), *(v for _, v in chosen))
 
 
-@operator("Where", keeps_halves=True)
+@operator("Where", keeps_halves=True, by_element=True)
 def where(node: OnnxNode) -> Value:
     condition, a, b = node.inputs()
     if a.dtype != b.dtype or condition.dtype != "bool":
@@ -195,7 +195,7 @@ def where(node: OnnxNode) -> Value:
     return node.add(Map(chosen), condition, a, b)
 
 
-@operator("Cast", "CastLike", keeps_halves=True)
+@operator("Cast", "CastLike", keeps_halves=True, by_element=True)
 def cast_to(node: OnnxNode) -> Value:
     x, saturate = node.input(0), bool(node.integer("saturate", 1))
     rounding = node.choice("round_mode", "up", ("up", "down", "nearest"))
@@ -210,7 +210,7 @@ def cast_to(node: OnnxNode) -> Value:
     return node.add(Map(convert(Arg(x.dtype, 0), dtype, saturate, rounding)), x)
 
 
-@operator("Mod", keeps_halves=True)
+@operator("Mod", keeps_halves=True, by_element=True)
 def modulo(node: OnnxNode) -> Value:
     op = "rem" if node.integer("fmod", 0) else "mod"
     prefix = "float_" if node.input(0).dtype in FLOATS else ""
@@ -226,7 +226,7 @@ _POWERS: dict[float, Formula] = {
 }
 
 
-@operator("Pow", keeps_halves=True)
+@operator("Pow", keeps_halves=True, by_element=True)
 def power(node: OnnxNode) -> Value:
     """Common exponents are products and roots; whole numbers are raised by squaring, in 64 bits."""
     x, exponent = node.inputs()
@@ -259,13 +259,13 @@ def _whole_power(base: Expr, exponent: Expr) -> Expr:
     return result
 
 
-@operator("Swish", keeps_halves=True)
+@operator("Swish", keeps_halves=True, by_element=True)
 def swish(node: OnnxNode) -> Value:
     alpha = node.number("alpha", 1.0)
     return mapped(node, lambda x: x * apply("sigmoid", x * alpha if alpha != 1.0 else x), node.input(0))
 
 
-@operator("Shrink", keeps_halves=True)
+@operator("Shrink", keeps_halves=True, by_element=True)
 def shrink(node: OnnxNode) -> Value:
     bias, threshold = node.number("bias", 0.0), node.number("lambd", 0.5)
 
@@ -276,7 +276,7 @@ def shrink(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0))
 
 
-@operator("IsInf", keeps_halves=True)
+@operator("IsInf", keeps_halves=True, by_element=True)
 def is_infinite(node: OnnxNode) -> Value:
     low, high = bool(node.integer("detect_negative", 1)), bool(node.integer("detect_positive", 1))
 
@@ -288,7 +288,7 @@ def is_infinite(node: OnnxNode) -> Value:
     return mapped(node, formula, node.input(0))
 
 
-@operator("BitCast", keeps_halves=True)
+@operator("BitCast", keeps_halves=True, by_element=True)
 def bit_cast(node: OnnxNode) -> Value:
     """The same bits as another data type of the same width."""
     x = node.input(0)
@@ -298,19 +298,19 @@ def bit_cast(node: OnnxNode) -> Value:
     return x if dtype == x.dtype else node.add(Map(bitcast(Arg(x.dtype, 0), dtype)), x)
 
 
-@operator("BitShift", keeps_halves=True)
+@operator("BitShift", keeps_halves=True, by_element=True)
 def bit_shift(node: OnnxNode) -> Value:
     op = "shl" if node.choice("direction", "", ("LEFT", "RIGHT")) == "LEFT" else "shr"
     return mapped(node, lambda a, b: apply(op, a, b), *node.inputs())
 
 
-@operator("Identity", "Dropout", keeps_halves=True)
+@operator("Identity", "Dropout", keeps_halves=True, by_element=True)
 def identity(node: OnnxNode) -> Value:
     node.ignore("ratio", "seed")
     return node.input(0)
 
 
-@operator("BatchNormalization", keeps_halves=True)
+@operator("BatchNormalization", keeps_halves=True, by_element=True)
 def batch_normalization(node: OnnxNode) -> Value:
     """(x − mean) · scale / √(variance + ε) + bias, by channel."""
     if node.integer("training_mode", 0):

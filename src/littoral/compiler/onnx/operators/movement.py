@@ -46,9 +46,17 @@ def constant_of_shape(node: OnnxNode) -> Value:
 
 @operator("Shape", keeps_halves=True)
 def shape_of(node: OnnxNode) -> Value:
+    if node.input(0) in node.dims:
+        return _dims_at_run_time(node, node.dims[node.input(0)])
     dims = node.input(0).shape
     start, stop = node.integer("start", 0), node.integer("end", len(dims)) if node.has("end") else len(dims)
     return node.constant(np.asarray(dims[start:stop], np.int64))
+
+
+def _dims_at_run_time(node: OnnxNode, dims: Value) -> Value:
+    rank = dims.shape[0]
+    picked = range(rank)[node.integer("start", 0) : node.integer("end", rank)]
+    return node.add(Slice((picked.start if len(picked) else 0,), (1,), (len(picked),)), dims)
 
 
 @operator("Size", keeps_halves=True)
