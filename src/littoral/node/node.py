@@ -1,0 +1,68 @@
+"""What one site machine runs, as its protocols see it: models, agents, collections, pipelines by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from littoral.artifact import Model
+from littoral.clock import SYSTEM, Clock
+from littoral.runtime.agents import Agent
+from littoral.runtime.instance import Session
+from littoral.runtime.pipeline import Pipeline
+from littoral.runtime.pool import Pool
+from littoral.vectors.collections import Collections
+
+__all__ = ["Instances", "Node", "ServedAgent", "ServedModel", "ServedPipeline", "StepDescription"]
+
+
+class Instances(NamedTuple):
+    """How many warm instances a pool keeps, and makes at most."""
+
+    min: int = 1
+    max: int = 1
+
+
+class ServedModel(NamedTuple):
+    name: str
+    model: Model
+    pool: Pool[Session]
+    instances: Instances
+
+
+class ServedAgent(NamedTuple):
+    name: str
+    pool: Pool[Agent]
+    instances: Instances
+
+
+class StepDescription(NamedTuple):
+    """kind: agent, model, step or search. uses: the agent, model, host step or collection it names."""
+
+    name: str
+    kind: str
+    uses: str
+    takes: str
+    gives: str
+
+
+class ServedPipeline(NamedTuple):
+    name: str
+    pipeline: Pipeline
+    steps: tuple[StepDescription, ...]
+
+
+@dataclass
+class Node:
+    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops."""
+
+    name: str
+    listen: str
+    data: Path
+    collections: Collections
+    models: Mapping[str, ServedModel] = field(default_factory=dict)
+    agents: Mapping[str, ServedAgent] = field(default_factory=dict)
+    pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
+    clock: Clock = SYSTEM
+    started_at: float = 0.0
+    is_ready: bool = False
