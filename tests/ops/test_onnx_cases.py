@@ -19,9 +19,11 @@ FAMILIES = (
     "flexattention",
     "gridsample",
     "linear_attention",
+    "resize_",
     "spacetodepth",
     "swiglu",
     "training_dropout",
+    "upsample",
 )
 
 
