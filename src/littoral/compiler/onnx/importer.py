@@ -272,7 +272,9 @@ class _Importer:
         """Names the first node that reads the input: what the model needs that is not there."""
         assert self.model.graph is not None
         reader = next((n for n in self.model.graph.node if name in n.input), None)
-        operator_name, label = ("input", name) if reader is None else (reader.op_type, _label_of(reader))
+        operator_name, label = ("input", name)
+        if reader is not None:
+            operator_name, label = _full_name(reader.op_type, reader.domain), _label_of(reader)
         why = f"reads the input `{name}`, {what}, which is not supported"
         raise UnsupportedOperatorError(
             operator_name, label, why=why, opset=self.opset, supported=("tensors of numbers",)
