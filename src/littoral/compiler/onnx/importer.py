@@ -28,7 +28,7 @@ Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
 BY_ELEMENT: set[str] = set()
-TAKES_ANY_SIZE = frozenset(("Identity", "Shape"))  # of a tensor whose shape depends on data
+TAKES_ANY_SIZE = frozenset(("Identity", "Shape", "Slice", "Transpose"))  # of a tensor whose shape depends on data
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
