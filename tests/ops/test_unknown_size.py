@@ -55,7 +55,8 @@ GRAPHS = {
         y = Slice(a, start, stop) }""",
     "a loop that data end": """(float[2] x, int64 n) => (float[2] y, float[k, 2] z) {
         true = Constant<value = bool {1}>()
-        y, z = Loop(n, true, x) <body = b (int64 i, bool going, float[2] s) => (bool more, float[2] after, float[2] seen) {
+        y, z = Loop(n, true, x) <body = b (int64 i, bool going, float[2] s)
+                                       => (bool more, float[2] after, float[2] seen) {
             limit = Constant<value_float=40.0>()
             after = Add(s, s)
             sum = ReduceSum<keepdims=0>(after)
