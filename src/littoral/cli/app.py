@@ -8,6 +8,7 @@ import typer
 import littoral
 from littoral.cli.build import build
 from littoral.cli.explain import explain
+from littoral.cli.up import up
 
 __all__ = ["app"]
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., None]] = {
     "build": build,
     "explain": explain,
+    "up": up,
 }
 for name, verb in VERBS.items():
     app.command(name)(verb)
