@@ -7,6 +7,7 @@ import typer
 
 import littoral
 from littoral.cli.build import build
+from littoral.cli.demo import demo_verb
 from littoral.cli.explain import explain
 from littoral.cli.up import up
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 VERBS: dict[str, Callable[..., None]] = {
     "build": build,
+    "demo": demo_verb,
     "explain": explain,
     "up": up,
 }

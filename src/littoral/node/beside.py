@@ -56,6 +56,12 @@ class RunningNode:
                 how = self._child.reap()
                 raise UnavailableError(self._failure or f"node: ended before it was ready: {how}")
 
+    def wait(self) -> None:
+        """Until it ends by itself, for which it raises UnavailableError: a node ends only if it is told to."""
+        select.select([self._child.ended], [], [])
+        self._is_over = True
+        raise UnavailableError(f"node: ended: {self._child.reap()}")
+
     def stop(self) -> None:
         """Ends it in order, and after three seconds at all costs. Twice is fine."""
         if self._is_over:
