@@ -1,7 +1,8 @@
 """Runs benchmarks: `python -m bench NAME … [--json]`, `--list`, `--all`.
 
 Prints a table and, as its last line, one JSON object {"name", "date", "machine", "rows"}; with --json only that. With
-several names: one such line each. Exit code 1 if a figure misses its limit.
+several names: one such line each. --write puts what was measured into `bench/RESULTS.md`; what other benchmarks wrote
+there stays. Exit code 1 if a figure misses its limit.
 """
 
 import argparse
@@ -16,9 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bench
+from bench.results import RESULTS, Result, written
 from bench.rows import Row
 
-HELPERS = {"__main__", "guests", "rows"}
+HELPERS = {"__main__", "guests", "networks", "results", "rows"}
 
 
 def names() -> list[str]:
@@ -54,6 +56,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="run every benchmark")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
     parser.add_argument("--json", action="store_true", help="print the JSON lines only")
+    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
     asked = parser.parse_args()
     known = names()
     if asked.list:
@@ -70,9 +73,10 @@ def main() -> int:
         if not asked.json:
             print_table(name, rows)
         date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        print(
-            json.dumps({"name": name, "date": date, "machine": machine(), "rows": rows}, ensure_ascii=False), flush=True
-        )
+        result = Result(name=name, date=date, machine=machine(), rows=rows)
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+        if asked.write:
+            RESULTS.write_text(written(RESULTS.read_text() if RESULTS.exists() else "", result))
         is_within = is_within and all(r["ok"] is not False for r in rows)
     return 0 if is_within else 1
 

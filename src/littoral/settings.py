@@ -52,6 +52,7 @@ SETTINGS = {
         Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
         Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),
         Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
+        Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
         Setting("NO_COLOR", "", "", "Set to anything: no colour on the terminal"),
         Setting("XDG_CACHE_HOME", "", "", "The user's cache folder; default `~/.cache`"),
         Setting("XDG_STATE_HOME", "", "", "The user's state folder; default `~/.local/state`"),
