@@ -7,7 +7,9 @@ import typer
 
 import littoral
 from littoral.cli.build import build
+from littoral.cli.demo import demo_verb
 from littoral.cli.explain import explain
+from littoral.cli.up import up
 
 __all__ = ["app"]
 
@@ -21,7 +23,9 @@ app = typer.Typer(
 
 VERBS: dict[str, Callable[..., None]] = {
     "build": build,
+    "demo": demo_verb,
     "explain": explain,
+    "up": up,
 }
 for name, verb in VERBS.items():
     app.command(name)(verb)
