@@ -9,6 +9,7 @@ import littoral
 from littoral.cli.bench import bench
 from littoral.cli.build import build
 from littoral.cli.config import config
+from littoral.cli.demo import demo_verb
 from littoral.cli.explain import explain
 from littoral.cli.index import index
 from littoral.cli.run import run
@@ -28,6 +29,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "build": build,
+    "demo": demo_verb,
     "explain": explain,
     "index": index,
     "run": run,

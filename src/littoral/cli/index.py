@@ -209,8 +209,7 @@ def in_parallel(
             yield result
     finally:
         is_over.set()
-        for thread in threads:
-            room.release()
+        room.release(jobs)
         for thread in threads:
             thread.join()
 
