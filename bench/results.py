@@ -11,7 +11,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
 Written by `make bench` (`python -m bench --all --write`); do not edit. Limits are asserted there, not by the tests.
-Ratio: ours divided by the peer's, from the same run on the same machine. Where the unit is a speed, more is better.
+`load` is the machine's before a benchmark began: above 0.5, other work shared it. Ratio: ours divided by the peer's,
+from the same run. Where the unit is a speed, more is better.
 """
 COLUMNS = "| what | value | unit | peer | its value | ratio | limit |\n|---|---:|---|---|---:|---:|---:|"
 
@@ -21,7 +22,7 @@ class Result(TypedDict):
 
     name: str
     date: str
-    machine: dict[str, str | int]
+    machine: dict[str, str | float]
     rows: list[Row]
 
 
@@ -44,7 +45,7 @@ def section(result: Result) -> str:
 
 def about(result: Result) -> str:
     machine = result["machine"]
-    where = f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}"
+    where = f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']} before, Linux {machine['kernel']}"
     return f"{result['date'][:16]}Z · {where} · Python {machine['python']}, Wasmtime {machine['wasmtime']}"
 
 

@@ -45,7 +45,7 @@ SETTINGS = {
             "LITTORAL_DEBUG",
             "0",
             "level",
-            "What the compiler tells: 1 times, 2 IR at both ends, 3 IR per pass, 4 text format",
+            "What the compiler tells of each pass: 1 time and size, verified; 2 also what it changes",
         ),
         Setting("LITTORAL_DISK_RESERVE_MB", "128", "MB", "A vector shard refuses writes when its disk has less free"),
         Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),

@@ -66,18 +66,6 @@ def test_the_index_has_the_title_of_every_decision() -> None:
         assert f"| [{number}](adr/{page.name}) | {title} |" in index
 
 
-def test_no_page_runs_wider_than_its_source_should() -> None:
-    """Prose is broken by hand; tables and code may be wider."""
-    wide = [
-        f"{name}:{i}"
-        for name in PAGES
-        if not name.startswith("bench/")
-        for i, line in enumerate(without_code(texts()[name]).split("\n"), 1)
-        if len(line) > 160 and not line.startswith(("|", "  <img", "> "))
-    ]
-    assert wide == []
-
-
 def test_the_layers_of_the_architecture_page_are_those_of_the_contract() -> None:
     layers = tomllib.loads(texts()["pyproject.toml"])["tool"]["importlinter"]["contracts"][0]["layers"]
     order = [[part for part in re.split(r" \| ", layer) if not part.startswith("(")] for layer in reversed(layers)]
