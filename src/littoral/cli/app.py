@@ -6,9 +6,14 @@ from typing import Annotated
 import typer
 
 import littoral
+from littoral.cli.bench import bench
 from littoral.cli.build import build
+from littoral.cli.config import config
 from littoral.cli.demo import demo_verb
 from littoral.cli.explain import explain
+from littoral.cli.index import index
+from littoral.cli.run import run
+from littoral.cli.search import search
 from littoral.cli.up import up
 
 __all__ = ["app"]
@@ -22,13 +27,18 @@ app = typer.Typer(
 )
 
 VERBS: dict[str, Callable[..., None]] = {
+    "bench": bench,
     "build": build,
     "demo": demo_verb,
     "explain": explain,
+    "index": index,
+    "run": run,
+    "search": search,
     "up": up,
 }
 for name, verb in VERBS.items():
     app.command(name)(verb)
+app.add_typer(config)
 
 
 def _show_version(wanted: bool) -> None:

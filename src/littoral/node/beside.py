@@ -5,6 +5,7 @@ import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import UnavailableError
@@ -50,17 +51,13 @@ class RunningNode:
             left_s = until - self._clock.monotonic()
             if left_s <= 0:
                 raise UnavailableError(f"node: not ready in {timeout_s:g} s")
-            readable, _, _ = select.select([self._child.status, self._child.ended], [], [], left_s)
-            if self._child.ended in readable and not self._is_told():
-                self._is_over = True
-                how = self._child.reap()
-                raise UnavailableError(self._failure or f"node: ended before it was ready: {how}")
+            self._watch(left_s, "before it was ready")
 
-    def wait(self) -> None:
-        """Until it ends by itself, for which it raises UnavailableError: a node ends only if it is told to."""
-        select.select([self._child.ended], [], [])
-        self._is_over = True
-        raise UnavailableError(f"node: ended: {self._child.reap()}")
+    def wait(self) -> NoReturn:
+        """Until it ends of itself, which it should not: UnavailableError says how it did."""
+        while True:
+            self._is_told()
+            self._watch(None, "although nobody asked it to")
 
     def stop(self) -> None:
         """Ends it in order, and after three seconds at all costs. Twice is fine."""
@@ -79,6 +76,16 @@ class RunningNode:
         self._child.kill()
         self._is_over = True
         self._child.reap()
+
+    def _watch(self, timeout_s: float | None, when: str) -> None:
+        """Returns when there may be something to read."""
+        readable, _, _ = select.select([self._child.status, self._child.ended], [], [], timeout_s)
+        if self._child.ended not in readable:
+            return
+        self._is_told()
+        self._is_over = True
+        how = self._child.reap()
+        raise UnavailableError(self._failure or f"node: ended {when}: {how}")
 
     def _is_told(self) -> bool:
         is_ready = False
