@@ -13,6 +13,7 @@ from littoral.compiler.emit import ENTRY, emit
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
 from littoral.compiler.plan import Layout, lay_out, program_of
+from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError
 
 __all__ = ["Progress", "Target", "compile", "compile_model", "optimize", "read_source", "silent"]
@@ -135,7 +136,7 @@ def optimize(graph: Graph, tell: Progress = silent) -> Graph:
     """Every pass in order, then the same in the bodies of control flow."""
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
-        graph = run(graph)
+        graph = traced(handle, run, graph)
     return inside_bodies(graph, optimize)
 
 
