@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from littoral.cli import EXIT_CODES
-from littoral.cli.app import app
+from littoral.cli.app import VERBS, command_of
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text()
 
 
-def commands(group: Any = None, prefix: str = "littoral") -> dict[str, Any]:
-    group = group or typer.main.get_command(app)
+def commands() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, command in group.commands.items():
-        path = f"{prefix} {name}"
-        found |= commands(command, path) if hasattr(command, "commands") else {path: command}
+    for name in VERBS:
+        command = command_of(name)
+        inner = getattr(command, "commands", None) or {"": command}
+        found |= {f"littoral {name} {part}".rstrip(): inner[part] for part in inner}
     return found
 
 

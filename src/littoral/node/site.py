@@ -31,7 +31,6 @@ from littoral.node.site_tables import (
     StepTable,
 )
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.runtime.host_steps import HOST_STEPS
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
@@ -216,7 +215,6 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
         case HostStepTable():
-            _check_known(step.step, HOST_STEPS, "a step of the node", place / "step")
             if step.k is not None and step.step != "top_k":
                 raise (place / "k").about(f"has no meaning for `{step.step}`")
             _check_range(step.k, 1, 1 << 20, place / "k")
