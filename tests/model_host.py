@@ -1,13 +1,14 @@
 """Runs compiled models with a plain Wasmtime, as any host would: nothing of littoral but the manifest's layout."""
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import wasmtime
 
 from littoral.artifact import Manifest, custom_section
+from littoral.tensors import DTYPES, element_count
 
 _config = wasmtime.Config()
 _config.wasm_relaxed_simd = True
@@ -24,11 +25,17 @@ def run_bare(wasm: bytes, feeds: Mapping[str, Any]) -> dict[str, Any]:
     exports = wasmtime.Instance(store, wasmtime.Module(ENGINE, wasm), []).exports(store)
     memory = np.ctypeslib.as_array(exports["memory"].data_ptr(store), (exports["memory"].data_len(store),))
 
-    def view(port: Any) -> Any:
-        return memory[port.offset : port.offset + port.bytes].view(port.dtype).reshape(port.shape)
+    def view(port: Any, shape: Sequence[int]) -> Any:
+        storage = DTYPES[port.dtype].storage
+        size = element_count(shape) * storage.itemsize
+        return memory[port.offset : port.offset + size].view(storage).reshape(shape)
+
+    def actual(port: Any) -> list[int]:
+        at = port.dims_offset
+        return port.shape if at is None else memory[at : at + 8 * len(port.shape)].view(np.int64).tolist()
 
     for port in variant.inputs:
         assert feeds[port.name].shape == port.shape
-        view(port)[...] = feeds[port.name]
+        view(port, port.shape)[...] = feeds[port.name]
     exports[variant.entry](store)
-    return {port.name: view(port).copy() for port in variant.outputs}
+    return {port.name: view(port, actual(port)).copy() for port in variant.outputs}

@@ -91,7 +91,7 @@ def nearest_hint(word: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     line = " ".join(text.split())
     return line if len(line) <= VALUE_CHARACTERS_MAX else f"{line[:VALUE_CHARACTERS_MAX]}…"
 

@@ -6,6 +6,7 @@ from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
+from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Kernel",
     "Largest",
     "LoopNest",
+    "Panels",
     "Require",
     "Rows",
     "Running",

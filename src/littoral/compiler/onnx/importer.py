@@ -32,22 +32,30 @@ ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def operator(*names: str, keeps_halves: bool = False, by_element: bool = False) -> Callable[[Importer], Importer]:
-    """Registers an importer for operators of the default domain.
+def operator(
+    *names: str, keeps_halves: bool = False, by_element: bool = False, domain: str = ""
+) -> Callable[[Importer], Importer]:
+    """Registers an importer for operators of a domain.
 
     Unless it `keeps_halves`, float16 and bfloat16 are computed in float32 and rounded once, around it. by_element: each
     result depends on the elements at its place alone, so that a tensor of unknown size can be one of the inputs.
     """
 
+    known = [_full_name(name, domain) for name in names]
+
     def register(importer: Importer) -> Importer:
-        OPERATORS.update(dict.fromkeys(names, importer))
+        OPERATORS.update(dict.fromkeys(known, importer))
         if keeps_halves:
-            KEEPS_HALVES.update(names)
+            KEEPS_HALVES.update(known)
         if by_element:
-            BY_ELEMENT.update(names)
+            BY_ELEMENT.update(known)
         return importer
 
     return register
+
+
+def _full_name(op: str, domain: str) -> str:
+    return op if domain in _DEFAULT_DOMAINS else f"{domain}.{op}"
 
 
 class OnnxNode:
@@ -183,9 +191,11 @@ class Body(NamedTuple):
 
 
 class BodyImporter(Protocol):
-    """Imports a graph attribute: into a graph of its own with inputs of the given types, or in place (None)."""
+    """Imports a graph attribute: into a graph of its own with inputs of the types, or (None) in place, of `given`."""
 
-    def __call__(self, graph: GraphProto, inputs: Sequence[TensorType] | None) -> "Body | list[Value]": ...
+    def __call__(
+        self, graph: GraphProto, types: Sequence[TensorType] | None, given: Sequence[Value] = ()
+    ) -> "Body | list[Value]": ...
 
 
 class _Scope(dict[str, Value]):
@@ -244,12 +254,9 @@ class _Importer:
     def _input_type(self, info: ValueInfoProto) -> TensorType:
         tensor = info.type.tensor_type if info.type else None
         if tensor is None:
-            raise UnsupportedOperatorError(
-                "input", info.name, why="is a sequence, map or optional, which is not supported", supported=("tensors",)
-            )
+            self._refuse_input(info.name, "a sequence, map or optional")
         if (dtype := ONNX_DTYPES.get(tensor.elem_type)) is None:
-            word = UNHELD_DTYPES.get(tensor.elem_type, f"number {tensor.elem_type}")
-            raise UnsupportedOperatorError("input", info.name, why=f"has data type {word}, which is not supported")
+            self._refuse_input(info.name, UNHELD_DTYPES.get(tensor.elem_type, f"data type number {tensor.elem_type}"))
         if info.name in self.shapes:
             return self._given_type(info.name, dtype, tensor.shape.dim if tensor.shape else None)
         dims = tensor.shape.dim if tensor.shape else None
@@ -260,6 +267,16 @@ class _Importer:
                 hint=f'give its shape: shapes={{"{info.name}": (…)}}, or --shape {info.name}=1,3,…',
             )
         return self._checked(info.name, TensorType(dtype, tuple(d.dim_value or 0 for d in dims)))
+
+    def _refuse_input(self, name: str, what: str) -> NoReturn:
+        """Names the first node that reads the input: what the model needs that is not there."""
+        assert self.model.graph is not None
+        reader = next((n for n in self.model.graph.node if name in n.input), None)
+        operator_name, label = ("input", name) if reader is None else (reader.op_type, _label_of(reader))
+        why = f"reads the input `{name}`, {what}, which is not supported"
+        raise UnsupportedOperatorError(
+            operator_name, label, why=why, opset=self.opset, supported=("tensors of numbers",)
+        )
 
     def _given_type(self, name: str, dtype: str, dims: Sequence[Any] | None) -> TensorType:
         shape = self.shapes[name]
@@ -283,17 +300,22 @@ class _Importer:
 
     def _nodes(self, nodes: list[NodeProto], values: dict[str, Value], known: Iterable[str]) -> None:
         for proto in in_order(nodes, known):
-            label = proto.name or (proto.output[0] if proto.output else proto.op_type)
+            label = _label_of(proto)
             inputs = [values[name] if name else None for name in proto.input]
             results = zip(proto.output, self._node(proto, inputs, label, values), strict=False)
             values.update((name, value) for name, value in results if name)
 
     def _body(
-        self, outer: dict[str, Value], graph: GraphProto, types: Sequence[TensorType] | None
+        self,
+        outer: dict[str, Value],
+        graph: GraphProto,
+        types: Sequence[TensorType] | None,
+        given: Sequence[Value] = (),
     ) -> Body | list[Value]:
         """A graph attribute, as a graph of its own or (types None) into the graph at hand."""
         if types is None:
             inner = dict(outer) | self._initializers(graph)
+            inner.update((info.name, v) for info, v in zip(graph.input, given, strict=True))
             self._nodes(graph.node, inner, inner)
             return [inner[info.name] for info in graph.output]
         before, self.build = self.build, Builder()
@@ -311,12 +333,11 @@ class _Importer:
     def _node(
         self, proto: NodeProto, inputs: list[Value | None], label: str, scope: dict[str, Value]
     ) -> Sequence[Value]:
-        if proto.domain not in _DEFAULT_DOMAINS:
-            raise UnsupportedOperatorError(f"{proto.domain}.{proto.op_type}", label)
-        if (importer := OPERATORS.get(proto.op_type)) is None:
-            raise UnsupportedOperatorError(proto.op_type, label, opset=self.opset)
+        full_name = _full_name(proto.op_type, proto.domain)
+        if (importer := OPERATORS.get(full_name)) is None:
+            raise UnsupportedOperatorError(full_name, label, opset=self.opset if full_name == proto.op_type else None)
         self.build.label = label
-        half = None if proto.op_type in KEEPS_HALVES else _half_of(inputs)
+        half = None if full_name in KEEPS_HALVES else _half_of(inputs)
         widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
         node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope), self.dims)
         dims = self._dims_of(node, inputs)
@@ -327,6 +348,11 @@ class _Importer:
             raise UnsupportedOperatorError(
                 proto.op_type, label, why=f"of {kinds}: {error}", opset=self.opset
             ) from error
+        except UnsupportedOperatorError as error:
+            if error.node == label or not any(a.g for a in proto.attribute):
+                raise
+            why = f"has a body that cannot be compiled: {error.message}"
+            raise UnsupportedOperatorError(proto.op_type, label, why=why, opset=self.opset, hint=error.hint) from error
         except LittoralError as error:
             shown = ", ".join(str(v.type) if v else "nothing" for v in inputs)
             error.add_note(f"{proto.op_type} `{label}`, opset {self.opset}, inputs: {shown}")
@@ -361,6 +387,11 @@ class _Importer:
         if value is None or value.dtype != source:
             return value
         return self.build.add(Map(convert(Arg(source, 0), target)), value)
+
+
+def _label_of(proto: NodeProto) -> str:
+    """What a node is called in errors and reports."""
+    return proto.name or (proto.output[0] if proto.output else proto.op_type)
 
 
 def _half_of(inputs: Sequence[Value | None]) -> str | None:

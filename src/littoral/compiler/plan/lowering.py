@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,10 +28,11 @@ from littoral.compiler.ir.ops import (
     Transpose,
     Window,
 )
-from littoral.compiler.kernels import Depthwise, Frame, Gemm, Rows
+from littoral.compiler.ir.types import contiguous
+from littoral.compiler.kernels import Depthwise, Frame, Gemm, Panels, Rows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
-from littoral.compiler.plan.steps import Argument, Lowered, Part, Scratch, Step, Weights, Zeros
+from littoral.compiler.plan.steps import Argument, Lowered, Part, Repeated, Scratch, Step, Weights, Zeros
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 from littoral.errors import UnsupportedOperatorError
 
@@ -100,6 +101,8 @@ def _gemm_step(
 def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
     """Constant right side, no batches there: one product over all rows."""
     a, b, *rest = node.inputs
+    if op.left or op.right or op.result:
+        return None
     if a.dtype != "float32" or b.data is None or math.prod(b.shape[:-2]) != 1 or not _rows_fit(rest, node.outputs[0]):
         return None
     depth = a.shape[-1]
@@ -111,6 +114,89 @@ def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
     if bias is not None and bias.data is None:
         return None
     return [_gemm_step(rows, a, b.data.reshape(b.shape[-2:]), bias, node, rest)]
+
+
+def lower_batched(node: Node, op: MatMul) -> list[Step] | None:
+    """Both sides come at run time, or the right one has batches: panels are made of it first, batch by batch."""
+    a, b, *rest = node.inputs
+    (out,) = node.outputs
+    if a.dtype != "float32" or out.dtype != "float32" or op.bias or any(v.shape != out.shape for v in rest):
+        return None
+    left, right = _sides(a, op.left), _sides(b, op.right)
+    made = _sides(out, tuple(op.result.index(i) for i in range(len(op.result))))
+    count, depth, width = left.shape[-2], left.shape[-1], right.shape[-1]
+    if not depth:
+        return None
+    batch = made.shape[:-2]
+    panels = Panels(depth, width, right.strides_bytes[-2], right.strides_bytes[-1])
+    gemm = Gemm(
+        Rows(1, count, 0, left.strides_bytes[-2], ((0, depth),)),
+        width,
+        epilogue=op.epilogue,
+        extras=("full",) * len(rest),
+        out_bytes=made.strides_bytes[-2],
+    )
+    packed = _Sides.of((*right.shape[:-2], panels.out_bytes), 1)
+    to_panels = _repeats(right.shape[:-2], (right.strides_bytes[:-2], packed.strides_bytes[:-1]))
+    written = made.strides_bytes[:-2]
+    products = _repeats(
+        batch,
+        (
+            left.batch_strides(batch),
+            _Sides((*packed.shape, 1), (*packed.strides_bytes, 1)).batch_strides(batch),
+            *(written for _ in rest),
+            written,
+            (0,) * len(batch),
+        ),
+    )
+    scratch = Scratch(math.prod(packed.shape))
+    return [
+        Step(panels, (b, scratch), 0, to_panels),
+        Step(
+            gemm,
+            (a, scratch, *rest, out, Scratch(gemm.scratch_bytes)),
+            math.prod(batch) * count * depth * width,
+            products,
+        ),
+    ]
+
+
+class _Sides(NamedTuple):
+    """A tensor as a stack of matrices: size of each axis, and bytes from one index to the next."""
+
+    shape: tuple[int, ...]
+    strides_bytes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], element_bytes: int) -> "_Sides":
+        return cls(tuple(shape), tuple(element_bytes * s for s in contiguous(shape)))
+
+    def batch_strides(self, batch: Sequence[int]) -> tuple[int, ...]:
+        """Bytes from one index of each batch axis to the next, 0 where this tensor is broadcast."""
+        own = list(zip(self.shape[:-2], self.strides_bytes[:-2], strict=True))
+        missing = len(batch) - len(own)
+        return (0,) * missing + tuple(0 if size == 1 else step for size, step in own)
+
+
+def _sides(value: Value, perm: Sequence[int]) -> _Sides:
+    """The tensor with its axes taken in another order."""
+    whole = _Sides.of(value.shape, _FLOAT)
+    if not perm:
+        return whole
+    return _Sides(tuple(whole.shape[i] for i in perm), tuple(whole.strides_bytes[i] for i in perm))
+
+
+def _repeats(batch: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[Repeated, ...]:
+    """Loops over the batch axes; neighbouring axes that every argument walks through evenly are one loop."""
+    loops: list[Repeated] = []
+    for count, *moves in zip(batch, *strides, strict=True):
+        if count == 1:
+            continue
+        if loops and all(outer == inner * count for outer, inner in zip(loops[-1].moves_bytes, moves, strict=True)):
+            loops[-1] = Repeated(loops[-1].times * count, tuple(moves))
+        else:
+            loops.append(Repeated(count, tuple(moves)))
+    return tuple(loops)
 
 
 def _as_2d(node: Node, op: Conv | Pool) -> tuple[tuple[int, int, int, int], Window] | None:
@@ -264,6 +350,6 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     TopK: (generic.lower_top_k,),
     Scatter: (generic.lower_scatter,),
     Require: (generic.lower_require,),
-    MatMul: (lower_dense, generic.lower_matmul_generic),
+    MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),
     Conv: (lower_depthwise, lower_conv, generic.lower_conv_generic),
 }

@@ -10,7 +10,7 @@ import numpy as np
 
 from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Concat, Map, MatMul, Pad, Reduce, Reshape, Slice, Transpose
+from littoral.compiler.ir.ops import Concat, Map, MatMul, Pad, Reduce, Reshape, Slice, Softmax, Transpose
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators.elementwise import mapped
 from littoral.errors import ShapeError
@@ -91,6 +91,30 @@ def attention(node: OnnxNode) -> list[Value]:
         node.unsupported(f"is {mode}", attribute="qk_matmul_output_mode", supported=("0", "1", "2", "3"))
     out = node.add(MatMul(), weights, value)
     return [join_heads(node, out) if flat else out, *present, shown[mode]]
+
+
+@operator("FlexAttention", domain="ai.onnx.preview")
+def flex_attention(node: OnnxNode) -> Value:
+    """Attention whose scores and shares go through graphs of the model's own."""
+    q, k, v = (node.input(i) for i in range(3))
+    if {q.type.rank, k.type.rank, v.type.rank} != {4} or q.shape[1] % k.shape[1]:
+        raise ShapeError(f"node `{node.label}`: attention of {q.type}, {k.type} and {v.type}")
+    node.ignore("softmax_precision")
+    scale = math.sqrt(node.number("scale", 0.0) or 1 / math.sqrt(q.shape[3]))
+    times = q.shape[1] // k.shape[1]
+    key, value = repeat_heads(node, k, times), repeat_heads(node, v, times)
+    turned = node.add(Transpose((0, 1, 3, 2)), mapped(node, lambda x: x * scale, key))
+    scores = node.add(MatMul(), mapped(node, lambda x: x * scale, q), turned)
+    shares = node.add(Softmax(3), _modified(node, "score_mod", scores))
+    return node.add(MatMul(), _modified(node, "prob_mod", shares), value)
+
+
+def _modified(node: OnnxNode, name: str, x: Value) -> Value:
+    if not node.has(name):
+        return x
+    found = node.import_body(node.graph(name), None, [x])
+    assert isinstance(found, list)
+    return found[0]
 
 
 def _bias(

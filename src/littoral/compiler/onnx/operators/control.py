@@ -110,6 +110,17 @@ def scan(node: OnnxNode) -> Sequence[Value]:
     return [*results[: len(start)], *moved]
 
 
+@operator("OptionalHasElement", keeps_halves=True)
+def optional_has_element(node: OnnxNode) -> Value:
+    """A tensor is there; an input that is left out is not."""
+    return node.constant(np.asarray(node.optional(0) is not None))
+
+
+@operator("OptionalGetElement", keeps_halves=True)
+def optional_get_element(node: OnnxNode) -> Value:
+    return node.input(0)
+
+
 def _to_front(node: OnnxNode, x: Value, axis: int) -> Value:
     order = (axis, *(a for a in range(x.type.rank) if a != axis))
     return x if axis == 0 else node.add(Transpose(order), x)

@@ -12,6 +12,7 @@ from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Map, Require, Reshape, Scatter
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.onnx.importer import OnnxNode
+from littoral.errors import ShapeError
 from littoral.tensors import DTYPES, element_count
 
 __all__ = ["DIM_ROOM", "Sized", "at", "pick", "sized", "table", "whole"]
@@ -46,15 +47,19 @@ def table(node: OnnxNode, rows: Sequence[Expr], *inputs: Value) -> Value:
 
 
 class Sized:
-    """A result under construction: its largest shape and its actual dimensions."""
+    """A result under construction: its largest shape and its actual dimensions. Known dimensions are its shape."""
 
     def __init__(self, node: OnnxNode, dims: Value, largest: Sequence[int]) -> None:
+        self.is_known = dims.data is not None
+        if dims.data is not None:
+            largest = [int(d) for d in dims.data]
+            if any(d < 0 for d in largest):
+                raise ShapeError(f"node `{node.label}`: a result of shape {largest}")
         if element_count(largest) > ELEMENTS_MAX:
             node.unsupported(f"may become {list(largest)}, which is too large")
         self.node = node
         self.largest = tuple(largest)
-        rank = len(self.largest)
-        if rank:
+        if self.largest and not self.is_known:
             fits: Expr = number("bool", 1)
             for axis, most in enumerate(self.largest):
                 d = at(dims, 0, axis)
@@ -66,8 +71,11 @@ class Sized:
 
     def fill(self, dtype: str, element: Callable[[list[Expr], int], Expr], *inputs: Value) -> Value:
         """The result. element: from coordinates (int32), and the number of the input that holds the dimensions."""
-        count = element_count(self.largest)
         place = len(inputs)
+        if self.is_known:
+            positions: list[Expr] = [Position(INDEX, axis) for axis in range(len(self.largest))]
+            return self.node.add(Map(element(positions, place), self.largest), *inputs, self.dims)
+        count = element_count(self.largest)
         rest: Expr = Position(INDEX, 0)
         coordinates: list[Expr] = []
         for axis in reversed(range(len(self.largest))):
@@ -80,7 +88,8 @@ class Sized:
 
     def take(self, data: Value) -> Value:
         """Says that a buffer holds this result."""
-        self.node.dims[data] = self.dims
+        if not self.is_known:
+            self.node.dims[data] = self.dims
         return data
 
 

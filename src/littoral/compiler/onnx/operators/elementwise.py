@@ -265,6 +265,13 @@ def swish(node: OnnxNode) -> Value:
     return mapped(node, lambda x: x * apply("sigmoid", x * alpha if alpha != 1.0 else x), node.input(0))
 
 
+@operator("SwiGLU", keeps_halves=True, by_element=True)
+def gated_swish(node: OnnxNode) -> Value:
+    """a · sigmoid(α a) · b."""
+    alpha = node.number("alpha", 1.0)
+    return mapped(node, lambda a, b: a * apply("sigmoid", a * alpha if alpha != 1.0 else a) * b, *node.inputs())
+
+
 @operator("Shrink", keeps_halves=True, by_element=True)
 def shrink(node: OnnxNode) -> Value:
     bias, threshold = node.number("bias", 0.0), node.number("lambd", 0.5)
@@ -304,9 +311,8 @@ def bit_shift(node: OnnxNode) -> Value:
     return mapped(node, lambda a, b: apply(op, a, b), *node.inputs())
 
 
-@operator("Identity", "Dropout", keeps_halves=True, by_element=True)
+@operator("Identity", keeps_halves=True, by_element=True)
 def identity(node: OnnxNode) -> Value:
-    node.ignore("ratio", "seed")
     return node.input(0)
 
 

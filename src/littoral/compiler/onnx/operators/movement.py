@@ -270,7 +270,8 @@ def depth_and_space(node: OnnxNode) -> Value:
     batch, channels, high, wide = x.shape
     if node.op == "SpaceToDepth":
         parts = node.add(Reshape((batch, channels, high // block, block, wide // block, block)), x)
-        moved = node.add(Transpose((0, 3, 5, 1, 2, 4)), parts)
+        channels_last = node.choice("mode", "DCR", ("DCR", "CRD")) == "DCR"
+        moved = node.add(Transpose((0, 3, 5, 1, 2, 4) if channels_last else (0, 1, 3, 5, 2, 4)), parts)
         return node.add(Reshape((batch, channels * block * block, high // block, wide // block)), moved)
     depth = channels // (block * block)
     if node.choice("mode", "DCR", ("DCR", "CRD")) == "DCR":

@@ -1,6 +1,6 @@
 """Reductions, pooling, softmax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from littoral.compiler.ir.ops import Map, Pool, Reduce, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators import dynamic
 from littoral.compiler.onnx.operators.contraction import window
+from littoral.compiler.onnx.operators.pooling import places_of_largest
 
 # combine, what is combined of x, what becomes of the result y for n elements
 _Form = tuple[str, Callable[[Expr], Expr] | None, Callable[[Expr, int], Expr] | None]
@@ -124,7 +125,7 @@ def global_pool(node: OnnxNode) -> Value:
 
 
 @operator("MaxPool", "AveragePool")
-def pool(node: OnnxNode) -> Value:
+def pool(node: OnnxNode) -> Sequence[Value]:
     x = node.input(0)
     if node.op == "MaxPool":
         node.ignore("storage_order")
@@ -137,4 +138,6 @@ def pool(node: OnnxNode) -> Value:
         ceil=bool(node.integer("ceil_mode", 0)),
         counts_pads=node.op == "AveragePool" and bool(node.integer("count_include_pad", 0)),
     )
-    return node.add(op, x)
+    out = node.add(op, x)
+    wants_places = node.op == "MaxPool" and len(node.proto.output) > 1
+    return [out, places_of_largest(node, x, op, out)] if wants_places else [out]

@@ -7,6 +7,7 @@ import numpy as np
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Resample
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.operators import resize_at_run_time
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
@@ -71,15 +72,20 @@ def _weighted(
 def resize(node: OnnxNode) -> Value:
     x = node.input(0)
     mode = node.choice("mode", "nearest", ("nearest", "linear", "cubic"))
-    scales, sizes = _targets(node, x.shape)
     default = "half_pixel" if node.op == "Resize" and node.opset >= 11 else "asymmetric"
     coordinate = node.choice("coordinate_transformation_mode", default, (*COORDINATES, "tf_crop_and_resize"))
-    if coordinate == "tf_crop_and_resize":
-        node.unsupported("is not supported", attribute="coordinate_transformation_mode", supported=tuple(COORDINATES))
     rounding = node.choice("nearest_mode", "round_prefer_floor" if node.opset >= 11 else "floor", tuple(NEAREST))
     a, antialias = node.number("cubic_coeff_a", -0.75), bool(node.integer("antialias", 0))
     exclude = bool(node.integer("exclude_outside", 0))
-    node.ignore("extrapolation_value")
+    form = resize_at_run_time.Form(
+        mode, coordinate, rounding, a, antialias, exclude, node.number("extrapolation_value", 0.0)
+    )
+    scales_at = {"Upsample": 1, "Resize": 2 if node.opset >= 11 else 1}[node.op]
+    if coordinate == "tf_crop_and_resize" or any(
+        v is not None and v.data is None for v in (node.optional(i) for i in (scales_at, scales_at + 1))
+    ):
+        return resize_at_run_time.resize(node, x, form, scales_at)
+    scales, sizes = _targets(node, x.shape, scales_at)
     for axis, (size, scale) in enumerate(zip(sizes, scales, strict=True)):
         if size == x.shape[axis] and scale == 1.0:
             continue
@@ -93,11 +99,10 @@ def resize(node: OnnxNode) -> Value:
     return x
 
 
-def _targets(node: OnnxNode, shape: tuple[int, ...]) -> tuple[list[float], list[int]]:
+def _targets(node: OnnxNode, shape: tuple[int, ...], at: int) -> tuple[list[float], list[int]]:
     """Scale and size of every axis, from the one that is given and `axes` and `keep_aspect_ratio_policy`."""
     rank = len(shape)
     axes = [node.normal_axis(a, rank) for a in node.optional_integers("axes") or range(rank)]
-    at = {"Upsample": 1, "Resize": 2 if node.opset >= 11 else 1}[node.op]
     scales_given: Array | None = np.asarray(node.numbers("scales", ()), np.float32)
     if node.op == "Resize" or node.opset >= 9:
         scales_given = node.optional_array(at, "scales")
