@@ -39,7 +39,6 @@ __all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
 DEADLINE_MS_MAX = 24 * 3600 * 1000
-BODY_BYTES = (1024, 1 << 30)
 NAME = re.compile(NAME_PATTERN)
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -195,7 +194,6 @@ def _checked(site: Site, place: Place) -> Site:
     for name, steps in site.pipelines.items():
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
-    _check_range(site.limits.body_bytes_max, *BODY_BYTES, place / "limits" / "body_bytes_max")
     return site
 
 

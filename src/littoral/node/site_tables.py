@@ -155,9 +155,14 @@ class PipelineTable(_Table, frozen=True):
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
-    body_bytes_max: Annotated[
-        int | None, Meta(description="Largest body of a request in bytes, 1024..1073741824; default 16777216")
-    ] = None
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 30, description="Largest body of a request, in bytes")] = (
+        16 << 20
+    )
+    body_s: Annotated[float, Meta(ge=0.1, le=3600, description="Longest time for a body to arrive, in seconds")] = 20.0
+    header_bytes_max: Annotated[int, Meta(ge=8192, le=1 << 20, description="Largest head of a request, in bytes")] = (
+        64 << 10
+    )
+    connection_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Connections at a time")] = 512
 
 
 TABLES: Mapping[str, type[msgspec.Struct]] = {
