@@ -17,8 +17,8 @@ demo:            ## index real frames, find similar ones, leave a page up (CHECK
 	@$(PYTHON) tools/venv.py $(VENV) node demo
 	@$(BIN)/littoral demo $(if $(CHECK),--check) $(if $(PHOTOS),--photos "$(PHOTOS)")
 
-test: setup      ## lint, types, layers, and all tests
-	@$(BIN)/python -m pytest
+test: setup      ## lint, types, layers, and all tests (ARGS: more for pytest)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: setup      ## ruff, mypy, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -29,11 +29,11 @@ guests: setup    ## rebuild the shipped Rust guests and compare with the committ
 guests-all: setup  ## the same, and the guests of the examples
 	@$(BIN)/python tools/guests.py --all
 
-bench: setup     ## every benchmark, with its limit
-	@$(BIN)/python -m bench --all
+bench: setup     ## every benchmark, with its limit; writes bench/RESULTS.md
+	@$(BIN)/python -m bench --all --write
 
-sweep: setup     ## the long versions of the tests
-	@LITTORAL_SWEEP=1 $(BIN)/python -m pytest -m sweep
+sweep: setup     ## the tests that take minutes
+	@LITTORAL_SWEEP=1 $(BIN)/python -m pytest tests/sweep
 
 clean:           ## remove what was built; keeps nothing of the demo
 	@rm -rf $(VENV) .cache build dist demo-data

@@ -1,7 +1,8 @@
 """Runs benchmarks: `python -m bench NAME … [--json]`, `--list`, `--all`.
 
 Prints a table and, as its last line, one JSON object {"name", "date", "machine", "rows"}; with --json only that. With
-several names: one such line each. Exit code 1 if a figure misses its limit.
+several names: one such line each. --write puts what was measured into `bench/RESULTS.md`, and the figures of
+README.md are made from it; what other benchmarks wrote there stays. Exit code 1 if a figure misses its limit.
 """
 
 import argparse
@@ -16,9 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import bench
+from bench.figures import README, with_figures
+from bench.results import RESULTS, Result, written
 from bench.rows import Row
 
-HELPERS = {"__main__", "guests", "rows"}
+HELPERS = {"__main__", "figures", "guests", "networks", "results", "rows"}
 
 
 def names() -> list[str]:
@@ -27,12 +30,13 @@ def names() -> list[str]:
     return sorted(name for name in found if hasattr(importlib.import_module(f"bench.{name}"), "run"))
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | float]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {
         "cpu": model,
         "cores": os.cpu_count() or 0,
+        "load": round(os.getloadavg()[0], 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "wasmtime": version("wasmtime"),
@@ -48,12 +52,19 @@ def print_table(name: str, rows: list[Row]) -> None:
         print(f"  {r['key']:<{width}}  {r['value']:>10g} {r['unit']}{peer}{limit}")
 
 
+def write(result: Result) -> None:
+    results = written(RESULTS.read_text() if RESULTS.exists() else "", result)
+    RESULTS.write_text(results)
+    README.write_text(with_figures(README.read_text(), results))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run")
     parser.add_argument("--all", action="store_true", help="run every benchmark")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
     parser.add_argument("--json", action="store_true", help="print the JSON lines only")
+    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md and the figures of README.md")
     asked = parser.parse_args()
     known = names()
     if asked.list:
@@ -66,13 +77,15 @@ def main() -> int:
         return 2
     is_within = True
     for name in chosen:
+        where = machine()
         rows: list[Row] = importlib.import_module(f"bench.{name}").run()
         if not asked.json:
             print_table(name, rows)
         date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        print(
-            json.dumps({"name": name, "date": date, "machine": machine(), "rows": rows}, ensure_ascii=False), flush=True
-        )
+        result = Result(name=name, date=date, machine=where, rows=rows)
+        print(json.dumps(result, ensure_ascii=False), flush=True)
+        if asked.write:
+            write(result)
         is_within = is_within and all(r["ok"] is not False for r in rows)
     return 0 if is_within else 1
 

@@ -2,10 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
-__all__ = ["Row", "median_ms", "row"]
+__all__ = ["Row", "median_ms", "medians_ms", "row"]
 
 
 class Row(TypedDict):
@@ -33,23 +33,30 @@ def row(
     """A row that holds when `value` is at most `limit`."""
     return Row(
         key=key,
-        value=round(value, 4),
+        value=round(float(value), 4),
         unit=unit,
         peer=peer,
         peer_value=None if peer_value is None else round(peer_value, 4),
         ratio=None if peer_value is None else round(value / peer_value, 4),
         limit=limit,
-        ok=None if limit is None else value <= limit,
+        ok=None if limit is None else bool(value <= limit),
     )
 
 
 def median_ms(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> float:
     """Median time of one call in milliseconds."""
+    return medians_ms([work], repeats=repeats, warm_up=warm_up)[0]
+
+
+def medians_ms(works: Sequence[Callable[[], object]], *, repeats: int, warm_up: int = 1) -> list[float]:
+    """The same for several, called in turn: a change of the machine's speed meets all of them."""
     for _ in range(warm_up):
-        work()
-    times = []
+        for work in works:
+            work()
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1000
+        for work, found in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            found.append(time.perf_counter() - began)
+    return [statistics.median(found) * 1000 for found in times]

@@ -8,6 +8,8 @@ import pytest
 
 from littoral import settings
 
+collect_ignore = [] if settings.boolean("LITTORAL_SWEEP") else ["sweep"]
+
 
 @pytest.fixture(autouse=True)
 def installation(tmp_path: Path) -> Iterator[Path]:

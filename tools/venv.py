@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON_MIN = (3, 11)
 
 
+def lock_names() -> list[str]:
+    return sorted(path.stem for path in (ROOT / "locks").glob("*.txt"))
+
+
 def stamp_of(locks: list[str]) -> dict[str, str]:
     names = [*(f"locks/{lock}.txt" for lock in locks), "pyproject.toml"]
     return {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in names}
@@ -28,6 +32,10 @@ def main() -> int:
     if sys.version_info < PYTHON_MIN:
         version = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"Python {version} is too old: Littoral needs 3.11 or newer · hint: make PYTHON=python3.12 …")
+    if len(sys.argv) < 3 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    if unknown := [lock for lock in sys.argv[2:] if not (ROOT / "locks" / f"{lock}.txt").exists()]:
+        sys.exit(f"no such lock: {', '.join(unknown)} · hint: locks/ has {', '.join(lock_names())}")
     folder, locks = (ROOT / sys.argv[1]), ["build", *sys.argv[2:]]
     stamp = folder / "littoral-locks.json"
     wanted = stamp_of(locks)

@@ -11,6 +11,8 @@
     │   ├── NotFoundError             nothing here has this name or id
     │   ├── ConflictError             the name is taken
     │   ├── TooLargeError             over a stated limit
+    │   ├── ForbiddenError            not for this caller
+    │   ├── SlowRequestError          the request did not arrive in time
     │   └── NotOfferedError           a known request that this version does not serve
     ├── NodeError                     the machine, its files or its load are at fault
     │   ├── SettingError              a setting, environment variable or site file is wrong
@@ -35,6 +37,7 @@ __all__ = [
     "ArtifactError",
     "ConflictError",
     "DeadlineError",
+    "ForbiddenError",
     "InputError",
     "LittoralError",
     "MemoryCapError",
@@ -50,6 +53,7 @@ __all__ = [
     "SetupError",
     "ShapeError",
     "ShardError",
+    "SlowRequestError",
     "TooLargeError",
     "TrapError",
     "TrustError",
@@ -132,6 +136,14 @@ class ConflictError(RequestError):
 
 class TooLargeError(RequestError):
     """Over a stated limit."""
+
+
+class ForbiddenError(RequestError):
+    """Not for this caller."""
+
+
+class SlowRequestError(RequestError):
+    """The request did not arrive in time."""
 
 
 class NotOfferedError(RequestError):

@@ -13,12 +13,12 @@ import sys
 
 from littoral.settings import number, text
 
-__all__ = ["Lifeline"]
+__all__ = ["FAILED", "READY", "Lifeline"]
 
 LIFELINE_VARIABLE = "LITTORAL_LIFELINE_FD"
 STATUS_VARIABLE = "LITTORAL_STATUS_FD"
 READY = "ready"
-FAILED = "failed "
+FAILED = "failed"
 LINE_BYTES_MAX = 2048
 
 
@@ -48,13 +48,13 @@ class Lifeline:
             sys.exit("littoral: the supervisor is gone")
         return cls(lifeline, status)
 
-    def ready(self) -> None:
-        """Tells the supervisor that this process serves."""
-        self._report(READY)
+    def ready(self, address: str = "") -> None:
+        """Tells the supervisor that this process serves, and where."""
+        self._report(f"{READY} {address}".rstrip())
 
     def failed(self, reason: str) -> None:
         """Tells the supervisor why this process ends."""
-        self._report(FAILED + reason.replace("\n", " "))
+        self._report(f"{FAILED} {reason}".replace("\n", " "))
 
     def _report(self, line: str) -> None:
         if self._status is not None:

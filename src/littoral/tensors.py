@@ -15,7 +15,17 @@ import numpy.typing as npt
 
 from littoral.errors import InputError, TooLargeError
 
-__all__ = ["DTYPES", "Array", "DType", "TensorSpec", "decode_frame", "element_count", "encode_frame", "merged_specs"]
+__all__ = [
+    "DTYPES",
+    "RANK_MAX",
+    "Array",
+    "DType",
+    "TensorSpec",
+    "decode_frame",
+    "element_count",
+    "encode_frame",
+    "merged_specs",
+]
 
 Array = npt.NDArray[Any]
 

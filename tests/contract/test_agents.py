@@ -321,7 +321,7 @@ def test_an_agent_may_describe_itself_once_it_is_configured() -> None:
     deep = '(data (i32.const 2048) "{\\22x\\22:' + "[" * 60_000 + '")'
     for lie, message in (
         (packed(64, 5), "answer of `describe`: "),
-        (packed(2048, 30_000), "answer of `describe`: maximum recursion depth exceeded"),
+        (packed(2048, 30_000), "answer of `describe`: (maximum recursion depth|JSON is malformed)"),
         (packed(1 << 30, 5), "answer of `describe`: 5 bytes at 1073741824 lie outside"),
         ("(i64.const -3)", "not my type"),
     ):

@@ -1,7 +1,10 @@
-"""NOTICE names what is shipped inside the Rust guests."""
+"""NOTICE names what is shipped inside the Rust guests, files of others, and what the demo fetches."""
 
+import re
 import tomllib
 from pathlib import Path
+
+from littoral.demo.wheels import PINS
 
 ROOT = Path(__file__).parents[2]
 # In the lock file for features or platforms that the guests do not use, or at work only while they are compiled.
@@ -29,3 +32,16 @@ def test_every_crate_of_the_image_agent_is_named_with_its_version() -> None:
     assert third_party <= named
     rustc = tomllib.loads((ROOT / "guests/toolchain.toml").read_text())["versions"]["rustc"]
     assert any(line.startswith(f"Rust {rustc.split()[1]}: core") for line in lines)
+
+
+def test_the_wheels_of_the_demo_are_named_with_their_versions() -> None:
+    lines = (ROOT / "NOTICE").read_text().splitlines()
+    assert PINS
+    for pin in PINS.values():
+        assert any(line.startswith(f"{pin.name} {pin.version}") for line in lines), pin.name
+
+
+def test_every_file_that_notice_names_is_there() -> None:
+    named = re.findall(r"^Shipped in (\S+)$", (ROOT / "NOTICE").read_text(), re.MULTILINE)
+    assert len(named) >= 3
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -11,7 +11,7 @@ import wasmtime
 from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.ops import Conv, Window
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Rows
+from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Panels, Rows
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 from littoral.compiler.wasm import Module
 from model_host import ENGINE
@@ -120,3 +120,14 @@ def test_equal_kernels_share_a_function() -> None:
     a, b = (Gemm(Rows(1, 4, 0, 32, ((0, 8),)), 8) for _ in range(2))
     assert a == b
     assert hash(a) == hash(b)
+
+
+@pytest.mark.parametrize(("depth", "width"), [*product((1, 2, 3, 4, 5, 9), (1, 3, 4, 5, 8, 11, 24)), (64, 198)])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_panels_are_what_the_compiler_packs(depth: int, width: int, is_turned: bool) -> None:
+    right = np.random.default_rng(depth * 100 + width).normal(size=(depth, width)).astype("f4")
+    kernel = Panels(depth, width, 4, 4 * depth) if is_turned else Panels(depth, width, 4 * width, 4)
+    want = pack_panels(right)
+    got = run(kernel, [right.T if is_turned else right], want.shape)
+    columns = got.transpose(1, 0, 2).reshape(depth, -1)[:, :width]
+    assert (columns == right).all()

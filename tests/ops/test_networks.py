@@ -76,3 +76,9 @@ def test_weights_are_in_the_file_once(name: str) -> None:
     model = NETWORKS[name](32)
     stored = sum(len(t.raw_data or b"") for t in onnx.decode_model(model).graph.initializer)
     assert compile_model(model).manifest.memory.weights[1] < 1.5 * stored + 4096
+
+
+def test_names_of_classes_and_how_inputs_are_made_go_into_the_manifest() -> None:
+    made = {"mean": 127, "std": 128}
+    model = compile_model(NETWORKS["inverted_residual"](), labels=["idle", "worn"], preprocess=made)
+    assert (model.manifest.labels, model.manifest.preprocess) == (["idle", "worn"], made)

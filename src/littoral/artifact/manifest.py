@@ -11,7 +11,18 @@ import msgspec
 from littoral.errors import ArtifactError
 from littoral.tensors import DTYPES, RANK_MAX, TensorSpec, element_count
 
-__all__ = ["AgentManifest", "Layer", "Manifest", "Memory", "Port", "Variant"]
+__all__ = [
+    "AGENT_SECTION",
+    "MODEL_SECTION",
+    "PAGE_BYTES",
+    "SECTION_BYTES_MAX",
+    "AgentManifest",
+    "Layer",
+    "Manifest",
+    "Memory",
+    "Port",
+    "Variant",
+]
 
 PAGE_BYTES = 65536
 ALIGNMENT = 64

@@ -9,7 +9,7 @@ from littoral.artifact.manifest import MODEL_SECTION, Manifest
 from littoral.artifact.sections import custom_section, digest
 from littoral.errors import ArtifactError, NotFoundError
 
-__all__ = ["Model", "write_atomically"]
+__all__ = ["FILE_BYTES_MAX", "Model", "write_atomically"]
 
 FILE_BYTES_MAX = 1 << 32
 

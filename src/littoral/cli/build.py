@@ -8,9 +8,9 @@ import typer
 import littoral
 from littoral.artifact import Model
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
-from littoral.errors import InputError
+from littoral.errors import InputError, NotFoundError
 
-__all__ = ["build", "parse_shapes"]
+__all__ = ["build", "parse_shapes", "read_labels"]
 
 
 def build(
@@ -20,6 +20,7 @@ def build(
     target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile an ONNX model to one import-free .wasm file."""
@@ -32,6 +33,7 @@ def build(
             target=target,  # type: ignore[arg-type]
             name=name,
             version=version,
+            labels=None if labels is None else read_labels(labels),
             progress=tell,
         )
     path = output or source.with_suffix(".wasm")
@@ -67,6 +69,16 @@ def about(model: Model) -> dict[str, Any]:
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
     }
+
+
+def read_labels(path: Path) -> list[str]:
+    """One name a line. Raises NotFoundError, and InputError for a file that is no text."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise NotFoundError(f"labels `{path}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"labels `{path}`: not UTF-8 text: {error}") from error
 
 
 def parse_shapes(options: list[str]) -> dict[str, tuple[int, ...]]:

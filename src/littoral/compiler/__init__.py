@@ -1,0 +1,1 @@
+"""ONNX in, one WebAssembly module out. `driver.py` is the pipeline, to be read top to bottom."""

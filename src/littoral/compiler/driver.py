@@ -13,6 +13,7 @@ from littoral.compiler.emit import ENTRY, emit
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
 from littoral.compiler.plan import Layout, lay_out, program_of
+from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError
 
 __all__ = ["Progress", "Target", "compile", "compile_model", "optimize", "read_source", "silent"]
@@ -33,12 +34,15 @@ def compile(  # noqa: A001
     tuning: Any = None,
     name: str | None = None,
     version: str | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """An ONNX model as one WebAssembly module, which this installation notes as its own.
 
     source: path, bytes or ModelProto. shapes: for inputs whose dimensions the model leaves open. target: `relaxed` or
-    `simd128`. progress: called with stage, done, total.
+    `simd128`. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
+    holds it; both go into the manifest as they are. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `variants`, `int8`,
     `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
     """
@@ -52,7 +56,16 @@ def compile(  # noqa: A001
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
         raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
-    model = compile_model(source, shapes=shapes, target=target, name=name, version=version, progress=progress)
+    model = compile_model(
+        source,
+        shapes=shapes,
+        target=target,
+        name=name,
+        version=version,
+        labels=labels,
+        preprocess=preprocess,
+        progress=progress,
+    )
     Store().record(model.digest)
     return model
 
@@ -64,6 +77,8 @@ def compile_model(
     target: Target = "relaxed",
     name: str | None = None,
     version: str | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
@@ -86,6 +101,8 @@ def compile_model(
         target=target,
         threads=1,
         source_sha256=digest(data),
+        labels=None if labels is None else list(labels),
+        preprocess=None if preprocess is None else dict(preprocess),
         memory=Memory(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
@@ -119,7 +136,7 @@ def optimize(graph: Graph, tell: Progress = silent) -> Graph:
     """Every pass in order, then the same in the bodies of control flow."""
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
-        graph = run(graph)
+        graph = traced(handle, run, graph)
     return inside_bodies(graph, optimize)
 
 

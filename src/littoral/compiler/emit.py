@@ -8,7 +8,7 @@ from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
-from littoral.compiler.plan.steps import Lowered, Weights
+from littoral.compiler.plan.steps import Lowered, Repeated, Weights
 from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
 
 __all__ = ["ENTRY", "emit"]
@@ -65,7 +65,21 @@ class _Entry:
             if index is None:
                 name = f"{step.kernel.kind}.{len(self.functions)}"
                 index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
-            self.entry.call(index, *(self._code(self.layout.address(a)) for a in step.arguments))
+            self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
+
+    def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:
+        """Addresses that move are kept in locals; an inner loop begins where the outer one stands."""
+        if not repeats:
+            self.entry.call(index, *addresses)
+            return
+        (times, moves_bytes), *inner = repeats
+        f = self.entry
+        moving = [f.local("i32", value=a) if move else a for a, move in zip(addresses, moves_bytes, strict=True)]
+        with f.repeat(times):
+            self._call_repeated(index, moving, tuple(inner))
+            for address, move in zip(moving, moves_bytes, strict=True):
+                if isinstance(address, Local) and move:
+                    f.step(address, move)
 
     def _copy(self, item: Copy) -> None:
         size = item.source.type.bytes

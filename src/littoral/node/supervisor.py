@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from littoral.clock import SYSTEM, Clock
+from littoral.errors import NodeError
 from littoral.lifeline import FAILED, READY, Lifeline
 from littoral.node.child import Child
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
@@ -31,6 +32,10 @@ RETRY_S = 0.05
 HOST_MODULE = "littoral.vectors.shard_process"
 
 
+def _ignore(_address: str) -> None:
+    pass
+
+
 class Supervisor:
     """One node, and the shard hosts it wants, on one data folder."""
 
@@ -43,8 +48,12 @@ class Supervisor:
         patience: Patience | None = None,
         lock_wait_s: float = LOCK_WAIT_S,
         clock: Clock = SYSTEM,
+        on_ready: Callable[[str], None] = _ignore,
     ) -> None:
-        """node_command: None if the node is this very process, which then holds the other end of `link`."""
+        """node_command: None if the node is this very process, which then holds the other end of `link`.
+
+        on_ready: called with the node's address each time that it begins to serve.
+        """
         self._data = data.absolute()
         self._node_command = node_command
         self._lock_wait_s = lock_wait_s
@@ -54,6 +63,9 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._link: socket.socket | None = None
         self._told: dict[str, ChildState] | None = None
+        self._on_ready = on_ready
+        self._has_served = False
+        self._failure = ""
         self._stop_count = 0
         self._stops_seen = 0
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -64,7 +76,11 @@ class Supervisor:
             self._use_link(link)
 
     def run(self) -> None:
-        """Until everything has ended after `stop`. Raises UnavailableError if another supervisor has the folder."""
+        """Until everything has ended after `stop`.
+
+        Raises UnavailableError if another supervisor has the folder, and NodeError with the node's own words if it
+        cannot even start: what is wrong then is seldom better at the next attempt.
+        """
         self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock: OwnerLock | None = None
         try:
@@ -79,6 +95,8 @@ class Supervisor:
             self._close()
             if lock is not None:
                 lock.release()
+        if self._failure:
+            raise NodeError(self._failure)
 
     def run_until_signal(self) -> None:
         """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread."""
@@ -142,17 +160,31 @@ class Supervisor:
     def _hear(self, name: str) -> None:
         child = self._children[name]
         for line in child.reports():
-            if line == READY:
+            word, _, rest = line.partition(" ")
+            if word == READY:
                 self._core.ready(name, self._clock.monotonic())
-            elif line.startswith(FAILED):
-                self._core.failed(name, line.removeprefix(FAILED))
+            elif word == FAILED:
+                self._core.failed(name, rest)
+            if name == NODE:
+                self._hear_node(word, rest)
+
+    def _hear_node(self, word: str, rest: str) -> None:
+        if word == READY:
+            self._has_served = True
+            self._on_ready(rest)
+        elif word == FAILED and not self._has_served and not self._stop_count:
+            self._failure = rest
+            self.stop()
 
     def _bury(self, name: str) -> None:
         self._hear(name)
         child = self._children.pop(name)
         self._selector.unregister(child.ended)
         self._selector.unregister(child.status)
-        self._core.ended(name, child.reap(), self._clock.monotonic())
+        how = child.reap()
+        if name == NODE and how.startswith("exit code"):
+            self._hear_node(FAILED, f"node: ended before it was ready: {how}")
+        self._core.ended(name, how, self._clock.monotonic())
 
     def _use_link(self, link: socket.socket) -> None:
         self._drop_link()

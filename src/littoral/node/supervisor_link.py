@@ -76,9 +76,13 @@ class SupervisorLink:
                 await self._listening
         self._link.close()
 
-    def ready(self) -> None:
+    def ready(self, address: str = "") -> None:
         """Tells the supervisor that this node serves: from now on a crash is followed by a quick restart."""
-        self._lifeline.ready()
+        self._lifeline.ready(address)
+
+    def failed(self, reason: str) -> None:
+        """Tells the supervisor why this node ends. Before it was ever ready, that ends the supervisor as well."""
+        self._lifeline.failed(reason)
 
     async def want(self, shard_folders: Iterable[str]) -> None:
         """From now on these hosts are to run, and no others. Raises NodeError if the supervisor does not listen."""

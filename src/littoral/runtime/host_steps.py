@@ -11,7 +11,7 @@ from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.step import How
 from littoral.tensors import Array, TensorSpec
 
-__all__ = ["HOST_STEPS", "HostStage", "HostStep", "normalized", "softmax", "top_k"]
+__all__ = ["HOST_STEPS", "TOP_K", "HostStage", "HostStep", "normalized", "softmax", "top_k"]
 
 INLINE_BYTES_MAX = 1 << 18  # above, the work would hold up the event loop
 TOP_K = 5

@@ -13,12 +13,20 @@ from littoral.runtime.edges import EdgeType, TensorsType, Value
 from littoral.runtime.guest_steps import AgentStage, Loan, ModelStage
 from littoral.runtime.step import How, Stage, Step
 
-__all__ = ["Answer", "Pipeline"]
+__all__ = ["Answer", "Edge", "Pipeline"]
 
 
 class Answer(NamedTuple):
     value: Value
     how: How
+
+
+class Edge(NamedTuple):
+    """One bound step: its name in `how`, and the types of what it is given and gives."""
+
+    name: str
+    takes: EdgeType
+    gives: EdgeType
 
 
 class Pipeline:
@@ -36,6 +44,12 @@ class Pipeline:
         self._clock = clock
         self._stages = _bind(name, steps)
         self.gives: EdgeType = self._stages[-1].stage.gives
+
+    @property
+    def edges(self) -> list[Edge]:
+        """The steps in order, each with what it is given and gives."""
+        given = [self.takes, *(bound.stage.gives for bound in self._stages)]
+        return [Edge(b.name, takes, b.stage.gives) for b, takes in zip(self._stages, given, strict=False)]
 
     async def run(self, value: Value, *, deadline_ms: float | None = None) -> Answer:
         """The last step's value, and how it was made.

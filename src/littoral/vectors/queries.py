@@ -10,7 +10,15 @@ from littoral.vectors.checks import PAYLOAD_DEPTH_MAX, check_payload
 from littoral.vectors.filters import Filter
 from littoral.vectors.records import Payload, PointId
 
-__all__ = ["PayloadChange", "PayloadSelector", "SearchParams", "SearchQuery", "parse_params", "parse_selector"]
+__all__ = [
+    "RESULT_COUNT_MAX",
+    "PayloadChange",
+    "PayloadSelector",
+    "SearchParams",
+    "SearchQuery",
+    "parse_params",
+    "parse_selector",
+]
 
 RESULT_COUNT_MAX = 16_384
 QUERY_COUNT_MAX = 64

@@ -41,8 +41,8 @@ VECTOR_SIZE_MAX = 65_536
 class VectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one vector of a point: how many numbers, and what near means."""
 
-    size: Annotated[int, msgspec.Meta(ge=1, le=VECTOR_SIZE_MAX)]
-    distance: Distance
+    size: Annotated[int, msgspec.Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
+    distance: Annotated[Distance, msgspec.Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
 
 
 class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,25 @@
+"""What node and orchestrator share over HTTP: server, routes, limits, errors, events, the files of the pages."""
+
+from littoral.web.events import Events
+from littoral.web.messages import Answer, Handler, Request, Stream, json_answer
+from littoral.web.page_assets import PageAssets
+from littoral.web.router import Protocol, Route, Router, Seen, plain_error
+from littoral.web.server import Limits, Server, serving
+
+__all__ = [
+    "Answer",
+    "Events",
+    "Handler",
+    "Limits",
+    "PageAssets",
+    "Protocol",
+    "Request",
+    "Route",
+    "Router",
+    "Seen",
+    "Server",
+    "Stream",
+    "json_answer",
+    "plain_error",
+    "serving",
+]

@@ -6,20 +6,27 @@ from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
+from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
+from littoral.compiler.kernels.winograd import PLANES, TILE, FromPlanes, ToPlanes
 
 __all__ = [
     "OVERREAD_BYTES",
     "PANEL",
+    "PLANES",
+    "TILE",
     "Access",
     "Depthwise",
     "Extreme",
     "Frame",
+    "FromPlanes",
     "Gemm",
     "Kernel",
     "Largest",
     "LoopNest",
+    "Panels",
     "Require",
     "Rows",
     "Running",
+    "ToPlanes",
 ]

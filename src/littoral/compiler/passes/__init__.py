@@ -10,6 +10,7 @@ from littoral.compiler.passes.channels_last import channels_last
 from littoral.compiler.passes.decompose import decompose
 from littoral.compiler.passes.fold_affine import fold_affine
 from littoral.compiler.passes.fold_pads import fold_pads
+from littoral.compiler.passes.fold_transposes import fold_transposes
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
 from littoral.compiler.passes.sink_transposes import sink_transposes
@@ -28,6 +29,7 @@ PASSES: dict[str, Pass] = {
     "simplify": canonicalize,
     "fuse-maps": fuse_maps,
     "fuse-epilogues": fuse_epilogues,
+    "fold-transposes": fold_transposes,
 }
 
 

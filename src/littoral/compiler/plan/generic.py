@@ -364,6 +364,7 @@ def _finish(out: Value, node: Node, first_extra: int, bias: Value | None, epilog
 
 
 def lower_matmul_generic(node: Node, op: MatMul) -> list[Step]:
+    assert (op.left, op.right, op.result) == ((), (), ()), "transposes are folded into products of float32 only"
     a, b, (out,) = node.inputs[0], node.inputs[1], node.outputs
     rank = out.type.rank
     left, right = list(_broadcast(a.shape, rank)), list(_broadcast(b.shape, rank))

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.tensors import Array
 
-__all__ = ["Argument", "Lowered", "Part", "Scratch", "Step", "Weights", "Zeros"]
+__all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +43,21 @@ class Part:
 Argument = Value | Weights | Scratch | Zeros | Part
 
 
+class Repeated(NamedTuple):
+    """The same call several times, each argument's address moving on by its bytes."""
+
+    times: int
+    moves_bytes: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call of a kernel's function. macs: multiply-adds."""
+    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first."""
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     macs: int = 0
+    repeats: tuple[Repeated, ...] = ()
 
 
 @dataclass(eq=False)

@@ -24,35 +24,51 @@ def _epilogue(acc: Array, epilogue: Expr | None, extras: tuple[Array, ...], dtyp
     return evaluate(epilogue, (rounded, *extras), acc.shape) if epilogue else rounded
 
 
+def _turned_type(given: TensorType, perm: tuple[int, ...]) -> TensorType:
+    return TensorType(given.dtype, tuple(given.shape[i] for i in perm)) if perm else given
+
+
+def _turned(array: Array, perm: tuple[int, ...]) -> Array:
+    return np.ascontiguousarray(array.transpose(perm)) if perm else array
+
+
 @dataclass(frozen=True)
 class MatMul(Op):
     """a[…, M, K] × b[…, K, N], batches broadcast; then `epilogue` of (the product, further inputs).
 
-    bias: the third input, of N elements, starts the sums.
+    bias: the third input, of N elements, starts the sums. left, right, result: orders of axes in which a, b and the
+    product are taken; () = as they are.
     """
 
     name: ClassVar[str] = "matmul"
     epilogue: Expr | None = None
     bias: bool = False
+    left: tuple[int, ...] = ()
+    right: tuple[int, ...] = ()
+    result: tuple[int, ...] = ()
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        a, b = inputs[:2]
+        a, b = (_turned_type(t, perm) for t, perm in zip(inputs, (self.left, self.right), strict=False))
         if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
             raise ShapeError(
                 f"inner sizes differ: left `{'x'.join(map(str, a.shape))}`, right `{'x'.join(map(str, b.shape))}`"
             )
         batch = broadcast_shape(a.shape[:-2], b.shape[:-2])
-        return (TensorType(self.epilogue.dtype if self.epilogue else a.dtype, (*batch, a.shape[-2], b.shape[-1])),)
+        made = TensorType(self.epilogue.dtype if self.epilogue else a.dtype, (*batch, a.shape[-2], b.shape[-1]))
+        return (_turned_type(made, self.result),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         a, b, *rest = inputs
-        total = np.matmul(to_float64(a), to_float64(b))
+        total = np.matmul(_turned(to_float64(a), self.left), _turned(to_float64(b), self.right))
         if self.bias:
             total = total + to_float64(rest.pop(0))
-        return (_epilogue(total, self.epilogue, tuple(rest), a.dtype.name),)
+        return (_epilogue(_turned(total, self.result), self.epilogue, tuple(rest), a.dtype.name),)
 
     def text(self) -> str:
-        return text(self.epilogue) if self.epilogue else ""
+        perms = {"left": self.left, "right": self.right, "result": self.result}
+        parts = [f"{name} {''.join(map(str, perm))}" for name, perm in perms.items() if perm]
+        parts.append(text(self.epilogue) if self.epilogue else "")
+        return ", ".join(p for p in parts if p)
 
 
 @dataclass(frozen=True)

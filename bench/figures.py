@@ -1,0 +1,68 @@
+"""The table of figures in README.md, made from `bench/RESULTS.md`. What was not measured yet has no row."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["FIGURES", "README", "table", "with_figures"]
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"(?<=<!-- figures: made by `make bench` -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+HEAD = "| what | Littoral | peer, in the same run |\n|---|---:|---|\n"
+KILLED = "host: kill -9 while indexing, until it answers, slowest"
+
+
+class Figure(NamedTuple):
+    """One row. note: said behind the peer's name. as_hits: a share of misses is shown as a percentage of hits."""
+
+    what: str
+    benchmark: str
+    key: str
+    note: str = ""
+    as_hits: bool = False
+
+
+FIGURES = (
+    Figure("JPEG 640 × 272 to its five nearest over HTTP, p50", "main_job", "JPEG 640 × 272 to top 5 over HTTP, p50"),
+    Figure("the same, p95", "main_job", "JPEG 640 × 272 to top 5 over HTTP, p95"),
+    Figure(
+        "right clip and second among the first five, all views", "main_job", "missed of all questions", as_hits=True
+    ),
+    Figure("MobileNetV2-224, float32", "compiler", "mobilenet_v2: run", "native, one thread"),
+    Figure("EfficientNet-Lite0, float32", "compiler", "efficientnet_lite0: run", "native, one thread"),
+    Figure("the same on 50 real frames: another class", "compiler", "efficientnet_lite0: other class, of 50 frames"),
+    Figure("compile EfficientNet-Lite0 from ONNX", "compiler", "efficientnet_lite0: compile"),
+    Figure("load 19 MB of weights again, in a running process", "cold_start", "known file"),
+    Figure("a call, beside the model's own work", "call_overhead", "session, trusted"),
+    Figure("JPEG 640 × 272 to a tensor, in the sandbox", "image_agent", "jpeg_640x272_float32", "native"),
+    Figure("search 20 000 × 1280 exactly, p50", "vectors", "20k × 1280: search, p50"),
+    Figure("shard killed while indexing, until it answers, slowest", "vectors", KILLED),
+)
+
+
+def with_figures(readme: str, results: str) -> str:
+    """README with its table made anew."""
+    return BLOCK.sub(lambda _: table(results), readme)
+
+
+def table(results: str) -> str:
+    measured = _cells(results)
+    return HEAD + "".join(_row(f, *measured[f.benchmark, f.key]) for f in FIGURES if (f.benchmark, f.key) in measured)
+
+
+def _row(figure: Figure, value: str, unit: str, peer: str, peer_value: str, *_: str) -> str:
+    ours = f"{100 - 100 * float(value):.4g} %" if figure.as_hits else f"{value} {unit}"
+    name = f"{peer}, {figure.note}" if figure.note else peer
+    return f"| {figure.what} | {ours} | {f'{name}: {peer_value} {unit}' if peer else ''} |\n"
+
+
+def _cells(results: str) -> dict[tuple[str, str], list[str]]:
+    """The cells behind the first, by benchmark and first cell."""
+    found, benchmark = {}, ""
+    for line in results.splitlines():
+        if line.startswith("## "):
+            benchmark = line.removeprefix("## ")
+        elif line.startswith("| "):
+            key, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found[benchmark, key] = cells
+    return found

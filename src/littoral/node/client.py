@@ -1,0 +1,142 @@
+"""A node as seen by the command line and the demo: blocking HTTP, bounded in bytes, time and tries. Thread-safe."""
+
+import http.client
+import json
+import threading
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from littoral.errors import (
+    ConflictError,
+    DeadlineError,
+    InputError,
+    LittoralError,
+    NodeError,
+    NotFoundError,
+    NotOfferedError,
+    PeerError,
+    TooLargeError,
+    UnavailableError,
+)
+
+__all__ = ["DEFAULT_URL", "NodeClient", "PipelineAnswer"]
+
+DEFAULT_URL = "http://127.0.0.1:8642"
+ANSWER_BYTES_MAX = 64 << 20
+TIMEOUT_S = 30.0
+TRY_COUNT_MAX = 6
+BACK_OFF_S = 0.1
+BACK_OFF_MAX_S = 2.0
+BINARY = "application/octet-stream"
+
+_ERRORS: dict[int, type[LittoralError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    413: TooLargeError,
+    501: NotOfferedError,
+    503: UnavailableError,
+}
+
+
+class PipelineAnswer(NamedTuple):
+    """result: hits, or `{"outputs": …}`. stages_ms: by step, as the node measured it."""
+
+    result: Any
+    stages_ms: dict[str, float]
+    how: dict[str, Any]
+
+
+class NodeClient:
+    """url: `http://host:port`. One connection a thread, kept open. Raises InputError for anything else."""
+
+    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
+        self.url = url.rstrip("/")
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._timeout_s = timeout_s
+        self._own = threading.local()
+        self._pause = threading.Event()
+
+    def run_pipeline(self, name: str, data: bytes, *, media_type: str = BINARY) -> PipelineAnswer:
+        """The pipeline's answer to these bytes. Raises as `call`."""
+        said = self.call("POST", f"/pipelines/{quote(name, safe='')}", data, media_type=media_type)
+        return PipelineAnswer(said["result"], said["how"]["stages"], said["how"])
+
+    def collection(self, method: str, name: str, rest: str = "", body: object = None) -> Any:
+        """`result` of a call to Qdrant's REST API. Raises as `call`."""
+        path = f"/collections/{quote(name, safe='')}{rest}"
+        return self.call(method, path, None if body is None else json.dumps(body).encode())["result"]
+
+    def call(self, method: str, path: str, body: bytes | None = None, *, media_type: str = "application/json") -> Any:
+        """The JSON of the answer. A node that is busy or restarting is asked again, at most six times.
+
+        Raises what the status stands for: InputError, NotFoundError, ConflictError, TooLargeError, NotOfferedError,
+        DeadlineError, UnavailableError, NodeError; PeerError for an answer that is no JSON or too large.
+        """
+        pause_s = BACK_OFF_S
+        for left in range(TRY_COUNT_MAX - 1, -1, -1):
+            try:
+                return self._read(*self._ask(method, path, body, media_type))
+            except UnavailableError:
+                if not left:
+                    raise
+                self._pause.wait(pause_s)
+                pause_s = min(2 * pause_s, BACK_OFF_MAX_S)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Ends this thread's connection."""
+        connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
+        if connection is not None:
+            connection.close()
+            del self._own.connection
+
+    def _ask(self, method: str, path: str, body: bytes | None, media_type: str) -> tuple[int, bytes]:
+        headers = {} if body is None else {"Content-Type": media_type}
+        try:
+            connection = self._connection()
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            data = response.read(ANSWER_BYTES_MAX + 1)
+        except TimeoutError as error:
+            self.close()
+            raise DeadlineError(f"node at {self.url}: no answer in {self._timeout_s:g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise UnavailableError(
+                f"node at {self.url} cannot be reached: {error}", hint="start one with `littoral up site.toml`"
+            ) from error
+        if len(data) > ANSWER_BYTES_MAX:
+            self.close()
+            raise PeerError(f"node at {self.url}: its answer has more than {ANSWER_BYTES_MAX} bytes")
+        return response.status, data
+
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+            self._own.connection = connection
+        return connection
+
+    def _read(self, status: int, data: bytes) -> Any:
+        try:
+            said = json.loads(data)
+        except ValueError as error:
+            raise PeerError(f"node at {self.url}: status {status}, and its answer is no JSON") from error
+        if status < 400:
+            return said
+        fallback = InputError if status < 500 else NodeError
+        if status == 504:
+            fallback = DeadlineError
+        raise _ERRORS.get(status, fallback)(_message(said) or f"node at {self.url}: status {status}")
+
+
+def _message(said: Any) -> str:
+    """`error` of the node's own envelope, or of Qdrant's."""
+    if not isinstance(said, dict):
+        return ""
+    status = said.get("status")
+    found = status.get("error") if isinstance(status, dict) else said.get("error")
+    return found if isinstance(found, str) else ""

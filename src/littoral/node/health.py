@@ -1,0 +1,42 @@
+"""`/healthz`, `/readyz`, `/metrics`: for whoever watches the node. They are answered also when it is full."""
+
+import asyncio
+from collections.abc import Callable
+
+from littoral.node.node import Node
+from littoral.node.observed import Observed
+from littoral.node.qdrant_api import collection_status
+from littoral.telemetry import TEXT_TYPE
+from littoral.vectors.records import ShardInfo
+from littoral.web import Answer, Protocol, Request, Route, json_answer
+
+__all__ = ["health_protocol"]
+
+COLLECTION_S = 1.0
+
+
+def health_protocol(node: Node, observed: Observed, busy_count: Callable[[], int]) -> Protocol:
+    """healthz: the process answers. readyz: it can do its work; 503 with the reasons while it cannot."""
+
+    async def healthz(_: Request) -> Answer:
+        return json_answer({"status": "ok"})
+
+    async def readyz(_: Request) -> Answer:
+        reasons = await _reasons(node)
+        return json_answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def metrics(_: Request) -> Answer:
+        return Answer(await observed.read(busy_count()), 200, TEXT_TYPE)
+
+    routes = {"/healthz": healthz, "/livez": healthz, "/readyz": readyz, "/metrics": metrics}
+    return Protocol((), [Route("GET", path, handler, is_always_taken=True) for path, handler in routes.items()])
+
+
+async def _reasons(node: Node) -> list[str]:
+    if not node.is_ready:
+        return ["the node is starting or stopping"]
+    damaged = [f"collection `{name}`: {error.message}" for name, error in node.collections.damaged.items()]
+    found = [node.collections.get(name) for name in node.collections.names()]
+    infos = await asyncio.gather(*(collection_status(collection, COLLECTION_S) for collection in found))
+    silent = [str(info) for info in infos if not isinstance(info, ShardInfo)]
+    return damaged + silent

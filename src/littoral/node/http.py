@@ -1,0 +1,28 @@
+"""Everything that a node answers over HTTP, put together: one protocol after the other."""
+
+from littoral.node.health import health_protocol
+from littoral.node.node import Node
+from littoral.node.observed import Observed
+from littoral.node.pages import api_protocol, page_protocol
+from littoral.node.pipelines_api import pipelines_protocol
+from littoral.node.qdrant_api import qdrant_protocol
+from littoral.web import Router
+
+__all__ = ["application"]
+
+
+def application(node: Node) -> Router:
+    """A handler for `littoral.web.serving`."""
+    observed = Observed(node)
+    router = Router(
+        [
+            page_protocol(),
+            api_protocol(node, observed),
+            health_protocol(node, observed, lambda: router.busy_count),
+            pipelines_protocol(node, observed),
+            qdrant_protocol(node),
+        ],
+        observe=observed.answered,
+        clock=node.clock,
+    )
+    return router

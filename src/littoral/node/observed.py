@@ -1,0 +1,70 @@
+"""What a node sees of its own requests: statistics for the page, events for who listens, metrics for Prometheus."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from littoral.node.node import Node
+from littoral.node.readings import read_node
+from littoral.node.request_statistics import RequestStatistics
+from littoral.telemetry import Metrics, Reading
+from littoral.web import Events, Seen
+
+__all__ = ["Observed", "Outcome"]
+
+
+@dataclass
+class Outcome:
+    """Filled by who runs the pipeline; stays empty if it fails."""
+
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+class Observed:
+    """One of a node. For one event loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.events = Events()
+        self.readings: list[Reading] = []
+        self.metrics = Metrics(lambda: self.readings)
+        self.statistics = {name: RequestStatistics() for name in node.pipelines}
+
+    @contextlib.contextmanager
+    def pipeline(self, name: str) -> Iterator[Outcome]:
+        """Around one run of a pipeline that is there."""
+        began = self._node.clock.monotonic()
+        outcome = Outcome()
+        try:
+            yield outcome
+        except BaseException:
+            self._ran(name, began, outcome, is_ok=False)
+            raise
+        self._ran(name, began, outcome, is_ok=True)
+
+    def answered(self, seen: Seen) -> None:
+        """After each request of HTTP."""
+        self.metrics.count("littoral_http_requests_total", _method(seen.method), seen.route, str(seen.status))
+        self.metrics.observe("littoral_http_request_duration_seconds", seen.route, value=seen.seconds)
+
+    async def read(self, busy_count: int) -> bytes:
+        """The text for a scraper."""
+        self.readings = await read_node(self._node, self.events, busy_count)
+        return self.metrics.text()
+
+    def _ran(self, name: str, began: float, outcome: Outcome, *, is_ok: bool) -> None:
+        total_ms = (self._node.clock.monotonic() - began) * 1000
+        self.metrics.count("littoral_pipeline_requests_total", name)
+        if is_ok:
+            self.statistics[name].succeeded(total_ms, outcome.stages_ms)
+            for stage, stage_ms in outcome.stages_ms.items():
+                self.metrics.observe("littoral_pipeline_stage_duration_seconds", name, stage, value=stage_ms / 1000)
+        else:
+            self.statistics[name].failed()
+            self.metrics.count("littoral_pipeline_failures_total", name)
+        told = {"pipeline": name, "at": self._node.clock.wall(), "total_ms": total_ms}
+        self.events.tell("request", told | {"stages": outcome.stages_ms, "ok": is_ok})
+
+
+def _method(method: str) -> str:
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

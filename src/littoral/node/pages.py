@@ -1,0 +1,140 @@
+"""The page at `/` and its files, and what they read: `/api/…`."""
+
+import asyncio
+from importlib import metadata
+from typing import Any
+
+from littoral.errors import NotFoundError
+from littoral.node.node import Node, ServedModel, ServedPipeline
+from littoral.node.observed import Observed
+from littoral.node.qdrant_api import collection_status
+from littoral.node.request_statistics import RequestStatistics
+from littoral.vectors.collection import Collection
+from littoral.vectors.records import ShardInfo
+from littoral.web import Answer, PageAssets, Protocol, Request, Route, Stream, json_answer
+
+__all__ = ["api_protocol", "page_protocol"]
+
+COLLECTION_S = 2.0
+TITLE = "littoral - vector search engine"
+# `qdrant-client` warns where the version of the server is not near its own: the API we speak, not our version.
+QDRANT_VERSION = "1.20.0"
+
+
+def version() -> str:
+    return metadata.version("littoral")
+
+
+def page_protocol() -> Protocol:
+    """`/` is a page for browsers, and for clients of Qdrant what they ask at the start."""
+    assets = PageAssets()
+
+    async def root(request: Request) -> Answer:
+        if request.accepts("text/html"):
+            page = assets.answer("index.html", request)
+            return Answer(page.body, page.status, page.media_type, (*page.headers, ("vary", "accept")))
+        return json_answer({"title": TITLE, "version": QDRANT_VERSION, "commit": version()}, 200, ("vary", "accept"))
+
+    def file_route(name: str) -> Route:
+        async def answer(request: Request) -> Answer:
+            return assets.answer(name, request)
+
+        return Route("GET", f"/assets/{name}", answer)
+
+    return Protocol(("/assets",), [Route("GET", "/", root), *map(file_route, assets.names())])
+
+
+def api_protocol(node: Node, observed: Observed) -> Protocol:
+    """JSON for the page, and for people with curl."""
+
+    async def told_node(_: Request) -> Answer:
+        return json_answer(_node(node))
+
+    async def pipelines(_: Request) -> Answer:
+        return json_answer([_pipeline(p, observed.statistics[name]) for name, p in node.pipelines.items()])
+
+    async def models(_: Request) -> Answer:
+        return json_answer([_model(model) for model in node.models.values()])
+
+    async def model(request: Request) -> Answer:
+        name = request.names["name"]
+        if (found := node.models.get(name)) is None:
+            raise NotFoundError(f"model `{name[:80]}` is unknown")
+        return json_answer(_model(found) | _model_details(found))
+
+    async def collections(_: Request) -> Answer:
+        return json_answer(await _collections(node))
+
+    async def events(_: Request) -> Stream:
+        return observed.events.stream()
+
+    routes = (
+        Route("GET", "/api/node", told_node),
+        Route("GET", "/api/pipelines", pipelines),
+        Route("GET", "/api/models", models),
+        Route("GET", "/api/models/{name}", model),
+        Route("GET", "/api/collections", collections),
+        Route("GET", "/api/events", events, is_always_taken=True),
+    )
+    return Protocol(("/api",), routes)
+
+
+def _node(node: Node) -> dict[str, Any]:
+    told = {"name": node.name, "version": version(), "started_at": node.started_at}
+    return told | {"uptime_s": node.clock.wall() - node.started_at, "ready": node.is_ready, "listen": node.listen}
+
+
+def _pipeline(served: ServedPipeline, statistics: RequestStatistics) -> dict[str, Any]:
+    pipeline = served.pipeline
+    told = {"name": served.name, "takes": str(pipeline.takes), "gives": str(pipeline.gives)}
+    counts = {"requests": statistics.requests, "failures": statistics.failures}
+    stages = {name: quantiles._asdict() for name, quantiles in statistics.stages().items()}
+    steps = [step._asdict() for step in served.steps]
+    return told | {"steps": steps} | counts | statistics.total()._asdict() | {"stages": stages}
+
+
+def _model(served: ServedModel) -> dict[str, Any]:
+    manifest, session, pool = served.model.manifest, served.pool.first, served.pool.statistics()
+    file_bytes, weights_bytes = len(served.model.wasm), manifest.memory.weights[1]
+    return {
+        "name": served.name,
+        "version": manifest.version,
+        "sha256": served.model.digest,
+        "engine": session.engine,
+        "inputs": session.inputs,
+        "outputs": session.outputs,
+        "memory_bytes": session.memory_bytes,
+        "weights_bytes": weights_bytes,
+        "code_bytes": max(0, file_bytes - weights_bytes),
+        "file_bytes": file_bytes,
+        "layer_count": len(manifest.layers),
+        "macs": sum(layer.macs for layer in manifest.layers),
+        "instances": {**served.instances._asdict(), "busy": pool.busy},
+        "runs": pool.runs,
+    }
+
+
+def _model_details(served: ServedModel) -> dict[str, Any]:
+    manifest = served.model.manifest
+    layers = [{"name": la.name, "kind": la.kind, "macs": la.macs, "bytes": la.bytes} for la in manifest.layers]
+    return {"layers": layers, "labels": manifest.labels}
+
+
+async def _collections(node: Node) -> list[dict[str, Any]]:
+    found = [node.collections.get(name) for name in node.collections.names()]
+    infos = await asyncio.gather(*(collection_status(collection, COLLECTION_S) for collection in found))
+    damaged = [
+        {"name": name, "points_count": None, "indexed_vectors_count": None, "size": None, "distance": None}
+        | {"status": error.message, "epoch": None}
+        for name, error in node.collections.damaged.items()
+    ]
+    return [_collection(c, info) for c, info in zip(found, infos, strict=True)] + damaged
+
+
+def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str, Any]:
+    vectors = collection.config.vectors
+    told: dict[str, Any] = {"name": collection.name, "size": vectors.size, "distance": vectors.distance}
+    if isinstance(info, ShardInfo):
+        counts = {"points_count": info.points_count, "indexed_vectors_count": info.indexed_vectors_count}
+        return told | counts | {"status": "ok", "epoch": info.epoch}
+    return told | {"points_count": None, "indexed_vectors_count": None, "status": str(info), "epoch": collection.epoch}

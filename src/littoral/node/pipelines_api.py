@@ -1,0 +1,147 @@
+"""`POST /pipelines/{name}`: bytes or tensors in, hits or tensors out, and how it was made."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from littoral.errors import InputError, NotFoundError
+from littoral.node.node import Node, ServedPipeline
+from littoral.node.observed import Observed
+from littoral.runtime.abi import check_tensors
+from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
+from littoral.runtime.inputs import as_stored
+from littoral.runtime.pipeline import Answer as PipelineAnswer
+from littoral.runtime.step import How
+from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
+from littoral.vectors.records import Hit
+from littoral.web import Answer, Protocol, Request, Route, json_answer
+from littoral.web.messages import decode_json
+
+__all__ = ["how_header", "pipelines_protocol"]
+
+SAFETENSORS = "application/x-safetensors"
+OCTETS = "application/octet-stream"
+DEADLINE_HEADER = "littoral-deadline-ms"
+DEADLINE_MS = 30_000
+DEADLINE_MS_MAX = 300_000
+INLINE_BYTES_MAX = 1 << 18  # more would hold up the event loop while it is written as JSON
+
+
+def pipelines_protocol(node: Node, observed: Observed) -> Protocol:
+    """Errors are `{"status": {"error": …}, "time": s}`, as in Qdrant's API."""
+
+    async def run(request: Request) -> Answer:
+        return await _run(node, observed, request)
+
+    async def names(_: Request) -> Answer:
+        return json_answer({"status": "ok", "time": 0.0, "result": sorted(node.pipelines)})
+
+    routes = (Route("POST", "/pipelines/{name}", run), Route("GET", "/pipelines", names))
+    return Protocol(("/pipelines",), routes, status_error)
+
+
+def status_error(message: str, time_s: float) -> object:
+    return {"status": {"error": message}, "time": time_s}
+
+
+async def _run(node: Node, observed: Observed, request: Request) -> Answer:
+    name = request.names["name"]
+    if (served := node.pipelines.get(name)) is None:
+        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
+        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    began = node.clock.monotonic()
+    with observed.pipeline(name) as outcome:
+        deadline_ms = _deadline_ms(request)
+        value = await _input(served, request)
+        answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
+        outcome.stages_ms = answer.how.stages
+        return await _told(served, answer, request, began_s=began, node=node)
+
+
+def _deadline_ms(request: Request) -> float:
+    if (text := request.headers.get(DEADLINE_HEADER)) is None:
+        return DEADLINE_MS
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):
+        raise InputError(f"header `{DEADLINE_HEADER}` is `{text[:40]}`, must be 1..{DEADLINE_MS_MAX}")
+    return int(text)
+
+
+async def _input(served: ServedPipeline, request: Request) -> Value:
+    data = await request.body.read()
+    takes = served.pipeline.takes
+    if takes == BYTES:
+        if not data:
+            raise InputError(f"pipeline `{served.name}`: body is empty, it takes {takes}")
+        return data
+    if not isinstance(takes, TensorsType):
+        raise InputError(f"pipeline `{served.name}` takes {takes}, which no request can bring")
+    label = f"pipeline `{served.name}`: input"
+    tensors = decode_frame(data) if request.media_type == SAFETENSORS else _tensors(data, takes.ports, label)
+    check_tensors(tensors, takes.ports, label, InputError)
+    return tensors
+
+
+class _Inputs(msgspec.Struct, forbid_unknown_fields=True):
+    inputs: dict[str, Any]
+
+
+def _tensors(data: bytes, ports: Sequence[TensorSpec], label: str) -> dict[str, Array]:
+    given = decode_json(data, _Inputs).inputs
+    dtypes = {port.name: port.dtype for port in ports}
+    for name in given:
+        if name not in dtypes:
+            raise InputError(f"{label} `{name[:80]}` is unknown, takes {TensorsType(tuple(ports))}")
+    return {name: as_stored(value, dtypes[name], f"{label} `{name}`") for name, value in given.items()}
+
+
+async def _told(
+    served: ServedPipeline, answer: PipelineAnswer, request: Request, *, began_s: float, node: Node
+) -> Answer:
+    header = ("littoral-how", how_header(answer.how))
+    value, gives = answer.value, served.pipeline.gives
+    if isinstance(value, Mapping) and request.accepts(SAFETENSORS):
+        return Answer(encode_frame(value, _dtypes(gives)), 200, SAFETENSORS, (header,))
+    if isinstance(value, bytes) and request.accepts(OCTETS):
+        return Answer(value, 200, OCTETS, (header,))
+    size = sum(array.nbytes for array in value.values()) if isinstance(value, Mapping) else 0
+    result = await asyncio.to_thread(_result, value, gives) if size > INLINE_BYTES_MAX else _result(value, gives)
+    time_s = node.clock.monotonic() - began_s
+    return json_answer({"status": "ok", "time": time_s, "result": result, "how": answer.how}, 200, header)
+
+
+def how_header(how: How) -> str:
+    """Compact JSON in ASCII, which is what a header may hold."""
+    return json.dumps(msgspec.to_builtins(how), separators=(",", ":"))
+
+
+def _result(value: Value, gives: EdgeType) -> object:
+    """Hits as a list, everything else as `{"outputs": {name: …}}`."""
+    if isinstance(value, bytes):
+        return {"outputs": {"output": _bytes(value)}}
+    if isinstance(value, Mapping):
+        dtypes = _dtypes(gives)
+        return {"outputs": {name: _tensor(array, dtypes.get(name, "")) for name, array in value.items()}}
+    return [_hit(hit) for hit in value]
+
+
+def _hit(hit: object) -> object:
+    return {"id": hit.id, "score": hit.score, "payload": hit.payload} if isinstance(hit, Hit) else hit
+
+
+def _tensor(array: Array, dtype: str) -> object:
+    return {"dtype": dtype or array.dtype.name, "shape": list(array.shape), "data": array.tolist()}
+
+
+def _bytes(value: bytes) -> object:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"dtype": "bytes", "shape": [len(value)], "data": base64.b64encode(value).decode()}
+
+
+def _dtypes(gives: EdgeType) -> dict[str, str]:
+    return {port.name: port.dtype for port in gives.ports} if isinstance(gives, TensorsType) else {}

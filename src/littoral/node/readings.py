@@ -1,0 +1,60 @@
+"""What is read of a node at each scrape: pools, collections, listeners."""
+
+import asyncio
+from collections.abc import Iterator
+
+from littoral.errors import LittoralError
+from littoral.node.node import Node
+from littoral.runtime.pool import PoolStatistics
+from littoral.telemetry import Reading
+from littoral.vectors.collection import Collection
+from littoral.web import Events
+
+__all__ = ["read_node"]
+
+COLLECTION_S = 1.0
+
+
+async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading]:
+    """A collection that does not answer within a second is told as such."""
+    collections = [node.collections.get(name) for name in node.collections.names()]
+    counted = await asyncio.gather(*map(_count, collections))
+    found = [
+        Reading("littoral_http_requests_busy", (), busy_count),
+        Reading("littoral_node_ready", (), node.is_ready),
+        Reading("littoral_node_uptime_seconds", (), node.clock.wall() - node.started_at),
+        Reading("littoral_events_listeners", (), events.listener_count),
+        Reading("littoral_events_dropped_total", (), events.dropped_count),
+    ]
+    for model in node.models.values():
+        found += _pool("model", model.name, model.pool.statistics())
+    for agent in node.agents.values():
+        found += _pool("agent", agent.name, agent.pool.statistics())
+        dropped = agent.pool.first.statistics().log_lines_dropped
+        found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), dropped))
+    for collection, count in zip(collections, counted, strict=True):
+        found.append(Reading("littoral_collection_answers", (collection.name,), count is not None))
+        if count is not None:
+            found.append(Reading("littoral_collection_points", (collection.name,), count))
+    found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
+    return found
+
+
+async def _count(collection: Collection) -> int | None:
+    try:
+        return (await collection.info(deadline_s=COLLECTION_S)).points_count
+    except LittoralError:
+        return None
+
+
+def _pool(kind: str, name: str, found: PoolStatistics) -> Iterator[Reading]:
+    values = {
+        "littoral_pool_instances": found.instances,
+        "littoral_pool_busy": found.busy,
+        "littoral_pool_waiting": found.waiting,
+        "littoral_pool_runs_total": found.runs,
+        "littoral_pool_failures_total": found.failures,
+        "littoral_pool_refused_total": found.refused,
+        "littoral_pool_timed_out_total": found.timed_out,
+    }
+    return (Reading(metric, (kind, name), value) for metric, value in values.items())

@@ -1,0 +1,68 @@
+"""The step `{ search = … }`: one vector in, the nearest points of a collection out."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from littoral.errors import InputError
+from littoral.runtime.edges import HITS, EdgeType, Fit, TensorsType, Value, fit_tensors, tensors_of
+from littoral.runtime.step import How
+from littoral.tensors import TensorSpec
+from littoral.vectors.collection import Collection, QueryOptions
+from littoral.vectors.queries import SearchParams
+
+__all__ = ["SearchStage", "SearchStep"]
+
+
+class SearchStep:
+    """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
+
+    options: what each query says beside its vector; `params.exact` makes every answer a certified one.
+    """
+
+    def __init__(
+        self, find: Callable[[], Collection], *, size: int, options: QueryOptions, name: str = "search"
+    ) -> None:
+        self.name = name
+        self._find = find
+        self._size = size
+        self._options = options
+
+    @property
+    def takes(self) -> EdgeType:
+        return TensorsType((TensorSpec("vector", "float32", (1, self._size)),))
+
+    def bind(self, given: EdgeType) -> "SearchStage":
+        wanted = TensorSpec("vector", "float32", (1, self._size))
+        return SearchStage(fit_tensors(given, [wanted])[0], self._size, self._find, self._options)
+
+
+class SearchStage(NamedTuple):
+    fit: Fit
+    size: int
+    find: Callable[[], Collection]
+    options: QueryOptions
+
+    @property
+    def gives(self) -> EdgeType:
+        return HITS
+
+    async def run(self, value: Value, how: How) -> Value:
+        """Hits, best first. Raises NotFoundError where the collection was deleted, InputError for another size."""
+        vectors = self.fit.of(tensors_of(value))
+        if vectors.shape != (1, self.size):
+            raise InputError(f"step `search`: vector of shape {list(vectors.shape)}, expected [1, {self.size}]")
+        hits = await self.find().search(vectors[0], **self.options)
+        how.search = searched(self.options)
+        return hits
+
+
+def searched(options: QueryOptions) -> dict[str, Any]:
+    """What an answer says of its search: a comparison with every point is certain, one by graph promises nothing."""
+    is_exact = options.get("params", SearchParams()).exact
+    return {
+        "asked": 1,
+        "answered": 1,
+        "missing": [],
+        "certified": is_exact,
+        "expected_recall": 1.0 if is_exact else None,
+    }

@@ -1,0 +1,231 @@
+"""The site file: one TOML file says what a node runs (docs/reference/site-file.md).
+
+Unknown keys are errors. Everything that can be known from the file alone is checked here; what needs models and agents
+is checked where they are opened (`wiring`).
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from littoral.errors import NotFoundError, RequestError, SettingError
+from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
+from littoral.node.site_tables import (
+    ENTRIES_MAX,
+    NOT_YET,
+    STEP_TABLES,
+    TABLES,
+    AgentStepTable,
+    AgentTable,
+    HostStepTable,
+    LimitsTable,
+    ModelStepTable,
+    ModelTable,
+    NodeTable,
+    PipelineTable,
+    SearchStepTable,
+    StepTable,
+)
+from littoral.runtime.builtin_agents import PREFIX
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
+
+FILE_BYTES_MAX = 1 << 20
+MEMORY_MB_MAX = 1024
+DEADLINE_MS_MAX = 24 * 3600 * 1000
+NAME = re.compile(NAME_PATTERN)
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Site(NamedTuple):
+    """What the file says; `pipelines` holds the steps of each. Paths are relative to the file's folder."""
+
+    file: Path
+    node: NodeTable
+    models: Mapping[str, ModelTable]
+    agents: Mapping[str, AgentTable]
+    collections: Mapping[str, CollectionConfig]
+    pipelines: Mapping[str, tuple[StepTable, ...]]
+    limits: LimitsTable
+
+    @property
+    def listen(self) -> Address:
+        return parse_address(self.node.listen)
+
+    def listening_at(self, address: Address) -> "Site":
+        """The same site at another address."""
+        return self._replace(node=msgspec.structs.replace(self.node, listen=str(address)))
+
+    @property
+    def data(self) -> Path:
+        return self.path_of(self.node.data)
+
+    def path_of(self, path: str) -> Path:
+        """A path of the file, from where this process is."""
+        return self.file.absolute().parent / path
+
+    def agent_path(self, agent: AgentTable) -> str:
+        """As `path_of`; `builtin:NAME` stays as it is."""
+        return agent.path if agent.path.startswith(PREFIX) else str(self.path_of(agent.path))
+
+
+def read_site(path: Path) -> Site:
+    """The checked site file. Raises NotFoundError, and SettingError for the first thing that is wrong in it."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise NotFoundError(f"site file `{path}`: {error.strerror}") from error
+    return parse_site(data, path)
+
+
+def parse_site(data: bytes, path: Path) -> Site:
+    """As `read_site`, from the file's bytes. path: for messages, and what paths inside are relative to."""
+    place = Place(str(path))
+    if len(data) > FILE_BYTES_MAX:
+        raise place.about(f"over {FILE_BYTES_MAX} bytes")
+    try:
+        tables = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        raise place.about(f"is no UTF-8 text: byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise place.about(f"is no TOML: {error}") from error
+    except RecursionError as error:
+        raise place.about("is nested too deep") from error
+    for key in tables:
+        if key in NOT_YET:
+            raise SettingError(f"{place / key} is not offered in this version")
+        if key not in TABLES:
+            raise place.unknown(key, TABLES)
+    return _checked(
+        Site(
+            path,
+            _one(tables.get("node", {}), NodeTable, place / "node"),
+            _several(tables, "models", ModelTable, place),
+            _several(tables, "agents", AgentTable, place),
+            _several(tables, "collections", CollectionConfig, place),
+            {
+                name: _steps(table, place / "pipelines" / name / "steps")
+                for name, table in _several(tables, "pipelines", PipelineTable, place).items()
+            },
+            _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+        ),
+        place,
+    )
+
+
+def parse_address(text: str) -> Address:
+    """`host:port`, `[::1]:port`. Raises SettingError."""
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if is_bracketed else host
+    is_number = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
+    if not colon or not bare or not is_number or (":" in bare) != is_bracketed or any(c.isspace() for c in bare):
+        raise SettingError(f"address `{text}` is not HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`")
+    return Address(bare, int(port))
+
+
+def _one(value: object, table: type[_T], place: Place) -> _T:
+    try:
+        return msgspec.convert(value, table)
+    except msgspec.ValidationError as error:
+        raise place.refused(error, value, table) from error
+
+
+def _several(tables: Mapping[str, Any], kind: str, table: type[_T], place: Place) -> dict[str, _T]:
+    entries = tables.get(kind, {})
+    place /= kind
+    if not isinstance(entries, dict):
+        raise place.wrong(entries, f"tables by name, such as `[{kind}.NAME]`")
+    if len(entries) > ENTRIES_MAX:
+        raise place.about(f"{len(entries)} entries, at most {ENTRIES_MAX}")
+    for name in entries:
+        if not NAME.fullmatch(name):
+            raise place.about(f"name `{name[:80]}`, must be {PATTERNS[NAME_PATTERN]}")
+    return {name: _one(entry, table, place / name) for name, entry in entries.items()}
+
+
+def _steps(pipeline: PipelineTable, place: Place) -> tuple[StepTable, ...]:
+    return tuple(_step(entry, place / index) for index, entry in enumerate(pipeline.steps))
+
+
+def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
+    kinds = [kind for kind in STEP_TABLES if kind in entry]
+    if not kinds and len(entry) == 1:
+        raise place.unknown(next(iter(entry)), STEP_TABLES)
+    if len(kinds) != 1:
+        found = ", ".join(f"`{key}`" for key in entry) or "nothing"
+        raise place.about(f"has {found}, needs exactly one of {', '.join(STEP_TABLES)}")
+    return _one(entry, STEP_TABLES[kinds[0]], place)
+
+
+def _checked(site: Site, place: Place) -> Site:
+    try:
+        parse_address(site.node.listen)
+    except SettingError as error:
+        raise (place / "node" / "listen").wrong(
+            site.node.listen, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`"
+        ) from error
+    for name, model in site.models.items():
+        _check_instances(model, place / "models" / name)
+        if model.batch.max != 1:
+            raise (place / "models" / name / "batch" / "max").wrong(
+                model.batch.max, "1: batching is not offered in this version"
+            )
+    for name, agent in site.agents.items():
+        _check_instances(agent, place / "agents" / name)
+        _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")
+        _check_range(agent.deadline_ms, 1, DEADLINE_MS_MAX, place / "agents" / name / "deadline_ms")
+    for name, steps in site.pipelines.items():
+        for index, step in enumerate(steps):
+            _check_step(step, site, place / "pipelines" / name / "steps" / index)
+    return site
+
+
+def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:
+    if table.instances.max < table.instances.min:
+        raise (place / "instances" / "max").wrong(
+            table.instances.max, f"at least `instances.min`, which is {table.instances.min}"
+        )
+
+
+def _check_range(value: int | None, least: int, most: int, place: Place) -> None:
+    if value is not None and not least <= value <= most:
+        raise place.wrong(value, f"{least}..{most}")
+
+
+def _check_step(step: StepTable, site: Site, place: Place) -> None:
+    match step:
+        case AgentStepTable():
+            _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
+        case ModelStepTable():
+            _check_known(step.model, site.models, "a model of this file", place / "model")
+        case HostStepTable():
+            if step.k is not None and step.step != "top_k":
+                raise (place / "k").about(f"has no meaning for `{step.step}`")
+            _check_range(step.k, 1, 1 << 20, place / "k")
+        case SearchStepTable():
+            _check_known(step.search, site.collections, "a collection of this file", place / "search")
+            try:
+                step.options()
+            except RequestError as error:
+                raise place.about(error.message) from error
+
+
+def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:
+    if name not in known:
+        raise place.wrong(name, what, hint=nearest_hint(name, known))

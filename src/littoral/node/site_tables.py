@@ -1,0 +1,184 @@
+"""The tables of a site file, as structs: names, types, bounds and, for people, what each key means."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
+from littoral.vectors.filters import parse_filter
+from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
+from littoral.vectors.records import CollectionConfig
+
+if TYPE_CHECKING:
+    from littoral.vectors.collection import QueryOptions
+
+__all__ = [
+    "ENTRIES_MAX",
+    "NOT_YET",
+    "STEPS_MAX",
+    "STEP_TABLES",
+    "TABLES",
+    "AgentStepTable",
+    "AgentTable",
+    "BatchTable",
+    "HostStepTable",
+    "InstancesTable",
+    "LimitsTable",
+    "ModelStepTable",
+    "ModelTable",
+    "NodeTable",
+    "PipelineTable",
+    "SearchStepTable",
+    "StepTable",
+]
+
+ENTRIES_MAX = 64
+STEPS_MAX = 16
+INSTANCES_MAX = 64
+DAY_MS = 24 * 3600 * 1000
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
+NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
+InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
+
+
+HostStepName = Literal["normalize", "softmax", "top_k"]
+"""Those of `runtime.host_steps`, without what it imports."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Root of the tables: an unknown key is an error."""
+
+
+class NodeTable(_Table, frozen=True):
+    """The machine itself."""
+
+    name: Annotated[Name, Meta(description="Name in every answer's `how`")] = "littoral"
+    listen: Annotated[NonEmpty, Meta(description="Address and port of the HTTP interface; port 0 = any free one")] = (
+        "127.0.0.1:8642"
+    )
+    data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+
+
+class InstancesTable(_Table, frozen=True):
+    """Warm instances: kept, and made at most."""
+
+    min: Annotated[InstanceCount, Meta(description="Kept warm")] = 1
+    max: Annotated[InstanceCount, Meta(description="Made at most, when calls come together")] = 1
+
+
+class BatchTable(_Table, frozen=True):
+    """Accepted for what is to come: this version runs one request at a time."""
+
+    max: Annotated[int, Meta(description="Requests in one call; this version: 1")] = 1
+    window_ms: Annotated[float, Meta(ge=0, le=1000, description="Longest wait for others")] = 0.0
+
+
+class ModelTable(_Table, frozen=True):
+    """A compiled model."""
+
+    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`")]
+    sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
+    instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
+    batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+
+
+class AgentTable(_Table, frozen=True):
+    """An agent in its sandbox."""
+
+    path: Annotated[NonEmpty, Meta(description="File, or `builtin:NAME` for one that is shipped with the package")]
+    sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
+    config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
+    memory_mb: Annotated[int | None, Meta(description="Memory cap, 1..1024; default: the agent's own")] = None
+    deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
+    grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
+    instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
+
+
+class AgentStepTable(_Table, frozen=True):
+    """Asks an agent."""
+
+    agent: Annotated[str, Meta(description="An agent of this file")]
+
+
+class ModelStepTable(_Table, frozen=True):
+    """Runs a model."""
+
+    model: Annotated[str, Meta(description="A model of this file")]
+    take: Annotated[str | list[str] | None, Meta(description="Outputs that go on; default: all")] = None
+
+
+class HostStepTable(_Table, frozen=True):
+    """Small arithmetic that the node does itself."""
+
+    step: Annotated[HostStepName, Meta(description="`normalize`, `softmax` or `top_k`")]
+    k: Annotated[int | None, Meta(description="Only `top_k`: how many; default 5")] = None
+
+
+class SearchStepTable(_Table, frozen=True):
+    """Finds the nearest points of a collection."""
+
+    search: Annotated[str, Meta(description="A collection of this file")]
+    limit: Annotated[int, Meta(ge=1, le=RESULT_COUNT_MAX, description="How many hits")] = 10
+    with_payload: Annotated[
+        bool | list[str] | dict[str, Any], Meta(description="All of it, none, or some keys, as in a query")
+    ] = True
+    score_threshold: Annotated[float | None, Meta(description="Hits beyond it are left out")] = None
+    filter: Annotated[dict[str, Any] | None, Meta(description="As in a query")] = None
+    params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = {}
+
+    def options(self) -> "QueryOptions":
+        """What a query says beside its vector. Raises RequestError for what no query may say."""
+        return {
+            "limit": self.limit,
+            "with_payload": parse_selector(self.with_payload),
+            "score_threshold": self.score_threshold,
+            "matching": parse_filter(self.filter),
+            "params": parse_params({"exact": True} | self.params),
+        }
+
+
+StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable
+
+STEP_TABLES: Mapping[str, type[StepTable]] = {
+    "agent": AgentStepTable,
+    "model": ModelStepTable,
+    "step": HostStepTable,
+    "search": SearchStepTable,
+}
+"""A step's table, by the key that says what kind it is."""
+
+
+class PipelineTable(_Table, frozen=True):
+    """Steps in a row."""
+
+    steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
+
+
+class LimitsTable(_Table, frozen=True):
+    """What the HTTP interface takes."""
+
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 30, description="Largest body of a request, in bytes")] = (
+        16 << 20
+    )
+    body_s: Annotated[float, Meta(ge=0.1, le=3600, description="Longest time for a body to arrive, in seconds")] = 20.0
+    header_bytes_max: Annotated[int, Meta(ge=8192, le=1 << 20, description="Largest head of a request, in bytes")] = (
+        64 << 10
+    )
+    connection_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Connections at a time")] = 512
+
+
+TABLES: Mapping[str, type[msgspec.Struct]] = {
+    "node": NodeTable,
+    "models": ModelTable,
+    "agents": AgentTable,
+    "collections": CollectionConfig,
+    "pipelines": PipelineTable,
+    "limits": LimitsTable,
+}
+"""Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
+
+NOT_YET = ("gateway", "mesh", "mqtt", "telemetry", "tenants", "tls", "tokens", "updates")

@@ -1,0 +1,219 @@
+"""From a site file to a node: agents and models in their pools, collections, pipelines with every edge checked.
+
+What is opened is closed in the reverse order, also where the start fails half-way.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+from littoral.artifact import Model
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.search_step import SearchStep
+from littoral.node.site import Site
+from littoral.node.site_tables import (
+    AgentStepTable,
+    AgentTable,
+    HostStepTable,
+    ModelStepTable,
+    ModelTable,
+    SearchStepTable,
+    StepTable,
+)
+from littoral.runtime.agents import Agent
+from littoral.runtime.guest_steps import AgentStep, ModelStep
+from littoral.runtime.guest_threads import GuestThreads
+from littoral.runtime.host_steps import TOP_K, HostStep
+from littoral.runtime.instance import Session, load
+from littoral.runtime.pipeline import Pipeline
+from littoral.runtime.pool import Pool
+from littoral.runtime.step import Step
+from littoral.vectors.collection import Collection
+from littoral.vectors.collections import Collections, ShardHosts
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["check_site", "open_node"]
+
+Say = Callable[[str], None]
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+@contextlib.asynccontextmanager
+async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock: Clock = SYSTEM) -> AsyncIterator[Node]:
+    """The node that the site file describes; `is_ready` is for the caller to set.
+
+    hosts: who runs the shard hosts. say: gets a line for each thing that was opened.
+    Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
+    """
+    with open_guests(site, say) as guests:
+        collections = await Collections.open(site.data, hosts, clock)
+        try:
+            for name, config in site.collections.items():
+                await _ensure(collections, site, name, config, say)
+            yield Node(
+                name=site.node.name,
+                listen=str(site.listen),
+                data=site.data,
+                collections=collections,
+                models=guests.models,
+                agents=guests.agents,
+                pipelines=open_pipelines(site, guests, collections.get, clock),
+                clock=clock,
+                started_at=clock.wall(),
+            )
+        finally:
+            await collections.close()
+
+
+def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
+    """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
+    with open_guests(site, say) as guests:
+        return open_pipelines(site, guests, _no_collection, SYSTEM)
+
+
+def _no_collection(name: str) -> Collection:
+    raise NotFoundError(f"collection `{name}` is not open")
+
+
+class Guests(NamedTuple):
+    threads: GuestThreads
+    agents: Mapping[str, ServedAgent]
+    models: Mapping[str, ServedModel]
+
+
+@contextlib.contextmanager
+def open_guests(site: Site, say: Say) -> Iterator[Guests]:
+    """Agents and models, each in its pool, over one set of guest threads."""
+    with contextlib.ExitStack() as stack:
+        threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
+        guests = Guests(threads, agents := {}, models := {})
+        for name, agent in site.agents.items():
+            with _naming(site, f"agents.{name}"):
+                agents[name] = _open_agent(site, name, agent, threads)
+            stack.callback(agents[name].pool.close)
+            say(f"agent `{name}`: {agent.path}")
+        for name, model in site.models.items():
+            with _naming(site, f"models.{name}"):
+                models[name] = _open_model(site, name, model, threads)
+            stack.callback(models[name].pool.close)
+            session = models[name].pool.first
+            say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        yield guests
+
+
+def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads) -> ServedAgent:
+    agent = Agent.open(
+        site.agent_path(table),
+        table.config,
+        name=name,
+        memory_bytes=None if table.memory_mb is None else table.memory_mb << 20,
+        deadline_ms=table.deadline_ms,
+        grants=table.grants,
+        sha256=table.sha256,
+    )
+    instances = Instances(table.instances.min, table.instances.max)
+    return ServedAgent(name, _pool(agent, name, threads, instances), instances)
+
+
+def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:
+    path = site.path_of(table.path)
+    model = Model.open(path)
+    if table.sha256 is not None and model.digest != table.sha256.lower():
+        raise TrustError(f"`{path}`: SHA-256 is `{model.digest}`, expected `{table.sha256.lower()}`")
+    instances = Instances(table.instances.min, table.instances.max)
+    session = load(path, sha256=model.digest)
+    return ServedModel(name, model, _pool(session, name, threads, instances), instances)
+
+
+_W = TypeVar("_W", Agent, Session)
+
+
+def _pool(first: _W, name: str, threads: GuestThreads, instances: Instances) -> Pool[_W]:
+    try:
+        return Pool(first, name=name, threads=threads, instances_min=instances.min, instances_max=instances.max)
+    except BaseException:
+        first.close()
+        raise
+
+
+async def _ensure(collections: Collections, site: Site, name: str, config: CollectionConfig, say: Say) -> None:
+    if name in collections.damaged:
+        raise collections.damaged[name]
+    if name not in collections:
+        await collections.create(name, config)
+        say(f"collection `{name}`: made, {_vectors(config)}")
+        return
+    found = collections.get(name).config
+    if found != config:
+        raise SettingError(
+            f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
+            hint="a collection never changes these: name another, or delete this one first",
+        )
+    say(f"collection `{name}`: {_vectors(found)}")
+
+
+def _vectors(config: CollectionConfig) -> str:
+    return f"{config.vectors.size} × {config.vectors.distance}"
+
+
+def open_pipelines(
+    site: Site, guests: Guests, find: Callable[[str], Collection], clock: Clock
+) -> dict[str, ServedPipeline]:
+    """Raises SettingError naming the pipeline and the two steps that do not fit."""
+    return {name: _open_pipeline(site, name, guests, find, clock) for name in site.pipelines}
+
+
+def _open_pipeline(
+    site: Site, name: str, guests: Guests, find: Callable[[str], Collection], clock: Clock
+) -> ServedPipeline:
+    tables = site.pipelines[name]
+    with _naming(site, f"pipelines.{name}"):
+        steps = [_step(table, site, guests, find) for table in tables]
+        pipeline = Pipeline(name, steps, node=site.node.name, clock=clock)
+    descriptions = tuple(
+        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives))
+        for table, edge in zip(tables, pipeline.edges, strict=True)
+    )
+    return ServedPipeline(name, pipeline, descriptions)
+
+
+def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Step:
+    match table:
+        case AgentStepTable():
+            return AgentStep(guests.agents[table.agent].pool)
+        case ModelStepTable():
+            return ModelStep(guests.models[table.model].pool, take=table.take)
+        case HostStepTable():
+            return HostStep(table.step, threads=guests.threads, k=TOP_K if table.k is None else table.k)
+        case SearchStepTable():
+            name = table.search
+            size = site.collections[name].vectors.size
+            return SearchStep(lambda: find(name), size=size, options=table.options())
+
+
+def _kind(table: StepTable) -> tuple[str, str]:
+    match table:
+        case AgentStepTable():
+            return "agent", table.agent
+        case ModelStepTable():
+            return "model", table.model
+        case HostStepTable():
+            return "step", table.step
+        case SearchStepTable():
+            return "search", table.search
+
+
+@contextlib.contextmanager
+def _naming(site: Site, key: str) -> Iterator[None]:
+    """Puts file and key before the message of whatever goes wrong."""
+    try:
+        yield
+    except LittoralError as error:
+        error.message = f"{site.file}: `{key}`: {error.message}"
+        raise

@@ -1,0 +1,141 @@
+"""The one door to prometheus_client: a table of metrics, what counts them, and the text that a scraper reads.
+
+Label values come from what the node was configured with (routes, pipelines, steps, models, agents, collections), never
+from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+__all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
+
+SERIES_COUNT_MAX = 512
+OTHER = "other"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class MetricSpec(NamedTuple):
+    """kind: counter and histogram are written as things happen, read_counter and gauge are read at each scrape."""
+
+    name: str
+    kind: Literal["counter", "histogram", "gauge", "read_counter"]
+    labels: tuple[str, ...]
+    sentence: str
+
+
+METRICS = {
+    spec.name: spec
+    for spec in (
+        MetricSpec(
+            "littoral_http_requests_total",
+            "counter",
+            ("method", "route", "status"),
+            "Requests answered",
+        ),
+        MetricSpec(
+            "littoral_http_request_duration_seconds",
+            "histogram",
+            ("route",),
+            "From a request's headers to its answer",
+        ),
+        MetricSpec("littoral_http_requests_busy", "gauge", (), "Requests being answered"),
+        MetricSpec("littoral_pipeline_requests_total", "counter", ("pipeline",), "Requests to a pipeline"),
+        MetricSpec("littoral_pipeline_failures_total", "counter", ("pipeline",), "Of these, those that failed"),
+        MetricSpec(
+            "littoral_pipeline_stage_duration_seconds",
+            "histogram",
+            ("pipeline", "stage"),
+            "Time of one step, waiting for an instance included",
+        ),
+        MetricSpec("littoral_pool_instances", "gauge", ("kind", "name"), "Instances that are there"),
+        MetricSpec("littoral_pool_busy", "gauge", ("kind", "name"), "Instances at work"),
+        MetricSpec("littoral_pool_waiting", "gauge", ("kind", "name"), "Calls that wait for an instance"),
+        MetricSpec("littoral_pool_runs_total", "read_counter", ("kind", "name"), "Calls that gave an answer"),
+        MetricSpec("littoral_pool_failures_total", "read_counter", ("kind", "name"), "Calls that failed"),
+        MetricSpec(
+            "littoral_pool_refused_total", "read_counter", ("kind", "name"), "Calls refused because too many wait"
+        ),
+        MetricSpec("littoral_pool_timed_out_total", "read_counter", ("kind", "name"), "Calls that waited for too long"),
+        MetricSpec("littoral_collection_points", "gauge", ("collection",), "Points of a collection that answers"),
+        MetricSpec("littoral_collection_answers", "gauge", ("collection",), "1 if the collection answers, else 0"),
+        MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
+        MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
+        MetricSpec(
+            "littoral_agent_log_lines_dropped_total", "read_counter", ("agent",), "Log lines of an agent over its rate"
+        ),
+        MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
+        MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
+    )
+}
+
+
+class Reading(NamedTuple):
+    """A value at a scrape, of a metric of kind gauge or read_counter. labels: values in the order of the table."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+class Metrics:
+    """read: asked at each `text`."""
+
+    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._seen: dict[str, set[tuple[str, ...]]] = {}
+        for spec in METRICS.values():
+            if spec.kind == "counter":
+                self._counters[spec.name] = Counter(spec.name, spec.sentence, spec.labels, registry=self._registry)
+            elif spec.kind == "histogram":
+                self._histograms[spec.name] = Histogram(
+                    spec.name, spec.sentence, spec.labels, buckets=BUCKETS_S, registry=self._registry
+                )
+        self._registry.register(_Readings(read))
+
+    def count(self, name: str, *labels: str, by: float = 1) -> None:
+        """Adds to a counter of the table."""
+        _labelled(self._counters[name], self._bounded(name, labels)).inc(by)
+
+    def observe(self, name: str, *labels: str, value: float) -> None:
+        """A value for a histogram of the table, in its unit."""
+        _labelled(self._histograms[name], self._bounded(name, labels)).observe(value)
+
+    def text(self) -> bytes:
+        """Prometheus' text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    def _bounded(self, name: str, labels: tuple[str, ...]) -> Sequence[str]:
+        seen = self._seen.setdefault(name, set())
+        if labels not in seen and len(seen) >= SERIES_COUNT_MAX:
+            return (OTHER,) * len(labels)
+        seen.add(labels)
+        return labels
+
+
+def _labelled(metric: Any, labels: Sequence[str]) -> Any:
+    return metric.labels(*labels) if labels else metric
+
+
+class _Readings(Collector):
+    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for reading in self._read():
+            if (family := families.get(reading.name)) is None:
+                families[reading.name] = family = _family(METRICS[reading.name])
+            family.add_metric(reading.labels, reading.value)
+        yield from families.values()
+
+
+def _family(spec: MetricSpec) -> GaugeMetricFamily | CounterMetricFamily:
+    kind = GaugeMetricFamily if spec.kind == "gauge" else CounterMetricFamily
+    return kind(spec.name, spec.sentence, labels=spec.labels)

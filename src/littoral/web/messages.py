@@ -1,0 +1,130 @@
+"""What comes in and goes out over HTTP, without a word of the server that carries it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
+
+__all__ = ["Answer", "Body", "Handler", "Headers", "Request", "Stream", "json_answer"]
+
+JSON = "application/json"
+QUERY_FIELDS_MAX = 64
+
+_T = TypeVar("_T")
+
+
+class Headers(Protocol):
+    """Names in lower case."""
+
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+
+
+class Body(Protocol):
+    """The bytes that follow the headers."""
+
+    async def read(self) -> bytes:
+        """All of them; a second call gives them again. Raises TooLargeError, SlowRequestError, InputError (cut off)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern."""
+
+    method: str
+    path: str
+    query_text: str
+    headers: Headers
+    body: Body
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Fields of the query string, the last of a name. Raises InputError."""
+        try:
+            return dict(parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
+        except ValueError as error:
+            raise InputError(f"query: {error}") from error
+
+    @property
+    def media_type(self) -> str:
+        """Of the body, in lower case and without parameters; '' if it is not said."""
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether the caller names this media type among those it wants."""
+        wanted = str(self.headers.get("accept", "")).split(",")
+        return any(part.partition(";")[0].strip().lower() == media_type for part in wanted)
+
+    async def json(self, kind: type[_T]) -> _T:
+        """The body as JSON of this shape. Raises InputError naming the place, and what `body.read` raises."""
+        return decode_json(await self.body.read(), kind)
+
+
+def decode_json(data: bytes, kind: type[_T]) -> _T:
+    """Raises InputError for what is no JSON, has another shape, or is nested too deep."""
+    if not data:
+        raise InputError("body is empty, expected JSON")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except RecursionError as error:
+        raise InputError("body: JSON is nested too deep") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"body: {error}") from error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer."""
+
+    body: bytes
+    status: int = 200
+    media_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Stream(NamedTuple):
+    """An answer without an end; `chunks` is closed when the caller leaves or the server stops."""
+
+    chunks: AsyncIterator[bytes]
+    media_type: str
+
+
+Handler = Callable[[Request], Awaitable[Answer | Stream]]
+
+
+def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> Answer:
+    """Numbers that are not finite become null."""
+    return Answer(msgspec.json.encode(value), status, JSON, headers)
+
+
+def check_origin(request: Request) -> None:
+    """A page of another site may not write here with its visitor's browser. Raises ForbiddenError."""
+    origin = request.headers.get("origin")
+    if request.method in ("GET", "HEAD") or origin is None:
+        return
+    if origin.partition("://")[2] != request.headers.get("host"):
+        raise ForbiddenError("requests that write are not taken from pages of another origin")
+
+
+def check_declared(headers: Headers, bytes_max: int) -> int | None:
+    """The declared length, or None. Raises TooLargeError before anything is read; NotOfferedError for compression."""
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise NotOfferedError(f"body is encoded as `{encoding[:40]}`", hint="send it without `content-encoding`")
+    if (declared := headers.get("content-length")) is None:
+        return None
+    if int(declared) > bytes_max:  # digits only: the server has refused anything else
+        raise too_large(int(declared), bytes_max)
+    return int(declared)
+
+
+def too_large(found: int, bytes_max: int, more: str = "") -> TooLargeError:
+    return TooLargeError(f"body has {found} bytes{more}, at most {bytes_max}")
+
+
+def too_slow(found: int, seconds: float) -> SlowRequestError:
+    return SlowRequestError(f"body: {found} bytes came in {seconds:g} s, and not its end")

@@ -1,0 +1,179 @@
+"""Routes as a table: method and path to handler, each protocol with its own shape of an error.
+
+The router is itself a handler. It never raises: what a handler raises becomes an answer in its protocol's shape.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import InputError, NotFoundError, UnavailableError
+from littoral.web.failures import failure_of
+from littoral.web.messages import Answer, Handler, Request, Stream, check_origin, json_answer
+
+__all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
+
+REQUEST_COUNT_MAX = 64
+PATH_CHARACTERS_MAX = 4096
+UNKNOWN = "unknown"
+
+
+class Route(NamedTuple):
+    """pattern: `/models/{name}`. is_always_taken: also when the node is full, for probes."""
+
+    method: str
+    pattern: str
+    handler: Handler
+    is_always_taken: bool = False
+
+
+ErrorShape = Callable[[str, float], object]
+"""JSON of an error, from its message and the seconds since the request came."""
+
+
+def plain_error(message: str, _time_s: float) -> object:
+    """The shape where no protocol has one of its own."""
+    return {"error": message}
+
+
+class Protocol(NamedTuple):
+    """Routes that share a shape of errors. prefixes: what else below these paths goes wrong has it too."""
+
+    prefixes: Sequence[str]
+    routes: Sequence[Route]
+    error: ErrorShape = plain_error
+
+
+class Seen(NamedTuple):
+    """A request that was answered. route: its pattern, or `unknown`."""
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+
+
+class _Found(NamedTuple):
+    route: Route
+    names: dict[str, str]
+
+
+class _Methods(NamedTuple):
+    by_method: Mapping[str, Route]
+    names: dict[str, str]
+
+
+class Router:
+    """observe: called after each request. request_count_max: more at a time are refused with 503.
+
+    Of two patterns that match the one with fewer named places is taken.
+    """
+
+    def __init__(
+        self,
+        protocols: Sequence[Protocol],
+        *,
+        observe: Callable[[Seen], object] = lambda _: None,
+        request_count_max: int = REQUEST_COUNT_MAX,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._protocols = protocols
+        self._observe = observe
+        self._request_count_max = request_count_max
+        self._clock = clock
+        self._busy = 0
+        self._table: dict[int, dict[str, dict[str, Route]]] = {}
+        for route in sorted(_routes(protocols), key=lambda r: r.pattern.count("{")):
+            by_pattern = self._table.setdefault(route.pattern.count("/"), {})
+            by_pattern.setdefault(route.pattern, {})[route.method] = route
+
+    @property
+    def busy_count(self) -> int:
+        """Requests that are being answered, without those that are always taken."""
+        return self._busy
+
+    async def __call__(self, request: Request) -> Answer | Stream:
+        began = self._clock.monotonic()
+        pattern = UNKNOWN
+        try:
+            candidates = self._candidates(request.path)
+            pattern = next(iter(candidates), UNKNOWN)
+            found = _choose(request, candidates)
+            pattern = found.route.pattern
+            check_origin(request)
+            answer = await self._admit(found.route, replace(request, names=found.names))
+        except _MethodError as error:
+            headers = (("allow", ", ".join(error.allowed)),)
+            answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)
+        except Exception as error:  # noqa: BLE001  every request gets an answer
+            failure = failure_of(error)
+            told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
+            answer = json_answer(told, failure.status, *failure.headers)
+        status = answer.status if isinstance(answer, Answer) else 200
+        self._observe(Seen(request.method, pattern, status, self._clock.monotonic() - began))
+        return answer
+
+    async def _admit(self, route: Route, request: Request) -> Answer | Stream:
+        if route.is_always_taken:
+            return await route.handler(request)
+        if self._busy >= self._request_count_max:
+            raise UnavailableError(f"{self._busy} requests are being answered, which is the most", hint="try again")
+        self._busy += 1
+        try:
+            return await route.handler(request)
+        finally:
+            self._busy -= 1
+
+    def _candidates(self, path: str) -> dict[str, _Methods]:
+        if len(path) > PATH_CHARACTERS_MAX:
+            raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
+        segments = path.split("/")
+        found = {}
+        for pattern, by_method in self._table.get(len(segments) - 1, {}).items():
+            if (names := _match(pattern, segments)) is not None:
+                found[pattern] = _Methods(by_method, names)
+        return found
+
+    def _shape(self, path: str) -> ErrorShape:
+        for protocol in self._protocols:
+            if any(path == prefix or path.startswith(f"{prefix}/") for prefix in protocol.prefixes):
+                return protocol.error
+        return plain_error
+
+
+class _MethodError(Exception):
+    def __init__(self, method: str, path: str, allowed: Iterable[str]) -> None:
+        self.allowed = sorted(set(allowed))
+        super().__init__(f"`{path}` takes {', '.join(self.allowed)}, not {method}")
+
+
+def _routes(protocols: Sequence[Protocol]) -> list[Route]:
+    return [route for protocol in protocols for route in protocol.routes]
+
+
+def _match(pattern: str, segments: list[str]) -> dict[str, str] | None:
+    names = {}
+    for wanted, given in zip(pattern.split("/"), segments, strict=True):
+        if wanted.startswith("{") and given:
+            names[wanted[1:-1]] = given
+        elif wanted != given:
+            return None
+    return names
+
+
+def _choose(request: Request, candidates: Mapping[str, _Methods]) -> _Found:
+    """Raises NotFoundError where no pattern matches, _MethodError where one does, but not its method."""
+    if not candidates:
+        raise NotFoundError(f"nothing at `{printable_path(request.path)}`")
+    method = "GET" if request.method == "HEAD" else request.method
+    for methods in candidates.values():
+        if (route := methods.by_method.get(method)) is not None:
+            return _Found(route, methods.names)
+    allowed = [name for methods in candidates.values() for name in methods.by_method]
+    raise _MethodError(request.method[:20], printable_path(request.path), allowed)
+
+
+def printable_path(path: str) -> str:
+    """For messages: cut, and without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:200])

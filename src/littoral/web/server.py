@@ -1,0 +1,256 @@
+"""The one door to Granian: an HTTP/1.1 server inside this process and its event loop (ADR 0010).
+
+The socket is ours: Granian's own shares its port with whoever asks for the same (`SO_REUSEPORT`), so that a second
+server would silently take half of the requests.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server as GranianServer
+
+from littoral.errors import InputError, SettingError, UnavailableError
+from littoral.web.failures import failure_of
+from littoral.web.messages import (
+    Answer,
+    Handler,
+    Headers,
+    Request,
+    Stream,
+    check_declared,
+    json_answer,
+    too_large,
+    too_slow,
+)
+from littoral.web.router import plain_error
+
+__all__ = ["Limits", "Server", "serving"]
+
+BACKLOG = 256
+GRACE_S = 1.0
+STOP_S = 0.6
+SECURITY_HEADERS = (
+    ("server", "littoral"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+PLAIN_POLICY = ("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+NO_STORE = ("cache-control", "no-store")
+
+_log = logging.getLogger("littoral.web")
+
+
+class Limits(NamedTuple):
+    """Of one server. header_s: for the head of a request, and for the pause between two on one connection."""
+
+    body_bytes_max: int = 16 << 20
+    body_s: float = 20.0
+    header_bytes_max: int = 64 << 10
+    header_s: float = 15.0
+    connection_count_max: int = 512
+
+
+class Server(NamedTuple):
+    """address: `host:port`, with the port that was really taken."""
+
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    handler: Handler, *, host: str, port: int, limits: Limits | None = None, grace_s: float = GRACE_S
+) -> AsyncIterator[Server]:
+    """Serves until the block ends; then new connections are refused, and what runs has `grace_s` to end.
+
+    port: 0 = any that is free. Raises SettingError where the address cannot be had.
+    """
+    listener = _listener(host, port)
+    bound = listener.getsockname()
+    site = _Site(handler, limits or Limits())
+    granian = _Embedded(site, listener)
+    running = asyncio.create_task(granian.serve(), name="littoral-http")
+    try:
+        yield Server(f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}")
+    finally:
+        granian.stop()  # type: ignore[no-untyped-call]
+        await site.end(grace_s)
+        with contextlib.suppress(TimeoutError):  # a caller that takes no bytes: the process is about to end
+            await asyncio.wait_for(running, STOP_S)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise SettingError(
+            f"address `{host}:{port}` cannot be listened at: {getattr(error, 'strerror', None) or error}",
+            hint="end what uses it, or listen at another port",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+class _Embedded(GranianServer):
+    """Granian on a socket that is there already, and which it closes."""
+
+    def __init__(self, site: "_Site", listener: socket.socket) -> None:
+        limits = site.limits
+        super().__init__(
+            site.serve,
+            port=1,  # not used
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backpressure=limits.connection_count_max,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=round(limits.header_s * 1000), max_buffer_size=limits.header_bytes_max
+            ),
+            log_enabled=False,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = None
+        self._shd = SocketHolder(self._listener.detach(), False, BACKLOG)  # type: ignore[call-arg,assignment]
+
+
+class _Site:
+    """Requests of Granian to requests of ours, and answers back."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.limits = limits
+        self._handler = handler
+        self._running: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._is_ending = False
+
+    async def serve(self, scope: Any, protocol: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            await self._serve(scope, protocol)
+        finally:
+            self._running.discard(task)
+            self._streams.discard(task)
+
+    async def _serve(self, scope: Any, protocol: Any) -> None:
+        body = _Body(protocol, scope.headers, self.limits)
+        request = Request(scope.method, scope.path, scope.query_string, scope.headers, body)
+        try:
+            answer = await self._handler(request)
+            await body.drain()
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+            answer = _failed(UnavailableError("the node is stopping"))
+        except Exception as error:  # noqa: BLE001  the handler's last resort
+            answer = _failed(error)
+        if isinstance(answer, Stream):
+            await self._send_stream(answer, protocol)
+        else:
+            protocol.response_bytes(answer.status, _headers(answer), answer.body)
+
+    async def _send_stream(self, stream: Stream, protocol: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        headers = [("content-type", stream.media_type), NO_STORE, PLAIN_POLICY, *SECURITY_HEADERS]
+        transport = protocol.response_stream(200, headers)
+        try:
+            async with contextlib.aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    await transport.send_bytes(chunk)
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+        except RuntimeError as error:  # Granian's own, when the caller is gone
+            _log.debug("stream ended: %s", error)
+
+    async def end(self, grace_s: float) -> None:
+        """Streams end at once, requests after `grace_s`."""
+        self._is_ending = True
+        for task in self._streams:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_s)
+        late = set(self._running)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=STOP_S)
+
+
+class _Body:
+    """Read once, in bounds of bytes and time."""
+
+    def __init__(self, protocol: Any, headers: Headers, limits: Limits) -> None:
+        self._protocol = protocol
+        self._headers = headers
+        self._limits = limits
+        self._data: bytes | None = None
+        self._is_touched = False
+
+    async def read(self) -> bytes:
+        if self._data is None:
+            declared = check_declared(self._headers, self._limits.body_bytes_max)
+            self._is_touched = True
+            self._data = await self._read(declared)
+        return self._data
+
+    async def _read(self, declared: int | None) -> bytes:
+        if declared == 0:
+            return b""
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                async for chunk in self._protocol:
+                    data += chunk
+                    if len(data) > self._limits.body_bytes_max:
+                        raise too_large(len(data), self._limits.body_bytes_max, " and more")
+        except TimeoutError as error:
+            raise too_slow(len(data), self._limits.body_s) from error
+        if declared is not None and len(data) < declared:
+            raise InputError(f"body was cut off: {len(data)} of {declared} bytes came")
+        return bytes(data)
+
+    async def drain(self) -> None:
+        """Takes what nobody read, so that the caller can finish sending and read the answer."""
+        if self._is_touched or not self._is_expected():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                size = 0
+                async for chunk in self._protocol:
+                    size += len(chunk)
+                    if size > self._limits.body_bytes_max:
+                        return
+
+    def _is_expected(self) -> bool:
+        if self._headers.get("transfer-encoding") is not None:
+            return True
+        return 0 < int(self._headers.get("content-length", "0")) <= self._limits.body_bytes_max
+
+
+def _failed(error: Exception) -> Answer:
+    failure = failure_of(error)
+    return json_answer(plain_error(failure.message, 0), failure.status, *failure.headers)
+
+
+def _headers(answer: Answer) -> list[tuple[str, str]]:
+    given = {name for name, _ in answer.headers}
+    defaults = [header for header in (NO_STORE, PLAIN_POLICY) if header[0] not in given]
+    return [("content-type", answer.media_type), *answer.headers, *defaults, *SECURITY_HEADERS]

@@ -1,0 +1,158 @@
+"""The site file: what it says when it is right, and what is said when it is wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from littoral.errors import NotFoundError, SettingError
+from littoral.node.site import parse_address, parse_site, read_site
+from littoral.node.site_schema import keys, site_schema
+from littoral.node.site_tables import AgentStepTable, HostStepName, HostStepTable, ModelStepTable, SearchStepTable
+from littoral.runtime.host_steps import HOST_STEPS
+from littoral.vectors.queries import PayloadSelector, SearchParams
+from site_folder import TEXT
+
+FILE = Path("site.toml")
+FRAMES = '[collections.frames]\nvectors = { size = 4, distance = "Cosine" }\n'
+MODEL = '[models.embedder]\npath = "m.wasm"\n'
+AGENT = '[agents.decode]\npath = "builtin:image"\n'
+
+WRONG = {
+    "no TOML": "node = ",
+    "no UTF-8": b'[node]\nname = "\xff"',
+    "a table that is unknown": '[nodes]\nname = "x"',
+    "a table that is far from any": "[zebra]\n",
+    "a table of a later version": '[[mqtt.routes]]\ntopic = "x"',
+    "a key that is unknown": '[node]\nlistn = "x"',
+    "a key that is far from any": "[node]\nzebra = 1",
+    "a value of the wrong type": "[node]\nname = 3",
+    "a value that is a date": "[node]\nname = 1979-05-27",
+    "a value that is too long to show": f"[node]\nname = [{', '.join(['1'] * 100)}]",
+    "a name that none can have": '[node]\nname = "store 12"',
+    "an address without a port": '[node]\nlisten = "127.0.0.1"',
+    "an address with a wrong port": '[node]\nlisten = "127.0.0.1:65536"',
+    "an address without brackets": '[node]\nlisten = "::1:8642"',
+    "models that are no tables": "models = 3",
+    "a model that is no table": "[models]\nembedder = 3",
+    "a model's name that none can have": '[models."a/b"]\npath = "m.wasm"',
+    "a model without a path": "[models.embedder]",
+    "a model with an empty path": '[models.embedder]\npath = ""',
+    "a digest that is none": MODEL + 'sha256 = "12"',
+    "no instance": MODEL + "instances = { min = 0 }",
+    "fewer at most than at least": MODEL + "instances = { min = 2, max = 1 }",
+    "a key deep inside": MODEL + "instances = { mim = 1 }",
+    "batches": MODEL + "batch = { max = 4, window_ms = 2 }",
+    "an agent with too much memory": AGENT + "memory_mb = 4096",
+    "an agent with no time": AGENT + "deadline_ms = 0",
+    "grants that are no list": AGENT + 'grants = "littoral.log"',
+    "a grant that is no text": AGENT + 'grants = ["littoral.log", 7]',
+    "a collection without vectors": "[collections.frames]",
+    "vectors without a distance": "[collections.frames]\nvectors = { size = 4 }",
+    "an unknown distance": '[collections.frames]\nvectors = { size = 4, distance = "cosine" }',
+    "vectors of no size": '[collections.frames]\nvectors = { size = 0, distance = "Dot" }',
+    "no steps": "[pipelines.similar]\nsteps = []",
+    "too many steps": AGENT + "[pipelines.similar]\nsteps = [" + '{ agent = "decode" },' * 17 + "]",
+    "steps that are no tables": '[pipelines.similar]\nsteps = ["decode"]',
+    "a step of an unknown kind": '[pipelines.similar]\nsteps = [{ agnt = "decode" }]',
+    "a step of two kinds": '[pipelines.similar]\nsteps = [{ agent = "decode", model = "embedder" }]',
+    "an empty step": "[pipelines.similar]\nsteps = [{}]",
+    "a step with an unknown key": MODEL + '[pipelines.p]\nsteps = [{ model = "embedder", takes = "y" }]',
+    "an agent that is not there": AGENT + '[pipelines.similar]\nsteps = [{ agent = "decoder" }]',
+    "a model that is not there": '[pipelines.similar]\nsteps = [{ model = "embedder" }]',
+    "a host step that is unknown": '[pipelines.similar]\nsteps = [{ step = "normalise" }]',
+    "a number of no meaning": '[pipelines.similar]\nsteps = [{ step = "softmax", k = 3 }]',
+    "a collection that is not there": FRAMES + '[pipelines.similar]\nsteps = [{ search = "frame" }]',
+    "no hits": FRAMES + '[pipelines.similar]\nsteps = [{ search = "frames", limit = 0 }]',
+    "a wrong filter": FRAMES + '[pipelines.p]\nsteps = [{ search = "frames", filter = { must = [{ key = "a" }] } }]',
+    "wrong parameters": FRAMES + '[pipelines.p]\nsteps = [{ search = "frames", params = { exakt = true } }]',
+    "a body of no size": "[limits]\nbody_bytes_max = 1",
+    "too deep": "[node]\nname = " + "[" * 2000,
+    "too large": "#" * (1 << 20) + "\n",
+    "too many models": "".join(f'[models.m{i}]\npath = "m"\n' for i in range(65)),
+}
+
+
+def refusal(text: str | bytes) -> str:
+    with pytest.raises(SettingError) as raised:
+        parse_site(text if isinstance(text, bytes) else text.encode(), FILE)
+    return str(raised.value)
+
+
+def test_what_is_wrong_is_told(golden: Callable[[str], None]) -> None:
+    golden("".join(f"{what}\n  {refusal(text)}\n" for what, text in WRONG.items()))
+
+
+def test_a_site_file_says_what_a_node_runs() -> None:
+    site = parse_site(TEXT.encode(), Path("/sites/store-12/site.toml"))
+    assert site.node.name == "store-12"
+    assert site.data == Path("/sites/store-12/data")
+    assert str(site.listen) == "127.0.0.1:0"
+    assert site.path_of(site.models["embedder"].path) == Path("/sites/store-12/embedder.wasm")
+    assert site.models["embedder"].instances.max == 2
+    assert site.agent_path(site.agents["decode"]) == "builtin:image"
+    assert site.agents["decode"].config == {"width": 32, "height": 32}
+    assert site.collections["frames"].vectors.size == 5
+    kinds = [type(step) for step in site.pipelines["similar"]]
+    assert kinds == [AgentStepTable, ModelStepTable, HostStepTable, SearchStepTable]
+
+
+def test_an_empty_file_is_a_node_without_anything() -> None:
+    site = parse_site(b"", FILE)
+    assert (site.node.name, str(site.listen), site.pipelines) == ("littoral", "127.0.0.1:8642", {})
+
+
+def test_a_search_says_what_a_query_may_say() -> None:
+    text = FRAMES + (
+        '[pipelines.p]\nsteps = [{ search = "frames", limit = 3, with_payload = ["source"], score_threshold = 0.5, '
+        'filter = { must = [{ key = "source", match = { value = "a" } }] }, params = { hnsw_ef = 64, exact = false } }]'
+    )
+    (step,) = parse_site(text.encode(), FILE).pipelines["p"]
+    assert isinstance(step, SearchStepTable)
+    options = step.options()
+    assert options["with_payload"] == PayloadSelector(include=["source"])
+    assert options["params"] == SearchParams(hnsw_ef=64, exact=False)
+    assert options["limit"] == 3
+
+
+def test_a_search_is_exact_unless_told_otherwise() -> None:
+    (step,) = parse_site((FRAMES + '[pipelines.p]\nsteps = [{ search = "frames" }]').encode(), FILE).pipelines["p"]
+    assert isinstance(step, SearchStepTable)
+    assert step.options()["params"] == SearchParams(exact=True)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"site file `.*missing.toml`: No such file"):
+        read_site(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8642", "[::1]:0", "localhost:1", "0.0.0.0:65535"])
+def test_addresses_come_back_as_they_were(text: str) -> None:
+    assert str(parse_address(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":8642", "host", "host:", "host:x", "host:-1", "host:٣", "::1:5", "[]:5", "a b:5"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="is not HOST:PORT"):
+        parse_address(text)
+
+
+def test_the_host_steps_are_those_of_the_runtime() -> None:
+    assert set(get_args(HostStepName)) == set(HOST_STEPS)
+
+
+def test_the_schema_knows_every_table_and_step() -> None:
+    schema = json.loads(msgspec.json.encode(site_schema()))
+    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits"}
+    assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == 4
+    assert schema["$defs"]["ModelTable"]["additionalProperties"] is False
+    assert schema["$defs"]["ModelTable"]["required"] == ["path"]
+
+
+def test_every_key_has_a_meaning() -> None:
+    assert [key for key in keys() if not key.meaning] == []
