@@ -1,7 +1,10 @@
 """A real node in the test's own event loop: real agent, compiled model, shard host, server; nothing is stood in for."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +38,7 @@ path = "plain.wasm"
 
 [agents.decode]
 path = "builtin:image"
-config = { width = 32, height = 32, layout = "nchw", dtype = "float32", mean = [0.5, 0.5, 0.5], std = [0.25, 0.25, 0.25] }
+config = { width = 32, height = 32, layout = "nchw", dtype = "float32" }
 
 [collections.frames]
 vectors = { size = 24, distance = "Cosine" }
@@ -96,13 +99,42 @@ async def served_node(
     """A node that is ready; `folder` must have a short path, for the sake of sockets."""
     described = read_site(site or write_site(folder))
     with embedded(described.data) as link:
-        async with link, open_node(described, link, clock=SYSTEM) as node:
-            async with serving(application(node), host="127.0.0.1", port=port, limits=limits) as server:
-                node.listen = server.address
-                node.is_ready = True
-                yield Served(node, server.address)
-                node.is_ready = False
+        async with (
+            link,
+            open_node(described, link, clock=SYSTEM) as node,
+            serving(application(node), host="127.0.0.1", port=port, limits=limits) as server,
+        ):
+            node.listen = server.address
+            node.is_ready = True
+            yield Served(node, server.address)
+            node.is_ready = False
 
 
-def names(steps: Sequence[dict[str, str]]) -> list[str]:
-    return [step["name"] for step in steps]
+@contextlib.contextmanager
+def node_in_thread(
+    folder: Path, *, site: Path | None = None, limits: Limits | None = None, port: int = 0
+) -> Iterator[Served]:
+    """As `served_node`, in an event loop of its own, for tests that block."""
+    found: Future[Served] = Future()
+
+    async def serve() -> None:
+        stopped = asyncio.Event()
+        try:
+            async with served_node(folder, site=site, limits=limits, port=port) as served:
+                stop.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set))
+                found.set_result(served)
+                await stopped.wait()
+        except BaseException as error:
+            if found.done():
+                raise
+            found.set_exception(error)
+
+    stop: list[Callable[[], object]] = []
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(asyncio.run, serve())
+        try:
+            yield found.result(60)
+        finally:
+            for end in stop:
+                end()
+            running.result(60)
