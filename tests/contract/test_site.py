@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from littoral.errors import NotFoundError, SettingError
 from littoral.node.site import parse_address, parse_site, read_site
 from littoral.node.site_schema import keys, site_schema
-from littoral.node.site_tables import AgentStepTable, HostStepTable, ModelStepTable, SearchStepTable
+from littoral.node.site_tables import AgentStepTable, HostStepName, HostStepTable, ModelStepTable, SearchStepTable
+from littoral.runtime.host_steps import HOST_STEPS
 from littoral.vectors.queries import PayloadSelector, SearchParams
 from site_folder import TEXT
 
@@ -138,6 +140,10 @@ def test_addresses_come_back_as_they_were(text: str) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="is not HOST:PORT"):
         parse_address(text)
+
+
+def test_the_host_steps_are_those_of_the_runtime() -> None:
+    assert set(get_args(HostStepName)) == set(HOST_STEPS)
 
 
 def test_the_schema_knows_every_table_and_step() -> None:

@@ -14,13 +14,13 @@ import pytest
 from littoral.node.supervise import Patience
 from littoral.node.supervisor import embedded
 from littoral.vectors import layout
-from littoral.vectors.collection import Collection, as_array
+from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig, VectorParams
-from littoral.vectors.shard import Shard
 from supervised import Node, NodeClient, node_on, short_folder, watched
 from tiny_node import NAME, SIZE
 from waiting import until, until_async
+from written_points import Written, batch, check
 
 pytestmark = pytest.mark.e2e
 
@@ -30,27 +30,7 @@ BATCH = 20
 AGAIN_S_MAX = 10.0
 """The promise is 2 s, which the benchmark measures; this is for machines with other things to do."""
 
-Written = dict[int, tuple[list[float], dict[str, Any]]]
 CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
-
-
-def batch(rng: random.Random, ids: list[int]) -> tuple[list[list[float]], list[dict[str, Any]]]:
-    """Eighths: float32 holds them exactly."""
-    return (
-        [[rng.randrange(-999, 999) / 8 for _ in range(SIZE)] for _ in ids],
-        [{"id": i, "note": "x" * rng.randrange(50)} for i in ids],
-    )
-
-
-def check(folder: Path, wanted: Written, gone: set[int]) -> None:
-    """Opens the store itself, when every process has ended."""
-    file = layout.read_collection_file(folder)
-    with Shard.open(folder / file.shards[0], CONFIG, wait_s=5) as shard:
-        records = shard.retrieve(sorted(wanted), with_vector=True)
-        assert shard.retrieve(sorted(gone)) == []
-        assert shard.count() >= len(wanted)
-    found = {r.id: (as_array(r.vector or b"").tolist(), r.payload) for r in records}
-    assert found == wanted
 
 
 async def write(collection: Collection, seed: int, wanted: Written, gone: set[int], stop: asyncio.Event) -> None:
@@ -70,7 +50,7 @@ async def write(collection: Collection, seed: int, wanted: Written, gone: set[in
             gone.update(doomed)
             continue
         ids = rng.sample(known, 3) if turn % 5 == 4 else [first + turn * BATCH + i for i in range(BATCH)]
-        vectors, payloads = batch(rng, ids)
+        vectors, payloads = batch(rng, ids, SIZE)
         await collection.upsert(ids, vectors, payloads, acknowledge=acknowledge, deadline_s=30)
         wanted.update(zip(ids, zip(vectors, payloads, strict=True), strict=True))
 
@@ -103,7 +83,7 @@ async def test_a_shard_host_may_be_killed_at_any_moment(tmp_path: Path) -> None:
     assert state.restart_count == HOST_KILLS
     assert len(wanted) > 1000
     assert len(gone) > 20
-    check(tmp_path / layout.COLLECTIONS / NAME, wanted, gone)
+    check(tmp_path / layout.COLLECTIONS / NAME, CONFIG, wanted, gone)
 
 
 def keep_writing(node: Node, wanted: Written, stop: threading.Event) -> None:
@@ -113,7 +93,7 @@ def keep_writing(node: Node, wanted: Written, stop: threading.Event) -> None:
     turn = 0
     while not stop.is_set():
         ids = [turn * BATCH + i for i in range(BATCH)]
-        vectors, payloads = batch(rng, ids)
+        vectors, payloads = batch(rng, ids, SIZE)
         acknowledge = rng.choice(["applied", "durable"])
         while True:
             try:
@@ -160,4 +140,4 @@ def test_the_supervisor_may_be_killed_at_any_moment() -> None:
                 assert node.end() == (0, "")
                 assert running() == []
         assert len(wanted) > 500
-        check(data / layout.COLLECTIONS / NAME, wanted, set())
+        check(data / layout.COLLECTIONS / NAME, CONFIG, wanted, set())

@@ -28,7 +28,7 @@ def main() -> None:
     from littoral.cli.app import app
 
     try:
-        app()
+        app(prog_name="littoral")
     except LittoralError as error:
         show_error(error)
         sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))

@@ -1,44 +1,59 @@
-"""The verbs, as one table."""
+"""The verbs, as one table. A verb's module is imported when it is asked for: `up` does not wait for the compiler."""
 
-from collections.abc import Callable
-from typing import Annotated
+import importlib
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import littoral
-from littoral.cli.bench import bench
-from littoral.cli.build import build
-from littoral.cli.config import config
-from littoral.cli.demo import demo_verb
-from littoral.cli.explain import explain
-from littoral.cli.index import index
-from littoral.cli.run import run
-from littoral.cli.search import search
-from littoral.cli.up import up
 
-__all__ = ["app"]
+__all__ = ["VERBS", "app"]
+
+VERBS = {
+    "bench": "bench",
+    "build": "build",
+    "config": "config",
+    "demo": "demo_verb",
+    "explain": "explain",
+    "index": "index",
+    "run": "run",
+    "search": "search",
+    "up": "up",
+}
+"""What a verb is called, and the function (or group) in the module of that name."""
+
+
+class Verbs(TyperGroup):
+    """The root command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (of the class above)
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in VERBS and cmd_name not in self.commands:
+            self.commands[cmd_name] = command_of(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def command_of(name: str) -> Any:
+    """The command of a verb, with its module imported."""
+    verb = getattr(importlib.import_module(f"littoral.cli.{name}"), VERBS[name])
+    if isinstance(verb, typer.Typer):
+        return typer.main.get_command(verb)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name)(verb)
+    return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="littoral",
+    cls=Verbs,
     help="Edge intelligence: ONNX models as sandboxed WebAssembly, agents, and vector search.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-VERBS: dict[str, Callable[..., None]] = {
-    "bench": bench,
-    "build": build,
-    "demo": demo_verb,
-    "explain": explain,
-    "index": index,
-    "run": run,
-    "search": search,
-    "up": up,
-}
-for name, verb in VERBS.items():
-    app.command(name)(verb)
-app.add_typer(config)
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,7 +6,7 @@ from littoral.cli.console import show_json
 
 __all__ = ["config", "schema"]
 
-config = typer.Typer(name="config", help="What a site file may say.", no_args_is_help=True, rich_markup_mode=None)
+config = typer.Typer(name="config", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
 @config.callback()

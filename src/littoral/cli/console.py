@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from littoral.errors import LittoralError
 
@@ -45,6 +44,8 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
     if not messages.is_terminal:
         yield lambda _stage, _done, _total: None
         return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
     with Progress(*columns, console=messages, transient=True) as bar:
         task = bar.add_task(label, total=None, stage="")

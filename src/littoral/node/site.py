@@ -31,7 +31,6 @@ from littoral.node.site_tables import (
     StepTable,
 )
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.runtime.host_steps import HOST_STEPS
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
@@ -39,7 +38,6 @@ __all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
 DEADLINE_MS_MAX = 24 * 3600 * 1000
-BODY_BYTES = (1024, 1 << 30)
 NAME = re.compile(NAME_PATTERN)
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -195,7 +193,6 @@ def _checked(site: Site, place: Place) -> Site:
     for name, steps in site.pipelines.items():
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
-    _check_range(site.limits.body_bytes_max, *BODY_BYTES, place / "limits" / "body_bytes_max")
     return site
 
 
@@ -218,7 +215,6 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
         case HostStepTable():
-            _check_known(step.step, HOST_STEPS, "a step of the node", place / "step")
             if step.k is not None and step.step != "top_k":
                 raise (place / "k").about(f"has no meaning for `{step.step}`")
             _check_range(step.k, 1, 1 << 20, place / "k")

@@ -1,16 +1,18 @@
 """The tables of a site file, as structs: names, types, bounds and, for people, what each key means."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
-from littoral.vectors.collection import QueryOptions
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import CollectionConfig
+
+if TYPE_CHECKING:
+    from littoral.vectors.collection import QueryOptions
 
 __all__ = [
     "ENTRIES_MAX",
@@ -41,6 +43,10 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
 InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
+
+
+HostStepName = Literal["normalize", "softmax", "top_k"]
+"""Those of `runtime.host_steps`, without what it imports."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,7 +114,7 @@ class ModelStepTable(_Table, frozen=True):
 class HostStepTable(_Table, frozen=True):
     """Small arithmetic that the node does itself."""
 
-    step: Annotated[str, Meta(description="`normalize`, `softmax` or `top_k`")]
+    step: Annotated[HostStepName, Meta(description="`normalize`, `softmax` or `top_k`")]
     k: Annotated[int | None, Meta(description="Only `top_k`: how many; default 5")] = None
 
 
@@ -124,15 +130,15 @@ class SearchStepTable(_Table, frozen=True):
     filter: Annotated[dict[str, Any] | None, Meta(description="As in a query")] = None
     params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = {}
 
-    def options(self) -> QueryOptions:
+    def options(self) -> "QueryOptions":
         """What a query says beside its vector. Raises RequestError for what no query may say."""
-        return QueryOptions(
-            limit=self.limit,
-            with_payload=parse_selector(self.with_payload),
-            score_threshold=self.score_threshold,
-            matching=parse_filter(self.filter),
-            params=parse_params({"exact": True} | self.params),
-        )
+        return {
+            "limit": self.limit,
+            "with_payload": parse_selector(self.with_payload),
+            "score_threshold": self.score_threshold,
+            "matching": parse_filter(self.filter),
+            "params": parse_params({"exact": True} | self.params),
+        }
 
 
 StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable
@@ -155,9 +161,14 @@ class PipelineTable(_Table, frozen=True):
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
-    body_bytes_max: Annotated[
-        int | None, Meta(description="Largest body of a request in bytes, 1024..1073741824; default 16777216")
-    ] = None
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 30, description="Largest body of a request, in bytes")] = (
+        16 << 20
+    )
+    body_s: Annotated[float, Meta(ge=0.1, le=3600, description="Longest time for a body to arrive, in seconds")] = 20.0
+    header_bytes_max: Annotated[int, Meta(ge=8192, le=1 << 20, description="Largest head of a request, in bytes")] = (
+        64 << 10
+    )
+    connection_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Connections at a time")] = 512
 
 
 TABLES: Mapping[str, type[msgspec.Struct]] = {

@@ -172,7 +172,7 @@ class Supervisor:
         if word == READY:
             self._has_served = True
             self._on_ready(rest)
-        elif word == FAILED and not self._has_served:
+        elif word == FAILED and not self._has_served and not self._stop_count:
             self._failure = rest
             self.stop()
 
@@ -181,7 +181,10 @@ class Supervisor:
         child = self._children.pop(name)
         self._selector.unregister(child.ended)
         self._selector.unregister(child.status)
-        self._core.ended(name, child.reap(), self._clock.monotonic())
+        how = child.reap()
+        if name == NODE and how.startswith("exit code"):
+            self._hear_node(FAILED, f"node: ended before it was ready: {how}")
+        self._core.ended(name, how, self._clock.monotonic())
 
     def _use_link(self, link: socket.socket) -> None:
         self._drop_link()

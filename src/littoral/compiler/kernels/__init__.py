@@ -8,14 +8,18 @@ from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
+from littoral.compiler.kernels.winograd import PLANES, TILE, FromPlanes, ToPlanes
 
 __all__ = [
     "OVERREAD_BYTES",
     "PANEL",
+    "PLANES",
+    "TILE",
     "Access",
     "Depthwise",
     "Extreme",
     "Frame",
+    "FromPlanes",
     "Gemm",
     "Kernel",
     "Largest",
@@ -24,4 +28,5 @@ __all__ = [
     "Require",
     "Rows",
     "Running",
+    "ToPlanes",
 ]

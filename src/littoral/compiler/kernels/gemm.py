@@ -7,7 +7,8 @@ the same packing. Between two K steps stands a branch that is never taken: the e
 and with two steps in one block the registers run out (`docs/concepts/kernels.md`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Expr
@@ -44,6 +45,16 @@ class Rows:
     def depth(self) -> int:
         return sum(count for _, count in self.pieces)
 
+    def part(self, start: int, end: int) -> "Rows":
+        """The rows' values from `start` to `end`."""
+        pieces, at = [], 0
+        for offset, count in self.pieces:
+            first, past = max(start - at, 0), min(end - at, count)
+            if first < past:
+                pieces.append((offset + 4 * first, past - first))
+            at += count
+        return replace(self, pieces=tuple(pieces))
+
     def flat(self) -> "Rows":
         """The same rows on one line, where lines follow each other without a gap."""
         if self.lines > 1 and self.line_bytes == self.columns * self.row_bytes:
@@ -57,6 +68,7 @@ class Gemm(Kernel):
 
     right: panels f32[⌈width/8⌉, depth, 8]. bias: f32 padded to whole panels. extras: for each further input of the
     epilogue, `row` (one value a column, padded) or `full` (laid out as the output). out_bytes: from row to row.
+    accumulate: sums start from what lies in out, not from the bias.
     """
 
     kind: ClassVar[str] = "gemm"
@@ -66,6 +78,7 @@ class Gemm(Kernel):
     epilogue: Expr | None = None
     extras: tuple[str, ...] = ()
     out_bytes: int = 0
+    accumulate: bool = False
     tile_rows: int = 4
     budget_bytes: int = 24576
 
@@ -228,14 +241,16 @@ class _GemmEmitter:
             if self.tiles * self.mr != g.rows.count:
                 f.set(self.out, select(op("i32.lt_u", last, self.out), last, self.out))
             sums = self._tile(panel, column, -(-width // 4))
-            self._store_tile(sums, column, width)
+            self._store_tile(sums, column, width, last)
             f.step(self.out, self.mr * g.stride)
 
     def _tile(self, panel: Local, column: Local, vectors: int) -> list[list[Local]]:
         """The sums of one tile; leaves `packed` at the next one."""
         f, g = self.f, self.g
         sums = [[f.local("f32x4", f"c{i}_{v}") for v in range(vectors)] for i in range(self.mr)]
-        for v in range(vectors):
+        for i, v in product(range(self.mr), range(vectors)) if g.accumulate else ():
+            f.set(sums[i][v], load("v128.load", self.out + column, i * g.stride + VECTOR * v, "f32x4"))
+        for v in range(0 if g.accumulate else vectors):
             start = load("v128.load", f.param("bias") + column, VECTOR * v, "f32x4") if g.bias else const("f32x4", 0)
             f.set(sums[0][v], start)
             for i in range(1, self.mr):
@@ -273,7 +288,8 @@ class _GemmEmitter:
             for v, total in enumerate(row):
                 f.set(total, left[i] * right[v] + total)
 
-    def _store_tile(self, sums: list[list[Local]], column: Local, width: int) -> None:
+    def _store_tile(self, sums: list[list[Local]], column: Local, width: int, last: Local) -> None:
+        """Rows that the last tile does a second time are not stored again where they would be added twice."""
         f, g = self.f, self.g
         base = f.local("i32", "base", self.out + column)
         others = {
@@ -281,11 +297,19 @@ class _GemmEmitter:
             for i, form in enumerate(g.extras)
             if form == "full"
         }
-        for i, row in enumerate(sums):
-            for v, total in enumerate(row):
-                offset = i * g.stride + VECTOR * v
-                value = self._finished(total, column, others, offset, v)
-                store_lanes(f, base, value, offset, min(4, width - 4 * v))
+        again = self.tiles * self.mr - g.rows.count if g.accumulate else 0
+        if again:
+            with f.when(self.out.ne(last)):
+                self._store_rows(sums, range(again), base, column, others, width)
+        self._store_rows(sums, range(again, self.mr), base, column, others, width)
+
+    def _store_rows(
+        self, sums: list[list[Local]], rows: range, base: Local, column: Local, others: dict[int, Local], width: int
+    ) -> None:
+        for i, v in product(rows, range(len(sums[0]))):
+            offset = i * self.g.stride + VECTOR * v
+            value = self._finished(sums[i][v], column, others, offset, v)
+            store_lanes(self.f, base, value, offset, min(4, width - 4 * v))
 
     def _finished(self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int) -> Code:
         g, f = self.g, self.f

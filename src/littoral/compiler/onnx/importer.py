@@ -16,6 +16,7 @@ from littoral.compiler.ir.graph import Builder, Graph, Op, Value
 from littoral.compiler.ir.narrow import convert
 from littoral.compiler.ir.ops import Map
 from littoral.compiler.ir.types import TensorType
+from littoral.compiler.onnx.broadcast import spread_together
 from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
 from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
@@ -27,7 +28,7 @@ Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
 BY_ELEMENT: set[str] = set()
-TAKES_ANY_SIZE = frozenset(("Identity", "Shape"))  # of a tensor whose shape depends on data
+TAKES_ANY_SIZE = frozenset(("Identity", "Shape", "Slice", "Transpose"))  # of a tensor whose shape depends on data
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -272,7 +273,9 @@ class _Importer:
         """Names the first node that reads the input: what the model needs that is not there."""
         assert self.model.graph is not None
         reader = next((n for n in self.model.graph.node if name in n.input), None)
-        operator_name, label = ("input", name) if reader is None else (reader.op_type, _label_of(reader))
+        operator_name, label = ("input", name)
+        if reader is not None:
+            operator_name, label = _full_name(reader.op_type, reader.domain), _label_of(reader)
         why = f"reads the input `{name}`, {what}, which is not supported"
         raise UnsupportedOperatorError(
             operator_name, label, why=why, opset=self.opset, supported=("tensors of numbers",)
@@ -337,10 +340,10 @@ class _Importer:
         if (importer := OPERATORS.get(full_name)) is None:
             raise UnsupportedOperatorError(full_name, label, opset=self.opset if full_name == proto.op_type else None)
         self.build.label = label
+        dims, inputs = self._sized(proto, full_name, inputs)
         half = None if full_name in KEEPS_HALVES else _half_of(inputs)
         widened = [self._converted(v, half, "float32") for v in inputs] if half else inputs
         node = OnnxNode(proto, widened, self.build, self.opset, label, partial(self._body, scope), self.dims)
-        dims = self._dims_of(node, inputs)
         try:
             result = importer(node)
         except TypeError as error:  # the expression table has no such operation for these dtypes
@@ -367,15 +370,27 @@ class _Importer:
             node.unsupported(f"has more than {len(results)} outputs")
         return results
 
-    def _dims_of(self, node: OnnxNode, inputs: Sequence[Value | None]) -> Value | None:
-        """The actual dimensions of the results, where an operator by element gets one tensor of unknown size."""
+    def _sized(
+        self, proto: NodeProto, full_name: str, inputs: list[Value | None]
+    ) -> tuple[Value | None, list[Value | None]]:
+        """The actual dimensions of an operator's results by element, where inputs are of unknown size; and its inputs.
+
+        Inputs of different shapes are spread over the dimensions that they have together.
+        """
         open_ = [v for v in inputs if v is not None and v in self.dims]
-        if not open_ or node.op in TAKES_ANY_SIZE:
-            return None
+        if not open_ or full_name in TAKES_ANY_SIZE:
+            return None, inputs
+        if full_name not in BY_ELEMENT:
+            why = "of a tensor whose shape depends on data"
+            raise UnsupportedOperatorError(proto.op_type, self.build.label, why=why, opset=self.opset)
+        if full_name == "CastLike":
+            return self.dims.get(open_[0]) if inputs[0] in self.dims else None, inputs
+        rank = open_[0].type.rank
         others = [v for v in inputs if v is not None and v not in self.dims]
-        if len(open_) > 1 or node.op not in BY_ELEMENT or any(v.type.elements != 1 for v in others):
-            node.unsupported("of a tensor whose shape depends on data")
-        return self.dims[open_[0]]
+        alike = all(v.shape == open_[0].shape and self.dims[v] is self.dims[open_[0]] for v in open_)
+        if alike and all(v.type.elements == 1 and v.type.rank <= rank for v in others):
+            return self.dims[open_[0]], inputs
+        return spread_together(self.build, self.dims, inputs)
 
     def _narrowed(self, value: Value, half: str) -> Value:
         found = self._converted(value, "float32", half) or value

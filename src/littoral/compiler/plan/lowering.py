@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.graph import Node, Op, Value
 from littoral.compiler.ir.ops import (
     ArgReduce,
@@ -29,16 +30,21 @@ from littoral.compiler.ir.ops import (
     Window,
 )
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import Depthwise, Frame, Gemm, Panels, Rows
+from littoral.compiler.kernels import PLANES, TILE, Depthwise, Frame, FromPlanes, Gemm, Panels, Rows, ToPlanes
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.steps import Argument, Lowered, Part, Repeated, Scratch, Step, Weights, Zeros
-from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
+from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels, pack_planes
 from littoral.errors import UnsupportedOperatorError
 
 __all__ = ["lower"]
 
 _FLOAT = 4  # bytes
+SPLIT_BYTES = 1 << 20  # of a product's right side at once, where it is read again for every few rows
+SPLIT_ROWS_MIN = 16
+SPLIT_DEPTH = 256
+WINOGRAD_CHANNELS_MIN = 32
+WINOGRAD_TILES_MIN = 16
 
 
 def lower(node: Node) -> Lowered:
@@ -82,20 +88,54 @@ def _rows_fit(values: Sequence[Value], out: Value) -> bool:
     return all(v.shape == out.shape or v.data is not None for v in values)
 
 
-def _gemm_step(
-    rows: Rows, left: Argument, right: np.ndarray[Any, Any], bias: Value | None, node: Node, extras: Sequence[Value]
-) -> Step:
-    """left rows times right f32[depth, width]."""
-    (out,) = node.outputs
-    forms, arguments = _extras(extras, out)
-    assert isinstance(node.op, Conv | MatMul)
-    gemm = Gemm(rows, right.shape[1], bias is not None, node.op.epilogue, forms)
-    head: list[Argument] = [left, Weights(pack_panels(right))]
-    if bias is not None:
-        assert bias.data is not None
-        head.append(Weights(pack_columns(bias.data)))
-    macs = rows.count * rows.depth * right.shape[1]
-    return Step(gemm, (*head, *arguments, out, Scratch(gemm.scratch_bytes)), macs)
+class _Product(NamedTuple):
+    """A part of a product's depth: its kernel, and the constants that it reads after the left side."""
+
+    gemm: Gemm
+    constants: tuple[Argument, ...]
+
+    @property
+    def macs(self) -> int:
+        return self.gemm.rows.count * self.gemm.rows.depth * self.gemm.width
+
+
+def _products(
+    rows: Rows,
+    right: np.ndarray[Any, Any],
+    bias: np.ndarray[Any, Any] | None,
+    epilogue: Expr | None,
+    forms: tuple[str, ...],
+    out_bytes: int = 0,
+) -> list[_Product]:
+    """rows times right f32[depth, width], in parts of the depth where the right side outgrows the second cache."""
+    depth, width = right.shape
+    parts = 1 if rows.count < SPLIT_ROWS_MIN else max(1, min(round(right.nbytes / SPLIT_BYTES), depth // SPLIT_DEPTH))
+    ends = [depth * (i + 1) // parts for i in range(parts)]
+    found = []
+    for start, end in zip([0, *ends], ends, strict=False):
+        is_first, is_last = start == 0, end == depth
+        gemm = Gemm(
+            rows.part(start, end),
+            width,
+            bias is not None and is_first,
+            epilogue if is_last else None,
+            forms if is_last else (),
+            out_bytes,
+            accumulate=not is_first,
+        )
+        constants: list[Argument] = [Weights(pack_panels(right[start:end]))]
+        if bias is not None and is_first:
+            constants.append(Weights(pack_columns(bias)))
+        found.append(_Product(gemm, tuple(constants)))
+    return found
+
+
+def _product_steps(
+    products: Sequence[_Product], left: Argument, extras: Sequence[Argument], out: Argument, scratch: Scratch
+) -> list[Step]:
+    return [
+        Step(p.gemm, (left, *p.constants, *(extras if p.gemm.extras else ()), out, scratch), p.macs) for p in products
+    ]
 
 
 def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
@@ -113,7 +153,15 @@ def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
     bias = rest.pop(0) if op.bias else None
     if bias is not None and bias.data is None:
         return None
-    return [_gemm_step(rows, a, b.data.reshape(b.shape[-2:]), bias, node, rest)]
+    (out,) = node.outputs
+    forms, extras = _extras(rest, out)
+    products = _products(rows, b.data.reshape(b.shape[-2:]), None if bias is None else bias.data, op.epilogue, forms)
+    return _product_steps(products, a, extras, out, _scratch(products))
+
+
+def _scratch(products: Sequence[_Product]) -> Scratch:
+    """Room for whichever needs most of it."""
+    return Scratch(max(p.gemm.scratch_bytes for p in products))
 
 
 def lower_batched(node: Node, op: MatMul) -> list[Step] | None:
@@ -282,29 +330,77 @@ def lower_conv(node: Node, op: Conv) -> list[Step] | None:
         _FLOAT * channels * window.strides[1],
         _pieces(window, line, channels, inner),
     )
-    epilogue = op.epilogue
-    gemm = Gemm(rows, made, bias is not None, epilogue, forms, _FLOAT * w.shape[0] if op.groups > 1 else 0)
-    scratch = Scratch(gemm.scratch_bytes)
-    image, result = _FLOAT * high * wide * channels, _FLOAT * out_high * out_wide * w.shape[0]
-    steps: list[Step] = []
-    constants = [
-        (
-            Weights(pack_panels(_as_matrix(weights[g * made : (g + 1) * made]))),
-            [] if bias is None else [Weights(pack_columns(bias[g * made : (g + 1) * made]))],
+    out_bytes = _FLOAT * w.shape[0] if op.groups > 1 else 0
+    groups = [
+        _products(
+            rows,
+            _as_matrix(weights[g * made : (g + 1) * made]),
+            None if bias is None else bias[g * made : (g + 1) * made],
+            op.epilogue,
+            forms,
+            out_bytes,
         )
         for g in range(op.groups)
     ]
+    scratch = _scratch(groups[0])
+    image, result = _FLOAT * high * wide * channels, _FLOAT * out_high * out_wide * w.shape[0]
+    steps: list[Step] = []
     for n in range(batch):
         if frame is not None and padded is not None:
             steps.append(Step(frame, (_at(x, n * image), padded)))
-        for g, (right, biases) in enumerate(constants):
+        shifted = _shifted(extras, forms, n * result)
+        for g, products in enumerate(groups):
             base = padded if padded is not None else x
             left = _at(base, _FLOAT * g * inner + (0 if padded is not None else n * image))
             target = _at(out, n * result + _FLOAT * g * made)
-            shifted = _shifted(extras, forms, n * result)
-            macs = rows.count * rows.depth * made
-            steps.append(Step(gemm, (left, right, *biases, *shifted, target, scratch), macs))
+            steps += _product_steps(products, left, shifted, target, scratch)
     return steps
+
+
+def lower_winograd(node: Node, op: Conv) -> list[Step] | None:
+    """3×3 windows with enough channels and tiles that a quarter of the products is worth two transforms."""
+    x, w, *rest = node.inputs
+    (out,) = node.outputs
+    plain = Window((3, 3), (1, 1), (1, 1), op.window.pads)
+    if op.window != plain or op.groups > 1 or not op.last or x.dtype != "float32" or not _rows_fit(rest, out):
+        return None
+    if not _constant(node.inputs[1 : 2 + op.bias]) or w.data is None or not _pays(x.shape, out.shape):
+        return None
+    batch, high, wide, channels = x.shape
+    _, out_high, out_wide, made = out.shape
+    down, along = -(-out_high // TILE), -(-out_wide // TILE)
+    (above, _), (left, _) = op.window.pads
+    below, right = TILE * down + 2 - high - above, TILE * along + 2 - wide - left
+    line, pixel = _FLOAT * wide * channels, _FLOAT * channels
+    frame = Frame(high, line, above, below, pixel * left, pixel * right)
+    to_planes = ToPlanes(down, along, channels, frame.out_line_bytes)
+    gemm = Gemm(Rows(1, down * along, 0, pixel, ((0, channels),)), made)
+    forms, extras = _extras(rest[op.bias :], out)
+    from_planes = FromPlanes(out_high, out_wide, made, op.bias, op.epilogue, forms)
+    padded, planes = Scratch(frame.out_bytes), Scratch(to_planes.out_bytes)
+    products, scratch = Scratch(PLANES * down * along * made * _FLOAT), Scratch(gemm.scratch_bytes)
+    weights = Weights(pack_planes(w.data))
+    bias = [Weights(pack_columns(rest[0].data))] if op.bias and rest[0].data is not None else []
+    plane = Repeated(PLANES, (down * along * pixel, weights.data[0].nbytes, down * along * made * _FLOAT, 0))
+    steps: list[Step] = []
+    for n in range(batch):
+        target = n * out_high * out_wide * made * _FLOAT
+        shifted = _shifted(extras, forms, target)
+        steps += [
+            Step(frame, (_at(x, n * high * line), padded)),
+            Step(to_planes, (padded, planes)),
+            Step(gemm, (planes, weights, products, scratch), PLANES * down * along * channels * made, (plane,)),
+            Step(from_planes, (products, *bias, *shifted, _at(out, target))),
+        ]
+    return steps
+
+
+def _pays(shape: Sequence[int], out_shape: Sequence[int]) -> bool:
+    """Whether the planes' weights, four times as many, are used often enough, and few tiles reach past the edge."""
+    channels, (_, high, wide, made) = shape[3], out_shape
+    tiles = -(-high // TILE) * -(-wide // TILE)
+    is_wide = channels % 4 == made % 4 == 0 and min(channels, made) >= WINOGRAD_CHANNELS_MIN
+    return is_wide and tiles >= WINOGRAD_TILES_MIN and tiles * TILE * TILE <= 1.5 * high * wide
 
 
 def _as_matrix(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -351,5 +447,5 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Scatter: (generic.lower_scatter,),
     Require: (generic.lower_require,),
     MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),
-    Conv: (lower_depthwise, lower_conv, generic.lower_conv_generic),
+    Conv: (lower_depthwise, lower_winograd, lower_conv, generic.lower_conv_generic),
 }

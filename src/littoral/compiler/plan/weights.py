@@ -5,7 +5,7 @@ import numpy as np
 from littoral.compiler.kernels import PANEL
 from littoral.tensors import Array
 
-__all__ = ["pack_columns", "pack_depthwise", "pack_panels"]
+__all__ = ["pack_columns", "pack_depthwise", "pack_panels", "pack_planes"]
 
 
 def pack_panels(right: Array) -> Array:
@@ -30,3 +30,21 @@ def pack_depthwise(weights: Array, bias: Array) -> Array:
     padded = np.zeros((-(-channels // 4) * 4, taps.shape[1]), np.float32)
     padded[:channels] = taps
     return np.ascontiguousarray(padded.reshape(-1, 4, taps.shape[1]).transpose(0, 2, 1))
+
+
+_WINOGRAD = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
+
+
+def pack_planes(weights: Array) -> Array:
+    """f32[outputs, inputs, 3, 3] to panels of Winograd's 36 planes, f32[36, ⌈outputs/8⌉, inputs, 8]."""
+    planes = np.einsum("yi,oaij,xj->yxao", _WINOGRAD, weights.astype(np.float64), _WINOGRAD)
+    return np.stack([pack_panels(plane) for plane in planes.reshape(-1, *planes.shape[2:]).astype(np.float32)])

@@ -2,8 +2,10 @@
 
 from littoral.compiler.onnx.operators import (
     attention,
+    classic,
     contraction,
     control,
+    detection,
     dropout,
     einsum,
     elementwise,
@@ -12,6 +14,8 @@ from littoral.compiler.onnx.operators import (
     losses,
     movement,
     normalization,
+    optimizers,
+    picking,
     pooling,
     recurrent,
     reduction,
@@ -23,8 +27,10 @@ from littoral.compiler.onnx.operators import (
 
 __all__ = [
     "attention",
+    "classic",
     "contraction",
     "control",
+    "detection",
     "dropout",
     "einsum",
     "elementwise",
@@ -33,6 +39,8 @@ __all__ = [
     "losses",
     "movement",
     "normalization",
+    "optimizers",
+    "picking",
     "pooling",
     "recurrent",
     "reduction",

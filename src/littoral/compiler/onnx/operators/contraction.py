@@ -1,7 +1,23 @@
 """Matrix products and convolutions."""
 
-from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Conv, ConvTranspose, MatMul, Reshape, Transpose, Window
+import math
+
+import numpy as np
+
+from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, cast, number
+from littoral.compiler.ir.graph import Builder, Graph, Value
+from littoral.compiler.ir.ops import (
+    ArgReduce,
+    Conv,
+    ConvTranspose,
+    Map,
+    MatMul,
+    Repeat,
+    Reshape,
+    Transpose,
+    Window,
+)
+from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators.elementwise import mapped
 from littoral.errors import ShapeError
@@ -116,3 +132,46 @@ def matmul(node: OnnxNode) -> Value:
     if a.type.rank == 1:
         del shape[-1 if b.type.rank == 1 else -2]
     return product if tuple(shape) == product.shape else node.add(Reshape(tuple(shape)), product)
+
+
+@operator("Det")
+def determinant(node: OnnxNode) -> Value:
+    """Product of the pivots, the largest of each column taken; in float64."""
+    x = node.input(0)
+    *lead, size, wide = x.shape
+    if size != wide:
+        raise ShapeError(f"node `{node.label}`: determinant of {x.type}")
+    count = math.prod(lead)
+    lined = node.add(Reshape((count, size, size)), x)
+    matrix = node.add(Map(cast(Arg(x.dtype, 0), "float64")), lined)
+    found = node.constant(np.ones(count))
+    if size and count:
+        _, found = node.build.add_all(Repeat(_elimination(count, size), size, 2), matrix, found)
+    return node.add(Map(cast(Arg("float64", 0), x.dtype)), node.add(Reshape(tuple(lead)), found))
+
+
+def _elimination(count: int, size: int) -> Graph:
+    """One column of Gauss's elimination: the matrix and the product so far in, both out."""
+    build = Builder()
+    run = build.input("run", TensorType("int64", ()))
+    matrix = build.input("matrix", TensorType("float64", (count, size, size)))
+    product = build.input("product", TensorType("float64", (count,)))
+    batch, row, column = (Position("int32", a) for a in range(3))
+
+    def element(index: int, r: Expr, c: Expr) -> Expr:
+        return Load("float64", index, (batch * size + r) * size + c)
+
+    k = cast(Load("int64", 1, number("int32", 0)), "int32")
+    below = apply("select", row >= k, apply("abs", element(0, row, k)), number("float64", -1.0))
+    best = build.add(ArgReduce(1), build.add(Map(below, (count, size)), matrix, run))
+    chosen = cast(Load("int64", 2, batch), "int32")
+    pivot = element(0, chosen, k)
+    swapped = apply("eq", row, k), apply("eq", row, chosen)
+    source = apply("select", swapped[0], chosen, apply("select", swapped[1], k, row))
+    factor = element(0, source, k) / apply("select", apply("eq", pivot, number("float64", 0.0)), pivot + 1.0, pivot)
+    value = element(0, source, column)
+    value = apply("select", row > k, value - factor * element(0, chosen, column), value)
+    sign = apply("select", apply("eq", chosen, k), pivot, -pivot)
+    after = build.add(Map(value, (count, size, size)), matrix, run, best)
+    grown = build.add(Map(sign * Load("float64", 3, batch), (count,)), matrix, run, best, product)
+    return build.finish([("matrix", after), ("product", grown)])

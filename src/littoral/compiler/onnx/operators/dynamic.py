@@ -105,6 +105,26 @@ def flat_index(strides: Sequence[int], parts: Sequence[Expr]) -> Expr:
     return total
 
 
+def packed_index(parts: Sequence[Expr], dims: Value, index: int) -> Expr:
+    """The place of an element in a tensor packed for its actual dimensions, which are input number `index`."""
+    total: Expr = number(INDEX, 0)
+    for axis, part in enumerate(parts):
+        total = total * cast(at(dims, index, axis), INDEX) + part
+    return total
+
+
+def transpose(node: OnnxNode, x: Value, order: Sequence[int]) -> Value:
+    """Of a tensor of unknown size."""
+    known = node.dims[x]
+    result = sized(node, [at(known, 0, a) for a in order], [x.shape[a] for a in order], known)
+
+    def element(c: list[Expr], _: int) -> Expr:
+        parts = [c[order.index(a)] for a in range(x.type.rank)]
+        return Load(x.dtype, 0, packed_index(parts, known, 1).at_most(max(x.type.elements - 1, 0)))
+
+    return result.fill(x.dtype, element, x, known)
+
+
 def reshape(node: OnnxNode, x: Value, shape: Value, keeps_zero: bool) -> Value:
     rank, total = shape.shape[0], x.type.elements
     given = [at(shape, 0, i) for i in range(rank)]
@@ -169,14 +189,17 @@ def slice_of(node: OnnxNode, x: Value, starts: Value, ends: Value, axes: Value |
     rank, count = x.type.rank, starts.shape[0]
     inputs = [starts, ends, *(v for v in (axes, steps) if v is not None)]
     step_at = 3 if axes is not None else 2
+    known = node.dims.get(x)
+    inputs += [known] if known is not None else []
 
     def axis_of(j: int) -> Expr:
         return whole(j) if axes is None else at(axes, 2, j)
 
     begins, strides, sizes = [], [], []
     for axis, size in enumerate(x.shape):
-        d, zero = whole(size), whole(0)
-        step = whole(1)
+        d: Expr = whole(size) if known is None else at(known, len(inputs) - 1, axis)
+        zero = whole(0)
+        step: Expr = whole(1)
         if steps is not None:
             step = chosen(rank, axis, axis_of, count, lambda j: at(steps, step_at, j), whole(1))
         back = step < zero
@@ -196,10 +219,12 @@ def slice_of(node: OnnxNode, x: Value, starts: Value, ends: Value, axes: Value |
 
     def element(c: list[Expr], _: int) -> Expr:
         parts = [cast(at(first, 1, a), INDEX) + c[a] * cast(at(pace_of, 2, a), INDEX) for a in range(rank)]
+        if known is not None:
+            return Load(x.dtype, 0, packed_index(parts, known, 3).at_least(0).at_most(max(x.type.elements - 1, 0)))
         inside = [p.at_least(0).at_most(max(d - 1, 0)) for p, d in zip(parts, x.shape, strict=True)]
         return Load(x.dtype, 0, flat_index(contiguous(x.shape), inside))
 
-    return result.fill(x.dtype, element, x, first, pace_of)
+    return result.fill(x.dtype, element, x, first, pace_of, *([known] if known is not None else []))
 
 
 def pad(node: OnnxNode, x: Value, pads: Value, value: Value, axes: Value | None, mode: str) -> Value:

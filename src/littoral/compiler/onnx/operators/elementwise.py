@@ -1,13 +1,13 @@
 """Operators that compute each element from the elements at its place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from littoral.compiler.ir.expr import Arg, Expr, apply, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.maps import scalar_constant
 from littoral.compiler.ir.narrow import bitcast, convert
-from littoral.compiler.ir.ops import Map, Reshape
+from littoral.compiler.ir.ops import Map, Reduce, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
@@ -317,18 +317,45 @@ def identity(node: OnnxNode) -> Value:
 
 
 @operator("BatchNormalization", keeps_halves=True, by_element=True)
-def batch_normalization(node: OnnxNode) -> Value:
-    """(x − mean) · scale / √(variance + ε) + bias, by channel."""
-    if node.integer("training_mode", 0):
-        node.unsupported("is 1", attribute="training_mode", supported=("0",))
-    node.ignore("momentum", "spatial")
-    epsilon = node.number("epsilon", 1e-5)
+def batch_normalization(node: OnnxNode) -> Sequence[Value]:
+    """(x − mean) · scale / √(variance + ε) + bias, by channel.
+
+    In training, mean and variance are those of x, and the running ones move towards them.
+    """
+    node.ignore("spatial")
+    epsilon, momentum = node.number("epsilon", 1e-5), node.number("momentum", 0.9)
     x, *by_channel = node.inputs()
     if x.type.rank < 2:
         raise ShapeError(f"node `{node.label}`: batch normalisation of {x.type}")
+    if not node.integer("training_mode", 0):
+        return [_normalized(node, x, *by_channel, epsilon=epsilon)]
+    if x.dtype in HALVES:
+        node.unsupported(f"is 1 for {x.dtype}", attribute="training_mode")
+    scale, bias, *running = by_channel
+    own = _moments(node, x)
+    moved = [
+        mapped(node, lambda r, s: r * momentum + s * (1 - momentum), *pair) for pair in zip(running, own, strict=True)
+    ]
+    return [_normalized(node, x, scale, bias, *own, epsilon=epsilon), *moved]
+
+
+def _moments(node: OnnxNode, x: Value) -> tuple[Value, Value]:
+    """Mean and variance of each channel."""
+    axes = (0, *range(2, x.type.rank))
+    count = float(x.type.elements // max(x.shape[1], 1)) or 1.0
+    mean = node.add(Reduce("sum", axes, None, Arg(x.dtype, 0) / count), x)
+    distance = Arg(x.dtype, 0) - Arg(x.dtype, 1)
+    variance = node.add(Reduce("sum", axes, distance * distance, Arg(x.dtype, 0) / count), x, mean)
+    return node.add(Reshape((x.shape[1],)), mean), node.add(Reshape((x.shape[1],)), variance)
+
+
+def _normalized(
+    node: OnnxNode, x: Value, scale: Value, bias: Value, mean: Value, variance: Value, *, epsilon: float
+) -> Value:
     column = (-1, *(1,) * (x.type.rank - 2))
     scale, bias, mean, variance = (
-        node.constant(v.data.reshape(column)) if v.data is not None else reshaped(node, v, column) for v in by_channel
+        node.constant(v.data.reshape(column)) if v.data is not None else reshaped(node, v, column)
+        for v in (scale, bias, mean, variance)
     )
     factor = mapped(node, lambda s, v: s / apply("sqrt", v + epsilon), scale, variance)
     shift = mapped(node, lambda b, m, f: b - m * f, bias, mean, factor)

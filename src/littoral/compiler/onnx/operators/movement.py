@@ -126,7 +126,10 @@ def unsqueeze(node: OnnxNode) -> Value:
 @operator("Transpose", keeps_halves=True)
 def transpose(node: OnnxNode) -> Value:
     x = node.input(0)
-    return node.add(Transpose(node.integers("perm", tuple(range(x.type.rank))[::-1])), x)
+    order = node.integers("perm", tuple(range(x.type.rank))[::-1])
+    if x in node.dims:
+        return dynamic.transpose(node, x, order)
+    return node.add(Transpose(order), x)
 
 
 @operator("Concat", keeps_halves=True)
@@ -170,7 +173,7 @@ def slice_of(node: OnnxNode) -> Value:
     if node.opset < 10:
         begins, ends = node.integers("starts", ()), node.integers("ends", ())
         axes, strides = node.integers("axes", range(len(begins))), (1,) * len(begins)
-    elif any(v is not None and v.data is None for v in (node.optional(i) for i in range(1, 5))):
+    elif x in node.dims or any(v is not None and v.data is None for v in (node.optional(i) for i in range(1, 5))):
         return dynamic.slice_of(node, x, node.input(1), node.input(2), node.optional(3), node.optional(4))
     else:
         begins, ends = (tuple(int(v) for v in node.array(i, w)) for i, w in ((1, "starts"), (2, "ends")))

@@ -10,7 +10,7 @@ from littoral.compiler.ir.maps import scalar_constant
 from littoral.compiler.ir.ops import ArgReduce, Cumulate, Map, Pad, Reduce, Reshape, Scatter, Slice, TopK
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.onnx.importer import OnnxNode, operator
-from littoral.compiler.onnx.operators import dynamic
+from littoral.compiler.onnx.operators import dynamic, picking
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
 
@@ -185,8 +185,10 @@ def eye_like(node: OnnxNode) -> Value:
 @operator("CenterCropPad", keeps_halves=True)
 def center_crop_pad(node: OnnxNode) -> Value:
     x = node.input(0)
-    wanted = [int(d) for d in node.array(1, "shape")]
     axes = [node.normal_axis(a, x.type.rank) for a in node.integers("axes", range(x.type.rank))]
+    if node.input(1).data is None:
+        return picking.center_crop_pad(node, x, node.input(1), axes)
+    wanted = [int(d) for d in node.array(1, "shape")]
     starts, shape, pads = [0] * x.type.rank, list(x.shape), [(0, 0)] * x.type.rank
     for axis, size in zip(axes, wanted, strict=True):
         spare = x.shape[axis] - size
@@ -202,6 +204,8 @@ def center_crop_pad(node: OnnxNode) -> Value:
 def column_to_image(node: OnnxNode) -> Value:
     """Blocks of columns added up where they overlap: for each element, the sum over the taps that reach it."""
     x = node.input(0)
+    if node.input(1).data is None or node.input(2).data is None:
+        return picking.column_to_image(node, x, node.input(1), node.input(2))
     size = [int(d) for d in node.array(1, "image_shape")]
     block = [int(d) for d in node.array(2, "block_shape")]
     rank = len(size)

@@ -20,7 +20,6 @@ export function collectionCards(collections) {
         ["Indexed vectors", count(collection.indexed_vectors_count)],
         ["Dimension", count(collection.size)],
         ["Distance", collection.distance ?? "–"],
-        ["Epoch", count(collection.epoch)],
       ]),
     ),
   );

@@ -1,0 +1,59 @@
+"""The node process: `python -m littoral.node.process <site file> [<host:port>]`, started by the supervisor.
+
+SIGTERM ends it in order. What keeps it from starting goes to the supervisor, and to stderr.
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from littoral.errors import LittoralError
+from littoral.node.http import application
+from littoral.node.site import Site, parse_address, read_site
+from littoral.node.supervisor_link import SupervisorLink
+from littoral.node.wiring import open_node
+from littoral.web import Limits, serving
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 after SIGTERM, 1 if the node failed, 2 for wrong arguments."""
+    link = SupervisorLink.from_environment()
+    if len(arguments) not in (1, 2):
+        _say("usage: python -m littoral.node.process <site file> [<host:port>]")
+        return 2
+    try:
+        site = read_site(Path(arguments[0]))
+        if len(arguments) == 2:
+            site = site.listening_at(parse_address(arguments[1]))
+        asyncio.run(serve(site, link))
+    except (LittoralError, OSError) as error:
+        link.failed(str(error))
+        return 1
+    return 0
+
+
+async def serve(site: Site, link: SupervisorLink) -> None:
+    """Until SIGTERM."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with link, open_node(site, link, say=_say) as node:
+        limits = Limits(**msgspec.structs.asdict(site.limits))
+        async with serving(application(node), host=site.listen.host, port=site.listen.port, limits=limits) as server:
+            node.listen = server.address
+            node.is_ready = True
+            link.ready(node.listen)
+            await stopped.wait()
+            node.is_ready = False
+
+
+def _say(line: str) -> None:
+    print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""`littoral run` and `littoral bench`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import littoral
+from command import littoral as cli
+from onnx_models import single, squeeze_excite
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "small.wasm"
+    littoral.compile(squeeze_excite(16), name="small").save(path)
+    return path
+
+
+@pytest.fixture
+def adder(tmp_path: Path) -> Path:
+    path = tmp_path / "adder.onnx"
+    path.write_bytes(single("Add", {"a": np.zeros((2, 3), np.float32), "b": np.zeros((2, 3), np.float32)}))
+    return path
+
+
+def test_a_model_runs_on_arrays_from_files(adder: Path, tmp_path: Path) -> None:
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.full((2, 3), 0.5, np.float32)
+    np.save(tmp_path / "a.npy", a)
+    np.savez(tmp_path / "rest.npz", b=b)
+    done = cli("run", adder, "-i", f"a={tmp_path / 'a.npy'}", "-i", tmp_path / "rest.npz", "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert done.out.startswith("y0  float32[2, 3]  0.5 … 5.5, mean 3\ntrusted engine, loaded in ")
+    with np.load(tmp_path / "out" / "outputs.npz") as saved:
+        assert np.array_equal(saved["y0"], a + b)
+
+
+def test_the_report_of_a_run_is_a_contract(model: Path) -> None:
+    report = cli("run", model, "--random", "--json").json
+    assert report.keys() == {"name", "engine", "load_ms", "run_ms", "outputs", "saved"}
+    (output,) = report["outputs"].values()
+    assert output.keys() == {"dtype", "shape", "min", "mean", "max", "not_finite"}
+    assert (report["name"], report["engine"], output["shape"]) == ("small", "trusted", [1, 5])
+    assert cli("run", model, "--random", "--json").json["outputs"] == report["outputs"]
+    assert cli("run", model, "--random", "--seed", 1, "--json").json["outputs"] != report["outputs"]
+
+
+def test_a_benchmark_tells_what_it_measured(model: Path) -> None:
+    report = cli("bench", model, "-n", 5, "--layers", "--json").json
+    assert report["iterations"] == 5
+    assert 0 < report["min_ms"] <= report["p50_ms"] <= report["p95_ms"]
+    assert report["gflops"] == pytest.approx(2 * report["macs"] / report["p50_ms"] / 1e6)
+    assert sum(layer["share"] for layer in report["layers"]) == pytest.approx(1)
+    assert report["load_ms"] > 0
+    table = cli("bench", model, "-n", 5, "--layers")
+    assert table.code == 0
+    assert "5 calls, one thread, trusted engine" in table.out
+    assert len(table.out.splitlines()) == 4 + len(report["layers"])
+
+
+def test_an_onnx_model_is_compiled_first(adder: Path) -> None:
+    assert cli("bench", adder, "-n", 2, "--json").json["macs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "MODEL"], 4, "needs either `--input` or `--random`"),
+        (["run", "MODEL", "--random", "-i", "x.npy"], 4, "needs either `--input` or `--random`"),
+        (["run", "MODEL", "-i", "missing.npy"], 4, "`missing.npy`: No such file or directory"),
+        (["run", "MODEL", "-i", "MODEL"], 4, "no .npy or .npz file of plain arrays"),
+        (["run", "MODEL", "-i", "y=wrong.npy"], 4, "input `x` is missing"),
+        (["run", "MODEL", "-i", "wrong.npy"], 4, "shape [2], expected [1, 3, 16, 16]"),
+        (["run", "ADDER", "-i", "wrong.npy"], 4, "name the input, one of a, b: NAME=FILE"),
+        (["run", "MODEL", "--random", "--shape", "x=1"], 4, "`--shape` has no meaning for a compiled model"),
+        (["run", "MODEL", "--random", "-o", "wrong.npy"], 5, "`wrong.npy/outputs.npz`: "),
+        (["run", "missing.wasm", "--random"], 4, "model `missing.wasm`: No such file or directory"),
+        (["run", "wrong.npy", "--random"], 3, ""),
+        (["bench", "wrong.npy"], 3, ""),
+        (["bench", "MODEL", "-n", "0"], 2, "--iterations"),
+        (["bench"], 2, "Usage: littoral bench"),
+        (["brench"], 2, "brench"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    arguments: list[str], code: int, message: str, model: Path, adder: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "wrong.npy", np.zeros(2, np.float32))
+    names = {"MODEL": model.name, "ADDER": adder.name}
+    done = cli(*(names.get(a, a) for a in arguments), folder=tmp_path)
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
