@@ -103,8 +103,10 @@ def parse_site(data: bytes, path: Path) -> Site:
         tables = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         raise place.about(f"is no UTF-8 text: byte {error.start}") from error
-    except ValueError as error:  # beside TOMLDecodeError: a number of thousands of digits
+    except tomllib.TOMLDecodeError as error:
         raise place.about(f"is no TOML: {error}") from error
+    except ValueError as error:
+        raise place.about("holds a number of thousands of digits") from error
     except RecursionError as error:
         raise place.about("is nested too deep") from error
     for key in tables:
@@ -209,7 +211,7 @@ def _check_json(config: Mapping[str, Any], place: Place) -> None:
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise place.about(f"holds what JSON has not: {error}") from error
+        raise place.about("holds what JSON has not: a date, a time, nan or inf") from error
 
 
 def _check_range(value: int | None, least: int, most: int, place: Place) -> None:
