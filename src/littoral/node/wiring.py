@@ -52,9 +52,9 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     hosts: who runs the shard hosts. say: gets a line for each thing that was opened.
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
-    with open_guests(site, say) as guests:
-        collections = await Collections.open(site.data, hosts, clock)
-        try:
+    collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    try:
+        with open_guests(site, say) as guests:
             for name, config in site.collections.items():
                 await _ensure(collections, site, name, config, say)
             yield Node(
@@ -68,8 +68,8 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 clock=clock,
                 started_at=clock.wall(),
             )
-        finally:
-            await collections.close()
+    finally:
+        await collections.close()
 
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
