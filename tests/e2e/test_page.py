@@ -18,13 +18,17 @@ import pytest
 from PIL import Image
 
 from browser import WIDE, Browser, browser
+from page_host import node_page
 from page_pictures import draw, jpeg, page_pictures, png
 from page_server import CSP, serve_page
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-HOSTS: dict[str, Callable[[], AbstractContextManager[str]]] = {"stand-in": lambda: serve_page(page_pictures())}
+HOSTS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "stand-in": lambda: serve_page(page_pictures()),
+    "node": lambda: node_page(page_pictures()),
+}
 
 ALLOWED = {"'none'", "'self'", "data:", "blob:"}
 NARROW = (360, 780)

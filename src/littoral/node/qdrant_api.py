@@ -6,7 +6,7 @@ What Qdrant has and we lack is answered with 501 and its name.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from littoral.errors import InputError, LittoralError, NotFoundError, NotOfferedError
+from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_reads as reads
 from littoral.node.node import Node
 from littoral.node.pipelines_api import status_error
@@ -256,11 +256,3 @@ def _description(config: CollectionConfig, info: ShardInfo) -> object:
             name: {"data_type": schema, "points": info.points_count} for name, schema in info.payload_schema.items()
         },
     }
-
-
-async def collection_status(collection: Collection, deadline_s: float) -> ShardInfo | LittoralError:
-    """Its counts, or why there are none."""
-    try:
-        return await collection.info(deadline_s=deadline_s)
-    except LittoralError as error:
-        return error
