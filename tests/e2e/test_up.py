@@ -187,6 +187,19 @@ def test_a_killed_node_is_started_again_and_its_hosts_stay(tmp_path: Path) -> No
         assert host_of(node, "frames") == host
 
 
+def test_a_node_comes_back_at_its_address(tmp_path: Path) -> None:
+    site = site_folder(tmp_path)
+    first = RunningNode(site, None, SYSTEM)
+    try:
+        first.wait_ready()
+    finally:
+        first.kill()
+    with running_node(site, listen=first.address) as node:
+        assert node.address == first.address
+        with contextlib.closing(node.client()) as client:
+            assert client.call("GET", "/healthz")
+
+
 @contextlib.contextmanager
 def up(site: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`littoral up` as a person starts it; gives its address."""
