@@ -1,5 +1,6 @@
 """The real `qdrant-client` against a node, and beside it its own in-memory mode, which must say the same."""
 
+import contextlib
 import random
 import uuid
 import warnings
@@ -16,6 +17,7 @@ from supervised import short_folder
 
 SIZE = 8
 COUNT = 60
+DISTANCES = {name: models.Distance(name) for name in ("Cosine", "Dot", "Euclid")}
 WORDS = ("north", "south", "east", "west")
 
 
@@ -37,7 +39,7 @@ def client(served: Served) -> Iterator[QdrantClient]:
     client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memory() -> Iterator[QdrantClient]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -58,16 +60,32 @@ def points(seed: int = 0) -> list[models.PointStruct]:
     ]
 
 
-@pytest.fixture(params=["Cosine", "Dot", "Euclid"])
-def both(
-    request: pytest.FixtureRequest, client: QdrantClient, memory: QdrantClient
-) -> Iterator[tuple[QdrantClient, QdrantClient]]:
-    for one in (client, memory):
-        params = models.VectorParams(size=SIZE, distance=models.Distance(request.param))
-        assert one.create_collection("both", vectors_config=params)
-        one.upsert("both", points(), wait=True)
-    yield client, memory
-    assert client.delete_collection("both")
+Pair = tuple[QdrantClient, QdrantClient]
+
+
+@contextlib.contextmanager
+def filled(pair: Pair, name: str, distance: str) -> Iterator[Pair]:
+    """A collection with the same points on both sides."""
+    for one in pair:
+        assert one.create_collection(name, vectors_config=models.VectorParams(size=SIZE, distance=DISTANCES[distance]))
+        one.upsert(name, points(), wait=True)
+    yield pair
+    for one in pair:
+        assert one.delete_collection(name)
+
+
+@pytest.fixture(scope="module", params=DISTANCES)
+def both(request: pytest.FixtureRequest, client: QdrantClient, memory: QdrantClient) -> Iterator[Pair]:
+    """For tests that read."""
+    with filled((client, memory), "both", request.param) as pair:
+        yield pair
+
+
+@pytest.fixture
+def own(client: QdrantClient, memory: QdrantClient) -> Iterator[Pair]:
+    """For tests that write."""
+    with filled((client, memory), "own", "Cosine") as pair:
+        yield pair
 
 
 def same(ours: Any, theirs: Any) -> bool:
@@ -86,7 +104,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("which", range(len(FILTERS)))
-def test_queries_say_the_same(both: tuple[QdrantClient, QdrantClient], which: int) -> None:
+def test_queries_say_the_same(both: Pair, which: int) -> None:
     rng = random.Random(which)
     for offset in (0, 3):
         vector = [rng.uniform(-1, 1) for _ in range(SIZE)]
@@ -95,25 +113,25 @@ def test_queries_say_the_same(both: tuple[QdrantClient, QdrantClient], which: in
         assert same(ours, theirs)
 
 
-def test_a_point_can_be_asked_with(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_a_point_can_be_asked_with(both: Pair) -> None:
     ours, theirs = (one.query_points("both", 4, limit=5, with_payload=["word"]) for one in both)
     assert same(ours, theirs)
     assert 4 not in [point.id for point in ours.points]
 
 
-def test_a_batch_of_queries_says_the_same(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_a_batch_of_queries_says_the_same(both: Pair) -> None:
     requests = [models.QueryRequest(query=points()[i].vector, limit=3, with_payload=True) for i in range(4)]
     ours, theirs = (one.query_batch_points("both", requests) for one in both)
     assert all(same(*pair) for pair in zip(ours, theirs, strict=True))
 
 
-def test_counts_say_the_same(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_counts_say_the_same(both: Pair) -> None:
     for matching in FILTERS:
         ours, theirs = (one.count("both", count_filter=matching).count for one in both)
         assert ours == theirs
 
 
-def test_a_scroll_gives_every_point_once(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_a_scroll_gives_every_point_once(both: Pair) -> None:
     client, _ = both
     found: list[Any] = []
     offset: Any = None
@@ -125,41 +143,41 @@ def test_a_scroll_gives_every_point_once(both: tuple[QdrantClient, QdrantClient]
     assert len(found) == len(set(found)) == COUNT
 
 
-def test_records_are_what_was_written(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_records_are_what_was_written(both: Pair) -> None:
     ours, theirs = (one.retrieve("both", [4, 7, 4000], with_payload=True, with_vectors=True) for one in both)
     assert [(r.id, r.payload) for r in ours] == [(r.id, r.payload) for r in theirs]
     for one, other in zip(ours, theirs, strict=True):
         assert one.vector == pytest.approx(other.vector, abs=1e-6)
 
 
-def test_payloads_change_the_same(both: tuple[QdrantClient, QdrantClient]) -> None:
-    for one in both:
-        one.set_payload("both", {"new": 1}, points=[1, 2], wait=True)
-        one.overwrite_payload("both", {"only": True}, points=[4], wait=True)
-        one.delete_payload("both", ["tags"], points=[5], wait=True)
-        one.clear_payload("both", points_selector=[7], wait=True)
-        one.set_payload("both", {"late": 1}, points=FILTERS[2], wait=True)
-    ours, theirs = (one.retrieve("both", list(range(1, 9)), with_payload=True) for one in both)
+def test_payloads_change_the_same(own: Pair) -> None:
+    for one in own:
+        one.set_payload("own", {"new": 1}, points=[1, 2], wait=True)
+        one.overwrite_payload("own", {"only": True}, points=[4], wait=True)
+        one.delete_payload("own", ["tags"], points=[5], wait=True)
+        one.clear_payload("own", points_selector=[7], wait=True)
+        one.set_payload("own", {"late": 1}, points=FILTERS[2], wait=True)
+    ours, theirs = (one.retrieve("own", list(range(1, 9)), with_payload=True) for one in own)
     assert {r.id: r.payload or {} for r in ours} == {r.id: r.payload or {} for r in theirs}
 
 
-def test_deletions_do_the_same(both: tuple[QdrantClient, QdrantClient]) -> None:
-    for one in both:
-        one.delete("both", [1, 2, 99_999], wait=True)
-        one.delete("both", models.FilterSelector(filter=FILTERS[1]), wait=True)
-    ours, theirs = (one.count("both").count for one in both)
+def test_deletions_do_the_same(own: Pair) -> None:
+    for one in own:
+        one.delete("own", [1, 2, 99_999], wait=True)
+        one.delete("own", models.FilterSelector(filter=FILTERS[1]), wait=True)
+    ours, theirs = (one.count("own").count for one in own)
     assert ours == theirs < COUNT
 
 
-def test_operations_in_a_row(both: tuple[QdrantClient, QdrantClient]) -> None:
+def test_operations_in_a_row(own: Pair) -> None:
     operations = [
         models.UpsertOperation(upsert=models.PointsList(points=[models.PointStruct(id=500, vector=[1.0] * SIZE)])),
         models.SetPayloadOperation(set_payload=models.SetPayload(payload={"a": 1}, points=[500])),
         models.DeleteOperation(delete=models.PointIdsList(points=[1])),
     ]
-    results = [one.batch_update_points("both", operations, wait=True) for one in both]
+    results = [one.batch_update_points("own", operations, wait=True) for one in own]
     assert [result.status for result in results[0]] == [models.UpdateStatus.COMPLETED] * 3
-    ours, theirs = (one.retrieve("both", [1, 500]) for one in both)
+    ours, theirs = (one.retrieve("own", [1, 500]) for one in own)
     assert [(r.id, r.payload) for r in ours] == [(r.id, r.payload) for r in theirs] == [(500, {"a": 1})]
 
 

@@ -38,7 +38,7 @@ def page_protocol() -> Protocol:
         async def answer(request: Request) -> Answer:
             return assets.answer(name, request)
 
-        return Route("GET", f"/assets/{name}", answer)
+        return Route("GET", f"/assets/{name}", answer, label="/assets/{file}")
 
     return Protocol(("/assets",), [Route("GET", "/", root), *map(file_route, assets.names())])
 
