@@ -102,7 +102,9 @@ def narrow(value: Expr, dtype: str, saturate: bool = True) -> Expr:
         sign = apply("select", empty, _c(0), sign)
     is_nan = apply("gt", size, _c(0x7F800000))
     found = apply("or", found, sign)
-    if form.nan is not None:
+    if form.nan is None:  # as ONNX's own cast does, which has −0 for it
+        found = apply("select", is_nan, _c(form.sign_bit), found)
+    else:
         kept_sign = sign if form.signed_zero else _c(0)
         found = apply("select", is_nan, apply("or", _c(form.nan), kept_sign), found)
     return bitcast(_cast(found, form.raw), dtype)

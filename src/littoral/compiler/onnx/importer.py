@@ -28,7 +28,9 @@ Importer = Callable[["OnnxNode"], Value | Sequence[Value]]
 OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
 BY_ELEMENT: set[str] = set()
-TAKES_ANY_SIZE = frozenset(("Identity", "Shape", "Slice", "Transpose"))  # of a tensor whose shape depends on data
+TAKES_ANY_SIZE = frozenset(
+    ("Concat", "Gather", "Identity", "Reshape", "Shape", "Size", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+)
 ELEMENTS_MAX = 1 << 31
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -329,9 +331,16 @@ class _Importer:
             scope.update(self._initializers(graph))
             self._nodes(graph.node, scope, {*outer, *scope})
             results = [scope[info.name] for info in graph.output]
+            self._refuse_open([*scope.captured, *results])
             return Body(self.build.finish((f"out {i}", v) for i, v in enumerate(results)), scope.captured)
         finally:
             self.build = before
+
+    def _refuse_open(self, values: Iterable[Value]) -> None:
+        """A body neither reads nor gives tensors of unknown size."""
+        if found := next((v for v in values if v in self.dims), None):
+            why = f"is a tensor of unknown size (at most {found.type}), read or made by a body, which is not supported"
+            raise UnsupportedOperatorError("body", found.name, why=why, opset=self.opset)
 
     def _node(
         self, proto: NodeProto, inputs: list[Value | None], label: str, scope: dict[str, Value]

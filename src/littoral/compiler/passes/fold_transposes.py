@@ -24,7 +24,7 @@ def fold_transposes(graph: Graph) -> Graph:
 
 def _with_sides(rewriter: Rewriter, node: Node, op: MatMul) -> Value:
     a, b, *rest = rewriter.inputs(node)
-    if _is_batched(a, b, op):
+    if _is_batched(a, b, op) and all(v.shape == node.outputs[0].shape for v in rest):
         left, right = _perm_of(a), _perm_of(b)
         if left is not None and not op.left and left[-1] == len(left) - 1:
             a, op = _source(a), replace(op, left=left)

@@ -13,7 +13,7 @@ from littoral.compiler.ir.graph import Graph, Op
 from littoral.compiler.ir.reference import interpret
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import InputError, ShapeError
-from littoral.tensors import Array
+from littoral.tensors import DTYPES, Array
 
 __all__ = ["Branch", "Repeat", "Require", "bodies_of"]
 
@@ -29,7 +29,8 @@ class Repeat(Op):
 
     Inputs: `carried` first values, then `scanned` arrays (element i of axis 0 goes into run i), then what stays the
     same. Body inputs: the number of the run (int64), carried, elements, the rest. Body outputs: whether to go on (bool,
-    only if `stops`), carried, then what each run adds to a result along a new axis 0.
+    only if `stops`), carried, then what each run adds to a result along a new axis 0; what runs that did not take place
+    would have added may be anything.
     """
 
     name: ClassVar[str] = "repeat"
@@ -49,8 +50,6 @@ class Repeat(Op):
         results = [v.type for _, v in self.body.outputs[self.stops :]]
         if any(a != b for a, b in zip(results[: self.carried], wanted[: self.carried], strict=True)):
             raise ShapeError("a carried value changes its type from run to run")
-        if self.stops and len(results) > self.carried:
-            raise ShapeError("a loop that may stop early has results of unknown length")
         added = [TensorType(t.dtype, (self.count, *t.shape)) for t in results[self.carried :]]
         return (*results[: self.carried], *added)
 
@@ -67,11 +66,17 @@ class Repeat(Op):
             if self.stops and not results[0]:
                 break
         types = self.infer(*(TensorType(str(a.dtype), a.shape) for a in inputs))[self.carried :]
-        stacked = [np.stack(a) if a else np.zeros(t.shape, t.dtype) for a, t in zip(added, types, strict=True)]
-        return (*state, *stacked)
+        return (*state, *(_stacked(line, t) for line, t in zip(added, types, strict=True)))
 
     def text(self) -> str:
         return f"{self.count} times, {len(self.body.nodes)} nodes"
+
+
+def _stacked(line: list[Array], type_: TensorType) -> Array:
+    found = np.zeros(type_.shape, DTYPES[type_.dtype].storage)
+    for i, added in enumerate(line):
+        found[i] = added
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from littoral.compiler.ir.graph import Graph, Value
+from littoral.compiler.ir.expr import Arg, Const, Expr, Load, Position, apply, cast, number
+from littoral.compiler.ir.graph import Builder, Graph, Value
 from littoral.compiler.ir.maps import scalar_constant
-from littoral.compiler.ir.ops import Branch, Repeat, Slice, Transpose
+from littoral.compiler.ir.ops import Branch, Map, Repeat, Require, Reshape, Slice, Transpose
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import Body, OnnxNode, operator
 from littoral.errors import ShapeError
 
 RUNS_MAX = 1 << 24
+COLLECTED_RUNS_MAX = 4096  # of a loop that data end
 _INDEX = TensorType("int64", ())
 _FLAG = TensorType("bool", ())
 
@@ -45,39 +47,80 @@ def _with_inputs(body: Body, wanted: list[Value]) -> Graph:
 
 @operator("Loop", keeps_halves=True)
 def loop(node: OnnxNode) -> Sequence[Value]:
-    """The number of runs must be known; a condition may end the loop where nothing is collected."""
+    """A loop whose number of runs is known is just that; one that data end keeps count of its runs."""
     runs, first = node.optional(0), node.optional(1)
     start = [node.input(i) for i in range(2, len(node.proto.input))]
-    start_flag = scalar_constant(first) if first is not None else None
-    if first is not None and start_flag is None:
-        node.unsupported("needs its first condition to be constant")
-    graph = node.graph("body")
-    count = _known_runs(node, runs)
+    start_flag = None if first is None else scalar_constant(first)
+    count = None if runs is None else scalar_constant(runs)
     if start_flag is not None and not start_flag.value:
-        count = 0
-    types = [_INDEX, _FLAG, *(v.type for v in start)]
-    body = node.import_body(graph, types)
+        count = Const("int64", 0)
+    if count is not None and not 0 <= int(count.value) <= RUNS_MAX:
+        node.unsupported(f"runs {count.value} times, at most {RUNS_MAX}")
+    body = node.import_body(node.graph("body"), [_INDEX, _FLAG, *(v.type for v in start)])
     assert isinstance(body, Body)
     flag = body.graph.outputs[0][1]
     goes_on = scalar_constant(flag)
     always = flag is body.graph.inputs[1] or (goes_on is not None and bool(goes_on.value))
-    if not always and len(body.graph.outputs) - 1 > len(start):
-        node.unsupported("collects results while a condition may end it, which is not supported")
+    collects = len(body.graph.outputs) - 1 > len(start)
+    known_start = first is None or start_flag is not None
+    if count is None or not known_start or (collects and not always):
+        return _counted_loop(node, body, runs, first, start)
     index, flag_in, *rest = body.graph.inputs
     flag_in.data = np.asarray(True)  # the body would not run otherwise
     body.graph.inputs = [index, *rest]
     if always:
         body.graph.outputs = body.graph.outputs[1:]
-    return node.build.add_all(Repeat(body.graph, count, len(start), stops=not always), *start, *body.captured)
+    op = Repeat(body.graph, int(count.value), len(start), stops=not always)
+    return node.build.add_all(op, *start, *body.captured)
 
 
-def _known_runs(node: OnnxNode, runs: Value | None) -> int:
+def _counted_loop(
+    node: OnnxNode, body: Body, runs: Value | None, first: Value | None, start: Sequence[Value]
+) -> list[Value]:
+    """A loop that data end: after the last run nothing changes any more, and results are as long as there were runs."""
+    collects = len(body.graph.outputs) - 1 > len(start)
     known = None if runs is None else scalar_constant(runs)
+    room = COLLECTED_RUNS_MAX if collects else RUNS_MAX
+    most = room if known is None else int(known.value)
+    limit = node.constant(np.int64(RUNS_MAX)) if runs is None else node.add(Reshape(()), runs)
+    going = node.constant(np.asarray(True)) if first is None else node.add(Reshape(()), first)
+    total = node.constant(np.int64(0))
+    graph = _counting(body.graph, len(start))
+    op = Repeat(graph, most, 2 + len(start), stops=True)
+    going, total, *results = node.build.add_all(op, going, total, *start, *body.captured, limit)
     if known is None:
-        node.unsupported("needs its number of runs to be constant")
-    if not 0 <= int(known.value) <= RUNS_MAX:
-        node.unsupported(f"runs {known.value} times, at most {RUNS_MAX}")
-    return int(known.value)
+        left = apply("and", Arg("bool", 0), Arg("int64", 1) < Arg("int64", 2))
+        ended = node.add(Map(apply("eq", left, number("bool", 0))), going, total, limit)
+        total = node.add(Require(f"node `{node.label}`: more than {most} runs"), ended, total)
+    for value in results[len(start) :]:
+        sizes = [Load("int64", 0, number("int32", 0)), *(number("int64", d) for d in value.shape[1:])]
+        row: Expr = sizes[0]
+        for axis, size in enumerate(sizes[1:], 1):
+            row = apply("select", apply("eq", Position("int32", 0), number("int32", axis)), size, row)
+        node.dims[value] = node.add(Map(row, (len(sizes),)), total)
+    return results
+
+
+def _counting(graph: Graph, states: int) -> Graph:
+    """The body with two more states before its own, whether it goes on and the runs so far; a limit comes last."""
+    index, flag, *rest = graph.inputs
+    build = Builder()
+    build.graph = graph
+    total, limit = build.input("runs", _INDEX), build.input("limit", _INDEX)
+    (_, says), *results = graph.outputs
+    going = Arg("bool", 0)
+    active = build.add(Map(apply("and", going, Arg("int64", 1) < Arg("int64", 2))), flag, index, limit)
+    after = [
+        build.add(Map(apply("select", Arg("bool", 0), Arg(new.dtype, 1), Arg(new.dtype, 2))), active, new, old)
+        for (_, new), old in zip(results[:states], rest[:states], strict=True)
+    ]
+    counted = build.add(Map(Arg("int64", 0) + cast(Arg("bool", 1), "int64")), total, active)
+    goes_on = build.add(Map(apply("and", Arg("bool", 0), Arg("bool", 1))), active, says)
+    more = build.add(Map(apply("and", going, Arg("int64", 1) < Arg("int64", 2))), goes_on, counted, limit)
+    graph.inputs = [index, flag, total, *rest, limit]
+    named = [("goes on", more), ("going", goes_on), ("total", counted)]
+    named += [(f"state {i}", v) for i, v in enumerate(after)]
+    return build.finish([*named, *((f"added {i}", v) for i, (_, v) in enumerate(results[states:]))])
 
 
 @operator("Scan", keeps_halves=True)

@@ -10,7 +10,7 @@ from littoral.compiler.ir.expr import Arg, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Concat, Gather, Map, Pad, Reshape, Slice, Transpose, broadcast_shape
 from littoral.compiler.onnx.importer import OnnxNode, operator
-from littoral.compiler.onnx.operators import dynamic
+from littoral.compiler.onnx.operators import dynamic, unknown_size
 from littoral.compiler.onnx.tensors import read_tensor
 from littoral.errors import ShapeError
 
@@ -61,6 +61,8 @@ def _dims_at_run_time(node: OnnxNode, dims: Value) -> Value:
 
 @operator("Size", keeps_halves=True)
 def size_of(node: OnnxNode) -> Value:
+    if node.input(0) in node.dims:
+        return unknown_size.size_of(node, node.input(0))
     return node.constant(np.int64(node.input(0).type.elements))
 
 
@@ -69,8 +71,11 @@ def reshape(node: OnnxNode) -> Value:
     """0 keeps a dimension (unless `allowzero`), −1 takes what is left."""
     x, keeps_zero = node.input(0), bool(node.integer("allowzero", 0))
     if node.opset >= 5 and node.input(1).data is None:
+        _refuse_unknown(node, "shape")
         return dynamic.reshape(node, x, node.input(1), keeps_zero)
     wanted = node.integers("shape", ()) if node.opset < 5 else tuple(int(d) for d in node.array(1, "shape"))
+    if x in node.dims:
+        return unknown_size.reshape(node, x, wanted, keeps_zero)
     dims = [x.shape[i] if d == 0 and not keeps_zero and i < x.type.rank else d for i, d in enumerate(wanted)]
     if dims.count(-1) == 1:
         rest = math.prod(d for d in dims if d != -1)
@@ -86,6 +91,12 @@ def flatten(node: OnnxNode) -> Value:
     return node.add(Reshape((math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))), x)
 
 
+def _refuse_unknown(node: OnnxNode, what: str) -> None:
+    """Data may say how a tensor is changed, or how large it is, not both."""
+    if node.input(0) in node.dims:
+        node.unsupported(f"of a tensor of unknown size needs `{what}` to be constant")
+
+
 def _axes(node: OnnxNode) -> tuple[int, ...] | None:
     """`axes`: an attribute before opset 13, an input since."""
     if node.opset < 13:
@@ -98,8 +109,13 @@ def _axes(node: OnnxNode) -> tuple[int, ...] | None:
 def squeeze(node: OnnxNode) -> Value:
     given = node.optional(1)
     if given is not None and given.data is None:
+        _refuse_unknown(node, "axes")
         return dynamic.squeeze(node, node.input(0), given)
     x, axes = node.input(0), _axes(node)
+    if x in node.dims:
+        if axes is None:
+            node.unsupported("of a tensor of unknown size needs `axes`")
+        return unknown_size.squeeze(node, x, axes)
     if axes is None:
         gone = {i for i, d in enumerate(x.shape) if d == 1}
     else:
@@ -113,8 +129,11 @@ def squeeze(node: OnnxNode) -> Value:
 def unsqueeze(node: OnnxNode) -> Value:
     given = node.optional(1)
     if given is not None and given.data is None:
+        _refuse_unknown(node, "axes")
         return dynamic.unsqueeze(node, node.input(0), given)
     x, axes = node.input(0), _axes(node) or ()
+    if x in node.dims:
+        return unknown_size.unsqueeze(node, x, axes)
     rank = x.type.rank + len(axes)
     new = {node.normal_axis(a, rank) for a in axes}
     if len(new) != len(axes):
@@ -136,6 +155,8 @@ def transpose(node: OnnxNode) -> Value:
 def concat(node: OnnxNode) -> Value:
     inputs = node.inputs()
     axis = node.axis("axis", 1, inputs[0].type.rank)
+    if len(inputs) > 1 and any(v in node.dims for v in inputs):
+        return unknown_size.concat(node, inputs, axis)
     return inputs[0] if len(inputs) == 1 else node.add(Concat(axis), *inputs)
 
 
@@ -249,6 +270,8 @@ def gather(node: OnnxNode) -> Value:
     axis = node.axis("axis", 0, x.type.rank)
     if indices.dtype not in ("int32", "int64"):
         node.unsupported(f"by indices of {indices.dtype}")
+    if x in node.dims or indices in node.dims:
+        return unknown_size.gather(node, x, indices, axis)
     if indices.data is not None and indices.data.size == 1:
         at = int(indices.data.reshape(-1)[0])
         if not -x.shape[axis] <= at < x.shape[axis]:

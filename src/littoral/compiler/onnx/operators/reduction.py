@@ -83,6 +83,9 @@ def reduce_log_sum_exp(node: OnnxNode) -> Value:
     x, axes, keep = _axes_of(node)
     if axes is None:
         return x
+    if not x.type.elements and any(not x.shape[a] for a in axes):
+        kept = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes)
+        return node.constant(np.full(kept, -np.inf), x.dtype)
     largest = reduced(node, x, axes, "ReduceMax", keep=True)
     a, b = Arg(x.dtype, 0), Arg(x.dtype, 1)
     finite = apply("select", b < float("inf"), b.at_least(-3e38), number(x.dtype, 0.0))
@@ -95,7 +98,10 @@ def _log_sum_exp_at_run_time(node: OnnxNode, x: Value, axes: Value) -> Value:
     """In float64, from the largest element of all: its range leaves room for any group."""
     keep = bool(node.integer("keepdims", 1))
     node.ignore("noop_with_empty_axes")
-    largest = reduced(node, x, tuple(range(x.type.rank)), "ReduceMax", keep=False)
+    if x.type.elements:
+        largest = reduced(node, x, tuple(range(x.type.rank)), "ReduceMax", keep=False)
+    else:
+        largest = node.constant(0, x.dtype)
     a, b = (cast(Arg(x.dtype, i), "float64") for i in (0, 1))
     powers = node.add(Map(apply("exp", a - b)), x, largest)
     total = dynamic.reduce(node, powers, axes, "add", Arg("float64", 0), lambda y, _: apply("log", y), keep)
