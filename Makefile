@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint guests guests-all bench sweep clean
+.PHONY: help setup demo test lint guests guests-all operators bench sweep clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -28,6 +28,9 @@ guests: setup    ## rebuild the shipped Rust guests and compare with the committ
 
 guests-all: setup  ## the same, and the guests of the examples
 	@$(BIN)/python tools/guests.py --all
+
+operators: setup ## rewrite docs/reference/operators.md from the importers and the ONNX project's cases
+	@$(BIN)/python tools/operators.py
 
 bench: setup     ## every benchmark, with its limit; writes bench/RESULTS.md
 	@$(BIN)/python -m bench --all --write
