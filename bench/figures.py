@@ -29,6 +29,7 @@ FIGURES = (
         "right clip and second among the first five, all views", "main_job", "missed of all questions", as_hits=True
     ),
     Figure("MobileNetV2-224, float32", "compiler", "mobilenet_v2: run", "native, one thread"),
+    Figure("the same, beside the usual runtime in WebAssembly", "onnxruntime_web", "mobilenet_v2: run", "one thread"),
     Figure("EfficientNet-Lite0, float32", "compiler", "efficientnet_lite0: run", "native, one thread"),
     Figure("the same on 50 real frames: another class", "compiler", "efficientnet_lite0: other class, of 50 frames"),
     Figure("compile EfficientNet-Lite0 from ONNX", "compiler", "efficientnet_lite0: compile"),

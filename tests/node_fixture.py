@@ -21,8 +21,9 @@ from littoral.web import Limits, serving
 from onnx_models import Network
 
 SIDE = 32
-SIZE = 24
-CLASSES = 12
+THUMB = 8
+SIZE = 3 * THUMB * THUMB
+CLASSES = 2000
 LABELS = [f"kind {i}" for i in range(CLASSES)]
 
 SITE = """
@@ -33,15 +34,12 @@ listen = "127.0.0.1:0"
 [models.embedder]
 path = "embedder.wasm"
 
-[models.plain]
-path = "plain.wasm"
-
 [agents.decode]
 path = "builtin:image"
 config = { width = 32, height = 32, layout = "nchw", dtype = "float32" }
 
 [collections.frames]
-vectors = { size = 24, distance = "Cosine" }
+vectors = { size = 192, distance = "Cosine" }
 
 [pipelines.similar]
 steps = [
@@ -56,6 +54,10 @@ steps = [{ agent = "decode" }, { model = "embedder", take = "embedding" }, { ste
 
 [pipelines.classify]
 steps = [{ agent = "decode" }, { model = "embedder", take = "logits" }, { step = "softmax" }, { step = "top_k" }]
+"""
+DOUBLE = """
+[models.plain]
+path = "plain.wasm"
 
 [pipelines.double]
 steps = [{ model = "plain" }]
@@ -71,15 +73,14 @@ class Served(NamedTuple):
         return f"http://{self.address}"
 
 
-def write_site(folder: Path, text: str = SITE) -> Path:
-    """The site file with its two models, compiled."""
+def write_site(folder: Path, text: str = SITE + DOUBLE) -> Path:
+    """The site file with its models, compiled. The embedding is a thumbnail of 8 × 8 without its mean."""
     network = Network((1, 3, SIDE, SIDE))
-    network.conv(8, 3, strides=[2, 2], pads=[1, 1, 1, 1])
-    network.clip()
-    network.conv(SIZE, 3, strides=[2, 2], pads=[1, 1, 1, 1])
-    network.node("GlobalAveragePool", network.at)
-    network.node("Flatten", network.at, axis=1)
-    network.nodes.append(helper.make_node("Identity", [network.at], ["embedding"], name="embedding"))
+    network.node("AveragePool", network.at, kernel_shape=[SIDE // THUMB] * 2, strides=[SIDE // THUMB] * 2)
+    pixels = network.node("Flatten", network.at)
+    mean = network.node("ReduceMean", pixels, axes=[1], keepdims=1)
+    network.nodes.append(helper.make_node("Sub", [pixels, mean], ["embedding"], name="embedding"))
+    network.at, network.channels = "embedding", SIZE
     network.nodes.append(helper.make_node("Identity", [network.dense(CLASSES)], ["logits"], name="logits"))
     network.at = "logits"
     model = littoral.compile(network.bytes("embedding"), name="embedder", version="1.0.0", labels=LABELS)

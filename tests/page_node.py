@@ -64,7 +64,7 @@ class PageNode:
     """What a node would answer. pictures: those in its collection. pipelines: those it offers."""
 
     def __init__(self, pictures: Sequence[Shown], pipelines: Sequence[str]) -> None:
-        self._payloads = [_payload(picture) for picture in pictures]
+        self._payloads = [payload_of(picture) for picture in pictures]
         self._vectors = np.array([embedding(picture.data) for picture in pictures])
         self._pipelines = pipelines
         self._times_ms: dict[str, list[dict[str, float]]] = {name: [] for name in pipelines}
@@ -198,7 +198,8 @@ def embedding(data: bytes) -> np.ndarray[Any, Any]:
     return vector / np.linalg.norm(vector)
 
 
-def _payload(picture: Shown) -> dict[str, Any]:
+def payload_of(picture: Shown) -> dict[str, Any]:
+    """Source, seconds and a small JPEG as a data URL."""
     small = Image.open(io.BytesIO(picture.data)).convert("RGB")
     small.thumbnail((160, 160))
     out = io.BytesIO()

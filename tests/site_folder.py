@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import littoral
-from littoral.artifact import Model
+from littoral.artifact import Model, Store
 from littoral.node.site import Site, read_site
 from onnx_models import squeeze_excite
 from page_pictures import page_pictures
@@ -46,8 +46,10 @@ def _model() -> bytes:
 
 
 def site_folder(folder: Path, text: str = TEXT) -> Path:
-    """Writes model and site file into the folder; the site file."""
-    Model(_model()).save(folder / MODEL)
+    """Writes model and site file into the folder; the site file. The test's own installation knows the model."""
+    model = Model(_model())
+    Store().record(model.digest)
+    model.save(folder / MODEL)
     (folder / SITE).write_text(text)
     return folder / SITE
 

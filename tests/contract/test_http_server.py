@@ -175,6 +175,18 @@ async def test_a_slow_body_is_not_waited_for(app: App, address: str) -> None:
     assert app.bodies == []
 
 
+async def test_all_bodies_together_have_a_limit(app: App) -> None:
+    async with served(app, limits=LIMITS._replace(body_s=10, bodies_bytes_max=1500)) as address:
+        with connect(address) as first:
+            first.sendall(request("POST", "/echo", bytes(900), {"Content-Length": "1000"}))
+            await until_async(lambda: app.router.busy_count == 1)
+            reply = await asked(address, request("POST", "/echo", bytes(900)))
+            assert (reply.status, reply.error) == (503, "bodies of all requests together have more than 1500 bytes")
+            first.sendall(bytes(100))
+            assert (await asyncio.to_thread(read_reply, first)).status == 200
+        assert (await asked(address, request("POST", "/echo", bytes(900)))).status == 200
+
+
 async def test_half_a_body_never_reaches_a_handler(app: App, address: str) -> None:
     await asked(address, request("POST", "/echo", b"ab", {"Content-Length": "5"}), half_close=True)
     assert app.bodies == []

@@ -1,5 +1,6 @@
 """The site file: what it says when it is right, and what is said when it is wrong."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,9 @@ WRONG = {
     "batches": MODEL + "batch = { max = 4, window_ms = 2 }",
     "an agent with too much memory": AGENT + "memory_mb = 4096",
     "an agent with no time": AGENT + "deadline_ms = 0",
+    "a configuration with what JSON lacks": AGENT + "config = { mean = nan }",
+    "a configuration with a date": AGENT + "config = { mean = [1979-05-27] }",
+    "a number of too many digits": f"[limits]\nbody_bytes_max = {'9' * 5000}",
     "grants that are no list": AGENT + 'grants = "littoral.log"',
     "a grant that is no text": AGENT + 'grants = ["littoral.log", 7]',
     "a collection without vectors": "[collections.frames]",
@@ -122,6 +126,43 @@ def test_a_search_is_exact_unless_told_otherwise() -> None:
     (step,) = parse_site((FRAMES + '[pipelines.p]\nsteps = [{ search = "frames" }]').encode(), FILE).pipelines["p"]
     assert isinstance(step, SearchStepTable)
     assert step.options()["params"] == SearchParams(exact=True)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80, 0x0A])
+def test_a_damaged_file_is_refused_in_words_or_good(flip: int) -> None:
+    data = TEXT.encode()
+    for at in range(len(data)):
+        with contextlib.suppress(SettingError):
+            parse_site(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :], FILE)
+
+
+VALUES = (
+    "7",
+    "-1",
+    "1e400",
+    "nan",
+    "true",
+    '"x"',
+    "[]",
+    "[[]]",
+    "{}",
+    "{ a = { a = 1 } }",
+    "1979-05-27T07:32:00Z",
+    "10:00:00",
+)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_any_value_anywhere_is_refused_in_words_or_good(value: str) -> None:
+    for key in keys():
+        table = key.table.replace("NAME", "a")
+        _, is_step, step = table.partition("step ")
+        text = f"[{table}]\n{key.name} = {value}"
+        if is_step:
+            kind = "" if step == key.name else f'{step} = "a", '
+            text = f"[pipelines.a]\nsteps = [{{ {kind}{key.name} = {value} }}]"
+        with contextlib.suppress(SettingError):
+            parse_site(text.encode(), FILE)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

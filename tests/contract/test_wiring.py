@@ -103,6 +103,9 @@ async def test_a_collection_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"`collections.frames` is 5 × Dot, on disk it has 5 × Cosine · hint"):
         async with node_of(other):
             pass
+    with pytest.raises(SettingError, match="on disk it has 5 × Cosine"):
+        check_site(other)
+    check_site(site_in(tmp_path))
 
 
 async def test_a_collection_that_was_deleted_meanwhile_costs_the_request(tmp_path: Path) -> None:

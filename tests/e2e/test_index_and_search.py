@@ -1,15 +1,22 @@
 """`littoral index` and `littoral search` against a node that `littoral up` runs."""
 
 import contextlib
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from command import command, environment
 from command import littoral as cli
 from littoral import settings
 from littoral.node.beside import RunningNode, running_node
+from littoral.node.client import NodeClient
+from processes import host_of
 from site_folder import site_folder, write_pictures
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -33,6 +40,10 @@ def node(folder: Path) -> Iterator[RunningNode]:
         yield running
 
 
+def count(client: NodeClient) -> int:
+    return int(client.collection("POST", "frames", "/points/count", {"exact": True})["count"])
+
+
 def test_pictures_are_indexed_and_found(node: RunningNode, pictures: list[Path]) -> None:
     options = ("-c", "frames", "-p", "embed", "--url", node.url, "--batch", 10, "--json")
     for _ in range(2):  # the second time replaces
@@ -40,7 +51,7 @@ def test_pictures_are_indexed_and_found(node: RunningNode, pictures: list[Path])
         assert (report["indexed"], report["refused"]) == (len(pictures), [])
         assert report["pictures_per_s"] > 0
     with contextlib.closing(node.client()) as client:
-        assert client.collection("POST", "frames", "/points/count", {"exact": True})["count"] == len(pictures)
+        assert count(client) == len(pictures)
     found = cli("search", pictures[7], "--url", node.url, "--json").json
     first = found["hits"][0]["payload"]
     assert (first["source"], first["path"], first["camera"]) == ("pictures", pictures[7].name, "door")
@@ -67,6 +78,21 @@ def test_pictures_that_are_refused_are_listed(node: RunningNode, pictures: list[
     assert f"refused: {bad}: " in done.err
     assert f"refused: {empty}: " in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_host_that_dies_meanwhile_costs_no_picture(node: RunningNode, pictures: list[Path], tmp_path: Path) -> None:
+    with contextlib.closing(node.client()) as client:
+        client.collection("POST", "frames", "/points/delete?wait=true", {"filter": {}})
+        options = ("-c", "frames", "-p", "embed", "--url", node.url, "--batch", "1")
+        process = subprocess.Popen(
+            command("index", pictures[0].parent, *options), stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        with process:
+            until(lambda: process.poll() is not None or count(client) > 3)
+            os.kill(host_of(node.pid, "frames"), signal.SIGKILL)
+            out, _ = process.communicate(timeout=60)
+        assert out.startswith(f"{len(pictures)} of {len(pictures)} pictures indexed")
+        assert count(client) == len(pictures)
 
 
 @pytest.mark.parametrize(

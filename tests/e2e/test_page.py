@@ -18,13 +18,17 @@ import pytest
 from PIL import Image
 
 from browser import WIDE, Browser, browser
+from page_host import node_page
 from page_pictures import draw, jpeg, page_pictures, png
 from page_server import CSP, serve_page
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-HOSTS: dict[str, Callable[[], AbstractContextManager[str]]] = {"stand-in": lambda: serve_page(page_pictures())}
+HOSTS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "stand-in": lambda: serve_page(page_pictures()),
+    "node": lambda: node_page(page_pictures()),
+}
 
 ALLOWED = {"'none'", "'self'", "data:", "blob:"}
 NARROW = (360, 780)
@@ -35,16 +39,18 @@ TAB = ("Tab", 9)
 STOPS_MAX = 40
 
 
-@pytest.fixture(scope="module", params=HOSTS)
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    with HOSTS[request.param]() as address:
-        yield address
-
-
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(tmp_path_factory.mktemp("profile")) as found:
         yield found
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def address(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[str]:
+    with HOSTS[request.param]() as address:
+        yield address
+        chromium.driver.get("about:blank")  # a page whose node has ended complains, in the test after it
+        chromium.complaints()
 
 
 @pytest.fixture

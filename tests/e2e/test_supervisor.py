@@ -3,13 +3,14 @@
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from littoral.errors import SettingError, UnavailableError
+from littoral.errors import NodeError, SettingError, UnavailableError
 from littoral.node.supervisor import Supervisor
 from littoral.node.supervisor_link import States, SupervisorLink, Want, link_pair
 from supervised import node_on, short_folder, watched
@@ -48,6 +49,35 @@ def test_hosts_outlive_the_node_and_serve_the_next_one() -> None:
         after = node.children()
     assert after.pop("node") != before.pop("node")
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("raise SystemExit(3)", "node: ended before it was ready: exit code 3"),
+        (
+            "from littoral.lifeline import Lifeline; Lifeline.attach().failed('the file is wrong')",
+            "the file is wrong",
+        ),
+    ],
+)
+def test_a_node_that_cannot_start_ends_the_supervisor(script: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=message):
+        Supervisor(tmp_path, [sys.executable, "-P", "-c", script]).run()
+
+
+def test_a_node_that_has_served_is_started_again(tmp_path: Path) -> None:
+    script = "from littoral.lifeline import Lifeline; it = Lifeline.attach(); it.ready('here'); it.failed('no more')"
+    told: list[str] = []
+
+    def tell(address: str) -> None:
+        told.append(address)
+        if len(told) == 3:
+            supervisor.stop()
+
+    supervisor = Supervisor(tmp_path, [sys.executable, "-P", "-c", script], on_ready=tell)
+    supervisor.run()
+    assert told == ["here"] * 3
 
 
 def test_one_folder_has_one_supervisor() -> None:

@@ -21,6 +21,7 @@ from littoral.node.beside import RunningNode, running_node
 from littoral.node.client import NodeClient
 from littoral.vectors import layout
 from littoral.vectors.records import CollectionConfig, VectorParams
+from processes import children_of, host_of
 from site_folder import TEXT, site_folder
 from supervised import watched
 from waiting import until
@@ -38,28 +39,6 @@ CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
 POINTS = f'{TEXT}\n[collections.{NAME}]\nvectors = {{ size = {SIZE}, distance = "Euclid" }}\n'
 AGAIN_S_MAX = 10.0
 """The promise is 2 s; this is for machines with other things to do."""
-
-
-def children_of(pid: int) -> dict[int, str]:
-    """Child processes with their command lines."""
-    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = {}
-    for child in map(int, pids):
-        with contextlib.suppress(OSError):
-            found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return found
-
-
-def host_of(node: RunningNode, name: str) -> int:
-    """Process of the shard host of a collection, once it runs."""
-    hosts: list[int] = []
-
-    def is_there() -> bool:
-        hosts[:] = [pid for pid, line in children_of(node.pid).items() if f"/{layout.COLLECTIONS}/{name}/" in line]
-        return bool(hosts)
-
-    until(is_there)
-    return hosts[0]
 
 
 def count(client: NodeClient) -> int:
@@ -132,7 +111,7 @@ def test_a_shard_host_may_be_killed_at_any_moment(tmp_path: Path) -> None:
                 writers.wait_for_more(rng.randrange(1, 300))
                 threading.Event().wait(rng.random() * 0.02)
                 before = count(client)
-                os.kill(host_of(node, NAME), signal.SIGKILL)
+                os.kill(host_of(node.pid, NAME), signal.SIGKILL)
                 killed = time.perf_counter()
                 assert count(client) >= before
                 slowest_s = max(slowest_s, time.perf_counter() - killed)
@@ -178,13 +157,26 @@ def test_the_supervisor_may_be_killed_at_any_moment(tmp_path: Path) -> None:
 
 def test_a_killed_node_is_started_again_and_its_hosts_stay(tmp_path: Path) -> None:
     with running_node(site_folder(tmp_path)) as node:
-        host = host_of(node, "frames")
+        host = host_of(node.pid, "frames")
         (pid,) = (pid for pid, line in children_of(node.pid).items() if "littoral.node.process" in line)
         os.kill(pid, signal.SIGKILL)
         node.wait_ready()
         with contextlib.closing(node.client()) as client:
             assert client.call("GET", "/readyz")
-        assert host_of(node, "frames") == host
+        assert host_of(node.pid, "frames") == host
+
+
+def test_a_node_comes_back_at_its_address(tmp_path: Path) -> None:
+    site = site_folder(tmp_path)
+    first = RunningNode(site, None, SYSTEM)
+    try:
+        first.wait_ready()
+    finally:
+        first.kill()
+    with running_node(site, listen=first.address) as node:
+        assert node.address == first.address
+        with contextlib.closing(node.client()) as client:
+            assert client.call("GET", "/healthz")
 
 
 @contextlib.contextmanager

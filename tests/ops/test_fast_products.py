@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from littoral.compiler import onnx
 from littoral.compiler.driver import compile_model, optimize
@@ -68,3 +69,20 @@ def test_a_deep_convolution_is_made_in_parts() -> None:
     model = single("Conv", {"x": x}, {"w": w}, pads=(1, 1, 1, 1))
     assert steps_of(model).count("gemm") > 1
     assert_agrees(model, {"x": x})
+
+
+@pytest.mark.parametrize("following", ["Softplus", "Mish", "Erf", "Sin"])
+def test_what_has_no_vector_form_follows_by_itself(following: str) -> None:
+    """Functions that are computed in float64 are no epilogue of a product."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(5, 12)).astype("f4"), rng.normal(size=(12, 9)).astype("f4")
+    nodes = [helper.make_node("MatMul", ["a", "b"], ["m"]), helper.make_node(following, ["m"], ["y"])]
+    graph = helper.make_graph(
+        nodes,
+        "after",
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, a.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (5, 9))],
+        [numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert_agrees(model.SerializeToString(), {"a": a})

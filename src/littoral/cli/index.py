@@ -55,7 +55,7 @@ def index(
     url: Annotated[str, typer.Option(help="The node.")] = DEFAULT_URL,
     payload: Annotated[list[str] | None, typer.Option(help="KEY=TEXT, for every point beside source and path.")] = None,
     thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Small pictures in the payload, for pages.")] = False,
-    batch: Annotated[int, typer.Option(min=1, max=1000, help="Points in one write.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Points in one write.")] = 32,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
@@ -168,7 +168,10 @@ def vector_of(result: Any) -> list[float]:
     (tensor,) = outputs.values()
     if not isinstance(tensor, dict) or "data" not in tensor:
         raise InputError("the pipeline does not give a tensor")
-    numbers: list[float] = np.asarray(tensor["data"], np.float64).ravel().tolist()
+    try:
+        numbers: list[float] = np.asarray(tensor["data"], np.float64).ravel().tolist()
+    except (TypeError, ValueError) as error:
+        raise InputError("the pipeline does not give numbers") from error
     return numbers
 
 

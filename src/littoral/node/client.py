@@ -50,11 +50,16 @@ class NodeClient:
     """url: `http://host:port`. One connection a thread, kept open. Raises InputError for anything else."""
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
-        parts = urlsplit(url)
+        refused = InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port or 80
+        except ValueError as error:
+            raise refused from error
         if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
+            raise refused
         self.url = url.rstrip("/")
-        self._host, self._port = parts.hostname, parts.port or 80
+        self._host = parts.hostname
         self._timeout_s = timeout_s
         self._own = threading.local()
         self._pause = threading.Event()

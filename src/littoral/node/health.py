@@ -1,11 +1,10 @@
 """`/healthz`, `/readyz`, `/metrics`: for whoever watches the node. They are answered also when it is full."""
 
-import asyncio
 from collections.abc import Callable
 
+from littoral.node.collection_status import collection_states
 from littoral.node.node import Node
 from littoral.node.observed import Observed
-from littoral.node.qdrant_api import collection_status
 from littoral.telemetry import TEXT_TYPE
 from littoral.vectors.records import ShardInfo
 from littoral.web import Answer, Protocol, Request, Route, json_answer
@@ -36,7 +35,5 @@ async def _reasons(node: Node) -> list[str]:
     if not node.is_ready:
         return ["the node is starting or stopping"]
     damaged = [f"collection `{name}`: {error.message}" for name, error in node.collections.damaged.items()]
-    found = [node.collections.get(name) for name in node.collections.names()]
-    infos = await asyncio.gather(*(collection_status(collection, COLLECTION_S) for collection in found))
-    silent = [str(info) for info in infos if not isinstance(info, ShardInfo)]
-    return damaged + silent
+    states = await collection_states(node.collections, COLLECTION_S)
+    return damaged + [str(state) for _, state in states if not isinstance(state, ShardInfo)]

@@ -1,13 +1,12 @@
 """The page at `/` and its files, and what they read: `/api/…`."""
 
-import asyncio
 from importlib import metadata
 from typing import Any
 
 from littoral.errors import NotFoundError
+from littoral.node.collection_status import collection_states
 from littoral.node.node import Node, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
-from littoral.node.qdrant_api import collection_status
 from littoral.node.request_statistics import RequestStatistics
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import ShardInfo
@@ -39,7 +38,7 @@ def page_protocol() -> Protocol:
         async def answer(request: Request) -> Answer:
             return assets.answer(name, request)
 
-        return Route("GET", f"/assets/{name}", answer)
+        return Route("GET", f"/assets/{name}", answer, label="/assets/{file}")
 
     return Protocol(("/assets",), [Route("GET", "/", root), *map(file_route, assets.names())])
 
@@ -121,14 +120,13 @@ def _model_details(served: ServedModel) -> dict[str, Any]:
 
 
 async def _collections(node: Node) -> list[dict[str, Any]]:
-    found = [node.collections.get(name) for name in node.collections.names()]
-    infos = await asyncio.gather(*(collection_status(collection, COLLECTION_S) for collection in found))
     damaged = [
         {"name": name, "points_count": None, "indexed_vectors_count": None, "size": None, "distance": None}
         | {"status": error.message, "epoch": None}
         for name, error in node.collections.damaged.items()
     ]
-    return [_collection(c, info) for c, info in zip(found, infos, strict=True)] + damaged
+    states = await collection_states(node.collections, COLLECTION_S)
+    return [_collection(collection, state) for collection, state in states] + damaged
 
 
 def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str, Any]:

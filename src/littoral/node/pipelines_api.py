@@ -18,8 +18,7 @@ from littoral.runtime.pipeline import Answer as PipelineAnswer
 from littoral.runtime.step import How
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
-from littoral.web import Answer, Protocol, Request, Route, json_answer
-from littoral.web.messages import decode_json
+from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = ["how_header", "pipelines_protocol"]
 

@@ -19,6 +19,9 @@ from littoral.web import Limits, serving
 
 __all__ = ["main"]
 
+GRACE_S = 0.7
+"""For requests in flight; the supervisor gives the node 1.4 s in all."""
+
 
 def main(arguments: list[str]) -> int:
     """Exit code 0 after SIGTERM, 1 if the node failed, 2 for wrong arguments."""
@@ -43,7 +46,8 @@ async def serve(site: Site, link: SupervisorLink) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with link, open_node(site, link, say=_say) as node:
         limits = Limits(**msgspec.structs.asdict(site.limits))
-        async with serving(application(node), host=site.listen.host, port=site.listen.port, limits=limits) as server:
+        host, port = site.listen
+        async with serving(application(node), host=host, port=port, limits=limits, grace_s=GRACE_S) as server:
             node.listen = server.address
             node.is_ready = True
             link.ready(node.listen)

@@ -6,10 +6,10 @@ What Qdrant has and we lack is answered with 501 and its name.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from littoral.errors import InputError, LittoralError, NotFoundError, NotOfferedError
+from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_reads as reads
 from littoral.node.node import Node
-from littoral.node.pipelines_api import status_error
+from littoral.node.pipelines_api import how_header, status_error
 from littoral.node.qdrant_bodies import (
     CountBody,
     CreateBody,
@@ -24,12 +24,16 @@ from littoral.node.qdrant_bodies import (
     vector_params,
 )
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
-from littoral.vectors.collection import DEADLINE_S, Collection
+from littoral.node.search_step import searched
+from littoral.runtime.step import How
+from littoral.vectors.collection import Collection
+from littoral.vectors.queries import SearchParams, parse_params
 from littoral.vectors.records import CollectionConfig, ShardInfo
 from littoral.web import Answer, Handler, Protocol, Request, Route, json_answer
 
 __all__ = ["qdrant_protocol"]
 
+TIMEOUT_S = 10.0
 TIMEOUT_S_MAX = 300
 COLLECTION = "/collections/{collection}"
 POINTS = f"{COLLECTION}/points"
@@ -40,6 +44,8 @@ READS: dict[str, tuple[type[Any], Callable[[Collection, Any, float], Awaitable[o
     POINTS: (RetrieveBody, reads.retrieve),
     f"{POINTS}/scroll": (ScrollBody, reads.scroll),
     f"{POINTS}/count": (CountBody, reads.count),
+}
+SEARCHES: dict[str, tuple[type[Any], Callable[[Collection, Any, float], Awaitable[object]]]] = {
     f"{POINTS}/search": (SearchBody, reads.search),
     f"{POINTS}/query": (QueryBody, reads.query),
     f"{POINTS}/query/batch": (QueriesBody, reads.query_batch),
@@ -117,6 +123,7 @@ class _Api:
             self._route("POST", f"{POINTS}/batch", self._update_batch),
         ]
         routes += [self._route("POST", path, self._read(*read)) for path, read in READS.items()]
+        routes += [self._search_route(path, *search) for path, search in SEARCHES.items()]
         routes += [self._route(*at, self._write(name)) for at, name in WRITE_ROUTES.items()]
         routes += [Route(*at, _lacking(*at)) for at in LACKING]
         prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues")
@@ -130,6 +137,22 @@ class _Api:
             return json_answer({"result": result, "status": "ok", "time": time_s})
 
         return Route(method, pattern, answer)
+
+    def _search_route(
+        self, pattern: str, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]
+    ) -> Route:
+        """As a read, and says in `littoral-how` how it searched."""
+
+        async def answer(request: Request) -> Answer:
+            began = self._clock.monotonic()
+            body = await request.json(kind)
+            result = await run(self._collection(request), body, _deadline_s(request))
+            time_s = self._clock.monotonic() - began
+            how = How(node=self._node.name, stages={"search": round(time_s * 1000, 3)}, search=_searched(body))
+            header = ("littoral-how", how_header(how))
+            return json_answer({"result": result, "status": "ok", "time": time_s}, 200, header)
+
+        return Route("POST", pattern, answer)
 
     def _read(self, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]) -> _Work:
         async def work(request: Request) -> object:
@@ -198,6 +221,13 @@ class _Api:
         return [_updated(epoch, terms) for epoch in epochs]
 
 
+def _searched(body: SearchBody | QueryBody | QueriesBody) -> dict[str, Any]:
+    """What a search says of itself; several are exact if each is."""
+    bodies = body.searches if isinstance(body, QueriesBody) else [body]
+    params = [parse_params(one.params) for one in bodies]
+    return searched({"params": next((found for found in params if not found.exact), SearchParams(exact=True))})
+
+
 def _terms(request: Request) -> Terms:
     wait = request.query.get("wait", "true")
     if wait not in ("true", "false"):
@@ -207,7 +237,7 @@ def _terms(request: Request) -> Terms:
 
 def _deadline_s(request: Request) -> float:
     if (text := request.query.get("timeout")) is None:
-        return DEADLINE_S
+        return TIMEOUT_S
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= TIMEOUT_S_MAX):
         raise InputError(f"query: `timeout` is `{text[:40]}`, must be 1..{TIMEOUT_S_MAX} seconds")
     return float(text)
@@ -256,11 +286,3 @@ def _description(config: CollectionConfig, info: ShardInfo) -> object:
             name: {"data_type": schema, "points": info.points_count} for name, schema in info.payload_schema.items()
         },
     }
-
-
-async def collection_status(collection: Collection, deadline_s: float) -> ShardInfo | LittoralError:
-    """Its counts, or why there are none."""
-    try:
-        return await collection.info(deadline_s=deadline_s)
-    except LittoralError as error:
-        return error

@@ -1,6 +1,6 @@
 """Bodies of Qdrant's REST API, as structs: a field that we lack is refused by name, never ignored."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,6 +26,10 @@ __all__ = [
     "check_offered",
     "plain_vector",
 ]
+
+
+_Count = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+"""A size or number of things; what range makes sense is checked where it is used."""
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -117,7 +121,7 @@ class RetrieveBody(_PointsBody):
 
 class ScrollBody(_PointsBody):
     offset: Any = None
-    limit: int | None = None
+    limit: _Count | None = None
     filter: dict[str, Any] | None = None
     with_payload: Any = True
     with_vector: Any = None
@@ -132,8 +136,8 @@ class CountBody(_PointsBody):
 class _AskBody(_PointsBody, kw_only=True):
     filter: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
-    limit: int | None = None
-    offset: int | None = None
+    limit: _Count | None = None
+    offset: _Count | None = None
     with_payload: Any = None
     with_vector: Any = None
     score_threshold: float | None = None
@@ -211,7 +215,7 @@ def vector_params(vectors: Any) -> VectorParams:
         check_offered(body, "vectors")
         return msgspec.convert({"size": body.size, "distance": body.distance}, VectorParams)
     except msgspec.ValidationError as error:
-        if isinstance(vectors, dict) and "size" not in vectors and all(isinstance(v, dict) for v in vectors.values()):
+        if isinstance(vectors, dict) and vectors and all(isinstance(v, dict) for v in vectors.values()):
             raise NotOfferedError("vectors: named vectors are not offered, give `size` and `distance`") from error
         raise InputError(f"vectors: {error}") from error
 

@@ -1,13 +1,12 @@
 """What is read of a node at each scrape: pools, collections, listeners."""
 
-import asyncio
 from collections.abc import Iterator
 
-from littoral.errors import LittoralError
+from littoral.node.collection_status import collection_states
 from littoral.node.node import Node
 from littoral.runtime.pool import PoolStatistics
 from littoral.telemetry import Reading
-from littoral.vectors.collection import Collection
+from littoral.vectors.records import ShardInfo
 from littoral.web import Events
 
 __all__ = ["read_node"]
@@ -17,8 +16,7 @@ COLLECTION_S = 1.0
 
 async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading]:
     """A collection that does not answer within a second is told as such."""
-    collections = [node.collections.get(name) for name in node.collections.names()]
-    counted = await asyncio.gather(*map(_count, collections))
+    states = await collection_states(node.collections, COLLECTION_S)
     found = [
         Reading("littoral_http_requests_busy", (), busy_count),
         Reading("littoral_node_ready", (), node.is_ready),
@@ -32,19 +30,12 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         found += _pool("agent", agent.name, agent.pool.statistics())
         dropped = agent.pool.first.statistics().log_lines_dropped
         found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), dropped))
-    for collection, count in zip(collections, counted, strict=True):
-        found.append(Reading("littoral_collection_answers", (collection.name,), count is not None))
-        if count is not None:
-            found.append(Reading("littoral_collection_points", (collection.name,), count))
+    for collection, state in states:
+        found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
+        if isinstance(state, ShardInfo):
+            found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
-
-
-async def _count(collection: Collection) -> int | None:
-    try:
-        return (await collection.info(deadline_s=COLLECTION_S)).points_count
-    except LittoralError:
-        return None
 
 
 def _pool(kind: str, name: str, found: PoolStatistics) -> Iterator[Reading]:

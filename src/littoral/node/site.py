@@ -4,6 +4,7 @@ Unknown keys are errors. Everything that can be known from the file alone is che
 is checked where they are opened (`wiring`).
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -104,6 +105,8 @@ def parse_site(data: bytes, path: Path) -> Site:
         raise place.about(f"is no UTF-8 text: byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise place.about(f"is no TOML: {error}") from error
+    except ValueError as error:
+        raise place.about("holds a number of thousands of digits") from error
     except RecursionError as error:
         raise place.about("is nested too deep") from error
     for key in tables:
@@ -189,6 +192,7 @@ def _checked(site: Site, place: Place) -> Site:
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")
+        _check_json(agent.config, place / "agents" / name / "config")
         _check_range(agent.deadline_ms, 1, DEADLINE_MS_MAX, place / "agents" / name / "deadline_ms")
     for name, steps in site.pipelines.items():
         for index, step in enumerate(steps):
@@ -201,6 +205,13 @@ def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:
         raise (place / "instances" / "max").wrong(
             table.instances.max, f"at least `instances.min`, which is {table.instances.min}"
         )
+
+
+def _check_json(config: Mapping[str, Any], place: Place) -> None:
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise place.about("holds what JSON has not: a date, a time, nan or inf") from error
 
 
 def _check_range(value: int | None, least: int, most: int, place: Place) -> None:

@@ -33,6 +33,7 @@ from littoral.runtime.pool import Pool
 from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
+from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["check_site", "open_node"]
@@ -51,9 +52,9 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     hosts: who runs the shard hosts. say: gets a line for each thing that was opened.
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
-    with open_guests(site, say) as guests:
-        collections = await Collections.open(site.data, hosts, clock)
-        try:
+    collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    try:
+        with open_guests(site, say) as guests:
             for name, config in site.collections.items():
                 await _ensure(collections, site, name, config, say)
             yield Node(
@@ -67,12 +68,16 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 clock=clock,
                 started_at=clock.wall(),
             )
-        finally:
-            await collections.close()
+    finally:
+        await collections.close()
 
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
+    for name, config in site.collections.items():
+        with contextlib.suppress(NotFoundError):
+            found = read_collection_file(site.data / COLLECTIONS / name)
+            _check_config(site, name, config, found.config)
     with open_guests(site, say) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
@@ -149,13 +154,16 @@ async def _ensure(collections: Collections, site: Site, name: str, config: Colle
         await collections.create(name, config)
         say(f"collection `{name}`: made, {_vectors(config)}")
         return
-    found = collections.get(name).config
+    _check_config(site, name, config, collections.get(name).config)
+    say(f"collection `{name}`: {_vectors(config)}")
+
+
+def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
     if found != config:
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
         )
-    say(f"collection `{name}`: {_vectors(found)}")
 
 
 def _vectors(config: CollectionConfig) -> str:

@@ -28,7 +28,7 @@ from littoral.vectors.records import (
     ShardInfo,
 )
 
-__all__ = ["Collection", "QueryOptions", "Vectors", "as_array"]
+__all__ = ["DEADLINE_S", "Collection", "QueryOptions", "Vectors", "as_array"]
 
 DEADLINE_S = 10.0
 OPTIMIZE_DEADLINE_S = 3600.0

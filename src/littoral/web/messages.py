@@ -9,7 +9,7 @@ import msgspec
 
 from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
 
-__all__ = ["Answer", "Body", "Handler", "Headers", "Request", "Stream", "json_answer"]
+__all__ = ["Answer", "Body", "Handler", "Headers", "Request", "Stream", "decode_json", "json_answer"]
 
 JSON = "application/json"
 QUERY_FIELDS_MAX = 64

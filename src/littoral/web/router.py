@@ -20,12 +20,16 @@ UNKNOWN = "unknown"
 
 
 class Route(NamedTuple):
-    """pattern: `/models/{name}`. is_always_taken: also when the node is full, for probes."""
+    """pattern: `/models/{name}`. is_always_taken: also when the node is full, for probes.
+
+    label: what `Seen.route` says instead of the pattern, for routes that are told together.
+    """
 
     method: str
     pattern: str
     handler: Handler
     is_always_taken: bool = False
+    label: str = ""
 
 
 ErrorShape = Callable[[str, float], object]
@@ -89,18 +93,23 @@ class Router:
             by_pattern.setdefault(route.pattern, {})[route.method] = route
 
     @property
+    def routes(self) -> list[Route]:
+        """All of them, in the order of the protocols."""
+        return _routes(self._protocols)
+
+    @property
     def busy_count(self) -> int:
         """Requests that are being answered, without those that are always taken."""
         return self._busy
 
     async def __call__(self, request: Request) -> Answer | Stream:
         began = self._clock.monotonic()
-        pattern = UNKNOWN
+        label = UNKNOWN
         try:
             candidates = self._candidates(request.path)
-            pattern = next(iter(candidates), UNKNOWN)
+            label = next(iter(candidates), UNKNOWN)
             found = _choose(request, candidates)
-            pattern = found.route.pattern
+            label = found.route.label or found.route.pattern
             check_origin(request)
             answer = await self._admit(found.route, replace(request, names=found.names))
         except _MethodError as error:
@@ -111,7 +120,7 @@ class Router:
             told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
             answer = json_answer(told, failure.status, *failure.headers)
         status = answer.status if isinstance(answer, Answer) else 200
-        self._observe(Seen(request.method, pattern, status, self._clock.monotonic() - began))
+        self._observe(Seen(request.method, label, status, self._clock.monotonic() - began))
         return answer
 
     async def _admit(self, route: Route, request: Request) -> Answer | Stream:

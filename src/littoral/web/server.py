@@ -1,4 +1,4 @@
-"""The one door to Granian: an HTTP/1.1 server inside this process and its event loop (ADR 0010).
+"""The one door to Granian: an HTTP/1.1 server inside this process and its event loop (ADR 0008).
 
 The socket is ours: Granian's own shares its port with whoever asks for the same (`SO_REUSEPORT`), so that a second
 server would silently take half of the requests.
@@ -49,9 +49,14 @@ _log = logging.getLogger("littoral.web")
 
 
 class Limits(NamedTuple):
-    """Of one server. header_s: for the head of a request, and for the pause between two on one connection."""
+    """Of one server.
+
+    header_s: for the head of a request, and for the pause between two on one connection. bodies_bytes_max: all bodies
+    that are held at one time.
+    """
 
     body_bytes_max: int = 16 << 20
+    bodies_bytes_max: int = 128 << 20
     body_s: float = 20.0
     header_bytes_max: int = 64 << 10
     header_s: float = 15.0
@@ -133,6 +138,7 @@ class _Site:
     def __init__(self, handler: Handler, limits: Limits) -> None:
         self.limits = limits
         self._handler = handler
+        self._held = _Held(limits.bodies_bytes_max)
         self._running: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
         self._is_ending = False
@@ -148,7 +154,7 @@ class _Site:
             self._streams.discard(task)
 
     async def _serve(self, scope: Any, protocol: Any) -> None:
-        body = _Body(protocol, scope.headers, self.limits)
+        body = _Body(protocol, scope.headers, self.limits, self._held)
         request = Request(scope.method, scope.path, scope.query_string, scope.headers, body)
         try:
             answer = await self._handler(request)
@@ -159,6 +165,8 @@ class _Site:
             answer = _failed(UnavailableError("the node is stopping"))
         except Exception as error:  # noqa: BLE001  the handler's last resort
             answer = _failed(error)
+        finally:
+            body.forget()
         if isinstance(answer, Stream):
             await self._send_stream(answer, protocol)
         else:
@@ -194,13 +202,32 @@ class _Site:
             await asyncio.wait(late, timeout=STOP_S)
 
 
+class _Held:
+    """Bytes of all bodies that are in memory."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Raises UnavailableError; what was added before stays until it is removed."""
+        self._bytes += size
+        if self._bytes > self._bytes_max:
+            raise UnavailableError(f"bodies of all requests together have more than {self._bytes_max} bytes")
+
+    def remove(self, size: int) -> None:
+        self._bytes -= size
+
+
 class _Body:
     """Read once, in bounds of bytes and time."""
 
-    def __init__(self, protocol: Any, headers: Headers, limits: Limits) -> None:
+    def __init__(self, protocol: Any, headers: Headers, limits: Limits, held: _Held) -> None:
         self._protocol = protocol
         self._headers = headers
         self._limits = limits
+        self._held = held
+        self._held_bytes = 0
         self._data: bytes | None = None
         self._is_touched = False
 
@@ -219,6 +246,8 @@ class _Body:
             async with asyncio.timeout(self._limits.body_s):
                 async for chunk in self._protocol:
                     data += chunk
+                    self._held_bytes += len(chunk)
+                    self._held.add(len(chunk))
                     if len(data) > self._limits.body_bytes_max:
                         raise too_large(len(data), self._limits.body_bytes_max, " and more")
         except TimeoutError as error:
@@ -226,6 +255,11 @@ class _Body:
         if declared is not None and len(data) < declared:
             raise InputError(f"body was cut off: {len(data)} of {declared} bytes came")
         return bytes(data)
+
+    def forget(self) -> None:
+        """The request is over."""
+        self._held.remove(self._held_bytes)
+        self._data, self._held_bytes = None, 0
 
     async def drain(self) -> None:
         """Takes what nobody read, so that the caller can finish sending and read the answer."""

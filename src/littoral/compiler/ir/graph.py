@@ -104,6 +104,12 @@ class Graph:
         return counts
 
 
+def _is_foldable(inputs: Sequence[Value], types: Sequence[TensorType]) -> bool:
+    """Whether constants may become constants: what comes out is no larger than what went in, or than the limit."""
+    made, given = (sum(t.elements for t in found) for found in (types, [v.type for v in inputs]))
+    return made <= max(given, FOLD_ELEMENTS_MAX)
+
+
 class Builder:
     """Builds a graph node by node."""
 
@@ -144,7 +150,7 @@ class Builder:
         except LittoralError as error:
             shown = ", ".join(str(v.type) for v in inputs)
             raise ShapeError(f"node `{label}`: `{op.name}` of {shown}: {error.message}", hint=error.hint) from error
-        if inputs and all(v.is_constant for v in inputs) and sum(t.elements for t in types) <= FOLD_ELEMENTS_MAX:
+        if inputs and all(v.is_constant for v in inputs) and _is_foldable(inputs, types):
             arrays = op.reference(*(v.data for v in inputs if v.data is not None))
             return tuple(self.constant(a, t.dtype) for a, t in zip(arrays, types, strict=True))
         key = (op, *map(id, inputs))

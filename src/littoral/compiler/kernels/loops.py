@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, walk
+from littoral.compiler.ir.vector_form import has_vector_form
 from littoral.compiler.kernels.elements import ELEMENTS, load_element, store_element
 from littoral.compiler.kernels.kernel import Kernel
-from littoral.compiler.kernels.scalar import Writer, has_vector_form
+from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
 
 __all__ = ["Access", "LoopNest"]

@@ -7,15 +7,13 @@ from littoral.compiler.ir.elementary import ELEMENTARY
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, Load, Position, walk
 from littoral.compiler.ir.formulas import FORMULAS
 from littoral.compiler.ir.scalars import formula
+from littoral.compiler.ir.vector_form import BITWISE, COMPARISONS
 from littoral.compiler.kernels.elements import ELEMENTS, wrapped
 from littoral.compiler.kernels.numeric import WasmNumeric
 from littoral.compiler.wasm import Code, Function, Local, const, op, select
 
-__all__ = ["Writer", "has_vector_form"]
+__all__ = ["Writer"]
 
-_COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
-_BITWISE = ("and", "or", "xor")
-_VECTOR_ARITHMETIC = ("add", "sub", "mul", "div", "min", "max", "neg", "abs", "sqrt", "floor", "ceil", "trunc", "round")
 _FLOAT_UNARY = {
     "neg": "neg",
     "abs": "abs",
@@ -25,21 +23,6 @@ _FLOAT_UNARY = {
     "trunc": "trunc",
     "round": "nearest",
 }
-
-
-def has_vector_form(expr: Expr) -> bool:
-    """Whether the expression can be computed on four float32 at once."""
-    for node in walk(expr):
-        if isinstance(node, Position | Load) or node.dtype not in ("float32", "bool"):
-            return False
-        if isinstance(node, Apply):
-            floats = all(a.dtype == "float32" for a in node.args)
-            arithmetic = node.op in (*_VECTOR_ARITHMETIC, *FORMULAS, *_COMPARE) and floats
-            if not (arithmetic or node.op == "select" or (node.op in _BITWISE and node.dtype == "bool")):
-                return False
-        if node.dtype == "bool" and not isinstance(node, Apply):
-            return False
-    return expr.dtype == "float32"
 
 
 class Writer:
@@ -120,7 +103,7 @@ class Writer:
     def _vector(self, node: Apply, args: list[Code]) -> Code:
         if node.op == "select":
             return op("v128.bitselect", args[1], args[2], args[0]).as_("f32x4")
-        if node.op in _BITWISE:
+        if node.op in BITWISE:
             return op(f"v128.{node.op}", *args).as_("f32x4")
         if node.op in ("min", "max"):
             return self._extreme(node, args, lambda: op(f"f32x4.{node.op}", *args))
@@ -153,10 +136,10 @@ class Writer:
             return self._cast(args[0], dtype, node.dtype)
         if name == "select":
             return select(*args)
-        if name in _COMPARE:
+        if name in COMPARISONS:
             suffix = "" if name in ("eq", "ne") else f"_{sign}"
             return op(f"{element.kind}.{name}{suffix}", *args)
-        if name in _BITWISE:
+        if name in BITWISE:
             return op(f"{element.kind}.{name}", *args)
         if name == "not":
             return wrapped(dtype, args[0] ^ -1) if dtype != "bool" else args[0] ^ 1

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from littoral.compiler.ir.expr import Arg, Expr, Load, Position, substitute, walk
+from littoral.compiler.ir.expr import Arg, Expr, substitute, walk
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import Conv, Map, MatMul
+from littoral.compiler.ir.vector_form import has_vector_form
 
 __all__ = ["fuse_epilogues"]
 
@@ -25,7 +26,7 @@ def fuse_epilogues(graph: Graph) -> Graph:
 
 def _fused(rewriter: Rewriter, node: Node) -> Value | None:
     assert isinstance(node.op, Map)
-    if any(isinstance(e, Position | Load) for e in walk(node.op.expr)):
+    if not has_vector_form(node.op.expr):
         return None
     inputs = rewriter.inputs(node)
     order = {id(n): i for i, n in enumerate(rewriter.build.graph.nodes)}

@@ -17,15 +17,20 @@ DRAWS_MAX = 1 << 22
 @operator("Dropout", keeps_halves=True)
 def dropout(node: OnnxNode) -> Sequence[Value]:
     """The values, and which of them are kept."""
-    x, mode = node.input(0), node.optional(2)
-    trains = None if mode is None else scalar_constant(mode)
-    if mode is None or (trains is not None and not trains.value):
+    x, ratio, mode = node.input(0), node.optional(1), node.optional(2)
+    if mode is None or _is_zero(ratio) or _is_zero(mode):
         node.ignore("ratio", "seed")
         kept = node.add(Map(number("bool", 1), x.shape))
         if x in node.dims:
             node.dims[kept] = node.dims[x]
         return [x, kept]
     return _training(node, x, mode)
+
+
+def _is_zero(value: Value | None) -> bool:
+    """Whether it is known to be zero, or false: nothing is dropped then."""
+    known = None if value is None else scalar_constant(value)
+    return known is not None and not known.value
 
 
 def _training(node: OnnxNode, x: Value, mode: Value) -> list[Value]:
