@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +17,27 @@ from littoral.compiler.plan import Layout, lay_out_together, program_of
 from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
-__all__ = ["Progress", "Target", "compile", "compile_model", "optimize", "read_source", "silent"]
+__all__ = [
+    "Planned",
+    "Progress",
+    "Target",
+    "compile",
+    "compile_model",
+    "optimize",
+    "planned",
+    "read_source",
+    "silent",
+    "written",
+]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress is wanted."""
 
 
 def compile(  # noqa: A001
@@ -90,30 +106,67 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    data, folder, file_name = read_source(source)
-    tell("import", 0, 1)
-    source_model = onnx.decode_model(data)
-    graphs = imported(source_model, folder, variant_shapes(shapes or {}, variants))
-    graphs = [optimize(graph, tell) for graph in graphs]
-    tell("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    found = planned(source, shapes=shapes, variants=variants, progress=tell)
     tell("emit", 0, 1)
-    module, layers = emit_together(layouts)
-    layout = layouts[0]
+    return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model up to its memory plan. data: of the source. graphs, layouts: one a variant."""
+
+    data: bytes
+    name: str
+    model: onnx.ModelProto
+    graphs: list[Graph]
+    layouts: list[Layout]
+
+
+def planned(
+    source: str | os.PathLike[str] | bytes | Any,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """Everything but the module. Raises as `compile_model`."""
+    data, folder, name = read_source(source)
+    progress("import", 0, 1)
+    model = onnx.decode_model(data)
+    graphs = imported(model, folder, variant_shapes(shapes or {}, variants))
+    graphs = [optimize(graph, progress) for graph in graphs]
+    progress("plan", 0, 1)
+    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    return Planned(data, name, model, graphs, layouts)
+
+
+def written(
+    found: Planned,
+    *,
+    target: Target = "relaxed",
+    name: str | None = None,
+    version: str | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    apart: bool = False,
+) -> Model:
+    """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
+    module, layers = emit_together(found.layouts, apart=apart)
+    layout = found.layouts[0]
     manifest = Manifest(
-        name=name or file_name or "model",
+        name=name or found.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
         threads=1,
-        source_sha256=digest(data),
+        source_sha256=digest(found.data),
         labels=None if labels is None else list(labels),
         preprocess=None if preprocess is None else dict(preprocess),
         memory=Memory(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
         variants=tuple(
-            variant(graph, layouts[i], i, key) for i, (graph, key) in enumerate(keyed(source_model, graphs))
+            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.model, found.graphs))
         ),
         layers=tuple(layers),
     )
@@ -134,10 +187,6 @@ def read_source(source: Any) -> tuple[bytes, Path | None, str]:
         return path.read_bytes(), path.parent, path.name.removesuffix(".onnx")
     except OSError as error:
         raise NotFoundError(f"model `{path}`: {error.strerror}") from error
-
-
-def silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress is wanted."""
 
 
 def optimize(graph: Graph, tell: Progress = silent) -> Graph:
