@@ -105,8 +105,9 @@ def fusions_of(graph: Graph) -> list[Fusion]:
 def layers_of(
     layout: Layout, found: tuple[Module, list[Layer]], fusions: Sequence[Fusion], wanted: str
 ) -> list[dict[str, Any]]:
-    """One row a layer, in order; a written contract. Of layers of one name the first tells what is not fused."""
+    """One row a layer, in order; a written contract. Of layers of one name the first tells what was fused, what not."""
     module, layers = found
+    chains = {row.name: _chain(fusions, row.name) for row in layers}
     apart: dict[str, dict[str, str]] = {}
     for fusion in fusions:
         if fusion.refused is not None and fusion.before != fusion.node:
@@ -121,7 +122,7 @@ def layers_of(
             "weights_bytes": row.bytes,
             "code_bytes": len(module.functions[row.function].body()),
             "function": row.function,
-            "fused": _chain(fusions, row.name),
+            "fused": chains.pop(row.name, []),
             "not_fused": [{"before": before, "why": why} for before, why in apart.pop(row.name, {}).items()],
         }
         for row, call in zip(layers, layout.program.layers(), strict=True)
