@@ -71,7 +71,7 @@ def test_an_onnx_model_is_timed_layer_by_layer(tmp_path: Path) -> None:
     source.write_bytes(squeeze_excite(16))
     report = cli("bench", source, "-n", 5, "--layers", "--svg", tmp_path / "small.svg", "--json").json
     assert report["layers_note"] is None
-    assert report["limit_gflops"] > 0
+    assert min(report["limit_gflops"], report["layers_whole_ms"]) > 0
     assert report["layers_ms"] == pytest.approx(sum(row["time_ms"] for row in report["layers"]))
     for share in ("share", "time_share"):
         assert sum(row[share] for row in report["layers"]) == pytest.approx(1)
