@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wasmtime
 
-from littoral.compiler.ir.expr import Arg
+from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.ir.ops import Conv, Window
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Panels, Rows
@@ -131,3 +131,21 @@ def test_panels_are_what_the_compiler_packs(depth: int, width: int, is_turned: b
     got = run(kernel, [right.T if is_turned else right], want.shape)
     columns = got.transpose(1, 0, 2).reshape(depth, -1)[:, :width]
     assert (columns == right).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "width"), [*product((1, 3, 4, 5, 9), (1, 12), (1, 3, 8, 13, 24)), (50, 700, 17)]
+)
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_long_epilogue_sees_each_sum_once(count: int, depth: int, width: int, accumulate: bool) -> None:
+    """Rows that the last tile computes a second time are finished from their sums, not from what was finished."""
+    rng = np.random.default_rng(count * 1000 + depth * 50 + width)
+    a, b = rng.normal(size=(count, depth)).astype("f4"), rng.normal(size=(depth, width)).astype("f4")
+    other, row = rng.normal(size=(count, width)).astype("f4"), rng.normal(size=width).astype("f4")
+    x, y, z = (Arg("float32", i) for i in range(3))
+    rows = Rows(1, count, 0, 4 * depth, ((0, depth),))
+    gemm = Gemm(rows, width, False, x * apply("sigmoid", x) + y * z, ("full", "row"), accumulate=accumulate)
+    got = run(gemm, [a, pack_panels(b), other, pack_columns(row)], (count, width))
+    sums = a.astype(np.float64) @ b + (CANARY if accumulate else 0)
+    want = sums / (1 + np.exp(-sums)) + other * row
+    assert np.abs(got - want).max() <= 1e-5 * max(np.abs(want).max(), 1)

@@ -3,7 +3,7 @@
 from littoral.compiler.ir.expr import Apply, Expr, Load, Position, walk
 from littoral.compiler.ir.formulas import FORMULAS
 
-__all__ = ["BITWISE", "COMPARISONS", "has_vector_form"]
+__all__ = ["BITWISE", "COMPARISONS", "has_vector_form", "is_long"]
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 BITWISE = ("and", "or", "xor")
@@ -23,3 +23,8 @@ def has_vector_form(expr: Expr) -> bool:
         if node.dtype == "bool" and not isinstance(node, Apply):
             return False
     return expr.dtype == "float32"
+
+
+def is_long(expr: Expr) -> bool:
+    """Whether it has a formula in it, so that several at once outgrow the registers."""
+    return any(isinstance(node, Apply) and node.op in FORMULAS for node in walk(expr))

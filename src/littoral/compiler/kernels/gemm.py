@@ -13,6 +13,7 @@ from itertools import product
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
+from littoral.compiler.ir.vector_form import is_long as is_long_expression
 from littoral.compiler.kernels.kernel import Kernel
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
@@ -320,11 +321,31 @@ class _GemmEmitter:
     def _store_rows(
         self, sums: list[list[Local]], rows: range, base: Local, column: Local, others: dict[int, Local], width: int
     ) -> None:
+        g = self.g
+        is_long = g.epilogue is not None and is_long_expression(g.epilogue)
         constants = Constants(self.f)
         for i, v in product(rows, range(len(sums[0]))):
-            offset = i * self.g.stride + VECTOR * v
-            value = self._finished(sums[i][v], column, others, offset, v, constants)
+            offset = i * g.stride + VECTOR * v
+            value: Code = sums[i][v]
+            if not is_long:
+                value = self._finished(sums[i][v], column, others, offset, v, constants)
             store_lanes(self.f, base, value, offset, min(4, width - 4 * v))
+        if is_long:
+            self._finish_rows(rows, base, column, others, width)
+
+    def _finish_rows(self, rows: range, base: Local, column: Local, others: dict[int, Local], width: int) -> None:
+        """A long epilogue, row by row over what was just stored: all sums at once would spill what it needs."""
+        f, g = self.f, self.g
+        start = rows.start * g.stride
+        at = f.local("i32", "at", base + start)
+        moving = {i: f.local("i32", f"moving{i}", other + start) for i, other in others.items()}
+        with f.repeat(len(rows)):
+            for v in range(-(-width // 4)):
+                total = f.local("f32x4", "total", load("v128.load", at, VECTOR * v, "f32x4"))
+                value = self._finished(total, column, moving, VECTOR * v, v, Constants(f))
+                store_lanes(f, at, value, VECTOR * v, min(4, width - 4 * v))
+            for pointer in (at, *moving.values()):
+                f.step(pointer, g.stride)
 
     def _finished(
         self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int, constants: Constants
