@@ -1,6 +1,7 @@
 """Broken and hostile ONNX files: a clear error of the tree, never a crash, and never much time or memory."""
 
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from littoral.errors import (
     ShapeError,
     UnsupportedOperatorError,
 )
+from onnx_cases import collected
 from onnx_models import NETWORKS, single
 
 
@@ -232,3 +234,32 @@ def test_the_reader_agrees_with_the_onnx_package() -> None:
         (n.op_type, list(n.input), list(n.output)) for n in theirs.graph.node
     ]
     assert [t.name for t in ours.graph.initializer] == [t.name for t in theirs.graph.initializer]
+
+
+def _changed(model: onnx_project.ModelProto, rng: random.Random) -> bytes:
+    """The model with the shape of an input, or a number among the attributes, replaced by another."""
+    changed = onnx_project.ModelProto()
+    changed.CopyFrom(model)
+    dims = rng.choice(list(changed.graph.input)).type.tensor_type.shape.dim
+    numbers = [a for a in changed.graph.node[0].attribute if a.type == onnx_project.AttributeProto.INT]
+    match rng.choice(["longer", "shorter", "size", "attribute"]):
+        case "longer":
+            dims.add().dim_value = rng.choice([1, 3])
+        case "shorter" if len(dims):
+            del dims[-1]
+        case "size" if len(dims):
+            rng.choice(list(dims)).dim_value = rng.choice([0, 1, 7])
+        case "attribute" if numbers:
+            rng.choice(numbers).i = rng.choice([-9, -1, 0, 7, 1 << 40])
+    return bytes(changed.SerializeToString())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shapes_and_attributes_that_do_not_fit_are_an_error_or_a_model(seed: int) -> None:
+    rng = random.Random(seed)
+    models = [c.model for c in collected().values() if len(c.model.graph.node) == 1 and c.model.graph.input]
+    for model in rng.sample(models, 120):
+        try:
+            compile_model(_changed(model, rng))
+        except LittoralError as error:
+            assert str(error)

@@ -1,7 +1,5 @@
 """Operators that the oracle of the other cases lacks or half knows, by the ONNX project's own cases."""
 
-import functools
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from littoral.compiler.driver import compile_model
 from littoral.compiler.ir.reference import interpret
 from littoral.tensors import DTYPES
 from model_host import run_bare
+from onnx_cases import collected
 
 FAMILIES = (
     "adagrad",
@@ -68,15 +67,6 @@ LEFT_OUT = {  # with the reason
     "test_dft_inverse": "wants the rounding errors of a transform in float32 where the exact value is 0",
     "test_dft_inverse_opset19": "the same",
 }
-
-
-@functools.cache
-def collected() -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnx.backend.test.case.node import collect_testcases
-
-        return {c.name: c for c in collect_testcases("") if c.data_sets}
 
 
 def cases() -> list[str]:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 import littoral
-from littoral.artifact import Model
+from littoral.artifact import Manifest, Model, Port
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.errors import InputError, NotFoundError
+from littoral.tensors import merged_specs
 
 __all__ = ["build", "parse_shapes", "read_labels"]
 
@@ -17,6 +18,9 @@ def build(
     source: Annotated[Path, typer.Argument(help="ONNX model.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: beside it.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="A set of shapes in the same file, 'a=1,64 b=1,64'; several times.")
+    ] = None,
     target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
@@ -30,6 +34,7 @@ def build(
         model = littoral.compile(
             source,
             shapes=parse_shapes(shape or []),
+            variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             target=target,  # type: ignore[arg-type]
             name=name,
             version=version,
@@ -55,7 +60,7 @@ def build(
 def about(model: Model) -> dict[str, Any]:
     """The report of a compiled model; a written contract."""
     manifest = model.manifest
-    variant = manifest.variants[0]
+    inputs, outputs = (merged_specs([[p.spec for p in ports] for ports in forms]) for forms in _forms(manifest))
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -64,11 +69,17 @@ def about(model: Model) -> dict[str, Any]:
         "weights_bytes": manifest.memory.weights[1],
         "code_bytes": len(model.wasm) - manifest.memory.weights[1],
         "memory_bytes": manifest.memory.pages * 65536,
-        "inputs": [str(p.spec) for p in variant.inputs],
-        "outputs": [str(p.spec) for p in variant.outputs],
+        "inputs": [str(spec) for spec in inputs],
+        "outputs": [str(spec) for spec in outputs],
+        "variants": [v.key for v in manifest.variants],
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
     }
+
+
+def _forms(manifest: Manifest) -> tuple[list[tuple[Port, ...]], list[tuple[Port, ...]]]:
+    """Inputs and outputs of every variant."""
+    return [v.inputs for v in manifest.variants], [v.outputs for v in manifest.variants]
 
 
 def read_labels(path: Path) -> list[str]:

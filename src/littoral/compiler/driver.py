@@ -1,7 +1,7 @@
 """The compiler, from top to bottom: ONNX in, one WebAssembly module out."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,18 +9,19 @@ import littoral
 from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx
-from littoral.compiler.emit import ENTRY, emit
+from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out, program_of
+from littoral.compiler.plan import Layout, lay_out_together, program_of
 from littoral.compiler.tracing import traced
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError
+from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
 __all__ = ["Progress", "Target", "compile", "compile_model", "optimize", "read_source", "silent"]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
+VARIANTS_MAX = 16
 
 
 def compile(  # noqa: A001
@@ -40,14 +41,15 @@ def compile(  # noqa: A001
 ) -> Model:
     """An ONNX model as one WebAssembly module, which this installation notes as its own.
 
-    source: path, bytes or ModelProto. shapes: for inputs whose dimensions the model leaves open. target: `relaxed` or
-    `simd128`. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
-    holds it; both go into the manifest as they are. progress: called with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `variants`, `int8`,
+    source: path, bytes or ModelProto. shapes: for inputs whose dimensions the model leaves open. variants: up to 16
+    sets of such shapes, each on top of `shapes`: one module with one copy of the weights and an entry for each, which a
+    session chooses by the shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the
+    order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are.
+    progress: called with stage, done, total.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
     `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
     """
     asked = {
-        "variants": variants is not None,
         "int8": int8 is not None,
         "strict=False": not strict,
         "threads": threads != 1,
@@ -59,6 +61,7 @@ def compile(  # noqa: A001
     model = compile_model(
         source,
         shapes=shapes,
+        variants=variants,
         target=target,
         name=name,
         version=version,
@@ -74,6 +77,7 @@ def compile_model(
     source: str | os.PathLike[str] | bytes | Any,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     target: Target = "relaxed",
     name: str | None = None,
     version: str | None = None,
@@ -88,12 +92,14 @@ def compile_model(
     tell = progress or silent
     data, folder, file_name = read_source(source)
     tell("import", 0, 1)
-    graph = onnx.import_model(onnx.decode_model(data), shapes or {}, folder)
-    graph = optimize(graph, tell)
+    source_model = onnx.decode_model(data)
+    graphs = imported(source_model, folder, variant_shapes(shapes or {}, variants))
+    graphs = [optimize(graph, tell) for graph in graphs]
     tell("plan", 0, 1)
-    layout = lay_out(graph, program_of(graph))
+    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
     tell("emit", 0, 1)
-    module, layers = emit(layout)
+    module, layers = emit_together(layouts)
+    layout = layouts[0]
     manifest = Manifest(
         name=name or file_name or "model",
         version=version or "0.0.0",
@@ -106,7 +112,9 @@ def compile_model(
         memory=Memory(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
-        variants=(variant(graph, layout),),
+        variants=tuple(
+            variant(graph, layouts[i], i, key) for i, (graph, key) in enumerate(keyed(source_model, graphs))
+        ),
         layers=tuple(layers),
     )
     segment = (layout.constants_at, layout.constants) if layout.constants else None
@@ -140,8 +148,47 @@ def optimize(graph: Graph, tell: Progress = silent) -> Graph:
     return inside_bodies(graph, optimize)
 
 
-def variant(graph: Graph, layout: Layout) -> Variant:
-    """The one entry, and where its inputs and outputs lie."""
+def variant_shapes(
+    shapes: Mapping[str, Sequence[int]], variants: Iterable[Mapping[str, Sequence[int]]] | None
+) -> list[dict[str, Sequence[int]]]:
+    """The shapes of each variant. Raises ShapeError where there are none, too many, or two alike."""
+    found = [dict(shapes)] if variants is None else [{**shapes, **given} for given in variants]
+    if not 1 <= len(found) <= VARIANTS_MAX:
+        raise ShapeError(f"variants: {len(found)} are given, must be 1..{VARIANTS_MAX}")
+    return found
+
+
+def imported(
+    model: onnx.ModelProto, folder: Path | None, variants: Sequence[Mapping[str, Sequence[int]]]
+) -> list[Graph]:
+    """A graph for each variant; they differ in sizes alone."""
+    graphs = [onnx.import_model(model, shapes, folder) for shapes in variants]
+    first = [(v.name, v.dtype, v.type.rank) for v in graphs[0].inputs]
+    for i, graph in enumerate(graphs):
+        if [(v.name, v.dtype, v.type.rank) for v in graph.inputs] != first:
+            raise ShapeError(f"variants: number {i + 1} has inputs of other ranks than the first")
+        if any([v.shape for v in graph.inputs] == [v.shape for v in other.inputs] for other in graphs[:i]):
+            raise ShapeError(f"variants: number {i + 1} takes the same shapes as one before it")
+    return graphs
+
+
+def keyed(model: onnx.ModelProto, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
+    """Each graph with the sizes that set it apart, by the model's names for them."""
+    assert model.graph is not None
+    tensors = {i.name: i.type.tensor_type for i in model.graph.input if i.type and i.type.tensor_type}
+    dims = {name: tensor.shape.dim for name, tensor in tensors.items() if tensor.shape}
+    for graph in graphs:
+        key: dict[str, int] = {}
+        for i, value in enumerate(graph.inputs):
+            for axis, size in enumerate(value.shape):
+                if len({other.inputs[i].shape[axis] for other in graphs}) > 1:
+                    named = dims[value.name][axis].dim_param if value.name in dims else ""
+                    key[named or f"{value.name}[{axis}]"] = size
+        yield graph, key
+
+
+def variant(graph: Graph, layout: Layout, index: int, key: dict[str, int]) -> Variant:
+    """An entry, what sets it apart, and where its inputs and outputs lie."""
 
     def port(name: str, value: Value) -> Port:
         dims = graph.dims.get(name)
@@ -149,8 +196,8 @@ def variant(graph: Graph, layout: Layout) -> Variant:
         return Port(name, value.dtype, value.shape, layout.address(value).at, at)
 
     return Variant(
-        entry=ENTRY,
-        key={},
+        entry=entry_name(index),
+        key=key,
         inputs=tuple(Port(v.name, v.dtype, v.shape, layout.address(v).at) for v in graph.inputs),
         outputs=tuple(port(name, value) for name, value in graph.outputs),
     )

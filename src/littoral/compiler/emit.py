@@ -1,7 +1,7 @@
 """From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
@@ -11,26 +11,38 @@ from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If,
 from littoral.compiler.plan.steps import Lowered, Repeated, Weights
 from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
 
-__all__ = ["ENTRY", "emit"]
+__all__ = ["ENTRY", "emit", "emit_together", "entry_name"]
 
 ENTRY = "run"
 
 
 def emit(layout: Layout) -> tuple[Module, list[Layer]]:
     """The module's functions, and one layer for each node that does something."""
-    return _Entry(layout).write()
+    return emit_together([layout])
+
+
+def emit_together(layouts: Sequence[Layout]) -> tuple[Module, list[Layer]]:
+    """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first."""
+    module, functions = Module(), dict[Kernel, int]()
+    layers = [_Entry(layout, entry_name(i), module, functions).write() for i, layout in enumerate(layouts)]
+    return module, layers[0]
+
+
+def entry_name(index: int) -> str:
+    return ENTRY if not index else f"{ENTRY}{index + 1}"
 
 
 class _Entry:
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int]) -> None:
         self.layout = layout
-        self.module = Module()
-        self.functions: dict[Kernel, int] = {}
-        self.entry = Function(ENTRY)
+        self.name = name
+        self.module = module
+        self.functions = functions
+        self.entry = Function(name)
         self.runs: dict[Loop, tuple[Local, Label, contextlib.ExitStack]] = {}
         self.branches: list[contextlib.ExitStack] = []
 
-    def write(self) -> tuple[Module, list[Layer]]:
+    def write(self) -> list[Layer]:
         layers = []
         for item in self.layout.program.items:
             match item:
@@ -50,8 +62,8 @@ class _Entry:
                     self.entry.otherwise()
                 case EndIf():
                     self.branches.pop().close()
-        self.module.add(self.entry, export=ENTRY)
-        return self.module, layers
+        self.module.add(self.entry, export=self.name)
+        return layers
 
     def _code(self, address: Address) -> Code:
         """An address as code: constant, or moving with the runs of a loop."""

@@ -4,6 +4,7 @@ Importers are registered by operator name, one file per family (`operators/`). A
 read, and inputs it cannot take, become an UnsupportedOperatorError that names operator, attribute and node.
 """
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,28 @@ OPERATORS: dict[str, Importer] = {}
 KEEPS_HALVES: set[str] = set()
 BY_ELEMENT: set[str] = set()
 TAKES_ANY_SIZE = frozenset(
-    ("Concat", "Gather", "Identity", "Reshape", "Shape", "Size", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+    [
+        "Concat",
+        "Dropout",
+        "Gather",
+        "Identity",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 ELEMENTS_MAX = 1 << 31
+_MISFITS = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    ValueError,
+    struct.error,
+)  # of importers, which trust ranks and counts
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
@@ -359,6 +379,12 @@ class _Importer:
             kinds = ", ".join(v.dtype for v in inputs if v is not None)
             raise UnsupportedOperatorError(
                 proto.op_type, label, why=f"of {kinds}: {error}", opset=self.opset
+            ) from error
+        except _MISFITS as error:
+            shown = ", ".join(str(v.type) if v else "nothing" for v in inputs)
+            raise ShapeError(
+                f"node `{label}`: `{proto.op_type}` (opset {self.opset}) of {shown}: inputs or attributes do not fit",
+                hint="onnx.checker says what the file has wrong",
             ) from error
         except UnsupportedOperatorError as error:
             if error.node == label or not any(a.g for a in proto.attribute):

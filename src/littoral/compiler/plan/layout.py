@@ -1,6 +1,6 @@
 """From the program to addresses: what lives how long, what aliases what, where constants lie."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from littoral.compiler.plan.program import Call, EndLoop, Loop, Moving, Program
 from littoral.compiler.plan.steps import Argument, Part, Scratch, Weights, Zeros
 from littoral.errors import ShapeError
 
-__all__ = ["Address", "Layout", "lay_out"]
+__all__ = ["Address", "Layout", "lay_out", "lay_out_together"]
 
 PAGE_BYTES = 65536
 MEMORY_BYTES_MAX = 1 << 32
@@ -60,42 +60,65 @@ class Layout:
 
 def lay_out(graph: Graph, program: Program) -> Layout:
     """Raises ShapeError where the model needs more than 4 GiB."""
-    constants = _Constants(program)
-    arguments = [a for call in program.calls() for step in call.lowered.steps for a in step.arguments]
-    for argument in (*arguments, *graph.results()):
-        constants.take(argument)
-    for item in program.items:
-        if not isinstance(item, Call):  # a call's constants are packed for its kernel
-            for value in item.reads:
-                constants.take(value)
-    zeros = max((a.bytes for a in arguments if isinstance(a, Zeros)), default=0)
-    offsets, arena_bytes = place(_buffers(graph, program))
+    return lay_out_together([(graph, program)])[0]
+
+
+def lay_out_together(parts: Sequence[tuple[Graph, Program]]) -> list[Layout]:
+    """Programs of which one runs at a time: they share their constants, and their arenas lie over each other.
+
+    Raises ShapeError where they need more than 4 GiB.
+    """
+    constants = _Constants()
+    zeros = max(_take_constants(constants, graph, program) for graph, program in parts)
+    placed = [place(_buffers(graph, program)) for graph, program in parts]
+    arena_bytes = max(size for _, size in placed)
     zeros_at = aligned(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES)
     arena_at = zeros_at + aligned(zeros + OVERREAD_BYTES)
     end = arena_at + arena_bytes + OVERREAD_BYTES
     if end > MEMORY_BYTES_MAX:
         raise ShapeError(f"the model needs {end} bytes of memory, at most {MEMORY_BYTES_MAX}")
-    addresses: dict[Hashable, int] = {key: FIRST_ADDRESS + at for key, at in constants.offsets.items()}
-    addresses |= {key: arena_at + at for key, at in offsets.items()}
-    addresses["zeros"] = zeros_at
-    pages = -(-end // PAGE_BYTES)
-    return Layout(program, bytes(constants.data), FIRST_ADDRESS, arena_at, arena_bytes, pages, addresses)
+    pages, data = -(-end // PAGE_BYTES), bytes(constants.data)
+    shared: dict[Hashable, int] = {key: FIRST_ADDRESS + at for key, at in constants.offsets.items()}
+    shared["zeros"] = zeros_at
+    return [
+        Layout(
+            program,
+            data,
+            FIRST_ADDRESS,
+            arena_at,
+            arena_bytes,
+            pages,
+            shared | {key: arena_at + at for key, at in offsets.items()},
+        )
+        for (_, program), (offsets, _) in zip(parts, placed, strict=True)
+    ]
+
+
+def _take_constants(constants: "_Constants", graph: Graph, program: Program) -> int:
+    """Notes every constant of a program; gives the bytes of zeros that it reads."""
+    arguments = [a for call in program.calls() for step in call.lowered.steps for a in step.arguments]
+    for argument in (*arguments, *graph.results()):
+        constants.take(argument, program)
+    for item in program.items:
+        if not isinstance(item, Call):  # a call's constants are packed for its kernel
+            for value in item.reads:
+                constants.take(value, program)
+    return max((a.bytes for a in arguments if isinstance(a, Zeros)), default=0)
 
 
 class _Constants:
     """The data segment: each content once. A constant that no kernel reads as it is has no place there."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self) -> None:
         self.data = bytearray()
         self.offsets: dict[Hashable, int] = {}
         self._known: dict[bytes, int] = {}
 
-    def take(self, argument: Argument) -> None:
+    def take(self, argument: Argument, program: Program) -> None:
         if isinstance(argument, Part):
             argument = argument.of
         if isinstance(argument, Value):
-            argument = self.program.root(argument)
+            argument = program.root(argument)
         if argument in self.offsets or not isinstance(argument, Value | Weights) or argument.data is None:
             return
         content = np.ascontiguousarray(argument.data).tobytes()

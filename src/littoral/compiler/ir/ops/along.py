@@ -8,6 +8,7 @@ import numpy as np
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Expr, text
 from littoral.compiler.ir.graph import Op
+from littoral.compiler.ir.ops.elementwise import check_reads
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
@@ -108,6 +109,9 @@ class Scatter(Op):
     guard: Expr | None = None
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        for expr in (self.at, self.value, self.guard):
+            if expr is not None:
+                check_reads(expr, len(inputs), len(self.shape))
         return (inputs[0],)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:

@@ -131,6 +131,8 @@ class ConvTranspose(Op):
         x, w = inputs[:2]
         if x.rank != len(self.window.kernel) + 2 or w.rank != x.rank or w.shape[0] != x.shape[1]:
             raise ShapeError(f"{x.shape[1] if x.rank > 1 else 0} channels do not fit weights {list(w.shape)}")
+        if self.groups < 1 or w.shape[0] % self.groups:
+            raise ShapeError(f"{w.shape[0]} channels in {self.groups} groups")
         return (TensorType(x.dtype, (x.shape[0], w.shape[1] * self.groups, *self.output)),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Expr, text
 from littoral.compiler.ir.graph import Op
-from littoral.compiler.ir.ops.elementwise import spread_shape
+from littoral.compiler.ir.ops.elementwise import check_reads, spread_shape
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
@@ -47,6 +47,8 @@ class Reduce(Op):
         shape = self.spread([t.shape for t in inputs])
         if any(not 0 <= a < len(shape) for a in self.axes):
             raise ShapeError(f"axes {self.axes} of rank {len(shape)}")
+        if self.before:
+            check_reads(self.before, len(inputs), len(shape))
         dtype = self.after.dtype if self.after else self.before.dtype if self.before else inputs[0].dtype
         return (TensorType(dtype, tuple(1 if i in self.axes else d for i, d in enumerate(shape))),)
 

@@ -129,6 +129,8 @@ def scan(node: OnnxNode) -> Sequence[Value]:
         node.unsupported("with batches is not supported")
     scanned_count = node.integer("num_scan_inputs", 1)
     inputs = node.inputs()
+    if not 1 <= scanned_count <= len(inputs):
+        raise ShapeError(f"node `{node.label}`: {scanned_count} of {len(inputs)} inputs are scanned")
     start, arrays = inputs[: len(inputs) - scanned_count], inputs[len(inputs) - scanned_count :]
     axes = node.integers("scan_input_axes", (0,) * scanned_count)
     turned = node.integers("scan_input_directions", (0,) * scanned_count)

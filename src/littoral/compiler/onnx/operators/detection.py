@@ -42,7 +42,7 @@ def non_max_suppression(node: OnnxNode) -> Value:
     kept = apply("eq", x, x) if least is None else x > Load(least.dtype, 1, number(INDEX, 0))
     start = apply("select", kept, x, number(scores.dtype, _LOWEST))
     left = node.add(Map(start), scores, *([least] if least is not None else []))
-    picked = node.constant(np.full((batches, classes, runs), -1, np.int64))
+    picked = node.add(Map(number(LONG, -1), (batches, classes, runs)))
     corners = _corners(node, boxes, centered)
     given = [left, picked, corners, most, overlap]
     outer = [v for v in given[2:] if v.data is None]

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.ir.graph import Builder, Graph, Value
 from littoral.compiler.ir.ops import Concat, Conv, Map, MatMul, Pad, Reduce, Repeat, Reshape, Slice, Transpose, Window
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators.elementwise import mapped
+from littoral.compiler.onnx.operators.picking import zeros_of
 from littoral.errors import ShapeError
 
 RULES = ("linear", "gated", "delta", "gated_delta")
@@ -41,7 +40,7 @@ def linear_attention(node: OnnxNode) -> Sequence[Value]:
     if beta is not None:
         lined.append(_by_step(node, beta, (beta.shape[2], 1, 1)))
     scale = node.number("scale", 0.0) or 1 / math.sqrt(size)
-    state = past or node.constant(np.zeros((batch, kv_heads, size, value_size)), q.dtype)
+    state = past or zeros_of(node, q.dtype, (batch, kv_heads, size, value_size))
     body = _step(state, lined, decay is not None, beta is not None, scale)
     present, out = node.build.add_all(Repeat(body, steps, 1, len(lined)), state, *lined)
     turned = node.add(Transpose((1, 0, 2, 3, 4)), out)

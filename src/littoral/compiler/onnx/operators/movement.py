@@ -172,6 +172,8 @@ def split(node: OnnxNode) -> Sequence[Value]:
         sizes = [int(s) for s in given]
     else:
         count = node.integer("num_outputs", len(node.proto.output))
+        if count != len(node.proto.output):
+            node.unsupported(f"is {count}, the node has {len(node.proto.output)}", attribute="num_outputs")
         most = -(-x.shape[axis] // count)
         sizes = [min(most, max(x.shape[axis] - i * most, 0)) for i in range(count)]
     if sum(sizes) != x.shape[axis]:

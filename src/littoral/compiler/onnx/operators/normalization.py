@@ -111,6 +111,8 @@ def local_response_normalization(node: OnnxNode) -> Value:
     x = node.input(0)
     alpha, beta, bias = node.number("alpha", 1e-4), node.number("beta", 0.75), node.number("bias", 1.0)
     size = node.integer("size", 1)
+    if not 1 <= size <= 2 * x.shape[1] + 1:
+        node.unsupported(f"is {size} for {x.shape[1]} channels", attribute="size")
     before, channels = (size - 1) // 2, x.shape[1]
     squares = mapped(node, lambda a: a * a, x)
     total: Value | None = None

@@ -10,10 +10,16 @@ from littoral.compiler.ir.ops import Cumulate, Map, Reduce, Reshape, Scatter, Sl
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators import dynamic
+from littoral.tensors import element_count
 
 INDEX = "int32"
 LONG = "int64"
 UNIQUE_MAX = 4096  # items; each is compared with each
+
+
+def zeros_of(node: OnnxNode, dtype: str, shape: tuple[int, ...]) -> Value:
+    """Zeros that are made at run time and take no room in the file."""
+    return node.add(Map(number(dtype, 0), shape))
 
 
 def numbers_of_true(node: OnnxNode, flags: Value) -> tuple[Value, Value]:
@@ -23,7 +29,7 @@ def numbers_of_true(node: OnnxNode, flags: Value) -> tuple[Value, Value]:
     count = node.constant(np.zeros(1, np.int64)) if not size else node.add(Slice((size - 1,), (1,), (1,)), run)
     place = cast(Arg(LONG, 2) - 1, INDEX)
     numbers = Scatter((size,), place, cast(Position(INDEX, 0), LONG), guard=Arg("bool", 1))
-    return node.add(numbers, node.constant(np.zeros(size, np.int64)), flags, run), count
+    return node.add(numbers, zeros_of(node, LONG, (size,)), flags, run), count
 
 
 def _element(value: Value, index: int, at: Expr) -> Expr:
@@ -88,7 +94,7 @@ def unique(node: OnnxNode) -> list[Value]:
         node.unsupported(f"of {size} items, at most {UNIQUE_MAX}")
     first, places = _places(node, x, axis, in_order)
     _, count = numbers_of_true(node, first)
-    zeros = node.constant(np.zeros(size, np.int64))
+    zeros = zeros_of(node, LONG, (size,))
     at = cast(Arg(LONG, 1), INDEX)
     firsts = Scatter((size,), at, cast(Position(INDEX, 0), LONG), guard=Arg("bool", 2))
     indices = node.add(firsts, zeros, places, first)
@@ -189,7 +195,7 @@ def column_to_image(node: OnnxNode, x: Value, image: Value, block: Value) -> Val
         inside = apply("and", inside, apply("and", place >= 0, place < size))
         flat, step = flat + place * step, step * size
     channel = Position(INDEX, 0) * told(1) + apply("div", Position(INDEX, 1), told(0))
-    buffer = node.add(Map(number(x.dtype, 0), (int(np.prod(result.largest)),)))
+    buffer = zeros_of(node, x.dtype, (element_count(result.largest),))
     added = Scatter(x.shape, channel * step + flat, Arg(x.dtype, 1), "add", guard=inside)
     return result.take(node.add(Reshape(result.largest), node.add(added, buffer, x, about)))
 

@@ -12,8 +12,12 @@ from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators import dynamic
 from littoral.compiler.onnx.operators.contraction import window
 from littoral.compiler.onnx.operators.elementwise import mapped
+from littoral.compiler.onnx.operators.picking import zeros_of
+from littoral.errors import ShapeError
+from littoral.tensors import element_count
 
 INDEX = "int32"
+ELEMENTS_MAX = 1 << 26
 
 
 def _power(x: Expr, p: int) -> Expr:
@@ -83,8 +87,10 @@ def max_unpool(node: OnnxNode) -> Value:
     strides, pads = node.integers("strides", (1,) * rank), node.integers("pads", (0,) * (2 * rank))
     natural = [(x.shape[2 + i] - 1) * strides[i] + kernel[i] - pads[i] - pads[rank + i] for i in range(rank)]
     shape = (*x.shape[:2], *natural)
-    empty = node.constant(np.zeros(shape), x.dtype)
-    last = int(np.prod(shape)) - 1
+    if element_count(shape) > ELEMENTS_MAX or min(natural) < 1:
+        raise ShapeError(f"node `{node.label}`: a result of shape {list(shape)}")
+    empty = zeros_of(node, x.dtype, shape)
+    last = element_count(shape) - 1
     at = cast(Arg(places.dtype, 2), INDEX).at_least(0).at_most(max(last, 0))
     filled = node.add(Scatter(x.shape, at, Arg(x.dtype, 1)), empty, x, places)
     return filled if asked is None else _enlarged(node, filled, asked)

@@ -110,6 +110,8 @@ def gather_nd(node: OnnxNode) -> Value:
     """Slices of x at index tuples; the first `batch_dims` axes go together."""
     x, indices = node.inputs()
     batch, width = node.integer("batch_dims", 0), indices.shape[-1]
+    if not 0 <= batch <= min(x.type.rank, indices.type.rank) - 1 or batch + width > x.type.rank:
+        raise ShapeError(f"node `{node.label}`: {batch} batch axes and indices {indices.type} for {x.type}")
     lead, strides = indices.type.rank - 1, contiguous(x.shape)
     shape = (*indices.shape[:-1], *x.shape[batch + width :])
     row = _flat(contiguous(indices.shape)[:-1], [Position(INDEX, a) for a in range(lead)])

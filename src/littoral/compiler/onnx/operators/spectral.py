@@ -19,6 +19,7 @@ INDEX = "int32"
 WIDE = "float64"
 WINDOW_LENGTH_MAX = 4096
 MEL_SHAPE_MAX = (2049, 256)
+BASIS_ELEMENTS_MAX = 1 << 23
 
 
 def _basis(count: int, parts: int, length: int, inverse: bool, onesided: bool) -> Array:
@@ -65,6 +66,8 @@ def _transformed(node: OnnxNode, x: Value, axis: int, length: int | None, invers
         raise ShapeError(f"node `{node.label}`: transform of {x.type} along axis {axis}")
     length = length or max(2 * (size - 1) if to_real else size, 1)
     count = min(size, length // 2 + 1 if to_real else length)
+    if count * parts * length > BASIS_ELEMENTS_MAX:
+        node.unsupported(f"of {count} values to {length}, which is too long")
     basis = _basis_to_real(count, length) if to_real else _basis(count, parts, length, inverse, onesided)
     parts_out = 1 if to_real else 2
     order = (*(a for a in range(rank - 1) if a != axis), axis, rank - 1)
