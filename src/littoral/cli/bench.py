@@ -18,7 +18,7 @@ WARM_UP_COUNT = 3
 
 
 def bench(
-    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or ONNX model to compile first.")],
+    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or a model to compile first.")],
     iterations: Annotated[int, typer.Option("--iterations", "-n", min=1, max=1_000_000, help="Timed calls.")] = 50,
     layers: Annotated[bool, typer.Option("--layers", help="List the layers: kernel, work, constants.")] = False,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,

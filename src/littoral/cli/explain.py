@@ -7,8 +7,7 @@ import typer
 
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
-from littoral.compiler import onnx
-from littoral.compiler.driver import optimize, read_source
+from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.emit import emit
 from littoral.compiler.ir.graph import Graph
 from littoral.compiler.ir.printer import graph_text
@@ -21,7 +20,7 @@ __all__ = ["explain"]
 
 
 def explain(
-    source: Annotated[Path, typer.Argument(help="ONNX model.")],
+    source: Annotated[Path, typer.Argument(help="ONNX model, or sentence-transformers folder.")],
     after: Annotated[str | None, typer.Option(help="Print the graph after this pass; `import` for before all.")] = None,
     layer: Annotated[str | None, typer.Option(help="Only layers whose name contains this.")] = None,
     wat: Annotated[bool, typer.Option("--wat", help="Print each layer's function as text.")] = False,
@@ -29,8 +28,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Layers as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, size and work."""
-    data, folder, _ = read_source(source)
-    graph = onnx.import_model(onnx.decode_model(data), parse_shapes(shape or []), folder)
+    graph = open_source(source).graph(parse_shapes(shape or []))
     if after is not None:
         results.print(graph_text(graph_after(graph, after)), markup=False, end="")
         return

@@ -17,13 +17,13 @@ from littoral.compiler.sentence.folder import SentenceFolder
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
-__all__ = ["encoder_graph"]
+__all__ = ["INPUTS", "encoder_graph"]
 
 BATCH_MAX = 4096
 _FLOAT = "float32"
 _IDS = "int64"
 _LOWEST = float(np.finfo(np.float32).min)
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "gelu": gelu_exact,
     "gelu_new": gelu_tanh,
@@ -42,8 +42,8 @@ def encoder_graph(source: SentenceFolder, shapes: Mapping[str, Sequence[int]]) -
 
 
 def _common_shape(source: SentenceFolder, shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
-    for name in shapes.keys() - set(_INPUTS):
-        raise ShapeError(f"shapes: a sentence encoder has no input `{name}`; its inputs: {', '.join(_INPUTS)}")
+    for name in shapes.keys() - set(INPUTS):
+        raise ShapeError(f"shapes: a sentence encoder has no input `{name}`; its inputs: {', '.join(INPUTS)}")
     found = {tuple(int(d) for d in shape) for shape in shapes.values()} or {(1, source.tokens_max)}
     if len(found) > 1:
         raise ShapeError(f"shapes: {', '.join(map(str, sorted(found)))} differ, all inputs have one shape")
@@ -65,7 +65,7 @@ class _Encoder:
         self.build = Builder()
 
     def run(self, with_types: bool) -> Graph:
-        wanted = _INPUTS if with_types else _INPUTS[:2]
+        wanted = INPUTS if with_types else INPUTS[:2]
         inputs = [self.build.input(name, TensorType(_IDS, (self.batch, self.tokens))) for name in wanted]
         ids, mask = inputs[:2]
         seen = self._labelled("mask", Map(cast(apply("ne", Arg(_IDS, 0), number(_IDS, 0)), _FLOAT)), mask)
@@ -181,4 +181,6 @@ class _Encoder:
         total = self.build.add(Reduce("sum", (1,)), self.build.add(Map(a * b), x, seen))
         count = a.at_least(1e-9)
         divisor = apply("sqrt", count) if mode == "mean_sqrt_len" else count
-        return self.build.add(flat, self.build.add(Map(a / b), total, self.build.add(Reduce("sum", (1,), None, divisor), seen)))
+        return self.build.add(
+            flat, self.build.add(Map(a / b), total, self.build.add(Reduce("sum", (1,), None, divisor), seen))
+        )

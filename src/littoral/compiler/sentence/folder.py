@@ -188,7 +188,8 @@ class _Reader:
         return data
 
     def json(self, name: str, type_: type[_T]) -> _T:
-        return self._decoded(name, type_)
+        found: _T = self._decoded(name, type_)
+        return found
 
     def optional_json(self, name: str, type_: type[_T]) -> _T | None:
         return self.json(name, type_) if (self.folder / name).exists() else None
@@ -216,7 +217,9 @@ class _Reader:
                 raise UnsupportedOperatorError(_kind(module), str(where), supported=MODULES_WE_HAVE)
         kinds = [_kind(module) for module in modules]
         if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-            raise ModelError(f"`{where}`: modules {', '.join(kinds)}, expected Transformer, Pooling and maybe Normalize")
+            raise ModelError(
+                f"`{where}`: modules {', '.join(kinds)}, expected Transformer, Pooling and maybe Normalize"
+            )
         return modules
 
     def pooling(self, modules: list[_Module]) -> tuple[str, ...]:
