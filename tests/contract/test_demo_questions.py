@@ -1,13 +1,15 @@
 """What the demo indexes and asks, and how it judges the answers."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from littoral.demo.grades import Hit, Reply, grades_of
-from littoral.demo.pictures import VIEWS, Picture
+from littoral.demo.pictures import VIEWS, Picture, folder_pictures
 from littoral.demo.questions import HITS_ASKED, Question, is_hit, plan_of
+from littoral.errors import InputError
 
 
 def picture(source: str, seconds: float) -> Picture:
@@ -87,3 +89,22 @@ def test_one_weak_kind_fails_the_check(misses: int, is_good: bool) -> None:
     replies = [reply("unseen", 1.0, 0.9)] * 100 + [reply("cropped", 9.0, 0.9)] * misses
     replies += [reply("cropped", 1.0, 0.9)] * (20 - misses) + [reply("stranger", None, 0.1)]
     assert grades_of(replies).is_good is is_good
+
+
+def test_files_that_are_no_pictures_are_left_out_by_name(tmp_path: Path) -> None:
+    good = picture("a.jpg", 1.0)
+    (tmp_path / "a.jpg").write_bytes(good.data)
+    (tmp_path / "cut.jpg").write_bytes(good.data[: len(good.data) // 2])
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_bytes(b"not looked at")
+    Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
+    found = folder_pictures(tmp_path)
+    assert [p.source for p in found.pictures] == ["a.jpg"]
+    assert [line.partition(":")[0] for line in found.refused] == ["`cut.jpg`", "`print.jpg`", "`text.png`"]
+    assert found.refused[1] == "`print.jpg`: colours in CMYK"
+
+
+def test_a_folder_of_nothing_but_broken_files_is_told(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"holds no picture: `text.png`: cannot identify image file"):
+        folder_pictures(tmp_path)

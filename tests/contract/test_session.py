@@ -180,6 +180,14 @@ def test_a_dtype_that_numpy_lacks_comes_as_raw_bits_or_as_ml_dtypes(dtype: str, 
     assert again.tobytes() == answer.tobytes()
 
 
+def test_a_scalar_of_a_dtype_that_numpy_lacks_stays_a_scalar() -> None:
+    ports = [port("x", "bfloat16", [], 1024)], [port("y", "bfloat16", [], 1088)]
+    with littoral.load(model(COPY, variants=[variant("run", *ports)])) as session:
+        answer = session.run({"x": np.asarray(0x3F80, "uint16")})["y"]
+        assert session.run({"x": answer})["y"].tobytes() == answer.tobytes()
+        assert answer.shape == ()
+
+
 def test_use_after_close_is_loud() -> None:
     session = littoral.load(model())
     session.close()

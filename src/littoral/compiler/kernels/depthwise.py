@@ -6,11 +6,12 @@ is never taken ends every tap, so that the engine does not move all loads to the
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
@@ -51,6 +52,19 @@ class Depthwise(Kernel):
         f = Function(name, dict.fromkeys(self.params, "i32"))
         _DepthwiseEmitter(f, self).emit()
         return f
+
+
+class _Split(NamedTuple):
+    """A line of outputs: `first` of them, then `runs` groups of `group`, then the rest."""
+
+    first: int
+    runs: int
+    group: int
+    width: int
+
+    @property
+    def rest(self) -> int:
+        return self.width - self.first - self.runs * self.group
 
 
 class _DepthwiseEmitter:
@@ -103,33 +117,33 @@ class _DepthwiseEmitter:
         for line, at in zip(self.lines, self.at, strict=True):
             f.set(at, line + self.channel - k.pads[1][0] * self.pixel)
         f.set(self.out, self.line_out + self.channel)
-        first, runs, rest = self._split(width)
-        if first:
-            self._group(0, first, lanes)
-        if runs:
-            with f.repeat(runs):
-                self._group(None, k.group, lanes)
-        if rest:
-            self._group(width - rest, rest, lanes)
+        split = self._split(width)
+        is_walled = split.runs < 2  # where most of the work is done
+        if split.first:
+            self._group(0, split.first, lanes, is_walled)
+        if split.runs:
+            with f.repeat(split.runs):
+                self._outputs(None, split.group, lanes, is_walled=True)
+        if split.rest:
+            self._group(width - split.rest, split.rest, lanes, is_walled)
 
-    def _split(self, width: int) -> tuple[int, int, int]:
-        """Outputs of the first group, number of whole groups inside the picture, outputs of the last."""
+    def _split(self, width: int) -> "_Split":
+        """Whole groups inside the picture, and what is left for the edges: as little code as can be."""
         k = self.k
         reach = (k.kernel[1] - 1) * k.dilations[1]
-        first = max(k.group, -(-k.pads[1][0] // k.strides[1]))
+        edge = -(-k.pads[1][0] // k.strides[1])
         inner_stop = min((k.size[1] + k.pads[1][0] - reach - 1) // k.strides[1] + 1, width)
-        runs = (inner_stop - first) // k.group
-        if runs < 1:
-            return width, 0, 0
-        return first, runs, width - first - runs * k.group
+        splits = [_Split(edge, (inner_stop - edge) // group, group, width) for group in (k.group, k.group - 1)]
+        best = min(splits, key=lambda s: s.first + s.group + s.rest)
+        return best if best.runs > 1 else _Split(width, 0, k.group, width)
 
-    def _group(self, start: int | None, count: int, lanes: int) -> None:
-        """`count` outputs from column `start` on (None: all taps are inside); moves on past them."""
+    def _group(self, start: int, count: int, lanes: int, is_walled: bool) -> None:
+        """`count` outputs from column `start` on; moves on past them."""
         group = self.k.group
         for done in range(0, count, group):
-            self._outputs(None if start is None else start + done, min(group, count - done), lanes)
+            self._outputs(start + done, min(group, count - done), lanes, is_walled)
 
-    def _outputs(self, start: int | None, count: int, lanes: int) -> None:
+    def _outputs(self, start: int | None, count: int, lanes: int, is_walled: bool) -> None:
         f, k = self.f, self.k
         bias = load("v128.load", self.weights, self._block_bytes - VECTOR, "f32x4")
         sums = [f.local("f32x4", f"sum{t}") for t in range(count)]
@@ -140,7 +154,8 @@ class _DepthwiseEmitter:
             for i in range(k.kernel[0]):
                 for j in range(k.kernel[1]):
                     self._tap(sums, i, j, start)
-                    f.go(end, self.channel < 0)  # never taken
+                    if is_walled:
+                        f.go(end, self.channel < 0)  # never taken
         self._store(sums, lanes)
         for at in self.at:
             f.step(at, count * k.strides[1] * self.pixel)
@@ -167,6 +182,7 @@ class _DepthwiseEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
+        constants = Constants(f)
         for t, total in enumerate(sums):
             args: dict[int, Code] = {0: total}
             for i, form in enumerate(k.extras):
@@ -174,6 +190,7 @@ class _DepthwiseEmitter:
                     args[1 + i] = load("v128.load", others[i], t * self.pixel, "f32x4")
                 else:
                     args[1 + i] = load("v128.load", f.param(f"extra{i}") + self.channel, 0, "f32x4")
-            value = total if k.epilogue is None else Writer(f, args, vector=True).write(k.epilogue)
+            writer = Writer(f, args, vector=True, constants=constants)
+            value = total if k.epilogue is None else writer.write(k.epilogue)
             store_lanes(f, self.out, value, t * self.pixel, lanes)
         f.step(self.out, len(sums) * self.pixel)

@@ -7,12 +7,14 @@ the same packing. Between two K steps stands a branch that is never taken: the e
 and with two steps in one block the registers run out (`docs/concepts/kernels.md`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
 
@@ -20,6 +22,7 @@ __all__ = ["PANEL", "Gemm", "Rows", "store_lanes"]
 
 PANEL = 8  # columns of a panel
 VECTOR = 16  # bytes
+LANES = 4
 REPLICATED = 16  # bytes that one packed value takes
 
 
@@ -177,27 +180,34 @@ class _GemmEmitter:
         f, rows = self.f, self.rows
         pointers = self._row_pointers()
         values = [f.local("f32x4", f"a{i}") for i in range(self.mr)]
-        at = 0  # bytes that this tile has packed past `packed`
-        for offset, length in rows.pieces:
-            whole, rest = divmod(length, 4)
-            if whole > 2:
-                moving = f.local("i32", "k_bytes", 0)
-                f.step(self.packed, at)
-                at = 0
-                with f.repeat(whole, self.counter):
-                    self._pack_four(pointers, values, offset, 4, moving, 0)
-                    f.step(moving, VECTOR)
-                    f.step(self.packed, 4 * REPLICATED * self.mr)
-                done = whole
-            else:
-                done = 0
-            for q in range(done, whole + (rest > 0)):
-                lanes = min(4, length - 4 * q)
-                self._pack_four(pointers, values, offset + VECTOR * q, lanes, None, at)
-                at += lanes * REPLICATED * self.mr
-        f.step(self.packed, at)
+        for run in _runs(rows.pieces):
+            moving = f.local("i32", "k_bytes", 0) if run.times > 1 or run.length > 2 * LANES + LANES - 1 else None
+            with f.repeat(run.times):
+                moved = self._pack_piece(pointers, values, run, moving)
+                if moving is not None and run.times > 1:
+                    f.step(moving, run.step_bytes - moved)
         if self.column is None:
             f.step(self.left, self.mr * rows.row_bytes)
+
+    def _pack_piece(
+        self, pointers: list[tuple[Code, int]], values: list[Local], run: "_Run", moving: Local | None
+    ) -> int:
+        """One piece of every row of the tile; by how many bytes `moving` has gone on."""
+        f = self.f
+        whole, rest = divmod(run.length, LANES)
+        looped = whole if whole > 2 else 0
+        if looped and moving is not None:
+            with f.repeat(looped, self.counter):
+                self._pack_four(pointers, values, run.offset, LANES, moving, 0)
+                f.step(moving, VECTOR)
+                f.step(self.packed, LANES * REPLICATED * self.mr)
+        at = 0
+        for q in range(whole - looped + (rest > 0)):
+            lanes = min(LANES, run.length - LANES * (looped + q))
+            self._pack_four(pointers, values, run.offset + VECTOR * q, lanes, moving, at)
+            at += lanes * REPLICATED * self.mr
+        f.step(self.packed, at)
+        return looped * VECTOR
 
     def _pack_four(
         self,
@@ -306,12 +316,15 @@ class _GemmEmitter:
     def _store_rows(
         self, sums: list[list[Local]], rows: range, base: Local, column: Local, others: dict[int, Local], width: int
     ) -> None:
+        constants = Constants(self.f)
         for i, v in product(rows, range(len(sums[0]))):
             offset = i * self.g.stride + VECTOR * v
-            value = self._finished(sums[i][v], column, others, offset, v)
+            value = self._finished(sums[i][v], column, others, offset, v, constants)
             store_lanes(self.f, base, value, offset, min(4, width - 4 * v))
 
-    def _finished(self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int) -> Code:
+    def _finished(
+        self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int, constants: Constants
+    ) -> Code:
         g, f = self.g, self.f
         if g.epilogue is None:
             return total
@@ -321,7 +334,31 @@ class _GemmEmitter:
                 args[1 + i] = load("v128.load", others[i], offset, "f32x4")
             else:
                 args[1 + i] = load("v128.load", f.param(f"extra{i}") + column, VECTOR * v, "f32x4")
-        return Writer(f, args, vector=True).write(g.epilogue)
+        return Writer(f, args, vector=True, constants=constants).write(g.epilogue)
+
+
+class _Run(NamedTuple):
+    """`times` pieces of `length` values, the first at `offset`, `step_bytes` apart."""
+
+    offset: int
+    length: int
+    times: int
+    step_bytes: int
+
+
+def _runs(pieces: Sequence[tuple[int, int]]) -> list[_Run]:
+    """The pieces, those of one size and one distance taken together."""
+    runs: list[_Run] = []
+    for offset, length in pieces:
+        last = runs[-1] if runs else None
+        step = 0 if last is None else offset - last.offset - (last.times - 1) * last.step_bytes
+        if last is not None and last.length == length and last.times == 1:
+            runs[-1] = last._replace(times=2, step_bytes=step)
+        elif last is not None and last.length == length and step == last.step_bytes:
+            runs[-1] = last._replace(times=last.times + 1)
+        else:
+            runs.append(_Run(offset, length, 1, 0))
+    return runs
 
 
 def store_lanes(f: Function, address: Code, value: Code, offset: int, lanes: int) -> None:

@@ -2,20 +2,40 @@
 
 from littoral.compiler.wasm import Code, Function, const, op, select
 
-__all__ = ["WasmNumeric"]
+__all__ = ["Constants", "WasmNumeric"]
 
 _INTEGER = {"f32": "i32", "f64": "i64", "f32x4": "i32x4", "f64x2": "i64x2"}
 _FLOAT = {integer: kind for kind, integer in _INTEGER.items()}
 
 
-class WasmNumeric:
-    """Writes into one function; values that are used twice go into locals."""
+class Constants:
+    """Vector constants of one straight piece of a function: written out once (18 bytes), then read from a local (2)."""
 
     def __init__(self, function: Function) -> None:
+        self._function = function
+        self._known: dict[bytes, Code] = {}
+
+    def get(self, kind: str, value: float) -> Code:
+        code = const(kind, value)
+        if "x" not in kind:
+            return code
+        if code.data not in self._known:
+            self._known[code.data] = self._function.local("v128", value=code)
+        return self._known[code.data].as_(kind)
+
+
+class WasmNumeric:
+    """Writes into one function; values that are used twice go into locals.
+
+    constants: shared by what is written next to it, where that is one straight piece.
+    """
+
+    def __init__(self, function: Function, constants: Constants | None = None) -> None:
         self.function = function
+        self.constants = constants or Constants(function)
 
     def const(self, like: Code, value: float) -> Code:
-        return const(like.kind, value)
+        return self.constants.get(like.kind, value)
 
     def wide(self, x: Code) -> bool:
         return x.kind in ("f64", "f64x2")
@@ -38,10 +58,10 @@ class WasmNumeric:
         return op(f"{i.kind}.{name}", i, const("i64" if i.kind == "i64" else "i32", count))
 
     def mask(self, i: Code, value: int) -> Code:
-        return i & value
+        return i & self.constants.get(i.kind, value)
 
     def integer(self, like: Code, value: int) -> Code:
-        return const(like.kind, value)
+        return self.constants.get(like.kind, value)
 
     def to_float(self, i: Code) -> Code:
         kind = _FLOAT[i.kind]
@@ -78,14 +98,14 @@ class WasmNumeric:
         return select(condition, a, b)
 
     def at_least(self, x: Code, bound: float) -> Code:
-        limit = const(x.kind, bound)
+        limit = self.constants.get(x.kind, bound)
         if "x" in x.kind:
             return op(f"{x.kind}.pmax", x, limit)
         kept = self.keep(x)
         return select(kept < limit, limit, kept)
 
     def at_most(self, x: Code, bound: float) -> Code:
-        limit = const(x.kind, bound)
+        limit = self.constants.get(x.kind, bound)
         if "x" in x.kind:
             return op(f"{x.kind}.pmin", x, limit)
         kept = self.keep(x)

@@ -9,7 +9,7 @@ from littoral.compiler.ir.formulas import FORMULAS
 from littoral.compiler.ir.scalars import formula
 from littoral.compiler.ir.vector_form import BITWISE, COMPARISONS
 from littoral.compiler.kernels.elements import ELEMENTS, wrapped
-from littoral.compiler.kernels.numeric import WasmNumeric
+from littoral.compiler.kernels.numeric import Constants, WasmNumeric
 from littoral.compiler.wasm import Code, Function, Local, const, op, select
 
 __all__ = ["Writer"]
@@ -29,6 +29,7 @@ class Writer:
     """Writes expressions into a function.
 
     args: code of each `Arg` by number. positions: code of each `Position` by axis. load: code of `Load(index, at)`.
+    constants: shared with other writers of the same straight piece.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class Writer:
         vector: bool = False,
         positions: Mapping[int, Code] | None = None,
         load: Callable[[Load, Code], Code] | None = None,
+        constants: Constants | None = None,
     ) -> None:
         self.f = function
         self.args = args
         self.vector = vector
         self.positions = positions or {}
         self.load = load
-        self.numeric = WasmNumeric(function)
+        self.numeric = WasmNumeric(function, constants)
         self._done: dict[Expr, Code] = {}
         self._uses: Counter[Expr] = Counter()
 
@@ -65,7 +67,7 @@ class Writer:
     def _compute(self, node: Expr) -> Code:
         match node:
             case Const():
-                return const("f32x4" if self.vector else ELEMENTS[node.dtype].kind, node.value)
+                return self.numeric.constants.get("f32x4" if self.vector else ELEMENTS[node.dtype].kind, node.value)
             case Arg():
                 return self.args[node.index]
             case Position():
