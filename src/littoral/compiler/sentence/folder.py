@@ -180,7 +180,7 @@ class _Reader:
         path = self.folder / name
         try:
             if (size := path.stat().st_size) > bytes_max:
-                raise TooLargeError(f"`{path}`: {size} bytes, at most {bytes_max}")
+                raise ModelError(f"`{path}`: {size} bytes, at most {bytes_max}")
             data = path.read_bytes()
         except OSError as error:
             raise NotFoundError(f"`{path}`: {error.strerror}", hint=hint) from error
@@ -208,7 +208,7 @@ class _Reader:
         modules: list[_Module] = self._decoded("modules.json", list[_Module])
         where = self.folder / "modules.json"
         if len(modules) > MODULES_MAX:
-            raise TooLargeError(f"`{where}`: {len(modules)} modules, at most {MODULES_MAX}")
+            raise ModelError(f"`{where}`: {len(modules)} modules, at most {MODULES_MAX}")
         for module in modules:
             path = PurePosixPath(module.path)
             if path.is_absolute() or ".." in path.parts or "\0" in module.path:
