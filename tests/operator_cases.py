@@ -251,4 +251,49 @@ def resizes() -> list[Case]:
     return found
 
 
-CASES = [*elementwise(), *special_values(), *movement(), *contractions(), *reductions(), *resizes()]
+def found_by_data() -> list[Case]:
+    """Detection heads, sampling, contractions and transforms, and what keeps as much as data say."""
+    boxes = RNG.uniform(0, 1, (2, 40, 2)).astype(np.float32)
+    boxes = np.concatenate([boxes, boxes + RNG.uniform(0.1, 0.5, boxes.shape).astype(np.float32)], -1)
+    scores = RNG.uniform(0, 1, (2, 3, 40)).astype(np.float32)
+    limits = {"m": np.asarray([7]), "i": np.asarray([0.3], np.float32), "t": np.asarray([0.2], np.float32)}
+    found = [
+        case("NonMaxSuppression", {"b": boxes, "s": scores}, limits, limit=0),
+        case("NonMaxSuppression", {"b": boxes, "s": scores} | limits, limit=0, tag="limits at run time"),
+        case("Compress", {"x": floats(3, 5, 7), "c": RNG.integers(0, 2, 5).astype(bool)}, axis=1, limit=0),
+        case("NonZero", {"x": RNG.integers(0, 2, (3, 5, 7)).astype(np.float32)}, limit=0),
+        case("Unique", {"x": RNG.integers(0, 9, 37)}, outputs=4, limit=0),
+        case("Unique", {"x": RNG.integers(0, 2, (9, 2))}, axis=0, outputs=4, limit=0, tag="rows"),
+        case("MaxPool", {"x": floats(1, 3, 9, 11)}, kernel_shape=[3, 3], pads=[1, 1, 1, 1], outputs=2, tag="places"),
+        case("Det", {"x": floats(5, 4, 4)}, limit=1e-5),
+        case("LpPool", {"x": floats(1, 3, 9, 11)}, kernel_shape=[3, 2], strides=[2, 1], p=2),
+        case("DFT", {"x": floats(2, 13, 1)}, axis=1, limit=1e-5),
+        case("DFT", {"x": floats(2, 16, 1)}, axis=1, onesided=1, limit=1e-5, tag="onesided"),
+        case(
+            "RoiAlign",
+            {"x": floats(2, 3, 17, 19), "r": np.float32([[1, 2, 9, 11], [0.5, 3, 16, 14]]), "b": np.asarray([0, 1])},
+            output_height=3,
+            output_width=5,
+            sampling_ratio=2,
+            limit=1e-5,
+        ),
+        case("Upsample", {"x": floats(1, 2, 5, 7), "s": np.float32([1, 1, 2, 3])}, opset=9, limit=0),
+    ]
+    for mode in ("bilinear", "nearest", "bicubic"):
+        for padding in ("zeros", "border", "reflection"):
+            feeds = {"x": floats(2, 3, 6, 5), "g": floats(2, 4, 7, 2, low=-1.4, high=1.4)}
+            found.append(
+                case("GridSample", feeds, mode=mode, padding_mode=padding, limit=1e-5, tag=f"{mode} {padding}")
+            )
+    for equation, shapes in {
+        "bhid,bhjd->bhij": ((2, 3, 5, 7), (2, 3, 4, 7)),
+        "...ij,jk": ((2, 3, 5), (5, 4)),
+        "ij,jk,kl->il": ((2, 3), (3, 5), (5, 4)),
+        "iij->ji": ((3, 3, 5),),
+    }.items():
+        names = {name: floats(*shape) for name, shape in zip("abc", shapes, strict=False)}
+        found.append(case("Einsum", names, equation=equation, limit=1e-5, tag=equation))
+    return found
+
+
+CASES = [*elementwise(), *special_values(), *movement(), *contractions(), *reductions(), *resizes(), *found_by_data()]

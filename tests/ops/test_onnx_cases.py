@@ -54,6 +54,7 @@ FAMILIES = (
     "resize_",
     "rnn_seq",
     "roialign",
+    "scan",
     "simple_rnn",
     "spacetodepth",
     "stft",

@@ -8,6 +8,7 @@ from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
+from littoral.compiler.kernels.softmax import SoftmaxRows
 from littoral.compiler.kernels.winograd import PLANES, TILE, FromPlanes, ToPlanes
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "Require",
     "Rows",
     "Running",
+    "SoftmaxRows",
     "ToPlanes",
 ]

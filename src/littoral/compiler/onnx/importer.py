@@ -18,6 +18,7 @@ from littoral.compiler.ir.narrow import convert
 from littoral.compiler.ir.ops import Map
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.broadcast import spread_together
+from littoral.compiler.onnx.order import in_order
 from littoral.compiler.onnx.proto import AttributeProto, DimProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
 from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
@@ -452,46 +453,6 @@ def _is_open(dim: DimProto) -> bool:
 def _half_of(inputs: Sequence[Value | None]) -> str | None:
     """The half-precision dtype among the inputs."""
     return next((v.dtype for v in inputs if v is not None and v.dtype in ("float16", "bfloat16")), None)
-
-
-def in_order(nodes: list[NodeProto], known: Iterable[str]) -> list[NodeProto]:
-    """Nodes in topological order, the file's own where it is one.
-
-    Raises OnnxFormatError for cycles, unknown names, and names made twice.
-    """
-    made = set(known)
-    ordered: list[NodeProto] = []
-    producers = {name: node for node in nodes for name in node.output if name}
-    if sum(len([n for n in node.output if n]) for node in nodes) != len(producers):
-        raise OnnxFormatError("two nodes make a tensor of the same name")
-    done: set[int] = set()
-    for start in nodes:
-        stack = [(start, False)]
-        open_: set[int] = set()
-        while stack:
-            node, ready = stack.pop()
-            if id(node) in done:
-                continue
-            if ready:
-                done.add(id(node))
-                open_.discard(id(node))
-                ordered.append(node)
-                made.update(node.output)
-                continue
-            if id(node) in open_:
-                raise OnnxFormatError(f"node `{node.name or node.op_type}` depends on itself")
-            open_.add(id(node))
-            stack.append((node, True))
-            for name in node.input:
-                if name and name not in made:
-                    if (producer := producers.get(name)) is None:
-                        raise OnnxFormatError(
-                            f"node `{node.name or node.op_type}`: input `{name}` is made by no node and is no input"
-                        )
-                    if id(producer) in open_:
-                        raise OnnxFormatError(f"node `{producer.name or producer.op_type}` depends on itself")
-                    stack.append((producer, False))
-    return ordered
 
 
 def import_model(model: ModelProto, shapes: Mapping[str, Sequence[int]], folder: Path | None) -> Graph:

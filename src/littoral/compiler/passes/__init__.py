@@ -8,6 +8,7 @@ from littoral.compiler.ir.ops import Branch, Repeat
 from littoral.compiler.passes.canonicalize import canonicalize
 from littoral.compiler.passes.channels_last import channels_last
 from littoral.compiler.passes.decompose import decompose
+from littoral.compiler.passes.decompose_softmax import decompose_softmax
 from littoral.compiler.passes.fold_affine import fold_affine
 from littoral.compiler.passes.fold_pads import fold_pads
 from littoral.compiler.passes.fold_transposes import fold_transposes
@@ -26,6 +27,7 @@ PASSES: dict[str, Pass] = {
     "decompose": decompose,
     "channels-last": channels_last,
     "sink-transposes": sink_transposes,
+    "decompose-softmax": decompose_softmax,
     "simplify": canonicalize,
     "fuse-maps": fuse_maps,
     "fuse-epilogues": fuse_epilogues,

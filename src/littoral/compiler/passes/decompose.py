@@ -2,17 +2,15 @@
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, apply
+from littoral.compiler.ir.expr import Arg
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import (
     Conv,
     ConvTranspose,
     Map,
     MatMul,
-    Reduce,
     Reshape,
     Slice,
-    Softmax,
     Spread,
     Transpose,
     Window,
@@ -26,8 +24,6 @@ def decompose(graph: Graph) -> Graph:
     for node in graph.nodes:
         result = None
         match node.op:
-            case Softmax() if not node.op.log:
-                result = _softmax(rewriter, node, node.op)
             case ConvTranspose():
                 result = _conv_transpose(rewriter, node, node.op)
         if result is None:
@@ -35,16 +31,6 @@ def decompose(graph: Graph) -> Graph:
         else:
             rewriter.put(node, [result])
     return rewriter.finish()
-
-
-def _softmax(rewriter: Rewriter, node: Node, op: Softmax) -> Value:
-    """The largest element is taken off first, so every exponent is at most 0."""
-    (x,), build, label = rewriter.inputs(node), rewriter.build, node.label
-    a, b = Arg(x.dtype, 0), Arg(x.dtype, 1)
-    largest = build.add(Reduce("max", (op.axis,)), x, label=label)
-    powers = build.add(Map(apply("exp_negative", a - b)), x, largest, label=label)
-    total = build.add(Reduce("sum", (op.axis,)), powers, label=label)
-    return build.add(Map(a / b), powers, total, label=label)
 
 
 def _conv_transpose(rewriter: Rewriter, node: Node, op: ConvTranspose) -> Value:

@@ -24,13 +24,25 @@ from littoral.compiler.ir.ops import (
     Reshape,
     Scatter,
     Slice,
+    Softmax,
     Spread,
     TopK,
     Transpose,
     Window,
 )
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import PLANES, TILE, Depthwise, Frame, FromPlanes, Gemm, Panels, Rows, ToPlanes
+from littoral.compiler.kernels import (
+    PLANES,
+    TILE,
+    Depthwise,
+    Frame,
+    FromPlanes,
+    Gemm,
+    Panels,
+    Rows,
+    SoftmaxRows,
+    ToPlanes,
+)
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.steps import Argument, Lowered, Part, Repeated, Scratch, Step, Weights, Zeros
@@ -428,6 +440,12 @@ def _pieces(window: Window, line: int, channels: int, inner: int) -> tuple[tuple
     return tuple((i * down * line + j * along * pixel, inner) for i in range(kh) for j in range(kw))
 
 
+def lower_softmax(node: Node, _op: Softmax) -> list[Step]:
+    (x,), (out,) = node.inputs, node.outputs
+    width = x.shape[-1]
+    return [Step(SoftmaxRows(x.type.elements // width, width), (x, out))]
+
+
 Lowering = Callable[[Node, Any], list[Step] | None]
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
@@ -445,6 +463,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Cumulate: (generic.lower_cumulate,),
     TopK: (generic.lower_top_k,),
     Scatter: (generic.lower_scatter,),
+    Softmax: (lower_softmax,),
     Require: (generic.lower_require,),
     MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),
     Conv: (lower_depthwise, lower_winograd, lower_conv, generic.lower_conv_generic),

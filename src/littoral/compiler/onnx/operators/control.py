@@ -7,13 +7,14 @@ import numpy as np
 from littoral.compiler.ir.expr import Arg, Const, Expr, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Builder, Graph, Value
 from littoral.compiler.ir.maps import scalar_constant
-from littoral.compiler.ir.ops import Branch, Map, Repeat, Require, Reshape, Slice, Transpose
+from littoral.compiler.ir.ops import Branch, Concat, Map, Repeat, Require, Reshape, Slice, Transpose
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import Body, OnnxNode, operator
 from littoral.compiler.onnx.proto import GraphProto
 from littoral.errors import ShapeError
 
 RUNS_MAX = 1 << 24
+SCANNED_BATCH_MAX = 64
 COLLECTED_RUNS_MAX = 4096  # of a loop that data end
 _INDEX = TensorType("int64", ())
 _FLAG = TensorType("bool", ())
@@ -143,7 +144,7 @@ def _counting(graph: Graph, states: int) -> Graph:
 @operator("Scan", keeps_halves=True)
 def scan(node: OnnxNode) -> Sequence[Value]:
     if node.opset < 9:
-        node.unsupported("with batches is not supported")
+        return _batched_scan(node)
     scanned_count = node.integer("num_scan_inputs", 1)
     inputs = node.inputs()
     if not 1 <= scanned_count <= len(inputs):
@@ -181,6 +182,37 @@ def optional_has_element(node: OnnxNode) -> Value:
 @operator("OptionalGetElement", keeps_halves=True)
 def optional_get_element(node: OnnxNode) -> Value:
     return node.input(0)
+
+
+def _batched_scan(node: OnnxNode) -> list[Value]:
+    """The first form: states and sequences [batch, …], each of the batch on its own."""
+    if node.optional(0) is not None:
+        node.unsupported("cannot take the input `sequence_lens`")
+    scanned = node.integer("num_scan_inputs", 1)
+    inputs = [node.input(i) for i in range(1, len(node.proto.input))]
+    batch, flips = inputs[0].shape[0], node.integers("directions", (0,) * scanned)
+    if not 1 <= batch <= SCANNED_BATCH_MAX or not 1 <= scanned <= len(inputs):
+        node.unsupported(f"of {batch} sequences of {scanned} inputs, at most {SCANNED_BATCH_MAX}")
+    rows: list[Sequence[Value]] = []
+    for b in range(batch):
+        own = [_element(node, v, b) for v in inputs]
+        start, lines = own[: len(own) - scanned], own[len(own) - scanned :]
+        lines = [_turned(node, v, bool(flip)) for v, flip in zip(lines, flips, strict=True)]
+        types = [*(v.type for v in start), *(TensorType(v.dtype, v.shape[1:]) for v in lines)]
+        body = node.import_body(node.graph("body"), types)
+        assert isinstance(body, Body)
+        body.graph.inputs = [Value(_INDEX, "run"), *body.graph.inputs]
+        op = Repeat(body.graph, lines[0].shape[0], len(start), scanned)
+        rows.append(node.build.add_all(op, *start, *lines, *body.captured))
+    lined = [[node.add(Reshape((1, *v.shape)), v) for v in values] for values in zip(*rows, strict=True)]
+    return [values[0] if batch == 1 else node.add(Concat(0), *values) for values in lined]
+
+
+def _element(node: OnnxNode, x: Value, index: int) -> Value:
+    """x[index]."""
+    starts = (index, *(0,) * (x.type.rank - 1))
+    cut = node.add(Slice(starts, (1,) * x.type.rank, (1, *x.shape[1:])), x)
+    return node.add(Reshape(x.shape[1:]), cut)
 
 
 def _to_front(node: OnnxNode, x: Value, axis: int) -> Value:

@@ -77,7 +77,9 @@ def _place(node: OnnxNode, grid: Value, part: int, axis: _Axis, mode: str, corne
     x = given / 2.0 * (axis.size - 1.0) if corners else (given * float(axis.size) - 1.0) / 2.0
     if mode == "nearest":
         x = apply("round", x)
-    return node.add(Map(axis.inside(x), (grid.shape[0], 1, *grid.shape[1:-1])), grid)
+    if mode != "cubic":  # a cubic kernel keeps its place, and its taps alone are brought inside
+        x = axis.inside(x)
+    return node.add(Map(x, (grid.shape[0], 1, *grid.shape[1:-1])), grid)
 
 
 def _taps(node: OnnxNode, place: Value, axis: _Axis, mode: str) -> list[_Tap]:

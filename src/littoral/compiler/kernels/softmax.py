@@ -1,0 +1,112 @@
+"""Softmax along the last axis in float32: a row is read from memory once and written once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from littoral.compiler.ir.expr import Arg, apply
+from littoral.compiler.kernels.gemm import store_lanes
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.scalar import Writer
+from littoral.compiler.wasm import Code, Function, Local, load, op, shuffle, vector
+
+__all__ = ["SoftmaxRows"]
+
+_LANES = 4
+_VECTOR = 16  # bytes
+_AT_ONCE = 4  # running maxima, so that one does not wait for the other
+_POWER = apply("exp_negative", Arg("float32", 0) - Arg("float32", 1))
+
+
+@dataclass(frozen=True)
+class SoftmaxRows(Kernel):
+    """out f32[rows, width] = e^(x − largest of the row) over their sum.
+
+    Sums run over four lanes, each in order, which are added at the end. out may be where in is.
+    """
+
+    kind: ClassVar[str] = "softmax"
+    rows: int
+    width: int
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return ("in", "out")
+
+    def function(self, name: str) -> Function:
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        with f.repeat(self.rows):
+            largest = self._largest(f)
+            total = self._powers(f, largest)
+            self._divide(f, total)
+            f.step(f.param("in"), 4 * self.width)
+            f.step(f.param("out"), 4 * self.width)
+        return f
+
+    def _largest(self, f: Function) -> Local:
+        """In every lane. A NaN anywhere in the row makes it one."""
+        at = f.local("i32", "at", f.param("in"))
+        least = vector("f32x4", [float("-inf")] * _LANES)
+        found = [f.local("f32x4", f"largest{i}", least) for i in range(_AT_ONCE)]
+        whole, rest = divmod(self.width, _LANES)
+        many, some = divmod(whole, _AT_ONCE)
+        if many:
+            with f.repeat(many):
+                for i, value in enumerate(found):
+                    f.set(value, op("f32x4.max", value, load("v128.load", at, _VECTOR * i, "f32x4")))
+                f.step(at, _VECTOR * _AT_ONCE)
+        for i in range(some):
+            f.set(found[i], op("f32x4.max", found[i], load("v128.load", at, _VECTOR * i, "f32x4")))
+        if rest:
+            last = _first_lanes(load("v128.load", at, _VECTOR * some, "f32x4"), rest, least)
+            f.set(found[-1], op("f32x4.max", found[-1], last))
+        for value in found[1:]:
+            f.set(found[0], op("f32x4.max", found[0], value))
+        return _across(f, found[0], "f32x4.max")
+
+    def _powers(self, f: Function, largest: Local) -> Local:
+        """Writes the powers; their sum in every lane."""
+        source, target = f.local("i32", "source", f.param("in")), f.local("i32", "target", f.param("out"))
+        total = f.local("f32x4", "total", vector("f32x4", [0.0] * _LANES))
+        whole, rest = divmod(self.width, _LANES)
+        if whole:
+            with f.repeat(whole):
+                power = self._power(f, source, largest)
+                f.set(total, total + power)
+                f.store("v128.store", target, power)
+                f.step(source, _VECTOR)
+                f.step(target, _VECTOR)
+        if rest:
+            power = self._power(f, source, largest)
+            f.set(total, total + _first_lanes(power, rest, vector("f32x4", [0.0] * _LANES)))
+            store_lanes(f, target, power, 0, rest)
+        return _across(f, total, "f32x4.add")
+
+    def _power(self, f: Function, source: Local, largest: Local) -> Local:
+        x = f.local("f32x4", "x", load("v128.load", source, 0, "f32x4"))
+        return f.local("f32x4", "power", Writer(f, {0: x, 1: largest}, vector=True).write(_POWER))
+
+    def _divide(self, f: Function, total: Local) -> None:
+        target = f.local("i32", "share", f.param("out"))
+        whole, rest = divmod(self.width, _LANES)
+        if whole:
+            with f.repeat(whole):
+                f.store("v128.store", target, load("v128.load", target, 0, "f32x4") / total)
+                f.step(target, _VECTOR)
+        if rest:
+            store_lanes(f, target, load("v128.load", target, 0, "f32x4") / total, 0, rest)
+
+
+def _first_lanes(value: Code, count: int, others: Code) -> Code:
+    """The first lanes of one vector, the rest of another."""
+    return shuffle("f32x4", value, others, [i if i < count else _LANES + i for i in range(_LANES)])
+
+
+def _across(f: Function, value: Local, name: str) -> Local:
+    """All lanes joined, in every lane."""
+    for order in _SWAPS:
+        f.set(value, op(name, value, shuffle("f32x4", value, value, order)))
+    return value
+
+
+_SWAPS: Sequence[list[int]] = ([2, 3, 0, 1], [1, 0, 3, 2])
