@@ -71,6 +71,18 @@ def test_roberta_counts_positions_from_behind_the_padding(tmp_path: Path) -> Non
     folder = write_folder(tmp_path / "m", {f"roberta.{name}": a for name, a in tensors.items()}, config, modules=())
     want = embed(tensors, config, *feeds.values(), normalize=False, first_position=2)
     assert_close(compiled(folder, feeds), want)
+    (folder / "sentence_roberta_config.json").write_text('{"max_seq_length": 12}')
+    assert compile_model(folder).manifest.variants[0].inputs[0].shape == (1, 12)
+
+
+def test_names_of_the_first_checkpoints(tmp_path: Path) -> None:
+    """`bert.` before all, gamma and beta, and heads of the training that are not used."""
+    tensors, feeds = random_tensors(), sentences()
+    old = {f"bert.{name}": array for name, array in tensors.items()}
+    for name in [n for n in old if "LayerNorm" in n]:
+        old[name.replace(".weight", ".gamma").replace(".bias", ".beta")] = old.pop(name)
+    old["cls.predictions.bias"] = np.zeros(50, np.float32)
+    assert_close(compiled(write_folder(tmp_path / "m", old), feeds), embed(tensors, CONFIG, *feeds.values()))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

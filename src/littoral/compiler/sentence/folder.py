@@ -104,8 +104,13 @@ class Weights:
             raise ModelError(f"`{where}`: no tensor `{key}`: these are no weights of a BERT encoder")
 
     def take(self, name: str, *shape: int) -> Array:
-        """A tensor of this shape. Raises ModelError where it is missing, ShapeError for another shape."""
+        """A tensor of this shape; the first checkpoints call scale and offset gamma and beta.
+
+        Raises ModelError where it is missing, ShapeError for another shape.
+        """
         found = self.tensors.get(f"{self.prefix}{name}")
+        if found is None and "LayerNorm." in name:
+            found = self.tensors.get(f"{self.prefix}{name}".replace(".weight", ".gamma").replace(".bias", ".beta"))
         if found is None:
             raise ModelError(f"`{self.where}`: no tensor `{self.prefix}{name}`")
         if found.shape != shape:
@@ -148,7 +153,8 @@ def read_folder(folder: Path) -> SentenceFolder:
     modules = reader.modules()
     network = next((m.path for m in modules if _kind(m) == "Transformer"), "")
     config = _checked(reader.json(_inside(network, "config.json"), BertConfig), reader.shown(network, "config.json"))
-    sentence = reader.optional_json(_inside(network, "sentence_bert_config.json"), _SentenceConfig)
+    names = ("sentence_bert_config.json", f"sentence_{config.model_type}_config.json")
+    sentence = next(filter(None, (reader.optional_json(_inside(network, n), _SentenceConfig) for n in names)), None)
     places = config.max_position_embeddings - config.first_position
     asked = sentence.max_seq_length if sentence and sentence.max_seq_length else places
     pooling = reader.pooling(modules)
