@@ -16,8 +16,8 @@ ENGINE = wasmtime.Engine(_config)
 atexit.register(ENGINE.close)
 
 
-def run_bare(wasm: bytes, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    """Outputs by name."""
+def run_bare(wasm: bytes, feeds: Mapping[str, Any], entries: Sequence[str] | None = None) -> dict[str, Any]:
+    """Outputs by name. entries: exports to call in order, instead of the variant's own."""
     section = custom_section(wasm, "littoral.model")
     assert section is not None
     variant = Manifest.decode(section).variants[0]
@@ -37,5 +37,6 @@ def run_bare(wasm: bytes, feeds: Mapping[str, Any]) -> dict[str, Any]:
     for port in variant.inputs:
         assert feeds[port.name].shape == port.shape
         view(port, port.shape)[...] = feeds[port.name]
-    exports[variant.entry](store)
+    for entry in [variant.entry] if entries is None else entries:
+        exports[entry](store)
     return {port.name: view(port, actual(port)).copy() for port in variant.outputs}

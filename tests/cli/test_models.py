@@ -1,6 +1,7 @@
 """`littoral run` and `littoral bench`."""
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -56,7 +57,31 @@ def test_a_benchmark_tells_what_it_measured(model: Path) -> None:
     table = cli("bench", model, "-n", 5, "--layers")
     assert table.code == 0
     assert "5 calls, one thread, trusted engine" in table.out
-    assert len(table.out.splitlines()) == 4 + len(report["layers"])
+    assert len(table.out.splitlines()) == 5 + len(report["layers"])
+
+
+def test_a_compiled_model_is_not_timed_by_layer_and_says_so(model: Path) -> None:
+    report = cli("bench", model, "-n", 2, "--layers", "--json").json
+    assert report["layers_note"].startswith("a compiled model runs as a whole")
+    assert {row["time_ms"] for row in report["layers"]} == {None}
+    assert report["layers_note"] in cli("bench", model, "-n", 2, "--layers").out
+
+
+def test_an_onnx_model_is_timed_layer_by_layer(tmp_path: Path) -> None:
+    source = tmp_path / "small.onnx"
+    source.write_bytes(squeeze_excite(16))
+    report = cli("bench", source, "-n", 5, "--layers", "--svg", tmp_path / "small.svg", "--json").json
+    assert report["layers_note"] is None
+    assert min(report["limit_gflops"], report["layers_whole_ms"]) > 0
+    assert report["layers_ms"] == pytest.approx(sum(row["time_ms"] for row in report["layers"]))
+    for share in ("share", "time_share"):
+        assert sum(row[share] for row in report["layers"]) == pytest.approx(1)
+    assert {row["tile"] for row in report["layers"] if row["kernel"] == "depthwise"} == {"1×7×4"}
+    chart = ET.parse(tmp_path / "small.svg").getroot()
+    assert sum(1 for group in chart.iter("{http://www.w3.org/2000/svg}g")) == len(report["layers"])
+    table = cli("bench", source, "-n", 5, "--layers")
+    assert table.code == 0, table.err
+    assert len(table.out.splitlines()) == 6 + len(report["layers"])
 
 
 def test_an_onnx_model_is_compiled_first(adder: Path) -> None:
@@ -79,6 +104,8 @@ def test_an_onnx_model_is_compiled_first(adder: Path) -> None:
         (["run", "wrong.npy", "--random"], 3, ""),
         (["bench", "wrong.npy"], 3, ""),
         (["bench", "MODEL", "-n", "0"], 2, "--iterations"),
+        (["bench", "MODEL", "-n", "1", "--svg", "a.svg"], 4, "`--svg a.svg`: a compiled model runs as a whole"),
+        (["bench", "ADDER", "-n", "1", "--svg", "no/a.svg"], 5, "`no/a.svg`: No such file or directory"),
         (["bench"], 2, "Usage: littoral bench"),
         (["brench"], 2, "brench"),
     ],

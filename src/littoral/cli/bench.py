@@ -8,9 +8,14 @@ import typer
 
 import littoral
 from littoral.artifact import Model
+from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.model_source import model_from, random_feeds
 from littoral.clock import SYSTEM, Clock
+from littoral.compiler.driver import planned
+from littoral.errors import NotOfferedError, SetupError
+from littoral.quality.layer_chart import layer_chart
+from littoral.quality.layer_times import LayerTimes, time_layers, why_untimed
 
 __all__ = ["bench"]
 
@@ -20,15 +25,25 @@ WARM_UP_COUNT = 3
 def bench(
     source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or a model to compile first.")],
     iterations: Annotated[int, typer.Option("--iterations", "-n", min=1, max=1_000_000, help="Timed calls.")] = 50,
-    layers: Annotated[bool, typer.Option("--layers", help="List the layers: kernel, work, constants.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Time, work and constants of each layer.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", help="File for a bar chart of the layers' times.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Measure a model: milliseconds a call, GFLOP/s, time to load from the cache."""
     model = model_from(source, shape)
     report = measure(model, iterations, SYSTEM)
-    if layers:
-        report["layers"] = layers_of(model)
+    if layers or svg is not None:
+        times, note = _timed_layers(source, model, shape, iterations)
+        if svg is not None:
+            _save_chart(svg, model, times, note)
+        report |= {"layers_note": note, "layers": untimed_rows(model) if times is None else timed_rows(times)}
+        if times is not None:
+            report |= {
+                "layers_ms": times.sum_ms,
+                "layers_whole_ms": times.whole_ms,
+                "limit_gflops": times.limit_gflops,
+            }
     if as_json:
         show_json(report)
         return
@@ -36,9 +51,50 @@ def bench(
     results.print(f"  p50 {report['p50_ms']:.3f} ms  p95 {report['p95_ms']:.3f} ms  min {report['min_ms']:.3f} ms")
     results.print(f"  {report['gflops']:.1f} GFLOP/s at {report['macs'] / 1e6:.1f} M MACs")
     results.print(f"  load from cache {report['load_ms']:.2f} ms{_compile_note(report)}")
-    for row in report.get("layers", ()):
-        work = f"{row['macs'] / 1e6:9.2f} M MACs {row['share']:6.1%}"
-        results.print(f"  {row['kernel']:10} {work} {bytes_text(row['bytes']):>10}  {row['name']}", markup=False)
+    if layers:
+        _print_layers(report)
+
+
+def _timed_layers(
+    source: Path, model: Model, shape: list[str] | None, rounds: int
+) -> tuple[LayerTimes | None, str | None]:
+    """The times, or why there are none."""
+    if source.suffix == ".wasm":
+        return None, "a compiled model runs as a whole: for times by layer, give the ONNX model it was made from"
+    found = planned(source, shapes=parse_shapes(shape or []))
+    if (why := why_untimed(found)) is not None:
+        return None, why
+    with progress_bar("layer by layer") as tell:
+        return time_layers(found, random_feeds(model, seed=0), rounds, progress=tell), None
+
+
+def _save_chart(path: Path, model: Model, times: LayerTimes | None, note: str | None) -> None:
+    """Raises NotOfferedError where there are no times, SetupError where the file cannot be written."""
+    if times is None:
+        raise NotOfferedError(f"`--svg {path}`: {note}")
+    try:
+        path.write_text(layer_chart(model.manifest.name, times), encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"`{path}`: {error.strerror}") from error
+
+
+def _print_layers(report: dict[str, Any]) -> None:
+    if report["layers_note"]:
+        results.print(f"  {report['layers_note']}")
+    else:
+        together = f"  layers {report['layers_ms']:.3f} ms together, as a whole {report['layers_whole_ms']:.3f} ms"
+        results.print(f"{together}; strict float32 can do {report['limit_gflops']:.1f} GFLOP/s here")
+        results.print("        ms   share   GF/s of limit  kernel     tile               M MACs  constants  layer")
+    for row in report["layers"]:
+        size = bytes_text(row["bytes"])
+        if row["time_ms"] is None:
+            work = f"{row['macs'] / 1e6:9.2f} M MACs {row['share']:6.1%}"
+            results.print(f"  {row['kernel']:10} {work} {size:>10}  {row['name']}", markup=False)
+            continue
+        speed = f"{row['gflops']:6.1f} {row['limit_share']:8.1%}" if row["gflops"] else " " * 15
+        what = f"{row['kernel']:10} {row['tile']:16} {row['macs'] / 1e6:8.2f} {size:>10}"
+        line = f"  {row['time_ms']:8.3f} {row['time_share']:7.1%} {speed}  {what}  {row['name']}"
+        results.print(line, markup=False)
 
 
 def measure(model: Model, iterations: int, clock: Clock) -> dict[str, Any]:
@@ -77,11 +133,36 @@ def measure(model: Model, iterations: int, clock: Clock) -> dict[str, Any]:
     }
 
 
-def layers_of(model: Model) -> list[dict[str, Any]]:
-    """One row a layer, in order. share: of all multiply-adds, which is not that of the time."""
-    rows = model.manifest.layers
-    macs = max(1, sum(row.macs for row in rows))
-    return [{"name": r.name, "kernel": r.kind, "macs": r.macs, "share": r.macs / macs, "bytes": r.bytes} for r in rows]
+def untimed_rows(model: Model) -> list[dict[str, Any]]:
+    """One row a layer, in order, as the manifest has it. share: of all multiply-adds, which is not that of time."""
+    unknown = dict.fromkeys(("tile", "output", "time_ms", "time_share", "gflops", "limit_share"))
+    rows = [(r.name, r.kind, r.macs, r.bytes) for r in model.manifest.layers]
+    shares = _shares([float(macs) for _, _, macs, _ in rows])
+    return [
+        {"name": name, "kernel": kind, "macs": macs, "share": share, "bytes": size} | unknown
+        for (name, kind, macs, size), share in zip(rows, shares, strict=True)
+    ]
+
+
+def timed_rows(times: LayerTimes) -> list[dict[str, Any]]:
+    """One row a layer, in order; a written contract. share: of all multiply-adds; time_share: of the layers' times."""
+    shares = _shares([float(layer.macs) for layer in times.layers])
+    time_shares = _shares([layer.time_ms for layer in times.layers])
+    return [
+        layer._asdict()
+        | {
+            "share": share,
+            "time_share": time_share,
+            "gflops": layer.gflops,
+            "limit_share": times.limit_share(layer),
+        }
+        for layer, share, time_share in zip(times.layers, shares, time_shares, strict=True)
+    ]
+
+
+def _shares(values: list[float]) -> list[float]:
+    whole = sum(values) or 1
+    return [value / whole for value in values]
 
 
 def _compile_note(report: dict[str, Any]) -> str:

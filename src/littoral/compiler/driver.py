@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,12 +17,27 @@ from littoral.compiler.plan import Layout, lay_out_together, program_of
 from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
-__all__ = ["Progress", "Target", "compile", "compile_model", "open_source", "optimize", "silent"]
+__all__ = [
+    "Planned",
+    "Progress",
+    "Target",
+    "compile",
+    "compile_model",
+    "open_source",
+    "optimize",
+    "planned",
+    "silent",
+    "written",
+]
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress is wanted."""
 
 
 def compile(  # noqa: A001
@@ -42,11 +58,11 @@ def compile(  # noqa: A001
     """A model as one WebAssembly module, which this installation notes as its own.
 
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
-    shapes: for inputs whose dimensions the model leaves open. variants: up to 16
-    sets of such shapes, each on top of `shapes`: one module with one copy of the weights and an entry for each, which a
-    session chooses by the shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the
-    order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are.
-    progress: called with stage, done, total.
+    shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
+    of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
+    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
+    preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
+    with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
     `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
     """
@@ -91,32 +107,9 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    tell("import", 0, 1)
-    opened = open_source(source)
-    graphs = imported(opened, variant_shapes(shapes or {}, variants))
-    graphs = [optimize(graph, tell) for graph in graphs]
-    tell("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    found = planned(source, shapes=shapes, variants=variants, progress=tell)
     tell("emit", 0, 1)
-    module, layers = emit_together(layouts)
-    layout = layouts[0]
-    manifest = Manifest(
-        name=name or opened.name or "model",
-        version=version or "0.0.0",
-        compiler=f"littoral {littoral.__version__}",
-        target=target,
-        threads=1,
-        source_sha256=opened.sha256,
-        labels=None if labels is None else list(labels),
-        preprocess=together(opened.preprocess, preprocess),
-        memory=Memory(
-            layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
-        ),
-        variants=tuple(variant(graph, layouts[i], i, key) for i, (graph, key) in enumerate(keyed(opened, graphs))),
-        layers=tuple(layers),
-    )
-    segment = (layout.constants_at, layout.constants) if layout.constants else None
-    return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
+    return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
 
 class Source(NamedTuple):
@@ -131,6 +124,66 @@ class Source(NamedTuple):
     graph: Callable[[Mapping[str, Sequence[int]]], Graph]
     dims: Mapping[str, Sequence[str]]
     preprocess: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model up to its memory plan. graphs, layouts: one a variant."""
+
+    source: Source
+    graphs: list[Graph]
+    layouts: list[Layout]
+
+
+def planned(
+    source: str | os.PathLike[str] | bytes | Any,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    progress: Progress = silent,
+) -> Planned:
+    """Everything but the module. Raises as `compile_model`."""
+    progress("import", 0, 1)
+    opened = open_source(source)
+    graphs = imported(opened, variant_shapes(shapes or {}, variants))
+    graphs = [optimize(graph, progress) for graph in graphs]
+    progress("plan", 0, 1)
+    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    return Planned(opened, graphs, layouts)
+
+
+def written(
+    found: Planned,
+    *,
+    target: Target = "relaxed",
+    name: str | None = None,
+    version: str | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    apart: bool = False,
+) -> Model:
+    """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
+    module, layers = emit_together(found.layouts, apart=apart)
+    layout = found.layouts[0]
+    manifest = Manifest(
+        name=name or found.source.name or "model",
+        version=version or "0.0.0",
+        compiler=f"littoral {littoral.__version__}",
+        target=target,
+        threads=1,
+        source_sha256=found.source.sha256,
+        labels=None if labels is None else list(labels),
+        preprocess=together(found.source.preprocess, preprocess),
+        memory=Memory(
+            layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
+        ),
+        variants=tuple(
+            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.source, found.graphs))
+        ),
+        layers=tuple(layers),
+    )
+    segment = (layout.constants_at, layout.constants) if layout.constants else None
+    return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
 
 
 def open_source(source: str | os.PathLike[str] | bytes | Any) -> Source:
@@ -170,10 +223,6 @@ def _read_onnx(source: Any) -> tuple[bytes, Path | None, str]:
 def together(own: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What the model says of its inputs, and what the caller says, who knows better."""
     return None if own is None and given is None else {**(own or {}), **(given or {})}
-
-
-def silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress is wanted."""
 
 
 def optimize(graph: Graph, tell: Progress = silent) -> Graph:

@@ -8,12 +8,13 @@ from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
-from littoral.compiler.plan.steps import Lowered, Repeated, Weights
+from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
 from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
 
-__all__ = ["ENTRY", "emit", "emit_together", "entry_name"]
+__all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest", "layer_entry"]
 
 ENTRY = "run"
+EMPTY_ENTRY = "empty"
 
 
 def emit(layout: Layout) -> tuple[Module, list[Layer]]:
@@ -21,15 +22,31 @@ def emit(layout: Layout) -> tuple[Module, list[Layer]]:
     return emit_together([layout])
 
 
-def emit_together(layouts: Sequence[Layout]) -> tuple[Module, list[Layer]]:
-    """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first."""
+def emit_together(layouts: Sequence[Layout], *, apart: bool = False) -> tuple[Module, list[Layer]]:
+    """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first.
+
+    apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):
+    the same kernels on the same addresses, to be timed. Only for a program without loops and branches.
+    """
     module, functions = Module(), dict[Kernel, int]()
-    layers = [_Entry(layout, entry_name(i), module, functions).write() for i, layout in enumerate(layouts)]
+    entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
+    layers = [entry.write() for entry in entries]
+    if apart:
+        entries[0].write_apart()
     return module, layers[0]
 
 
 def entry_name(index: int) -> str:
     return ENTRY if not index else f"{ENTRY}{index + 1}"
+
+
+def layer_entry(index: int) -> str:
+    return f"layer{index}"
+
+
+def heaviest(found: Lowered) -> Step:
+    """The step after which a layer is named."""
+    return max(found.steps, key=lambda s: s.macs)
 
 
 class _Entry:
@@ -64,6 +81,13 @@ class _Entry:
                     self.branches.pop().close()
         self.module.add(self.entry, export=self.name)
         return layers
+
+    def write_apart(self) -> None:
+        self.module.add(Function(EMPTY_ENTRY), export=EMPTY_ENTRY)
+        for i, call in enumerate(self.layout.program.layers()):
+            self.entry = Function(layer_entry(i))
+            self._call(call.lowered)
+            self.module.add(self.entry, export=layer_entry(i))
 
     def _code(self, address: Address) -> Code:
         """An address as code: constant, or moving with the runs of a loop."""
@@ -129,13 +153,13 @@ class _Entry:
 
 
 def _layer(found: Lowered, functions: Mapping[Kernel, int]) -> Layer:
-    heaviest = max(found.steps, key=lambda s: s.macs)
+    kernel = heaviest(found).kernel
     arguments = {a for step in found.steps for a in step.arguments}
     weights = sum(a.data.nbytes for a in arguments if isinstance(a, Value | Weights) and a.data is not None)
     return Layer(
         name=found.label,
-        kind=heaviest.kernel.kind,
-        function=functions[heaviest.kernel],
+        kind=kernel.kind,
+        function=functions[kernel],
         macs=sum(s.macs for s in found.steps),
         bytes=weights,
     )

@@ -6,13 +6,14 @@ dimensions that a call writes are checked before they are believed.
 
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 
 from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Variant
+from littoral.clock import SYSTEM, Clock
 from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
 from littoral.runtime.engine import EngineKind
 from littoral.runtime.inputs import as_stored
@@ -116,13 +117,8 @@ class Session:
     def run_copied(self, feeds: Mapping[str, object], copied: Callable[[], None]) -> dict[str, Array]:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
-        shapes = tuple(array.shape for array in arrays)
         with self._turn:
-            bound = self._bound or self._bind_again()
-            if (variant := bound.variants.get(shapes)) is None:
-                raise self._shape_error(arrays)
-            for view, array in zip(variant.inputs, arrays, strict=True):
-                np.copyto(view, array)
+            bound, variant = self._filled(arrays)
             copied()
             try:
                 bound.guest.call(variant.entry)
@@ -133,6 +129,22 @@ class Session:
                 raise
             self._runs += 1
             return outputs
+
+    def time_entries(self, feeds: Mapping[str, object], entries: Sequence[str], clock: Clock = SYSTEM) -> list[float]:
+        """Milliseconds that each of the module's exports `() -> ()` takes, called in order once inputs are written.
+
+        For modules that export more than their variants, such as one made to be timed. Raises as `run`, ArtifactError
+        for an export that is not there.
+        """
+        arrays = self._accept(feeds)
+        with self._turn:
+            bound, _ = self._filled(arrays)
+            try:
+                return [_timed_ms(bound.guest, entry, clock) for entry in entries]
+            except BaseException:
+                self._drop()
+                self._failures += 1
+                raise
 
     def another(self) -> "Session":
         """A second session over the same machine code and weights, for parallel calls."""
@@ -186,6 +198,15 @@ class Session:
         given = ", ".join(f"`{name}` {list(array.shape)}" for name, array in zip(self._names, arrays, strict=True))
         return InputError(f"{self.label}: no variant takes {given} together")
 
+    def _filled(self, arrays: list[Array]) -> "tuple[_Bound, BoundVariant]":
+        """The instance and the variant for these shapes, with the inputs in its memory."""
+        bound = self._bound or self._bind_again()
+        if (variant := bound.variants.get(tuple(array.shape for array in arrays))) is None:
+            raise self._shape_error(arrays)
+        for view, array in zip(variant.inputs, arrays, strict=True):
+            np.copyto(view, array)
+        return bound, variant
+
     def _bind(self) -> "_Bound":
         guest = Guest(self._module.code, self._limits, name=self.label)
         try:
@@ -212,6 +233,12 @@ class Session:
 
 def _nothing() -> None:
     pass
+
+
+def _timed_ms(guest: Guest, entry: str, clock: Clock) -> float:
+    began = clock.monotonic()
+    guest.call(entry)
+    return (clock.monotonic() - began) * 1000
 
 
 def _shapes(variant: Variant) -> tuple[tuple[int, ...], ...]:

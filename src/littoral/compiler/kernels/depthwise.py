@@ -48,6 +48,10 @@ class Depthwise(Kernel):
     def zeros_bytes(self) -> int:
         return 4 * self.channels * self.size[1]
 
+    @property
+    def tiling(self) -> str:
+        return f"1×{min(self.group, self.out_size[1])}×4"
+
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
         _DepthwiseEmitter(f, self).emit()

@@ -106,6 +106,10 @@ class Gemm(Kernel):
         return REPLICATED * self.tile * self.rows.depth * self.block_tiles
 
     @property
+    def tiling(self) -> str:
+        return f"{self.tile}×{PANEL}, {self.block_tiles} packed"
+
+    @property
     def stride(self) -> int:
         return self.out_bytes or 4 * self.width
 

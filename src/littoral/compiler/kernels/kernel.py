@@ -27,5 +27,10 @@ class Kernel:
         """Memory the kernel needs while it runs; its address is the parameter `scratch`."""
         return 0
 
+    @property
+    def tiling(self) -> str:
+        """What is computed at once, for people: rows × columns × channels; empty where there is no such choice."""
+        return ""
+
     def function(self, name: str) -> Function:
         raise NotImplementedError

@@ -58,6 +58,31 @@ class LoopNest(Kernel):
     def params(self) -> tuple[str, ...]:
         return (*(f"in{i}" for i in range(len(self.inputs))), "out")
 
+    @property
+    def tiling(self) -> str:
+        return f"1×{LANES if self.joined().is_vector else 1}"
+
+    @property
+    def asked(self) -> set[int]:
+        """Axes whose position decides."""
+        parts = (self.body, self.guard, self.after, self.store_at)
+        return {e.axis for part in parts if part is not None for e in walk(part) if isinstance(e, Position)}
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the innermost output axis of a joined nest is computed four elements at a time."""
+        if not self.extents or self.extents[-1] < LANES or self.output.dtype != "float32":
+            return False
+        if self.store_at is not None or (self.guard is not None and not self.combine):
+            return False
+        inner = len(self.extents) - 1
+        if inner in self.asked or self.output.strides[inner] != 1:
+            return False
+        parts = [self.body, *([self.after] if self.after else [])]
+        if any(a.dtype != "float32" or a.strides[inner] not in (0, 1) for a in self.inputs):
+            return False
+        return all(has_vector_form(e) for e in parts)
+
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
         if 0 not in self.extents:
@@ -112,29 +137,13 @@ class _Emitter:
         self.axes = nest.extents + nest.folds
         self.pointers = [self._pointer(i, a) for i, a in enumerate(nest.inputs)]
         self.out = f.local("i32", "out_at", f.param("out") + nest.output.offset * ELEMENTS[nest.output.dtype].bytes)
-        parts = (nest.body, nest.guard, nest.after, nest.store_at)
-        asked = [e for part in parts if part is not None for e in walk(part)]
-        self.asked = {e.axis for e in asked if isinstance(e, Position)}
+        self.asked = nest.asked
         self.positions: dict[int, Local] = {}
-        self.vector = self._can_vectorize()
+        self.vector = nest.is_vector
 
     def _pointer(self, index: int, access: Access) -> Local:
         base = self.f.param(f"in{index}") + access.offset * ELEMENTS[access.dtype].bytes
         return self.f.local("i32", f"at{index}", base)
-
-    def _can_vectorize(self) -> bool:
-        nest = self.nest
-        if not self.rank or nest.extents[-1] < LANES or nest.output.dtype != "float32":
-            return False
-        if nest.store_at is not None or (nest.guard is not None and not nest.combine):
-            return False
-        inner = self.rank - 1
-        if inner in self.asked or nest.output.strides[inner] != 1:
-            return False
-        parts = [nest.body, *([nest.after] if nest.after else [])]
-        if any(a.dtype != "float32" or a.strides[inner] not in (0, 1) for a in nest.inputs):
-            return False
-        return all(has_vector_form(e) for e in parts)
 
     def emit(self) -> None:
         self._axis(0)

@@ -6,6 +6,7 @@ from littoral.compiler.ir.expr import Arg, Expr, substitute, walk
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import Conv, Map, MatMul
 from littoral.compiler.ir.vector_form import has_vector_form
+from littoral.compiler.passes.fusion import Fusion, Note, silent
 
 __all__ = ["fuse_epilogues"]
 
@@ -13,10 +14,11 @@ NODES_MAX = 96
 EXTRAS_MAX = 3
 
 
-def fuse_epilogues(graph: Graph) -> Graph:
+def fuse_epilogues(graph: Graph, note: Note = silent) -> Graph:
+    """note: is told of every map that follows a product."""
     rewriter = Rewriter(graph)
     for node in graph.nodes:
-        fused = _fused(rewriter, node) if isinstance(node.op, Map) else None
+        fused = _fused(rewriter, node, note) if isinstance(node.op, Map) else None
         if fused is None:
             rewriter.copy(node)
         else:
@@ -24,30 +26,41 @@ def fuse_epilogues(graph: Graph) -> Graph:
     return rewriter.finish()
 
 
-def _fused(rewriter: Rewriter, node: Node) -> Value | None:
-    assert isinstance(node.op, Map)
-    if not has_vector_form(node.op.expr):
-        return None
+def _fused(rewriter: Rewriter, node: Node, note: Note) -> Value | None:
     inputs = rewriter.inputs(node)
     order = {id(n): i for i, n in enumerate(rewriter.build.graph.nodes)}
     latest_first = sorted(range(len(inputs)), key=lambda i: -order.get(id(inputs[i].producer), -1))
     for i in latest_first:
-        if rewriter.uses[node.inputs[i]] == 1 and _accepts(inputs[i], inputs, i, node):
-            return _joined(rewriter, node.op.expr, inputs, i, node)
+        before = inputs[i].producer
+        if before is None or not isinstance(before.op, Conv | MatMul):
+            continue
+        uses = rewriter.uses[node.inputs[i]]
+        joined = f"its product is read {uses} times" if uses > 1 else _joined(inputs, i, before, node)
+        if isinstance(joined, str):
+            note(Fusion(node.label, before.label, joined))
+            continue
+        note(Fusion(node.label, before.label))
+        op, operands = joined
+        return rewriter.build.add(op, *operands, label=node.label)
     return None
 
 
-def _accepts(value: Value, inputs: tuple[Value, ...], index: int, node: Node) -> bool:
-    before = value.producer
-    if before is None or not isinstance(before.op, Conv | MatMul):
-        return False
+def _refusal(inputs: tuple[Value, ...], index: int, before: Node, node: Node) -> str | None:
+    """Why the map cannot be computed on the sums of a product, if so."""
+    assert isinstance(node.op, Map)
+    value, out = inputs[index], node.outputs[0]
+    if not has_vector_form(node.op.expr):
+        return "it cannot be computed on four float32 at once"
     if isinstance(before.op, Conv) and not before.op.last:
-        return False
-    shape = node.outputs[0].shape
-    if value.shape != shape or value.dtype != "float32" or node.outputs[0].dtype != "float32":
-        return False
-    others = [v for i, v in enumerate(inputs) if i != index]
-    return all(v.dtype == "float32" and (v.shape == shape or _is_row(v, shape)) for v in others)
+        return "the convolution is not channels last"
+    if value.shape != out.shape:
+        return f"it gives {list(out.shape)}, the product {list(value.shape)}"
+    for other in (*inputs, out):
+        if other.dtype != "float32":
+            return f"{other.dtype} is among its types"
+        if other.shape != out.shape and not _is_row(other, out.shape):
+            return f"it reads {list(other.shape)}, neither the product's shape nor one row"
+    return None
 
 
 def _is_row(value: Value, shape: tuple[int, ...]) -> bool:
@@ -55,11 +68,13 @@ def _is_row(value: Value, shape: tuple[int, ...]) -> bool:
     return value.type.elements == shape[-1] and value.shape[-1:] == shape[-1:]
 
 
-def _joined(rewriter: Rewriter, expr: Expr, inputs: tuple[Value, ...], index: int, node: Node) -> Value | None:
-    before = inputs[index].producer
-    assert before is not None
+def _joined(inputs: tuple[Value, ...], index: int, before: Node, node: Node) -> tuple[Conv | MatMul, list[Value]] | str:
+    """The product with the map as its epilogue, and what it reads; or why not."""
+    if (why := _refusal(inputs, index, before, node)) is not None:
+        return why
     op = before.op
     assert isinstance(op, Conv | MatMul)
+    assert isinstance(node.op, Map)
     main = before.inputs[: 2 + op.bias]
     extras = list(before.inputs[2 + op.bias :])
     places: dict[int, Expr] = {index: op.epilogue or Arg("float32", 0)}
@@ -69,7 +84,9 @@ def _joined(rewriter: Rewriter, expr: Expr, inputs: tuple[Value, ...], index: in
         if value not in extras:
             extras.append(value)
         places[i] = Arg("float32", 1 + extras.index(value))
-    epilogue = substitute(expr, lambda n: places[n.index] if isinstance(n, Arg) else None)
-    if len(extras) > EXTRAS_MAX or sum(1 for _ in walk(epilogue)) > NODES_MAX:
-        return None
-    return rewriter.build.add(replace(op, epilogue=epilogue), *main, *extras, label=node.label)
+    epilogue = substitute(node.op.expr, lambda n: places[n.index] if isinstance(n, Arg) else None)
+    if len(extras) > EXTRAS_MAX:
+        return f"it would read {len(extras)} further tensors, at most {EXTRAS_MAX}"
+    if (count := sum(1 for _ in walk(epilogue))) > NODES_MAX:
+        return f"its expression would have {count} parts, at most {NODES_MAX}"
+    return replace(op, epilogue=epilogue), [*main, *extras]

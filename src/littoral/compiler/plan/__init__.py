@@ -1,7 +1,19 @@
 """Which kernel does each node, in which order, and where everything lies in memory."""
 
+from littoral.compiler.plan.arena import Buffer
 from littoral.compiler.plan.layout import Layout, lay_out, lay_out_together
 from littoral.compiler.plan.program import Program, program_of
-from littoral.compiler.plan.steps import Lowered, Step, Weights
+from littoral.compiler.plan.steps import Lowered, Scratch, Step, Weights
 
-__all__ = ["Layout", "Lowered", "Program", "Step", "Weights", "lay_out", "lay_out_together", "program_of"]
+__all__ = [
+    "Buffer",
+    "Layout",
+    "Lowered",
+    "Program",
+    "Scratch",
+    "Step",
+    "Weights",
+    "lay_out",
+    "lay_out_together",
+    "program_of",
+]

@@ -29,7 +29,10 @@ class Address(NamedTuple):
 
 @dataclass
 class Layout:
-    """Where everything lies. constants: the bytes of the data segment, which starts at `constants_at`."""
+    """Where everything lies. constants: the bytes of the data segment, which starts at `constants_at`.
+
+    buffers: what the arena holds, and from which item of the program to which.
+    """
 
     program: Program
     constants: bytes
@@ -38,6 +41,7 @@ class Layout:
     arena_bytes: int
     pages: int
     addresses: dict[Hashable, int] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
 
     def address(self, argument: Argument | Moving) -> Address:
         match argument:
@@ -70,7 +74,8 @@ def lay_out_together(parts: Sequence[tuple[Graph, Program]]) -> list[Layout]:
     """
     constants = _Constants()
     zeros = max(_take_constants(constants, graph, program) for graph, program in parts)
-    placed = [place(_buffers(graph, program)) for graph, program in parts]
+    buffers = [_buffers(graph, program) for graph, program in parts]
+    placed = [place(found) for found in buffers]
     arena_bytes = max(size for _, size in placed)
     zeros_at = aligned(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES)
     arena_at = zeros_at + aligned(zeros + OVERREAD_BYTES)
@@ -89,8 +94,9 @@ def lay_out_together(parts: Sequence[tuple[Graph, Program]]) -> list[Layout]:
             arena_bytes,
             pages,
             shared | {key: arena_at + at for key, at in offsets.items()},
+            found,
         )
-        for (_, program), (offsets, _) in zip(parts, placed, strict=True)
+        for (_, program), (offsets, _), found in zip(parts, placed, buffers, strict=True)
     ]
 
 

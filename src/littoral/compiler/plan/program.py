@@ -115,6 +115,15 @@ class Program:
     def calls(self) -> Iterator[Call]:
         return (item for item in self.items if isinstance(item, Call))
 
+    def layers(self) -> Iterator[Call]:
+        """Calls that do something."""
+        return (call for call in self.calls() if call.lowered.steps)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether there is no loop and no branch."""
+        return all(isinstance(item, Call) for item in self.items)
+
 
 def program_of(graph: Graph) -> Program:
     """Raises UnsupportedOperatorError for element types that no kernel holds."""

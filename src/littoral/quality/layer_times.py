@@ -1,0 +1,119 @@
+"""How long each layer of a model takes: the same kernels on the same addresses, called one after the other.
+
+A module is made for it that also exports every layer by itself. Each round writes the inputs and calls all layers in
+order, so that every layer reads what it reads in a whole run; what a call costs by itself is taken off.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+import littoral
+from littoral.artifact import Store
+from littoral.clock import SYSTEM, Clock
+from littoral.compiler.driver import Planned, Progress, silent, written
+from littoral.compiler.emit import EMPTY_ENTRY, ENTRY, heaviest, layer_entry
+from littoral.quality.machine_limit import Multiplications
+from littoral.tensors import Array
+
+__all__ = ["LayerTime", "LayerTimes", "time_layers", "why_untimed"]
+
+LAYERS_MAX = 4000  # as many exports as a module may have, nearly
+WARM_UP_ROUNDS = 2
+EMPTY_CALLS = 4  # before the layers: the first call after the inputs takes ten times as long as the others
+SHORT_MS = 0.005  # below it the call itself takes as long
+
+
+class LayerTime(NamedTuple):
+    """One layer: its median, and what it is. bytes: of constants."""
+
+    name: str
+    kernel: str
+    tile: str
+    output: str
+    macs: int
+    bytes: int
+    time_ms: float
+
+    @property
+    def gflops(self) -> float | None:
+        """None for a layer that multiplies nothing, or is too short to say."""
+        return 2 * self.macs / self.time_ms / 1e6 if self.macs and self.time_ms >= SHORT_MS else None
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """Layers in order. whole_ms: median of a whole run in the same rounds. limit_gflops: best
+    of `Multiplications` in the same rounds.
+    """
+
+    layers: tuple[LayerTime, ...]
+    rounds: int
+    whole_ms: float
+    limit_gflops: float
+
+    @property
+    def sum_ms(self) -> float:
+        return sum(layer.time_ms for layer in self.layers)
+
+    def limit_share(self, layer: LayerTime) -> float | None:
+        """Of what the machine can do at most; None where the layer's own speed is."""
+        return None if layer.gflops is None else layer.gflops / self.limit_gflops
+
+
+def why_untimed(found: Planned) -> str | None:
+    """Why the layers of a model cannot be timed one by one, or None."""
+    program = found.layouts[0].program
+    if not program.is_straight:
+        return "the model has loops or branches: it is timed as a whole"
+    if (count := sum(1 for _ in program.layers())) > LAYERS_MAX:
+        return f"the model has {count} layers, at most {LAYERS_MAX} are timed one by one"
+    return None
+
+
+def time_layers(
+    found: Planned,
+    feeds: Mapping[str, Array],
+    rounds: int,
+    *,
+    progress: Progress = silent,
+    clock: Clock = SYSTEM,
+) -> LayerTimes:
+    """Medians over `rounds` of every layer of the first variant, which `feeds` are for.
+
+    The model must be one of which `why_untimed` says nothing. Raises as `Session.run`.
+    """
+    model = written(found, apart=True)
+    Store().record(model.digest)
+    calls = list(found.layouts[0].program.layers())
+    entries = [*[EMPTY_ENTRY] * EMPTY_CALLS, *(layer_entry(i) for i in range(len(calls)))]
+    whole_ms, times_ms = np.empty(rounds), np.empty((rounds, len(entries)))
+    limit_gflops = 0.0
+    with littoral.load(model) as session, Multiplications() as multiplications:
+        for i in range(-WARM_UP_ROUNDS, rounds):
+            whole, parts = session.time_entries(feeds, [ENTRY], clock), session.time_entries(feeds, entries, clock)
+            limit_gflops = max(limit_gflops, multiplications.gflops(clock))
+            if i >= 0:
+                whole_ms[i], times_ms[i] = whole[0], parts
+                progress(f"{whole[0]:.2f} ms", i + 1, rounds)
+    medians_ms = _without_the_call(np.median(times_ms, axis=0))
+    layers = [
+        LayerTime(
+            name=row.name,
+            kernel=row.kind,
+            tile=heaviest(call.lowered).kernel.tiling,
+            output=str(call.writes[0].type),
+            macs=row.macs,
+            bytes=row.bytes,
+            time_ms=time_ms,
+        )
+        for row, call, time_ms in zip(model.manifest.layers, calls, medians_ms, strict=True)
+    ]
+    return LayerTimes(tuple(layers), rounds, float(np.median(whole_ms)), limit_gflops)
+
+
+def _without_the_call(medians_ms: Array) -> Sequence[float]:
+    """Times of the layers, which come after the empty calls, without what the last of those took."""
+    return [float(ms) for ms in np.maximum(medians_ms[EMPTY_CALLS:] - medians_ms[EMPTY_CALLS - 1], 0)]
