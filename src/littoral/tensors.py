@@ -146,17 +146,22 @@ class _FrameEntry(msgspec.Struct, forbid_unknown_fields=True):
 _frame_header = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
+def decode_frame(
+    frame: bytes | memoryview,
+    *,
+    header_bytes_max: int = FRAME_HEADER_BYTES_MAX,
+    tensors_max: int = FRAME_TENSORS_MAX,
+) -> dict[str, Array]:
     """Tensors of a safetensors frame; the arrays are read-only views of `frame`.
 
-    Raises InputError for bytes that are no such frame, TooLargeError over 64 KiB of header or 256 tensors.
+    Raises InputError for bytes that are no such frame, TooLargeError over the limits (64 KiB of header, 256 tensors).
     """
     view = memoryview(frame)
     if len(view) < 8:
         raise InputError(f"safetensors frame: {len(view)} bytes, at least 8 expected")
     size = int.from_bytes(view[:8], "little")
-    if size > FRAME_HEADER_BYTES_MAX:
-        raise TooLargeError(f"safetensors frame: header of {size} bytes, at most {FRAME_HEADER_BYTES_MAX}")
+    if size > header_bytes_max:
+        raise TooLargeError(f"safetensors frame: header of {size} bytes, at most {header_bytes_max}")
     if size > len(view) - 8:
         raise InputError(f"safetensors frame: header of {size} bytes, only {len(view) - 8} follow")
     try:
@@ -164,8 +169,8 @@ def decode_frame(frame: bytes | memoryview) -> dict[str, Array]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: header is no JSON object: {error}") from error
     entries.pop("__metadata__", None)
-    if len(entries) > FRAME_TENSORS_MAX:
-        raise TooLargeError(f"safetensors frame: {len(entries)} tensors, at most {FRAME_TENSORS_MAX}")
+    if len(entries) > tensors_max:
+        raise TooLargeError(f"safetensors frame: {len(entries)} tensors, at most {tensors_max}")
     data = view[8 + size :]
     return {name: _frame_tensor(name, raw, data) for name, raw in entries.items()}
 

@@ -9,6 +9,7 @@ import pytest
 import littoral
 from command import littoral as cli
 from onnx_models import single, squeeze_excite
+from sentence_folders import write_folder
 
 
 @pytest.fixture
@@ -118,3 +119,20 @@ def test_what_is_wrong_is_told(
     assert (done.code, done.out) == (code, "")
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_sentence_encoder_is_built_from_its_folder(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "tiny-v1.5")
+    report = cli("build", folder, "--variant", "input_ids=1,4", "--variant", "input_ids=1,8", "--json").json
+    assert report["path"] == str(tmp_path / "tiny-v1.5.wasm")
+    assert report["inputs"] == ["`input_ids` int64[1, ?]", "`attention_mask` int64[1, ?]"]
+    assert report["variants"] == [{"tokens": 4}, {"tokens": 8}]
+    assert cli("run", folder, "--random", "--json").json["name"] == "tiny-v1.5"
+    assert "encoder.layer.1.output.dense" in cli("explain", folder).out
+
+
+def test_a_folder_that_is_no_sentence_encoder_says_so(tmp_path: Path) -> None:
+    done = cli("build", tmp_path)
+    assert done.code != 0
+    assert "config.json" in done.err
+    assert "sentence-transformers folder" in done.err

@@ -1,10 +1,12 @@
-"""NOTICE names what is shipped inside the Rust guests, files of others, and what the demo fetches."""
+"""NOTICE names what is shipped inside the Rust guests, files of others, and what the demo and the tests fetch."""
 
 import re
 import tomllib
 from pathlib import Path
 
-from littoral.demo.wheels import PINS
+import pytest
+
+from littoral.demo.wheels import LOCK, pins
 
 ROOT = Path(__file__).parents[2]
 # In the lock file for features or platforms that the guests do not use, or at work only while they are compiled.
@@ -34,10 +36,12 @@ def test_every_crate_of_the_image_agent_is_named_with_its_version() -> None:
     assert any(line.startswith(f"Rust {rustc.split()[1]}: core") for line in lines)
 
 
-def test_the_wheels_of_the_demo_are_named_with_their_versions() -> None:
+@pytest.mark.parametrize("lock", [LOCK, ROOT / "tests/wheels.txt"], ids=["demo", "tests"])
+def test_wheels_used_as_data_are_named_with_their_versions(lock: Path) -> None:
     lines = (ROOT / "NOTICE").read_text().splitlines()
-    assert PINS
-    for pin in PINS.values():
+    pinned = pins(lock)
+    assert pinned
+    for pin in pinned.values():
         assert any(line.startswith(f"{pin.name} {pin.version}") for line in lines), pin.name
 
 

@@ -23,7 +23,7 @@ WARM_UP_COUNT = 3
 
 
 def bench(
-    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or ONNX model to compile first.")],
+    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or a model to compile first.")],
     iterations: Annotated[int, typer.Option("--iterations", "-n", min=1, max=1_000_000, help="Timed calls.")] = 50,
     layers: Annotated[bool, typer.Option("--layers", help="Time, work and constants of each layer.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="File for a bar chart of the layers' times.")] = None,

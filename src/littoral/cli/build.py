@@ -1,4 +1,4 @@
-"""`littoral build`: an ONNX model in, a compiled model out."""
+"""`littoral build`: an ONNX model or a sentence encoder in, a compiled model out."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ __all__ = ["build", "parse_shapes", "read_labels"]
 
 
 def build(
-    source: Annotated[Path, typer.Argument(help="ONNX model.")],
+    source: Annotated[Path, typer.Argument(help="ONNX model, or sentence-transformers folder.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: beside it.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
     variant: Annotated[
@@ -27,7 +27,7 @@ def build(
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Compile an ONNX model to one import-free .wasm file."""
+    """Compile a model to one import-free .wasm file."""
     if target not in ("relaxed", "simd128"):
         raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
     with progress_bar(f"compiling {source.name}") as tell:
@@ -41,7 +41,7 @@ def build(
             labels=None if labels is None else read_labels(labels),
             progress=tell,
         )
-    path = output or source.with_suffix(".wasm")
+    path = output or beside(source)
     model.save(path)
     report = about(model) | {"path": str(path)}
     if as_json:
@@ -55,6 +55,14 @@ def build(
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
     results.print(f"  sha256  {model.digest}", markup=False)
+
+
+def beside(source: Path) -> Path:
+    """Where a model goes by default. A folder's name keeps its dots."""
+    if source.is_dir():
+        folder = source.resolve()
+        return folder.with_name(f"{folder.name}.wasm")
+    return source.with_suffix(".wasm")
 
 
 def about(model: Model) -> dict[str, Any]:

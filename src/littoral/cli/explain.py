@@ -10,8 +10,7 @@ from littoral.artifact import Layer
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.cli.memory_map import memory_map, memory_text
-from littoral.compiler import onnx
-from littoral.compiler.driver import optimize, read_source
+from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.emit import emit, heaviest
 from littoral.compiler.ir.graph import Graph
 from littoral.compiler.ir.printer import graph_text
@@ -30,7 +29,7 @@ FUSING = {"fuse-maps": fuse_maps, "fuse-epilogues": fuse_epilogues}
 
 
 def explain(
-    source: Annotated[Path, typer.Argument(help="ONNX model.")],
+    source: Annotated[Path, typer.Argument(help="ONNX model, or sentence-transformers folder.")],
     after: Annotated[str | None, typer.Option(help="Print the graph after this pass; `import` for before all.")] = None,
     layer: Annotated[str | None, typer.Option(help="Only layers whose name contains this.")] = None,
     wat: Annotated[bool, typer.Option("--wat", help="Print each layer's function as text.")] = False,
@@ -40,8 +39,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Layers as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
-    data, folder, _ = read_source(source)
-    graph = onnx.import_model(onnx.decode_model(data), parse_shapes(shape or []), folder)
+    graph = open_source(source).graph(parse_shapes(shape or []))
     if after is not None:
         results.print(graph_text(graph_after(graph, after)), markup=False, end="")
         return

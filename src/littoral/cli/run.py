@@ -19,7 +19,7 @@ OUTPUT_FILE = "outputs.npz"
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or ONNX model to compile first.")],
+    source: Annotated[Path, typer.Argument(help="Compiled model (.wasm), or a model to compile first.")],
     inputs: Annotated[
         list[str] | None, typer.Option("--input", "-i", help="NAME=FILE.npy, FILE.npy, or FILE.npz by name.")
     ] = None,

@@ -1,15 +1,15 @@
-"""The compiler, from top to bottom: ONNX in, one WebAssembly module out."""
+"""The compiler, from top to bottom: ONNX or a sentence encoder in, one WebAssembly module out."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import littoral
 from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
-from littoral.compiler import onnx
+from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
@@ -23,9 +23,9 @@ __all__ = [
     "Target",
     "compile",
     "compile_model",
+    "open_source",
     "optimize",
     "planned",
-    "read_source",
     "silent",
     "written",
 ]
@@ -55,13 +55,14 @@ def compile(  # noqa: A001
     preprocess: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """An ONNX model as one WebAssembly module, which this installation notes as its own.
+    """A model as one WebAssembly module, which this installation notes as its own.
 
-    source: path, bytes or ModelProto. shapes: for inputs whose dimensions the model leaves open. variants: up to 16
-    sets of such shapes, each on top of `shapes`: one module with one copy of the weights and an entry for each, which a
-    session chooses by the shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the
-    order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are.
-    progress: called with stage, done, total.
+    source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
+    shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
+    of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
+    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
+    preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
+    with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
     `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
     """
@@ -111,13 +112,25 @@ def compile_model(
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
 
+class Source(NamedTuple):
+    """What is to be compiled, read but not imported.
+
+    graph: the model for shapes of inputs. dims: the model's own names for the dimensions of each input, where it has
+    some. preprocess: what it says of how inputs are made.
+    """
+
+    name: str
+    sha256: str
+    graph: Callable[[Mapping[str, Sequence[int]]], Graph]
+    dims: Mapping[str, Sequence[str]]
+    preprocess: Mapping[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. data: of the source. graphs, layouts: one a variant."""
+    """A model up to its memory plan. graphs, layouts: one a variant."""
 
-    data: bytes
-    name: str
-    model: onnx.ModelProto
+    source: Source
     graphs: list[Graph]
     layouts: list[Layout]
 
@@ -130,14 +143,13 @@ def planned(
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
-    data, folder, name = read_source(source)
     progress("import", 0, 1)
-    model = onnx.decode_model(data)
-    graphs = imported(model, folder, variant_shapes(shapes or {}, variants))
+    opened = open_source(source)
+    graphs = imported(opened, variant_shapes(shapes or {}, variants))
     graphs = [optimize(graph, progress) for graph in graphs]
     progress("plan", 0, 1)
     layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(data, name, model, graphs, layouts)
+    return Planned(opened, graphs, layouts)
 
 
 def written(
@@ -154,19 +166,19 @@ def written(
     module, layers = emit_together(found.layouts, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
-        name=name or found.name or "model",
+        name=name or found.source.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
         threads=1,
-        source_sha256=digest(found.data),
+        source_sha256=found.source.sha256,
         labels=None if labels is None else list(labels),
-        preprocess=None if preprocess is None else dict(preprocess),
+        preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
         variants=tuple(
-            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.model, found.graphs))
+            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.source, found.graphs))
         ),
         layers=tuple(layers),
     )
@@ -174,7 +186,26 @@ def written(
     return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
 
 
-def read_source(source: Any) -> tuple[bytes, Path | None, str]:
+def open_source(source: str | os.PathLike[str] | bytes | Any) -> Source:
+    """A model by path, bytes or ModelProto. Raises ModelError or NotFoundError."""
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        return _sentence_source(Path(source))
+    data, folder, name = _read_onnx(source)
+    model = onnx.decode_model(data)
+    assert model.graph is not None
+    tensors = {i.name: i.type.tensor_type for i in model.graph.input if i.type and i.type.tensor_type}
+    dims = {name: [d.dim_param for d in tensor.shape.dim] for name, tensor in tensors.items() if tensor.shape}
+    return Source(name, digest(data), lambda shapes: onnx.import_model(model, shapes, folder), dims)
+
+
+def _sentence_source(folder: Path) -> Source:
+    found = sentence.read_folder(folder)
+    dims = dict.fromkeys(sentence.INPUTS, ("batch", "tokens"))
+    preprocess = None if found.tokenizer_sha256 is None else {"tokenizer_sha256": found.tokenizer_sha256}
+    return Source(found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess)
+
+
+def _read_onnx(source: Any) -> tuple[bytes, Path | None, str]:
     """The model's bytes, the folder for its external data, and a name."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), None, ""
@@ -187,6 +218,11 @@ def read_source(source: Any) -> tuple[bytes, Path | None, str]:
         return path.read_bytes(), path.parent, path.name.removesuffix(".onnx")
     except OSError as error:
         raise NotFoundError(f"model `{path}`: {error.strerror}") from error
+
+
+def together(own: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the model says of its inputs, and what the caller says, who knows better."""
+    return None if own is None and given is None else {**(own or {}), **(given or {})}
 
 
 def optimize(graph: Graph, tell: Progress = silent) -> Graph:
@@ -207,11 +243,9 @@ def variant_shapes(
     return found
 
 
-def imported(
-    model: onnx.ModelProto, folder: Path | None, variants: Sequence[Mapping[str, Sequence[int]]]
-) -> list[Graph]:
+def imported(source: Source, variants: Sequence[Mapping[str, Sequence[int]]]) -> list[Graph]:
     """A graph for each variant; they differ in sizes alone."""
-    graphs = [onnx.import_model(model, shapes, folder) for shapes in variants]
+    graphs = [source.graph(shapes) for shapes in variants]
     first = [(v.name, v.dtype, v.type.rank) for v in graphs[0].inputs]
     for i, graph in enumerate(graphs):
         if [(v.name, v.dtype, v.type.rank) for v in graph.inputs] != first:
@@ -221,17 +255,14 @@ def imported(
     return graphs
 
 
-def keyed(model: onnx.ModelProto, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
+def keyed(source: Source, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
     """Each graph with the sizes that set it apart, by the model's names for them."""
-    assert model.graph is not None
-    tensors = {i.name: i.type.tensor_type for i in model.graph.input if i.type and i.type.tensor_type}
-    dims = {name: tensor.shape.dim for name, tensor in tensors.items() if tensor.shape}
     for graph in graphs:
         key: dict[str, int] = {}
         for i, value in enumerate(graph.inputs):
             for axis, size in enumerate(value.shape):
                 if len({other.inputs[i].shape[axis] for other in graphs}) > 1:
-                    named = dims[value.name][axis].dim_param if value.name in dims else ""
+                    named = source.dims[value.name][axis] if value.name in source.dims else ""
                     key[named or f"{value.name}[{axis}]"] = size
         yield graph, key
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from littoral.errors import SetupError, TrustError
 
-__all__ = ["PINS", "Pin", "fetch_wheels", "read_member"]
+__all__ = ["LOCK", "PINS", "Pin", "fetch_wheels", "pins", "read_member"]
 
-_LOCK = Path(__file__).with_name("wheels.txt")
+LOCK = Path(__file__).with_name("wheels.txt")
 FETCH_TIMEOUT_S = 600
 
 
@@ -28,24 +28,27 @@ class Pin(NamedTuple):
         return next((p for p in sorted(folder.glob("*.whl")) if p.name.startswith(stem)), None)
 
 
-def _pins(text: str) -> dict[str, Pin]:
+def pins(lock: Path) -> dict[str, Pin]:
+    """What a requirements file with hashes pins, by name."""
+    text = lock.read_text(encoding="utf-8")
     rows = re.findall(r"^([a-z0-9-]+)==(\S+) \\\n\s+--hash=sha256:([0-9a-f]{64})$", text, re.MULTILINE)
     return {name: Pin(name, version, sha256) for name, version, sha256 in rows}
 
 
-PINS = _pins(_LOCK.read_text())
+PINS = pins(LOCK)
 
 
-def fetch_wheels(folder: Path) -> dict[str, Path]:
-    """Path of each pinned wheel in `folder`; fetches what is not there yet.
+def fetch_wheels(folder: Path, lock: Path = LOCK) -> dict[str, Path]:
+    """Path of each wheel that `lock` pins, in `folder`; fetches what is not there yet.
 
     Raises SetupError without pip or network, TrustError for a file with another hash.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if any(pin.find(folder) is None for pin in PINS.values()):
-        _download(folder)
+    wanted = pins(lock).values()
+    if any(pin.find(folder) is None for pin in wanted):
+        _download(folder, lock)
     found = {}
-    for pin in PINS.values():
+    for pin in wanted:
         path = pin.find(folder)
         if path is None:
             raise SetupError(f"package `{pin.name}=={pin.version}`: its wheel is not in `{folder}`")
@@ -58,9 +61,9 @@ def fetch_wheels(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _download(folder: Path) -> None:
+def _download(folder: Path, lock: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(_LOCK)]
+    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(lock)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_TIMEOUT_S)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]

@@ -18,7 +18,8 @@ from littoral.compiler.ir.narrow import convert
 from littoral.compiler.ir.ops import Map
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.broadcast import spread_together
-from littoral.compiler.onnx.proto import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from littoral.compiler.onnx.order import in_order
+from littoral.compiler.onnx.proto import AttributeProto, DimProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 from littoral.compiler.onnx.tensors import ONNX_DTYPES, UNHELD_DTYPES, read_tensor
 from littoral.errors import LittoralError, OnnxFormatError, ShapeError, UnsupportedOperatorError
 from littoral.tensors import Array
@@ -283,7 +284,7 @@ class _Importer:
         if info.name in self.shapes:
             return self._given_type(info.name, dtype, tensor.shape.dim if tensor.shape else None)
         dims = tensor.shape.dim if tensor.shape else None
-        left_open = ["?"] if dims is None else [d.dim_param or "?" for d in dims if d.dim_value is None]
+        left_open = ["?"] if dims is None else [d.dim_param or "?" for d in dims if _is_open(d)]
         if left_open or dims is None:
             raise ShapeError(
                 f"input `{info.name}`: dimensions {', '.join(f'`{d}`' for d in left_open)} are left open",
@@ -306,10 +307,10 @@ class _Importer:
     def _given_type(self, name: str, dtype: str, dims: Sequence[Any] | None) -> TensorType:
         shape = self.shapes[name]
         fits = dims is None or (
-            len(dims) == len(shape) and all(d.dim_value in (None, s) for d, s in zip(dims, shape, strict=True))
+            len(dims) == len(shape) and all(_is_open(d) or d.dim_value == s for d, s in zip(dims, shape, strict=True))
         )
         if not fits:
-            declared = [d.dim_value if d.dim_value is not None else d.dim_param or "?" for d in dims or ()]
+            declared = [d.dim_param or "?" if _is_open(d) else d.dim_value for d in dims or ()]
             raise ShapeError(f"input `{name}`: shape {list(shape)} was given, the model declares {declared}")
         return self._checked(name, TensorType(dtype, shape))
 
@@ -444,49 +445,14 @@ def _label_of(proto: NodeProto) -> str:
     return proto.name or (proto.output[0] if proto.output else proto.op_type)
 
 
+def _is_open(dim: DimProto) -> bool:
+    """Whether a dimension is left to the caller; some exporters write that as −1."""
+    return dim.dim_value in (None, -1)
+
+
 def _half_of(inputs: Sequence[Value | None]) -> str | None:
     """The half-precision dtype among the inputs."""
     return next((v.dtype for v in inputs if v is not None and v.dtype in ("float16", "bfloat16")), None)
-
-
-def in_order(nodes: list[NodeProto], known: Iterable[str]) -> list[NodeProto]:
-    """Nodes in topological order, the file's own where it is one.
-
-    Raises OnnxFormatError for cycles, unknown names, and names made twice.
-    """
-    made = set(known)
-    ordered: list[NodeProto] = []
-    producers = {name: node for node in nodes for name in node.output if name}
-    if sum(len([n for n in node.output if n]) for node in nodes) != len(producers):
-        raise OnnxFormatError("two nodes make a tensor of the same name")
-    done: set[int] = set()
-    for start in nodes:
-        stack = [(start, False)]
-        open_: set[int] = set()
-        while stack:
-            node, ready = stack.pop()
-            if id(node) in done:
-                continue
-            if ready:
-                done.add(id(node))
-                open_.discard(id(node))
-                ordered.append(node)
-                made.update(node.output)
-                continue
-            if id(node) in open_:
-                raise OnnxFormatError(f"node `{node.name or node.op_type}` depends on itself")
-            open_.add(id(node))
-            stack.append((node, True))
-            for name in node.input:
-                if name and name not in made:
-                    if (producer := producers.get(name)) is None:
-                        raise OnnxFormatError(
-                            f"node `{node.name or node.op_type}`: input `{name}` is made by no node and is no input"
-                        )
-                    if id(producer) in open_:
-                        raise OnnxFormatError(f"node `{producer.name or producer.op_type}` depends on itself")
-                    stack.append((producer, False))
-    return ordered
 
 
 def import_model(model: ModelProto, shapes: Mapping[str, Sequence[int]], folder: Path | None) -> Graph:

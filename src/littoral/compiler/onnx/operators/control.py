@@ -10,6 +10,7 @@ from littoral.compiler.ir.maps import scalar_constant
 from littoral.compiler.ir.ops import Branch, Concat, Map, Repeat, Require, Reshape, Slice, Transpose
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import Body, OnnxNode, operator
+from littoral.compiler.onnx.proto import GraphProto
 from littoral.errors import ShapeError
 
 RUNS_MAX = 1 << 24
@@ -21,7 +22,10 @@ _FLAG = TensorType("bool", ())
 
 @operator("If", keeps_halves=True)
 def if_else(node: OnnxNode) -> Sequence[Value]:
-    """A constant condition chooses now; otherwise both branches are kept, and must give the same types."""
+    """A constant condition chooses now; otherwise both branches are kept, and must give the same types.
+
+    A branch whose shapes do not fit cannot run at these sizes: the other one is taken, and a run that asks for it ends.
+    """
     condition = node.input(0)
     bodies = node.graph("then_branch"), node.graph("else_branch")
     known = scalar_constant(condition)
@@ -29,7 +33,12 @@ def if_else(node: OnnxNode) -> Sequence[Value]:
         chosen = node.import_body(bodies[0] if known.value else bodies[1], None)
         assert isinstance(chosen, list)
         return chosen
-    imported = [node.import_body(body, ()) for body in bodies]
+    imported = []
+    for body, other, wanted in ((bodies[0], bodies[1], False), (bodies[1], bodies[0], True)):
+        try:
+            imported.append(node.import_body(body, ()))
+        except ShapeError as error:
+            return _only(node, condition, other, wanted, error)
     then, otherwise = (body for body in imported if isinstance(body, Body))
     both = [*then.captured, *(v for v in otherwise.captured if v not in then.captured)]
     graphs = [_with_inputs(body, both) for body in (then, otherwise)]
@@ -37,6 +46,14 @@ def if_else(node: OnnxNode) -> Sequence[Value]:
         return node.build.add_all(Branch(*graphs), condition, *both)
     except ShapeError:
         node.unsupported("has branches of different types, which is not supported")
+
+
+def _only(node: OnnxNode, condition: Value, body: GraphProto, wanted: bool, error: ShapeError) -> list[Value]:
+    """The branch for the `wanted` condition; `error` is why there is no other."""
+    results = node.import_body(body, None)
+    assert isinstance(results, list)
+    flag = condition if wanted else node.add(Map(apply("not", Arg("bool", 0))), condition)
+    return [node.add(Require(f"node `{node.label}`: its other branch: {error.message}"), flag, v) for v in results]
 
 
 def _with_inputs(body: Body, wanted: list[Value]) -> Graph:

@@ -13,6 +13,7 @@ from littoral.compiler.ir.graph import Builder, Graph, Value
 from littoral.compiler.ir.ops import Concat, Map, MatMul, Repeat, Reshape, Slice, Transpose
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.errors import ShapeError
 
 _Activation = Callable[[Expr, float, float], Expr]
 
@@ -116,6 +117,8 @@ def recurrent(node: OnnxNode) -> list[Value]:
     x, w, r = node.input(0), node.input(1), node.input(2)
     bias, lengths, start_h = node.optional(3), node.optional(4), node.optional(5)
     start_c, peepholes = node.optional(6), node.optional(7)
+    if (x.type.rank, w.type.rank, r.type.rank) != (3, 3, 3):
+        raise ShapeError(f"node `{node.label}`: X, W and R of ranks 3 are needed, not {x.type}, {w.type}, {r.type}")
     batch_first = bool(node.integer("layout", 0))
     if batch_first:
         x = node.add(Transpose((1, 0, 2)), x)
