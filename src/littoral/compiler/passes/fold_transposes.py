@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import MatMul, Transpose
+from littoral.compiler.passes.sink_transposes import source_of, transpose_of
 
 __all__ = ["fold_transposes"]
-
-_Perm = tuple[int, ...]
 
 
 def fold_transposes(graph: Graph) -> Graph:
@@ -25,11 +24,11 @@ def fold_transposes(graph: Graph) -> Graph:
 def _with_sides(rewriter: Rewriter, node: Node, op: MatMul) -> Value:
     a, b, *rest = rewriter.inputs(node)
     if _is_batched(a, b, op) and all(v.shape == node.outputs[0].shape for v in rest):
-        left, right = _perm_of(a), _perm_of(b)
+        left, right = transpose_of(a), transpose_of(b)
         if left is not None and not op.left and left[-1] == len(left) - 1:
-            a, op = _source(a), replace(op, left=left)
+            a, op = source_of(a), replace(op, left=left)
         if right is not None and not op.right and len(right) - 1 in right[-2:]:
-            b, op = _source(b), replace(op, right=right)
+            b, op = source_of(b), replace(op, right=right)
     return rewriter.build.add(op, a, b, *rest, label=node.label)
 
 
@@ -54,14 +53,3 @@ def _is_batched(a: Value, b: Value, op: MatMul) -> bool:
 
 def _gives_float(op: MatMul) -> bool:
     return op.epilogue is None or op.epilogue.dtype == "float32"
-
-
-def _perm_of(value: Value) -> _Perm | None:
-    if value.producer is not None and isinstance(value.producer.op, Transpose):
-        return value.producer.op.perm
-    return None
-
-
-def _source(value: Value) -> Value:
-    assert value.producer is not None
-    return value.producer.inputs[0]

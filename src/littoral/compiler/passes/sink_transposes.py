@@ -11,7 +11,7 @@ from littoral.compiler.ir.graph import Graph, Node, Op, Rewriter, Value
 from littoral.compiler.ir.ops import Concat, Map, Pad, Reduce, Resample, Reshape, Slice, Softmax, Transpose
 from littoral.compiler.passes.canonicalize import reshaped, transposed
 
-__all__ = ["sink_transposes"]
+__all__ = ["sink_transposes", "source_of", "transpose_of"]
 
 _Perm = tuple[int, ...]
 _T = TypeVar("_T")
@@ -32,13 +32,15 @@ def _inverse(perm: _Perm) -> _Perm:
     return tuple(perm.index(i) for i in range(len(perm)))
 
 
-def _transpose_of(value: Value) -> _Perm | None:
+def transpose_of(value: Value) -> _Perm | None:
+    """The order of axes, if the value comes from a transpose."""
     if value.producer is not None and isinstance(value.producer.op, Transpose):
         return value.producer.op.perm
     return None
 
 
-def _source(value: Value) -> Value:
+def source_of(value: Value) -> Value:
+    """What the value's node reads first."""
     assert value.producer is not None
     return value.producer.inputs[0]
 
@@ -59,7 +61,7 @@ def _reordered(items: tuple[_T, ...], perm: _Perm) -> tuple[_T, ...]:
 
 def _sunk(rewriter: Rewriter, node: Node) -> Value | None:
     inputs = rewriter.inputs(node)
-    perms = [_transpose_of(v) for v in inputs]
+    perms = [transpose_of(v) for v in inputs]
     found = next((p for p in perms if p is not None), None)
     if found is None:
         return None
@@ -67,14 +69,14 @@ def _sunk(rewriter: Rewriter, node: Node) -> Value | None:
         case Transpose():
             return transposed(rewriter, inputs[0], node.op.perm, node.label)
         case Reshape():
-            return _through_reshape(rewriter, node.op, _source(inputs[0]), found, node.label)
+            return _through_reshape(rewriter, node.op, source_of(inputs[0]), found, node.label)
         case Map() | Concat():
             return _through_many(rewriter, node, inputs, found)
         case _ if type(node.op) in _MOVED and perms[0] is not None and len(node.outputs) == 1:
             if isinstance(node.op, Reduce) and (len(inputs) > 1 or node.op.shape or _reads_positions(node.op.before)):
                 return None
             op = _MOVED[type(node.op)](node.op, perms[0])
-            result = rewriter.build.add(op, _source(inputs[0]), *inputs[1:], label=node.label)
+            result = rewriter.build.add(op, source_of(inputs[0]), *inputs[1:], label=node.label)
             return transposed(rewriter, result, perms[0], node.label)
         case _:
             return None
@@ -92,7 +94,7 @@ def _through_many(rewriter: Rewriter, node: Node, inputs: tuple[Value, ...], per
         return None
     if isinstance(op, Map) and (op.shape or _reads_positions(op.expr)):
         return None
-    alike = [_transpose_of(v) == perm for v in inputs]
+    alike = [transpose_of(v) == perm for v in inputs]
     gained = sum(v.type.elements for v, same in zip(inputs, alike, strict=True) if same)
     lost = sum(v.type.elements for v, same in zip(inputs, alike, strict=True) if not same and v.data is None)
     if lost > gained:
@@ -100,7 +102,7 @@ def _through_many(rewriter: Rewriter, node: Node, inputs: tuple[Value, ...], per
     sources = []
     for value, same in zip(inputs, alike, strict=True):
         if same:
-            sources.append(_source(value))
+            sources.append(source_of(value))
             continue
         padded = reshaped(rewriter, value, (1,) * (rank - value.type.rank) + value.shape, node.label)
         sources.append(transposed(rewriter, padded, _inverse(perm), node.label))
