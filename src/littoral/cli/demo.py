@@ -37,8 +37,8 @@ def demo_verb(
             show(grades)
         if check:
             raise typer.Exit(0 if grades.is_good else CHECK_FAILED)
-        messages.print(f"littoral: the page is at {node.url} · Ctrl-C ends it", markup=False)
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):  # from the moment on that a reader of the line may press it
+            messages.print(f"littoral: the page is at {node.url} · Ctrl-C ends it", markup=False)
             node.wait()
 
 
