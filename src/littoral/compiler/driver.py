@@ -8,14 +8,14 @@ from typing import Any, Literal, NamedTuple
 
 import littoral
 from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
-from littoral.artifact.manifest import MODEL_SECTION
+from littoral.artifact.manifest import MODEL_SECTION, THREADS_MAX
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, program_of
+from littoral.compiler.plan import Layout, divide, lay_out_together, program_of
 from littoral.compiler.tracing import traced
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 
 __all__ = [
     "Planned",
@@ -60,16 +60,16 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
+    shapes of its inputs. target: `relaxed` or `simd128`. threads: 1, or up to 8 that share one memory, which the module
+    then imports (docs/concepts/threads.md). labels: names of the classes, in the order of the scores;
     preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
     with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    `strict=False`, `tuning` and the target `mvp`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        "threads": threads != 1,
         "tuning": tuning is not None,
         f"target={target!r}": target not in ("relaxed", "simd128"),
     }
@@ -80,6 +80,7 @@ def compile(  # noqa: A001
         shapes=shapes,
         variants=variants,
         target=target,
+        threads=threads,
         name=name,
         version=version,
         labels=labels,
@@ -96,6 +97,7 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     target: Target = "relaxed",
+    threads: int = 1,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -107,7 +109,7 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, threads=threads, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -128,11 +130,12 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. graphs, layouts: one a variant."""
+    """A model up to its memory plan. graphs, layouts: one a variant. threads: that its steps are divided among."""
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
+    threads: int = 1
 
 
 def planned(
@@ -140,16 +143,21 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    threads: int = 1,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    if not 1 <= threads <= THREADS_MAX:
+        raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
     progress("import", 0, 1)
     opened = open_source(source)
     graphs = imported(opened, variant_shapes(shapes or {}, variants))
     graphs = [optimize(graph, progress) for graph in graphs]
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(opened, graphs, layouts)
+    programs = [program_of(graph) for graph in graphs]
+    for program in programs if threads > 1 else ():
+        divide(program, threads)
+    return Planned(opened, graphs, lay_out_together(list(zip(graphs, programs, strict=True))), threads)
 
 
 def written(
@@ -163,14 +171,14 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, threads=found.threads, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
-        threads=1,
+        threads=found.threads,
         source_sha256=found.source.sha256,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
