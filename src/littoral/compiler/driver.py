@@ -8,16 +8,16 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import littoral
-from littoral.artifact import Axis, Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import THREADS_MAX, Axis, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, program_of
+from littoral.compiler.plan import Layout, divide, lay_out_together, program_of
 from littoral.compiler.tracing import traced
 from littoral.compiler.variants import axes_of, dimensions, keys
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 
 __all__ = [
     "Planned",
@@ -67,15 +67,15 @@ def compile(  # noqa: A001
     shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
     it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
     dimension whose items are proven not to meet (a batch) is padded and split, any other neither. target: `relaxed` or
-    `simd128`. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
+    `simd128`. threads: 1, or up to 8 that share one memory, which the module then imports (docs/concepts/threads.md).
+    labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
     holds it; both go into the manifest as they are. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    `strict=False`, `tuning` and the target `mvp`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        "threads": threads != 1,
         "tuning": tuning is not None,
         f"target={target!r}": target not in ("relaxed", "simd128"),
     }
@@ -87,6 +87,7 @@ def compile(  # noqa: A001
         variants=variants,
         axes=axes,
         target=target,
+        threads=threads,
         name=name,
         version=version,
         labels=labels,
@@ -104,6 +105,7 @@ def compile_model(
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
     target: Target = "relaxed",
+    threads: int = 1,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -115,7 +117,7 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, axes=axes, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -139,7 +141,8 @@ class Source(NamedTuple):
 class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
-    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others.
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
+    the steps are divided among.
     """
 
     source: Source
@@ -148,6 +151,7 @@ class Planned:
     keys: list[dict[str, int]]
     axes: dict[str, Axis] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
 
 
 def planned(
@@ -156,9 +160,12 @@ def planned(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
+    threads: int = 1,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    if not 1 <= threads <= THREADS_MAX:
+        raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
     progress("import", 0, 1)
     opened = open_source(source)
     given = imported(opened, variant_shapes(shapes or {}, variants))
@@ -169,8 +176,11 @@ def planned(
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
     graphs = [optimize(graph, progress) for graph in given]
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused)
+    programs = [program_of(graph) for graph in graphs]
+    for program in programs if threads > 1 else ():
+        divide(program, threads)
+    layouts = lay_out_together(list(zip(graphs, programs, strict=True)))
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads)
 
 
 def written(
@@ -184,14 +194,14 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, threads=found.threads, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
-        threads=1,
+        threads=found.threads,
         source_sha256=found.source.sha256,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),

@@ -2,6 +2,7 @@
 
 from littoral.compiler.plan.arena import Buffer
 from littoral.compiler.plan.layout import Layout, lay_out, lay_out_together
+from littoral.compiler.plan.parallel import divide
 from littoral.compiler.plan.program import Program, program_of
 from littoral.compiler.plan.steps import Lowered, Scratch, Step, Weights
 
@@ -13,6 +14,7 @@ __all__ = [
     "Scratch",
     "Step",
     "Weights",
+    "divide",
     "lay_out",
     "lay_out_together",
     "program_of",
