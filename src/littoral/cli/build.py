@@ -8,6 +8,7 @@ import typer
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import merged_specs
 
@@ -22,6 +23,7 @@ def build(
         list[str] | None, typer.Option(help="A set of shapes in the same file, 'a=1,64 b=1,64'; several times.")
     ] = None,
     target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
@@ -36,6 +38,7 @@ def build(
             shapes=parse_shapes(shape or []),
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             target=target,  # type: ignore[arg-type]
+            tuning=tuning_from(tuning),
             name=name,
             version=version,
             labels=None if labels is None else read_labels(labels),

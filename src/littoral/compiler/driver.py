@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, program_of
+from littoral.compiler.plan import Layout, Tuning, TuningSource, lay_out_together, open_tuning, program_of
 from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
@@ -26,6 +26,7 @@ __all__ = [
     "open_source",
     "optimize",
     "planned",
+    "retuned",
     "silent",
     "written",
 ]
@@ -48,7 +49,7 @@ def compile(  # noqa: A001
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
-    tuning: Any = None,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -60,17 +61,17 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
+    shapes of its inputs. target: `relaxed` or `simd128`. tuning: a table of kernels' forms as `littoral tune` writes it
+    (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes, in the order of the scores;
     preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
     with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table;
+    NotOfferedError for `int8`, `strict=False`, `threads` above 1 and the target `mvp`, which this version lacks.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
         "threads": threads != 1,
-        "tuning": tuning is not None,
         f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
@@ -80,6 +81,7 @@ def compile(  # noqa: A001
         shapes=shapes,
         variants=variants,
         target=target,
+        tuning=tuning,
         name=name,
         version=version,
         labels=labels,
@@ -96,6 +98,7 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     target: Target = "relaxed",
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -104,10 +107,11 @@ def compile_model(
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
 
-    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
+    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError), NotFoundError, or InputError for a wrong
+    tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, tuning=tuning, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -128,11 +132,12 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. graphs, layouts: one a variant."""
+    """A model up to its memory plan. graphs, layouts: one a variant. tuning: what its kernels were chosen by."""
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
+    tuning: Tuning
 
 
 def planned(
@@ -140,16 +145,24 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    table = open_tuning(tuning)
     progress("import", 0, 1)
     opened = open_source(source)
     graphs = imported(opened, variant_shapes(shapes or {}, variants))
     graphs = [optimize(graph, progress) for graph in graphs]
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(opened, graphs, layouts)
+    layouts = lay_out_together([(graph, program_of(graph, table)) for graph in graphs])
+    return Planned(opened, graphs, layouts, table)
+
+
+def retuned(found: Planned, tuning: Tuning) -> Planned:
+    """The same model with its kernels chosen by another table."""
+    layouts = lay_out_together([(graph, program_of(graph, tuning)) for graph in found.graphs])
+    return replace(found, layouts=layouts, tuning=tuning)
 
 
 def written(
@@ -172,6 +185,7 @@ def written(
         target=target,
         threads=1,
         source_sha256=found.source.sha256,
+        tuning_sha256=found.tuning.sha256,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(

@@ -2,9 +2,9 @@
 
 A block of rows is packed K-major with every value four times, so that the inner loop is loads, `f32x4.mul` and
 `f32x4.add` and nothing else: no broadcasts, no moves, no relaxed operation, the same bits on every engine. The right
-side lies in panels as wide as a tile. Sums start from the bias and run over K in order, whatever the tile. A convolution gathers its patches in
-the same packing. Between two K steps stands a branch that is never taken: the engine moves loads to the top of a block,
-and with several steps in one block the registers run out (`docs/concepts/kernels.md`).
+side lies in panels as wide as a tile. Sums start from the bias and run over K in order, whatever the tile. A
+convolution gathers its patches in the same packing. Between two K steps stands a branch that is never taken: the engine
+moves loads to the top of a block, and with several steps in one the registers run out (`docs/concepts/kernels.md`).
 """
 
 from collections.abc import Sequence
