@@ -113,17 +113,23 @@ def test_no_tile_changes_a_bit(tile_rows: int, panel: int, unroll: int, count: i
         (1, (4, 4), (4, 4), 1, ((0, 0), (0, 0)), 1),
     ],
 )
-def test_depthwise(channels: int, size: Any, kernel: Any, stride: int, pads: Any, dilation: int) -> None:
+@pytest.mark.parametrize(("group", "by_columns"), [(7, False), (7, True), (3, False), (10, True)])
+def test_depthwise(
+    channels: int, size: Any, kernel: Any, stride: int, pads: Any, dilation: int, group: int, by_columns: bool
+) -> None:
     rng = np.random.default_rng(channels)
     x = rng.normal(size=(1, *size, channels)).astype("f4")
     w = rng.normal(size=(channels, 1, *kernel)).astype("f4")
     bias = rng.normal(size=channels).astype("f4")
     window = Window(kernel, (stride, stride), (dilation, dilation), pads)
     (want,) = Conv(window, channels, last=True, bias=True).reference(x, w, bias)
-    k = Depthwise(channels, size, window.output(size), kernel, window.strides, window.dilations, pads)
+    sizes = (channels, size, window.output(size), kernel, window.strides, window.dilations, pads)
+    k = Depthwise(*sizes, group=group, by_columns=by_columns)
     zeros = np.zeros(k.zeros_bytes // 4 + 16, "f4")
-    got = run(k, [x, pack_depthwise(w, bias), zeros], want.shape)
+    arrays = [x, pack_depthwise(w, bias), zeros]
+    got = run(k, arrays, want.shape)
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    assert np.array_equal(got, run(Depthwise(*sizes), arrays, want.shape))
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 11])

@@ -8,6 +8,7 @@ import typer
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import merged_specs
 
@@ -26,6 +27,7 @@ def build(
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
     target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
@@ -41,6 +43,7 @@ def build(
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             axes=parse_axes(pad or [], split or []),
             target=target,  # type: ignore[arg-type]
+            tuning=tuning_from(tuning),
             name=name,
             version=version,
             labels=None if labels is None else read_labels(labels),

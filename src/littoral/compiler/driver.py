@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, divide, lay_out_together, program_of
+from littoral.compiler.plan import Layout, Tuning, TuningSource, divide, lay_out_together, open_tuning, program_of
 from littoral.compiler.tracing import traced
 from littoral.compiler.variants import axes_of, dimensions, keys
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
@@ -28,6 +28,7 @@ __all__ = [
     "open_source",
     "optimize",
     "planned",
+    "retuned",
     "silent",
     "written",
 ]
@@ -52,7 +53,7 @@ def compile(  # noqa: A001
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
-    tuning: Any = None,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -68,15 +69,15 @@ def compile(  # noqa: A001
     it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
     dimension whose items are proven not to meet (a batch) is padded and split, any other neither. target: `relaxed` or
     `simd128`. threads: 1, or up to 8 that share one memory, which the module then imports (docs/concepts/threads.md).
-    labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
+    tuning: a table of kernels' forms as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged
+    one. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
     holds it; both go into the manifest as they are. progress: called with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `tuning` and the target `mvp`, which this version does not have.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table;
+    NotOfferedError for `int8`, `strict=False` and the target `mvp`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        "tuning": tuning is not None,
         f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
@@ -88,6 +89,7 @@ def compile(  # noqa: A001
         axes=axes,
         target=target,
         threads=threads,
+        tuning=tuning,
         name=name,
         version=version,
         labels=labels,
@@ -106,6 +108,7 @@ def compile_model(
     axes: Axes | None = None,
     target: Target = "relaxed",
     threads: int = 1,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -114,10 +117,11 @@ def compile_model(
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
 
-    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
+    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError), NotFoundError, or InputError for a wrong
+    tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, tuning=tuning, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -141,13 +145,14 @@ class Source(NamedTuple):
 class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
-    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
-    the steps are divided among.
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. tuning: what
+    the kernels were chosen by. threads: that the steps are divided among.
     """
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
+    tuning: Tuning
     keys: list[dict[str, int]]
     axes: dict[str, Axis] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -161,11 +166,13 @@ def planned(
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
     threads: int = 1,
+    tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
     if not 1 <= threads <= THREADS_MAX:
         raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
+    table = open_tuning(tuning)
     progress("import", 0, 1)
     opened = open_source(source)
     given = imported(opened, variant_shapes(shapes or {}, variants))
@@ -176,11 +183,20 @@ def planned(
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
     graphs = [optimize(graph, progress) for graph in given]
     progress("plan", 0, 1)
-    programs = [program_of(graph) for graph in graphs]
+    layouts = _layouts(graphs, table, threads)
+    return Planned(opened, graphs, layouts, table, list(keys(found, len(graphs))), allowed, refused, threads)
+
+
+def retuned(found: Planned, tuning: Tuning) -> Planned:
+    """The same model with its kernels chosen by another table."""
+    return replace(found, layouts=_layouts(found.graphs, tuning, found.threads), tuning=tuning)
+
+
+def _layouts(graphs: Sequence[Graph], tuning: Tuning, threads: int) -> list[Layout]:
+    programs = [program_of(graph, tuning) for graph in graphs]
     for program in programs if threads > 1 else ():
         divide(program, threads)
-    layouts = lay_out_together(list(zip(graphs, programs, strict=True)))
-    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads)
+    return lay_out_together(list(zip(graphs, programs, strict=True)))
 
 
 def written(
@@ -203,6 +219,7 @@ def written(
         target=target,
         threads=found.threads,
         source_sha256=found.source.sha256,
+        tuning_sha256=found.tuning.sha256,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(
