@@ -21,15 +21,15 @@ def build(
     variant: Annotated[
         list[str] | None, typer.Option(help="A set of shapes in the same file, 'a=1,64 b=1,64'; several times.")
     ] = None,
-    target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one import-free .wasm file."""
-    if target not in ("relaxed", "simd128"):
-        raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
+    if target not in ("relaxed", "simd128", "mvp"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
         model = littoral.compile(
             source,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import littoral
 from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
@@ -15,7 +15,8 @@ from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
 from littoral.compiler.plan import Layout, lay_out_together, program_of
 from littoral.compiler.tracing import traced
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.compiler.wasm import TARGETS, Target
+from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
 __all__ = [
     "Planned",
@@ -30,7 +31,6 @@ __all__ = [
     "written",
 ]
 
-Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
@@ -60,21 +60,23 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
-    preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
-    with stage, done, total.
+    shapes of its inputs. target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without
+    relaxed SIMD; `mvp`, WebAssembly 1.0 without any proposal. The results are the same, to the bit.
+    labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON holds it;
+    both go into the manifest as they are. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    `strict=False`, `threads` above 1 and `tuning`, which this version does not have; InputError for another target.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
         "threads": threads != 1,
         "tuning": tuning is not None,
-        f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
         raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
+    if target not in TARGETS:
+        raise InputError(f"compile: `target` is `{target}`, must be {', '.join(TARGETS)}")
     model = compile_model(
         source,
         shapes=shapes,
@@ -163,7 +165,7 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, target=target, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",

@@ -9,7 +9,7 @@ from littoral.compiler.kernels import Kernel
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
 from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
-from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
+from littoral.compiler.wasm import Code, Function, Label, Local, Module, Target, TargetedModule, const, load, op
 
 __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest", "layer_entry"]
 
@@ -17,18 +17,21 @@ ENTRY = "run"
 EMPTY_ENTRY = "empty"
 
 
-def emit(layout: Layout) -> tuple[Module, list[Layer]]:
+def emit(layout: Layout, target: Target = "relaxed") -> tuple[Module, list[Layer]]:
     """The module's functions, and one layer for each node that does something."""
-    return emit_together([layout])
+    return emit_together([layout], target=target)
 
 
-def emit_together(layouts: Sequence[Layout], *, apart: bool = False) -> tuple[Module, list[Layer]]:
+def emit_together(
+    layouts: Sequence[Layout], *, target: Target = "relaxed", apart: bool = False
+) -> tuple[Module, list[Layer]]:
     """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first.
 
-    apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):
-    the same kernels on the same addresses, to be timed. Only for a program without loops and branches.
+    target: the instructions it may have. apart: also an entry for each layer of the first layout (`layer_entry`), and
+    one that does nothing (`EMPTY_ENTRY`): the same kernels on the same addresses, to be timed. Only for a program
+    without loops and branches.
     """
-    module, functions = Module(), dict[Kernel, int]()
+    module, functions = TargetedModule(target), dict[Kernel, int]()
     entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
     layers = [entry.write() for entry in entries]
     if apart:
