@@ -1,13 +1,14 @@
 """The compiler, from top to bottom: ONNX or a sentence encoder in, one WebAssembly module out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import littoral
-from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import Axis, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
@@ -15,6 +16,7 @@ from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
 from littoral.compiler.plan import Layout, lay_out_together, program_of
 from littoral.compiler.tracing import traced
+from littoral.compiler.variants import axes_of, dimensions, keys
 from littoral.compiler.wasm import TARGETS, Target
 from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 Progress = Callable[[str, int, int], None]
+Axes = Mapping[str, Mapping[str, Any]]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
 
@@ -44,6 +47,7 @@ def compile(  # noqa: A001
     source: str | os.PathLike[str] | bytes | Any,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     int8: Any = None,
     target: Target = "relaxed",
     strict: bool = True,
@@ -60,10 +64,13 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without
-    relaxed SIMD; `mvp`, WebAssembly 1.0 without any proposal. The results are the same, to the bit.
-    labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON holds it;
-    both go into the manifest as they are. progress: called with stage, done, total.
+    shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
+    it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
+    dimension whose items are proven not to meet (a batch) is padded and split, any other neither.
+    target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without relaxed SIMD; `mvp`,
+    WebAssembly 1.0 without any proposal. The results are the same, to the bit. labels: names of the classes, in the
+    order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they
+    are. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
     `strict=False`, `threads` above 1 and `tuning`, which this version does not have; InputError for another target.
     """
@@ -81,6 +88,7 @@ def compile(  # noqa: A001
         source,
         shapes=shapes,
         variants=variants,
+        axes=axes,
         target=target,
         name=name,
         version=version,
@@ -97,6 +105,7 @@ def compile_model(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     target: Target = "relaxed",
     name: str | None = None,
     version: str | None = None,
@@ -109,7 +118,7 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, axes=axes, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -118,7 +127,7 @@ class Source(NamedTuple):
     """What is to be compiled, read but not imported.
 
     graph: the model for shapes of inputs. dims: the model's own names for the dimensions of each input, where it has
-    some. preprocess: what it says of how inputs are made.
+    some. preprocess: what it says of how inputs are made. axes: what may be done along which dimension.
     """
 
     name: str
@@ -126,15 +135,22 @@ class Source(NamedTuple):
     graph: Callable[[Mapping[str, Sequence[int]]], Graph]
     dims: Mapping[str, Sequence[str]]
     preprocess: Mapping[str, Any] | None = None
+    axes: Axes = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. graphs, layouts: one a variant."""
+    """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
+
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others.
+    """
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
+    keys: list[dict[str, int]]
+    axes: dict[str, Axis] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 def planned(
@@ -142,16 +158,22 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
     progress("import", 0, 1)
     opened = open_source(source)
-    graphs = imported(opened, variant_shapes(shapes or {}, variants))
-    graphs = [optimize(graph, progress) for graph in graphs]
+    given = imported(opened, variant_shapes(shapes or {}, variants))
+    is_alone = variants is not None and len(given) == 1
+    found = dimensions(given, opened.dims, list(axes or {}), all_named=is_alone)
+    progress("variants", 0, 1)
+    own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
+    allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
+    graphs = [optimize(graph, progress) for graph in given]
     progress("plan", 0, 1)
     layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(opened, graphs, layouts)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused)
 
 
 def written(
@@ -180,9 +202,11 @@ def written(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
         variants=tuple(
-            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.source, found.graphs))
+            variant(graph, found.layouts[i], i, key)
+            for i, (graph, key) in enumerate(zip(found.graphs, found.keys, strict=True))
         ),
         layers=tuple(layers),
+        axes=found.axes,
     )
     segment = (layout.constants_at, layout.constants) if layout.constants else None
     return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
@@ -204,7 +228,9 @@ def _sentence_source(folder: Path) -> Source:
     found = sentence.read_folder(folder)
     dims = dict.fromkeys(sentence.INPUTS, ("batch", "tokens"))
     preprocess = None if found.tokenizer_sha256 is None else {"tokenizer_sha256": found.tokenizer_sha256}
-    return Source(found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess)
+    return Source(
+        found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess, sentence.AXES
+    )
 
 
 def _read_onnx(source: Any) -> tuple[bytes, Path | None, str]:
@@ -255,18 +281,6 @@ def imported(source: Source, variants: Sequence[Mapping[str, Sequence[int]]]) ->
         if any([v.shape for v in graph.inputs] == [v.shape for v in other.inputs] for other in graphs[:i]):
             raise ShapeError(f"variants: number {i + 1} takes the same shapes as one before it")
     return graphs
-
-
-def keyed(source: Source, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
-    """Each graph with the sizes that set it apart, by the model's names for them."""
-    for graph in graphs:
-        key: dict[str, int] = {}
-        for i, value in enumerate(graph.inputs):
-            for axis, size in enumerate(value.shape):
-                if len({other.inputs[i].shape[axis] for other in graphs}) > 1:
-                    named = source.dims[value.name][axis] if value.name in source.dims else ""
-                    key[named or f"{value.name}[{axis}]"] = size
-        yield graph, key
 
 
 def variant(graph: Graph, layout: Layout, index: int, key: dict[str, int]) -> Variant:
