@@ -79,7 +79,12 @@ class _Entry:
     """What one thread does in one variant. member: which thread, and how it meets the others."""
 
     def __init__(
-        self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int], member: Member | None = None
+        self,
+        layout: Layout,
+        name: str,
+        module: TargetedModule,
+        functions: dict[Kernel, int],
+        member: Member | None = None,
     ) -> None:
         self.layout = layout
         self.name = name
@@ -140,8 +145,9 @@ class _Entry:
     def _do(self, step: Step) -> None:
         index = self.functions.get(step.kernel)
         if index is None:
-            name = f"{step.kernel.kind}.{len(self.functions)}"
-            index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
+            kernel = step.kernel.without_vectors() if self.module.target == "mvp" else step.kernel
+            name = f"{kernel.kind}.{len(self.functions)}"
+            index = self.functions[step.kernel] = self.module.add(kernel.function(name))
         self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:

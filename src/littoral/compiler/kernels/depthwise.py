@@ -19,6 +19,7 @@ from littoral.compiler.wasm import Code, Function, Local, const, load, op, selec
 __all__ = ["Depthwise"]
 
 VECTOR = 16
+_SCALAR_GROUP = 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Depthwise(Kernel):
         kernel = replace(self, out_size=(stop - start, self.out_size[1]), pads=pads)
         full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
         return Piece(kernel, dict.fromkeys((*full, "out"), 4 * start * self.out_size[1] * self.channels))
+
+    def without_vectors(self) -> "Depthwise":
+        """Three outputs of four channels are as many sums as registers hold."""
+        return replace(self, group=min(self.group, _SCALAR_GROUP))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

@@ -60,5 +60,9 @@ class Kernel:
         """Ways to divide the work among threads, the better ones first; none where it stays in one piece."""
         return ()
 
+    def without_vectors(self) -> "Kernel":
+        """The form for engines without vectors: parameters, layouts and bits stay, and no more scratch is needed."""
+        return self
+
     def function(self, name: str) -> Function:
         raise NotImplementedError
