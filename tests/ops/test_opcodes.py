@@ -21,6 +21,8 @@ CONTROL = (
     "nop",
     "drop",
     "select",
+    "memory.init",
+    "data.drop",
 )
 PLAIN = [n for n in OPCODES if n not in CONTROL and not n.startswith(("local.", "global."))]
 

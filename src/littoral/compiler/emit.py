@@ -23,9 +23,7 @@ def emit(layout: Layout) -> tuple[Module, list[Layer]]:
     return emit_together([layout])
 
 
-def emit_together(
-    layouts: Sequence[Layout], *, threads: int = 1, apart: bool = False
-) -> tuple[Module, list[Layer]]:
+def emit_together(layouts: Sequence[Layout], *, threads: int = 1, apart: bool = False) -> tuple[Module, list[Layer]]:
     """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first.
 
     apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):

@@ -21,6 +21,7 @@ __all__ = ["GuestThreads", "GuestThreadsStatistics"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+
 @dataclass(frozen=True)
 class GuestThreadsStatistics:
     """threads, busy, queued: now. finished, refused: since the start."""

@@ -95,6 +95,11 @@ class Session:
         return self._module.code.kind
 
     @property
+    def threads(self) -> int:
+        """How many a call keeps busy: the module says so. All but the caller's belong to the session."""
+        return self.manifest.threads
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of one instance: weights, which all instances share until they write, and arena."""
         return self.manifest.memory.pages * PAGE_BYTES
@@ -258,8 +263,8 @@ def _shapes(variant: Variant) -> tuple[tuple[int, ...], ...]:
 def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
     interface = module.code.interface
     is_threaded = manifest.threads > 1
-    if others := [found for found in interface.imports if not is_threaded or found.key != SHARED_MEMORY]:
-        raise ArtifactError(f"{label}: imports `{others[0]}`, a compiled model imports nothing")
+    if unknown := [wanted for wanted in interface.imports if not is_threaded or wanted.key != SHARED_MEMORY]:
+        raise ArtifactError(f"{label}: imports `{unknown[0]}`, a compiled model imports nothing")
     memory_bytes = manifest.memory.pages * PAGE_BYTES
     shape = interface.shared if is_threaded else interface.memory
     if shape is None or shape.bytes_min != shape.bytes_max or shape.bytes_min != memory_bytes:

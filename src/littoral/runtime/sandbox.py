@@ -113,9 +113,7 @@ class Guest:
         if isinstance(memory := self._exports.get("memory"), wasmtime.Memory):
             self._memory = memory
 
-    def _given(
-        self, wanted: Import, imports: Mapping[str, HostFunction]
-    ) -> wasmtime.Func | SharedMemory:
+    def _given(self, wanted: Import, imports: Mapping[str, HostFunction]) -> wasmtime.Func | SharedMemory:
         if self._shared is not None and wanted.signature == "shared memory":
             return self._shared
         return self._host_function(wanted, imports)
@@ -133,9 +131,7 @@ class Guest:
 
         return wasmtime.Func(self._store, wasmtime.FuncType(kinds, []), call, access_caller=True)
 
-    def _instantiate(
-        self, code: MachineCode, imports: list[wasmtime.Func | SharedMemory]
-    ) -> Mapping[str, object]:
+    def _instantiate(self, code: MachineCode, imports: list[wasmtime.Func | SharedMemory]) -> Mapping[str, object]:
         try:
             if self._is_guarded:
                 self._store.set_epoch_deadline(EpochTicker.ticks_for(self.limits.deadline_ms))

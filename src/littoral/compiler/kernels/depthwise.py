@@ -26,7 +26,8 @@ class Depthwise(Kernel):
     """out[y, x, c] = epilogue(bias[c] + Σ_tap in[y', x', c] · weights[c, tap], extras…).
 
     weights: f32[⌈channels/4⌉, taps + 1, 4], the bias last. zeros: a line of zeros, as long as an input line. extras: as
-    in `Gemm`. Padding below 0 leaves lines out. Sizes, strides, dilations: (height, width); pads: ((top, bottom), (left, right)).
+    in `Gemm`. Padding below 0 leaves lines out. Sizes, strides, dilations: (height, width); pads: ((top, bottom),
+    (left, right)).
     """
 
     kind: ClassVar[str] = "depthwise"

@@ -29,8 +29,8 @@ _FLOAT = 4
 class ToPlanes(Kernel):
     """out f32[36, high · wide, channels] from a picture f32[4 · high + 2, line / channels, channels] with its padding.
 
-    high, wide: tiles. channels: a multiple of 4. line_bytes: from one line of the picture to the next. pixel_bytes: from
-    one pixel to the next, where these are not all of its channels.
+    high, wide: tiles. channels: a multiple of 4. line_bytes: from one line of the picture to the next. pixel_bytes:
+    from one pixel to the next, where these are not all of its channels.
     """
 
     kind: ClassVar[str] = "winograd-in"

@@ -1,8 +1,8 @@
 """Steps divided among threads: each thread does a part of each step, and all meet where one needs what another made.
 
-A step is divided along the loops around its kernel, or along one of the kernel's own cuts, whichever leaves the least to
-the thread that has most. Steps too short to be worth a meeting stay with thread 0. Sums are never divided, so the bits
-are those of one thread.
+A step is divided along the loops around its kernel, or along one of the kernel's own cuts, whichever leaves the least
+to the thread that has most. Steps too short to be worth a meeting stay with thread 0. Sums are never divided, so the
+bits are those of one thread.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
