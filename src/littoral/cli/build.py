@@ -7,6 +7,7 @@ import typer
 
 import littoral
 from littoral.artifact import Manifest, Model, Port
+from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import merged_specs
@@ -22,12 +23,13 @@ def build(
         list[str] | None, typer.Option(help="A set of shapes in the same file, 'a=1,64 b=1,64'; several times.")
     ] = None,
     target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads that one call keeps busy.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Compile a model to one import-free .wasm file."""
+    """Compile a model to one .wasm file, without imports unless it is for several threads."""
     if target not in ("relaxed", "simd128"):
         raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
     with progress_bar(f"compiling {source.name}") as tell:
@@ -36,6 +38,7 @@ def build(
             shapes=parse_shapes(shape or []),
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             target=target,  # type: ignore[arg-type]
+            threads=threads,
             name=name,
             version=version,
             labels=None if labels is None else read_labels(labels),
@@ -53,6 +56,7 @@ def build(
             results.print(f"  {kind[:-1]:7} {spec}", markup=False)
     weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
+    work += f", {threads} threads" if threads > 1 else ""
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
     results.print(f"  sha256  {model.digest}", markup=False)
 
@@ -80,6 +84,7 @@ def about(model: Model) -> dict[str, Any]:
         "inputs": [str(spec) for spec in inputs],
         "outputs": [str(spec) for spec in outputs],
         "variants": [v.key for v in manifest.variants],
+        "threads": manifest.threads,
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
     }

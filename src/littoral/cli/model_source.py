@@ -18,14 +18,16 @@ __all__ = ["feeds_from", "model_from", "random_feeds"]
 INPUT_BYTES_MAX = 1 << 30
 
 
-def model_from(source: Path, shape: list[str] | None) -> Model:
+def model_from(source: Path, shape: list[str] | None, threads: int | None = None) -> Model:
     """The model in a `.wasm` file, or compiled from any other. Raises as `Model.open` and `littoral.compile`."""
     if source.suffix == ".wasm":
         if shape:
             raise InputError("`--shape` has no meaning for a compiled model")
+        if threads is not None:
+            raise InputError("`--threads` has no meaning for a compiled model: it is made for a number of them")
         return Model.open(source)
     with progress_bar(f"compiling {source.name}") as tell:
-        return littoral.compile(source, shapes=parse_shapes(shape or []), progress=tell)
+        return littoral.compile(source, shapes=parse_shapes(shape or []), threads=threads or 1, progress=tell)
 
 
 def feeds_from(model: Model, options: list[str]) -> dict[str, Array]:
