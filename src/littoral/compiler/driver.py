@@ -1,21 +1,32 @@
 """The compiler, from top to bottom: ONNX or a sentence encoder in, one WebAssembly module out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import littoral
-from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import THREADS_MAX, Axis, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, Tuning, TuningSource, lay_out_together, open_tuning, program_of
+from littoral.compiler.plan import (
+    RULES,
+    Layout,
+    Tuning,
+    TuningSource,
+    divide,
+    lay_out_together,
+    open_tuning,
+    program_of,
+)
 from littoral.compiler.tracing import traced
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.compiler.variants import axes_of, dimensions, keys
+from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 
 __all__ = [
     "Planned",
@@ -33,6 +44,7 @@ __all__ = [
 
 Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
+Axes = Mapping[str, Mapping[str, Any]]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
 
@@ -45,6 +57,7 @@ def compile(  # noqa: A001
     source: str | os.PathLike[str] | bytes | Any,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     int8: Any = None,
     target: Target = "relaxed",
     strict: bool = True,
@@ -61,17 +74,19 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: `relaxed` or `simd128`. tuning: a table of kernels' forms as `littoral tune` writes it
-    (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes, in the order of the scores;
-    preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
-    with stage, done, total.
+    shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
+    it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
+    dimension whose items are proven not to meet (a batch) is padded and split, any other neither. target: `relaxed` or
+    `simd128`. threads: 1, or up to 8 that share one memory, which the module then imports (docs/concepts/threads.md).
+    tuning: a table of kernels' forms as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged
+    one. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
+    holds it; both go into the manifest as they are. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table;
-    NotOfferedError for `int8`, `strict=False`, `threads` above 1 and the target `mvp`, which this version lacks.
+    NotOfferedError for `int8`, `strict=False` and the target `mvp`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        "threads": threads != 1,
         f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
@@ -80,7 +95,9 @@ def compile(  # noqa: A001
         source,
         shapes=shapes,
         variants=variants,
+        axes=axes,
         target=target,
+        threads=threads,
         tuning=tuning,
         name=name,
         version=version,
@@ -97,7 +114,9 @@ def compile_model(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     target: Target = "relaxed",
+    threads: int = 1,
     tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
@@ -111,7 +130,7 @@ def compile_model(
     tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, tuning=tuning, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, tuning=tuning, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -120,7 +139,7 @@ class Source(NamedTuple):
     """What is to be compiled, read but not imported.
 
     graph: the model for shapes of inputs. dims: the model's own names for the dimensions of each input, where it has
-    some. preprocess: what it says of how inputs are made.
+    some. preprocess: what it says of how inputs are made. axes: what may be done along which dimension.
     """
 
     name: str
@@ -128,16 +147,25 @@ class Source(NamedTuple):
     graph: Callable[[Mapping[str, Sequence[int]]], Graph]
     dims: Mapping[str, Sequence[str]]
     preprocess: Mapping[str, Any] | None = None
+    axes: Axes = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. graphs, layouts: one a variant. tuning: what its kernels were chosen by."""
+    """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
+
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
+    the steps are divided among. tuning: what kernels were chosen by.
+    """
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
-    tuning: Tuning
+    keys: list[dict[str, int]]
+    axes: dict[str, Axis] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    tuning: Tuning = RULES
 
 
 def planned(
@@ -145,24 +173,40 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
+    threads: int = 1,
     tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    if not 1 <= threads <= THREADS_MAX:
+        raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
     table = open_tuning(tuning)
     progress("import", 0, 1)
     opened = open_source(source)
-    graphs = imported(opened, variant_shapes(shapes or {}, variants))
-    graphs = [optimize(graph, progress) for graph in graphs]
+    given = imported(opened, variant_shapes(shapes or {}, variants))
+    is_alone = variants is not None and len(given) == 1
+    found = dimensions(given, opened.dims, list(axes or {}), all_named=is_alone)
+    progress("variants", 0, 1)
+    own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
+    allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
+    graphs = [optimize(graph, progress) for graph in given]
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph, table)) for graph in graphs])
-    return Planned(opened, graphs, layouts, table)
+    layouts = laid_out(graphs, threads, table)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table)
+
+
+def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
+    """The variants' programs in one memory."""
+    programs = [program_of(graph, tuning) for graph in graphs]
+    for program in programs if threads > 1 else ():
+        divide(program, threads)
+    return lay_out_together(list(zip(graphs, programs, strict=True)))
 
 
 def retuned(found: Planned, tuning: Tuning) -> Planned:
     """The same model with its kernels chosen by another table."""
-    layouts = lay_out_together([(graph, program_of(graph, tuning)) for graph in found.graphs])
-    return replace(found, layouts=layouts, tuning=tuning)
+    return replace(found, layouts=laid_out(found.graphs, found.threads, tuning), tuning=tuning)
 
 
 def written(
@@ -176,14 +220,14 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, threads=found.threads, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
-        threads=1,
+        threads=found.threads,
         source_sha256=found.source.sha256,
         tuning_sha256=found.tuning.sha256,
         labels=None if labels is None else list(labels),
@@ -192,9 +236,11 @@ def written(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
         variants=tuple(
-            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.source, found.graphs))
+            variant(graph, found.layouts[i], i, key)
+            for i, (graph, key) in enumerate(zip(found.graphs, found.keys, strict=True))
         ),
         layers=tuple(layers),
+        axes=found.axes,
     )
     segment = (layout.constants_at, layout.constants) if layout.constants else None
     return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
@@ -216,7 +262,9 @@ def _sentence_source(folder: Path) -> Source:
     found = sentence.read_folder(folder)
     dims = dict.fromkeys(sentence.INPUTS, ("batch", "tokens"))
     preprocess = None if found.tokenizer_sha256 is None else {"tokenizer_sha256": found.tokenizer_sha256}
-    return Source(found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess)
+    return Source(
+        found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess, sentence.AXES
+    )
 
 
 def _read_onnx(source: Any) -> tuple[bytes, Path | None, str]:
@@ -267,18 +315,6 @@ def imported(source: Source, variants: Sequence[Mapping[str, Sequence[int]]]) ->
         if any([v.shape for v in graph.inputs] == [v.shape for v in other.inputs] for other in graphs[:i]):
             raise ShapeError(f"variants: number {i + 1} takes the same shapes as one before it")
     return graphs
-
-
-def keyed(source: Source, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
-    """Each graph with the sizes that set it apart, by the model's names for them."""
-    for graph in graphs:
-        key: dict[str, int] = {}
-        for i, value in enumerate(graph.inputs):
-            for axis, size in enumerate(value.shape):
-                if len({other.inputs[i].shape[axis] for other in graphs}) > 1:
-                    named = source.dims[value.name][axis] if value.name in source.dims else ""
-                    key[named or f"{value.name}[{axis}]"] = size
-        yield graph, key
 
 
 def variant(graph: Graph, layout: Layout, index: int, key: dict[str, int]) -> Variant:

@@ -6,12 +6,12 @@ is never taken ends every tap, so that the engine does not move all loads to the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
@@ -26,9 +26,10 @@ class Depthwise(Kernel):
     """out[y, x, c] = epilogue(bias[c] + Σ_tap in[y', x', c] · weights[c, tap], extras…).
 
     weights: f32[⌈channels/4⌉, taps + 1, 4], the bias last. zeros: a line of zeros, as long as an input line. extras: as
-    in `Gemm`. Sizes, strides, dilations: (height, width); pads: ((top, bottom), (left, right)). group: outputs along a
-    line at once, at most; by_columns: all channels of a group before the next group, instead of a whole line before the
-    next four channels, which pays where a few lines outgrow the first-level cache. Neither changes a bit.
+    in `Gemm`. Padding below 0 leaves lines out. Sizes, strides, dilations: (height, width); pads: ((top, bottom),
+    (left, right)). group: outputs along a line at once, at most; by_columns: all channels of a group before the next
+    group, instead of a whole line before the next four channels, which pays where a few lines outgrow the first-level
+    cache. Neither changes a bit.
     """
 
     kind: ClassVar[str] = "depthwise"
@@ -55,6 +56,22 @@ class Depthwise(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{min(self.group, self.out_size[1])}×4"
+
+    @property
+    def time_ns(self) -> int:
+        taps = self.kernel[0] * self.kernel[1] + 1
+        return self.out_size[0] * self.out_size[1] * -(-self.channels // 4) * 4 * taps // 18
+
+    def cuts(self) -> Sequence[Cut]:
+        """By lines of the output: the input stays, other lines of it come under the window."""
+        return (Cut(self.out_size[0], self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        (above, below), sides = self.pads
+        pads = ((above - start * self.strides[0], below), sides)
+        kernel = replace(self, out_size=(stop - start, self.out_size[1]), pads=pads)
+        full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
+        return Piece(kernel, dict.fromkeys((*full, "out"), 4 * start * self.out_size[1] * self.channels))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

@@ -4,7 +4,8 @@ A block of rows is packed K-major with every value four times, so that the inner
 `f32x4.add` and nothing else: no broadcasts, no moves, no relaxed operation, the same bits on every engine. The right
 side lies in panels as wide as a tile. Sums start from the bias and run over K in order, whatever the tile. A
 convolution gathers its patches in the same packing. Between two K steps stands a branch that is never taken: the engine
-moves loads to the top of a block, and with several steps in one the registers run out (`docs/concepts/kernels.md`).
+moves loads to the top of a block, and with several steps in one block the registers run out
+(`docs/concepts/kernels.md`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.vector_form import is_long as is_long_expression
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, select, shuffle
@@ -119,6 +120,39 @@ class Gemm(Kernel):
     @property
     def stride(self) -> int:
         return self.out_bytes or 4 * self.width
+
+    @property
+    def time_ns(self) -> int:
+        """A packed value costs what a panel's worth of products does, a value of the right side about four."""
+        rows, depth = -(-self.rows.count // self.tile) * self.tile, self.rows.depth
+        columns = -(-self.width // LANES) * LANES
+        return depth * (rows * (columns + PANEL) + 4 * columns) // 25
+
+    def cuts(self) -> Sequence[Cut]:
+        """By rows, whole tiles of them; where rows lie on many lines, by lines; by panels of columns."""
+        rows = self.rows.flat()
+        by_row = Cut(-(-rows.count // self.tile_rows), lambda a, b: self._rows_part(rows, a, b))
+        by_line = Cut(rows.lines, lambda a, b: self._lines_part(rows, a, b))
+        return by_row if rows.lines == 1 else by_line, Cut(-(-self.width // self.panel), self._columns_part)
+
+    def _rows_part(self, rows: Rows, start: int, stop: int) -> Piece:
+        first, past = start * self.tile_rows, min(stop * self.tile_rows, rows.count)
+        kernel = replace(self, rows=replace(rows, columns=past - first))
+        return Piece(kernel, self._moves(first * rows.row_bytes, first))
+
+    def _lines_part(self, rows: Rows, start: int, stop: int) -> Piece:
+        kernel = replace(self, rows=replace(rows, lines=stop - start))
+        return Piece(kernel, self._moves(start * rows.line_bytes, start * rows.columns))
+
+    def _moves(self, left: int, row: int) -> dict[str, int]:
+        full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
+        return {"left": left} | dict.fromkeys((*full, "out"), row * self.stride)
+
+    def _columns_part(self, start: int, stop: int) -> Piece:
+        first, past = start * self.panel, min(stop * self.panel, self.width)
+        kernel = replace(self, width=past - first, out_bytes=self.stride)
+        along = (p for p in self.params if p not in ("left", "right", "scratch"))
+        return Piece(kernel, {"right": 4 * first * self.rows.depth} | dict.fromkeys(along, 4 * first))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

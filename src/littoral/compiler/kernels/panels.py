@@ -1,10 +1,11 @@
 """The right side of a matrix product, when it is only known at run time, brought into the order that `Gemm` reads."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.kernels.gemm import PANEL
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Function, Local, const, load, shuffle
 
 __all__ = ["Panels"]
@@ -36,6 +37,18 @@ class Panels(Kernel):
     @property
     def out_bytes(self) -> int:
         return -(-self.width // LANES) * VECTOR * self.depth
+
+    @property
+    def time_ns(self) -> int:
+        return self.out_bytes // 16
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(-(-self.width // self.panel), self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        first, past = start * self.panel, min(stop * self.panel, self.width)
+        moves = {"right": first * self.width_bytes, "out": 4 * first * self.depth}
+        return Piece(replace(self, width=past - first), moves)
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

@@ -53,12 +53,26 @@ class Repeated(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first."""
+    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
+
+    parts: the same work divided, thread by thread; without them it is thread 0's.
+    """
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
+    parts: tuple["Step", ...] = ()
+
+    @property
+    def every_argument(self) -> tuple[Argument, ...]:
+        """Of what is called: of its parts, if it has some."""
+        return tuple(a for part in self.parts for a in part.arguments) or self.arguments
+
+    def of(self, thread: int) -> "Step | None":
+        """What a thread has to do of it."""
+        own = self.parts or (self,)
+        return own[thread] if thread < len(own) else None
 
 
 @dataclass(eq=False)

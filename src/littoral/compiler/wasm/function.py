@@ -89,6 +89,18 @@ class Function:
         """Calls a function without results, by its index in the module."""
         self._body += b"".join(a.data for a in arguments) + OPCODES["call"].code + leb_u(index)
 
+    def call_for(self, kind: str, index: int, *arguments: Code) -> Code:
+        """A call of a function with one result, as an expression."""
+        return Code(kind, b"".join(a.data for a in arguments) + OPCODES["call"].code + leb_u(index))
+
+    def drop(self, value: Code) -> None:
+        """Computes a value for what it does, and forgets it."""
+        self._body += value.data + OPCODES["drop"].code
+
+    def give(self, value: Code) -> None:
+        """The function's result, as its last statement."""
+        self._body += value.data
+
     def leave(self) -> None:
         """Returns from the function."""
         self._body += OPCODES["return"].code

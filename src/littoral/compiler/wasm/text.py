@@ -44,7 +44,7 @@ def instructions(body: bytes) -> Iterator[tuple[str, list[str]]]:
     reader = _Reader(body)
     while reader.at < len(body):
         code = reader.take(1)
-        if code in (b"\xfc", b"\xfd"):
+        if code in (b"\xfc", b"\xfd", b"\xfe"):
             code += leb_u(reader.unsigned())
         name, row = _BY_CODE[code]
         yield name, [text for kind in row.immediates for text in _immediate(reader, kind, row)]
