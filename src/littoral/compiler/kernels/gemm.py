@@ -125,7 +125,7 @@ class Gemm(Kernel):
     def time_ns(self) -> int:
         """A packed value costs what a panel's worth of products does, a value of the right side about four."""
         rows, depth = -(-self.rows.count // self.tile) * self.tile, self.rows.depth
-        columns = -(-self.width // PANEL) * PANEL
+        columns = -(-self.width // LANES) * LANES
         return depth * (rows * (columns + PANEL) + 4 * columns) // 25
 
     def cuts(self) -> Sequence[Cut]:
@@ -133,7 +133,7 @@ class Gemm(Kernel):
         rows = self.rows.flat()
         by_row = Cut(-(-rows.count // self.tile_rows), lambda a, b: self._rows_part(rows, a, b))
         by_line = Cut(rows.lines, lambda a, b: self._lines_part(rows, a, b))
-        return by_row if rows.lines == 1 else by_line, Cut(-(-self.width // PANEL), self._columns_part)
+        return by_row if rows.lines == 1 else by_line, Cut(-(-self.width // self.panel), self._columns_part)
 
     def _rows_part(self, rows: Rows, start: int, stop: int) -> Piece:
         first, past = start * self.tile_rows, min(stop * self.tile_rows, rows.count)
@@ -149,7 +149,7 @@ class Gemm(Kernel):
         return {"left": left} | dict.fromkeys((*full, "out"), row * self.stride)
 
     def _columns_part(self, start: int, stop: int) -> Piece:
-        first, past = start * PANEL, min(stop * PANEL, self.width)
+        first, past = start * self.panel, min(stop * self.panel, self.width)
         kernel = replace(self, width=past - first, out_bytes=self.stride)
         along = (p for p in self.params if p not in ("left", "right", "scratch"))
         return Piece(kernel, {"right": 4 * first * self.rows.depth} | dict.fromkeys(along, 4 * first))
