@@ -190,7 +190,7 @@ def _cut(node: OnnxNode, x: Value, axis: int, start: int, size: int) -> Value:
 
 @operator("Slice", keeps_halves=True)
 def slice_of(node: OnnxNode) -> Value:
-    """numpy's rules for bounds beyond the ends and for negative steps."""
+    """numpy's rules for bounds beyond the ends, but what starts before the first element and goes back starts at it."""
     x = node.input(0)
     rank = x.type.rank
     if node.opset < 10:
@@ -209,7 +209,8 @@ def slice_of(node: OnnxNode) -> Value:
         if step == 0:
             raise ShapeError(f"node `{node.label}`: a step of 0")
         a = node.normal_axis(axis, rank)
-        picked = range(x.shape[a])[begin:end:step]
+        first = max(begin, -x.shape[a]) if step < 0 else begin
+        picked = range(x.shape[a])[first:end:step]
         starts[a], steps[a], shape[a] = (picked.start if len(picked) else 0), step, len(picked)
     return node.add(Slice(tuple(starts), tuple(steps), tuple(shape)), x)
 
