@@ -34,6 +34,9 @@ def _as_2d(node: Node, op: Conv | Pool) -> tuple[tuple[int, int, int, int], Wind
     return None
 
 
+DEPTHWISE_TAPS_MAX = 1024  # its code goes through them one by one
+
+
 def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
     found = _as_2d(node, op)
     x, w, *rest = node.inputs
@@ -41,6 +44,8 @@ def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
     if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
         return None
     (batch, high, wide, channels), window = found
+    if math.prod(window.kernel) > DEPTHWISE_TAPS_MAX:
+        return None
     if op.groups != channels or w.shape[0] != channels or not rows_fit(rest, out):
         return None
     assert w.data is not None
