@@ -16,6 +16,7 @@ from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Vari
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
 from littoral.runtime.engine import EngineKind
+from littoral.runtime.fitting import Fitting, Run, fill, joined, trimmed
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module, naming
@@ -105,20 +106,26 @@ class Session:
         return self.manifest.memory.pages * PAGE_BYTES
 
     @functools.cached_property
+    def fitting(self) -> Fitting:
+        """Which variants serve which shapes."""
+        return Fitting(self.manifest)
+
+    @functools.cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """Inputs in order; −1 where the variants differ."""
-        return merged_specs([[port.spec for port in variant.inputs] for variant in self.manifest.variants])
+        """Inputs in order; −1 where the variants differ, or may be padded or split."""
+        return merged_specs([self.fitting.loosened(variant) for variant in self.manifest.variants])
 
     @functools.cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """Outputs in order; −1 where the variants differ or the size depends on the data."""
-        return merged_specs([[port.spec for port in variant.outputs] for variant in self.manifest.variants])
+        """Outputs in order; −1 where the variants differ or the size depends on the data, or on what was given."""
+        return merged_specs([self.fitting.loosened_outputs(variant) for variant in self.manifest.variants])
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, Array]:
         """Outputs by name, as copies. feeds: one array for every input (`littoral.runtime.inputs` has the rules).
 
-        Raises InputError naming the input, TrapError, DeadlineError; after one of the latter two the next call gets a
-        fresh instance.
+        Shapes that no variant has are padded and split as the manifest allows (`littoral.runtime.fitting`); of several
+        runs each has a deadline. Raises InputError naming the input, TrapError, DeadlineError; after one of the latter
+        two the next call gets a fresh instance.
         """
         return self.run_copied(feeds, _nothing)
 
@@ -126,17 +133,45 @@ class Session:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
         with self._turn:
-            bound, variant = self._filled(arrays)
-            copied()
+            bound = self._bound or self._bind_again()
+            runs = self._chosen(bound, arrays)
             try:
-                bound.guest.call(variant.entry)
-                outputs = {output.name: output.read(self.label) for output in variant.outputs}
+                outputs = self._called(bound, arrays, runs, copied)
             except BaseException:  # whatever ended the call: the memory may be half written
                 self._drop()
                 self._failures += 1
                 raise
             self._runs += 1
             return outputs
+
+    def _chosen(self, bound: "_Bound", arrays: list[Array]) -> list[Run]:
+        """One run of the variant for exactly these shapes, or what `Fitting` makes of it. Raises InputError."""
+        shapes = tuple(array.shape for array in arrays)
+        if shapes in bound.variants:
+            return [Run(shapes, {})]
+        if (runs := self.fitting.runs(shapes)) is None:
+            raise self._shape_error(arrays)
+        return runs
+
+    def _called(
+        self, bound: "_Bound", arrays: list[Array], runs: Sequence[Run], copied: Callable[[], None]
+    ) -> dict[str, Array]:
+        axes, parts = self.manifest.axes, []
+        for run in runs:
+            variant = bound.variants[run.shapes]
+            for name, view, array in zip(self._names, variant.inputs, arrays, strict=True):
+                if run.spans:
+                    fill(view, array, name, run, axes)
+                else:
+                    np.copyto(view, array)
+            if run is runs[-1]:
+                copied()
+            bound.guest.call(variant.entry)
+            outputs = {output.name: output.read(self.label) for output in variant.outputs}
+            if run.spans:
+                outputs = {name: trimmed(array, name, run, axes) for name, array in outputs.items()}
+            parts.append(outputs)
+        return joined(parts, axes)
 
     def time_entries(self, feeds: Mapping[str, object], entries: Sequence[str], clock: Clock = SYSTEM) -> list[float]:
         """Milliseconds that each of the module's exports `() -> ()` takes, called in order once inputs are written.
@@ -197,14 +232,14 @@ class Session:
         return InputError(f"{self.label}: no input is called `{extra}`; inputs: {wanted}")
 
     def _shape_error(self, arrays: list[Array]) -> InputError:
-        variants = self.manifest.variants
+        variants, hint = self.manifest.variants, self.fitting.offered() or None
         for i, (array, label) in enumerate(zip(arrays, self._input_labels, strict=True)):
             offered = list(dict.fromkeys(variant.inputs[i].shape for variant in variants))
             if array.shape not in offered:
                 told = " or ".join(str(list(shape)) for shape in offered)
-                return InputError(f"{label}: shape {list(array.shape)}, expected {told}")
+                return InputError(f"{label}: shape {list(array.shape)}, expected {told}", hint=hint)
         given = ", ".join(f"`{name}` {list(array.shape)}" for name, array in zip(self._names, arrays, strict=True))
-        return InputError(f"{self.label}: no variant takes {given} together")
+        return InputError(f"{self.label}: no variant takes {given} together", hint=hint)
 
     def _filled(self, arrays: list[Array]) -> "tuple[_Bound, BoundVariant]":
         """The instance and the variant for these shapes, with the inputs in its memory."""
@@ -263,8 +298,8 @@ def _shapes(variant: Variant) -> tuple[tuple[int, ...], ...]:
 def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
     interface = module.code.interface
     is_threaded = manifest.threads > 1
-    if unknown := [wanted for wanted in interface.imports if not is_threaded or wanted.key != SHARED_MEMORY]:
-        raise ArtifactError(f"{label}: imports `{unknown[0]}`, a compiled model imports nothing")
+    if strangers := [found for found in interface.imports if not is_threaded or found.key != SHARED_MEMORY]:
+        raise ArtifactError(f"{label}: imports `{strangers[0]}`, a compiled model imports nothing")
     memory_bytes = manifest.memory.pages * PAGE_BYTES
     shape = interface.shared if is_threaded else interface.memory
     if shape is None or shape.bytes_min != shape.bytes_max or shape.bytes_min != memory_bytes:

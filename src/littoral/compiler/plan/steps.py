@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
+from littoral.compiler.plan.problem import Problem
 from littoral.tensors import Array
 
 __all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros"]
@@ -76,9 +77,13 @@ class Step:
 
 @dataclass(eq=False)
 class Lowered:
-    """What a node became: steps in order, or an alias where its output is its input under another shape."""
+    """What a node became: steps in order, or an alias where its output is its input under another shape.
+
+    problem: what a tuning table was asked for, where the kernel has several forms.
+    """
 
     label: str
     kind: str
     steps: Sequence[Step] = field(default_factory=list)
     alias_of: Value | None = None
+    problem: Problem | None = None

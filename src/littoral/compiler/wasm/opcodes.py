@@ -2,8 +2,8 @@
 
 WebAssembly core specification, 5.4 and 7.3, with the proposals for relaxed SIMD and threads. A signature is
 `pops>pushes`, one letter per operand: i = i32, l = i64, f = f32, d = f64, v = v128. Immediates, one letter each:
-m = memory argument (alignment, offset), n = lane, u = index, s = 16 shuffle lanes, c = 16 bytes, i l f d = a constant,
-b = block type, z = a zero byte.
+m = memory argument (alignment, offset), n = lane, u = index, s = 16 shuffle lanes, c = 16 bytes,
+i l f d = a constant, b = block type, z = a zero byte.
 """
 
 from typing import NamedTuple
