@@ -26,7 +26,7 @@ def build(
         list[str] | None, typer.Option(help="What fills a dimension up to a variant's size: tokens=0, batch=repeat.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
-    target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
     tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
@@ -34,8 +34,8 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one import-free .wasm file."""
-    if target not in ("relaxed", "simd128"):
-        raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
+    if target not in ("relaxed", "simd128", "mvp"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
         model = littoral.compile(
             source,

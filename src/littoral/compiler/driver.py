@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import littoral
 from littoral.artifact import THREADS_MAX, Axis, Manifest, Memory, Model, Port, Store, Variant, digest
@@ -26,7 +26,8 @@ from littoral.compiler.plan import (
 )
 from littoral.compiler.tracing import traced
 from littoral.compiler.variants import axes_of, dimensions, keys
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
+from littoral.compiler.wasm import TARGETS, Target
+from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 
 __all__ = [
     "Planned",
@@ -42,7 +43,6 @@ __all__ = [
     "written",
 ]
 
-Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 Axes = Mapping[str, Mapping[str, Any]]
 SOURCE_BYTES_MAX = 1 << 31
@@ -76,21 +76,26 @@ def compile(  # noqa: A001
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
     shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
     it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
-    dimension whose items are proven not to meet (a batch) is padded and split, any other neither. target: `relaxed` or
-    `simd128`. threads: 1, or up to 8 that share one memory, which the module then imports (docs/concepts/threads.md).
-    tuning: a table of kernels' forms as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged
-    one. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
-    holds it; both go into the manifest as they are. progress: called with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table;
-    NotOfferedError for `int8`, `strict=False` and the target `mvp`, which this version does not have.
+    dimension whose items are proven not to meet (a batch) is padded and split, any other neither.
+    target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without relaxed SIMD; `mvp`,
+    WebAssembly 1.0 without any proposal. The results are the same, to the bit. threads: 1, or up to 8 that share one
+    memory, which the module then imports (docs/concepts/threads.md); not for `mvp`. tuning: a table of kernels' forms
+    as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes,
+    in the order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as
+    they are. progress: called with stage, done, total.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table or another
+    target; NotOfferedError for `int8` and `strict=False`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
         raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
+    if target not in TARGETS:
+        raise InputError(f"compile: `target` is `{target}`, must be {', '.join(TARGETS)}")
+    if target == "mvp" and threads > 1:
+        raise InputError(f"compile: {threads} threads need WebAssembly's threads, which the target `mvp` is without")
     model = compile_model(
         source,
         shapes=shapes,
@@ -220,7 +225,7 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, threads=found.threads, apart=apart)
+    module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",

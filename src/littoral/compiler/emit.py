@@ -10,7 +10,7 @@ from littoral.compiler.kernels.team import SHARED_MEMORY, Member, add_help, add_
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
 from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
-from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
+from littoral.compiler.wasm import Code, Function, Label, Local, Module, Target, TargetedModule, const, load, op
 
 __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest", "layer_entry"]
 
@@ -18,21 +18,24 @@ ENTRY = "run"
 EMPTY_ENTRY = "empty"
 
 
-def emit(layout: Layout) -> tuple[Module, list[Layer]]:
+def emit(layout: Layout, target: Target = "relaxed") -> tuple[Module, list[Layer]]:
     """The module's functions, and one layer for each node that does something."""
-    return emit_together([layout])
+    return emit_together([layout], target=target)
 
 
-def emit_together(layouts: Sequence[Layout], *, threads: int = 1, apart: bool = False) -> tuple[Module, list[Layer]]:
+def emit_together(
+    layouts: Sequence[Layout], *, target: Target = "relaxed", threads: int = 1, apart: bool = False
+) -> tuple[Module, list[Layer]]:
     """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first.
 
-    apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):
-    the same kernels on the same addresses, to be timed. Only for a program without loops and branches.
-    threads: above 1 the programs have been divided, and the module is that of a team (`kernels/team.py`).
+    target: the instructions it may have. apart: also an entry for each layer of the first layout (`layer_entry`), and
+    one that does nothing (`EMPTY_ENTRY`): the same kernels on the same addresses, to be timed. Only for a program
+    without loops and branches. threads: above 1 the programs have been divided, and the module is that of a team
+    (`kernels/team.py`).
     """
     if threads > 1:
-        return _emit_for_team(layouts, threads)
-    module, functions = Module(), dict[Kernel, int]()
+        return _emit_for_team(layouts, threads, target)
+    module, functions = TargetedModule(target), dict[Kernel, int]()
     entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
     for entry in entries:
         module.exports[entry.name] = entry.write()
@@ -41,9 +44,9 @@ def emit_together(layouts: Sequence[Layout], *, threads: int = 1, apart: bool = 
     return module, entries[0].layers()
 
 
-def _emit_for_team(layouts: Sequence[Layout], threads: int) -> tuple[Module, list[Layer]]:
+def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> tuple[Module, list[Layer]]:
     """For each layout a body a thread; the entry calls the others to the run and does thread 0's."""
-    module, functions = Module(imports=SHARED_MEMORY), dict[Kernel, int]()
+    module, functions = TargetedModule(target, imports=SHARED_MEMORY), dict[Kernel, int]()
     meeting = add_meeting(module, threads)
     members = [
         [_Entry(layout, f"{entry_name(i)}.{t}", module, functions, Member(t, meeting)) for t in range(threads)]

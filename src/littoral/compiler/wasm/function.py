@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from littoral.compiler.wasm.code import KINDS, Code, Number, const, leb_u, memory_argument, op
 from littoral.compiler.wasm.opcodes import OPCODES
+from littoral.compiler.wasm.reading import Instruction, instructions
 
 __all__ = ["Function", "Label", "Local"]
 
@@ -156,6 +157,10 @@ class Function:
         with self.loop() as again:
             yield index
             self.go(again, self.tee(index, index + 1) < count)
+
+    def instructions(self) -> Iterator[Instruction]:
+        """What has been written, in order."""
+        return instructions(bytes(self._body))
 
     def body(self) -> bytes:
         """The function's entry in the code section: size, locals, instructions."""
