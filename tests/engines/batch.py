@@ -18,7 +18,7 @@ from littoral.tensors import DTYPES, element_count
 
 __all__ = ["TARGETS", "cases_of", "differences", "plan", "write_cases"]
 
-TARGETS = ("simd128", "relaxed")
+TARGETS = ("simd128", "relaxed", "mvp")
 ALL = "cases.json"
 
 
