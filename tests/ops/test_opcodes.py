@@ -21,6 +21,8 @@ CONTROL = (
     "nop",
     "drop",
     "select",
+    "memory.init",
+    "data.drop",
 )
 OF_SEGMENTS = ("memory.init", "data.drop")  # run by every module of several threads
 PLAIN = [n for n in OPCODES if n not in (*CONTROL, *OF_SEGMENTS) and not n.startswith(("local.", "global."))]

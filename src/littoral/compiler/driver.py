@@ -14,7 +14,16 @@ from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, Tuning, TuningSource, divide, lay_out_together, open_tuning, program_of
+from littoral.compiler.plan import (
+    RULES,
+    Layout,
+    Tuning,
+    TuningSource,
+    divide,
+    lay_out_together,
+    open_tuning,
+    program_of,
+)
 from littoral.compiler.tracing import traced
 from littoral.compiler.variants import axes_of, dimensions, keys
 from littoral.compiler.wasm import TARGETS, Target
@@ -150,18 +159,18 @@ class Source(NamedTuple):
 class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
-    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. tuning: what
-    the kernels were chosen by. threads: that the steps are divided among.
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
+    the steps are divided among. tuning: what kernels were chosen by.
     """
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
-    tuning: Tuning
     keys: list[dict[str, int]]
     axes: dict[str, Axis] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     threads: int = 1
+    tuning: Tuning = RULES
 
 
 def planned(
@@ -188,20 +197,21 @@ def planned(
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
     graphs = [optimize(graph, progress) for graph in given]
     progress("plan", 0, 1)
-    layouts = _layouts(graphs, table, threads)
-    return Planned(opened, graphs, layouts, table, list(keys(found, len(graphs))), allowed, refused, threads)
+    layouts = laid_out(graphs, threads, table)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table)
 
 
-def retuned(found: Planned, tuning: Tuning) -> Planned:
-    """The same model with its kernels chosen by another table."""
-    return replace(found, layouts=_layouts(found.graphs, tuning, found.threads), tuning=tuning)
-
-
-def _layouts(graphs: Sequence[Graph], tuning: Tuning, threads: int) -> list[Layout]:
+def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
+    """The variants' programs in one memory."""
     programs = [program_of(graph, tuning) for graph in graphs]
     for program in programs if threads > 1 else ():
         divide(program, threads)
     return lay_out_together(list(zip(graphs, programs, strict=True)))
+
+
+def retuned(found: Planned, tuning: Tuning) -> Planned:
+    """The same model with its kernels chosen by another table."""
+    return replace(found, layouts=laid_out(found.graphs, found.threads, tuning), tuning=tuning)
 
 
 def written(

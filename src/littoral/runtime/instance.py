@@ -96,6 +96,11 @@ class Session:
         return self._module.code.kind
 
     @property
+    def threads(self) -> int:
+        """How many a call keeps busy: the module says so. All but the caller's belong to the session."""
+        return self.manifest.threads
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of one instance: weights, which all instances share until they write, and arena."""
         return self.manifest.memory.pages * PAGE_BYTES

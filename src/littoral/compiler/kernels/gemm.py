@@ -138,7 +138,7 @@ class Gemm(Kernel):
     def time_ns(self) -> int:
         """A packed value costs what a panel's worth of products does, a value of the right side about four."""
         rows, depth = -(-self.rows.count // self.tile) * self.tile, self.rows.depth
-        columns = -(-self.width // PANEL) * PANEL
+        columns = -(-self.width // LANES) * LANES
         return depth * (rows * (columns + PANEL) + 4 * columns) // 25
 
     def cuts(self) -> Sequence[Cut]:

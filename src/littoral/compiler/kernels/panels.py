@@ -43,10 +43,10 @@ class Panels(Kernel):
         return self.out_bytes // 16
 
     def cuts(self) -> Sequence[Cut]:
-        return (Cut(-(-self.width // PANEL), self._part),)
+        return (Cut(-(-self.width // self.panel), self._part),)
 
     def _part(self, start: int, stop: int) -> Piece:
-        first, past = start * PANEL, min(stop * PANEL, self.width)
+        first, past = start * self.panel, min(stop * self.panel, self.width)
         moves = {"right": first * self.width_bytes, "out": 4 * first * self.depth}
         return Piece(replace(self, width=past - first), moves)
 

@@ -16,6 +16,7 @@ from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_pl
 
 __all__ = ["lower_conv", "lower_depthwise", "lower_winograd"]
 
+DEPTHWISE_TAPS_MAX = 1024  # its code goes through them one by one
 WINOGRAD_CHANNELS_MIN = 32
 WINOGRAD_TILES_MIN = 16
 LINES_BYTES_MAX = 1 << 15  # under a window, for the first-level cache to keep them
@@ -43,6 +44,8 @@ def lower_depthwise(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
         return None
     (batch, high, wide, channels), window = found
+    if math.prod(window.kernel) > DEPTHWISE_TAPS_MAX:
+        return None
     if op.groups != channels or w.shape[0] != channels or not rows_fit(rest, out):
         return None
     assert w.data is not None

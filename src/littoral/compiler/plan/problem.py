@@ -37,7 +37,9 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 def problem_of(node: Node) -> Problem | None:
     """None where there is nothing to choose."""
-    if 0 in (*node.inputs[0].shape, *node.outputs[0].shape) or node.inputs[0].dtype != "float32":
+    if not isinstance(node.op, MatMul | Conv) or node.inputs[0].dtype != "float32":
+        return None
+    if 0 in (*node.inputs[0].shape, *node.outputs[0].shape):
         return None
     match node.op:
         case MatMul():
