@@ -136,7 +136,7 @@ class MachineCode:
 
 
 def _ask_for_large_pages(memory: wasmtime.SharedMemory) -> None:
-    """The weights are copied in, not mapped: with pages of 2 MiB that takes a third of the time. No is an answer too."""
+    """Weights are copied in, not mapped: with pages of 2 MiB that takes a third of the time. No is an answer too."""
     if (advice := getattr(mmap, "MADV_HUGEPAGE", None)) is not None:
         address = ctypes.cast(memory.data_ptr(), ctypes.c_void_p)
         ctypes.CDLL(None).madvise(address, ctypes.c_size_t(memory.data_len()), advice)
