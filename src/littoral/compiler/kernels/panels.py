@@ -36,7 +36,7 @@ class Panels(Kernel):
         return -(-self.width // PANEL) * PANEL * 4 * self.depth
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         (self._copy if self.width_bytes == 4 else self._turn)(f)
         return f
 

@@ -1,14 +1,16 @@
 """Steps: the calls that a node becomes, before anything has an address."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.tensors import Array
 
-__all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros"]
+__all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,16 @@ class Step:
     arguments: tuple[Argument, ...]
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
+
+
+def with_constants(step: Step) -> Step:
+    """The step with the table of vectors that its kernel reads, if there is one."""
+    table = step.kernel.constants
+    if not table:
+        return step
+    repeats = tuple(r._replace(moves_bytes=(*r.moves_bytes, 0)) for r in step.repeats)
+    arguments = (*step.arguments, Weights(np.frombuffer(table, np.uint8)))
+    return replace(step, arguments=arguments, repeats=repeats)
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
-from littoral.compiler.ir.ops.reduction import Reduce, Softmax
+from littoral.compiler.ir.ops.reduction import Normalize, Reduce, Softmax
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Gather",
     "Map",
     "MatMul",
+    "Normalize",
     "Pad",
     "Pool",
     "Reduce",
