@@ -1,7 +1,8 @@
 """From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
@@ -96,12 +97,29 @@ class _Entry:
         return self.runs[address.loop][0] * address.step + address.at
 
     def _call(self, lowered: Lowered) -> None:
-        for step in lowered.steps:
-            index = self.functions.get(step.kernel)
-            if index is None:
-                name = f"{step.kernel.kind}.{len(self.functions)}"
-                index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
-            self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
+        self._steps(lowered.steps, [])
+
+    def _steps(self, steps: Iterable[Step], runs: list[Local]) -> None:
+        """Steps inside the rings whose runs are counted."""
+        for ring, together in groupby(
+            steps, lambda step: step.within[len(runs)][0] if step.within[len(runs) :] else None
+        ):
+            if ring is None:
+                for step in together:
+                    self._step(step, runs)
+                continue
+            with self.entry.each(ring.times) as run:
+                self._steps(list(together), [*runs, run])
+
+    def _step(self, step: Step, runs: list[Local]) -> None:
+        index = self.functions.get(step.kernel)
+        if index is None:
+            name = f"{step.kernel.kind}.{len(self.functions)}"
+            index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
+        addresses = [self._code(self.layout.address(a)) for a in step.arguments]
+        for run, (_, moves_bytes) in zip(runs, step.within, strict=True):
+            addresses = [a + run * move if move else a for a, move in zip(addresses, moves_bytes, strict=True)]
+        self._call_repeated(index, addresses, step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:
         """Addresses that move are kept in locals; an inner loop begins where the outer one stands."""

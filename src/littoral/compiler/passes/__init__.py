@@ -12,6 +12,7 @@ from littoral.compiler.passes.decompose_softmax import decompose_softmax
 from littoral.compiler.passes.fold_affine import fold_affine
 from littoral.compiler.passes.fold_pads import fold_pads
 from littoral.compiler.passes.fold_transposes import fold_transposes
+from littoral.compiler.passes.fuse_attention import fuse_attention
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
 from littoral.compiler.passes.fuse_normalization import fuse_normalization
@@ -34,6 +35,7 @@ PASSES: dict[str, Pass] = {
     "fuse-normalization": fuse_normalization,
     "fuse-epilogues": fuse_epilogues,
     "fold-transposes": fold_transposes,
+    "fuse-attention": fuse_attention,
 }
 
 

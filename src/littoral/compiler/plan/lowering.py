@@ -7,6 +7,7 @@ from typing import Any
 from littoral.compiler.ir.graph import Node, Op
 from littoral.compiler.ir.ops import (
     ArgReduce,
+    Attention,
     Concat,
     Conv,
     Cumulate,
@@ -30,6 +31,7 @@ from littoral.compiler.ir.ops import (
 from littoral.compiler.kernels import NormalizeRows, SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
+from littoral.compiler.plan.attention import lower_attention
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
 from littoral.compiler.plan.products import lower_batched, lower_dense
 from littoral.compiler.plan.steps import Lowered, Step, with_constants
@@ -92,6 +94,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     TopK: (generic.lower_top_k,),
     Scatter: (generic.lower_scatter,),
     Softmax: (lower_softmax,),
+    Attention: (lower_attention,),
     Normalize: (lower_normalize,),
     Require: (generic.lower_require,),
     MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),

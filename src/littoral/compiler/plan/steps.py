@@ -10,7 +10,7 @@ from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.tensors import Array
 
-__all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
+__all__ = ["Argument", "Lowered", "Part", "Repeated", "Ring", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +53,25 @@ class Repeated(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Ring:
+    """A loop around several steps, which share the object."""
+
+    times: int
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
-    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first."""
+    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
+
+    within: loops around those, shared with the steps beside it, outermost first, and the bytes by which each argument's
+    address moves on.
+    """
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
+    within: tuple[tuple[Ring, tuple[int, ...]], ...] = ()
 
 
 def with_constants(step: Step) -> Step:
@@ -68,8 +80,9 @@ def with_constants(step: Step) -> Step:
     if not table:
         return step
     repeats = tuple(r._replace(moves_bytes=(*r.moves_bytes, 0)) for r in step.repeats)
+    within = tuple((ring, (*moves_bytes, 0)) for ring, moves_bytes in step.within)
     arguments = (*step.arguments, Weights(np.frombuffer(table, np.uint8)))
-    return replace(step, arguments=arguments, repeats=repeats)
+    return replace(step, arguments=arguments, repeats=repeats, within=within)
 
 
 @dataclass(eq=False)

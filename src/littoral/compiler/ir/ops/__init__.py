@@ -5,6 +5,7 @@ the compiled module. Layout `last` is N, spatial…, C; weights are always O, I,
 """
 
 from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
+from littoral.compiler.ir.ops.attention import Attention
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
 from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
@@ -15,6 +16,7 @@ from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
     "ArgReduce",
+    "Attention",
     "Branch",
     "Concat",
     "Conv",
