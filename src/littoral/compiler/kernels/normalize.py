@@ -1,12 +1,12 @@
 """Normalisation of rows in float32: mean, spread and what is made of them, a row at a time in the first-level cache."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.lanes import across, first_lanes
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
@@ -43,6 +43,18 @@ class NormalizeRows(Kernel):
     @property
     def formulas(self) -> tuple[Expr | None, ...]:
         return (self.finish,)
+
+    @property
+    def time_ns(self) -> int:
+        return self.rows * self.width // 2
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.rows, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
+        moves = dict.fromkeys(("in", *full, "out"), 4 * start * self.width)
+        return Piece(replace(self, rows=stop - start), moves)
 
     def function(self, name: str) -> Function:
         f = self.opened(name)

@@ -1,11 +1,12 @@
 """Softmax along the last axis in float32: a row is read from memory once and written once."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Arg, Expr, apply
 from littoral.compiler.kernels.gemm import store_lanes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.lanes import across, first_lanes
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
@@ -37,6 +38,17 @@ class SoftmaxRows(Kernel):
     @property
     def formulas(self) -> tuple[Expr | None, ...]:
         return (_POWER,)
+
+    @property
+    def time_ns(self) -> int:
+        return self.rows * self.width
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.rows, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        moves = dict.fromkeys(self.params, 4 * start * self.width)
+        return Piece(replace(self, rows=stop - start), moves)
 
     def function(self, name: str) -> Function:
         f = self.opened(name)

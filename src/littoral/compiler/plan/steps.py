@@ -8,6 +8,7 @@ import numpy as np
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
+from littoral.compiler.plan.problem import Problem
 from littoral.tensors import Array
 
 __all__ = ["Argument", "Lowered", "Part", "Repeated", "Ring", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
@@ -64,7 +65,7 @@ class Step:
     """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
 
     within: loops around those, shared with the steps beside it, outermost first, and the bytes by which each argument's
-    address moves on.
+    address moves on. parts: the same work divided, thread by thread; without them it is thread 0's.
     """
 
     kernel: Kernel
@@ -72,6 +73,17 @@ class Step:
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
     within: tuple[tuple[Ring, tuple[int, ...]], ...] = ()
+    parts: tuple["Step", ...] = ()
+
+    @property
+    def every_argument(self) -> tuple[Argument, ...]:
+        """Of what is called: of its parts, if it has some."""
+        return tuple(a for part in self.parts for a in part.arguments) or self.arguments
+
+    def of(self, thread: int) -> "Step | None":
+        """What a thread has to do of it."""
+        own = self.parts or (self,)
+        return own[thread] if thread < len(own) else None
 
 
 def with_constants(step: Step) -> Step:
@@ -87,9 +99,13 @@ def with_constants(step: Step) -> Step:
 
 @dataclass(eq=False)
 class Lowered:
-    """What a node became: steps in order, or an alias where its output is its input under another shape."""
+    """What a node became: steps in order, or an alias where its output is its input under another shape.
+
+    problem: what a tuning table was asked for, where the kernel has several forms.
+    """
 
     label: str
     kind: str
     steps: Sequence[Step] = field(default_factory=list)
     alias_of: Value | None = None
+    problem: Problem | None = None
