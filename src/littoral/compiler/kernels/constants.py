@@ -18,7 +18,8 @@ from littoral.compiler.wasm import Code, Function, Local, const, load
 __all__ = ["CONSTANTS", "StoredConstants", "constant_table"]
 
 CONSTANTS = "constants"  # the parameter with the table's address
-KEPT = 4  # constants that stay in registers through a loop; with more of them the values of some formulas do not
+KEPT_MIN = 4  # constants that stay in registers through a loop
+ROOM = 19  # a formula of many constants has more values at once too: those kept and all of them are together as many
 _VECTOR = 16  # bytes
 
 
@@ -29,7 +30,8 @@ class StoredConstants(Constants):
         super().__init__(function)
         offsets = range(0, len(table), _VECTOR)
         loads = {table[i : i + _VECTOR]: load("v128.load", at, i, "v128") for i in offsets}
-        kept = {bits: function.local("v128", value=loads[bits]) for bits in list(loads)[:KEPT]}
+        count = max(KEPT_MIN, ROOM - len(loads))
+        kept = {bits: function.local("v128", value=loads[bits]) for bits in list(loads)[:count]}
         self._found: dict[bytes, Code] = {**loads, **kept}
 
     def get(self, kind: str, value: float) -> Code:
