@@ -13,10 +13,11 @@ from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, program_of
-from littoral.compiler.tracing import traced
+from littoral.compiler.passes import FUSING, PASSES, inside_bodies
+from littoral.compiler.plan import Layout, lay_out_together, layout_text, lowering_text, program_of
+from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
+from littoral.compiler.wasm import function_text
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
 
 __all__ = [
@@ -159,6 +160,7 @@ def planned(
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    trace = Trace()
     progress("import", 0, 1)
     opened = open_source(source)
     given = imported(opened, variant_shapes(shapes or {}, variants))
@@ -167,9 +169,15 @@ def planned(
     progress("variants", 0, 1)
     own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
-    graphs = [optimize(graph, progress) for graph in given]
+    for name, why in refused.items():
+        trace.say(TIMES, f"variants: `{name}` is neither padded nor split: {why}")
+    graphs = [optimize(graph, progress, trace) for graph in given]
     progress("plan", 0, 1)
     layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    for layout in layouts if trace.level >= CHOICES else ():
+        for call in layout.program.calls():
+            trace.say(CHOICES, lowering_text(call.lowered))
+    trace.file("layout.txt", "\n".join(map(layout_text, layouts)) if trace.level >= FILES else "")
     return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused)
 
 
@@ -185,6 +193,9 @@ def written(
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
     module, layers = emit_together(found.layouts, apart=apart)
+    trace = Trace()
+    if trace.level >= FILES:
+        trace.file("functions.wat", "\n".join(function_text(f) for f in module.functions))
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
@@ -250,12 +261,14 @@ def together(own: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> 
     return None if own is None and given is None else {**(own or {}), **(given or {})}
 
 
-def optimize(graph: Graph, tell: Progress = silent) -> Graph:
+def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, *, is_body: bool = False) -> Graph:
     """Every pass in order, then the same in the bodies of control flow."""
+    told = trace or Trace()
+    told.graph("import", graph, is_body)
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
-        graph = traced(handle, run, graph)
-    return inside_bodies(graph, optimize)
+        graph = told.run(handle, run, graph, noted=FUSING.get(handle), is_body=is_body)
+    return inside_bodies(graph, lambda body: optimize(body, tell, told, is_body=True))
 
 
 def variant_shapes(

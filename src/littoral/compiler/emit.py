@@ -1,6 +1,7 @@
 """From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 
 from littoral.artifact import Layer
@@ -15,6 +16,8 @@ __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heavi
 
 ENTRY = "run"
 EMPTY_ENTRY = "empty"
+LAYER_LETTERS_MAX = 40
+_ODD = re.compile(r"[^A-Za-z0-9_./:+-]")
 
 
 def emit(layout: Layout) -> tuple[Module, list[Layer]]:
@@ -28,9 +31,10 @@ def emit_together(layouts: Sequence[Layout], *, apart: bool = False) -> tuple[Mo
     apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):
     the same kernels on the same addresses, to be timed. Only for a program without loops and branches.
     """
-    module, functions = Module(), dict[Kernel, int]()
+    module, functions = Module(), _Functions()
     entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
     layers = [entry.write() for entry in entries]
+    functions.name(module)
     if apart:
         entries[0].write_apart()
     return module, layers[0]
@@ -49,8 +53,36 @@ def heaviest(found: Lowered) -> Step:
     return max(found.steps, key=lambda s: s.macs)
 
 
+class _Functions:
+    """The functions of kernels by index, and which layers call each."""
+
+    def __init__(self) -> None:
+        self.index: dict[Kernel, int] = {}
+        self._layers: dict[int, list[str]] = {}
+
+    def of(self, kernel: Kernel, layer: str, module: Module) -> int:
+        """The kernel's function, added to the module where it is not there yet."""
+        if kernel not in self.index:
+            self.index[kernel] = module.add(kernel.function(kernel.kind))
+        index = self.index[kernel]
+        layers = self._layers.setdefault(index, [])
+        if layer not in layers:
+            layers.append(layer)
+        return index
+
+    def name(self, module: Module) -> None:
+        """For profilers: kernel, tile, the first layer and how many others share the function."""
+        for kernel, index in self.index.items():
+            first, *others = self._layers[index]
+            tile = kernel.tiling.partition(",")[0].replace("×", "x")
+            layer = _ODD.sub("_", first)
+            layer = layer if len(layer) <= LAYER_LETTERS_MAX else f"..{layer[-LAYER_LETTERS_MAX:]}"
+            shared = f"+{len(others)}" if others else ""
+            module.functions[index].name = f"{'.'.join(filter(None, (kernel.kind, tile)))}@{layer}{shared}"
+
+
 class _Entry:
-    def __init__(self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int]) -> None:
+    def __init__(self, layout: Layout, name: str, module: Module, functions: _Functions) -> None:
         self.layout = layout
         self.name = name
         self.module = module
@@ -66,7 +98,7 @@ class _Entry:
                 case Call():
                     self._call(item.lowered)
                     if item.lowered.steps:
-                        layers.append(_layer(item.lowered, self.functions))
+                        layers.append(_layer(item.lowered, self.functions.index))
                 case Copy():
                     self._copy(item)
                 case Loop():
@@ -97,10 +129,7 @@ class _Entry:
 
     def _call(self, lowered: Lowered) -> None:
         for step in lowered.steps:
-            index = self.functions.get(step.kernel)
-            if index is None:
-                name = f"{step.kernel.kind}.{len(self.functions)}"
-                index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
+            index = self.functions.of(step.kernel, lowered.label, self.module)
             self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:

@@ -14,9 +14,10 @@ from littoral.compiler.passes.fold_pads import fold_pads
 from littoral.compiler.passes.fold_transposes import fold_transposes
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.passes.fusion import Note
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
-__all__ = ["PASSES", "Pass", "inside_bodies"]
+__all__ = ["FUSING", "PASSES", "Pass", "inside_bodies"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -33,6 +34,9 @@ PASSES: dict[str, Pass] = {
     "fuse-epilogues": fuse_epilogues,
     "fold-transposes": fold_transposes,
 }
+
+FUSING: dict[str, Callable[[Graph, Note], Graph]] = {"fuse-maps": fuse_maps, "fuse-epilogues": fuse_epilogues}
+"""Passes that tell of what they fuse."""
 
 
 def inside_bodies(graph: Graph, change: Pass) -> Graph:

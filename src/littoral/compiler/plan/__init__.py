@@ -4,6 +4,7 @@ from littoral.compiler.plan.arena import Buffer
 from littoral.compiler.plan.layout import Layout, lay_out, lay_out_together
 from littoral.compiler.plan.program import Program, program_of
 from littoral.compiler.plan.steps import Lowered, Scratch, Step, Weights
+from littoral.compiler.plan.text import layout_text, lowering_text
 
 __all__ = [
     "Buffer",
@@ -15,5 +16,7 @@ __all__ = [
     "Weights",
     "lay_out",
     "lay_out_together",
+    "layout_text",
+    "lowering_text",
     "program_of",
 ]
