@@ -4,6 +4,7 @@ from littoral.compiler.wasm.code import Code, Number, const, load, op, select, s
 from littoral.compiler.wasm.function import Function, Label, Local
 from littoral.compiler.wasm.module import Module
 from littoral.compiler.wasm.opcodes import OPCODES
+from littoral.compiler.wasm.reading import WrittenFunction, written_functions
 from littoral.compiler.wasm.text import function_text
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Local",
     "Module",
     "Number",
+    "WrittenFunction",
     "const",
     "function_text",
     "load",
@@ -22,4 +24,5 @@ __all__ = [
     "shuffle",
     "splat",
     "vector",
+    "written_functions",
 ]

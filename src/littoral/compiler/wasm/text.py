@@ -1,13 +1,13 @@
 """Functions as text: the instructions of a body, one a line, for people and for golden tests."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from littoral.compiler.wasm.code import KINDS, leb_u
 from littoral.compiler.wasm.function import Function
 from littoral.compiler.wasm.opcodes import OPCODES, Op
 
-__all__ = ["function_text", "instructions"]
+__all__ = ["body_text", "function_text", "instructions"]
 
 _BY_CODE = {row.code: (name, row) for name, row in OPCODES.items()}
 _OPENING = ("block", "loop", "if")
@@ -83,20 +83,26 @@ def _float(value: float) -> str:
 
 def function_text(function: Function) -> str:
     """The function in WebAssembly's text format, linear form, locals by number."""
-    reader = _Reader(function.body())
-    reader.unsigned()
+    body = _Reader(function.body())
+    body.unsigned()
+    params, results = [_type_name(p.kind) for p in function.params], [_type_name(r) for r in function.results]
+    return body_text(function.name, params, results, body.data[body.at :])
+
+
+def body_text(name: str, params: Sequence[str], results: Sequence[str], code: bytes) -> str:
+    """The same from types and code, which begins with its locals. Raises KeyError for an unknown instruction."""
+    reader = _Reader(code)
     kinds = [_TYPE_NAMES[kind] for count, kind in _runs(reader) for _ in range(count)]
-    params = "".join(f" (param {_type_name(p.kind)})" for p in function.params)
-    results = "".join(f" (result {_type_name(r)})" for r in function.results)
-    lines = [f"(func ${function.name}{params}{results}"]
+    head = "".join(f" (param {kind})" for kind in params) + "".join(f" (result {kind})" for kind in results)
+    lines = [f"(func ${name}{head}"]
     if kinds:
         lines.append(f"  (local {' '.join(kinds)})")
     depth = 1
-    for name, immediates in instructions(reader.data[reader.at : -1]):
-        if name in ("end", "else"):
+    for instruction, immediates in instructions(reader.data[reader.at : -1]):
+        if instruction in ("end", "else"):
             depth -= 1
-        lines.append("  " * depth + " ".join([name, *immediates]))
-        if name in _OPENING or name == "else":
+        lines.append("  " * depth + " ".join([instruction, *immediates]))
+        if instruction in _OPENING or instruction == "else":
             depth += 1
     return "\n".join(lines) + ")\n"
 
