@@ -1,6 +1,6 @@
 """MobileNetV2, ResNet-18 and EfficientNet-B0 at 224 × 224, batch normalisation folded in, with random weights."""
 
-from bench.layers import Layers
+from bench.graph_layers import Layers
 
 __all__ = ["SIDE", "efficientnet_b0", "mobilenet_v2", "resnet18"]
 

@@ -1,92 +1,76 @@
-"""Graphs written layer by layer as exporters write them, with random weights that keep the activations of one size."""
+"""What share of the kernel's own limit each layer reaches: its speed beside multiplications and additions on registers.
 
+Layers that ask the same of their kernel are one row. Those that multiply nothing, or take under 1 % of the network's
+time, are told by kind alone.
+"""
+
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple, TypeVar
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from bench.compiler import here
+from bench.networks import LAYERED
+from bench.rows import Row, row
+from littoral.cli.model_source import random_feeds
+from littoral.compiler.driver import planned, written
+from littoral.compiler.plan.problem import Problem
+from littoral.quality.layer_times import LayerTime, time_layers
 
-__all__ = ["Layers"]
+__all__ = ["run"]
 
-OPSET, IR_VERSION = 17, 8
+ROUNDS = 25
+PEER = "strict float32 limit"
+TIME_SHARE_MIN = 0.01
+
+Key = TypeVar("Key")
 
 
-class Layers:
-    """A graph in the making; every method gives the name of what it adds. Weights come from one seed."""
+class Timed(NamedTuple):
+    layer: LayerTime
+    problem: Problem | None
 
-    def __init__(self) -> None:
-        self.rng = np.random.default_rng(7)
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
-        self.inputs: list[Any] = []
+    @property
+    def kind(self) -> str:
+        return self.problem.kind if self.problem is not None else self.layer.kernel
 
-    def input(self, name: str, *shape: int, kind: int = TensorProto.FLOAT) -> str:
-        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
 
-    def weight(self, array: Any, dtype: Any = np.float32) -> str:
-        self.weights.append(numpy_helper.from_array(np.asarray(array, dtype), f"w{len(self.weights)}"))
-        return str(self.weights[-1].name)
+def run() -> list[Row]:
+    rows: list[Row] = []
+    for name, make in LAYERED.items():
+        with tempfile.TemporaryDirectory() as folder, here(folder):
+            found = planned(make())
+            times = time_layers(found, random_feeds(written(found), seed=3), ROUNDS)
+        problems = [call.lowered.problem for call in found.layouts[0].program.layers()]
+        timed = [Timed(*pair) for pair in zip(times.layers, problems, strict=True)]
+        rows += rows_of(name, timed, times.limit_gflops)
+    return rows
 
-    def random(self, *shape: int, scale: float = 1.0) -> str:
-        return self.weight(self.rng.normal(0, scale, shape))
 
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
-        return name
+def rows_of(name: str, timed: Sequence[Timed], limit_gflops: float) -> list[Row]:
+    """By kind, longest first; then each problem of some weight, in the order of the network."""
+    whole_ms = sum(t.layer.time_ms for t in timed)
+    kinds = grouped(timed, [t.kind for t in timed])
+    kinds = dict(sorted(kinds.items(), key=lambda kind: -sum(t.layer.time_ms for t in kind[1])))
+    rows = [speed(f"{name}: all {kind} ({len(found)})", found, limit_gflops) for kind, found in kinds.items()]
+    problems = grouped(timed, [t.problem for t in timed])
+    for problem, found in problems.items():
+        if problem is not None and sum(t.layer.time_ms for t in found) >= TIME_SHARE_MIN * whole_ms:
+            sizes = f"{problem.rows}×{problem.depth}×{problem.width}"
+            tile = found[0].layer.tile.partition(",")[0]
+            rows.append(speed(f"{name}: {problem.kind} {sizes} by {tile} ({len(found)})", found, limit_gflops))
+    return rows
 
-    def conv(
-        self,
-        x: str,
-        taken: int,
-        given: int,
-        kernel: int,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        pads: Sequence[int] | None = None,
-        axes: int = 2,
-    ) -> str:
-        """pads: before and after, along each axis; by default half the kernel."""
-        fan = taken // groups * kernel**axes
-        w = self.random(given, taken // groups, *[kernel] * axes, scale=np.sqrt(2 / fan))
-        before, after = pads or (kernel // 2, kernel // 2)
-        sizes = {"kernel_shape": [kernel] * axes, "strides": [stride] * axes, "pads": [before] * axes + [after] * axes}
-        return self.node("Conv", x, w, self.random(given, scale=0.1), group=groups, **sizes)
 
-    def dense(self, x: str, taken: int, given: int, *, bias: bool = True) -> str:
-        product = self.node("MatMul", x, self.random(taken, given, scale=1 / np.sqrt(taken)))
-        return self.node("Add", self.random(given, scale=0.1), product) if bias else product
+def grouped(timed: Sequence[Timed], keys: Sequence[Key]) -> dict[Key, list[Timed]]:
+    groups: dict[Key, list[Timed]] = {}
+    for key, one in zip(keys, timed, strict=True):
+        groups.setdefault(key, []).append(one)
+    return groups
 
-    def classifier(self, x: str, taken: int, classes: int) -> str:
-        weights = self.random(classes, taken, scale=0.03)
-        return self.node("Gemm", x, weights, self.weight(np.zeros(classes)), transB=1)
 
-    def relu6(self, x: str) -> str:
-        return self.node("Clip", x, self.weight(0), self.weight(6))
-
-    def swish(self, x: str) -> str:
-        return self.node("Mul", x, self.node("Sigmoid", x))
-
-    def gelu(self, x: str) -> str:
-        wide = self.node("Add", self.node("Erf", self.node("Div", x, self.weight(np.sqrt(2)))), self.weight(1))
-        return self.node("Mul", self.node("Mul", x, wide), self.weight(0.5))
-
-    def norm(self, x: str, size: int, epsilon: float = 1e-5) -> str:
-        scale, bias = self.weight(self.rng.normal(1, 0.1, size)), self.random(size, scale=0.1)
-        return self.node("LayerNormalization", x, scale, bias, axis=-1, epsilon=epsilon)
-
-    def reshape(self, x: str, *shape: int) -> str:
-        return self.node("Reshape", x, self.weight(shape, np.int64))
-
-    def transpose(self, x: str, *perm: int) -> str:
-        return self.node("Transpose", x, perm=list(perm))
-
-    def model(self, name: str, y: str, *shape: int) -> bytes:
-        outputs = [helper.make_tensor_value_info(y, TensorProto.FLOAT, shape)]
-        graph = helper.make_graph(self.nodes, name, self.inputs, outputs, self.weights)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        onnx.checker.check_model(made)
-        return bytes(made.SerializeToString())
+def speed(key: str, found: Sequence[Timed], limit_gflops: float) -> Row:
+    """GFLOP/s beside the limit; milliseconds of what multiplies nothing."""
+    time_ms, macs = sum(t.layer.time_ms for t in found), sum(t.layer.macs for t in found)
+    if not macs or not time_ms:
+        return row(key, time_ms, "ms")
+    return row(key, 2 * macs / time_ms / 1e6, "GFLOP/s", peer=PEER, peer_value=limit_gflops)

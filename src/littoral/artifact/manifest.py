@@ -30,6 +30,7 @@ ALIGNMENT = 64
 MODEL_SECTION = "littoral.model"
 AGENT_SECTION = "littoral.agent"
 SECTION_BYTES_MAX = 16 << 20
+THREADS_MAX = 8
 
 _T = TypeVar("_T")
 
@@ -128,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes = self.memory.pages * PAGE_BYTES
         if not 0 < memory_bytes <= 1 << 32:
             raise ArtifactError(f"`{MODEL_SECTION}`: `memory.pages` is {self.memory.pages}, must be 1..65536")
+        if not 1 <= self.threads <= THREADS_MAX:
+            raise ArtifactError(f"`{MODEL_SECTION}`: `threads` is {self.threads}, must be 1..{THREADS_MAX}")
         for key in ("weights", "arena"):
             start, size = getattr(self.memory, key)
             if start < 0 or size < 0 or start + size > memory_bytes:

@@ -8,6 +8,7 @@ import typer
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import merged_specs
 
@@ -25,15 +26,16 @@ def build(
         list[str] | None, typer.Option(help="What fills a dimension up to a variant's size: tokens=0, batch=repeat.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
-    target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
+    tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one import-free .wasm file."""
-    if target not in ("relaxed", "simd128"):
-        raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
+    if target not in ("relaxed", "simd128", "mvp"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
         model = littoral.compile(
             source,
@@ -41,6 +43,7 @@ def build(
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             axes=parse_axes(pad or [], split or []),
             target=target,  # type: ignore[arg-type]
+            tuning=tuning_from(tuning),
             name=name,
             version=version,
             labels=None if labels is None else read_labels(labels),

@@ -10,13 +10,14 @@ from littoral.artifact import Layer, Model
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.cli.memory_map import claimed_map, memory_map, memory_text
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.emit import emit, heaviest
 from littoral.compiler.ir.graph import Graph
 from littoral.compiler.ir.printer import graph_rows, graph_text
 from littoral.compiler.passes import FUSING, PASSES, inside_bodies
 from littoral.compiler.passes.fusion import Fusion
-from littoral.compiler.plan import Layout, lay_out, program_of
+from littoral.compiler.plan import Layout, Tuning, lay_out, program_of
 from littoral.compiler.wasm import Module, function_text, written_functions
 from littoral.errors import ArtifactError, NotFoundError, NotOfferedError
 from littoral.quality.assembly import assembly_of
@@ -35,11 +36,12 @@ def explain(
     asm: Annotated[bool, typer.Option("--asm", help="Print each layer's machine code; needs the extra `asm`.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Draw the memory map, list its buffers.")] = False,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    tuning: TuningOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
     if source.suffix == ".wasm":
-        if after is not None or passes or shape:
+        if after is not None or passes or shape or tuning:
             raise NotOfferedError(f"`{source}` is compiled: its graph is gone", hint="give the model it was made from")
         told = told_by_file(Model.open(source), layer or "", wat=wat, asm=asm)
     else:
@@ -47,7 +49,7 @@ def explain(
         if after is not None or passes:
             _show_graph(graph, after, layer or "", as_json=as_json)
             return
-        told = told_by_model(graph, layer or "", wat=wat, asm=asm)
+        told = told_by_model(graph, tuning_from(tuning), layer or "", wat=wat, asm=asm)
     if as_json:
         show_json({"layers": told.rows, "memory": told.memory} if memory else told.rows)
         return
@@ -84,10 +86,10 @@ class Told(NamedTuple):
     memory: dict[str, Any]
 
 
-def told_by_model(graph: Graph, wanted: str, *, wat: bool, asm: bool) -> Told:
+def told_by_model(graph: Graph, tuning: Tuning, wanted: str, *, wat: bool, asm: bool) -> Told:
     """What the compiler knows."""
     optimized = optimize(graph)
-    layout = lay_out(optimized, program_of(optimized))
+    layout = lay_out(optimized, program_of(optimized, tuning))
     module, _ = found = emit(layout)
     rows = layers_of(layout, found, fusions_of(graph), wanted)
     if wat:

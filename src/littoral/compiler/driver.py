@@ -2,23 +2,34 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import littoral
-from littoral.artifact import Axis, Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import THREADS_MAX, Axis, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import FUSING, PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, layout_text, lowering_text, program_of
+from littoral.compiler.plan import (
+    RULES,
+    Layout,
+    Tuning,
+    TuningSource,
+    divide,
+    lay_out_together,
+    layout_text,
+    lowering_text,
+    open_tuning,
+    program_of,
+)
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
-from littoral.compiler.wasm import function_text
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.compiler.wasm import TARGETS, Target, function_text
+from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 
 __all__ = [
     "Planned",
@@ -29,11 +40,11 @@ __all__ = [
     "open_source",
     "optimize",
     "planned",
+    "retuned",
     "silent",
     "written",
 ]
 
-Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
 Axes = Mapping[str, Mapping[str, Any]]
 SOURCE_BYTES_MAX = 1 << 31
@@ -53,7 +64,7 @@ def compile(  # noqa: A001
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
-    tuning: Any = None,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -67,27 +78,34 @@ def compile(  # noqa: A001
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
     shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
     it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
-    dimension whose items are proven not to meet (a batch) is padded and split, any other neither. target: `relaxed` or
-    `simd128`. labels: names of the classes, in the order of the scores; preprocess: how inputs are to be made, as JSON
-    holds it; both go into the manifest as they are. progress: called with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    dimension whose items are proven not to meet (a batch) is padded and split, any other neither.
+    target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without relaxed SIMD; `mvp`,
+    WebAssembly 1.0 without any proposal. The results are the same, to the bit. threads: 1, or up to 8 that share one
+    memory, which the module then imports (docs/concepts/threads.md); not for `mvp`. tuning: a table of kernels' forms
+    as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes,
+    in the order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as
+    they are. progress: called with stage, done, total.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table or another
+    target; NotOfferedError for `int8` and `strict=False`, which this version does not have.
     """
     asked = {
         "int8": int8 is not None,
         "strict=False": not strict,
-        "threads": threads != 1,
-        "tuning": tuning is not None,
-        f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
         raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
+    if target not in TARGETS:
+        raise InputError(f"compile: `target` is `{target}`, must be {', '.join(TARGETS)}")
+    if target == "mvp" and threads > 1:
+        raise InputError(f"compile: {threads} threads need WebAssembly's threads, which the target `mvp` is without")
     model = compile_model(
         source,
         shapes=shapes,
         variants=variants,
         axes=axes,
         target=target,
+        threads=threads,
+        tuning=tuning,
         name=name,
         version=version,
         labels=labels,
@@ -105,6 +123,8 @@ def compile_model(
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
     target: Target = "relaxed",
+    threads: int = 1,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -113,10 +133,11 @@ def compile_model(
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
 
-    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
+    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError), NotFoundError, or InputError for a wrong
+    tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, axes=axes, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, tuning=tuning, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -140,7 +161,8 @@ class Source(NamedTuple):
 class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
-    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others.
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
+    the steps are divided among. tuning: what kernels were chosen by.
     """
 
     source: Source
@@ -149,6 +171,8 @@ class Planned:
     keys: list[dict[str, int]]
     axes: dict[str, Axis] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    tuning: Tuning = RULES
 
 
 def planned(
@@ -157,10 +181,15 @@ def planned(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
+    threads: int = 1,
+    tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
     trace = Trace()
+    if not 1 <= threads <= THREADS_MAX:
+        raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
+    table = open_tuning(tuning)
     progress("import", 0, 1)
     opened = open_source(source)
     given = imported(opened, variant_shapes(shapes or {}, variants))
@@ -173,12 +202,25 @@ def planned(
         trace.say(TIMES, f"variants: `{name}` is neither padded nor split: {why}")
     graphs = [optimize(graph, progress, trace) for graph in given]
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
+    layouts = laid_out(graphs, threads, table)
     for layout in layouts if trace.level >= CHOICES else ():
         for call in layout.program.calls():
             trace.say(CHOICES, lowering_text(call.lowered))
     trace.file("layout.txt", "\n".join(map(layout_text, layouts)) if trace.level >= FILES else "")
-    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table)
+
+
+def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
+    """The variants' programs in one memory."""
+    programs = [program_of(graph, tuning) for graph in graphs]
+    for program in programs if threads > 1 else ():
+        divide(program, threads)
+    return lay_out_together(list(zip(graphs, programs, strict=True)))
+
+
+def retuned(found: Planned, tuning: Tuning) -> Planned:
+    """The same model with its kernels chosen by another table."""
+    return replace(found, layouts=laid_out(found.graphs, found.threads, tuning), tuning=tuning)
 
 
 def written(
@@ -192,7 +234,7 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
     trace = Trace()
     if trace.level >= FILES:
         trace.file("functions.wat", "\n".join(function_text(f) for f in module.functions))
@@ -202,8 +244,9 @@ def written(
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
-        threads=1,
+        threads=found.threads,
         source_sha256=found.source.sha256,
+        tuning_sha256=found.tuning.sha256,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(

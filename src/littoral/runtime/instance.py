@@ -22,6 +22,7 @@ from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, Limits
+from littoral.runtime.team import HELP, STOP, Team
 from littoral.tensors import Array, TensorSpec, merged_specs
 
 __all__ = ["Session", "SessionStatistics", "load"]
@@ -30,6 +31,8 @@ MEMORY_BYTES_MAX = 1 << 32
 FOREIGN_MEMORY_BYTES_MAX = 1 << 30
 FOREIGN_DEADLINE_MS = 10_000
 ENTRY_SIGNATURE = "() -> ()"
+HELP_SIGNATURE = "(i32) -> ()"
+SHARED_MEMORY = "littoral.memory"
 
 
 def load(
@@ -67,8 +70,8 @@ class SessionStatistics:
 class Session:
     """One instance of a compiled model. Thread-safe: calls take turns; for parallel ones use a `Pool`.
 
-    Close it, or use it in a `with` block. `engine` is "trusted" or "guarded"; `is_cached` says whether its machine code
-    was there already.
+    Close it, or use it in a `with` block. `engine` is "trusted", "threaded" (which is trusted too) or "guarded";
+    `is_cached` says whether its machine code was there already.
     """
 
     def __init__(self, module: LoadedModule, limits: Limits) -> None:
@@ -91,6 +94,11 @@ class Session:
     @property
     def engine(self) -> EngineKind:
         return self._module.code.kind
+
+    @property
+    def threads(self) -> int:
+        """How many a call keeps busy: the module says so. All but the caller's belong to the session."""
+        return self.manifest.threads
 
     @property
     def memory_bytes(self) -> int:
@@ -235,6 +243,8 @@ class Session:
 
     def _filled(self, arrays: list[Array]) -> "tuple[_Bound, BoundVariant]":
         """The instance and the variant for these shapes, with the inputs in its memory."""
+        if self._bound is not None and self._bound.guest.is_broken:  # a team that did not survive `fork`
+            self._drop()
         bound = self._bound or self._bind_again()
         if (variant := bound.variants.get(tuple(array.shape for array in arrays))) is None:
             raise self._shape_error(arrays)
@@ -243,7 +253,7 @@ class Session:
         return bound, variant
 
     def _bind(self) -> "_Bound":
-        guest = Guest(self._module.code, self._limits, name=self.label)
+        guest = self._guest()
         try:
             memory = guest.memory()
             if memory.size != self.memory_bytes:
@@ -252,6 +262,11 @@ class Session:
         except BaseException:
             guest.close()
             raise
+
+    def _guest(self) -> Guest | Team:
+        if (threads := self.manifest.threads) > 1:
+            return Team(self._module.code, self._limits, threads, name=self.label)
+        return Guest(self._module.code, self._limits, name=self.label)
 
     def _bind_again(self) -> "_Bound":
         if self._is_closed:
@@ -270,7 +285,7 @@ def _nothing() -> None:
     pass
 
 
-def _timed_ms(guest: Guest, entry: str, clock: Clock) -> float:
+def _timed_ms(guest: Guest | Team, entry: str, clock: Clock) -> float:
     began = clock.monotonic()
     guest.call(entry)
     return (clock.monotonic() - began) * 1000
@@ -282,13 +297,18 @@ def _shapes(variant: Variant) -> tuple[tuple[int, ...], ...]:
 
 def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
     interface = module.code.interface
-    if interface.imports:
-        raise ArtifactError(f"{label}: imports `{interface.imports[0]}`, a compiled model imports nothing")
+    is_threaded = manifest.threads > 1
+    if strangers := [found for found in interface.imports if not is_threaded or found.key != SHARED_MEMORY]:
+        raise ArtifactError(f"{label}: imports `{strangers[0]}`, a compiled model imports nothing")
     memory_bytes = manifest.memory.pages * PAGE_BYTES
-    shape = interface.memory
+    shape = interface.shared if is_threaded else interface.memory
     if shape is None or shape.bytes_min != shape.bytes_max or shape.bytes_min != memory_bytes:
         found = "none" if shape is None else f"{shape.bytes_min}..{shape.bytes_max or ''} bytes"
-        raise ArtifactError(f"{label}: exported memory is {found}, the manifest says {memory_bytes} bytes")
+        kind = "imported shared" if is_threaded else "exported"
+        raise ArtifactError(f"{label}: {kind} memory is {found}, the manifest says {memory_bytes} bytes")
+    for name, signature in ((HELP, HELP_SIGNATURE), (STOP, ENTRY_SIGNATURE)) if is_threaded else ():
+        if (found := interface.functions.get(name, "missing")) != signature:
+            raise ArtifactError(f"{label}: export `{name}` is {found}, expected {signature}")
     first = manifest.variants[0]
     for variant in manifest.variants:
         if (found := interface.functions.get(variant.entry, "missing")) != ENTRY_SIGNATURE:
@@ -304,5 +324,5 @@ def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
 class _Bound:
     """A guest, and its variants by the shapes of their inputs."""
 
-    guest: Guest
+    guest: Guest | Team
     variants: dict[tuple[tuple[int, ...], ...], BoundVariant]

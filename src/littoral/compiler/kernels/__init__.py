@@ -3,7 +3,7 @@
 from littoral.compiler.kernels.along import Extreme, Largest, Running
 from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
-from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
+from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
@@ -17,6 +17,7 @@ __all__ = [
     "PLANES",
     "TILE",
     "Access",
+    "Cut",
     "Depthwise",
     "Extreme",
     "Frame",
@@ -26,6 +27,7 @@ __all__ = [
     "Largest",
     "LoopNest",
     "Panels",
+    "Piece",
     "Require",
     "Rows",
     "Running",

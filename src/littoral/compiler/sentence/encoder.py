@@ -84,7 +84,7 @@ class _Encoder:
         return self.build.add(op, *inputs)
 
     def _constant(self, data: Array, name: str) -> Value:
-        return self.build.constant(data, name=name)
+        return self.build.weight(data, name=name)
 
     def _embeddings(self, ids: Value, types: Value | None) -> Value:
         """Words, positions and token types, summed and normalised."""

@@ -4,17 +4,21 @@ from littoral.compiler.wasm.code import Code, Number, const, load, op, select, s
 from littoral.compiler.wasm.function import Function, Label, Local
 from littoral.compiler.wasm.module import Module
 from littoral.compiler.wasm.opcodes import OPCODES
-from littoral.compiler.wasm.reading import WrittenFunction, written_functions
+from littoral.compiler.wasm.targets import TARGETS, Target, TargetedModule
 from littoral.compiler.wasm.text import function_text
+from littoral.compiler.wasm.written import WrittenFunction, written_functions
 
 __all__ = [
     "OPCODES",
+    "TARGETS",
     "Code",
     "Function",
     "Label",
     "Local",
     "Module",
     "Number",
+    "Target",
+    "TargetedModule",
     "WrittenFunction",
     "const",
     "function_text",

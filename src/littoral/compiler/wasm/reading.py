@@ -1,102 +1,82 @@
-"""Functions of a finished module: the way back from `module.py`, for people who look into a file."""
+"""Bodies of functions read back, instruction by instruction, by the same table that wrote them."""
 
+import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from littoral.artifact.sections import read_u32, sections
-from littoral.compiler.wasm.text import body_text
-from littoral.errors import ArtifactError
+from littoral.compiler.wasm.code import leb_u
+from littoral.compiler.wasm.opcodes import OPCODES, Op
 
-__all__ = ["WrittenFunction", "written_functions"]
+__all__ = ["Instruction", "Reader", "instructions"]
 
-_TYPES, _IMPORTS, _FUNCTIONS, _CODE = 1, 2, 3, 10
-_NAMES, _FUNCTION_NAMES = "name", 1
-_FUNCTION_TYPE = 0x60
-_KINDS = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
-FUNCTIONS_MAX = 100_000
+_BY_CODE = {row.code: (name, row) for name, row in OPCODES.items()}
 
 
-class WrittenFunction(NamedTuple):
-    """name: empty where the file has none. code: the body, with its locals."""
+class Instruction(NamedTuple):
+    """values: by immediate; (alignment, offset) for a memory argument, bytes for shuffles and vector constants."""
 
     name: str
-    params: tuple[str, ...]
-    results: tuple[str, ...]
-    code: bytes
+    row: Op
+    values: tuple[Any, ...]
+    data: bytes
 
     @property
-    def tiling(self) -> str:
-        """What its name says of the tile: `kind.tile@layer`."""
-        kernel, at, _ = self.name.partition("@")
-        return kernel.partition(".")[2].replace("x", "×") if at else ""
-
-    def text(self) -> str:
-        """In WebAssembly's text format. Raises ArtifactError for instructions that no compiled model has."""
-        try:
-            return body_text(self.name or "function", self.params, self.results, self.code)
-        except (KeyError, IndexError) as error:
-            raise ArtifactError(f"function `{self.name}`: an instruction that no compiled model has") from error
+    def immediates(self) -> bytes:
+        return self.data[len(self.row.code) :]
 
 
-def written_functions(wasm: bytes) -> list[WrittenFunction]:
-    """The functions of a compiled model, which imports none, by index. Raises ArtifactError."""
-    found = {part.id: part for part in sections(wasm) if part.id}
-    if _IMPORTS in found:
-        raise ArtifactError("WebAssembly module: it has imports, no compiled model has")
-    entries = {kind: _Entries(wasm, found[kind].start, found[kind].stop) for kind in (_TYPES, _FUNCTIONS, _CODE)}
-    types = [_signature(entries[_TYPES]) for _ in entries[_TYPES].count()]
-    kinds = [entries[_FUNCTIONS].number() for _ in entries[_FUNCTIONS].count()]
-    bodies = [entries[_CODE].bytes() for _ in entries[_CODE].count()]
-    names = _names(wasm)
-    if len(kinds) != len(bodies) or any(kind >= len(types) for kind in kinds):
-        raise ArtifactError("WebAssembly module: its functions and their types are not as many")
-    return [
-        WrittenFunction(names.get(i, ""), *types[kind], body)
-        for i, (kind, body) in enumerate(zip(kinds, bodies, strict=True))
-    ]
+class Reader:
+    """Bytes, and how far they have been read."""
 
-
-def _names(wasm: bytes) -> dict[int, str]:
-    part = next((p for p in sections(wasm) if p.id == 0 and p.name == _NAMES), None)
-    if part is None:
-        return {}
-    reader = _Entries(wasm, part.start, part.stop)
-    while reader.at < reader.stop:
-        kind, size = reader.number(), reader.number()
-        if kind == _FUNCTION_NAMES:
-            return {reader.number(): reader.bytes().decode("utf-8", "replace") for _ in reader.count()}
-        reader.at += size
-    return {}
-
-
-def _signature(reader: "_Entries") -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if reader.number() != _FUNCTION_TYPE:
-        raise ArtifactError("WebAssembly module: a type that is no function's")
-    params, results = (tuple(_KINDS.get(reader.number(), "?") for _ in reader.count()) for _ in range(2))
-    return params, results
-
-
-class _Entries:
-    """Numbers and byte strings of a section, one after the other, never past its end."""
-
-    def __init__(self, data: bytes, at: int, stop: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self.data = data
-        self.at = at
-        self.stop = stop
+        self.at = 0
 
-    def number(self) -> int:
-        value, self.at = read_u32(self.data, self.at, self.stop)
-        return value
+    def take(self, count: int) -> bytes:
+        self.at += count
+        return self.data[self.at - count : self.at]
 
-    def count(self) -> Iterator[int]:
-        size = self.number()
-        if size > FUNCTIONS_MAX:
-            raise ArtifactError(f"WebAssembly module: {size} entries, at most {FUNCTIONS_MAX}")
-        return iter(range(size))
+    def unsigned(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
 
-    def bytes(self) -> bytes:
-        size = self.number()
-        if self.at + size > self.stop:
-            raise ArtifactError(f"WebAssembly module: cut off at byte {self.at}")
-        self.at += size
-        return self.data[self.at - size : self.at]
+    def signed(self) -> int:
+        start = self.at
+        value = self.unsigned()
+        bits = 7 * (self.at - start)
+        return value - (1 << bits) if value >> (bits - 1) & 1 else value
+
+
+def instructions(body: bytes) -> Iterator[Instruction]:
+    """The instructions of a body, after its locals and without its last `end`."""
+    reader = Reader(body)
+    while reader.at < len(body):
+        start = reader.at
+        code = reader.take(1)
+        if code in (b"\xfc", b"\xfd", b"\xfe"):
+            code += leb_u(reader.unsigned())
+        name, row = _BY_CODE[code]
+        values = tuple(_immediate(reader, kind) for kind in row.immediates)
+        yield Instruction(name, row, values, body[start : reader.at])
+
+
+def _immediate(reader: Reader, kind: str) -> Any:
+    if kind == "m":
+        return reader.unsigned(), reader.unsigned()
+    if kind == "u":
+        return reader.unsigned()
+    if kind in "il":
+        return reader.signed()
+    if kind == "f":
+        return struct.unpack("<f", reader.take(4))[0]
+    if kind == "d":
+        return struct.unpack("<d", reader.take(8))[0]
+    if kind in "cs":
+        return reader.take(16)
+    return reader.take(1)[0]
