@@ -141,3 +141,13 @@ def test_graphs_as_data(source: Path) -> None:
     passes = cli("explain", source, "--passes", "--json").json
     assert [row["pass"] for row in passes] == ["import", *PASSES]
     assert f"{passes[-1]['nodes']} nodes after {passes[-1]['pass']}" in cli("explain", source, "--passes").out
+
+
+def test_a_model_for_several_threads_tells_the_same(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "threaded.wasm"
+    littoral.compile(source, threads=2).save(path)
+    need(platform.machine() in ("x86_64", "aarch64"), "an x86-64 or aarch64 machine")
+    (row,) = cli("explain", path, "--layer", "mul_2", "--wat", "--asm", "--json").json
+    assert (row["kernel"], row["tile"]) == ("gemm", "4×8")
+    assert "(func $gemm" in row["wat"]
+    assert "ret" in row["asm"]

@@ -123,7 +123,7 @@ def told_by_file(model: Model, wanted: str, *, wat: bool, asm: bool) -> Told:
     if wat:
         _add(rows, "wat", {i: functions[i].text() for i in {row["function"] for row in rows}})
     if asm:
-        _add(rows, "asm", assembly_of(model.wasm))
+        _add(rows, "asm", assembly_of(model.wasm, "trusted" if manifest.threads == 1 else "threaded"))
     return Told(rows, claimed_map(manifest))
 
 
