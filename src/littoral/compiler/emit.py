@@ -17,7 +17,7 @@ __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heavi
 
 ENTRY = "run"
 EMPTY_ENTRY = "empty"
-LAYER_LETTERS_MAX = 40
+LAYER_LETTERS_MAX = 28
 _ODD = re.compile(r"[^A-Za-z0-9_./:+-]")
 
 
