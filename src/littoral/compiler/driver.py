@@ -12,10 +12,13 @@ from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.compiler.passes import PASSES, inside_bodies
+from littoral.compiler.passes import INTEGER_PASSES, PASSES, inside_bodies
 from littoral.compiler.plan import Layout, lay_out_together, program_of
+from littoral.compiler.quantize import Int8, quantize
+from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.tracing import traced
 from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.tensors import Array
 
 __all__ = [
     "Planned",
@@ -44,7 +47,7 @@ def compile(  # noqa: A001
     source: str | os.PathLike[str] | bytes | Any,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
-    int8: Any = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
@@ -63,11 +66,10 @@ def compile(  # noqa: A001
     shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
     preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
     with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; NotOfferedError for `int8`,
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError, InputError; NotOfferedError for
     `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
     """
     asked = {
-        "int8": int8 is not None,
         "strict=False": not strict,
         "threads": threads != 1,
         "tuning": tuning is not None,
@@ -79,6 +81,7 @@ def compile(  # noqa: A001
         source,
         shapes=shapes,
         variants=variants,
+        int8=int8,
         target=target,
         name=name,
         version=version,
@@ -95,6 +98,7 @@ def compile_model(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
     name: str | None = None,
     version: str | None = None,
@@ -107,7 +111,7 @@ def compile_model(
     Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, progress=tell)
+    found = planned(source, shapes=shapes, variants=variants, int8=int8, progress=tell)
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -140,6 +144,7 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
@@ -147,6 +152,8 @@ def planned(
     opened = open_source(source)
     graphs = imported(opened, variant_shapes(shapes or {}, variants))
     graphs = [optimize(graph, progress) for graph in graphs]
+    if int8 is not None:
+        graphs = in_integers(graphs, int8_of(int8), progress)
     progress("plan", 0, 1)
     layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
     return Planned(opened, graphs, layouts)
@@ -231,6 +238,16 @@ def optimize(graph: Graph, tell: Progress = silent) -> Graph:
         tell(handle, i, len(PASSES))
         graph = traced(handle, run, graph)
     return inside_bodies(graph, optimize)
+
+
+def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress) -> list[Graph]:
+    """The optimised graph in whole numbers. Raises NotOfferedError for several variants."""
+    if len(graphs) > 1:
+        raise NotOfferedError("compile: `int8` with several `variants` is not offered")
+    graph = traced("quantize", lambda found: quantize(found, asked, tell), graphs[0])
+    for handle in INTEGER_PASSES:
+        graph = traced(handle, PASSES[handle], graph)
+    return [graph]
 
 
 def variant_shapes(

@@ -29,6 +29,7 @@ class Op:
     """
 
     name: ClassVar[str]
+    folds: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         raise NotImplementedError
@@ -150,7 +151,7 @@ class Builder:
         except LittoralError as error:
             shown = ", ".join(str(v.type) for v in inputs)
             raise ShapeError(f"node `{label}`: `{op.name}` of {shown}: {error.message}", hint=error.hint) from error
-        if inputs and all(v.is_constant for v in inputs) and _is_foldable(inputs, types):
+        if op.folds and inputs and all(v.is_constant for v in inputs) and _is_foldable(inputs, types):
             arrays = op.reference(*(v.data for v in inputs if v.data is not None))
             return tuple(self.constant(a, t.dtype) for a, t in zip(arrays, types, strict=True))
         key = (op, *map(id, inputs))
@@ -196,6 +197,10 @@ class Rewriter:
     def put(self, node: Node, outputs: Sequence[Value]) -> None:
         """Says what stands for a node's outputs from now on."""
         self._new.update(zip(node.outputs, outputs, strict=True))
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Says what stands for a value from now on."""
+        self._new[old] = new
 
     def copy(self, node: Node) -> None:
         """Takes a node over as it is."""

@@ -10,6 +10,7 @@ from littoral.compiler.ir.ops import (
     Conv,
     Cumulate,
     Gather,
+    IntegerConv,
     Map,
     MatMul,
     Pad,
@@ -29,6 +30,14 @@ from littoral.compiler.kernels import SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
+from littoral.compiler.plan.integer import (
+    lower_byte_map,
+    lower_byte_maximum,
+    lower_byte_sums,
+    lower_byte_table,
+    lower_integer_conv,
+    lower_integer_depthwise,
+)
 from littoral.compiler.plan.products import lower_batched, lower_dense
 from littoral.compiler.plan.steps import Lowered, Step
 from littoral.errors import UnsupportedOperatorError
@@ -66,15 +75,21 @@ def lower_softmax(node: Node, _op: Softmax) -> list[Step]:
 Lowering = Callable[[Node, Any], list[Step] | None]
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
-    Map: (generic.lower_map,),
+    Map: (lower_byte_table, lower_byte_map, generic.lower_map),
     Transpose: (generic.lower_transpose,),
     Slice: (generic.lower_slice,),
     Pad: (generic.lower_pad,),
     Spread: (generic.lower_spread,),
     Concat: (generic.lower_concat,),
     Gather: (generic.lower_gather,),
-    Reduce: (generic.lower_reduce,),
-    Pool: (generic.lower_pool,),
+    Reduce: (
+        lower_byte_sums,
+        generic.lower_reduce,
+    ),
+    Pool: (
+        lower_byte_maximum,
+        generic.lower_pool,
+    ),
     Resample: (generic.lower_resample,),
     ArgReduce: (generic.lower_arg_reduce,),
     Cumulate: (generic.lower_cumulate,),
@@ -83,5 +98,6 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Softmax: (lower_softmax,),
     Require: (generic.lower_require,),
     MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),
+    IntegerConv: (lower_integer_depthwise, lower_integer_conv),
     Conv: (lower_depthwise, lower_winograd, lower_conv, generic.lower_conv_generic),
 }

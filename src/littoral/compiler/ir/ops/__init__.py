@@ -8,6 +8,7 @@ from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
 from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
+from littoral.compiler.ir.ops.integer import Dequantize, DequantizeWeights, IntegerConv, Quantize
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
 from littoral.compiler.ir.ops.reduction import Reduce, Softmax
@@ -20,11 +21,15 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Cumulate",
+    "Dequantize",
+    "DequantizeWeights",
     "Gather",
+    "IntegerConv",
     "Map",
     "MatMul",
     "Pad",
     "Pool",
+    "Quantize",
     "Reduce",
     "Repeat",
     "Require",
