@@ -16,13 +16,15 @@ ENGINE = wasmtime.Engine(_config)
 atexit.register(ENGINE.close)
 
 
-def run_bare(wasm: bytes, feeds: Mapping[str, Any], entries: Sequence[str] | None = None) -> dict[str, Any]:
+def run_bare(
+    wasm: bytes, feeds: Mapping[str, Any], entries: Sequence[str] | None = None, engine: wasmtime.Engine = ENGINE
+) -> dict[str, Any]:
     """Outputs by name. entries: exports to call in order, instead of the variant's own."""
     section = custom_section(wasm, "littoral.model")
     assert section is not None
     variant = Manifest.decode(section).variants[0]
-    store = wasmtime.Store(ENGINE)
-    exports = wasmtime.Instance(store, wasmtime.Module(ENGINE, wasm), []).exports(store)
+    store = wasmtime.Store(engine)
+    exports = wasmtime.Instance(store, wasmtime.Module(engine, wasm), []).exports(store)
     memory = np.ctypeslib.as_array(exports["memory"].data_ptr(store), (exports["memory"].data_len(store),))
 
     def view(port: Any, shape: Sequence[int]) -> Any:

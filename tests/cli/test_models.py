@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from onnx import parser
 
 import littoral
 from command import littoral as cli
@@ -136,3 +137,39 @@ def test_a_folder_that_is_no_sentence_encoder_says_so(tmp_path: Path) -> None:
     assert done.code != 0
     assert "config.json" in done.err
     assert "sentence-transformers folder" in done.err
+
+
+def test_what_a_variant_may_be_padded_with_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.onnx"
+    text = '<ir_version: 9, opset_import: ["": 18]> g (float[batch, n] x) => (float[batch, n] y) { y = Softmax(x) }'
+    path.write_bytes(parser.parse_model(text).SerializeToString())
+    shapes = ("--variant", "x=1,8", "--variant", "x=4,16")
+    done = cli("build", path, *shapes, "--pad", "n.x=-1000", "--json")
+    assert done.json["axes"] == {"batch": {"pad": "repeat", "split": True}, "n": {"pad": {"x": -1000}, "split": False}}
+    assert "batch   padded with repeat or split" in cli("build", path, *shapes).out
+    np.save(tmp_path / "x.npy", np.ones((3, 5), np.float32))
+    cli("build", path, *shapes, "--pad", "n=-1000")
+    ran = cli("run", path.with_suffix(".wasm"), "-i", tmp_path / "x.npy", "--json").json["outputs"]["y"]
+    assert (ran["shape"], ran["min"]) == ([3, 5], pytest.approx(0.2))
+    assert cli("build", path, "--pad", "n=x").code == 4
+
+
+def test_a_model_is_built_in_integers(tmp_path: Path) -> None:
+    source = tmp_path / "m.onnx"
+    source.write_bytes(squeeze_excite(16))
+    (shape,) = [v.shape for v in littoral.compile(source).manifest.variants[0].inputs]
+    feeds = np.random.default_rng(0).normal(size=(4, *shape)).astype("f4")
+    np.savez(tmp_path / "feeds.npz", x=feeds)
+    (tmp_path / "folder").mkdir()
+    for i, feed in enumerate(feeds):
+        np.save(tmp_path / "folder" / f"{i}.npy", feed)
+    for given, name in (("feeds.npz", "a.wasm"), ("folder", "b.wasm")):
+        done = cli("build", source, "--int8", tmp_path / given, "--int8-bits", "7", "-o", tmp_path / name)
+        assert done.code == 0, done.err
+    assert (tmp_path / "a.wasm").read_bytes() == (tmp_path / "b.wasm").read_bytes()
+    (tmp_path / "feeds.npz").write_bytes(b"no archive")
+    for given, said in (("feeds.npz", "no .npz or .npy file"), ("nowhere", "No such file"), ("empty", "0 files")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        done = cli("build", source, "--int8", tmp_path / given)
+        assert done.code != 0
+        assert said in done.err.replace("\n", " ")

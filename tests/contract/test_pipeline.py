@@ -216,6 +216,23 @@ async def test_a_variant_fits_exactly_or_not_at_all(rig: Rig) -> None:
         Pipeline("p", [AgentStep(rig.agents(agent(output=[{**FLAT, "shape": [3, 2]}]))), ModelStep(models)])
 
 
+async def test_a_variant_may_be_padded_and_split_if_the_manifest_says_so(rig: Rig) -> None:
+    """The model's body adds x to itself for two rows at a time."""
+    two = variant("run", [port("x", "float32", [2, 2], 1024)], [port("y", "float32", [2, 2], 1088)], batch=2)
+    for split, rows in ((True, 3), (False, 1)):
+        axis = {"inputs": {"x": 0}, "outputs": {"y": 0}, "pad": "repeat", "split": split}
+        models = rig.models(model(variants=[two], axes={"batch": axis}))
+        given = agent(output=[{**FLAT, "name": "x", "shape": [rows, 2]}])
+        pipeline = Pipeline("p", [AgentStep(rig.agents(given)), ModelStep(models)])
+        assert str(pipeline.gives) == "`y` float32[?, 2]"
+        x = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+        answer = await pipeline.run(encode_frame({"x": x}))
+        assert isinstance(answer.value, dict)
+        assert np.array_equal(answer.value["y"], x + x)
+    with pytest.raises(SettingError, match="in none of these sizes together"):
+        Pipeline("p", [AgentStep(rig.agents(agent(output=[{**FLAT, "shape": [3, 2]}]))), ModelStep(models)])
+
+
 async def test_tensors_go_from_model_to_agent_as_a_frame(rig: Rig) -> None:
     takes = [{"name": "y", "dtype": "float32", "shape": [4]}]
     steps = [ModelStep(rig.models()), AgentStep(rig.agents(agent(input=takes, output=takes)))]

@@ -70,6 +70,35 @@ def test_sums_are_exact_in_their_stated_order() -> None:
     assert np.array_equal(run(gemm, [a, pack_panels(b), pack_columns(bias)], (5, 11)), want)
 
 
+@pytest.mark.parametrize(("tile_rows", "panel"), [(1, 32), (2, 16), (3, 12), (4, 8), (4, 4), (5, 8), (6, 4), (8, 4)])
+@pytest.mark.parametrize("unroll", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 4, 7, 13])
+@pytest.mark.parametrize("width", [1, 8, 15, 41])
+def test_no_tile_changes_a_bit(tile_rows: int, panel: int, unroll: int, count: int, width: int) -> None:
+    """Every remainder of rows, columns and depth, with a bias, an extra input and a block of two tiles."""
+    rng = np.random.default_rng(count * 100 + width)
+    depth = 11
+    a, b = rng.normal(size=(count, depth)).astype("f4"), rng.normal(size=(depth, width)).astype("f4")
+    bias, other = rng.normal(size=width).astype("f4"), rng.normal(size=(count, width)).astype("f4")
+    want = np.broadcast_to(bias, (count, width)).copy()
+    for k in range(depth):
+        want = (a[:, k : k + 1] * b[k]) + want
+    x, y = Arg("float32", 0), Arg("float32", 1)
+    gemm = Gemm(
+        Rows(1, count, 0, 4 * depth, ((0, depth),)),
+        width,
+        True,
+        x + y,
+        ("full",),
+        tile_rows=tile_rows,
+        panel=panel,
+        unroll=unroll,
+        budget_bytes=2 * 16 * tile_rows * depth,
+    )
+    got = run(gemm, [a, pack_panels(b, panel), pack_columns(bias), other], (count, width))
+    assert np.array_equal(got, want + other)
+
+
 @pytest.mark.parametrize(
     ("channels", "size", "kernel", "stride", "pads", "dilation"),
     [
@@ -84,17 +113,23 @@ def test_sums_are_exact_in_their_stated_order() -> None:
         (1, (4, 4), (4, 4), 1, ((0, 0), (0, 0)), 1),
     ],
 )
-def test_depthwise(channels: int, size: Any, kernel: Any, stride: int, pads: Any, dilation: int) -> None:
+@pytest.mark.parametrize(("group", "by_columns"), [(7, False), (7, True), (3, False), (10, True)])
+def test_depthwise(
+    channels: int, size: Any, kernel: Any, stride: int, pads: Any, dilation: int, group: int, by_columns: bool
+) -> None:
     rng = np.random.default_rng(channels)
     x = rng.normal(size=(1, *size, channels)).astype("f4")
     w = rng.normal(size=(channels, 1, *kernel)).astype("f4")
     bias = rng.normal(size=channels).astype("f4")
     window = Window(kernel, (stride, stride), (dilation, dilation), pads)
     (want,) = Conv(window, channels, last=True, bias=True).reference(x, w, bias)
-    k = Depthwise(channels, size, window.output(size), kernel, window.strides, window.dilations, pads)
+    sizes = (channels, size, window.output(size), kernel, window.strides, window.dilations, pads)
+    k = Depthwise(*sizes, group=group, by_columns=by_columns)
     zeros = np.zeros(k.zeros_bytes // 4 + 16, "f4")
-    got = run(k, [x, pack_depthwise(w, bias), zeros], want.shape)
+    arrays = [x, pack_depthwise(w, bias), zeros]
+    got = run(k, arrays, want.shape)
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
+    assert np.array_equal(got, run(Depthwise(*sizes), arrays, want.shape))
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 11])
@@ -124,13 +159,14 @@ def test_equal_kernels_share_a_function() -> None:
 
 @pytest.mark.parametrize(("depth", "width"), [*product((1, 2, 3, 4, 5, 9), (1, 3, 4, 5, 8, 11, 24)), (64, 198)])
 @pytest.mark.parametrize("is_turned", [False, True])
-def test_panels_are_what_the_compiler_packs(depth: int, width: int, is_turned: bool) -> None:
+@pytest.mark.parametrize("panel", [4, 8, 12, 16])
+def test_panels_are_what_the_compiler_packs(depth: int, width: int, is_turned: bool, panel: int) -> None:
     right = np.random.default_rng(depth * 100 + width).normal(size=(depth, width)).astype("f4")
-    kernel = Panels(depth, width, 4, 4 * depth) if is_turned else Panels(depth, width, 4 * width, 4)
-    want = pack_panels(right)
-    got = run(kernel, [right.T if is_turned else right], want.shape)
-    columns = got.transpose(1, 0, 2).reshape(depth, -1)[:, :width]
-    assert (columns == right).all()
+    strides = (4, 4 * depth) if is_turned else (4 * width, 4)
+    kernel = Panels(depth, width, *strides, panel)
+    got = run(kernel, [right.T if is_turned else right], (kernel.out_bytes // 4,))
+    real = pack_panels(np.ones_like(right), panel) == 1
+    assert np.array_equal(got[real], pack_panels(right, panel)[real])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ CONTROL = (
     "nop",
     "drop",
     "select",
+    "memory.init",
+    "data.drop",
 )
-PLAIN = [n for n in OPCODES if n not in CONTROL and not n.startswith(("local.", "global."))]
+OF_SEGMENTS = ("memory.init", "data.drop")  # run by every module of several threads
+PLAIN = [n for n in OPCODES if n not in (*CONTROL, *OF_SEGMENTS) and not n.startswith(("local.", "global."))]
 
 
 def immediates(name: str) -> bytes:

@@ -33,7 +33,7 @@ def test_each_variant_gives_what_a_module_of_its_own_gives() -> None:
             with littoral.load(compile_model(network(), shapes={"x": (batch, 64)})) as alone:
                 assert np.array_equal(session.run({"x": x})["y"], alone.run({"x": x})["y"])
         with pytest.raises(InputError):
-            session.run({"x": np.zeros((3, 64), np.float32)})
+            session.run({"x": np.zeros((3, 63), np.float32)})
 
 
 def test_weights_are_there_once() -> None:

@@ -1,12 +1,14 @@
 """What compiler and runtime share: the `.wasm` file with its manifest, digests, and this installation's own store."""
 
-from littoral.artifact.manifest import AgentManifest, Layer, Manifest, Memory, Port, Variant
+from littoral.artifact.manifest import THREADS_MAX, AgentManifest, Axis, Layer, Manifest, Memory, Port, Variant
 from littoral.artifact.model import Model
 from littoral.artifact.sections import custom_section, custom_section_bytes, digest
 from littoral.artifact.store import Store
 
 __all__ = [
+    "THREADS_MAX",
     "AgentManifest",
+    "Axis",
     "Layer",
     "Manifest",
     "Memory",

@@ -17,6 +17,7 @@ __all__ = [
     "PAGE_BYTES",
     "SECTION_BYTES_MAX",
     "AgentManifest",
+    "Axis",
     "Layer",
     "Manifest",
     "Memory",
@@ -29,6 +30,7 @@ ALIGNMENT = 64
 MODEL_SECTION = "littoral.model"
 AGENT_SECTION = "littoral.agent"
 SECTION_BYTES_MAX = 16 << 20
+THREADS_MAX = 8
 
 _T = TypeVar("_T")
 
@@ -62,6 +64,20 @@ class Variant(msgspec.Struct, frozen=True):
     key: dict[str, int]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """A dimension in which variants differ, and what a host may do where none has the size that it is given.
+
+    inputs, outputs: the axis by name; an output has the size of the key there, or a multiple of it. pad: what fills an
+    input up to that size, a value for each or `repeat` for its last element; the same is cut off the outputs. split:
+    several runs one after the other, whose outputs are joined.
+    """
+
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    pad: Literal["repeat"] | dict[str, int | float] | None = None
+    split: bool = False
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -99,6 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory
     variants: tuple[Variant, ...]
     layers: tuple[Layer, ...]
+    axes: dict[str, Axis] = {}
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -112,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes = self.memory.pages * PAGE_BYTES
         if not 0 < memory_bytes <= 1 << 32:
             raise ArtifactError(f"`{MODEL_SECTION}`: `memory.pages` is {self.memory.pages}, must be 1..65536")
+        if not 1 <= self.threads <= THREADS_MAX:
+            raise ArtifactError(f"`{MODEL_SECTION}`: `threads` is {self.threads}, must be 1..{THREADS_MAX}")
         for key in ("weights", "arena"):
             start, size = getattr(self.memory, key)
             if start < 0 or size < 0 or start + size > memory_bytes:
@@ -127,6 +146,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                     raise ArtifactError(f"`{MODEL_SECTION}`: `variants[{i}].{kind}` names a tensor twice")
                 for port in ports:
                     _check_port(port, memory_bytes, f"variants[{i}].{kind}")
+            for name, axis in self.axes.items():
+                _check_axis(axis, variant, f"`{MODEL_SECTION}`: `axes.{name}`", variant.key.get(name, 0))
         return self
 
 
@@ -141,6 +162,22 @@ def _check_port(port: Port, memory_bytes: int, where: str) -> None:
     dims = port.dims_offset
     if dims is not None and not (dims >= 0 and dims % 8 == 0 and dims + 8 * len(port.shape) <= memory_bytes):
         raise ArtifactError(f"{place}: `dims_offset` {dims} lies outside memory or is not aligned to 8")
+
+
+def _check_axis(axis: Axis, variant: Variant, place: str, size: int) -> None:
+    if size < 1:
+        raise ArtifactError(f"{place}: variant `{variant.entry}` has no such size in its `key`")
+    if not axis.inputs:
+        raise ArtifactError(f"{place}: no inputs")
+    if isinstance(axis.pad, dict) and axis.pad.keys() != axis.inputs.keys():
+        raise ArtifactError(f"{place}: `pad` must have a value for each of its inputs, and no other")
+    for ports, axes, is_exact in ((variant.inputs, axis.inputs, True), (variant.outputs, axis.outputs, False)):
+        known = {port.name: port for port in ports}
+        for name, at in axes.items():
+            if (port := known.get(name)) is None or not 0 <= at < len(port.shape) or port.dims_offset is not None:
+                raise ArtifactError(f"{place}: `{name}` has no axis {at} of a known size")
+            if port.shape[at] % size or (is_exact and port.shape[at] != size):
+                raise ArtifactError(f"{place}: `{name}` has {port.shape[at]} along axis {at}, `key` says {size}")
 
 
 class AgentManifest(msgspec.Struct, frozen=True, kw_only=True):

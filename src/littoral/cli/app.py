@@ -19,6 +19,7 @@ VERBS = {
     "index": "index",
     "run": "run",
     "search": "search",
+    "tune": "tune",
     "up": "up",
 }
 """What a verb is called, and the function (or group) in the module of that name."""

@@ -7,11 +7,13 @@ import typer
 
 import littoral
 from littoral.artifact import Manifest, Model, Port
+from littoral.cli.calibration import read_feeds
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import merged_specs
 
-__all__ = ["build", "parse_shapes", "read_labels"]
+__all__ = ["build", "parse_axes", "parse_shapes", "read_labels"]
 
 
 def build(
@@ -21,21 +23,34 @@ def build(
     variant: Annotated[
         list[str] | None, typer.Option(help="A set of shapes in the same file, 'a=1,64 b=1,64'; several times.")
     ] = None,
-    target: Annotated[str, typer.Option(help="relaxed or simd128.")] = "relaxed",
+    pad: Annotated[
+        list[str] | None, typer.Option(help="What fills a dimension up to a variant's size: tokens=0, batch=repeat.")
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
+    ] = None,
+    int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
+    target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
+    tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one import-free .wasm file."""
-    if target not in ("relaxed", "simd128"):
-        raise InputError(f"`--target` is `{target}`, must be relaxed or simd128")
+    if target not in ("relaxed", "simd128", "mvp"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
         model = littoral.compile(
             source,
             shapes=parse_shapes(shape or []),
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
+            axes=parse_axes(pad or [], split or []),
+            int8=None if int8 is None else littoral.Int8(read_feeds(int8), bits=int8_bits),
             target=target,  # type: ignore[arg-type]
+            tuning=tuning_from(tuning),
             name=name,
             version=version,
             labels=None if labels is None else read_labels(labels),
@@ -54,6 +69,10 @@ def build(
     weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
+    for name, axis in report["axes"].items():
+        allowed = [f"padded with {axis['pad']}"] if axis["pad"] is not None else []
+        allowed += ["split"] if axis["split"] else []
+        results.print(f"  {name:7} {' or '.join(allowed) or 'as compiled'}", markup=False)
     results.print(f"  sha256  {model.digest}", markup=False)
 
 
@@ -80,6 +99,7 @@ def about(model: Model) -> dict[str, Any]:
         "inputs": [str(spec) for spec in inputs],
         "outputs": [str(spec) for spec in outputs],
         "variants": [v.key for v in manifest.variants],
+        "axes": {name: {"pad": axis.pad, "split": axis.split} for name, axis in manifest.axes.items()},
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
     }
@@ -112,3 +132,22 @@ def parse_shapes(options: list[str]) -> dict[str, tuple[int, ...]]:
         if not name:
             raise InputError(f"`--shape {option}` is not NAME=1,3,224,224")
     return shapes
+
+
+def parse_axes(pads: list[str], splits: list[str]) -> dict[str, dict[str, Any]]:
+    """`NAME=NUMBER`, `NAME=repeat` and `NAME.INPUT=NUMBER`, and names, as rules by dimension. Raises InputError."""
+    rules: dict[str, dict[str, Any]] = {}
+    for option in pads:
+        name, _, text = option.rpartition("=")
+        dimension, _, one = name.partition(".")
+        try:
+            value = text if text == "repeat" and not one else float(text) if "." in text else int(text)
+        except ValueError:
+            dimension = ""
+        if not dimension:
+            raise InputError(f"`--pad {option}` is not NAME=NUMBER, NAME=repeat or NAME.INPUT=NUMBER")
+        rule = rules.setdefault(dimension, {})
+        rule["pad"] = {**rule.get("pad", {}), one: value} if one else value
+    for name in splits:
+        rules.setdefault(name, {})["split"] = True
+    return rules

@@ -10,6 +10,7 @@ from littoral.artifact import Layer
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.cli.memory_map import memory_map, memory_text
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.emit import emit, heaviest
 from littoral.compiler.ir.graph import Graph
@@ -36,6 +37,7 @@ def explain(
     asm: Annotated[bool, typer.Option("--asm", help="Print each layer's machine code; needs the extra `asm`.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Draw the memory map, list its buffers.")] = False,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    tuning: TuningOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Layers as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
@@ -44,7 +46,7 @@ def explain(
         results.print(graph_text(graph_after(graph, after)), markup=False, end="")
         return
     optimized = optimize(graph)
-    layout = lay_out(optimized, program_of(optimized))
+    layout = lay_out(optimized, program_of(optimized, tuning_from(tuning)))
     module, _ = found = emit(layout)
     rows = layers_of(layout, found, fusions_of(graph), layer or "")
     texts = [{} if not wat else {i: function_text(f) for i, f in enumerate(module.functions)}]

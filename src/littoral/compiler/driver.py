@@ -1,23 +1,35 @@
 """The compiler, from top to bottom: ONNX or a sentence encoder in, one WebAssembly module out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import littoral
-from littoral.artifact import Manifest, Memory, Model, Port, Store, Variant, digest
+from littoral.artifact import THREADS_MAX, Axis, Manifest, Memory, Model, Port, Store, Variant, digest
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.passes import INTEGER_PASSES, PASSES, inside_bodies
-from littoral.compiler.plan import Layout, lay_out_together, program_of
+from littoral.compiler.plan import (
+    RULES,
+    Layout,
+    Tuning,
+    TuningSource,
+    divide,
+    lay_out_together,
+    open_tuning,
+    program_of,
+)
 from littoral.compiler.quantize import Int8, quantize
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.tracing import traced
-from littoral.errors import NotFoundError, NotOfferedError, OnnxFormatError, ShapeError
+from littoral.compiler.variants import axes_of, dimensions, keys
+from littoral.compiler.wasm import TARGETS, Target
+from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 from littoral.tensors import Array
 
 __all__ = [
@@ -29,12 +41,13 @@ __all__ = [
     "open_source",
     "optimize",
     "planned",
+    "retuned",
     "silent",
     "written",
 ]
 
-Target = Literal["relaxed", "simd128", "mvp"]
 Progress = Callable[[str, int, int], None]
+Axes = Mapping[str, Mapping[str, Any]]
 SOURCE_BYTES_MAX = 1 << 31
 VARIANTS_MAX = 16
 
@@ -47,11 +60,12 @@ def compile(  # noqa: A001
     source: str | os.PathLike[str] | bytes | Any,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
-    tuning: Any = None,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -63,26 +77,37 @@ def compile(  # noqa: A001
     source: ONNX as path, bytes or ModelProto; or the path of a sentence-transformers folder of the BERT family.
     shapes: for inputs whose dimensions the model leaves open. variants: up to 16 sets of such shapes, each on top
     of `shapes`: one module with one copy of the weights and an entry for each, which a session chooses by the
-    shapes of its inputs. target: `relaxed` or `simd128`. labels: names of the classes, in the order of the scores;
-    preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as they are. progress: called
-    with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError, InputError; NotOfferedError for
-    `strict=False`, `threads` above 1, `tuning` and the target `mvp`, which this version does not have.
+    shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
+    it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
+    dimension whose items are proven not to meet (a batch) is padded and split, any other neither.
+    int8: calibration feeds, or an `Int8` with them: products become whole numbers (docs/guides/int8.md).
+    target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without relaxed SIMD; `mvp`,
+    WebAssembly 1.0 without any proposal. The results are the same, to the bit. threads: 1, or up to 8 that share one
+    memory, which the module then imports (docs/concepts/threads.md); not for `mvp`. tuning: a table of kernels' forms
+    as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes,
+    in the order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as
+    they are. progress: called with stage, done, total.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table, another
+    target or feeds that do not fit; NotOfferedError for `strict=False`, which this version does not have.
     """
     asked = {
         "strict=False": not strict,
-        "threads": threads != 1,
-        "tuning": tuning is not None,
-        f"target={target!r}": target not in ("relaxed", "simd128"),
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
         raise NotOfferedError(f"compile: `{unknown[0]}` is not offered by littoral {littoral.__version__}")
+    if target not in TARGETS:
+        raise InputError(f"compile: `target` is `{target}`, must be {', '.join(TARGETS)}")
+    if target == "mvp" and threads > 1:
+        raise InputError(f"compile: {threads} threads need WebAssembly's threads, which the target `mvp` is without")
     model = compile_model(
         source,
         shapes=shapes,
         variants=variants,
         int8=int8,
+        axes=axes,
         target=target,
+        threads=threads,
+        tuning=tuning,
         name=name,
         version=version,
         labels=labels,
@@ -98,8 +123,11 @@ def compile_model(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
+    threads: int = 1,
+    tuning: TuningSource = None,
     name: str | None = None,
     version: str | None = None,
     labels: Sequence[str] | None = None,
@@ -108,10 +136,20 @@ def compile_model(
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
 
-    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError) or NotFoundError.
+    Raises ModelError (OnnxFormatError, UnsupportedOperatorError, ShapeError), NotFoundError, or InputError for a wrong
+    tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, int8=int8, progress=tell)
+    found = planned(
+        source,
+        shapes=shapes,
+        variants=variants,
+        axes=axes,
+        int8=int8,
+        threads=threads,
+        tuning=tuning,
+        progress=tell,
+    )
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -120,7 +158,7 @@ class Source(NamedTuple):
     """What is to be compiled, read but not imported.
 
     graph: the model for shapes of inputs. dims: the model's own names for the dimensions of each input, where it has
-    some. preprocess: what it says of how inputs are made.
+    some. preprocess: what it says of how inputs are made. axes: what may be done along which dimension.
     """
 
     name: str
@@ -128,15 +166,26 @@ class Source(NamedTuple):
     graph: Callable[[Mapping[str, Sequence[int]]], Graph]
     dims: Mapping[str, Sequence[str]]
     preprocess: Mapping[str, Any] | None = None
+    axes: Axes = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A model up to its memory plan. graphs, layouts: one a variant."""
+    """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
+
+    axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
+    the steps are divided among. tuning: what kernels were chosen by. int8: what quantisation says of itself.
+    """
 
     source: Source
     graphs: list[Graph]
     layouts: list[Layout]
+    keys: list[dict[str, int]]
+    axes: dict[str, Axis] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    tuning: Tuning = RULES
+    int8: dict[str, Any] | None = None
 
 
 def planned(
@@ -144,19 +193,44 @@ def planned(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
+    axes: Axes | None = None,
     int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
+    threads: int = 1,
+    tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    if not 1 <= threads <= THREADS_MAX:
+        raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
+    table = open_tuning(tuning)
     progress("import", 0, 1)
     opened = open_source(source)
-    graphs = imported(opened, variant_shapes(shapes or {}, variants))
-    graphs = [optimize(graph, progress) for graph in graphs]
+    given = imported(opened, variant_shapes(shapes or {}, variants))
+    is_alone = variants is not None and len(given) == 1
+    found = dimensions(given, opened.dims, list(axes or {}), all_named=is_alone)
+    progress("variants", 0, 1)
+    own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
+    allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
+    graphs = [optimize(graph, progress) for graph in given]
+    about = None
     if int8 is not None:
-        graphs = in_integers(graphs, int8_of(int8), progress)
+        graphs, about = in_integers(graphs, int8_of(int8), progress)
     progress("plan", 0, 1)
-    layouts = lay_out_together([(graph, program_of(graph)) for graph in graphs])
-    return Planned(opened, graphs, layouts)
+    layouts = laid_out(graphs, threads, table)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table, about)
+
+
+def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
+    """The variants' programs in one memory."""
+    programs = [program_of(graph, tuning) for graph in graphs]
+    for program in programs if threads > 1 else ():
+        divide(program, threads)
+    return lay_out_together(list(zip(graphs, programs, strict=True)))
+
+
+def retuned(found: Planned, tuning: Tuning) -> Planned:
+    """The same model with its kernels chosen by another table."""
+    return replace(found, layouts=laid_out(found.graphs, found.threads, tuning), tuning=tuning)
 
 
 def written(
@@ -170,24 +244,28 @@ def written(
     apart: bool = False,
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
-    module, layers = emit_together(found.layouts, apart=apart)
+    module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
         version=version or "0.0.0",
         compiler=f"littoral {littoral.__version__}",
         target=target,
-        threads=1,
+        threads=found.threads,
         source_sha256=found.source.sha256,
+        tuning_sha256=found.tuning.sha256,
+        int8=found.int8,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(
             layout.pages, (layout.constants_at, len(layout.constants)), (layout.arena_at, layout.arena_bytes)
         ),
         variants=tuple(
-            variant(graph, found.layouts[i], i, key) for i, (graph, key) in enumerate(keyed(found.source, found.graphs))
+            variant(graph, found.layouts[i], i, key)
+            for i, (graph, key) in enumerate(zip(found.graphs, found.keys, strict=True))
         ),
         layers=tuple(layers),
+        axes=found.axes,
     )
     segment = (layout.constants_at, layout.constants) if layout.constants else None
     return Model(module.encode(layout.pages, segment, [(MODEL_SECTION, manifest.encode())]))
@@ -209,7 +287,9 @@ def _sentence_source(folder: Path) -> Source:
     found = sentence.read_folder(folder)
     dims = dict.fromkeys(sentence.INPUTS, ("batch", "tokens"))
     preprocess = None if found.tokenizer_sha256 is None else {"tokenizer_sha256": found.tokenizer_sha256}
-    return Source(found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess)
+    return Source(
+        found.name, found.sha256, lambda shapes: sentence.encoder_graph(found, shapes), dims, preprocess, sentence.AXES
+    )
 
 
 def _read_onnx(source: Any) -> tuple[bytes, Path | None, str]:
@@ -240,14 +320,15 @@ def optimize(graph: Graph, tell: Progress = silent) -> Graph:
     return inside_bodies(graph, optimize)
 
 
-def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress) -> list[Graph]:
-    """The optimised graph in whole numbers. Raises NotOfferedError for several variants."""
+def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress) -> tuple[list[Graph], dict[str, Any]]:
+    """The optimised graph in whole numbers, and how that was done. Raises NotOfferedError for several variants."""
     if len(graphs) > 1:
         raise NotOfferedError("compile: `int8` with several `variants` is not offered")
-    graph = traced("quantize", lambda found: quantize(found, asked, tell), graphs[0])
+    found = quantize(graphs[0], asked, tell)
+    graph = traced("quantize", lambda _: found.graph, graphs[0])
     for handle in INTEGER_PASSES:
         graph = traced(handle, PASSES[handle], graph)
-    return [graph]
+    return [graph], found.about
 
 
 def variant_shapes(
@@ -270,18 +351,6 @@ def imported(source: Source, variants: Sequence[Mapping[str, Sequence[int]]]) ->
         if any([v.shape for v in graph.inputs] == [v.shape for v in other.inputs] for other in graphs[:i]):
             raise ShapeError(f"variants: number {i + 1} takes the same shapes as one before it")
     return graphs
-
-
-def keyed(source: Source, graphs: Sequence[Graph]) -> Iterator[tuple[Graph, dict[str, int]]]:
-    """Each graph with the sizes that set it apart, by the model's names for them."""
-    for graph in graphs:
-        key: dict[str, int] = {}
-        for i, value in enumerate(graph.inputs):
-            for axis, size in enumerate(value.shape):
-                if len({other.inputs[i].shape[axis] for other in graphs}) > 1:
-                    named = source.dims[value.name][axis] if value.name in source.dims else ""
-                    key[named or f"{value.name}[{axis}]"] = size
-        yield graph, key
 
 
 def variant(graph: Graph, layout: Layout, index: int, key: dict[str, int]) -> Variant:

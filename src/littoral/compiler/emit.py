@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
+from littoral.compiler.kernels.team import SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
 from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
-from littoral.compiler.wasm import Code, Function, Label, Local, Module, const, load, op
+from littoral.compiler.wasm import Code, Function, Label, Local, Module, Target, TargetedModule, const, load, op
 
 __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest", "layer_entry"]
 
@@ -17,23 +18,48 @@ ENTRY = "run"
 EMPTY_ENTRY = "empty"
 
 
-def emit(layout: Layout) -> tuple[Module, list[Layer]]:
+def emit(layout: Layout, target: Target = "relaxed") -> tuple[Module, list[Layer]]:
     """The module's functions, and one layer for each node that does something."""
-    return emit_together([layout])
+    return emit_together([layout], target=target)
 
 
-def emit_together(layouts: Sequence[Layout], *, apart: bool = False) -> tuple[Module, list[Layer]]:
+def emit_together(
+    layouts: Sequence[Layout], *, target: Target = "relaxed", threads: int = 1, apart: bool = False
+) -> tuple[Module, list[Layer]]:
     """One module with an entry for each layout (see `entry_name`), which share their kernels; layers of the first.
 
-    apart: also an entry for each layer of the first layout (`layer_entry`), and one that does nothing (`EMPTY_ENTRY`):
-    the same kernels on the same addresses, to be timed. Only for a program without loops and branches.
+    target: the instructions it may have. apart: also an entry for each layer of the first layout (`layer_entry`), and
+    one that does nothing (`EMPTY_ENTRY`): the same kernels on the same addresses, to be timed. Only for a program
+    without loops and branches. threads: above 1 the programs have been divided, and the module is that of a team
+    (`kernels/team.py`).
     """
-    module, functions = Module(), dict[Kernel, int]()
+    if threads > 1:
+        return _emit_for_team(layouts, threads, target)
+    module, functions = TargetedModule(target), dict[Kernel, int]()
     entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
-    layers = [entry.write() for entry in entries]
+    for entry in entries:
+        module.exports[entry.name] = entry.write()
     if apart:
         entries[0].write_apart()
-    return module, layers[0]
+    return module, entries[0].layers()
+
+
+def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> tuple[Module, list[Layer]]:
+    """For each layout a body a thread; the entry calls the others to the run and does thread 0's."""
+    module, functions = TargetedModule(target, imports=SHARED_MEMORY), dict[Kernel, int]()
+    meeting = add_meeting(module, threads)
+    members = [
+        [_Entry(layout, f"{entry_name(i)}.{t}", module, functions, Member(t, meeting)) for t in range(threads)]
+        for i, layout in enumerate(layouts)
+    ]
+    helpers = []
+    for i, (first, *others) in enumerate(members):
+        signal_run(first.entry, i)
+        module.exports[entry_name(i)] = first.write()
+        helpers.append([other.write() for other in others])
+    add_help(module, helpers)
+    add_start(module, layouts[0].constants_at, len(layouts[0].constants))
+    return module, members[0][0].layers()
 
 
 def entry_name(index: int) -> str:
@@ -50,23 +76,26 @@ def heaviest(found: Lowered) -> Step:
 
 
 class _Entry:
-    def __init__(self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int]) -> None:
+    """What one thread does in one variant. member: which thread, and how it meets the others."""
+
+    def __init__(
+        self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int], member: Member | None = None
+    ) -> None:
         self.layout = layout
         self.name = name
         self.module = module
         self.functions = functions
+        self.member = member or Member()
         self.entry = Function(name)
         self.runs: dict[Loop, tuple[Local, Label, contextlib.ExitStack]] = {}
         self.branches: list[contextlib.ExitStack] = []
 
-    def write(self) -> list[Layer]:
-        layers = []
+    def write(self) -> int:
+        """Number of the function."""
         for item in self.layout.program.items:
             match item:
                 case Call():
                     self._call(item.lowered)
-                    if item.lowered.steps:
-                        layers.append(_layer(item.lowered, self.functions))
                 case Copy():
                     self._copy(item)
                 case Loop():
@@ -77,10 +106,17 @@ class _Entry:
                     self._open_branch(item)
                 case Else():
                     self.entry.otherwise()
+                    self.member.part()
                 case EndIf():
                     self.branches.pop().close()
-        self.module.add(self.entry, export=self.name)
-        return layers
+                    self.member.part()
+        self.member.part()
+        self.member.meet(self.entry)
+        return self.module.add(self.entry)
+
+    def layers(self) -> list[Layer]:
+        """Once it is written."""
+        return [_layer(call.lowered, self.functions) for call in self.layout.program.layers()]
 
     def write_apart(self) -> None:
         self.module.add(Function(EMPTY_ENTRY), export=EMPTY_ENTRY)
@@ -97,11 +133,16 @@ class _Entry:
 
     def _call(self, lowered: Lowered) -> None:
         for step in lowered.steps:
-            index = self.functions.get(step.kernel)
-            if index is None:
-                name = f"{step.kernel.kind}.{len(self.functions)}"
-                index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
-            self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
+            self.member.begin(self.entry, divided=bool(step.parts))
+            if (own := step.of(self.member.thread)) is not None:
+                self._do(own)
+
+    def _do(self, step: Step) -> None:
+        index = self.functions.get(step.kernel)
+        if index is None:
+            name = f"{step.kernel.kind}.{len(self.functions)}"
+            index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
+        self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:
         """Addresses that move are kept in locals; an inner loop begins where the outer one stands."""
@@ -120,12 +161,15 @@ class _Entry:
     def _copy(self, item: Copy) -> None:
         size = item.source.type.bytes
         if size:
+            self.member.begin(self.entry, divided=False)
+        if size and self.member.thread == 0:
             target, source = (self._code(self.layout.address(v)) for v in (item.target, item.source))
             self.entry.emit(op("memory.copy", target, source, const("i32", size), immediates=b"\0\0"))
 
     def _open_loop(self, loop: Loop) -> None:
         """A loop that is left at its end; one of no runs is a branch never taken."""
         f, stack = self.entry, contextlib.ExitStack()
+        self.member.meet(f)
         stack.enter_context(f.block())
         run = f.local("i32", "run", 0)
         if not loop.count:
@@ -133,10 +177,13 @@ class _Entry:
         again = stack.enter_context(f.loop())
         self.runs[loop] = (run, again, stack)
         at = self.layout.address(loop.index).at
-        f.store("i64.store", const("i32", at), op("i64.extend_i32_u", run))
+        if self.member.thread == 0:
+            f.store("i64.store", const("i32", at), op("i64.extend_i32_u", run))
+        self.member.part()
 
     def _close_loop(self, end: EndLoop) -> None:
         run, again, stack = self.runs[end.loop]
+        self.member.decide(self.entry)
         more = self.entry.tee(run, run + 1) < end.loop.count
         if end.goes_on is not None:
             more = more & self._flag(end.goes_on)
@@ -145,6 +192,7 @@ class _Entry:
 
     def _open_branch(self, item: If) -> None:
         stack = contextlib.ExitStack()
+        self.member.decide(self.entry)
         stack.enter_context(self.entry.when(self._flag(item.condition)))
         self.branches.append(stack)
 
@@ -153,7 +201,7 @@ class _Entry:
 
 
 def _layer(found: Lowered, functions: Mapping[Kernel, int]) -> Layer:
-    kernel = heaviest(found).kernel
+    kernel = (heaviest(found).of(0) or heaviest(found)).kernel
     arguments = {a for step in found.steps for a in step.arguments}
     weights = sum(a.data.nbytes for a in arguments if isinstance(a, Value | Weights) and a.data is not None)
     return Layer(

@@ -72,6 +72,7 @@ class Agent:
     """
 
     engine = "guarded"
+    threads = 1
 
     def __init__(self, options: _Options, types: AgentTypes | None = None) -> None:
         self._options = options

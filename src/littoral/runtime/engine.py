@@ -1,6 +1,7 @@
-"""The one door to wasmtime's compiler: two engines, and modules as machine code.
+"""The one door to wasmtime's compiler: three engines, and modules as machine code.
 
 *trusted*: no epochs and no fuel, for modules this installation compiled; epochs nearly double a model's inner loops.
+*threaded*: as trusted, and with shared memories, for modules made for several threads, which are trusted too.
 *guarded*: epochs, so that a deadline stops a guest, for every other module.
 
 Text format never reaches wasmtime, and `Config.target` is never set: a foreign target aborts the process.
@@ -12,16 +13,18 @@ import threading
 from typing import Literal
 
 import wasmtime
+from wasmtime import _ffi as ffi
 
 from littoral.artifact.sections import HEADER
-from littoral.errors import ArtifactError
-from littoral.runtime.interface import Interface, code_sizes, read_interface
+from littoral.errors import ArtifactError, MemoryCapError
+from littoral.runtime.interface import PAGE_BYTES, Interface, code_sizes, read_interface
 from littoral.runtime.printable import printable
 
 __all__ = [
     "STACK_BYTES_MAX",
     "EngineKind",
     "MachineCode",
+    "SharedMemory",
     "compile_module",
     "configuration",
     "engine_version",
@@ -30,7 +33,7 @@ __all__ = [
     "one_line",
 ]
 
-EngineKind = Literal["trusted", "guarded"]
+EngineKind = Literal["trusted", "threaded", "guarded"]
 
 STACK_BYTES_MAX = 256 << 10
 CODE_BYTES_MAX = 16 << 20
@@ -53,6 +56,7 @@ _SETTINGS: dict[str, bool | int | str] = {
     "wasm_reference_types": True,
     "wasm_tail_call": False,
     "wasm_threads": False,
+    "shared_memory": False,
     "wasm_memory64": False,
     "wasm_multi_memory": False,
     "wasm_custom_page_sizes": False,
@@ -66,7 +70,13 @@ _SETTINGS: dict[str, bool | int | str] = {
 
 def configuration(kind: EngineKind) -> dict[str, bool | int | str]:
     """Every setting of an engine; part of the key under which its machine code is cached."""
-    return _SETTINGS | {"epoch_interruption": kind == "guarded", "consume_fuel": False}
+    is_threaded = kind == "threaded"
+    return _SETTINGS | {
+        "epoch_interruption": kind == "guarded",
+        "consume_fuel": False,
+        "wasm_threads": is_threaded,
+        "shared_memory": is_threaded,
+    }
 
 
 _engines: dict[EngineKind, wasmtime.Engine] = {}
@@ -106,9 +116,27 @@ class MachineCode:
         """A fresh, empty store in the module's engine."""
         return wasmtime.Store(_engine(self.kind))
 
+    def shared_memory(self) -> "SharedMemory":
+        """A fresh memory as the module imports it, for a store a thread. Raises ArtifactError where it imports none."""
+        if (shape := self.interface.shared) is None or shape.bytes_max is None:
+            raise ArtifactError("WebAssembly module: imports no shared memory")
+        limits = wasmtime.Limits(shape.bytes_min // PAGE_BYTES, shape.bytes_max // PAGE_BYTES)
+        try:
+            return SharedMemory(_engine(self.kind), wasmtime.MemoryType(limits, shared=True))
+        except wasmtime.WasmtimeError as error:
+            raise MemoryCapError(f"a shared memory of {shape.bytes_max} bytes: {one_line(error)}") from error
+
     def serialize(self) -> bytes:
         """The machine code, to be written to a file that `map_machine_code` reads."""
         return bytes(self.module.serialize())
+
+
+class SharedMemory(wasmtime.SharedMemory):
+    """wasmtime-py's, which cannot be given to an instance as it is: it hands on a pointer to its pointer."""
+
+    def _as_extern(self) -> ffi.wasmtime_extern_t:
+        union = ffi.wasmtime_extern_union(sharedmemory=self.ptr())
+        return ffi.wasmtime_extern_t(ffi.WASMTIME_EXTERN_SHAREDMEMORY, union)
 
 
 def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:

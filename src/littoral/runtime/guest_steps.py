@@ -7,6 +7,7 @@ the agent's answer stays where it is (a `Loan`) until the model has it.
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.errors import InputError, SettingError, UnavailableError
@@ -137,11 +138,17 @@ class ModelStep:
         return TensorsType(self._pool.first.inputs)
 
     def bind(self, given: EdgeType) -> "ModelStage":
-        fits = fit_tensors(given, self._pool.first.inputs)
-        matching = [v for v in self._pool.first.manifest.variants if _fits(given, [p.spec for p in v.inputs])]
+        session = self._pool.first
+        fits = fit_tensors(given, session.inputs)
+        variants = session.manifest.variants
+        matching = [[p.spec for p in v.outputs] for v in variants if _fits(given, [p.spec for p in v.inputs])]
+        given_shapes = _shapes(given, fits)
+        if (not matching or -1 in chain(*given_shapes)) and session.fitting.may_serve(given_shapes):
+            loosened = [v for v in variants if _fits(given, session.fitting.loosened(v))]
+            matching += [session.fitting.loosened_outputs(v) for v in loosened]
         if not matching:
             raise SettingError(f"takes {self.takes}, in none of these sizes together")
-        specs = {spec.name: spec for spec in merged_specs([[p.spec for p in v.outputs] for v in matching])}
+        specs = {spec.name: spec for spec in merged_specs(matching)}
         return ModelStage(TensorsType(tuple(specs[name] for name in self._take)), self._pool, fits, tuple(self._take))
 
 
@@ -177,6 +184,12 @@ class ModelStage(NamedTuple):
 def _feeds(fits: tuple[Fit, ...], value: Value) -> dict[str, Array]:
     tensors = tensors_of(value)
     return {fit.port: fit.of(tensors) for fit in fits}
+
+
+def _shapes(given: EdgeType, fits: Sequence[Fit]) -> tuple[tuple[int, ...], ...]:
+    """The shapes that the model will see, one a port."""
+    known = {port.name: port.shape for port in given.ports} if isinstance(given, TensorsType) else {}
+    return tuple((1, *known[fit.source]) if fit.adds_batch else known[fit.source] for fit in fits)
 
 
 def _fits(given: EdgeType, wanted: Sequence[TensorSpec]) -> bool:

@@ -14,16 +14,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import UnavailableError
-from littoral.runtime.thread_stack import require_stack
+from littoral.runtime.thread_stack import require_stack, start_threads
 
 __all__ = ["GuestThreads", "GuestThreadsStatistics"]
 
-STACK_BYTES = 2 << 20
-
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_stack_size = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -54,13 +50,7 @@ class GuestThreads:
         self._threads = [
             threading.Thread(target=self._serve, name=f"littoral-{name}-{i}", daemon=True) for i in range(count)
         ]
-        with _stack_size:  # the size is the process's, and is read by `start`
-            before = threading.stack_size(STACK_BYTES)
-            try:
-                for thread in self._threads:
-                    thread.start()
-            finally:
-                threading.stack_size(before)
+        start_threads(self._threads)
 
     def submit(self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> "Future[_R]":
         """Starts `work` as soon as a thread is free. Raises UnavailableError when the queue is full or closed."""

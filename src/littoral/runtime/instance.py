@@ -16,11 +16,13 @@ from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Vari
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
 from littoral.runtime.engine import EngineKind
+from littoral.runtime.fitting import Fitting, Run, fill, joined, trimmed
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, Limits
+from littoral.runtime.team import HELP, STOP, Team
 from littoral.tensors import Array, TensorSpec, merged_specs
 
 __all__ = ["Session", "SessionStatistics", "load"]
@@ -29,6 +31,8 @@ MEMORY_BYTES_MAX = 1 << 32
 FOREIGN_MEMORY_BYTES_MAX = 1 << 30
 FOREIGN_DEADLINE_MS = 10_000
 ENTRY_SIGNATURE = "() -> ()"
+HELP_SIGNATURE = "(i32) -> ()"
+SHARED_MEMORY = "littoral.memory"
 
 
 def load(
@@ -66,8 +70,8 @@ class SessionStatistics:
 class Session:
     """One instance of a compiled model. Thread-safe: calls take turns; for parallel ones use a `Pool`.
 
-    Close it, or use it in a `with` block. `engine` is "trusted" or "guarded"; `is_cached` says whether its machine code
-    was there already.
+    Close it, or use it in a `with` block. `engine` is "trusted", "threaded" (which is trusted too) or "guarded";
+    `is_cached` says whether its machine code was there already.
     """
 
     def __init__(self, module: LoadedModule, limits: Limits) -> None:
@@ -92,25 +96,36 @@ class Session:
         return self._module.code.kind
 
     @property
+    def threads(self) -> int:
+        """How many a call keeps busy: the module says so. All but the caller's belong to the session."""
+        return self.manifest.threads
+
+    @property
     def memory_bytes(self) -> int:
         """Memory of one instance: weights, which all instances share until they write, and arena."""
         return self.manifest.memory.pages * PAGE_BYTES
 
     @functools.cached_property
+    def fitting(self) -> Fitting:
+        """Which variants serve which shapes."""
+        return Fitting(self.manifest)
+
+    @functools.cached_property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """Inputs in order; −1 where the variants differ."""
-        return merged_specs([[port.spec for port in variant.inputs] for variant in self.manifest.variants])
+        """Inputs in order; −1 where the variants differ, or may be padded or split."""
+        return merged_specs([self.fitting.loosened(variant) for variant in self.manifest.variants])
 
     @functools.cached_property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """Outputs in order; −1 where the variants differ or the size depends on the data."""
-        return merged_specs([[port.spec for port in variant.outputs] for variant in self.manifest.variants])
+        """Outputs in order; −1 where the variants differ or the size depends on the data, or on what was given."""
+        return merged_specs([self.fitting.loosened_outputs(variant) for variant in self.manifest.variants])
 
     def run(self, feeds: Mapping[str, object]) -> dict[str, Array]:
         """Outputs by name, as copies. feeds: one array for every input (`littoral.runtime.inputs` has the rules).
 
-        Raises InputError naming the input, TrapError, DeadlineError; after one of the latter two the next call gets a
-        fresh instance.
+        Shapes that no variant has are padded and split as the manifest allows (`littoral.runtime.fitting`); of several
+        runs each has a deadline. Raises InputError naming the input, TrapError, DeadlineError; after one of the latter
+        two the next call gets a fresh instance.
         """
         return self.run_copied(feeds, _nothing)
 
@@ -118,17 +133,45 @@ class Session:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
         with self._turn:
-            bound, variant = self._filled(arrays)
-            copied()
+            bound = self._bound or self._bind_again()
+            runs = self._chosen(bound, arrays)
             try:
-                bound.guest.call(variant.entry)
-                outputs = {output.name: output.read(self.label) for output in variant.outputs}
+                outputs = self._called(bound, arrays, runs, copied)
             except BaseException:  # whatever ended the call: the memory may be half written
                 self._drop()
                 self._failures += 1
                 raise
             self._runs += 1
             return outputs
+
+    def _chosen(self, bound: "_Bound", arrays: list[Array]) -> list[Run]:
+        """One run of the variant for exactly these shapes, or what `Fitting` makes of it. Raises InputError."""
+        shapes = tuple(array.shape for array in arrays)
+        if shapes in bound.variants:
+            return [Run(shapes, {})]
+        if (runs := self.fitting.runs(shapes)) is None:
+            raise self._shape_error(arrays)
+        return runs
+
+    def _called(
+        self, bound: "_Bound", arrays: list[Array], runs: Sequence[Run], copied: Callable[[], None]
+    ) -> dict[str, Array]:
+        axes, parts = self.manifest.axes, []
+        for run in runs:
+            variant = bound.variants[run.shapes]
+            for name, view, array in zip(self._names, variant.inputs, arrays, strict=True):
+                if run.spans:
+                    fill(view, array, name, run, axes)
+                else:
+                    np.copyto(view, array)
+            if run is runs[-1]:
+                copied()
+            bound.guest.call(variant.entry)
+            outputs = {output.name: output.read(self.label) for output in variant.outputs}
+            if run.spans:
+                outputs = {name: trimmed(array, name, run, axes) for name, array in outputs.items()}
+            parts.append(outputs)
+        return joined(parts, axes)
 
     def time_entries(self, feeds: Mapping[str, object], entries: Sequence[str], clock: Clock = SYSTEM) -> list[float]:
         """Milliseconds that each of the module's exports `() -> ()` takes, called in order once inputs are written.
@@ -189,17 +232,19 @@ class Session:
         return InputError(f"{self.label}: no input is called `{extra}`; inputs: {wanted}")
 
     def _shape_error(self, arrays: list[Array]) -> InputError:
-        variants = self.manifest.variants
+        variants, hint = self.manifest.variants, self.fitting.offered() or None
         for i, (array, label) in enumerate(zip(arrays, self._input_labels, strict=True)):
             offered = list(dict.fromkeys(variant.inputs[i].shape for variant in variants))
             if array.shape not in offered:
                 told = " or ".join(str(list(shape)) for shape in offered)
-                return InputError(f"{label}: shape {list(array.shape)}, expected {told}")
+                return InputError(f"{label}: shape {list(array.shape)}, expected {told}", hint=hint)
         given = ", ".join(f"`{name}` {list(array.shape)}" for name, array in zip(self._names, arrays, strict=True))
-        return InputError(f"{self.label}: no variant takes {given} together")
+        return InputError(f"{self.label}: no variant takes {given} together", hint=hint)
 
     def _filled(self, arrays: list[Array]) -> "tuple[_Bound, BoundVariant]":
         """The instance and the variant for these shapes, with the inputs in its memory."""
+        if self._bound is not None and self._bound.guest.is_broken:  # a team that did not survive `fork`
+            self._drop()
         bound = self._bound or self._bind_again()
         if (variant := bound.variants.get(tuple(array.shape for array in arrays))) is None:
             raise self._shape_error(arrays)
@@ -208,7 +253,7 @@ class Session:
         return bound, variant
 
     def _bind(self) -> "_Bound":
-        guest = Guest(self._module.code, self._limits, name=self.label)
+        guest = self._guest()
         try:
             memory = guest.memory()
             if memory.size != self.memory_bytes:
@@ -217,6 +262,11 @@ class Session:
         except BaseException:
             guest.close()
             raise
+
+    def _guest(self) -> Guest | Team:
+        if (threads := self.manifest.threads) > 1:
+            return Team(self._module.code, self._limits, threads, name=self.label)
+        return Guest(self._module.code, self._limits, name=self.label)
 
     def _bind_again(self) -> "_Bound":
         if self._is_closed:
@@ -235,7 +285,7 @@ def _nothing() -> None:
     pass
 
 
-def _timed_ms(guest: Guest, entry: str, clock: Clock) -> float:
+def _timed_ms(guest: Guest | Team, entry: str, clock: Clock) -> float:
     began = clock.monotonic()
     guest.call(entry)
     return (clock.monotonic() - began) * 1000
@@ -247,13 +297,18 @@ def _shapes(variant: Variant) -> tuple[tuple[int, ...], ...]:
 
 def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
     interface = module.code.interface
-    if interface.imports:
-        raise ArtifactError(f"{label}: imports `{interface.imports[0]}`, a compiled model imports nothing")
+    is_threaded = manifest.threads > 1
+    if strangers := [found for found in interface.imports if not is_threaded or found.key != SHARED_MEMORY]:
+        raise ArtifactError(f"{label}: imports `{strangers[0]}`, a compiled model imports nothing")
     memory_bytes = manifest.memory.pages * PAGE_BYTES
-    shape = interface.memory
+    shape = interface.shared if is_threaded else interface.memory
     if shape is None or shape.bytes_min != shape.bytes_max or shape.bytes_min != memory_bytes:
         found = "none" if shape is None else f"{shape.bytes_min}..{shape.bytes_max or ''} bytes"
-        raise ArtifactError(f"{label}: exported memory is {found}, the manifest says {memory_bytes} bytes")
+        kind = "imported shared" if is_threaded else "exported"
+        raise ArtifactError(f"{label}: {kind} memory is {found}, the manifest says {memory_bytes} bytes")
+    for name, signature in ((HELP, HELP_SIGNATURE), (STOP, ENTRY_SIGNATURE)) if is_threaded else ():
+        if (found := interface.functions.get(name, "missing")) != signature:
+            raise ArtifactError(f"{label}: export `{name}` is {found}, expected {signature}")
     first = manifest.variants[0]
     for variant in manifest.variants:
         if (found := interface.functions.get(variant.entry, "missing")) != ENTRY_SIGNATURE:
@@ -269,5 +324,5 @@ def _check_module(manifest: Manifest, module: LoadedModule, label: str) -> None:
 class _Bound:
     """A guest, and its variants by the shapes of their inputs."""
 
-    guest: Guest
+    guest: Guest | Team
     variants: dict[tuple[tuple[int, ...], ...], BoundVariant]

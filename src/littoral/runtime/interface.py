@@ -13,7 +13,7 @@ from littoral.artifact.sections import Section, read_u32, sections
 from littoral.errors import ArtifactError
 from littoral.runtime.printable import printable
 
-__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "code_sizes", "read_interface"]
+__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "code_sizes", "read_interface", "shares_memory"]
 
 PAGE_BYTES = 1 << 16
 ENTRIES_MAX = 100_000
@@ -31,10 +31,13 @@ _VALUE_TYPES = {
 _FUNCTION_TYPE = 0x60
 _TYPES, _IMPORTS, _FUNCTIONS, _MEMORIES, _EXPORTS, _CODE = 1, 2, 3, 5, 7, 10
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
+_SHARED = 3  # of a memory: with a maximum, and shared
 
 
 class Import(msgspec.Struct, frozen=True):
-    """One import; `signature` is such as `(i32, i32) -> i32` for a function, else `table`, `memory` or `global`."""
+    """One import; `signature` is such as `(i32, i32) -> i32` for a function, else `table`, `memory`, `shared memory` or
+    `global`.
+    """
 
     module: str
     name: str
@@ -53,14 +56,16 @@ class MemoryShape(msgspec.Struct, frozen=True):
 
     bytes_min: int
     bytes_max: int | None
+    is_shared: bool = False
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """Imports, signatures of the exported functions, and the memory exported as `memory`, if there is one."""
+    """Imports, signatures of the exported functions, the memory exported as `memory`, and a shared one it imports."""
 
     imports: tuple[Import, ...]
     functions: dict[str, str]
     memory: MemoryShape | None
+    shared: MemoryShape | None = None
 
 
 def read_interface(wasm: bytes) -> Interface:
@@ -69,7 +74,22 @@ def read_interface(wasm: bytes) -> Interface:
     for section in sections(wasm):
         if (read := _READERS.get(section.id)) is not None:
             read(found, _Reader(wasm, section))
-    return Interface(tuple(found.imports), found.exported_functions, found.exported_memory)
+    shared = next((memory for memory in found.memories if memory.is_shared), None)
+    return Interface(tuple(found.imports), found.exported_functions, found.exported_memory, shared)
+
+
+def shares_memory(wasm: bytes) -> bool:
+    """Whether a module imports a shared memory; False for bytes that no engine would take."""
+    found = _Found()
+    try:
+        for section in sections(wasm):
+            if section.id in (_TYPES, _IMPORTS):
+                _READERS[section.id](found, _Reader(wasm, section))
+            elif section.id > _IMPORTS:
+                break
+    except ArtifactError:
+        return False
+    return any(memory.is_shared for memory in found.memories)
 
 
 def code_sizes(wasm: bytes) -> tuple[int, int]:
@@ -141,13 +161,21 @@ class _Reader:
         return f"({', '.join(params)}) -> {results[0] if len(results) == 1 else '(' + ', '.join(results) + ')'}"
 
     def limits(self) -> tuple[int, int | None]:
-        if (flags := self.byte()) > 1:
-            raise ArtifactError("WebAssembly module: a shared or 64-bit memory or table is not supported")
+        return self._sizes(self._flags())
+
+    def _flags(self) -> int:
+        if (flags := self.byte()) not in (0, 1, _SHARED):
+            raise ArtifactError("WebAssembly module: a 64-bit memory or table is not supported")
+        return flags
+
+    def _sizes(self, flags: int) -> tuple[int, int | None]:
         return self.u32(), self.u32() if flags else None
 
     def memory(self) -> MemoryShape:
-        smallest, largest = self.limits()
-        return MemoryShape(smallest * PAGE_BYTES, None if largest is None else largest * PAGE_BYTES)
+        flags = self._flags()
+        smallest, largest = self._sizes(flags)
+        most = None if largest is None else largest * PAGE_BYTES
+        return MemoryShape(smallest * PAGE_BYTES, most, flags == _SHARED)
 
 
 def _read_types(found: _Found, reader: _Reader) -> None:
@@ -170,7 +198,7 @@ def _read_import_kind(found: _Found, reader: _Reader, kind: int) -> str:
         return "table"
     if kind == _MEMORY:
         found.memories.append(reader.memory())
-        return "memory"
+        return "shared memory" if found.memories[-1].is_shared else "memory"
     if kind == _GLOBAL:
         reader.value_type()
         reader.byte()

@@ -28,6 +28,7 @@ from littoral.runtime.engine import (
     map_machine_code,
 )
 from littoral.runtime.file_identity import FileIdentity
+from littoral.runtime.interface import shares_memory
 from littoral.runtime.verified import VerifiedDigests
 from littoral.settings import cache_folder, number, state_folder
 
@@ -131,7 +132,7 @@ class _Installation(NamedTuple):
             return loaded
         if (manifest := custom_section(wasm, section)) is None:
             raise ArtifactError(f"WebAssembly module has no section `{section}`", hint=_HINTS.get(section))
-        code = compile_module(wasm, engine or self._engine_for(digest))
+        code = compile_module(wasm, _engine_with_threads(engine or self._engine_for(digest), wasm))
         self.code.keep(_key(digest, section, code.kind), code.serialize(), code.interface, manifest)
         return LoadedModule(code, digest, manifest, is_cached=False)
 
@@ -144,7 +145,8 @@ class _Installation(NamedTuple):
             if found is None:
                 return None
             try:
-                code = map_machine_code(found.path, kind, found.interface)
+                suited: EngineKind = kind if found.interface.shared is None else "threaded"
+                code = map_machine_code(found.path, suited, found.interface)
             except ArtifactError:  # not for this wasmtime after all: made again
                 self.code.discard(key)
                 return None
@@ -154,7 +156,21 @@ class _Installation(NamedTuple):
         return "trusted" if self.store.holds(digest) else "guarded"
 
 
+def _engine_with_threads(engine: EngineKind, wasm: bytes) -> EngineKind:
+    """The engine for a module, by what it imports. Raises TrustError for threads in a module from elsewhere."""
+    if not shares_memory(wasm):
+        return engine
+    if engine == "guarded":
+        raise TrustError(
+            "made for several threads, which a module from elsewhere does not get: nothing could stop them",
+            hint="compile the model here with `littoral build --threads`, or take the module made for one thread",
+        )
+    return "threaded"
+
+
 def _key(digest: str, section: str, engine: EngineKind) -> CodeKey:
+    """The same key with and without threads: it is the module that decides between those two engines."""
+    engine = "trusted" if engine == "threaded" else engine
     return CodeKey(digest, section, configuration(engine), engine_version(), cpu_features())
 
 

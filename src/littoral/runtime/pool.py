@@ -23,7 +23,13 @@ WAIT_MS = 1000.0
 
 
 class Worker(Protocol):
-    """What a pool holds: a `Session` or an `Agent`. It replaces its own instance after a failure."""
+    """What a pool holds: a `Session` or an `Agent`. It replaces its own instance after a failure.
+
+    threads: that one call keeps busy, the calling one included.
+    """
+
+    @property
+    def threads(self) -> int: ...
 
     def another(self) -> Self: ...
 
@@ -36,7 +42,9 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class PoolStatistics:
-    """instances (made), busy, waiting: now. The others since the start: refused = the queue was full."""
+    """instances (made), busy, waiting: now; threads: of the instances, busy or asleep, those that call them included.
+    The others since the start: refused = the queue was full.
+    """
 
     instances: int
     busy: int
@@ -45,6 +53,7 @@ class PoolStatistics:
     failures: int
     refused: int
     timed_out: int
+    threads: int = 0
 
 
 @dataclass
@@ -138,6 +147,7 @@ class Pool(Generic[_W]):
                 self._failures,
                 self._refused,
                 self._timed_out,
+                sum(slot.worker.threads for slot in self._slots if slot.worker is not None),
             )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from littoral.errors import (
     TrapError,
     UnavailableError,
 )
-from littoral.runtime.engine import MachineCode, increment_epoch, one_line
+from littoral.runtime.engine import MachineCode, SharedMemory, increment_epoch, one_line
 from littoral.runtime.epochs import EpochTicker
 from littoral.runtime.interface import Import
 from littoral.runtime.printable import printable
@@ -67,19 +67,27 @@ class HostFunction(NamedTuple):
 class Guest:
     """One module instantiated in its own store. For one thread at a time; useless after its first failure.
 
-    name: opens every message, such as ``agent `decode` ``. imports: by `module.name`.
+    name: opens every message, such as ``agent `decode` ``. imports: by `module.name`. shared: the memory for a module
+    that imports one; other guests on other threads may have the same.
     Raises MemoryCapError, DeadlineError, TrapError or SandboxError where the module does not start, ArtifactError for
     an import that is not given, SetupError on a thread with a small stack.
     """
 
     def __init__(
-        self, code: MachineCode, limits: Limits, *, name: str, imports: Mapping[str, HostFunction] | None = None
+        self,
+        code: MachineCode,
+        limits: Limits,
+        *,
+        name: str,
+        imports: Mapping[str, HostFunction] | None = None,
+        shared: SharedMemory | None = None,
     ) -> None:
         require_stack()
         self.name = name
         self.limits = limits
         self.is_broken = False
         self._is_guarded = code.kind == "guarded"
+        self._shared = shared
         self._memory: wasmtime.Memory | None = None
         self._view: Array | None = None
         self._view_span = (0, -1)
@@ -100,10 +108,15 @@ class Guest:
             tables=TABLES_MAX,
             memories=1,
         )
-        functions = [self._host_function(wanted, imports or {}) for wanted in code.interface.imports]
-        self._exports = self._instantiate(code, functions)
+        given = [self._given(wanted, imports or {}) for wanted in code.interface.imports]
+        self._exports = self._instantiate(code, given)
         if isinstance(memory := self._exports.get("memory"), wasmtime.Memory):
             self._memory = memory
+
+    def _given(self, wanted: Import, imports: Mapping[str, HostFunction]) -> wasmtime.Func | SharedMemory:
+        if self._shared is not None and wanted.signature == "shared memory":
+            return self._shared
+        return self._host_function(wanted, imports)
 
     def _host_function(self, wanted: Import, given: Mapping[str, HostFunction]) -> wasmtime.Func:
         if (host := given.get(wanted.key)) is None:
@@ -118,7 +131,7 @@ class Guest:
 
         return wasmtime.Func(self._store, wasmtime.FuncType(kinds, []), call, access_caller=True)
 
-    def _instantiate(self, code: MachineCode, imports: list[wasmtime.Func]) -> Mapping[str, object]:
+    def _instantiate(self, code: MachineCode, imports: list[wasmtime.Func | SharedMemory]) -> Mapping[str, object]:
         try:
             if self._is_guarded:
                 self._store.set_epoch_deadline(EpochTicker.ticks_for(self.limits.deadline_ms))
@@ -131,6 +144,10 @@ class Guest:
             self.close()
             raise failure from error
         return instance.exports(self._store)
+
+    def call_anyway(self, entry: str, *values: int) -> int:
+        """Calls an export of any guest, on any thread: what it does must need next to no stack."""
+        return self._call(entry, values)
 
     def call(self, entry: str, *values: int) -> int:
         """Calls an export with integers; its result, or 0. Raises TrapError, DeadlineError or MemoryCapError."""
@@ -168,6 +185,8 @@ class Guest:
 
     def memory(self) -> Array:
         """The guest's memory, uint8[n]. A view: drop it before `close`, ask again after a call if memory can grow."""
+        if self._shared is not None:
+            return _shared_view(self._shared)
         if self._memory is None:
             raise ArtifactError(f"{self.name}: no export `memory`")
         span = _span(self._memory, self._store)
@@ -180,6 +199,7 @@ class Guest:
         self.is_broken = True
         self._view = None
         self._memory = None
+        self._shared = None
         self._functions = {}
         self._exports = {}
         self._store.close()
@@ -262,6 +282,11 @@ def _is_set(pointer: object) -> bool:
 def _span(memory: wasmtime.Memory, store: wasmtime.Store | wasmtime.Caller) -> tuple[int, int]:
     pointer = ctypes.cast(memory.data_ptr(store), ctypes.c_void_p).value or 0
     return pointer, memory.data_len(store)
+
+
+def _shared_view(memory: SharedMemory) -> Array:
+    """A shared memory as uint8[n]; of no use once that and all guests over it are gone."""
+    return _view(ctypes.cast(memory.data_ptr(), ctypes.c_void_p).value or 0, memory.data_len())
 
 
 def _view(address: int, size: int) -> Array:

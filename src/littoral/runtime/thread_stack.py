@@ -6,15 +6,29 @@ thread's stack; past that end the process dies. So guests are refused on threads
 
 import ctypes
 import threading
+from collections.abc import Iterable
 
 from littoral.errors import SetupError
 
-__all__ = ["STACK_BYTES_MIN", "require_stack", "stack_bytes"]
+__all__ = ["STACK_BYTES_MIN", "require_stack", "stack_bytes", "start_threads"]
 
 STACK_BYTES_MIN = 1 << 20
+STACK_BYTES = 2 << 20  # of the threads made here
 PTHREAD_ATTR_BYTES = 256  # more than any C library's `pthread_attr_t`
 
 _checked = threading.local()
+_starting = threading.Lock()
+
+
+def start_threads(threads: Iterable[threading.Thread]) -> None:
+    """Starts threads with stacks on which guests may run."""
+    with _starting:  # the size is the process's, and is read by `start`
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            for thread in threads:
+                thread.start()
+        finally:
+            threading.stack_size(before)
 
 
 def require_stack() -> None:

@@ -14,11 +14,15 @@ __all__ = ["evaluate"]
 def evaluate(expr: Expr, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array:
     """`expr` for every element of `shape`, inputs broadcast to it; a contiguous array of its own."""
     done: dict[Expr, Array] = {}
+    shared = _read_twice(expr)
 
     def visit(node: Expr) -> Array:
-        if node not in done:
-            done[node] = compute(node)
-        return done[node]
+        if node in done:
+            return done[node]
+        found = compute(node)
+        if node in shared:
+            done[node] = found
+        return found
 
     def compute(node: Expr) -> Array:
         match node:
@@ -37,3 +41,18 @@ def evaluate(expr: Expr, inputs: Sequence[Array], shape: tuple[int, ...]) -> Arr
                 raise TypeError(f"no expression: {node!r}")
 
     return np.array(np.broadcast_to(visit(expr), shape), DTYPES[expr.dtype].storage, order="C")
+
+
+def _read_twice(expr: Expr) -> set[Expr]:
+    """Parts that are worth keeping: others are freed as soon as they are read."""
+    seen: set[Expr] = set()
+    twice: set[Expr] = set()
+    left = [expr]
+    while left:
+        node = left.pop()
+        if node in seen:
+            twice.add(node)
+            continue
+        seen.add(node)
+        left += node.args if isinstance(node, Apply) else [node.at] if isinstance(node, Load) else []
+    return twice

@@ -7,7 +7,7 @@ compute; constants compare by their bits, so −0.0 is not 0.0 and a NaN equals 
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from littoral.compiler.ir.scalars import SCALARS, result_dtype
@@ -106,6 +106,13 @@ class Load(Expr):
 
     index: int
     at: Expr
+    hashed: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hashed", hash((self.dtype, self.index, self.at)))
+
+    def __hash__(self) -> int:
+        return self.hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,13 @@ class Apply(Expr):
 
     op: str
     args: tuple[Expr, ...]
+    hashed: int = field(init=False, compare=False, repr=False)  # else each look-up would go through all below
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hashed", hash((self.dtype, self.op, self.args)))
+
+    def __hash__(self) -> int:
+        return self.hashed
 
 
 def number(dtype: str, value: float) -> Const:

@@ -18,14 +18,18 @@ from littoral.tensors import DTYPES, Array
 
 __all__ = ["Builder", "Graph", "Node", "Op", "Value"]
 
-FOLD_ELEMENTS_MAX = 1 << 26
+FOLD_ELEMENTS_MAX = 1 << 23
+FOLD_WORK_MAX = 1 << 30
+FOLD_BYTES_MAX = 1 << 26  # of all that constants become, beside GROWTH times what the file gives
+GROWTH = 8
+ELEMENTS_MAX = 1 << 32
 
 
 class Op:
     """One operation with its attributes: subclasses are frozen dataclasses, so equal operations compare equal.
 
     `infer` gives the output types for input types and raises ShapeError where they do not fit; `reference` is the
-    definition of the operation, on numpy arrays; `folds` is False for what must stay in the graph.
+    definition of the operation, on numpy arrays.
     """
 
     name: ClassVar[str]
@@ -36,6 +40,10 @@ class Op:
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         raise NotImplementedError
+
+    def work(self, *inputs: TensorType) -> int:
+        """About how many elements `reference` goes over: what decides whether constants are computed now."""
+        return sum(t.elements for t in (*inputs, *self.infer(*inputs)))
 
     def text(self) -> str:
         """Attributes for the printer."""
@@ -86,12 +94,14 @@ class Graph:
 
     dims: for outputs whose shape depends on data, by name, the actual dimensions (int64, one an axis); the value's own
     shape is the largest, and its elements are packed for the actual one.
+    room: bytes that what is computed of constants may still take, over all passes.
     """
 
     inputs: list[Value] = field(default_factory=list)
     outputs: list[tuple[str, Value]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     dims: dict[str, Value] = field(default_factory=dict)
+    room: int = 0
 
     def results(self) -> Iterator[Value]:
         """Every value that must be there at the end."""
@@ -105,17 +115,12 @@ class Graph:
         return counts
 
 
-def _is_foldable(inputs: Sequence[Value], types: Sequence[TensorType]) -> bool:
-    """Whether constants may become constants: what comes out is no larger than what went in, or than the limit."""
-    made, given = (sum(t.elements for t in found) for found in (types, [v.type for v in inputs]))
-    return made <= max(given, FOLD_ELEMENTS_MAX)
-
-
 class Builder:
-    """Builds a graph node by node."""
+    """Builds a graph node by node. room: bytes that what is computed of constants may still take."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = FOLD_BYTES_MAX) -> None:
         self.graph = Graph()
+        self.room = room
         self.label = ""
         self._known: dict[tuple[Any, ...], tuple[Value, ...]] = {}
         self._count = 0
@@ -130,6 +135,11 @@ class Builder:
         array = np.asarray(data)
         kind = dtype or array.dtype.name
         return Value(TensorType(kind, array.shape), name or self._fresh("c"), np.asarray(array, DTYPES[kind].storage))
+
+    def weight(self, data: Array, dtype: str | None = None, name: str = "") -> Value:
+        """A constant that the model brings along: what is computed of it may take a multiple of its size."""
+        self.room += GROWTH * data.nbytes
+        return self.constant(data, dtype, name)
 
     def _fresh(self, prefix: str) -> str:
         self._count += 1
@@ -151,7 +161,10 @@ class Builder:
         except LittoralError as error:
             shown = ", ".join(str(v.type) for v in inputs)
             raise ShapeError(f"node `{label}`: `{op.name}` of {shown}: {error.message}", hint=error.hint) from error
-        if op.folds and inputs and all(v.is_constant for v in inputs) and _is_foldable(inputs, types):
+        for made in types:
+            if made.elements > ELEMENTS_MAX:
+                raise ShapeError(f"node `{label}`: `{op.name}` gives {made}, at most {ELEMENTS_MAX} elements")
+        if op.folds and inputs and all(v.is_constant for v in inputs) and self._folds(op, inputs, types):
             arrays = op.reference(*(v.data for v in inputs if v.data is not None))
             return tuple(self.constant(a, t.dtype) for a, t in zip(arrays, types, strict=True))
         key = (op, *map(id, inputs))
@@ -164,10 +177,28 @@ class Builder:
             self._known[key] = known
         return known
 
+    def _folds(self, op: Op, inputs: Sequence[Value], types: Sequence[TensorType]) -> bool:
+        """Whether constants become constants: it takes neither long nor much more memory than they have."""
+        given = [v.type for v in inputs]
+        made = sum(t.elements for t in types)
+        if made > max(sum(t.elements for t in given), FOLD_ELEMENTS_MAX):
+            return False
+        if op.work(*given) > FOLD_WORK_MAX:
+            return False
+        return self.takes(sum(t.bytes for t in types))
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for a constant of so many bytes, which it then takes."""
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
+
     def finish(self, outputs: Iterable[tuple[str, Value]], dims: Mapping[str, Value] | None = None) -> Graph:
         """The graph, without nodes that no output needs."""
         self.graph.outputs = list(outputs)
         self.graph.dims = dict(dims or {})
+        self.graph.room = self.room
         needed = set(self.graph.results())
         kept = []
         for node in reversed(self.graph.nodes):
@@ -184,7 +215,7 @@ class Rewriter:
     def __init__(self, old: Graph) -> None:
         self.old = old
         self.uses = old.use_counts()
-        self.build = Builder()
+        self.build = Builder(old.room)
         self._new: dict[Value, Value] = {v: self.build.input(v.name, v.type) for v in old.inputs}
 
     def value(self, old: Value) -> Value:

@@ -9,7 +9,7 @@ from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
-from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Kernel
+from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
@@ -27,6 +27,7 @@ __all__ = [
     "ByteMaximum",
     "ByteSums",
     "ByteTable",
+    "Cut",
     "Depthwise",
     "Extra",
     "Extreme",
@@ -41,6 +42,7 @@ __all__ = [
     "Largest",
     "LoopNest",
     "Panels",
+    "Piece",
     "Require",
     "Rows",
     "Running",

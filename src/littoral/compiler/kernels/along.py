@@ -4,13 +4,13 @@ A tensor is seen as (outer, size, inner): the axis, what is before it and what i
 """
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.kernels.elements import ELEMENTS, load_element, store_element
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, op
 
@@ -28,6 +28,22 @@ class _Along(Kernel):
     def step(self) -> int:
         """Bytes from one element of the axis to the next."""
         return self.inner * ELEMENTS[self.dtype].bytes
+
+    @property
+    def time_ns(self) -> int:
+        return 2 * self.outer * self.size * self.inner
+
+    def cuts(self) -> Sequence[Cut]:
+        """By what is before the axis."""
+        return (Cut(self.outer, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        moves = {name: start * slab for name, slab in self._slabs().items()}
+        return Piece(replace(self, outer=stop - start), moves)
+
+    def _slabs(self) -> dict[str, int]:
+        """Bytes from one index before the axis to the next, of each address."""
+        raise NotImplementedError
 
     def _better(self, f: Function, a: Code, b: Code, largest: bool) -> Code:
         """Whether a comes strictly before b; a NaN comes before all others."""
@@ -62,6 +78,9 @@ class Running(_Along):
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", "out")
+
+    def _slabs(self) -> dict[str, int]:
+        return dict.fromkeys(self.params, self.size * self.step)
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -101,6 +120,9 @@ class Extreme(_Along):
     def params(self) -> tuple[str, ...]:
         return ("in", "out")
 
+    def _slabs(self) -> dict[str, int]:
+        return {"in": self.size * self.step, "out": 8 * self.inner}
+
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
         element = ELEMENTS[self.dtype]
@@ -136,6 +158,10 @@ class Largest(_Along):
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", "values", "places")
+
+    def _slabs(self) -> dict[str, int]:
+        places = 8 * self.count * self.inner
+        return {"in": self.size * self.step, "values": self.count * self.step, "places": places}
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

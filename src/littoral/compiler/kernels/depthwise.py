@@ -5,12 +5,13 @@ lines outside the picture read a line of zeros, columns outside are left out of 
 is never taken ends every tap, so that the engine does not move all loads to the front (`docs/concepts/kernels.md`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
@@ -25,7 +26,10 @@ class Depthwise(Kernel):
     """out[y, x, c] = epilogue(bias[c] + Σ_tap in[y', x', c] · weights[c, tap], extras…).
 
     weights: f32[⌈channels/4⌉, taps + 1, 4], the bias last. zeros: a line of zeros, as long as an input line. extras: as
-    in `Gemm`. Sizes, strides, dilations: (height, width); pads: ((top, bottom), (left, right)).
+    in `Gemm`. Padding below 0 leaves lines out. Sizes, strides, dilations: (height, width); pads: ((top, bottom),
+    (left, right)). group: outputs along a line at once, at most; by_columns: all channels of a group before the next
+    group, instead of a whole line before the next four channels, which pays where a few lines outgrow the first-level
+    cache. Neither changes a bit.
     """
 
     kind: ClassVar[str] = "depthwise"
@@ -39,6 +43,7 @@ class Depthwise(Kernel):
     epilogue: Expr | None = None
     extras: tuple[str, ...] = ()
     group: int = 7
+    by_columns: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -51,6 +56,22 @@ class Depthwise(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{min(self.group, self.out_size[1])}×4"
+
+    @property
+    def time_ns(self) -> int:
+        taps = self.kernel[0] * self.kernel[1] + 1
+        return self.out_size[0] * self.out_size[1] * -(-self.channels // 4) * 4 * taps // 18
+
+    def cuts(self) -> Sequence[Cut]:
+        """By lines of the output: the input stays, other lines of it come under the window."""
+        return (Cut(self.out_size[0], self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        (above, below), sides = self.pads
+        pads = ((above - start * self.strides[0], below), sides)
+        kernel = replace(self, out_size=(stop - start, self.out_size[1]), pads=pads)
+        full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
+        return Piece(kernel, dict.fromkeys((*full, "out"), 4 * start * self.out_size[1] * self.channels))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -71,6 +92,15 @@ class _Split(NamedTuple):
         return self.width - self.first - self.runs * self.group
 
 
+class _Part(NamedTuple):
+    """Some outputs along a line, `times` over; start: the first one's column, or None where no edge is near."""
+
+    start: int | None
+    outputs: int
+    times: int
+    is_walled: bool
+
+
 class _DepthwiseEmitter:
     def __init__(self, f: Function, kernel: Depthwise) -> None:
         self.f = f
@@ -86,20 +116,34 @@ class _DepthwiseEmitter:
     def emit(self) -> None:
         f, k = self.f, self.k
         top = f.local("i32", "top", -k.pads[0][0])
+        parts = self._parts()
+        runs = [[part] for part in parts] if k.by_columns else [parts]
         with f.repeat(k.out_size[0]):
             self._find_lines(top)
-            f.set(self.weights, f.param("weights"))
-            f.set(self.channel, 0)
-            blocks, tail = divmod(k.channels, 4)
-            if blocks:
-                with f.repeat(blocks):
-                    self._line(4)
-                    f.step(self.weights, self._block_bytes)
-                    f.step(self.channel, VECTOR)
-            if tail:
-                self._line(tail)
+            for run in runs:
+                with f.repeat(run[0].times if k.by_columns else 1):
+                    self._channels(run)
             f.step(top, k.strides[0])
-            f.step(self.line_out, k.out_size[1] * self.pixel)
+            if not k.by_columns:
+                f.step(self.line_out, k.out_size[1] * self.pixel)
+
+    def _channels(self, parts: Sequence[_Part]) -> None:
+        """Groups of outputs, all channels of them, four at a time; by columns the lines move on past one group."""
+        f, k = self.f, self.k
+        f.set(self.weights, f.param("weights"))
+        f.set(self.channel, 0)
+        blocks, tail = divmod(k.channels, 4)
+        if blocks:
+            with f.repeat(blocks):
+                self._line(parts, 4)
+                f.step(self.weights, self._block_bytes)
+                f.step(self.channel, VECTOR)
+        if tail:
+            self._line(parts, tail)
+        if k.by_columns:
+            for line in self.lines:
+                f.step(line, parts[0].outputs * k.strides[1] * self.pixel)
+            f.step(self.line_out, parts[0].outputs * self.pixel)
 
     @property
     def _block_bytes(self) -> int:
@@ -114,24 +158,30 @@ class _DepthwiseEmitter:
             outside = op("i32.ge_u", y, const("i32", k.size[0]))
             f.set(line, select(outside, f.param("zeros"), inside))
 
-    def _line(self, lanes: int) -> None:
-        """One output line for one block of channels, group by group."""
+    def _line(self, parts: Sequence[_Part], lanes: int) -> None:
+        """One block of channels of an output line, or of a group of it."""
         f, k = self.f, self.k
-        width = k.out_size[1]
         for line, at in zip(self.lines, self.at, strict=True):
             f.set(at, line + self.channel - k.pads[1][0] * self.pixel)
         f.set(self.out, self.line_out + self.channel)
-        split = self._split(width)
-        is_walled = split.runs < 2  # where most of the work is done
-        if split.first:
-            self._group(0, split.first, lanes, is_walled)
-        if split.runs:
-            with f.repeat(split.runs):
-                self._outputs(None, split.group, lanes, is_walled=True)
-        if split.rest:
-            self._group(width - split.rest, split.rest, lanes, is_walled)
+        for part in parts:
+            with f.repeat(1 if k.by_columns else part.times):
+                self._outputs(part, lanes)
 
-    def _split(self, width: int) -> "_Split":
+    def _parts(self) -> list[_Part]:
+        """An output line as groups: those at its ends, whose columns are known, and the same one several times."""
+        split = self._split(self.k.out_size[1])
+        is_walled = split.runs < 2  # the groups at the ends do most of the work
+        parts = self._ends(0, split.first, is_walled)
+        if split.runs:
+            parts.append(_Part(None, split.group, split.runs, is_walled=True))
+        return parts + self._ends(split.width - split.rest, split.rest, is_walled)
+
+    def _ends(self, start: int, count: int, is_walled: bool) -> list[_Part]:
+        group = self.k.group
+        return [_Part(start + i, min(group, count - i), 1, is_walled) for i in range(0, count, group)]
+
+    def _split(self, width: int) -> _Split:
         """Whole groups inside the picture, and what is left for the edges: as little code as can be."""
         k = self.k
         reach = (k.kernel[1] - 1) * k.dilations[1]
@@ -141,14 +191,9 @@ class _DepthwiseEmitter:
         best = min(splits, key=lambda s: s.first + s.group + s.rest)
         return best if best.runs > 1 else _Split(width, 0, k.group, width)
 
-    def _group(self, start: int, count: int, lanes: int, is_walled: bool) -> None:
-        """`count` outputs from column `start` on; moves on past them."""
-        group = self.k.group
-        for done in range(0, count, group):
-            self._outputs(start + done, min(group, count - done), lanes, is_walled)
-
-    def _outputs(self, start: int | None, count: int, lanes: int, is_walled: bool) -> None:
+    def _outputs(self, part: _Part, lanes: int) -> None:
         f, k = self.f, self.k
+        start, count = part.start, part.outputs
         bias = load("v128.load", self.weights, self._block_bytes - VECTOR, "f32x4")
         sums = [f.local("f32x4", f"sum{t}") for t in range(count)]
         f.set(sums[0], bias)
@@ -158,7 +203,7 @@ class _DepthwiseEmitter:
             for i in range(k.kernel[0]):
                 for j in range(k.kernel[1]):
                     self._tap(sums, i, j, start)
-                    if is_walled:
+                    if part.is_walled:
                         f.go(end, self.channel < 0)  # never taken
         self._store(sums, lanes)
         for at in self.at:

@@ -2,9 +2,10 @@
 
 A block of rows is packed K-major with every value four times, so that the inner loop is loads, `f32x4.mul` and
 `f32x4.add` and nothing else: no broadcasts, no moves, no relaxed operation, the same bits on every engine. The right
-side lies in panels of 8 columns. Sums start from the bias and run over K in order. A convolution gathers its patches in
-the same packing. Between two K steps stands a branch that is never taken: the engine moves loads to the top of a block,
-and with two steps in one block the registers run out (`docs/concepts/kernels.md`).
+side lies in panels as wide as a tile. Sums start from the bias and run over K in order, whatever the tile. A
+convolution gathers its patches in the same packing. Between two K steps stands a branch that is never taken: the engine
+moves loads to the top of a block, and with several steps in one block the registers run out
+(`docs/concepts/kernels.md`).
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,15 @@ from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.vector_form import is_long as is_long_expression
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
-from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
+from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, select, shuffle
 
 __all__ = ["PANEL", "Gemm", "Rows", "store_lanes"]
 
-PANEL = 8  # columns of a panel
+PANEL = 8  # columns of a panel, unless another width is chosen
+SUMS = 8  # vectors that a tile keeps in registers, at least where rows are few
 VECTOR = 16  # bytes
 LANES = 4
 REPLICATED = 16  # bytes that one packed value takes
@@ -70,9 +72,12 @@ class Rows:
 class Gemm(Kernel):
     """out[row, column] = epilogue(bias[column] + Σ_k left[row, k] · right[k, column], extras…).
 
-    right: panels f32[⌈width/8⌉, depth, 8]. bias: f32 padded to whole panels. extras: for each further input of the
+    right: panels f32[depth, panel], the last one with as many columns as are left, in fours. bias: f32 padded to whole
+    vectors. extras: for each further input of the
     epilogue, `row` (one value a column, padded) or `full` (laid out as the output). out_bytes: from row to row.
-    accumulate: sums start from what lies in out, not from the bias.
+    accumulate: sums start from what lies in out, not from the bias. tile_rows, panel (columns, a multiple of 4): of a
+    tile; unroll: steps of K in one round of the loop; budget_bytes: of the rows that are packed together. None of these
+    four changes a bit of the result.
     """
 
     kind: ClassVar[str] = "gemm"
@@ -84,6 +89,8 @@ class Gemm(Kernel):
     out_bytes: int = 0
     accumulate: bool = False
     tile_rows: int = 4
+    panel: int = PANEL
+    unroll: int = 2
     budget_bytes: int = 24576
 
     @property
@@ -108,11 +115,44 @@ class Gemm(Kernel):
 
     @property
     def tiling(self) -> str:
-        return f"{self.tile}×{PANEL}, {self.block_tiles} packed"
+        return f"{self.tile}×{self.panel}, {self.block_tiles} packed"
 
     @property
     def stride(self) -> int:
         return self.out_bytes or 4 * self.width
+
+    @property
+    def time_ns(self) -> int:
+        """A packed value costs what a panel's worth of products does, a value of the right side about four."""
+        rows, depth = -(-self.rows.count // self.tile) * self.tile, self.rows.depth
+        columns = -(-self.width // LANES) * LANES
+        return depth * (rows * (columns + PANEL) + 4 * columns) // 25
+
+    def cuts(self) -> Sequence[Cut]:
+        """By rows, whole tiles of them; where rows lie on many lines, by lines; by panels of columns."""
+        rows = self.rows.flat()
+        by_row = Cut(-(-rows.count // self.tile_rows), lambda a, b: self._rows_part(rows, a, b))
+        by_line = Cut(rows.lines, lambda a, b: self._lines_part(rows, a, b))
+        return by_row if rows.lines == 1 else by_line, Cut(-(-self.width // self.panel), self._columns_part)
+
+    def _rows_part(self, rows: Rows, start: int, stop: int) -> Piece:
+        first, past = start * self.tile_rows, min(stop * self.tile_rows, rows.count)
+        kernel = replace(self, rows=replace(rows, columns=past - first))
+        return Piece(kernel, self._moves(first * rows.row_bytes, first))
+
+    def _lines_part(self, rows: Rows, start: int, stop: int) -> Piece:
+        kernel = replace(self, rows=replace(rows, lines=stop - start))
+        return Piece(kernel, self._moves(start * rows.line_bytes, start * rows.columns))
+
+    def _moves(self, left: int, row: int) -> dict[str, int]:
+        full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
+        return {"left": left} | dict.fromkeys((*full, "out"), row * self.stride)
+
+    def _columns_part(self, start: int, stop: int) -> Piece:
+        first, past = start * self.panel, min(stop * self.panel, self.width)
+        kernel = replace(self, width=past - first, out_bytes=self.stride)
+        along = (p for p in self.params if p not in ("left", "right", "scratch"))
+        return Piece(kernel, {"right": 4 * first * self.rows.depth} | dict.fromkeys(along, 4 * first))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -236,14 +276,14 @@ class _GemmEmitter:
         f, g = self.f, self.g
         panel = f.local("i32", "panel", f.param("right"))
         column = f.local("i32", "column_bytes", 0)
-        panels, tail = divmod(g.width, PANEL)
-        wide = max(1, min(4 // self.mr, panels)) if panels else 1  # few rows: several panels at once
+        panels, tail = divmod(g.width, g.panel)
+        wide = max(1, min(SUMS * LANES // (self.mr * g.panel), panels))  # few rows: several panels at once
         for at_once, times in ((wide, panels // wide), (1, panels % wide)):
             if times:
                 with f.repeat(times):
-                    self._panel(count, first, last, panel, column, PANEL * at_once)
-                    f.step(panel, at_once * 4 * PANEL * self.rows.depth)
-                    f.step(column, at_once * 4 * PANEL)
+                    self._panel(count, first, last, panel, column, g.panel * at_once)
+                    f.step(panel, at_once * 4 * g.panel * self.rows.depth)
+                    f.step(column, at_once * 4 * g.panel)
         if tail:
             self._panel(count, first, last, panel, column, tail)
 
@@ -271,34 +311,36 @@ class _GemmEmitter:
             for i in range(1, self.mr):
                 f.set(sums[i][v], sums[0][v])
         b = f.local("i32", "b", panel)
-        pairs, odd = divmod(self.rows.depth, 2)
-        if pairs:
-            with f.block() as end, f.repeat(pairs, self.counter):
-                self._k_step(sums, b, 0, vectors)
-                f.go(end, self.counter < 0)  # never taken
-                self._k_step(sums, b, 1, vectors)
-                f.step(self.packed, 2 * REPLICATED * self.mr)
-                f.step(b, 2 * 4 * PANEL)
-        if odd:
-            self._k_step(sums, b, 0, vectors)
-            f.step(self.packed, REPLICATED * self.mr)
+        columns = min(g.panel, LANES * vectors)
+        rounds, rest = divmod(self.rows.depth, g.unroll)
+        for steps, times in ((g.unroll, rounds), (rest, 1)):
+            if steps and times:
+                with f.block() as end, f.repeat(times, self.counter):
+                    self._k_steps(sums, b, columns, steps, end)
         return sums
 
-    def _k_step(self, sums: list[list[Local]], b: Local, u: int, vectors: int) -> None:
+    def _k_steps(self, sums: list[list[Local]], b: Local, columns: int, steps: int, end: Label) -> None:
+        """Steps of K with walls between them; moves on past them."""
         f = self.f
-        panel_bytes = 4 * PANEL * self.rows.depth
+        for u in range(steps):
+            if u:
+                f.go(end, self.counter < 0)  # never taken
+            self._k_step(sums, b, u, columns)
+        f.step(self.packed, steps * REPLICATED * self.mr)
+        f.step(b, steps * 4 * columns)
+
+    def _k_step(self, sums: list[list[Local]], b: Local, u: int, columns: int) -> None:
+        """columns: of a panel; a tile of few rows takes several panels, one behind the other."""
+        f = self.f
+        panel_bytes, vectors = 4 * columns * self.rows.depth, columns // LANES
         left = [
             f.local("f32x4", f"l{u}_{i}", load("v128.load", self.packed, REPLICATED * (self.mr * u + i), "f32x4"))
             for i in range(self.mr)
         ]
-        right = [
-            f.local(
-                "f32x4",
-                f"r{u}_{v}",
-                load("v128.load", b, (v // 2) * panel_bytes + 4 * PANEL * u + VECTOR * (v % 2), "f32x4"),
-            )
-            for v in range(vectors)
-        ]
+        right = []
+        for v in range(len(sums[0])):
+            at = (v // vectors) * panel_bytes + 4 * columns * u + VECTOR * (v % vectors)
+            right.append(f.local("f32x4", f"r{u}_{v}", load("v128.load", b, at, "f32x4")))
         for i, row in enumerate(sums):
             for v, total in enumerate(row):
                 f.set(total, left[i] * right[v] + total)

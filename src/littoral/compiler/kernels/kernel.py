@@ -4,13 +4,32 @@ Kernels are leaves, and equal descriptions share one function: the function's pa
 else is fixed. Loops have constant trip counts, so a module's running time has a static bound.
 """
 
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 from littoral.compiler.wasm import Function
 
-__all__ = ["OVERREAD_BYTES", "Kernel"]
+__all__ = ["OVERREAD_BYTES", "Cut", "Kernel", "Piece"]
 
 OVERREAD_BYTES = 64  # how far past the end of a buffer a kernel may read (never write)
+
+
+class Piece(NamedTuple):
+    """A part of a kernel's work: a kernel again, and by how many bytes its addresses move; the others stay."""
+
+    kernel: "Kernel"
+    moves: Mapping[str, int]
+
+
+class Cut(NamedTuple):
+    """A way to divide a kernel: into `units` alike, in order. part: those from one number to another.
+
+    Parts write to different places, read nothing that another one writes, and do not divide a sum: whatever the cut,
+    the bits are the same.
+    """
+
+    units: int
+    part: Callable[[int, int], Piece]
 
 
 class Kernel:
@@ -31,6 +50,15 @@ class Kernel:
     def tiling(self) -> str:
         """What is computed at once, for people: rows × columns × channels; empty where there is no such choice."""
         return ""
+
+    @property
+    def time_ns(self) -> int:
+        """About how long a call takes: to decide what is worth dividing among threads, and how, nothing else."""
+        return 0
+
+    def cuts(self) -> Sequence[Cut]:
+        """Ways to divide the work among threads, the better ones first; none where it stays in one piece."""
+        return ()
 
     def function(self, name: str) -> Function:
         raise NotImplementedError

@@ -1,9 +1,10 @@
 """A channels-last picture copied into a frame of zeros, or of another byte."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, const, op
 
 __all__ = ["Frame"]
@@ -34,6 +35,19 @@ class Frame(Kernel):
     def out_bytes(self) -> int:
         """With room for the gap after the last line."""
         return (self.above + self.lines + self.below) * self.out_line_bytes + self.left_bytes
+
+    @property
+    def time_ns(self) -> int:
+        return self.out_bytes // 16
+
+    def cuts(self) -> Sequence[Cut]:
+        """By lines. The gap between two of them may be written by both parts, with zeros."""
+        return (Cut(self.lines, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        above, below = (0 if start else self.above), (0 if stop < self.lines else self.below)
+        moves = {"in": start * self.line_bytes, "out": (self.above + start) * self.out_line_bytes if start else 0}
+        return Piece(replace(self, lines=stop - start, above=above, below=below), moves)
 
     def function(self, name: str) -> Function:
         """The gap between two lines (right end of one, left end of the next) is filled at once."""

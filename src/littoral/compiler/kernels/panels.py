@@ -1,10 +1,11 @@
 """The right side of a matrix product, when it is only known at run time, brought into the order that `Gemm` reads."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.kernels.gemm import PANEL
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Function, Local, const, load, shuffle
 
 __all__ = ["Panels"]
@@ -16,9 +17,10 @@ _LOW, _HIGH = [0, 4, 1, 5], [2, 6, 3, 7]
 
 @dataclass(frozen=True)
 class Panels(Kernel):
-    """out f32[⌈width/8⌉, depth, 8] from right[k, n] at k · depth_bytes + n · width_bytes, one of the two being 4.
+    """Panels as `Gemm` reads them, from right[k, n] at k · depth_bytes + n · width_bytes, one of the two being 4.
 
-    Columns past the last are left as they come: nothing reads what is made of them.
+    panel: columns of each but the last, a multiple of 4. The last has as many as are left, in fours; what is past the
+    last column is left as it comes: nothing reads what is made of it.
     """
 
     kind: ClassVar[str] = "panels"
@@ -26,6 +28,7 @@ class Panels(Kernel):
     width: int
     depth_bytes: int
     width_bytes: int
+    panel: int = PANEL
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -33,50 +36,61 @@ class Panels(Kernel):
 
     @property
     def out_bytes(self) -> int:
-        return -(-self.width // PANEL) * PANEL * 4 * self.depth
+        return -(-self.width // LANES) * VECTOR * self.depth
+
+    @property
+    def time_ns(self) -> int:
+        return self.out_bytes // 16
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(-(-self.width // self.panel), self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        first, past = start * self.panel, min(stop * self.panel, self.width)
+        moves = {"right": first * self.width_bytes, "out": 4 * first * self.depth}
+        return Piece(replace(self, width=past - first), moves)
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
-        (self._copy if self.width_bytes == 4 else self._turn)(f)
-        return f
-
-    def _copy(self, f: Function) -> None:
-        """Rows of the source hold a panel's columns side by side."""
-        source, out = f.local("i32", "source"), f.param("out")
-        with f.repeat(-(-self.width // PANEL)):
-            f.set(source, f.param("right"))
-            with f.repeat(self.depth):
-                for v in range(PANEL // LANES):
-                    f.store("v128.store", out, load("v128.load", source, VECTOR * v, "f32x4"), VECTOR * v)
-                f.step(source, self.depth_bytes)
-                f.step(out, 4 * PANEL)
-            f.step(f.param("right"), 4 * PANEL)
-
-    def _turn(self, f: Function) -> None:
-        """Columns of the source hold a panel's depth side by side: four by four values are transposed at a time."""
-        whole, rest = divmod(self.width, PANEL)
+        write = self._copy_panel if self.width_bytes == 4 else self._turn_panel
+        whole, rest = divmod(self.width, self.panel)
         if whole:
             with f.repeat(whole):
-                self._turn_panel(f, PANEL)
+                write(f, self.panel)
         if rest:
-            self._turn_panel(f, rest)
+            write(f, rest)
+        return f
+
+    def _copy_panel(self, f: Function, columns: int) -> None:
+        """Rows of the source hold a panel's columns side by side."""
+        source, out = f.local("i32", "source", f.param("right")), f.param("out")
+        vectors = -(-columns // LANES)
+        with f.repeat(self.depth):
+            for v in range(vectors):
+                f.store("v128.store", out, load("v128.load", source, VECTOR * v, "f32x4"), VECTOR * v)
+            f.step(source, self.depth_bytes)
+            f.step(out, VECTOR * vectors)
+        f.step(f.param("right"), 4 * columns)
 
     def _turn_panel(self, f: Function, columns: int) -> None:
+        """Columns of the source hold a panel's depth side by side: four by four values are transposed at a time."""
         right, out = f.param("right"), f.param("out")
         source = f.local("i32", "source", right)
         steps, rest = divmod(self.depth, LANES)
+        line = -(-columns // LANES) * VECTOR
         if steps:
             with f.repeat(steps):
                 self._turn_four(f, source, columns, LANES)
                 f.step(source, VECTOR)
-                f.step(out, LANES * 4 * PANEL)
+                f.step(out, LANES * line)
         if rest:
             self._turn_four(f, source, columns, rest)
-            f.step(out, rest * 4 * PANEL)
+            f.step(out, rest * line)
         f.step(right, columns * self.width_bytes)
 
     def _turn_four(self, f: Function, source: Local, columns: int, depth: int) -> None:
         """`depth` ≤ 4 values of each column, to as many rows of the panel."""
+        line = -(-columns // LANES) * VECTOR
         for first in range(0, columns, LANES):
             zero = const("f32x4", 0)
             values = [
@@ -94,4 +108,4 @@ class Panels(Kernel):
             for k in range(depth):
                 a, b = pairs[2 * (k // 2)], pairs[2 * (k // 2) + 1]
                 turned = shuffle("f32x4", a, b, _HIGH if k % 2 else _LOW)
-                f.store("v128.store", f.param("out"), turned, k * 4 * PANEL + 4 * first)
+                f.store("v128.store", f.param("out"), turned, k * line + 4 * first)

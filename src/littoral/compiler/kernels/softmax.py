@@ -1,12 +1,12 @@
 """Softmax along the last axis in float32: a row is read from memory once and written once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.kernels.gemm import store_lanes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, load, op, shuffle, vector
 
@@ -32,6 +32,17 @@ class SoftmaxRows(Kernel):
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", "out")
+
+    @property
+    def time_ns(self) -> int:
+        return self.rows * self.width
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.rows, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        moves = dict.fromkeys(self.params, 4 * start * self.width)
+        return Piece(replace(self, rows=stop - start), moves)
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

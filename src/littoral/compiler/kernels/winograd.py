@@ -7,11 +7,11 @@ pixels. Both transforms work on four channels at a time; their sums have a fixed
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Expr
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load
 
@@ -29,7 +29,8 @@ _FLOAT = 4
 class ToPlanes(Kernel):
     """out f32[36, high · wide, channels] from a picture f32[4 · high + 2, line / channels, channels] with its padding.
 
-    high, wide: tiles. channels: a multiple of 4. line_bytes: from one line of the picture to the next.
+    high, wide: tiles. channels: a multiple of 4. line_bytes: from one line of the picture to the next. pixel_bytes:
+    from one pixel to the next, where these are not all of its channels.
     """
 
     kind: ClassVar[str] = "winograd-in"
@@ -37,6 +38,7 @@ class ToPlanes(Kernel):
     wide: int
     channels: int
     line_bytes: int
+    pixel_bytes: int = 0
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -46,9 +48,23 @@ class ToPlanes(Kernel):
     def out_bytes(self) -> int:
         return PLANES * self.high * self.wide * self.channels * _FLOAT
 
+    @property
+    def time_ns(self) -> int:
+        return 4 * self.high * self.wide * self.channels
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.channels // _LANES, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        pixel = self.pixel_bytes or _FLOAT * self.channels
+        kernel = replace(self, channels=_LANES * (stop - start), pixel_bytes=pixel)
+        return Piece(kernel, dict.fromkeys(self.params, _VECTOR * start))
+
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
-        pixel, plane = _FLOAT * self.channels, _FLOAT * self.channels * self.high * self.wide
+        own = _FLOAT * self.channels
+        pixel = self.pixel_bytes or own
+        plane = pixel * self.high * self.wide
         line, source, out = f.local("i32", "line", f.param("in")), f.local("i32", "source"), f.param("out")
         lines = [f.local("i32", f"line{y}") for y in range(PATCH)]
         with f.repeat(self.high):
@@ -60,7 +76,8 @@ class ToPlanes(Kernel):
                     self._tile(f, lines, pixel, out, plane)
                     f.step(source, _VECTOR)
                     f.step(out, _VECTOR)
-                f.step(source, (TILE - 1) * pixel)
+                f.step(source, TILE * pixel - own)
+                f.step(out, pixel - own)
             f.step(line, TILE * self.line_bytes)
         return f
 
@@ -81,7 +98,7 @@ class ToPlanes(Kernel):
 class FromPlanes(Kernel):
     """out f32[lines, columns, channels] = epilogue(bias + tiles of the planes, extras…).
 
-    in: f32[36, ⌈lines/4⌉ · ⌈columns/4⌉, channels]. bias, extras: as for `Gemm`.
+    in: f32[36, ⌈lines/4⌉ · ⌈columns/4⌉, channels]. bias, extras: as for `Gemm`. pixel_bytes: as in `ToPlanes`.
     """
 
     kind: ClassVar[str] = "winograd-out"
@@ -91,10 +108,23 @@ class FromPlanes(Kernel):
     bias: bool = False
     epilogue: Expr | None = None
     extras: tuple[str, ...] = ()
+    pixel_bytes: int = 0
 
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", *(["bias"] if self.bias else []), *(f"extra{i}" for i in range(len(self.extras))), "out")
+
+    @property
+    def time_ns(self) -> int:
+        return 4 * -(-self.lines // TILE) * -(-self.columns // TILE) * self.channels
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.channels // _LANES, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        pixel = self.pixel_bytes or _FLOAT * self.channels
+        kernel = replace(self, channels=_LANES * (stop - start), pixel_bytes=pixel)
+        return Piece(kernel, dict.fromkeys(self.params, _VECTOR * start))
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -107,7 +137,8 @@ class _FromPlanesEmitter:
         self.f = f
         self.k = kernel
         self.high, self.wide = -(-kernel.lines // TILE), -(-kernel.columns // TILE)
-        self.pixel = _FLOAT * kernel.channels
+        self.own = _FLOAT * kernel.channels
+        self.pixel = kernel.pixel_bytes or self.own
         self.tiles_down = f.local("i32", "tiles_down")
         self.tiles_along = f.local("i32", "tiles_along")
         self.channel = f.local("i32", "channel_bytes")
@@ -125,7 +156,8 @@ class _FromPlanesEmitter:
                     f.step(f.param("in"), _VECTOR)
                     f.step(self.out, _VECTOR)
                     f.step(self.channel, _VECTOR)
-                f.step(self.out, (TILE - 1) * self.pixel)
+                f.step(f.param("in"), self.pixel - self.own)
+                f.step(self.out, TILE * self.pixel - self.own)
             f.step(line, TILE * self.pixel * k.columns)
 
     def _tile(self) -> None:

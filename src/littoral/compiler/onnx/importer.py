@@ -46,6 +46,7 @@ TAKES_ANY_SIZE = frozenset(
     ]
 )
 ELEMENTS_MAX = 1 << 31
+OPSET_MAX = 28
 _MISFITS = (
     ArithmeticError,
     LookupError,
@@ -53,6 +54,8 @@ _MISFITS = (
     ValueError,
     struct.error,
 )  # of importers, which trust ranks and counts
+ATTRIBUTE_KINDS = {0: "none", 1: "float", 2: "int", 3: "string", 4: "tensor", 5: "graph"}
+ATTRIBUTE_KINDS |= {6: "floats", 7: "ints", 8: "strings", 9: "tensors", 10: "graphs"}
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
@@ -130,43 +133,47 @@ class OnnxNode:
     def optional_array(self, index: int, what: str) -> Array | None:
         return None if self.optional(index) is None else self.array(index, what)
 
-    def attribute(self, name: str) -> AttributeProto | None:
+    def attribute(self, name: str, kind: int) -> AttributeProto | None:
         self._read.add(name)
-        return self._attributes.get(name)
+        found = self._attributes.get(name)
+        if found is not None and found.type != kind:
+            shown, wanted = (ATTRIBUTE_KINDS.get(k, f"number {k}") for k in (found.type, kind))
+            raise OnnxFormatError(f"node `{self.label}`: attribute `{name}` is of type {shown}, expected {wanted}")
+        return found
 
     def has(self, name: str) -> bool:
         return name in self._attributes
 
     def integer(self, name: str, default: int) -> int:
-        found = self.attribute(name)
+        found = self.attribute(name, 2)
         return default if found is None else found.i
 
     def number(self, name: str, default: float) -> float:
-        found = self.attribute(name)
+        found = self.attribute(name, 1)
         return default if found is None else found.f
 
     def text(self, name: str, default: str) -> str:
-        found = self.attribute(name)
+        found = self.attribute(name, 3)
         return default if found is None else found.s.decode("utf-8", "replace")
 
     def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
-        found = self.attribute(name)
+        found = self.attribute(name, 7)
         return tuple(default) if found is None else tuple(found.ints)
 
     def optional_integers(self, name: str) -> tuple[int, ...] | None:
         return self.integers(name, ()) if self.has(name) else None
 
     def numbers(self, name: str, default: Sequence[float]) -> tuple[float, ...]:
-        found = self.attribute(name)
+        found = self.attribute(name, 6)
         return tuple(default) if found is None else tuple(found.floats)
 
     def tensor(self, name: str) -> Array | None:
-        found = self.attribute(name)
+        found = self.attribute(name, 4)
         return None if found is None or found.t is None else read_tensor(found.t, None)[0]
 
     def graph(self, name: str) -> GraphProto:
         """A graph attribute."""
-        found = self.attribute(name)
+        found = self.attribute(name, 5)
         if found is None or found.g is None:
             self.unsupported("is missing", attribute=name)
         return found.g
@@ -248,6 +255,8 @@ class _Importer:
         self.build = Builder()
         self.dims: dict[Value, Value] = {}
         self.opset = next((o.version for o in model.opset_import if o.domain in _DEFAULT_DOMAINS), 1)
+        if not 1 <= self.opset <= OPSET_MAX:
+            raise OnnxFormatError(f"the model is of operator set {self.opset}, known are 1..{OPSET_MAX}")
 
     def run(self) -> Graph:
         graph = self.model.graph
@@ -262,6 +271,7 @@ class _Importer:
         for info in graph.output:
             if info.name not in values:
                 raise OnnxFormatError(f"output `{info.name}`: no node makes it")
+            _check_declared(info, values[info.name])
             outputs.append((info.name, values[info.name]))
         dims = {name: self.dims[value] for name, value in outputs if value in self.dims}
         return self.build.finish(outputs, dims)
@@ -272,7 +282,7 @@ class _Importer:
         values = {}
         for tensor in graph.initializer:
             data, dtype = read_tensor(tensor, self.folder)
-            values[tensor.name] = self.build.constant(data, dtype, tensor.name)
+            values[tensor.name] = self.build.weight(data, dtype, tensor.name)
         return values
 
     def _input_type(self, info: ValueInfoProto) -> TensorType:
@@ -343,19 +353,21 @@ class _Importer:
             inner = dict(outer) | self._initializers(graph)
             inner.update((info.name, v) for info, v in zip(graph.input, given, strict=True))
             self._nodes(graph.node, inner, inner)
-            return [inner[info.name] for info in graph.output]
-        before, self.build = self.build, Builder()
+            return [_declared(info, inner) for info in graph.output]
+        before, self.build = self.build, Builder(self.build.room)
         try:
             scope = _Scope(self.build, outer)
             inputs = [self.build.input(f"in {i}", t) for i, t in enumerate(types)]
             scope.update(zip((info.name for info in graph.input), inputs, strict=False))
             scope.update(self._initializers(graph))
             self._nodes(graph.node, scope, {*outer, *scope})
-            results = [scope[info.name] for info in graph.output]
+            for info, value in zip(graph.input, inputs, strict=False):
+                _check_declared(info, value)
+            results = [_declared(info, scope) for info in graph.output]
             self._refuse_open([*scope.captured, *results])
             return Body(self.build.finish((f"out {i}", v) for i, v in enumerate(results)), scope.captured)
         finally:
-            self.build = before
+            before.room, self.build = self.build.room, before
 
     def _refuse_open(self, values: Iterable[Value]) -> None:
         """A body neither reads nor gives tensors of unknown size."""
@@ -438,6 +450,23 @@ class _Importer:
         if value is None or value.dtype != source:
             return value
         return self.build.add(Map(convert(Arg(source, 0), target)), value)
+
+
+def _declared(info: ValueInfoProto, values: Mapping[str, Value]) -> Value:
+    """The value of a body's output."""
+    value = values[info.name]
+    _check_declared(info, value)
+    return value
+
+
+def _check_declared(info: ValueInfoProto, value: Value) -> None:
+    """Raises OnnxFormatError where the file says that the tensor is of another dtype. Many files say nothing."""
+    tensor = info.type.tensor_type if info.type else None
+    if tensor is None or tensor.elem_type == 0:
+        return
+    if (dtype := ONNX_DTYPES.get(tensor.elem_type)) != value.dtype:
+        said = dtype or UNHELD_DTYPES.get(tensor.elem_type, f"data type number {tensor.elem_type}")
+        raise OnnxFormatError(f"tensor `{info.name}` is declared as {said}, it is {value.dtype}")
 
 
 def _label_of(proto: NodeProto) -> str:

@@ -6,8 +6,11 @@ Wire format: protobuf encoding guide. Field numbers: onnx.proto of ONNX 1.23.
 """
 
 import struct
+from array import array
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from littoral.errors import OnnxFormatError
 
@@ -27,8 +30,11 @@ __all__ = [
     "decode_model",
 ]
 
-MESSAGES_MAX = 2_000_000
-NODES_MAX = 200_000
+MESSAGES_MAX = 500_000  # and texts
+NODES_MAX = 50_000
+NUMBERS_MAX = 1 << 25  # written as varints in tensors
+LISTED_MAX = 1 << 21  # numbers elsewhere
+_CHUNK_BYTES = 1 << 20
 DEPTH_MAX = 40
 
 
@@ -50,11 +56,11 @@ class TensorProto:
     data_type: int = 0
     name: str = ""
     raw_data: memoryview | None = None
-    float_data: list[Any] = field(default_factory=list)
-    double_data: list[Any] = field(default_factory=list)
-    int32_data: list[int] = field(default_factory=list)
-    int64_data: list[int] = field(default_factory=list)
-    uint64_data: list[int] = field(default_factory=list)
+    float_data: "array[float]" = field(default_factory=lambda: array("f"))
+    double_data: "array[float]" = field(default_factory=lambda: array("d"))
+    int32_data: "array[int]" = field(default_factory=lambda: array("q"))
+    int64_data: "array[int]" = field(default_factory=lambda: array("q"))
+    uint64_data: "array[int]" = field(default_factory=lambda: array("q"))
     string_data: list[bytes] = field(default_factory=list)
     external_data: list[StringPairProto] = field(default_factory=list)
     data_location: int = 0
@@ -232,6 +238,7 @@ _FIELDS: dict[type, dict[int, Field]] = {
 
 _T = TypeVar("_T")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_HINT = "the file is damaged or no ONNX file: export or copy it again"
 _WIRE = {"int": _VARINT, "float": _FIXED32, "double": _FIXED64}
 _UNPACK: dict[str, tuple[str, int]] = {"float": ("<f", 4), "double": ("<d", 8)}
 
@@ -251,6 +258,8 @@ class _Decoder:
         self.data = data
         self.messages = 0
         self.nodes = 0
+        self.numbers = 0
+        self.listed = 0
 
     def message(self, kind: type[_T], at: int, stop: int, depth: int) -> _T:
         self._count(kind, at, depth)
@@ -275,7 +284,7 @@ class _Decoder:
         self.messages += 1
         self.nodes += kind is NodeProto
         if self.messages > MESSAGES_MAX or self.nodes > NODES_MAX:
-            raise self._wrong(kind, at, f"more than {NODES_MAX} nodes or {MESSAGES_MAX} messages")
+            raise self._wrong(kind, at, f"more than {NODES_MAX} nodes or {MESSAGES_MAX} messages and texts")
         if depth > DEPTH_MAX:
             raise self._wrong(kind, at, f"nested deeper than {DEPTH_MAX}")
 
@@ -283,7 +292,11 @@ class _Decoder:
         value: Any
         if isinstance(row.kind, type):
             value = self.message(row.kind, start, stop, depth + 1)
-        elif row.kind == "view":
+            self._put(found, row, value)
+            return
+        if row.kind in ("view", "bytes", "text"):
+            self._count(type(found), start, depth)
+        if row.kind == "view":
             value = self.data[start:stop]
         elif row.kind == "bytes":
             value = bytes(self.data[start:stop])
@@ -293,23 +306,50 @@ class _Decoder:
             except UnicodeDecodeError as error:
                 raise self._wrong(type(found), start, f"field `{row.name}` is no UTF-8") from error
         elif row.many:
-            getattr(found, row.name).extend(self._packed(row, start, stop, type(found)))
+            self._packed(getattr(found, row.name), row, start, stop, type(found))
             return
         else:
             raise self._wrong(type(found), start, f"field `{row.name}` has another wire type")
         self._put(found, row, value)
 
-    def _packed(self, row: Field, at: int, stop: int, kind: type) -> list[Any]:
+    def _packed(self, into: Any, row: Field, at: int, stop: int, kind: type) -> None:
+        """Appends numbers that lie one after the other."""
         if row.kind in _UNPACK:
             form, size = _UNPACK[row.kind]
             if (stop - at) % size:
                 raise self._wrong(kind, at, f"field `{row.name}` of {stop - at} bytes, not a multiple of {size}")
-            return list(struct.unpack(f"<{(stop - at) // size}{form[1]}", self.data[at:stop]))
-        values = []
+            if isinstance(into, array):
+                into.frombytes(self.data[at:stop])
+                return
+            self._tell(into, (stop - at) // size, kind, at)
+            into.extend(struct.unpack(f"<{(stop - at) // size}{form[1]}", self.data[at:stop]))
+            return
         while at < stop:
-            value, at = self._varint(at, stop, kind)
-            values.append(_signed(value))
-        return values
+            end = self._whole_varints(at, min(at + _CHUNK_BYTES, stop), kind)
+            values = _varints(self.data[at:end])
+            self._tell(into, len(values), kind, at)
+            if isinstance(into, array):
+                into.frombytes(values.tobytes())
+            else:
+                into.extend(values.tolist())
+            at = end
+
+    def _whole_varints(self, at: int, stop: int, kind: type) -> int:
+        """Where the last number that ends before `stop` ends."""
+        for end in range(stop, max(at, stop - 11), -1):
+            if self.data[end - 1] < 0x80:
+                return end
+        raise self._wrong(kind, at, "a number is cut off or too long")
+
+    def _tell(self, into: Any, count: int, kind: type, at: int) -> None:
+        """Counts numbers that are held one by one."""
+        if isinstance(into, array):
+            self.numbers += count
+        else:
+            self.listed += count
+        if self.numbers > NUMBERS_MAX or self.listed > LISTED_MAX:
+            hint = "write the data of tensors as `raw_data`"
+            raise self._wrong(kind, at, f"more than {NUMBERS_MAX} numbers in tensors or {LISTED_MAX} elsewhere", hint)
 
     def _scalar(self, found: Any, row: Field, wire: int, at: int, stop: int) -> int:
         if _WIRE.get(row.kind) != wire:
@@ -326,7 +366,10 @@ class _Decoder:
 
     def _put(self, found: Any, row: Field, value: Any) -> None:
         if row.many:
-            getattr(found, row.name).append(value)
+            into = getattr(found, row.name)
+            if row.kind in _WIRE:
+                self._tell([], 1, type(found), 0)
+            into.append(value)
         else:
             setattr(found, row.name, value)
 
@@ -355,12 +398,27 @@ class _Decoder:
             raise self._wrong(kind, at, f"a field of {size} bytes, {stop - at} are left")
         return at + size
 
-    def _wrong(self, kind: type, at: int, why: str) -> OnnxFormatError:
+    def _wrong(self, kind: type, at: int, why: str, hint: str = _HINT) -> OnnxFormatError:
         name = kind.__name__.removesuffix("Proto")
-        return OnnxFormatError(
-            f"not a readable ONNX model: byte {at}, in a {name}: {why}",
-            hint="the file is damaged or no ONNX file: export or copy it again",
-        )
+        return OnnxFormatError(f"not a readable ONNX model: byte {at}, in a {name}: {why}", hint=hint)
+
+
+def _varints(data: memoryview) -> Any:
+    """Numbers of one to ten bytes, the last of which is below 128, as int64."""
+    octets = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(octets < 0x80)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if len(octets) == len(ends):
+        return octets.astype(np.int64)
+    if sizes.max() > 10:
+        raise OnnxFormatError("not a readable ONNX model: a number is too long")
+    values = np.zeros(len(ends), np.uint64)
+    for i in range(int(sizes.max())):
+        here = sizes > i
+        part = octets[starts[here] + i].astype(np.uint64) & np.uint64(0x7F)
+        values[here] |= part << np.uint64(7 * i)
+    return values.view(np.int64)
 
 
 def _signed(value: int) -> int:

@@ -78,10 +78,9 @@ def _listed(tensor: TensorProto, dtype: str, count: int, bits: int) -> bytes:
         return np.asarray(tensor.float_data or tensor.double_data, DTYPES[dtype].storage).tobytes()
     numbers = tensor.int32_data or tensor.int64_data or tensor.uint64_data
     storage = np.dtype("u1") if bits < 8 else DTYPES[dtype].storage
-    mask = (1 << (8 * storage.itemsize)) - 1
     carrier = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}[storage.itemsize]
     del count
-    return np.fromiter((n & mask for n in numbers), carrier, len(numbers)).tobytes()
+    return np.asarray(numbers, np.int64).astype(carrier).tobytes()
 
 
 def _unpacked(raw: bytes | memoryview, dtype: str, bits: int, count: int) -> Array:

@@ -28,6 +28,8 @@ def fuse_epilogues(graph: Graph, note: Note = silent) -> Graph:
 
 def _fused(rewriter: Rewriter, node: Node, note: Note) -> Value | None:
     inputs = rewriter.inputs(node)
+    if not any(v.producer and isinstance(v.producer.op, Conv | MatMul) for v in inputs):
+        return None
     order = {id(n): i for i, n in enumerate(rewriter.build.graph.nodes)}
     latest_first = sorted(range(len(inputs)), key=lambda i: -order.get(id(inputs[i].producer), -1))
     for i in latest_first:

@@ -9,6 +9,7 @@ import numpy as np
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import Conv, IntegerConv, Pool, Window
 from littoral.compiler.kernels import PLANES, TILE, Depthwise, Frame, FromPlanes, Gemm, Rows, ToPlanes
+from littoral.compiler.plan.choice import Choice, tiled
 from littoral.compiler.plan.products import FLOAT_BYTES, extras_of, product_steps, products_of, rows_fit, scratch_of
 from littoral.compiler.plan.steps import Argument, Part, Repeated, Scratch, Step, Weights, Zeros
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_planes
@@ -22,8 +23,10 @@ __all__ = [
     "pieces_of",
 ]
 
+DEPTHWISE_TAPS_MAX = 1024  # its code goes through them one by one
 WINOGRAD_CHANNELS_MIN = 32
 WINOGRAD_TILES_MIN = 16
+LINES_BYTES_MAX = 1 << 15  # under a window, for the first-level cache to keep them
 
 
 def _constant(values: Sequence[Value]) -> bool:
@@ -41,13 +44,15 @@ def as_2d(node: Node, op: Conv | IntegerConv | Pool) -> tuple[tuple[int, int, in
     return None
 
 
-def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
+def lower_depthwise(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     found = as_2d(node, op)
     x, w, *rest = node.inputs
     (out,) = node.outputs
     if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
         return None
     (batch, high, wide, channels), window = found
+    if math.prod(window.kernel) > DEPTHWISE_TAPS_MAX:
+        return None
     if op.groups != channels or w.shape[0] != channels or not rows_fit(rest, out):
         return None
     assert w.data is not None
@@ -55,6 +60,7 @@ def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
     assert bias is not None
     forms, extras = extras_of(rest, out)
     out_high, out_wide = window.output((high, wide))
+    by_columns = window.kernel[0] * wide * channels * FLOAT_BYTES > LINES_BYTES_MAX
     kernel = Depthwise(
         channels,
         (high, wide),
@@ -65,6 +71,8 @@ def lower_depthwise(node: Node, op: Conv) -> list[Step] | None:
         (window.pads[0], window.pads[1]),
         op.epilogue,
         forms,
+        choice.group,
+        by_columns if choice.by_columns is None else choice.by_columns,
     )
     weights = Weights(pack_depthwise(w.data, bias))
     zeros = Zeros(kernel.zeros_bytes)
@@ -88,7 +96,7 @@ def _shifted(extras: Sequence[Argument], forms: Sequence[str], offset: int) -> l
     ]
 
 
-def lower_conv(node: Node, op: Conv) -> list[Step] | None:
+def lower_conv(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     """Patches as rows of a matrix product, group by group; padding is copied around the input first."""
     found = as_2d(node, op)
     x, w, *rest = node.inputs
@@ -122,6 +130,7 @@ def lower_conv(node: Node, op: Conv) -> list[Step] | None:
             op.epilogue,
             forms,
             out_bytes,
+            choice,
         )
         for g in range(op.groups)
     ]
@@ -140,14 +149,16 @@ def lower_conv(node: Node, op: Conv) -> list[Step] | None:
     return steps
 
 
-def lower_winograd(node: Node, op: Conv) -> list[Step] | None:
+def lower_winograd(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     """3×3 windows with enough channels and tiles that a quarter of the products is worth two transforms."""
     x, w, *rest = node.inputs
     (out,) = node.outputs
     plain = Window((3, 3), (1, 1), (1, 1), op.window.pads)
     if op.window != plain or op.groups > 1 or not op.last or x.dtype != "float32" or not rows_fit(rest, out):
         return None
-    if not _constant(node.inputs[1 : 2 + op.bias]) or w.data is None or not _pays(x.shape, out.shape):
+    if not _constant(node.inputs[1 : 2 + op.bias]) or w.data is None or not _fits(x.shape, out.shape):
+        return None
+    if not (_pays(out.shape) if choice.winograd is None else choice.winograd):
         return None
     batch, high, wide, channels = x.shape
     _, out_high, out_wide, made = out.shape
@@ -157,12 +168,12 @@ def lower_winograd(node: Node, op: Conv) -> list[Step] | None:
     line, pixel = FLOAT_BYTES * wide * channels, FLOAT_BYTES * channels
     frame = Frame(high, line, above, below, pixel * left, pixel * right)
     to_planes = ToPlanes(down, along, channels, frame.out_line_bytes)
-    gemm = Gemm(Rows(1, down * along, 0, pixel, ((0, channels),)), made)
+    gemm = tiled(Gemm(Rows(1, down * along, 0, pixel, ((0, channels),)), made), choice)
     forms, extras = extras_of(rest[op.bias :], out)
     from_planes = FromPlanes(out_high, out_wide, made, op.bias, op.epilogue, forms)
     padded, planes = Scratch(frame.out_bytes), Scratch(to_planes.out_bytes)
     products, scratch = Scratch(PLANES * down * along * made * FLOAT_BYTES), Scratch(gemm.scratch_bytes)
-    weights = Weights(pack_planes(w.data))
+    weights = Weights(pack_planes(w.data, choice.panel))
     bias = [Weights(pack_columns(rest[0].data))] if op.bias and rest[0].data is not None else []
     plane = Repeated(PLANES, (down * along * pixel, weights.data[0].nbytes, down * along * made * FLOAT_BYTES, 0))
     steps: list[Step] = []
@@ -178,12 +189,16 @@ def lower_winograd(node: Node, op: Conv) -> list[Step] | None:
     return steps
 
 
-def _pays(shape: Sequence[int], out_shape: Sequence[int]) -> bool:
+def _fits(shape: Sequence[int], out_shape: Sequence[int]) -> bool:
+    """Whether the transforms' vectors are whole."""
+    return shape[3] % 4 == out_shape[3] % 4 == 0 and min(shape[3], out_shape[3]) >= WINOGRAD_CHANNELS_MIN
+
+
+def _pays(out_shape: Sequence[int]) -> bool:
     """Whether the planes' weights, four times as many, are used often enough, and few tiles reach past the edge."""
-    channels, (_, high, wide, made) = shape[3], out_shape
+    _, high, wide, _ = out_shape
     tiles = -(-high // TILE) * -(-wide // TILE)
-    is_wide = channels % 4 == made % 4 == 0 and min(channels, made) >= WINOGRAD_CHANNELS_MIN
-    return is_wide and tiles >= WINOGRAD_TILES_MIN and tiles * TILE * TILE <= 1.5 * high * wide
+    return tiles >= WINOGRAD_TILES_MIN and tiles * TILE * TILE <= 1.5 * high * wide
 
 
 def _as_matrix(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

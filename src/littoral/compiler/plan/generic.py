@@ -270,8 +270,8 @@ def _tap_counts(x: Value, op: Pool, out: Value) -> Array:
     for i, axis in enumerate(spatial):
         before, after = op.window.pads[i] if op.counts_pads else (0, 0)
         start = np.arange(out.shape[axis]) * op.window.strides[i] - op.window.pads[i][0]
-        taps = start[:, None] + np.arange(op.window.kernel[i]) * op.window.dilations[i]
-        here = ((taps >= -before) & (taps < x.shape[axis] + after)).sum(1)
+        first, end = (-((start - at) // op.window.dilations[i]) for at in (-before, x.shape[axis] + after))
+        here = np.clip(end, 0, op.window.kernel[i]) - np.clip(first, 0, op.window.kernel[i])
         counts = np.multiply.outer(counts, here)
     shape = (1, *counts.shape, 1) if op.last else (1, 1, *counts.shape)
     return counts.reshape(shape).astype(x.type.dtype)

@@ -102,7 +102,7 @@ def lay_out_together(parts: Sequence[tuple[Graph, Program]]) -> list[Layout]:
 
 def _take_constants(constants: "_Constants", graph: Graph, program: Program) -> int:
     """Notes every constant of a program; gives the bytes of zeros that it reads."""
-    arguments = [a for call in program.calls() for step in call.lowered.steps for a in step.arguments]
+    arguments = [a for call in program.calls() for step in call.lowered.steps for a in step.every_argument]
     for argument in (*arguments, *graph.results()):
         constants.take(argument, program)
     for item in program.items:
@@ -144,7 +144,7 @@ def _buffers(graph: Graph, program: Program) -> list[Buffer]:
         for value in (*item.writes, *item.reads):
             lives.touch(value, i)
         if isinstance(item, Call):
-            for argument in (a for step in item.lowered.steps for a in step.arguments):
+            for argument in (a for step in item.lowered.steps for a in step.every_argument):
                 scratch = argument.of if isinstance(argument, Part) else argument
                 if isinstance(scratch, Scratch):
                     lives.extend(scratch, scratch.bytes, i)

@@ -29,6 +29,7 @@ from littoral.compiler.ir.ops import (
 from littoral.compiler.kernels import SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
+from littoral.compiler.plan.choice import Choice
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
 from littoral.compiler.plan.integer import (
     lower_byte_map,
@@ -38,15 +39,20 @@ from littoral.compiler.plan.integer import (
     lower_integer_conv,
     lower_integer_depthwise,
 )
+from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
 from littoral.compiler.plan.steps import Lowered, Step
+from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
 
 __all__ = ["lower"]
 
 
-def lower(node: Node) -> Lowered:
-    """The steps of a node. Raises UnsupportedOperatorError for element types that no kernel holds."""
+def lower(node: Node, tuning: Tuning) -> Lowered:
+    """The steps of a node, in the forms that the table has for it.
+
+    Raises UnsupportedOperatorError for element types that no kernel holds.
+    """
     for value in (*node.inputs, *node.outputs):
         if value.dtype not in ELEMENTS:
             raise UnsupportedOperatorError(
@@ -59,6 +65,11 @@ def lower(node: Node) -> Lowered:
         return Lowered(node.label, "reshape", alias_of=node.inputs[0])
     if node.outputs[0].type.elements == 0:
         return Lowered(node.label, node.op.name)
+    if (problem := problem_of(node)) is not None:
+        for chosen in CHOSEN[type(node.op)]:
+            steps = chosen(node, node.op, tuning.choice(problem))
+            if steps is not None:
+                return Lowered(node.label, node.op.name, steps, problem=problem)
     for lowering in LOWERINGS[type(node.op)]:
         steps = lowering(node, node.op)
         if steps is not None:
@@ -73,6 +84,13 @@ def lower_softmax(node: Node, _op: Softmax) -> list[Step]:
 
 
 Lowering = Callable[[Node, Any], list[Step] | None]
+ChosenLowering = Callable[[Node, Any, Choice], list[Step] | None]
+
+CHOSEN: dict[type[Op], tuple[ChosenLowering, ...]] = {
+    MatMul: (lower_dense, lower_batched),
+    Conv: (lower_depthwise, lower_winograd, lower_conv),
+}
+"""Kernels that have several forms; what none of them takes goes by the table of all."""
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Map: (lower_byte_table, lower_byte_map, generic.lower_map),
@@ -97,7 +115,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Scatter: (generic.lower_scatter,),
     Softmax: (lower_softmax,),
     Require: (generic.lower_require,),
-    MatMul: (lower_dense, lower_batched, generic.lower_matmul_generic),
     IntegerConv: (lower_integer_depthwise, lower_integer_conv),
-    Conv: (lower_depthwise, lower_winograd, lower_conv, generic.lower_conv_generic),
+    MatMul: (generic.lower_matmul_generic,),
+    Conv: (generic.lower_conv_generic,),
 }

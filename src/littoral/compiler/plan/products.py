@@ -11,6 +11,7 @@ from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import MatMul
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.kernels import Gemm, Panels, Rows
+from littoral.compiler.plan.choice import RULE, Choice, tiled
 from littoral.compiler.plan.steps import Argument, Repeated, Scratch, Step, Weights
 from littoral.compiler.plan.weights import pack_columns, pack_panels
 
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 FLOAT_BYTES = 4
-SPLIT_BYTES = 1 << 20  # of a product's right side at once, where it is read again for every few rows
 SPLIT_ROWS_MIN = 16
 SPLIT_DEPTH = 256
 
@@ -66,10 +66,12 @@ def products_of(
     epilogue: Expr | None,
     forms: tuple[str, ...],
     out_bytes: int = 0,
+    choice: Choice = RULE,
 ) -> list[Product]:
     """rows times right f32[depth, width], in parts of the depth where the right side outgrows the second cache."""
     depth, width = right.shape
-    parts = 1 if rows.count < SPLIT_ROWS_MIN else max(1, min(round(right.nbytes / SPLIT_BYTES), depth // SPLIT_DEPTH))
+    most = depth // SPLIT_DEPTH if rows.count >= SPLIT_ROWS_MIN else 1
+    parts = max(1, min(round(right.nbytes / choice.part_bytes), most))
     ends = [depth * (i + 1) // parts for i in range(parts)]
     found = []
     for start, end in zip([0, *ends], ends, strict=False):
@@ -83,10 +85,10 @@ def products_of(
             out_bytes,
             accumulate=not is_first,
         )
-        constants: list[Argument] = [Weights(pack_panels(right[start:end]))]
+        constants: list[Argument] = [Weights(pack_panels(right[start:end], choice.panel))]
         if bias is not None and is_first:
             constants.append(Weights(pack_columns(bias)))
-        found.append(Product(gemm, tuple(constants)))
+        found.append(Product(tiled(gemm, choice), tuple(constants)))
     return found
 
 
@@ -98,7 +100,7 @@ def product_steps(
     ]
 
 
-def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
+def lower_dense(node: Node, op: MatMul, choice: Choice) -> list[Step] | None:
     """Constant right side, no batches there: one product over all rows."""
     a, b, *rest = node.inputs
     if op.left or op.right or op.result:
@@ -115,7 +117,8 @@ def lower_dense(node: Node, op: MatMul) -> list[Step] | None:
         return None
     (out,) = node.outputs
     forms, extras = extras_of(rest, out)
-    products = products_of(rows, b.data.reshape(b.shape[-2:]), None if bias is None else bias.data, op.epilogue, forms)
+    right = b.data.reshape(b.shape[-2:])
+    products = products_of(rows, right, None if bias is None else bias.data, op.epilogue, forms, choice=choice)
     return product_steps(products, a, extras, out, scratch_of(products))
 
 
@@ -124,7 +127,7 @@ def scratch_of(products: Sequence[Product]) -> Scratch:
     return Scratch(max(p.gemm.scratch_bytes for p in products))
 
 
-def lower_batched(node: Node, op: MatMul) -> list[Step] | None:
+def lower_batched(node: Node, op: MatMul, choice: Choice) -> list[Step] | None:
     """Both sides come at run time, or the right one has batches: panels are made of it first, batch by batch."""
     a, b, *rest = node.inputs
     (out,) = node.outputs
@@ -136,7 +139,7 @@ def lower_batched(node: Node, op: MatMul) -> list[Step] | None:
     if not depth:
         return None
     batch = made.shape[:-2]
-    panels = Panels(depth, width, right.strides_bytes[-2], right.strides_bytes[-1])
+    panels = Panels(depth, width, right.strides_bytes[-2], right.strides_bytes[-1], choice.panel)
     gemm = Gemm(
         Rows(1, count, 0, left.strides_bytes[-2], ((0, depth),)),
         width,
@@ -144,6 +147,7 @@ def lower_batched(node: Node, op: MatMul) -> list[Step] | None:
         extras=("full",) * len(rest),
         out_bytes=made.strides_bytes[-2],
     )
+    gemm = tiled(gemm, choice)
     packed = _Sides.of((*right.shape[:-2], 1, panels.out_bytes), 1)
     to_panels = _repeats(right.shape[:-2], (right.strides_bytes[:-2], packed.strides_bytes[:-2]))
     written = made.strides_bytes[:-2]

@@ -12,6 +12,7 @@ from littoral.compiler.ir.graph import Graph, Node, Value
 from littoral.compiler.ir.ops import Branch, Repeat
 from littoral.compiler.plan.lowering import lower
 from littoral.compiler.plan.steps import Lowered
+from littoral.compiler.plan.tuning import RULES, Tuning
 
 __all__ = ["Call", "Copy", "Else", "EndIf", "EndLoop", "If", "Item", "Loop", "Moving", "Program", "program_of"]
 
@@ -100,8 +101,11 @@ Item = Call | Copy | Loop | EndLoop | If | Else | EndIf
 
 @dataclass
 class Program:
-    """items in order; aliases: values in another one's buffer; moving: values that are an element of an array."""
+    """tuning: what the kernels' forms are chosen by. items in order; aliases: values in another one's buffer; moving:
+    values that are an element of an array.
+    """
 
+    tuning: Tuning
     items: list[Item] = field(default_factory=list)
     aliases: dict[Value, Value] = field(default_factory=dict)
     moving: dict[Value, Moving] = field(default_factory=dict)
@@ -125,9 +129,12 @@ class Program:
         return all(isinstance(item, Call) for item in self.items)
 
 
-def program_of(graph: Graph) -> Program:
-    """Raises UnsupportedOperatorError for element types that no kernel holds."""
-    program = Program()
+def program_of(graph: Graph, tuning: Tuning = RULES) -> Program:
+    """The program, its kernels in the forms that a tuning table has for them.
+
+    Raises UnsupportedOperatorError for element types that no kernel holds.
+    """
+    program = Program(tuning)
     _add_graph(program, graph)
     return program
 
@@ -139,7 +146,7 @@ def _add_graph(program: Program, graph: Graph) -> None:
         elif isinstance(node.op, Branch):
             _add_branch(program, node, node.op)
         else:
-            found = lower(node)
+            found = lower(node, program.tuning)
             if found.alias_of is not None:
                 program.aliases[node.outputs[0]] = found.alias_of
             program.items.append(Call(found, node.inputs, node.outputs))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
+from littoral.compiler.plan.problem import Problem
 from littoral.tensors import Array
 
 __all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros"]
@@ -52,19 +53,37 @@ class Repeated(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first."""
+    """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
+
+    parts: the same work divided, thread by thread; without them it is thread 0's.
+    """
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
+    parts: tuple["Step", ...] = ()
+
+    @property
+    def every_argument(self) -> tuple[Argument, ...]:
+        """Of what is called: of its parts, if it has some."""
+        return tuple(a for part in self.parts for a in part.arguments) or self.arguments
+
+    def of(self, thread: int) -> "Step | None":
+        """What a thread has to do of it."""
+        own = self.parts or (self,)
+        return own[thread] if thread < len(own) else None
 
 
 @dataclass(eq=False)
 class Lowered:
-    """What a node became: steps in order, or an alias where its output is its input under another shape."""
+    """What a node became: steps in order, or an alias where its output is its input under another shape.
+
+    problem: what a tuning table was asked for, where the kernel has several forms.
+    """
 
     label: str
     kind: str
     steps: Sequence[Step] = field(default_factory=list)
     alias_of: Value | None = None
+    problem: Problem | None = None

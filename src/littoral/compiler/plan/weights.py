@@ -7,17 +7,21 @@ from littoral.tensors import Array
 
 __all__ = ["pack_columns", "pack_depthwise", "pack_panels", "pack_planes"]
 
+LANES = 4
 
-def pack_panels(right: Array) -> Array:
-    """f32[depth, width] to panels f32[⌈width/8⌉, depth, 8], the last one filled up with zeros."""
+
+def pack_panels(right: Array, panel: int = PANEL) -> Array:
+    """f32[depth, width] to panels f32[depth, panel] one after the other; the last is filled up with zeros to fours."""
     depth, width = right.shape
-    padded = np.zeros((depth, -(-width // PANEL) * PANEL), np.float32)
+    padded = np.zeros((depth, -(-width // LANES) * LANES), np.float32)
     padded[:, :width] = right
-    return np.ascontiguousarray(padded.reshape(depth, -1, PANEL).transpose(1, 0, 2))
+    whole = width // panel * panel
+    panels = padded[:, :whole].reshape(depth, -1, panel).transpose(1, 0, 2)
+    return np.concatenate([panels.reshape(-1), padded[:, whole:].reshape(-1)])
 
 
 def pack_columns(row: Array) -> Array:
-    """f32[width] filled up with zeros to whole panels."""
+    """f32[width] filled up with zeros to whole vectors, two at a time."""
     padded = np.zeros(-(-row.size // PANEL) * PANEL, np.float32)
     padded[: row.size] = row.reshape(-1)
     return padded
@@ -44,7 +48,7 @@ _WINOGRAD = np.array(
 )
 
 
-def pack_planes(weights: Array) -> Array:
-    """f32[outputs, inputs, 3, 3] to panels of Winograd's 36 planes, f32[36, ⌈outputs/8⌉, inputs, 8]."""
+def pack_planes(weights: Array, panel: int = PANEL) -> Array:
+    """f32[outputs, inputs, 3, 3] to the panels of Winograd's 36 planes, a row for each plane."""
     planes = np.einsum("yi,oaij,xj->yxao", _WINOGRAD, weights.astype(np.float64), _WINOGRAD)
-    return np.stack([pack_panels(plane) for plane in planes.reshape(-1, *planes.shape[2:]).astype(np.float32)])
+    return np.stack([pack_panels(plane, panel) for plane in planes.reshape(-1, *planes.shape[2:]).astype(np.float32)])

@@ -1,6 +1,6 @@
 """What values a graph's tensors take on the feeds."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Range:
 
 
 def observe(
-    graph: Graph, feeds: Iterable[Mapping[str, Array]], tell: Callable[[str, int, int], None]
+    graph: Graph, feeds: Sequence[Mapping[str, Array]], tell: Callable[[str, int, int], None]
 ) -> dict[Value, Range]:
     """The range of every float32 value. Raises InputError for feeds that do not fit, or none."""
     found: dict[Value, Range] = {}
@@ -39,21 +39,24 @@ def observe(
         if value.dtype == "float32":
             found.setdefault(value, Range()).take(array)
 
-    given = list(feeds) if not isinstance(feeds, list | tuple) else feeds
-    if not 0 < len(given) <= FEEDS_MAX:
-        raise InputError(f"int8: {len(given)} calibration feeds, must be 1..{FEEDS_MAX}")
-    for i, feed in enumerate(given):
-        tell("calibrate", i, len(given))
+    if not 0 < len(feeds) <= FEEDS_MAX:
+        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
+    for i, feed in enumerate(feeds):
+        tell("calibrate", i, len(feeds))
         evaluate(graph, _fitting(graph, feed, i), see)
     return found
 
 
 def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
+    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
     fitting = {}
     for value in graph.inputs:
-        if value.name not in feed:
+        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
+        if name not in feed:
             raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
-        array = np.asarray(feed[value.name])
+        array = np.asarray(feed[name])
+        if array.shape == value.shape[1:] and value.shape[0] == 1:
+            array = array[None]
         if array.shape != value.shape or array.dtype.name != value.dtype:
             got = f"{array.dtype.name}{list(array.shape)}"
             raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")

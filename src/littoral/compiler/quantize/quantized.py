@@ -5,6 +5,7 @@ bits are exact then in the fastest instruction there is (`kernels.int8_dot`).
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.prepared import prepared
 from littoral.tensors import Array
 
-__all__ = ["quantize"]
+__all__ = ["Quantized", "quantize"]
 
 HIGHEST = 127
 WEIGHT_LIMITS = {8: 127, 7: 64}
@@ -39,13 +40,21 @@ BIAS_MAX = 1 << 28
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
-def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Graph:
+class Quantized(NamedTuple):
+    """The marked graph, and what the manifest says of how it was made."""
+
+    graph: Graph
+    about: dict[str, Any]
+
+
+def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    ranges = observe(graph, asked.feeds, tell)
+    feeds = list(asked.feeds)
+    ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
-    return _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
+    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
 
 
 def scheme_for(found: Range) -> Scheme:

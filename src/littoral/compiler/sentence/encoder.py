@@ -5,6 +5,7 @@ Shapes: batch, tokens, size; within attention batch, heads, tokens, size of a he
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,15 @@ from littoral.compiler.sentence.folder import SentenceFolder
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
-__all__ = ["INPUTS", "encoder_graph"]
+__all__ = ["AXES", "INPUTS", "encoder_graph"]
 
 BATCH_MAX = 4096
 _FLOAT = "float32"
 _IDS = "int64"
 _LOWEST = float(np.finfo(np.float32).min)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# A token that the mask leaves out adds nothing to any sum: a sentence may be padded, and its embedding has no tokens.
+AXES: Mapping[str, Mapping[str, Any]] = {"tokens": {"pad": 0}}
 _ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {
     "gelu": gelu_exact,
     "gelu_new": gelu_tanh,
@@ -81,7 +84,7 @@ class _Encoder:
         return self.build.add(op, *inputs)
 
     def _constant(self, data: Array, name: str) -> Value:
-        return self.build.constant(data, name=name)
+        return self.build.weight(data, name=name)
 
     def _embeddings(self, ids: Value, types: Value | None) -> Value:
         """Words, positions and token types, summed and normalised."""

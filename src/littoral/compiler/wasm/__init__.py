@@ -4,16 +4,20 @@ from littoral.compiler.wasm.code import Code, Number, const, load, op, select, s
 from littoral.compiler.wasm.function import Function, Label, Local
 from littoral.compiler.wasm.module import Module
 from littoral.compiler.wasm.opcodes import OPCODES
+from littoral.compiler.wasm.targets import TARGETS, Target, TargetedModule
 from littoral.compiler.wasm.text import function_text
 
 __all__ = [
     "OPCODES",
+    "TARGETS",
     "Code",
     "Function",
     "Label",
     "Local",
     "Module",
     "Number",
+    "Target",
+    "TargetedModule",
     "const",
     "function_text",
     "load",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from littoral.compiler.wasm.code import KINDS, Code, Number, const, leb_u, memory_argument, op
 from littoral.compiler.wasm.opcodes import OPCODES
+from littoral.compiler.wasm.reading import Instruction, instructions
 
 __all__ = ["Function", "Label", "Local"]
 
@@ -89,6 +90,18 @@ class Function:
         """Calls a function without results, by its index in the module."""
         self._body += b"".join(a.data for a in arguments) + OPCODES["call"].code + leb_u(index)
 
+    def call_for(self, kind: str, index: int, *arguments: Code) -> Code:
+        """A call of a function with one result, as an expression."""
+        return Code(kind, b"".join(a.data for a in arguments) + OPCODES["call"].code + leb_u(index))
+
+    def drop(self, value: Code) -> None:
+        """Computes a value for what it does, and forgets it."""
+        self._body += value.data + OPCODES["drop"].code
+
+    def give(self, value: Code) -> None:
+        """The function's result, as its last statement."""
+        self._body += value.data
+
     def leave(self) -> None:
         """Returns from the function."""
         self._body += OPCODES["return"].code
@@ -144,6 +157,10 @@ class Function:
         with self.loop() as again:
             yield index
             self.go(again, self.tee(index, index + 1) < count)
+
+    def instructions(self) -> Iterator[Instruction]:
+        """What has been written, in order."""
+        return instructions(bytes(self._body))
 
     def body(self) -> bytes:
         """The function's entry in the code section: size, locals, instructions."""

@@ -1,8 +1,9 @@
 """The instructions: one table for the encoder, the checker, the text printer and the tests.
 
-WebAssembly core specification, 5.4 and 7.3, with the relaxed SIMD proposal. A signature is `pops>pushes`, one letter
-per operand: i = i32, l = i64, f = f32, d = f64, v = v128. Immediates, one letter each: m = memory argument (alignment,
-offset), n = lane, u = index, s = 16 shuffle lanes, c = 16 bytes, i l f d = a constant, b = block type, z = a zero byte.
+WebAssembly core specification, 5.4 and 7.3, with the proposals for relaxed SIMD and threads. A signature is
+`pops>pushes`, one letter per operand: i = i32, l = i64, f = f32, d = f64, v = v128. Immediates, one letter each:
+m = memory argument (alignment, offset), n = lane, u = index, s = 16 shuffle lanes, c = 16 bytes,
+i l f d = a constant, b = block type, z = a zero byte.
 """
 
 from typing import NamedTuple
@@ -51,6 +52,7 @@ def _run(prefix: bytes, first: int, shape: str, names: str, signature: str, imme
 _PLAIN = b""
 _FC = b"\xfc"
 _FD = b"\xfd"
+_FE = b"\xfe"
 _INT_COMPARE = "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u"
 _FLOAT_COMPARE = "eq ne lt gt le ge"
 _INT_BINARY = "add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr"
@@ -152,6 +154,8 @@ _SATURATING_AND_BULK = """
 5 i64.trunc_sat_f32_u f>l
 6 i64.trunc_sat_f64_s d>l
 7 i64.trunc_sat_f64_u d>l
+8 memory.init iii> uz
+9 data.drop > u
 10 memory.copy iii> zz
 11 memory.fill iii> z
 """
@@ -271,6 +275,16 @@ _VECTOR = """
 275 i32x4.relaxed_dot_i8x16_i7x16_add_s vvv>v
 """
 
+_ATOMIC = """
+0 memory.atomic.notify ii>i m 2
+1 memory.atomic.wait32 iil>i m 2
+3 atomic.fence > z
+16 i32.atomic.load i>i m 2
+23 i32.atomic.store ii> m 2
+30 i32.atomic.rmw.add ii>i m 2
+72 i32.atomic.rmw.cmpxchg iii>i m 2
+"""
+
 OPCODES: dict[str, Op] = (
     _rows(_PLAIN, _CONTROL)
     | _rows(_PLAIN, _MEMORY)
@@ -291,6 +305,7 @@ OPCODES: dict[str, Op] = (
     | _rows(_PLAIN, _CONVERT)
     | _rows(_FC, _SATURATING_AND_BULK)
     | _rows(_FD, _VECTOR)
+    | _rows(_FE, _ATOMIC)
     | _run(_FD, 35, "i8x16", _INT_COMPARE, "vv>v")
     | _run(_FD, 45, "i16x8", _INT_COMPARE, "vv>v")
     | _run(_FD, 55, "i32x4", _INT_COMPARE, "vv>v")

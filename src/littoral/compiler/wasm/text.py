@@ -2,77 +2,34 @@
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
-from littoral.compiler.wasm.code import KINDS, leb_u
+from littoral.compiler.wasm.code import KINDS
 from littoral.compiler.wasm.function import Function
-from littoral.compiler.wasm.opcodes import OPCODES, Op
+from littoral.compiler.wasm.opcodes import Op
+from littoral.compiler.wasm.reading import Reader, instructions
 
-__all__ = ["function_text", "instructions"]
+__all__ = ["function_text"]
 
-_BY_CODE = {row.code: (name, row) for name, row in OPCODES.items()}
 _OPENING = ("block", "loop", "if")
 _TYPE_NAMES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, count: int) -> bytes:
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def unsigned(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    def signed(self) -> int:
-        start = self.at
-        value = self.unsigned()
-        bits = 7 * (self.at - start)
-        return value - (1 << bits) if value >> (bits - 1) & 1 else value
-
-
-def instructions(body: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Name and printed immediates of each instruction of a body (after its locals)."""
-    reader = _Reader(body)
-    while reader.at < len(body):
-        code = reader.take(1)
-        if code in (b"\xfc", b"\xfd"):
-            code += leb_u(reader.unsigned())
-        name, row = _BY_CODE[code]
-        yield name, [text for kind in row.immediates for text in _immediate(reader, kind, row)]
-
-
-def _immediate(reader: _Reader, kind: str, row: Op) -> Iterator[str]:
+def _printed(kind: str, value: Any, row: Op) -> Iterator[str]:
     if kind == "m":
-        align, offset = reader.unsigned(), reader.unsigned()
+        align, offset = value
         if offset:
             yield f"offset={offset}"
         if align != row.align:
             yield f"align={1 << align}"
-    elif kind in "il":
-        yield str(reader.signed())
-    elif kind == "f":
-        yield _float(struct.unpack("<f", reader.take(4))[0])
-    elif kind == "d":
-        yield _float(struct.unpack("<d", reader.take(8))[0])
+    elif kind in "fd":
+        yield _float(value)
     elif kind == "c":
-        yield "i32x4 " + " ".join(f"{lane:#010x}" for lane in struct.unpack("<4I", reader.take(16)))
+        yield "i32x4 " + " ".join(f"{lane:#010x}" for lane in struct.unpack("<4I", value))
     elif kind == "s":
-        yield " ".join(map(str, reader.take(16)))
-    elif kind == "n":
-        yield str(reader.take(1)[0])
-    elif kind == "u":
-        yield str(reader.unsigned())
-    else:
-        reader.take(1)
+        yield " ".join(map(str, value))
+    elif kind in "ilnu":
+        yield str(value)
 
 
 def _float(value: float) -> str:
@@ -83,7 +40,7 @@ def _float(value: float) -> str:
 
 def function_text(function: Function) -> str:
     """The function in WebAssembly's text format, linear form, locals by number."""
-    reader = _Reader(function.body())
+    reader = Reader(function.body())
     reader.unsigned()
     kinds = [_TYPE_NAMES[kind] for count, kind in _runs(reader) for _ in range(count)]
     params = "".join(f" (param {_type_name(p.kind)})" for p in function.params)
@@ -92,9 +49,12 @@ def function_text(function: Function) -> str:
     if kinds:
         lines.append(f"  (local {' '.join(kinds)})")
     depth = 1
-    for name, immediates in instructions(reader.data[reader.at : -1]):
+    for name, row, values, _ in instructions(reader.data[reader.at : -1]):
         if name in ("end", "else"):
             depth -= 1
+        immediates = [
+            text for kind, value in zip(row.immediates, values, strict=True) for text in _printed(kind, value, row)
+        ]
         lines.append("  " * depth + " ".join([name, *immediates]))
         if name in _OPENING or name == "else":
             depth += 1
@@ -105,5 +65,5 @@ def _type_name(kind: str) -> str:
     return "v128" if KINDS[kind] == "v" else kind
 
 
-def _runs(reader: _Reader) -> list[tuple[int, int]]:
+def _runs(reader: Reader) -> list[tuple[int, int]]:
     return [(reader.unsigned(), reader.take(1)[0]) for _ in range(reader.unsigned())]

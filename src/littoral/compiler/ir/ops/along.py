@@ -1,5 +1,6 @@
 """Operations that run along one axis in order, or write where data say."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -113,6 +114,9 @@ class Scatter(Op):
             if expr is not None:
                 check_reads(expr, len(inputs), len(self.shape))
         return (inputs[0],)
+
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + 16 * math.prod(self.shape)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         out = inputs[0].copy().reshape(-1)

@@ -11,7 +11,15 @@ from littoral.compiler.ir.expr import Expr, text
 from littoral.compiler.ir.graph import Op
 from littoral.compiler.ir.ops.elementwise import broadcast_shape
 from littoral.compiler.ir.ops.reduction import to_float64
-from littoral.compiler.ir.ops.window import Window, from_first, join_layout, split_layout, tap_view, to_first
+from littoral.compiler.ir.ops.window import (
+    Window,
+    from_first,
+    join_layout,
+    padded_elements,
+    split_layout,
+    tap_view,
+    to_first,
+)
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import DTYPES, Array
@@ -70,6 +78,9 @@ class MatMul(Op):
         made = TensorType(self.epilogue.dtype if self.epilogue else a.dtype, (*batch, a.shape[-2], b.shape[-1]))
         return (_turned_type(made, self.result),)
 
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + self.infer(*inputs)[0].elements * _turned_type(inputs[0], self.left).shape[-1]
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         a, b, *rest = inputs
         total = np.matmul(_turned(to_float64(a), self.left), _turned(to_float64(b), self.right))
@@ -108,6 +119,10 @@ class Conv(Op):
         shape = join_layout(batch, w.shape[0], self.window.output(spatial), self.last)
         return (TensorType(self.epilogue.dtype if self.epilogue else x.dtype, shape),)
 
+    def work(self, *inputs: TensorType) -> int:
+        taps = math.prod(inputs[1].shape[1:])
+        return super().work(*inputs) + self.infer(*inputs)[0].elements * taps + padded_elements(inputs[0], self.window)
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x, w, *rest = inputs
         y = convolved(to_float64(to_first(x, self.last)), to_float64(w), self.window, self.groups)
@@ -138,6 +153,12 @@ class ConvTranspose(Op):
         if self.groups < 1 or w.shape[0] % self.groups:
             raise ShapeError(f"{w.shape[0]} channels in {self.groups} groups")
         return (TensorType(x.dtype, (x.shape[0], w.shape[1] * self.groups, *self.output)),)
+
+    def work(self, *inputs: TensorType) -> int:
+        full = math.prod(
+            n * s + r for n, s, r in zip(inputs[0].shape[2:], self.window.strides, self.window.reach(), strict=True)
+        )
+        return super().work(*inputs) + (inputs[0].elements + full) * math.prod(inputs[1].shape[1:])
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x, w, *rest = inputs

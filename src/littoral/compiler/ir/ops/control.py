@@ -18,6 +18,9 @@ from littoral.tensors import DTYPES, Array
 __all__ = ["Branch", "Repeat", "Require", "bodies_of"]
 
 
+NODE_WORK = 1 << 13  # elements that take as long as one small node of an interpreted body
+
+
 def _run(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     feeds = {v.name: a for v, a in zip(body.inputs, inputs, strict=True)}
     return list(interpret(body, feeds).values())
@@ -52,6 +55,9 @@ class Repeat(Op):
             raise ShapeError("a carried value changes its type from run to run")
         added = [TensorType(t.dtype, (self.count, *t.shape)) for t in results[self.carried :]]
         return (*results[: self.carried], *added)
+
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + self.count * _work_of(self.body)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         state = list(inputs[: self.carried])
@@ -109,11 +115,18 @@ class Branch(Op):
             raise ShapeError("the two branches give different types")
         return types[0]
 
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + _work_of(self.then) + _work_of(self.otherwise)
+
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         return tuple(_run(self.then if inputs[0].reshape(-1)[0] else self.otherwise, inputs[1:]))
 
     def text(self) -> str:
         return f"{len(self.then.nodes)} or {len(self.otherwise.nodes)} nodes"
+
+
+def _work_of(body: Graph) -> int:
+    return sum(NODE_WORK + node.op.work(*(v.type for v in node.inputs)) for node in body.nodes)
 
 
 def bodies_of(op: Op) -> tuple[Graph, ...]:

@@ -1,5 +1,6 @@
 """Pooling and resampling."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,15 @@ import numpy as np
 
 from littoral.compiler.ir.graph import Op
 from littoral.compiler.ir.ops.reduction import to_float64
-from littoral.compiler.ir.ops.window import Window, from_first, join_layout, split_layout, tap_view, to_first
+from littoral.compiler.ir.ops.window import (
+    Window,
+    from_first,
+    join_layout,
+    padded_elements,
+    split_layout,
+    tap_view,
+    to_first,
+)
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
@@ -32,6 +41,10 @@ class Pool(Op):
             raise ShapeError(f"a {len(self.window.kernel)}-d window needs rank {len(self.window.kernel) + 2}")
         batch, channels, spatial = split_layout(x, self.last)
         return (TensorType(x.dtype, join_layout(batch, channels, self.window.output(spatial, self.ceil), self.last)),)
+
+    def work(self, *inputs: TensorType) -> int:
+        taps = math.prod(self.window.kernel)
+        return super().work(*inputs) + self.infer(*inputs)[0].elements * taps + padded_elements(inputs[0], self.window)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x = to_first(inputs[0], self.last)
@@ -74,6 +87,9 @@ class Resample(Op):
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, indices, _ = inputs
         return (TensorType(x.dtype, (*x.shape[: self.axis], indices.shape[0], *x.shape[self.axis + 1 :])),)
+
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + self.infer(*inputs)[0].elements * inputs[1].shape[1]
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x, indices, weights = inputs

@@ -1,5 +1,6 @@
 """Sums, products, extremes and softmax along axes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -51,6 +52,9 @@ class Reduce(Op):
             check_reads(self.before, len(inputs), len(shape))
         dtype = self.after.dtype if self.after else self.before.dtype if self.before else inputs[0].dtype
         return (TensorType(dtype, tuple(1 if i in self.axes else d for i, d in enumerate(shape))),)
+
+    def work(self, *inputs: TensorType) -> int:
+        return super().work(*inputs) + math.prod(self.spread([t.shape for t in inputs]))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         shape = self.spread([x.shape for x in inputs])

@@ -1,5 +1,6 @@
 """Sliding windows and the two layouts of a picture."""
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -9,10 +10,11 @@ from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
+NUMBER_MAX = 1 << 24
 Pads = tuple[tuple[int, int], ...]
 
 
-__all__ = ["Pads", "Window", "from_first", "join_layout", "split_layout", "tap_view", "to_first"]
+__all__ = ["Pads", "Window", "from_first", "join_layout", "padded_elements", "split_layout", "tap_view", "to_first"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Window:
 
     def output(self, spatial: tuple[int, ...], ceil: bool = False) -> tuple[int, ...]:
         """Output size by axis. Raises ShapeError where the window is larger than the padded input."""
+        numbers = (*self.kernel, *self.strides, *self.dilations, *(p for pair in self.pads for p in pair))
+        if any(abs(n) > NUMBER_MAX for n in numbers) or min(*self.strides, *self.dilations) < 1:
+            raise ShapeError(f"a window of {self.text()}: sizes up to {NUMBER_MAX}, strides and dilations from 1")
         out = []
         for size, reach, stride, (before, after) in zip(spatial, self.reach(), self.strides, self.pads, strict=True):
             room = size + before + after - reach
@@ -65,6 +70,11 @@ def to_first(x: Array, last: bool) -> Array:
 
 def from_first(x: Array, last: bool) -> Array:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+
+
+def padded_elements(x: TensorType, window: Window) -> int:
+    """Elements of the input with the window's padding, in whichever layout."""
+    return x.elements * math.prod(1 + sum(pair) for pair in window.pads)
 
 
 def split_layout(x: TensorType, last: bool) -> tuple[int, int, tuple[int, ...]]:

@@ -208,7 +208,7 @@ def slice_of(node: OnnxNode, x: Value, starts: Value, ends: Value, axes: Value |
         end = chosen(rank, axis, axis_of, count, lambda j: at(ends, 1, j), absent[1])
         begin, end = (apply("select", v < zero, v + d, v) for v in (begin, end))
         low, high = apply("select", back, whole(-1), zero), apply("select", back, d - 1, d)
-        begin, end = (v.at_least(low).at_most(high) for v in (begin, end))
+        begin, end = begin.at_least(zero).at_most(high), end.at_least(low).at_most(high)
         span = apply("select", back, begin - end, end - begin)
         pace = apply("abs", step).at_least(whole(1))
         begins.append(begin)

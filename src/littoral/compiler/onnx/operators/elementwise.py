@@ -21,7 +21,7 @@ Formula = Callable[..., Expr]
 
 def mapped(node: OnnxNode, formula: Formula, *inputs: Value) -> Value:
     """A map of `formula` over the inputs; halves are computed in float32 and rounded once."""
-    dtypes = {v.dtype for v in inputs}
+    dtypes = {v.dtype for v in inputs or [node.input(0)]}
     if len(dtypes) > 1:
         node.unsupported(f"of different data types: {', '.join(sorted(dtypes))}")
     half = next(iter(dtypes)) in HALVES

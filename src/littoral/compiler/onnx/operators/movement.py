@@ -9,20 +9,21 @@ import numpy as np
 from littoral.compiler.ir.expr import Arg, Load, Position, apply, cast, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import Concat, Gather, Map, Pad, Reshape, Slice, Transpose, broadcast_shape
+from littoral.compiler.ir.types import TensorType
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.operators import dynamic, unknown_size
 from littoral.compiler.onnx.tensors import read_tensor
 from littoral.errors import ShapeError
+
+CONCATENATED_MAX = 8192
 
 
 @operator("Constant", keeps_halves=True)
 def constant(node: OnnxNode) -> Value:
     """Every form of the attribute but text and sparse tensors."""
     name = next((a.name for a in node.proto.attribute), "value")
-    attribute = node.attribute(name)
-    if attribute is not None and attribute.t is not None:
-        data, dtype = read_tensor(attribute.t, None)
-        return node.constant(data, dtype)
+    if name == "value" and (attribute := node.attribute(name, 4)) is not None and attribute.t is not None:
+        return node.build.weight(*read_tensor(attribute.t, None))
     numbers: dict[str, Callable[[], Any]] = {
         "value_float": lambda: np.float32(node.number(name, 0.0)),
         "value_floats": lambda: np.asarray(node.numbers(name, ()), np.float32),
@@ -41,7 +42,11 @@ def constant_of_shape(node: OnnxNode) -> Value:
         filling = node.constant(np.zeros(1, np.float32) if value is None else value.reshape(1))
         return dynamic.filled(node, node.input(0), filling)
     shape = tuple(int(d) for d in node.array(0, "shape"))
-    return node.constant(np.full(shape, np.float32(0) if value is None else value.reshape(())))
+    fill = np.zeros((), np.float32) if value is None else value.reshape(())
+    made = TensorType(fill.dtype.name, shape)
+    if node.build.takes(made.bytes):
+        return node.constant(np.full(shape, fill))
+    return node.add(Map(Arg(made.dtype, 0), shape), node.constant(fill))
 
 
 @operator("Shape", keeps_halves=True)
@@ -155,6 +160,8 @@ def transpose(node: OnnxNode) -> Value:
 def concat(node: OnnxNode) -> Value:
     inputs = node.inputs()
     axis = node.axis("axis", 1, inputs[0].type.rank)
+    if len(inputs) > CONCATENATED_MAX:
+        node.unsupported(f"joins {len(inputs)} tensors, at most {CONCATENATED_MAX}")
     if len(inputs) > 1 and any(v in node.dims for v in inputs):
         return unknown_size.concat(node, inputs, axis)
     return inputs[0] if len(inputs) == 1 else node.add(Concat(axis), *inputs)
@@ -190,7 +197,7 @@ def _cut(node: OnnxNode, x: Value, axis: int, start: int, size: int) -> Value:
 
 @operator("Slice", keeps_halves=True)
 def slice_of(node: OnnxNode) -> Value:
-    """numpy's rules for bounds beyond the ends and for negative steps."""
+    """numpy's rules for bounds beyond the ends, but what starts before the first element and goes back starts at it."""
     x = node.input(0)
     rank = x.type.rank
     if node.opset < 10:
@@ -209,7 +216,8 @@ def slice_of(node: OnnxNode) -> Value:
         if step == 0:
             raise ShapeError(f"node `{node.label}`: a step of 0")
         a = node.normal_axis(axis, rank)
-        picked = range(x.shape[a])[begin:end:step]
+        first = max(begin, -x.shape[a]) if step < 0 else begin
+        picked = range(x.shape[a])[first:end:step]
         starts[a], steps[a], shape[a] = (picked.start if len(picked) else 0), step, len(picked)
     return node.add(Slice(tuple(starts), tuple(steps), tuple(shape)), x)
 
@@ -280,6 +288,10 @@ def gather(node: OnnxNode) -> Value:
             raise ShapeError(f"node `{node.label}`: element {at} of a dimension of {x.shape[axis]}")
         cut = _cut(node, x, axis, at % x.shape[axis], 1)
         return node.add(Reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :]), cut)
+    if indices.data is not None and indices.data.size:
+        low, high = int(indices.data.min()), int(indices.data.max())
+        if low < -x.shape[axis] or high >= x.shape[axis]:
+            raise ShapeError(f"node `{node.label}`: elements {low}..{high} of a dimension of {x.shape[axis]}")
     return node.add(Gather(axis), x, indices)
 
 
@@ -289,6 +301,8 @@ def arange(node: OnnxNode) -> Value:
         return dynamic.counted(node, *node.inputs())
     start, stop, step = (node.array(i, w).reshape(-1)[0] for i, w in enumerate(("start", "limit", "delta")))
     count = max(int(np.ceil((stop - start) / step)), 0)
+    if not node.build.takes(count * start.dtype.itemsize):
+        raise ShapeError(f"node `{node.label}`: gives {count} numbers, too many")
     return node.constant(start + np.arange(count).astype(start.dtype) * step)
 
 

@@ -148,7 +148,7 @@ def recurrent(node: OnnxNode) -> list[Value]:
 
 def _activations(node: OnnxNode, directions: int) -> list[list[Callable[[Expr], Expr]]]:
     """The functions of each direction, with their parameters given in order to those that take one."""
-    found = node.attribute("activations")
+    found = node.attribute("activations", 8)
     names = [s.decode() for s in found.strings] if found and found.strings else [*DEFAULTS[node.op]] * directions
     alphas, betas = list(node.numbers("activation_alpha", ())), list(node.numbers("activation_beta", ()))
     made: list[Callable[[Expr], Expr]] = []

@@ -11,6 +11,8 @@ from littoral.compiler.onnx.operators import resize_at_run_time
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
+SIZE_MAX = 1 << 20
+TABLE_MAX = 1 << 22
 _Coordinate = Callable[[Array, float, int, int], Array]
 
 # (output index, scale, input size, output size) -> input coordinate
@@ -58,6 +60,8 @@ def _weighted(
     kernel, radius = KERNELS[mode]
     stretch = min(scale, 1.0) if antialias else 1.0
     reach = int(np.ceil(radius / stretch))
+    if reach * len(x) > TABLE_MAX:
+        raise ShapeError(f"{2 * reach} inputs for each of {len(x)} outputs, at most {2 * TABLE_MAX} in all")
     first = np.floor(x).astype(np.int64) - reach + 1
     at = first[:, None] + np.arange(2 * reach)
     weights = kernel((at - x[:, None]) * stretch, a)
@@ -90,6 +94,8 @@ def resize(node: OnnxNode) -> Value:
         if size == x.shape[axis] and scale == 1.0:
             continue
         source = x.shape[axis]
+        if size > SIZE_MAX:
+            raise ShapeError(f"node `{node.label}`: resizes to {size} elements along axis {axis}, at most {SIZE_MAX}")
         at = np.asarray(COORDINATES[coordinate](np.arange(size, dtype=np.float64), scale, source, size), np.float64)
         if mode == "nearest":
             indices, weights = _nearest(at, source, rounding)

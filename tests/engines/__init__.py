@@ -1,0 +1,25 @@
+"""Engines that run compiled models, each through a host of its own: `ENGINES`, and `batch`, what they are given."""
+
+from engines.aarch64 import emulated
+from engines.commands import debian_node, javascriptcore, node, wasmtime_here, wazero
+from engines.firefox import firefox
+from engines.host import Engine
+
+__all__ = ["ENGINES", "Engine"]
+
+# What lacks relaxed SIMD runs every other target. The first is the one all others are compared with.
+PLAIN = ("simd128",)
+
+ENGINES = (
+    Engine("wasmtime", wasmtime_here),
+    Engine("wasmtime-aarch64", emulated, wide=False),
+    Engine("v8-optimizing", node("--no-liftoff")),
+    Engine("v8-baseline", node("--liftoff-only")),
+    Engine("v8-debian", debian_node, PLAIN),
+    Engine("spidermonkey-optimizing", firefox(baseline=False)),
+    Engine("spidermonkey-baseline", firefox(baseline=True)),
+    Engine("javascriptcore-optimizing", javascriptcore("--thresholdForOMGOptimizeAfterWarmUp=1"), PLAIN),
+    Engine("javascriptcore-baseline", javascriptcore("--useOMGJIT=false"), PLAIN),
+    Engine("wazero-compiler", wazero("compiler"), PLAIN),
+    Engine("wazero-interpreter", wazero("interpreter"), PLAIN, wide=False),
+)
