@@ -7,6 +7,7 @@ import typer
 
 import littoral
 from littoral.artifact import Manifest, Model, Port
+from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.calibration import read_feeds
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.tuning_option import TuningOption, tuning_from
@@ -33,13 +34,14 @@ def build(
     ] = None,
     int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
     target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads that one call keeps busy.")] = 1,
     tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Compile a model to one import-free .wasm file."""
+    """Compile a model to one .wasm file, without imports unless it is for several threads."""
     if target not in ("relaxed", "simd128", "mvp"):
         raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
@@ -50,6 +52,7 @@ def build(
             axes=parse_axes(pad or [], split or []),
             int8=None if int8 is None else littoral.Int8(read_feeds(int8), bits=int8_bits),
             target=target,  # type: ignore[arg-type]
+            threads=threads,
             tuning=tuning_from(tuning),
             name=name,
             version=version,
@@ -68,6 +71,7 @@ def build(
             results.print(f"  {kind[:-1]:7} {spec}", markup=False)
     weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
+    work += f", {threads} threads" if threads > 1 else ""
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
     for name, axis in report["axes"].items():
         allowed = [f"padded with {axis['pad']}"] if axis["pad"] is not None else []
@@ -99,6 +103,7 @@ def about(model: Model) -> dict[str, Any]:
         "inputs": [str(spec) for spec in inputs],
         "outputs": [str(spec) for spec in outputs],
         "variants": [v.key for v in manifest.variants],
+        "threads": manifest.threads,
         "axes": {name: {"pad": axis.pad, "split": axis.split} for name, axis in manifest.axes.items()},
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),

@@ -271,7 +271,8 @@ class _Emitter:
         dtype = nest.body.dtype
         kind = "f32x4" if vector else ELEMENTS[dtype].kind
         total = f.local(kind, "total", const(kind, _start(nest.combine, dtype)))
-        self._fold_axis(self.rank, total, vector)
+        if 0 not in nest.folds:
+            self._fold_axis(self.rank, total, vector)
         return total
 
     def _fold_axis(self, axis: int, total: Local, vector: bool) -> None:
