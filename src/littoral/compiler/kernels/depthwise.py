@@ -12,7 +12,6 @@ from typing import ClassVar, NamedTuple
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
-from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
@@ -51,6 +50,10 @@ class Depthwise(Kernel):
         return ("in", "weights", "zeros", *(f"extra{i}" for i in range(len(self.extras))), "out")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.epilogue,)
+
+    @property
     def zeros_bytes(self) -> int:
         return 4 * self.channels * self.size[1]
 
@@ -79,7 +82,7 @@ class Depthwise(Kernel):
         return replace(self, group=min(self.group, _SCALAR_GROUP))
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         _DepthwiseEmitter(f, self).emit()
         return f
 
@@ -236,7 +239,7 @@ class _DepthwiseEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
-        constants = Constants(f)
+        constants = k.constants_in(f)
         for t, total in enumerate(sums):
             args: dict[int, Code] = {0: total}
             for i, form in enumerate(k.extras):

@@ -102,6 +102,10 @@ class Gemm(Kernel):
         return ("left", "right", *(["bias"] if self.bias else []), *extras, "out", "scratch")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.epilogue,)
+
+    @property
     def tile(self) -> int:
         return min(self.tile_rows, self.rows.count)
 
@@ -168,7 +172,7 @@ class Gemm(Kernel):
         return Piece(kernel, {"right": 4 * first * self.rows.depth} | dict.fromkeys(along, 4 * first))
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         _GemmEmitter(f, self).emit()
         return f
 
@@ -421,10 +425,11 @@ class _GemmEmitter:
         start = rows.start * g.stride
         at = f.local("i32", "at", base + start)
         moving = {i: f.local("i32", f"moving{i}", other + start) for i, other in others.items()}
+        constants = g.constants_in(f)
         with f.repeat(len(rows)):
             for v in range(-(-width // 4)):
                 total = f.local("f32x4", "total", load("v128.load", at, VECTOR * v, "f32x4"))
-                value = self._finished(total, column, moving, VECTOR * v, v, Constants(f))
+                value = self._finished(total, column, moving, VECTOR * v, v, constants)
                 store_lanes(f, at, value, VECTOR * v, min(4, width - 4 * v))
             for pointer in (at, *moving.values()):
                 f.step(pointer, g.stride)
