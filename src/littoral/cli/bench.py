@@ -8,9 +8,11 @@ import typer
 
 import littoral
 from littoral.artifact import Model
+from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.model_source import model_from, random_feeds
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import planned
 from littoral.errors import NotOfferedError, SetupError
@@ -28,13 +30,17 @@ def bench(
     layers: Annotated[bool, typer.Option("--layers", help="Time, work and constants of each layer.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="File for a bar chart of the layers' times.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=THREADS_MAX, help="Threads of the model that is compiled; default 1.")
+    ] = None,
+    tuning: TuningOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Measure a model: milliseconds a call, GFLOP/s, time to load from the cache."""
-    model = model_from(source, shape)
+    model = model_from(source, shape, threads=threads, tuning=tuning)
     report = measure(model, iterations, SYSTEM)
     if layers or svg is not None:
-        times, note = _timed_layers(source, model, shape, iterations)
+        times, note = _timed_layers(source, model, iterations, shape=shape, tuning=tuning)
         if svg is not None:
             _save_chart(svg, model, times, note)
         report |= {"layers_note": note, "layers": untimed_rows(model) if times is None else timed_rows(times)}
@@ -47,7 +53,7 @@ def bench(
     if as_json:
         show_json(report)
         return
-    results.print(f"{report['name']}  {report['iterations']} calls, one thread, {report['engine']} engine")
+    results.print(f"{report['name']}  {report['iterations']} calls, {_threads_note(report)}, {report['engine']} engine")
     results.print(f"  p50 {report['p50_ms']:.3f} ms  p95 {report['p95_ms']:.3f} ms  min {report['min_ms']:.3f} ms")
     results.print(f"  {report['gflops']:.1f} GFLOP/s at {report['macs'] / 1e6:.1f} M MACs")
     results.print(f"  load from cache {report['load_ms']:.2f} ms{_compile_note(report)}")
@@ -56,12 +62,12 @@ def bench(
 
 
 def _timed_layers(
-    source: Path, model: Model, shape: list[str] | None, rounds: int
+    source: Path, model: Model, rounds: int, *, shape: list[str] | None, tuning: str | None
 ) -> tuple[LayerTimes | None, str | None]:
     """The times, or why there are none."""
     if source.suffix == ".wasm":
         return None, "a compiled model runs as a whole: for times by layer, give the ONNX model it was made from"
-    found = planned(source, shapes=parse_shapes(shape or []))
+    found = planned(source, shapes=parse_shapes(shape or []), tuning=tuning_from(tuning))
     if (why := why_untimed(found)) is not None:
         return None, why
     with progress_bar("layer by layer") as tell:
@@ -115,13 +121,14 @@ def measure(model: Model, iterations: int, clock: Clock) -> dict[str, Any]:
                 session.run(feeds)
                 times_ms[i] = (clock.monotonic() - began) * 1000
                 tell(f"{times_ms[i]:.2f} ms", i + 1, iterations)
-        engine = session.engine
+        engine, threads = session.engine, session.threads
     macs = sum(layer.macs for layer in model.manifest.layers)
     p50_ms, p95_ms = (float(np.percentile(times_ms, share)) for share in (50, 95))
     return {
         "name": model.manifest.name,
         "sha256": model.digest,
         "engine": engine,
+        "threads": threads,
         "iterations": iterations,
         "p50_ms": p50_ms,
         "p95_ms": p95_ms,
@@ -163,6 +170,10 @@ def timed_rows(times: LayerTimes) -> list[dict[str, Any]]:
 def _shares(values: list[float]) -> list[float]:
     whole = sum(values) or 1
     return [value / whole for value in values]
+
+
+def _threads_note(report: dict[str, Any]) -> str:
+    return "one thread" if report["threads"] == 1 else f"{report['threads']} threads"
 
 
 def _compile_note(report: dict[str, Any]) -> str:

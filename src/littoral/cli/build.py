@@ -7,6 +7,7 @@ import typer
 
 import littoral
 from littoral.artifact import Manifest, Model, Port
+from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
@@ -27,13 +28,14 @@ def build(
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
     target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads that one call keeps busy.")] = 1,
     tuning: TuningOption = None,
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Compile a model to one import-free .wasm file."""
+    """Compile a model to one .wasm file, without imports unless it is for several threads."""
     if target not in ("relaxed", "simd128", "mvp"):
         raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
     with progress_bar(f"compiling {source.name}") as tell:
@@ -43,6 +45,7 @@ def build(
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             axes=parse_axes(pad or [], split or []),
             target=target,  # type: ignore[arg-type]
+            threads=threads,
             tuning=tuning_from(tuning),
             name=name,
             version=version,
@@ -61,6 +64,7 @@ def build(
             results.print(f"  {kind[:-1]:7} {spec}", markup=False)
     weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
+    work += f", {threads} threads" if threads > 1 else ""
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
     for name, axis in report["axes"].items():
         allowed = [f"padded with {axis['pad']}"] if axis["pad"] is not None else []
@@ -92,6 +96,7 @@ def about(model: Model) -> dict[str, Any]:
         "inputs": [str(spec) for spec in inputs],
         "outputs": [str(spec) for spec in outputs],
         "variants": [v.key for v in manifest.variants],
+        "threads": manifest.threads,
         "axes": {name: {"pad": axis.pad, "split": axis.split} for name, axis in manifest.axes.items()},
         "layers": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),

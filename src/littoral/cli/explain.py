@@ -16,8 +16,10 @@ from littoral.compiler.emit import emit, heaviest
 from littoral.compiler.ir.graph import Graph
 from littoral.compiler.ir.printer import graph_text
 from littoral.compiler.passes import PASSES, inside_bodies
+from littoral.compiler.passes.fuse_attention import fuse_attention
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.passes.fuse_normalization import fuse_normalization
 from littoral.compiler.passes.fusion import Fusion
 from littoral.compiler.plan import Layout, lay_out, program_of
 from littoral.compiler.wasm import Module, function_text
@@ -26,7 +28,12 @@ from littoral.quality.assembly import assembly_of
 
 __all__ = ["explain"]
 
-FUSING = {"fuse-maps": fuse_maps, "fuse-epilogues": fuse_epilogues}
+FUSING = {
+    "fuse-maps": fuse_maps,
+    "fuse-normalization": fuse_normalization,
+    "fuse-epilogues": fuse_epilogues,
+    "fuse-attention": fuse_attention,
+}
 
 
 def explain(

@@ -7,6 +7,7 @@ import numpy as np
 import typer
 
 import littoral
+from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.console import results, show_json
 from littoral.cli.model_source import feeds_from, model_from, random_feeds
 from littoral.clock import SYSTEM
@@ -27,12 +28,15 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="For --random.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for outputs.npz.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=THREADS_MAX, help="Threads of the model that is compiled; default 1.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Run a model once and tell what comes out."""
     if bool(inputs) == random:
         raise InputError("needs either `--input` or `--random`")
-    model = model_from(source, shape)
+    model = model_from(source, shape, threads=threads)
     feeds = random_feeds(model, seed) if random else feeds_from(model, inputs or [])
     began = SYSTEM.monotonic()
     with littoral.load(model) as session:
@@ -42,6 +46,7 @@ def run(
         report: dict[str, Any] = {
             "name": model.manifest.name,
             "engine": session.engine,
+            "threads": session.threads,
             "load_ms": round((loaded - began) * 1000, 3),
             "run_ms": round((ran - loaded) * 1000, 3),
             "outputs": {name: about(array) for name, array in outputs.items()},

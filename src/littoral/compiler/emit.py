@@ -1,7 +1,8 @@
 """From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
@@ -79,7 +80,12 @@ class _Entry:
     """What one thread does in one variant. member: which thread, and how it meets the others."""
 
     def __init__(
-        self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int], member: Member | None = None
+        self,
+        layout: Layout,
+        name: str,
+        module: TargetedModule,
+        functions: dict[Kernel, int],
+        member: Member | None = None,
     ) -> None:
         self.layout = layout
         self.name = name
@@ -132,17 +138,39 @@ class _Entry:
         return self.runs[address.loop][0] * address.step + address.at
 
     def _call(self, lowered: Lowered) -> None:
-        for step in lowered.steps:
-            self.member.begin(self.entry, divided=bool(step.parts))
-            if (own := step.of(self.member.thread)) is not None:
-                self._do(own)
+        for ring, steps in groupby(lowered.steps, lambda step: step.within[0][0] if step.within else None):
+            if ring is None:
+                for step in steps:
+                    self._begin([step])
+            else:
+                self._begin(list(steps))
 
-    def _do(self, step: Step) -> None:
+    def _begin(self, steps: Sequence[Step]) -> None:
+        """A step, or all that share a loop: each thread's part of it."""
+        self.member.begin(self.entry, divided=bool(steps[0].parts))
+        own = [part for step in steps if (part := step.of(self.member.thread)) is not None]
+        self._do_all(own, [])
+
+    def _do_all(self, steps: Iterable[Step], runs: Sequence[Local]) -> None:
+        """Steps inside the rings whose runs are counted."""
+        for ring, together in groupby(steps, lambda s: s.within[len(runs)][0] if len(s.within) > len(runs) else None):
+            if ring is None:
+                for step in together:
+                    self._do(step, runs)
+                continue
+            with self.entry.each(ring.times) as run:
+                self._do_all(list(together), [*runs, run])
+
+    def _do(self, step: Step, runs: Sequence[Local]) -> None:
         index = self.functions.get(step.kernel)
         if index is None:
-            name = f"{step.kernel.kind}.{len(self.functions)}"
-            index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
-        self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
+            kernel = step.kernel.without_vectors() if self.module.target == "mvp" else step.kernel
+            name = f"{kernel.kind}.{len(self.functions)}"
+            index = self.functions[step.kernel] = self.module.add(kernel.function(name))
+        addresses = [self._code(self.layout.address(a)) for a in step.arguments]
+        for run, (_, moves_bytes) in zip(runs, step.within, strict=True):
+            addresses = [a + run * move if move else a for a, move in zip(addresses, moves_bytes, strict=True)]
+        self._call_repeated(index, addresses, step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:
         """Addresses that move are kept in locals; an inner loop begins where the outer one stands."""

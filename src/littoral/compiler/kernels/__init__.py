@@ -5,6 +5,7 @@ from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
+from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
@@ -26,6 +27,7 @@ __all__ = [
     "Kernel",
     "Largest",
     "LoopNest",
+    "NormalizeRows",
     "Panels",
     "Piece",
     "Require",

@@ -12,8 +12,10 @@ from littoral.compiler.passes.decompose_softmax import decompose_softmax
 from littoral.compiler.passes.fold_affine import fold_affine
 from littoral.compiler.passes.fold_pads import fold_pads
 from littoral.compiler.passes.fold_transposes import fold_transposes
+from littoral.compiler.passes.fuse_attention import fuse_attention
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.passes.fuse_normalization import fuse_normalization
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
 __all__ = ["PASSES", "Pass", "inside_bodies"]
@@ -30,8 +32,10 @@ PASSES: dict[str, Pass] = {
     "decompose-softmax": decompose_softmax,
     "simplify": canonicalize,
     "fuse-maps": fuse_maps,
+    "fuse-normalization": fuse_normalization,
     "fuse-epilogues": fuse_epilogues,
     "fold-transposes": fold_transposes,
+    "fuse-attention": fuse_attention,
 }
 
 
