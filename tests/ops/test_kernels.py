@@ -156,3 +156,22 @@ def test_a_long_epilogue_sees_each_sum_once(count: int, depth: int, width: int, 
     sums = a.astype(np.float64) @ b + (CANARY if accumulate else 0)
     want = sums / (1 + np.exp(-sums)) + other * row
     assert np.abs(got - want).max() <= 1e-5 * max(np.abs(want).max(), 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "width"), [*product((1, 2, 3, 5, 9), (1, 2, 7, 12), (1, 3, 4, 6, 8, 13, 41)), (130, 96, 24)]
+)
+@pytest.mark.parametrize(("panel", "accumulate"), [(8, False), (8, True), (12, False), (4, False)])
+def test_the_form_without_vectors_gives_the_same_bits(
+    count: int, depth: int, width: int, panel: int, accumulate: bool
+) -> None:
+    rng = np.random.default_rng(count * 1000 + depth * 50 + width)
+    a, b = rng.normal(size=(count, depth)).astype("f4"), rng.normal(size=(depth, width)).astype("f4")
+    bias, other = rng.normal(size=width).astype("f4"), rng.normal(size=(count, width)).astype("f4")
+    x, y = Arg("float32", 0), Arg("float32", 1)
+    rows = Rows(1, count, 0, 4 * depth, ((0, depth),))
+    gemm = Gemm(rows, width, not accumulate, (x + y).at_least(0.0), ("full",), accumulate=accumulate, panel=panel)
+    inputs = [a, pack_panels(b, panel), *([] if accumulate else [pack_columns(bias)]), other]
+    narrow = gemm.without_vectors()
+    assert narrow.scratch_bytes <= gemm.scratch_bytes
+    assert np.array_equal(run(narrow, inputs, (count, width)), run(gemm, inputs, (count, width)))
