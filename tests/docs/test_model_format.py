@@ -11,6 +11,7 @@ import pytest
 import wasmtime
 
 import littoral
+from engines.commands import go_program
 from littoral.artifact import Model
 from littoral.compiler.driver import compile_model
 from needs import need
@@ -35,8 +36,13 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def model(request: pytest.FixtureRequest) -> Model:
-    return compile_model(NETWORKS[request.param](24))
+def source(request: pytest.FixtureRequest) -> bytes:
+    return NETWORKS[request.param](24)
+
+
+@pytest.fixture(scope="module")
+def model(source: bytes) -> Model:
+    return compile_model(source)
 
 
 @pytest.fixture
@@ -93,6 +99,14 @@ def test_c(model: Model, x: Any, expected: bytes, tmp_path: Path) -> None:
     places = [str(n) for port in (*variant.inputs, *variant.outputs) for n in (port.offset, port.bytes)]
     command = ["./host", "model.wasm", *places]
     done = subprocess.run(command, cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
+
+
+def test_go(source: bytes, x: Any, expected: bytes, tmp_path: Path) -> None:
+    """In an engine without relaxed SIMD."""
+    host = go_program("host-in-go", block("go"))
+    compile_model(source, target="simd128").save(tmp_path / "model.wasm")
+    done = subprocess.run([host, "model.wasm"], cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=60)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
 
 

@@ -22,15 +22,16 @@ def prepared(factory: pytest.TempPathFactory, name: str) -> tuple[Path, Path]:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"engines-{name}"
     folder.mkdir(exist_ok=True)
     cases, wanted = folder / "cases", folder / "wanted"
+    done, failed = folder / "done", folder / "failed"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            for old in (cases, wanted):
-                shutil.rmtree(old, ignore_errors=True)
+        if not done.exists():
+            assert not failed.exists(), "the cases could not be made, see the first test that failed"
+            failed.touch()
             write_cases(cases, SETS[name](folder))
             plan(cases, wanted, TARGETS[:1])
             ENGINES[0].host(cases, wanted)
-            (folder / "done").touch()
+            failed.rename(done)
     return cases, wanted
 
 

@@ -8,7 +8,7 @@ from engines.host import Engine
 __all__ = ["ENGINES", "Engine"]
 
 # What lacks relaxed SIMD runs every other target. The first is the one all others are compared with.
-PLAIN = ("simd128",)
+PLAIN = ("simd128", "mvp")
 
 ENGINES = (
     Engine("wasmtime", wasmtime_here),

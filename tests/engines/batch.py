@@ -18,7 +18,7 @@ from littoral.tensors import DTYPES, element_count
 
 __all__ = ["TARGETS", "cases_of", "differences", "plan", "write_cases"]
 
-TARGETS = ("simd128", "relaxed")
+TARGETS = ("simd128", "relaxed", "mvp")
 ALL = "cases.json"
 
 
@@ -56,7 +56,7 @@ def _written(folder: Path, number: int, subject: Subject, targets: Sequence[str]
         ordered = b"".join(np.ascontiguousarray(feeds[name]).tobytes() for name in sorted(feeds))
         (folder / f"{number}-{i}.in").write_bytes(ordered)
     for target in targets:
-        model = compile_model(subject.source, variants=subject.variants, target=target)
+        model = compile_model(subject.source, shapes=subject.shapes, variants=subject.variants, target=target)
         (folder / f"{number}-{target}.wasm").write_bytes(model.wasm)
         for i, feeds in enumerate(subject.feeds):
             variant = model.manifest.variants[i if subject.variants else 0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.host import HERE, Host, fetch, kept, run_host
 from needs import need
 
-__all__ = ["debian_node", "javascriptcore", "node", "wasmtime_here", "wazero"]
+__all__ = ["debian_node", "go_program", "javascriptcore", "node", "wasmtime_here", "wazero"]
 
 GO_VERSION = "1.26.0"
 GO_TOOLCHAINS = {
@@ -73,25 +73,27 @@ def wazero(mode: str) -> Host:
     """The engine in Go, as compiler or as interpreter."""
 
     def run(cases: Path, out: Path) -> None:
-        run_host([wazero_host(), mode, cases, out])
+        program = go_program("wazero", (HERE / "wazero" / "main.go").read_text())
+        run_host([program, mode, cases, out])
 
     return run
 
 
-def wazero_host() -> Path:
-    """The program, made of pinned sources."""
+def go_program(name: str, source: str) -> Path:
+    """A program that may use wazero, whose version is pinned."""
     found = shutil.which("go")
     need(found, "Go (Debian: `golang-go`)")
-    files = [HERE / "wazero" / name for name in ("go.mod", "go.sum", "main.go")]
-    have, wanted = go_version(fetch([str(found), "version"], HERE)), go_version(files[0].read_text())
+    pins = [HERE / "wazero" / file for file in ("go.mod", "go.sum")]
+    have, wanted = go_version(fetch([str(found), "version"], HERE)), go_version(pins[0].read_text())
     go = str(found) if have >= wanted else newer_go(str(found))
 
     def make(folder: Path) -> None:
-        for file in files:
+        for file in pins:
             shutil.copy(file, folder)
-        fetch([go, "build", "-mod=readonly", "-trimpath", "-o", "host", "."], folder)
+        (folder / "main.go").write_text(source)
+        fetch([go, "build", "-mod=readonly", "-trimpath", "-o", "program", "."], folder)
 
-    return kept("wazero", "".join(file.read_text() for file in files), make) / "host"
+    return kept(name, "".join([*(file.read_text() for file in pins), source]), make) / "program"
 
 
 def go_version(text: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from onnx_models import DTYPES, NETWORKS, Network, single
 from operator_cases import CASES
 from sentence_folders import write_folder
 
-__all__ = ["Subject", "networks", "operators"]
+__all__ = ["Subject", "networks", "operators", "with_odd"]
 
 TINY = np.finfo(np.float32).tiny
 ODD = np.asarray(
@@ -30,12 +30,13 @@ AFTER_PRODUCTS = "Elu Erf Exp Gelu HardSwish LeakyRelu Mish Relu Selu Sigmoid So
 
 
 class Subject(NamedTuple):
-    """A model with the inputs it is run on. variants: as `compile_model` takes them, shapes in the order of feeds."""
+    """A model with the inputs it is run on. variants: as `compile_model` takes them, in the order of the feeds."""
 
     name: str
     source: Any
     feeds: Sequence[Mapping[str, Any]]
     variants: Sequence[Mapping[str, Sequence[int]]] | None = None
+    shapes: Mapping[str, Sequence[int]] | None = None
 
 
 def with_odd(feeds: Mapping[str, Any], *, nan: bool = True) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.model_source import model_from, random_feeds
+from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import planned
 from littoral.errors import NotOfferedError, SetupError
@@ -32,13 +33,14 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, max=THREADS_MAX, help="Threads of the model that is compiled; default 1.")
     ] = None,
+    tuning: TuningOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Measure a model: milliseconds a call, GFLOP/s, time to load from the cache."""
-    model = model_from(source, shape, threads)
+    model = model_from(source, shape, threads=threads, tuning=tuning)
     report = measure(model, iterations, SYSTEM)
     if layers or svg is not None:
-        times, note = _timed_layers(source, model, shape, iterations)
+        times, note = _timed_layers(source, model, iterations, shape=shape, tuning=tuning)
         if svg is not None:
             _save_chart(svg, model, times, note)
         report |= {"layers_note": note, "layers": untimed_rows(model) if times is None else timed_rows(times)}
@@ -60,12 +62,12 @@ def bench(
 
 
 def _timed_layers(
-    source: Path, model: Model, shape: list[str] | None, rounds: int
+    source: Path, model: Model, rounds: int, *, shape: list[str] | None, tuning: str | None
 ) -> tuple[LayerTimes | None, str | None]:
     """The times, or why there are none."""
     if source.suffix == ".wasm":
         return None, "a compiled model runs as a whole: for times by layer, give the ONNX model it was made from"
-    found = planned(source, shapes=parse_shapes(shape or []))
+    found = planned(source, shapes=parse_shapes(shape or []), tuning=tuning_from(tuning))
     if (why := why_untimed(found)) is not None:
         return None, why
     with progress_bar("layer by layer") as tell:

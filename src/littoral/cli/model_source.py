@@ -10,6 +10,7 @@ from littoral.artifact import Model
 from littoral.artifact.manifest import Port
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import progress_bar
+from littoral.cli.tuning_option import tuning_from
 from littoral.errors import InputError, TooLargeError
 from littoral.tensors import DTYPES, Array
 
@@ -18,16 +19,23 @@ __all__ = ["feeds_from", "model_from", "random_feeds"]
 INPUT_BYTES_MAX = 1 << 30
 
 
-def model_from(source: Path, shape: list[str] | None, threads: int | None = None) -> Model:
+def model_from(
+    source: Path, shape: list[str] | None, *, threads: int | None = None, tuning: str | None = None
+) -> Model:
     """The model in a `.wasm` file, or compiled from any other. Raises as `Model.open` and `littoral.compile`."""
     if source.suffix == ".wasm":
-        if shape:
-            raise InputError("`--shape` has no meaning for a compiled model")
-        if threads is not None:
-            raise InputError("`--threads` has no meaning for a compiled model: it is made for a number of them")
+        given = {"--shape": shape, "--tuning": tuning, "--threads": threads}
+        for option in (option for option, value in given.items() if value):
+            raise InputError(f"`{option}` has no meaning for a compiled model: it was made with its own")
         return Model.open(source)
     with progress_bar(f"compiling {source.name}") as tell:
-        return littoral.compile(source, shapes=parse_shapes(shape or []), threads=threads or 1, progress=tell)
+        return littoral.compile(
+            source,
+            shapes=parse_shapes(shape or []),
+            threads=threads or 1,
+            tuning=tuning_from(tuning),
+            progress=tell,
+        )
 
 
 def feeds_from(model: Model, options: list[str]) -> dict[str, Array]:

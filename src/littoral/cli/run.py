@@ -36,7 +36,7 @@ def run(
     """Run a model once and tell what comes out."""
     if bool(inputs) == random:
         raise InputError("needs either `--input` or `--random`")
-    model = model_from(source, shape, threads)
+    model = model_from(source, shape, threads=threads)
     feeds = random_feeds(model, seed) if random else feeds_from(model, inputs or [])
     began = SYSTEM.monotonic()
     with littoral.load(model) as session:

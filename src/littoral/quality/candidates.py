@@ -9,6 +9,7 @@ __all__ = ["GAIN_MIN", "STAGES", "Stage", "gain_min"]
 
 GAIN_MIN = 1.03
 WINOGRAD_GAIN_MIN = 1.1  # its weights take four times the room
+PARTS_GAIN_MIN = 1.06  # each part is a function of its own
 WINOGRAD_BYTES_MAX = 4 << 20  # of weights, where it would be taken against the rules
 _TILES = ((4, 8, 4), (2, 16, 4), (2, 16, 8), (3, 12, 2))
 _GROUPS = ((6, True), (5, True), (7, True), (4, True), (6, False), (5, False))
@@ -19,7 +20,9 @@ _PART_FACTOR = 1.5  # a right side is cut in parts of at least that much
 
 def gain_min(old: Choice, new: Choice) -> float:
     """How many times as fast a form must be to take the place of another."""
-    return GAIN_MIN if old.winograd == new.winograd else WINOGRAD_GAIN_MIN
+    if old.winograd != new.winograd:
+        return WINOGRAD_GAIN_MIN
+    return GAIN_MIN if old.part_bytes == new.part_bytes else PARTS_GAIN_MIN
 
 
 class Stage(msgspec.Struct, frozen=True):

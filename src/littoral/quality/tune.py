@@ -33,8 +33,8 @@ ROUNDS_MIN, ROUNDS_MAX = 5, 25
 WARM_UP_ROUNDS = 1
 LIMIT_RUNS = 20
 EMPTY_CALLS = 4
-SHORT_MS = 0.02  # layers of a problem together: below it there is nothing to gain, and too little to time
-LATER_GAIN_MIN = 1.01  # what a candidate with more code must gain over one with less
+SHORT_MS = 0.05  # layers of a problem together: below it there is nothing to gain, and too little to time
+LATER_GAIN_MIN = 1.02  # what a candidate with more code must gain over one with less
 SESSIONS_BYTES_MAX = 1 << 30  # memory of the models that are timed in turn
 QUANTILE = 0.25  # of the rounds: other work on the machine only ever makes a round longer
 

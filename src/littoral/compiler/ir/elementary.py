@@ -69,6 +69,7 @@ def _circular(m: Numeric, x: Any, shift: int) -> Any:
     quadrant = m.keep(quadrant + m.integer(quadrant, shift))
     odd = m.to_float(m.mask(quadrant, 1))
     value = m.keep(m.select(odd < m.const(x, 0.5), _sine_series(m, r, z), _cosine_series(m, z)))
+    value = m.keep(m.at_most(m.at_least(value, -1.0), 1.0))  # far out, where the turns are lost, it stays in bounds
     upper = m.to_float(m.mask(quadrant, 2))
     return m.select(upper < m.const(x, 1.0), value, -value)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr
-from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
+from littoral.compiler.ir.graph import Builder, Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import Conv, ConvTranspose, Map, MatMul
 from littoral.tensors import Array
 
@@ -115,9 +115,15 @@ def _by_channel(value: Value, op: _Contraction, channels: int) -> Array | None:
 def _rebuilt(rewriter: Rewriter, before: Node, scale: Array, shift: Array, label: str) -> Value:
     op, build = before.op, rewriter.build
     assert isinstance(op, _Contraction)
-    x, weights = before.inputs[:2]
-    w = weights.data
+    w = before.inputs[1].data
     assert w is not None
+    with np.errstate(all="ignore"):
+        return _scaled(build, before, w, scale, shift, label)
+
+
+def _scaled(build: Builder, before: Node, w: Array, scale: Array, shift: Array, label: str) -> Value:
+    op, x = before.op, before.inputs[0]
+    assert isinstance(op, _Contraction)
     if isinstance(op, Conv):
         scaled = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
     elif isinstance(op, MatMul):

@@ -141,6 +141,7 @@ class Function:
     @contextlib.contextmanager
     def repeat(self, count: Number, counter: Local | None = None) -> Iterator[Local]:
         """A loop that runs `count` ≥ 1 times; the local counts down from `count` to 1. One pass needs no loop."""
+        assert not isinstance(count, int) or count > 0
         left = counter or self.local("i32")
         self.set(left, count)
         if isinstance(count, int) and count == 1:

@@ -95,7 +95,7 @@ _table(
     Erf=lambda x: apply("erf", x),
     HardSwish=lambda x: x * (x * (1 / 6) + 0.5).at_least(0.0).at_most(1.0),
     Softsign=lambda x: x / (apply("abs", x) + 1.0),
-    Sign=lambda x: apply("select", x > 0, x * 0 + 1, apply("select", x < 0, x * 0 - 1, x)),
+    Sign=lambda x: apply("select", x > 0, number(x.dtype, 1), apply("select", x < 0, number(x.dtype, -1), x)),
     Equal=lambda a, b: apply("eq", a, b),
     Less=lambda a, b: a < b,
     LessOrEqual=lambda a, b: a <= b,

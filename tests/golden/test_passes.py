@@ -1,0 +1,141 @@
+"""What each pass makes of a small graph, before and after, to be read."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from littoral.compiler import onnx
+from littoral.compiler.ir.graph import Graph
+from littoral.compiler.ir.printer import graph_text
+from littoral.compiler.ir.verify import verify
+from littoral.compiler.passes import PASSES
+
+Node = tuple[str, list[str], str, dict[str, object]]
+PICTURE = (1, 2, 6, 6)
+
+
+def graph_of(
+    nodes: list[Node], inputs: dict[str, tuple[int, ...]], weights: dict[str, tuple[int, ...]], opset: int = 17
+) -> Graph:
+    """Imported only; weights are 1, 2, 3 …, so that they are not alike."""
+    constants = {n: 1 + np.arange(np.prod(s), dtype=np.float32).reshape(s) for n, s in weights.items()}
+    made = helper.make_graph(
+        [helper.make_node(op, read, [out], name=out, **more) for op, read, out, more in nodes],
+        "small",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_empty_tensor_value_info(nodes[-1][2])],
+        [numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    return onnx.import_model(onnx.decode_model(model.SerializeToString()), {}, None)
+
+
+def movements() -> Graph:
+    """Two orders of axes are one, axes of 1 only change the shape, a multiplication by 1 is none."""
+    nodes: list[Node] = [
+        ("Transpose", ["x"], "turned", {"perm": [0, 2, 1]}),
+        ("Transpose", ["turned"], "back", {"perm": [2, 1, 0]}),
+        ("Flatten", ["back"], "flat", {"axis": 1}),
+        ("Mul", ["flat", "one"], "same", {}),
+        ("Relu", ["same"], "y", {}),
+    ]
+    return graph_of(nodes, {"x": (3, 1, 4)}, {"one": (1,)})
+
+
+def padded() -> Graph:
+    nodes: list[Node] = [
+        ("Pad", ["x"], "wide", {"pads": [0, 0, 1, 1, 0, 0, 2, 2]}),
+        ("Conv", ["wide", "w"], "y", {"kernel_shape": [3, 3]}),
+    ]
+    return graph_of(nodes, {"x": PICTURE}, {"w": (2, 2, 3, 3)}, opset=10)
+
+
+def normalized() -> Graph:
+    nodes: list[Node] = [
+        ("Conv", ["x", "w", "b"], "sums", {}),
+        ("BatchNormalization", ["sums", "s", "h", "m", "v"], "norm", {}),
+        ("Relu", ["norm"], "y", {}),
+    ]
+    return graph_of(nodes, {"x": PICTURE}, {"w": (3, 2, 1, 1), **dict.fromkeys("bshmv", (3,))})
+
+
+def transposed_convolution() -> Graph:
+    nodes: list[Node] = [("ConvTranspose", ["x", "w"], "y", {"strides": [2, 2], "pads": [1, 1, 1, 1]})]
+    return graph_of(nodes, {"x": PICTURE}, {"w": (2, 3, 3, 3)})
+
+
+def convolutions() -> Graph:
+    nodes: list[Node] = [
+        ("Conv", ["x", "w"], "sums", {"pads": [1, 1, 1, 1]}),
+        ("Relu", ["sums"], "positive", {}),
+        ("MaxPool", ["positive"], "y", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ]
+    return graph_of(nodes, {"x": PICTURE}, {"w": (3, 2, 3, 3)})
+
+
+def softmax_over_channels() -> Graph:
+    return graph_of([("Softmax", ["x"], "y", {"axis": 1})], {"x": PICTURE}, {})
+
+
+def maps() -> Graph:
+    """A map that is read twice stays; one before a sum goes into it."""
+    nodes: list[Node] = [
+        ("Mul", ["x", "x"], "square", {}),
+        ("Add", ["square", "row"], "moved", {}),
+        ("Sigmoid", ["moved"], "gate", {}),
+        ("Mul", ["moved", "gate"], "swish", {}),
+        ("ReduceSum", ["swish"], "y", {"keepdims": 0}),
+    ]
+    return graph_of(nodes, {"x": (3, 4)}, {"row": (4,)})
+
+
+def product_with_residual() -> Graph:
+    nodes: list[Node] = [
+        ("MatMul", ["x", "w"], "sums", {}),
+        ("Add", ["sums", "b"], "moved", {}),
+        ("Add", ["moved", "r"], "joined", {}),
+        ("Tanh", ["joined"], "y", {}),
+    ]
+    return graph_of(nodes, {"x": (5, 4), "r": (5, 3)}, {"w": (4, 3), "b": (3,)})
+
+
+def heads() -> Graph:
+    nodes: list[Node] = [
+        ("Transpose", ["q"], "rows", {"perm": [0, 2, 1, 3]}),
+        ("Transpose", ["k"], "columns", {"perm": [0, 2, 3, 1]}),
+        ("MatMul", ["rows", "columns"], "scores", {}),
+        ("Transpose", ["scores"], "y", {"perm": [0, 2, 1, 3]}),
+    ]
+    return graph_of(nodes, {"q": (1, 5, 2, 4), "k": (1, 7, 2, 4)}, {})
+
+
+SHOWN: dict[str, Callable[[], Graph]] = {
+    "canonicalize": movements,
+    "fold-pads": padded,
+    "fold-affine": normalized,
+    "decompose": transposed_convolution,
+    "channels-last": convolutions,
+    "sink-transposes": convolutions,
+    "decompose-softmax": softmax_over_channels,
+    "simplify": movements,
+    "fuse-maps": maps,
+    "fuse-epilogues": product_with_residual,
+    "fold-transposes": heads,
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass(name: str, golden: Callable[[str], None]) -> None:
+    """The graph as the pass meets it, and as it leaves it."""
+    graph = SHOWN[name]()
+    for earlier, run in PASSES.items():
+        if earlier == name:
+            break
+        graph = run(graph)
+    before = graph_text(graph)
+    after = PASSES[name](graph)
+    verify(after)
+    assert graph_text(after) != before or name == "simplify"
+    golden(f"before\n{before}\nafter {name}\n{graph_text(after)}")
