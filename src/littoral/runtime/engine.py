@@ -18,9 +18,10 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from littoral.artifact.sections import HEADER
-from littoral.errors import ArtifactError, MemoryCapError
+from littoral.errors import ArtifactError, MemoryCapError, SettingError
 from littoral.runtime.interface import PAGE_BYTES, Interface, code_sizes, read_interface
 from littoral.runtime.printable import printable
+from littoral.settings import text
 
 __all__ = [
     "STACK_BYTES_MAX",
@@ -40,6 +41,7 @@ EngineKind = Literal["trusted", "threaded", "guarded"]
 STACK_BYTES_MAX = 256 << 10
 CODE_BYTES_MAX = 16 << 20
 BODY_BYTES_MAX = 128 << 10
+PROFILERS = ("perfmap", "jitdump")
 
 _SETTINGS: dict[str, bool | int | str] = {
     "cranelift_opt_level": "speed",
@@ -91,8 +93,18 @@ def _engine(kind: EngineKind) -> wasmtime.Engine:
             config = wasmtime.Config()
             for name, value in configuration(kind).items():
                 setattr(config, name, value)
+            _tell_profiler(config)
             _engines[kind] = wasmtime.Engine(config)
         return _engines[kind]
+
+
+def _tell_profiler(config: wasmtime.Config) -> None:
+    """Where asked, every module that is loaded is told to Linux perf; the machine code is the same."""
+    profiler = text("LITTORAL_PERF")
+    if profiler not in ("", *PROFILERS):
+        raise SettingError(f"environment variable `LITTORAL_PERF` is `{profiler}`, must be {' or '.join(PROFILERS)}")
+    if profiler:
+        config.profiler = profiler
 
 
 def increment_epoch() -> None:

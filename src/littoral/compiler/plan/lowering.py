@@ -12,6 +12,7 @@ from littoral.compiler.ir.ops import (
     Conv,
     Cumulate,
     Gather,
+    IntegerConv,
     Map,
     MatMul,
     Normalize,
@@ -34,6 +35,14 @@ from littoral.compiler.plan import generic
 from littoral.compiler.plan.attention import lower_attention
 from littoral.compiler.plan.choice import Choice
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
+from littoral.compiler.plan.integer import (
+    lower_byte_map,
+    lower_byte_maximum,
+    lower_byte_sums,
+    lower_byte_table,
+    lower_integer_conv,
+    lower_integer_depthwise,
+)
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
 from littoral.compiler.plan.steps import Lowered, Step, with_constants
@@ -97,15 +106,21 @@ CHOSEN: dict[type[Op], tuple[ChosenLowering, ...]] = {
 """Kernels that have several forms; what none of them takes goes by the table of all."""
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
-    Map: (generic.lower_map,),
+    Map: (lower_byte_table, lower_byte_map, generic.lower_map),
     Transpose: (generic.lower_transpose,),
     Slice: (generic.lower_slice,),
     Pad: (generic.lower_pad,),
     Spread: (generic.lower_spread,),
     Concat: (generic.lower_concat,),
     Gather: (generic.lower_gather,),
-    Reduce: (generic.lower_reduce,),
-    Pool: (generic.lower_pool,),
+    Reduce: (
+        lower_byte_sums,
+        generic.lower_reduce,
+    ),
+    Pool: (
+        lower_byte_maximum,
+        generic.lower_pool,
+    ),
     Resample: (generic.lower_resample,),
     ArgReduce: (generic.lower_arg_reduce,),
     Cumulate: (generic.lower_cumulate,),
@@ -115,6 +130,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Attention: (lower_attention,),
     Normalize: (lower_normalize,),
     Require: (generic.lower_require,),
+    IntegerConv: (lower_integer_depthwise, lower_integer_conv),
     MatMul: (generic.lower_matmul_generic,),
     Conv: (generic.lower_conv_generic,),
 }

@@ -9,6 +9,7 @@ from littoral.compiler.ir.ops.attention import Attention
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
 from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
+from littoral.compiler.ir.ops.integer import Dequantize, DequantizeWeights, IntegerConv, Quantize
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
 from littoral.compiler.ir.ops.reduction import Normalize, Reduce, Softmax
@@ -22,12 +23,16 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Cumulate",
+    "Dequantize",
+    "DequantizeWeights",
     "Gather",
+    "IntegerConv",
     "Map",
     "MatMul",
     "Normalize",
     "Pad",
     "Pool",
+    "Quantize",
     "Reduce",
     "Repeat",
     "Require",
