@@ -111,29 +111,28 @@ def heads() -> Graph:
     return graph_of(nodes, {"q": (1, 5, 2, 4), "k": (1, 7, 2, 4)}, {})
 
 
-def normalization_by_hand() -> Graph:
+def rows_made_alike() -> Graph:
     nodes: list[Node] = [
         ("ReduceMean", ["x"], "mean", {"axes": [-1]}),
-        ("Sub", ["x", "mean"], "off", {}),
-        ("Mul", ["off", "off"], "square", {}),
-        ("ReduceMean", ["square"], "spread", {"axes": [-1]}),
-        ("Add", ["spread", "tiny"], "more", {}),
-        ("Sqrt", ["more"], "root", {}),
-        ("Div", ["off", "root"], "even", {}),
-        ("Mul", ["even", "s"], "scaled", {}),
-        ("Add", ["scaled", "b"], "y", {}),
+        ("Sub", ["x", "mean"], "centered", {}),
+        ("Mul", ["centered", "centered"], "squares", {}),
+        ("ReduceMean", ["squares"], "variance", {"axes": [-1]}),
+        ("Sqrt", ["variance"], "deviation", {}),
+        ("Div", ["centered", "deviation"], "plain", {}),
+        ("Mul", ["plain", "s"], "y", {}),
     ]
-    return graph_of(nodes, {"x": (3, 8)}, {"tiny": (1,), "s": (8,), "b": (8,)})
+    return graph_of(nodes, {"x": (3, 4)}, {"s": (4,)})
 
 
 def attention() -> Graph:
     nodes: list[Node] = [
-        ("MatMul", ["q", "k"], "scores", {}),
-        ("Mul", ["scores", "scale"], "scaled", {}),
-        ("Softmax", ["scaled"], "shares", {"axis": -1}),
+        ("Transpose", ["k"], "columns", {"perm": [0, 2, 1]}),
+        ("MatMul", ["q", "columns"], "products", {}),
+        ("Add", ["products", "mask"], "scores", {}),
+        ("Softmax", ["scores"], "shares", {"axis": -1}),
         ("MatMul", ["shares", "v"], "y", {}),
     ]
-    return graph_of(nodes, {"q": (2, 8, 4), "k": (2, 4, 16), "v": (2, 16, 4)}, {"scale": (1,)})
+    return graph_of(nodes, {"q": (2, 5, 4), "k": (2, 7, 4), "v": (2, 7, 3), "mask": (2, 1, 7)}, {})
 
 
 SHOWN: dict[str, Callable[[], Graph]] = {
@@ -146,9 +145,9 @@ SHOWN: dict[str, Callable[[], Graph]] = {
     "decompose-softmax": softmax_over_channels,
     "simplify": movements,
     "fuse-maps": maps,
+    "fuse-normalization": rows_made_alike,
     "fuse-epilogues": product_with_residual,
     "fold-transposes": heads,
-    "fuse-normalization": normalization_by_hand,
     "fuse-attention": attention,
 }
 
