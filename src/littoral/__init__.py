@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from littoral import errors
     from littoral.artifact import Model
     from littoral.compiler.driver import compile  # noqa: A004
+    from littoral.compiler.quantize import Int8
     from littoral.runtime.instance import Session, load
 
-__all__ = ["Model", "Session", "__version__", "compile", "errors", "load"]
+__all__ = ["Int8", "Model", "Session", "__version__", "compile", "errors", "load"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Int8": "littoral.compiler.quantize",
     "Model": "littoral.artifact",
     "Session": "littoral.runtime.instance",
     "compile": "littoral.compiler.driver",

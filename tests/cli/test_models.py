@@ -152,3 +152,24 @@ def test_what_a_variant_may_be_padded_with_is_told(tmp_path: Path) -> None:
     ran = cli("run", path.with_suffix(".wasm"), "-i", tmp_path / "x.npy", "--json").json["outputs"]["y"]
     assert (ran["shape"], ran["min"]) == ([3, 5], pytest.approx(0.2))
     assert cli("build", path, "--pad", "n=x").code == 4
+
+
+def test_a_model_is_built_in_integers(tmp_path: Path) -> None:
+    source = tmp_path / "m.onnx"
+    source.write_bytes(squeeze_excite(16))
+    (shape,) = [v.shape for v in littoral.compile(source).manifest.variants[0].inputs]
+    feeds = np.random.default_rng(0).normal(size=(4, *shape)).astype("f4")
+    np.savez(tmp_path / "feeds.npz", x=feeds)
+    (tmp_path / "folder").mkdir()
+    for i, feed in enumerate(feeds):
+        np.save(tmp_path / "folder" / f"{i}.npy", feed)
+    for given, name in (("feeds.npz", "a.wasm"), ("folder", "b.wasm")):
+        done = cli("build", source, "--int8", tmp_path / given, "--int8-bits", "7", "-o", tmp_path / name)
+        assert done.code == 0, done.err
+    assert (tmp_path / "a.wasm").read_bytes() == (tmp_path / "b.wasm").read_bytes()
+    (tmp_path / "feeds.npz").write_bytes(b"no archive")
+    for given, said in (("feeds.npz", "no .npz or .npy file"), ("nowhere", "No such file"), ("empty", "0 files")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        done = cli("build", source, "--int8", tmp_path / given)
+        assert done.code != 0
+        assert said in done.err.replace("\n", " ")

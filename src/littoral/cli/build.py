@@ -8,6 +8,7 @@ import typer
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.artifact.manifest import THREADS_MAX
+from littoral.cli.calibration import read_feeds
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
@@ -27,6 +28,11 @@ def build(
         list[str] | None, typer.Option(help="What fills a dimension up to a variant's size: tokens=0, batch=repeat.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A dimension of which several runs may take parts.")] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
+    ] = None,
+    int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
     target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
     threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads that one call keeps busy.")] = 1,
     tuning: TuningOption = None,
@@ -44,6 +50,7 @@ def build(
             shapes=parse_shapes(shape or []),
             variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
             axes=parse_axes(pad or [], split or []),
+            int8=None if int8 is None else littoral.Int8(read_feeds(int8), bits=int8_bits),
             target=target,  # type: ignore[arg-type]
             threads=threads,
             tuning=tuning_from(tuning),

@@ -13,7 +13,7 @@ from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.compiler.passes import PASSES, inside_bodies
+from littoral.compiler.passes import FUSING, INTEGER_PASSES, PASSES, inside_bodies
 from littoral.compiler.plan import (
     RULES,
     Layout,
@@ -21,13 +21,18 @@ from littoral.compiler.plan import (
     TuningSource,
     divide,
     lay_out_together,
+    layout_text,
+    lowering_text,
     open_tuning,
     program_of,
 )
-from littoral.compiler.tracing import traced
+from littoral.compiler.quantize import Int8, quantize
+from littoral.compiler.quantize.options import int8_of
+from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
-from littoral.compiler.wasm import TARGETS, Target
+from littoral.compiler.wasm import TARGETS, Target, function_text
 from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
+from littoral.tensors import Array
 
 __all__ = [
     "Planned",
@@ -58,7 +63,7 @@ def compile(  # noqa: A001
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
-    int8: Any = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
     strict: bool = True,
     threads: int = 1,
@@ -77,17 +82,17 @@ def compile(  # noqa: A001
     shapes of its inputs. axes: for dimensions in which variants differ, what a session may do where none has the size
     it is given: `{"tokens": {"pad": 0}}`, also `"split": True` and `"trim": {output: axis}`; where nothing is said, a
     dimension whose items are proven not to meet (a batch) is padded and split, any other neither.
+    int8: calibration feeds, or an `Int8` with them: products become whole numbers (docs/guides/int8.md).
     target: the instructions an engine must have: `relaxed`; `simd128`, WebAssembly 2.0 without relaxed SIMD; `mvp`,
     WebAssembly 1.0 without any proposal. The results are the same, to the bit. threads: 1, or up to 8 that share one
     memory, which the module then imports (docs/concepts/threads.md); not for `mvp`. tuning: a table of kernels' forms
     as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes,
     in the order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as
     they are. progress: called with stage, done, total.
-    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table or another
-    target; NotOfferedError for `int8` and `strict=False`, which this version does not have.
+    Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table, another
+    target or feeds that do not fit; NotOfferedError for `strict=False`, which this version does not have.
     """
     asked = {
-        "int8": int8 is not None,
         "strict=False": not strict,
     }
     if unknown := [option for option, wanted in asked.items() if wanted]:
@@ -100,6 +105,7 @@ def compile(  # noqa: A001
         source,
         shapes=shapes,
         variants=variants,
+        int8=int8,
         axes=axes,
         target=target,
         threads=threads,
@@ -120,6 +126,7 @@ def compile_model(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     target: Target = "relaxed",
     threads: int = 1,
     tuning: TuningSource = None,
@@ -135,7 +142,16 @@ def compile_model(
     tuning table.
     """
     tell = progress or silent
-    found = planned(source, shapes=shapes, variants=variants, axes=axes, threads=threads, tuning=tuning, progress=tell)
+    found = planned(
+        source,
+        shapes=shapes,
+        variants=variants,
+        axes=axes,
+        int8=int8,
+        threads=threads,
+        tuning=tuning,
+        progress=tell,
+    )
     tell("emit", 0, 1)
     return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
 
@@ -160,7 +176,7 @@ class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
     axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
-    the steps are divided among. tuning: what kernels were chosen by.
+    the steps are divided among. tuning: what kernels were chosen by. int8: what quantisation says of itself.
     """
 
     source: Source
@@ -171,6 +187,7 @@ class Planned:
     refused: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     tuning: Tuning = RULES
+    int8: dict[str, Any] | None = None
 
 
 def planned(
@@ -179,11 +196,13 @@ def planned(
     shapes: Mapping[str, Sequence[int]] | None = None,
     variants: Iterable[Mapping[str, Sequence[int]]] | None = None,
     axes: Axes | None = None,
+    int8: Int8 | Iterable[Mapping[str, Array]] | None = None,
     threads: int = 1,
     tuning: TuningSource = None,
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    trace = Trace()
     if not 1 <= threads <= THREADS_MAX:
         raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
     table = open_tuning(tuning)
@@ -195,10 +214,19 @@ def planned(
     progress("variants", 0, 1)
     own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
-    graphs = [optimize(graph, progress) for graph in given]
+    for name, why in refused.items():
+        trace.say(TIMES, f"variants: `{name}` is neither padded nor split: {why}")
+    graphs = [optimize(graph, progress, trace) for graph in given]
+    about = None
+    if int8 is not None:
+        graphs, about = in_integers(graphs, int8_of(int8), progress, trace)
     progress("plan", 0, 1)
     layouts = laid_out(graphs, threads, table)
-    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table)
+    for layout in layouts if trace.level >= CHOICES else ():
+        for call in layout.program.calls():
+            trace.say(CHOICES, lowering_text(call.lowered))
+    trace.file("layout.txt", "\n".join(map(layout_text, layouts)) if trace.level >= FILES else "")
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table, about)
 
 
 def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
@@ -226,6 +254,9 @@ def written(
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
     module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
+    trace = Trace()
+    if trace.level >= FILES:
+        trace.file("functions.wat", "\n".join(function_text(f) for f in module.functions))
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
@@ -235,6 +266,7 @@ def written(
         threads=found.threads,
         source_sha256=found.source.sha256,
         tuning_sha256=found.tuning.sha256,
+        int8=found.int8,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(
@@ -292,12 +324,27 @@ def together(own: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> 
     return None if own is None and given is None else {**(own or {}), **(given or {})}
 
 
-def optimize(graph: Graph, tell: Progress = silent) -> Graph:
+def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, *, is_body: bool = False) -> Graph:
     """Every pass in order, then the same in the bodies of control flow."""
+    told = trace or Trace()
+    told.graph("import", graph, is_body)
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
-        graph = traced(handle, run, graph)
-    return inside_bodies(graph, optimize)
+        graph = told.run(handle, run, graph, noted=FUSING.get(handle), is_body=is_body)
+    return inside_bodies(graph, lambda body: optimize(body, tell, told, is_body=True))
+
+
+def in_integers(
+    graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace
+) -> tuple[list[Graph], dict[str, Any]]:
+    """The optimised graph in whole numbers, and how that was done. Raises NotOfferedError for several variants."""
+    if len(graphs) > 1:
+        raise NotOfferedError("compile: `int8` with several `variants` is not offered")
+    found = quantize(graphs[0], asked, tell)
+    graph = trace.run("quantize", lambda _: found.graph, graphs[0], is_body=False)
+    for handle in INTEGER_PASSES:
+        graph = trace.run(handle, PASSES[handle], graph, is_body=False)
+    return [graph], found.about
 
 
 def variant_shapes(

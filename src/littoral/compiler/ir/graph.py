@@ -33,6 +33,7 @@ class Op:
     """
 
     name: ClassVar[str]
+    folds: ClassVar[bool] = True
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         raise NotImplementedError
@@ -163,7 +164,7 @@ class Builder:
         for made in types:
             if made.elements > ELEMENTS_MAX:
                 raise ShapeError(f"node `{label}`: `{op.name}` gives {made}, at most {ELEMENTS_MAX} elements")
-        if inputs and all(v.is_constant for v in inputs) and self._folds(op, inputs, types):
+        if op.folds and inputs and all(v.is_constant for v in inputs) and self._folds(op, inputs, types):
             arrays = op.reference(*(v.data for v in inputs if v.data is not None))
             return tuple(self.constant(a, t.dtype) for a, t in zip(arrays, types, strict=True))
         key = (op, *map(id, inputs))
@@ -227,6 +228,10 @@ class Rewriter:
     def put(self, node: Node, outputs: Sequence[Value]) -> None:
         """Says what stands for a node's outputs from now on."""
         self._new.update(zip(node.outputs, outputs, strict=True))
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Says what stands for a value from now on."""
+        self._new[old] = new
 
     def copy(self, node: Node) -> None:
         """Takes a node over as it is."""

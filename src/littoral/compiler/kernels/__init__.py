@@ -3,8 +3,15 @@
 from littoral.compiler.kernels.along import Extreme, Largest, Running
 from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
+from littoral.compiler.kernels.int8_depthwise import IntegerDepthwise
+from littoral.compiler.kernels.int8_dot import Form, form_of
+from littoral.compiler.kernels.int8_finish import Finish
+from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
+from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
+from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
+from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
@@ -17,15 +24,25 @@ __all__ = [
     "PLANES",
     "TILE",
     "Access",
+    "ByteMap",
+    "ByteMaximum",
+    "ByteSums",
+    "ByteTable",
     "Cut",
     "Depthwise",
+    "Extra",
     "Extreme",
+    "Finish",
+    "Form",
     "Frame",
     "FromPlanes",
     "Gemm",
+    "IntegerDepthwise",
+    "IntegerGemm",
     "Kernel",
     "Largest",
     "LoopNest",
+    "NormalizeRows",
     "Panels",
     "Piece",
     "Require",
@@ -33,4 +50,5 @@ __all__ = [
     "Running",
     "SoftmaxRows",
     "ToPlanes",
+    "form_of",
 ]

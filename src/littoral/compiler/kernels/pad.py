@@ -1,4 +1,4 @@
-"""A channels-last picture copied into a frame of zeros."""
+"""A channels-last picture copied into a frame of zeros, or of another byte."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ __all__ = ["Frame"]
 
 @dataclass(frozen=True)
 class Frame(Kernel):
-    """out = in with zeros around it. lines, line_bytes: of the input. pads: lines above, below; bytes left, right."""
+    """out = in with `fill` around it. lines, line_bytes: of the input. pads: lines above, below; bytes left, right."""
 
     kind: ClassVar[str] = "frame"
     lines: int
@@ -21,6 +21,7 @@ class Frame(Kernel):
     below: int
     left_bytes: int
     right_bytes: int
+    fill: int = 0
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -50,25 +51,25 @@ class Frame(Kernel):
 
     def function(self, name: str) -> Function:
         """The gap between two lines (right end of one, left end of the next) is filled at once."""
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         source, target = f.param("in"), f.param("out")
         gap = self.right_bytes + self.left_bytes
         head = self.above * self.out_line_bytes + self.left_bytes
-        _fill(f, target, head)
+        _fill(f, target, head, self.fill)
         f.step(target, head)
         with f.repeat(self.lines):
             _copy(f, target, source, self.line_bytes)
             f.step(source, self.line_bytes)
             f.step(target, self.line_bytes)
-            _fill(f, target, gap)
+            _fill(f, target, gap, self.fill)
             f.step(target, gap)
-        _fill(f, target, self.below * self.out_line_bytes - self.left_bytes)
+        _fill(f, target, self.below * self.out_line_bytes - self.left_bytes, self.fill)
         return f
 
 
-def _fill(f: Function, address: Code, count: int) -> None:
+def _fill(f: Function, address: Code, count: int, value: int) -> None:
     if count > 0:
-        f.emit(op("memory.fill", address, const("i32", 0), const("i32", count), immediates=b"\0"))
+        f.emit(op("memory.fill", address, const("i32", value), const("i32", count), immediates=b"\0"))
 
 
 def _copy(f: Function, target: Code, source: Code, count: int) -> None:

@@ -7,14 +7,21 @@ from typing import Any
 import numpy as np
 
 from littoral.compiler.ir.graph import Node, Value
-from littoral.compiler.ir.ops import Conv, Pool, Window
+from littoral.compiler.ir.ops import Conv, IntegerConv, Pool, Window
 from littoral.compiler.kernels import PLANES, TILE, Depthwise, Frame, FromPlanes, Gemm, Rows, ToPlanes
 from littoral.compiler.plan.choice import Choice, tiled
 from littoral.compiler.plan.products import FLOAT_BYTES, extras_of, product_steps, products_of, rows_fit, scratch_of
 from littoral.compiler.plan.steps import Argument, Part, Repeated, Scratch, Step, Weights, Zeros
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_planes
 
-__all__ = ["lower_conv", "lower_depthwise", "lower_winograd"]
+__all__ = [
+    "as_2d",
+    "frame_of",
+    "lower_conv",
+    "lower_depthwise",
+    "lower_winograd",
+    "pieces_of",
+]
 
 DEPTHWISE_TAPS_MAX = 1024  # its code goes through them one by one
 WINOGRAD_CHANNELS_MIN = 32
@@ -26,7 +33,7 @@ def _constant(values: Sequence[Value]) -> bool:
     return all(v.data is not None for v in values)
 
 
-def _as_2d(node: Node, op: Conv | Pool) -> tuple[tuple[int, int, int, int], Window] | None:
+def as_2d(node: Node, op: Conv | IntegerConv | Pool) -> tuple[tuple[int, int, int, int], Window] | None:
     """A one- or two-dimensional window as a two-dimensional one: (batch, height, width, channels) of the input."""
     shape, window = node.inputs[0].shape, op.window
     if len(window.kernel) == 2:
@@ -38,7 +45,7 @@ def _as_2d(node: Node, op: Conv | Pool) -> tuple[tuple[int, int, int, int], Wind
 
 
 def lower_depthwise(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
-    found = _as_2d(node, op)
+    found = as_2d(node, op)
     x, w, *rest = node.inputs
     (out,) = node.outputs
     if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
@@ -91,7 +98,7 @@ def _shifted(extras: Sequence[Argument], forms: Sequence[str], offset: int) -> l
 
 def lower_conv(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     """Patches as rows of a matrix product, group by group; padding is copied around the input first."""
-    found = _as_2d(node, op)
+    found = as_2d(node, op)
     x, w, *rest = node.inputs
     (out,) = node.outputs
     if found is None or not op.last or x.dtype != "float32" or not _constant(node.inputs[1 : 2 + op.bias]):
@@ -103,7 +110,7 @@ def lower_conv(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
     assert w.data is not None
     weights = w.data.reshape(w.shape[0], w.shape[1], *window.kernel)
     out_high, out_wide = window.output((high, wide))
-    frame, line = _frame(window, high, wide, channels)
+    frame, line = frame_of(window, high, wide, channels)
     padded = Scratch(frame.out_bytes) if frame is not None else None
     forms, extras = extras_of(rest, out)
     inner, made = channels // op.groups, w.shape[0] // op.groups
@@ -112,7 +119,7 @@ def lower_conv(node: Node, op: Conv, choice: Choice) -> list[Step] | None:
         out_wide,
         line * window.strides[0],
         FLOAT_BYTES * channels * window.strides[1],
-        _pieces(window, line, channels, inner),
+        pieces_of(window, line, channels, inner),
     )
     out_bytes = FLOAT_BYTES * w.shape[0] if op.groups > 1 else 0
     groups = [
@@ -199,21 +206,26 @@ def _as_matrix(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return weights.transpose(2, 3, 1, 0).reshape(-1, weights.shape[0])
 
 
-def _frame(window: Window, high: int, wide: int, channels: int) -> tuple[Frame | None, int]:
+def frame_of(
+    window: Window, high: int, wide: int, channels: int, element_bytes: int = FLOAT_BYTES, fill: int = 0
+) -> tuple[Frame | None, int]:
     """What copies the padding around the input, if there is any, and the bytes of a line after it."""
-    line = FLOAT_BYTES * wide * channels
+    pixel = element_bytes * channels
+    line = wide * pixel
     (above, below), (left, right) = window.pads
     if not (above or below or left or right):
         return None, line
-    frame = Frame(high, line, above, below, FLOAT_BYTES * channels * left, FLOAT_BYTES * channels * right)
+    frame = Frame(high, line, above, below, pixel * left, pixel * right, fill)
     return frame, frame.out_line_bytes
 
 
-def _pieces(window: Window, line: int, channels: int, inner: int) -> tuple[tuple[int, int], ...]:
+def pieces_of(
+    window: Window, line: int, channels: int, inner: int, element_bytes: int = FLOAT_BYTES
+) -> tuple[tuple[int, int], ...]:
     """A patch as runs of consecutive values: whole lines of the window where its columns touch."""
     kh, kw = window.kernel
     down, along = window.dilations
     if (along == 1 or kw == 1) and inner == channels:
         return tuple((i * down * line, kw * channels) for i in range(kh))
-    pixel = FLOAT_BYTES * channels
+    pixel = element_bytes * channels
     return tuple((i * down * line + j * along * pixel, inner) for i in range(kh) for j in range(kw))

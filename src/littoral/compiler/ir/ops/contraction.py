@@ -24,7 +24,7 @@ from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import DTYPES, Array
 
-__all__ = ["Conv", "ConvTranspose", "MatMul"]
+__all__ = ["Conv", "ConvTranspose", "MatMul", "convolved"]
 
 
 def _epilogue(acc: Array, epilogue: Expr | None, extras: tuple[Array, ...], dtype: str) -> Array:
@@ -38,6 +38,19 @@ def _turned_type(given: TensorType, perm: tuple[int, ...]) -> TensorType:
 
 def _turned(array: Array, perm: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(array.transpose(perm)) if perm else array
+
+
+def convolved(x: Array, w: Array, window: Window, groups: int, fill: float = 0) -> Array:
+    """Sums of a convolution of x (channels first) with weights O, I/groups, spatial; x goes on as `fill` outside."""
+    out = window.output(x.shape[2:])
+    padded = np.pad(x, ((0, 0), (0, 0), *window.pads), constant_values=fill)
+    batch = x.shape[0]
+    total = np.zeros((batch, groups, w.shape[0] // groups, math.prod(out)), padded.dtype)
+    by_tap = w.reshape(groups, w.shape[0] // groups, w.shape[1], -1)
+    for i, tap in enumerate(window.taps()):
+        view = tap_view(padded, tap, window.strides, out).reshape(batch, groups, w.shape[1], -1)
+        total += np.matmul(by_tap[None, :, :, :, i], view)
+    return total.reshape(batch, w.shape[0], *out)
 
 
 @dataclass(frozen=True)
@@ -112,18 +125,9 @@ class Conv(Op):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x, w, *rest = inputs
-        x = to_float64(to_first(x, self.last))
-        out = self.window.output(x.shape[2:])
-        padded = np.pad(x, ((0, 0), (0, 0), *self.window.pads))
-        batch, groups = x.shape[0], self.groups
-        total = np.zeros((batch, groups, w.shape[0] // groups, math.prod(out)), padded.dtype)
-        wide = to_float64(w).reshape(groups, w.shape[0] // groups, w.shape[1], -1)
-        for i, tap in enumerate(self.window.taps()):
-            view = tap_view(padded, tap, self.window.strides, out).reshape(batch, groups, w.shape[1], -1)
-            total += np.matmul(wide[None, :, :, :, i], view)
-        y = total.reshape(batch, w.shape[0], *out)
+        y = convolved(to_float64(to_first(x, self.last)), to_float64(w), self.window, self.groups)
         if self.bias:
-            y = y + to_float64(rest.pop(0)).reshape(-1, *(1,) * len(out))
+            y = y + to_float64(rest.pop(0)).reshape(-1, *(1,) * (y.ndim - 2))
         return (_epilogue(from_first(y, self.last), self.epilogue, tuple(rest), inputs[0].dtype.name),)
 
     def text(self) -> str:

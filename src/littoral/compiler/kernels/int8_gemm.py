@@ -1,0 +1,280 @@
+"""Matrix products of bytes: dense layers, 1×1 convolutions, and convolutions of any window.
+
+Rows that lie in memory one after the other are read where they are; others are gathered first, a block that fits the
+first-level cache at a time. The right side lies in panels of up to 16 columns, eight values of K a step
+(`int8_dot`). Sums start from an integer bias, into which the zero point of the left side is folded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from littoral.compiler.kernels.gemm import Rows
+from littoral.compiler.kernels.int8_dot import DEPTH, Form, depth_step, step_bytes
+from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
+
+__all__ = ["Extra", "IntegerGemm", "finished"]
+
+VECTOR = 16  # bytes
+
+
+class Extra(NamedTuple):
+    """A further input of what follows the sums: `row` (one value a column) or `full` (laid out as the output)."""
+
+    form: str
+    dtype: str
+
+
+def finished(
+    f: Function,
+    finish: Finish,
+    scaled: Sequence[Code],
+    extras: Sequence[Extra],
+    at: Sequence[tuple[Code, int]],
+) -> list[Code]:
+    """The finish's expression of vectors of scaled sums. at: (address, offset) of the first element of each extra."""
+    if finish.is_plain:
+        return list(scaled)
+    given: list[dict[int, Code]] = []
+    for v, value in enumerate(scaled):
+        kept = value if isinstance(value, Local) else f.local("f32x4", value=value)
+        args: dict[int, Code] = {0: kept}
+        for i, (extra, (address, offset)) in enumerate(zip(extras, at, strict=True)):
+            args[1 + i] = f.local(
+                "f32x4", value=load_four(extra.dtype, address, offset + 4 * v * ELEMENT_BYTES[extra.dtype])
+            )
+        given.append(args)
+    return finish.values(f, given)
+
+
+@dataclass(frozen=True)
+class IntegerGemm(Kernel):
+    """out[row, column] = finish(scale[column] · (bias[column] + Σ_k left[row, k] · right[k, column]), extras…).
+
+    right: panels of 4 · vectors columns, the last one of as many vectors as it needs, ⌈depth/8⌉ steps each in the order
+    of `int8_dot`. bias i32 and scale f32: padded to whole vectors. out_bytes: from row to row.
+    """
+
+    kind: ClassVar[str] = "int8-gemm"
+    rows: Rows
+    width: int
+    form: Form
+    finish: Finish
+    extras: tuple[Extra, ...] = ()
+    out_bytes: int = 0
+    tile_rows: int = 2
+    vectors: int = 4
+    budget_bytes: int = 16384
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        extras = (f"extra{i}" for i in range(len(self.extras)))
+        return ("left", "right", "bias", "scale", *extras, "out", *(["scratch"] if self.is_gathered else []))
+
+    @property
+    def tile(self) -> int:
+        return min(self.tile_rows, self.rows.count)
+
+    @property
+    def tiling(self) -> str:
+        return f"{self.tile}×{4 * self.vectors}, {self.block_rows} rows"
+
+    @property
+    def steps(self) -> int:
+        return -(-self.rows.depth // DEPTH)
+
+    @property
+    def is_gathered(self) -> bool:
+        rows = self.rows.flat()
+        return rows.lines > 1 or len(rows.pieces) > 1
+
+    @property
+    def row_bytes(self) -> int:
+        """From row to row of what is multiplied."""
+        return -(-self.rows.depth // VECTOR) * VECTOR if self.is_gathered else self.rows.flat().row_bytes
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a block, whole tiles, evenly spread."""
+        most = max(1, self.budget_bytes // max(1, self.steps * DEPTH) // self.tile) * self.tile
+        blocks = -(-self.rows.count // most)
+        even = -(-self.rows.count // blocks)
+        return -(-even // self.tile) * self.tile
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.block_rows * self.row_bytes + VECTOR if self.is_gathered else 0
+
+    @property
+    def stride(self) -> int:
+        return self.out_bytes or self.finish.bytes * self.width
+
+    def function(self, name: str) -> Function:
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        _Emitter(f, self).emit()
+        return f
+
+
+class _Emitter:
+    def __init__(self, f: Function, gemm: IntegerGemm) -> None:
+        self.f = f
+        self.g = gemm
+        self.rows = gemm.rows.flat()
+        self.mr = gemm.tile
+        self.left = f.local("i32", "left_at", f.param("left") + (0 if gemm.is_gathered else self.rows.pieces[0][0]))
+        self.column = f.local("i32", "column", 0)
+        self.a = f.local("i32", "a")
+        self.out = f.local("i32", "out_at")
+        self.counter = f.local("i32", "k")
+
+    def emit(self) -> None:
+        """Block by block; the last one is what is left, but never less than a tile."""
+        f, g = self.f, self.g
+        block = g.block_rows
+        blocks = -(-g.rows.count // block)
+        last_rows = max(g.rows.count - (blocks - 1) * block, self.mr)
+        count = f.local("i32", "block_rows", min(block, g.rows.count))
+        first = f.local("i32", "first_out", f.param("out"))
+        with f.repeat(blocks) as left:
+            if last_rows != block and blocks > 1:
+                with f.when(left.eq(1)):
+                    f.set(count, last_rows)
+                    f.set(first, f.param("out") + (g.rows.count - last_rows) * g.stride)
+                    self._go_to_row(g.rows.count - last_rows)
+            source: Code = self.left
+            if g.is_gathered:
+                source = f.param("scratch")
+                self._gather(count)
+            self._multiply(source, count, first)
+            f.step(first, block * g.stride)
+            if not g.is_gathered:
+                f.step(self.left, block * g.row_bytes)
+
+    def _go_to_row(self, row: int) -> None:
+        y, x = divmod(row, self.rows.columns)
+        at = y * self.rows.line_bytes + x * self.rows.row_bytes
+        if not self.g.is_gathered:
+            at += self.rows.pieces[0][0]
+        self.f.set(self.left, self.f.param("left") + at)
+        self.f.set(self.column, x)
+
+    def _gather(self, count: Local) -> None:
+        """Each row's pieces one after the other, in whole vectors: what is too much, the next piece lies over."""
+        f, rows = self.f, self.rows
+        target = f.local("i32", "target", f.param("scratch"))
+        jump = rows.line_bytes - (rows.columns - 1) * rows.row_bytes
+        with f.repeat(count):
+            at = 0
+            for offset, size in rows.pieces:
+                self._copy(target, at, offset, size)
+                at += size
+            f.step(target, self.g.row_bytes)
+            if rows.lines == 1:
+                f.step(self.left, rows.row_bytes)
+            else:
+                f.step(self.column, 1)
+                wraps = self.column.eq(rows.columns)
+                f.step(self.left, select(wraps, const("i32", jump), const("i32", rows.row_bytes)))
+                f.set(self.column, select(wraps, const("i32", 0), self.column))
+
+    def _copy(self, target: Local, at: int, offset: int, size: int) -> None:
+        f = self.f
+        whole = -(-size // VECTOR)
+        if whole <= 8:
+            for q in range(whole):
+                moved = load("v128.load", self.left, offset + VECTOR * q)
+                f.store("v128.store", target, moved, at + VECTOR * q)
+            return
+        moving = f.local("i32", "moving", 0)
+        with f.repeat(whole // 4, self.counter):
+            for q in range(4):
+                moved = load("v128.load", self.left + moving, offset + VECTOR * q)
+                f.store("v128.store", target + moving, moved, at + VECTOR * q)
+            f.step(moving, 4 * VECTOR)
+        for q in range(whole // 4 * 4, whole):
+            f.store("v128.store", target, load("v128.load", self.left, offset + VECTOR * q), at + VECTOR * q)
+
+    def _multiply(self, source: Code, count: Local, first: Local) -> None:
+        f, g = self.f, self.g
+        panel = f.local("i32", "panel", f.param("right"))
+        column = f.local("i32", "first_column", 0)
+        tiles = f.local("i32", "tiles", (count + (self.mr - 1)) // self.mr)
+        wide = 4 * g.vectors
+        panels, tail = divmod(g.width, wide)
+        if panels:
+            with f.repeat(panels):
+                self._panel(source, count, tiles, first, panel, column, wide)
+                f.step(panel, g.steps * step_bytes(g.vectors))
+                f.step(column, wide)
+        if tail:
+            self._panel(source, count, tiles, first, panel, column, tail)
+
+    def _panel(
+        self, source: Code, count: Local, tiles: Local, first: Local, panel: Local, column: Local, width: int
+    ) -> None:
+        """All tiles of the block times `width` columns from `column` on; the last tile starts early to be whole."""
+        f, g = self.f, self.g
+        is_ragged = g.rows.count % self.mr != 0
+        base = f.local("i32", "base", first + column * g.finish.bytes)
+        f.set(self.a, source)
+        f.set(self.out, base)
+        row = f.local("i32", "row", 0)
+        with f.repeat(tiles):
+            if is_ragged:
+                f.set(row, select(row > count - self.mr, count - self.mr, row))
+                f.set(self.a, source + row * g.row_bytes)
+                f.set(self.out, base + row * g.stride)
+            sums = self._tile(panel, column, -(-width // 4))
+            self._finish(sums, column, width)
+            if is_ragged:
+                f.step(row, self.mr)
+            else:
+                f.step(self.a, self.mr * g.row_bytes)
+                f.step(self.out, self.mr * g.stride)
+
+    def _tile(self, panel: Local, column: Local, vectors: int) -> list[list[Local]]:
+        f, g = self.f, self.g
+        sums = [[f.local("i32x4", f"c{i}_{v}") for v in range(vectors)] for i in range(self.mr)]
+        at = f.local("i32", "column_bytes", column * 4)
+        for v in range(vectors):
+            f.set(sums[0][v], load("v128.load", f.param("bias") + at, VECTOR * v, "i32x4"))
+            for i in range(1, self.mr):
+                f.set(sums[i][v], sums[0][v])
+        a, b = f.local("i32", "a_at", self.a), f.local("i32", "b_at", panel)
+        with f.repeat(g.steps, self.counter):
+            depth_step(f, g.form, sums, [(a, i * g.row_bytes) for i in range(self.mr)], b)
+            f.step(a, DEPTH)
+            f.step(b, step_bytes(vectors))
+        return sums
+
+    def _finish(self, sums: list[list[Local]], column: Local, width: int) -> None:
+        f, g = self.f, self.g
+        scales = f.local("i32", "scales", f.param("scale") + column * 4)
+        at = [self._extra_at(i, extra, column) for i, extra in enumerate(g.extras)]
+        for i, row in enumerate(sums):
+            offset = i * g.stride
+            scaled = [
+                op("f32x4.convert_i32x4_s", total) * load("v128.load", scales, VECTOR * v, "f32x4")
+                for v, total in enumerate(row)
+            ]
+            places = [
+                (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
+                for address, extra in zip(at, g.extras, strict=True)
+            ]
+            values = finished(f, g.finish, scaled, g.extras, places)
+            g.finish.write(f, self.out, values, offset, width)
+
+    def _extra_at(self, index: int, extra: Extra, column: Local) -> Local:
+        """Where the tile's first element of a further input lies."""
+        f = self.f
+        base, size = f.param(f"extra{index}"), ELEMENT_BYTES[extra.dtype]
+        if extra.form == "row":
+            return f.local("i32", f"extra_at{index}", base + column * size)
+        moved = self.out - f.param("out")
+        if size > self.g.finish.bytes:
+            moved = moved * size
+        elif size < self.g.finish.bytes:
+            moved = moved // self.g.finish.bytes
+        return f.local("i32", f"extra_at{index}", base + moved)

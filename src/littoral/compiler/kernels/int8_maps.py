@@ -1,0 +1,114 @@
+"""Expressions over bytes and floats, sixteen elements at a time; and tables for what is long to compute."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four, store_bytes
+from littoral.compiler.kernels.int8_gemm import Extra
+from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.wasm import Code, Function, Local, const, load, op, splat
+
+__all__ = ["ByteMap", "ByteTable"]
+
+VECTOR = 16  # elements at a time
+
+
+@dataclass(frozen=True)
+class ByteMap(Kernel):
+    """out[row, column] = finish(inputs…). inputs: `full` as the output, `row` (one a column) or `one` for all."""
+
+    kind: ClassVar[str] = "int8-map"
+    rows: int
+    width: int
+    inputs: tuple[Extra, ...]
+    finish: Finish
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return (*(f"in{i}" for i in range(len(self.inputs))), "out")
+
+    @property
+    def tiling(self) -> str:
+        return f"1×{VECTOR}"
+
+    def function(self, name: str) -> Function:
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        at = [f.local("i32", f"at{i}", f.param(f"in{i}")) for i in range(len(self.inputs))]
+        out = f.local("i32", "out_at", f.param("out"))
+        whole, tail = divmod(self.width, VECTOR)
+        with f.repeat(self.rows):
+            for pointer, extra, source in zip(at, self.inputs, f.params, strict=False):
+                if extra.form == "row":
+                    f.set(pointer, source)
+            if whole:
+                with f.repeat(whole):
+                    self._elements(f, at, out, VECTOR)
+            if tail:
+                self._elements(f, at, out, tail)
+        return f
+
+    def _elements(self, f: Function, at: list[Local], out: Local, count: int) -> None:
+        given: list[dict[int, Code]] = [
+            {
+                i: f.local("f32x4", value=self._load(extra, pointer, v))
+                for i, (extra, pointer) in enumerate(zip(self.inputs, at, strict=True))
+            }
+            for v in range(-(-count // 4))
+        ]
+        self.finish.write(f, out, self.finish.values(f, given), 0, count)
+        for extra, pointer in zip(self.inputs, at, strict=True):
+            if extra.form != "one":
+                f.step(pointer, count * ELEMENT_BYTES[extra.dtype])
+        f.step(out, count * self.finish.bytes)
+
+    def _load(self, extra: Extra, pointer: Local, v: int) -> Code:
+        size = ELEMENT_BYTES[extra.dtype]
+        if extra.form != "one":
+            return load_four(extra.dtype, pointer, 4 * v * size)
+        if extra.dtype == "float32":
+            return load("v128.load32_splat", pointer, 0, "f32x4")
+        name = f"i32.load8_{'u' if extra.dtype == 'uint8' else 's'}"
+        return splat("f32x4", op("f32.convert_i32_s", load(name, pointer)))
+
+
+@dataclass(frozen=True)
+class ByteTable(Kernel):
+    """out[i] = table[in[i]], for `count` bytes below 16 · parts. table: 16 · parts bytes."""
+
+    kind: ClassVar[str] = "int8-table"
+    count: int
+    parts: int
+
+    @property
+    def params(self) -> tuple[str, ...]:
+        return ("in", "table", "out")
+
+    @property
+    def tiling(self) -> str:
+        return f"1×{VECTOR}"
+
+    def function(self, name: str) -> Function:
+        """A swizzle gives 0 for what lies outside its 16 entries: the parts' results are joined."""
+        f = Function(name, dict.fromkeys(self.params, "i32"))
+        source, out = f.param("in"), f.param("out")
+        whole, tail = divmod(self.count, VECTOR)
+        if whole:
+            with f.repeat(whole):
+                self._look_up(f, VECTOR)
+                f.step(source, VECTOR)
+                f.step(out, VECTOR)
+        if tail:
+            self._look_up(f, tail)
+        return f
+
+    def _look_up(self, f: Function, count: int) -> None:
+        index = f.local("i8x16", "index", load("v128.load", f.param("in"), 0, "i8x16"))
+        found: Code | None = None
+        for part in range(self.parts):
+            entries = load("v128.load", f.param("table"), VECTOR * part, "i8x16")
+            start = VECTOR * part
+            moved = index - const("i8x16", start - 256 if start > 127 else start) if part else index
+            picked = op("i8x16.swizzle", entries, moved)
+            found = picked if found is None else found | picked
+        assert found is not None
+        store_bytes(f, f.param("out"), found, 0, count)

@@ -1,0 +1,224 @@
+"""Products of numbers that come from bytes become products of the bytes; what makes bytes of a sum follows in them."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, number, substitute, walk
+from littoral.compiler.ir.graph import Builder, Graph, Node, Rewriter, Value
+from littoral.compiler.ir.ops import Conv, DequantizeWeights, IntegerConv, MatMul, Quantize, Reshape, Window
+from littoral.compiler.ir.quanta import Scheme, Stored, as_floats, dequantized, stored
+from littoral.compiler.ir.vector_form import has_vector_form
+from littoral.compiler.passes.move_bytes import scheme_of
+from littoral.tensors import Array
+
+__all__ = ["integer_products", "limits_of"]
+
+SUM_MAX = 1 << 30
+_POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+
+
+def integer_products(graph: Graph) -> Graph:
+    rewriter = Rewriter(graph)
+    for node in graph.nodes:
+        result = None
+        match node.op:
+            case Conv():
+                result = _conv(rewriter, node, node.op)
+            case MatMul():
+                result = _matmul(rewriter, node, node.op)
+            case Quantize():
+                result = _requantized(rewriter, node, node.op.scheme)
+        if result is None:
+            rewriter.copy(node)
+        else:
+            rewriter.put(node, [result])
+    return rewriter.finish()
+
+
+class _Product(NamedTuple):
+    """Bytes and what they are multiplied with: weights O, I/groups, spatial; bias and scale by output."""
+
+    x: Value
+    scheme: Scheme
+    weights: Array
+    bias: Array
+    scale: Array
+
+
+def _bytes_of(value: Value) -> Value:
+    assert value.producer is not None
+    return value.producer.inputs[0]
+
+
+def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product | None:
+    """The operands where both come from bytes. axis: of the weights, along which their scales go."""
+    scheme, w = scheme_of(inputs[0]), inputs[1].producer
+    if scheme is None or w is None or w.op != DequantizeWeights(axis):
+        return None
+    weights, by_channel = (v.data for v in w.inputs)
+    bias = inputs[2].data if has_bias else np.zeros((), np.float32)
+    if weights is None or by_channel is None or bias is None:
+        return None
+    rows = np.moveaxis(weights, axis, 0)
+    scale = by_channel.astype(np.float64) * scheme.scale
+    flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
+    start = np.rint(bias.reshape(-1) / scale) - scheme.zero * flat.sum(1)
+    reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
+    if (np.abs(start) + reach > SUM_MAX).any():
+        return None
+    return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+
+
+def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
+    """An epilogue that reads bytes where its inputs are made of some."""
+    places: dict[int, Expr] = {}
+    found = []
+    for i, value in enumerate(extras, 1):
+        scheme = scheme_of(value)
+        found.append(value if scheme is None else _bytes_of(value))
+        places[i] = Arg("float32", i) if scheme is None else dequantized(Arg(scheme.dtype, i), scheme)
+    given = epilogue or Arg("float32", 0)
+    return substitute(given, lambda n: places.get(n.index) if isinstance(n, Arg) else None), found
+
+
+def _conv(rewriter: Rewriter, node: Node, op: Conv) -> Value | None:
+    inputs = rewriter.inputs(node)
+    extras = inputs[2 + op.bias :]
+    if not op.last or len(op.window.kernel) not in (1, 2) or not _is_offered(op, inputs[0], inputs[1], extras):
+        return None
+    found = _product(inputs, op.bias, axis=0)
+    if found is None:
+        return None
+    epilogue, further = _with_bytes(op.epilogue, extras)
+    return _add(rewriter.build, found, op.window, op.groups, epilogue, further, node.label)
+
+
+def _is_offered(op: Conv, x: Value, w: Value, extras: tuple[Value, ...]) -> bool:
+    """Whether there is a kernel: for one group, one channel a group, or groups whose sums nothing else is added to."""
+    if op.groups == 1:
+        return True
+    if op.groups == x.shape[-1] and w.shape[0] == op.groups:
+        return set(op.window.dilations) == {1}
+    return not extras
+
+
+def _matmul(rewriter: Rewriter, node: Node, op: MatMul) -> Value | None:
+    """As a convolution of one line of points."""
+    inputs = rewriter.inputs(node)
+    x, w = inputs[:2]
+    extras = inputs[2 + op.bias :]
+    if op.left or op.right or op.result or w.type.rank != 2 or not x.type.elements or x.type.rank < 2:
+        return None
+    if any(v.shape != node.outputs[0].shape and v.type.elements != w.shape[1] for v in extras):
+        return None
+    found = _product(inputs, op.bias, axis=1)
+    if found is None:
+        return None
+    build, depth, width = rewriter.build, w.shape[0], w.shape[1]
+    count = x.type.elements // depth
+    epilogue, further = _with_bytes(op.epilogue, extras)
+    flat = [
+        build.add(Reshape((1, 1, count, width) if v.type.elements == count * width else (width,)), v, label=node.label)
+        for v in further
+    ]
+    line = build.add(Reshape((1, 1, count, depth)), found.x, label=node.label)
+    point = found._replace(x=line, weights=found.weights.reshape(width, depth, 1, 1))
+    product = _add(build, point, _POINT, 1, epilogue, flat, node.label)
+    return product and build.add(Reshape(node.outputs[0].shape), product, label=node.label)
+
+
+def _add(
+    build: Builder, found: _Product, window: Window, groups: int, epilogue: Expr, extras: list[Value], label: str
+) -> Value | None:
+    if not isinstance(epilogue, Arg) and not has_vector_form(as_floats(epilogue)):
+        return None
+    scheme = found.scheme
+    op = IntegerConv(window, groups, scheme.zero, scheme.low, scheme.high, epilogue)
+    constants = [build.constant(c) for c in (found.weights, found.bias, found.scale)]
+    return build.add(op, found.x, *constants, *extras, label=label)
+
+
+def _requantized(rewriter: Rewriter, node: Node, scheme: Scheme) -> Value | None:
+    """The product before a quantisation, with bytes for its sums."""
+    (x,) = rewriter.inputs(node)
+    before, shape = x.producer, x.shape
+    if before is None or rewriter.uses[node.inputs[0]] != 1:
+        return None
+    if isinstance(before.op, Reshape):
+        before = before.inputs[0].producer
+    if before is None or not isinstance(before.op, IntegerConv) or before.op.epilogue.dtype != "float32":
+        return None
+    found = _folded(before, before.op, scheme)
+    build = rewriter.build
+    bytes_, weights, _, _, *extras = before.inputs
+    constants = [build.constant(found.bias), build.constant(found.scale)]
+    op = replace(before.op, epilogue=found.epilogue)
+    product = build.add(op, bytes_, weights, *constants, *extras, label=before.label)
+    return product if product.shape == shape else build.add(Reshape(shape), product, label=before.label)
+
+
+class _Folded(NamedTuple):
+    epilogue: Expr
+    bias: Array
+    scale: Array
+
+
+def limits_of(expr: Expr, scheme: Scheme) -> tuple[Expr, int, int]:
+    """The expression without limits at its end, and the least and greatest byte that they leave."""
+    low, high = scheme.low, scheme.high
+    while isinstance(expr, Apply) and expr.op in ("min", "max") and any(isinstance(a, Const) for a in expr.args):
+        inner, bound = sorted(expr.args, key=lambda a: isinstance(a, Const))
+        if isinstance(inner, Const) or not isinstance(bound, Const) or bound.value != bound.value:
+            break
+        byte = int(np.clip(np.rint(np.float32(bound.value) / np.float32(scheme.scale)) + scheme.zero, low, high))
+        low, high = (low, byte) if expr.op == "min" else (byte, high)  # within the outer limits, which hold
+        expr = inner
+    return expr, low, high
+
+
+def _folded(product: Node, op: IntegerConv, scheme: Scheme) -> _Folded:
+    """The epilogue with bytes at its end; where it is linear, scale and zero point go into the product's own."""
+    bias, scale = product.inputs[2].data, product.inputs[3].data
+    assert bias is not None
+    assert scale is not None
+    expr, low, high = limits_of(op.epilogue, scheme)
+    added = _added(expr)
+    if added is None:
+        value = expr * (1 / scheme.scale)
+        return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, scale)
+    finer = (scale.astype(np.float64) / scheme.scale).astype(np.float32)
+    value, offset = Arg("float32", 0), 0.0
+    for term in added:
+        scaled, shift = _scaled(term, scheme.scale)
+        value, offset = value + scaled, offset + shift
+    shifted = bias + np.rint((offset + scheme.zero + 0.5) / finer.astype(np.float64))
+    if low < 0 or (np.abs(shifted) > SUM_MAX).any():
+        rest = number("float32", offset)
+        value = value + rest if offset else value
+        return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, finer)
+    return _Folded(stored(Stored(value, "trunc", 0, low, high, scheme.dtype)), shifted.astype(np.int32), finer)
+
+
+def _added(expr: Expr) -> list[Expr] | None:
+    """What an expression adds to the sum; None where it does something else with it."""
+    if expr == Arg("float32", 0):
+        return []
+    if isinstance(expr, Apply) and expr.op == "add":
+        for own, other in (expr.args, expr.args[::-1]):
+            terms = _added(own)
+            if terms is not None and not any(e == Arg("float32", 0) for e in walk(other)):
+                return [*terms, other]
+    return None
+
+
+def _scaled(term: Expr, scale: float) -> tuple[Expr, float]:
+    """term / scale as an expression and a number to be added; of a byte's number, its zero point is the number."""
+    match term:
+        case Apply(op="mul", args=(Apply(op="sub", args=(byte, Const() as zero)), Const() as factor)):
+            finer = number("float32", factor.value / scale)
+            return byte * finer, -zero.value * finer.value
+        case Apply(op="mul", args=(Apply(op="cast") as byte, Const() as factor)):
+            return byte * number("float32", factor.value / scale), 0.0
+    return term * (1 / scale), 0.0

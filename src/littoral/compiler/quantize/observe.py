@@ -1,0 +1,64 @@
+"""What values a graph's tensors take on the feeds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from littoral.compiler.ir.graph import Graph, Value
+from littoral.compiler.quantize.evaluate import evaluate
+from littoral.errors import InputError
+from littoral.tensors import Array
+
+__all__ = ["Range", "observe"]
+
+FEEDS_MAX = 10_000
+
+
+@dataclass
+class Range:
+    """Smallest and greatest value so far; zero is always among them."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    def take(self, array: Array) -> None:
+        low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise InputError("int8: a value is not finite on the calibration feeds", hint="check the feeds")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+
+def observe(
+    graph: Graph, feeds: Sequence[Mapping[str, Array]], tell: Callable[[str, int, int], None]
+) -> dict[Value, Range]:
+    """The range of every float32 value. Raises InputError for feeds that do not fit, or none."""
+    found: dict[Value, Range] = {}
+
+    def see(value: Value, array: Array) -> None:
+        if value.dtype == "float32":
+            found.setdefault(value, Range()).take(array)
+
+    if not 0 < len(feeds) <= FEEDS_MAX:
+        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
+    for i, feed in enumerate(feeds):
+        tell("calibrate", i, len(feeds))
+        evaluate(graph, _fitting(graph, feed, i), see)
+    return found
+
+
+def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
+    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
+    fitting = {}
+    for value in graph.inputs:
+        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
+        if name not in feed:
+            raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
+        array = np.asarray(feed[name])
+        if array.shape == value.shape[1:] and value.shape[0] == 1:
+            array = array[None]
+        if array.shape != value.shape or array.dtype.name != value.dtype:
+            got = f"{array.dtype.name}{list(array.shape)}"
+            raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
+        fitting[value.name] = array
+    return fitting
