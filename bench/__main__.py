@@ -21,7 +21,17 @@ from bench.figures import README, with_figures
 from bench.results import RESULTS, Result, written
 from bench.rows import Row
 
-HELPERS = {"__main__", "figures", "guests", "networks", "results", "rows"}
+HELPERS = {
+    "__main__",
+    "convolutional",
+    "figures",
+    "graph_layers",
+    "guests",
+    "networks",
+    "results",
+    "rows",
+    "transformers",
+}
 
 
 def names() -> list[str]:

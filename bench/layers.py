@@ -56,6 +56,8 @@ def rows_of(name: str, timed: Sequence[Timed], limit_gflops: float) -> list[Row]
     for problem, found in problems.items():
         if problem is not None and sum(t.layer.time_ms for t in found) >= TIME_SHARE_MIN * whole_ms:
             sizes = f"{problem.rows}×{problem.depth}×{problem.width}"
+            if problem.epilogue != "none":
+                sizes += f" {problem.epilogue} epilogue"
             tile = found[0].layer.tile.partition(",")[0]
             rows.append(speed(f"{name}: {problem.kind} {sizes} by {tile} ({len(found)})", found, limit_gflops))
     return rows

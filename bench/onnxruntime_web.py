@@ -1,5 +1,6 @@
 """Compiled models beside ONNX Runtime Web, the other way to run ONNX in WebAssembly: one thread each, in turn."""
 
+import json
 import shutil
 import statistics
 import subprocess
@@ -16,8 +17,10 @@ import littoral
 from bench.networks import NETWORKS
 from bench.rows import Row, row
 from littoral import settings
+from littoral.runtime.instance import Session
+from littoral.tensors import Array
 
-__all__ = ["run"]
+__all__ = ["feeds_of", "install", "peer", "run"]
 
 HERE = Path(__file__).parent / "web"
 INSTALLED = Path(".cache/onnxruntime-web").resolve()
@@ -52,23 +55,33 @@ def row_of(node: str, name: str, source: bytes) -> Row:
         file.write_bytes(source)
         state = settings.override(LITTORAL_CACHE=f"{folder}/cache", LITTORAL_STATE=f"{folder}/state")
         with state, littoral.load(littoral.compile(file)) as session:
-            (port,) = session.inputs
-            data = np.sin(np.arange(np.prod(port.shape))).astype(np.float32).reshape(port.shape)
-            with peer(node, file, port.name, port.shape) as run_peer:
+            feeds = feeds_of(session)
+            with peer(node, file, session) as run_peer:
                 ours, theirs = [], []
                 for _ in range(ROUNDS):
                     theirs.append(run_peer())
                     began = time.perf_counter()
-                    session.run({port.name: data})
+                    session.run(feeds)
                     ours.append((time.perf_counter() - began) * 1000)
     our_ms, their_ms = statistics.median(ours), statistics.median(theirs)
     return row(f"{name}: run", our_ms, "ms", peer="ONNX Runtime Web", peer_value=their_ms, limit=LIMIT * their_ms)
 
 
+def feeds_of(session: Session) -> dict[str, Array]:
+    """What the peer takes too: sines, and ones of whole numbers."""
+    return {
+        port.name: np.ones(port.shape, np.int64)
+        if port.dtype == "int64"
+        else np.sin(np.arange(np.prod(port.shape))).astype(np.float32).reshape(port.shape)
+        for port in session.inputs
+    }
+
+
 @contextmanager
-def peer(node: str, file: Path, name: str, shape: tuple[int, ...]) -> Iterator[Callable[[], float]]:
-    """A call runs the model once in Node; milliseconds."""
-    command = [node, str(HERE / "peer.mjs"), str(INSTALLED), str(file), name, *map(str, shape)]
+def peer(node: str, file: Path, session: Session) -> Iterator[Callable[[], float]]:
+    """A call runs the model once in Node, on the inputs of `feeds_of`; milliseconds."""
+    ports = json.dumps([{"name": p.name, "dtype": p.dtype, "shape": p.shape} for p in session.inputs])
+    command = [node, str(HERE / "peer.mjs"), str(INSTALLED), str(file), ports]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

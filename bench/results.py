@@ -12,7 +12,8 @@ HEAD = """# Results
 
 Written by `make bench` (`python -m bench --all --write`); do not edit. Limits are asserted there, not by the tests.
 `load` is the machine's before a benchmark began: above 0.5, other work shared it. Ratio: ours divided by the peer's,
-from the same run. Where the unit is a speed, more is better.
+from the same run. Where the unit is a speed, more is better. Under `layers` the peer is the machine's own limit (a loop
+of strict float32 multiplications and additions on registers), and the ratio the share of it that is reached.
 """
 COLUMNS = "| what | value | unit | peer | its value | ratio | limit |\n|---|---:|---|---|---:|---:|---:|"
 

@@ -213,7 +213,8 @@ def reduce(m: Maker) -> None:
         kinds += ["ReduceMean", "ReduceMax", "ReduceMin"]
     op = m.rng.choice(kinds)
     axes = m.rng.sample(range(len(x.shape)), m.rng.randint(1, len(x.shape)))
-    axes = [a - len(x.shape) if m.rng.random() < 0.3 else a for a in axes]
+    if 0 not in x.shape:  # of an empty tensor, ONNX Runtime takes no negative axes
+        axes = [a - len(x.shape) if m.rng.random() < 0.3 else a for a in axes]
     size = float(np.prod([x.shape[a] for a in axes]))
     bound = {"ReduceSum": x.bound * size, "ReduceSumSquare": x.bound**2 * size, "ReduceL2": x.bound * size}
     m.node(op, [x, m.integers(*axes)], bound.get(op, x.bound), keepdims=m.rng.randint(0, 1))
@@ -257,6 +258,33 @@ def conv(m: Maker) -> None:
     if m.rng.random() < 0.4:
         c = [m.floats(made, low=0.5, high=1.5), m.floats(made), m.floats(made), m.floats(made, low=0.5, high=1.5)]
         m.node("BatchNormalization", [y, *c], 2 * y.bound + 2, epsilon=0.01)
+
+
+def filtered(m: Maker) -> None:
+    """Large enough for minimal filtering, with something to fuse behind it."""
+    channels, made = m.rng.choice([32, 36]), m.rng.choice([32, 34, 36])
+    x = m.input((m.rng.choice([1, 1, 2]), channels, m.rng.randint(15, 18), m.rng.randint(15, 18)))
+    pads = [m.rng.randint(0, 2) for _ in range(4)]
+    w = m.floats(made, channels, 3, 3, low=-0.2, high=0.2)
+    y = m.node("Conv", [x, w, *([m.floats(made)] if m.rng.random() < 0.5 else [])], 10.0, pads=pads)
+    if m.rng.random() < 0.5:
+        y = m.node("Add", [y, m.input(y.shape) if m.rng.random() < 0.5 else m.floats(made, 1, 1)], 12.0)
+    if m.rng.random() < 0.7:
+        m.node(m.rng.choice(["Relu", "Sigmoid", "HardSwish"]), [y], 12.0)
+
+
+def deep(m: Maker) -> None:
+    """A product whose sums are made in parts, or whose right side is long."""
+    rows, depth, width = (
+        m.rng.choice([1, 5, 16, 19, 33]),
+        m.rng.choice([520, 1031, 2100]),
+        m.rng.choice([8, 31, 64, 97]),
+    )
+    y = m.node("MatMul", [m.input((rows, depth)), m.floats(depth, width, low=-0.1, high=0.1)], 20.0)
+    if m.rng.random() < 0.5:
+        y = m.node("Add", [y, m.input((rows, width))], 22.0)
+    if m.rng.random() < 0.5:
+        m.node(m.rng.choice(["Relu", "Tanh"]), [y], 22.0)
 
 
 def conv_transpose(m: Maker) -> None:
@@ -542,6 +570,8 @@ STEPS: dict[Callable[[Maker], None], int] = {
     choose: 1,
     reduce: 4,
     conv: 8,
+    filtered: 1,
+    deep: 1,
     conv_transpose: 2,
     pool: 3,
     matmul: 6,

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+import littoral
 from command import littoral as cli
 from littoral.cli.memory_map import ROWS, memory_map, memory_text
 from littoral.compiler.driver import compile_model, planned
+from littoral.compiler.passes import PASSES
 from littoral.errors import SetupError
 from littoral.quality.assembly import assembly_of
 from needs import need
@@ -98,3 +100,54 @@ def test_machine_code_needs_its_libraries(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(SetupError, match=f"needs the package `{package}` · hint: install the extra"):
             assembly_of(model.wasm)
+
+
+ROW = {"name", "kernel", "tile", "output", "macs", "weights_bytes", "code_bytes", "function", "fused", "not_fused"}
+
+
+def test_the_rows_are_a_contract(source: Path) -> None:
+    rows = cli("explain", source, "--json").json
+    assert all(row.keys() == ROW for row in rows)
+    (row,) = cli("explain", source, "--layer", "mul_2", "--wat", "--json").json
+    assert row.keys() == ROW | {"wat"}
+    assert row["wat"].startswith("(func $gemm.4x8@mul_2 (param i32)")
+
+
+def test_a_compiled_model_tells_what_it_knows(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.wasm"
+    littoral.compile(source).save(path)
+    by_model, by_file = cli("explain", source, "--wat", "--json").json, cli("explain", path, "--wat", "--json").json
+    unknown = {"output": None, "fused": None, "not_fused": None}
+    for ours, told in zip(by_model, by_file, strict=True):
+        tile = ours["tile"].partition(",")[0]
+        assert told | {"code_bytes": 0} == ours | unknown | {"tile": tile, "code_bytes": 0}
+        assert 0 < ours["code_bytes"] - told["code_bytes"] <= 5  # the length before the body
+    assert "gemm       4×8" in cli("explain", path).out
+    memory = cli("explain", path, "--memory", "--json").json["memory"]
+    assert [b["name"] for b in memory["buffers"]] == ["x", "gemm_16"]
+    assert "arena" in cli("explain", path, "--memory").out
+    need(platform.machine() in ("x86_64", "aarch64"), "an x86-64 or aarch64 machine")
+    assert "ret" in cli("explain", path, "--layer", "mul_2", "--asm", "--json").json[0]["asm"]
+    assert "its graph is gone" in cli("explain", path, "--after", "import").err
+
+
+def test_graphs_as_data(source: Path) -> None:
+    graph = cli("explain", source, "--after", "fuse-epilogues", "--layer", "mul_2", "--json").json
+    (node,) = graph["nodes"]
+    assert node.keys() == {"op", "about", "inputs", "outputs", "label"}
+    assert (node["op"], node["label"], node["inputs"][0][0]) == ("conv", "mul_2", "%")
+    assert [row["name"] for row in graph["inputs"]] == ["x"]
+    assert cli("explain", source, "--after", "fuse-epilogues", "--layer", "mul_2").out.count(" = ") == 1
+    passes = cli("explain", source, "--passes", "--json").json
+    assert [row["pass"] for row in passes] == ["import", *PASSES]
+    assert f"{passes[-1]['nodes']} nodes after {passes[-1]['pass']}" in cli("explain", source, "--passes").out
+
+
+def test_a_model_for_several_threads_tells_the_same(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "threaded.wasm"
+    littoral.compile(source, threads=2).save(path)
+    need(platform.machine() in ("x86_64", "aarch64"), "an x86-64 or aarch64 machine")
+    (row,) = cli("explain", path, "--layer", "mul_2", "--wat", "--asm", "--json").json
+    assert (row["kernel"], row["tile"]) == ("gemm", "4×8")
+    assert "(func $gemm" in row["wat"]
+    assert "ret" in row["asm"]

@@ -108,3 +108,33 @@ def test_go(source: bytes, x: Any, expected: bytes, tmp_path: Path) -> None:
     compile_model(source, target="simd128").save(tmp_path / "model.wasm")
     done = subprocess.run([host, "model.wasm"], cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=60)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
+
+
+ASK_TEAM = """
+import { readFileSync, writeSync } from "node:fs";
+import { load } from "./host.mjs";
+const { run, stop } = await load(readFileSync("model.wasm"));
+const input = readFileSync("input");
+const x = new Float32Array(input.buffer, input.byteOffset, input.length / 4);
+let y;
+for (let i = 0; i < 20; i++) [y] = Object.values(run({ x }));
+stop();
+writeSync(1, new Uint8Array(y.buffer));
+"""
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_javascript_with_threads(threads: int, tmp_path: Path) -> None:
+    """The same bits in V8, by workers over one memory; they end by themselves."""
+    node = shutil.which("node")
+    need(node, "Node (Debian: `nodejs`)")
+    source = NETWORKS["inverted_residual"](40)
+    x = np.random.default_rng(5).normal(size=(1, 3, 40, 40)).astype(np.float32)
+    with littoral.load(littoral.compile(source)) as session:
+        (expected,) = session.run({"x": x}).values()
+    compile_model(source, threads=threads).save(tmp_path / "model.wasm")
+    for file, text in (("host.mjs", block("js")), ("ask.mjs", ASK_TEAM)):
+        (tmp_path / file).write_text(text)
+    (tmp_path / "input").write_bytes(x.tobytes())
+    done = subprocess.run([str(node), "ask.mjs"], cwd=tmp_path, capture_output=True, timeout=60)
+    assert (done.stderr, done.stdout) == (b"", expected.tobytes())

@@ -4,6 +4,7 @@ import pytest
 import wasmtime
 
 from littoral.compiler.kernels import Depthwise, Gemm, Kernel, Rows
+from littoral.compiler.kernels.softmax import SoftmaxRows
 from littoral.compiler.wasm import Module
 from machine_code import Loop, innermost_loops
 from model_host import ENGINE
@@ -33,3 +34,31 @@ def test_depthwise_keeps_its_sums_in_registers() -> None:
     inner = loops_of(kernel)[0]
     assert inner.multiplies == 9 * (kernel.group - 1)  # 28 outputs a line: 1, 4 × 6, 3
     assert inner.stack_references == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "taps", "stride", "pads", "spills"),
+    [
+        ((28, 28), 3, 1, ((1, 1), (1, 1)), 0),
+        ((28, 28), 5, 1, ((2, 2), (2, 2)), 0),
+        ((56, 56), 3, 2, ((0, 1), (0, 1)), 17),
+    ],
+)
+def test_windows_of_depthwise_spill_no_more_than_they_did(
+    size: tuple[int, int], taps: int, stride: int, pads: tuple[tuple[int, int], tuple[int, int]], spills: int
+) -> None:
+    """With a stride, columns are shared by fewer windows, and not all of them stay in registers."""
+    sizes = size, (28, 28), (taps, taps), (stride, stride), (1, 1), pads
+    inner = loops_of(Depthwise(32, *sizes))[0]
+    assert inner.multiplies == inner.adds
+    assert inner.multiplies % (taps * taps) == 0
+    assert inner.stack_references <= spills
+    assert inner.register_moves == 0
+
+
+def test_softmax_raises_four_powers_without_moves() -> None:
+    powers, *others = loops_of(SoftmaxRows(8, 197))
+    assert (powers.multiplies, powers.adds) == (10, 8)
+    assert powers.stack_references <= 7  # coefficients of the polynomial
+    assert powers.instructions <= 43
+    assert [loop.stack_references for loop in others] == [0] * len(others)

@@ -1,46 +1,17 @@
 """Kernels alone: every remainder of tiles and vectors against numpy."""
 
-from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-import wasmtime
 
+from kernel_host import CANARY, run
 from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.ir.ops import Conv, Window
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import Access, Depthwise, Gemm, Kernel, LoopNest, Panels, Rows
+from littoral.compiler.kernels import Access, Depthwise, Gemm, LoopNest, Panels, Rows
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
-from littoral.compiler.wasm import Module
-from model_host import ENGINE
-
-CANARY = 1234.5
-
-
-def run(kernel: Kernel, inputs: Sequence[Any], out_shape: Sequence[int], scratch: str = "scratch") -> np.ndarray:
-    """Runs a kernel on float32 arrays; its output lies between canaries that must survive."""
-    module = Module()
-    module.add(kernel.function("kernel"), export="kernel")
-    at, addresses, contents = 1024, [], []
-    for array in inputs:
-        addresses.append(at)
-        contents.append((at, np.ascontiguousarray(array)))
-        at += -(-array.nbytes // 64) * 64 + 64
-    out, size = at + 64, int(np.prod(out_shape)) * 4
-    scratch_at = out + size + 256
-    pages = (scratch_at + kernel.scratch_bytes) // 65536 + 2
-    store = wasmtime.Store(ENGINE)
-    exports = wasmtime.Instance(store, wasmtime.Module(ENGINE, module.encode(pages, None)), []).exports(store)
-    memory = np.ctypeslib.as_array(exports["memory"].data_ptr(store), (exports["memory"].data_len(store),))
-    memory[1024:].view(np.float32)[:] = CANARY
-    for address, array in contents:
-        memory[address : address + array.nbytes] = array.reshape(-1).view(np.uint8)
-    exports["kernel"](store, *addresses, out, *([scratch_at] if scratch in kernel.params else []))
-    assert (memory[out - 64 : out].view(np.float32) == CANARY).all(), "wrote before its output"
-    assert (memory[out + size : out + size + 64].view(np.float32) == CANARY).all(), "wrote past its output"
-    return memory[out : out + size].view(np.float32).reshape(out_shape).copy()
 
 
 @pytest.mark.parametrize(
@@ -185,3 +156,22 @@ def test_a_long_epilogue_sees_each_sum_once(count: int, depth: int, width: int, 
     sums = a.astype(np.float64) @ b + (CANARY if accumulate else 0)
     want = sums / (1 + np.exp(-sums)) + other * row
     assert np.abs(got - want).max() <= 1e-5 * max(np.abs(want).max(), 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "width"), [*product((1, 2, 3, 5, 9), (1, 2, 7, 12), (1, 3, 4, 6, 8, 13, 41)), (130, 96, 24)]
+)
+@pytest.mark.parametrize(("panel", "accumulate"), [(8, False), (8, True), (12, False), (4, False)])
+def test_the_form_without_vectors_gives_the_same_bits(
+    count: int, depth: int, width: int, panel: int, accumulate: bool
+) -> None:
+    rng = np.random.default_rng(count * 1000 + depth * 50 + width)
+    a, b = rng.normal(size=(count, depth)).astype("f4"), rng.normal(size=(depth, width)).astype("f4")
+    bias, other = rng.normal(size=width).astype("f4"), rng.normal(size=(count, width)).astype("f4")
+    x, y = Arg("float32", 0), Arg("float32", 1)
+    rows = Rows(1, count, 0, 4 * depth, ((0, depth),))
+    gemm = Gemm(rows, width, not accumulate, (x + y).at_least(0.0), ("full",), accumulate=accumulate, panel=panel)
+    inputs = [a, pack_panels(b, panel), *([] if accumulate else [pack_columns(bias)]), other]
+    narrow = gemm.without_vectors()
+    assert narrow.scratch_bytes <= gemm.scratch_bytes
+    assert np.array_equal(run(narrow, inputs, (count, width)), run(gemm, inputs, (count, width)))

@@ -8,10 +8,11 @@ import pytest
 from onnx import parser
 
 import littoral
+from attention_models import attention
 from littoral.compiler.kernels import Cut, Gemm, Rows
 from littoral.compiler.plan import parallel
 from littoral.errors import SettingError
-from onnx_models import NETWORKS, Network
+from onnx_models import NETWORKS, Network, single
 from operator_cases import CASES, Case
 
 
@@ -58,6 +59,23 @@ def test_winograd_gives_the_same_bits() -> None:
     feeds = {"x": noise((1, 32, 21, 21))}
     want = outputs(winograd(), feeds, 1)
     assert outputs(winograd(), feeds, 2) == outputs(winograd(), feeds, 3) == want
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 5])
+@pytest.mark.usefixtures("everything_is_divided")
+def test_attention_gives_the_same_bits(heads: int) -> None:
+    model, feeds = attention(2, heads, 70, 600, 7, (2, 1, 1, 600))
+    want = outputs(model, feeds, 1)
+    assert outputs(model, feeds, 2) == outputs(model, feeds, 3) == want
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+@pytest.mark.usefixtures("everything_is_divided")
+def test_normalised_rows_give_the_same_bits(rows: int) -> None:
+    x, scale, bias = noise((rows, 19)), noise((19,), 4), noise((19,), 5)
+    model = single("LayerNormalization", {"x": x}, {"scale": scale, "bias": bias})
+    want = outputs(model, {"x": x}, 1)
+    assert outputs(model, {"x": x}, 2) == outputs(model, {"x": x}, 3) == want
 
 
 def test_a_thousand_runs_give_the_same_bits() -> None:

@@ -13,6 +13,7 @@ from littoral.artifact import digest
 from littoral.cli.model_source import random_feeds
 from littoral.compiler.driver import Planned, compile_model, planned, retuned, written
 from littoral.compiler.plan import RULES, Tuning, open_tuning
+from littoral.compiler.plan import tuning as tuning_module
 from littoral.compiler.plan.choice import RULE, Choice
 from littoral.compiler.plan.problem import Problem
 from littoral.compiler.plan.tuning import NEAR_MAX, Entry
@@ -22,6 +23,7 @@ from littoral.quality.tune import SHORT_MS, measured_machine, tune
 from model_host import run_bare
 from onnx_models import NETWORKS
 
+PACKAGED = Path(tuning_module.__file__).with_name("x86_64.json")
 DENSE = Problem("dense", 196, 384, 64)
 DEPTHWISE = Problem("depthwise", 784, 9, 96, "short", 1, 28)
 WIDE = Choice(tile_rows=2, panel=16, unroll=4)
@@ -53,7 +55,11 @@ def test_a_table_is_the_same_by_path_dictionary_and_value(tmp_path: Path) -> Non
 
 def test_the_packaged_table_is_the_default() -> None:
     assert open_tuning(None) is open_tuning(None)
-    assert open_tuning(as_json(open_tuning(None))) == open_tuning(None)
+    packaged = open_tuning(None)
+    assert open_tuning(as_json(packaged)) == packaged
+    assert PACKAGED.read_bytes() == packaged.encode()
+    assert len({entry.problem.kind for entry in packaged.entries}) == 5
+    assert all(entry.gain >= gain_min(RULE, entry.choice) for entry in packaged.entries if entry.choice != RULE)
 
 
 @pytest.mark.parametrize(

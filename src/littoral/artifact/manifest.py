@@ -16,6 +16,7 @@ __all__ = [
     "MODEL_SECTION",
     "PAGE_BYTES",
     "SECTION_BYTES_MAX",
+    "THREADS_MAX",
     "AgentManifest",
     "Axis",
     "Layer",

@@ -2,77 +2,147 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from littoral.artifact import Layer
+from littoral.artifact import Layer, Model
 from littoral.cli.build import parse_shapes
 from littoral.cli.console import bytes_text, results, show_json
-from littoral.cli.memory_map import memory_map, memory_text
+from littoral.cli.memory_map import claimed_map, memory_map, memory_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.emit import emit, heaviest
 from littoral.compiler.ir.graph import Graph
-from littoral.compiler.ir.printer import graph_text
-from littoral.compiler.passes import PASSES, inside_bodies
-from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
-from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.ir.printer import graph_rows, graph_text
+from littoral.compiler.passes import FUSING, PASSES, inside_bodies
 from littoral.compiler.passes.fusion import Fusion
-from littoral.compiler.plan import Layout, lay_out, program_of
-from littoral.compiler.wasm import Module, function_text
-from littoral.errors import NotFoundError
+from littoral.compiler.plan import Layout, Tuning, lay_out, program_of
+from littoral.compiler.wasm import Module, function_text, written_functions
+from littoral.errors import ArtifactError, NotFoundError, NotOfferedError
 from littoral.quality.assembly import assembly_of
 
 __all__ = ["explain"]
 
-FUSING = {"fuse-maps": fuse_maps, "fuse-epilogues": fuse_epilogues}
-
 
 def explain(
-    source: Annotated[Path, typer.Argument(help="ONNX model, or sentence-transformers folder.")],
+    source: Annotated[
+        Path, typer.Argument(help="ONNX model, sentence-transformers folder, or compiled model (.wasm).")
+    ],
     after: Annotated[str | None, typer.Option(help="Print the graph after this pass; `import` for before all.")] = None,
+    passes: Annotated[bool, typer.Option("--passes", help="List the passes, and how many nodes each leaves.")] = False,
     layer: Annotated[str | None, typer.Option(help="Only layers whose name contains this.")] = None,
     wat: Annotated[bool, typer.Option("--wat", help="Print each layer's function as text.")] = False,
     asm: Annotated[bool, typer.Option("--asm", help="Print each layer's machine code; needs the extra `asm`.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Draw the memory map, list its buffers.")] = False,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
     tuning: TuningOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Layers as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
-    graph = open_source(source).graph(parse_shapes(shape or []))
-    if after is not None:
-        results.print(graph_text(graph_after(graph, after)), markup=False, end="")
-        return
-    optimized = optimize(graph)
-    layout = lay_out(optimized, program_of(optimized, tuning_from(tuning)))
-    module, _ = found = emit(layout)
-    rows = layers_of(layout, found, fusions_of(graph), layer or "")
-    texts = [{} if not wat else {i: function_text(f) for i, f in enumerate(module.functions)}]
-    if asm:
-        texts.append(assembly_of(module.encode(layout.pages, None)))
+    if source.suffix == ".wasm":
+        if after is not None or passes or shape or tuning:
+            raise NotOfferedError(f"`{source}` is compiled: its graph is gone", hint="give the model it was made from")
+        told = told_by_file(Model.open(source), layer or "", wat=wat, asm=asm)
+    else:
+        graph = open_source(source).graph(parse_shapes(shape or []))
+        if after is not None or passes:
+            _show_graph(graph, after, layer or "", as_json=as_json)
+            return
+        told = told_by_model(graph, tuning_from(tuning), layer or "", wat=wat, asm=asm)
     if as_json:
-        show_json({"layers": rows, "memory": memory_map(layout)} if memory else rows)
+        show_json({"layers": told.rows, "memory": told.memory} if memory else told.rows)
         return
-    for row in rows:
+    for row in told.rows:
         _print_layer(row)
-        for text in texts:
-            if row["function"] in text:
-                results.print(text[row["function"]], markup=False)
-    results.print(f"{len(rows)} layers", markup=False)
+    results.print(f"{len(told.rows)} layers", markup=False)
     if memory:
-        results.print(memory_text(memory_map(layout)), markup=False)
+        results.print(memory_text(told.memory), markup=False)
+
+
+def _show_graph(graph: Graph, after: str | None, wanted: str, *, as_json: bool) -> None:
+    """The graph after a pass, or the passes."""
+    if after is not None:
+        found = graph_after(graph, after)
+        if as_json:
+            show_json(graph_rows(found, wanted))
+        else:
+            results.print(graph_text(found, wanted), markup=False, end="")
+        return
+    rows = [{"pass": "import", "nodes": len(graph.nodes)}]
+    for name, run in PASSES.items():
+        graph = run(graph)
+        rows.append({"pass": name, "nodes": len(graph.nodes)})
+    if as_json:
+        show_json(rows)
+    else:
+        results.print("\n".join(f"{row['nodes']:6} nodes after {row['pass']}" for row in rows), markup=False)
+
+
+class Told(NamedTuple):
+    """One row a layer, and the memory map."""
+
+    rows: list[dict[str, Any]]
+    memory: dict[str, Any]
+
+
+def told_by_model(graph: Graph, tuning: Tuning, wanted: str, *, wat: bool, asm: bool) -> Told:
+    """What the compiler knows."""
+    optimized = optimize(graph)
+    layout = lay_out(optimized, program_of(optimized, tuning))
+    module, _ = found = emit(layout)
+    rows = layers_of(layout, found, fusions_of(graph), wanted)
+    if wat:
+        _add(rows, "wat", {i: function_text(module.functions[i]) for i in {row["function"] for row in rows}})
+    if asm:
+        _add(rows, "asm", assembly_of(module.encode(layout.pages, None)))
+    return Told(rows, memory_map(layout))
+
+
+def told_by_file(model: Model, wanted: str, *, wat: bool, asm: bool) -> Told:
+    """What a compiled model says of itself: None for what it does not. Raises ArtifactError."""
+    functions, manifest = written_functions(model.wasm), model.manifest
+    if any(not 0 <= row.function < len(functions) for row in manifest.layers):
+        raise ArtifactError("a layer of the manifest names a function that is not there")
+    rows: list[dict[str, Any]] = [
+        {
+            "name": row.name,
+            "kernel": row.kind,
+            "tile": functions[row.function].tiling,
+            "output": None,
+            "macs": row.macs,
+            "weights_bytes": row.bytes,
+            "code_bytes": len(functions[row.function].code),
+            "function": row.function,
+            "fused": None,
+            "not_fused": None,
+        }
+        for row in manifest.layers
+        if wanted in row.name
+    ]
+    if wat:
+        _add(rows, "wat", {i: functions[i].text() for i in {row["function"] for row in rows}})
+    if asm:
+        _add(rows, "asm", assembly_of(model.wasm, "trusted" if manifest.threads == 1 else "threaded"))
+    return Told(rows, claimed_map(manifest))
+
+
+def _add(rows: list[dict[str, Any]], key: str, texts: dict[int, str]) -> None:
+    for row in rows:
+        row[key] = texts[row["function"]]
 
 
 def _print_layer(row: dict[str, Any]) -> None:
     work = f"{row['macs'] / 1e6:9.2f} M MACs" if row["macs"] else " " * 16
     size = bytes_text(row["weights_bytes"])
     joined = f"  = {' + '.join(row['fused'])}" if row["fused"] else ""
-    line = f"{row['kernel']:10} {row['tile']:16} {work} {size:>10}  {row['output']:28} {row['name']}{joined}"
+    output = f"{row['output']:28} " if row["output"] else ""
+    line = f"{row['kernel']:10} {row['tile']:16} {work} {size:>10}  {output}{row['name']}{joined}"
     results.print(line, markup=False)
-    for refused in row["not_fused"]:
+    for refused in row["not_fused"] or ():
         results.print(f"{'':10} not one with {refused['before']}: {refused['why']}", markup=False)
+    for text in (row[key] for key in ("wat", "asm") if key in row):
+        results.print(text, markup=False)
 
 
 def graph_after(graph: Graph, handle: str) -> Graph:

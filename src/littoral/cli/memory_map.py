@@ -3,11 +3,12 @@
 import string
 from typing import Any
 
+from littoral.artifact import Manifest
 from littoral.cli.console import bytes_text
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.plan import Layout
 
-__all__ = ["memory_map", "memory_text"]
+__all__ = ["claimed_map", "memory_map", "memory_text"]
 
 ROWS, COLUMNS_MAX = 24, 96
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
@@ -40,6 +41,23 @@ def memory_map(layout: Layout) -> dict[str, Any]:
         "arena": [layout.arena_at, layout.arena_bytes],
         "layers": count,
         "buffers": sorted(buffers, key=lambda b: (b["first"], b["address"])),
+    }
+
+
+def claimed_map(manifest: Manifest) -> dict[str, Any]:
+    """The same as far as a compiled model tells: inputs and outputs of its first variant are all its buffers."""
+    count, first = len(manifest.layers), manifest.variants[0]
+    ports = [(port, -1, 0) for port in first.inputs] + [(port, max(count - 1, 0), count) for port in first.outputs]
+    buffers = [
+        {"name": p.name, "kind": "tensor", "address": p.offset, "bytes": p.bytes, "first": begin, "last": end}
+        for p, begin, end in ports
+    ]
+    return {
+        "bytes": manifest.memory.pages * PAGE_BYTES,
+        "constants": list(manifest.memory.weights),
+        "arena": list(manifest.memory.arena),
+        "layers": count,
+        "buffers": buffers,
     }
 
 

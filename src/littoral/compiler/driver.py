@@ -13,7 +13,7 @@ from littoral.artifact.manifest import MODEL_SECTION
 from littoral.compiler import onnx, sentence
 from littoral.compiler.emit import emit_together, entry_name
 from littoral.compiler.ir.graph import Graph, Value
-from littoral.compiler.passes import INTEGER_PASSES, PASSES, inside_bodies
+from littoral.compiler.passes import FUSING, INTEGER_PASSES, PASSES, inside_bodies
 from littoral.compiler.plan import (
     RULES,
     Layout,
@@ -21,14 +21,16 @@ from littoral.compiler.plan import (
     TuningSource,
     divide,
     lay_out_together,
+    layout_text,
+    lowering_text,
     open_tuning,
     program_of,
 )
 from littoral.compiler.quantize import Int8, quantize
 from littoral.compiler.quantize.options import int8_of
-from littoral.compiler.tracing import traced
+from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
-from littoral.compiler.wasm import TARGETS, Target
+from littoral.compiler.wasm import TARGETS, Target, function_text
 from littoral.errors import InputError, NotFoundError, NotOfferedError, OnnxFormatError, SettingError, ShapeError
 from littoral.tensors import Array
 
@@ -200,6 +202,7 @@ def planned(
     progress: Progress = silent,
 ) -> Planned:
     """Everything but the module. Raises as `compile_model`."""
+    trace = Trace()
     if not 1 <= threads <= THREADS_MAX:
         raise SettingError(f"`threads` is {threads}, must be 1..{THREADS_MAX}")
     table = open_tuning(tuning)
@@ -211,12 +214,18 @@ def planned(
     progress("variants", 0, 1)
     own = {name: rule for name, rule in opened.axes.items() if name in {d.name for d in found}}
     allowed, refused = axes_of(given, found, opened.graph, {**own, **(axes or {})})
-    graphs = [optimize(graph, progress) for graph in given]
+    for name, why in refused.items():
+        trace.say(TIMES, f"variants: `{name}` is neither padded nor split: {why}")
+    graphs = [optimize(graph, progress, trace) for graph in given]
     about = None
     if int8 is not None:
-        graphs, about = in_integers(graphs, int8_of(int8), progress)
+        graphs, about = in_integers(graphs, int8_of(int8), progress, trace)
     progress("plan", 0, 1)
     layouts = laid_out(graphs, threads, table)
+    for layout in layouts if trace.level >= CHOICES else ():
+        for call in layout.program.calls():
+            trace.say(CHOICES, lowering_text(call.lowered))
+    trace.file("layout.txt", "\n".join(map(layout_text, layouts)) if trace.level >= FILES else "")
     return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table, about)
 
 
@@ -245,6 +254,9 @@ def written(
 ) -> Model:
     """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
     module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
+    trace = Trace()
+    if trace.level >= FILES:
+        trace.file("functions.wat", "\n".join(function_text(f) for f in module.functions))
     layout = found.layouts[0]
     manifest = Manifest(
         name=name or found.source.name or "model",
@@ -312,22 +324,26 @@ def together(own: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> 
     return None if own is None and given is None else {**(own or {}), **(given or {})}
 
 
-def optimize(graph: Graph, tell: Progress = silent) -> Graph:
+def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, *, is_body: bool = False) -> Graph:
     """Every pass in order, then the same in the bodies of control flow."""
+    told = trace or Trace()
+    told.graph("import", graph, is_body)
     for i, (handle, run) in enumerate(PASSES.items()):
         tell(handle, i, len(PASSES))
-        graph = traced(handle, run, graph)
-    return inside_bodies(graph, optimize)
+        graph = told.run(handle, run, graph, noted=FUSING.get(handle), is_body=is_body)
+    return inside_bodies(graph, lambda body: optimize(body, tell, told, is_body=True))
 
 
-def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress) -> tuple[list[Graph], dict[str, Any]]:
+def in_integers(
+    graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace
+) -> tuple[list[Graph], dict[str, Any]]:
     """The optimised graph in whole numbers, and how that was done. Raises NotOfferedError for several variants."""
     if len(graphs) > 1:
         raise NotOfferedError("compile: `int8` with several `variants` is not offered")
     found = quantize(graphs[0], asked, tell)
-    graph = traced("quantize", lambda _: found.graph, graphs[0])
+    graph = trace.run("quantize", lambda _: found.graph, graphs[0], is_body=False)
     for handle in INTEGER_PASSES:
-        graph = traced(handle, PASSES[handle], graph)
+        graph = trace.run(handle, PASSES[handle], graph, is_body=False)
     return [graph], found.about
 
 

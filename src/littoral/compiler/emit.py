@@ -1,7 +1,9 @@
 """From a laid-out program to WebAssembly: one function a distinct kernel, and the entry that calls them in order."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
@@ -16,6 +18,8 @@ __all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heavi
 
 ENTRY = "run"
 EMPTY_ENTRY = "empty"
+LAYER_LETTERS_MAX = 28
+_ODD = re.compile(r"[^A-Za-z0-9_./:+-]")
 
 
 def emit(layout: Layout, target: Target = "relaxed") -> tuple[Module, list[Layer]]:
@@ -35,10 +39,11 @@ def emit_together(
     """
     if threads > 1:
         return _emit_for_team(layouts, threads, target)
-    module, functions = TargetedModule(target), dict[Kernel, int]()
+    module, functions = TargetedModule(target), _Functions()
     entries = [_Entry(layout, entry_name(i), module, functions) for i, layout in enumerate(layouts)]
     for entry in entries:
         module.exports[entry.name] = entry.write()
+    functions.name(module)
     if apart:
         entries[0].write_apart()
     return module, entries[0].layers()
@@ -46,7 +51,7 @@ def emit_together(
 
 def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> tuple[Module, list[Layer]]:
     """For each layout a body a thread; the entry calls the others to the run and does thread 0's."""
-    module, functions = TargetedModule(target, imports=SHARED_MEMORY), dict[Kernel, int]()
+    module, functions = TargetedModule(target, imports=SHARED_MEMORY), _Functions()
     meeting = add_meeting(module, threads)
     members = [
         [_Entry(layout, f"{entry_name(i)}.{t}", module, functions, Member(t, meeting)) for t in range(threads)]
@@ -57,6 +62,7 @@ def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> t
         signal_run(first.entry, i)
         module.exports[entry_name(i)] = first.write()
         helpers.append([other.write() for other in others])
+    functions.name(module)
     add_help(module, helpers)
     add_start(module, layouts[0].constants_at, len(layouts[0].constants))
     return module, members[0][0].layers()
@@ -75,11 +81,45 @@ def heaviest(found: Lowered) -> Step:
     return max(found.steps, key=lambda s: s.macs)
 
 
+class _Functions:
+    """The functions of kernels by index, and which layers call each."""
+
+    def __init__(self) -> None:
+        self.index: dict[Kernel, int] = {}
+        self._layers: dict[int, list[str]] = {}
+
+    def of(self, kernel: Kernel, layer: str, module: TargetedModule) -> int:
+        """The kernel's function, added to the module where it is not there yet."""
+        if kernel not in self.index:
+            written = kernel.without_vectors() if module.target == "mvp" else kernel
+            self.index[kernel] = module.add(written.function(kernel.kind))
+        index = self.index[kernel]
+        layers = self._layers.setdefault(index, [])
+        if layer not in layers:
+            layers.append(layer)
+        return index
+
+    def name(self, module: Module) -> None:
+        """For profilers: kernel, tile, the first layer and how many others share the function."""
+        for kernel, index in self.index.items():
+            first, *others = self._layers[index]
+            tile = kernel.tiling.partition(",")[0].replace("×", "x")
+            layer = _ODD.sub("_", first)
+            layer = layer if len(layer) <= LAYER_LETTERS_MAX else f"..{layer[-LAYER_LETTERS_MAX:]}"
+            shared = f"+{len(others)}" if others else ""
+            module.functions[index].name = f"{'.'.join(filter(None, (kernel.kind, tile)))}@{layer}{shared}"
+
+
 class _Entry:
     """What one thread does in one variant. member: which thread, and how it meets the others."""
 
     def __init__(
-        self, layout: Layout, name: str, module: Module, functions: dict[Kernel, int], member: Member | None = None
+        self,
+        layout: Layout,
+        name: str,
+        module: TargetedModule,
+        functions: _Functions,
+        member: Member | None = None,
     ) -> None:
         self.layout = layout
         self.name = name
@@ -116,7 +156,7 @@ class _Entry:
 
     def layers(self) -> list[Layer]:
         """Once it is written."""
-        return [_layer(call.lowered, self.functions) for call in self.layout.program.layers()]
+        return [_layer(call.lowered, self.functions.index) for call in self.layout.program.layers()]
 
     def write_apart(self) -> None:
         self.module.add(Function(EMPTY_ENTRY), export=EMPTY_ENTRY)
@@ -132,17 +172,35 @@ class _Entry:
         return self.runs[address.loop][0] * address.step + address.at
 
     def _call(self, lowered: Lowered) -> None:
-        for step in lowered.steps:
-            self.member.begin(self.entry, divided=bool(step.parts))
-            if (own := step.of(self.member.thread)) is not None:
-                self._do(own)
+        for ring, steps in groupby(lowered.steps, lambda step: step.within[0][0] if step.within else None):
+            if ring is None:
+                for step in steps:
+                    self._begin([step], lowered.label)
+            else:
+                self._begin(list(steps), lowered.label)
 
-    def _do(self, step: Step) -> None:
-        index = self.functions.get(step.kernel)
-        if index is None:
-            name = f"{step.kernel.kind}.{len(self.functions)}"
-            index = self.functions[step.kernel] = self.module.add(step.kernel.function(name))
-        self._call_repeated(index, [self._code(self.layout.address(a)) for a in step.arguments], step.repeats)
+    def _begin(self, steps: Sequence[Step], layer: str) -> None:
+        """A step, or all that share a loop: each thread's part of it."""
+        self.member.begin(self.entry, divided=bool(steps[0].parts))
+        own = [part for step in steps if (part := step.of(self.member.thread)) is not None]
+        self._do_all(own, [], layer)
+
+    def _do_all(self, steps: Iterable[Step], runs: Sequence[Local], layer: str) -> None:
+        """Steps inside the rings whose runs are counted."""
+        for ring, together in groupby(steps, lambda s: s.within[len(runs)][0] if len(s.within) > len(runs) else None):
+            if ring is None:
+                for step in together:
+                    self._do(step, runs, layer)
+                continue
+            with self.entry.each(ring.times) as run:
+                self._do_all(list(together), [*runs, run], layer)
+
+    def _do(self, step: Step, runs: Sequence[Local], layer: str) -> None:
+        index = self.functions.of(step.kernel, layer, self.module)
+        addresses = [self._code(self.layout.address(a)) for a in step.arguments]
+        for run, (_, moves_bytes) in zip(runs, step.within, strict=True):
+            addresses = [a + run * move if move else a for a, move in zip(addresses, moves_bytes, strict=True)]
+        self._call_repeated(index, addresses, step.repeats)
 
     def _call_repeated(self, index: int, addresses: list[Code], repeats: tuple[Repeated, ...]) -> None:
         """Addresses that move are kept in locals; an inner loop begins where the outer one stands."""

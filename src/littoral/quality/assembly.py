@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from littoral.errors import NotOfferedError, SetupError
-from littoral.runtime.engine import compile_module
+from littoral.runtime.engine import EngineKind, compile_module
 
 __all__ = ["assembly_of"]
 
@@ -14,13 +14,13 @@ _FUNCTION = re.compile(r"wasm\[0\]::function\[(\d+)\]")
 _MODES = {"x86_64": ("CS_ARCH_X86", "CS_MODE_64"), "aarch64": ("CS_ARCH_ARM64", "CS_MODE_ARM")}
 
 
-def assembly_of(wasm: bytes) -> dict[int, str]:
-    """Instructions of each function, one a line, by its index in the module, in the engine without epochs.
+def assembly_of(wasm: bytes, engine: EngineKind = "trusted") -> dict[int, str]:
+    """Instructions of each function, one a line, by its index in the module, as an engine has them.
 
     Raises SetupError where the libraries that read machine code are missing, NotOfferedError on other processors.
     """
     decoder, read_elf = _decoder(platform.machine()), _reader()
-    elf = read_elf(io.BytesIO(compile_module(wasm, "trusted").serialize()))
+    elf = read_elf(io.BytesIO(compile_module(wasm, engine).serialize()))
     text = elf.get_section_by_name(".text")
     code, base = text.data(), text["sh_addr"]
     found = {}

@@ -133,7 +133,7 @@ class Session:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
         with self._turn:
-            bound = self._bound or self._bind_again()
+            bound = self._alive()
             runs = self._chosen(bound, arrays)
             try:
                 outputs = self._called(bound, arrays, runs, copied)
@@ -243,9 +243,7 @@ class Session:
 
     def _filled(self, arrays: list[Array]) -> "tuple[_Bound, BoundVariant]":
         """The instance and the variant for these shapes, with the inputs in its memory."""
-        if self._bound is not None and self._bound.guest.is_broken:  # a team that did not survive `fork`
-            self._drop()
-        bound = self._bound or self._bind_again()
+        bound = self._alive()
         if (variant := bound.variants.get(tuple(array.shape for array in arrays))) is None:
             raise self._shape_error(arrays)
         for view, array in zip(variant.inputs, arrays, strict=True):
@@ -267,6 +265,11 @@ class Session:
         if (threads := self.manifest.threads) > 1:
             return Team(self._module.code, self._limits, threads, name=self.label)
         return Guest(self._module.code, self._limits, name=self.label)
+
+    def _alive(self) -> "_Bound":
+        if self._bound is not None and self._bound.guest.is_broken:  # a team that did not survive `fork`
+            self._drop()
+        return self._bound or self._bind_again()
 
     def _bind_again(self) -> "_Bound":
         if self._is_closed:

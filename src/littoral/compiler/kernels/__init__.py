@@ -11,6 +11,7 @@ from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
+from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
@@ -41,6 +42,7 @@ __all__ = [
     "Kernel",
     "Largest",
     "LoopNest",
+    "NormalizeRows",
     "Panels",
     "Piece",
     "Require",

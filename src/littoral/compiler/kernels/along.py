@@ -83,7 +83,7 @@ class Running(_Along):
         return dict.fromkeys(self.params, self.size * self.step)
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         element = ELEMENTS[self.dtype]
         start = (self.size - 1) * self.step if self.reverse else 0
         source, target = (
@@ -124,7 +124,7 @@ class Extreme(_Along):
         return {"in": self.size * self.step, "out": 8 * self.inner}
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         element = ELEMENTS[self.dtype]
         source, target = f.local("i32", "source", f.param("in")), f.local("i32", "target", f.param("out"))
         best, here = f.local(element.kind, "best"), f.local(element.kind, "here")
@@ -164,7 +164,7 @@ class Largest(_Along):
         return {"in": self.size * self.step, "values": self.count * self.step, "places": places}
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         if not self.count:
             return f
         element = ELEMENTS[self.dtype]

@@ -12,13 +12,13 @@ from typing import ClassVar, NamedTuple
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
-from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
 __all__ = ["Depthwise"]
 
 VECTOR = 16
+_SCALAR_GROUP = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Depthwise(Kernel):
         return ("in", "weights", "zeros", *(f"extra{i}" for i in range(len(self.extras))), "out")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.epilogue,)
+
+    @property
     def zeros_bytes(self) -> int:
         return 4 * self.channels * self.size[1]
 
@@ -73,8 +77,12 @@ class Depthwise(Kernel):
         full = (f"extra{i}" for i, form in enumerate(self.extras) if form == "full")
         return Piece(kernel, dict.fromkeys((*full, "out"), 4 * start * self.out_size[1] * self.channels))
 
+    def without_vectors(self) -> "Depthwise":
+        """Three outputs of four channels are as many sums as registers hold."""
+        return replace(self, group=min(self.group, _SCALAR_GROUP))
+
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         _DepthwiseEmitter(f, self).emit()
         return f
 
@@ -231,7 +239,7 @@ class _DepthwiseEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
-        constants = Constants(f)
+        constants = k.constants_in(f)
         for t, total in enumerate(sums):
             args: dict[int, Code] = {0: total}
             for i, form in enumerate(k.extras):

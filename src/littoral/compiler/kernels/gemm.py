@@ -26,7 +26,7 @@ PANEL = 8  # columns of a panel, unless another width is chosen
 SUMS = 8  # vectors that a tile keeps in registers, at least where rows are few
 VECTOR = 16  # bytes
 LANES = 4
-REPLICATED = 16  # bytes that one packed value takes
+_SCALAR_ROWS = 2
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class Gemm(Kernel):
     vectors. extras: for each further input of the
     epilogue, `row` (one value a column, padded) or `full` (laid out as the output). out_bytes: from row to row.
     accumulate: sums start from what lies in out, not from the bias. tile_rows, panel (columns, a multiple of 4): of a
-    tile; unroll: steps of K in one round of the loop; budget_bytes: of the rows that are packed together. None of these
-    four changes a bit of the result.
+    tile; unroll: steps of K in one round of the loop; budget_bytes: of the rows that are packed together; copies: how
+    often a packed value is there, 4 or 1; is_narrow: a tile has four columns of a panel, not all. None of these six
+    changes a bit of the result.
     """
 
     kind: ClassVar[str] = "gemm"
@@ -92,11 +93,17 @@ class Gemm(Kernel):
     panel: int = PANEL
     unroll: int = 2
     budget_bytes: int = 24576
+    copies: int = LANES
+    is_narrow: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
         return ("left", "right", *(["bias"] if self.bias else []), *extras, "out", "scratch")
+
+    @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.epilogue,)
 
     @property
     def tile(self) -> int:
@@ -106,16 +113,26 @@ class Gemm(Kernel):
     def block_tiles(self) -> int:
         """Tiles that are packed together: what fits the first-level cache, evenly spread."""
         tiles = -(-self.rows.count // self.tile)
-        most = max(1, self.budget_bytes // (REPLICATED * self.tile * self.rows.depth))
+        most = max(1, self.budget_bytes // (self.value_bytes * self.tile * self.rows.depth))
         return -(-tiles // -(-tiles // most))
 
     @property
     def scratch_bytes(self) -> int:
-        return REPLICATED * self.tile * self.rows.depth * self.block_tiles
+        return self.value_bytes * self.tile * self.rows.depth * self.block_tiles
 
     @property
     def tiling(self) -> str:
-        return f"{self.tile}×{self.panel}, {self.block_tiles} packed"
+        return f"{self.tile}×{LANES if self.is_narrow else self.panel}, {self.block_tiles} packed"
+
+    @property
+    def value_bytes(self) -> int:
+        """What one packed value takes."""
+        return 4 * self.copies
+
+    def without_vectors(self) -> "Gemm":
+        """Eight sums fit into registers as scalars, and one copy of a value serves a whole row of them."""
+        budget = self.scratch_bytes
+        return replace(self, tile_rows=_SCALAR_ROWS, unroll=2, copies=1, is_narrow=True, budget_bytes=budget)
 
     @property
     def stride(self) -> int:
@@ -155,7 +172,7 @@ class Gemm(Kernel):
         return Piece(kernel, {"right": 4 * first * self.rows.depth} | dict.fromkeys(along, 4 * first))
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         _GemmEmitter(f, self).emit()
         return f
 
@@ -221,7 +238,7 @@ class _GemmEmitter:
         return found
 
     def _pack_tile(self) -> None:
-        """One tile to (k, row) order, each value four times."""
+        """One tile to (k, row) order, each value as often as it is wanted."""
         f, rows = self.f, self.rows
         pointers = self._row_pointers()
         values = [f.local("f32x4", f"a{i}") for i in range(self.mr)]
@@ -245,12 +262,12 @@ class _GemmEmitter:
             with f.repeat(looped, self.counter):
                 self._pack_four(pointers, values, run.offset, LANES, moving, 0)
                 f.step(moving, VECTOR)
-                f.step(self.packed, LANES * REPLICATED * self.mr)
+                f.step(self.packed, LANES * self.g.value_bytes * self.mr)
         at = 0
         for q in range(whole - looped + (rest > 0)):
             lanes = min(LANES, run.length - LANES * (looped + q))
             self._pack_four(pointers, values, run.offset + VECTOR * q, lanes, moving, at)
-            at += lanes * REPLICATED * self.mr
+            at += lanes * self.g.value_bytes * self.mr
         f.step(self.packed, at)
         return looped * VECTOR
 
@@ -269,14 +286,20 @@ class _GemmEmitter:
             f.set(value, load("v128.load", address, offset + more, "f32x4"))
         for i, value in enumerate(values):
             for lane in range(lanes):
-                copies = shuffle("f32x4", value, value, [lane] * 4)
-                f.store("v128.store", self.packed, copies, at + REPLICATED * (self.mr * lane + i))
+                to = at + self.g.value_bytes * (self.mr * lane + i)
+                if self.g.copies == 1:
+                    f.store("v128.store32_lane", self.packed, value, to, lane=lane)
+                else:
+                    f.store("v128.store", self.packed, shuffle("f32x4", value, value, [lane] * 4), to)
 
     def _multiply_block(self, count: Local, first: Local, last: Local) -> None:
         f, g = self.f, self.g
         panel = f.local("i32", "panel", f.param("right"))
         column = f.local("i32", "column_bytes", 0)
         panels, tail = divmod(g.width, g.panel)
+        if g.is_narrow:
+            self._narrow_panels(count, first, last, panel, column)
+            return
         wide = max(1, min(SUMS * LANES // (self.mr * g.panel), panels))  # few rows: several panels at once
         for at_once, times in ((wide, panels // wide), (1, panels % wide)):
             if times:
@@ -287,19 +310,39 @@ class _GemmEmitter:
         if tail:
             self._panel(count, first, last, panel, column, tail)
 
-    def _panel(self, count: Local, first: Local, last: Local, panel: Local, column: Local, width: int) -> None:
-        """All tiles of the block times `width` columns from `column` on."""
+    def _narrow_panels(self, count: Local, first: Local, last: Local, panel: Local, column: Local) -> None:
+        """Four columns at a time."""
+        f, g = self.f, self.g
+        panels, tail = divmod(g.width, g.panel)
+        for line, widths, times in ((g.panel, g.panel, panels), (-(-tail // LANES) * LANES, tail, 1)):
+            if not times or not line:
+                continue
+            with f.repeat(times):
+                fours, rest = divmod(widths, LANES)
+                if fours:
+                    with f.repeat(fours):
+                        self._panel(count, first, last, panel, column, LANES, line)
+                        f.step(panel, VECTOR)
+                        f.step(column, VECTOR)
+                if rest:
+                    self._panel(count, first, last, panel, column, rest, line)
+                f.step(panel, 4 * line * (self.rows.depth - 1))
+
+    def _panel(
+        self, count: Local, first: Local, last: Local, panel: Local, column: Local, width: int, line: int = 0
+    ) -> None:
+        """All tiles of the block times `width` columns from `column` on; line: columns of the panel, where not all."""
         f, g = self.f, self.g
         f.set(self.packed, self.scratch)
         f.set(self.out, first)
         with f.repeat(count):
             if self.tiles * self.mr != g.rows.count:
                 f.set(self.out, select(op("i32.lt_u", last, self.out), last, self.out))
-            sums = self._tile(panel, column, -(-width // 4))
+            sums = self._tile(panel, column, -(-width // LANES), line)
             self._store_tile(sums, column, width, last)
             f.step(self.out, self.mr * g.stride)
 
-    def _tile(self, panel: Local, column: Local, vectors: int) -> list[list[Local]]:
+    def _tile(self, panel: Local, column: Local, vectors: int, line: int) -> list[list[Local]]:
         """The sums of one tile; leaves `packed` at the next one."""
         f, g = self.f, self.g
         sums = [[f.local("f32x4", f"c{i}_{v}") for v in range(vectors)] for i in range(self.mr)]
@@ -311,7 +354,7 @@ class _GemmEmitter:
             for i in range(1, self.mr):
                 f.set(sums[i][v], sums[0][v])
         b = f.local("i32", "b", panel)
-        columns = min(g.panel, LANES * vectors)
+        columns = line or min(g.panel, LANES * vectors)
         rounds, rest = divmod(self.rows.depth, g.unroll)
         for steps, times in ((g.unroll, rounds), (rest, 1)):
             if steps and times:
@@ -326,15 +369,16 @@ class _GemmEmitter:
             if u:
                 f.go(end, self.counter < 0)  # never taken
             self._k_step(sums, b, u, columns)
-        f.step(self.packed, steps * REPLICATED * self.mr)
+        f.step(self.packed, steps * self.g.value_bytes * self.mr)
         f.step(b, steps * 4 * columns)
 
     def _k_step(self, sums: list[list[Local]], b: Local, u: int, columns: int) -> None:
         """columns: of a panel; a tile of few rows takes several panels, one behind the other."""
         f = self.f
         panel_bytes, vectors = 4 * columns * self.rows.depth, columns // LANES
+        name, size = "v128.load" if self.g.copies == LANES else "v128.load32_splat", self.g.value_bytes
         left = [
-            f.local("f32x4", f"l{u}_{i}", load("v128.load", self.packed, REPLICATED * (self.mr * u + i), "f32x4"))
+            f.local("f32x4", f"l{u}_{i}", load(name, self.packed, size * (self.mr * u + i), "f32x4"))
             for i in range(self.mr)
         ]
         right = []
@@ -381,10 +425,11 @@ class _GemmEmitter:
         start = rows.start * g.stride
         at = f.local("i32", "at", base + start)
         moving = {i: f.local("i32", f"moving{i}", other + start) for i, other in others.items()}
+        constants = g.constants_in(f)
         with f.repeat(len(rows)):
             for v in range(-(-width // 4)):
                 total = f.local("f32x4", "total", load("v128.load", at, VECTOR * v, "f32x4"))
-                value = self._finished(total, column, moving, VECTOR * v, v, Constants(f))
+                value = self._finished(total, column, moving, VECTOR * v, v, constants)
                 store_lanes(f, at, value, VECTOR * v, min(4, width - 4 * v))
             for pointer in (at, *moving.values()):
                 f.step(pointer, g.stride)

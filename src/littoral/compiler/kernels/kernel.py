@@ -7,6 +7,9 @@ else is fixed. Loops have constant trip counts, so a module's running time has a
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
+from littoral.compiler.ir.expr import Expr
+from littoral.compiler.kernels.constants import CONSTANTS, StoredConstants, constant_table
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.wasm import Function
 
 __all__ = ["OVERREAD_BYTES", "Cut", "Kernel", "Piece"]
@@ -47,6 +50,31 @@ class Kernel:
         return 0
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        """Expressions that the kernel computes on vectors, one vector at a time."""
+        return ()
+
+    @property
+    def constants(self) -> bytes:
+        """Vectors that the kernel reads; where there are any, their address is one more parameter, the last."""
+        return constant_table(self.formulas)
+
+    @property
+    def every_param(self) -> tuple[str, ...]:
+        """With the one for the constants, if there are any."""
+        return (*self.params, *([CONSTANTS] if self.constants else []))
+
+    def opened(self, name: str) -> Function:
+        """The function with its parameters."""
+        return Function(name, dict.fromkeys(self.every_param, "i32"))
+
+    def constants_in(self, function: Function) -> Constants:
+        """Where one straight piece of the function, or a loop that begins here, takes its vector constants from."""
+        if self.constants:
+            return StoredConstants(function, function.param(CONSTANTS), self.constants)
+        return Constants(function)
+
+    @property
     def tiling(self) -> str:
         """What is computed at once, for people: rows × columns × channels; empty where there is no such choice."""
         return ""
@@ -59,6 +87,10 @@ class Kernel:
     def cuts(self) -> Sequence[Cut]:
         """Ways to divide the work among threads, the better ones first; none where it stays in one piece."""
         return ()
+
+    def without_vectors(self) -> "Kernel":
+        """The form for engines without vectors: parameters, layouts and bits stay, and no more scratch is needed."""
+        return self
 
     def function(self, name: str) -> Function:
         raise NotImplementedError

@@ -15,6 +15,7 @@ from littoral.compiler.ir.expr import Arg, Expr, Load, Position, apply, substitu
 from littoral.compiler.ir.vector_form import has_vector_form
 from littoral.compiler.kernels.elements import ELEMENTS, load_element, store_element
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
 
@@ -61,6 +62,10 @@ class LoopNest(Kernel):
         return (*(f"in{i}" for i in range(len(self.inputs))), "out")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.body, self.after)
+
+    @property
     def tiling(self) -> str:
         return f"1×{LANES if self.joined().is_vector else 1}"
 
@@ -85,7 +90,7 @@ class LoopNest(Kernel):
         return all(has_vector_form(e) for e in parts)
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         if 0 not in self.extents:
             _Emitter(f, self.joined()).emit()
         return f
@@ -183,6 +188,7 @@ class _Emitter:
         self.asked = nest.asked
         self.positions: dict[int, Local] = {}
         self.vector = nest.is_vector
+        self.constants = Constants(f)
 
     def _pointer(self, index: int, access: Access) -> Local:
         base = self.f.param(f"in{index}") + access.offset * ELEMENTS[access.dtype].bytes
@@ -205,6 +211,7 @@ class _Emitter:
             return
         size = self.axes[axis]
         if axis == self.rank - 1 and self.vector:
+            self.constants = self.nest.constants_in(self.f)  # loaded before each line: a loop further out spills them
             with self.f.repeat(size // LANES):
                 self._element(vector=True)
                 self._advance(axis, LANES)
@@ -242,7 +249,8 @@ class _Emitter:
         value = self._folded(vector) if nest.combine else self._writer(vector).write(nest.body)
         if nest.after is not None:
             kept = self.f.local(value.kind, value=value)
-            value = Writer(self.f, {0: kept}, vector, self.positions).write(nest.after)
+            constants = self.constants if vector else None
+            value = Writer(self.f, {0: kept}, vector, self.positions, constants=constants).write(nest.after)
         if vector:
             self.f.store("v128.store", self.out, value)
             return
@@ -253,7 +261,8 @@ class _Emitter:
         store_element(self.f, nest.output.dtype, target, value)
 
     def _writer(self, vector: bool) -> Writer:
-        return Writer(self.f, _Loads(self, vector), vector, self.positions, self._load)
+        constants = self.constants if vector else None
+        return Writer(self.f, _Loads(self, vector), vector, self.positions, self._load, constants)
 
     def load_arg(self, index: int, vector: bool) -> Code:
         access, pointer = self.nest.inputs[index], self.pointers[index]

@@ -51,7 +51,7 @@ class Frame(Kernel):
 
     def function(self, name: str) -> Function:
         """The gap between two lines (right end of one, left end of the next) is filled at once."""
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         source, target = f.param("in"), f.param("out")
         gap = self.right_bytes + self.left_bytes
         head = self.above * self.out_line_bytes + self.left_bytes

@@ -51,7 +51,7 @@ class Panels(Kernel):
         return Piece(replace(self, width=past - first), moves)
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         write = self._copy_panel if self.width_bytes == 4 else self._turn_panel
         whole, rest = divmod(self.width, self.panel)
         if whole:

@@ -21,7 +21,7 @@ class Require(Kernel):
         return ("flag", "in", "out")
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         with f.when(load("i32.load8_u", f.param("flag")).eq(0)):
             f.emit(op("unreachable"))
         f.emit(op("memory.copy", f.param("out"), f.param("in"), const("i32", self.bytes), immediates=b"\0\0"))

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.ir.expr import Arg, apply
+from littoral.compiler.ir.expr import Arg, Expr, apply
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.lanes import across, first_lanes
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
-from littoral.compiler.wasm import Code, Function, Local, load, op, shuffle, vector
+from littoral.compiler.wasm import Function, Local, load, op, vector
 
 __all__ = ["SoftmaxRows"]
 
@@ -34,6 +36,10 @@ class SoftmaxRows(Kernel):
         return ("in", "out")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (_POWER,)
+
+    @property
     def time_ns(self) -> int:
         return self.rows * self.width
 
@@ -45,7 +51,7 @@ class SoftmaxRows(Kernel):
         return Piece(replace(self, rows=stop - start), moves)
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         with f.repeat(self.rows):
             largest = self._largest(f)
             total = self._powers(f, largest)
@@ -69,33 +75,35 @@ class SoftmaxRows(Kernel):
         for i in range(some):
             f.set(found[i], op("f32x4.max", found[i], load("v128.load", at, _VECTOR * i, "f32x4")))
         if rest:
-            last = _first_lanes(load("v128.load", at, _VECTOR * some, "f32x4"), rest, least)
+            last = first_lanes(load("v128.load", at, _VECTOR * some, "f32x4"), rest, least)
             f.set(found[-1], op("f32x4.max", found[-1], last))
         for value in found[1:]:
             f.set(found[0], op("f32x4.max", found[0], value))
-        return _across(f, found[0], "f32x4.max")
+        return across(f, found[0], "f32x4.max")
 
     def _powers(self, f: Function, largest: Local) -> Local:
         """Writes the powers; their sum in every lane."""
         source, target = f.local("i32", "source", f.param("in")), f.local("i32", "target", f.param("out"))
         total = f.local("f32x4", "total", vector("f32x4", [0.0] * _LANES))
         whole, rest = divmod(self.width, _LANES)
+        constants = self.constants_in(f)
         if whole:
             with f.repeat(whole):
-                power = self._power(f, source, largest)
+                power = self._power(f, source, largest, constants)
                 f.set(total, total + power)
                 f.store("v128.store", target, power)
                 f.step(source, _VECTOR)
                 f.step(target, _VECTOR)
         if rest:
-            power = self._power(f, source, largest)
-            f.set(total, total + _first_lanes(power, rest, vector("f32x4", [0.0] * _LANES)))
+            power = self._power(f, source, largest, constants)
+            f.set(total, total + first_lanes(power, rest, vector("f32x4", [0.0] * _LANES)))
             store_lanes(f, target, power, 0, rest)
-        return _across(f, total, "f32x4.add")
+        return across(f, total, "f32x4.add")
 
-    def _power(self, f: Function, source: Local, largest: Local) -> Local:
+    def _power(self, f: Function, source: Local, largest: Local, constants: Constants) -> Local:
         x = f.local("f32x4", "x", load("v128.load", source, 0, "f32x4"))
-        return f.local("f32x4", "power", Writer(f, {0: x, 1: largest}, vector=True).write(_POWER))
+        writer = Writer(f, {0: x, 1: largest}, vector=True, constants=constants)
+        return f.local("f32x4", "power", writer.write(_POWER))
 
     def _divide(self, f: Function, total: Local) -> None:
         target = f.local("i32", "share", f.param("out"))
@@ -106,18 +114,3 @@ class SoftmaxRows(Kernel):
                 f.step(target, _VECTOR)
         if rest:
             store_lanes(f, target, load("v128.load", target, 0, "f32x4") / total, 0, rest)
-
-
-def _first_lanes(value: Code, count: int, others: Code) -> Code:
-    """The first lanes of one vector, the rest of another."""
-    return shuffle("f32x4", value, others, [i if i < count else _LANES + i for i in range(_LANES)])
-
-
-def _across(f: Function, value: Local, name: str) -> Local:
-    """All lanes joined, in every lane."""
-    for order in _SWAPS:
-        f.set(value, op(name, value, shuffle("f32x4", value, value, order)))
-    return value
-
-
-_SWAPS: Sequence[list[int]] = ([2, 3, 0, 1], [1, 0, 3, 2])

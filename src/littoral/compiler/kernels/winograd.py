@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load
 
@@ -61,7 +62,7 @@ class ToPlanes(Kernel):
         return Piece(kernel, dict.fromkeys(self.params, _VECTOR * start))
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         own = _FLOAT * self.channels
         pixel = self.pixel_bytes or own
         plane = pixel * self.high * self.wide
@@ -115,6 +116,10 @@ class FromPlanes(Kernel):
         return ("in", *(["bias"] if self.bias else []), *(f"extra{i}" for i in range(len(self.extras))), "out")
 
     @property
+    def formulas(self) -> tuple[Expr | None, ...]:
+        return (self.epilogue,)
+
+    @property
     def time_ns(self) -> int:
         return 4 * -(-self.lines // TILE) * -(-self.columns // TILE) * self.channels
 
@@ -127,7 +132,7 @@ class FromPlanes(Kernel):
         return Piece(kernel, dict.fromkeys(self.params, _VECTOR * start))
 
     def function(self, name: str) -> Function:
-        f = Function(name, dict.fromkeys(self.params, "i32"))
+        f = self.opened(name)
         _FromPlanesEmitter(f, self).emit()
         return f
 
@@ -179,20 +184,23 @@ class _FromPlanesEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
+        constants = k.constants_in(f)
         for y in range(TILE):
             with _where_inside(f, self.tiles_down, y, k.lines):
                 for x, value in enumerate(_backward(f, half[y])):
                     with _where_inside(f, self.tiles_along, x, k.columns):
-                        self._store(value if bias is None else value + bias, (y * k.columns + x) * self.pixel, others)
+                        self._store(
+                            value if bias is None else value + bias, (y * k.columns + x) * self.pixel, others, constants
+                        )
 
-    def _store(self, total: Code, offset: int, others: dict[int, Local]) -> None:
+    def _store(self, total: Code, offset: int, others: dict[int, Local], constants: Constants) -> None:
         f, k = self.f, self.k
         if k.epilogue is not None:
             args: dict[int, Code] = {0: f.local("f32x4", "total", total)}
             for i, form in enumerate(k.extras):
                 address, at = (others[i], offset) if form == "full" else (f.param(f"extra{i}") + self.channel, 0)
                 args[1 + i] = load("v128.load", address, at, "f32x4")
-            total = Writer(f, args, vector=True).write(k.epilogue)
+            total = Writer(f, args, vector=True, constants=constants).write(k.epilogue)
         f.store("v128.store", self.out, total, offset)
 
 

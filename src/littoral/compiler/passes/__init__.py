@@ -12,14 +12,17 @@ from littoral.compiler.passes.decompose_softmax import decompose_softmax
 from littoral.compiler.passes.fold_affine import fold_affine
 from littoral.compiler.passes.fold_pads import fold_pads
 from littoral.compiler.passes.fold_transposes import fold_transposes
+from littoral.compiler.passes.fuse_attention import fuse_attention
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.passes.fuse_maps import fuse_maps
+from littoral.compiler.passes.fuse_normalization import fuse_normalization
+from littoral.compiler.passes.fusion import Note
 from littoral.compiler.passes.integer_maps import integer_maps
 from littoral.compiler.passes.integer_products import integer_products
 from littoral.compiler.passes.move_bytes import move_bytes
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
-__all__ = ["INTEGER_PASSES", "PASSES", "Pass", "inside_bodies"]
+__all__ = ["FUSING", "INTEGER_PASSES", "PASSES", "Pass", "inside_bodies"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -34,12 +37,22 @@ PASSES: dict[str, Pass] = {
     "decompose-softmax": decompose_softmax,
     "simplify": canonicalize,
     "fuse-maps": fuse_maps,
+    "fuse-normalization": fuse_normalization,
     "fuse-epilogues": fuse_epilogues,
     "fold-transposes": fold_transposes,
+    "fuse-attention": fuse_attention,
     "move-bytes": move_bytes,
     "integer-products": integer_products,
     "integer-maps": integer_maps,
 }
+
+FUSING: dict[str, Callable[[Graph, Note], Graph]] = {
+    "fuse-maps": fuse_maps,
+    "fuse-normalization": fuse_normalization,
+    "fuse-epilogues": fuse_epilogues,
+    "fuse-attention": fuse_attention,
+}
+"""Passes that tell of what they fuse."""
 
 
 def inside_bodies(graph: Graph, change: Pass) -> Graph:

@@ -16,6 +16,10 @@ class Fusion(NamedTuple):
     before: str
     refused: str | None = None
 
+    def __str__(self) -> str:
+        both = f"`{self.before}` and `{self.node}`"
+        return f"{both} are one" if self.refused is None else f"{both} stay two: {self.refused}"
+
 
 Note = Callable[[Fusion], None]
 

@@ -5,6 +5,7 @@ from littoral.compiler.plan.layout import Layout, lay_out, lay_out_together
 from littoral.compiler.plan.parallel import divide
 from littoral.compiler.plan.program import Program, program_of
 from littoral.compiler.plan.steps import Lowered, Scratch, Step, Weights
+from littoral.compiler.plan.text import layout_text, lowering_text
 from littoral.compiler.plan.tuning import RULES, Tuning, TuningSource, open_tuning
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "divide",
     "lay_out",
     "lay_out_together",
+    "layout_text",
+    "lowering_text",
     "open_tuning",
     "program_of",
 ]

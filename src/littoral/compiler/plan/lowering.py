@@ -1,11 +1,13 @@
 """Which kernel does each node: the table of lowerings, with the fast ones first and generic loops for the rest."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from littoral.compiler.ir.graph import Node, Op
 from littoral.compiler.ir.ops import (
     ArgReduce,
+    Attention,
     Concat,
     Conv,
     Cumulate,
@@ -13,6 +15,7 @@ from littoral.compiler.ir.ops import (
     IntegerConv,
     Map,
     MatMul,
+    Normalize,
     Pad,
     Pool,
     Reduce,
@@ -26,9 +29,10 @@ from littoral.compiler.ir.ops import (
     TopK,
     Transpose,
 )
-from littoral.compiler.kernels import SoftmaxRows
+from littoral.compiler.kernels import NormalizeRows, SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
+from littoral.compiler.plan.attention import lower_attention
 from littoral.compiler.plan.choice import Choice
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
 from littoral.compiler.plan.integer import (
@@ -41,7 +45,7 @@ from littoral.compiler.plan.integer import (
 )
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
-from littoral.compiler.plan.steps import Lowered, Step
+from littoral.compiler.plan.steps import Lowered, Step, with_constants
 from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
 
@@ -69,11 +73,11 @@ def lower(node: Node, tuning: Tuning) -> Lowered:
         for chosen in CHOSEN[type(node.op)]:
             steps = chosen(node, node.op, tuning.choice(problem))
             if steps is not None:
-                return Lowered(node.label, node.op.name, steps, problem=problem)
+                return Lowered(node.label, node.op.name, [with_constants(step) for step in steps], problem=problem)
     for lowering in LOWERINGS[type(node.op)]:
         steps = lowering(node, node.op)
         if steps is not None:
-            return Lowered(node.label, node.op.name, steps)
+            return Lowered(node.label, node.op.name, [with_constants(step) for step in steps])
     raise AssertionError(f"no lowering for {node.op.name}")
 
 
@@ -81,6 +85,15 @@ def lower_softmax(node: Node, _op: Softmax) -> list[Step]:
     (x,), (out,) = node.inputs, node.outputs
     width = x.shape[-1]
     return [Step(SoftmaxRows(x.type.elements // width, width), (x, out))]
+
+
+def lower_normalize(node: Node, op: Normalize) -> list[Step]:
+    x, *rest = node.inputs
+    (out,) = node.outputs
+    width = math.prod(x.shape[x.type.rank - op.axes :])
+    forms = tuple("full" if v.shape == x.shape else "row" for v in rest)
+    kernel = NormalizeRows(x.type.elements // width, width, op.mean, op.square, op.spread, op.finish, forms)
+    return [Step(kernel, (x, *rest, out))]
 
 
 Lowering = Callable[[Node, Any], list[Step] | None]
@@ -114,6 +127,8 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     TopK: (generic.lower_top_k,),
     Scatter: (generic.lower_scatter,),
     Softmax: (lower_softmax,),
+    Attention: (lower_attention,),
+    Normalize: (lower_normalize,),
     Require: (generic.lower_require,),
     IntegerConv: (lower_integer_depthwise, lower_integer_conv),
     MatMul: (generic.lower_matmul_generic,),

@@ -11,7 +11,7 @@ from math import prod
 
 from littoral.compiler.kernels import Piece
 from littoral.compiler.plan.program import Program
-from littoral.compiler.plan.steps import Argument, Part, Repeated, Scratch, Step, Zeros
+from littoral.compiler.plan.steps import Argument, Part, Repeated, Ring, Scratch, Step, Zeros
 
 __all__ = ["divide"]
 
@@ -22,8 +22,11 @@ GAIN_MIN = 1.15
 def divide(program: Program, threads: int) -> None:
     """Gives the program's steps their parts."""
     for call in program.calls():
-        steps = [_divided(step, threads) for step in call.lowered.steps]
-        call.lowered.steps = _with_scratch_apart(steps)
+        steps = call.lowered.steps
+        if any(step.within for step in steps):
+            call.lowered.steps = _ring_divided(steps, threads)
+        else:
+            call.lowered.steps = _with_scratch_apart([_divided(step, threads) for step in steps])
 
 
 def _divided(step: Step, threads: int) -> Step:
@@ -38,12 +41,42 @@ def _divided(step: Step, threads: int) -> Step:
     return replace(step, parts=tuple(best))
 
 
+def _ring_divided(steps: Sequence[Step], threads: int) -> list[Step]:
+    """Steps inside a ring are divided by its runs: a thread does its runs of all of them, in scratch of its own."""
+    ring = steps[0].within[0][0] if steps[0].within else None
+    if ring is None or any(not step.within or step.within[0][0] is not ring for step in steps):
+        return list(steps)
+    spans = _spans(ring.times, min(threads, sum(map(_time_ns, steps)) // PART_NS_MIN))
+    parts: list[list[Step]] = [[] for _ in steps]
+    for start, stop in spans:
+        own, scratch = Ring(stop - start), dict[Scratch, Scratch]()
+        for step, found in zip(steps, parts, strict=True):
+            found.append(_some_runs(step, own, start, scratch))
+    return [replace(step, parts=tuple(found)) for step, found in zip(steps, parts, strict=True)]
+
+
+def _some_runs(step: Step, ring: Ring, start: int, scratch: dict[Scratch, Scratch]) -> Step:
+    (_, moves_bytes), *inner = step.within
+    moved = (_at(a, start * move) for a, move in zip(step.arguments, moves_bytes, strict=True))
+    arguments = tuple(_apart(a, scratch) for a in moved)
+    return replace(step, within=((ring, moves_bytes), *inner), arguments=arguments)
+
+
+def _apart(argument: Argument, scratch: dict[Scratch, Scratch]) -> Argument:
+    """The same place in scratch of a thread's own."""
+    if isinstance(argument, Part):
+        of = argument.of
+        return Part(scratch.setdefault(of, Scratch(of.bytes)), argument.offset) if isinstance(of, Scratch) else argument
+    return scratch.setdefault(argument, Scratch(argument.bytes)) if isinstance(argument, Scratch) else argument
+
+
 def _longest_ns(parts: Sequence[Step]) -> int:
     return max(_time_ns(part) for part in parts)
 
 
 def _time_ns(step: Step) -> int:
-    return step.kernel.time_ns * prod(r.times for r in step.repeats)
+    repeats, rings = prod(r.times for r in step.repeats), prod(ring.times for ring, _ in step.within)
+    return step.kernel.time_ns * repeats * rings
 
 
 def _ways(step: Step, threads: int) -> Iterator[list[Step]]:
@@ -71,7 +104,7 @@ def _some_repeats(step: Step, index: int, start: int, stop: int) -> Step:
 
 def _moved(step: Step, piece: Piece) -> Step:
     moves: Mapping[str, int] = piece.moves
-    arguments = zip(step.kernel.params, step.arguments, strict=True)
+    arguments = zip(step.kernel.every_param, step.arguments, strict=True)
     return replace(step, kernel=piece.kernel, arguments=tuple(_at(a, moves.get(name, 0)) for name, a in arguments))
 
 
@@ -96,7 +129,7 @@ def _with_scratch_apart(steps: Sequence[Step]) -> list[Step]:
 
 
 def _scratch_of(step: Step) -> Argument | None:
-    found = dict(zip(step.kernel.params, step.arguments, strict=True))
+    found = dict(zip(step.kernel.every_param, step.arguments, strict=True))
     return found.get("scratch")
 
 

@@ -23,8 +23,10 @@ __all__ = [
     "lower_dense",
     "product_steps",
     "products_of",
+    "repeats",
     "rows_fit",
     "scratch_of",
+    "sides",
 ]
 
 FLOAT_BYTES = 4
@@ -133,8 +135,8 @@ def lower_batched(node: Node, op: MatMul, choice: Choice) -> list[Step] | None:
     (out,) = node.outputs
     if a.dtype != "float32" or out.dtype != "float32" or op.bias or any(v.shape != out.shape for v in rest):
         return None
-    left, right = _sides(a, op.left), _sides(b, op.right)
-    made = _sides(out, tuple(op.result.index(i) for i in range(len(op.result))))
+    left, right = sides(a, op.left), sides(b, op.right)
+    made = sides(out, tuple(op.result.index(i) for i in range(len(op.result))))
     count, depth, width = left.shape[-2], left.shape[-1], right.shape[-1]
     if not depth:
         return None
@@ -148,10 +150,10 @@ def lower_batched(node: Node, op: MatMul, choice: Choice) -> list[Step] | None:
         out_bytes=made.strides_bytes[-2],
     )
     gemm = tiled(gemm, choice)
-    packed = _Sides.of((*right.shape[:-2], 1, panels.out_bytes), 1)
-    to_panels = _repeats(right.shape[:-2], (right.strides_bytes[:-2], packed.strides_bytes[:-2]))
+    packed = Sides.of((*right.shape[:-2], 1, panels.out_bytes), 1)
+    to_panels = repeats(right.shape[:-2], (right.strides_bytes[:-2], packed.strides_bytes[:-2]))
     written = made.strides_bytes[:-2]
-    products = _repeats(
+    products = repeats(
         batch,
         (
             left.batch_strides(batch),
@@ -173,14 +175,14 @@ def lower_batched(node: Node, op: MatMul, choice: Choice) -> list[Step] | None:
     ]
 
 
-class _Sides(NamedTuple):
+class Sides(NamedTuple):
     """A tensor as a stack of matrices: size of each axis, and bytes from one index to the next."""
 
     shape: tuple[int, ...]
     strides_bytes: tuple[int, ...]
 
     @classmethod
-    def of(cls, shape: Sequence[int], element_bytes: int) -> "_Sides":
+    def of(cls, shape: Sequence[int], element_bytes: int) -> "Sides":
         return cls(tuple(shape), tuple(element_bytes * s for s in contiguous(shape)))
 
     def batch_strides(self, batch: Sequence[int]) -> tuple[int, ...]:
@@ -190,15 +192,15 @@ class _Sides(NamedTuple):
         return (0,) * missing + tuple(0 if size == 1 else step for size, step in own)
 
 
-def _sides(value: Value, perm: Sequence[int]) -> _Sides:
+def sides(value: Value, perm: Sequence[int]) -> Sides:
     """The tensor with its axes taken in another order."""
-    whole = _Sides.of(value.shape, FLOAT_BYTES)
+    whole = Sides.of(value.shape, FLOAT_BYTES)
     if not perm:
         return whole
-    return _Sides(tuple(whole.shape[i] for i in perm), tuple(whole.strides_bytes[i] for i in perm))
+    return Sides(tuple(whole.shape[i] for i in perm), tuple(whole.strides_bytes[i] for i in perm))
 
 
-def _repeats(batch: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[Repeated, ...]:
+def repeats(batch: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[Repeated, ...]:
     """Loops over the batch axes; neighbouring axes that every argument walks through evenly are one loop."""
     loops: list[Repeated] = []
     for count, *moves in zip(batch, *strides, strict=True):

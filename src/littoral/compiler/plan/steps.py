@@ -1,15 +1,17 @@
 """Steps: the calls that a node becomes, before anything has an address."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import numpy as np
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.compiler.plan.problem import Problem
 from littoral.tensors import Array
 
-__all__ = ["Argument", "Lowered", "Part", "Repeated", "Scratch", "Step", "Weights", "Zeros"]
+__all__ = ["Argument", "Lowered", "Part", "Repeated", "Ring", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +54,25 @@ class Repeated(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Ring:
+    """A loop around several steps, which share the object."""
+
+    times: int
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
 
-    parts: the same work divided, thread by thread; without them it is thread 0's.
+    within: loops around those, shared with the steps beside it, outermost first, and the bytes by which each argument's
+    address moves on. parts: the same work divided, thread by thread; without them it is thread 0's.
     """
 
     kernel: Kernel
     arguments: tuple[Argument, ...]
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
+    within: tuple[tuple[Ring, tuple[int, ...]], ...] = ()
     parts: tuple["Step", ...] = ()
 
     @property
@@ -73,6 +84,17 @@ class Step:
         """What a thread has to do of it."""
         own = self.parts or (self,)
         return own[thread] if thread < len(own) else None
+
+
+def with_constants(step: Step) -> Step:
+    """The step with the table of vectors that its kernel reads, if there is one."""
+    table = step.kernel.constants
+    if not table:
+        return step
+    repeats = tuple(r._replace(moves_bytes=(*r.moves_bytes, 0)) for r in step.repeats)
+    within = tuple((ring, (*moves_bytes, 0)) for ring, moves_bytes in step.within)
+    arguments = (*step.arguments, Weights(np.frombuffer(table, np.uint8)))
+    return replace(step, arguments=arguments, repeats=repeats, within=within)
 
 
 @dataclass(eq=False)

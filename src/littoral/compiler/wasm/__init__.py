@@ -6,6 +6,7 @@ from littoral.compiler.wasm.module import Module
 from littoral.compiler.wasm.opcodes import OPCODES
 from littoral.compiler.wasm.targets import TARGETS, Target, TargetedModule
 from littoral.compiler.wasm.text import function_text
+from littoral.compiler.wasm.written import WrittenFunction, written_functions
 
 __all__ = [
     "OPCODES",
@@ -18,6 +19,7 @@ __all__ = [
     "Number",
     "Target",
     "TargetedModule",
+    "WrittenFunction",
     "const",
     "function_text",
     "load",
@@ -26,4 +28,5 @@ __all__ = [
     "shuffle",
     "splat",
     "vector",
+    "written_functions",
 ]

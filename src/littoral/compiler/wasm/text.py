@@ -1,7 +1,7 @@
 """Functions as text: the instructions of a body, one a line, for people and for golden tests."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from littoral.compiler.wasm.code import KINDS
@@ -9,7 +9,7 @@ from littoral.compiler.wasm.function import Function
 from littoral.compiler.wasm.opcodes import Op
 from littoral.compiler.wasm.reading import Reader, instructions
 
-__all__ = ["function_text"]
+__all__ = ["body_text", "function_text"]
 
 _OPENING = ("block", "loop", "if")
 _TYPE_NAMES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128"}
@@ -40,12 +40,18 @@ def _float(value: float) -> str:
 
 def function_text(function: Function) -> str:
     """The function in WebAssembly's text format, linear form, locals by number."""
-    reader = Reader(function.body())
-    reader.unsigned()
+    body = Reader(function.body())
+    body.unsigned()
+    params, results = [_type_name(p.kind) for p in function.params], [_type_name(r) for r in function.results]
+    return body_text(function.name, params, results, body.data[body.at :])
+
+
+def body_text(title: str, params: Sequence[str], results: Sequence[str], code: bytes) -> str:
+    """The same from types and code, which begins with its locals. Raises KeyError for an unknown instruction."""
+    reader = Reader(code)
     kinds = [_TYPE_NAMES[kind] for count, kind in _runs(reader) for _ in range(count)]
-    params = "".join(f" (param {_type_name(p.kind)})" for p in function.params)
-    results = "".join(f" (result {_type_name(r)})" for r in function.results)
-    lines = [f"(func ${function.name}{params}{results}"]
+    head = "".join(f" (param {kind})" for kind in params) + "".join(f" (result {kind})" for kind in results)
+    lines = [f"(func ${title}{head}"]
     if kinds:
         lines.append(f"  (local {' '.join(kinds)})")
     depth = 1

@@ -5,17 +5,19 @@ the compiled module. Layout `last` is N, spatial…, C; weights are always O, I,
 """
 
 from littoral.compiler.ir.ops.along import ArgReduce, Cumulate, Scatter, TopK
+from littoral.compiler.ir.ops.attention import Attention
 from littoral.compiler.ir.ops.contraction import Conv, ConvTranspose, MatMul
 from littoral.compiler.ir.ops.control import Branch, Repeat, Require
 from littoral.compiler.ir.ops.elementwise import Map, broadcast_shape
 from littoral.compiler.ir.ops.integer import Dequantize, DequantizeWeights, IntegerConv, Quantize
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
-from littoral.compiler.ir.ops.reduction import Reduce, Softmax
+from littoral.compiler.ir.ops.reduction import Normalize, Reduce, Softmax
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
     "ArgReduce",
+    "Attention",
     "Branch",
     "Concat",
     "Conv",
@@ -27,6 +29,7 @@ __all__ = [
     "IntegerConv",
     "Map",
     "MatMul",
+    "Normalize",
     "Pad",
     "Pool",
     "Quantize",

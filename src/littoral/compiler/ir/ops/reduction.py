@@ -1,4 +1,4 @@
-"""Sums, products, extremes and softmax along axes."""
+"""Sums, products, extremes, normalisation and softmax along axes."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Expr, text
 from littoral.compiler.ir.graph import Op
-from littoral.compiler.ir.ops.elementwise import check_reads, spread_shape
+from littoral.compiler.ir.ops.elementwise import broadcast_shape, check_reads, spread_shape
 from littoral.compiler.ir.types import TensorType
 from littoral.errors import ShapeError
 from littoral.tensors import Array
 
-__all__ = ["Reduce", "Softmax", "to_float64"]
+__all__ = ["Normalize", "Reduce", "Softmax", "to_float64"]
 
 
 def to_float64(x: Array) -> Array:
@@ -66,6 +66,48 @@ class Reduce(Op):
         parts = [self.combine, f"axes={self.axes}"]
         parts += [f"{word} {text(e)}" for word, e in (("of", self.before), ("then", self.after)) if e]
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Normalize(Op):
+    """`finish` of (x less `mean` of its row's sum, `spread` of its row's sum of squares, further inputs).
+
+    A row is what lies along the last `axes` axes. mean: None where nothing is taken off. square: what is summed for the
+    spread, of an element that the mean is taken off.
+    """
+
+    name: ClassVar[str] = "normalize"
+    axes: int
+    mean: Expr | None
+    square: Expr
+    spread: Expr
+    finish: Expr
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        x = inputs[0]
+        if not 0 < self.axes <= x.rank:
+            raise ShapeError(f"the last {self.axes} axes of rank {x.rank}")
+        check_reads(self.finish, len(inputs) + 1, x.rank)
+        if broadcast_shape(*(t.shape for t in inputs)) != x.shape:
+            raise ShapeError(f"further inputs do not fit rows of {x}")
+        return (TensorType(self.finish.dtype, x.shape),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        x, *rest = inputs
+        if self.mean is not None:
+            x = x - self._of_sum(self.mean, x)
+        spread = self._of_sum(self.spread, evaluate(self.square, (x,), x.shape))
+        return (evaluate(self.finish, (x, spread, *rest), x.shape),)
+
+    def _of_sum(self, after: Expr, terms: Array) -> Array:
+        axes = tuple(range(terms.ndim - self.axes, terms.ndim))
+        total = to_float64(terms).sum(axis=axes, keepdims=True).astype(terms.dtype)
+        return evaluate(after, (total,), total.shape)
+
+    def text(self) -> str:
+        mean = "" if self.mean is None else f"mean {text(self.mean)}, "
+        parts = f"of {text(self.square)}, spread {text(self.spread)}, then {text(self.finish)}"
+        return f"last {self.axes}, {mean}{parts}"
 
 
 @dataclass(frozen=True)

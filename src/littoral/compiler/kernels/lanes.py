@@ -1,0 +1,20 @@
+"""Vectors taken apart: the first lanes of one, and all lanes of one joined."""
+
+from littoral.compiler.wasm import Code, Function, Local, op, shuffle
+
+__all__ = ["across", "first_lanes"]
+
+_LANES = 4
+_SWAPS = ([2, 3, 0, 1], [1, 0, 3, 2])
+
+
+def first_lanes(value: Code, count: int, others: Code) -> Code:
+    """The first lanes of one vector, the rest of another."""
+    return shuffle("f32x4", value, others, [i if i < count else _LANES + i for i in range(_LANES)])
+
+
+def across(f: Function, value: Local, name: str) -> Local:
+    """All lanes joined by an instruction, in every lane."""
+    for order in _SWAPS:
+        f.set(value, op(name, value, shuffle("f32x4", value, value, order)))
+    return value
