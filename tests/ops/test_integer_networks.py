@@ -11,6 +11,7 @@ from littoral.compiler.driver import compile_model, in_integers, open_source, op
 from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, IntegerConv, Quantize
 from littoral.compiler.ir.reference import interpret
 from littoral.compiler.passes import PASSES
+from littoral.compiler.plan import parallel
 from littoral.compiler.quantize import Int8, quantize
 from littoral.errors import InputError, NotOfferedError
 from model_host import run_bare
@@ -134,6 +135,19 @@ def test_other_targets_give_the_same_bits(target: Any) -> None:
     feeds = feeds_of(1, seed=2)[0]
     got = run_bare(written(found, target=target).wasm, feeds)["y"]
     np.testing.assert_array_equal(got, run_bare(written(found).wasm, feeds)["y"])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_threads_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the steps are that they share."""
+    monkeypatch.setattr(parallel, "PART_NS_MIN", 1)
+    monkeypatch.setattr(parallel, "GAIN_MIN", 0)
+    model, feeds = NETS[name](), feeds_of(1, seed=4)[0]
+    with littoral.load(littoral.compile(model, int8=feeds_of(3))) as alone:
+        want = alone.run(feeds)["y"]
+    for threads in (2, 3):
+        with littoral.load(littoral.compile(model, int8=feeds_of(3), threads=threads)) as team:
+            np.testing.assert_array_equal(team.run(feeds)["y"], want)
 
 
 @pytest.mark.parametrize("name", NETS)

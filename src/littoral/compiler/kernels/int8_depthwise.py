@@ -6,13 +6,13 @@ Lines outside the picture read a line of what x is there; columns outside are co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.kernels.int8_dot import Form
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish
 from littoral.compiler.kernels.int8_gemm import Extra, finished
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
 
 __all__ = ["IntegerDepthwise"]
@@ -85,6 +85,22 @@ class IntegerDepthwise(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{self.live}×{4 * self.quads}"
+
+    @property
+    def time_ns(self) -> int:
+        return self.out_size[0] * self.out_size[1] * self.channels * self.kernel[0] * self.kernel[1] // 16
+
+    def cuts(self) -> Sequence[Cut]:
+        """By lines of the output: the input stays, other lines of it come under the window."""
+        return (Cut(self.out_size[0], self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        (above, below), sides = self.pads
+        pads = ((above - start * self.strides[0], below), sides)
+        kernel = replace(self, out_size=(stop - start, self.out_size[1]), pads=pads)
+        element = start * self.out_size[1] * self.channels
+        full = {f"extra{i}": element * e.bytes for i, e in enumerate(self.extras) if e.form == "full"}
+        return Piece(kernel, {"out": element * self.finish.bytes} | full)
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))

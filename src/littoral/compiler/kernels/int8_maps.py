@@ -1,11 +1,12 @@
 """Expressions over bytes and floats, sixteen elements at a time; and tables for what is long to compute."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four, store_bytes
 from littoral.compiler.kernels.int8_gemm import Extra
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, splat
 
 __all__ = ["ByteMap", "ByteTable"]
@@ -30,6 +31,26 @@ class ByteMap(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{VECTOR}"
+
+    @property
+    def time_ns(self) -> int:
+        return self.rows * self.width * (1 + len(self.inputs)) // 2
+
+    def cuts(self) -> Sequence[Cut]:
+        """By rows; one row by vectors of columns."""
+        if self.rows > 1:
+            return (Cut(self.rows, self._rows_part),)
+        return (Cut(-(-self.width // VECTOR), self._columns_part),)
+
+    def _rows_part(self, start: int, stop: int) -> Piece:
+        element = start * self.width
+        moves = {f"in{i}": element * e.bytes for i, e in enumerate(self.inputs) if e.form == "full"}
+        return Piece(replace(self, rows=stop - start), {**moves, "out": element * self.finish.bytes})
+
+    def _columns_part(self, start: int, stop: int) -> Piece:
+        first, past = start * VECTOR, min(stop * VECTOR, self.width)
+        moves = {f"in{i}": first * e.bytes for i, e in enumerate(self.inputs) if e.form != "one"}
+        return Piece(replace(self, width=past - first), {**moves, "out": first * self.finish.bytes})
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -86,6 +107,17 @@ class ByteTable(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{VECTOR}"
+
+    @property
+    def time_ns(self) -> int:
+        return self.count * self.parts // 24
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(-(-self.count // VECTOR), self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        first, past = start * VECTOR, min(stop * VECTOR, self.count)
+        return Piece(replace(self, count=past - first), {"in": first, "out": first})
 
     def function(self, name: str) -> Function:
         """A swizzle gives 0 for what lies outside its 16 entries: the parts' results are joined."""

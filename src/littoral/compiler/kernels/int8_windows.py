@@ -1,10 +1,11 @@
 """Sums of bytes over rows, and the largest byte under a window: sixteen channels at a time."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.kernels.int8_finish import Finish, store_bytes
-from littoral.compiler.kernels.kernel import Kernel
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
 
 __all__ = ["ByteMaximum", "ByteSums"]
@@ -29,6 +30,10 @@ class ByteSums(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{VECTOR}"
+
+    @property
+    def time_ns(self) -> int:
+        return self.rows * self.width // 8
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
@@ -91,6 +96,17 @@ class ByteMaximum(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{VECTOR}"
+
+    @property
+    def time_ns(self) -> int:
+        return self.lines * self.columns * self.channels * len(self.taps) // 16
+
+    def cuts(self) -> Sequence[Cut]:
+        return (Cut(self.lines, self._part),)
+
+    def _part(self, start: int, stop: int) -> Piece:
+        made = self.columns * self.channels
+        return Piece(replace(self, lines=stop - start), {"in": start * self.line_bytes, "out": start * made})
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
