@@ -191,7 +191,7 @@ def test_feeds_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=said):
             compile_model(model, int8=feeds)
-    with pytest.raises(InputError, match="bits must be one of 7, 8"):
+    with pytest.raises(InputError, match="bits must be one of 8, 7, auto"):
         Int8([], bits=4)
     graph = open_source(model).graph({})
     with pytest.raises(NotOfferedError, match="variants"):
