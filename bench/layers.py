@@ -1,7 +1,7 @@
 """What share of the kernel's own limit each layer reaches: its speed beside multiplications and additions on registers.
 
 Layers that ask the same of their kernel are one row. Those that multiply nothing, or take under 1 % of the network's
-time, are told by kind alone.
+time, are told by kind alone. What is counted is processor time.
 """
 
 import tempfile
@@ -12,6 +12,7 @@ from bench.compiler import here
 from bench.networks import LAYERED
 from bench.rows import Row, row
 from littoral.cli.model_source import random_feeds
+from littoral.clock import THREAD
 from littoral.compiler.driver import planned, written
 from littoral.compiler.plan.problem import Problem
 from littoral.quality.layer_times import LayerTime, time_layers
@@ -39,7 +40,7 @@ def run() -> list[Row]:
     for name, make in LAYERED.items():
         with tempfile.TemporaryDirectory() as folder, here(folder):
             found = planned(make())
-            times = time_layers(found, random_feeds(written(found), seed=3), ROUNDS)
+            times = time_layers(found, random_feeds(written(found), seed=3), ROUNDS, clock=THREAD)
         problems = [call.lowered.problem for call in found.layouts[0].program.layers()]
         timed = [Timed(*pair) for pair in zip(times.layers, problems, strict=True)]
         rows += rows_of(name, timed, times.limit_gflops)

@@ -40,7 +40,7 @@ def test_a_model_runs_on_arrays_from_files(adder: Path, tmp_path: Path) -> None:
 
 def test_the_report_of_a_run_is_a_contract(model: Path) -> None:
     report = cli("run", model, "--random", "--json").json
-    assert report.keys() == {"name", "engine", "load_ms", "run_ms", "outputs", "saved"}
+    assert report.keys() == {"name", "engine", "threads", "load_ms", "run_ms", "outputs", "saved"}
     (output,) = report["outputs"].values()
     assert output.keys() == {"dtype", "shape", "min", "mean", "max", "not_finite"}
     assert (report["name"], report["engine"], output["shape"]) == ("small", "trusted", [1, 5])
@@ -120,6 +120,18 @@ def test_what_is_wrong_is_told(
     assert (done.code, done.out) == (code, "")
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_model_is_built_for_several_threads(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(squeeze_excite(32))
+    assert cli("build", path, "--threads", 2, "--json").json["threads"] == 2
+    team, alone = (cli("run", source, "--random", "--json").json for source in (path.with_suffix(".wasm"), path))
+    assert (team["engine"], team["threads"], alone["threads"]) == ("threaded", 2, 1)
+    assert team["outputs"] == alone["outputs"]
+    assert "5 calls, 2 threads, threaded engine" in cli("bench", path, "--threads", 2, "-n", 5).out
+    done = cli("run", path.with_suffix(".wasm"), "--random", "--threads", 2)
+    assert (done.code, "has no meaning for a compiled model" in done.err) == (4, True)
 
 
 def test_a_sentence_encoder_is_built_from_its_folder(tmp_path: Path) -> None:

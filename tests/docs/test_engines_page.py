@@ -30,9 +30,7 @@ def test_versions_that_are_pinned_are_told() -> None:
     pins = {
         "wasmtime": re.search(r"^wasmtime==(\S+)", texts()["locks/node.txt"], re.MULTILINE),
         "v8-optimizing": re.match(r"(.+)", node),
-        "wazero-compiler": re.search(
-            r"^require \S+/wazero v(\S+)", texts()["tests/engines/wazero/go.mod"], re.MULTILINE
-        ),
+        "wazero-compiler": re.search(r"^require \S+/wazero v(\S+)", go, re.MULTILINE),
     }
     for engine, found in pins.items():
         assert found is not None

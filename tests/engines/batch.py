@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from engines.subjects import Subject
-from littoral.artifact.manifest import Port, Variant
+from littoral.artifact import custom_section, digest
+from littoral.artifact.manifest import MODEL_SECTION, Port, Variant
 from littoral.compiler.driver import compile_model
 from littoral.tensors import DTYPES, element_count
 
@@ -30,8 +31,10 @@ def write_cases(folder: Path, subjects: Iterable[Subject], targets: Sequence[str
 
 
 def cases_of(folder: Path, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """Those of the targets; what two of them have the same code for, once."""
     found: list[dict[str, Any]] = json.loads((folder / ALL).read_text())
-    return [case for case in found if case["target"] in targets]
+    first = {(case["code"], case["input"]): case for case in reversed(found) if case["target"] in targets}
+    return [case for case in found if first.get((case["code"], case["input"])) is case]
 
 
 def plan(folder: Path, out: Path, targets: Sequence[str]) -> None:
@@ -58,11 +61,14 @@ def _written(folder: Path, number: int, subject: Subject, targets: Sequence[str]
     for target in targets:
         model = compile_model(subject.source, shapes=subject.shapes, variants=subject.variants, target=target)
         (folder / f"{number}-{target}.wasm").write_bytes(model.wasm)
+        manifest = custom_section(model.wasm, MODEL_SECTION)
+        assert manifest is not None
         for i, feeds in enumerate(subject.feeds):
             variant = model.manifest.variants[i if subject.variants else 0]
             yield {
                 "name": f"{subject.name} #{i} {target}",
                 "target": target,
+                "code": digest(model.wasm.replace(manifest, b"")),
                 "module": f"{number}-{target}.wasm",
                 "input": f"{number}-{i}.in",
                 "output": f"{number}-{i}-{target}.out",

@@ -73,7 +73,7 @@ def wazero(mode: str) -> Host:
     """The engine in Go, as compiler or as interpreter."""
 
     def run(cases: Path, out: Path) -> None:
-        program = go_program("wazero", (HERE / "wazero" / "main.go").read_text())
+        program = go_program("wazero-host", (HERE / "wazero" / "main.go").read_text())
         run_host([program, mode, cases, out])
 
     return run

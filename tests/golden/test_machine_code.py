@@ -60,5 +60,5 @@ def test_softmax_raises_four_powers_without_moves() -> None:
     powers, *others = loops_of(SoftmaxRows(8, 197))
     assert (powers.multiplies, powers.adds) == (10, 8)
     assert powers.stack_references <= 7  # coefficients of the polynomial
-    assert powers.instructions <= 43
+    assert powers.instructions <= 48
     assert [loop.stack_references for loop in others] == [0] * len(others)

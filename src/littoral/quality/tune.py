@@ -1,8 +1,9 @@
 """Which form of its kernel each layer should take: timed in the whole model, all candidates in turn.
 
 A model is compiled once for each candidate of its problems; a round times every layer of every one of these, in order,
-so that each finds in the caches what it finds there in a whole run, and a change of the machine's speed meets all. What
-looks faster is compiled once more and held against the compiler's rules again: what does not hold twice is left.
+so that each finds in the caches what it finds there in a whole run, and a change of the machine's speed meets all.
+Processor time is what counts. What looks faster is compiled once more and held against the compiler's rules again: what
+does not hold twice is left.
 """
 
 import importlib.metadata
@@ -16,7 +17,7 @@ import numpy as np
 
 import littoral
 from littoral.artifact import Store
-from littoral.clock import SYSTEM, Clock
+from littoral.clock import SYSTEM, THREAD, Clock
 from littoral.compiler.driver import Planned, Progress, retuned, silent, written
 from littoral.compiler.emit import EMPTY_ENTRY, layer_entry
 from littoral.compiler.plan import RULES, Tuning
@@ -36,7 +37,7 @@ EMPTY_CALLS = 4
 SHORT_MS = 0.05  # layers of a problem together: below it there is nothing to gain, and too little to time
 LATER_GAIN_MIN = 1.02  # what a candidate with more code must gain over one with less
 SESSIONS_BYTES_MAX = 1 << 30  # memory of the models that are timed in turn
-QUANTILE = 0.25  # of the rounds: other work on the machine only ever makes a round longer
+QUANTILE = 0.25  # of the rounds: other work, which empties the caches, only ever makes a round longer
 
 
 class Tuned(NamedTuple):
@@ -83,7 +84,7 @@ def tune(
 def measured_machine() -> Machine:
     """This one, for a table."""
     with Multiplications() as multiplications:
-        limit = max(multiplications.gflops() for _ in range(LIMIT_RUNS))
+        limit = max(multiplications.gflops(THREAD) for _ in range(LIMIT_RUNS))
     info = Path("/proc/cpuinfo")
     name = re.search(r"^model name\s*:\s*(.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
     return Machine(
@@ -192,7 +193,7 @@ class _Search:
         model = written(retuned(self.found, table), apart=True)
         Store().record(model.digest)
         session = stack.enter_context(littoral.load(model))
-        return lambda: session.time_entries(self.feeds, entries, self.clock)
+        return lambda: session.time_entries(self.feeds, entries, THREAD)
 
     def _by_problem(self, times_ms: Array) -> dict[Problem, float]:
         """times_ms: f64[round, empty calls and layers]."""

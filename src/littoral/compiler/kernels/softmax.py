@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.ir.expr import Arg, Expr, apply
+from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.lanes import across, first_lanes
-from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Function, Local, load, op, vector
 
@@ -34,10 +33,6 @@ class SoftmaxRows(Kernel):
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", "out")
-
-    @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (_POWER,)
 
     @property
     def time_ns(self) -> int:
@@ -86,23 +81,22 @@ class SoftmaxRows(Kernel):
         source, target = f.local("i32", "source", f.param("in")), f.local("i32", "target", f.param("out"))
         total = f.local("f32x4", "total", vector("f32x4", [0.0] * _LANES))
         whole, rest = divmod(self.width, _LANES)
-        constants = self.constants_in(f)
         if whole:
             with f.repeat(whole):
-                power = self._power(f, source, largest, constants)
+                power = self._power(f, source, largest)
                 f.set(total, total + power)
                 f.store("v128.store", target, power)
                 f.step(source, _VECTOR)
                 f.step(target, _VECTOR)
         if rest:
-            power = self._power(f, source, largest, constants)
+            power = self._power(f, source, largest)
             f.set(total, total + first_lanes(power, rest, vector("f32x4", [0.0] * _LANES)))
             store_lanes(f, target, power, 0, rest)
         return across(f, total, "f32x4.add")
 
-    def _power(self, f: Function, source: Local, largest: Local, constants: Constants) -> Local:
+    def _power(self, f: Function, source: Local, largest: Local) -> Local:
         x = f.local("f32x4", "x", load("v128.load", source, 0, "f32x4"))
-        writer = Writer(f, {0: x, 1: largest}, vector=True, constants=constants)
+        writer = Writer(f, {0: x, 1: largest}, vector=True)
         return f.local("f32x4", "power", writer.write(_POWER))
 
     def _divide(self, f: Function, total: Local) -> None:

@@ -70,8 +70,9 @@ def lower(node: Node, tuning: Tuning) -> Lowered:
     if node.outputs[0].type.elements == 0:
         return Lowered(node.label, node.op.name)
     if (problem := problem_of(node)) is not None:
+        choice = tuning.choice(problem)
         for chosen in CHOSEN[type(node.op)]:
-            steps = chosen(node, node.op, tuning.choice(problem))
+            steps = chosen(node, node.op, choice)
             if steps is not None:
                 return Lowered(node.label, node.op.name, [with_constants(step) for step in steps], problem=problem)
     for lowering in LOWERINGS[type(node.op)]:
