@@ -1,7 +1,7 @@
 """What values a graph's tensors take on the feeds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,45 +10,69 @@ from littoral.compiler.quantize.evaluate import evaluate
 from littoral.errors import InputError
 from littoral.tensors import Array
 
-__all__ = ["Range", "observe"]
+__all__ = ["Seen", "fitted", "observe"]
 
 FEEDS_MAX = 10_000
+SAMPLE_ELEMENTS = 1 << 16
 
 
 @dataclass
-class Range:
-    """Smallest and greatest value so far; zero is always among them."""
+class Seen:
+    """A value on all feeds. low, high: zero is always between; tops: largest magnitude by channel, the last axis.
+
+    samples: rows of channels, of each feed a few.
+    """
 
     low: float = 0.0
     high: float = 0.0
+    tops: Array | None = None
+    samples: list[Array] = field(default_factory=list)
 
-    def take(self, array: Array) -> None:
-        low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
+    def take(self, array: Array, elements: int) -> None:
+        """elements: of the sample."""
+        rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+        if not rows.size:
+            return
+        least, most = rows.min(0), rows.max(0)
+        low, high = float(least.min()), float(most.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError("int8: a value is not finite on the calibration feeds", hint="check the feeds")
         self.low, self.high = min(self.low, low), max(self.high, high)
+        tops = np.maximum(np.abs(least), np.abs(most))
+        self.tops = tops if self.tops is None else np.maximum(self.tops, tops)
+        count = max(1, min(len(rows), elements // rows.shape[1]))
+        self.samples.append(rows[(np.arange(count) * len(rows)) // count].copy())
+
+    def sample(self) -> Array:
+        return np.concatenate(self.samples)
 
 
 def observe(
-    graph: Graph, feeds: Sequence[Mapping[str, Array]], tell: Callable[[str, int, int], None]
-) -> dict[Value, Range]:
-    """The range of every float32 value. Raises InputError for feeds that do not fit, or none."""
-    found: dict[Value, Range] = {}
+    graph: Graph, feeds: Sequence[Mapping[str, Array]], wanted: set[Value], tell: Callable[[str, int, int], None]
+) -> dict[Value, Seen]:
+    """What the wanted values are. Raises InputError where one is not finite."""
+    found: dict[Value, Seen] = {v: Seen() for v in wanted}
+    elements = max(1, SAMPLE_ELEMENTS // len(feeds))
 
     def see(value: Value, array: Array) -> None:
-        if value.dtype == "float32":
-            found.setdefault(value, Range()).take(array)
+        if value in found:
+            found[value].take(array, elements)
 
-    if not 0 < len(feeds) <= FEEDS_MAX:
-        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
     for i, feed in enumerate(feeds):
         tell("calibrate", i, len(feeds))
-        evaluate(graph, _fitting(graph, feed, i), see)
+        evaluate(graph, feed, see)
     return found
 
 
+def fitted(graph: Graph, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """Feeds as the graph takes them. Raises InputError for feeds that do not fit, or none."""
+    if not 0 < len(feeds) <= FEEDS_MAX:
+        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
+    return [_fitting(graph, feed, i) for i, feed in enumerate(feeds)]
+
+
 def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
-    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
+    """A leading dimension of 1 may be missing, and the name of the only input."""
     fitting = {}
     for value in graph.inputs:
         name = "" if "" in feed and len(graph.inputs) == 1 else value.name

@@ -4,7 +4,8 @@ The passes of the integers do the rest. Activations are 0..127 with a zero point
 bits are exact then in the fastest instruction there is (`kernels.int8_dot`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,16 +28,17 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
-from littoral.compiler.quantize.observe import Range, observe
+from littoral.compiler.quantize.corrections import Whole, moments_of, whole_weights
+from littoral.compiler.quantize.observe import fitted, observe
 from littoral.compiler.quantize.options import Int8
+from littoral.compiler.quantize.patches import is_depthwise, matrix_of
 from littoral.compiler.quantize.prepared import prepared
+from littoral.compiler.quantize.ranges import chosen
+from littoral.compiler.quantize.twin import run_twin
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
 
-HIGHEST = 127
-WEIGHT_LIMITS = {8: 127, 7: 64}
-BIAS_MAX = 1 << 28
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
@@ -50,17 +52,27 @@ class Quantized(NamedTuple):
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = list(asked.feeds)
-    ranges = observe(graph, feeds, tell)
-    schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
+    feeds = fitted(graph, list(asked.feeds))
+    wanted = _wanted(graph)
+    seen = observe(graph, feeds, wanted, tell)
+    schemes = {}
+    for value in wanted:
+        _, schemes[value] = chosen(seen[value], asked.ranges, None)
     _share(graph, schemes)
-    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
+    weights: dict[Node, Whole] = {}
 
+    def fit(node: Node, scheme: Scheme, want: Sequence[Array], got: Sequence[Array]) -> Whole | None:
+        if not is_product(node):
+            return None
+        w = node.inputs[1].data
+        bias = node.inputs[2].data.reshape(-1) if node.op.bias else np.zeros(matrix_of(node, w).shape[0], np.float32)
+        m = moments_of(node, scheme, want, got)
+        bits = 8 if is_depthwise(node) else asked.bits
+        weights[node] = whole_weights(node, w, bias, scheme, m, bits)
+        return weights[node]
 
-def scheme_for(found: Range) -> Scheme:
-    """0..127 over the range, with a byte that stands for 0 exactly."""
-    scale = np.float32(max((found.high - found.low) / HIGHEST, 1e-20))
-    return Scheme("uint8", float(scale), int(np.rint(-found.low / scale)), 0, HIGHEST)
+    run_twin(graph, feeds, schemes, fit, lambda i, n: tell("fit", i, n))
+    return Quantized(_marked(graph, schemes, weights), {"bits": asked.bits, "feeds": len(feeds)})
 
 
 def is_product(node: Node) -> bool:
@@ -112,7 +124,7 @@ def _share(graph: Graph, schemes: dict[Value, Scheme]) -> None:
                 schemes[value] = schemes[out]
 
 
-def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
+def _marked(graph: Graph, schemes: Mapping[Value, Scheme], weights: Mapping[Node, Whole]) -> Graph:
     rewriter = Rewriter(graph)
 
     def mark(old: Value) -> None:
@@ -124,8 +136,8 @@ def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
     for value in graph.inputs:
         mark(value)
     for node in graph.nodes:
-        if is_product(node) and node.inputs[0] in schemes:
-            rewriter.put(node, [_with_weights(rewriter, node, schemes[node.inputs[0]], limit)])
+        if node in weights:
+            rewriter.put(node, [_with_weights(rewriter, node, weights[node])])
         else:
             rewriter.copy(node)
         for value in node.outputs:
@@ -133,22 +145,14 @@ def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
     return rewriter.finish()
 
 
-def _with_weights(rewriter: Rewriter, node: Node, scheme: Scheme, limit: int) -> Value:
+def _with_weights(rewriter: Rewriter, node: Node, whole: Whole) -> Value:
     """The product with its weights in bytes, each output channel with a scale of its own."""
-    x, w, *rest = rewriter.inputs(node)
+    x, _, *rest = rewriter.inputs(node)
+    extras = rest[node.op.bias :]  # type: ignore[attr-defined]
     axis = 0 if isinstance(node.op, Conv) else 1
-    bias = rest[0].data if node.op.bias else None  # type: ignore[attr-defined]
-    assert w.data is not None
-    rows = np.moveaxis(w.data, axis, 0)
-    scale = np.abs(rows).reshape(rows.shape[0], -1).max(1).astype(np.float64) / limit
-    least = np.zeros(1) if bias is None else np.abs(bias.reshape(-1).astype(np.float64)) / (scheme.scale * BIAS_MAX)
-    by_channel = np.maximum(np.maximum(scale, least), 1e-20).astype(np.float32)
     build = rewriter.build
-    held = build.constant(_rounded(rows, by_channel, limit, axis))
-    weights = build.add(DequantizeWeights(axis), held, build.constant(by_channel), label=node.label)
-    return build.add(node.op, x, weights, *rest, label=node.label)
-
-
-def _rounded(rows: Array, by_channel: Array, limit: int, axis: int) -> Array:
-    whole = np.rint(rows / by_channel.reshape(-1, *(1,) * (rows.ndim - 1)))
-    return np.ascontiguousarray(np.moveaxis(np.clip(whole, -limit, limit).astype(np.int8), 0, axis))
+    held = build.add(
+        DequantizeWeights(axis), build.constant(whole.weights), build.constant(whole.scale), label=node.label
+    )
+    op = replace(node.op, bias=True)  # type: ignore[type-var, call-arg]
+    return build.add(op, x, held, build.constant(whole.bias), *extras, label=node.label)
