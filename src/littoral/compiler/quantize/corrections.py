@@ -1,8 +1,8 @@
 """A product's weights and bias for the inputs that it will see in integers, in closed form.
 
-What comes before is already in integers: its errors are known on the feeds. Weights are moved towards those of the least
-squares between these inputs and the exact outputs, then rounded on the same inputs, and the bias makes up for what is
-left on average (sequential correction; bias: arXiv 1906.04721, §4.2).
+What comes before is already in integers: its errors are known on the feeds. Weights are moved towards the least squares
+between these inputs and the exact outputs, then rounded on the same inputs, and the bias makes up for what is left on
+average (sequential correction; bias: arXiv 1906.04721, §4.2).
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,20 @@ from typing import NamedTuple
 import numpy as np
 
 from littoral.compiler.ir.graph import Node
+from littoral.compiler.ir.ops import MatMul
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.patches import is_depthwise, matrix_of, sampled, shaped_like
 from littoral.compiler.quantize.rounding import Gram, rounded
 from littoral.tensors import Array
 
-__all__ = ["LIMITS", "Moments", "Whole", "moments_of", "whole_weights"]
+__all__ = ["LIMITS", "Moments", "Whole", "alone", "as_floats", "moments_of", "whole_weights"]
 
 LIMITS = {8: 127, 7: 64}
 BIAS_MAX = 1 << 28
 ROWS_MIN = 8192
+ROWS_OWN = 2048
 ROWS_EACH = 8
-RIDGE = 0.05
+RIDGE = 4.0
 SOLVED_MAX = 2048
 
 
@@ -37,7 +39,7 @@ class Whole(NamedTuple):
 class Moments(NamedTuple):
     """Of a product's inputs on the feeds. want: in float32; got: in integers, as the numbers they stand for.
 
-    spread: moments of got about its mean; shift: of (want − got) with got. Both [depth, depth], or [channels, taps, taps].
+    spread: moments of got about its mean; shift: of (want − got) with got. [depth, depth] or [channels, taps, taps].
     """
 
     mean_want: Array
@@ -51,7 +53,7 @@ def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) 
     made = node.outputs[0]
     places = made.type.elements // made.shape[-1]
     depth = matrix_of(node, np.broadcast_to(np.float32(0), node.inputs[1].shape)).shape[1]
-    wanted = max(ROWS_MIN, ROWS_EACH * depth)
+    wanted = ROWS_OWN if is_depthwise(node) else max(ROWS_MIN, ROWS_EACH * depth)
     count = max(1, min(places, -(-wanted // len(want))))
     positions = (np.arange(count) * places) // count
     total = 0
@@ -66,15 +68,28 @@ def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) 
     return Moments(mean_want, mean_got, spread, cross - crossed - spread)
 
 
+def alone(moments: Moments) -> Moments:
+    """As if the inputs in integers were those of float32."""
+    return moments._replace(mean_want=moments.mean_got, shift=np.zeros_like(moments.shift))
+
+
+def as_floats(node: Node, whole: Whole) -> Array:
+    """The numbers that the weights stand for, as the node has them."""
+    axis = 1 if isinstance(node.op, MatMul) else 0
+    shape = [1] * whole.weights.ndim
+    shape[axis] = -1
+    return whole.weights * whole.scale.reshape(shape)
+
+
 def _rows(
     node: Node, scheme: Scheme, want: list[Array], got: list[Array], positions: Array
 ) -> Iterator[tuple[int, tuple[Array, ...]]]:
     own = is_depthwise(node)
     for a, b in zip(want, got, strict=True):
-        exact = sampled(node, a, positions).astype(np.float64)
-        whole = sampled(node, b, positions, scheme.zero).astype(np.float64) - scheme.zero
+        exact, held = sampled(node, a, positions), sampled(node, b, positions, scheme.zero)
         if own:
-            exact, whole = (np.ascontiguousarray(rows.transpose(2, 0, 1)) for rows in (exact, whole))
+            exact, held = (np.ascontiguousarray(rows.transpose(2, 0, 1)) for rows in (exact, held))
+        exact, whole = exact.astype(np.float64), held.astype(np.float64) - scheme.zero
         turned = whole.swapaxes(-1, -2)
         spread = turned @ whole * scheme.scale**2  # of whole numbers: exact in any order
         cross = exact.swapaxes(-1, -2) @ whole * scheme.scale
@@ -105,5 +120,3 @@ def _moved(matrix: Array, moments: Moments) -> Array:
     if moments.spread.ndim == 3:
         return np.linalg.solve(held, (matrix[:, None, :] @ moments.shift).swapaxes(-1, -2))[..., 0]
     return np.linalg.solve(held, (matrix @ moments.shift).T).T
-
-

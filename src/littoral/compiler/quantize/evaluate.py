@@ -70,12 +70,12 @@ def computed(node: Node, arrays: list[Array]) -> tuple[Array, ...]:
 def taps_summed(views: list[Array], matrix: Array) -> Array:
     """Sums over taps from the first on: views[taps] of [lines, wide, channels] times matrix[channels, taps]; by row."""
     turned = np.ascontiguousarray(matrix.T)
-    sums = views[0] * turned[0]
+    sums: Array = views[0] * turned[0]
     product = np.empty_like(sums)
     for view, tap in zip(views[1:], turned[1:], strict=True):
         np.multiply(view, tap, out=product)
         sums += product
-    return sums.reshape(-1, turned.shape[1])
+    return np.ascontiguousarray(sums.reshape(-1, turned.shape[1]))
 
 
 class Finish:

@@ -1,7 +1,8 @@
 """What values a graph's tensors take on the feeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from littoral.compiler.quantize.evaluate import evaluate
 from littoral.errors import InputError
 from littoral.tensors import Array
 
-__all__ = ["Seen", "fitted", "observe"]
+__all__ = ["Seen", "fitted_feeds", "observe"]
 
 FEEDS_MAX = 10_000
 SAMPLE_ELEMENTS = 1 << 16
@@ -64,8 +65,9 @@ def observe(
     return found
 
 
-def fitted(graph: Graph, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+def fitted_feeds(graph: Graph, given: Iterable[Mapping[str, Array]]) -> list[dict[str, Array]]:
     """Feeds as the graph takes them. Raises InputError for feeds that do not fit, or none."""
+    feeds = list(islice(given, FEEDS_MAX + 1))
     if not 0 < len(feeds) <= FEEDS_MAX:
         raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
     return [_fitting(graph, feed, i) for i, feed in enumerate(feeds)]

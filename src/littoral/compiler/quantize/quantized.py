@@ -4,11 +4,9 @@ The passes of the integers do the rest. Activations are 0..127 with a zero point
 bits are exact then in the fastest instruction there is (`kernels.int8_dot`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import (
@@ -28,51 +26,94 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
-from littoral.compiler.quantize.corrections import Whole, moments_of, whole_weights
-from littoral.compiler.quantize.observe import fitted, observe
+from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
+from littoral.compiler.quantize.corrections import Whole
+from littoral.compiler.quantize.fit import Fitted, fit
+from littoral.compiler.quantize.observe import fitted_feeds, observe
 from littoral.compiler.quantize.options import Int8
-from littoral.compiler.quantize.patches import is_depthwise, matrix_of
+from littoral.compiler.quantize.patches import is_depthwise
 from littoral.compiler.quantize.prepared import prepared
 from littoral.compiler.quantize.ranges import chosen
-from littoral.compiler.quantize.twin import run_twin
+from littoral.compiler.quantize.report import FLOAT_BITS, Report
+from littoral.compiler.quantize.sensitivity import Judge
+from littoral.compiler.quantize.told import report_of
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
 
+JUDGED = {"normal": 6, "high": 16}
+FLOAT_TRIES_MAX = 3
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, and what the manifest says of how it was made."""
+    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+
+    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    """
 
     graph: Graph
     about: dict[str, Any]
+    exact: Graph
+    report: Report
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = fitted(graph, list(asked.feeds))
-    wanted = _wanted(graph)
-    seen = observe(graph, feeds, wanted, tell)
-    schemes = {}
-    for value in wanted:
-        _, schemes[value] = chosen(seen[value], asked.ranges, None)
-    _share(graph, schemes)
-    weights: dict[Node, Whole] = {}
+    feeds = fitted_feeds(graph, asked.feeds)
+    seen = observe(graph, feeds, _wanted(graph), tell)
+    found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
+    bits = {node: _bits(node, asked.bits) for node in graph.nodes if is_product(node)}
+    held_out, rest = _parted(feeds, JUDGED[asked.effort])
+    judge = Judge(graph, held_out)
+    fitted, choice = _fitted(graph, rest, found, bits, asked, judge, tell)
+    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in found.items()})
+    about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
+    return Quantized(_marked(graph, fitted.marks.schemes, fitted.marks.weights), about, graph, report)
 
-    def fit(node: Node, scheme: Scheme, want: Sequence[Array], got: Sequence[Array]) -> Whole | None:
-        if not is_product(node):
-            return None
-        w = node.inputs[1].data
-        bias = node.inputs[2].data.reshape(-1) if node.op.bias else np.zeros(matrix_of(node, w).shape[0], np.float32)
-        m = moments_of(node, scheme, want, got)
-        bits = 8 if is_depthwise(node) else asked.bits
-        weights[node] = whole_weights(node, w, bias, scheme, m, bits)
-        return weights[node]
 
-    run_twin(graph, feeds, schemes, fit, lambda i, n: tell("fit", i, n))
-    return Quantized(_marked(graph, schemes, weights), {"bits": asked.bits, "feeds": len(feeds)})
+def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
+    """Some feeds to judge by, at most a quarter, and the rest; of fewer than four, all for both."""
+    count = min(most, len(feeds) // 4)
+    if not count:
+        return feeds[:most], feeds
+    apart = {(2 * i + 1) * len(feeds) // (2 * count) for i in range(count)}
+    return [feeds[i] for i in sorted(apart)], [f for i, f in enumerate(feeds) if i not in apart]
+
+
+def _bits(node: Node, asked: int | str) -> int:
+    """Weights of 7 bits make dense products faster alone."""
+    return 8 if asked == 8 or is_depthwise(node) else 7
+
+
+def _fitted(
+    graph: Graph,
+    feeds: list[dict[str, Array]],
+    found: Mapping[Value, tuple[str, Scheme]],
+    bits: Mapping[Node, int],
+    asked: Int8,
+    judge: Judge,
+    tell: Callable[[str, int, int], None],
+) -> tuple[Fitted, Choice]:
+    def fit_schemes(kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
+        schemes = {value: scheme for value, (_, scheme) in found.items() if value in kept}
+        _share(graph, schemes)
+        return fit(graph, feeds, schemes, bits, alternatives, tell)
+
+    least = asked.least_cosine
+    fitted = fit_schemes(found.keys(), bits, asked.bits == "auto")
+    choice = Choice(dict(bits), cosine=judge.agreement(fitted.marks))
+    if asked.bits == "auto" and least is not None:
+        choose_weights(choice, fitted, judge, least, tell)
+    for _ in range(FLOAT_TRIES_MAX):
+        if least is None or choice.cosine >= least:
+            break
+        choose_floats(graph, choice, fitted.marks.schemes, judge, least, tell)
+        whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
+        fitted = fit_schemes(_wanted(graph, set(whole)), whole, False)
+        choice.cosine = judge.agreement(fitted.marks)
+    return fitted, choice
 
 
 def is_product(node: Node) -> bool:
@@ -88,12 +129,13 @@ def is_product(node: Node) -> bool:
     return isinstance(op, MatMul) and not (op.left or op.right or op.result) and node.inputs[1].type.rank == 2
 
 
-def _wanted(graph: Graph) -> set[Value]:
+def _wanted(graph: Graph, chosen: Set[Node] | None = None) -> set[Value]:
     """Values to be held in bytes: what products read, and what such values are made of, as far as that is plain."""
     wanted: set[Value] = set()
-    products = {node.outputs[0] for node in graph.nodes if is_product(node)}
+    whole = {node for node in graph.nodes if is_product(node)} if chosen is None else chosen
+    products = {node.outputs[0] for node in whole}
     for node in reversed(graph.nodes):
-        if is_product(node):
+        if node in whole:
             wanted.add(node.inputs[0])
             wanted.update(v for v in node.inputs[2 + node.op.bias :] if v.data is None and v in products)  # type: ignore[attr-defined]
         elif isinstance(node.op, (*_MOVES, Pool, Map)) and node.outputs[0] in wanted:
@@ -154,5 +196,5 @@ def _with_weights(rewriter: Rewriter, node: Node, whole: Whole) -> Value:
     held = build.add(
         DequantizeWeights(axis), build.constant(whole.weights), build.constant(whole.scale), label=node.label
     )
-    op = replace(node.op, bias=True)  # type: ignore[type-var, call-arg]
+    op = replace(node.op, bias=True)  # type: ignore[type-var]
     return build.add(op, x, held, build.constant(whole.bias), *extras, label=node.label)

@@ -65,7 +65,7 @@ CHOICES: dict[str, Callable[[Array, Seen], list[Bounds]]] = {
 }
 
 
-def chosen(seen: Seen, ranges: str, weight: Array | None) -> tuple[str, Scheme]:
+def chosen(seen: Seen, ranges: str, weight: Array | None = None) -> tuple[str, Scheme]:
     """The range that was asked for, or the one with the least error, and its name.
 
     weight: of the square error of each channel in what reads the value.

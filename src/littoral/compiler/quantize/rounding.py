@@ -1,8 +1,8 @@
 """Weights in whole numbers, rounded so that what a layer makes changes least, in closed form.
 
 Rounding every weight to its nearest ignores that errors of several weights add up in the sum. Here they are rounded one
-after another, and each takes up what those before it did wrong, as far as the inputs they see are alike: Babai's nearest
-plane on the Gram matrix of the inputs, which is what GPTQ computes (arXiv 2210.17323; equality: arXiv 2507.18553).
+after another, and each takes up what those before it did wrong, as far as the inputs they see are alike: Babai's
+nearest plane on the Gram matrix of the inputs, which is what GPTQ computes (arXiv 2210.17323, equality: 2507.18553).
 """
 
 from typing import NamedTuple
@@ -60,7 +60,8 @@ def _nearest(weights: Array, scale: Array, limit: int) -> Array:
 def _scales(weights: Array, strengths: Array, limit: int, least: Array) -> Array:
     """For each output the scale whose nearest numbers are best, inputs taken as unlike each other."""
     full = np.maximum(np.maximum(np.abs(weights).max(1) / limit, least), 1e-20)
-    best, error = full.astype(np.float32), np.full(len(full), np.inf)
+    best: Array = full.astype(np.float32)
+    error = np.full(len(full), np.inf)
     for shrink in SHRINKS:
         scale = np.maximum(np.maximum(full * shrink, least), 1e-20).astype(np.float32)
         wide = scale[:, None].astype(np.float64)
@@ -74,7 +75,8 @@ def _scales(weights: Array, strengths: Array, limit: int, least: Array) -> Array
 def _damped(moments: Array) -> Array:
     size = moments.shape[-1]
     mean = np.trace(moments, axis1=-2, axis2=-1)[..., None, None] / size
-    return moments + np.eye(size) * np.maximum(DAMPING * mean, 1e-20)
+    damped: Array = moments + np.eye(size) * np.maximum(DAMPING * mean, 1e-20)
+    return damped
 
 
 def _in_sequence(weights: Array, moments: Array, scale: Array, limit: int) -> Array:
@@ -91,7 +93,7 @@ def _in_sequence(weights: Array, moments: Array, scale: Array, limit: int) -> Ar
             aim = given[:, i] + (carried[:, i - start] + off[:, i + 1 : stop] @ lower[i + 1 : stop, i]) / lower[i, i]
             whole[:, i] = np.clip(np.rint(aim / wide), -limit, limit)
             off[:, i] = given[:, i] - whole[:, i] * wide
-    result = np.empty(weights.shape, np.int8)
+    result: Array = np.empty(weights.shape, np.int8)
     result[:, order] = whole
     return result
 
@@ -106,4 +108,5 @@ def _by_channel(weights: Array, moments: Array, scale: Array, limit: int) -> Arr
         aim = weights[:, i] + carried / lower[:, i, i]
         whole[:, i] = np.clip(np.rint(aim / wide), -limit, limit)
         off[:, i] = weights[:, i] - whole[:, i] * wide
-    return whole.astype(np.int8)
+    result: Array = whole.astype(np.int8)
+    return result
