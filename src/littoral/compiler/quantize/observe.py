@@ -19,15 +19,24 @@ SAMPLE_ELEMENTS = 1 << 16
 
 @dataclass
 class Seen:
-    """A value on all feeds. low, high: zero is always between; tops: largest magnitude by channel, the last axis.
+    """A value on all feeds. lows, highs: by channel, the last axis; zero is always between. samples: a few rows."""
 
-    samples: rows of channels, of each feed a few.
-    """
-
-    low: float = 0.0
-    high: float = 0.0
-    tops: Array | None = None
+    lows: Array = field(default_factory=lambda: np.zeros(1, np.float32))
+    highs: Array = field(default_factory=lambda: np.zeros(1, np.float32))
     samples: list[Array] = field(default_factory=list)
+
+    @property
+    def low(self) -> float:
+        return float(self.lows.min())
+
+    @property
+    def high(self) -> float:
+        return float(self.highs.max())
+
+    @property
+    def tops(self) -> Array:
+        """The largest magnitude of each channel."""
+        return np.maximum(-self.lows, self.highs)
 
     def take(self, array: Array, elements: int) -> None:
         """elements: of the sample."""
@@ -35,12 +44,9 @@ class Seen:
         if not rows.size:
             return
         least, most = rows.min(0), rows.max(0)
-        low, high = float(least.min()), float(most.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        if not (np.isfinite(least).all() and np.isfinite(most).all()):
             raise InputError("int8: a value is not finite on the calibration feeds", hint="check the feeds")
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        tops = np.maximum(np.abs(least), np.abs(most))
-        self.tops = tops if self.tops is None else np.maximum(self.tops, tops)
+        self.lows, self.highs = np.minimum(self.lows, least), np.maximum(self.highs, most)
         count = max(1, min(len(rows), elements // rows.shape[1]))
         self.samples.append(rows[(np.arange(count) * len(rows)) // count].copy())
 

@@ -28,6 +28,7 @@ from littoral.compiler.ir.ops import (
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
 from littoral.compiler.quantize.corrections import Whole
+from littoral.compiler.quantize.equalize import equalized
 from littoral.compiler.quantize.fit import Fitted, fit
 from littoral.compiler.quantize.observe import fitted_feeds, observe
 from littoral.compiler.quantize.options import Int8
@@ -63,6 +64,7 @@ def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -
     graph = prepared(graph)
     feeds = fitted_feeds(graph, asked.feeds)
     seen = observe(graph, feeds, _wanted(graph), tell)
+    graph, seen = equalized(graph, {node for node in graph.nodes if is_product(node)}, seen)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
     bits = {node: _bits(node, asked.bits) for node in graph.nodes if is_product(node)}
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
