@@ -8,8 +8,8 @@ from dataclasses import replace
 from littoral.compiler.ir.expr import Arg, Expr, Load, cast, substitute, walk
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.maps import add_map
-from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Quantize, Reduce
-from littoral.compiler.ir.quanta import Stored, dequantized, limits_of, quantized, stored
+from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Pool, Quantize, Reduce
+from littoral.compiler.ir.quanta import Scheme, Stored, dequantized, limits_of, quantized, stored
 from littoral.compiler.passes.integer_products import in_quanta
 from littoral.compiler.passes.move_bytes import scheme_of
 
@@ -83,10 +83,18 @@ def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
     elif isinstance(before.op, Reduce) and before.op.after is not None and before.op.before is not None:
         reduced = replace(before.op, after=_limited(before.op.after, op))
         return rewriter.build.add(reduced, *before.inputs, label=before.label)
+    elif isinstance(before.op, Pool) and before.op.combine == "mean" and op.nearest:
+        return rewriter.build.add(Map(_average(op.scheme)), x, label=node.label)
     else:
         return None
     form = _limited(expr, op)
     return add_map(rewriter.build, form, before.inputs, node.outputs[0].shape, before.label)
+
+
+def _average(scheme: Scheme) -> Expr:
+    """The byte of an average, which often falls on a tie: the zero point is added first, as ONNX Runtime does."""
+    value = Arg("float32", 0) / scheme.scale + float(scheme.zero)
+    return stored(Stored(value, "round", 0, scheme.low, scheme.high, scheme.dtype))
 
 
 def _limited(expr: Expr, op: Quantize) -> Expr:

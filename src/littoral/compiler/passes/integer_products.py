@@ -18,6 +18,7 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
+REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
@@ -92,20 +93,23 @@ def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr,
 def _conv(rewriter: Rewriter, node: Node, op: Conv) -> Value | None:
     inputs = rewriter.inputs(node)
     extras = inputs[2 + op.bias :]
-    if not op.last or len(op.window.kernel) not in (1, 2) or not _is_offered(op, inputs[0], inputs[1], extras):
+    if not op.last or len(op.window.kernel) not in (1, 2) or max(op.window.reach()) > REACH_MAX:
         return None
     found = _product(inputs, op.bias, axis=0)
     if found is None:
         return None
     epilogue, further = _with_bytes(op.epilogue, extras)
+    if op.groups == inputs[0].shape[-1] == len(found.weights) and set(op.window.dilations) != {1}:
+        window, weights = _spread_out(op.window, found.weights)
+        found, op = found._replace(weights=weights), replace(op, window=window)
     return _add(rewriter.build, found, op.window, op.groups, epilogue, further, node.label)
 
 
-def _is_offered(op: Conv, x: Value, w: Value, extras: tuple[Value, ...]) -> bool:
-    """Whether there is a kernel: for one group, one channel a group, or groups whose sums nothing else is added to."""
-    if op.groups == 1:
-        return True
-    return op.groups != x.shape[-1] or w.shape[0] != op.groups or set(op.window.dilations) == {1}
+def _spread_out(window: Window, weights: Array) -> tuple[Window, Array]:
+    """A dilated window as a larger one, with zeros among its weights."""
+    wide = np.zeros((*weights.shape[:2], *window.reach()), weights.dtype)
+    wide[(slice(None), slice(None), *(slice(None, None, d) for d in window.dilations))] = weights
+    return Window(window.reach(), window.strides, (1,) * len(window.kernel), window.pads), wide
 
 
 def _matmul(rewriter: Rewriter, node: Node, op: MatMul) -> Value | None:

@@ -273,15 +273,15 @@ def lower_byte_map(node: Node, op: Map) -> list[Step] | None:
 
 
 def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
-    """Sums of uint8 over axes that lie side by side before the last one."""
+    """Sums of bytes over axes that lie side by side before the last one."""
     (out,) = node.outputs
-    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype != "uint8":
+    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype not in BYTES:
         return None
     (x,), shape = node.inputs, node.inputs[0].shape
     long_axes = [i for i in range(len(shape) - 1) if shape[i] > 1]
     batch = math.prod(shape[i] for i in long_axes if i not in op.axes)
     kept_first = [i for i in long_axes if i not in op.axes]
-    if op.before != cast(Arg("uint8", 0), "int32") or len(shape) - 1 in op.axes:
+    if op.before != cast(Arg(x.dtype, 0), "int32") or len(shape) - 1 in op.axes:
         return None
     if any(i > min(op.axes) for i in kept_first):
         return None
@@ -289,7 +289,7 @@ def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
     if finish is None or not x.type.elements:
         return None
     rows = x.type.elements // (width * batch)
-    kernel = ByteSums(rows, width, finish)
+    kernel = ByteSums(rows, width, finish, x.dtype == "int8")
     steps = [(n * rows * width, n * width * finish.bytes) for n in range(batch)]
     return [Step(kernel, (_moved(x, source), _moved(out, target))) for source, target in steps]
 
