@@ -1,4 +1,4 @@
-"""Bits that models in integers give, so that whoever changes them sees it: of each way a model comes to be quantised."""
+"""Bits that models in integers give, so that whoever changes them sees it: of each way to be quantised."""
 
 from collections.abc import Callable
 
