@@ -1,4 +1,4 @@
-"""Channels of one value are brought to one magnitude: a byte's range is shared by all, and most are far smaller than one.
+"""Channels of one value are brought to one magnitude: a byte's range is shared by all, and most need little of it.
 
 What makes the value divides each channel by a number of its own, what reads it has that number in its weights.
 Products carry it in their scales, at no cost; behind a normalisation it is one multiplication more (cross-layer
@@ -92,7 +92,8 @@ def _by_channel(node: Node) -> Array:
     assert weights is not None
     if isinstance(node.op, Conv) and not is_depthwise(node):
         weights = weights.swapaxes(0, 1)
-    return weights.astype(np.float64)
+    wide: Array = weights.astype(np.float64)
+    return wide
 
 
 def _magnitudes(readers: list[Node]) -> Array:

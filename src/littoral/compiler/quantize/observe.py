@@ -1,8 +1,7 @@
 """What values a graph's tensors take on the feeds."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 
@@ -11,9 +10,8 @@ from littoral.compiler.quantize.evaluate import evaluate
 from littoral.errors import InputError
 from littoral.tensors import Array
 
-__all__ = ["Seen", "fitted_feeds", "observe"]
+__all__ = ["Seen", "observe"]
 
-FEEDS_MAX = 10_000
 SAMPLE_ELEMENTS = 1 << 16
 
 
@@ -69,28 +67,3 @@ def observe(
         tell("calibrate", i, len(feeds))
         evaluate(graph, feed, see)
     return found
-
-
-def fitted_feeds(graph: Graph, given: Iterable[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """Feeds as the graph takes them. Raises InputError for feeds that do not fit, or none."""
-    feeds = list(islice(given, FEEDS_MAX + 1))
-    if not 0 < len(feeds) <= FEEDS_MAX:
-        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
-    return [_fitting(graph, feed, i) for i, feed in enumerate(feeds)]
-
-
-def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
-    """A leading dimension of 1 may be missing, and the name of the only input."""
-    fitting = {}
-    for value in graph.inputs:
-        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
-        if name not in feed:
-            raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
-        array = np.asarray(feed[name])
-        if array.shape == value.shape[1:] and value.shape[0] == 1:
-            array = array[None]
-        if array.shape != value.shape or array.dtype.name != value.dtype:
-            got = f"{array.dtype.name}{list(array.shape)}"
-            raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
-        fitting[value.name] = array
-    return fitting

@@ -29,12 +29,13 @@ from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
 from littoral.compiler.quantize.corrections import Whole
 from littoral.compiler.quantize.equalize import equalized
+from littoral.compiler.quantize.feeds import collected, fitting
 from littoral.compiler.quantize.fit import Fitted, fit
-from littoral.compiler.quantize.observe import fitted_feeds, observe
+from littoral.compiler.quantize.observe import Seen, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.patches import is_depthwise
 from littoral.compiler.quantize.prepared import prepared
-from littoral.compiler.quantize.ranges import chosen
+from littoral.compiler.quantize.ranges import HIGHEST, chosen, widened
 from littoral.compiler.quantize.report import FLOAT_BITS, Report
 from littoral.compiler.quantize.sensitivity import Judge
 from littoral.compiler.quantize.told import report_of
@@ -44,6 +45,8 @@ __all__ = ["Quantized", "quantize"]
 
 JUDGED = {"normal": 6, "high": 16}
 FLOAT_TRIES_MAX = 3
+WIDE_LOSS = 0.001
+WIDE_JUDGED = 2
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
@@ -62,13 +65,18 @@ class Quantized(NamedTuple):
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = fitted_feeds(graph, asked.feeds)
+    feeds = [fitting(graph, feed, i) for i, feed in enumerate(collected(asked.feeds))]
     seen = observe(graph, feeds, _wanted(graph), tell)
     graph, seen = equalized(graph, {node for node in graph.nodes if is_product(node)}, seen)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
-    bits = {node: _bits(node, asked.bits) for node in graph.nodes if is_product(node)}
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
     judge = Judge(graph, held_out)
+    _widen(graph, found, seen, judge, tell)
+    bits = {
+        node: 8 if found[node.inputs[0]][1].high > HIGHEST else _bits(node, asked.bits)
+        for node in graph.nodes
+        if is_product(node)
+    }
     fitted, choice = _fitted(graph, rest, found, bits, asked, judge, tell)
     report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in found.items()})
     about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
@@ -82,6 +90,24 @@ def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Ar
         return feeds[:most], feeds
     apart = {(2 * i + 1) * len(feeds) // (2 * count) for i in range(count)}
     return [feeds[i] for i in sorted(apart)], [f for i, f in enumerate(feeds) if i not in apart]
+
+
+def _widen(
+    graph: Graph,
+    found: dict[Value, tuple[str, Scheme]],
+    seen: Mapping[Value, Seen],
+    judge: Judge,
+    tell: Callable[[str, int, int], None],
+) -> None:
+    """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
+    schemes = {value: scheme for value, (_, scheme) in found.items()}
+    _share(graph, schemes)
+    read = [v for v in dict.fromkeys(n.inputs[0] for n in graph.nodes if is_product(n)) if v in schemes]
+    for i, value in enumerate(read):
+        tell("bytes", i, len(read))
+        if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
+            name, scheme = found[value]
+            found[value] = (name, widened(scheme, seen[value]))
 
 
 def _bits(node: Node, asked: int | str) -> int:

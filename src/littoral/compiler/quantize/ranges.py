@@ -8,20 +8,30 @@ from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.observe import Seen
 from littoral.tensors import Array
 
-__all__ = ["CHOICES", "HIGHEST", "chosen", "scheme_for"]
+__all__ = ["CHOICES", "HIGHEST", "WIDE", "chosen", "scheme_for", "widened"]
 
 HIGHEST = 127
+WIDE = 255
 PERCENTILES = (99.99, 99.9, 99.5)
 BINS = 2048
 GAIN_MIN = 0.05  # of the error: less does not pay for values that are cut off
 Bounds = tuple[float, float]
 
 
-def scheme_for(bounds: Bounds) -> Scheme:
-    """0..127 over the range, with a byte that stands for 0 exactly."""
+def scheme_for(bounds: Bounds, highest: int = HIGHEST) -> Scheme:
+    """0..highest over the range, with a byte that stands for 0 exactly."""
     low, high = bounds
-    scale = np.float32(max((high - low) / HIGHEST, 1e-20))
-    return Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, HIGHEST)
+    scale = np.float32(max((high - low) / highest, 1e-20))
+    return Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, highest)
+
+
+def widened(scheme: Scheme, seen: Seen) -> Scheme:
+    """All 256 bytes over the range: that of the feeds if the scheme's is about as large."""
+    size = scheme.scale * scheme.high
+    if size >= (1 - GAIN_MIN) * (seen.high - seen.low):
+        return scheme_for((seen.low, seen.high), WIDE)
+    low = -scheme.zero * scheme.scale
+    return scheme_for((low, low + size), WIDE)
 
 
 def _percentile(sample: Array, share: float) -> Bounds:

@@ -17,7 +17,8 @@ class LayerChoice:
     bits: of its weights, 8 or 7; 32 where it stays in float32. error: of its output on the feeds, root mean square over
     that of the output in float32, with all that lies before it in integers too. loss: what the outputs of the model
     lose in cosine by this layer's rounding alone; None where it was not measured. cost_ms: about, one run on one
-    thread; saved_ms: against float32. ranges: how the range of what it reads was found.
+    thread; saved_ms: against float32. levels: of a byte that it reads, 127, or 255 where
+    that matters much. ranges: how the range of these bytes was found.
     """
 
     layer: str
@@ -27,6 +28,7 @@ class LayerChoice:
     loss: float | None
     cost_ms: float
     saved_ms: float
+    levels: int
     ranges: str
     reason: str
 

@@ -58,10 +58,10 @@ class Judge:
             found.append(self._moved(exact, values))
         return _worst(found)
 
-    def loss_of_bytes(self, value: Value, scheme: Scheme) -> float:
-        """Of holding one value in bytes."""
+    def loss_of_bytes(self, value: Value, scheme: Scheme, count: int | None = None) -> float:
+        """Of holding one value in bytes. count: of the feeds to measure it on."""
         found = []
-        for exact in self._known:
+        for exact in self._known[:count]:
             values = dict(exact)
             values[value] = numbers(held(exact[value], scheme), scheme)
             self._follow(values, {value})

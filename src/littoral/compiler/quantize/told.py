@@ -8,6 +8,7 @@ from littoral.compiler.quantize.costs import cost_ms
 from littoral.compiler.quantize.fit import Fitted
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.patches import is_depthwise
+from littoral.compiler.quantize.ranges import HIGHEST
 from littoral.compiler.quantize.report import FLOAT_BITS, LayerChoice, Report
 
 __all__ = ["report_of"]
@@ -21,8 +22,8 @@ def report_of(
 
 
 def _layer(node: Node, asked: Int8, fitted: Fitted, choice: Choice, ranges: Mapping[Value, str]) -> LayerChoice:
-    bits = choice.bits[node]
-    cost = cost_ms(node, bits)
+    bits, scheme = choice.bits[node], fitted.marks.schemes.get(node.inputs[0])
+    cost = cost_ms(node, bits, scheme is not None and scheme.high > HIGHEST)
     return LayerChoice(
         node.label,
         "depthwise" if is_depthwise(node) else node.op.name,
@@ -31,6 +32,7 @@ def _layer(node: Node, asked: Int8, fitted: Fitted, choice: Choice, ranges: Mapp
         choice.losses.get(node),
         cost,
         cost_ms(node, FLOAT_BITS) - cost,
+        0 if scheme is None else scheme.high,
         ranges.get(node.inputs[0], ""),
         _reason(node, asked, bits, node in choice.losses),
     )
