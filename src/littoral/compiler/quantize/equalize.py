@@ -99,7 +99,8 @@ def _by_channel(node: Node) -> Array:
 def _magnitudes(readers: list[Node]) -> Array:
     found = [np.abs(w).reshape(len(w), -1).max(1) for w in map(_by_channel, readers)]
     most = np.max(found, axis=0)
-    return np.maximum(most, SMALLEST * max(float(most.max()), 1e-20))
+    floor: Array = np.maximum(most, SMALLEST * max(float(most.max()), 1e-20))
+    return floor
 
 
 def _expected(readers: list[Node], tops: Array, strengths: Array, unit: Array) -> float:
