@@ -186,7 +186,7 @@ class _Emitter:
         count = f.local("i32", "block_rows", min(block, g.rows.count))
         first = f.local("i32", "first_out", f.param("out"))
         with f.repeat(blocks) as left:
-            if last_rows != block and blocks > 1:
+            if blocks * block != g.rows.count and blocks > 1:
                 with f.when(left.eq(1)):
                     f.set(count, last_rows)
                     f.set(first, f.param("out") + (g.rows.count - last_rows) * g.stride)
