@@ -208,9 +208,7 @@ class OnnxNode:
     def as_operator(self, name: str, *inputs: Value | None, opset: int | None = None) -> Value:
         """What the operator of another name makes of the inputs with this node's attributes; its first result."""
         proto = replace(self.proto, op_type=name, output=self.proto.output[:1])
-        other = OnnxNode(
-            proto, list(inputs), self.build, opset or self.opset, self.label, self.import_body, self.dims
-        )
+        other = OnnxNode(proto, list(inputs), self.build, opset or self.opset, self.label, self.import_body, self.dims)
         result = OPERATORS[name](other)
         self._read |= other._read
         return result if isinstance(result, Value) else result[0]

@@ -8,12 +8,30 @@ import numpy as np
 
 from littoral.compiler.ir.expr import Apply, Arg, Expr, apply, cast
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, IntegerConv, Map, Pad, Quantize, Reshape, Transpose, Window
+from littoral.compiler.ir.ops import (
+    Dequantize,
+    DequantizeWeights,
+    IntegerConv,
+    Map,
+    Pad,
+    Quantize,
+    Reshape,
+    Transpose,
+    Window,
+)
 from littoral.compiler.ir.quanta import BYTES, Scheme, Stored, stored
 from littoral.compiler.onnx.importer import OnnxNode
 from littoral.tensors import Array
 
-__all__ = ["BYTE_LIMITS", "dynamic_bytes", "integer_convolution", "integer_product", "marked_bytes", "marked_numbers", "scheme_for"]
+__all__ = [
+    "BYTE_LIMITS",
+    "dynamic_bytes",
+    "integer_convolution",
+    "integer_product",
+    "marked_bytes",
+    "marked_numbers",
+    "scheme_for",
+]
 
 BYTE_LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
 SUM_MAX = 1 << 30

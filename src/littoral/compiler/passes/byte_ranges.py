@@ -2,7 +2,18 @@
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.graph import Node, Value
-from littoral.compiler.ir.ops import Concat, Gather, IntegerConv, Map, Pool, Quantize, Resample, Reshape, Slice, Transpose
+from littoral.compiler.ir.ops import (
+    Concat,
+    Gather,
+    IntegerConv,
+    Map,
+    Pool,
+    Quantize,
+    Resample,
+    Reshape,
+    Slice,
+    Transpose,
+)
 from littoral.compiler.ir.quanta import Scheme, limits_of, stored_form
 
 __all__ = ["byte_range"]

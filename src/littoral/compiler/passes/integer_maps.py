@@ -81,7 +81,7 @@ def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
         return None
     elif isinstance(before.op, Map) and before.op.expr.dtype == "float32":
         expr = before.op.expr
-    elif isinstance(before.op, Reduce) and before.op.after is not None and before.op.before is not None:
+    elif isinstance(before.op, Reduce) and before.op.after is not None and _is_whole(before.op):
         average = average_formula(before.op.after, op.scheme) if op.nearest else None
         reduced = replace(before.op, after=average or _limited(before.op.after, op))
         return rewriter.build.add(reduced, *before.inputs, label=before.label)
@@ -91,6 +91,10 @@ def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
         return None
     form = _limited(expr, op)
     return add_map(rewriter.build, form, before.inputs, node.outputs[0].shape, before.label)
+
+
+def _is_whole(op: Reduce) -> bool:
+    return op.before is not None and op.before.dtype == "int32"
 
 
 def _average(scheme: Scheme) -> Expr:

@@ -92,9 +92,7 @@ def _moved(value: Argument, offset: int) -> Argument:
     return Part(value, offset)
 
 
-def _moved_extras(
-    forms: Sequence[Extra], extras: Sequence[Argument], elements: int, column: int = 0
-) -> list[Argument]:
+def _moved_extras(forms: Sequence[Extra], extras: Sequence[Argument], elements: int, column: int = 0) -> list[Argument]:
     """Extras of one image of a batch, from a column on: those laid out as the output move on with the image."""
     return [
         _moved(value, (column + (elements if extra.form == "full" else 0)) * DTYPES[extra.dtype].bytes)

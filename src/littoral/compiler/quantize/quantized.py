@@ -27,6 +27,7 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.prepared import prepared
@@ -41,20 +42,25 @@ _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, and what the manifest says of how it was made."""
+    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+
+    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    """
 
     graph: Graph
     about: dict[str, Any]
+    exact: Graph
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = list(asked.feeds)
+    feeds = collected(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
-    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
+    marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
+    return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
 
 
 def scheme_for(found: Range) -> Scheme:
