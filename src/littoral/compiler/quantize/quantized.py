@@ -42,10 +42,14 @@ _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, and what the manifest says of how it was made."""
+    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+
+    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    """
 
     graph: Graph
     about: dict[str, Any]
+    exact: Graph
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
@@ -55,7 +59,8 @@ def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
-    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
+    marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
+    return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
 
 
 def scheme_for(found: Range) -> Scheme:
