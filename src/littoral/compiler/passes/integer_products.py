@@ -18,6 +18,8 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
+BIAS_STEPS = 1 << 20
+FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
@@ -68,14 +70,32 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     bias = inputs[2].data if has_bias else np.zeros((), np.float32)
     if weights is None or by_channel is None or bias is None:
         return None
-    rows = np.moveaxis(weights, axis, 0)
+    finest = max(float(np.abs(bias).max(initial=0)) / (scheme.scale * BIAS_STEPS), 1e-20)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
     scale = by_channel.astype(np.float64) * scheme.scale
+    if not _is_normal(scale):
+        return None
     flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
     start = np.rint(bias.reshape(-1) / scale) - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
-    if (np.abs(start) + reach > SUM_MAX).any():
+    if not (np.abs(start) + reach <= SUM_MAX).all():
         return None
     return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+
+
+def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
+    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
+    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
+    if not idle.any():
+        return rows, by_channel
+    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
+    others = np.abs(by_channel[~idle])
+    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
+    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
@@ -186,10 +206,11 @@ def _folded(product: Node, op: IntegerConv, target: Quantize) -> _Folded:
     scheme = target.scheme
     expr, low, high = limits_of(op.epilogue, scheme)
     added = _added(expr)
-    if added is None:
+    ratio = scale.astype(np.float64) / scheme.scale
+    if added is None or not _is_normal(ratio):
         value = in_quanta(expr, target)
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, scale)
-    finer = (scale.astype(np.float64) / scheme.scale).astype(np.float32)
+    finer = ratio.astype(np.float32)
     value, offset = Arg("float32", 0), 0.0
     for term in added:
         scaled, shift = _scaled(term, scheme.scale)
