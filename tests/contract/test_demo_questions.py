@@ -111,7 +111,8 @@ def test_a_folder_of_nothing_but_broken_files_is_told(tmp_path: Path) -> None:
 
 
 def test_a_model_may_be_calibrated_on_what_no_question_shows() -> None:
-    plan, free = plan_of(CLIPS), unasked(CLIPS)
+    clips = [picture(source, i / 2) for source in ("street", "meadow") for i in range(40)]
+    plan, free = plan_of(clips), unasked(clips)
     asked = {(q.picture.source, q.picture.seconds) for q in plan.questions}
     assert free
     assert {id(p) for p in free} < {id(p) for p in plan.indexed}

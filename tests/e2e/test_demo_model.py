@@ -9,8 +9,8 @@ import pytest
 import littoral
 from littoral import settings
 from littoral.artifact import Model, Store
-from littoral.demo.model import PREPROCESS, build_model
 from littoral.demo import quantized
+from littoral.demo.model import PREPROCESS, build_model
 from littoral.demo.pictures import clip_pictures, spread
 from littoral.demo.wheels import fetch_wheels
 from littoral.runtime.agents import Agent
