@@ -27,6 +27,7 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.prepared import prepared
@@ -54,7 +55,7 @@ class Quantized(NamedTuple):
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = list(asked.feeds)
+    feeds = collected(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
