@@ -26,7 +26,7 @@ from littoral.compiler.plan import (
     open_tuning,
     program_of,
 )
-from littoral.compiler.quantize import Int8, quantize
+from littoral.compiler.quantize import Int8, fit_pairs, quantize
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
@@ -341,7 +341,7 @@ def in_integers(
     if len(graphs) > 1:
         raise NotOfferedError("compile: `int8` with several `variants` is not offered")
     found = quantize(graphs[0], asked, tell)
-    graph = trace.run("quantize", lambda _: found.graph, graphs[0], is_body=False)
+    graph = trace.run("quantize", lambda _: fit_pairs(found.graph), graphs[0], is_body=False)
     for handle in INTEGER_PASSES:
         graph = trace.run(handle, PASSES[handle], graph, is_body=False)
     return [graph], found.about

@@ -10,6 +10,7 @@ from littoral.compiler.ir.bounds import magnitude
 from littoral.compiler.ir.expr import Arg, Expr, cast, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import IntegerConv, Map, Pool, Reduce
+from littoral.compiler.ir.quads import fits_pairs
 from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
 from littoral.compiler.ir.vector_form import has_vector_form, is_long
 from littoral.compiler.kernels import (
@@ -79,6 +80,12 @@ def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], lis
 
 def _form(op: IntegerConv, w: Array) -> Form:
     return form_of(op.lowest, op.highest, int(np.abs(w.astype(np.int16)).max(initial=0)))
+
+
+def _dense_form(op: IntegerConv, columns: Array) -> Form:
+    """Of weights int8[K, outputs], which may add up to little enough for pairs although some are large."""
+    form = _form(op, columns)
+    return "pairs" if form == "dot" and fits_pairs(columns.T, op.highest) else form
 
 
 def _moved(value: Argument, offset: int) -> Argument:
@@ -169,7 +176,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     rows = Rows(out_high, out_wide, line * window.strides[0], channels * window.strides[1], pieces)
     if batch > 1 and frame is None and rows.flat().lines == 1 and rows.row_bytes == channels and out_high * out_wide:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
-    finish, form = _conv_finish(node, op), _form(op, w.data)
+    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
+    finish, form = _conv_finish(node, op), _dense_form(op, matrix)
     forms, extras = _extras(rest, out)
     tile_rows, vectors = _tiles(made, rows.count)
     kernel = IntegerGemm(
@@ -182,7 +190,6 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
         tile_rows,
         vectors,
     )
-    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     constants = [
         (
             Weights(pack_byte_panels(matrix[:, part], vectors, form)),

@@ -29,6 +29,7 @@ from littoral.compiler.ir.ops import (
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
+from littoral.compiler.quantize.pairs import least_scale
 from littoral.compiler.quantize.prepared import prepared
 from littoral.tensors import Array
 
@@ -142,6 +143,7 @@ def _with_weights(rewriter: Rewriter, node: Node, scheme: Scheme, limit: int) ->
     rows = np.moveaxis(w.data, axis, 0)
     scale = np.abs(rows).reshape(rows.shape[0], -1).max(1).astype(np.float64) / limit
     least = np.zeros(1) if bias is None else np.abs(bias.reshape(-1).astype(np.float64)) / (scheme.scale * BIAS_MAX)
+    least = np.maximum(least, least_scale(w.data, axis, scheme.high))
     by_channel = np.maximum(np.maximum(scale, least), 1e-20).astype(np.float32)
     build = rewriter.build
     held = build.constant(_rounded(rows, by_channel, limit, axis))
