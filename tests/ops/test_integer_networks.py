@@ -164,7 +164,7 @@ def test_passes_of_integers_keep_what_marked_graphs_mean(name: str) -> None:
     graph = quantize(optimize(open_source(NETS[name]()).graph({})), Int8(feeds_of(6)), lambda *_: None).graph
     feeds = feeds_of(1, seed=3)[0]
     want = interpret(graph, feeds)["y"]
-    for handle in ("move-bytes", "integer-products", "integer-maps"):
+    for handle in ("move-bytes", "integer-products", "integer-maps", "integer-tables"):
         graph = PASSES[handle](graph)
         got = interpret(graph, feeds)["y"]
         assert np.abs(got - want).max() <= 0.03 * np.abs(want).max()

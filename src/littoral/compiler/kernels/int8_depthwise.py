@@ -43,7 +43,8 @@ class IntegerDepthwise(Kernel):
 
     @property
     def params(self) -> tuple[str, ...]:
-        return ("in", "weights", "bias", "scale", "line", *(f"extra{i}" for i in range(len(self.extras))), "out")
+        extras = (f"extra{i}" for i in range(len(self.extras)))
+        return ("in", "weights", "bias", "scale", "line", *self.finish.table, *extras, "out")
 
     @property
     def line_bytes(self) -> int:

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four, store_bytes
 from littoral.compiler.kernels.int8_gemm import Extra
+from littoral.compiler.kernels.int8_table import look_up
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
-from littoral.compiler.wasm import Code, Function, Local, const, load, op, splat
+from littoral.compiler.wasm import Code, Function, Local, load, op, splat
 
 __all__ = ["ByteMap", "ByteTable"]
 
@@ -94,7 +95,7 @@ class ByteMap(Kernel):
 
 @dataclass(frozen=True)
 class ByteTable(Kernel):
-    """out[i] = table[in[i]], for `count` bytes below 16 · parts. table: 16 · parts bytes."""
+    """out[i] = table[in[i]], for `count` bytes below 16 · parts. table: of as many bytes."""
 
     kind: ClassVar[str] = "int8-table"
     count: int
@@ -120,7 +121,6 @@ class ByteTable(Kernel):
         return Piece(replace(self, count=past - first), {"in": first, "out": first})
 
     def function(self, name: str) -> Function:
-        """A swizzle gives 0 for what lies outside its 16 entries: the parts' results are joined."""
         f = Function(name, dict.fromkeys(self.params, "i32"))
         source, out = f.param("in"), f.param("out")
         whole, tail = divmod(self.count, VECTOR)
@@ -134,13 +134,5 @@ class ByteTable(Kernel):
         return f
 
     def _look_up(self, f: Function, count: int) -> None:
-        index = f.local("i8x16", "index", load("v128.load", f.param("in"), 0, "i8x16"))
-        found: Code | None = None
-        for part in range(self.parts):
-            entries = load("v128.load", f.param("table"), VECTOR * part, "i8x16")
-            start = VECTOR * part
-            moved = index - const("i8x16", start - 256 if start > 127 else start) if part else index
-            picked = op("i8x16.swizzle", entries, moved)
-            found = picked if found is None else found | picked
-        assert found is not None
+        found = look_up(f, f.param("table"), self.parts, load("v128.load", f.param("in"), 0, "i8x16"))
         store_bytes(f, f.param("out"), found, 0, count)

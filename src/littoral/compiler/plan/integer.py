@@ -12,8 +12,10 @@ from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import IntegerConv, Map, Pool, Reduce
 from littoral.compiler.ir.quads import fits_pairs
 from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
-from littoral.compiler.ir.vector_form import has_vector_form, is_long
+from littoral.compiler.ir.tables import table_of
+from littoral.compiler.ir.vector_form import has_vector_form
 from littoral.compiler.kernels import (
+    PART,
     ByteMap,
     ByteMaximum,
     ByteSums,
@@ -69,7 +71,11 @@ def _conv_finish(node: Node, op: IntegerConv) -> Finish:
     largest = float(((reach + np.abs(bias.astype(np.float64))) * np.abs(scale)).max())
     found = finish_of(op.epilogue, [largest, *_magnitudes(node.inputs[4:])])
     assert found is not None, "the passes make none that has no vector form"
-    return found
+    return replace(found, parts=len(op.table) // PART)
+
+
+def _table(op: IntegerConv) -> list[Weights]:
+    return [Weights(np.frombuffer(op.table, np.uint8))] if op.table else []
 
 
 def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
@@ -137,6 +143,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
         Weights(pack_lanes(bias.data)),
         Weights(pack_lanes(scale.data)),
         line,
+        *_table(op),
     )
     made = out_high * out_wide * channels
     return [
@@ -195,6 +202,7 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
             Weights(pack_byte_panels(matrix[:, part], vectors, form)),
             Weights(pack_lanes(bias.data[part])),
             Weights(pack_lanes(scale.data[part])),
+            *_table(op),
         )
         for part in (slice(g * made, (g + 1) * made) for g in range(op.groups))
     ]
@@ -225,24 +233,11 @@ def _mapped_form(value: Value, out: Value) -> str | None:
 
 def lower_byte_table(node: Node, op: Map) -> list[Step] | None:
     """Of one byte, and long to compute: a table."""
-    (out,) = node.outputs
-    if len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+    table = table_of(node)
+    if table is None:
         return None
-    (x,) = node.inputs
-    if x.dtype != "uint8" or x.shape != out.shape:
-        return None
-    highest = _highest(x)
-    parts = (highest + 16) // 16
-    (table,) = op.reference(np.arange(16 * parts, dtype=np.uint8))
-    return [Step(ByteTable(x.type.elements, parts), (x, Weights(table), out))]
-
-
-def _highest(value: Value) -> int:
-    """What a uint8 value can be at most."""
-    before = value.producer
-    epilogue = None if before is None else getattr(before.op, "epilogue", None) or getattr(before.op, "expr", None)
-    form = None if epilogue is None else stored_form(epilogue)
-    return 255 if form is None else form.high
+    (x,), (out,) = node.inputs, node.outputs
+    return [Step(ByteTable(x.type.elements, len(table) // PART), (x, Weights(np.frombuffer(table, np.uint8)), out))]
 
 
 def lower_byte_map(node: Node, op: Map) -> list[Step] | None:

@@ -31,6 +31,7 @@ from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.pairs import least_scale
 from littoral.compiler.quantize.prepared import prepared
+from littoral.compiler.quantize.tables import long_parts_apart, looked_up
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
@@ -51,10 +52,12 @@ class Quantized(NamedTuple):
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
+    graph = long_parts_apart(graph, _wanted(graph))
     feeds = list(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
+    schemes |= looked_up(graph, schemes, ranges)
     return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
 
 

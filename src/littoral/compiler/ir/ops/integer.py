@@ -77,7 +77,8 @@ class IntegerConv(Op):
     """Convolution of bytes x, channels last, with int8 weights O, I/groups, spatial: whole sums, which start at bias.
 
     Inputs: x, weights, bias i32[O], scale f32[O], further inputs. `epilogue` is computed on float32(sum) · scale and
-    the further inputs. fill: what x is outside. lowest, highest: what x can be.
+    the further inputs. fill: what x is outside. lowest, highest: what x can be. table: what stands for each byte that
+    the epilogue can make, as uint8; empty where those are the result.
     """
 
     name: ClassVar[str] = "integer_conv"
@@ -87,6 +88,7 @@ class IntegerConv(Op):
     lowest: int
     highest: int
     epilogue: Expr
+    table: bytes = b""
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, w, bias, scale = inputs[:4]
@@ -104,9 +106,11 @@ class IntegerConv(Op):
         wide = to_first(x, last=True).astype(np.float64)
         sums = from_first(convolved(wide, w.astype(np.float64), self.window, self.groups, self.fill), last=True)
         scaled = (sums.astype(np.int32) + bias).astype(np.float32) * scale
-        return (evaluate(self.epilogue, (scaled, *rest), scaled.shape),)
+        made = evaluate(self.epilogue, (scaled, *rest), scaled.shape)
+        return (np.frombuffer(self.table, np.uint8)[made] if self.table else made,)
 
     def text(self) -> str:
         parts = [self.window.text(), f"groups {self.groups}" if self.groups > 1 else ""]
         parts += [f"outside {self.fill}" if self.fill else "", f"then {text(self.epilogue)}"]
+        parts += [f"by a table of {len(self.table)}" if self.table else ""]
         return ", ".join(p for p in parts if p)

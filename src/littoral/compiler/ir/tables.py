@@ -1,0 +1,38 @@
+"""Maps of one byte that are long to compute, as tables."""
+
+import numpy as np
+
+from littoral.compiler.ir.graph import Node, Value
+from littoral.compiler.ir.ops import Map, Reshape
+from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
+from littoral.compiler.ir.vector_form import is_long
+
+__all__ = ["table_of"]
+
+PART = 16
+
+
+def table_of(node: Node) -> bytes | None:
+    """What the map makes of each byte that its input can be, whole sixteens of them; None where it is no such map."""
+    op, (out,) = node.op, node.outputs
+    if not isinstance(op, Map) or len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+        return None
+    (x,) = node.inputs
+    if x.dtype != "uint8" or x.shape != out.shape:
+        return None
+    (table,) = op.reference(np.arange((_highest(x) + PART) // PART * PART, dtype=np.uint8))
+    return table.tobytes()
+
+
+def _highest(value: Value) -> int:
+    """What a uint8 value can be at most."""
+    before = value.producer
+    while before is not None and isinstance(before.op, Reshape):
+        before = before.inputs[0].producer
+    if before is None:
+        return 255
+    if table := getattr(before.op, "table", b""):
+        return max(table)
+    epilogue = getattr(before.op, "epilogue", None) or getattr(before.op, "expr", None)
+    form = None if epilogue is None else stored_form(epilogue)
+    return 255 if form is None else form.high

@@ -1,0 +1,89 @@
+"""What is long to compute behind a product, such as SiLU, becomes a table: the product makes bytes, and they are looked up.
+
+The bytes before the table are rounded once more, so they are of eight bits, and of the range only where the function is
+not flat: what it makes of all below (or above) is the same byte.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from littoral.compiler.ir.evaluate import evaluate
+from littoral.compiler.ir.expr import Arg, Expr, walk
+from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
+from littoral.compiler.ir.ops import Conv, Map, MatMul
+from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.ir.vector_form import is_long
+
+__all__ = ["long_parts_apart", "looked_up"]
+
+HIGHEST = 255
+POINTS = 4096
+FLAT = 0.25  # of a quantum of the result
+
+
+class Limits(Protocol):
+    """Between what a value was seen."""
+
+    low: float
+    high: float
+
+
+def long_parts_apart(graph: Graph, wanted: set[Value]) -> Graph:
+    """Products whose results are held in bytes, without what is long to compute of their sums: a map of its own."""
+    rewriter = Rewriter(graph)
+    for node in graph.nodes:
+        op = node.op
+        if not isinstance(op, Conv | MatMul) or not node.outputs[0] in wanted or not _is_table(op.epilogue):
+            rewriter.copy(node)
+            continue
+        build = rewriter.build
+        sums = build.add(replace(op, epilogue=None), *rewriter.inputs(node), label=node.label)
+        assert op.epilogue is not None
+        rewriter.put(node, [build.add(Map(op.epilogue), sums, label=node.label)])
+    return rewriter.finish()
+
+
+def _is_table(epilogue: Expr | None) -> bool:
+    """Whether it is long to compute, of the sum and nothing else."""
+    if epilogue is None or not is_long(epilogue):
+        return False
+    return all(e.index == 0 for e in walk(epilogue) if isinstance(e, Arg))
+
+
+def looked_up(graph: Graph, schemes: Mapping[Value, Scheme], seen: Mapping[Value, Limits]) -> dict[Value, Scheme]:
+    """The schemes of values that one map reads and nothing else, which becomes a table."""
+    uses = graph.use_counts()
+    found = {}
+    for node in graph.nodes:
+        x = node.inputs[0] if node.inputs else None
+        if x is None or x not in schemes or uses[x] != 1 or not _is_looked_up(node, schemes):
+            continue
+        op = node.op
+        assert isinstance(op, Map)
+        low, high = _steep(op.expr, seen[x], schemes[node.outputs[0]].scale)
+        scale = np.float32(max((high - low) / HIGHEST, 1e-20))
+        found[x] = Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, HIGHEST)
+    return found
+
+
+def _is_looked_up(node: Node, schemes: Mapping[Value, Scheme]) -> bool:
+    before = node.inputs[0].producer
+    is_one = isinstance(node.op, Map) and len(node.inputs) == 1 and _is_table(node.op.expr)
+    return is_one and node.outputs[0] in schemes and before is not None and isinstance(before.op, Conv | MatMul)
+
+
+def _steep(expr: Expr, seen: Limits, quantum: float) -> tuple[float, float]:
+    """The part of the range, zero in it, outside of which the function stays within a part of a quantum."""
+    points = np.linspace(seen.low, seen.high, POINTS, dtype=np.float32)
+    values = evaluate(expr, (points,), points.shape).astype(np.float64)
+    low, high = (_flat(v, quantum * FLAT) for v in (values, values[::-1]))
+    return min(float(points[low]), 0.0), max(float(points[POINTS - 1 - high]), 0.0)
+
+
+def _flat(values: np.ndarray, most: float) -> int:
+    """Up to which index all values are about the one there."""
+    spread = np.maximum.accumulate(values) - np.minimum.accumulate(values)
+    return int(np.flatnonzero(spread <= most)[-1])
