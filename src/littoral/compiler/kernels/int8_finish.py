@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from littoral.compiler.ir.expr import Arg, Expr
-from littoral.compiler.kernels.int8_table import look_up
+from littoral.compiler.kernels.int8_table import look_up, table_entries
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
@@ -97,7 +97,7 @@ class Finish:
             packed = op(f"i8x16.max_{sign}", packed, const("i8x16", _wrapped(self.low)))
         if self.is_small and self.high < most:
             packed = op(f"i8x16.min_{sign}", packed, const("i8x16", _wrapped(self.high)))
-        return look_up(f, f.param("table"), self.parts, packed) if self.parts else packed
+        return look_up(f, table_entries(f, self.parts), packed) if self.parts else packed
 
 
 def _wrapped(byte: int) -> int:

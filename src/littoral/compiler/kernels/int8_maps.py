@@ -6,13 +6,14 @@ from typing import ClassVar
 
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four, store_bytes
 from littoral.compiler.kernels.int8_gemm import Extra
-from littoral.compiler.kernels.int8_table import look_up
+from littoral.compiler.kernels.int8_table import PART, look_up, table_entries
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, load, op, splat
 
-__all__ = ["ByteMap", "ByteTable"]
+__all__ = ["ByteMap", "ByteTable", "look_up_run"]
 
 VECTOR = 16  # elements at a time
+KEPT_MAX = 8  # parts of a table that stay in registers beside what else a look-up needs
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,23 @@ class ByteTable(Kernel):
 
     def function(self, name: str) -> Function:
         f = Function(name, dict.fromkeys(self.params, "i32"))
-        source, out = f.param("in"), f.param("out")
-        whole, tail = divmod(self.count, VECTOR)
-        if whole:
-            with f.repeat(whole):
-                self._look_up(f, VECTOR)
-                f.step(source, VECTOR)
-                f.step(out, VECTOR)
-        if tail:
-            self._look_up(f, tail)
+        look_up_run(f, f.param("in"), self.parts, self.count, f.param("out"))
         return f
 
-    def _look_up(self, f: Function, count: int) -> None:
-        found = look_up(f, f.param("table"), self.parts, load("v128.load", f.param("in"), 0, "i8x16"))
-        store_bytes(f, f.param("out"), found, 0, count)
+
+def look_up_run(f: Function, start: Code, parts: int, count: int, target: Code | None = None) -> None:
+    """Looks `count` bytes up that lie one after the other, into as many at `target`, or where they are."""
+    whole, tail = divmod(count, PART)
+    entries = table_entries(f, parts)
+    if parts <= KEPT_MAX and whole > 1:
+        entries = [f.local("i8x16", f"entries{i}", entry) for i, entry in enumerate(entries)]
+    source = f.local("i32", "looked_up", start)
+    out = source if target is None else f.local("i32", "found", target)
+    if whole:
+        with f.repeat(whole):
+            f.store("v128.store", out, look_up(f, entries, load("v128.load", source, 0, "i8x16")))
+            f.step(source, PART)
+            if out is not source:
+                f.step(out, PART)
+    if tail:
+        store_bytes(f, out, look_up(f, entries, load("v128.load", source, 0, "i8x16")), 0, tail)

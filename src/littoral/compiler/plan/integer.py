@@ -161,10 +161,10 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     ]
 
 
-def _tiles(width: int, count: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: what divides the width; few rows share their weights by four."""
+def _tiles(width: int, count: int, form: Form) -> tuple[int, int]:
+    """Rows and vectors of a tile: what divides the width; few rows, or pairs, share their weights by four."""
     wide, tall, squat = (2, 4), (4, 2), (4, 3)
-    order = (wide, tall, squat) if count > 60 else (tall, wide)
+    order = (wide, tall, squat) if count > 60 and form != "pairs" else (tall, wide)
     return next((t for t in order if width % (4 * t[1]) == 0), wide)
 
 
@@ -186,7 +186,7 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     finish, form = _conv_finish(node, op), _dense_form(op, matrix)
     forms, extras = _extras(rest, out)
-    tile_rows, vectors = _tiles(made, rows.count)
+    tile_rows, vectors = _tiles(made, rows.count, form)
     kernel = IntegerGemm(
         rows,
         made,

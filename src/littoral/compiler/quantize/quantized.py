@@ -93,8 +93,14 @@ def _wanted(graph: Graph) -> set[Value]:
             if all(v.dtype == "float32" for v in sources) and _is_plain(node, sources, products | wanted):
                 wanted.update(sources)
         elif isinstance(node.op, Reduce) and node.outputs[0] in wanted and len(node.inputs) == 1:
-            wanted.update(v for v in node.inputs if v in products)
+            wanted.update(v for v in node.inputs if v in products or _is_looked_up(v, products))
     return {v for v in wanted if v.data is None}
+
+
+def _is_looked_up(value: Value, products: set[Value]) -> bool:
+    """Whether it is one map of what a product makes."""
+    before = value.producer
+    return before is not None and isinstance(before.op, Map) and len(before.inputs) == 1 and before.inputs[0] in products
 
 
 def _is_plain(node: Node, sources: list[Value], known: set[Value]) -> bool:

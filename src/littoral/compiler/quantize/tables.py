@@ -1,7 +1,7 @@
 """What is long to compute behind a product, such as SiLU, becomes a table: the product makes bytes, and they are looked up.
 
-The bytes before the table are rounded once more, so they are of eight bits, and of the range only where the function is
-not flat: what it makes of all below (or above) is the same byte.
+The bytes before the table are rounded once more, so they are finer than those behind it, by as many entries as that
+takes, and only of the range where the function is not flat: what it makes of all below (or above) is the same byte.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,9 @@ from littoral.compiler.ir.vector_form import is_long
 
 __all__ = ["long_parts_apart", "looked_up"]
 
-HIGHEST = 255
+PART = 16  # entries of a table that are looked up at once: what takes time
+PARTS_MAX = 16
+FINENESS = 1.0  # of a quantum of the result
 POINTS = 4096
 FLAT = 0.25  # of a quantum of the result
 
@@ -63,9 +65,11 @@ def looked_up(graph: Graph, schemes: Mapping[Value, Scheme], seen: Mapping[Value
             continue
         op = node.op
         assert isinstance(op, Map)
-        low, high = _steep(op.expr, seen[x], schemes[node.outputs[0]].scale)
-        scale = np.float32(max((high - low) / HIGHEST, 1e-20))
-        found[x] = Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, HIGHEST)
+        quantum = schemes[node.outputs[0]].scale
+        low, high = _steep(op.expr, seen[x], quantum)
+        parts = int(np.clip(np.ceil((high - low) / (FINENESS * quantum * PART)), 1, PARTS_MAX))
+        scale = np.float32(max((high - low) / (PART * parts - 1), 1e-20))
+        found[x] = Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, PART * parts - 1)
     return found
 
 
