@@ -38,4 +38,6 @@ def quads_sum_max(highest: int) -> int:
 def fits_pairs(rows: Array, highest: int) -> bool:
     """Whether no sum of four products with 0..highest leaves 16 bits. rows: int8[outputs, K]."""
     quads, most = quads_of(rows), quads_sum_max(highest)
-    return bool(quads.clip(0, None).sum(2).max(initial=0) <= most and quads.clip(None, 0).sum(2).min(initial=0) >= -most)
+    return bool(
+        quads.clip(0, None).sum(2).max(initial=0) <= most and quads.clip(None, 0).sum(2).min(initial=0) >= -most
+    )

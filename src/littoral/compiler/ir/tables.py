@@ -6,6 +6,7 @@ from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import Map, Reshape
 from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
 from littoral.compiler.ir.vector_form import is_long
+from littoral.tensors import DTYPES
 
 __all__ = ["table_of"]
 
@@ -18,14 +19,15 @@ def table_of(node: Node) -> bytes | None:
     if not isinstance(op, Map) or len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
         return None
     (x,) = node.inputs
-    if x.dtype != "uint8" or x.shape != out.shape:
+    if x.dtype not in BYTES or x.shape != out.shape:
         return None
-    (table,) = op.reference(np.arange((_highest(x) + PART) // PART * PART, dtype=np.uint8))
+    every = np.arange((_highest(x) + PART) // PART * PART, dtype=np.uint8)
+    (table,) = op.reference(every.view(DTYPES[x.dtype].storage))
     return table.tobytes()
 
 
 def _highest(value: Value) -> int:
-    """What a uint8 value can be at most."""
+    """What a byte can be at most, taken as a uint8."""
     before = value.producer
     while before is not None and isinstance(before.op, Reshape):
         before = before.inputs[0].producer
@@ -35,4 +37,4 @@ def _highest(value: Value) -> int:
         return max(table)
     epilogue = getattr(before.op, "epilogue", None) or getattr(before.op, "expr", None)
     form = None if epilogue is None else stored_form(epilogue)
-    return 255 if form is None else form.high
+    return 255 if form is None or form.low < 0 else form.high

@@ -4,7 +4,7 @@ from littoral.compiler.kernels.along import Extreme, Largest, Running
 from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.int8_depthwise import IntegerDepthwise
-from littoral.compiler.kernels.int8_dot import Form, form_of
+from littoral.compiler.kernels.int8_dot import Form, form_of, is_wide
 from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
@@ -53,4 +53,5 @@ __all__ = [
     "SoftmaxRows",
     "ToPlanes",
     "form_of",
+    "is_wide",
 ]

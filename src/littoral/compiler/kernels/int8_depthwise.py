@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.kernels.int8_dot import Form
+from littoral.compiler.kernels.int8_dot import Form, is_wide, weight_bytes, wide_load
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish
-from littoral.compiler.kernels.int8_gemm import Extra, finished
+from littoral.compiler.kernels.int8_gemm import Extra, finished, scaled_sum
 from littoral.compiler.kernels.int8_maps import look_up_run
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
@@ -58,7 +58,7 @@ class IntegerDepthwise(Kernel):
 
     @property
     def is_wide(self) -> bool:
-        return self.form.startswith("wide")
+        return is_wide(self.form)
 
     @property
     def group(self) -> int:
@@ -82,7 +82,7 @@ class IntegerDepthwise(Kernel):
     @property
     def step_bytes(self) -> int:
         """Weights of four channels for one column's group."""
-        return 4 * self.group
+        return 4 * self.group * weight_bytes(self.form)
 
     @property
     def tiling(self) -> str:
@@ -271,7 +271,7 @@ class _Emitter:
             for q, (total, column) in enumerate(zip(sums, group, strict=True)):
                 offset = k.step_bytes * (k.quads * (tap * k.groups + g) + q)
                 if k.is_wide:
-                    weight = load("v128.load8x8_s", self.weights, offset, "i16x8")
+                    weight = load(wide_load(k.form), self.weights, offset, "i16x8")
                     f.set(total, total + op("i32x4.dot_i16x8_s", weight, column.as_("i16x8")))
                 else:
                     weight = load("v128.load", self.weights, offset, "i8x16")
@@ -279,10 +279,7 @@ class _Emitter:
 
     def _finish(self, sums: Sequence[Local], lanes: int, offset: int) -> None:
         f, k = self.f, self.k
-        scaled = [
-            op("f32x4.convert_i32x4_s", total) * load("v128.load", self.scales, VECTOR * q, "f32x4")
-            for q, total in enumerate(sums[: -(-lanes // 4)])
-        ]
+        scaled = [scaled_sum(k.finish, total, self.scales, q) for q, total in enumerate(sums[: -(-lanes // 4)])]
         places: list[tuple[Code, int]] = []
         for i, extra in enumerate(k.extras):
             size = ELEMENT_BYTES[extra.dtype]

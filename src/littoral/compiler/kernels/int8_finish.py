@@ -17,12 +17,13 @@ __all__ = ["ELEMENT_BYTES", "Finish", "load_four", "store_bytes"]
 
 MAGIC = 12582912.0
 MAGIC_BITS = 0x4B400000
-ELEMENT_BYTES = {"uint8": 1, "int8": 1, "float32": 4}
+ELEMENT_BYTES = {"uint8": 1, "int8": 1, "float32": 4, "int32": 4}
 
 
 @dataclass(frozen=True)
 class Finish:
     """value: a float32 expression. dtype: float32, or of bytes: made by `rounding` (`round`, `trunc`), zero, limits.
+    int32: whole sums as they are.
 
     is_small: the value is known to lie within ±2²². parts: of a table that the bytes go through, of 16 entries each.
     """
@@ -62,7 +63,7 @@ class Finish:
 
     def write(self, f: Function, address: Code, values: Sequence[Code], offset: int, count: int) -> None:
         """Stores the first `count` elements of up to four vectors of four."""
-        if self.dtype == "float32":
+        if self.dtype in ("float32", "int32"):
             for v, value in enumerate(values):
                 _store_floats(f, address, value, offset + 16 * v, min(4, count - 4 * v))
             return

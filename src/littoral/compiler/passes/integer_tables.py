@@ -22,7 +22,7 @@ def integer_tables(graph: Graph) -> Graph:
 
 def _joined(rewriter: Rewriter, node: Node) -> Value | None:
     """The product with the table at its end, where nothing else reads what goes through it."""
-    if (table := table_of(node)) is None or node.outputs[0].dtype != "uint8":
+    if (table := table_of(node)) is None or {v.dtype for v in (*node.inputs, *node.outputs)} != {"uint8"}:
         return None
     old, before = node.inputs[0], node.inputs[0].producer
     if before is not None and isinstance(before.op, Reshape) and rewriter.uses[old] == 1:

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 SMALL = float(1 << 21)
+WIDE_WEIGHT = 255  # what weights of int16 can be
 
 
 def finish_of(expr: Expr, arguments: Sequence[float]) -> Finish | None:
@@ -65,10 +66,12 @@ def _magnitudes(values: Sequence[Value]) -> list[float]:
 def _conv_finish(node: Node, op: IntegerConv) -> Finish:
     w, bias, scale = (v.data for v in node.inputs[1:4])
     assert w is not None
-    assert bias is not None
     assert scale is not None
+    if op.epilogue.dtype == "int32":
+        return Finish(op.epilogue, "int32")
     reach = np.abs(w.astype(np.float64)).reshape(w.shape[0], -1).sum(1) * max(abs(op.lowest), abs(op.highest))
-    largest = float(((reach + np.abs(bias.astype(np.float64))) * np.abs(scale)).max())
+    start = np.inf if bias is None else np.abs(bias.astype(np.float64))
+    largest = float(((reach + start) * np.abs(scale)).max())
     found = finish_of(op.epilogue, [largest, *_magnitudes(node.inputs[4:])])
     assert found is not None, "the passes make none that has no vector form"
     return replace(found, parts=len(op.table) // PART)
@@ -85,7 +88,8 @@ def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], lis
 
 
 def _form(op: IntegerConv, w: Array) -> Form:
-    return form_of(op.lowest, op.highest, int(np.abs(w.astype(np.int16)).max(initial=0)))
+    most = int(np.abs(w.astype(np.int16)).max(initial=0))
+    return form_of(op.lowest, op.highest, most if w.dtype == np.int8 else WIDE_WEIGHT)
 
 
 def _dense_form(op: IntegerConv, columns: Array) -> Form:
@@ -101,12 +105,19 @@ def _moved(value: Argument, offset: int) -> Argument:
     return Part(value, offset)
 
 
-def _moved_extras(forms: Sequence[Extra], extras: Sequence[Argument], elements: int) -> list[Argument]:
-    """Extras of one image of a batch: those laid out as the output move on with it."""
+def _moved_extras(forms: Sequence[Extra], extras: Sequence[Argument], elements: int, column: int = 0) -> list[Argument]:
+    """Extras of one image of a batch, from a column on: those laid out as the output move on with the image."""
     return [
-        _moved(value, elements * DTYPES[extra.dtype].bytes) if extra.form == "full" else value
+        _moved(value, (column + (elements if extra.form == "full" else 0)) * DTYPES[extra.dtype].bytes)
         for extra, value in zip(forms, extras, strict=True)
     ]
+
+
+def _start(bias: Value, part: slice) -> Argument:
+    """Where sums start, of some columns; what is computed at run time has no room behind it, which nothing needs."""
+    if bias.data is None:
+        return _moved(bias, 4 * (part.start or 0))
+    return Weights(pack_lanes(bias.data[part]))
 
 
 def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
@@ -114,7 +125,6 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     x, w, bias, scale, *rest = node.inputs
     (out,) = node.outputs
     assert w.data is not None
-    assert bias.data is not None
     assert scale.data is not None
     if found is None or op.groups == 1 or op.groups != x.shape[-1] or w.shape[0] != op.groups:
         return None
@@ -140,7 +150,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
         line = Weights(np.full(kernel.line_bytes, op.fill, DTYPES[x.dtype].storage))
     constants = (
         Weights(pack_byte_taps(w.data.reshape(channels, kh, kw), kernel)),
-        Weights(pack_lanes(bias.data)),
+        _start(bias, slice(None)),
         Weights(pack_lanes(scale.data)),
         line,
         *_table(op),
@@ -173,7 +183,7 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     found = as_2d(node, op)
     x, w, bias, scale, *rest = node.inputs
     (out,) = node.outputs
-    if found is None or w.data is None or bias.data is None or scale.data is None:
+    if found is None or w.data is None or scale.data is None:
         return None
     (batch, high, wide, channels), window = found
     out_high, out_wide = window.output((high, wide))
@@ -200,7 +210,7 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     constants = [
         (
             Weights(pack_byte_panels(matrix[:, part], vectors, form)),
-            Weights(pack_lanes(bias.data[part])),
+            _start(bias, part),
             Weights(pack_lanes(scale.data[part])),
             *_table(op),
         )
@@ -218,7 +228,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
             left = _moved(padded, g * inner) if padded else _moved(x, n * high * wide * channels + g * inner)
             elements = n * out_high * out_wide * w.shape[0]
             target = _moved(out, (elements + g * made) * finish.bytes)
-            steps.append(Step(kernel, (left, *packed, *_moved_extras(forms, extras, elements), target, *scratch), macs))
+            others = _moved_extras(forms, extras, elements, g * made)
+            steps.append(Step(kernel, (left, *packed, *others, target, *scratch), macs))
     return steps
 
 
@@ -262,15 +273,15 @@ def lower_byte_map(node: Node, op: Map) -> list[Step] | None:
 
 
 def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
-    """Sums of uint8 over axes that lie side by side before the last one."""
+    """Sums of bytes over axes that lie side by side before the last one."""
     (out,) = node.outputs
-    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype != "uint8":
+    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype not in BYTES:
         return None
     (x,), shape = node.inputs, node.inputs[0].shape
     long_axes = [i for i in range(len(shape) - 1) if shape[i] > 1]
     batch = math.prod(shape[i] for i in long_axes if i not in op.axes)
     kept_first = [i for i in long_axes if i not in op.axes]
-    if op.before != cast(Arg("uint8", 0), "int32") or len(shape) - 1 in op.axes:
+    if op.before != cast(Arg(x.dtype, 0), "int32") or len(shape) - 1 in op.axes:
         return None
     if any(i > min(op.axes) for i in kept_first):
         return None
@@ -278,7 +289,7 @@ def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
     if finish is None or not x.type.elements:
         return None
     rows = x.type.elements // (width * batch)
-    kernel = ByteSums(rows, width, finish)
+    kernel = ByteSums(rows, width, finish, x.dtype == "int8")
     steps = [(n * rows * width, n * width * finish.bytes) for n in range(batch)]
     return [Step(kernel, (_moved(x, source), _moved(out, target))) for source, target in steps]
 

@@ -27,6 +27,7 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.pairs import least_scale
@@ -43,22 +44,27 @@ _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, and what the manifest says of how it was made."""
+    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+
+    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    """
 
     graph: Graph
     about: dict[str, Any]
+    exact: Graph
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
     graph = long_parts_apart(graph, _wanted(graph))
-    feeds = list(asked.feeds)
+    feeds = collected(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
     schemes |= looked_up(graph, schemes, ranges)
-    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
+    marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
+    return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
 
 
 def scheme_for(found: Range) -> Scheme:
@@ -100,7 +106,9 @@ def _wanted(graph: Graph) -> set[Value]:
 def _is_looked_up(value: Value, products: set[Value]) -> bool:
     """Whether it is one map of what a product makes."""
     before = value.producer
-    return before is not None and isinstance(before.op, Map) and len(before.inputs) == 1 and before.inputs[0] in products
+    return (
+        before is not None and isinstance(before.op, Map) and len(before.inputs) == 1 and before.inputs[0] in products
+    )
 
 
 def _is_plain(node: Node, sources: list[Value], known: set[Value]) -> bool:
