@@ -242,7 +242,7 @@ def _mapped_form(value: Value, out: Value) -> str | None:
     return "row" if value.shape[-1:] == out.shape[-1:] and value.type.elements == out.shape[-1] else None
 
 
-def lower_byte_table(node: Node, op: Map) -> list[Step] | None:
+def lower_byte_table(node: Node, _op: Map) -> list[Step] | None:
     """Of one byte, and long to compute: a table."""
     table = table_of(node)
     if table is None:

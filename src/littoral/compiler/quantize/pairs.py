@@ -72,7 +72,7 @@ def _is_of_bytes(value: Value) -> bool:
 
 
 def _lessened(rows: Array, most: int) -> Array | None:
-    """Rows whose groups fit, each weight that is too much of one less by the same; None where none is, or that costs."""
+    """Rows whose groups fit, the weights of one that is too much less by the same; None where none is, or it costs."""
     quads = quads_of(rows)
     before = quads.copy()
     for sign in (1, -1):

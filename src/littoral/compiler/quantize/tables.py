@@ -1,4 +1,4 @@
-"""What is long to compute behind a product, such as SiLU, becomes a table: the product makes bytes, and they are looked up.
+"""What is long to compute behind a product, such as SiLU, becomes a table: of the bytes that the product makes.
 
 The bytes before the table are rounded once more, so they are finer than those behind it, by as many entries as that
 takes, and only of the range where the function is not flat: what it makes of all below (or above) is the same byte.
@@ -38,7 +38,7 @@ def long_parts_apart(graph: Graph, wanted: set[Value]) -> Graph:
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         op = node.op
-        if not isinstance(op, Conv | MatMul) or not node.outputs[0] in wanted or not _is_table(op.epilogue):
+        if not isinstance(op, Conv | MatMul) or node.outputs[0] not in wanted or not _is_table(op.epilogue):
             rewriter.copy(node)
             continue
         build = rewriter.build
