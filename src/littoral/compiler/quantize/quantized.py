@@ -32,7 +32,7 @@ from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.pairs import least_scale
 from littoral.compiler.quantize.prepared import prepared
-from littoral.compiler.quantize.tables import long_parts_apart, looked_up
+from littoral.compiler.quantize.tables import long_parts_apart, looked_up, shapes_of
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
@@ -114,7 +114,8 @@ def _is_looked_up(value: Value, products: set[Value]) -> bool:
 def _is_plain(node: Node, sources: list[Value], known: set[Value]) -> bool:
     """Whether bytes in give good bytes out: moves and pools always; a map where all it reads comes from products."""
     if isinstance(node.op, Map):
-        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in sources)
+        roots = [shapes_of(v)[-1] for v in sources]
+        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in roots)
     return not isinstance(node.op, Pool) or node.op.combine == "max"
 
 

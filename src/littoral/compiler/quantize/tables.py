@@ -12,12 +12,12 @@ import numpy as np
 
 from littoral.compiler.ir.evaluate import evaluate
 from littoral.compiler.ir.expr import Arg, Expr, walk
-from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Conv, Map, MatMul
+from littoral.compiler.ir.graph import Graph, Rewriter, Value
+from littoral.compiler.ir.ops import Conv, Map, MatMul, Reshape
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.ir.vector_form import is_long
 
-__all__ = ["long_parts_apart", "looked_up"]
+__all__ = ["long_parts_apart", "looked_up", "shapes_of"]
 
 PART = 16  # entries of a table that are looked up at once: what takes time
 PARTS_MAX = 16
@@ -60,23 +60,31 @@ def looked_up(graph: Graph, schemes: Mapping[Value, Scheme], seen: Mapping[Value
     uses = graph.use_counts()
     found = {}
     for node in graph.nodes:
-        x = node.inputs[0] if node.inputs else None
-        if x is None or x not in schemes or uses[x] != 1 or not _is_looked_up(node, schemes):
-            continue
         op = node.op
-        assert isinstance(op, Map)
+        if not isinstance(op, Map) or len(node.inputs) != 1 or not _is_table(op.expr) or node.outputs[0] not in schemes:
+            continue
+        chain = shapes_of(node.inputs[0])
+        if any(v not in schemes or uses[v] != 1 for v in chain) or not _is_product(chain[-1]):
+            continue
         quantum = schemes[node.outputs[0]].scale
-        low, high = _steep(op.expr, seen[x], quantum)
+        low, high = _steep(op.expr, seen[chain[0]], quantum)
         parts = int(np.clip(np.ceil((high - low) / (FINENESS * quantum * PART)), 1, PARTS_MAX))
         scale = np.float32(max((high - low) / (PART * parts - 1), 1e-20))
-        found[x] = Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, PART * parts - 1)
+        scheme = Scheme("uint8", float(scale), int(np.rint(-low / scale)), 0, PART * parts - 1)
+        found |= dict.fromkeys(chain, scheme)
     return found
 
 
-def _is_looked_up(node: Node, schemes: Mapping[Value, Scheme]) -> bool:
-    before = node.inputs[0].producer
-    is_one = isinstance(node.op, Map) and len(node.inputs) == 1 and _is_table(node.op.expr)
-    return is_one and node.outputs[0] in schemes and before is not None and isinstance(before.op, Conv | MatMul)
+def shapes_of(value: Value) -> list[Value]:
+    """A value and those of which it is another shape, the last one no such."""
+    found = [value]
+    while (before := found[-1].producer) is not None and isinstance(before.op, Reshape):
+        found.append(before.inputs[0])
+    return found
+
+
+def _is_product(value: Value) -> bool:
+    return value.producer is not None and isinstance(value.producer.op, Conv | MatMul)
 
 
 def _steep(expr: Expr, seen: Limits, quantum: float) -> tuple[float, float]:
