@@ -8,6 +8,7 @@ from littoral.compiler.kernels.int8_dot import Form, form_of, is_wide
 from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
+from littoral.compiler.kernels.int8_moves import ByteRuns, Interleave
 from littoral.compiler.kernels.int8_table import PART
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
@@ -28,6 +29,7 @@ __all__ = [
     "Access",
     "ByteMap",
     "ByteMaximum",
+    "ByteRuns",
     "ByteSums",
     "ByteTable",
     "Cut",
@@ -41,6 +43,7 @@ __all__ = [
     "Gemm",
     "IntegerDepthwise",
     "IntegerGemm",
+    "Interleave",
     "Kernel",
     "Largest",
     "LoopNest",
