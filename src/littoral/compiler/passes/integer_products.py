@@ -65,17 +65,32 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     low, high = byte_range(_bytes_of(inputs[0]))
     scheme = replace(scheme, low=max(scheme.low, low), high=min(scheme.high, high))
     weights, by_channel = (v.data for v in w.inputs)
-    bias = inputs[2].data if has_bias else np.zeros((), np.float32)
-    if weights is None or by_channel is None or bias is None:
+    if weights is None or by_channel is None:
         return None
     rows = np.moveaxis(weights, axis, 0)
     scale = by_channel.astype(np.float64) * scheme.scale
     flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
-    start = np.rint(bias.reshape(-1) / scale) - scheme.zero * flat.sum(1)
+    bias = _whole_bias(inputs[2], scale) if has_bias else np.zeros((), np.float64)
+    if bias is None:
+        return None
+    start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
     if (np.abs(start) + reach > SUM_MAX).any():
         return None
     return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+
+
+def _whole_bias(bias: Value, scale: Array) -> Array | None:
+    """A bias in units of the sums: an int32 one of their scale as it is, to the last bit."""
+    before = bias.producer
+    if before is not None and isinstance(before.op, DequantizeWeights):
+        whole, own = (v.data for v in before.inputs)
+        if whole is None or own is None:
+            return None
+        if np.allclose(own, scale, rtol=1e-5, atol=0):
+            return whole.astype(np.float64)
+        return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
+    return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
