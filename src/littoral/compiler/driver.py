@@ -27,7 +27,7 @@ from littoral.compiler.plan import (
     open_tuning,
     program_of,
 )
-from littoral.compiler.quantize import Int8, Quantized, quantize
+from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
 from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.quantize.variants import followed, observed_variant
@@ -356,7 +356,7 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
 
 
 def _marks(found: Quantized, other: Graph | None, _: Graph) -> Graph:
-    return found.graph if other is None else followed(found, other)
+    return fit_pairs(found.graph if other is None else followed(found, other))
 
 
 def variant_shapes(
