@@ -38,7 +38,16 @@ def run_graph(graph: Graph, feeds: Mapping[str, Any], target: Target = "relaxed"
 
     for value in graph.inputs:
         view(value)[...] = feeds[value.name]
+    outside = np.ones(memory.size, bool)
+    outside[: layout.arena_at] = False
+    for buffer in layout.buffers:
+        at = layout.addresses[buffer.key]
+        outside[at : at + buffer.bytes] = False
     exports["run"](store)
+    assert (memory[outside] == CANARY).all(), "wrote outside its buffers"
+    if len(graph.nodes) == 1:
+        for value in graph.inputs:
+            np.testing.assert_array_equal(view(value), feeds[value.name], "wrote over its inputs")
     return {name: view(value).copy() for name, value in graph.outputs}
 
 

@@ -27,6 +27,7 @@ def test_every_engine_has_its_row_with_its_targets() -> None:
 def test_versions_that_are_pinned_are_told() -> None:
     lock = json.loads(texts()["tests/engines/node/package-lock.json"])
     (node,) = {package["version"] for name, package in lock["packages"].items() if name}
+    go = texts()["tests/engines/wazero/go.mod"]
     pins = {
         "wasmtime": re.search(r"^wasmtime==(\S+)", texts()["locks/node.txt"], re.MULTILINE),
         "v8-optimizing": re.match(r"(.+)", node),

@@ -36,7 +36,7 @@ def window(kernel: tuple[int, int], stride: int = 1, pads: tuple[int, int, int, 
 @pytest.mark.parametrize("form", LIMITS)
 @pytest.mark.parametrize(
     ("count", "depth", "width"),
-    [*product((1, 3, 5), (1, 13), (1, 6, 12, 37)), (130, 96, 24), (67, 300, 48), (700, 40, 8)],
+    [*product((1, 3, 5), (1, 13), (1, 6, 12, 37)), (130, 96, 24), (67, 300, 48), (700, 40, 8), (5, 5000, 8)],
 )
 def test_a_product_of_bytes(form: str, count: int, depth: int, width: int) -> None:
     x, w = bytes_of(form, (1, 1, count, depth)), weights_of(form, (width, depth, 1, 1))
@@ -109,6 +109,12 @@ def test_any_window_gathers_its_rows(
         x, w, window(kernel, stride, pads), to_byte(PLAIN, "trunc"), groups=groups, fill=31, limits=(0, 127)
     )
     assert "int8-gemm" in kinds_of(graph)
+    assert_same(graph, feeds)
+
+
+def test_a_last_block_of_less_than_a_tile() -> None:
+    x, w = bytes_of("dot", (1, 9, 9, 256)), weights_of("dot", (8, 256, 3, 3))
+    graph, feeds = convolution(x, w, window((3, 3), 2, (1, 1, 1, 1)), to_byte(PLAIN, "trunc"))
     assert_same(graph, feeds)
 
 

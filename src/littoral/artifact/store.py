@@ -4,6 +4,7 @@ Only modules in this store may run in the engine without epochs. An entry is a M
 another user drops into the folder is worth nothing.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -18,6 +19,7 @@ __all__ = ["Store"]
 
 KEY_BYTES = 32
 ENTRIES_MAX = 4096
+BEING_WRITTEN_S = 3600  # at most; what is older was left by a process that died
 
 
 class Store:
@@ -61,13 +63,24 @@ class Store:
         """Notes that this installation compiled the module with this digest; the oldest of 4096 make room."""
         path = self._entries / digest
         if self.holds(digest):
-            path.touch()
-            return
+            with contextlib.suppress(FileNotFoundError):  # another process made room
+                os.utime(path)
+                return
         write_atomically(path, self.mac(b"compiled", digest.encode()), mode=0o600)
-        names = list(self._entries.iterdir())
-        if len(names) > ENTRIES_MAX:
-            for old in sorted(names, key=lambda p: p.stat().st_mtime)[: len(names) - ENTRIES_MAX]:
-                old.unlink(missing_ok=True)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Removes the oldest entries. Files that others write, or remove at the same time, are theirs."""
+        changed_at: dict[str, float] = {}
+        with os.scandir(self._entries) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    changed_at[entry.name] = entry.stat().st_mtime
+        digests = sorted((n for n in changed_at if not n.startswith(".")), key=changed_at.__getitem__)
+        abandoned_at = max(changed_at.values()) - BEING_WRITTEN_S
+        abandoned = [n for n, changed in changed_at.items() if n.startswith(".") and changed < abandoned_at]
+        for name in (*digests[: max(0, len(digests) - ENTRIES_MAX)], *abandoned):
+            (self._entries / name).unlink(missing_ok=True)
 
     def holds(self, digest: str) -> bool:
         """Whether this installation compiled the module with this digest."""

@@ -59,8 +59,8 @@ class IntegerGemm(Kernel):
     """out[row, column] = finish(scale[column] · (bias[column] + Σ_k left[row, k] · right[k, column]), extras…).
 
     right: panels of 4 · vectors columns, the last one of as many vectors as it needs, ⌈depth/8⌉ steps each in the order
-    of `int8_dot`. bias i32 and scale f32: padded to whole vectors. out_bytes: from row to row. gathers: rows, even where
-    they could be read where they are.
+    of `int8_dot`. bias i32 and scale f32: padded to whole vectors. out_bytes: from row to row. gathers: even rows
+    that could be read where they are.
     """
 
     kind: ClassVar[str] = "int8-gemm"
@@ -179,7 +179,7 @@ class _Emitter:
         count = f.local("i32", "block_rows", min(block, g.rows.count))
         first = f.local("i32", "first_out", f.param("out"))
         with f.repeat(blocks) as left:
-            if last_rows != block and blocks > 1:
+            if g.rows.count % block and blocks > 1:
                 with f.when(left.eq(1)):
                     f.set(count, last_rows)
                     f.set(first, f.param("out") + (g.rows.count - last_rows) * g.stride)

@@ -78,13 +78,17 @@ def _to_bytes(rewriter: Rewriter, node: Node, scheme: Scheme) -> Value | None:
         expr: Expr = dequantized(Arg(before.op.scheme.dtype, 0), before.op.scheme)
     elif isinstance(before.op, Map) and before.op.expr.dtype == "float32":
         expr = before.op.expr
-    elif isinstance(before.op, Reduce) and before.op.after is not None and before.op.before is not None:
+    elif isinstance(before.op, Reduce) and before.op.after is not None and _is_whole(before.op):
         op = replace(before.op, after=_limited(before.op.after, scheme))
         return rewriter.build.add(op, *before.inputs, label=before.label)
     else:
         return None
     form = _limited(expr, scheme)
     return add_map(rewriter.build, form, before.inputs, node.outputs[0].shape, before.label)
+
+
+def _is_whole(op: Reduce) -> bool:
+    return op.before is not None and op.before.dtype == "int32"
 
 
 def _limited(expr: Expr, scheme: Scheme) -> Expr:

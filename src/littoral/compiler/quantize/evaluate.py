@@ -84,10 +84,13 @@ def _depthwise(x: Array, w: Array, window: Window) -> Array:
     taps = w.astype(np.float64).reshape(channels, math.prod(window.kernel)).T
     sums = np.zeros((batch, high, wide, channels))
     step = max(1, CHUNK_BYTES // (8 * wide * channels))
+    product = np.empty((step, wide, channels))
     for n in range(batch):
         for y in range(0, high, step):
             part = sums[n, y : y + step]
+            room = product[: part.shape[0]]
             for i in range(window.kernel[0]):
                 for j in range(window.kernel[1]):
-                    part += views[n, y : y + step, :, :, i, j] * taps[i * window.kernel[1] + j]
+                    np.multiply(views[n, y : y + step, :, :, i, j], taps[i * window.kernel[1] + j], out=room)
+                    part += room
     return sums

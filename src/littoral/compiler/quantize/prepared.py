@@ -14,7 +14,8 @@ def prepared(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         op = node.op
-        if not isinstance(op, Reduce) or op.before is None or len(node.inputs) > 1 or op.shape:
+        alike = len({v.shape for v in node.inputs}) == 1
+        if not isinstance(op, Reduce) or op.before is None or not alike or op.shape:
             rewriter.copy(node)
             continue
         build = rewriter.build
