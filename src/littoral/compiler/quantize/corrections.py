@@ -13,6 +13,7 @@ import numpy as np
 from littoral.compiler.ir.graph import Node
 from littoral.compiler.ir.ops import MatMul
 from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.quantize.pairs import least_scale, lessened
 from littoral.compiler.quantize.patches import is_depthwise, matrix_of, sampled, shaped_like
 from littoral.compiler.quantize.rounding import Gram, rounded
 from littoral.tensors import Array
@@ -21,6 +22,7 @@ __all__ = ["LIMITS", "Moments", "Whole", "alone", "as_floats", "moments_of", "wh
 
 LIMITS = {8: 127, 7: 64}
 BIAS_MAX = 1 << 28
+PAIRED_MAX = 127  # of a byte, for two sums of two products in 16 bits
 ROWS_MIN = 8192
 ROWS_OWN = 2048
 ROWS_EACH = 8
@@ -101,9 +103,15 @@ def whole_weights(node: Node, weights: Array, bias: Array, scheme: Scheme, momen
     matrix = matrix_of(node, weights).astype(np.float64)
     least = np.abs(bias.astype(np.float64)) / (scheme.scale * BIAS_MAX)
     aim = matrix + _moved(matrix, moments)
+    axis, in_pairs = int(isinstance(node.op, MatMul)), scheme.high <= PAIRED_MAX and not is_depthwise(node)
+    if in_pairs:
+        least = np.maximum(least, least_scale(shaped_like(node, aim), axis, scheme.high))
     found = rounded(aim, Gram(moments.spread), LIMITS[bits], least)
+    shaped = shaped_like(node, found.whole)
+    if in_pairs and (fewer := lessened(shaped, axis, scheme.high)) is not None:
+        shaped, found = fewer, found._replace(whole=matrix_of(node, fewer))
     made = bias + _dot(matrix, moments.mean_want) - _dot(found.numbers, moments.mean_got)
-    return Whole(shaped_like(node, found.whole), found.scale, made.astype(np.float32))
+    return Whole(shaped, found.scale, made.astype(np.float32))
 
 
 def _dot(matrix: Array, mean: Array) -> Array:

@@ -38,6 +38,7 @@ from littoral.compiler.quantize.prepared import prepared
 from littoral.compiler.quantize.ranges import HIGHEST, chosen, widened
 from littoral.compiler.quantize.report import FLOAT_BITS, Report
 from littoral.compiler.quantize.sensitivity import Judge
+from littoral.compiler.quantize.tables import long_parts_apart, looked_up, shapes_of
 from littoral.compiler.quantize.told import report_of
 from littoral.tensors import Array
 
@@ -51,36 +52,38 @@ _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+    """The marked graph, what the manifest says of how it was made, and the graphs that it comes from.
 
-    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    exact: the same layers by the same labels, all in float32, so that each can be compared. given: the same before
+    channels were equalised. report: what was chosen for each layer.
     """
 
     graph: Graph
     about: dict[str, Any]
     exact: Graph
+    given: Graph
     report: Report
+
+
+def ready(graph: Graph) -> Graph:
+    """The graph in a form whose values are good to hold in bytes."""
+    graph = prepared(graph)
+    return long_parts_apart(graph, _wanted(graph))
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
-    graph = prepared(graph)
-    feeds = [fitting(graph, feed, i) for i, feed in enumerate(collected(asked.feeds))]
-    seen = observe(graph, feeds, _wanted(graph), tell)
-    graph, seen = equalized(graph, {node for node in graph.nodes if is_product(node)}, seen)
-    found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
+    given = ready(graph)
+    feeds = [fitting(given, feed, i) for i, feed in enumerate(collected(asked.feeds))]
+    seen = observe(given, feeds, _wanted(given), tell)
+    exact, seen = equalized(given, {node for node in given.nodes if is_product(node)}, seen)
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
-    judge = Judge(graph, held_out)
-    _widen(graph, found, seen, judge, tell)
-    bits = {
-        node: 8 if found[node.inputs[0]][1].high > HIGHEST else _bits(node, asked.bits)
-        for node in graph.nodes
-        if is_product(node)
-    }
-    fitted, choice = _fitted(graph, rest, found, bits, asked, judge, tell)
-    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in found.items()})
+    work = _Work(exact, seen, {value: chosen(one, asked.ranges) for value, one in seen.items()}, asked, rest, tell)
+    judge = Judge(exact, held_out)
+    fitted, choice = work.chosen(judge)
+    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in work.found.items()})
     about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
-    return Quantized(_marked(graph, fitted.marks.schemes, fitted.marks.weights), about, graph, report)
+    return Quantized(_marked(exact, fitted.marks.schemes, fitted.marks.weights), about, exact, given, report)
 
 
 def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
@@ -92,56 +95,60 @@ def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Ar
     return [feeds[i] for i in sorted(apart)], [f for i, f in enumerate(feeds) if i not in apart]
 
 
-def _widen(
-    graph: Graph,
-    found: dict[Value, tuple[str, Scheme]],
-    seen: Mapping[Value, Seen],
-    judge: Judge,
-    tell: Callable[[str, int, int], None],
-) -> None:
-    """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
-    schemes = {value: scheme for value, (_, scheme) in found.items()}
-    _share(graph, schemes)
-    read = [v for v in dict.fromkeys(n.inputs[0] for n in graph.nodes if is_product(n)) if v in schemes]
-    for i, value in enumerate(read):
-        tell("bytes", i, len(read))
-        if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
-            name, scheme = found[value]
-            found[value] = (name, widened(scheme, seen[value]))
-
-
 def _bits(node: Node, asked: int | str) -> int:
     """Weights of 7 bits make dense products faster alone."""
     return 8 if asked == 8 or is_depthwise(node) else 7
 
 
-def _fitted(
-    graph: Graph,
-    feeds: list[dict[str, Array]],
-    found: Mapping[Value, tuple[str, Scheme]],
-    bits: Mapping[Node, int],
-    asked: Int8,
-    judge: Judge,
-    tell: Callable[[str, int, int], None],
-) -> tuple[Fitted, Choice]:
-    def fit_schemes(kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
-        schemes = {value: scheme for value, (_, scheme) in found.items() if value in kept}
-        _share(graph, schemes)
-        return fit(graph, feeds, schemes, bits, alternatives, tell)
+class _Work(NamedTuple):
+    """A model on its way into integers. found: of each value that is to be held, how its range was found, and what."""
 
-    least = asked.least_cosine
-    fitted = fit_schemes(found.keys(), bits, asked.bits == "auto")
-    choice = Choice(dict(bits), cosine=judge.agreement(fitted.marks))
-    if asked.bits == "auto" and least is not None:
-        choose_weights(choice, fitted, judge, least, tell)
-    for _ in range(FLOAT_TRIES_MAX):
-        if least is None or choice.cosine >= least:
-            break
-        choose_floats(graph, choice, fitted.marks.schemes, judge, least, tell)
-        whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
-        fitted = fit_schemes(_wanted(graph, set(whole)), whole, False)
-        choice.cosine = judge.agreement(fitted.marks)
-    return fitted, choice
+    graph: Graph
+    seen: Mapping[Value, Seen]
+    found: dict[Value, tuple[str, Scheme]]
+    asked: Int8
+    feeds: list[dict[str, Array]]
+    tell: Callable[[str, int, int], None]
+
+    def schemes(self, kept: Set[Value]) -> dict[Value, Scheme]:
+        schemes = {value: scheme for value, (_, scheme) in self.found.items() if value in kept}
+        _share(self.graph, schemes)
+        return schemes | looked_up(self.graph, schemes, self.seen)
+
+    def widen(self, judge: Judge) -> None:
+        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
+        schemes = self.schemes(self.found.keys())
+        read = [v for v in dict.fromkeys(n.inputs[0] for n in self.graph.nodes if is_product(n)) if v in schemes]
+        for i, value in enumerate(read):
+            self.tell("bytes", i, len(read))
+            if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
+                name, scheme = self.found[value]
+                self.found[value] = (name, widened(scheme, self.seen[value]))
+
+    def bits(self) -> dict[Node, int]:
+        products = [node for node in self.graph.nodes if is_product(node)]
+        wide = {node for node in products if self.found[node.inputs[0]][1].high > HIGHEST}
+        return {node: 8 if node in wide else _bits(node, self.asked.bits) for node in products}
+
+    def fit(self, kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
+        return fit(self.graph, self.feeds, self.schemes(kept), bits, alternatives, self.tell)
+
+    def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
+        """Weights, and which layers have them, within the budget."""
+        self.widen(judge)
+        least, bits = self.asked.least_cosine, self.bits()
+        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
+        choice = Choice(bits, cosine=judge.agreement(fitted.marks))
+        if self.asked.bits == "auto" and least is not None:
+            choose_weights(choice, fitted, judge, least, self.tell)
+        for _ in range(FLOAT_TRIES_MAX):
+            if least is None or choice.cosine >= least:
+                break
+            choose_floats(self.graph, choice, fitted.marks.schemes, judge, least, self.tell)
+            whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
+            fitted = self.fit(_wanted(self.graph, set(whole)), whole, False)
+            choice.cosine = judge.agreement(fitted.marks)
+        return fitted, choice
 
 
 def is_product(node: Node) -> bool:
@@ -171,14 +178,23 @@ def _wanted(graph: Graph, chosen: Set[Node] | None = None) -> set[Value]:
             if all(v.dtype == "float32" for v in sources) and _is_plain(node, sources, products | wanted):
                 wanted.update(sources)
         elif isinstance(node.op, Reduce) and node.outputs[0] in wanted and len(node.inputs) == 1:
-            wanted.update(v for v in node.inputs if v in products)
+            wanted.update(v for v in node.inputs if v in products or _is_looked_up(v, products))
     return {v for v in wanted if v.data is None}
+
+
+def _is_looked_up(value: Value, products: set[Value]) -> bool:
+    """Whether it is one map of what a product makes."""
+    before = value.producer
+    return (
+        before is not None and isinstance(before.op, Map) and len(before.inputs) == 1 and before.inputs[0] in products
+    )
 
 
 def _is_plain(node: Node, sources: list[Value], known: set[Value]) -> bool:
     """Whether bytes in give good bytes out: moves and pools always; a map where all it reads comes from products."""
     if isinstance(node.op, Map):
-        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in sources)
+        roots = [shapes_of(v)[-1] for v in sources]
+        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in roots)
     return not isinstance(node.op, Pool) or node.op.combine == "max"
 
 
