@@ -186,7 +186,7 @@ def test_the_manifest_says_how_it_was_made() -> None:
     )
     about = model.manifest.int8
     assert about is not None
-    assert (about["bits"], about["feeds"], len(about["report"]["layers"])) == (7, 3, 10)
+    assert (about["bits"], about["feeds"], len(about["report"]["layers"])) == (7, 3, 9)
     assert told.count("calibrate") == 3
     assert littoral.Int8 is Int8
 
