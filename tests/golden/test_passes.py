@@ -152,7 +152,13 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 }
 
 
-INTEGER = {"settle-weights", "move-bytes", "integer-products", "integer-maps"}  # held by the tests of 8-bit models
+INTEGER = {"settle-weights", "move-bytes", "integer-products", "integer-maps", "integer-tables"}  # in the tests of bytes
+    "settle-weights",
+    "move-bytes",
+    "integer-products",
+    "integer-maps",
+    "integer-tables",
+}  # held by the tests of bytes
 
 
 def test_every_pass_is_shown() -> None:
