@@ -118,6 +118,21 @@ def test_a_last_block_of_less_than_a_tile() -> None:
     assert_same(graph, feeds)
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [((1, 8), (1, 3), (1, 1)), ((2, 6), (1, 1), (2, 1)), ((2, 6), (2, 1), (1, 1)), ((3, 5), (1, 1), (1, 1))],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_images_of_a_batch_need_not_lie_one_behind_the_other(
+    size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], groups: int
+) -> None:
+    """What a window leaves over of each image lies between them."""
+    x, w = bytes_of("dot", (3, *size, 8)), weights_of("dot", (12, 8 // groups, *kernel))
+    where = Window(kernel, strides, (1, 1), ((0, 0), (0, 0)))
+    graph, feeds = convolution(x, w, where, to_byte(PLAIN, "trunc"), groups=groups)
+    assert_same(graph, feeds)
+
+
 EPILOGUES = {
     "to nearest": to_byte(PLAIN, "round", 3),
     "signed": to_byte(PLAIN, "round", -7, -128, 127),

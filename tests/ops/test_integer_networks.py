@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -212,3 +213,14 @@ def test_a_feed_may_lack_what_is_plain() -> None:
     short = [{"": feed["x"][0]} for feed in feeds]
     model = squeeze_and_excite()
     assert compile_model(model, int8=short).wasm == compile_model(model, int8=feeds).wasm
+
+
+def test_an_input_may_be_one_number() -> None:
+    made = Net()
+    x = made.add("Mul", "x", "gain")
+    model = onnx.load_from_string(made.finish(made.add("Relu", made.conv(x, 3, 8, 3, 2)), 8))
+    model.graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, []))
+    feeds = [{**f, "gain": np.float32(1 + i)} for i, f in enumerate(feeds_of(3))]
+    found = planned(model, int8=feeds)
+    got = run_bare(written(found).wasm, {**feeds[0], "gain": np.asarray(feeds[0]["gain"])})["y"]
+    np.testing.assert_array_equal(got, interpret(found.graphs[0], feeds[0])["y"])

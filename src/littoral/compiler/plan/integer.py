@@ -191,7 +191,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     inner, made = channels // op.groups, w.shape[0] // op.groups
     pieces = pieces_of(window, line, channels, inner, 1)
     rows = Rows(out_high, out_wide, line * window.strides[0], channels * window.strides[1], pieces)
-    if batch > 1 and frame is None and rows.flat().lines == 1 and rows.row_bytes == channels and out_high * out_wide:
+    is_pointwise = (out_high, out_wide) == (high, wide) and set(window.kernel) == {1}
+    if batch > 1 and frame is None and is_pointwise and rows.flat().lines == 1 and rows.count:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
     matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     finish, form = _conv_finish(node, op), _dense_form(op, matrix)

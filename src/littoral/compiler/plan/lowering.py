@@ -46,7 +46,7 @@ from littoral.compiler.plan.integer import (
 )
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
-from littoral.compiler.plan.steps import Lowered, Step, with_constants
+from littoral.compiler.plan.steps import Lowered, Step
 from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
 
@@ -75,11 +75,11 @@ def lower(node: Node, tuning: Tuning) -> Lowered:
         for chosen in CHOSEN[type(node.op)]:
             steps = chosen(node, node.op, choice)
             if steps is not None:
-                return Lowered(node.label, node.op.name, [with_constants(step) for step in steps], problem=problem)
+                return Lowered(node.label, node.op.name, steps, problem=problem)
     for lowering in LOWERINGS[type(node.op)]:
         steps = lowering(node, node.op)
         if steps is not None:
-            return Lowered(node.label, node.op.name, [with_constants(step) for step in steps])
+            return Lowered(node.label, node.op.name, steps)
     raise AssertionError(f"no lowering for {node.op.name}")
 
 

@@ -73,7 +73,8 @@ class DequantizeWeights(Op):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         w, scale = inputs
-        return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
+        with np.errstate(all="ignore"):
+            return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
 
 
 @dataclass(frozen=True)
