@@ -149,6 +149,6 @@ def test_the_flat_ends_of_a_function_take_no_entries(seen: tuple[float, float], 
     scheme = Scheme("uint8", quantum, 20, 0, 127)
     found = looked_up(apart, {sums: scheme, result: scheme}, {sums: Range(*seen)})[sums]
     assert -10 < -found.zero * found.scale <= max(seen[0], -found.zero * found.scale)
-    assert found.scale <= quantum * (1.1 if found.high < 255 else 1.5)
+    assert found.scale <= quantum * 1.6
     assert found.high in range(15, 256, 16)
     assert long_parts_apart(whole, set()).nodes[0].op == conv
