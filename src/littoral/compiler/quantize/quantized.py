@@ -35,7 +35,7 @@ from littoral.compiler.quantize.prepared import prepared
 from littoral.compiler.quantize.tables import long_parts_apart, looked_up, shapes_of
 from littoral.tensors import Array
 
-__all__ = ["Quantized", "quantize"]
+__all__ = ["Quantized", "quantize", "ready"]
 
 HIGHEST = 127
 WEIGHT_LIMITS = {8: 127, 7: 64}
@@ -57,8 +57,7 @@ class Quantized(NamedTuple):
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
-    graph = prepared(graph)
-    graph = long_parts_apart(graph, _wanted(graph))
+    graph = ready(graph)
     feeds = collected(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
@@ -66,6 +65,12 @@ def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -
     schemes |= looked_up(graph, schemes, ranges)
     marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
     return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
+
+
+def ready(graph: Graph) -> Graph:
+    """The graph in the form in which it is marked: what is a table behind a product is a map of its own."""
+    graph = prepared(graph)
+    return long_parts_apart(graph, _wanted(graph))
 
 
 def scheme_for(found: Range) -> Scheme:

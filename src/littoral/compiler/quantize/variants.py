@@ -9,8 +9,7 @@ from typing import Any
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Quantize
-from littoral.compiler.quantize.prepared import prepared
-from littoral.compiler.quantize.quantized import Quantized
+from littoral.compiler.quantize.quantized import Quantized, ready
 from littoral.errors import NotOfferedError
 from littoral.tensors import Array
 
@@ -37,7 +36,7 @@ def followed(found: Quantized, graph: Graph) -> Graph:
 
     Raises NotOfferedError where the two differ in more than sizes.
     """
-    other = prepared(graph)
+    other = ready(graph)
     pairs = [n for n in found.graph.nodes if not isinstance(n.op, _MARKS)]
     if not len(pairs) == len(found.exact.nodes) == len(other.nodes):
         raise _refusal(f"{len(pairs)} layers in one, {len(other.nodes)} in another")
