@@ -29,8 +29,11 @@ FLAT = 0.25  # of a quantum of the result
 class Limits(Protocol):
     """Between what a value was seen."""
 
-    low: float
-    high: float
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 def long_parts_apart(graph: Graph, wanted: set[Value]) -> Graph:
