@@ -1,9 +1,9 @@
 """Models in integers, one thread: time, accuracy, memory, beside float32 and ONNX Runtime, whose own integers are made
 of the same feeds.
 
-How fast a network can be at most is told by loops that multiply bytes on registers alone (`quality.machine_limit`). A
-module of MobileNetV2's layers written by hand, without its input, classifier and residuals of two scales, took `BY_HAND`
-times as long as its products in that loop, measured side by side; ours may take a tenth more.
+How fast a network can be at most is told by loops that multiply bytes on registers alone (`quality.machine_limit`).
+MobileNetV2's layers written by hand, without its input, classifier and residuals of two scales, took `BY_HAND` times as
+long as their products in that loop, measured side by side; ours may take a tenth more.
 Networks are MobileNetV2-224 with random weights, for speed, and EfficientNet-Lite0 with its trained ones, on frames of
 the demo's clips: it is calibrated on every third frame and judged on the others.
 """
