@@ -28,6 +28,7 @@ __all__ = [
     "dynamic_bytes",
     "integer_convolution",
     "integer_product",
+    "marked_bias",
     "marked_bytes",
     "marked_numbers",
     "scheme_for",
@@ -59,6 +60,8 @@ def marked_bytes(node: OnnxNode, x: Value, scale: Value, zero: Value | None, dty
 
 def marked_numbers(node: OnnxNode, x: Value, scale: Value, zero: Value | None, axis: int) -> Value | None:
     """Bytes to float32; of constants, weights with a scale for each element of `axis`."""
+    if x.data is not None and x.dtype == "int32":
+        return marked_bias(node, x, scale) if zero is None or (zero.data is not None and not zero.data.any()) else None
     if x.data is not None:
         return _weights(node, x, scale, zero, axis)
     scheme = scheme_for(scale, zero, x.dtype)
@@ -75,6 +78,16 @@ def _weights(node: OnnxNode, w: Value, scale: Value, zero: Value | None, axis: i
         return None
     by_row = np.broadcast_to(scale.data.reshape(-1), (w.shape[axis],)).copy()
     return node.add(DequantizeWeights(axis), node.constant(centred), node.constant(by_row))
+
+
+def marked_bias(node: OnnxNode, bias: Value, scale: Value) -> Value | None:
+    """float32 of a constant int32 bias, which products of bytes take as it is."""
+    if bias.data is None or bias.type.rank != 1 or scale.data is None or scale.dtype != "float32":
+        return None
+    if scale.data.size not in (1, bias.data.size) or not bias.data.size:
+        return None
+    by_element = np.broadcast_to(scale.data.reshape(-1), bias.shape).copy()
+    return node.add(DequantizeWeights(0), bias, node.constant(by_element))
 
 
 def centred_weights(w: Value, zero: Value | None, axis: int) -> Array | None:

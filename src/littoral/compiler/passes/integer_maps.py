@@ -10,6 +10,7 @@ from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.maps import add_map
 from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Pool, Quantize, Reduce
 from littoral.compiler.ir.quanta import Scheme, Stored, dequantized, limits_of, quantized, stored
+from littoral.compiler.passes.byte_formulas import average_formula, byte_formula
 from littoral.compiler.passes.integer_products import in_quanta
 from littoral.compiler.passes.move_bytes import scheme_of
 
@@ -81,7 +82,8 @@ def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
     elif isinstance(before.op, Map) and before.op.expr.dtype == "float32":
         expr = before.op.expr
     elif isinstance(before.op, Reduce) and before.op.after is not None and _is_whole(before.op):
-        reduced = replace(before.op, after=_limited(before.op.after, op))
+        average = average_formula(before.op.after, op.scheme) if op.nearest else None
+        reduced = replace(before.op, after=average or _limited(before.op.after, op))
         return rewriter.build.add(reduced, *before.inputs, label=before.label)
     elif isinstance(before.op, Pool) and before.op.combine == "mean" and op.nearest:
         return rewriter.build.add(Map(_average(op.scheme)), x, label=node.label)
@@ -105,6 +107,8 @@ def _limited(expr: Expr, op: Quantize) -> Expr:
     """The byte of an expression; limits at its end become the byte's."""
     scheme = op.scheme
     value, low, high = limits_of(expr, scheme)
+    if op.nearest and (formula := byte_formula(value, scheme, low, high)) is not None:
+        return formula
     return stored(Stored(in_quanta(value, op), "round", scheme.zero, low, high, scheme.dtype))
 
 

@@ -18,7 +18,6 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
-BIAS_STEPS = 1 << 20
 FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
@@ -67,35 +66,48 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     low, high = byte_range(_bytes_of(inputs[0]))
     scheme = replace(scheme, low=max(scheme.low, low), high=min(scheme.high, high))
     weights, by_channel = (v.data for v in w.inputs)
-    bias = inputs[2].data if has_bias else np.zeros((), np.float32)
-    if weights is None or by_channel is None or bias is None:
+    if weights is None or by_channel is None:
         return None
-    finest = max(float(np.abs(bias).max(initial=0)) / (scheme.scale * BIAS_STEPS), 1e-20)
-    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel)
     scale = by_channel.astype(np.float64) * scheme.scale
     if not _is_normal(scale):
         return None
     flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
-    start = np.rint(bias.reshape(-1) / scale) - scheme.zero * flat.sum(1)
+    bias = _whole_bias(inputs[2], scale) if has_bias else np.zeros((), np.float64)
+    if bias is None:
+        return None
+    start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
     if not (np.abs(start) + reach <= SUM_MAX).all():
         return None
     return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
 
 
-def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
+def _without_idle(rows: Array, by_channel: Array) -> tuple[Array, Array]:
     """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
     idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
-    if not idle.any():
+    if not idle.any() or idle.all():
         return rows, by_channel
     rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
-    others = np.abs(by_channel[~idle])
-    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
+    return rows, np.where(idle, np.abs(by_channel[~idle]).min(), by_channel)
 
 
 def _is_normal(scale: Array) -> bool:
     """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
     return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
+
+
+def _whole_bias(bias: Value, scale: Array) -> Array | None:
+    """A bias in units of the sums: an int32 one of their scale as it is, to the last bit."""
+    before = bias.producer
+    if before is not None and isinstance(before.op, DequantizeWeights):
+        whole, own = (v.data for v in before.inputs)
+        if whole is None or own is None:
+            return None
+        if np.allclose(own, scale, rtol=1e-5, atol=0):
+            return whole.astype(np.float64)
+        return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
+    return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:

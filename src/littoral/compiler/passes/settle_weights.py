@@ -3,7 +3,7 @@
 import numpy as np
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, Gather, MatMul, Transpose
+from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, Gather, MatMul, Reshape, Transpose
 from littoral.compiler.ir.quanta import Scheme
 from littoral.tensors import Array
 
@@ -32,12 +32,16 @@ def _settled(rewriter: Rewriter, node: Node) -> Value | None:
         return _moved(rewriter, inputs[0], op)
     if isinstance(op, Gather) and (found := _picked(rewriter, node, op, inputs)) is not None:
         return found
+    if isinstance(op, Reshape) and op.shape == inputs[0].shape:
+        return inputs[0]
     axis = {Conv: 0, MatMul: 1}.get(type(op))
-    settled = [
-        v if not _is_weights(v) else (_along(rewriter, v, axis) if i == 1 and axis is not None else None)
-        for i, v in enumerate(inputs)
-    ]
-    operands = [_plain(rewriter, v) if s is None else s for s, v in zip(settled, inputs, strict=True)]
+    operands = []
+    for i, value in enumerate(inputs):
+        kept: Value | None = value
+        if _is_weights(value):
+            is_bias = i == 2 and isinstance(op, Conv | MatMul) and op.bias
+            kept = value if is_bias else _along(rewriter, value, axis) if i == 1 and axis is not None else None
+        operands.append(_plain(rewriter, value) if kept is None else kept)
     return rewriter.build.add(op, *operands, label=node.label)
 
 

@@ -56,7 +56,10 @@ class Dequantize(Op):
 
 @dataclass(frozen=True)
 class DequantizeWeights(Op):
-    """int8 or int16 weights times scale f32[elements of `axis`]; it stays in the graph although both are constants."""
+    """Whole weights (int8, int16), or an int32 bias, times scale f32[elements of `axis`].
+
+    It stays in the graph although both are constants.
+    """
 
     name: ClassVar[str] = "dequantize_weights"
     folds: ClassVar[bool] = False

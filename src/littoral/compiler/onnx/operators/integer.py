@@ -11,6 +11,7 @@ from littoral.compiler.onnx.marking import (
     dynamic_bytes,
     integer_convolution,
     integer_product,
+    marked_bias,
     marked_bytes,
     marked_numbers,
     scheme_for,
@@ -138,6 +139,10 @@ def to_bytes(node: OnnxNode, x: Value, scale: Value, zero: Value | None) -> Valu
 
 def bias_numbers(node: OnnxNode, bias: Value, x_scale: Value, w_scale: Value) -> Value:
     """float32 of an int32 bias, which is in units of both scales."""
+    if x_scale.data is not None and x_scale.data.size == 1 and w_scale.data is not None:
+        both = node.constant(x_scale.data.reshape(-1) * w_scale.data.reshape(-1))
+        if (marked := marked_bias(node, bias, both)) is not None:
+            return marked
     value = cast(Arg("int32", 0), "float32") * (Arg("float32", 1) * Arg("float32", 2))
     return node.add(Map(value), bias, _one(node, x_scale), _one(node, w_scale))
 
@@ -235,9 +240,8 @@ def qlinear_conv(node: OnnxNode) -> Value:
     marks = _operands(node, (x, x_scale, x_zero), (w, w_scale, w_zero), 0)
     if marks is not None and w.data is not None and scheme_for(y_scale, y_zero, y_zero.dtype):
         bias = [bias_numbers(node, v, x_scale, w_scale) for v in rest]
-        if all(v.data is not None for v in bias):
-            conv = Conv(where, groups, bias=bool(bias))
-            return to_bytes(node, node.add(conv, *marks, *bias), y_scale, y_zero)
+        conv = Conv(where, groups, bias=bool(bias))
+        return to_bytes(node, node.add(conv, *marks, *bias), y_scale, y_zero)
     op = Conv(where, groups)
     column = (w.shape[0], *(1,) * (w.type.rank - 1))
     total = node.add(op, _centered(node, x, x_zero), _centered(node, w, w_zero, column))
