@@ -194,6 +194,22 @@ def product_between_bytes() -> Graph:
     return quantised(nodes, {"x": PICTURE, "r": (1, 6, 6, 6)})
 
 
+def product_and_function() -> Graph:
+    """Between them a byte that nothing else reads."""
+    nodes: list[Node] = [
+        ("QuantizeLinear", ["x", "s", "z"], "held", {}),
+        ("DequantizeLinear", ["held", "s", "z"], "number", {}),
+        ("DequantizeLinear", ["w", "ws"], "weights", {"axis": 0}),
+        ("Conv", ["number", "weights"], "sums", {}),
+        ("QuantizeLinear", ["sums", "t", "z"], "between", {}),
+        ("DequantizeLinear", ["between", "t", "z"], "again", {}),
+        ("Sigmoid", ["again"], "gate", {}),
+        ("QuantizeLinear", ["gate", "s", "z"], "result", {}),
+        ("DequantizeLinear", ["result", "s", "z"], "y", {}),
+    ]
+    return quantised(nodes, {"x": PICTURE})
+
+
 def maps_between_bytes() -> Graph:
     nodes: list[Node] = [
         ("QuantizeLinear", ["x", "s", "z"], "held", {}),
@@ -224,6 +240,7 @@ SHOWN: dict[str, Callable[[], Graph]] = {
     "move-bytes": bytes_that_move,
     "integer-products": product_between_bytes,
     "integer-maps": maps_between_bytes,
+    "integer-tables": product_and_function,
 }
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,8 +27,10 @@ from littoral.compiler.plan import (
     open_tuning,
     program_of,
 )
-from littoral.compiler.quantize import Int8, Quantized, quantize
+from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.options import int8_of
+from littoral.compiler.quantize.variants import followed, observed_variant
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
 from littoral.compiler.wasm import TARGETS, Target, function_text
@@ -335,14 +338,25 @@ def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, 
 
 
 def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace) -> tuple[list[Graph], Quantized]:
-    """The optimised graph in whole numbers, and what it was made of. Raises NotOfferedError for several variants."""
-    if len(graphs) > 1:
-        raise NotOfferedError("compile: `int8` with several `variants` is not offered")
-    found = quantize(graphs[0], asked, tell)
-    graph = trace.run("quantize", lambda _: found.graph, graphs[0], is_body=False)
-    for handle in INTEGER_PASSES:
-        graph = trace.run(handle, PASSES[handle], graph, is_body=False)
-    return [graph], found
+    """The optimised graphs in whole numbers, and what the one that the feeds are for was made of.
+
+    Raises NotOfferedError for variants that differ in more than sizes.
+    """
+    feeds = collected(asked.feeds)
+    observed = observed_variant(graphs, feeds[0]) if feeds else 0
+    found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
+    made = []
+    for i, graph in enumerate(graphs):
+        mark = partial(_marks, found, None if i == observed else graph)
+        whole = trace.run("quantize", mark, graph, is_body=False)
+        for handle in INTEGER_PASSES:
+            whole = trace.run(handle, PASSES[handle], whole, is_body=False)
+        made.append(whole)
+    return made, found
+
+
+def _marks(found: Quantized, other: Graph | None, _: Graph) -> Graph:
+    return fit_pairs(found.graph if other is None else followed(found, other))
 
 
 def variant_shapes(

@@ -85,7 +85,8 @@ class IntegerGemm(Kernel):
     @property
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
-        return ("left", "right", "bias", "scale", *extras, "out", *(["scratch"] if self.is_gathered else []))
+        scratch = ["scratch"] if self.is_gathered else []
+        return ("left", "right", "bias", "scale", *self.finish.table, *extras, "out", *scratch)
 
     @property
     def tile(self) -> int:
@@ -305,15 +306,24 @@ class _Emitter:
         f, g = self.f, self.g
         scales = f.local("i32", "scales", f.param("scale") + column * 4)
         at = [self._extra_at(i, extra, column) for i, extra in enumerate(g.extras)]
-        for i, row in enumerate(sums):
-            offset = i * g.stride
-            scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
-            places = [
-                (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
-                for address, extra in zip(at, g.extras, strict=True)
-            ]
-            values = finished(f, g.finish, scaled, g.extras, places)
-            g.finish.write(f, self.out, values, offset, width)
+        done = 0
+        if width == 8 and g.finish.bytes == 1:
+            for i in range(0, len(sums) - 1, 2):
+                values = [v for j in (i, i + 1) for v in self._values(sums[j], scales, at, j * g.stride)]
+                g.finish.write_pair(f, self.out, values, (i * g.stride, (i + 1) * g.stride))
+                done = i + 2
+        for i in range(done, len(sums)):
+            g.finish.write(f, self.out, self._values(sums[i], scales, at, i * g.stride), i * g.stride, width)
+
+    def _values(self, row: list[Local], scales: Local, at: Sequence[Code], offset: int) -> list[Code]:
+        """What a row's sums become before they are stored."""
+        g = self.g
+        scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
+        places = [
+            (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
+            for address, extra in zip(at, g.extras, strict=True)
+        ]
+        return finished(self.f, g.finish, scaled, g.extras, places)
 
     def _extra_at(self, index: int, extra: Extra, column: Local) -> Local:
         """Where the tile's first element of a further input lies."""
