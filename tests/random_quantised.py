@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model_maker import Made
-from random_models import random_network
+from random_networks import random_network
 
 __all__ = ["random_quantised"]
 

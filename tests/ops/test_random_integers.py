@@ -6,7 +6,8 @@ from integer_ways import check_integers, feeds_for
 from littoral.compiler.driver import planned
 from littoral.compiler.ir.ops import IntegerConv
 from littoral.compiler.plan import parallel
-from random_models import random_model, random_network
+from random_models import random_model
+from random_networks import random_network
 from random_quantised import random_quantised
 
 

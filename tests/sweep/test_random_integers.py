@@ -7,7 +7,8 @@ import pytest
 from integer_ways import check_integers
 from littoral.compiler.plan import parallel
 from model_maker import Made
-from random_models import random_model, random_network
+from random_models import random_model
+from random_networks import random_network
 from random_quantised import random_quantised
 
 SEEDS, EACH = 1500, 100
