@@ -17,10 +17,14 @@ PICTURE = (1, 2, 6, 6)
 
 
 def graph_of(
-    nodes: list[Node], inputs: dict[str, tuple[int, ...]], weights: dict[str, tuple[int, ...]], opset: int = 17
+    nodes: list[Node],
+    inputs: dict[str, tuple[int, ...]],
+    weights: dict[str, tuple[int, ...]],
+    opset: int = 17,
+    given: dict[str, np.ndarray] | None = None,
 ) -> Graph:
     """Imported only; weights are 1, 2, 3 …, so that they are not alike."""
-    constants = {n: 1 + np.arange(np.prod(s), dtype=np.float32).reshape(s) for n, s in weights.items()}
+    constants = {n: 1 + np.arange(np.prod(s), dtype=np.float32).reshape(s) for n, s in weights.items()} | (given or {})
     made = helper.make_graph(
         [helper.make_node(op, read, [out], name=out, **more) for op, read, out, more in nodes],
         "small",
@@ -77,6 +81,20 @@ def convolutions() -> Graph:
 
 def softmax_over_channels() -> Graph:
     return graph_of([("Softmax", ["x"], "y", {"axis": 1})], {"x": PICTURE}, {})
+
+
+def joined_scales() -> Graph:
+    """The coarse picture is resized after its product, which is one with the product before it."""
+    nodes: list[Node] = [
+        ("Conv", ["coarse", "w"], "wide", {}),
+        ("Resize", ["wide", "", "twice"], "large", {"mode": "linear"}),
+        ("Concat", ["large", "fine"], "both", {"axis": 1}),
+        ("Conv", ["both", "v", "b"], "sums", {}),
+        ("Relu", ["sums"], "y", {}),
+    ]
+    inputs = {"coarse": (1, 8, 3, 3), "fine": (1, 32, 6, 6)}
+    weights = {"w": (32, 8, 1, 1), "v": (32, 64, 1, 1), "b": (32,)}
+    return graph_of(nodes, inputs, weights, given={"twice": np.float32([1, 1, 2, 2])})
 
 
 def maps() -> Graph:
@@ -144,6 +162,7 @@ SHOWN: dict[str, Callable[[], Graph]] = {
     "sink-transposes": convolutions,
     "decompose-softmax": softmax_over_channels,
     "simplify": movements,
+    "move-products": joined_scales,
     "fuse-maps": maps,
     "fuse-normalization": rows_made_alike,
     "fuse-epilogues": product_with_residual,

@@ -20,6 +20,7 @@ from littoral.compiler.passes.fusion import Note
 from littoral.compiler.passes.integer_maps import integer_maps
 from littoral.compiler.passes.integer_products import integer_products
 from littoral.compiler.passes.move_bytes import move_bytes
+from littoral.compiler.passes.move_products import move_products
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
 __all__ = ["FUSING", "INTEGER_PASSES", "PASSES", "Pass", "inside_bodies"]
@@ -36,6 +37,7 @@ PASSES: dict[str, Pass] = {
     "sink-transposes": sink_transposes,
     "decompose-softmax": decompose_softmax,
     "simplify": canonicalize,
+    "move-products": move_products,
     "fuse-maps": fuse_maps,
     "fuse-normalization": fuse_normalization,
     "fuse-epilogues": fuse_epilogues,
