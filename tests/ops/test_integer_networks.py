@@ -226,3 +226,18 @@ def test_an_input_may_be_one_number() -> None:
     found = planned(model, int8=feeds)
     got = run_bare(written(found).wasm, {**feeds[0], "gain": np.asarray(feeds[0]["gain"])})["y"]
     np.testing.assert_array_equal(got, interpret(found.graphs[0], feeds[0])["y"])
+
+
+@pytest.mark.parametrize(("dilation", "is_held"), [(2, True), (7, True), (8, False)])
+def test_dilated_depthwise_convolutions_of_bytes(dilation: int, is_held: bool) -> None:
+    net = Net()
+    x = net.relu6(net.conv("x", 3, 16, 3, 2))
+    x = net.relu6(net.conv(x, 16, 16, 3, groups=16))
+    net.nodes[-2].attribute.extend([helper.make_attribute("dilations", [dilation] * 2)])
+    pads = next(a for a in net.nodes[-2].attribute if a.name == "pads")
+    pads.ints[:] = [dilation] * 4
+    model = net.finish(net.conv(x, 16, 24), 24)
+    found = planned(model, int8=feeds_of(3))
+    assert any(node.op.name == "conv" for node in found.graphs[0].nodes) != is_held
+    feeds = feeds_of(1, seed=1)[0]
+    np.testing.assert_array_equal(run_bare(written(found).wasm, feeds)["y"], interpret(found.graphs[0], feeds)["y"])

@@ -48,6 +48,7 @@ JUDGED = {"normal": 6, "high": 16}
 FLOAT_TRIES_MAX = 3
 WIDE_LOSS = 0.001
 WIDE_JUDGED = 2
+REACH_MAX = 16  # of a depthwise window with its dilations, which is spread out
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
@@ -159,7 +160,7 @@ def is_product(node: Node) -> bool:
     if isinstance(op, Conv):
         x, w = node.inputs[:2]
         own = op.groups == x.shape[-1] == w.shape[0]
-        fits = op.groups == 1 or (own and set(op.window.dilations) == {1})
+        fits = op.groups == 1 or (own and max(op.window.reach()) <= REACH_MAX)
         return op.last and len(op.window.kernel) in (1, 2) and fits
     return isinstance(op, MatMul) and not (op.left or op.right or op.result) and node.inputs[1].type.rank == 2
 

@@ -21,7 +21,7 @@ __all__ = ["long_parts_apart", "looked_up", "shapes_of"]
 
 PART = 16  # entries of a table that are looked up at once: what takes time
 PARTS_MAX = 16
-FINENESS = 1.0  # of a quantum of the result
+FINENESS = 1.5  # of a quantum of the result: what is finer is not seen in it
 POINTS = 4096
 FLAT = 0.25  # of a quantum of the result
 
