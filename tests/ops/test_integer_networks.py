@@ -204,9 +204,9 @@ def test_feeds_are_checked() -> None:
             compile_model(model, int8=feeds)
     with pytest.raises(InputError, match="bits must be one of 8, 7, auto"):
         Int8([], bits=4)
-    graph = open_source(model).graph({})
+    graphs = [open_source(source).graph({}) for source in (model, branches())]
     with pytest.raises(NotOfferedError, match="variants"):
-        in_integers([graph, graph], Int8(feeds_of(1)), lambda *_: None, Trace())
+        in_integers(graphs, Int8(feeds_of(1)), lambda *_: None, Trace())
 
 
 def test_a_feed_may_lack_what_is_plain() -> None:
