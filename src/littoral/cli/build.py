@@ -37,7 +37,12 @@ def build(
         Path | None,
         typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
     ] = None,
-    int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
+    int8_bits: Annotated[str, typer.Option(help="Bits of a weight with --int8: 8, 7 or auto.")] = "8",
+    int8_budget: Annotated[
+        float | None, typer.Option(help="Cosine to float32 that outputs keep; layers that hurt most stay float32.")
+    ] = None,
+    int8_ranges: Annotated[str, typer.Option(help="Of activations: auto, minmax, percentile or entropy.")] = "auto",
+    effort: Annotated[str, typer.Option(help="With --int8: normal, or high, which looks longer.")] = "normal",
     through: Annotated[
         str | None, typer.Option(help="SITE.toml:PIPELINE whose agents make feeds of the folder's files.")
     ] = None,
@@ -76,7 +81,17 @@ def build(
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:
-        asked = None if feeds is None else littoral.Int8(feeds.calibration, bits=int8_bits)
+        asked = (
+            None
+            if feeds is None
+            else littoral.Int8(
+                feeds.calibration,
+                bits=int(int8_bits) if int8_bits.isdecimal() else int8_bits,  # type: ignore[arg-type]
+                budget=int8_budget,
+                ranges=int8_ranges,  # type: ignore[arg-type]
+                effort=effort,  # type: ignore[arg-type]
+            )
+        )
         if asked is None or feeds is None or not feeds.held_out:
             model = littoral.compile(source, **planning, **writing, int8=asked, progress=tell)
         else:

@@ -116,8 +116,11 @@ class _Work(NamedTuple):
         _share(self.graph, schemes)
         return schemes | looked_up(self.graph, schemes, self.seen)
 
-    def widen(self, judge: Judge) -> None:
-        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
+    def widen(self, judge: Judge) -> bool:
+        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower.
+
+        Whether there are any.
+        """
         schemes = self.schemes(self.found.keys())
         read = [v for v in dict.fromkeys(n.inputs[0] for n in self.graph.nodes if is_product(n)) if v in schemes]
         for i, value in enumerate(read):
@@ -125,6 +128,7 @@ class _Work(NamedTuple):
             if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
                 name, scheme = self.found[value]
                 self.found[value] = (name, widened(scheme, self.seen[value]))
+        return any(scheme.high > HIGHEST for _, scheme in self.found.values())
 
     def bits(self) -> dict[Node, int]:
         products = [node for node in self.graph.nodes if is_product(node)]
@@ -134,14 +138,22 @@ class _Work(NamedTuple):
     def fit(self, kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
         return fit(self.graph, self.feeds, self.schemes(kept), bits, alternatives, self.tell)
 
+    def fitted(self, judge: Judge) -> tuple[Fitted, Choice]:
+        bits = self.bits()
+        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
+        return fitted, Choice(bits, cosine=judge.agreement(fitted.marks))
+
     def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
         """Weights, and which layers have them, within the budget."""
-        self.widen(judge)
-        least, bits = self.asked.least_cosine, self.bits()
-        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
-        choice = Choice(bits, cosine=judge.agreement(fitted.marks))
+        least = self.asked.least_cosine
         if self.asked.bits == "auto" and least is not None:
+            fitted, choice = self.fitted(judge)
+            if choice.cosine < least and self.widen(judge):
+                fitted, choice = self.fitted(judge)
             choose_weights(choice, fitted, judge, least, self.tell)
+        else:
+            self.widen(judge)
+            fitted, choice = self.fitted(judge)
         for _ in range(FLOAT_TRIES_MAX):
             if least is None or choice.cosine >= least:
                 break
