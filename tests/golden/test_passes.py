@@ -152,13 +152,13 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 }
 
 
-INTEGER = {"settle-weights", "move-bytes", "integer-products", "integer-maps", "integer-tables"}  # in the tests of bytes
+INTEGER = {  # held by the tests of models in bytes
     "settle-weights",
     "move-bytes",
     "integer-products",
     "integer-maps",
     "integer-tables",
-}  # held by the tests of bytes
+}
 
 
 def test_every_pass_is_shown() -> None:
