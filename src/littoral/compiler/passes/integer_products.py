@@ -1,6 +1,5 @@
 """Products of numbers that come from bytes become products of the bytes; what makes bytes of a sum follows in them."""
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
 WHOLE_MAX = (1 << 31) - 1
-BIAS_STEPS = 1 << 20
 FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
@@ -75,9 +73,7 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     weights, by_channel = (v.data for v in w.inputs)
     if weights is None or by_channel is None:
         return None
-    largest = _largest(inputs[2]) if has_bias else 0.0
-    finest = max(largest / (scheme.scale * BIAS_STEPS), 1e-20)
-    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel)
     scale = by_channel.astype(np.float64) * scheme.scale
     if not _is_normal(scale):
         return None
@@ -96,12 +92,18 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     return _Product(_bytes_of(inputs[0]), scheme, rows, whole, scale.astype(np.float32), rest)
 
 
-def _largest(bias: Value) -> float:
-    """The greatest magnitude of a constant bias; 0 of one that is not constant."""
-    before = bias.producer
-    parts = before.inputs if before is not None and isinstance(before.op, DequantizeWeights) else (bias,)
-    known = [v.data.astype(np.float64) for v in parts if v.data is not None]
-    return float(np.abs(math.prod(known, start=np.float64(1))).max(initial=0)) if len(known) == len(parts) else 0.0
+def _without_idle(rows: Array, by_channel: Array) -> tuple[Array, Array]:
+    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
+    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
+    if not idle.any() or idle.all():
+        return rows, by_channel
+    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
+    return rows, np.where(idle, np.abs(by_channel[~idle]).min(), by_channel)
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
+    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _whole_bias(bias: Value, scale: Array) -> Array | None:
@@ -114,21 +116,6 @@ def _whole_bias(bias: Value, scale: Array) -> Array | None:
         alike = np.isclose(own, scale, rtol=1e-5, atol=0)
         return np.asarray(np.where(alike, whole, np.rint(whole * own.astype(np.float64) / scale)))
     return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
-
-
-def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
-    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
-    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
-    if not idle.any():
-        return rows, by_channel
-    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
-    others = np.abs(by_channel[~idle])
-    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
-
-
-def _is_normal(scale: Array) -> bool:
-    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
-    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
