@@ -33,14 +33,14 @@ def comparison_text(found: Comparison) -> str:
 def choices_text(found: Choices) -> str:
     """Lines: what was decided for each layer, what it costs and gains, and why."""
     kept = "" if found.budget is None else f", {found.budget:g} were asked for"
-    lines = [f"integers: cosine {found.cosine:.4f} on feeds of the calibration{kept}"]
+    lines = [f"integers: cosine {found.cosine:.5f} on feeds of the calibration{kept}"]
     return "\n".join([*lines, *(_choice(row) for row in found.layers)])
 
 
 def _choice(row: Choice) -> str:
     held = "float32" if row.bits == FLOAT_BITS else f"{row.bits} bits"
-    loss = " " * 12 if row.loss is None else f"loses {row.loss:.4f}"
-    return f"  {held:7}  {loss:12}  saves {row.saved_ms:7.3f} ms  {row.layer}: {row.reason}"
+    loss = " " * 13 if row.loss is None else f"loses {row.loss:.1e}"
+    return f"  {held:7}  {loss:13}  saves {row.saved_ms:7.3f} ms  {row.layer}: {row.reason}"
 
 
 def _output(row: Agreement) -> str:
