@@ -37,12 +37,14 @@ def build(
         Path | None,
         typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
     ] = None,
-    int8_bits: Annotated[str, typer.Option(help="Bits of a weight with --int8: 8, 7 or auto.")] = "8",
+    int8_bits: Annotated[
+        str, typer.Option(help="Bits of a weight with --int8: 8, 7 (faster), or auto: 7 where the budget allows.")
+    ] = "8",
     int8_budget: Annotated[
-        float | None, typer.Option(help="Cosine to float32 that outputs keep; layers that hurt most stay float32.")
+        float | None, typer.Option(help="Cosine that outputs keep to float32's: layers stay float32 until it is kept.")
     ] = None,
     int8_ranges: Annotated[str, typer.Option(help="Of activations: auto, minmax, percentile or entropy.")] = "auto",
-    effort: Annotated[str, typer.Option(help="With --int8: normal, or high, which looks longer.")] = "normal",
+    effort: Annotated[str, typer.Option(help="Of --int8: normal, or high, which looks longer.")] = "normal",
     through: Annotated[
         str | None, typer.Option(help="SITE.toml:PIPELINE whose agents make feeds of the folder's files.")
     ] = None,
@@ -81,17 +83,7 @@ def build(
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:
-        asked = (
-            None
-            if feeds is None
-            else littoral.Int8(
-                feeds.calibration,
-                bits=int(int8_bits) if int8_bits.isdecimal() else int8_bits,  # type: ignore[arg-type]
-                budget=int8_budget,
-                ranges=int8_ranges,  # type: ignore[arg-type]
-                effort=effort,  # type: ignore[arg-type]
-            )
-        )
+        asked = None if feeds is None else _int8(feeds, int8_bits, int8_budget, int8_ranges, effort)
         if asked is None or feeds is None or not feeds.held_out:
             model = littoral.compile(source, **planning, **writing, int8=asked, progress=tell)
         else:
@@ -121,6 +113,12 @@ def build(
     results.print(f"  sha256  {model.digest}", markup=False)
     if found is not None:
         results.print(comparison_text(found), markup=False)
+
+
+def _int8(feeds: Parts, bits: str, budget: float | None, ranges: str, effort: str) -> littoral.Int8:
+    """Raises InputError for what there is not."""
+    number: Any = int(bits) if bits.isdecimal() else bits
+    return littoral.Int8(feeds.calibration, number, budget, ranges, effort)  # type: ignore[arg-type]
 
 
 def _feeds(calibration: Path, through: str | None, held: Path | None, *, is_compared: bool) -> Parts:
