@@ -11,6 +11,7 @@ from onnx import helper
 
 from hostile_models import model_of
 from littoral.compiler.driver import planned, written
+from littoral.compiler.ir.reference import interpret
 from littoral.compiler.quantize import Int8
 from littoral.compiler.wasm import TARGETS
 from littoral.errors import InputError, LittoralError, ShapeError, UnsupportedOperatorError
@@ -199,3 +200,23 @@ def test_bits_that_are_none() -> None:
     for bits in (0, 4, 16, -8, None, "8", np.nan, [8]):
         with pytest.raises(InputError, match="bits must be one of"):
             Int8([], bits=bits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5])
+def test_a_nan_stays_within_the_limits_that_products_count_on(scale: float) -> None:
+    """Limits before a quantisation make bytes 0..127 of an int8; what has them is read elsewhere as well."""
+    nodes = [
+        helper.make_node("HardSigmoid", ["x"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["v"]),
+        helper.make_node("Conv", ["d", "v"], ["e"]),
+        helper.make_node("Concat", ["e", "c"], ["y"], axis=1),
+    ]
+    constants = {"s": np.float32(scale), "z": np.int8(13), "w": WEIGHTS, "ws": np.float32(0.1)}
+    feeds = {"x": picture()}
+    found = planned(model_of(nodes, {"x": SHAPE}, constants))
+    want = interpret(found.graphs[0], feeds)["y"]
+    for target in TARGETS:
+        got = run_bare(written(found, target=target).wasm, feeds)["y"]
+        np.testing.assert_array_equal(got, want)
