@@ -244,8 +244,11 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 }
 
 
+ELSEWHERE = {"settle-weights", "integer-tables"}  # held by the tests of bytes
+
+
 def test_every_pass_is_shown() -> None:
-    assert SHOWN.keys() == PASSES.keys()
+    assert SHOWN.keys() == PASSES.keys() - ELSEWHERE
 
 
 @pytest.mark.parametrize("name", SHOWN)

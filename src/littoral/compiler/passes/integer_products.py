@@ -18,6 +18,7 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
+WHOLE_MAX = (1 << 31) - 1
 FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
@@ -44,13 +45,17 @@ def integer_products(graph: Graph) -> Graph:
 
 
 class _Product(NamedTuple):
-    """Bytes and what they are multiplied with: weights O, I/groups, spatial; bias and scale by output."""
+    """Bytes and what they are multiplied with: weights O, I/groups, spatial; bias and scale by output.
+
+    rest: float32, by output, of biases too large for whole sums; it is added afterwards.
+    """
 
     x: Value
     scheme: Scheme
     weights: Array
     bias: Array
     scale: Array
+    rest: Array | None = None
 
 
 def _bytes_of(value: Value) -> Value:
@@ -78,9 +83,13 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
         return None
     start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
-    if not (np.abs(start) + reach <= SUM_MAX).all():
+    is_whole = has_bias and inputs[2].data is None  # to which nothing is added later
+    large = np.abs(start) + reach > (WHOLE_MAX if is_whole else SUM_MAX)
+    if (reach > SUM_MAX).any() or not np.isfinite(start).all():
         return None
-    return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+    whole = np.where(large, 0, start).astype(np.int32)
+    rest = np.where(large, start * scale, 0).astype(np.float32) if large.any() else None
+    return _Product(_bytes_of(inputs[0]), scheme, rows, whole, scale.astype(np.float32), rest)
 
 
 def _without_idle(rows: Array, by_channel: Array) -> tuple[Array, Array]:
@@ -104,9 +113,8 @@ def _whole_bias(bias: Value, scale: Array) -> Array | None:
         whole, own = (v.data for v in before.inputs)
         if whole is None or own is None:
             return None
-        if np.allclose(own, scale, rtol=1e-5, atol=0):
-            return whole.astype(np.float64)
-        return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
+        alike = np.isclose(own, scale, rtol=1e-5, atol=0)
+        return np.asarray(np.where(alike, whole, np.rint(whole * own.astype(np.float64) / scale)))
     return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
 
 
@@ -174,6 +182,10 @@ def _add(
 ) -> Value | None:
     if not isinstance(epilogue, Arg) and not has_vector_form(as_floats(epilogue)):
         return None
+    if found.rest is not None:
+        extras = [*extras, build.constant(found.rest)]
+        total = Arg("float32", 0) + Arg("float32", len(extras))
+        epilogue = substitute(epilogue, lambda n: total if n == Arg("float32", 0) else None)
     scheme = found.scheme
     op = IntegerConv(window, groups, scheme.zero, scheme.low, scheme.high, epilogue)
     constants = [build.constant(c) for c in (found.weights, found.bias, found.scale)]
