@@ -8,6 +8,7 @@ from littoral.compiler.kernels.int8_dot import Form, form_of, is_wide
 from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
+from littoral.compiler.kernels.int8_rows import RowBytes
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
@@ -46,6 +47,7 @@ __all__ = [
     "Panels",
     "Piece",
     "Require",
+    "RowBytes",
     "Rows",
     "Running",
     "SoftmaxRows",

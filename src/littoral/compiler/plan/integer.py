@@ -31,6 +31,7 @@ from littoral.compiler.plan.steps import Argument, Part, Scratch, Step, Weights,
 from littoral.tensors import DTYPES, Array
 
 __all__ = [
+    "extras_of",
     "finish_of",
     "lower_byte_map",
     "lower_byte_maximum",
@@ -38,6 +39,7 @@ __all__ = [
     "lower_byte_table",
     "lower_integer_conv",
     "lower_integer_depthwise",
+    "tiles_of",
 ]
 
 SMALL = float(1 << 21)
@@ -74,7 +76,7 @@ def _conv_finish(node: Node, op: IntegerConv) -> Finish:
     return found
 
 
-def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
+def extras_of(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
     forms = tuple(Extra("full" if v.shape == out.shape else "row", v.dtype) for v in values)
     rows = [Weights(pack_lanes(v.data)) if v.shape != out.shape and v.data is not None else v for v in values]
     return forms, list(rows)
@@ -119,7 +121,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     if set(window.dilations) != {1}:
         return None
     (kh, kw), (out_high, out_wide) = window.kernel, window.output((high, wide))
-    forms, extras = _extras(rest, out)
+    forms, extras = extras_of(rest, out)
     kernel = IntegerDepthwise(
         channels,
         (high, wide),
@@ -157,7 +159,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     ]
 
 
-def _tiles(width: int, count: int) -> tuple[int, int]:
+def tiles_of(width: int, count: int) -> tuple[int, int]:
     """Rows and vectors of a tile: what divides the width; few rows share their weights by four."""
     wide, tall, squat = (2, 4), (4, 2), (4, 3)
     order = (wide, tall, squat) if count > 60 else (tall, wide)
@@ -180,8 +182,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     if batch > 1 and frame is None and rows.flat().lines == 1 and rows.row_bytes == channels and out_high * out_wide:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
     finish, form = _conv_finish(node, op), _form(op, w.data)
-    forms, extras = _extras(rest, out)
-    tile_rows, vectors = _tiles(made, rows.count)
+    forms, extras = extras_of(rest, out)
+    tile_rows, vectors = tiles_of(made, rows.count)
     kernel = IntegerGemm(
         rows,
         made,
