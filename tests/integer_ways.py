@@ -22,7 +22,7 @@ from littoral.compiler.quantize import Int8
 from littoral.compiler.wasm import TARGETS
 from model_host import run_bare
 from model_maker import Made, arrays_for
-from three_ways import BY_ELEMENT, LIMIT, RUNTIME_ERRORS, agree, oracle
+from three_ways import BY_ELEMENT, LIMIT, RUNTIME_ERRORS, DifferenceError, agree, oracle
 
 __all__ = ["check_integers", "check_nodes", "feeds_for"]
 
@@ -75,8 +75,11 @@ def check_nodes(graph: Graph, feeds: Mapping[str, Any], *, only_exact: bool = Fa
         with np.errstate(all="ignore"):
             want = node.op.reference(*given)
         for value, array in zip(node.outputs, want, strict=True):
-            label = f"{names[value]}, `{node.op.name}` of {[v.shape for v in node.inputs]}"
-            agree(label, {"y": got[names[value]]}, {"y": array}, 0.0 if is_exact(node.op) else LIMIT)
+            found, label = got[names[value]], f"{names[value]}, `{node.op.name}` of {[v.type for v in node.inputs]}"
+            if not is_exact(node.op):
+                agree(label, {"y": found}, {"y": array}, LIMIT)
+            elif not np.array_equal(found, array, equal_nan=array.dtype.kind == "f"):  # numpy's 0 may have either sign
+                raise DifferenceError(f"{label} {node.op.text()}: {(found != array).sum()} of {array.size} differ")
 
 
 def is_exact(op: Any) -> bool:

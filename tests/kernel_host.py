@@ -24,17 +24,14 @@ def run(kernel: Kernel, inputs: Sequence[Any], out_shape: Sequence[int], scratch
         at += -(-array.nbytes // 64) * 64 + 64
     out, size = at + 64, int(np.prod(out_shape)) * 4
     scratch_at = out + size + 256
-    constants_at = scratch_at + kernel.scratch_bytes + 256
-    pages = (constants_at + len(kernel.constants)) // 65536 + 2
+    pages = (scratch_at + kernel.scratch_bytes) // 65536 + 2
     store = wasmtime.Store(ENGINE)
     exports = wasmtime.Instance(store, wasmtime.Module(ENGINE, module.encode(pages, None)), []).exports(store)
     memory = np.ctypeslib.as_array(exports["memory"].data_ptr(store), (exports["memory"].data_len(store),))
     memory[1024:].view(np.float32)[:] = CANARY
     for address, array in contents:
         memory[address : address + array.nbytes] = array.reshape(-1).view(np.uint8)
-    memory[constants_at : constants_at + len(kernel.constants)] = np.frombuffer(kernel.constants, np.uint8)
-    further = [scratch_at] * (scratch in kernel.params) + [constants_at] * bool(kernel.constants)
-    exports["kernel"](store, *addresses, out, *further)
+    exports["kernel"](store, *addresses, out, *([scratch_at] if scratch in kernel.params else []))
     assert (memory[out - 64 : out].view(np.float32) == CANARY).all(), "wrote before its output"
     assert (memory[out + size : out + size + 64].view(np.float32) == CANARY).all(), "wrote past its output"
     return memory[out : out + size].view(np.float32).reshape(out_shape).copy()

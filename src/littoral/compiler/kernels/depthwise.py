@@ -7,11 +7,13 @@ is never taken ends every tap, so that the engine does not move all loads to the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
@@ -29,7 +31,7 @@ class Depthwise(Kernel):
     in `Gemm`. Padding below 0 leaves lines out. Sizes, strides, dilations: (height, width); pads: ((top, bottom),
     (left, right)). group: outputs along a line at once, at most; by_columns: all channels of a group before the next
     group, instead of a whole line before the next four channels, which pays where a few lines outgrow the first-level
-    cache. Neither changes a bit.
+    cache; is_rolled: a loop over the lines under the window, where code counts more than time. None changes a bit.
     """
 
     kind: ClassVar[str] = "depthwise"
@@ -44,14 +46,11 @@ class Depthwise(Kernel):
     extras: tuple[str, ...] = ()
     group: int = 7
     by_columns: bool = False
+    is_rolled: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:
         return ("in", "weights", "zeros", *(f"extra{i}" for i in range(len(self.extras))), "out")
-
-    @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (self.epilogue,)
 
     @property
     def zeros_bytes(self) -> int:
@@ -79,7 +78,7 @@ class Depthwise(Kernel):
 
     def without_vectors(self) -> "Depthwise":
         """Three outputs of four channels are as many sums as registers hold."""
-        return replace(self, group=min(self.group, _SCALAR_GROUP))
+        return replace(self, group=min(self.group, _SCALAR_GROUP), is_rolled=True)
 
     def function(self, name: str) -> Function:
         f = self.opened(name)
@@ -207,17 +206,31 @@ class _DepthwiseEmitter:
         f.set(sums[0], bias)
         for total in sums[1:]:
             f.set(total, sums[0])
-        with f.block() as end:
-            for i in range(k.kernel[0]):
-                for j in range(k.kernel[1]):
-                    self._tap(sums, i, j, start)
-                    if part.is_walled:
-                        f.go(end, self.channel < 0)  # never taken
+        if k.is_rolled or not part.is_walled:
+            self._lines_in_turn(sums, start)
+        else:
+            with f.block() as end:
+                for i, j in product(range(k.kernel[0]), range(k.kernel[1])):
+                    self._tap(sums, self.at[i], self.weights, VECTOR * k.kernel[1] * i, j, start)
+                    f.go(end, self.channel < 0)  # never taken
         self._store(sums, lanes)
         for at in self.at:
             f.step(at, count * k.strides[1] * self.pixel)
 
-    def _tap(self, sums: list[Local], i: int, j: int, start: int | None) -> None:
+    def _lines_in_turn(self, sums: list[Local], start: int | None) -> None:
+        """A loop over the lines under the window: a fraction of the code, for what no haste is needed."""
+        f, k = self.f, self.k
+        weights = f.local("i32", "line_weights", self.weights)
+        with f.repeat(k.kernel[0]):
+            for j in range(k.kernel[1]):
+                self._tap(sums, self.at[0], weights, 0, j, start)
+            f.step(weights, VECTOR * k.kernel[1])
+            first = f.local("i32", "first_line", self.at[0])
+            for this, following in zip(self.at, [*self.at[1:], first], strict=True):
+                f.set(this, following)
+
+    def _tap(self, sums: list[Local], line: Local, weights: Local, offset: int, j: int, start: int | None) -> None:
+        """Column j of the window in one line of it, whose weights start at an offset."""
         f, k = self.f, self.k
         served = []
         for t in range(len(sums)):
@@ -227,9 +240,9 @@ class _DepthwiseEmitter:
                 served.append((t, column))
         if not served:
             return
-        weight = f.local("f32x4", "w", load("v128.load", self.weights, VECTOR * (i * k.kernel[1] + j), "f32x4"))
+        weight = f.local("f32x4", "w", load("v128.load", weights, offset + VECTOR * j, "f32x4"))
         for t, column in served:
-            value = load("v128.load", self.at[i], column * self.pixel, "f32x4")
+            value = load("v128.load", line, column * self.pixel, "f32x4")
             f.set(sums[t], value * weight + sums[t])
 
     def _store(self, sums: list[Local], lanes: int) -> None:
@@ -239,7 +252,7 @@ class _DepthwiseEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
-        constants = k.constants_in(f)
+        constants = Constants(f)
         for t, total in enumerate(sums):
             args: dict[int, Code] = {0: total}
             for i, form in enumerate(k.extras):

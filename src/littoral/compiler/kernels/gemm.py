@@ -16,9 +16,10 @@ from typing import ClassVar, NamedTuple
 from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.vector_form import is_long as is_long_expression
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.lanes import spread
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
-from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, select, shuffle
+from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, select
 
 __all__ = ["PANEL", "Gemm", "Rows", "store_lanes"]
 
@@ -100,10 +101,6 @@ class Gemm(Kernel):
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
         return ("left", "right", *(["bias"] if self.bias else []), *extras, "out", "scratch")
-
-    @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (self.epilogue,)
 
     @property
     def tile(self) -> int:
@@ -290,7 +287,7 @@ class _GemmEmitter:
                 if self.g.copies == 1:
                     f.store("v128.store32_lane", self.packed, value, to, lane=lane)
                 else:
-                    f.store("v128.store", self.packed, shuffle("f32x4", value, value, [lane] * 4), to)
+                    f.store("v128.store", self.packed, spread(value, lane), to)
 
     def _multiply_block(self, count: Local, first: Local, last: Local) -> None:
         f, g = self.f, self.g
@@ -425,7 +422,7 @@ class _GemmEmitter:
         start = rows.start * g.stride
         at = f.local("i32", "at", base + start)
         moving = {i: f.local("i32", f"moving{i}", other + start) for i, other in others.items()}
-        constants = g.constants_in(f)
+        constants = Constants(f)
         with f.repeat(len(rows)):
             for v in range(-(-width // 4)):
                 total = f.local("f32x4", "total", load("v128.load", at, VECTOR * v, "f32x4"))

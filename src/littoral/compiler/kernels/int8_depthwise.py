@@ -12,6 +12,7 @@ from typing import ClassVar
 from littoral.compiler.kernels.int8_dot import Form, is_wide, weight_bytes, wide_load
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish
 from littoral.compiler.kernels.int8_gemm import Extra, finished, scaled_sum
+from littoral.compiler.kernels.int8_maps import look_up_run
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
 
@@ -43,7 +44,8 @@ class IntegerDepthwise(Kernel):
 
     @property
     def params(self) -> tuple[str, ...]:
-        return ("in", "weights", "bias", "scale", "line", *(f"extra{i}" for i in range(len(self.extras))), "out")
+        extras = (f"extra{i}" for i in range(len(self.extras)))
+        return ("in", "weights", "bias", "scale", "line", *self.finish.table, *extras, "out")
 
     @property
     def line_bytes(self) -> int:
@@ -138,6 +140,8 @@ class _Emitter:
                     f.step(self.channel, 4 * k.quads)
             if tail:
                 self._line(tail)
+            if k.finish.parts:
+                look_up_run(f, self.line_out, k.finish.parts, k.out_size[1] * k.channels)
             f.step(top, k.strides[0])
             f.step(self.line_out, k.out_size[1] * k.channels * k.finish.bytes)
 
@@ -287,7 +291,7 @@ class _Emitter:
                 moved = moved * size if size > k.finish.bytes else moved // (k.finish.bytes // size)
                 places.append((f.local("i32", f"extra_at{i}", base + moved), offset * size))
         values = finished(f, k.finish, scaled, k.extras, places)
-        k.finish.write(f, self.out, values, offset * k.finish.bytes, lanes)
+        replace(k.finish, parts=0).write(f, self.out, values, offset * k.finish.bytes, lanes)
 
 
 def _interleave(a: Code, b: Code, size: int, high: bool) -> Code:

@@ -4,7 +4,8 @@ How two bytes are multiplied depends on what they can be; every way is exact, an
 
 dot     left 0..127: `i32x4.relaxed_dot_i8x16_i7x16_add_s`, weights in its first operand. 3 x86 instructions for 16
         products; two products of 127 · 128 still fit the 16 bits of the sum inside.
-pairs   left 0..127, weights −64..64: two `i16x8.relaxed_dot…` are added in 16 bits before they are widened. 2.5.
+pairs   left 0..127, weights −64..64, or such that no four that meet (`ir.quads`) add up to more than 16 bits hold: two
+        `i16x8.relaxed_dot…` are added in 16 bits before they are widened. 2.5.
 wide_u, wide_s   left any uint8 or int8: `i32x4.dot_i16x8_s` on widened bytes. 6.
 deep_u, deep_s   the same with weights that are int16, within ±255.
 """

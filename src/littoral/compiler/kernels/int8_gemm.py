@@ -87,7 +87,8 @@ class IntegerGemm(Kernel):
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
         rows = ("row_scale", "row_zero") if self.by_row else ()
-        return ("left", "right", "bias", "scale", *rows, *extras, "out", *(["scratch"] if self.is_gathered else []))
+        scratch = ["scratch"] if self.is_gathered else []
+        return ("left", "right", "bias", "scale", *rows, *self.finish.table, *extras, "out", *scratch)
 
     @property
     def tile(self) -> int:
@@ -180,6 +181,7 @@ class _Emitter:
         self.mr = gemm.tile
         self.left = f.local("i32", "left_at", f.param("left") + (0 if gemm.is_gathered else self.rows.pieces[0][0]))
         self.column = f.local("i32", "column", 0)
+        self.row_scales: list[Local] = []
         self.a = f.local("i32", "a")
         self.out = f.local("i32", "out_at")
         self.row_at = f.local("i32", "row_at") if gemm.by_row else None  # four bytes a row, to the tile's first
@@ -309,9 +311,11 @@ class _Emitter:
         at = f.local("i32", "column_bytes", column * 4)
         zeros = self._by_row("row_zero", "i32x4") if g.by_row else []
         for v in range(vectors):
-            start = f.local("i32x4", "start", load("v128.load", f.param("bias") + at, VECTOR * v, "i32x4"))
-            for i in range(self.mr):
-                f.set(sums[i][v], start * zeros[i] if g.by_row else start if not i else sums[0][v])
+            f.set(sums[0][v], load("v128.load", f.param("bias") + at, VECTOR * v, "i32x4"))
+            for i in range(self.mr - 1, 0, -1) if zeros else range(1, self.mr):
+                f.set(sums[i][v], sums[0][v] * zeros[i] if zeros else sums[0][v])
+            if zeros:
+                f.set(sums[0][v], sums[0][v] * zeros[0])
         a, b = f.local("i32", "a_at", self.a), f.local("i32", "b_at", panel)
         with f.repeat(g.steps, self.counter):
             depth_step(f, g.form, sums, [(a, i * g.row_bytes) for i in range(self.mr)], b)
@@ -323,18 +327,27 @@ class _Emitter:
         f, g = self.f, self.g
         scales = f.local("i32", "scales", f.param("scale") + column * 4)
         at = [self._extra_at(i, extra, column) for i, extra in enumerate(g.extras)]
-        by_row = self._by_row("row_scale", "f32x4") if g.by_row else []
-        for i, row in enumerate(sums):
-            offset = i * g.stride
-            scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
-            if g.by_row:
-                scaled = [value * by_row[i] for value in scaled]
-            places = [
-                (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
-                for address, extra in zip(at, g.extras, strict=True)
-            ]
-            values = finished(f, g.finish, scaled, g.extras, places)
-            g.finish.write(f, self.out, values, offset, width)
+        self.row_scales = self._by_row("row_scale", "f32x4") if g.by_row else []
+        done = 0
+        if width == 8 and g.finish.bytes == 1:
+            for i in range(0, len(sums) - 1, 2):
+                values = [v for j in (i, i + 1) for v in self._values(sums[j], scales, at, j)]
+                g.finish.write_pair(f, self.out, values, (i * g.stride, (i + 1) * g.stride))
+                done = i + 2
+        for i in range(done, len(sums)):
+            g.finish.write(f, self.out, self._values(sums[i], scales, at, i), i * g.stride, width)
+
+    def _values(self, row: list[Local], scales: Local, at: Sequence[Code], i: int) -> list[Code]:
+        """What a row's sums become before they are stored."""
+        g, offset = self.g, i * self.g.stride
+        scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
+        if self.row_scales:
+            scaled = [value * self.row_scales[i] for value in scaled]
+        places = [
+            (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
+            for address, extra in zip(at, g.extras, strict=True)
+        ]
+        return finished(self.f, g.finish, scaled, g.extras, places)
 
     def _by_row(self, name: str, kind: str) -> list[Local]:
         """One value of each row of the tile, in every lane."""

@@ -7,9 +7,6 @@ else is fixed. Loops have constant trip counts, so a module's running time has a
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from littoral.compiler.ir.expr import Expr
-from littoral.compiler.kernels.constants import CONSTANTS, StoredConstants, constant_table
-from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.wasm import Function
 
 __all__ = ["OVERREAD_BYTES", "Cut", "Kernel", "Piece"]
@@ -49,30 +46,9 @@ class Kernel:
         """Memory the kernel needs while it runs; its address is the parameter `scratch`."""
         return 0
 
-    @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        """Expressions that the kernel computes on vectors, one vector at a time."""
-        return ()
-
-    @property
-    def constants(self) -> bytes:
-        """Vectors that the kernel reads; where there are any, their address is one more parameter, the last."""
-        return constant_table(self.formulas)
-
-    @property
-    def every_param(self) -> tuple[str, ...]:
-        """With the one for the constants, if there are any."""
-        return (*self.params, *([CONSTANTS] if self.constants else []))
-
     def opened(self, name: str) -> Function:
         """The function with its parameters."""
-        return Function(name, dict.fromkeys(self.every_param, "i32"))
-
-    def constants_in(self, function: Function) -> Constants:
-        """Where one straight piece of the function, or a loop that begins here, takes its vector constants from."""
-        if self.constants:
-            return StoredConstants(function, function.param(CONSTANTS), self.constants)
-        return Constants(function)
+        return Function(name, dict.fromkeys(self.params, "i32"))
 
     @property
     def tiling(self) -> str:

@@ -1,8 +1,8 @@
-"""Vectors taken apart: the first lanes of one, and all lanes of one joined."""
+"""Vectors taken apart: the first lanes of one, one lane in all, and all lanes joined."""
 
 from littoral.compiler.wasm import Code, Function, Local, op, shuffle
 
-__all__ = ["across", "first_lanes"]
+__all__ = ["across", "first_lanes", "spread"]
 
 _LANES = 4
 _SWAPS = ([2, 3, 0, 1], [1, 0, 3, 2])
@@ -11,6 +11,11 @@ _SWAPS = ([2, 3, 0, 1], [1, 0, 3, 2])
 def first_lanes(value: Code, count: int, others: Code) -> Code:
     """The first lanes of one vector, the rest of another."""
     return shuffle("f32x4", value, others, [i if i < count else _LANES + i for i in range(_LANES)])
+
+
+def spread(value: Code, lane: int) -> Code:
+    """One lane in every lane; a shuffle would be as fast and three times as long."""
+    return op("f32x4.splat", op("f32x4.extract_lane", value, immediates=bytes([lane])))
 
 
 def across(f: Function, value: Local, name: str) -> Local:

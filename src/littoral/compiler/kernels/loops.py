@@ -62,10 +62,6 @@ class LoopNest(Kernel):
         return (*(f"in{i}" for i in range(len(self.inputs))), "out")
 
     @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (self.body, self.after)
-
-    @property
     def tiling(self) -> str:
         return f"1×{LANES if self.joined().is_vector else 1}"
 
@@ -211,7 +207,7 @@ class _Emitter:
             return
         size = self.axes[axis]
         if axis == self.rank - 1 and self.vector:
-            self.constants = self.nest.constants_in(self.f)  # loaded before each line: a loop further out spills them
+            self.constants = Constants(self.f)
             with self.f.repeat(size // LANES):
                 self._element(vector=True)
                 self._advance(axis, LANES)

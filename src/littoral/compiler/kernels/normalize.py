@@ -41,10 +41,6 @@ class NormalizeRows(Kernel):
         return ("in", *(f"extra{i}" for i in range(len(self.extras))), "out")
 
     @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (self.finish,)
-
-    @property
     def time_ns(self) -> int:
         return self.rows * self.width // 2
 
@@ -99,7 +95,7 @@ class NormalizeRows(Kernel):
         pointers = {"in": f.param("in"), "out": f.param("out")}
         pointers |= {f"extra{i}": f.param(f"extra{i}") for i in range(len(self.extras))}
         at = {name: f.local("i32", name, pointer) for name, pointer in pointers.items()}
-        constants = self.constants_in(f)
+        constants = Constants(f)
         whole, rest = divmod(self.width, _LANES)
         if whole:
             with f.repeat(whole):

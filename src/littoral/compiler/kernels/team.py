@@ -95,13 +95,15 @@ def add_help(module: Module, bodies: Sequence[Sequence[int]]) -> None:
     """The export `help`. bodies: for each entry, the functions of threads 1, 2 …"""
     f = Function(HELP, {"thread": "i32"})
     seen = f.local("i32", "seen", 0)
+    asked = f.local("i32", "asked")  # read once a run: behind its last barrier the next run may have begun
     with f.loop() as again:
         _sleep_while(f, _RUN, seen)
         f.set(seen, _get(_RUN))
+        f.set(asked, _get(_ENTRY))
         with f.when(_get(_STOPPED)):
             f.leave()
         for entry, functions in enumerate(bodies):
-            with f.when(_get(_ENTRY).eq(entry)):
+            with f.when(asked.eq(entry)):
                 for i, index in enumerate(functions):
                     with f.when(f.param("thread").eq(1 + i)):
                         f.call(index)

@@ -116,10 +116,6 @@ class FromPlanes(Kernel):
         return ("in", *(["bias"] if self.bias else []), *(f"extra{i}" for i in range(len(self.extras))), "out")
 
     @property
-    def formulas(self) -> tuple[Expr | None, ...]:
-        return (self.epilogue,)
-
-    @property
     def time_ns(self) -> int:
         return 4 * -(-self.lines // TILE) * -(-self.columns // TILE) * self.channels
 
@@ -184,7 +180,7 @@ class _FromPlanesEmitter:
             for i, form in enumerate(k.extras)
             if form == "full"
         }
-        constants = k.constants_in(f)
+        constants = Constants(f)
         for y in range(TILE):
             with _where_inside(f, self.tiles_down, y, k.lines):
                 for x, value in enumerate(_backward(f, half[y])):

@@ -6,7 +6,7 @@ maps, which no pass takes for anything else.
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Apply, Arg, Expr, apply, cast
+from littoral.compiler.ir.expr import Arg, apply, cast
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.ops import (
     Dequantize,

@@ -64,7 +64,10 @@ def _is_whole(expr: Expr) -> bool:
 
 def _term(expr: Expr) -> _Term | None:
     match expr:
-        case Apply(op="mul", args=(Apply(op="sub", args=(Apply(op="cast", args=(Arg(),)) as byte, Const() as zero)), Const() as scale)):
+        case Apply(
+            op="mul",
+            args=(Apply(op="sub", args=(Apply(op="cast", args=(Arg(),)) as byte, Const() as zero)), Const() as scale),
+        ):
             return _Term(byte, zero.value, scale.value)
         case Apply(op="mul", args=(Apply(op="cast", args=(Arg(),)) as byte, Const() as scale)):
             return _Term(byte, 0.0, scale.value)

@@ -1,5 +1,6 @@
 """Products of numbers that come from bytes become products of the bytes; what makes bytes of a sum follows in them."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
+BIAS_STEPS = 1 << 20
+FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
@@ -67,17 +70,29 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     weights, by_channel = (v.data for v in w.inputs)
     if weights is None or by_channel is None:
         return None
-    rows = np.moveaxis(weights, axis, 0)
+    largest = _largest(inputs[2]) if has_bias else 0.0
+    finest = max(largest / (scheme.scale * BIAS_STEPS), 1e-20)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
     scale = by_channel.astype(np.float64) * scheme.scale
+    if not _is_normal(scale):
+        return None
     flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
     bias = _whole_bias(inputs[2], scale) if has_bias else np.zeros((), np.float64)
     if bias is None:
         return None
     start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
-    if (np.abs(start) + reach > SUM_MAX).any():
+    if not (np.abs(start) + reach <= SUM_MAX).all():
         return None
     return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+
+
+def _largest(bias: Value) -> float:
+    """The greatest magnitude of a constant bias; 0 of one that is not constant."""
+    before = bias.producer
+    parts = before.inputs if before is not None and isinstance(before.op, DequantizeWeights) else (bias,)
+    known = [v.data.astype(np.float64) for v in parts if v.data is not None]
+    return float(np.abs(math.prod(known, start=np.float64(1))).max(initial=0)) if len(known) == len(parts) else 0.0
 
 
 def _whole_bias(bias: Value, scale: Array) -> Array | None:
@@ -91,6 +106,21 @@ def _whole_bias(bias: Value, scale: Array) -> Array | None:
             return whole.astype(np.float64)
         return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
     return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
+
+
+def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
+    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
+    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
+    if not idle.any():
+        return rows, by_channel
+    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
+    others = np.abs(by_channel[~idle])
+    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
+    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
@@ -201,10 +231,11 @@ def _folded(product: Node, op: IntegerConv, target: Quantize) -> _Folded:
     scheme = target.scheme
     expr, low, high = limits_of(op.epilogue, scheme)
     added = _added(expr)
-    if added is None:
+    ratio = scale.astype(np.float64) / scheme.scale
+    if added is None or not _is_normal(ratio):
         value = in_quanta(expr, target)
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, scale)
-    finer = (scale.astype(np.float64) / scheme.scale).astype(np.float32)
+    finer = ratio.astype(np.float32)
     value, offset = Arg("float32", 0), 0.0
     for term in added:
         scaled, shift = _scaled(term, scheme.scale)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from littoral.compiler.ir.expr import Arg, substitute
+from littoral.compiler.ir.expr import Arg, Expr, substitute
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import DequantizeWeights, MatMul, QuantizeRows, RoundRows, RowsMatMul
 from littoral.compiler.ir.ops.rows import ROW_HIGHEST
@@ -40,11 +40,10 @@ def _product(rewriter: Rewriter, node: Node, op: MatMul) -> Value | None:
         return None
     if int(np.abs(weights.data.astype(np.int64)).sum(0).max(initial=0)) * ROW_HIGHEST > SUM_MAX // 2:
         return None
-    number = Arg("float32", 0)
-    epilogue, start = op.epilogue or number, number
+    number: Expr = Arg("float32", 0)
+    epilogue = op.epilogue or number
     if op.bias:
-        start = number + Arg("float32", 1)
-        moved = {0: start} | {i: Arg(further[i].dtype, i + 1) for i in range(1, len(further))}
+        moved: dict[int, Expr] = {0: number + Arg("float32", 1)} | {i: Arg(further[i].dtype, i + 1) for i in range(1, len(further))}
         epilogue = substitute(epilogue, lambda n: moved.get(n.index) if isinstance(n, Arg) else None)
     if not isinstance(epilogue, Arg) and not has_vector_form(epilogue):
         return None

@@ -10,9 +10,12 @@ from littoral.compiler.ir.bounds import magnitude
 from littoral.compiler.ir.expr import Arg, Expr, cast, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import IntegerConv, Map, Pool, Reduce
+from littoral.compiler.ir.quads import fits_pairs
 from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
-from littoral.compiler.ir.vector_form import has_vector_form, is_long
+from littoral.compiler.ir.tables import table_of
+from littoral.compiler.ir.vector_form import has_vector_form
 from littoral.compiler.kernels import (
+    PART,
     ByteMap,
     ByteMaximum,
     ByteSums,
@@ -73,7 +76,11 @@ def _conv_finish(node: Node, op: IntegerConv) -> Finish:
     largest = float(((reach + start) * np.abs(scale)).max())
     found = finish_of(op.epilogue, [largest, *_magnitudes(node.inputs[4:])])
     assert found is not None, "the passes make none that has no vector form"
-    return found
+    return replace(found, parts=len(op.table) // PART)
+
+
+def _table(op: IntegerConv) -> list[Weights]:
+    return [Weights(np.frombuffer(op.table, np.uint8))] if op.table else []
 
 
 def extras_of(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
@@ -85,6 +92,12 @@ def extras_of(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], l
 def _form(op: IntegerConv, w: Array) -> Form:
     most = int(np.abs(w.astype(np.int16)).max(initial=0))
     return form_of(op.lowest, op.highest, most if w.dtype == np.int8 else WIDE_WEIGHT)
+
+
+def _dense_form(op: IntegerConv, columns: Array) -> Form:
+    """Of weights int8[K, outputs], which may add up to little enough for pairs although some are large."""
+    form = _form(op, columns)
+    return "pairs" if form == "dot" and fits_pairs(columns.T, op.highest) else form
 
 
 def _moved(value: Argument, offset: int) -> Argument:
@@ -142,6 +155,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
         _start(bias, slice(None)),
         Weights(pack_lanes(scale.data)),
         line,
+        *_table(op),
     )
     made = out_high * out_wide * channels
     return [
@@ -159,10 +173,10 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     ]
 
 
-def tiles_of(width: int, count: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: what divides the width; few rows share their weights by four."""
+def tiles_of(width: int, count: int, form: Form) -> tuple[int, int]:
+    """Rows and vectors of a tile: what divides the width; few rows, or pairs, share their weights by four."""
     wide, tall, squat = (2, 4), (4, 2), (4, 3)
-    order = (wide, tall, squat) if count > 60 else (tall, wide)
+    order = (wide, tall, squat) if count > 60 and form != "pairs" else (tall, wide)
     return next((t for t in order if width % (4 * t[1]) == 0), wide)
 
 
@@ -179,11 +193,13 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     inner, made = channels // op.groups, w.shape[0] // op.groups
     pieces = pieces_of(window, line, channels, inner, 1)
     rows = Rows(out_high, out_wide, line * window.strides[0], channels * window.strides[1], pieces)
-    if batch > 1 and frame is None and rows.flat().lines == 1 and rows.row_bytes == channels and out_high * out_wide:
+    is_pointwise = (out_high, out_wide) == (high, wide) and set(window.kernel) == {1}
+    if batch > 1 and frame is None and is_pointwise and rows.flat().lines == 1 and rows.count:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
-    finish, form = _conv_finish(node, op), _form(op, w.data)
+    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
+    finish, form = _conv_finish(node, op), _dense_form(op, matrix)
     forms, extras = extras_of(rest, out)
-    tile_rows, vectors = tiles_of(made, rows.count)
+    tile_rows, vectors = tiles_of(made, rows.count, form)
     kernel = IntegerGemm(
         rows,
         made,
@@ -194,12 +210,12 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
         tile_rows,
         vectors,
     )
-    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     constants = [
         (
             Weights(pack_byte_panels(matrix[:, part], vectors, form)),
             _start(bias, part),
             Weights(pack_lanes(scale.data[part])),
+            *_table(op),
         )
         for part in (slice(g * made, (g + 1) * made) for g in range(op.groups))
     ]
@@ -229,26 +245,13 @@ def _mapped_form(value: Value, out: Value) -> str | None:
     return "row" if value.shape[-1:] == out.shape[-1:] and value.type.elements == out.shape[-1] else None
 
 
-def lower_byte_table(node: Node, op: Map) -> list[Step] | None:
+def lower_byte_table(node: Node, _op: Map) -> list[Step] | None:
     """Of one byte, and long to compute: a table."""
-    (out,) = node.outputs
-    if len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+    table = table_of(node)
+    if table is None:
         return None
-    (x,) = node.inputs
-    if x.dtype not in BYTES or x.shape != out.shape:
-        return None
-    highest = _highest(x)
-    parts = (highest + 16) // 16
-    (table,) = op.reference(np.arange(16 * parts, dtype=np.uint8).view(DTYPES[x.dtype].storage))
-    return [Step(ByteTable(x.type.elements, parts), (x, Weights(table), out))]
-
-
-def _highest(value: Value) -> int:
-    """What a byte can be at most, taken as a uint8."""
-    before = value.producer
-    epilogue = None if before is None else getattr(before.op, "epilogue", None) or getattr(before.op, "expr", None)
-    form = None if epilogue is None else stored_form(epilogue)
-    return 255 if form is None or form.low < 0 else form.high
+    (x,), (out,) = node.inputs, node.outputs
+    return [Step(ByteTable(x.type.elements, len(table) // PART), (x, Weights(np.frombuffer(table, np.uint8)), out))]
 
 
 def lower_byte_map(node: Node, op: Map) -> list[Step] | None:

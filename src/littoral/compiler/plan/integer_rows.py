@@ -31,7 +31,7 @@ def lower_rows_matmul(node: Node, op: RowsMatMul) -> list[Step]:
     assert finish is not None, "the passes make none that has no vector form"
     forms, extras = extras_of(rest, out)
     form = form_of(0, ROW_HIGHEST, int(np.abs(w.data.astype(np.int16)).max(initial=0)))
-    tile_rows, vectors = tiles_of(width, count)
+    tile_rows, vectors = tiles_of(width, count, form)
     kernel = IntegerGemm(
         Rows(1, count, 0, depth, ((0, depth),)),
         width,

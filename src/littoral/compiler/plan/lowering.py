@@ -35,6 +35,7 @@ from littoral.compiler.kernels import NormalizeRows, SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.attention import lower_attention
+from littoral.compiler.plan.byte_moves import lower_byte_concat, lower_byte_transpose
 from littoral.compiler.plan.choice import Choice
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
 from littoral.compiler.plan.integer import (
@@ -48,7 +49,7 @@ from littoral.compiler.plan.integer import (
 from littoral.compiler.plan.integer_rows import lower_quantize_rows, lower_rows_matmul
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
-from littoral.compiler.plan.steps import Lowered, Step, with_constants
+from littoral.compiler.plan.steps import Lowered, Step
 from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
 
@@ -77,11 +78,11 @@ def lower(node: Node, tuning: Tuning) -> Lowered:
         for chosen in CHOSEN[type(node.op)]:
             steps = chosen(node, node.op, choice)
             if steps is not None:
-                return Lowered(node.label, node.op.name, [with_constants(step) for step in steps], problem=problem)
+                return Lowered(node.label, node.op.name, steps, problem=problem)
     for lowering in LOWERINGS[type(node.op)]:
         steps = lowering(node, node.op)
         if steps is not None:
-            return Lowered(node.label, node.op.name, [with_constants(step) for step in steps])
+            return Lowered(node.label, node.op.name, steps)
     raise AssertionError(f"no lowering for {node.op.name}")
 
 
@@ -111,11 +112,11 @@ CHOSEN: dict[type[Op], tuple[ChosenLowering, ...]] = {
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Map: (lower_byte_table, lower_byte_map, generic.lower_map),
-    Transpose: (generic.lower_transpose,),
+    Transpose: (lower_byte_transpose, generic.lower_transpose),
     Slice: (generic.lower_slice,),
     Pad: (generic.lower_pad,),
     Spread: (generic.lower_spread,),
-    Concat: (generic.lower_concat,),
+    Concat: (lower_byte_concat, generic.lower_concat),
     Gather: (generic.lower_gather,),
     Reduce: (
         lower_byte_sums,

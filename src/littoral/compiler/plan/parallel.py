@@ -104,7 +104,7 @@ def _some_repeats(step: Step, index: int, start: int, stop: int) -> Step:
 
 def _moved(step: Step, piece: Piece) -> Step:
     moves: Mapping[str, int] = piece.moves
-    arguments = zip(step.kernel.every_param, step.arguments, strict=True)
+    arguments = zip(step.kernel.params, step.arguments, strict=True)
     return replace(step, kernel=piece.kernel, arguments=tuple(_at(a, moves.get(name, 0)) for name, a in arguments))
 
 
@@ -129,7 +129,7 @@ def _with_scratch_apart(steps: Sequence[Step]) -> list[Step]:
 
 
 def _scratch_of(step: Step) -> Argument | None:
-    found = dict(zip(step.kernel.every_param, step.arguments, strict=True))
+    found = dict(zip(step.kernel.params, step.arguments, strict=True))
     return found.get("scratch")
 
 

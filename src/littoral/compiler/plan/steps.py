@@ -1,17 +1,15 @@
 """Steps: the calls that a node becomes, before anything has an address."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
-
-import numpy as np
 
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel
 from littoral.compiler.plan.problem import Problem
 from littoral.tensors import Array
 
-__all__ = ["Argument", "Lowered", "Part", "Repeated", "Ring", "Scratch", "Step", "Weights", "Zeros", "with_constants"]
+__all__ = ["Argument", "Lowered", "Part", "Repeated", "Ring", "Scratch", "Step", "Weights", "Zeros"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +82,6 @@ class Step:
         """What a thread has to do of it."""
         own = self.parts or (self,)
         return own[thread] if thread < len(own) else None
-
-
-def with_constants(step: Step) -> Step:
-    """The step with the table of vectors that its kernel reads, if there is one."""
-    table = step.kernel.constants
-    if not table:
-        return step
-    repeats = tuple(r._replace(moves_bytes=(*r.moves_bytes, 0)) for r in step.repeats)
-    within = tuple((ring, (*moves_bytes, 0)) for ring, moves_bytes in step.within)
-    arguments = (*step.arguments, Weights(np.frombuffer(table, np.uint8)))
-    return replace(step, arguments=arguments, repeats=repeats, within=within)
 
 
 @dataclass(eq=False)

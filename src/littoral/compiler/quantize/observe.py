@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from littoral.compiler.ir.graph import Graph, Value
 from littoral.compiler.quantize.evaluate import evaluate
+from littoral.compiler.quantize.feeds import fitting
 from littoral.errors import InputError
 from littoral.tensors import Array
 
@@ -40,29 +40,5 @@ def observe(
 
     for i, feed in enumerate(feeds):
         tell("calibrate", i, len(feeds))
-        evaluate(graph, _fitting(graph, feed, i), see)
+        evaluate(graph, fitting(graph, feed, i), see)
     return found
-
-
-def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
-    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
-    fitting = {}
-    for value in graph.inputs:
-        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
-        if name not in feed:
-            raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
-        array = _array(feed[name], name, number)
-        if array.shape == value.shape[1:] and value.shape[:1] == (1,):
-            array = array[None]
-        if array.shape != value.shape or array.dtype.name != value.dtype:
-            got = f"{array.dtype.name}{list(array.shape)}"
-            raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
-        fitting[value.name] = array
-    return fitting
-
-
-def _array(given: Any, name: str, number: int) -> Array:
-    try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise InputError(f"int8: calibration feed {number}: `{name}` is no array: {error}") from error

@@ -73,7 +73,8 @@ class DequantizeWeights(Op):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         w, scale = inputs
-        return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
+        with np.errstate(all="ignore"):
+            return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class IntegerConv(Op):
 
     Inputs: x, weights (int8, or int16 within ±255), bias i32[O], scale f32[O], further inputs. `epilogue` is computed
     on float32(sum) · scale and the further inputs; one that is int32 is the sums. fill: what x is outside. lowest,
-    highest: what x can be.
+    highest: what x can be. table: what stands for each byte that the epilogue can make, as uint8; empty where those are
+    the result.
     """
 
     name: ClassVar[str] = "integer_conv"
@@ -92,6 +94,7 @@ class IntegerConv(Op):
     lowest: int
     highest: int
     epilogue: Expr
+    table: bytes = b""
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, w, bias, scale = inputs[:4]
@@ -112,9 +115,11 @@ class IntegerConv(Op):
         if self.epilogue.dtype == "int32":
             return (total,)
         scaled = total.astype(np.float32) * scale
-        return (evaluate(self.epilogue, (scaled, *rest), scaled.shape),)
+        made = evaluate(self.epilogue, (scaled, *rest), scaled.shape)
+        return (np.frombuffer(self.table, np.uint8)[made] if self.table else made,)
 
     def text(self) -> str:
         parts = [self.window.text(), f"groups {self.groups}" if self.groups > 1 else ""]
         parts += [f"outside {self.fill}" if self.fill else "", f"then {text(self.epilogue)}"]
+        parts += [f"by a table of {len(self.table)}" if self.table else ""]
         return ", ".join(p for p in parts if p)

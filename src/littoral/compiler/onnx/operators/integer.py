@@ -77,7 +77,8 @@ def quantize_linear(node: OnnxNode) -> Value:
     if zero is not None:
         inputs.append(_spread(node, zero, x))
         rounded = rounded + cast(cast(Arg(dtype, 2), "int32"), "float32")
-    limited = rounded.at_least(float(low)).at_most(float(high))
+    least = number("float32", float(low))  # what a NaN becomes, too
+    limited = apply("select", least < rounded, rounded, least).at_most(float(high))
     return node.add(Map(convert(cast(limited, "int32"), dtype)), *inputs)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from littoral.compiler.ir.expr import Arg, cast
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Map, MatMul, Reshape, Transpose
+from littoral.compiler.ir.ops import Map, Reshape, Transpose
 from littoral.compiler.onnx.importer import OnnxNode, operator
 from littoral.compiler.onnx.marking import marked_numbers
 from littoral.compiler.onnx.operators.elementwise import mapped
