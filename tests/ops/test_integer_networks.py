@@ -15,7 +15,7 @@ from littoral.compiler.passes import PASSES
 from littoral.compiler.plan import parallel
 from littoral.compiler.quantize import Int8, quantize
 from littoral.compiler.tracing import Trace
-from littoral.errors import InputError, NotOfferedError
+from littoral.errors import InputError
 from model_host import run_bare
 
 SIZE = 24
@@ -202,9 +202,6 @@ def test_feeds_are_checked() -> None:
             compile_model(model, int8=feeds)
     with pytest.raises(InputError, match="bits must be one of 7, 8"):
         Int8([], bits=4)
-    graph = open_source(model).graph({})
-    with pytest.raises(NotOfferedError, match="variants"):
-        in_integers([graph, graph], Int8(feeds_of(1)), lambda *_: None, Trace())
 
 
 def test_a_feed_may_lack_what_is_plain() -> None:

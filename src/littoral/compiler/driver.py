@@ -26,7 +26,7 @@ from littoral.compiler.plan import (
     open_tuning,
     program_of,
 )
-from littoral.compiler.quantize import Int8, Quantized, quantize
+from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
 from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.quantize.rows import better_by_row, with_rows
@@ -346,16 +346,17 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     observed = observed_variant(graphs, feeds[0])
     found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
     by_row = better_by_row(found.graph, feeds)
-    made = []
+    marks, made = [], []
     for i, graph in enumerate(graphs):
         marked = found.graph if i == observed else followed(found, graphs[observed], graph)
-        whole = fit_pairs(with_rows(marked, by_row))
-        if i == observed:
-            found = found._replace(graph=whole, about={**found.about, "by_row": len(by_row)})
+        marks.append(fit_pairs(with_rows(marked, by_row)))
+    for graph in marks:
+        whole = graph
         for handle in INTEGER_PASSES:
             whole = trace.run(handle, PASSES[handle], whole, is_body=False)
         made.append(whole)
-    return made, found
+    about = {**found.about, "by_row": len(by_row)} if by_row else found.about
+    return made, found._replace(graph=marks[observed], about=about)
 
 
 def variant_shapes(

@@ -15,7 +15,7 @@ PART = 16
 
 def table_of(node: Node) -> bytes | None:
     """What the map makes of each byte that its input can be, whole sixteens of them; None where it is no such map."""
-    op, (out,) = node.op, node.outputs
+    op, out = node.op, node.outputs[0]
     if not isinstance(op, Map) or len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
         return None
     (x,) = node.inputs

@@ -43,7 +43,8 @@ def _product(rewriter: Rewriter, node: Node, op: MatMul) -> Value | None:
     number: Expr = Arg("float32", 0)
     epilogue = op.epilogue or number
     if op.bias:
-        moved: dict[int, Expr] = {0: number + Arg("float32", 1)} | {i: Arg(further[i].dtype, i + 1) for i in range(1, len(further))}
+        moved: dict[int, Expr] = {i: Arg("float32", i + 1) for i in range(1, len(further))}
+        moved[0] = number + Arg("float32", 1)
         epilogue = substitute(epilogue, lambda n: moved.get(n.index) if isinstance(n, Arg) else None)
     if not isinstance(epilogue, Arg) and not has_vector_form(epilogue):
         return None
