@@ -3,17 +3,20 @@
 import pytest
 import wasmtime
 
-from littoral.compiler.kernels import Depthwise, Gemm, Kernel, Rows
+from littoral.compiler.ir.expr import Arg
+from littoral.compiler.kernels import Depthwise, FromPlanes, Gemm, Kernel, ResamplePlaces, Rows, ToPlanes
 from littoral.compiler.kernels.softmax import SoftmaxRows
 from littoral.compiler.wasm import Module
 from machine_code import Loop, innermost_loops
 from model_host import ENGINE
 
+PAGES = 64  # what lies beyond is known to trap, and is not compiled
+
 
 def loops_of(kernel: Kernel) -> list[Loop]:
     module = Module()
     module.add(kernel.function("kernel"), export="kernel")
-    return innermost_loops(bytes(wasmtime.Module(ENGINE, module.encode(1, None)).serialize()))
+    return innermost_loops(bytes(wasmtime.Module(ENGINE, module.encode(PAGES, None)).serialize()))
 
 
 @pytest.mark.parametrize("depth", [96, 97, 960])
@@ -62,3 +65,29 @@ def test_softmax_raises_four_powers_without_moves() -> None:
     assert powers.stack_references <= 7  # coefficients of the polynomial
     assert powers.instructions <= 48
     assert [loop.stack_references for loop in others] == [0] * len(others)
+
+
+def test_resizing_is_loads_sums_and_a_store() -> None:
+    """Two places weighed, four channels at a time."""
+    inner = loops_of(ResamplePlaces(1, 8, 16, 64, 2))[0]
+    assert (inner.multiplies, inner.adds) == (2, 1)
+    assert inner.stack_references == inner.register_moves == 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "multiplies", "adds", "stack_references", "instructions"),
+    [
+        (ToPlanes(4, 4, 64, 4 * 64 * 18), 72, 48, 133, 436),
+        (FromPlanes(16, 16, 64, True, Arg("float32", 0).at_least(0.0)), 30, 96, 129, 359),
+    ],
+    ids=lambda given: given.kind if isinstance(given, Kernel) else "",
+)
+def test_transforms_of_winograd_spill_no_more_than_they_did(
+    kernel: Kernel, multiplies: int, adds: int, stack_references: int, instructions: int
+) -> None:
+    """A tile of 36 vectors does not fit sixteen registers: its first half is written to the stack and read back."""
+    (inner,) = loops_of(kernel)
+    assert (inner.multiplies, inner.adds) == (multiplies, adds)
+    assert inner.stack_references <= stack_references
+    assert inner.instructions <= instructions
+    assert inner.register_moves == 0

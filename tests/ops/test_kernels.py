@@ -1,5 +1,6 @@
 """Kernels alone: every remainder of tiles and vectors against numpy."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,7 @@ from kernel_host import CANARY, run
 from littoral.compiler.ir.expr import Arg, apply
 from littoral.compiler.ir.ops import Conv, Window
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import Access, Depthwise, Gemm, LoopNest, Panels, Rows
+from littoral.compiler.kernels import Access, Depthwise, Gemm, LoopNest, Panels, ResamplePlaces, Rows
 from littoral.compiler.plan.weights import pack_columns, pack_depthwise, pack_panels
 
 
@@ -101,6 +102,31 @@ def test_depthwise(
     got = run(k, arrays, want.shape)
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
     assert np.array_equal(got, run(Depthwise(*sizes), arrays, want.shape))
+    assert np.array_equal(got, run(Depthwise(*sizes, is_rolled=True), arrays, want.shape))
+
+
+@pytest.mark.parametrize("inner", [4, 5, 16, 23])
+@pytest.mark.parametrize("taps", [1, 2, 4])
+@pytest.mark.parametrize("outer", [1, 3])
+def test_places_are_weighed(inner: int, taps: int, outer: int) -> None:
+    """Taps in order; cut along either axis, the parts give the same bits."""
+    rng = np.random.default_rng(inner)
+    x, weights = rng.normal(size=(outer, 5, inner)).astype("f4"), rng.normal(size=(7, taps)).astype("f4")
+    indices = rng.integers(0, 5, (7, taps)).astype("i4")
+    want = x[:, indices[:, 0]] * (weights[:, 0, None] if taps > 1 else np.float32(1))
+    for tap in range(1, taps):
+        want = want + x[:, indices[:, tap]] * weights[:, tap, None]
+    kernel = ResamplePlaces(outer, 5, 7, inner, taps)
+    tables = [indices, weights] if taps > 1 else [indices]
+    assert np.array_equal(run(kernel, [x, *tables], want.shape), want)
+    by_outer, by_places = kernel.cuts()
+    for start, stop in ((0, 1), (1, outer)) if outer > 1 else ():
+        part = by_outer.part(start, stop).kernel
+        assert np.array_equal(run(part, [x[start:], *tables], want[start:stop].shape), want[start:stop])
+    for start, stop in ((0, 3), (3, 7)):
+        part = replace(by_places.part(start, stop).kernel, out_bytes=0)
+        got = run(part, [x, *(table[start:] for table in tables)], want[:, start:stop].shape)
+        assert np.array_equal(got, want[:, start:stop])
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 11])

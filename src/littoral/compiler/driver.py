@@ -348,7 +348,7 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     by_row = better_by_row(found.graph, feeds)
     marks, made = [], []
     for i, graph in enumerate(graphs):
-        marked = found.graph if i == observed else followed(found, graphs[observed], graph)
+        marked = found.graph if i == observed else followed(found, graph)
         marks.append(fit_pairs(with_rows(marked, by_row)))
     for graph in marks:
         whole = graph

@@ -185,17 +185,20 @@ class _Entry:
         own = [part for step in steps if (part := step.of(self.member.thread)) is not None]
         self._do_all(own, [], layer)
 
-    def _do_all(self, steps: Iterable[Step], runs: Sequence[Local], layer: str) -> None:
+    def _do_all(self, steps: Iterable[Step], runs: Sequence[Code], layer: str) -> None:
         """Steps inside the rings whose runs are counted."""
         for ring, together in groupby(steps, lambda s: s.within[len(runs)][0] if len(s.within) > len(runs) else None):
             if ring is None:
                 for step in together:
                     self._do(step, runs, layer)
                 continue
+            if ring.times == 1:
+                self._do_all(list(together), [*runs, const("i32", 0)], layer)
+                continue
             with self.entry.each(ring.times) as run:
                 self._do_all(list(together), [*runs, run], layer)
 
-    def _do(self, step: Step, runs: Sequence[Local], layer: str) -> None:
+    def _do(self, step: Step, runs: Sequence[Code], layer: str) -> None:
         index = self.functions.of(step.kernel, layer, self.module)
         addresses = [self._code(self.layout.address(a)) for a in step.arguments]
         for run, (_, moves_bytes) in zip(runs, step.within, strict=True):

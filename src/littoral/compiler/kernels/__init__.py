@@ -18,6 +18,7 @@ from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
 from littoral.compiler.kernels.require import Require
+from littoral.compiler.kernels.resample import ResamplePlaces
 from littoral.compiler.kernels.softmax import SoftmaxRows
 from littoral.compiler.kernels.winograd import PLANES, TILE, FromPlanes, ToPlanes
 
@@ -52,6 +53,7 @@ __all__ = [
     "Panels",
     "Piece",
     "Require",
+    "ResamplePlaces",
     "RowBytes",
     "Rows",
     "Running",

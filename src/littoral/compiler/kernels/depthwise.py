@@ -11,8 +11,8 @@ from itertools import product
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.ir.expr import Expr
-from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.lanes import store_lanes
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select

@@ -11,62 +11,22 @@ moves loads to the top of a block, and with several steps in one block the regis
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from littoral.compiler.ir.expr import Expr
-from littoral.compiler.ir.vector_form import is_long as is_long_expression
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.kernels.lanes import spread
-from littoral.compiler.kernels.numeric import Constants
-from littoral.compiler.kernels.scalar import Writer
+from littoral.compiler.kernels.rows import Rows, Run, runs_of
+from littoral.compiler.kernels.tile_store import TileStore
 from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, select
 
-__all__ = ["PANEL", "Gemm", "Rows", "store_lanes"]
+__all__ = ["PANEL", "Gemm", "Rows"]
 
 PANEL = 8  # columns of a panel, unless another width is chosen
 SUMS = 8  # vectors that a tile keeps in registers, at least where rows are few
 VECTOR = 16  # bytes
 LANES = 4
 _SCALAR_ROWS = 2
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where the rows of the left side lie: a grid of `lines` × `columns` rows, and the pieces each row consists of.
-
-    Row (y, x) starts at y · line_bytes + x · row_bytes from the source; its K values are the pieces one after the
-    other, each (offset in bytes, count of values).
-    """
-
-    lines: int
-    columns: int
-    line_bytes: int
-    row_bytes: int
-    pieces: tuple[tuple[int, int], ...]
-
-    @property
-    def count(self) -> int:
-        return self.lines * self.columns
-
-    @property
-    def depth(self) -> int:
-        return sum(count for _, count in self.pieces)
-
-    def part(self, start: int, end: int) -> "Rows":
-        """The rows' values from `start` to `end`."""
-        pieces, at = [], 0
-        for offset, count in self.pieces:
-            first, past = max(start - at, 0), min(end - at, count)
-            if first < past:
-                pieces.append((offset + 4 * first, past - first))
-            at += count
-        return replace(self, pieces=tuple(pieces))
-
-    def flat(self) -> "Rows":
-        """The same rows on one line, where lines follow each other without a gap."""
-        if self.lines > 1 and self.line_bytes == self.columns * self.row_bytes:
-            return Rows(1, self.count, 0, self.row_bytes, self.pieces)
-        return self
 
 
 @dataclass(frozen=True)
@@ -187,6 +147,7 @@ class _GemmEmitter:
         self.packed = f.local("i32", "packed")
         self.out = f.local("i32", "out_at")
         self.counter = f.local("i32", "k")
+        self.tile_store = TileStore(f, gemm.stride, gemm.epilogue, gemm.extras)
 
     def emit(self) -> None:
         f, g = self.f, self.g
@@ -239,7 +200,7 @@ class _GemmEmitter:
         f, rows = self.f, self.rows
         pointers = self._row_pointers()
         values = [f.local("f32x4", f"a{i}") for i in range(self.mr)]
-        for run in _runs(rows.pieces):
+        for run in runs_of(rows.pieces):
             moving = f.local("i32", "k_bytes", 0) if run.times > 1 or run.length > 2 * LANES + LANES - 1 else None
             with f.repeat(run.times):
                 moved = self._pack_piece(pointers, values, run, moving)
@@ -248,9 +209,7 @@ class _GemmEmitter:
         if self.column is None:
             f.step(self.left, self.mr * rows.row_bytes)
 
-    def _pack_piece(
-        self, pointers: list[tuple[Code, int]], values: list[Local], run: "_Run", moving: Local | None
-    ) -> int:
+    def _pack_piece(self, pointers: list[tuple[Code, int]], values: list[Local], run: Run, moving: Local | None) -> int:
         """One piece of every row of the tile; by how many bytes `moving` has gone on."""
         f = self.f
         whole, rest = divmod(run.length, LANES)
@@ -330,13 +289,15 @@ class _GemmEmitter:
     ) -> None:
         """All tiles of the block times `width` columns from `column` on; line: columns of the panel, where not all."""
         f, g = self.f, self.g
+        surplus = self.tiles * self.mr - g.rows.count
         f.set(self.packed, self.scratch)
         f.set(self.out, first)
         with f.repeat(count):
-            if self.tiles * self.mr != g.rows.count:
+            if surplus:
                 f.set(self.out, select(op("i32.lt_u", last, self.out), last, self.out))
             sums = self._tile(panel, column, -(-width // LANES), line)
-            self._store_tile(sums, column, width, last)
+            again = surplus if g.accumulate else 0  # or they would be added twice
+            self.tile_store.store(sums, self.out, column, width, again, last)
             f.step(self.out, self.mr * g.stride)
 
     def _tile(self, panel: Local, column: Local, vectors: int, line: int) -> list[list[Local]]:
@@ -385,98 +346,3 @@ class _GemmEmitter:
         for i, row in enumerate(sums):
             for v, total in enumerate(row):
                 f.set(total, left[i] * right[v] + total)
-
-    def _store_tile(self, sums: list[list[Local]], column: Local, width: int, last: Local) -> None:
-        """Rows that the last tile does a second time are not stored again where they would be added twice."""
-        f, g = self.f, self.g
-        base = f.local("i32", "base", self.out + column)
-        others = {
-            i: f.local("i32", f"other{i}", base - f.param("out") + f.param(f"extra{i}"))
-            for i, form in enumerate(g.extras)
-            if form == "full"
-        }
-        again = self.tiles * self.mr - g.rows.count if g.accumulate else 0
-        if again:
-            with f.when(self.out.ne(last)):
-                self._store_rows(sums, range(again), base, column, others, width)
-        self._store_rows(sums, range(again, self.mr), base, column, others, width)
-
-    def _store_rows(
-        self, sums: list[list[Local]], rows: range, base: Local, column: Local, others: dict[int, Local], width: int
-    ) -> None:
-        g = self.g
-        is_long = g.epilogue is not None and is_long_expression(g.epilogue)
-        constants = Constants(self.f)
-        for i, v in product(rows, range(len(sums[0]))):
-            offset = i * g.stride + VECTOR * v
-            value: Code = sums[i][v]
-            if not is_long:
-                value = self._finished(sums[i][v], column, others, offset, v, constants)
-            store_lanes(self.f, base, value, offset, min(4, width - 4 * v))
-        if is_long:
-            self._finish_rows(rows, base, column, others, width)
-
-    def _finish_rows(self, rows: range, base: Local, column: Local, others: dict[int, Local], width: int) -> None:
-        """A long epilogue, row by row over what was just stored: all sums at once would spill what it needs."""
-        f, g = self.f, self.g
-        start = rows.start * g.stride
-        at = f.local("i32", "at", base + start)
-        moving = {i: f.local("i32", f"moving{i}", other + start) for i, other in others.items()}
-        constants = Constants(f)
-        with f.repeat(len(rows)):
-            for v in range(-(-width // 4)):
-                total = f.local("f32x4", "total", load("v128.load", at, VECTOR * v, "f32x4"))
-                value = self._finished(total, column, moving, VECTOR * v, v, constants)
-                store_lanes(f, at, value, VECTOR * v, min(4, width - 4 * v))
-            for pointer in (at, *moving.values()):
-                f.step(pointer, g.stride)
-
-    def _finished(
-        self, total: Local, column: Local, others: dict[int, Local], offset: int, v: int, constants: Constants
-    ) -> Code:
-        g, f = self.g, self.f
-        if g.epilogue is None:
-            return total
-        args: dict[int, Code] = {0: total}
-        for i, form in enumerate(g.extras):
-            if form == "full":
-                args[1 + i] = load("v128.load", others[i], offset, "f32x4")
-            else:
-                args[1 + i] = load("v128.load", f.param(f"extra{i}") + column, VECTOR * v, "f32x4")
-        return Writer(f, args, vector=True, constants=constants).write(g.epilogue)
-
-
-class _Run(NamedTuple):
-    """`times` pieces of `length` values, the first at `offset`, `step_bytes` apart."""
-
-    offset: int
-    length: int
-    times: int
-    step_bytes: int
-
-
-def _runs(pieces: Sequence[tuple[int, int]]) -> list[_Run]:
-    """The pieces, those of one size and one distance taken together."""
-    runs: list[_Run] = []
-    for offset, length in pieces:
-        last = runs[-1] if runs else None
-        step = 0 if last is None else offset - last.offset - (last.times - 1) * last.step_bytes
-        if last is not None and last.length == length and last.times == 1:
-            runs[-1] = last._replace(times=2, step_bytes=step)
-        elif last is not None and last.length == length and step == last.step_bytes:
-            runs[-1] = last._replace(times=last.times + 1)
-        else:
-            runs.append(_Run(offset, length, 1, 0))
-    return runs
-
-
-def store_lanes(f: Function, address: Code, value: Code, offset: int, lanes: int) -> None:
-    """Stores the first lanes of a vector and nothing else."""
-    if lanes == 4:
-        f.store("v128.store", address, value, offset)
-        return
-    kept = value if isinstance(value, Local) else f.local("f32x4", value=value)
-    if lanes >= 2:
-        f.store("v128.store64_lane", address, kept, offset, lane=0)
-    if lanes % 2:
-        f.store("v128.store32_lane", address, kept, offset + 4 * (lanes - 1), lane=lanes - 1)

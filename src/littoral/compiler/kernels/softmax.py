@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.expr import Arg, apply
-from littoral.compiler.kernels.gemm import store_lanes
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
-from littoral.compiler.kernels.lanes import across, first_lanes
+from littoral.compiler.kernels.lanes import across, first_lanes, store_lanes
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Function, Local, load, op, vector
 

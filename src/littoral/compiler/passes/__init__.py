@@ -22,6 +22,7 @@ from littoral.compiler.passes.integer_products import integer_products
 from littoral.compiler.passes.integer_rows import integer_rows
 from littoral.compiler.passes.integer_tables import integer_tables
 from littoral.compiler.passes.move_bytes import move_bytes
+from littoral.compiler.passes.move_products import move_products
 from littoral.compiler.passes.settle_weights import settle_weights
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
@@ -40,6 +41,7 @@ PASSES: dict[str, Pass] = {
     "sink-transposes": sink_transposes,
     "decompose-softmax": decompose_softmax,
     "simplify": canonicalize,
+    "move-products": move_products,
     "fuse-maps": fuse_maps,
     "fuse-normalization": fuse_normalization,
     "fuse-epilogues": fuse_epilogues,

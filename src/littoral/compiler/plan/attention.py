@@ -9,7 +9,7 @@ from littoral.compiler.ir.ops import Attention
 from littoral.compiler.ir.types import contiguous
 from littoral.compiler.kernels import Access, Gemm, Kernel, LoopNest, Panels, Rows, SoftmaxRows
 from littoral.compiler.plan.products import FLOAT_BYTES, repeats, sides
-from littoral.compiler.plan.steps import Argument, Part, Ring, Scratch, Step
+from littoral.compiler.plan.steps import Argument, Part, Repeated, Ring, Scratch, Step
 
 __all__ = ["lower_attention"]
 
@@ -45,7 +45,7 @@ class _Plan:
         self.further = [_spread(value, (*batch, self.queries, self.keys)) for value in rest]
         strides = [s.batch_strides(batch) for s in (self.q, self.k, self.v)]
         strides += [self.out.strides_bytes[:-2], *(further[:-2] for further in self.further)]
-        loops = repeats(batch, strides)
+        loops = repeats(batch, strides) or (Repeated(1, (0,) * len(strides)),)
         heads = [tuple(loop.moves_bytes[i] for loop in loops) for i in range(len(strides))]
         self.rings = tuple(Ring(loop.times) for loop in loops)
         self.still = (0,) * len(loops)
@@ -62,7 +62,10 @@ class _Plan:
     def _block(self) -> int:
         """Queries at a time: as many as keep their scores near, evenly spread, whole tiles."""
         most = max(QUERIES_MIN, SCORES_BYTES // (FLOAT_BYTES * self.keys))
-        even = -(-self.queries // -(-self.queries // most))
+        blocks = -(-self.queries // most)
+        if self.rings[0].times % 2 and self.queries >= 2 * QUERIES_MIN:
+            blocks += blocks % 2  # for two threads to have as many each, where they cannot have as many heads
+        even = -(-self.queries // blocks)
         return min(-(-even // 4) * 4, self.queries)
 
     def _parts(self) -> list[tuple[int, int]]:
@@ -88,9 +91,9 @@ class _Plan:
         self.scores = _Moved(Scratch(FLOAT_BYTES * self.block * self.keys), self.still)
         blocks, rest = divmod(self.queries, self.block)
         self.packed = _Moved(Scratch(max(gemm.scratch_bytes for gemm in self._gemms(self.block))), self.still)
-        made += self._rows(self.block, 0, Ring(blocks) if blocks > 1 else None)
+        made += self._rows(self.block, 0, Ring(blocks))
         if rest:
-            made += self._rows(rest, blocks * self.block, None)
+            made += self._rows(rest, blocks * self.block, Ring(1))
         return made
 
     def _gemms(self, count: int) -> list[Gemm]:
@@ -105,8 +108,8 @@ class _Plan:
             ),
         ]
 
-    def _rows(self, count: int, first: int, ring: Ring | None) -> list[Step]:
-        """Everything for `count` queries from `first` on, or for as many such blocks as the ring has."""
+    def _rows(self, count: int, first: int, ring: Ring) -> list[Step]:
+        """Everything for `count` queries from `first` on, as many such blocks as the ring has."""
         queries, _, _, out, *further = (_further(m, first * m.query) for m in self.moved)
         scores, packed, gemms = self.scores, self.packed, self._gemms(count)
         steps = [self._step(gemms[0], queries, self.key_panels, scores, packed, ring=ring, count=count)]

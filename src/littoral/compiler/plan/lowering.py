@@ -31,7 +31,7 @@ from littoral.compiler.ir.ops import (
     TopK,
     Transpose,
 )
-from littoral.compiler.kernels import NormalizeRows, SoftmaxRows
+from littoral.compiler.kernels import NormalizeRows, ResamplePlaces, SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.attention import lower_attention
@@ -54,6 +54,9 @@ from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
 
 __all__ = ["lower"]
+
+LANES = 4
+TAPS_MAX = 8
 
 
 def lower(node: Node, tuning: Tuning) -> Lowered:
@@ -101,6 +104,22 @@ def lower_normalize(node: Node, op: Normalize) -> list[Step]:
     return [Step(kernel, (x, *rest, out))]
 
 
+def lower_resample(node: Node, op: Resample) -> list[Step] | None:
+    """Where a place holds whole vectors; few taps, which its code goes through one by one."""
+    (x, indices, weights), (out,) = node.inputs, node.outputs
+    before, inside = x.shape[: op.axis], math.prod(x.shape[op.axis + 1 :])
+    places, taps = indices.shape
+    if (
+        {x.dtype, weights.dtype} != {"float32"}
+        or indices.dtype != "int32"
+        or inside < LANES
+        or not 1 <= taps <= TAPS_MAX
+    ):
+        return None
+    kernel = ResamplePlaces(math.prod(before), x.shape[op.axis], places, inside, taps)
+    return [Step(kernel, (x, indices, *([weights] if taps > 1 else []), out))]
+
+
 Lowering = Callable[[Node, Any], list[Step] | None]
 ChosenLowering = Callable[[Node, Any, Choice], list[Step] | None]
 
@@ -126,7 +145,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
         lower_byte_maximum,
         generic.lower_pool,
     ),
-    Resample: (generic.lower_resample,),
+    Resample: (lower_resample, generic.lower_resample),
     ArgReduce: (generic.lower_arg_reduce,),
     Cumulate: (generic.lower_cumulate,),
     TopK: (generic.lower_top_k,),

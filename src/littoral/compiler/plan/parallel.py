@@ -7,6 +7,7 @@ bits are those of one thread.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from math import prod
 
 from littoral.compiler.kernels import Piece
@@ -17,6 +18,8 @@ __all__ = ["divide"]
 
 PART_NS_MIN = 1500  # a meeting takes about as long, and what a thread reads may lie in the other's cache
 GAIN_MIN = 1.15
+
+Share = list[Step | None]  # what a thread has to do of each step
 
 
 def divide(program: Program, threads: int) -> None:
@@ -42,24 +45,61 @@ def _divided(step: Step, threads: int) -> Step:
 
 
 def _ring_divided(steps: Sequence[Step], threads: int) -> list[Step]:
-    """Steps inside a ring are divided by its runs: a thread does its runs of all of them, in scratch of its own."""
+    """Steps inside a ring are divided by its runs, or by those of the rings inside it, whichever leaves the least to
+    the thread that has most. A thread does all of its share, in scratch of its own.
+    """
     ring = steps[0].within[0][0] if steps[0].within else None
     if ring is None or any(not step.within or step.within[0][0] is not ring for step in steps):
         return list(steps)
-    spans = _spans(ring.times, min(threads, sum(map(_time_ns, steps)) // PART_NS_MIN))
-    parts: list[list[Step]] = [[] for _ in steps]
-    for start, stop in spans:
-        own, scratch = Ring(stop - start), dict[Scratch, Scratch]()
-        for step, found in zip(steps, parts, strict=True):
-            found.append(_some_runs(step, own, start, scratch))
-    return [replace(step, parts=tuple(found)) for step, found in zip(steps, parts, strict=True)]
+    threads = min(threads, sum(map(_time_ns, steps)) // PART_NS_MIN)
+    ways = [way for way in (_by_runs(steps, ring, threads), _by_inner_runs(steps, ring, threads)) if way]
+    if not ways:
+        return list(steps)
+    shares = min(ways, key=lambda way: max(_share_ns(share) for share in way))
+    return [replace(step, parts=parts) for step, *parts in zip(steps, *shares, strict=True)]
 
 
-def _some_runs(step: Step, ring: Ring, start: int, scratch: dict[Scratch, Scratch]) -> Step:
-    (_, moves_bytes), *inner = step.within
-    moved = (_at(a, start * move) for a, move in zip(step.arguments, moves_bytes, strict=True))
-    arguments = tuple(_apart(a, scratch) for a in moved)
-    return replace(step, within=((ring, moves_bytes), *inner), arguments=arguments)
+def _share_ns(share: Share) -> int:
+    return sum(_time_ns(step) for step in share if step is not None)
+
+
+def _by_runs(steps: Sequence[Step], ring: Ring, threads: int) -> list[Share]:
+    """A share for each thread: some runs of the ring that all steps are in."""
+    shares: list[Share] = []
+    for start, stop in _spans(ring.times, threads):
+        own, scratch = {ring: Ring(stop - start)}, dict[Scratch, Scratch]()
+        shares.append([_in_rings(step, own, {ring: start}, scratch) for step in steps])
+    return shares
+
+
+def _by_inner_runs(steps: Sequence[Step], ring: Ring, threads: int) -> list[Share]:
+    """A share for each thread: some runs of the innermost rings, taken one after the other; what is in none of them
+    all threads do, each for itself.
+    """
+    outer = min(len(step.within) for step in steps)
+    inner = list(dict.fromkeys(step.within[outer][0] for step in steps if len(step.within) > outer))
+    firsts = dict(zip(inner, accumulate((r.times for r in inner), initial=0), strict=False))
+    shares: list[Share] = []
+    for start, stop in _spans(sum(r.times for r in inner), threads):
+        spans = {r: (max(start - at, 0), min(stop - at, r.times)) for r, at in firsts.items()}
+        own = {r: Ring(b - a) for r, (a, b) in spans.items()} | {ring: Ring(ring.times)}
+        begins, scratch = {r: a for r, (a, _) in spans.items()}, dict[Scratch, Scratch]()
+        is_mine = [len(step.within) == outer or own[step.within[outer][0]].times > 0 for step in steps]
+        pairs = zip(steps, is_mine, strict=True)
+        shares.append([_in_rings(step, own, begins, scratch) if mine else None for step, mine in pairs])
+    return shares
+
+
+def _in_rings(
+    step: Step, own: Mapping[Ring, Ring], begins: Mapping[Ring, int], scratch: dict[Scratch, Scratch]
+) -> Step:
+    """The step in rings of a thread's own, which begin at other runs."""
+    arguments = step.arguments
+    for ring, moves_bytes in step.within:
+        begin = begins.get(ring, 0)
+        arguments = tuple(_at(a, begin * move) for a, move in zip(arguments, moves_bytes, strict=True))
+    within = tuple((own.get(ring, ring), moves_bytes) for ring, moves_bytes in step.within)
+    return replace(step, within=within, arguments=tuple(_apart(a, scratch) for a in arguments))
 
 
 def _apart(argument: Argument, scratch: dict[Scratch, Scratch]) -> Argument:
@@ -122,7 +162,7 @@ def _with_scratch_apart(steps: Sequence[Step]) -> list[Step]:
     sizes: dict[tuple[Argument, int], int] = {}
     for step in steps:
         for thread, part in enumerate(step.parts):
-            if (own := _scratch_of(part)) is not None:
+            if part is not None and (own := _scratch_of(part)) is not None:
                 sizes[own, thread] = max(sizes.get((own, thread), 0), part.kernel.scratch_bytes)
     apart = {key: Scratch(size) for key, size in sizes.items()}
     return [replace(step, parts=tuple(_with(part, i, apart) for i, part in enumerate(step.parts))) for step in steps]
@@ -133,8 +173,7 @@ def _scratch_of(step: Step) -> Argument | None:
     return found.get("scratch")
 
 
-def _with(part: Step, thread: int, apart: Mapping[tuple[Argument, int], Scratch]) -> Step:
-    own = _scratch_of(part)
-    if own is None:
+def _with(part: Step | None, thread: int, apart: Mapping[tuple[Argument, int], Scratch]) -> Step | None:
+    if part is None or (own := _scratch_of(part)) is None:
         return part
     return replace(part, arguments=tuple(apart[own, thread] if a is own else a for a in part.arguments))

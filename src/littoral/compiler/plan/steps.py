@@ -63,7 +63,8 @@ class Step:
     """A call of a kernel's function. macs: multiply-adds of all calls. repeats: loops around it, outermost first.
 
     within: loops around those, shared with the steps beside it, outermost first, and the bytes by which each argument's
-    address moves on. parts: the same work divided, thread by thread; without them it is thread 0's.
+    address moves on. parts: the same work divided, thread by thread, None for one that has none of it; without parts it
+    is thread 0's.
     """
 
     kernel: Kernel
@@ -71,12 +72,12 @@ class Step:
     macs: int = 0
     repeats: tuple[Repeated, ...] = ()
     within: tuple[tuple[Ring, tuple[int, ...]], ...] = ()
-    parts: tuple["Step", ...] = ()
+    parts: tuple["Step | None", ...] = ()
 
     @property
     def every_argument(self) -> tuple[Argument, ...]:
         """Of what is called: of its parts, if it has some."""
-        return tuple(a for part in self.parts for a in part.arguments) or self.arguments
+        return tuple(a for part in self.parts if part for a in part.arguments) or self.arguments
 
     def of(self, thread: int) -> "Step | None":
         """What a thread has to do of it."""

@@ -27,6 +27,7 @@ from littoral.compiler.ir.ops import (
     Slice,
     Transpose,
 )
+from littoral.compiler.ir.ops.rows import ROW_HIGHEST
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.quantize.evaluate import evaluate
@@ -66,8 +67,13 @@ def better_by_row(marked: Graph, feeds: Sequence[Mapping[str, Array]]) -> frozen
 
     for i, feed in enumerate(feeds[:FEEDS] if read else ()):
         evaluate(marked, fitting(marked, feed, i), see)
-    better = {value for value, (found, _) in errors.items() if found.by_row * GAIN < found.held}
+    better = {value for value, (found, scheme) in errors.items() if found.by_row * _gain(scheme) < found.held}
     return frozenset(i for i, (value, _) in read.items() if value in better)
+
+
+def _gain(scheme: Scheme) -> float:
+    """A byte beyond 127 takes a slower kernel than the rows do."""
+    return GAIN if scheme.high <= ROW_HIGHEST else 1.0
 
 
 def _read_by(node: Node) -> tuple[Value, Scheme] | None:

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Quantize
-from littoral.compiler.quantize.quantized import Quantized, formed
+from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, MatMul, Quantize
+from littoral.compiler.quantize.quantized import Quantized, ready
 from littoral.errors import NotOfferedError
 from littoral.tensors import Array
 
@@ -33,16 +31,16 @@ def _takes(graph: Graph, feed: Mapping[str, Array]) -> bool:
     return all(shapes.get(v.name) in (v.shape, v.shape[1:] if v.shape[:1] == (1,) else v.shape) for v in graph.inputs)
 
 
-def followed(found: Quantized, observed: Graph, graph: Graph) -> Graph:
-    """The graph of a variant with the marks of `found`, and with all that quantisation changed in `observed`.
+def followed(found: Quantized, graph: Graph) -> Graph:
+    """Another variant's graph with the marks of `found`, and with the constants that quantisation changed.
 
     Raises NotOfferedError where the two differ in more than sizes.
     """
-    before, other = formed(observed), formed(graph)
+    other = ready(graph)
     pairs = [n for n in found.graph.nodes if not isinstance(n.op, _MARKS)]
-    if not len(pairs) == len(before.nodes) == len(other.nodes):
+    if not len(pairs) == len(found.given.nodes) == len(other.nodes):
         raise _refusal(f"{len(pairs)} layers in one, {len(other.nodes)} in another")
-    return _Follower(found.graph, before, other).graph()
+    return _Follower(found, other).graph()
 
 
 def _refusal(why: str) -> NotOfferedError:
@@ -53,20 +51,20 @@ def _refusal(why: str) -> NotOfferedError:
 
 
 class _Follower:
-    def __init__(self, marked: Graph, before: Graph, other: Graph) -> None:
-        self.marked = marked
+    def __init__(self, found: Quantized, other: Graph) -> None:
+        self.marked = found.graph
         self.rewriter = Rewriter(other)
-        self.before, self.own = iter(before.nodes), iter(other.nodes)
+        self.exact, self.own = iter(found.given.nodes), iter(other.nodes)
         inputs = map(self.rewriter.value, other.inputs)
-        self.places: dict[Value, Value] = dict(zip(marked.inputs, inputs, strict=True))
+        self.places: dict[Value, Value] = dict(zip(found.graph.inputs, inputs, strict=True))
 
     def graph(self) -> Graph:
         build = self.rewriter.build
         for node in self.marked.nodes:
             if isinstance(node.op, _MARKS):
-                made = build.add_all(node.op, *map(self._place, node.inputs), label=node.label)
+                made = build.add_all(node.op, *(self._place(v) for v in node.inputs), label=node.label)
             else:
-                made = self._copied(node, next(self.before), next(self.own))
+                made = self._copied(node, next(self.exact), next(self.own))
             self.places.update(zip(node.outputs, made, strict=True))
         outputs = [(name, self._place(v)) for name, v in self.marked.outputs]
         return build.finish(outputs, {name: self._place(v) for name, v in self.marked.dims.items()})
@@ -74,24 +72,22 @@ class _Follower:
     def _place(self, value: Value) -> Value:
         return value if value.is_constant else self.places[value]
 
-    def _copied(self, node: Node, before: Node, own: Node) -> tuple[Value, ...]:
-        if type(node.op) is not type(own.op) or len(before.inputs) != len(own.inputs) or node.label != own.label:
+    def _copied(self, node: Node, exact: Node, own: Node) -> tuple[Value, ...]:
+        if type(node.op) is not type(own.op) or len(exact.inputs) != len(own.inputs) or node.label != own.label:
             raise _refusal(f"`{node.label}` in one is `{own.label}` in another")
-        was, sizes = list(before.inputs), list(own.inputs)
-        if len(node.inputs) > len(was):  # quantisation gave the product a bias
-            was.insert(_BIAS_AT, node.inputs[_BIAS_AT])
-            sizes.insert(_BIAS_AT, node.inputs[_BIAS_AT])
-        inputs = [self._input(*three) for three in zip(node.inputs, was, sizes, strict=True)]
-        changed = {
+        before, sizes = list(exact.inputs), list(own.inputs)
+        if len(node.inputs) > len(before):  # quantisation gave a product a bias, or what it equalised a factor
+            at = _BIAS_AT if isinstance(node.op, Conv | MatMul) else len(before)
+            before.insert(at, node.inputs[at])
+            sizes.insert(at, node.inputs[at])
+        inputs = [
+            theirs if mine is was and theirs.is_constant else self._place(mine)
+            for mine, was, theirs in zip(node.inputs, before, sizes, strict=True)
+        ]
+        changed: dict[str, Any] = {
             f.name: getattr(node.op, f.name)
             for f in fields(node.op)  # type: ignore[arg-type]
-            if getattr(node.op, f.name) != getattr(before.op, f.name)
+            if getattr(node.op, f.name) != getattr(exact.op, f.name)
         }
-        op: Any = replace(own.op, **changed) if changed else own.op  # type: ignore[type-var]
+        op = replace(own.op, **changed) if changed else own.op  # type: ignore[type-var]
         return self.rewriter.build.add_all(op, *inputs, label=node.label)
-
-    def _input(self, marked: Value, before: Value, own: Value) -> Value:
-        """A constant that depends on sizes is the variant's own."""
-        if before.data is None or own.data is None or before is own:
-            return self._place(marked)
-        return self._place(marked) if np.array_equal(before.data, own.data) else own
