@@ -27,7 +27,6 @@ from littoral.compiler.ir.ops import (
     Slice,
     Transpose,
 )
-from littoral.compiler.ir.ops.rows import ROW_HIGHEST
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.passes.fuse_epilogues import fuse_epilogues
 from littoral.compiler.quantize.evaluate import evaluate
@@ -36,7 +35,7 @@ from littoral.tensors import Array
 
 __all__ = ["GAIN", "better_by_row", "with_rows"]
 
-GAIN = 4.0  # by which scales of rows must lower the mean square of the error: as much as one bit more does
+GAIN = 4.0  # by which scales of rows must lower some mean square of the error: as much as one bit more does
 FEEDS = 8
 _PASSING_ON = (Concat, Gather, Map, Pool, Quantize, Dequantize, Reduce, Resample, Reshape, Slice, Transpose)
 
@@ -56,7 +55,10 @@ class _Errors:
 
 
 def better_by_row(marked: Graph, feeds: Sequence[Mapping[str, Array]]) -> frozenset[int]:
-    """Numbers of such products among the marked graph's nodes, judged on the first feeds. Raises as `fitting`."""
+    """Numbers of such products among the marked graph's nodes, judged on the first feeds. Raises as `fitting`.
+
+    None where no product gains much by it: then bytes from end to end are faster. Else all that gain anything.
+    """
     read = {i: source for i, node in enumerate(marked.nodes) if (source := _read_by(node)) is not None}
     errors = {value: (_Errors(), scheme) for value, scheme in read.values()}
 
@@ -67,13 +69,10 @@ def better_by_row(marked: Graph, feeds: Sequence[Mapping[str, Array]]) -> frozen
 
     for i, feed in enumerate(feeds[:FEEDS] if read else ()):
         evaluate(marked, fitting(marked, feed, i), see)
-    better = {value for value, (found, scheme) in errors.items() if found.by_row * _gain(scheme) < found.held}
+    if not any(found.by_row * GAIN < found.held for found, _ in errors.values()):
+        return frozenset()
+    better = {value for value, (found, _) in errors.items() if found.by_row < found.held}
     return frozenset(i for i, (value, _) in read.items() if value in better)
-
-
-def _gain(scheme: Scheme) -> float:
-    """A byte beyond 127 takes a slower kernel than the rows do."""
-    return GAIN if scheme.high <= ROW_HIGHEST else 1.0
 
 
 def _read_by(node: Node) -> tuple[Value, Scheme] | None:
