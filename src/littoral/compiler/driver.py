@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from littoral.compiler.plan import (
 from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
 from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.options import int8_of
+from littoral.compiler.quantize.rows import better_by_row, with_rows
 from littoral.compiler.quantize.variants import followed, observed_variant
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
@@ -343,20 +343,20 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     Raises NotOfferedError for variants that differ in more than sizes.
     """
     feeds = collected(asked.feeds)
-    observed = observed_variant(graphs, feeds[0]) if feeds else 0
+    observed = observed_variant(graphs, feeds[0])
     found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
-    made = []
+    by_row = better_by_row(found.graph, feeds)
+    marks, made = [], []
     for i, graph in enumerate(graphs):
-        mark = partial(_marks, found, None if i == observed else graph)
-        whole = trace.run("quantize", mark, graph, is_body=False)
+        marked = found.graph if i == observed else followed(found, graph)
+        marks.append(fit_pairs(with_rows(marked, by_row)))
+    for graph in marks:
+        whole = graph
         for handle in INTEGER_PASSES:
             whole = trace.run(handle, PASSES[handle], whole, is_body=False)
         made.append(whole)
-    return made, found
-
-
-def _marks(found: Quantized, other: Graph | None, _: Graph) -> Graph:
-    return fit_pairs(found.graph if other is None else followed(found, other))
+    about = {**found.about, "by_row": len(by_row)} if by_row else found.about
+    return made, found._replace(graph=marks[observed], about=about)
 
 
 def variant_shapes(

@@ -9,6 +9,7 @@ from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
 from littoral.compiler.kernels.int8_moves import ByteRuns, Interleave
+from littoral.compiler.kernels.int8_rows import RowBytes
 from littoral.compiler.kernels.int8_table import PART
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
@@ -53,6 +54,7 @@ __all__ = [
     "Piece",
     "Require",
     "ResamplePlaces",
+    "RowBytes",
     "Rows",
     "Running",
     "SoftmaxRows",

@@ -81,12 +81,14 @@ class IntegerGemm(Kernel):
     vectors: int = 4
     budget_bytes: int = 16384
     gathers: bool = False
+    by_row: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
+        rows = ("row_scale", "row_zero") if self.by_row else ()
         scratch = ["scratch"] if self.is_gathered else []
-        return ("left", "right", "bias", "scale", *self.finish.table, *extras, "out", *scratch)
+        return ("left", "right", "bias", "scale", *rows, *self.finish.table, *extras, "out", *scratch)
 
     @property
     def tile(self) -> int:
@@ -150,7 +152,8 @@ class IntegerGemm(Kernel):
     def _moves(self, left: int, row: int) -> dict[str, int]:
         element = row * self.stride // self.finish.bytes
         full = {f"extra{i}": element * e.bytes for i, e in enumerate(self.extras) if e.form == "full"}
-        return {"left": left, "out": row * self.stride} | full
+        by_row = dict.fromkeys(("row_scale", "row_zero"), 4 * row) if self.by_row else {}
+        return {"left": left, "out": row * self.stride} | full | by_row
 
     def _columns_part(self, start: int, stop: int) -> Piece:
         wide = 4 * self.vectors
@@ -178,8 +181,11 @@ class _Emitter:
         self.mr = gemm.tile
         self.left = f.local("i32", "left_at", f.param("left") + (0 if gemm.is_gathered else self.rows.pieces[0][0]))
         self.column = f.local("i32", "column", 0)
+        self.row_scales: list[Local] = []
         self.a = f.local("i32", "a")
         self.out = f.local("i32", "out_at")
+        self.row_at = f.local("i32", "row_at") if gemm.by_row else None  # four bytes a row, to the tile's first
+        self.block_row_at = f.local("i32", "block_row_at", 0) if gemm.by_row else None
         self.counter = f.local("i32", "k")
 
     def emit(self) -> None:
@@ -195,6 +201,8 @@ class _Emitter:
                 with f.when(left.eq(1)):
                     f.set(count, last_rows)
                     f.set(first, f.param("out") + (g.rows.count - last_rows) * g.stride)
+                    if self.block_row_at is not None:
+                        f.set(self.block_row_at, 4 * (g.rows.count - last_rows))
                     self._go_to_row(g.rows.count - last_rows)
             source: Code = self.left
             if g.is_gathered:
@@ -202,6 +210,8 @@ class _Emitter:
                 self._gather(count)
             self._multiply(source, count, first)
             f.step(first, block * g.stride)
+            if self.block_row_at is not None:
+                f.step(self.block_row_at, 4 * block)
             if not g.is_gathered:
                 f.step(self.left, block * g.row_bytes)
 
@@ -273,12 +283,14 @@ class _Emitter:
         base = f.local("i32", "base", first + column * g.finish.bytes)
         f.set(self.a, source)
         f.set(self.out, base)
+        self._set_row_at(0)
         row = f.local("i32", "row", 0)
         with f.repeat(tiles):
             if is_ragged:
                 f.set(row, select(row > count - self.mr, count - self.mr, row))
                 f.set(self.a, source + row * g.row_bytes)
                 f.set(self.out, base + row * g.stride)
+                self._set_row_at(row * 4)
             sums = self._tile(panel, column, -(-width // 4))
             self._finish(sums, column, width)
             if is_ragged:
@@ -286,15 +298,24 @@ class _Emitter:
             else:
                 f.step(self.a, self.mr * g.row_bytes)
                 f.step(self.out, self.mr * g.stride)
+                if self.row_at is not None:
+                    f.step(self.row_at, 4 * self.mr)
+
+    def _set_row_at(self, beyond: Code | int) -> None:
+        if self.row_at is not None and self.block_row_at is not None:
+            self.f.set(self.row_at, self.block_row_at + beyond)
 
     def _tile(self, panel: Local, column: Local, vectors: int) -> list[list[Local]]:
         f, g = self.f, self.g
         sums = [[f.local("i32x4", f"c{i}_{v}") for v in range(vectors)] for i in range(self.mr)]
         at = f.local("i32", "column_bytes", column * 4)
+        zeros = self._by_row("row_zero", "i32x4") if g.by_row else []
         for v in range(vectors):
             f.set(sums[0][v], load("v128.load", f.param("bias") + at, VECTOR * v, "i32x4"))
-            for i in range(1, self.mr):
-                f.set(sums[i][v], sums[0][v])
+            for i in range(self.mr - 1, 0, -1) if zeros else range(1, self.mr):
+                f.set(sums[i][v], sums[0][v] * zeros[i] if zeros else sums[0][v])
+            if zeros:
+                f.set(sums[0][v], sums[0][v] * zeros[0])
         a, b = f.local("i32", "a_at", self.a), f.local("i32", "b_at", panel)
         with f.repeat(g.steps, self.counter):
             depth_step(f, g.form, sums, [(a, i * g.row_bytes) for i in range(self.mr)], b)
@@ -306,24 +327,34 @@ class _Emitter:
         f, g = self.f, self.g
         scales = f.local("i32", "scales", f.param("scale") + column * 4)
         at = [self._extra_at(i, extra, column) for i, extra in enumerate(g.extras)]
+        self.row_scales = self._by_row("row_scale", "f32x4") if g.by_row else []
         done = 0
         if width == 8 and g.finish.bytes == 1:
             for i in range(0, len(sums) - 1, 2):
-                values = [v for j in (i, i + 1) for v in self._values(sums[j], scales, at, j * g.stride)]
+                values = [v for j in (i, i + 1) for v in self._values(sums[j], scales, at, j)]
                 g.finish.write_pair(f, self.out, values, (i * g.stride, (i + 1) * g.stride))
                 done = i + 2
         for i in range(done, len(sums)):
-            g.finish.write(f, self.out, self._values(sums[i], scales, at, i * g.stride), i * g.stride, width)
+            g.finish.write(f, self.out, self._values(sums[i], scales, at, i), i * g.stride, width)
 
-    def _values(self, row: list[Local], scales: Local, at: Sequence[Code], offset: int) -> list[Code]:
+    def _values(self, row: list[Local], scales: Local, at: Sequence[Code], i: int) -> list[Code]:
         """What a row's sums become before they are stored."""
-        g = self.g
+        g, offset = self.g, i * self.g.stride
         scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
+        if self.row_scales:
+            scaled = [value * self.row_scales[i] for value in scaled]
         places = [
             (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
             for address, extra in zip(at, g.extras, strict=True)
         ]
         return finished(self.f, g.finish, scaled, g.extras, places)
+
+    def _by_row(self, name: str, kind: str) -> list[Local]:
+        """One value of each row of the tile, in every lane."""
+        f = self.f
+        assert self.row_at is not None
+        at = f.local("i32", f"{name}_at", f.param(name) + self.row_at)
+        return [f.local(kind, f"{name}{i}", load("v128.load32_splat", at, 4 * i, kind)) for i in range(self.mr)]
 
     def _extra_at(self, index: int, extra: Extra, column: Local) -> Local:
         """Where the tile's first element of a further input lies."""

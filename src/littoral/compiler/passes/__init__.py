@@ -19,6 +19,7 @@ from littoral.compiler.passes.fuse_normalization import fuse_normalization
 from littoral.compiler.passes.fusion import Note
 from littoral.compiler.passes.integer_maps import integer_maps
 from littoral.compiler.passes.integer_products import integer_products
+from littoral.compiler.passes.integer_rows import integer_rows
 from littoral.compiler.passes.integer_tables import integer_tables
 from littoral.compiler.passes.move_bytes import move_bytes
 from littoral.compiler.passes.move_products import move_products
@@ -29,7 +30,7 @@ __all__ = ["FUSING", "INTEGER_PASSES", "PASSES", "Pass", "inside_bodies"]
 
 Pass = Callable[[Graph], Graph]
 
-INTEGER_PASSES = ("move-bytes", "integer-products", "integer-maps", "integer-tables")
+INTEGER_PASSES = ("integer-rows", "move-bytes", "integer-products", "integer-maps", "integer-tables")
 PASSES: dict[str, Pass] = {
     "settle-weights": settle_weights,
     "canonicalize": canonicalize,
@@ -46,6 +47,7 @@ PASSES: dict[str, Pass] = {
     "fuse-epilogues": fuse_epilogues,
     "fold-transposes": fold_transposes,
     "fuse-attention": fuse_attention,
+    "integer-rows": integer_rows,
     "move-bytes": move_bytes,
     "integer-products": integer_products,
     "integer-maps": integer_maps,

@@ -34,6 +34,7 @@ from littoral.compiler.plan.steps import Argument, Part, Scratch, Step, Weights,
 from littoral.tensors import DTYPES, Array
 
 __all__ = [
+    "extras_of",
     "finish_of",
     "lower_byte_map",
     "lower_byte_maximum",
@@ -41,6 +42,7 @@ __all__ = [
     "lower_byte_table",
     "lower_integer_conv",
     "lower_integer_depthwise",
+    "tiles_of",
 ]
 
 SMALL = float(1 << 21)
@@ -81,7 +83,7 @@ def _table(op: IntegerConv) -> list[Weights]:
     return [Weights(np.frombuffer(op.table, np.uint8))] if op.table else []
 
 
-def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
+def extras_of(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
     forms = tuple(Extra("full" if v.shape == out.shape else "row", v.dtype) for v in values)
     rows = [Weights(pack_lanes(v.data)) if v.shape != out.shape and v.data is not None else v for v in values]
     return forms, list(rows)
@@ -132,7 +134,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     if set(window.dilations) != {1}:
         return None
     (kh, kw), (out_high, out_wide) = window.kernel, window.output((high, wide))
-    forms, extras = _extras(rest, out)
+    forms, extras = extras_of(rest, out)
     kernel = IntegerDepthwise(
         channels,
         (high, wide),
@@ -171,7 +173,7 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     ]
 
 
-def _tiles(width: int, count: int, form: Form) -> tuple[int, int]:
+def tiles_of(width: int, count: int, form: Form) -> tuple[int, int]:
     """Rows and vectors of a tile: what divides the width; few rows, or pairs, share their weights by four."""
     wide, tall, squat = (2, 4), (4, 2), (4, 3)
     order = (wide, tall, squat) if count > 60 and form != "pairs" else (tall, wide)
@@ -196,8 +198,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
     matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     finish, form = _conv_finish(node, op), _dense_form(op, matrix)
-    forms, extras = _extras(rest, out)
-    tile_rows, vectors = _tiles(made, rows.count, form)
+    forms, extras = extras_of(rest, out)
+    tile_rows, vectors = tiles_of(made, rows.count, form)
     kernel = IntegerGemm(
         rows,
         made,

@@ -18,10 +18,12 @@ from littoral.compiler.ir.ops import (
     Normalize,
     Pad,
     Pool,
+    QuantizeRows,
     Reduce,
     Require,
     Resample,
     Reshape,
+    RowsMatMul,
     Scatter,
     Slice,
     Softmax,
@@ -44,6 +46,7 @@ from littoral.compiler.plan.integer import (
     lower_integer_conv,
     lower_integer_depthwise,
 )
+from littoral.compiler.plan.integer_rows import lower_quantize_rows, lower_rows_matmul
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
 from littoral.compiler.plan.steps import Lowered, Step
@@ -152,6 +155,8 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Normalize: (lower_normalize,),
     Require: (generic.lower_require,),
     IntegerConv: (lower_integer_depthwise, lower_integer_conv),
+    QuantizeRows: (lower_quantize_rows,),
+    RowsMatMul: (lower_rows_matmul,),
     MatMul: (generic.lower_matmul_generic,),
     Conv: (generic.lower_conv_generic,),
 }

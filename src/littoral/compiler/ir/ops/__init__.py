@@ -13,6 +13,7 @@ from littoral.compiler.ir.ops.integer import Dequantize, DequantizeWeights, Inte
 from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slice, Spread, Transpose
 from littoral.compiler.ir.ops.pooling import Pool, Resample
 from littoral.compiler.ir.ops.reduction import Normalize, Reduce, Softmax
+from littoral.compiler.ir.ops.rows import QuantizeRows, RoundRows, RowsMatMul
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
@@ -33,11 +34,14 @@ __all__ = [
     "Pad",
     "Pool",
     "Quantize",
+    "QuantizeRows",
     "Reduce",
     "Repeat",
     "Require",
     "Resample",
     "Reshape",
+    "RoundRows",
+    "RowsMatMul",
     "Scatter",
     "Slice",
     "Softmax",
