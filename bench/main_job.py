@@ -22,9 +22,10 @@ __all__ = ["run"]
 CLIP = "bikes"  # 640 × 272
 QUESTIONS = 200
 WARM_UP = 20
-P95_MS_MAX = 60.0
+P95_MS_MAX = 22.0
 MISSED_MAX = 0.05
 KIND_MISSED_MAX = 0.10
+NOT_FIRST_MAX = 0.0125  # what the model in float32 gives
 
 
 class _Quiet:
@@ -50,7 +51,7 @@ def found(grades: Grades) -> list[Row]:
     return [
         row("missed of all questions", 1 - grades.hit_rate, "share", limit=MISSED_MAX),
         *(row(f"missed, {kind}", 1 - rate, "share", limit=KIND_MISSED_MAX) for kind, rate in kinds),
-        row("not first", 1 - grades.rank_1_rate, "share"),
+        row("not first", 1 - grades.rank_1_rate, "share", limit=NOT_FIRST_MAX),
         row("gap between scores of hits and of unrelated pictures", grades.gap, "score"),
     ]
 

@@ -80,6 +80,7 @@ def convolution(
     limits: tuple[int, int] = (0, 127),
     extras: Mapping[str, np.ndarray] | None = None,
     scale: float | None = None,
+    table: bytes = b"",
 ) -> tuple[Graph, dict[str, np.ndarray]]:
     """One `IntegerConv` whose sums, scaled, spread over some hundred quanta."""
     rng = np.random.default_rng(weights.size)
@@ -88,7 +89,7 @@ def convolution(
     reach = np.abs(weights.astype(np.float64)).reshape(outputs, -1).sum(1).max() * max(map(abs, limits))
     scales = (rng.uniform(0.5, 1.5, outputs) * (scale or 600 / max(reach, 1))).astype("f4")
     bias = rng.integers(-200, 200, outputs).astype("i4") + np.rint(60 / scales).astype("i4")
-    op = IntegerConv(window, groups, fill, *limits, epilogue)
+    op = IntegerConv(window, groups, fill, *limits, epilogue, table)
     feeds = {"x": x, **(extras or {})}
     inputs = {name: build.input(name, TensorType(a.dtype.name, a.shape)) for name, a in feeds.items()}
     constants = [build.constant(a) for a in (weights, bias, scales)]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from littoral.demo.grades import Hit, Reply, grades_of
 from littoral.demo.pictures import VIEWS, Picture, folder_pictures
-from littoral.demo.questions import HITS_ASKED, Question, is_hit, plan_of
+from littoral.demo.questions import HITS_ASKED, Question, is_hit, plan_of, unasked
 from littoral.errors import InputError
 
 
@@ -108,3 +108,12 @@ def test_a_folder_of_nothing_but_broken_files_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"holds no picture: `text.png`: cannot identify image file"):
         folder_pictures(tmp_path)
+
+
+def test_a_model_may_be_calibrated_on_what_no_question_shows() -> None:
+    clips = [picture(source, i / 2) for source in ("street", "meadow") for i in range(40)]
+    plan, free = plan_of(clips), unasked(clips)
+    asked = {(q.picture.source, q.picture.seconds) for q in plan.questions}
+    assert free
+    assert {id(p) for p in free} < {id(p) for p in plan.indexed}
+    assert not asked & {(p.source, p.seconds) for p in free}

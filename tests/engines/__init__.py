@@ -11,15 +11,16 @@ __all__ = ["ENGINES", "Engine"]
 PLAIN = ("simd128", "mvp")
 
 ENGINES = (
-    Engine("wasmtime", wasmtime_here),
-    Engine("wasmtime-aarch64", emulated, wide=False),
-    Engine("v8-optimizing", node("--no-liftoff")),
-    Engine("v8-baseline", node("--liftoff-only")),
-    Engine("v8-debian", debian_node, PLAIN),
-    Engine("spidermonkey-optimizing", firefox(baseline=False)),
-    Engine("spidermonkey-baseline", firefox(baseline=True)),
+    Engine("wasmtime", wasmtime_here, threads=True),
+    Engine("wasmtime-aarch64", emulated, wide=False, threads=True),
+    Engine("v8-optimizing", node("--no-liftoff"), threads=True),
+    Engine("v8-baseline", node("--liftoff-only"), threads=True),
+    Engine("v8-debian", debian_node, PLAIN, threads=True),
+    Engine("spidermonkey-optimizing", firefox(baseline=False), threads=True),
+    Engine("spidermonkey-baseline", firefox(baseline=True), threads=True),
     Engine("javascriptcore-optimizing", javascriptcore("--thresholdForOMGOptimizeAfterWarmUp=1"), PLAIN),
     Engine("javascriptcore-baseline", javascriptcore("--useOMGJIT=false"), PLAIN),
-    Engine("wazero-compiler", wazero("compiler"), PLAIN),
-    Engine("wazero-interpreter", wazero("interpreter"), PLAIN, wide=False),
+    Engine("wazero-compiler", wazero("compiler"), PLAIN, threads=True),
+    Engine("wazero-interpreter", wazero("interpreter"), PLAIN, wide=False, threads=True),
+    Engine("wazero-strict", wazero("strict"), ("mvp",)),
 )

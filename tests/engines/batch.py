@@ -14,12 +14,13 @@ import numpy as np
 from engines.subjects import Subject
 from littoral.artifact import custom_section, digest
 from littoral.artifact.manifest import MODEL_SECTION, Port, Variant
-from littoral.compiler.driver import compile_model
+from littoral.compiler.driver import planned, written
 from littoral.tensors import DTYPES, element_count
 
-__all__ = ["TARGETS", "cases_of", "differences", "plan", "write_cases"]
+__all__ = ["TARGETS", "THREADED", "cases_of", "differences", "plan", "write_cases"]
 
 TARGETS = ("simd128", "relaxed", "mvp")
+THREADED = ("simd128", "relaxed")  # WebAssembly 1.0 has no threads
 ALL = "cases.json"
 
 
@@ -58,8 +59,15 @@ def _written(folder: Path, number: int, subject: Subject, targets: Sequence[str]
     for i, feeds in enumerate(subject.feeds):
         ordered = b"".join(np.ascontiguousarray(feeds[name]).tobytes() for name in sorted(feeds))
         (folder / f"{number}-{i}.in").write_bytes(ordered)
+    found = planned(
+        subject.source,
+        shapes=subject.shapes,
+        variants=subject.variants,
+        int8=subject.int8,
+        threads=subject.threads,
+    )
     for target in targets:
-        model = compile_model(subject.source, shapes=subject.shapes, variants=subject.variants, target=target)
+        model = written(found, target=target)
         (folder / f"{number}-{target}.wasm").write_bytes(model.wasm)
         manifest = custom_section(model.wasm, MODEL_SECTION)
         assert manifest is not None
@@ -74,6 +82,8 @@ def _written(folder: Path, number: int, subject: Subject, targets: Sequence[str]
                 "output": f"{number}-{i}-{target}.out",
                 "wanted": f"{number}-{i}-{TARGETS[0]}.out",
                 "entry": variant.entry,
+                "threads": model.manifest.threads,
+                "pages": model.manifest.memory.pages,
                 "writes": [[port.offset, port.bytes] for port in _inputs(variant, feeds)],
                 "reads": [place for port in variant.outputs for place in _places(port)],
                 "ports": [[port.name, port.dtype, list(port.shape), port.dims_offset] for port in variant.outputs],

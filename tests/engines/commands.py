@@ -70,7 +70,7 @@ def javascriptcore(tier: str) -> Host:
 
 
 def wazero(mode: str) -> Host:
-    """The engine in Go, as compiler or as interpreter."""
+    """The engine in Go: as compiler, as interpreter, or as `strict`, which takes WebAssembly 1.0 and nothing else."""
 
     def run(cases: Path, out: Path) -> None:
         program = go_program("wazero-host", (HERE / "wazero" / "main.go").read_text())

@@ -15,6 +15,8 @@ __all__ = ["firefox"]
 
 BODY_BYTES_MAX = 64 << 20
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".json": "application/json"}
+# Only pages that share nothing with others may have threads that share a memory.
+ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 # A fresh profile looks for updates, tells of itself and shows a welcome, unless told otherwise.
 PREFERENCES: Mapping[str, bool | int | str] = {
     "app.normandy.enabled": False,
@@ -90,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        name = Path(self.path).name
+        name = Path(self.path.partition("?")[0]).name
         found = next((file for folder in self.server.folders if (file := folder / name).is_file()), None)
         if found is None:
             self._answer(404, "text/plain", b"")
@@ -116,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in ISOLATED.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -30,12 +30,13 @@ Host = Callable[[Path, Path], None]
 
 
 class Engine(NamedTuple):
-    """targets: what it can run. wide: whether it is quick enough for every operator case."""
+    """targets: what it can run. wide: whether it is quick enough for every operator case. threads: if it has any."""
 
     name: str
     host: Host
     targets: Sequence[str] = TARGETS
     wide: bool = True
+    threads: bool = False
 
 
 def run_host(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:

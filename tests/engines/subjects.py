@@ -10,11 +10,13 @@ from bench.networks import mobilenet_v2
 from onnx import TensorProto, helper, numpy_helper
 
 from graphs_in_text import GRAPHS, feeds_of, model_of
+from integer_models import MODELS
+from littoral.compiler.quantize import Int8
 from onnx_models import DTYPES, NETWORKS, Network, single
 from operator_cases import CASES
 from sentence_folders import write_folder
 
-__all__ = ["Subject", "networks", "operators", "with_odd"]
+__all__ = ["Subject", "integers", "networks", "operators", "threaded", "with_odd"]
 
 TINY = np.finfo(np.float32).tiny
 ODD = np.asarray(
@@ -30,13 +32,18 @@ AFTER_PRODUCTS = "Elu Erf Exp Gelu HardSwish LeakyRelu Mish Relu Selu Sigmoid So
 
 
 class Subject(NamedTuple):
-    """A model with the inputs it is run on. variants: as `compile_model` takes them, in the order of the feeds."""
+    """A model with the inputs it is run on. variants: as `compile_model` takes them, in the order of the feeds.
+
+    int8: what it is calibrated on, to be in integers. threads: that it is divided among.
+    """
 
     name: str
     source: Any
     feeds: Sequence[Mapping[str, Any]]
     variants: Sequence[Mapping[str, Sequence[int]]] | None = None
     shapes: Mapping[str, Sequence[int]] | None = None
+    int8: Int8 | None = None
+    threads: int = 1
 
 
 def with_odd(feeds: Mapping[str, Any], *, nan: bool = True) -> dict[str, Any]:
@@ -89,6 +96,29 @@ def operators() -> Iterator[Subject]:
             yield Subject(case.name, case.model, [case.feeds])
         else:
             yield _both(case.name, case.model, case.feeds)
+
+
+def integers() -> Iterator[Subject]:
+    """Networks quantised here, and elsewhere in every way."""
+    for name, make in MODELS.items():
+        model = make()
+        yield Subject(name, model.source, [model.feeds, with_odd(model.feeds)], int8=model.int8)
+
+
+def threaded() -> Iterator[Subject]:
+    """Models divided among two threads, and one among three."""
+    rng = np.random.default_rng(11)
+    sides = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in {"x": (1, 3, 40, 40), "w": (1, 32, 22, 19)}.items()
+    }
+    yield Subject("alone", NETWORKS["inverted_residual"](40), [{"x": sides["x"]}])
+    for threads in (2, 3):
+        yield Subject(f"residuals, {threads}", NETWORKS["inverted_residual"](40), [{"x": sides["x"]}], threads=threads)
+    yield Subject("winograd, 2", winograd(), [{"x": sides["w"]}], threads=2)
+    for name in ("crossing, 8 bits", "encoder", "pairs of uint8"):
+        model = MODELS[name]()
+        yield Subject(f"{name}, 2", model.source, [model.feeds, with_odd(model.feeds)], int8=model.int8, threads=2)
 
 
 def sentences(folder: Path) -> Subject:

@@ -171,7 +171,7 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 }
 
 
-INTEGER = {"move-bytes", "integer-products", "integer-maps"}  # held by the tests of 8-bit models
+INTEGER = {"move-bytes", "integer-products", "integer-maps", "integer-tables"}  # held by the tests of 8-bit models
 
 
 def test_every_pass_is_shown() -> None:

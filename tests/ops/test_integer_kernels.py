@@ -8,7 +8,7 @@ import pytest
 from integer_graphs import PLAIN, assert_same, convolution, kinds_of, residual, to_byte
 from littoral.compiler.ir.expr import Arg, Expr, apply, cast
 from littoral.compiler.ir.graph import Builder
-from littoral.compiler.ir.ops import Map, Pool, Reduce, Window
+from littoral.compiler.ir.ops import Concat, Map, Pool, Reduce, Transpose, Window
 from littoral.compiler.ir.quanta import Scheme, dequantized, quantized
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.wasm import Target
@@ -115,6 +115,21 @@ def test_any_window_gathers_its_rows(
 def test_a_last_block_of_less_than_a_tile() -> None:
     x, w = bytes_of("dot", (1, 9, 9, 256)), weights_of("dot", (8, 256, 3, 3))
     graph, feeds = convolution(x, w, window((3, 3), 2, (1, 1, 1, 1)), to_byte(PLAIN, "trunc"))
+    assert_same(graph, feeds)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [((1, 8), (1, 3), (1, 1)), ((2, 6), (1, 1), (2, 1)), ((2, 6), (2, 1), (1, 1)), ((3, 5), (1, 1), (1, 1))],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_images_of_a_batch_need_not_lie_one_behind_the_other(
+    size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], groups: int
+) -> None:
+    """What a window leaves over of each image lies between them."""
+    x, w = bytes_of("dot", (3, *size, 8)), weights_of("dot", (12, 8 // groups, *kernel))
+    where = Window(kernel, strides, (1, 1), ((0, 0), (0, 0)))
+    graph, feeds = convolution(x, w, where, to_byte(PLAIN, "trunc"), groups=groups)
     assert_same(graph, feeds)
 
 
@@ -235,3 +250,28 @@ def test_the_largest_byte_under_a_window(dtype: str, stride: int, pads: tuple[in
         graph = build.finish([("y", out)])
         assert "int8-maximum" in kinds_of(graph)
         assert_same(graph, {"x": x})
+
+
+@pytest.mark.parametrize("sizes", [(256, 256), (7, 16, 3), (1, 40), (33, 150), (20,)])
+@pytest.mark.parametrize("axis", [1, 3])
+def test_bytes_side_by_side(sizes: tuple[int, ...], axis: int) -> None:
+    rng = np.random.default_rng(0)
+    build = Builder()
+    shapes = [(2, 3, 2, n) if axis == 3 else (2, n, 3, 1) for n in sizes]
+    feeds = {f"x{i}": rng.integers(0, 256, shape).astype("u1") for i, shape in enumerate(shapes)}
+    inputs = [build.input(name, TensorType("uint8", a.shape)) for name, a in feeds.items()]
+    graph = build.finish([("y", build.add(Concat(axis), *inputs))])
+    assert len(sizes) == 1 or set(kinds_of(graph)) == {"int8-runs"}
+    assert_same(graph, feeds)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("size", [(4, 4), (5, 7), (1, 48), (3, 3)])
+def test_planes_to_pixels(dtype: str, channels: int, size: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).integers(0, 128, (2, channels, *size)).astype(dtype)
+    build = Builder()
+    source = build.input("x", TensorType(dtype, x.shape))
+    graph = build.finish([("y", build.add(Transpose((0, 2, 3, 1)), source))])
+    assert ("int8-interleave" in kinds_of(graph)) == (size != (3, 3))
+    assert_same(graph, {"x": x})

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -158,13 +159,20 @@ def test_every_convolution_is_one_of_bytes(name: str) -> None:
     assert [op for op in ops if isinstance(op, IntegerConv)]
 
 
+def test_long_epilogues_become_tables() -> None:
+    graph = planned(squeeze_and_excite(), int8=feeds_of(4)).graphs[0]
+    tables = [n.op.table for n in graph.nodes if isinstance(n.op, IntegerConv) and n.op.table]
+    assert len(tables) >= 5
+    assert all(16 <= len(t) <= 256 for t in tables)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_passes_of_integers_keep_what_marked_graphs_mean(name: str) -> None:
     """The marked graph in float32 rounds elsewhere than sums of integers do: to a few quanta."""
     graph = quantize(optimize(open_source(NETS[name]()).graph({})), Int8(feeds_of(6)), lambda *_: None).graph
     feeds = feeds_of(1, seed=3)[0]
     want = interpret(graph, feeds)["y"]
-    for handle in ("move-bytes", "integer-products", "integer-maps"):
+    for handle in ("move-bytes", "integer-products", "integer-maps", "integer-tables"):
         graph = PASSES[handle](graph)
         got = interpret(graph, feeds)["y"]
         assert np.abs(got - want).max() <= 0.03 * np.abs(want).max()
@@ -205,3 +213,14 @@ def test_a_feed_may_lack_what_is_plain() -> None:
     short = [{"": feed["x"][0]} for feed in feeds]
     model = squeeze_and_excite()
     assert compile_model(model, int8=short).wasm == compile_model(model, int8=feeds).wasm
+
+
+def test_an_input_may_be_one_number() -> None:
+    made = Net()
+    x = made.add("Mul", "x", "gain")
+    model = onnx.load_from_string(made.finish(made.add("Relu", made.conv(x, 3, 8, 3, 2)), 8))
+    model.graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, []))
+    feeds = [{**f, "gain": np.float32(1 + i)} for i, f in enumerate(feeds_of(3))]
+    found = planned(model, int8=feeds)
+    got = run_bare(written(found).wasm, {**feeds[0], "gain": np.asarray(feeds[0]["gain"])})["y"]
+    np.testing.assert_array_equal(got, interpret(found.graphs[0], feeds[0])["y"])

@@ -6,7 +6,18 @@ from typing import NamedTuple
 
 from littoral.errors import ArtifactError
 
-__all__ = ["HEADER", "Section", "custom_section", "custom_section_bytes", "digest", "leb_u32", "read_u32", "sections"]
+__all__ = [
+    "HEADER",
+    "Section",
+    "custom_section",
+    "custom_section_bytes",
+    "digest",
+    "leb_u32",
+    "read_u32",
+    "sections",
+    "with_custom_section",
+    "without_custom_section",
+]
 
 HEADER = b"\0asm\1\0\0\0"
 SECTIONS_MAX = 10_000
@@ -90,3 +101,18 @@ def custom_section_bytes(name: str, payload: bytes) -> bytes:
     label = name.encode()
     body = leb_u32(len(label)) + label + payload
     return b"\0" + leb_u32(len(body)) + body
+
+
+def without_custom_section(wasm: bytes, name: str) -> bytes:
+    """The module without its custom sections called `name`; the same bytes where there is none."""
+    parts, before = [wasm[: len(HEADER)]], len(HEADER)
+    for section in sections(wasm):
+        if section.id or section.name != name:
+            parts.append(wasm[before : section.stop])
+        before = section.stop
+    return b"".join(parts)
+
+
+def with_custom_section(wasm: bytes, name: str, payload: bytes) -> bytes:
+    """The module with this custom section, in the place of any other called `name`, at its end."""
+    return without_custom_section(wasm, name) + custom_section_bytes(name, payload)

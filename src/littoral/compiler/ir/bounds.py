@@ -8,11 +8,20 @@ from littoral.compiler.ir.expr import Apply, Arg, Const, Expr
 __all__ = ["magnitude"]
 
 
+FLOAT32_MAX = 3.4e38
+
+
 def magnitude(expr: Expr, arguments: Sequence[float]) -> float:
     """The largest absolute value that a float32 expression can have; infinity where nothing is known.
 
-    arguments: the same of each `Arg`. Rounding on the way is not counted: leave it room.
+    arguments: the same of each `Arg`. Rounding on the way is not counted: leave it room. What is finite here is so
+    on the way as well, and no NaN.
     """
+    found = _magnitude(expr, arguments)
+    return found if found <= FLOAT32_MAX else math.inf
+
+
+def _magnitude(expr: Expr, arguments: Sequence[float]) -> float:
     match expr:
         case Const():
             return abs(float(expr.value))
@@ -23,8 +32,7 @@ def magnitude(expr: Expr, arguments: Sequence[float]) -> float:
         case Apply(op="add" | "sub", args=(a, b)):
             return magnitude(a, arguments) + magnitude(b, arguments)
         case Apply(op="mul", args=(a, b)):
-            found = magnitude(a, arguments) * magnitude(b, arguments)
-            return math.inf if math.isnan(found) else found
+            return magnitude(a, arguments) * magnitude(b, arguments)
         case Apply(op="div", args=(a, Const() as by)) if by.value:
             return magnitude(a, arguments) / abs(float(by.value))
         case Apply(op="neg" | "abs" | "cast", args=(a,)):

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, apply, cast, number, substitute
 
-__all__ = ["BYTES", "Scheme", "Stored", "as_floats", "dequantized", "quantized", "stored", "stored_form"]
+__all__ = ["BYTES", "Scheme", "Stored", "as_floats", "dequantized", "limits_of", "quantized", "stored", "stored_form"]
 
 BYTES = ("uint8", "int8")
 
@@ -76,6 +78,19 @@ def stored_form(expr: Expr) -> Stored | None:
         case _:
             return None
     return Stored(rounded.args[0], rounded.op, zero, int(low.value), int(high.value), dtype)
+
+
+def limits_of(expr: Expr, scheme: Scheme) -> tuple[Expr, int, int]:
+    """The expression without limits at its end, and the least and greatest byte that they leave."""
+    low, high = scheme.low, scheme.high
+    while isinstance(expr, Apply) and expr.op in ("min", "max") and any(isinstance(a, Const) for a in expr.args):
+        inner, bound = sorted(expr.args, key=lambda a: isinstance(a, Const))
+        if isinstance(inner, Const) or not isinstance(bound, Const) or bound.value != bound.value:
+            break
+        byte = int(np.clip(np.rint(np.float32(bound.value) / np.float32(scheme.scale)) + scheme.zero, low, high))
+        low, high = (low, byte) if expr.op == "min" else (byte, high)  # within the outer limits, which hold
+        expr = inner
+    return expr, low, high
 
 
 def as_floats(expr: Expr) -> Expr:

@@ -4,10 +4,12 @@ from littoral.compiler.kernels.along import Extreme, Largest, Running
 from littoral.compiler.kernels.depthwise import Depthwise
 from littoral.compiler.kernels.gemm import PANEL, Gemm, Rows
 from littoral.compiler.kernels.int8_depthwise import IntegerDepthwise
-from littoral.compiler.kernels.int8_dot import Form, form_of
+from littoral.compiler.kernels.int8_dot import Form, form_of, is_wide
 from littoral.compiler.kernels.int8_finish import Finish
 from littoral.compiler.kernels.int8_gemm import Extra, IntegerGemm
 from littoral.compiler.kernels.int8_maps import ByteMap, ByteTable
+from littoral.compiler.kernels.int8_moves import ByteRuns, Interleave
+from littoral.compiler.kernels.int8_table import PART
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
@@ -22,11 +24,13 @@ from littoral.compiler.kernels.winograd import PLANES, TILE, FromPlanes, ToPlane
 __all__ = [
     "OVERREAD_BYTES",
     "PANEL",
+    "PART",
     "PLANES",
     "TILE",
     "Access",
     "ByteMap",
     "ByteMaximum",
+    "ByteRuns",
     "ByteSums",
     "ByteTable",
     "Cut",
@@ -40,6 +44,7 @@ __all__ = [
     "Gemm",
     "IntegerDepthwise",
     "IntegerGemm",
+    "Interleave",
     "Kernel",
     "Largest",
     "LoopNest",
@@ -53,4 +58,5 @@ __all__ = [
     "SoftmaxRows",
     "ToPlanes",
     "form_of",
+    "is_wide",
 ]

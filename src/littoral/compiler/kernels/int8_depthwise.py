@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.kernels.int8_dot import Form
+from littoral.compiler.kernels.int8_dot import Form, is_wide, weight_bytes, wide_load
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish
-from littoral.compiler.kernels.int8_gemm import Extra, finished
+from littoral.compiler.kernels.int8_gemm import Extra, finished, scaled_sum
+from littoral.compiler.kernels.int8_maps import look_up_run
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
 
@@ -43,7 +44,8 @@ class IntegerDepthwise(Kernel):
 
     @property
     def params(self) -> tuple[str, ...]:
-        return ("in", "weights", "bias", "scale", "line", *(f"extra{i}" for i in range(len(self.extras))), "out")
+        extras = (f"extra{i}" for i in range(len(self.extras)))
+        return ("in", "weights", "bias", "scale", "line", *self.finish.table, *extras, "out")
 
     @property
     def line_bytes(self) -> int:
@@ -56,7 +58,7 @@ class IntegerDepthwise(Kernel):
 
     @property
     def is_wide(self) -> bool:
-        return self.form.startswith("wide")
+        return is_wide(self.form)
 
     @property
     def group(self) -> int:
@@ -80,7 +82,7 @@ class IntegerDepthwise(Kernel):
     @property
     def step_bytes(self) -> int:
         """Weights of four channels for one column's group."""
-        return 4 * self.group
+        return 4 * self.group * weight_bytes(self.form)
 
     @property
     def tiling(self) -> str:
@@ -138,6 +140,8 @@ class _Emitter:
                     f.step(self.channel, 4 * k.quads)
             if tail:
                 self._line(tail)
+            if k.finish.parts:
+                look_up_run(f, self.line_out, k.finish.parts, k.out_size[1] * k.channels)
             f.step(top, k.strides[0])
             f.step(self.line_out, k.out_size[1] * k.channels * k.finish.bytes)
 
@@ -267,7 +271,7 @@ class _Emitter:
             for q, (total, column) in enumerate(zip(sums, group, strict=True)):
                 offset = k.step_bytes * (k.quads * (tap * k.groups + g) + q)
                 if k.is_wide:
-                    weight = load("v128.load8x8_s", self.weights, offset, "i16x8")
+                    weight = load(wide_load(k.form), self.weights, offset, "i16x8")
                     f.set(total, total + op("i32x4.dot_i16x8_s", weight, column.as_("i16x8")))
                 else:
                     weight = load("v128.load", self.weights, offset, "i8x16")
@@ -275,10 +279,7 @@ class _Emitter:
 
     def _finish(self, sums: Sequence[Local], lanes: int, offset: int) -> None:
         f, k = self.f, self.k
-        scaled = [
-            op("f32x4.convert_i32x4_s", total) * load("v128.load", self.scales, VECTOR * q, "f32x4")
-            for q, total in enumerate(sums[: -(-lanes // 4)])
-        ]
+        scaled = [scaled_sum(k.finish, total, self.scales, q) for q, total in enumerate(sums[: -(-lanes // 4)])]
         places: list[tuple[Code, int]] = []
         for i, extra in enumerate(k.extras):
             size = ELEMENT_BYTES[extra.dtype]
@@ -290,7 +291,7 @@ class _Emitter:
                 moved = moved * size if size > k.finish.bytes else moved // (k.finish.bytes // size)
                 places.append((f.local("i32", f"extra_at{i}", base + moved), offset * size))
         values = finished(f, k.finish, scaled, k.extras, places)
-        k.finish.write(f, self.out, values, offset * k.finish.bytes, lanes)
+        replace(k.finish, parts=0).write(f, self.out, values, offset * k.finish.bytes, lanes)
 
 
 def _interleave(a: Code, b: Code, size: int, high: bool) -> Code:

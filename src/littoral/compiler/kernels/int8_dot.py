@@ -4,8 +4,10 @@ How two bytes are multiplied depends on what they can be; every way is exact, an
 
 dot     left 0..127: `i32x4.relaxed_dot_i8x16_i7x16_add_s`, weights in its first operand. 3 x86 instructions for 16
         products; two products of 127 · 128 still fit the 16 bits of the sum inside.
-pairs   left 0..127, weights −64..64: two `i16x8.relaxed_dot…` are added in 16 bits before they are widened. 2.5.
+pairs   left 0..127, weights −64..64, or such that no four that meet (`ir.quads`) add up to more than 16 bits hold: two
+        `i16x8.relaxed_dot…` are added in 16 bits before they are widened. 2.5.
 wide_u, wide_s   left any uint8 or int8: `i32x4.dot_i16x8_s` on widened bytes. 6.
+deep_u, deep_s   the same with weights that are int16, within ±255.
 """
 
 from collections.abc import Sequence
@@ -13,15 +15,18 @@ from typing import Literal
 
 from littoral.compiler.wasm import Code, Function, Local, load, op, shuffle
 
-__all__ = ["DEPTH", "Form", "depth_step", "form_of", "step_bytes"]
+__all__ = ["DEPTH", "Form", "depth_step", "form_of", "is_wide", "step_bytes", "weight_bytes", "wide_load"]
 
-Form = Literal["dot", "pairs", "wide_u", "wide_s"]
+Form = Literal["dot", "pairs", "wide_u", "wide_s", "deep_u", "deep_s"]
 DEPTH = 8  # values of K that a step takes
 PAIRS_MAX = 64
+BYTE_MAX = 128
 
 
 def form_of(lowest: int, highest: int, weight: int) -> Form:
     """The fastest way for left values within lowest..highest, weights within ±weight."""
+    if weight > BYTE_MAX:
+        return "deep_s" if lowest < 0 else "deep_u"
     if lowest < 0:
         return "wide_s"
     if highest > 127:
@@ -29,9 +34,24 @@ def form_of(lowest: int, highest: int, weight: int) -> Form:
     return "pairs" if weight <= PAIRS_MAX else "dot"
 
 
-def step_bytes(vectors: int) -> int:
+def is_wide(form: Form) -> bool:
+    """Whether bytes are widened before they are multiplied."""
+    return form.startswith(("wide", "deep"))
+
+
+def weight_bytes(form: Form) -> int:
+    """Of one weight in memory."""
+    return 2 if form.startswith("deep") else 1
+
+
+def wide_load(form: Form) -> str:
+    """The instruction that loads eight weights as int16."""
+    return "v128.load" if form.startswith("deep") else "v128.load8x8_s"
+
+
+def step_bytes(vectors: int, form: Form) -> int:
     """Bytes of the right side for one step of four columns each vector."""
-    return DEPTH * 4 * vectors
+    return DEPTH * 4 * vectors * weight_bytes(form)
 
 
 def depth_step(
@@ -86,10 +106,10 @@ def _wide(
     lefts = [
         f.local("i16x8", f"z{i}", load(name, address, offset, "i16x8")) for i, (address, offset) in enumerate(rows)
     ]
-    vectors = len(sums[0])
+    vectors, size = len(sums[0]), 8 * weight_bytes(form)
     for pair in range(DEPTH // 2):
         columns = [
-            f.local("i16x8", f"b{v}", load("v128.load8x8_s", right, 8 * (vectors * pair + v), "i16x8"))
+            f.local("i16x8", f"b{v}", load(wide_load(form), right, size * (vectors * pair + v), "i16x8"))
             for v in range(vectors)
         ]
         for left, row in zip(lefts, sums, strict=True):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from littoral.compiler.ir.expr import Arg, Expr
+from littoral.compiler.kernels.int8_table import look_up, table_entries
 from littoral.compiler.kernels.numeric import Constants
 from littoral.compiler.kernels.scalar import Writer
 from littoral.compiler.wasm import Code, Function, Local, const, load, op
@@ -16,14 +17,15 @@ __all__ = ["ELEMENT_BYTES", "Finish", "load_four", "store_bytes"]
 
 MAGIC = 12582912.0
 MAGIC_BITS = 0x4B400000
-ELEMENT_BYTES = {"uint8": 1, "int8": 1, "float32": 4}
+ELEMENT_BYTES = {"uint8": 1, "int8": 1, "float32": 4, "int32": 4}
 
 
 @dataclass(frozen=True)
 class Finish:
     """value: a float32 expression. dtype: float32, or of bytes: made by `rounding` (`round`, `trunc`), zero, limits.
+    int32: whole sums as they are.
 
-    is_small: the value is known to lie within ±2²².
+    is_small: the value is known to lie within ±2²². parts: of a table that the bytes go through, of 16 entries each.
     """
 
     value: Expr
@@ -33,11 +35,17 @@ class Finish:
     low: int = 0
     high: int = 0
     is_small: bool = False
+    parts: int = 0
 
     @property
     def bytes(self) -> int:
         """Of one element."""
         return ELEMENT_BYTES[self.dtype]
+
+    @property
+    def table(self) -> tuple[str, ...]:
+        """The kernel's parameter for the table's address, where there is one."""
+        return ("table",) if self.parts else ()
 
     @property
     def is_plain(self) -> bool:
@@ -55,11 +63,17 @@ class Finish:
 
     def write(self, f: Function, address: Code, values: Sequence[Code], offset: int, count: int) -> None:
         """Stores the first `count` elements of up to four vectors of four."""
-        if self.dtype == "float32":
+        if self.dtype in ("float32", "int32"):
             for v, value in enumerate(values):
                 _store_floats(f, address, value, offset + 16 * v, min(4, count - 4 * v))
             return
         store_bytes(f, address, self._packed(f, [self._whole(v) for v in values]), offset, count)
+
+    def write_pair(self, f: Function, address: Code, values: Sequence[Code], offsets: tuple[int, int]) -> None:
+        """Stores two runs of eight bytes, of two vectors each."""
+        packed = f.local("i8x16", value=self._packed(f, [self._whole(v) for v in values]))
+        for lane, offset in enumerate(offsets):
+            f.store("v128.store64_lane", address, packed, offset, lane=lane)
 
     def _whole(self, value: Code) -> Code:
         """i32x4 of the rounded values, zero added."""
@@ -80,13 +94,11 @@ class Finish:
         is_wide = self.high > 127
         packed = op(f"i8x16.narrow_i16x8_{'u' if is_wide else 's'}", *halves)
         sign, least, most = ("u", 0, 255) if is_wide else ("s", -128, 127)
-        if not self.is_small:
-            return packed
-        if self.low > least:
+        if self.is_small and self.low > least:
             packed = op(f"i8x16.max_{sign}", packed, const("i8x16", _wrapped(self.low)))
-        if self.high < most:
+        if self.is_small and self.high < most:
             packed = op(f"i8x16.min_{sign}", packed, const("i8x16", _wrapped(self.high)))
-        return packed
+        return look_up(f, table_entries(f, self.parts), packed) if self.parts else packed
 
 
 def _wrapped(byte: int) -> int:

@@ -15,7 +15,7 @@ from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_fo
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
-__all__ = ["Extra", "IntegerGemm", "finished"]
+__all__ = ["Extra", "IntegerGemm", "finished", "scaled_sum"]
 
 VECTOR = 16  # bytes
 
@@ -30,6 +30,13 @@ class Extra(NamedTuple):
     def bytes(self) -> int:
         """Of one element."""
         return ELEMENT_BYTES[self.dtype]
+
+
+def scaled_sum(finish: Finish, total: Code, scales: Code, vector: int) -> Code:
+    """float32 of a sum times the scales of its columns; or the sum, where that is wanted."""
+    if finish.dtype == "int32":
+        return total
+    return op("f32x4.convert_i32x4_s", total) * load("v128.load", scales, VECTOR * vector, "f32x4")
 
 
 def finished(
@@ -78,7 +85,8 @@ class IntegerGemm(Kernel):
     @property
     def params(self) -> tuple[str, ...]:
         extras = (f"extra{i}" for i in range(len(self.extras)))
-        return ("left", "right", "bias", "scale", *extras, "out", *(["scratch"] if self.is_gathered else []))
+        scratch = ["scratch"] if self.is_gathered else []
+        return ("left", "right", "bias", "scale", *self.finish.table, *extras, "out", *scratch)
 
     @property
     def tile(self) -> int:
@@ -148,7 +156,11 @@ class IntegerGemm(Kernel):
         wide = 4 * self.vectors
         first, past = start * wide, min(stop * wide, self.width)
         kernel = replace(self, width=past - first, out_bytes=self.stride)
-        moves = {"right": start * self.steps * step_bytes(self.vectors), "bias": 4 * first, "scale": 4 * first}
+        moves = {
+            "right": start * self.steps * step_bytes(self.vectors, self.form),
+            "bias": 4 * first,
+            "scale": 4 * first,
+        }
         moves |= {f"extra{i}": first * e.bytes for i, e in enumerate(self.extras)}
         return Piece(kernel, {**moves, "out": first * self.finish.bytes})
 
@@ -247,7 +259,7 @@ class _Emitter:
         if panels:
             with f.repeat(panels):
                 self._panel(source, count, tiles, first, panel, column, wide)
-                f.step(panel, g.steps * step_bytes(g.vectors))
+                f.step(panel, g.steps * step_bytes(g.vectors, g.form))
                 f.step(column, wide)
         if tail:
             self._panel(source, count, tiles, first, panel, column, tail)
@@ -287,25 +299,31 @@ class _Emitter:
         with f.repeat(g.steps, self.counter):
             depth_step(f, g.form, sums, [(a, i * g.row_bytes) for i in range(self.mr)], b)
             f.step(a, DEPTH)
-            f.step(b, step_bytes(vectors))
+            f.step(b, step_bytes(vectors, g.form))
         return sums
 
     def _finish(self, sums: list[list[Local]], column: Local, width: int) -> None:
         f, g = self.f, self.g
         scales = f.local("i32", "scales", f.param("scale") + column * 4)
         at = [self._extra_at(i, extra, column) for i, extra in enumerate(g.extras)]
-        for i, row in enumerate(sums):
-            offset = i * g.stride
-            scaled = [
-                op("f32x4.convert_i32x4_s", total) * load("v128.load", scales, VECTOR * v, "f32x4")
-                for v, total in enumerate(row)
-            ]
-            places = [
-                (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
-                for address, extra in zip(at, g.extras, strict=True)
-            ]
-            values = finished(f, g.finish, scaled, g.extras, places)
-            g.finish.write(f, self.out, values, offset, width)
+        done = 0
+        if width == 8 and g.finish.bytes == 1:
+            for i in range(0, len(sums) - 1, 2):
+                values = [v for j in (i, i + 1) for v in self._values(sums[j], scales, at, j * g.stride)]
+                g.finish.write_pair(f, self.out, values, (i * g.stride, (i + 1) * g.stride))
+                done = i + 2
+        for i in range(done, len(sums)):
+            g.finish.write(f, self.out, self._values(sums[i], scales, at, i * g.stride), i * g.stride, width)
+
+    def _values(self, row: list[Local], scales: Local, at: Sequence[Code], offset: int) -> list[Code]:
+        """What a row's sums become before they are stored."""
+        g = self.g
+        scaled = [scaled_sum(g.finish, total, scales, v) for v, total in enumerate(row)]
+        places = [
+            (address, offset // g.finish.bytes * ELEMENT_BYTES[extra.dtype] if extra.form == "full" else 0)
+            for address, extra in zip(at, g.extras, strict=True)
+        ]
+        return finished(self.f, g.finish, scaled, g.extras, places)
 
     def _extra_at(self, index: int, extra: Extra, column: Local) -> Local:
         """Where the tile's first element of a further input lies."""

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four, store_bytes
 from littoral.compiler.kernels.int8_gemm import Extra
+from littoral.compiler.kernels.int8_table import PART, look_up, table_entries
 from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
-from littoral.compiler.wasm import Code, Function, Local, const, load, op, splat
+from littoral.compiler.wasm import Code, Function, Local, load, op, splat
 
-__all__ = ["ByteMap", "ByteTable"]
+__all__ = ["ByteMap", "ByteTable", "look_up_run"]
 
 VECTOR = 16  # elements at a time
+KEPT_MAX = 8  # parts of a table that stay in registers beside what else a look-up needs
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class ByteMap(Kernel):
 
 @dataclass(frozen=True)
 class ByteTable(Kernel):
-    """out[i] = table[in[i]], for `count` bytes below 16 · parts. table: 16 · parts bytes."""
+    """out[i] = table[in[i]], for `count` bytes below 16 · parts. table: of as many bytes."""
 
     kind: ClassVar[str] = "int8-table"
     count: int
@@ -120,27 +122,24 @@ class ByteTable(Kernel):
         return Piece(replace(self, count=past - first), {"in": first, "out": first})
 
     def function(self, name: str) -> Function:
-        """A swizzle gives 0 for what lies outside its 16 entries: the parts' results are joined."""
         f = Function(name, dict.fromkeys(self.params, "i32"))
-        source, out = f.param("in"), f.param("out")
-        whole, tail = divmod(self.count, VECTOR)
-        if whole:
-            with f.repeat(whole):
-                self._look_up(f, VECTOR)
-                f.step(source, VECTOR)
-                f.step(out, VECTOR)
-        if tail:
-            self._look_up(f, tail)
+        look_up_run(f, f.param("in"), self.parts, self.count, f.param("out"))
         return f
 
-    def _look_up(self, f: Function, count: int) -> None:
-        index = f.local("i8x16", "index", load("v128.load", f.param("in"), 0, "i8x16"))
-        found: Code | None = None
-        for part in range(self.parts):
-            entries = load("v128.load", f.param("table"), VECTOR * part, "i8x16")
-            start = VECTOR * part
-            moved = index - const("i8x16", start - 256 if start > 127 else start) if part else index
-            picked = op("i8x16.swizzle", entries, moved)
-            found = picked if found is None else found | picked
-        assert found is not None
-        store_bytes(f, f.param("out"), found, 0, count)
+
+def look_up_run(f: Function, start: Code, parts: int, count: int, target: Code | None = None) -> None:
+    """Looks `count` bytes up that lie one after the other, into as many at `target`, or where they are."""
+    whole, tail = divmod(count, PART)
+    entries = table_entries(f, parts)
+    if parts <= KEPT_MAX and whole > 1:
+        entries = [f.local("i8x16", f"entries{i}", entry) for i, entry in enumerate(entries)]
+    source = f.local("i32", "looked_up", start)
+    out = source if target is None else f.local("i32", "found", target)
+    if whole:
+        with f.repeat(whole):
+            f.store("v128.store", out, look_up(f, entries, load("v128.load", source, 0, "i8x16")))
+            f.step(source, PART)
+            if out is not source:
+                f.step(out, PART)
+    if tail:
+        store_bytes(f, out, look_up(f, entries, load("v128.load", source, 0, "i8x16")), 0, tail)

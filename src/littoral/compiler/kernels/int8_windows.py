@@ -11,17 +11,18 @@ from littoral.compiler.wasm import Code, Function, Local, const, load, op
 __all__ = ["ByteMaximum", "ByteSums"]
 
 VECTOR = 16
-ROWS_MAX = 256  # whose sums of uint8 fit 16 bits
+ROWS_MAX = 256  # whose sums of bytes fit 16 bits
 
 
 @dataclass(frozen=True)
 class ByteSums(Kernel):
-    """out[column] = finish(Σ_row in[row, column]) of uint8."""
+    """out[column] = finish(Σ_row in[row, column]) of uint8 or int8."""
 
     kind: ClassVar[str] = "int8-sums"
     rows: int
     width: int
     finish: Finish
+    is_signed: bool = False
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -63,14 +64,15 @@ class ByteSums(Kernel):
 
     def _run(self, f: Function, sums: list[Local], at: Local, rows: int) -> None:
         """Adds rows up in 16 bits, then to the sums."""
+        sign = "s" if self.is_signed else "u"
         halves = [f.local("i16x8", f"h{i}", const("i16x8", 0)) for i in range(2)]
         with f.repeat(rows):
             row = f.local("i8x16", "row", load("v128.load", at, 0, "i8x16"))
             for half, part in zip(halves, ("low", "high"), strict=True):
-                f.set(half, half + op(f"i16x8.extend_{part}_i8x16_u", row))
+                f.set(half, half + op(f"i16x8.extend_{part}_i8x16_{sign}", row))
             f.step(at, self.width)
         for v, total in enumerate(sums):
-            f.set(total, total + op(f"i32x4.extend_{'high' if v % 2 else 'low'}_i16x8_u", halves[v // 2]))
+            f.set(total, total + op(f"i32x4.extend_{'high' if v % 2 else 'low'}_i16x8_{sign}", halves[v // 2]))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ read, and inputs it cannot take, become an UnsupportedOperatorError that names o
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -203,6 +204,14 @@ class OnnxNode:
 
     def constant(self, data: Any, dtype: str | None = None) -> Value:
         return self.build.constant(np.asarray(data), dtype)
+
+    def as_operator(self, name: str, *inputs: Value | None, opset: int | None = None) -> Value:
+        """What the operator of another name makes of the inputs with this node's attributes; its first result."""
+        proto = replace(self.proto, op_type=name, output=self.proto.output[:1])
+        other = OnnxNode(proto, list(inputs), self.build, opset or self.opset, self.label, self.import_body, self.dims)
+        result = OPERATORS[name](other)
+        self._read |= other._read
+        return result if isinstance(result, Value) else result[0]
 
     def unsupported(self, why: str, attribute: str | None = None, supported: Sequence[str] = ()) -> NoReturn:
         raise UnsupportedOperatorError(

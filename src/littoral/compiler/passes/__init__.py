@@ -19,16 +19,19 @@ from littoral.compiler.passes.fuse_normalization import fuse_normalization
 from littoral.compiler.passes.fusion import Note
 from littoral.compiler.passes.integer_maps import integer_maps
 from littoral.compiler.passes.integer_products import integer_products
+from littoral.compiler.passes.integer_tables import integer_tables
 from littoral.compiler.passes.move_bytes import move_bytes
 from littoral.compiler.passes.move_products import move_products
+from littoral.compiler.passes.settle_weights import settle_weights
 from littoral.compiler.passes.sink_transposes import sink_transposes
 
 __all__ = ["FUSING", "INTEGER_PASSES", "PASSES", "Pass", "inside_bodies"]
 
 Pass = Callable[[Graph], Graph]
 
-INTEGER_PASSES = ("move-bytes", "integer-products", "integer-maps")
+INTEGER_PASSES = ("move-bytes", "integer-products", "integer-maps", "integer-tables")
 PASSES: dict[str, Pass] = {
+    "settle-weights": settle_weights,
     "canonicalize": canonicalize,
     "fold-pads": fold_pads,
     "fold-affine": fold_affine,
@@ -46,6 +49,7 @@ PASSES: dict[str, Pass] = {
     "move-bytes": move_bytes,
     "integer-products": integer_products,
     "integer-maps": integer_maps,
+    "integer-tables": integer_tables,
 }
 
 FUSING: dict[str, Callable[[Graph, Note], Graph]] = {

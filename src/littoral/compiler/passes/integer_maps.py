@@ -8,9 +8,10 @@ from dataclasses import replace
 from littoral.compiler.ir.expr import Arg, Expr, Load, cast, substitute, walk
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.maps import add_map
-from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Quantize, Reduce
-from littoral.compiler.ir.quanta import Scheme, Stored, dequantized, quantized, stored
-from littoral.compiler.passes.integer_products import limits_of
+from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Pool, Quantize, Reduce
+from littoral.compiler.ir.quanta import Scheme, Stored, dequantized, limits_of, quantized, stored
+from littoral.compiler.passes.byte_formulas import average_formula, byte_formula
+from littoral.compiler.passes.integer_products import in_quanta
 from littoral.compiler.passes.move_bytes import scheme_of
 
 __all__ = ["integer_maps"]
@@ -26,7 +27,7 @@ def integer_maps(graph: Graph) -> Graph:
             case Map():
                 result = _from_bytes(rewriter, node, node.op)
             case Quantize():
-                result = _to_bytes(rewriter, node, node.op.scheme)
+                result = _to_bytes(rewriter, node, node.op)
             case Reduce():
                 result = _summed(rewriter, node, node.op)
             case DequantizeWeights():
@@ -68,22 +69,27 @@ def _summed(rewriter: Rewriter, node: Node, op: Reduce) -> Value | None:
     return rewriter.build.add(replace(op, before=byte, after=after), *x.producer.inputs, label=node.label)
 
 
-def _to_bytes(rewriter: Rewriter, node: Node, scheme: Scheme) -> Value | None:
+def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
     """The map before a quantisation, with bytes for its result."""
     (x,) = rewriter.inputs(node)
     before = x.producer
-    if before is None or rewriter.uses[node.inputs[0]] != 1:
+    if before is None:
         return None
     if isinstance(before.op, Dequantize):
         expr: Expr = dequantized(Arg(before.op.scheme.dtype, 0), before.op.scheme)
+    elif rewriter.uses[node.inputs[0]] != 1:
+        return None
     elif isinstance(before.op, Map) and before.op.expr.dtype == "float32":
         expr = before.op.expr
     elif isinstance(before.op, Reduce) and before.op.after is not None and _is_whole(before.op):
-        op = replace(before.op, after=_limited(before.op.after, scheme))
-        return rewriter.build.add(op, *before.inputs, label=before.label)
+        average = average_formula(before.op.after, op.scheme) if op.nearest else None
+        reduced = replace(before.op, after=average or _limited(before.op.after, op))
+        return rewriter.build.add(reduced, *before.inputs, label=before.label)
+    elif isinstance(before.op, Pool) and before.op.combine == "mean" and op.nearest:
+        return rewriter.build.add(Map(_average(op.scheme)), x, label=node.label)
     else:
         return None
-    form = _limited(expr, scheme)
+    form = _limited(expr, op)
     return add_map(rewriter.build, form, before.inputs, node.outputs[0].shape, before.label)
 
 
@@ -91,10 +97,19 @@ def _is_whole(op: Reduce) -> bool:
     return op.before is not None and op.before.dtype == "int32"
 
 
-def _limited(expr: Expr, scheme: Scheme) -> Expr:
+def _average(scheme: Scheme) -> Expr:
+    """The byte of an average, which often falls on a tie: the zero point is added first, as ONNX Runtime does."""
+    value = Arg("float32", 0) / scheme.scale + float(scheme.zero)
+    return stored(Stored(value, "round", 0, scheme.low, scheme.high, scheme.dtype))
+
+
+def _limited(expr: Expr, op: Quantize) -> Expr:
     """The byte of an expression; limits at its end become the byte's."""
+    scheme = op.scheme
     value, low, high = limits_of(expr, scheme)
-    return stored(Stored(value * (1 / scheme.scale), "round", scheme.zero, low, high, scheme.dtype))
+    if op.nearest and (formula := byte_formula(value, scheme, low, high)) is not None:
+        return formula
+    return stored(Stored(in_quanta(value, op), "round", scheme.zero, low, high, scheme.dtype))
 
 
 def _spelled_out(graph: Graph) -> Graph:
@@ -102,7 +117,7 @@ def _spelled_out(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         match node.op:
-            case Quantize(scheme):
+            case Quantize(scheme, _):
                 op = Map(quantized(Arg("float32", 0), scheme))
             case Dequantize(scheme):
                 op = Map(dequantized(Arg(scheme.dtype, 0), scheme))

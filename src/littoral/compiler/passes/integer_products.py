@@ -1,5 +1,6 @@
 """Products of numbers that come from bytes become products of the bytes; what makes bytes of a sum follows in them."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -7,15 +8,20 @@ import numpy as np
 
 from littoral.compiler.ir.expr import Apply, Arg, Const, Expr, number, substitute, walk
 from littoral.compiler.ir.graph import Builder, Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Conv, DequantizeWeights, IntegerConv, MatMul, Quantize, Reshape, Window
-from littoral.compiler.ir.quanta import Scheme, Stored, as_floats, dequantized, stored
+from littoral.compiler.ir.ops import Conv, DequantizeWeights, IntegerConv, Map, MatMul, Quantize, Reshape, Window
+from littoral.compiler.ir.quanta import Scheme, Stored, as_floats, dequantized, limits_of, stored
 from littoral.compiler.ir.vector_form import has_vector_form
+from littoral.compiler.passes.byte_ranges import byte_range
 from littoral.compiler.passes.move_bytes import scheme_of
+from littoral.compiler.passes.scaled_sums import scaled_sums
 from littoral.tensors import Array
 
-__all__ = ["integer_products", "limits_of"]
+__all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
+BIAS_STEPS = 1 << 20
+FLOAT32 = np.finfo(np.float32)
+REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
@@ -29,7 +35,9 @@ def integer_products(graph: Graph) -> Graph:
             case MatMul():
                 result = _matmul(rewriter, node, node.op)
             case Quantize():
-                result = _requantized(rewriter, node, node.op.scheme)
+                result = _requantized(rewriter, node, node.op)
+            case Map():
+                result = scaled_sums(rewriter, node, node.op)
         if result is None:
             rewriter.copy(node)
         else:
@@ -57,18 +65,62 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     scheme, w = scheme_of(inputs[0]), inputs[1].producer
     if scheme is None or w is None or w.op != DequantizeWeights(axis):
         return None
+    low, high = byte_range(_bytes_of(inputs[0]))
+    scheme = replace(scheme, low=max(scheme.low, low), high=min(scheme.high, high))
     weights, by_channel = (v.data for v in w.inputs)
-    bias = inputs[2].data if has_bias else np.zeros((), np.float32)
-    if weights is None or by_channel is None or bias is None:
+    if weights is None or by_channel is None:
         return None
-    rows = np.moveaxis(weights, axis, 0)
+    largest = _largest(inputs[2]) if has_bias else 0.0
+    finest = max(largest / (scheme.scale * BIAS_STEPS), 1e-20)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
     scale = by_channel.astype(np.float64) * scheme.scale
+    if not _is_normal(scale):
+        return None
     flat = rows.reshape(rows.shape[0], -1).astype(np.int64)
-    start = np.rint(bias.reshape(-1) / scale) - scheme.zero * flat.sum(1)
+    bias = _whole_bias(inputs[2], scale) if has_bias else np.zeros((), np.float64)
+    if bias is None:
+        return None
+    start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
-    if (np.abs(start) + reach > SUM_MAX).any():
+    if not (np.abs(start) + reach <= SUM_MAX).all():
         return None
     return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+
+
+def _largest(bias: Value) -> float:
+    """The greatest magnitude of a constant bias; 0 of one that is not constant."""
+    before = bias.producer
+    parts = before.inputs if before is not None and isinstance(before.op, DequantizeWeights) else (bias,)
+    known = [v.data.astype(np.float64) for v in parts if v.data is not None]
+    return float(np.abs(math.prod(known, start=np.float64(1))).max(initial=0)) if len(known) == len(parts) else 0.0
+
+
+def _whole_bias(bias: Value, scale: Array) -> Array | None:
+    """A bias in units of the sums: an int32 one of their scale as it is, to the last bit."""
+    before = bias.producer
+    if before is not None and isinstance(before.op, DequantizeWeights):
+        whole, own = (v.data for v in before.inputs)
+        if whole is None or own is None:
+            return None
+        if np.allclose(own, scale, rtol=1e-5, atol=0):
+            return whole.astype(np.float64)
+        return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
+    return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
+
+
+def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
+    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
+    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
+    if not idle.any():
+        return rows, by_channel
+    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
+    others = np.abs(by_channel[~idle])
+    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
+    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
@@ -86,22 +138,23 @@ def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr,
 def _conv(rewriter: Rewriter, node: Node, op: Conv) -> Value | None:
     inputs = rewriter.inputs(node)
     extras = inputs[2 + op.bias :]
-    if not op.last or len(op.window.kernel) not in (1, 2) or not _is_offered(op, inputs[0], inputs[1], extras):
+    if not op.last or len(op.window.kernel) not in (1, 2) or max(op.window.reach()) > REACH_MAX:
         return None
     found = _product(inputs, op.bias, axis=0)
     if found is None:
         return None
     epilogue, further = _with_bytes(op.epilogue, extras)
+    if op.groups == inputs[0].shape[-1] == len(found.weights) and set(op.window.dilations) != {1}:
+        window, weights = _spread_out(op.window, found.weights)
+        found, op = found._replace(weights=weights), replace(op, window=window)
     return _add(rewriter.build, found, op.window, op.groups, epilogue, further, node.label)
 
 
-def _is_offered(op: Conv, x: Value, w: Value, extras: tuple[Value, ...]) -> bool:
-    """Whether there is a kernel: for one group, one channel a group, or groups whose sums nothing else is added to."""
-    if op.groups == 1:
-        return True
-    if op.groups == x.shape[-1] and w.shape[0] == op.groups:
-        return set(op.window.dilations) == {1}
-    return not extras
+def _spread_out(window: Window, weights: Array) -> tuple[Window, Array]:
+    """A dilated window as a larger one, with zeros among its weights."""
+    wide = np.zeros((*weights.shape[:2], *window.reach()), weights.dtype)
+    wide[(slice(None), slice(None), *(slice(None, None, d) for d in window.dilations))] = weights
+    return Window(window.reach(), window.strides, (1,) * len(window.kernel), window.pads), wide
 
 
 def _matmul(rewriter: Rewriter, node: Node, op: MatMul) -> Value | None:
@@ -140,7 +193,7 @@ def _add(
     return build.add(op, found.x, *constants, *extras, label=label)
 
 
-def _requantized(rewriter: Rewriter, node: Node, scheme: Scheme) -> Value | None:
+def _requantized(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
     """The product before a quantisation, with bytes for its sums."""
     (x,) = rewriter.inputs(node)
     before, shape = x.producer, x.shape
@@ -150,12 +203,12 @@ def _requantized(rewriter: Rewriter, node: Node, scheme: Scheme) -> Value | None
         before = before.inputs[0].producer
     if before is None or not isinstance(before.op, IntegerConv) or before.op.epilogue.dtype != "float32":
         return None
-    found = _folded(before, before.op, scheme)
+    found = _folded(before, before.op, op)
     build = rewriter.build
     bytes_, weights, _, _, *extras = before.inputs
     constants = [build.constant(found.bias), build.constant(found.scale)]
-    op = replace(before.op, epilogue=found.epilogue)
-    product = build.add(op, bytes_, weights, *constants, *extras, label=before.label)
+    product_op = replace(before.op, epilogue=found.epilogue)
+    product = build.add(product_op, bytes_, weights, *constants, *extras, label=before.label)
     return product if product.shape == shape else build.add(Reshape(shape), product, label=before.label)
 
 
@@ -165,36 +218,30 @@ class _Folded(NamedTuple):
     scale: Array
 
 
-def limits_of(expr: Expr, scheme: Scheme) -> tuple[Expr, int, int]:
-    """The expression without limits at its end, and the least and greatest byte that they leave."""
-    low, high = scheme.low, scheme.high
-    while isinstance(expr, Apply) and expr.op in ("min", "max") and any(isinstance(a, Const) for a in expr.args):
-        inner, bound = sorted(expr.args, key=lambda a: isinstance(a, Const))
-        if isinstance(inner, Const) or not isinstance(bound, Const) or bound.value != bound.value:
-            break
-        byte = int(np.clip(np.rint(np.float32(bound.value) / np.float32(scheme.scale)) + scheme.zero, low, high))
-        low, high = (low, byte) if expr.op == "min" else (byte, high)  # within the outer limits, which hold
-        expr = inner
-    return expr, low, high
+def in_quanta(value: Expr, op: Quantize) -> Expr:
+    """A float32 in units of the scale: divided by it as ONNX does, or multiplied by its inverse."""
+    return value / op.scheme.scale if op.nearest else value * (1 / op.scheme.scale)
 
 
-def _folded(product: Node, op: IntegerConv, scheme: Scheme) -> _Folded:
+def _folded(product: Node, op: IntegerConv, target: Quantize) -> _Folded:
     """The epilogue with bytes at its end; where it is linear, scale and zero point go into the product's own."""
     bias, scale = product.inputs[2].data, product.inputs[3].data
     assert bias is not None
     assert scale is not None
+    scheme = target.scheme
     expr, low, high = limits_of(op.epilogue, scheme)
     added = _added(expr)
-    if added is None:
-        value = expr * (1 / scheme.scale)
+    ratio = scale.astype(np.float64) / scheme.scale
+    if added is None or not _is_normal(ratio):
+        value = in_quanta(expr, target)
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, scale)
-    finer = (scale.astype(np.float64) / scheme.scale).astype(np.float32)
+    finer = ratio.astype(np.float32)
     value, offset = Arg("float32", 0), 0.0
     for term in added:
         scaled, shift = _scaled(term, scheme.scale)
         value, offset = value + scaled, offset + shift
     shifted = bias + np.rint((offset + scheme.zero + 0.5) / finer.astype(np.float64))
-    if low < 0 or (np.abs(shifted) > SUM_MAX).any():
+    if target.nearest or low < 0 or (np.abs(shifted) > SUM_MAX).any():
         rest = number("float32", offset)
         value = value + rest if offset else value
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, finer)

@@ -8,7 +8,19 @@ from typing import TypeVar
 
 from littoral.compiler.ir.expr import Expr, Load, Position, walk
 from littoral.compiler.ir.graph import Graph, Node, Op, Rewriter, Value
-from littoral.compiler.ir.ops import Concat, Map, Pad, Reduce, Resample, Reshape, Slice, Softmax, Transpose
+from littoral.compiler.ir.ops import (
+    Concat,
+    Dequantize,
+    Map,
+    Pad,
+    Quantize,
+    Reduce,
+    Resample,
+    Reshape,
+    Slice,
+    Softmax,
+    Transpose,
+)
 from littoral.compiler.passes.canonicalize import reshaped, transposed
 
 __all__ = ["sink_transposes", "source_of", "transpose_of"]
@@ -48,6 +60,8 @@ def source_of(value: Value) -> Value:
 # How an operation on T(x) becomes the same operation on x, before T. T's axis i is x's axis perm[i].
 _MOVED: dict[type[Op], Callable[..., Op]] = {
     Softmax: lambda op, perm: replace(op, axis=perm[op.axis]),
+    Quantize: lambda op, _: op,
+    Dequantize: lambda op, _: op,
     Resample: lambda op, perm: replace(op, axis=perm[op.axis]),
     Reduce: lambda op, perm: replace(op, axes=tuple(sorted(perm[a] for a in op.axes))),
     Pad: lambda op, perm: replace(op, pads=_reordered(op.pads, perm)),

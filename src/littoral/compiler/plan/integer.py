@@ -10,9 +10,12 @@ from littoral.compiler.ir.bounds import magnitude
 from littoral.compiler.ir.expr import Arg, Expr, cast, walk
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import IntegerConv, Map, Pool, Reduce
+from littoral.compiler.ir.quads import fits_pairs
 from littoral.compiler.ir.quanta import BYTES, as_floats, stored_form
-from littoral.compiler.ir.vector_form import has_vector_form, is_long
+from littoral.compiler.ir.tables import table_of
+from littoral.compiler.ir.vector_form import has_vector_form
 from littoral.compiler.kernels import (
+    PART,
     ByteMap,
     ByteMaximum,
     ByteSums,
@@ -41,6 +44,7 @@ __all__ = [
 ]
 
 SMALL = float(1 << 21)
+WIDE_WEIGHT = 255  # what weights of int16 can be
 
 
 def finish_of(expr: Expr, arguments: Sequence[float]) -> Finish | None:
@@ -62,13 +66,19 @@ def _magnitudes(values: Sequence[Value]) -> list[float]:
 def _conv_finish(node: Node, op: IntegerConv) -> Finish:
     w, bias, scale = (v.data for v in node.inputs[1:4])
     assert w is not None
-    assert bias is not None
     assert scale is not None
+    if op.epilogue.dtype == "int32":
+        return Finish(op.epilogue, "int32")
     reach = np.abs(w.astype(np.float64)).reshape(w.shape[0], -1).sum(1) * max(abs(op.lowest), abs(op.highest))
-    largest = float(((reach + np.abs(bias.astype(np.float64))) * np.abs(scale)).max())
+    start = np.inf if bias is None else np.abs(bias.astype(np.float64))
+    largest = float(((reach + start) * np.abs(scale)).max())
     found = finish_of(op.epilogue, [largest, *_magnitudes(node.inputs[4:])])
     assert found is not None, "the passes make none that has no vector form"
-    return found
+    return replace(found, parts=len(op.table) // PART)
+
+
+def _table(op: IntegerConv) -> list[Weights]:
+    return [Weights(np.frombuffer(op.table, np.uint8))] if op.table else []
 
 
 def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], list[Argument]]:
@@ -78,7 +88,14 @@ def _extras(values: Sequence[Value], out: Value) -> tuple[tuple[Extra, ...], lis
 
 
 def _form(op: IntegerConv, w: Array) -> Form:
-    return form_of(op.lowest, op.highest, int(np.abs(w.astype(np.int16)).max(initial=0)))
+    most = int(np.abs(w.astype(np.int16)).max(initial=0))
+    return form_of(op.lowest, op.highest, most if w.dtype == np.int8 else WIDE_WEIGHT)
+
+
+def _dense_form(op: IntegerConv, columns: Array) -> Form:
+    """Of weights int8[K, outputs], which may add up to little enough for pairs although some are large."""
+    form = _form(op, columns)
+    return "pairs" if form == "dot" and fits_pairs(columns.T, op.highest) else form
 
 
 def _moved(value: Argument, offset: int) -> Argument:
@@ -88,12 +105,19 @@ def _moved(value: Argument, offset: int) -> Argument:
     return Part(value, offset)
 
 
-def _moved_extras(forms: Sequence[Extra], extras: Sequence[Argument], elements: int) -> list[Argument]:
-    """Extras of one image of a batch: those laid out as the output move on with it."""
+def _moved_extras(forms: Sequence[Extra], extras: Sequence[Argument], elements: int, column: int = 0) -> list[Argument]:
+    """Extras of one image of a batch, from a column on: those laid out as the output move on with the image."""
     return [
-        _moved(value, elements * DTYPES[extra.dtype].bytes) if extra.form == "full" else value
+        _moved(value, (column + (elements if extra.form == "full" else 0)) * DTYPES[extra.dtype].bytes)
         for extra, value in zip(forms, extras, strict=True)
     ]
+
+
+def _start(bias: Value, part: slice) -> Argument:
+    """Where sums start, of some columns; what is computed at run time has no room behind it, which nothing needs."""
+    if bias.data is None:
+        return _moved(bias, 4 * (part.start or 0))
+    return Weights(pack_lanes(bias.data[part]))
 
 
 def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
@@ -101,7 +125,6 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     x, w, bias, scale, *rest = node.inputs
     (out,) = node.outputs
     assert w.data is not None
-    assert bias.data is not None
     assert scale.data is not None
     if found is None or op.groups == 1 or op.groups != x.shape[-1] or w.shape[0] != op.groups:
         return None
@@ -127,9 +150,10 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
         line = Weights(np.full(kernel.line_bytes, op.fill, DTYPES[x.dtype].storage))
     constants = (
         Weights(pack_byte_taps(w.data.reshape(channels, kh, kw), kernel)),
-        Weights(pack_lanes(bias.data)),
+        _start(bias, slice(None)),
         Weights(pack_lanes(scale.data)),
         line,
+        *_table(op),
     )
     made = out_high * out_wide * channels
     return [
@@ -147,10 +171,10 @@ def lower_integer_depthwise(node: Node, op: IntegerConv) -> list[Step] | None:
     ]
 
 
-def _tiles(width: int, count: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: what divides the width; few rows share their weights by four."""
+def _tiles(width: int, count: int, form: Form) -> tuple[int, int]:
+    """Rows and vectors of a tile: what divides the width; few rows, or pairs, share their weights by four."""
     wide, tall, squat = (2, 4), (4, 2), (4, 3)
-    order = (wide, tall, squat) if count > 60 else (tall, wide)
+    order = (wide, tall, squat) if count > 60 and form != "pairs" else (tall, wide)
     return next((t for t in order if width % (4 * t[1]) == 0), wide)
 
 
@@ -159,7 +183,7 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     found = as_2d(node, op)
     x, w, bias, scale, *rest = node.inputs
     (out,) = node.outputs
-    if found is None or w.data is None or bias.data is None or scale.data is None:
+    if found is None or w.data is None or scale.data is None:
         return None
     (batch, high, wide, channels), window = found
     out_high, out_wide = window.output((high, wide))
@@ -167,11 +191,13 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
     inner, made = channels // op.groups, w.shape[0] // op.groups
     pieces = pieces_of(window, line, channels, inner, 1)
     rows = Rows(out_high, out_wide, line * window.strides[0], channels * window.strides[1], pieces)
-    if batch > 1 and frame is None and rows.flat().lines == 1 and rows.row_bytes == channels and out_high * out_wide:
+    is_pointwise = (out_high, out_wide) == (high, wide) and set(window.kernel) == {1}
+    if batch > 1 and frame is None and is_pointwise and rows.flat().lines == 1 and rows.count:
         rows, batch = Rows(1, batch * out_high * out_wide, 0, channels, pieces), 1  # images lie one behind the other
-    finish, form = _conv_finish(node, op), _form(op, w.data)
+    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
+    finish, form = _conv_finish(node, op), _dense_form(op, matrix)
     forms, extras = _extras(rest, out)
-    tile_rows, vectors = _tiles(made, rows.count)
+    tile_rows, vectors = _tiles(made, rows.count, form)
     kernel = IntegerGemm(
         rows,
         made,
@@ -182,12 +208,12 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
         tile_rows,
         vectors,
     )
-    matrix = w.data.reshape(w.shape[0], inner, *window.kernel).transpose(2, 3, 1, 0).reshape(-1, w.shape[0])
     constants = [
         (
             Weights(pack_byte_panels(matrix[:, part], vectors, form)),
-            Weights(pack_lanes(bias.data[part])),
+            _start(bias, part),
             Weights(pack_lanes(scale.data[part])),
+            *_table(op),
         )
         for part in (slice(g * made, (g + 1) * made) for g in range(op.groups))
     ]
@@ -203,7 +229,8 @@ def lower_integer_conv(node: Node, op: IntegerConv) -> list[Step] | None:
             left = _moved(padded, g * inner) if padded else _moved(x, n * high * wide * channels + g * inner)
             elements = n * out_high * out_wide * w.shape[0]
             target = _moved(out, (elements + g * made) * finish.bytes)
-            steps.append(Step(kernel, (left, *packed, *_moved_extras(forms, extras, elements), target, *scratch), macs))
+            others = _moved_extras(forms, extras, elements, g * made)
+            steps.append(Step(kernel, (left, *packed, *others, target, *scratch), macs))
     return steps
 
 
@@ -216,26 +243,13 @@ def _mapped_form(value: Value, out: Value) -> str | None:
     return "row" if value.shape[-1:] == out.shape[-1:] and value.type.elements == out.shape[-1] else None
 
 
-def lower_byte_table(node: Node, op: Map) -> list[Step] | None:
+def lower_byte_table(node: Node, _op: Map) -> list[Step] | None:
     """Of one byte, and long to compute: a table."""
-    (out,) = node.outputs
-    if len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+    table = table_of(node)
+    if table is None:
         return None
-    (x,) = node.inputs
-    if x.dtype != "uint8" or x.shape != out.shape:
-        return None
-    highest = _highest(x)
-    parts = (highest + 16) // 16
-    (table,) = op.reference(np.arange(16 * parts, dtype=np.uint8))
-    return [Step(ByteTable(x.type.elements, parts), (x, Weights(table), out))]
-
-
-def _highest(value: Value) -> int:
-    """What a uint8 value can be at most."""
-    before = value.producer
-    epilogue = None if before is None else getattr(before.op, "epilogue", None) or getattr(before.op, "expr", None)
-    form = None if epilogue is None else stored_form(epilogue)
-    return 255 if form is None else form.high
+    (x,), (out,) = node.inputs, node.outputs
+    return [Step(ByteTable(x.type.elements, len(table) // PART), (x, Weights(np.frombuffer(table, np.uint8)), out))]
 
 
 def lower_byte_map(node: Node, op: Map) -> list[Step] | None:
@@ -260,15 +274,15 @@ def lower_byte_map(node: Node, op: Map) -> list[Step] | None:
 
 
 def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
-    """Sums of uint8 over axes that lie side by side before the last one."""
+    """Sums of bytes over axes that lie side by side before the last one."""
     (out,) = node.outputs
-    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype != "uint8":
+    if len(node.inputs) != 1 or op.combine != "sum" or op.after is None or node.inputs[0].dtype not in BYTES:
         return None
     (x,), shape = node.inputs, node.inputs[0].shape
     long_axes = [i for i in range(len(shape) - 1) if shape[i] > 1]
     batch = math.prod(shape[i] for i in long_axes if i not in op.axes)
     kept_first = [i for i in long_axes if i not in op.axes]
-    if op.before != cast(Arg("uint8", 0), "int32") or len(shape) - 1 in op.axes:
+    if op.before != cast(Arg(x.dtype, 0), "int32") or len(shape) - 1 in op.axes:
         return None
     if any(i > min(op.axes) for i in kept_first):
         return None
@@ -276,7 +290,7 @@ def lower_byte_sums(node: Node, op: Reduce) -> list[Step] | None:
     if finish is None or not x.type.elements:
         return None
     rows = x.type.elements // (width * batch)
-    kernel = ByteSums(rows, width, finish)
+    kernel = ByteSums(rows, width, finish, x.dtype == "int8")
     steps = [(n * rows * width, n * width * finish.bytes) for n in range(batch)]
     return [Step(kernel, (_moved(x, source), _moved(out, target))) for source, target in steps]
 

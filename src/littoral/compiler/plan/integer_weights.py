@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from littoral.compiler.kernels import Form, IntegerDepthwise
+from littoral.compiler.kernels import Form, IntegerDepthwise, is_wide
 from littoral.tensors import Array
 
 __all__ = ["pack_byte_panels", "pack_byte_taps", "pack_lanes"]
@@ -11,11 +11,11 @@ DEPTH = 8
 
 
 def pack_byte_panels(right: Array, vectors: int, form: Form) -> Array:
-    """int8[depth, width] to panels of `vectors` times four columns, eight values of K a step, zeros where it ends."""
+    """int8 or int16[depth, width] to panels of `vectors` times four columns, eight values of K a step, zeros where it ends."""
     depth, width = right.shape
-    padded = np.zeros((-(-depth // DEPTH) * DEPTH, -(-width // 4) * 4), np.int8)
+    padded = np.zeros((-(-depth // DEPTH) * DEPTH, -(-width // 4) * 4), right.dtype)
     padded[:depth, :width] = right
-    at_once = 2 if form.startswith("wide") else 4
+    at_once = 2 if is_wide(form) else 4
     panels = []
     for start in range(0, padded.shape[1], 4 * vectors):
         panel = padded[:, start : start + 4 * vectors]
@@ -29,7 +29,7 @@ def pack_byte_taps(weights: Array, kernel: IntegerDepthwise) -> Array:
     channels, high, wide = weights.shape
     lanes = 4 * kernel.quads
     blocks = -(-channels // lanes)
-    padded = np.zeros((blocks * lanes, kernel.groups * kernel.group, wide), np.int8)
+    padded = np.zeros((blocks * lanes, kernel.groups * kernel.group, wide), weights.dtype)
     padded[:channels, :high] = weights
     parts = padded.reshape(blocks, kernel.quads, 4, kernel.groups, kernel.group, wide)
     return np.ascontiguousarray(parts.transpose(0, 5, 3, 1, 2, 4))

@@ -33,6 +33,7 @@ from littoral.compiler.kernels import NormalizeRows, ResamplePlaces, SoftmaxRows
 from littoral.compiler.kernels.elements import ELEMENTS
 from littoral.compiler.plan import generic
 from littoral.compiler.plan.attention import lower_attention
+from littoral.compiler.plan.byte_moves import lower_byte_concat, lower_byte_transpose
 from littoral.compiler.plan.choice import Choice
 from littoral.compiler.plan.convolutions import lower_conv, lower_depthwise, lower_winograd
 from littoral.compiler.plan.integer import (
@@ -127,11 +128,11 @@ CHOSEN: dict[type[Op], tuple[ChosenLowering, ...]] = {
 
 LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Map: (lower_byte_table, lower_byte_map, generic.lower_map),
-    Transpose: (generic.lower_transpose,),
+    Transpose: (lower_byte_transpose, generic.lower_transpose),
     Slice: (generic.lower_slice,),
     Pad: (generic.lower_pad,),
     Spread: (generic.lower_spread,),
-    Concat: (generic.lower_concat,),
+    Concat: (lower_byte_concat, generic.lower_concat),
     Gather: (generic.lower_gather,),
     Reduce: (
         lower_byte_sums,

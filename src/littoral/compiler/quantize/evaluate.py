@@ -18,7 +18,7 @@ CHUNK_BYTES = 1 << 19
 
 def evaluate(graph: Graph, feeds: Mapping[str, Array], see: Callable[[Value, Array], None]) -> None:
     """Runs the graph once; `see` is told of every value on its way. What nothing reads any more is dropped."""
-    known = {v: np.ascontiguousarray(feeds[v.name]) for v in graph.inputs}
+    known = {v: np.asarray(feeds[v.name], order="C") for v in graph.inputs}
     for value, array in known.items():
         see(value, array)
     left: Counter[Value] = Counter(v for node in graph.nodes for v in node.inputs)

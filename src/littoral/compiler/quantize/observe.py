@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,6 @@ from littoral.errors import InputError
 from littoral.tensors import Array
 
 __all__ = ["Range", "observe"]
-
-FEEDS_MAX = 10_000
 
 
 @dataclass
@@ -32,15 +31,13 @@ class Range:
 def observe(
     graph: Graph, feeds: Sequence[Mapping[str, Array]], tell: Callable[[str, int, int], None]
 ) -> dict[Value, Range]:
-    """The range of every float32 value. Raises InputError for feeds that do not fit, or none."""
+    """The range of every float32 value. Raises InputError for feeds that do not fit."""
     found: dict[Value, Range] = {}
 
     def see(value: Value, array: Array) -> None:
         if value.dtype == "float32":
             found.setdefault(value, Range()).take(array)
 
-    if not 0 < len(feeds) <= FEEDS_MAX:
-        raise InputError(f"int8: {len(feeds)} calibration feeds, must be 1..{FEEDS_MAX}")
     for i, feed in enumerate(feeds):
         tell("calibrate", i, len(feeds))
         evaluate(graph, _fitting(graph, feed, i), see)
@@ -54,11 +51,18 @@ def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, 
         name = "" if "" in feed and len(graph.inputs) == 1 else value.name
         if name not in feed:
             raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
-        array = np.asarray(feed[name])
-        if array.shape == value.shape[1:] and value.shape[0] == 1:
+        array = _array(feed[name], name, number)
+        if array.shape == value.shape[1:] and value.shape[:1] == (1,):
             array = array[None]
         if array.shape != value.shape or array.dtype.name != value.dtype:
             got = f"{array.dtype.name}{list(array.shape)}"
             raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
         fitting[value.name] = array
     return fitting
+
+
+def _array(given: Any, name: str, number: int) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"int8: calibration feed {number}: `{name}` is no array: {error}") from error

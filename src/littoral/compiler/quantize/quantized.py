@@ -27,9 +27,12 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
+from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.observe import Range, observe
 from littoral.compiler.quantize.options import Int8
+from littoral.compiler.quantize.pairs import least_scale
 from littoral.compiler.quantize.prepared import prepared
+from littoral.compiler.quantize.tables import long_parts_apart, looked_up, shapes_of
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
@@ -41,20 +44,27 @@ _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, and what the manifest says of how it was made."""
+    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+
+    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    """
 
     graph: Graph
     about: dict[str, Any]
+    exact: Graph
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
     graph = prepared(graph)
-    feeds = list(asked.feeds)
+    graph = long_parts_apart(graph, _wanted(graph))
+    feeds = collected(asked.feeds)
     ranges = observe(graph, feeds, tell)
     schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
     _share(graph, schemes)
-    return Quantized(_marked(graph, schemes, WEIGHT_LIMITS[asked.bits]), {"bits": asked.bits, "feeds": len(feeds)})
+    schemes |= looked_up(graph, schemes, ranges)
+    marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
+    return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
 
 
 def scheme_for(found: Range) -> Scheme:
@@ -89,14 +99,23 @@ def _wanted(graph: Graph) -> set[Value]:
             if all(v.dtype == "float32" for v in sources) and _is_plain(node, sources, products | wanted):
                 wanted.update(sources)
         elif isinstance(node.op, Reduce) and node.outputs[0] in wanted and len(node.inputs) == 1:
-            wanted.update(v for v in node.inputs if v in products)
+            wanted.update(v for v in node.inputs if v in products or _is_looked_up(v, products))
     return {v for v in wanted if v.data is None}
+
+
+def _is_looked_up(value: Value, products: set[Value]) -> bool:
+    """Whether it is one map of what a product makes."""
+    before = value.producer
+    return (
+        before is not None and isinstance(before.op, Map) and len(before.inputs) == 1 and before.inputs[0] in products
+    )
 
 
 def _is_plain(node: Node, sources: list[Value], known: set[Value]) -> bool:
     """Whether bytes in give good bytes out: moves and pools always; a map where all it reads comes from products."""
     if isinstance(node.op, Map):
-        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in sources)
+        roots = [shapes_of(v)[-1] for v in sources]
+        return all(v in known or (v.producer is not None and isinstance(v.producer.op, Map)) for v in roots)
     return not isinstance(node.op, Pool) or node.op.combine == "max"
 
 
@@ -142,6 +161,7 @@ def _with_weights(rewriter: Rewriter, node: Node, scheme: Scheme, limit: int) ->
     rows = np.moveaxis(w.data, axis, 0)
     scale = np.abs(rows).reshape(rows.shape[0], -1).max(1).astype(np.float64) / limit
     least = np.zeros(1) if bias is None else np.abs(bias.reshape(-1).astype(np.float64)) / (scheme.scale * BIAS_MAX)
+    least = np.maximum(least, least_scale(w.data, axis, scheme.high))
     by_channel = np.maximum(np.maximum(scale, least), 1e-20).astype(np.float32)
     build = rewriter.build
     held = build.constant(_rounded(rows, by_channel, limit, axis))

@@ -20,10 +20,11 @@ __all__ = ["Dequantize", "DequantizeWeights", "IntegerConv", "Quantize"]
 
 @dataclass(frozen=True)
 class Quantize(Op):
-    """float32 to bytes of one scheme."""
+    """float32 to bytes of one scheme. nearest: of ONNX, whose quotient is rounded to nearest, in every bit."""
 
     name: ClassVar[str] = "quantize"
     scheme: Scheme
+    nearest: bool = False
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(self.scheme.dtype, inputs[0].shape),)
@@ -55,7 +56,10 @@ class Dequantize(Op):
 
 @dataclass(frozen=True)
 class DequantizeWeights(Op):
-    """int8 weights times scale f32[elements of `axis`]; it stays in the graph although both are constants."""
+    """Whole weights (int8, int16), or an int32 bias, times scale f32[elements of `axis`].
+
+    It stays in the graph although both are constants.
+    """
 
     name: ClassVar[str] = "dequantize_weights"
     folds: ClassVar[bool] = False
@@ -69,15 +73,18 @@ class DequantizeWeights(Op):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         w, scale = inputs
-        return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
+        with np.errstate(all="ignore"):
+            return (w.astype(np.float32) * scale.reshape(-1, *(1,) * (w.ndim - 1 - self.axis)),)
 
 
 @dataclass(frozen=True)
 class IntegerConv(Op):
-    """Convolution of bytes x, channels last, with int8 weights O, I/groups, spatial: whole sums, which start at bias.
+    """Convolution of bytes x, channels last, with weights O, I/groups, spatial: whole sums, which start at bias.
 
-    Inputs: x, weights, bias i32[O], scale f32[O], further inputs. `epilogue` is computed on float32(sum) · scale and
-    the further inputs. fill: what x is outside. lowest, highest: what x can be.
+    Inputs: x, weights (int8, or int16 within ±255), bias i32[O], scale f32[O], further inputs. `epilogue` is computed
+    on float32(sum) · scale and the further inputs; one that is int32 is the sums. fill: what x is outside. lowest,
+    highest: what x can be. table: what stands for each byte that the epilogue can make, as uint8; empty where those are
+    the result.
     """
 
     name: ClassVar[str] = "integer_conv"
@@ -87,6 +94,7 @@ class IntegerConv(Op):
     lowest: int
     highest: int
     epilogue: Expr
+    table: bytes = b""
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         x, w, bias, scale = inputs[:4]
@@ -103,10 +111,15 @@ class IntegerConv(Op):
         x, w, bias, scale, *rest = inputs
         wide = to_first(x, last=True).astype(np.float64)
         sums = from_first(convolved(wide, w.astype(np.float64), self.window, self.groups, self.fill), last=True)
-        scaled = (sums.astype(np.int32) + bias).astype(np.float32) * scale
-        return (evaluate(self.epilogue, (scaled, *rest), scaled.shape),)
+        total = sums.astype(np.int32) + bias
+        if self.epilogue.dtype == "int32":
+            return (total,)
+        scaled = total.astype(np.float32) * scale
+        made = evaluate(self.epilogue, (scaled, *rest), scaled.shape)
+        return (np.frombuffer(self.table, np.uint8)[made] if self.table else made,)
 
     def text(self) -> str:
         parts = [self.window.text(), f"groups {self.groups}" if self.groups > 1 else ""]
         parts += [f"outside {self.fill}" if self.fill else "", f"then {text(self.epilogue)}"]
+        parts += [f"by a table of {len(self.table)}" if self.table else ""]
         return ", ".join(p for p in parts if p)

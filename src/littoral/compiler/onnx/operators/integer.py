@@ -2,16 +2,28 @@
 
 from collections.abc import Sequence
 
-from littoral.compiler.ir.expr import Arg, Expr, apply, cast
+from littoral.compiler.ir.expr import Arg, Expr, apply, cast, number
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.ir.narrow import NARROW_FLOATS, convert
 from littoral.compiler.ir.ops import Conv, Map, MatMul, Reduce, Reshape
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.marking import (
+    dynamic_bytes,
+    integer_convolution,
+    integer_product,
+    marked_bias,
+    marked_bytes,
+    marked_numbers,
+    scheme_for,
+)
 from littoral.compiler.onnx.operators.contraction import window
 from littoral.compiler.onnx.operators.elementwise import mapped
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
 
+__all__ = ["MICROSOFT", "bias_numbers", "dynamic_quantize_linear", "to_bytes", "to_numbers", "whole_product"]
+
+MICROSOFT = "com.microsoft"
 _RANGES = {
     "int8": (-128, 127),
     "uint8": (0, 255),
@@ -45,12 +57,15 @@ def _float(value: Expr) -> Expr:
 
 
 @operator("QuantizeLinear", keeps_halves=True)
+@operator("QuantizeLinear", keeps_halves=True, domain=MICROSOFT)
 def quantize_linear(node: OnnxNode) -> Value:
     """round(x / scale) + zero point, saturated."""
     x, scale, zero = node.input(0), node.input(1), node.optional(2)
     dtype = zero.dtype if zero is not None else ONNX_DTYPES.get(node.integer("output_dtype", 0) or 2, "uint8")
     saturate = bool(node.integer("saturate", 1))
     node.ignore("output_dtype", "precision", "axis", "block_size")
+    if (marked := marked_bytes(node, x, scale, zero, dtype)) is not None:
+        return marked
     inputs = [x, _spread(node, scale, x)]
     quotient = _float(Arg(x.dtype, 0)) / _float(Arg(scale.dtype, 1))
     if dtype in NARROW_FLOATS:
@@ -62,16 +77,22 @@ def quantize_linear(node: OnnxNode) -> Value:
     if zero is not None:
         inputs.append(_spread(node, zero, x))
         rounded = rounded + cast(cast(Arg(dtype, 2), "int32"), "float32")
-    limited = rounded.at_least(float(low)).at_most(float(high))
+    least = number("float32", float(low))  # what a NaN becomes, too
+    limited = apply("select", least < rounded, rounded, least).at_most(float(high))
     return node.add(Map(convert(cast(limited, "int32"), dtype)), *inputs)
 
 
 @operator("DequantizeLinear", keeps_halves=True)
+@operator("DequantizeLinear", keeps_halves=True, domain=MICROSOFT)
 def dequantize_linear(node: OnnxNode) -> Value:
     """(x − zero point) · scale."""
     x, scale, zero = node.input(0), node.input(1), node.optional(2)
     node.ignore("axis", "block_size")
     dtype = ONNX_DTYPES[node.integer("output_dtype", 0)] if node.integer("output_dtype", 0) else scale.dtype
+    if dtype == "float32" and not node.integer("block_size", 0) and x.type.rank:
+        marked = marked_numbers(node, x, scale, zero, node.axis("axis", 1, max(x.type.rank, 2)) % x.type.rank)
+        if marked is not None:
+            return marked
     inputs = [x, _spread(node, scale, x)]
     value = _number(Arg(x.dtype, 0))
     if zero is not None:
@@ -90,18 +111,54 @@ def dynamic_quantize_linear(node: OnnxNode) -> Sequence[Value]:
     """Scale and zero point from the range of x, which is made to contain 0."""
     x = node.input(0)
     axes = tuple(range(x.type.rank))
-    arg = Arg("float32", 0)
+    arg, one = Arg("float32", 0), number("float32", 1.0)
     low, high = (
         node.add(Reshape(()), node.add(Reduce(combine, axes, None, limited), x))
         for combine, limited in (("min", arg.at_most(0.0)), ("max", arg.at_least(0.0)))
     )
-    scale = mapped(node, lambda a, b: (b - a) / 255.0, low, high)
-    a, s = Arg("float32", 0), Arg("float32", 1)
-    place = apply("round", (0.0 - a / s).at_least(0.0).at_most(255.0))
+    spread = (Arg("float32", 1) - arg) / 255.0
+    scale = node.add(Map(apply("select", apply("eq", spread, number("float32", 0.0)), one, spread)), low, high)
+    place = apply("round", (0.0 - arg / Arg("float32", 1)).at_least(0.0).at_most(255.0))
     zero = node.add(Map(cast(cast(place, "int32"), "uint8")), low, scale)
-    rounded = apply("round", a / s) + cast(cast(Arg("uint8", 2), "int32"), "float32")
-    limited = cast(rounded.at_least(0.0).at_most(255.0), "int32")
-    return [node.add(Map(cast(limited, "uint8")), x, scale, zero), scale, zero]
+    return [dynamic_bytes(node, x, scale, zero), scale, zero]
+
+
+def to_numbers(node: OnnxNode, x: Value, scale: Value, zero: Value | None, axis: int = 0) -> Value:
+    """float32 of bytes."""
+    if (marked := marked_numbers(node, x, scale, zero, axis)) is not None:
+        return marked
+    parameters = [scale] if zero is None else [scale, zero]
+    return node.as_operator("DequantizeLinear", x, *parameters)
+
+
+def to_bytes(node: OnnxNode, x: Value, scale: Value, zero: Value | None) -> Value:
+    """Bytes of float32: uint8 where there is no zero point."""
+    parameters = [scale] if zero is None else [scale, zero]
+    return node.as_operator("QuantizeLinear", x, *parameters)
+
+
+def bias_numbers(node: OnnxNode, bias: Value, x_scale: Value, w_scale: Value) -> Value:
+    """float32 of an int32 bias, which is in units of both scales."""
+    if x_scale.data is not None and x_scale.data.size == 1 and w_scale.data is not None:
+        both = node.constant(x_scale.data.reshape(-1) * w_scale.data.reshape(-1))
+        if (marked := marked_bias(node, bias, both)) is not None:
+            return marked
+    value = cast(Arg("int32", 0), "float32") * (Arg("float32", 1) * Arg("float32", 2))
+    return node.add(Map(value), bias, _one(node, x_scale), _one(node, w_scale))
+
+
+def _one(node: OnnxNode, scale: Value) -> Value:
+    return node.add(Reshape(()), scale) if scale.type.elements == 1 else scale
+
+
+_Operand = tuple[Value, Value, Value]
+
+
+def _operands(node: OnnxNode, x: _Operand, w: _Operand, axis: int) -> list[Value] | None:
+    """Both as marked numbers; None where they cannot be marked."""
+    first = marked_numbers(node, *x, 0) if x[0].data is None else None
+    second = None if first is None else marked_numbers(node, *w, axis)
+    return None if first is None or second is None else [first, second]
 
 
 def _centered(node: OnnxNode, x: Value, zero: Value | None, column: Sequence[int] = ()) -> Value:
@@ -116,6 +173,13 @@ def _centered(node: OnnxNode, x: Value, zero: Value | None, column: Sequence[int
 def matmul_integer(node: OnnxNode) -> Value:
     a, b = node.input(0), node.input(1)
     a_zero, b_zero = node.optional(2), node.optional(3)
+    return whole_product(node, a, a_zero, b, b_zero)
+
+
+def whole_product(node: OnnxNode, a: Value, a_zero: Value | None, b: Value, b_zero: Value | None) -> Value:
+    """int32 (a − zero) × (b − zero)."""
+    if (fast := integer_product(node, a, a_zero, b, b_zero)) is not None:
+        return fast
     left = _centered(node, a, a_zero, () if a_zero is None else (*a_zero.shape, 1)[-2:])
     right = _centered(node, b, b_zero, () if b_zero is None else b_zero.shape)
     return node.add(MatMul(), left, right)
@@ -125,7 +189,10 @@ def matmul_integer(node: OnnxNode) -> Value:
 def conv_integer(node: OnnxNode) -> Value:
     x, w, x_zero, w_zero = node.input(0), node.input(1), node.optional(2), node.optional(3)
     node.ignore("kernel_shape")
-    op = Conv(window(node, x.shape[2:], w.shape[2:]), node.integer("group", 1))
+    where, groups = window(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)
+    if (fast := integer_convolution(node, x, x_zero, w, w_zero, where, groups)) is not None:
+        return fast
+    op = Conv(where, groups)
     column = (w.shape[0], *(1,) * (w.type.rank - 1))
     return node.add(op, _centered(node, x, x_zero), _centered(node, w, w_zero, column))
 
@@ -152,6 +219,9 @@ def _parameter(node: OnnxNode, value: Value, rank: int, axis: int) -> Value:
 @operator("QLinearMatMul", keeps_halves=True)
 def qlinear_matmul(node: OnnxNode) -> Value:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs()
+    marks = _operands(node, (a, a_scale, a_zero), (b, b_scale, b_zero), b.type.rank - 1)
+    if marks is not None and min(a.type.rank, b.type.rank) > 1 and scheme_for(y_scale, y_zero, y_zero.dtype):
+        return to_bytes(node, node.add(MatMul(), *marks), y_scale, y_zero)
     total = node.add(
         MatMul(), _centered(node, a, a_zero, (*a_zero.shape, 1)[-2:]), _centered(node, b, b_zero, b_zero.shape)
     )
@@ -166,7 +236,13 @@ def qlinear_matmul(node: OnnxNode) -> Value:
 def qlinear_conv(node: OnnxNode) -> Value:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, *rest = node.inputs()
     node.ignore("kernel_shape")
-    op = Conv(window(node, x.shape[2:], w.shape[2:]), node.integer("group", 1))
+    where, groups = window(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)
+    marks = _operands(node, (x, x_scale, x_zero), (w, w_scale, w_zero), 0)
+    if marks is not None and w.data is not None and scheme_for(y_scale, y_zero, y_zero.dtype):
+        bias = [bias_numbers(node, v, x_scale, w_scale) for v in rest]
+        conv = Conv(where, groups, bias=bool(bias))
+        return to_bytes(node, node.add(conv, *marks, *bias), y_scale, y_zero)
+    op = Conv(where, groups)
     column = (w.shape[0], *(1,) * (w.type.rank - 1))
     total = node.add(op, _centered(node, x, x_zero), _centered(node, w, w_zero, column))
     if rest:

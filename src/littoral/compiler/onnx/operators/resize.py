@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from littoral.compiler.ir.expr import Arg, Expr, cast
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.ir.ops import Resample
+from littoral.compiler.ir.ops import Map, Resample
+from littoral.compiler.ir.quanta import Stored, stored
 from littoral.compiler.onnx.importer import OnnxNode, operator
+from littoral.compiler.onnx.marking import BYTE_LIMITS
 from littoral.compiler.onnx.operators import resize_at_run_time
 from littoral.errors import ShapeError
 from littoral.tensors import Array
@@ -90,6 +93,9 @@ def resize(node: OnnxNode) -> Value:
     ):
         return resize_at_run_time.resize(node, x, form, scales_at)
     scales, sizes = _targets(node, x.shape, scales_at)
+    given = x.dtype
+    if mode != "nearest" and not given.startswith("float"):  # whole numbers are cut off, as ONNX Runtime does
+        x = node.add(Map(cast(Arg(given, 0), "float32")), x)
     for axis, (size, scale) in enumerate(zip(sizes, scales, strict=True)):
         if size == x.shape[axis] and scale == 1.0:
             continue
@@ -102,7 +108,16 @@ def resize(node: OnnxNode) -> Value:
         else:
             indices, weights = _weighted(at, source, scale, mode, a, antialias, exclude)
         x = node.add(Resample(axis), x, node.constant(indices), node.constant(weights.astype(np.float32)))
-    return x
+    return x if x.dtype == given else node.add(Map(_cut_off(given)), x)
+
+
+def _cut_off(dtype: str) -> Expr:
+    """float32 to a whole number, within its limits."""
+    value: Expr = Arg("float32", 0)
+    if dtype in BYTE_LIMITS:
+        low, high = BYTE_LIMITS[dtype]
+        return stored(Stored(value, "trunc", 0, low, high, dtype))
+    return cast(value, dtype)
 
 
 def _targets(node: OnnxNode, shape: tuple[int, ...], at: int) -> tuple[list[float], list[int]]:
