@@ -28,6 +28,7 @@ HELPERS = {
     "graph_layers",
     "guests",
     "networks",
+    "onnxruntime_int8",
     "results",
     "rows",
     "transformers",

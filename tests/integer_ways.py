@@ -33,14 +33,17 @@ def feeds_for(made: Made) -> list[dict[str, Any]]:
     return [arrays_for(made.model.graph.input, 100 + i) for i in range(FEEDS)]
 
 
-def check_integers(made: Made, bits: int, threads: Sequence[int] = ()) -> list[str]:
-    """Raises DifferenceError, or what the compiler raises. The names of the operations of the graph."""
+def check_integers(made: Made, bits: int | None, threads: Sequence[int] = ()) -> list[str]:
+    """Raises DifferenceError, or what the compiler raises. The names of the operations of the graph.
+
+    bits: of the weights; None for a model that comes quantised.
+    """
     try:
         oracle(made)
     except RUNTIME_ERRORS:
         return []  # what ONNX Runtime refuses is no model
     data = made.model.SerializeToString()
-    asked = Int8(feeds_for(made), bits=bits)
+    asked = None if bits is None else Int8(feeds_for(made), bits=bits)
     found = planned(data, int8=asked)
     (graph,) = found.graphs
     verify(graph)

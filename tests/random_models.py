@@ -473,26 +473,6 @@ STEPS: dict[Callable[[Maker], None], int] = {
 }
 
 
-PICTURES: dict[Callable[[Maker], None], int] = {
-    conv: 16,
-    unary: 5,
-    clip: 5,
-    swish: 3,
-    binary: 5,
-    pool: 4,
-    concat: 3,
-    resize: 2,
-    reduce: 2,
-    gemm: 2,
-    matmul: 3,
-    reshape: 2,
-    turn: 1,
-    cut: 1,
-    pad: 1,
-    gather: 1,
-    softmax: 1,
-    layer_norm: 1,
-}
 RANKS = [(4,), (4, 4), (3,), (2, 3), (4, 2), (5,), (0, 2), (1, 3)]
 
 
@@ -501,17 +481,11 @@ def random_model(seed: int, nodes: int = 12) -> Made:
     m = Maker(seed)
     for rank in m.rng.choice(RANKS):
         m.input(m.shape(rank))
-    return _grown(m, nodes, STEPS)
+    return grown(m, nodes, STEPS)
 
 
-def random_network(seed: int, nodes: int = 12) -> Made:
-    """As `random_model`, of what networks on pictures consist of."""
-    m = Maker(seed)
-    fresh_picture(m)
-    return _grown(m, nodes, PICTURES)
-
-
-def _grown(m: Maker, nodes: int, choice: Mapping[Callable[[Maker], None], int]) -> Made:
+def grown(m: Maker, nodes: int, choice: Mapping[Callable[[Maker], None], int]) -> Made:
+    """With steps taken by their weights until there are so many nodes."""
     steps, weights = zip(*choice.items(), strict=True)
     for _ in range(20 * nodes):
         if len(m.nodes) >= nodes:

@@ -143,6 +143,35 @@ def movements() -> bytes:
     return _model(nodes, {"x": (F, [1, 1, 2, 3])}, ["y", "at"], constants)
 
 
+def between_bytes() -> bytes:
+    """Pairs around a convolution with weights in int8, a residual, and an operator of bytes."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd"], ["c"], pads=[1, 1, 0, 0]),
+        helper.make_node("Add", ["c", "xd"], ["a"]),
+        helper.make_node("QuantizeLinear", ["a", "t", "z"], ["aq"]),
+        helper.make_node("Reshape", ["aq", "rows"], ["ar"]),
+        helper.make_node("QLinearMatMul", ["ar", "t", "z", "m", "s", "n", "u", "z"], ["mq"]),
+        helper.make_node("DequantizeLinear", ["mq", "u", "z"], ["y"]),
+    ]
+    numbers = np.random.default_rng(8)
+    constants = {
+        "s": np.float32(0.02),
+        "z": np.uint8(120),
+        "w": numbers.integers(-128, 128, (2, 2, 2, 2)).astype(np.int8),
+        "ws": np.float32([0.003, 0.004]),
+        "wz": np.zeros(2, np.int8),
+        "t": np.float32(0.03),
+        "rows": np.asarray([2, 9]),
+        "m": numbers.integers(-128, 128, (9, 3)).astype(np.int8),
+        "n": np.int8(3),
+        "u": np.float32(0.05),
+    }
+    return _model(nodes, {"x": (F, [1, 2, 3, 3])}, ["y"], constants)
+
+
 def recurrent() -> bytes:
     node = helper.make_node(
         "GRU", ["x", "w", "r", "b"], ["y", "h"], hidden_size=2, direction="bidirectional", linear_before_reset=1
@@ -153,6 +182,7 @@ def recurrent() -> bytes:
 
 SMALL = {
     "attention": attention,
+    "between bytes": between_bytes,
     "branch": branch,
     "convolution": convolution,
     "loop": loop,

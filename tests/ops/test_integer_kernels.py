@@ -8,14 +8,16 @@ import pytest
 from integer_graphs import PLAIN, assert_same, convolution, kinds_of, residual, to_byte
 from littoral.compiler.ir.expr import Arg, Expr, apply, cast
 from littoral.compiler.ir.graph import Builder
-from littoral.compiler.ir.ops import Concat, Map, Pool, Reduce, Transpose, Window
+from littoral.compiler.ir.ops import Concat, IntegerConv, Map, Pool, Reduce, Transpose, Window
 from littoral.compiler.ir.quanta import Scheme, dequantized, quantized
 from littoral.compiler.ir.types import TensorType
 from littoral.compiler.wasm import Target
 
 LIMITS = {"dot": (0, 127), "pairs": (0, 127), "wide_u": (0, 255), "wide_s": (-128, 127)}
-WEIGHT = {"dot": 127, "pairs": 64, "wide_u": 128, "wide_s": 128}
-DTYPE = {"wide_s": np.int8}
+LIMITS |= {"deep_u": (0, 255), "deep_s": (-128, 127)}
+WEIGHT = {"dot": 127, "pairs": 64, "wide_u": 128, "wide_s": 128, "deep_u": 255, "deep_s": 255}
+DTYPE = {"wide_s": np.int8, "deep_s": np.int8}
+MOST = {form: 255 if form.startswith("deep") else min(most, 127) for form, most in WEIGHT.items()}
 
 
 def bytes_of(form: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -25,7 +27,8 @@ def bytes_of(form: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 def weights_of(form: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     most = WEIGHT[form]
-    return np.random.default_rng(seed).integers(-most, min(most, 127) + 1, shape).astype(np.int8)
+    dtype = np.int16 if form.startswith("deep") else np.int8
+    return np.random.default_rng(seed).integers(-most, MOST[form] + 1, shape).astype(dtype)
 
 
 def window(kernel: tuple[int, int], stride: int = 1, pads: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Window:
@@ -52,9 +55,9 @@ def test_sums_at_the_corners_do_not_saturate(form: str, target: Target) -> None:
     most = WEIGHT[form]
     rows = [np.full(64, value) for value in (low, high)] + [np.where(np.arange(64) % 2, low, high)]
     x = np.array(rows, DTYPE.get(form, np.uint8)).reshape(1, 1, 3, 64)
-    columns = [np.full(64, value) for value in (-most, min(most, 127))]
-    columns += [np.where(np.arange(64) % 2, -most, min(most, 127)), np.where(np.arange(64) % 4 < 2, -most, most - 1)]
-    w = np.array(columns * 4, np.int8).reshape(16, 64, 1, 1)
+    columns = [np.full(64, value) for value in (-most, MOST[form])]
+    columns += [np.where(np.arange(64) % 2, -most, MOST[form]), np.where(np.arange(64) % 4 < 2, -most, most - 1)]
+    w = np.array(columns * 4, weights_of(form, (1,)).dtype).reshape(16, 64, 1, 1)
     graph, feeds = convolution(x, w, window((1, 1)), PLAIN, limits=(low, high))
     got = assert_same(graph, feeds, target)["y"]
     assert len(np.unique(got)) > 12
@@ -223,14 +226,47 @@ def test_what_is_long_to_compute_is_a_table(most: int, count: int) -> None:
     assert_same(graph, {"x": x})
 
 
+@pytest.mark.parametrize("form", ["full", "row"])
+def test_groups_with_further_inputs(form: str) -> None:
+    extra = np.random.default_rng(3).normal(size=(2, 5, 7, 20) if form == "full" else (20,)).astype("f4") * 9
+    x, w = bytes_of("wide_u", (2, 5, 7, 12)), weights_of("wide_u", (20, 3, 3, 3))
+    graph, feeds = convolution(
+        x,
+        w,
+        window((3, 3), 1, (1, 1, 1, 1)),
+        to_byte(PLAIN + Arg("float32", 1)),
+        groups=4,
+        limits=(0, 255),
+        extras={"r": extra},
+    )
+    assert_same(graph, feeds)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 20])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_whole_sums_from_a_start_that_is_computed(groups: int, dtype: str) -> None:
+    """As a zero point that is known at run time leaves them."""
+    form = "wide_u" if dtype == "uint8" else "wide_s"
+    x, w = bytes_of(form, (2, 6, 5, 20)), weights_of(form, (20, 20 // groups, 3, 3))
+    start = np.random.default_rng(1).integers(-9999, 9999, 20).astype(np.int32)
+    build = Builder()
+    inputs = [build.input("x", TensorType(dtype, x.shape)), build.input("start", TensorType("int32", start.shape))]
+    doubled = build.add(Map(Arg("int32", 0) * 2), inputs[1])
+    op = IntegerConv(window((3, 3), 2, (1, 0, 1, 1)), groups, 3, *LIMITS[form], Arg("int32", 0))
+    constants = build.constant(w), build.constant(np.ones(20, np.float32))
+    out = build.add(op, inputs[0], constants[0], doubled, constants[1])
+    assert_same(build.finish([("y", out)]), {"x": x, "start": start})
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 5), (1, 7, 7, 40), (1, 33, 17, 16), (3, 4, 5, 18)])
-def test_sums_over_a_picture(shape: tuple[int, ...]) -> None:
-    x = np.random.default_rng(0).integers(0, 256, shape).astype("u1")
+def test_sums_over_a_picture(shape: tuple[int, ...], dtype: str) -> None:
+    x = np.random.default_rng(0).integers(*((0, 256) if dtype == "uint8" else (-128, 128)), shape).astype(dtype)
     total = cast(Arg("int32", 0), "float32") * 0.02
     for after in (total, to_byte(total, "round", 4, 0, 255)):
         build = Builder()
-        source = build.input("x", TensorType("uint8", shape))
-        out = build.add(Reduce("sum", (1, 2), cast(Arg("uint8", 0), "int32"), after), source)
+        source = build.input("x", TensorType(dtype, shape))
+        out = build.add(Reduce("sum", (1, 2), cast(Arg(dtype, 0), "int32"), after), source)
         graph = build.finish([("y", out)])
         assert set(kinds_of(graph)) == {"int8-sums"}
         assert_same(graph, {"x": x})

@@ -184,7 +184,9 @@ def test_the_manifest_says_how_it_was_made() -> None:
     model = compile_model(
         inverted_residuals(), int8=Int8(feeds_of(3), bits=7), progress=lambda stage, *_: told.append(stage)
     )
-    assert model.manifest.int8 == {"bits": 7, "feeds": 3}
+    about = model.manifest.int8
+    assert about is not None
+    assert (about["bits"], about["feeds"], len(about["report"]["layers"])) == (7, 3, 10)
     assert told.count("calibrate") == 3
     assert littoral.Int8 is Int8
 
@@ -200,7 +202,7 @@ def test_feeds_are_checked() -> None:
     ):
         with pytest.raises(InputError, match=said):
             compile_model(model, int8=feeds)
-    with pytest.raises(InputError, match="bits must be one of 7, 8"):
+    with pytest.raises(InputError, match="bits must be one of 8, 7, auto"):
         Int8([], bits=4)
     graph = open_source(model).graph({})
     with pytest.raises(NotOfferedError, match="variants"):
@@ -224,3 +226,18 @@ def test_an_input_may_be_one_number() -> None:
     found = planned(model, int8=feeds)
     got = run_bare(written(found).wasm, {**feeds[0], "gain": np.asarray(feeds[0]["gain"])})["y"]
     np.testing.assert_array_equal(got, interpret(found.graphs[0], feeds[0])["y"])
+
+
+@pytest.mark.parametrize(("dilation", "is_held"), [(2, True), (7, True), (8, False)])
+def test_dilated_depthwise_convolutions_of_bytes(dilation: int, is_held: bool) -> None:
+    net = Net()
+    x = net.relu6(net.conv("x", 3, 16, 3, 2))
+    x = net.relu6(net.conv(x, 16, 16, 3, groups=16))
+    net.nodes[-2].attribute.extend([helper.make_attribute("dilations", [dilation] * 2)])
+    pads = next(a for a in net.nodes[-2].attribute if a.name == "pads")
+    pads.ints[:] = [dilation] * 4
+    model = net.finish(net.conv(x, 16, 24), 24)
+    found = planned(model, int8=feeds_of(3))
+    assert any(node.op.name == "conv" for node in found.graphs[0].nodes) != is_held
+    feeds = feeds_of(1, seed=1)[0]
+    np.testing.assert_array_equal(run_bare(written(found).wasm, feeds)["y"], interpret(found.graphs[0], feeds)["y"])

@@ -15,10 +15,12 @@ PART = 16
 
 def table_of(node: Node) -> bytes | None:
     """What the map makes of each byte that its input can be, whole sixteens of them; None where it is no such map."""
-    op, (out,) = node.op, node.outputs
-    if not isinstance(op, Map) or len(node.inputs) != 1 or out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+    op = node.op
+    if not isinstance(op, Map) or len(node.inputs) != 1:
         return None
-    (x,) = node.inputs
+    (x,), (out,) = node.inputs, node.outputs
+    if out.dtype not in BYTES or not is_long(as_floats(op.expr)):
+        return None
     if x.dtype not in BYTES or x.shape != out.shape:
         return None
     every = np.arange((_highest(x) + PART) // PART * PART, dtype=np.uint8)

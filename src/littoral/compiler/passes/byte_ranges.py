@@ -1,6 +1,5 @@
 """What bytes can be: narrower than their type where what makes them limits them."""
 
-from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import (
     Concat,
@@ -48,9 +47,8 @@ def byte_range(value: Value, depth: int = DEPTH_MAX) -> tuple[int, int]:
 def _made(node: Node, scheme: Scheme) -> tuple[int, int]:
     """Of a quantisation: what the limits of the expression before it leave."""
     before = node.inputs[0].producer
-    expr: Expr | None = None
-    if before is not None:
-        expr = before.op.expr if isinstance(before.op, Map) else getattr(before.op, "epilogue", None)
+    op = before.op if before is not None else None
+    expr = op.expr if isinstance(op, Map) else getattr(op, "epilogue", None)
     if expr is None or expr.dtype != "float32":
         return scheme.low, scheme.high
     _, low, high = limits_of(expr, scheme)

@@ -1,6 +1,5 @@
 """Products of numbers that come from bytes become products of the bytes; what makes bytes of a sum follows in them."""
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from littoral.tensors import Array
 __all__ = ["in_quanta", "integer_products"]
 
 SUM_MAX = 1 << 30
-BIAS_STEPS = 1 << 20
+WHOLE_MAX = (1 << 31) - 1
 FLOAT32 = np.finfo(np.float32)
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
@@ -46,13 +45,17 @@ def integer_products(graph: Graph) -> Graph:
 
 
 class _Product(NamedTuple):
-    """Bytes and what they are multiplied with: weights O, I/groups, spatial; bias and scale by output."""
+    """Bytes and what they are multiplied with: weights O, I/groups, spatial; bias and scale by output.
+
+    rest: float32, by output, of biases too large for whole sums; it is added afterwards.
+    """
 
     x: Value
     scheme: Scheme
     weights: Array
     bias: Array
     scale: Array
+    rest: Array | None = None
 
 
 def _bytes_of(value: Value) -> Value:
@@ -70,9 +73,7 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
     weights, by_channel = (v.data for v in w.inputs)
     if weights is None or by_channel is None:
         return None
-    largest = _largest(inputs[2]) if has_bias else 0.0
-    finest = max(largest / (scheme.scale * BIAS_STEPS), 1e-20)
-    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel, finest)
+    rows, by_channel = _without_idle(np.moveaxis(weights, axis, 0), by_channel)
     scale = by_channel.astype(np.float64) * scheme.scale
     if not _is_normal(scale):
         return None
@@ -82,17 +83,27 @@ def _product(inputs: tuple[Value, ...], has_bias: bool, axis: int) -> _Product |
         return None
     start = bias - scheme.zero * flat.sum(1)
     reach = np.abs(flat).sum(1) * max(abs(scheme.low), abs(scheme.high))
-    if not (np.abs(start) + reach <= SUM_MAX).all():
+    is_whole = has_bias and inputs[2].data is None  # to which nothing is added later
+    large = np.abs(start) + reach > (WHOLE_MAX if is_whole else SUM_MAX)
+    if (reach > SUM_MAX).any() or not np.isfinite(start).all():
         return None
-    return _Product(_bytes_of(inputs[0]), scheme, rows, start.astype(np.int32), scale.astype(np.float32))
+    whole = np.where(large, 0, start).astype(np.int32)
+    rest = np.where(large, start * scale, 0).astype(np.float32) if large.any() else None
+    return _Product(_bytes_of(inputs[0]), scheme, rows, whole, scale.astype(np.float32), rest)
 
 
-def _largest(bias: Value) -> float:
-    """The greatest magnitude of a constant bias; 0 of one that is not constant."""
-    before = bias.producer
-    parts = before.inputs if before is not None and isinstance(before.op, DequantizeWeights) else (bias,)
-    known = [v.data.astype(np.float64) for v in parts if v.data is not None]
-    return float(np.abs(math.prod(known, start=np.float64(1))).max(initial=0)) if len(known) == len(parts) else 0.0
+def _without_idle(rows: Array, by_channel: Array) -> tuple[Array, Array]:
+    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
+    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
+    if not idle.any() or idle.all():
+        return rows, by_channel
+    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
+    return rows, np.where(idle, np.abs(by_channel[~idle]).min(), by_channel)
+
+
+def _is_normal(scale: Array) -> bool:
+    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
+    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _whole_bias(bias: Value, scale: Array) -> Array | None:
@@ -102,25 +113,9 @@ def _whole_bias(bias: Value, scale: Array) -> Array | None:
         whole, own = (v.data for v in before.inputs)
         if whole is None or own is None:
             return None
-        if np.allclose(own, scale, rtol=1e-5, atol=0):
-            return whole.astype(np.float64)
-        return np.asarray(np.rint(whole * own.astype(np.float64) / scale))
+        alike = np.isclose(own, scale, rtol=1e-5, atol=0)
+        return np.asarray(np.where(alike, whole, np.rint(whole * own.astype(np.float64) / scale)))
     return None if bias.data is None else np.asarray(np.rint(bias.data.reshape(-1) / scale))
-
-
-def _without_idle(rows: Array, by_channel: Array, finest: float) -> tuple[Array, Array]:
-    """Channels that add nothing to their bias take a scale of others: their own may be 0, or next to it."""
-    idle = (by_channel == 0) | ~rows.reshape(rows.shape[0], -1).any(1)
-    if not idle.any():
-        return rows, by_channel
-    rows = np.where(idle.reshape(-1, *(1,) * (rows.ndim - 1)), 0, rows).astype(rows.dtype)
-    others = np.abs(by_channel[~idle])
-    return rows, np.where(idle, others.min() if others.size else np.float32(finest), by_channel)
-
-
-def _is_normal(scale: Array) -> bool:
-    """Whether float32 holds all of it: finite numbers, none of them 0 or denormal."""
-    return bool(((np.abs(scale) >= FLOAT32.tiny) & (np.abs(scale) <= FLOAT32.max)).all())
 
 
 def _with_bytes(epilogue: Expr | None, extras: tuple[Value, ...]) -> tuple[Expr, list[Value]]:
@@ -187,6 +182,10 @@ def _add(
 ) -> Value | None:
     if not isinstance(epilogue, Arg) and not has_vector_form(as_floats(epilogue)):
         return None
+    if found.rest is not None:
+        extras = [*extras, build.constant(found.rest)]
+        total = Arg("float32", 0) + Arg("float32", len(extras))
+        epilogue = substitute(epilogue, lambda n: total if n == Arg("float32", 0) else None)
     scheme = found.scheme
     op = IntegerConv(window, groups, scheme.zero, scheme.low, scheme.high, epilogue)
     constants = [build.constant(c) for c in (found.weights, found.bias, found.scale)]

@@ -11,7 +11,7 @@ DEPTH = 8
 
 
 def pack_byte_panels(right: Array, vectors: int, form: Form) -> Array:
-    """int8 or int16[depth, width] to panels of `vectors` times four columns, eight values of K a step, zeros where it ends."""
+    """Weights [depth, width] to panels of `vectors` times four columns, eight values of K a step, zeros at the end."""
     depth, width = right.shape
     padded = np.zeros((-(-depth // DEPTH) * DEPTH, -(-width // 4) * 4), right.dtype)
     padded[:depth, :width] = right

@@ -1,13 +1,16 @@
-"""Calibration feeds as they are given: read once, and no more of them than are allowed."""
+"""Calibration feeds as they are given: read once, no more of them than are allowed, and as the graph takes them."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
+from littoral.compiler.ir.graph import Graph
 from littoral.errors import InputError
 from littoral.tensors import Array
 
-__all__ = ["FEEDS_MAX", "collected"]
+__all__ = ["FEEDS_MAX", "collected", "fitting"]
 
 FEEDS_MAX = 10_000
 
@@ -25,3 +28,27 @@ def collected(feeds: Any) -> list[Mapping[str, Array]]:
         if not isinstance(feed, Mapping):
             raise InputError(f"int8: calibration feed {i} is a `{type(feed).__name__}`, must be inputs by name")
     return found
+
+
+def fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
+    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
+    fitting = {}
+    for value in graph.inputs:
+        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
+        if name not in feed:
+            raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
+        array = _array(feed[name], name, number)
+        if array.shape == value.shape[1:] and value.shape[:1] == (1,):
+            array = array[None]
+        if array.shape != value.shape or array.dtype.name != value.dtype:
+            got = f"{array.dtype.name}{list(array.shape)}"
+            raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
+        fitting[value.name] = array
+    return fitting
+
+
+def _array(given: Any, name: str, number: int) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"int8: calibration feed {number}: `{name}` is no array: {error}") from error

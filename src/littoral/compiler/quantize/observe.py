@@ -1,8 +1,7 @@
 """What values a graph's tensors take on the feeds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,58 +10,60 @@ from littoral.compiler.quantize.evaluate import evaluate
 from littoral.errors import InputError
 from littoral.tensors import Array
 
-__all__ = ["Range", "observe"]
+__all__ = ["Seen", "observe"]
+
+SAMPLE_ELEMENTS = 1 << 16
 
 
 @dataclass
-class Range:
-    """Smallest and greatest value so far; zero is always among them."""
+class Seen:
+    """A value on all feeds. lows, highs: by channel, the last axis; zero is always between. samples: a few rows."""
 
-    low: float = 0.0
-    high: float = 0.0
+    lows: Array = field(default_factory=lambda: np.zeros(1, np.float32))
+    highs: Array = field(default_factory=lambda: np.zeros(1, np.float32))
+    samples: list[Array] = field(default_factory=list)
 
-    def take(self, array: Array) -> None:
-        low, high = float(array.min(initial=0.0)), float(array.max(initial=0.0))
-        if not (np.isfinite(low) and np.isfinite(high)):
+    @property
+    def low(self) -> float:
+        return float(self.lows.min())
+
+    @property
+    def high(self) -> float:
+        return float(self.highs.max())
+
+    @property
+    def tops(self) -> Array:
+        """The largest magnitude of each channel."""
+        return np.maximum(-self.lows, self.highs)
+
+    def take(self, array: Array, elements: int) -> None:
+        """elements: of the sample."""
+        rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+        if not rows.size:
+            return
+        least, most = rows.min(0), rows.max(0)
+        if not (np.isfinite(least).all() and np.isfinite(most).all()):
             raise InputError("int8: a value is not finite on the calibration feeds", hint="check the feeds")
-        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.lows, self.highs = np.minimum(self.lows, least), np.maximum(self.highs, most)
+        count = max(1, min(len(rows), elements // rows.shape[1]))
+        self.samples.append(rows[(np.arange(count) * len(rows)) // count].copy())
+
+    def sample(self) -> Array:
+        return np.concatenate(self.samples)
 
 
 def observe(
-    graph: Graph, feeds: Sequence[Mapping[str, Array]], tell: Callable[[str, int, int], None]
-) -> dict[Value, Range]:
-    """The range of every float32 value. Raises InputError for feeds that do not fit."""
-    found: dict[Value, Range] = {}
+    graph: Graph, feeds: Sequence[Mapping[str, Array]], wanted: set[Value], tell: Callable[[str, int, int], None]
+) -> dict[Value, Seen]:
+    """What the wanted values are. Raises InputError where one is not finite."""
+    found: dict[Value, Seen] = {v: Seen() for v in wanted}
+    elements = max(1, SAMPLE_ELEMENTS // len(feeds))
 
     def see(value: Value, array: Array) -> None:
-        if value.dtype == "float32":
-            found.setdefault(value, Range()).take(array)
+        if value in found:
+            found[value].take(array, elements)
 
     for i, feed in enumerate(feeds):
         tell("calibrate", i, len(feeds))
-        evaluate(graph, _fitting(graph, feed, i), see)
+        evaluate(graph, feed, see)
     return found
-
-
-def _fitting(graph: Graph, feed: Mapping[str, Array], number: int) -> dict[str, Array]:
-    """A feed as the graph takes it: a leading dimension of 1 may be missing, and the name of the only input."""
-    fitting = {}
-    for value in graph.inputs:
-        name = "" if "" in feed and len(graph.inputs) == 1 else value.name
-        if name not in feed:
-            raise InputError(f"int8: calibration feed {number} lacks input `{value.name}`")
-        array = _array(feed[name], name, number)
-        if array.shape == value.shape[1:] and value.shape[:1] == (1,):
-            array = array[None]
-        if array.shape != value.shape or array.dtype.name != value.dtype:
-            got = f"{array.dtype.name}{list(array.shape)}"
-            raise InputError(f"int8: calibration feed {number}: `{value.name}` is {got}, expected {value.type}")
-        fitting[value.name] = array
-    return fitting
-
-
-def _array(given: Any, name: str, number: int) -> Array:
-    try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise InputError(f"int8: calibration feed {number}: `{name}` is no array: {error}") from error

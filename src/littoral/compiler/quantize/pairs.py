@@ -12,7 +12,7 @@ from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, MatMul
 from littoral.compiler.ir.quads import quads_of, quads_sum_max, rows_of, rows_of_quads
 from littoral.tensors import Array
 
-__all__ = ["fit_pairs", "least_scale"]
+__all__ = ["fit_pairs", "least_scale", "lessened"]
 
 COST_MAX = 0.25  # of the error that rounding makes
 ROUNDING = 1 / 12  # mean square of it, in quanta
@@ -59,11 +59,16 @@ def _fitting(node: Node) -> Array | None:
     assert weights is not None
     if scheme.low < 0 or scheme.high > 127 or (isinstance(op, Conv) and w.shape[1] == 1):
         return None
-    found = _lessened(rows_of(weights, held.op.axis), quads_sum_max(scheme.high))
+    return lessened(weights, held.op.axis, scheme.high)
+
+
+def lessened(weights: Array, axis: int, highest: int) -> Array | None:
+    """int8 weights that take the fastest way with bytes up to `highest`; None where they do, or it costs too much."""
+    found = _lessened(rows_of(weights, axis), quads_sum_max(highest))
     if found is None:
         return None
     outputs, inner, *window = weights.shape
-    shaped = found.T if held.op.axis else np.moveaxis(found.reshape(outputs, *window, inner), -1, 1)
+    shaped = found.T if axis else np.moveaxis(found.reshape(outputs, *window, inner), -1, 1)
     return np.ascontiguousarray(shaped)
 
 

@@ -4,10 +4,9 @@ The passes of the integers do the rest. Activations are 0..127 with a zero point
 bits are exact then in the fastest instruction there is (`kernels.int8_dot`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import (
@@ -27,50 +26,130 @@ from littoral.compiler.ir.ops import (
     Transpose,
 )
 from littoral.compiler.ir.quanta import Scheme
-from littoral.compiler.quantize.feeds import collected
-from littoral.compiler.quantize.observe import Range, observe
+from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
+from littoral.compiler.quantize.corrections import Whole
+from littoral.compiler.quantize.equalize import equalized
+from littoral.compiler.quantize.feeds import collected, fitting
+from littoral.compiler.quantize.fit import Fitted, fit
+from littoral.compiler.quantize.observe import Seen, observe
 from littoral.compiler.quantize.options import Int8
-from littoral.compiler.quantize.pairs import least_scale
+from littoral.compiler.quantize.patches import is_depthwise
 from littoral.compiler.quantize.prepared import prepared
+from littoral.compiler.quantize.ranges import HIGHEST, chosen, widened
+from littoral.compiler.quantize.report import FLOAT_BITS, Report
+from littoral.compiler.quantize.sensitivity import Judge
 from littoral.compiler.quantize.tables import long_parts_apart, looked_up, shapes_of
+from littoral.compiler.quantize.told import report_of
 from littoral.tensors import Array
 
 __all__ = ["Quantized", "quantize"]
 
-HIGHEST = 127
-WEIGHT_LIMITS = {8: 127, 7: 64}
-BIAS_MAX = 1 << 28
+JUDGED = {"normal": 6, "high": 16}
+FLOAT_TRIES_MAX = 3
+WIDE_LOSS = 0.001
+WIDE_JUDGED = 2
+REACH_MAX = 16  # of a depthwise window with its dilations, which is spread out
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
 
 
 class Quantized(NamedTuple):
-    """The marked graph, what the manifest says of how it was made, and the graph that was marked.
+    """The marked graph, what the manifest says of how it was made, and the graphs that it comes from.
 
-    exact: the same layers by the same labels, all in float32, so that each can be compared.
+    exact: the same layers by the same labels, all in float32, so that each can be compared. given: the same before
+    channels were equalised. report: what was chosen for each layer.
     """
 
     graph: Graph
     about: dict[str, Any]
     exact: Graph
+    given: Graph
+    report: Report
+
+
+def ready(graph: Graph) -> Graph:
+    """The graph in a form whose values are good to hold in bytes."""
+    graph = prepared(graph)
+    return long_parts_apart(graph, _wanted(graph))
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     """Raises InputError for feeds that do not fit."""
-    graph = prepared(graph)
-    graph = long_parts_apart(graph, _wanted(graph))
-    feeds = collected(asked.feeds)
-    ranges = observe(graph, feeds, tell)
-    schemes = {value: scheme_for(ranges[value]) for value in _wanted(graph)}
-    _share(graph, schemes)
-    schemes |= looked_up(graph, schemes, ranges)
-    marked = _marked(graph, schemes, WEIGHT_LIMITS[asked.bits])
-    return Quantized(marked, {"bits": asked.bits, "feeds": len(feeds)}, graph)
+    given = ready(graph)
+    feeds = [fitting(given, feed, i) for i, feed in enumerate(collected(asked.feeds))]
+    seen = observe(given, feeds, _wanted(given), tell)
+    exact, seen = equalized(given, {node for node in given.nodes if is_product(node)}, seen)
+    held_out, rest = _parted(feeds, JUDGED[asked.effort])
+    work = _Work(exact, seen, {value: chosen(one, asked.ranges) for value, one in seen.items()}, asked, rest, tell)
+    judge = Judge(exact, held_out)
+    fitted, choice = work.chosen(judge)
+    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in work.found.items()})
+    about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
+    return Quantized(_marked(exact, fitted.marks.schemes, fitted.marks.weights), about, exact, given, report)
 
 
-def scheme_for(found: Range) -> Scheme:
-    """0..127 over the range, with a byte that stands for 0 exactly."""
-    scale = np.float32(max((found.high - found.low) / HIGHEST, 1e-20))
-    return Scheme("uint8", float(scale), int(np.rint(-found.low / scale)), 0, HIGHEST)
+def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
+    """Some feeds to judge by, at most a quarter, and the rest; of fewer than four, all for both."""
+    count = min(most, len(feeds) // 4)
+    if not count:
+        return feeds[:most], feeds
+    apart = {(2 * i + 1) * len(feeds) // (2 * count) for i in range(count)}
+    return [feeds[i] for i in sorted(apart)], [f for i, f in enumerate(feeds) if i not in apart]
+
+
+def _bits(node: Node, asked: int | str) -> int:
+    """Weights of 7 bits make dense products faster alone."""
+    return 8 if asked == 8 or is_depthwise(node) else 7
+
+
+class _Work(NamedTuple):
+    """A model on its way into integers. found: of each value that is to be held, how its range was found, and what."""
+
+    graph: Graph
+    seen: Mapping[Value, Seen]
+    found: dict[Value, tuple[str, Scheme]]
+    asked: Int8
+    feeds: list[dict[str, Array]]
+    tell: Callable[[str, int, int], None]
+
+    def schemes(self, kept: Set[Value]) -> dict[Value, Scheme]:
+        schemes = {value: scheme for value, (_, scheme) in self.found.items() if value in kept}
+        _share(self.graph, schemes)
+        return schemes | looked_up(self.graph, schemes, self.seen)
+
+    def widen(self, judge: Judge) -> None:
+        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
+        schemes = self.schemes(self.found.keys())
+        read = [v for v in dict.fromkeys(n.inputs[0] for n in self.graph.nodes if is_product(n)) if v in schemes]
+        for i, value in enumerate(read):
+            self.tell("bytes", i, len(read))
+            if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
+                name, scheme = self.found[value]
+                self.found[value] = (name, widened(scheme, self.seen[value]))
+
+    def bits(self) -> dict[Node, int]:
+        products = [node for node in self.graph.nodes if is_product(node)]
+        wide = {node for node in products if self.found[node.inputs[0]][1].high > HIGHEST}
+        return {node: 8 if node in wide else _bits(node, self.asked.bits) for node in products}
+
+    def fit(self, kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
+        return fit(self.graph, self.feeds, self.schemes(kept), bits, alternatives, self.tell)
+
+    def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
+        """Weights, and which layers have them, within the budget."""
+        self.widen(judge)
+        least, bits = self.asked.least_cosine, self.bits()
+        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
+        choice = Choice(bits, cosine=judge.agreement(fitted.marks))
+        if self.asked.bits == "auto" and least is not None:
+            choose_weights(choice, fitted, judge, least, self.tell)
+        for _ in range(FLOAT_TRIES_MAX):
+            if least is None or choice.cosine >= least:
+                break
+            choose_floats(self.graph, choice, fitted.marks.schemes, judge, least, self.tell)
+            whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
+            fitted = self.fit(_wanted(self.graph, set(whole)), whole, False)
+            choice.cosine = judge.agreement(fitted.marks)
+        return fitted, choice
 
 
 def is_product(node: Node) -> bool:
@@ -81,17 +160,18 @@ def is_product(node: Node) -> bool:
     if isinstance(op, Conv):
         x, w = node.inputs[:2]
         own = op.groups == x.shape[-1] == w.shape[0]
-        fits = op.groups == 1 or (own and set(op.window.dilations) == {1})
+        fits = op.groups == 1 or (own and max(op.window.reach()) <= REACH_MAX)
         return op.last and len(op.window.kernel) in (1, 2) and fits
     return isinstance(op, MatMul) and not (op.left or op.right or op.result) and node.inputs[1].type.rank == 2
 
 
-def _wanted(graph: Graph) -> set[Value]:
+def _wanted(graph: Graph, chosen: Set[Node] | None = None) -> set[Value]:
     """Values to be held in bytes: what products read, and what such values are made of, as far as that is plain."""
     wanted: set[Value] = set()
-    products = {node.outputs[0] for node in graph.nodes if is_product(node)}
+    whole = {node for node in graph.nodes if is_product(node)} if chosen is None else chosen
+    products = {node.outputs[0] for node in whole}
     for node in reversed(graph.nodes):
-        if is_product(node):
+        if node in whole:
             wanted.add(node.inputs[0])
             wanted.update(v for v in node.inputs[2 + node.op.bias :] if v.data is None and v in products)  # type: ignore[attr-defined]
         elif isinstance(node.op, (*_MOVES, Pool, Map)) and node.outputs[0] in wanted:
@@ -131,7 +211,7 @@ def _share(graph: Graph, schemes: dict[Value, Scheme]) -> None:
                 schemes[value] = schemes[out]
 
 
-def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
+def _marked(graph: Graph, schemes: Mapping[Value, Scheme], weights: Mapping[Node, Whole]) -> Graph:
     rewriter = Rewriter(graph)
 
     def mark(old: Value) -> None:
@@ -143,8 +223,8 @@ def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
     for value in graph.inputs:
         mark(value)
     for node in graph.nodes:
-        if is_product(node) and node.inputs[0] in schemes:
-            rewriter.put(node, [_with_weights(rewriter, node, schemes[node.inputs[0]], limit)])
+        if node in weights:
+            rewriter.put(node, [_with_weights(rewriter, node, weights[node])])
         else:
             rewriter.copy(node)
         for value in node.outputs:
@@ -152,23 +232,14 @@ def _marked(graph: Graph, schemes: Mapping[Value, Scheme], limit: int) -> Graph:
     return rewriter.finish()
 
 
-def _with_weights(rewriter: Rewriter, node: Node, scheme: Scheme, limit: int) -> Value:
+def _with_weights(rewriter: Rewriter, node: Node, whole: Whole) -> Value:
     """The product with its weights in bytes, each output channel with a scale of its own."""
-    x, w, *rest = rewriter.inputs(node)
+    x, _, *rest = rewriter.inputs(node)
+    extras = rest[node.op.bias :]  # type: ignore[attr-defined]
     axis = 0 if isinstance(node.op, Conv) else 1
-    bias = rest[0].data if node.op.bias else None  # type: ignore[attr-defined]
-    assert w.data is not None
-    rows = np.moveaxis(w.data, axis, 0)
-    scale = np.abs(rows).reshape(rows.shape[0], -1).max(1).astype(np.float64) / limit
-    least = np.zeros(1) if bias is None else np.abs(bias.reshape(-1).astype(np.float64)) / (scheme.scale * BIAS_MAX)
-    least = np.maximum(least, least_scale(w.data, axis, scheme.high))
-    by_channel = np.maximum(np.maximum(scale, least), 1e-20).astype(np.float32)
     build = rewriter.build
-    held = build.constant(_rounded(rows, by_channel, limit, axis))
-    weights = build.add(DequantizeWeights(axis), held, build.constant(by_channel), label=node.label)
-    return build.add(node.op, x, weights, *rest, label=node.label)
-
-
-def _rounded(rows: Array, by_channel: Array, limit: int, axis: int) -> Array:
-    whole = np.rint(rows / by_channel.reshape(-1, *(1,) * (rows.ndim - 1)))
-    return np.ascontiguousarray(np.moveaxis(np.clip(whole, -limit, limit).astype(np.int8), 0, axis))
+    held = build.add(
+        DequantizeWeights(axis), build.constant(whole.weights), build.constant(whole.scale), label=node.label
+    )
+    op = replace(node.op, bias=True)  # type: ignore[type-var]
+    return build.add(op, x, held, build.constant(whole.bias), *extras, label=node.label)

@@ -21,7 +21,7 @@ __all__ = ["long_parts_apart", "looked_up", "shapes_of"]
 
 PART = 16  # entries of a table that are looked up at once: what takes time
 PARTS_MAX = 16
-FINENESS = 1.0  # of a quantum of the result
+FINENESS = 1.5  # of a quantum of the result: what is finer is not seen in it
 POINTS = 4096
 FLAT = 0.25  # of a quantum of the result
 
@@ -29,8 +29,11 @@ FLAT = 0.25  # of a quantum of the result
 class Limits(Protocol):
     """Between what a value was seen."""
 
-    low: float
-    high: float
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 def long_parts_apart(graph: Graph, wanted: set[Value]) -> Graph:
@@ -58,7 +61,7 @@ def _is_table(epilogue: Expr | None) -> bool:
 def looked_up(graph: Graph, schemes: Mapping[Value, Scheme], seen: Mapping[Value, Limits]) -> dict[Value, Scheme]:
     """The schemes of values that one map reads and nothing else, which becomes a table."""
     uses = graph.use_counts()
-    found = {}
+    found: dict[Value, Scheme] = {}
     for node in graph.nodes:
         op = node.op
         if not isinstance(op, Map) or len(node.inputs) != 1 or not _is_table(op.expr) or node.outputs[0] not in schemes:

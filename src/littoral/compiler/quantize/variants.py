@@ -8,9 +8,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Quantize
-from littoral.compiler.quantize.prepared import prepared
-from littoral.compiler.quantize.quantized import Quantized
+from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, MatMul, Quantize
+from littoral.compiler.quantize.quantized import Quantized, ready
 from littoral.errors import NotOfferedError
 from littoral.tensors import Array
 
@@ -37,9 +36,9 @@ def followed(found: Quantized, graph: Graph) -> Graph:
 
     Raises NotOfferedError where the two differ in more than sizes.
     """
-    other = prepared(graph)
+    other = ready(graph)
     pairs = [n for n in found.graph.nodes if not isinstance(n.op, _MARKS)]
-    if not len(pairs) == len(found.exact.nodes) == len(other.nodes):
+    if not len(pairs) == len(found.given.nodes) == len(other.nodes):
         raise _refusal(f"{len(pairs)} layers in one, {len(other.nodes)} in another")
     return _Follower(found, other).graph()
 
@@ -55,7 +54,7 @@ class _Follower:
     def __init__(self, found: Quantized, other: Graph) -> None:
         self.marked = found.graph
         self.rewriter = Rewriter(other)
-        self.exact, self.own = iter(found.exact.nodes), iter(other.nodes)
+        self.exact, self.own = iter(found.given.nodes), iter(other.nodes)
         inputs = map(self.rewriter.value, other.inputs)
         self.places: dict[Value, Value] = dict(zip(found.graph.inputs, inputs, strict=True))
 
@@ -77,9 +76,10 @@ class _Follower:
         if type(node.op) is not type(own.op) or len(exact.inputs) != len(own.inputs) or node.label != own.label:
             raise _refusal(f"`{node.label}` in one is `{own.label}` in another")
         before, sizes = list(exact.inputs), list(own.inputs)
-        if len(node.inputs) > len(before):  # quantisation gave the product a bias
-            before.insert(_BIAS_AT, node.inputs[_BIAS_AT])
-            sizes.insert(_BIAS_AT, node.inputs[_BIAS_AT])
+        if len(node.inputs) > len(before):  # quantisation gave a product a bias, or what it equalised a factor
+            at = _BIAS_AT if isinstance(node.op, Conv | MatMul) else len(before)
+            before.insert(at, node.inputs[at])
+            sizes.insert(at, node.inputs[at])
         inputs = [
             theirs if mine is was and theirs.is_constant else self._place(mine)
             for mine, was, theirs in zip(node.inputs, before, sizes, strict=True)

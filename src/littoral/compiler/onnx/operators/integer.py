@@ -21,7 +21,7 @@ from littoral.compiler.onnx.operators.elementwise import mapped
 from littoral.compiler.onnx.tensors import ONNX_DTYPES
 from littoral.errors import ShapeError
 
-__all__ = ["MICROSOFT", "bias_numbers", "dynamic_quantize_linear", "to_bytes", "to_numbers", "whole_product"]
+__all__ = ["MICROSOFT", "bias_numbers", "dynamically_quantized", "to_bytes", "to_numbers", "whole_product"]
 
 MICROSOFT = "com.microsoft"
 _RANGES = {
@@ -108,8 +108,11 @@ def _number(value: Expr) -> Expr:
 
 @operator("DynamicQuantizeLinear")
 def dynamic_quantize_linear(node: OnnxNode) -> Sequence[Value]:
-    """Scale and zero point from the range of x, which is made to contain 0."""
-    x = node.input(0)
+    return dynamically_quantized(node, node.input(0))
+
+
+def dynamically_quantized(node: OnnxNode, x: Value) -> tuple[Value, Value, Value]:
+    """Bytes, scale and zero point from the range of x, which is made to contain 0."""
     axes = tuple(range(x.type.rank))
     arg, one = Arg("float32", 0), number("float32", 1.0)
     low, high = (
@@ -120,7 +123,7 @@ def dynamic_quantize_linear(node: OnnxNode) -> Sequence[Value]:
     scale = node.add(Map(apply("select", apply("eq", spread, number("float32", 0.0)), one, spread)), low, high)
     place = apply("round", (0.0 - arg / Arg("float32", 1)).at_least(0.0).at_most(255.0))
     zero = node.add(Map(cast(cast(place, "int32"), "uint8")), low, scale)
-    return [dynamic_bytes(node, x, scale, zero), scale, zero]
+    return dynamic_bytes(node, x, scale, zero), scale, zero
 
 
 def to_numbers(node: OnnxNode, x: Value, scale: Value, zero: Value | None, axis: int = 0) -> Value:
@@ -239,9 +242,8 @@ def qlinear_conv(node: OnnxNode) -> Value:
     where, groups = window(node, x.shape[2:], w.shape[2:]), node.integer("group", 1)
     marks = _operands(node, (x, x_scale, x_zero), (w, w_scale, w_zero), 0)
     if marks is not None and w.data is not None and scheme_for(y_scale, y_zero, y_zero.dtype):
-        bias = [bias_numbers(node, v, x_scale, w_scale) for v in rest]
-        conv = Conv(where, groups, bias=bool(bias))
-        return to_bytes(node, node.add(conv, *marks, *bias), y_scale, y_zero)
+        marks += [bias_numbers(node, v, x_scale, w_scale) for v in rest]
+        return to_bytes(node, node.add(Conv(where, groups, bias=bool(rest)), *marks), y_scale, y_zero)
     op = Conv(where, groups)
     column = (w.shape[0], *(1,) * (w.type.rank - 1))
     total = node.add(op, _centered(node, x, x_zero), _centered(node, w, w_zero, column))

@@ -11,7 +11,7 @@ from littoral.compiler.onnx.operators.elementwise import mapped
 from littoral.compiler.onnx.operators.integer import (
     MICROSOFT,
     bias_numbers,
-    dynamic_quantize_linear,
+    dynamically_quantized,
     to_bytes,
     to_numbers,
     whole_product,
@@ -110,5 +110,5 @@ def matmul_integer_to_float(node: OnnxNode) -> Value:
 @operator("DynamicQuantizeMatMul", domain=MICROSOFT)
 def dynamic_quantize_matmul(node: OnnxNode) -> Value:
     b, b_scale = node.input(1), node.input(2)
-    a, a_scale, a_zero = dynamic_quantize_linear(node)
+    a, a_scale, a_zero = dynamically_quantized(node, node.input(0))
     return _scaled(node, whole_product(node, a, a_zero, b, node.optional(3)), (a_scale, b_scale), node.optional(4))

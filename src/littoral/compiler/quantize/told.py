@@ -1,0 +1,48 @@
+"""The report of what was chosen, put together."""
+
+from collections.abc import Mapping
+
+from littoral.compiler.ir.graph import Node, Value
+from littoral.compiler.quantize.choices import Choice
+from littoral.compiler.quantize.costs import cost_ms
+from littoral.compiler.quantize.fit import Fitted
+from littoral.compiler.quantize.options import Int8
+from littoral.compiler.quantize.patches import is_depthwise
+from littoral.compiler.quantize.ranges import HIGHEST
+from littoral.compiler.quantize.report import FLOAT_BITS, LayerChoice, Report
+
+__all__ = ["report_of"]
+
+
+def report_of(
+    asked: Int8, feeds: int, judged: int, fitted: Fitted, choice: Choice, ranges: Mapping[Value, str]
+) -> Report:
+    layers = tuple(_layer(node, asked, fitted, choice, ranges) for node in choice.bits)
+    return Report(asked.bits, asked.least_cosine, asked.effort, feeds, judged, choice.cosine, layers)
+
+
+def _layer(node: Node, asked: Int8, fitted: Fitted, choice: Choice, ranges: Mapping[Value, str]) -> LayerChoice:
+    bits, scheme = choice.bits[node], fitted.marks.schemes.get(node.inputs[0])
+    cost = cost_ms(node, bits, scheme is not None and scheme.high > HIGHEST)
+    return LayerChoice(
+        node.label,
+        "depthwise" if is_depthwise(node) else node.op.name,
+        bits,
+        fitted.errors.get(node, 0.0),
+        choice.losses.get(node),
+        cost,
+        cost_ms(node, FLOAT_BITS) - cost,
+        0 if scheme is None else scheme.high,
+        ranges.get(node.inputs[0], ""),
+        _reason(node, asked, bits, node in choice.losses),
+    )
+
+
+def _reason(node: Node, asked: Int8, bits: int, is_measured: bool) -> str:
+    if bits == FLOAT_BITS:
+        return "the budget is not kept in integers"
+    if is_depthwise(node) and asked.bits != 8:
+        return "7 bits are no faster here"
+    if not is_measured or asked.bits != "auto":
+        return "as asked"
+    return "the budget allows it" if bits == 7 else "7 bits cost more of the budget than elsewhere"
