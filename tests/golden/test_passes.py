@@ -260,7 +260,8 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 
 
 def test_every_pass_is_shown() -> None:
-    assert SHOWN.keys() == PASSES.keys()
+    """But that of rows, whose marks no import makes: calibration does."""
+    assert SHOWN.keys() == PASSES.keys() - {"integer-rows"}
 
 
 @pytest.mark.parametrize("name", SHOWN)
