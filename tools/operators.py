@@ -53,6 +53,7 @@ constant) is refused with an error that names operator, attribute and node.
 - **error**: the largest seen in these cases, over the largest magnitude of the output. 0: equal to the last bit.
 
 Text, sequences, maps and optional values are not held. Made by `make operators`, which runs the ONNX project's cases.
+It has none for com.microsoft: those operators are held by ONNX Runtime in `tests/ops/test_quantized_models.py`.
 
 | operator | attributes | opset | dtypes | cases | error |
 |---|---|---|---|---|---|

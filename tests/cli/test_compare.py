@@ -106,7 +106,9 @@ def test_explain_shows_it_as_a_plot(folder: Path, compared: dict[str, Any]) -> N
     assert done.code == 0, done.err
     assert "cosine" in done.out
     assert "█" in done.out
-    bars = [line for line in done.out.splitlines() if "8 bits" in line]
+    bars = [line for line in done.out.splitlines() if "8 bits" in line and "%" in line]
+    decided = [line for line in done.out.splitlines() if "saves" in line]
+    assert len(decided) == len(bars)
     assert [line.split()[-1] for line in bars] == [row["name"] for row in compared["comparison"]["layers"]]
     root = ET.parse(chart).getroot()
     assert len(root.findall(".//{*}g")) == len(bars)
@@ -162,6 +164,8 @@ def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> Non
     silent = cli("explain", tmp_path / "neg.wasm", "--comparison")
     assert (silent.code, "holds no comparison" in silent.err) == (4, True)
     model = Model.open(tmp_path / "neg.wasm")
+    few = cli("build", folder / "small.onnx", "--int8", folder / "feeds.npz", "--int8-bits", "5", "-o", tmp_path / "x")
+    assert (few.code, "must be one of 8, 7, auto" in few.err) == (4, True)
     with pytest.raises(InputError, match="different inputs"):
         compare(model, littoral.compile(folder / "small.onnx"), [{"x": np.zeros((2, 3), "f4")}])
     with pytest.raises(InputError, match="no feeds"):

@@ -11,6 +11,7 @@ from onnx import helper
 
 from hostile_models import model_of
 from littoral.compiler.driver import planned, written
+from littoral.compiler.ir.reference import interpret
 from littoral.compiler.quantize import Int8
 from littoral.compiler.wasm import TARGETS
 from littoral.errors import InputError, LittoralError, ShapeError, UnsupportedOperatorError
@@ -199,3 +200,47 @@ def test_bits_that_are_none() -> None:
     for bits in (0, 4, 16, -8, None, "8", np.nan, [8]):
         with pytest.raises(InputError, match="bits must be one of"):
             Int8([], bits=bits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5])
+def test_a_nan_stays_within_the_limits_that_products_count_on(scale: float) -> None:
+    """Limits before a quantisation make bytes 0..127 of an int8; what has them is read elsewhere as well."""
+    nodes = [
+        helper.make_node("HardSigmoid", ["x"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["v"]),
+        helper.make_node("Conv", ["d", "v"], ["e"]),
+        helper.make_node("Concat", ["e", "c"], ["y"], axis=1),
+    ]
+    constants = {"s": np.float32(scale), "z": np.int8(13), "w": WEIGHTS, "ws": np.float32(0.1)}
+    feeds = {"x": picture()}
+    found = planned(model_of(nodes, {"x": SHAPE}, constants))
+    want = interpret(found.graphs[0], feeds)["y"]
+    for target in TARGETS:
+        got = run_bare(written(found, target=target).wasm, feeds)["y"]
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-30, 1e30, 1e37])
+def test_a_residual_whose_scale_is_far_from_that_of_the_sum(scale: float) -> None:
+    """Counted in quanta of the result, it may be more than a float32 holds."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("QuantizeLinear", ["x", "far", "z"], ["f"]),
+        helper.make_node("DequantizeLinear", ["f", "far", "z"], ["g"]),
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["v"]),
+        helper.make_node("Conv", ["d", "v"], ["c"]),
+        helper.make_node("Add", ["c", "g"], ["a"]),
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["r"]),
+        helper.make_node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    constants = {"s": np.float32(0.1), "far": np.float32(scale), "z": np.uint8(9), "w": WEIGHTS[:3]}
+    for near, far in ((0.1, scale), (1 / scale, scale)):
+        constants |= {"s": np.float32(near), "far": np.float32(far), "ws": np.float32(0.1)}
+        model, feeds = (
+            model_of(nodes, {"x": SHAPE}, constants),
+            {"x": np.linspace(-3, 9, 48, dtype="f4").reshape(SHAPE)},
+        )
+        np.testing.assert_allclose(run_all(model, feeds), peer(model, feeds), rtol=0, atol=near * 1.001)

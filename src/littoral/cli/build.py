@@ -37,7 +37,14 @@ def build(
         Path | None,
         typer.Option(help="Compile to integers, calibrated on feeds: an .npz, or a folder of .npz or .npy."),
     ] = None,
-    int8_bits: Annotated[int, typer.Option(help="Bits of a weight with --int8: 8, or 7 (faster).")] = 8,
+    int8_bits: Annotated[
+        str, typer.Option(help="Bits of a weight with --int8: 8, 7 (faster), or auto: 7 where the budget allows.")
+    ] = "8",
+    int8_budget: Annotated[
+        float | None, typer.Option(help="Cosine that outputs keep to float32's: layers stay float32 until it is kept.")
+    ] = None,
+    int8_ranges: Annotated[str, typer.Option(help="Of activations: auto, minmax, percentile or entropy.")] = "auto",
+    effort: Annotated[str, typer.Option(help="Of --int8: normal, or high, which looks longer.")] = "normal",
     through: Annotated[
         str | None, typer.Option(help="SITE.toml:PIPELINE whose agents make feeds of the folder's files.")
     ] = None,
@@ -76,7 +83,7 @@ def build(
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:
-        asked = None if feeds is None else littoral.Int8(feeds.calibration, bits=int8_bits)
+        asked = None if feeds is None else _int8(feeds, int8_bits, int8_budget, int8_ranges, effort)
         if asked is None or feeds is None or not feeds.held_out:
             model = littoral.compile(source, **planning, **writing, int8=asked, progress=tell)
         else:
@@ -106,6 +113,12 @@ def build(
     results.print(f"  sha256  {model.digest}", markup=False)
     if found is not None:
         results.print(comparison_text(found), markup=False)
+
+
+def _int8(feeds: Parts, bits: str, budget: float | None, ranges: str, effort: str) -> littoral.Int8:
+    """Raises InputError for what there is not."""
+    number: Any = int(bits) if bits.isdecimal() else bits
+    return littoral.Int8(feeds.calibration, number, budget, ranges, effort)  # type: ignore[arg-type]
 
 
 def _feeds(calibration: Path, through: str | None, held: Path | None, *, is_compared: bool) -> Parts:

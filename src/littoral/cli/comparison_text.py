@@ -1,11 +1,13 @@
 """A comparison of two models on the terminal, with a bar for each layer."""
 
 from littoral.cli.console import bytes_text
+from littoral.quality.choices import Choice, Choices
 from littoral.quality.comparison import Agreement, Comparison, LayerError
 
-__all__ = ["comparison_text"]
+__all__ = ["choices_text", "comparison_text"]
 
 BAR = 24  # letters
+FLOAT_BITS = 32
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -26,6 +28,19 @@ def comparison_text(found: Comparison) -> str:
         most = max(row.error for row in found.layers)
         lines += [_layer(row, most) for row in found.layers]
     return "\n".join(lines)
+
+
+def choices_text(found: Choices) -> str:
+    """Lines: what was decided for each layer, what it costs and gains, and why."""
+    kept = "" if found.budget is None else f", {found.budget:g} were asked for"
+    lines = [f"integers: cosine {found.cosine:.5f} on feeds of the calibration{kept}"]
+    return "\n".join([*lines, *(_choice(row) for row in found.layers)])
+
+
+def _choice(row: Choice) -> str:
+    held = "float32" if row.bits == FLOAT_BITS else f"{row.bits} bits"
+    loss = " " * 13 if row.loss is None else f"loses {row.loss:.1e}"
+    return f"  {held:7}  {loss:13}  saves {row.saved_ms:7.3f} ms  {row.layer}: {row.reason}"
 
 
 def _output(row: Agreement) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from littoral.artifact import Layer, Model
 from littoral.cli.build import parse_shapes
-from littoral.cli.comparison_text import comparison_text
+from littoral.cli.comparison_text import choices_text, comparison_text
 from littoral.cli.console import bytes_text, results, show_json
 from littoral.cli.memory_map import claimed_map, memory_map, memory_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
@@ -23,6 +23,7 @@ from littoral.compiler.plan import Layout, Tuning, lay_out, program_of
 from littoral.compiler.wasm import Module, function_text, written_functions
 from littoral.errors import ArtifactError, NotFoundError, NotOfferedError, SetupError
 from littoral.quality.assembly import assembly_of
+from littoral.quality.choices import choices_of
 from littoral.quality.comparison import Comparison, comparison_of
 from littoral.quality.error_chart import error_chart
 
@@ -48,22 +49,17 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Show the graph after a pass, or each layer's kernel, tile, size and work, and what was fused."""
-    compared = None
+    compared = choices = None
     if comparison or svg is not None:
-        compared = _compared(source)
-    if svg is not None and compared is not None:
-        _save(svg, error_chart(compared))
-    if comparison and compared is not None:
-        if as_json:
-            show_json(msgspec.to_builtins(compared))
-        else:
-            results.print(comparison_text(compared), markup=False)
+        _show_comparison(source, svg, is_shown=comparison, as_json=as_json)
+    if comparison:
         return
     if source.suffix == ".wasm":
         if after is not None or passes or shape or tuning:
             raise NotOfferedError(f"`{source}` is compiled: its graph is gone", hint="give the model it was made from")
         model = Model.open(source)
         compared = comparison_of(model)
+        choices = choices_of(model.manifest)
         told = told_by_file(model, layer or "", wat=wat, asm=asm)
     else:
         graph = open_source(source).graph(parse_shapes(shape or []))
@@ -79,8 +75,20 @@ def explain(
     results.print(f"{len(told.rows)} layers", markup=False)
     if memory:
         results.print(memory_text(told.memory), markup=False)
+    if choices is not None:
+        results.print(choices_text(choices), markup=False)
     if compared is not None:
         results.print(comparison_text(compared), markup=False)
+
+
+def _show_comparison(source: Path, svg: Path | None, *, is_shown: bool, as_json: bool) -> None:
+    found = _compared(source)
+    if svg is not None:
+        _save(svg, error_chart(found))
+    if is_shown and as_json:
+        show_json(msgspec.to_builtins(found))
+    elif is_shown:
+        results.print(comparison_text(found), markup=False)
 
 
 def _compared(source: Path) -> Comparison:

@@ -5,6 +5,7 @@
 compute; constants compare by their bits, so −0.0 is not 0.0 and a NaN equals itself.
 """
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,9 +132,13 @@ class Apply(Expr):
 
 
 def number(dtype: str, value: float) -> Const:
-    """A constant of a dtype."""
+    """A constant of a dtype; what a float cannot hold is infinite."""
     if form := _FLOAT_FORMATS.get(dtype):
-        return Const(dtype, int.from_bytes(struct.pack(form, value), "little"))
+        try:
+            packed = struct.pack(form, value)
+        except OverflowError:
+            packed = struct.pack(form, math.copysign(math.inf, value))
+        return Const(dtype, int.from_bytes(packed, "little"))
     return Const(dtype, int(value))
 
 

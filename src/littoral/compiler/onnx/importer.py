@@ -48,13 +48,7 @@ TAKES_ANY_SIZE = frozenset(
 )
 ELEMENTS_MAX = 1 << 31
 OPSET_MAX = 28
-_MISFITS = (
-    ArithmeticError,
-    LookupError,
-    MemoryError,
-    ValueError,
-    struct.error,
-)  # of importers, which trust ranks and counts
+_MISFITS = (ArithmeticError, LookupError, MemoryError, ValueError, struct.error)  # importers trust ranks and counts
 ATTRIBUTE_KINDS = {0: "none", 1: "float", 2: "int", 3: "string", 4: "tensor", 5: "graph"}
 ATTRIBUTE_KINDS |= {6: "floats", 7: "ints", 8: "strings", 9: "tensors", 10: "graphs"}
 _DEFAULT_DOMAINS = ("", "ai.onnx")

@@ -11,6 +11,7 @@ from littoral.compiler.ir.maps import add_map
 from littoral.compiler.ir.ops import Dequantize, DequantizeWeights, Map, Pool, Quantize, Reduce
 from littoral.compiler.ir.quanta import Scheme, Stored, dequantized, limits_of, quantized, stored
 from littoral.compiler.passes.byte_formulas import average_formula, byte_formula
+from littoral.compiler.passes.byte_ranges import byte_range
 from littoral.compiler.passes.integer_products import in_quanta
 from littoral.compiler.passes.move_bytes import scheme_of
 
@@ -27,7 +28,7 @@ def integer_maps(graph: Graph) -> Graph:
             case Map():
                 result = _from_bytes(rewriter, node, node.op)
             case Quantize():
-                result = _to_bytes(rewriter, node, node.op)
+                result = _to_bytes(rewriter, node, node.op) or _alone(rewriter, node, node.op)
             case Reduce():
                 result = _summed(rewriter, node, node.op)
             case DequantizeWeights():
@@ -93,6 +94,13 @@ def _to_bytes(rewriter: Rewriter, node: Node, op: Quantize) -> Value | None:
     return add_map(rewriter.build, form, before.inputs, node.outputs[0].shape, before.label)
 
 
+def _alone(rewriter: Rewriter, node: Node, op: Quantize) -> Value:
+    """By itself, and within what products take its bytes to be: limits before it do not hold for a NaN."""
+    low, high = byte_range(node.outputs[0])
+    scheme = replace(op.scheme, low=low, high=high)
+    return rewriter.build.add(Map(quantized(Arg("float32", 0), scheme)), *rewriter.inputs(node), label=node.label)
+
+
 def _is_whole(op: Reduce) -> bool:
     return op.before is not None and op.before.dtype == "int32"
 
@@ -113,12 +121,10 @@ def _limited(expr: Expr, op: Quantize) -> Expr:
 
 
 def _spelled_out(graph: Graph) -> Graph:
-    """What is left of both, as maps."""
+    """What is left of numbers made of bytes, as maps."""
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         match node.op:
-            case Quantize(scheme, _):
-                op = Map(quantized(Arg("float32", 0), scheme))
             case Dequantize(scheme):
                 op = Map(dequantized(Arg(scheme.dtype, 0), scheme))
             case _:

@@ -20,6 +20,7 @@ __all__ = ["in_quanta", "integer_products"]
 SUM_MAX = 1 << 30
 WHOLE_MAX = (1 << 31) - 1
 FLOAT32 = np.finfo(np.float32)
+FAR = 1e3
 REACH_MAX = 64  # of a window with its dilations
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
@@ -231,7 +232,7 @@ def _folded(product: Node, op: IntegerConv, target: Quantize) -> _Folded:
     expr, low, high = limits_of(op.epilogue, scheme)
     added = _added(expr)
     ratio = scale.astype(np.float64) / scheme.scale
-    if added is None or not _is_normal(ratio):
+    if added is None or not _is_normal(ratio) or any(_is_far(term, scheme.scale) for term in added):
         value = in_quanta(expr, target)
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, scale)
     finer = ratio.astype(np.float32)
@@ -245,6 +246,14 @@ def _folded(product: Node, op: IntegerConv, target: Quantize) -> _Folded:
         value = value + rest if offset else value
         return _Folded(stored(Stored(value, "round", scheme.zero, low, high, scheme.dtype)), bias, finer)
     return _Folded(stored(Stored(value, "trunc", 0, low, high, scheme.dtype)), shifted.astype(np.int32), finer)
+
+
+def _is_far(term: Expr, scale: float) -> bool:
+    """Whether a term is so many quanta that its zero point, added on its own, would leave nothing of the sum."""
+    match term:
+        case Apply(op="mul", args=(_, Const() as factor)):
+            return bool(abs(factor.value) > FAR * scale)
+    return False
 
 
 def _added(expr: Expr) -> list[Expr] | None:

@@ -28,6 +28,7 @@ from littoral.compiler.ir.ops import (
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
 from littoral.compiler.quantize.corrections import Whole
+from littoral.compiler.quantize.costs import cost_ms
 from littoral.compiler.quantize.equalize import equalized
 from littoral.compiler.quantize.feeds import collected, fitting
 from littoral.compiler.quantize.fit import Fitted, fit
@@ -47,6 +48,7 @@ __all__ = ["Quantized", "quantize"]
 JUDGED = {"normal": 6, "high": 16}
 FLOAT_TRIES_MAX = 3
 WIDE_LOSS = 0.001
+WIDE_SHARE = 0.08  # of the time of all products
 WIDE_JUDGED = 2
 REACH_MAX = 16  # of a depthwise window with its dilations, which is spread out
 _MOVES = (Reshape, Transpose, Slice, Gather, Concat, Resample)
@@ -116,15 +118,29 @@ class _Work(NamedTuple):
         _share(self.graph, schemes)
         return schemes | looked_up(self.graph, schemes, self.seen)
 
-    def widen(self, judge: Judge) -> None:
-        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower."""
+    def widen(self, judge: Judge) -> bool:
+        """Values of which seven bits alone take much off the cosine have eight, in kernels that are slower.
+
+        Those that gain most for their time come first, as far as all together take a small part of the whole. Whether
+        there are any.
+        """
         schemes = self.schemes(self.found.keys())
         read = [v for v in dict.fromkeys(n.inputs[0] for n in self.graph.nodes if is_product(n)) if v in schemes]
+        losses: dict[Value, float] = {}
         for i, value in enumerate(read):
             self.tell("bytes", i, len(read))
-            if judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED) > WIDE_LOSS:
+            losses[value] = judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED)
+        added_ms, left_ms = dict.fromkeys(read, 0.0), 0.0
+        for node in filter(is_product, self.graph.nodes):
+            left_ms += WIDE_SHARE * cost_ms(node, 8)
+            if node.inputs[0] in added_ms:
+                added_ms[node.inputs[0]] += cost_ms(node, 8, is_wide=True) - cost_ms(node, 8)
+        for value in sorted(read, key=lambda v: -losses[v] / max(added_ms[v], 1e-9)):
+            if losses[value] > WIDE_LOSS and added_ms[value] <= left_ms:
+                left_ms -= added_ms[value]
                 name, scheme = self.found[value]
                 self.found[value] = (name, widened(scheme, self.seen[value]))
+        return any(scheme.high > HIGHEST for _, scheme in self.found.values())
 
     def bits(self) -> dict[Node, int]:
         products = [node for node in self.graph.nodes if is_product(node)]
@@ -134,14 +150,22 @@ class _Work(NamedTuple):
     def fit(self, kept: Set[Value], bits: Mapping[Node, int], alternatives: bool) -> Fitted:
         return fit(self.graph, self.feeds, self.schemes(kept), bits, alternatives, self.tell)
 
+    def fitted(self, judge: Judge) -> tuple[Fitted, Choice]:
+        bits = self.bits()
+        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
+        return fitted, Choice(bits, cosine=judge.agreement(fitted.marks))
+
     def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
         """Weights, and which layers have them, within the budget."""
-        self.widen(judge)
-        least, bits = self.asked.least_cosine, self.bits()
-        fitted = self.fit(self.found.keys(), bits, self.asked.bits == "auto")
-        choice = Choice(bits, cosine=judge.agreement(fitted.marks))
+        least = self.asked.least_cosine
         if self.asked.bits == "auto" and least is not None:
+            fitted, choice = self.fitted(judge)
+            if choice.cosine < least and self.widen(judge):
+                fitted, choice = self.fitted(judge)
             choose_weights(choice, fitted, judge, least, self.tell)
+        else:
+            self.widen(judge)
+            fitted, choice = self.fitted(judge)
         for _ in range(FLOAT_TRIES_MAX):
             if least is None or choice.cosine >= least:
                 break
