@@ -110,9 +110,6 @@ def test_feeds_are_checked() -> None:
         Int8([], bits=4)
 
 
-from integer_networks import NETS
-
-
 def test_a_feed_may_lack_what_is_plain() -> None:
     """A leading 1, and the name of the only input."""
     feeds = feeds_of(2)
