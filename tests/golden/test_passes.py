@@ -274,8 +274,7 @@ SHOWN: dict[str, Callable[[], Graph]] = {
 
 
 def test_every_pass_is_shown() -> None:
-    """But that of rows, whose marks no import makes: calibration does."""
-    assert SHOWN.keys() == PASSES.keys() - {"integer-rows"}
+    assert SHOWN.keys() == PASSES.keys()
 
 
 @pytest.mark.parametrize("name", SHOWN)
