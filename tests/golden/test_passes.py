@@ -8,8 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from littoral.compiler import onnx
-from littoral.compiler.ir.graph import Graph
+from littoral.compiler.ir.graph import Builder, Graph
+from littoral.compiler.ir.ops import DequantizeWeights, MatMul, RoundRows
 from littoral.compiler.ir.printer import graph_text
+from littoral.compiler.ir.types import TensorType
 from littoral.compiler.ir.verify import verify
 from littoral.compiler.passes import PASSES
 
@@ -236,6 +238,17 @@ def maps_between_bytes() -> Graph:
     return quantised(nodes, {"x": PICTURE})
 
 
+def product_by_row() -> Graph:
+    """As quantisation marks it."""
+    build = Builder()
+    x = build.input("x", TensorType("float32", (2, 8)))
+    held, scale = build.constant(np.ones((8, 4), np.int8)), build.constant(np.full(4, 0.5, np.float32))
+    w = build.add(DequantizeWeights(1), held, scale, label="product")
+    bias = build.constant(np.ones(4, np.float32))
+    y = build.add(MatMul(bias=True), build.add(RoundRows(), x, label="product"), w, bias, label="product")
+    return build.finish([("y", y)])
+
+
 SHOWN: dict[str, Callable[[], Graph]] = {
     "canonicalize": movements,
     "fold-pads": padded,
@@ -252,6 +265,7 @@ SHOWN: dict[str, Callable[[], Graph]] = {
     "fold-transposes": heads,
     "fuse-attention": attention,
     "settle-weights": weights_of_bytes,
+    "integer-rows": product_by_row,
     "move-bytes": bytes_that_move,
     "integer-products": product_between_bytes,
     "integer-maps": maps_between_bytes,

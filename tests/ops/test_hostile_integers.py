@@ -80,10 +80,14 @@ def test_a_scale_that_is_none(scale: float, zero: Any) -> None:
 @pytest.mark.parametrize("end", ["Relu", "Sigmoid", "Neg"])
 @pytest.mark.parametrize("scale", SCALES)
 def test_weights_with_a_scale_that_is_none(scale: float, end: str, bias: float) -> None:
-    """In one channel; the others stay what they are. Sums in bytes do not overflow where those in float32 do."""
+    """In one channel; the others stay what they are. Sums in bytes do not overflow where those in float32 do.
+
+    A NaN becomes the least byte that its place allows, behind a ReLU that of 0; ONNX Runtime's is the least of all.
+    """
     model = convolution(0.1, [0.1, scale, 0.1, 0.2, 0.3], end, bias, axis=0)
     feeds = {"x": np.linspace(-3, 9, 48, dtype="f4").reshape(SHAPE)}
     got, want = run_all(model, feeds), peer(model, feeds)
+    want = np.maximum(want, 0) if end == "Relu" else want
     if scale > 1e30:
         got, want = (np.delete(y, 1, 1) for y in (got, want))
     np.testing.assert_allclose(got, want, rtol=0, atol=0.1001)
@@ -143,7 +147,6 @@ GOOD = np.ones(SHAPE, np.float32)
         ([{}], "feed 0 lacks input `x`"),
         ([{"X": GOOD}], "feed 0 lacks input `x`"),
         ([{"x": GOOD}, {"x": GOOD * np.nan}], "not finite"),
-        ([{"x": GOOD * 3e38}], "not finite"),
         ([], "0 calibration feeds"),
         (iter(()), "0 calibration feeds"),
     ],
@@ -151,6 +154,20 @@ GOOD = np.ones(SHAPE, np.float32)
 def test_feeds_that_are_wrong_are_told(feeds: Any, said: str) -> None:
     with np.errstate(over="ignore"), pytest.raises(InputError, match=f"int8: .*{said}"):
         planned(tiny(), int8=feeds)
+
+
+def test_masks_with_infinities_do_not_disturb_the_report() -> None:
+    w = np.eye(4, dtype="f4")
+    mask = np.float32([[0, -np.inf, 0, 0], [-np.inf, 0, 0, 0]])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["p", "mask"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"], axis=-1),
+    ]
+    model = model_of(nodes, {"x": [2, 4]}, {"w": w, "mask": mask})
+    x = np.float32([[1, 2, 3, 4], [0, 1, -1, 2]])
+    got = run_bare(written(planned(model, int8=[{"x": x}])).wasm, {"x": x})["y"]
+    np.testing.assert_allclose(got, peer(model, {"x": x}), atol=0.03)
 
 
 def test_endless_feeds_end() -> None:

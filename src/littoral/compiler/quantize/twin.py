@@ -77,8 +77,10 @@ def _made(node: Node, twins: Mapping[Value, _Twin], marks: Marks, count: int) ->
 def _error(twin: _Twin, value: Value, marks: Marks) -> float:
     off = total = 0.0
     for want, got in zip(twin.want[:ERROR_FEEDS], twin.got[:ERROR_FEEDS], strict=True):
-        off += float(np.square(numbers(got, marks.schemes.get(value)) - want, dtype=np.float64).sum())
-        total += float(np.square(want, dtype=np.float64).sum())
+        is_known = np.isfinite(want)  # masks have infinities
+        known, found = want[is_known], numbers(got, marks.schemes.get(value))[is_known]
+        off += float(np.square(found - known, dtype=np.float64).sum())
+        total += float(np.square(known, dtype=np.float64).sum())
     return math.sqrt(off / total) if total else 0.0
 
 
