@@ -21,7 +21,7 @@ from littoral.tensors import Array
 
 __all__ = ["FRAMES", "build_quantized", "calibration", "kept_model"]
 
-FRAMES = 32
+FRAMES = 16
 MADE_OF = f"{NAME}.made-of"
 FRAME_BYTES_MAX = 256 << 20
 FRAME_DEADLINE_MS = 10_000
