@@ -28,6 +28,7 @@ from littoral.compiler.plan import (
 )
 from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
 from littoral.compiler.quantize.feeds import collected
+from littoral.compiler.quantize.one_thread import one_thread
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.quantize.rows import better_by_row, with_rows
 from littoral.compiler.quantize.variants import followed, observed_variant
@@ -344,8 +345,9 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     """
     feeds = collected(asked.feeds)
     observed = observed_variant(graphs, feeds[0])
-    found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
-    by_row = better_by_row(found.graph, feeds)
+    with one_thread():
+        found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
+        by_row = better_by_row(found.graph, feeds)
     marks, made = [], []
     for i, graph in enumerate(graphs):
         marked = found.graph if i == observed else followed(found, graph)

@@ -8,6 +8,7 @@ import msgspec
 import littoral
 from littoral.artifact import Model, Store
 from littoral.compiler.driver import Progress, compile_model, planned, silent, written
+from littoral.compiler.quantize.one_thread import one_thread
 from littoral.quality.compare import Feed, compare, fitting
 from littoral.quality.comparison import Comparison, with_comparison
 from littoral.quality.layer_errors import layer_errors
@@ -38,7 +39,8 @@ def compiled_and_compared(
     comparison = compare(exact, model, held_out, progress=progress)
     with littoral.load(exact) as session:
         fits = [fitting(session, feed) for feed in held_out]
-    layers, layer_feeds = layer_errors(found.quantized, fits, progress)
+    with one_thread():
+        layers, layer_feeds = layer_errors(found.quantized, fits, progress)
     comparison = msgspec.structs.replace(comparison, layers=layers, layer_feeds=layer_feeds)
     model = with_comparison(model, comparison)
     Store().record(model.digest)
