@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fenced import code_blocks
@@ -31,6 +32,8 @@ def commands(text: str, program: str) -> list[list[str]]:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "model.onnx").write_bytes(inverted_residual())
+    frames = np.random.default_rng(3).normal(size=(10, 3, 24, 24)).astype(np.float32)
+    np.savez(tmp_path / "feeds.npz", x=frames)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,7 +55,7 @@ def test_its_commands_without_a_node_run(here: Path) -> None:
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)
             ran.append(verb)
-    assert ran == list(WITHOUT_A_NODE)
+    assert ran == ["build", "build", "explain"]
     assert (here / "model.wasm").exists()
 
 
