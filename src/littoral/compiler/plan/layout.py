@@ -144,6 +144,7 @@ def _buffers(graph: Graph, program: Program) -> list[Buffer]:
         for value in (*item.writes, *item.reads):
             lives.touch(value, i)
         if isinstance(item, Call):
+            assert all(step.has_room for step in item.lowered.steps), f"{item.lowered.label}: scratch is too small"
             for argument in (a for step in item.lowered.steps for a in step.every_argument):
                 scratch = argument.of if isinstance(argument, Part) else argument
                 if isinstance(scratch, Scratch):
