@@ -1,7 +1,8 @@
 """Runs every step of a program alone, with each of its operands in turn at the very end of memory.
 
 A kernel may read `OVERREAD_BYTES` past an operand, which lie there too, and write nothing past it: what reads further
-traps, and what is written between operands is found.
+traps, and what is written between operands is found. As in every layout, zeros lie as high as there are many, and all
+that is not constant behind them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,11 +62,13 @@ def _wrong(step: Step, places: Sequence[Place]) -> Iterator[str]:
     module = Module()
     module.add(step.kernel.function("kernel"), export="kernel")
     buffers = list(dict.fromkeys(place.buffer for place in places))
-    size = sum(_bytes(b) + 2 * OVERREAD_BYTES for b in buffers) + FIRST
+    zeros = max((b.bytes for b in buffers if isinstance(b, Zeros)), default=0)
+    start = FIRST + -(-zeros // OVERREAD_BYTES) * OVERREAD_BYTES
+    size = sum(_bytes(b) + 2 * OVERREAD_BYTES for b in buffers) + start
     pages = -(-size // PAGE)
     code = wasmtime.Module(ENGINE, module.encode(pages, None))
     for at_end in buffers:
-        at, ends = FIRST, pages * PAGE - OVERREAD_BYTES - _bytes(at_end)
+        at, ends = start, pages * PAGE - OVERREAD_BYTES - _bytes(at_end)
         addresses: dict[object, int] = {}
         for buffer in buffers:
             addresses[buffer] = ends if buffer is at_end else at

@@ -1,12 +1,16 @@
 """No kernel reads or writes outside its operands: each step of a model alone, each operand at the end of memory."""
 
+import numpy as np
 import pytest
 
 from attention_models import attention
 from integer_models import MODELS
 from integer_ways import feeds_for
-from littoral.compiler.driver import planned
+from littoral.compiler.driver import planned, written
+from littoral.compiler.ir.reference import interpret
 from littoral.compiler.plan import parallel
+from model_host import run_bare
+from onnx_models import single
 from random_models import random_model
 from random_networks import random_network
 from random_quantised import random_quantised
@@ -30,6 +34,19 @@ def test_attention_in_blocks_of_uneven_size(heads: int, queries: int, keys: int,
     for threads in (1, 3):
         (layout,) = planned(model, threads=threads).layouts
         assert not beyond_reach(layout.program)
+
+
+@pytest.mark.parametrize("side", [40, 14])
+def test_a_depthwise_window_that_reaches_far_to_the_left(side: int) -> None:
+    """Further than everything below its input is long."""
+    rng = np.random.default_rng(side)
+    feeds = {"x": rng.normal(size=(1, 512, side, side)).astype("f4")}
+    w = rng.normal(size=(512, 1, 3, 3)).astype("f4")
+    source = single("Conv", feeds, {"w": w}, group=512, dilations=[18, 18], pads=[18] * 4)
+    found = planned(source)
+    assert not beyond_reach(found.layouts[0].program)
+    (got,), (want,) = run_bare(written(found).wasm, feeds).values(), interpret(found.graphs[0], feeds).values()
+    assert np.abs(got - want).max() < 1e-5
 
 
 @pytest.mark.parametrize("seed", range(6))
