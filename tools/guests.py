@@ -13,121 +13,41 @@ Exit code 0: the same, or not comparable and both pass. 1: other bytes, or a tes
 
 import argparse
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from littoral.authoring.toolchain import TARGET, Toolchain, find_toolchain
+from littoral.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "guests"
 RECORD = WORKSPACE / "toolchain.toml"
-TARGET = "wasm32-unknown-unknown"
 BUILT = WORKSPACE / "target" / TARGET / "release"
 SHIPPED = {"image": ROOT / "src/littoral/runtime/builtin/image.wasm"}
 OTHERS = {"probe": ROOT / "tests/guests/probe.wasm"}
 TESTS = ["tests/ops/test_image_agent.py", "tests/ops/test_hostile_pictures.py", "tests/ops/test_agent_sdk.py"]
-HINT = (
-    "on Debian `apt-get install --no-install-recommends rustc-web cargo-web rust-web-src lld`, "
-    f"elsewhere `rustup target add {TARGET}`"
-)
 
 
-class NoToolchainError(Exception):
-    """What is missing."""
-
-
-@dataclass(frozen=True)
-class Toolchain:
-    """A compiler that can build for WebAssembly. std: "sources" (built with the guests) or "target" (installed)."""
-
-    rustc: Path
-    cargo: Path
-    std: str
-    versions: dict[str, str]
-
-    @property
-    def is_recorded(self) -> bool:
-        return RECORD.exists() and tomllib.loads(RECORD.read_text())["versions"] == self.versions
-
-    def environment(self) -> dict[str, str]:
-        """Nothing of the user's own flags reaches the bytes; the rest is as it was."""
-        kept = {k: v for k, v in os.environ.items() if "RUSTFLAGS" not in k and not k.startswith("CARGO_PROFILE")}
-        own = {"RUSTC": str(self.rustc), "CARGO_TARGET_DIR": str(WORKSPACE / "target"), "RUSTC_BOOTSTRAP": "1"}
-        own["RUSTDOC"] = str(self.rustc.with_name("rustdoc"))
-        own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"] = "-C target-feature=+simd128"
-        if self.std == "sources":
-            own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER"] = "wasm-ld"
-        return kept | own
-
-
-def output(*command: str | Path) -> str:
-    """What a command prints; empty if it fails or is not there."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=WORKSPACE).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def compilers() -> Iterator[Path]:
-    """Every `rustc` on the path, the first of a folder that comes twice."""
-    folders = dict.fromkeys(os.environ.get("PATH", "").split(os.pathsep))
-    return (Path(folder) / "rustc" for folder in folders if shutil.which("rustc", path=folder))
-
-
-def toolchain_of(rustc: Path) -> Toolchain:
-    """Raises NoToolchainError naming what this compiler lacks."""
-    if not (about := output(rustc, "-vV")):
-        raise NoToolchainError(f"`{rustc}` does not run")
-    cargo = rustc.with_name("cargo")
-    if not cargo.exists():
-        raise NoToolchainError(f"`{rustc}` has no `cargo` beside it")
-    lines = dict(line.partition(": ")[::2] for line in about.splitlines())
-    versions = {"rustc": about.splitlines()[0], "llvm": lines.get("LLVM version", ""), "cargo": output(cargo, "-V")}
-    library = output(rustc, "--print", "target-libdir", "--target", TARGET)
-    if library and any(Path(library).glob("libstd-*.rlib")):
-        return Toolchain(rustc, cargo, "target", versions | {"linker": "rust-lld", "std": "target"})
-    sources = Path(output(rustc, "--print", "sysroot")) / "lib/rustlib/src/rust/library/std/Cargo.toml"
-    if not sources.exists():
-        raise NoToolchainError(f"`{rustc}` has neither the target {TARGET} nor the sources of std")
-    if not (linker := output("wasm-ld", "--version")):
-        raise NoToolchainError("`wasm-ld` is missing")
-    return Toolchain(rustc, cargo, "sources", versions | {"linker": linker, "std": "sources"})
-
-
-def find_toolchain() -> Toolchain:
-    """The recorded toolchain if it is here, else the first that serves. Raises NoToolchainError."""
-    found, reasons = [], []
-    for rustc in compilers():
-        try:
-            found.append(toolchain_of(rustc))
-        except NoToolchainError as error:
-            reasons.append(str(error))
-    if not found:
-        raise NoToolchainError("; ".join(reasons) or "no `rustc` on the path")
-    return next((toolchain for toolchain in found if toolchain.is_recorded), found[0])
+def recorded() -> dict[str, str]:
+    """Versions of the tools that built the committed guests."""
+    versions: dict[str, str] = tomllib.loads(RECORD.read_text())["versions"] if RECORD.exists() else {}
+    return versions
 
 
 def run(toolchain: Toolchain, *arguments: str) -> None:
-    done = subprocess.run([toolchain.cargo, *arguments], cwd=WORKSPACE, env=toolchain.environment(), check=False)
+    environment = toolchain.environment(WORKSPACE / "target")
+    done = subprocess.run([toolchain.cargo, *arguments], cwd=WORKSPACE, env=environment, check=False)
     if done.returncode:
         sys.exit(1)
 
 
 def build(toolchain: Toolchain) -> None:
-    """Always the whole workspace: what is built together shares the features of its crates, and so its bytes.
-
-    Paths of this machine are kept out, and std is built where it is not installed.
-    """
-    arguments = ["build", "--release", "--locked", "--workspace", "--target", TARGET]
-    arguments += ["-Ztrim-paths", "--config", 'profile.release.trim-paths="all"']
-    if toolchain.std == "sources":
-        arguments += ["-Zbuild-std=std,panic_abort"]
-    run(toolchain, *arguments)
+    """Always the whole workspace: what is built together shares the features of its crates, and so its bytes."""
+    run(toolchain, "build", "--locked", "--workspace", *toolchain.build_arguments())
 
 
 def run_native_tests(toolchain: Toolchain) -> None:
@@ -186,9 +106,9 @@ def main() -> int:
     parser.add_argument("--bless", action="store_true", help="accept the built binaries (implies --all)")
     asked = parser.parse_args()
     try:
-        toolchain = find_toolchain()
-    except NoToolchainError as error:
-        print(f"guests: no Rust toolchain for WebAssembly: {error}\nhint: {HINT}", file=sys.stderr)
+        toolchain = find_toolchain(preferred=recorded())
+    except SetupError as error:
+        print(f"guests: {error.message}\nhint: {error.hint}", file=sys.stderr)
         return 3
     guests = SHIPPED | (OTHERS if asked.all or asked.bless else {})
     print(f"guests: {toolchain.versions['rustc']}, std from {toolchain.std}", flush=True)
@@ -197,7 +117,7 @@ def main() -> int:
     if asked.bless:
         bless(toolchain, guests)
         return 0
-    if toolchain.is_recorded:
+    if toolchain.versions == recorded():
         if compare(guests):
             return 0
         print("hint: commit the sources that belong to the binaries, or accept these by `tools/guests.py --bless`")

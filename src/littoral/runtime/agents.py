@@ -24,7 +24,15 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
-from littoral.runtime.abi import MEMORY_BYTES_MAX, AgentTypes, Ports, check_interface, check_ports, check_tensors
+from littoral.runtime.abi import (
+    MEMORY_BYTES_MAX,
+    AgentTypes,
+    Ports,
+    check_interface,
+    check_ports,
+    check_tensors,
+    granted_models,
+)
 from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
@@ -32,6 +40,7 @@ from littoral.runtime.inputs import as_stored
 from littoral.runtime.modules import LoadedModule, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Limits
+from littoral.runtime.wasi_nn import NeuralModels
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 
 __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
@@ -62,6 +71,7 @@ class _Options(NamedTuple):
     start: Limits
     limits: Limits
     clock: Clock
+    models: NeuralModels
 
 
 class Agent:
@@ -101,6 +111,7 @@ class Agent:
         deadline_ms: int | None = None,
         start_deadline_ms: int = START_DEADLINE_MS,
         grants: Sequence[str] = (),
+        models: NeuralModels | None = None,
         sha256: str | None = None,
         clock: Clock = SYSTEM,
     ) -> "Agent":
@@ -108,7 +119,8 @@ class Agent:
 
         path: a file, its bytes, or `builtin:NAME`. config: what `init` gets, JSON unless bytes. name: for messages and
         the log; default the manifest's. memory_bytes, deadline_ms (per call): default the manifest's.
-        start_deadline_ms: for the start of the module and `init`. grants: imports that it may have.
+        start_deadline_ms: for the start of the module and `init`. grants: imports that it may have. models: those
+        there are, for an agent that is granted `wasi_ephemeral_nn`, or `wasi_ephemeral_nn:NAME` for one of them.
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
@@ -127,7 +139,8 @@ class Agent:
         _check_range(deadline, DEADLINE_MS_MAX, f"{label}: deadline in ms")
         payload = config if isinstance(config, bytes) else msgspec.json.encode(config or {})
         start, limits = Limits(memory, start_deadline_ms), Limits(memory, deadline)
-        return cls(_Options(module, manifest, name, payload, start, limits, clock))
+        allowed = _allowed(models or {}, grants, label)
+        return cls(_Options(module, manifest, name, payload, start, limits, clock, allowed))
 
     @property
     def input(self) -> Ports:
@@ -187,7 +200,9 @@ class Agent:
 
     def _start(self) -> AgentInstance:
         o = self._options
-        return AgentInstance(o.module.code, o.start, o.limits, o.config, self._log, self.label)
+        return AgentInstance(
+            o.module.code, o.start, o.limits, o.config, self._log, self.label, models=o.models, clock=o.clock
+        )
 
     def _answer(self, payload: bytes | memoryview) -> "Array | dict[str, Array]":
         if self._is_closed:
@@ -272,6 +287,16 @@ class Lent:
                 agent._forget()
             finally:
                 agent._turn.release()
+
+
+def _allowed(models: NeuralModels, grants: Sequence[str], label: str) -> NeuralModels:
+    """The models that are granted. Raises SettingError for a name that no model has."""
+    if (names := granted_models(grants)) is None:
+        return models
+    if unknown := sorted(names - models.keys()):
+        known = ", ".join(f"`{name}`" for name in models) or "none"
+        raise SettingError(f"{label}: no model `{unknown[0]}` to be granted, there are: {known}")
+    return {name: models[name] for name in names}
 
 
 def _check_range(value: int, most: int, what: str) -> None:
