@@ -130,10 +130,11 @@ class AgentInstance:
         if self._neural is not None:
             self._neural.begin(self._guest.limits.deadline_ms)
         try:
-            return self._guest.call(entry, *values)
+            word = self._guest.call(entry, *values)
+            self._check_end(entry)
+            return word
         except TrapError as trap:
-            if self._wasi is not None and (code := self._wasi.exit_code) is not None:
-                raise SandboxError(f"{self._label}: `{entry}` ended itself with exit code {code}") from trap
+            self._check_end(entry)
             if trap.code != "unreachable" or not (words := self._words(self._guest.call_after_failure)):
                 raise
             if words.startswith(OUT_OF_MEMORY):
@@ -142,6 +143,11 @@ class AgentInstance:
         finally:
             if self._wasi is not None:
                 self._wasi.flush()
+
+    def _check_end(self, entry: str) -> None:
+        """Raises SandboxError where the agent has told that it ends."""
+        if self._wasi is not None and (code := self._wasi.exit_code) is not None:
+            raise SandboxError(f"{self._label}: `{entry}` ended itself with exit code {code}")
 
     def _refusal(self, entry: str, word: int) -> AgentError:
         number = error_number(word, f"{self._label}: `{entry}`")
