@@ -253,7 +253,7 @@ def test_models_in_bytes_are_refused(doubling: Models) -> None:
             (5, 2, UNSUPPORTED),
             (6, 0, INVALID_ENCODING),
             (-1, 0, INVALID_ENCODING),
-            (1, 3, INVALID_ARGUMENT),
+            (1, 4, INVALID_ARGUMENT),
         ]:
             calls.call("load", calls.put(NAME, bytes(8)), 1, encoding, target, DATA)
             assert run(guest, calls).errnos == [errno]

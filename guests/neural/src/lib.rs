@@ -1,10 +1,11 @@
 //! The agent `neural`: runs a model of the site by the crate wasi-nn as it is published, for wasm32-wasip1.
 //!
 //! Input: the model's name, a line's end, the element type as a number of wasi-nn 0.6, the dimensions, a line's end,
-//! then the tensor's bytes. Answer: the bytes of output 0. What it prints goes to the node's log.
+//! then the tensor's bytes. Without a name the bytes are offered as a model. Answer: the bytes of output 0. What it
+//! prints goes to the node's log.
 
 use littoral_sdk::{Agent, Error, Output};
-use wasi_nn::{ExecutionTarget, Graph, GraphBuilder, GraphEncoding, TensorType};
+use wasi_nn::{ExecutionTarget, GraphBuilder, GraphEncoding, TensorType};
 
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
@@ -28,11 +29,11 @@ impl Agent for Neural {
         let mut numbers = text(kind)?.split(' ').map(|word| word.parse::<usize>().map_err(refused));
         let kind = tensor_type(numbers.next().unwrap_or(Ok(usize::MAX))?)?;
         let dimensions = numbers.collect::<Result<Vec<_>, _>>()?;
-        if name == "load" {
-            let builder = GraphBuilder::new(GraphEncoding::Onnx, ExecutionTarget::CPU);
-            builder.build_from_bytes([data]).map_err(refused)?;
-        }
-        let graph = Graph::load_by_name(name).map_err(refused)?;
+        let builder = GraphBuilder::new(GraphEncoding::Autodetec, ExecutionTarget::AUTO);
+        let graph = match name {
+            "" => builder.build_from_bytes([data]).map_err(refused)?,
+            _ => builder.build_from_cache(name).map_err(refused)?,
+        };
         let mut context = graph.init_execution_context().map_err(refused)?;
         context.set_input(0, kind, &dimensions, data).map_err(refused)?;
         context.compute().map_err(refused)?;

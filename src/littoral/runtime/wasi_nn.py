@@ -37,7 +37,7 @@ __all__ = ["ModelForAgents", "NeuralHost", "NeuralModels"]
     TOO_LARGE,
     NOT_FOUND,
 ) = range(9)
-ENCODINGS, TARGETS = range(6), range(3)
+ENCODINGS, TARGETS = range(6), range(4)  # openvino … autodetect; cpu, gpu, tpu, auto
 NAME_BYTES_MAX = 256
 BUILDERS_MAX = 1 << 16
 MODELS_MAX = 8
