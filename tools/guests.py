@@ -27,10 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "guests"
 RECORD = WORKSPACE / "toolchain.toml"
 TARGET = "wasm32-unknown-unknown"
+# The second: guests have no source of randomness; one that needs it brings its own (`guests/text/src/entropy.rs`).
+FLAGS = ("-C target-feature=+simd128", '--cfg getrandom_backend="custom"')
 BUILT = WORKSPACE / "target" / TARGET / "release"
-SHIPPED = {"image": ROOT / "src/littoral/runtime/builtin/image.wasm"}
+BUILTIN = ROOT / "src/littoral/runtime/builtin"
+SHIPPED = {name: BUILTIN / f"{name}.wasm" for name in ("image", "text")}
 OTHERS = {"probe": ROOT / "tests/guests/probe.wasm"}
-TESTS = ["tests/ops/test_image_agent.py", "tests/ops/test_hostile_pictures.py", "tests/ops/test_agent_sdk.py"]
+TESTS = [
+    "tests/ops/test_image_agent.py",
+    "tests/ops/test_hostile_pictures.py",
+    "tests/ops/test_text_agent.py",
+    "tests/ops/test_hostile_texts.py",
+    "tests/ops/test_agent_sdk.py",
+]
 HINT = (
     "on Debian `apt-get install --no-install-recommends rustc-web cargo-web rust-web-src lld`, "
     f"elsewhere `rustup target add {TARGET}`"
@@ -59,7 +68,7 @@ class Toolchain:
         kept = {k: v for k, v in os.environ.items() if "RUSTFLAGS" not in k and not k.startswith("CARGO_PROFILE")}
         own = {"RUSTC": str(self.rustc), "CARGO_TARGET_DIR": str(WORKSPACE / "target"), "RUSTC_BOOTSTRAP": "1"}
         own["RUSTDOC"] = str(self.rustc.with_name("rustdoc"))
-        own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"] = "-C target-feature=+simd128"
+        own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"] = " ".join(FLAGS)
         if self.std == "sources":
             own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER"] = "wasm-ld"
         return kept | own
@@ -172,7 +181,7 @@ def bless(toolchain: Toolchain, names: dict[str, Path]) -> None:
         shutil.copyfile(BUILT / f"{name}.wasm", committed)
         print(f"guests: {name}: accepted, {committed.stat().st_size} bytes")
     digests = "\n".join(f'[{name}]\nsha256 = "{digest(path)}"' for name, path in sorted(SHIPPED.items()))
-    (SHIPPED["image"].parent / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
+    (BUILTIN / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
     rows = "\n".join(f'{key} = "{value}"' for key, value in toolchain.versions.items())
     RECORD.write_text(
         "# Written by `tools/guests.py --bless`: what built the committed guests. The same gives the same bytes.\n"

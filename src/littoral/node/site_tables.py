@@ -92,6 +92,9 @@ class AgentTable(_Table, frozen=True):
     path: Annotated[NonEmpty, Meta(description="File, or `builtin:NAME` for one that is shipped with the package")]
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
+    files: Annotated[
+        dict[Name, NonEmpty], Meta(max_length=16, description="Files that `init` gets beside `config`, by name")
+    ] = {}
     memory_mb: Annotated[int | None, Meta(description="Memory cap, 1..1024; default: the agent's own")] = None
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []

@@ -121,6 +121,7 @@ def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads)
         deadline_ms=table.deadline_ms,
         grants=table.grants,
         sha256=table.sha256,
+        files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
     return ServedAgent(name, _pool(agent, name, threads, instances), instances)
