@@ -9,7 +9,7 @@ import pytest
 from littoral.errors import InputError, NotFoundError, TooLargeError
 from littoral.vectors.collection import as_array
 from littoral.vectors.queries import PayloadChange, PayloadSelector, SearchParams
-from littoral.vectors.records import VectorParams
+from littoral.vectors.records import IndexInfo, VectorParams
 
 MakeShard = Callable[[VectorParams], Any]
 UUID = "550e8400-e29b-41d4-a716-446655440000"
