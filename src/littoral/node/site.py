@@ -22,6 +22,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CollectionTable,
     HostStepTable,
     LimitsTable,
     ModelStepTable,
@@ -32,7 +33,6 @@ from littoral.node.site_tables import (
     StepTable,
 )
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
 
@@ -59,7 +59,7 @@ class Site(NamedTuple):
     node: NodeTable
     models: Mapping[str, ModelTable]
     agents: Mapping[str, AgentTable]
-    collections: Mapping[str, CollectionConfig]
+    collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
 
@@ -120,7 +120,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("node", {}), NodeTable, place / "node"),
             _several(tables, "models", ModelTable, place),
             _several(tables, "agents", AgentTable, place),
-            _several(tables, "collections", CollectionConfig, place),
+            _several(tables, "collections", CollectionTable, place),
             {
                 name: _steps(table, place / "pipelines" / name / "steps")
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()

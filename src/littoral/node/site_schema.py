@@ -6,12 +6,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from littoral.node.site_tables import ENTRIES_MAX, STEP_TABLES, TABLES, AgentTable, ModelTable, PipelineTable
-from littoral.vectors.records import CollectionConfig
+from littoral.node.site_tables import (
+    ENTRIES_MAX,
+    STEP_TABLES,
+    TABLES,
+    AgentTable,
+    CollectionTable,
+    ModelTable,
+    PipelineTable,
+)
 
 __all__ = ["Key", "keys", "site_schema"]
 
-NAMED = (ModelTable, AgentTable, CollectionConfig, PipelineTable)
+NAMED = (ModelTable, AgentTable, CollectionTable, PipelineTable)
 REFERENCE = "#/$defs/{name}"
 
 

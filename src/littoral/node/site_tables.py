@@ -9,7 +9,7 @@ from msgspec import Meta
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
 
 if TYPE_CHECKING:
     from littoral.vectors.collection import QueryOptions
@@ -23,6 +23,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CollectionTable",
     "HostStepTable",
     "InstancesTable",
     "LimitsTable",
@@ -155,6 +156,23 @@ STEP_TABLES: Mapping[str, type[StepTable]] = {
 """A step's table, by the key that says what kind it is."""
 
 
+class VectorTable(_Table, frozen=True):
+    """The one vector of a point."""
+
+    size: Annotated[int, Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
+    distance: Annotated[Distance, Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+
+
+class CollectionTable(_Table, frozen=True):
+    """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
+
+    vectors: VectorTable
+
+    def config(self) -> CollectionConfig:
+        """What it is made with."""
+        return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
+
+
 class PipelineTable(_Table, frozen=True):
     """Steps in a row."""
 
@@ -178,7 +196,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "node": NodeTable,
     "models": ModelTable,
     "agents": AgentTable,
-    "collections": CollectionConfig,
+    "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
 }

@@ -55,8 +55,8 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     try:
         with open_guests(site, say) as guests:
-            for name, config in site.collections.items():
-                await _ensure(collections, site, name, config, say)
+            for name, table in site.collections.items():
+                await _ensure(collections, site, name, table.config(), say)
             yield Node(
                 name=site.node.name,
                 listen=str(site.listen),
@@ -74,10 +74,10 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
-    for name, config in site.collections.items():
+    for name, table in site.collections.items():
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
-            _check_config(site, name, config, found.config)
+            _check_config(site, name, table.config(), found.config)
     with open_guests(site, say) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
@@ -160,7 +160,8 @@ async def _ensure(collections: Collections, site: Site, name: str, config: Colle
 
 
 def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    if found != config:
+    wanted, plain = config.dense[""], found.dense.get("")
+    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
@@ -168,7 +169,8 @@ def _check_config(site: Site, name: str, config: CollectionConfig, found: Collec
 
 
 def _vectors(config: CollectionConfig) -> str:
-    return f"{config.vectors.size} × {config.vectors.distance}"
+    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
+    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))
 
 
 def open_pipelines(
