@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
@@ -33,6 +34,7 @@ __all__ = [
     "PipelineTable",
     "SearchStepTable",
     "StepTable",
+    "UpsertStepTable",
 ]
 
 ENTRIES_MAX = 64
@@ -145,13 +147,26 @@ class SearchStepTable(_Table, frozen=True):
         }
 
 
-StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable
+class UpsertStepTable(_Table, frozen=True):
+    """Writes a point, durable before the answer."""
+
+    upsert: Annotated[str, Meta(description="A collection of this file")]
+    id: Annotated[
+        Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
+    ] = "message"
+    payload: Annotated[
+        dict[str, Any], Meta(description="Of the point; may hold `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …")
+    ] = {}
+
+
+StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable | UpsertStepTable
 
 STEP_TABLES: Mapping[str, type[StepTable]] = {
     "agent": AgentStepTable,
     "model": ModelStepTable,
     "step": HostStepTable,
     "search": SearchStepTable,
+    "upsert": UpsertStepTable,
 }
 """A step's table, by the key that says what kind it is."""
 
@@ -199,7 +214,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "mesh", "mqtt", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "mesh", "telemetry", "tenants", "tls", "tokens", "updates")

@@ -22,7 +22,9 @@ from littoral.node.site_tables import (
     ModelTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
@@ -206,6 +208,14 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
             name = table.search
             size = site.collections[name].vectors.size
             return SearchStep(lambda: find(name), size=size, options=table.options())
+        case UpsertStepTable():
+            target = table.upsert
+            return UpsertStep(
+                lambda: find(target),
+                size=site.collections[target].vectors.size,
+                is_by_message=table.id == "message",
+                payload=table.payload,
+            )
 
 
 def _kind(table: StepTable) -> tuple[str, str]:
@@ -218,6 +228,8 @@ def _kind(table: StepTable) -> tuple[str, str]:
             return "step", table.step
         case SearchStepTable():
             return "search", table.search
+        case UpsertStepTable():
+            return "upsert", table.upsert
 
 
 @contextlib.contextmanager
