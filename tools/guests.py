@@ -27,9 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "guests"
 RECORD = WORKSPACE / "toolchain.toml"
 BUILT = WORKSPACE / "target" / TARGET / "release"
-SHIPPED = {"image": ROOT / "src/littoral/runtime/builtin/image.wasm"}
+BUILTIN = ROOT / "src/littoral/runtime/builtin"
+SHIPPED = {name: BUILTIN / f"{name}.wasm" for name in ("image", "text")}
 OTHERS = {"probe": ROOT / "tests/guests/probe.wasm"}
-TESTS = ["tests/ops/test_image_agent.py", "tests/ops/test_hostile_pictures.py", "tests/ops/test_agent_sdk.py"]
+TESTS = [
+    "tests/ops/test_image_agent.py",
+    "tests/ops/test_hostile_pictures.py",
+    "tests/ops/test_text_agent.py",
+    "tests/ops/test_hostile_texts.py",
+    "tests/ops/test_agent_sdk.py",
+]
 
 
 def recorded() -> dict[str, str]:
@@ -92,7 +99,7 @@ def bless(toolchain: Toolchain, names: dict[str, Path]) -> None:
         shutil.copyfile(BUILT / f"{name}.wasm", committed)
         print(f"guests: {name}: accepted, {committed.stat().st_size} bytes")
     digests = "\n".join(f'[{name}]\nsha256 = "{digest(path)}"' for name, path in sorted(SHIPPED.items()))
-    (SHIPPED["image"].parent / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
+    (BUILTIN / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
     rows = "\n".join(f'{key} = "{value}"' for key, value in toolchain.versions.items())
     RECORD.write_text(
         "# Written by `tools/guests.py --bless`: what built the committed guests. The same gives the same bytes.\n"

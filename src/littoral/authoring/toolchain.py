@@ -22,6 +22,8 @@ Target = Literal["wasm32-unknown-unknown", "wasm32-wasip1"]
 TARGET: Target = "wasm32-unknown-unknown"
 WASI_TARGET: Target = "wasm32-wasip1"
 FEATURES = "-C target-feature=+simd128"
+# Guests have no source of randomness; one that needs it brings its own (`guests/text/src/entropy.rs`).
+NO_RANDOMNESS = '--cfg getrandom_backend="custom"'
 # Debian's: rustup's compilers carry their own.
 WASI_LIBRARIES = Path("/usr/lib/wasm32-wasi")
 _DEBIAN = "apt-get install --no-install-recommends rustc-web cargo-web rust-web-src lld"
@@ -47,7 +49,7 @@ class Toolchain:
             "RUSTC": str(self.rustc),
             "RUSTDOC": str(self.rustc.with_name("rustdoc")),
             "RUSTC_BOOTSTRAP": "1",
-            f"{prefix}_RUSTFLAGS": " ".join([FEATURES, *self._link_flags()]),
+            f"{prefix}_RUSTFLAGS": " ".join([FEATURES, *self._flags()]),
         }
         if folder is not None:
             own["CARGO_TARGET_DIR"] = str(folder)
@@ -61,8 +63,10 @@ class Toolchain:
         arguments += ["-Ztrim-paths", "--config", 'profile.release.trim-paths="all"']
         return [*arguments, "-Zbuild-std=std,panic_abort"] if self.std == "sources" else arguments
 
-    def _link_flags(self) -> list[str]:
-        if self.std == "target" or self.target == TARGET:
+    def _flags(self) -> list[str]:
+        if self.target == TARGET:
+            return [NO_RANDOMNESS]
+        if self.std == "target":
             return []
         start = f"-Clink-arg={WASI_LIBRARIES / 'crt1-reactor.o'}"
         return ["-Clink-self-contained=no", f"-Lnative={WASI_LIBRARIES}", start, "-Clink-arg=-lc"]

@@ -37,7 +37,7 @@ class ServedAgent(NamedTuple):
 
 
 class StepDescription(NamedTuple):
-    """kind: agent, model, step or search. uses: the agent, model, host step or collection it names."""
+    """kind: agent, model, step, search or upsert. uses: the agent, model, host step or collection it names."""
 
     name: str
     kind: str

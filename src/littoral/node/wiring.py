@@ -22,7 +22,9 @@ from littoral.node.site_tables import (
     ModelTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
@@ -55,8 +57,8 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     try:
         with open_guests(site, say) as guests:
-            for name, config in site.collections.items():
-                await _ensure(collections, site, name, config, say)
+            for name, table in site.collections.items():
+                await _ensure(collections, site, name, table.config(), say)
             yield Node(
                 name=site.node.name,
                 listen=str(site.listen),
@@ -74,10 +76,10 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
-    for name, config in site.collections.items():
+    for name, table in site.collections.items():
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
-            _check_config(site, name, config, found.config)
+            _check_config(site, name, table.config(), found.config)
     with open_guests(site, say) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
@@ -121,6 +123,7 @@ def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads)
         deadline_ms=table.deadline_ms,
         grants=table.grants,
         sha256=table.sha256,
+        files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
     return ServedAgent(name, _pool(agent, name, threads, instances), instances)
@@ -159,7 +162,8 @@ async def _ensure(collections: Collections, site: Site, name: str, config: Colle
 
 
 def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    if found != config:
+    wanted, plain = config.dense[""], found.dense.get("")
+    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
@@ -167,7 +171,8 @@ def _check_config(site: Site, name: str, config: CollectionConfig, found: Collec
 
 
 def _vectors(config: CollectionConfig) -> str:
-    return f"{config.vectors.size} × {config.vectors.distance}"
+    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
+    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))
 
 
 def open_pipelines(
@@ -203,6 +208,14 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
             name = table.search
             size = site.collections[name].vectors.size
             return SearchStep(lambda: find(name), size=size, options=table.options())
+        case UpsertStepTable():
+            target = table.upsert
+            return UpsertStep(
+                lambda: find(target),
+                size=site.collections[target].vectors.size,
+                is_by_message=table.id == "message",
+                payload=table.payload,
+            )
 
 
 def _kind(table: StepTable) -> tuple[str, str]:
@@ -215,6 +228,8 @@ def _kind(table: StepTable) -> tuple[str, str]:
             return "step", table.step
         case SearchStepTable():
             return "search", table.search
+        case UpsertStepTable():
+            return "upsert", table.upsert
 
 
 @contextlib.contextmanager

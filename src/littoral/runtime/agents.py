@@ -4,14 +4,13 @@ A trap, a deadline, an out-of-memory or a broken promise costs the caller an err
 call gets a fresh one. Nothing else is lost.
 """
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from littoral.artifact.manifest import AGENT_SECTION, AgentManifest
 from littoral.clock import SYSTEM, Clock
@@ -33,6 +32,7 @@ from littoral.runtime.abi import (
     check_tensors,
     granted_models,
 )
+from littoral.runtime.agent_files import Config, Files, init_bytes
 from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
@@ -47,8 +47,6 @@ __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
 
 START_DEADLINE_MS = 10_000
 DEADLINE_MS_MAX = 24 * 3600 * 1000
-
-Config = Mapping[str, Any] | bytes | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,7 @@ class Agent:
         grants: Sequence[str] = (),
         models: NeuralModels | None = None,
         sha256: str | None = None,
+        files: Files | None = None,
         clock: Clock = SYSTEM,
     ) -> "Agent":
         """Loads, checks and starts an agent.
@@ -121,6 +120,7 @@ class Agent:
         the log; default the manifest's. memory_bytes, deadline_ms (per call): default the manifest's.
         start_deadline_ms: for the start of the module and `init`. grants: imports that it may have. models: those
         there are, for an agent that is granted `wasi_ephemeral_nn`, or `wasi_ephemeral_nn:NAME` for one of them.
+        files: by name, a path or bytes each; `init` gets them in one frame with the configuration.
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
@@ -137,10 +137,16 @@ class Agent:
         deadline = manifest.deadline_ms if deadline_ms is None else deadline_ms
         _check_range(memory, MEMORY_BYTES_MAX, f"{label}: memory in bytes")
         _check_range(deadline, DEADLINE_MS_MAX, f"{label}: deadline in ms")
-        payload = config if isinstance(config, bytes) else msgspec.json.encode(config or {})
+        payload = init_bytes(config, files or {}, label)
         start, limits = Limits(memory, start_deadline_ms), Limits(memory, deadline)
         allowed = _allowed(models or {}, grants, label)
         return cls(_Options(module, manifest, name, payload, start, limits, clock, allowed))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that its answers depend on: the module and what `init` got."""
+        made_of = (self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest())
+        return hashlib.sha256(b"".join(made_of)).hexdigest()
 
     @property
     def input(self) -> Ports:
