@@ -36,18 +36,27 @@ class BuiltAgent:
     compiler: Mapping[str, str]
 
 
-def build_agent(folder: Path, output: Path | None = None, *, wasi: bool = False, locked: bool = False) -> BuiltAgent:
+def build_agent(
+    folder: Path,
+    output: Path | None = None,
+    *,
+    wasi: bool = False,
+    locked: bool = False,
+    target_folder: Path | None = None,
+    preferred: Mapping[str, str] | None = None,
+) -> BuiltAgent:
     """Builds the crate in `folder`; what cargo says goes to stderr.
 
     output: the file to write; default `NAME.wasm` in the folder. wasi: for wasm32-wasip1. locked: as Cargo.lock has it,
-    or not at all. Raises NotFoundError, SetupError without a toolchain, ArtifactError where the crate does not compile
+    or not at all. target_folder: where cargo builds; default: where it does. preferred: as in `find_toolchain`.
+    Raises NotFoundError, SetupError without a toolchain, ArtifactError where the crate does not compile
     or what comes out is no agent.
     """
     crate = _crate(folder)
-    toolchain = find_toolchain(WASI_TARGET if wasi else TARGET)
+    toolchain = find_toolchain(WASI_TARGET if wasi else TARGET, preferred=preferred)
     arguments = ["build", *toolchain.build_arguments(), "--message-format=json-render-diagnostics"]
     arguments += ["--locked"] if locked else []
-    messages = _cargo(toolchain, crate, arguments)
+    messages = _cargo(toolchain, crate, arguments, target_folder)
     wasm, interface, manifest = as_agent(_module_of(messages, crate).read_bytes(), crate / "manifest.json")
     path = output or folder / f"{manifest.name}.wasm"
     half = path.with_name(f"{path.name}.part")
@@ -89,11 +98,11 @@ def _crate(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _cargo(toolchain: Toolchain, crate: Path, arguments: list[str]) -> list[dict[str, Any]]:
+def _cargo(toolchain: Toolchain, crate: Path, arguments: list[str], target: Path | None) -> list[dict[str, Any]]:
     """What cargo answers, a JSON document a line."""
     command = [str(toolchain.cargo), *arguments]
     done = subprocess.run(
-        command, cwd=crate, env=toolchain.environment(), stdout=subprocess.PIPE, text=True, check=False
+        command, cwd=crate, env=toolchain.environment(target), stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         raise ArtifactError(f"`{crate}`: `cargo {arguments[0]}` failed with exit code {done.returncode}")

@@ -4,6 +4,7 @@ A compiler serves if it has the target's standard library (`rustup target add`),
 (Debian's `rust-web-src` beside `rustc-web`).
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -121,6 +122,9 @@ def _toolchain_of(rustc: Path, target: Target) -> Toolchain:
         raise SetupError(f"`{rustc}` has neither the target {target} nor the sources of std")
     if not (linker := output("wasm-ld", "--version")):
         raise SetupError("`wasm-ld` is missing")
-    if target == WASI_TARGET and not (WASI_LIBRARIES / "libc.a").exists():
-        raise SetupError(f"`{WASI_LIBRARIES}` has no C library")
-    return Toolchain(rustc, cargo, "sources", versions | {"linker": linker, "std": "sources"}, target)
+    versions |= {"linker": linker, "std": "sources"}
+    if target == WASI_TARGET:
+        if not (library_c := WASI_LIBRARIES / "libc.a").exists():
+            raise SetupError(f"`{WASI_LIBRARIES}` has no C library")
+        versions["libc"] = hashlib.sha256(library_c.read_bytes()).hexdigest()
+    return Toolchain(rustc, cargo, "sources", versions, target)
