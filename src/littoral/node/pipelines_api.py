@@ -128,6 +128,8 @@ def _result(value: Value, gives: EdgeType) -> object:
 
 
 def _hit(hit: object) -> object:
+    if isinstance(hit, list):
+        return [_hit(one) for one in hit]
     return {"id": hit.id, "score": hit.score, "payload": hit.payload} if isinstance(hit, Hit) else hit
 
 
