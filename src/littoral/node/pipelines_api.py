@@ -133,6 +133,8 @@ def result_of(value: Value, gives: EdgeType) -> object:
 
 
 def _hit(hit: object) -> object:
+    if isinstance(hit, list):
+        return [_hit(one) for one in hit]
     return {"id": hit.id, "score": hit.score, "payload": hit.payload} if isinstance(hit, Hit) else hit
 
 

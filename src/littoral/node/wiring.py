@@ -5,7 +5,7 @@ What is opened is closed in the reverse order, also where the start fails half-w
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from littoral.artifact import Model
@@ -13,11 +13,11 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
 from littoral.node.search_step import SearchStep
-from littoral.node.site import Site
+from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
-    HostStepTable,
+    ForEachStepTable,
     ModelStepTable,
     ModelTable,
     SearchStepTable,
@@ -26,12 +26,15 @@ from littoral.node.site_tables import (
 )
 from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
+from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host_steps import TOP_K, HostStep
+from littoral.runtime.host.options import Draw, HostOptions, TopK
+from littoral.runtime.host_steps import HostStep
 from littoral.runtime.instance import Session, load
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
+from littoral.runtime.sources import Placed
 from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
@@ -187,13 +190,17 @@ def _open_pipeline(
 ) -> ServedPipeline:
     tables = site.pipelines[name]
     with _naming(site, f"pipelines.{name}"):
-        steps = [_step(table, site, guests, find) for table in tables]
+        steps = [_placed(table, site, guests, find) for table in tables]
         pipeline = Pipeline(name, steps, node=site.node.name, clock=clock)
     descriptions = tuple(
-        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives))
+        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives), edge.sources)
         for table, edge in zip(tables, pipeline.edges, strict=True)
     )
     return ServedPipeline(name, pipeline, descriptions)
+
+
+def _placed(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Placed:
+    return Placed(_step(table, site, guests, find), table.name, table.source)
 
 
 def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Step:
@@ -202,8 +209,12 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
             return AgentStep(guests.agents[table.agent].pool)
         case ModelStepTable():
             return ModelStep(guests.models[table.model].pool, take=table.take)
-        case HostStepTable():
-            return HostStep(table.step, threads=guests.threads, k=TOP_K if table.k is None else table.k)
+        case HostOptions():
+            return HostStep(table, threads=guests.threads, labels=_labels(table, guests))
+        case ForEachStepTable():
+            inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
+            name = table.name or "for_each"
+            return ForEachStep(inner, items_max=table.max, parallel=table.parallel, name=name)
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
@@ -218,14 +229,24 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
             )
 
 
+def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
+    if not isinstance(table, TopK | Draw) or not isinstance(table.labels, str):
+        return table.labels if isinstance(table, Draw) else None
+    if not (labels := guests.models[table.labels].model.manifest.labels):
+        raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")
+    return labels
+
+
 def _kind(table: StepTable) -> tuple[str, str]:
     match table:
         case AgentStepTable():
             return "agent", table.agent
         case ModelStepTable():
             return "model", table.model
-        case HostStepTable():
+        case HostOptions():
             return "step", table.step
+        case ForEachStepTable():
+            return "for_each", ", ".join(_kind(step)[1] for step in inner_steps(table))
         case SearchStepTable():
             return "search", table.search
         case UpsertStepTable():
