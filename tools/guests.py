@@ -134,9 +134,7 @@ def bless(names: dict[str, Path], versions: dict[str, str], wasi_versions: dict[
 def judge(guests: dict[str, Path], versions: dict[str, str], wasi_versions: dict[str, str]) -> bool:
     """By their bytes where the recorded tools built them, else by the tests."""
     used = {name: wasi_versions if name in WASI_GUESTS else versions for name in guests}
-    comparable = {
-        name: path for name, path in guests.items() if used[name] == recorded(wasi=name in WASI_GUESTS)
-    }
+    comparable = {name: path for name, path in guests.items() if used[name] == recorded(wasi=name in WASI_GUESTS)}
     is_good = compare(comparable)
     if not is_good:
         print("hint: commit the sources that belong to the binaries, or accept these by `tools/guests.py --bless`")

@@ -4,6 +4,7 @@ import random
 import struct
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from littoral.errors import ArtifactError, DeadlineError, SettingError, TrapErro
 from littoral.runtime.agents import Agent
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session, load
-from littoral.runtime.wasi_nn import CONTEXTS_MAX, MODELS_MAX
+from littoral.runtime.wasi_nn import CONTEXTS_MAX, MODELS_MAX, OfferedModel
 from littoral.runtime.wasi_nn_tensors import DIALECTS
 from littoral.tensors import DTYPES
 from modules_in_text import agent, compiled_here, model, port, variant
@@ -32,7 +33,9 @@ class Models(dict[str, Any]):
     def __init__(self, **modules: bytes) -> None:
         self.sessions = {name: load(wasm, deadline_ms=100) for name, wasm in modules.items()}
         self.made: list[Session] = []
-        super().__init__({name: lambda name=name: self._another(name) for name in modules})
+        super().__init__()
+        for name, session in self.sessions.items():
+            self[name] = OfferedModel(session.digest, partial(self._another, name))
 
     def _another(self, name: str) -> Session:
         self.made.append(self.sessions[name].another())
@@ -348,6 +351,24 @@ def test_a_model_is_opened_once_and_no_more_than_eight(doubling: Models) -> None
         assert len(models.made) == MODELS_MAX
     assert all(session.statistics().memory_bytes == 0 for session in models.made)  # closed with the agent
     models.close()
+
+
+def test_a_model_that_was_replaced_is_opened_anew(doubling: Models) -> None:
+    with opened(doubling) as guest:
+        before = guest.digest
+        assert run(guest, whole(Calls())).errnos == [0] * 5
+        triple = "(v128.store (i32.const 1088) (f32x4.add (v128.load (i32.const 1024)) (v128.load (i32.const 1088))))"
+        doubling.sessions["n"] = load(model(triple))
+        doubling["m"] = OfferedModel("another", partial(doubling._another, "n"))
+        assert run(guest, Calls().call("compute", 2)).errnos == [0]  # until it is loaded again
+        calls = Calls()
+        calls.call("load_by_name", calls.put(NAME, b"m"), 1, DATA + OUT).call("compute", 2)
+        calls.call("init_execution_context", 1, DATA + OUT).call("init_execution_context", 3, DATA + OUT + 4)
+        answer = run(guest, calls)
+        assert answer.errnos == [0, INVALID_ARGUMENT, INVALID_ARGUMENT, 0]
+        assert (answer.u32(OUT), answer.u32(OUT + 4)) == (3, 4)
+        assert doubling.made[0].statistics().memory_bytes == 0
+        assert guest.digest != before
 
 
 def test_what_is_kept_for_a_guest_counts_against_its_memory() -> None:

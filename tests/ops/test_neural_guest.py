@@ -13,6 +13,7 @@ from littoral.runtime.abi import grants_for
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session, load
 from littoral.runtime.interface import read_interface
+from littoral.runtime.wasi_nn import OfferedModel
 from littoral.tensors import Array
 from modules_in_text import model, port, variant
 from onnx_models import squeeze_excite
@@ -38,7 +39,7 @@ def sessions() -> Iterator[dict[str, Session]]:
 
 @pytest.fixture
 def guest(neural: Path, sessions: dict[str, Session]) -> Iterator[Agent]:
-    models = {name: session.another for name, session in sessions.items()}
+    models = {name: OfferedModel(session.digest, session.another) for name, session in sessions.items()}
     with Agent.open(neural, grants=GRANTS, models=models) as agent:
         yield agent
 
@@ -82,7 +83,7 @@ def test_errors_are_those_of_the_crate(guest: Agent, request_bytes: bytes, error
 def test_what_it_prints_is_in_the_log(
     neural: Path, sessions: dict[str, Session], caplog: pytest.LogCaptureFixture
 ) -> None:
-    models = {name: session.another for name, session in sessions.items()}
+    models = {name: OfferedModel(session.digest, session.another) for name, session in sessions.items()}
     with caplog.at_level(logging.INFO, "littoral.agents"), Agent.open(neural, grants=GRANTS, models=models) as agent:
         agent.infer(asked("same", I64, np.arange(2)))
     assert [record.getMessage() for record in caplog.records] == [

@@ -18,7 +18,7 @@ from littoral.errors import InputError, NotFoundError
 from littoral.runtime.abi import Ports
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import load
-from littoral.runtime.wasi_nn import NeuralModels
+from littoral.runtime.wasi_nn import NeuralModels, OfferedModel
 
 __all__ = ["agent", "build", "check", "new", "run_tests"]
 
@@ -145,7 +145,8 @@ def _models(options: list[str]) -> Iterator[NeuralModels]:
             name, mark, path = option.partition("=")
             if not (name and mark and path):
                 raise InputError(f"`--model {option}` is not NAME=FILE")
-            found[name] = stack.enter_context(load(path)).another
+            session = stack.enter_context(load(path))
+            found[name] = OfferedModel(session.digest, session.another)
         yield found
 
 

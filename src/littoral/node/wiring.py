@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
@@ -99,25 +100,25 @@ class Guests(NamedTuple):
 
 @contextlib.contextmanager
 def open_guests(site: Site, say: Say) -> Iterator[Guests]:
-    """Agents and models, each in its pool, over one set of guest threads."""
+    """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         guests = Guests(threads, agents := {}, models := {})
-        for name, agent in site.agents.items():
-            with _naming(site, f"agents.{name}"):
-                agents[name] = _open_agent(site, name, agent, threads)
-            stack.callback(agents[name].pool.close)
-            say(f"agent `{name}`: {agent.path}")
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
                 models[name] = _open_model(site, name, model, threads)
             stack.callback(models[name].pool.close)
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        for name, agent in site.agents.items():
+            with _naming(site, f"agents.{name}"):
+                agents[name] = _open_agent(site, name, agent, guests)
+            stack.callback(agents[name].pool.close)
+            say(f"agent `{name}`: {agent.path}")
         yield guests
 
 
-def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads) -> ServedAgent:
+def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> ServedAgent:
     agent = Agent.open(
         site.agent_path(table),
         table.config,
@@ -125,11 +126,12 @@ def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads)
         memory_bytes=None if table.memory_mb is None else table.memory_mb << 20,
         deadline_ms=table.deadline_ms,
         grants=table.grants,
+        models=ModelsForAgents(guests.models),
         sha256=table.sha256,
         files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, _pool(agent, name, threads, instances), instances)
+    return ServedAgent(name, _pool(agent, name, guests.threads, instances), instances)
 
 
 def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:

@@ -36,6 +36,7 @@ from littoral.runtime.agent_files import Config, Files, init_bytes
 from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
+from littoral.runtime.host_modules import NEURAL
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.modules import LoadedModule, load_module, naming
 from littoral.runtime.printable import printable
@@ -144,8 +145,10 @@ class Agent:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that its answers depend on: the module and what `init` got."""
-        made_of = (self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest())
+        """SHA-256 of all that its answers depend on: the module, what `init` got, and models that it may use."""
+        made_of = [self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest()]
+        if any(wanted.module == NEURAL for wanted in self._options.module.code.interface.imports):
+            made_of += [f"{name}:{model.digest};".encode() for name, model in sorted(self._options.models.items())]
         return hashlib.sha256(b"".join(made_of)).hexdigest()
 
     @property

@@ -10,7 +10,7 @@ compiler for guests to feed (docs/adr/0023-models-for-agents-by-name.md).
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from littoral.runtime.sandbox import HostFunction
 from littoral.runtime.wasi_nn_tensors import read_tensor
 from littoral.tensors import Array, TensorSpec
 
-__all__ = ["ModelForAgents", "NeuralHost", "NeuralModels"]
+__all__ = ["ModelForAgents", "NeuralHost", "NeuralModels", "OfferedModel"]
 
 (
     SUCCESS,
@@ -59,8 +59,15 @@ class ModelForAgents(Protocol):
     def close(self) -> None: ...
 
 
-NeuralModels = Mapping[str, Callable[[], ModelForAgents]]
-"""By name, what opens an instance for one agent. It raises LittoralError where that is not possible."""
+class OfferedModel(NamedTuple):
+    """open: an instance for one agent; raises LittoralError. digest: of the module that it would be an instance of."""
+
+    digest: str
+    open: Callable[[], ModelForAgents]
+
+
+NeuralModels = Mapping[str, OfferedModel]
+"""By name. What stands behind a name may be replaced; agents see that when they load it again."""
 
 
 class _RefusedError(Exception):
@@ -99,7 +106,7 @@ class NeuralHost:
         self._until_s = 0.0
         self._handle = 0
         self._graphs: dict[int, ModelForAgents] = {}
-        self._named: dict[str, int] = {}
+        self._named: dict[str, tuple[str, int]] = {}
         self._contexts: OrderedDict[int, _Context] = OrderedDict()
 
     def functions(self) -> Mapping[str, HostFunction]:
@@ -170,20 +177,32 @@ class NeuralHost:
             name = span.tobytes().decode()
         except UnicodeDecodeError as error:
             raise _RefusedError(INVALID_ARGUMENT, f"name is no text: {error}") from error
-        if name not in self._named:
-            self._named[name] = self._opened(name)
-        memory.put(out, self._named[name])
+        memory.put(out, self._opened(name))
 
     def _opened(self, name: str) -> int:
-        if (make := self._known.get(name)) is None:
+        """The graph of what is offered by this name now; graph and contexts of what was before end."""
+        if (offered := self._known.get(name)) is None:
             known = ", ".join(f"`{name}`" for name in self._known) or "none"
             raise _RefusedError(NOT_FOUND, f"no model `{printable(name)}` for this agent, there are: {known}")
+        digest, handle = self._named.get(name, ("", 0))
+        if digest == offered.digest:
+            return handle
+        if handle:
+            self._end(name, handle)
         if len(self._graphs) >= MODELS_MAX:
             raise _RefusedError(TOO_LARGE, f"{len(self._graphs)} models are open, at most {MODELS_MAX}")
-        model = make()
+        model = offered.open()
         handle = self._next()
         self._graphs[handle] = model
+        self._named[name] = (offered.digest, handle)
         return handle
+
+    def _end(self, name: str, handle: int) -> None:
+        model = self._graphs.pop(handle)
+        del self._named[name]
+        for context in [key for key, context in self._contexts.items() if context.model is model]:
+            del self._contexts[context]
+        model.close()
 
     def _init_execution_context(self, memory: GuestMemory, graph: int, out: int) -> None:
         memory.span(out, 4)
