@@ -28,6 +28,7 @@ from littoral.node.site_tables import (
     ModelTable,
     NodeTable,
     PipelineTable,
+    RepositoryTable,
     SearchStepTable,
     StepTable,
 )
@@ -62,6 +63,7 @@ class Site(NamedTuple):
     collections: Mapping[str, CollectionConfig]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    repository: RepositoryTable = RepositoryTable()
 
     @property
     def listen(self) -> Address:
@@ -126,6 +128,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
         ),
         place,
     )

@@ -33,6 +33,8 @@ class Worker(Protocol):
 
     def another(self) -> Self: ...
 
+    def rest(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -93,6 +95,7 @@ class Pool(Generic[_W]):
         self._slots += [_Slot[_W](None) for _ in range(instances_min, instances_max)]
         self._free = self._slots[::-1]  # taken from the end: warm ones first
         self._is_closed = False
+        self._is_resting = False
         self._runs = 0
         self._failures = 0
         self._refused = 0
@@ -150,12 +153,26 @@ class Pool(Generic[_W]):
                 sum(slot.worker.threads for slot in self._slots if slot.worker is not None),
             )
 
-    def close(self) -> None:
-        """Refuses new calls and those that wait; frees idle instances now and busy ones after their call."""
+    def rest(self) -> None:
+        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself."""
+        with self._lock:
+            self._is_resting = True
+            idle, self._free = self._free, []
+        for slot in idle:
+            self._take_back(slot)
+
+    def wake(self) -> None:
+        """Ends `rest`: instances that calls make from now on are kept."""
+        with self._lock:
+            self._is_resting = False
+
+    def close(self, *, drains: bool = False) -> None:
+        """Refuses new calls and, unless it drains, those that wait; frees idle instances now and busy ones later."""
         with self._lock:
             self._is_closed = True
-            waiting = list(self._waiting)
-            self._waiting.clear()
+            waiting = [] if drains else list(self._waiting)
+            if not drains:
+                self._waiting.clear()
             free = list(self._free)
         for asked in waiting:
             if asked.set_running_or_notify_cancel():
@@ -194,6 +211,8 @@ class Pool(Generic[_W]):
             asked.add_done_callback(_return_lease)
 
     def _take_back(self, slot: "_Slot[_W]") -> None:
+        if self._is_resting and not self._waiting:
+            self._put_to_rest(slot)
         while True:
             with self._lock:
                 if not self._waiting:
@@ -205,6 +224,12 @@ class Pool(Generic[_W]):
                 asked.set_result(Lease(self, slot))
                 return
         if is_closed:
+            _empty(slot)
+
+    def _put_to_rest(self, slot: "_Slot[_W]") -> None:
+        if slot.worker is self.first:
+            self.first.rest()  # not closed: others are made from it
+        else:
             _empty(slot)
 
     def _work(self, slot: "_Slot[_W]", work: Callable[[_W], _R]) -> _R:
