@@ -32,6 +32,7 @@ __all__ = [
     "open_model",
     "open_version",
     "pool_of",
+    "runs_on_zeros",
     "warm",
 ]
 
@@ -145,6 +146,15 @@ async def warm(version: ServedVersion, instances: Instances) -> None:
     finally:
         for lease in leases:
             lease.release()
+
+
+async def runs_on_zeros(version: ServedVersion) -> bool:
+    """Whether `warm` gets through, in one instance."""
+    try:
+        await warm(version, Instances())
+    except SandboxError:
+        return False
+    return True
 
 
 def _run_on_zeros(variant: Variant, session: Session) -> None:

@@ -13,9 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, SettingError
+from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError, SettingError
 from littoral.node.model_files import Policy, find_versions
-from littoral.node.model_opening import Identities, Origin, Source, check_state, files_seen, open_version, warm
+from littoral.node.model_opening import (
+    Identities,
+    Origin,
+    Source,
+    check_state,
+    files_seen,
+    open_version,
+    runs_on_zeros,
+    warm,
+)
 from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session
@@ -222,8 +231,15 @@ class ModelRepository:
         return version
 
     async def _warm(self, kept: _Kept, version: ServedVersion) -> None:
-        if kept.origin.table.warm and version not in kept.served.versions.values():
-            await warm(version, kept.served.instances)
+        """A version that fails on zeros is refused where the one that serves does not: some models never take zeros."""
+        served = kept.served
+        if not kept.origin.table.warm or version in served.versions.values():
+            return
+        try:
+            await warm(version, served.instances)
+        except SandboxError:
+            if served.is_loaded and await runs_on_zeros(served.serving):
+                raise
 
     async def _flip(self, kept: _Kept, versions: Mapping[int, ServedVersion]) -> None:
         served, serving = kept.served, versions[max(versions)]

@@ -73,9 +73,8 @@ class Sequences(Generic[_V]):
         """
         sequence = self._find(flags, version)
         if sequence.waiting >= WAITING_MAX:
-            raise ConflictError(
-                f"model `{self._name}`: {sequence.waiting} requests of sequence `{flags.id}` are waiting"
-            )
+            busy = f"{sequence.waiting} requests of sequence `{flags.id}` are waiting"
+            raise ConflictError(f"model `{self._name}`: {busy}, at most {WAITING_MAX}")
         sequence.waiting += 1
         try:
             async with sequence.turn:
