@@ -68,6 +68,18 @@ class _Kept:
     refusals: int = 0
 
 
+class _Noting(dict[str, ServedModel]):
+    """Which models a pipeline is bound to, at whatever depth. asked: their names."""
+
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        super().__init__(models)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> ServedModel:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
 class ModelRepository:
     """models, pipelines: what the node serves; changed in place. say: gets a line for each change."""
 
@@ -258,17 +270,20 @@ class ModelRepository:
 
     def _bound(self, served: ServedModel, serving: ServedVersion) -> Mapping[str, ServedPipeline]:
         """The pipelines that use this model, bound to another version of it. Raises ConflictError."""
-        models = {**self._models, served.name: replace(served, serving=serving)}
-        users = [
-            p.name for p in self._pipelines.values() if ("model", served.name) in {(s.kind, s.uses) for s in p.steps}
-        ]
+        models = _Noting({**self._models, served.name: replace(served, serving=serving)})
+        bound = {}
         try:
-            return {name: self._bind(name, models) for name in users}
+            for name in self._pipelines:
+                models.asked.clear()
+                pipeline = self._bind(name, models)
+                if served.name in models.asked:
+                    bound[name] = pipeline
         except SettingError as error:
             raise ConflictError(
                 f"model `{served.name}`: version {serving.number} does not fit: {error.message}",
                 hint="the version before goes on: give this one the inputs and outputs that its pipelines use",
             ) from error
+        return bound
 
     def _refuse(self, kept: _Kept, number: int, error: Exception) -> None:
         kept.refusals += 1
