@@ -65,6 +65,9 @@ class NodeTable(_Table, frozen=True):
     listen: Annotated[NonEmpty, Meta(description="Address and port of the HTTP interface; port 0 = any free one")] = (
         "127.0.0.1:8642"
     )
+    grpc: Annotated[
+        str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
+    ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
 
 
