@@ -202,7 +202,16 @@ def test_the_host_steps_are_those_of_the_runtime() -> None:
 
 def test_the_schema_knows_every_table_and_step() -> None:
     schema = json.loads(msgspec.json.encode(site_schema()))
-    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits", "mqtt"}
+    assert set(schema["properties"]) == {
+        "node",
+        "models",
+        "agents",
+        "collections",
+        "pipelines",
+        "limits",
+        "mqtt",
+        "repository",
+    }
     assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == len(ALL_STEP_TABLES)
     assert set(schema["$defs"]["Crop"]["required"]) == {"step", "width", "height"}
     assert schema["$defs"]["ModelTable"]["additionalProperties"] is False

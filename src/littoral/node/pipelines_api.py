@@ -21,7 +21,15 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipeline_input", "pipelines_protocol", "result_of", "status_error"]
+__all__ = [
+    "DEADLINE_HEADER",
+    "how_header",
+    "pipeline_input",
+    "pipelines_protocol",
+    "request_deadline_ms",
+    "result_of",
+    "status_error",
+]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
@@ -57,7 +65,7 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = _deadline_ms(request)
+        deadline_ms = request_deadline_ms(request)
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
@@ -66,7 +74,8 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         return await _told(served, answer, request, began_s=began, node=node)
 
 
-def _deadline_ms(request: Request) -> float:
+def request_deadline_ms(request: Request) -> float:
+    """As the header says, else the default. Raises InputError."""
     if (text := request.headers.get(DEADLINE_HEADER)) is None:
         return DEADLINE_MS
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):

@@ -30,6 +30,7 @@ from littoral.node.site_tables import (
     ModelTable,
     NodeTable,
     PipelineTable,
+    RepositoryTable,
     SearchStepTable,
     StepTable,
     UpsertStepTable,
@@ -66,6 +67,7 @@ class Site(NamedTuple):
     collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
 
     @property
@@ -131,6 +133,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
         ),
         place,
@@ -192,12 +195,9 @@ def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
 
 
 def _checked(site: Site, place: Place) -> Site:
-    try:
-        parse_address(site.node.listen)
-    except SettingError as error:
-        raise (place / "node" / "listen").wrong(
-            site.node.listen, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`"
-        ) from error
+    _check_address(site.node.listen, place / "node" / "listen")
+    if site.node.grpc is not None:
+        _check_address(site.node.grpc, place / "node" / "grpc")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
         if model.batch.max != 1:
@@ -215,6 +215,13 @@ def _checked(site: Site, place: Place) -> Site:
     if site.mqtt is not None:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     return site
+
+
+def _check_address(text: str, place: Place) -> None:
+    try:
+        parse_address(text)
+    except SettingError as error:
+        raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
 
 
 def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:

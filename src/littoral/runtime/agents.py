@@ -195,6 +195,11 @@ class Agent:
             self._runs, self._refusals, self._failures, self._log.lines, self._log.dropped, self._memory_bytes
         )
 
+    def rest(self) -> None:
+        """Frees the instance, after a call in flight; the next call gets a fresh one."""
+        with self._turn:
+            self._drop()
+
     def close(self) -> None:
         """Frees the instance, after a call in flight. Closing twice is fine; `infer` raises UnavailableError then."""
         with self._turn:

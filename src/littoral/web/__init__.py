@@ -1,5 +1,6 @@
 """What node and orchestrator share over HTTP: server, routes, limits, errors, events, the files of the pages."""
 
+from littoral.web.encodings import compressed, wanted_encoding
 from littoral.web.events import Events
 from littoral.web.messages import Answer, Handler, Request, Stream, decode_json, json_answer
 from littoral.web.page_assets import PageAssets
@@ -19,8 +20,10 @@ __all__ = [
     "Seen",
     "Server",
     "Stream",
+    "compressed",
     "decode_json",
     "json_answer",
     "plain_error",
     "serving",
+    "wanted_encoding",
 ]

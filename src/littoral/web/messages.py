@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
+from littoral.errors import ForbiddenError, InputError, SlowRequestError, TooLargeError
 
 __all__ = ["Answer", "Body", "Handler", "Headers", "Request", "Stream", "decode_json", "json_answer"]
 
@@ -112,9 +112,7 @@ def check_origin(request: Request) -> None:
 
 
 def check_declared(headers: Headers, bytes_max: int) -> int | None:
-    """The declared length, or None. Raises TooLargeError before anything is read; NotOfferedError for compression."""
-    if (encoding := headers.get("content-encoding", "identity")) != "identity":
-        raise NotOfferedError(f"body is encoded as `{encoding[:40]}`", hint="send it without `content-encoding`")
+    """The declared length, or None. Raises TooLargeError before anything is read."""
     if (declared := headers.get("content-length")) is None:
         return None
     if int(declared) > bytes_max:  # digits only: the server has refused anything else
