@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from littoral.errors import LittoralError
 from littoral.vectors.connection import Connection
-from littoral.vectors.frames import UpdateVectors, Upsert, Write
+from littoral.vectors.frames import Pack, UpdateVectors, Upsert, Write
 from littoral.vectors.rebuild import Rebuild
 from littoral.vectors.shard import Shard
 
@@ -42,6 +42,8 @@ class Building:
 
     def note(self, request: Write, size_bytes: int, now: float) -> None:
         """A write that is done. A graph for which too many were missed is given up, and begun again later."""
+        if isinstance(request, Pack):
+            return
         if isinstance(request, Upsert | UpdateVectors):
             self._unbuilt_count += len(request.points.ids)
         self._last_write = now

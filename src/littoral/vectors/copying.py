@@ -11,7 +11,7 @@ from pathlib import Path
 
 from littoral.errors import ShardError
 
-__all__ = ["copy_steps", "pack_steps", "stored_bytes", "unpack"]
+__all__ = ["copy_steps", "pack_steps", "stored_bytes", "stored_files", "unpack"]
 
 STEP_BYTES = 4 << 20
 LOG = "wal"
@@ -108,12 +108,12 @@ def _packed(archive: tarfile.TarFile, path: Path, name: str) -> Iterator[None]:
 
 
 def unpack(archive: Path, target: Path, *, bytes_max: int) -> None:
-    """Puts the files of a snapshot into a folder that is not there yet.
+    """Puts the files of a snapshot, which may be compressed, into a folder that is not there yet.
 
     Only plain files below `target`, at most 65536 of them and `bytes_max` together. Raises ShardError for all else.
     """
     try:
-        with tarfile.open(archive, "r:") as opened:
+        with tarfile.open(archive, "r:*") as opened:
             left = bytes_max
             for count, entry in enumerate(opened):
                 left -= entry.size

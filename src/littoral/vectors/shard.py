@@ -22,13 +22,13 @@ from littoral.errors import InputError, NotFoundError, ShardError
 from littoral.vectors import edge_classes, edge_config
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
-from littoral.vectors.copying import stored_bytes
+from littoral.vectors.copying import pack_steps, stored_bytes, stored_files
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.edge_filters import filter_
 from littoral.vectors.edge_queries import order_by
 from littoral.vectors.filters import Filter
 from littoral.vectors.indexes import IndexParams, check_schema
-from littoral.vectors.layout import count_boot
+from littoral.vectors.layout import COLLECTION_FILE, count_boot
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.queries import (
     PayloadChange,
@@ -367,6 +367,14 @@ class Shard:
         self._require_disk(self._disk_reserve_bytes)
         with errors_of_store("optimize"):
             return bool(self._opened().optimize())
+
+    def pack_steps(self, target: Path) -> Iterator[None]:
+        """Writes a snapshot to a file that is not there yet, in steps of a few milliseconds."""
+        self._require_disk(
+            self._disk_reserve_bytes + sum(file.stat().st_size for file in stored_files(self.store_folder))
+        )
+        self.flush()
+        yield from pack_steps(self.store_folder, target, self.folder.parent / COLLECTION_FILE)
 
     def place_for_copy(self) -> Path:
         """A folder for a copy of the store, not there yet. Raises ShardError if the disk has no room for one."""

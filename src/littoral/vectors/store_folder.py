@@ -17,7 +17,7 @@ from littoral.clock import Clock
 from littoral.errors import ShardError
 from littoral.vectors import edge_config
 from littoral.vectors.edge_classes import errors_of_store
-from littoral.vectors.layout import sync_folder
+from littoral.vectors.layout import STORE, sync_folder
 from littoral.vectors.records import CollectionConfig
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "without",
 ]
 
-STORE = "edge"
 COPY = "edge-"
 CURRENT = "current"
 LOAD_WAIT_S = 2.0
