@@ -12,7 +12,7 @@ from fenced import code_blocks
 from littoral.authoring.cases import read_cases, run_cases
 from littoral.authoring.scaffold import new_agent
 from littoral.runtime.agents import Agent
-from own_agent import use_toolchain
+from own_agent import BUILD_S_MAX, use_toolchain
 from tracked import ROOT
 
 PAGE = (ROOT / "docs/guides/write-an-agent.md").read_text()
@@ -41,7 +41,7 @@ def test_its_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.Mon
     ] + [["littoral", "up", "--check"]]
     (tmp_path / "site.toml").write_text(block("toml"))
     for command in COMMANDS:
-        done = cli(*shlex.split(command)[1:], folder=tmp_path)
+        done = cli(*shlex.split(command)[1:], folder=tmp_path, timeout_s=BUILD_S_MAX)
         assert done.code == 0, (command, done.err)
         if "agent test" in command:
             assert done.out.splitlines()[-1] == "2 of 2 cases hold in the sandbox"
