@@ -44,10 +44,16 @@ async def upsert(collection: Collection, body: UpsertBody, terms: Terms) -> int:
     if (body.points is None) == (body.batch is None):
         raise InputError("body: needs exactly one of `points`, `batch`")
     ids, vectors, payloads = _columns(body.batch) if body.batch is not None else _rows(body.points or [])
+    _check_some(ids)
     batch = PointBatch(checked_ids(ids), _packed(collection, ids, vectors), payloads)
     condition = parse_filter(body.update_filter)
     mode: UpdateMode = body.update_mode or "upsert"
     return await collection.upsert_points(batch, mode=mode, condition=condition, **terms._asdict())
+
+
+def _check_some(points: list[Any]) -> None:
+    if not points:
+        raise InputError("body: no point is given")
 
 
 def _rows(points: list[PointBody]) -> _Columns:
@@ -94,6 +100,7 @@ def _unnamed(vector: Any) -> Any:
 
 async def update_vectors(collection: Collection, body: VectorsBody, terms: Terms) -> int:
     check_offered(body)
+    _check_some(body.points)
     ids = [point.id for point in body.points]
     vectors = [packed_point(point.vector, f"point `{str(point.id)[:80]}`") for point in body.points]
     condition = parse_filter(body.update_filter)

@@ -4,13 +4,14 @@ Scores and order as in Qdrant: Cosine and Dot high first, Euclid and Manhattan (
 equal scores in the order of ids, numbers before UUIDs. A hit is better than the score threshold, not equal to it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import qdrant_edge as edge
 
-from littoral.errors import InputError, TooLargeError
+from littoral.errors import InputError, ShardError, TooLargeError
 from littoral.vectors import asks, edge_classes
 from littoral.vectors.asks import Ask
 from littoral.vectors.checks import checked_id
@@ -64,7 +65,7 @@ class Searches:
         if len(queries) > QUERY_COUNT_MAX:
             raise TooLargeError(f"{len(queries)} queries in one request, at most {QUERY_COUNT_MAX}")
         queries = [self._resolved(query) for query in queries]
-        with errors_of_store("search"):
+        with _errors_of_formulas(queries), errors_of_store("search"):
             requests = [query_request(query, self.config, _end(query) + _looks_past(query)) for query in queries]
             found = self._opened().query_batch(edge.QueryBatchRequest(requests))
         return [self._page(query, list(points)) for query, points in zip(queries, found, strict=True)]
@@ -179,6 +180,25 @@ class Searches:
             for a, hits in zip(part, self.search(queries), strict=True):
                 found += [ScoredPair(a, hit.id, hit.score) for hit in hits if hit.id != a][:limit]
         return found
+
+
+@contextlib.contextmanager
+def _errors_of_formulas(queries: Sequence[SearchQuery]) -> Iterator[None]:
+    """The store gives up without a reason where a formula has no value for a point."""
+    try:
+        yield
+    except ShardError as error:
+        formulas = [query for query in queries if _has_formula(query)]
+        if not formulas or "Operation cancelled" not in error.message:
+            raise
+        raise InputError(
+            "formula: it has no finite value for one of the points",
+            hint="give `defaults` for fields that points may lack, and `by_zero_default` for divisions",
+        ) from error
+
+
+def _has_formula(query: SearchQuery | Prefetch) -> bool:
+    return isinstance(query.ask, asks.Formula) or any(_has_formula(inner) for inner in query.prefetch)
 
 
 def _end(query: SearchQuery) -> int:
