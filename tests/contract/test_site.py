@@ -189,7 +189,7 @@ def test_the_host_steps_are_those_of_the_runtime() -> None:
 
 def test_the_schema_knows_every_table_and_step() -> None:
     schema = json.loads(msgspec.json.encode(site_schema()))
-    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits"}
+    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits", "cache"}
     assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == 4
     assert schema["$defs"]["ModelTable"]["additionalProperties"] is False
     assert schema["$defs"]["ModelTable"]["required"] == ["path"]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
+from littoral.node.caches import Caches
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pipeline import Pipeline
@@ -63,6 +65,7 @@ class Node:
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
+    caches: Caches = field(default_factory=lambda: Caches(CacheTable()))
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.runtime.abi import check_tensors
@@ -20,7 +21,7 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipelines_protocol"]
+__all__ = ["deadline_ms_of", "how_header", "pipelines_protocol"]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
@@ -54,14 +55,16 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = _deadline_ms(request)
+        deadline_ms = deadline_ms_of(request)
+        USE.set(use_of(request))
         value = await _input(served, request)
         answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
         outcome.stages_ms = answer.how.stages
         return await _told(served, answer, request, began_s=began, node=node)
 
 
-def _deadline_ms(request: Request) -> float:
+def deadline_ms_of(request: Request) -> float:
+    """What the header asks for, else 30 s. Raises InputError."""
     if (text := request.headers.get(DEADLINE_HEADER)) is None:
         return DEADLINE_MS
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):

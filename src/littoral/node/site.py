@@ -22,6 +22,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CacheTable,
     HostStepTable,
     LimitsTable,
     ModelStepTable,
@@ -62,6 +63,7 @@ class Site(NamedTuple):
     collections: Mapping[str, CollectionConfig]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    cache: CacheTable
 
     @property
     def listen(self) -> Address:
@@ -126,6 +128,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
         place,
     )

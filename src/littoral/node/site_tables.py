@@ -23,6 +23,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CacheTable",
     "HostStepTable",
     "InstancesTable",
     "LimitsTable",
@@ -161,6 +162,21 @@ class PipelineTable(_Table, frozen=True):
     steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
 
 
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
+
+
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
@@ -181,6 +197,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "collections": CollectionConfig,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "cache": CacheTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

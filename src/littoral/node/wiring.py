@@ -11,12 +11,14 @@ from typing import NamedTuple, TypeVar
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.node.caches import Caches
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
+    CacheTable,
     HostStepTable,
     ModelStepTable,
     ModelTable,
@@ -53,8 +55,9 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say) as guests:
+        with open_guests(site, say, caches) as guests:
             for name, config in site.collections.items():
                 await _ensure(collections, site, name, config, say)
             yield Node(
@@ -65,10 +68,12 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 models=guests.models,
                 agents=guests.agents,
                 pipelines=open_pipelines(site, guests, collections.get, clock),
+                caches=caches,
                 clock=clock,
                 started_at=clock.wall(),
             )
     finally:
+        await caches.close()
         await collections.close()
 
 
@@ -78,7 +83,7 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, config, found.config)
-    with open_guests(site, say) as guests:
+    with open_guests(site, say, Caches(CacheTable())) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
 
@@ -90,14 +95,15 @@ class Guests(NamedTuple):
     threads: GuestThreads
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
+    caches: Caches
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say) -> Iterator[Guests]:
+def open_guests(site: Site, say: Say, caches: Caches) -> Iterator[Guests]:
     """Agents and models, each in its pool, over one set of guest threads."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {})
+        guests = Guests(threads, agents := {}, models := {}, caches)
         for name, agent in site.agents.items():
             with _naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, threads)
@@ -203,7 +209,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options())
+            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
 
 
 def _kind(table: StepTable) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What node and orchestrator share over HTTP: server, routes, limits, errors, events, the files of the pages."""
 
 from littoral.web.events import Events
+from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Stream, decode_json, json_answer
 from littoral.web.page_assets import PageAssets
 from littoral.web.router import Protocol, Route, Router, Seen, plain_error
@@ -20,6 +21,7 @@ __all__ = [
     "Server",
     "Stream",
     "decode_json",
+    "failure_of",
     "json_answer",
     "plain_error",
     "serving",
