@@ -110,7 +110,6 @@ def _embedder(node: Node, observed: Observed, name: str) -> Embedder:
 
 
 async def _embeddings(node: Node, observed: Observed, request: Request) -> Answer:
-    began = node.clock.monotonic()
     body = _body(await request.body.read())
     embedder = _embedder(node, observed, body.model)
     contents = _contents(body.input)
@@ -122,7 +121,7 @@ async def _embeddings(node: Node, observed: Observed, request: Request) -> Answe
         data = _data(body, found.embeddings)
     tokens = sum(embedding.tokens for embedding in found.embeddings)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    header = ("littoral-how", _how(node, found, began))
+    header = ("littoral-how", _how(node, found))
     return json_answer({"object": "list", "data": data, "model": body.model, "usage": usage}, 200, header)
 
 
@@ -192,9 +191,6 @@ def _shortened(vector: bytes, dimensions: int) -> bytes:
     return (part / (length or 1.0)).astype("<f4").tobytes()
 
 
-def _how(node: Node, found: Embedded, began: float) -> str:
+def _how(node: Node, found: Embedded) -> str:
     is_cached = found.cached == len(found.embeddings)
-    stages = dict(found.stages_ms)
-    if is_cached:
-        stages["cache"] = round((node.clock.monotonic() - began) * 1000, 3)
-    return how_header(How(node=node.name, stages=stages, cache="embedding" if is_cached else None))
+    return how_header(How(node=node.name, stages=dict(found.stages_ms), cache="embedding" if is_cached else None))

@@ -14,7 +14,16 @@ import msgspec
 from littoral.errors import InputError, TooLargeError
 from littoral.vectors.records import Payload, PointBatch, PointId, VectorParams
 
-__all__ = ["NORM_MAX", "NORM_MIN", "check_columns", "check_payload", "check_points", "check_vector", "checked_id", "checked_ids"]
+__all__ = [
+    "NORM_MAX",
+    "NORM_MIN",
+    "check_columns",
+    "check_payload",
+    "check_points",
+    "check_vector",
+    "checked_id",
+    "checked_ids",
+]
 
 ID_MAX = 2**64 - 1
 INTEGER_MIN = -(2**63)
