@@ -12,6 +12,7 @@ COMMITTED = {
     "image": ROOT / "src/littoral/runtime/builtin/image.wasm",
     "text": ROOT / "src/littoral/runtime/builtin/text.wasm",
     "probe": ROOT / "tests/guests/probe.wasm",
+    "neural": ROOT / "tests/guests/neural.wasm",
 }
 
 
@@ -46,3 +47,9 @@ def text(request: pytest.FixtureRequest, installation: Path, compiled: Path) -> 
     """The agent `text`, whose machine code takes seconds to make, and is made once."""
     with settings.override(LITTORAL_STATE=str(compiled / "state"), LITTORAL_CACHE=str(compiled / "cache")):
         yield guest(request.config, "text")
+
+
+@pytest.fixture
+def neural(request: pytest.FixtureRequest) -> Path:
+    """The agent `neural`."""
+    return guest(request.config, "neural")

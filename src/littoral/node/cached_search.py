@@ -12,7 +12,7 @@ from littoral.vectors.checks import NORM_MAX, NORM_MIN
 from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.near import METRICS
 from littoral.vectors.queries import SearchParams
-from littoral.vectors.records import Hit
+from littoral.vectors.records import CollectionConfig, Distance, Hit, VectorParams
 
 __all__ = ["FoundHits", "NearQuestion", "near_question", "search_through"]
 
@@ -33,6 +33,7 @@ class NearQuestion(NamedTuple):
     """A query that lists may answer. shape: what must be the same; options: what the shard is asked beside it."""
 
     vector: npt.NDArray[np.float32]
+    distance: Distance
     shape: bytes
     options: QueryOptions
     limit: int
@@ -44,10 +45,9 @@ class NearQuestion(NamedTuple):
         if (scope := caches.results.scope(collection, tenant)) is None:
             return None
         wanted = self.offset + self.limit
-        distance = collection.config.vectors.distance
-        hits = caches.results.find_near(scope, self.shape, self.vector, distance, wanted, self.threshold)
+        hits = caches.results.find_near(scope, self.shape, self.vector, self.distance, wanted, self.threshold)
         if hits is None:
-            caches.filler.offer(Asked(collection, scope, self.shape, self.vector, self.options, wanted))
+            caches.filler.offer(Asked(collection, scope, self.shape, self.vector, self.distance, self.options, wanted))
             return None
         return hits[self.offset :]
 
@@ -56,14 +56,13 @@ def near_question(
     collection: Collection, caches: Caches, vector: npt.NDArray[np.float32], options: QueryOptions
 ) -> NearQuestion | None:
     """None for what has no certificate: other metrics, vectors among the hits, long pages, what a search refuses."""
-    config = collection.config.vectors
-    if not caches.results.has_near or config.distance not in METRICS or options.get("with_vector"):
+    if not caches.results.has_near or (params := _plain(collection.config)) is None or options.get("with_vector"):
         return None
     limit, offset = options.get("limit", 10), options.get("offset", 0)
     threshold = options.get("score_threshold")
     if options.get("params", SearchParams()).indexed_only or threshold != threshold:
         return None
-    if vector.shape != (config.size,) or limit < 1 or offset < 0 or offset + limit > WANTED_MAX:
+    if vector.shape != (params.size,) or limit < 1 or offset < 0 or offset + limit > WANTED_MAX:
         return None
     length = float(np.linalg.norm(vector.astype(np.float64)))
     if not NORM_MIN <= length <= NORM_MAX:
@@ -72,7 +71,16 @@ def near_question(
         "matching": options.get("matching"),
         "with_payload": options.get("with_payload", True),
     }
-    return NearQuestion(vector, _encode(asked), asked, limit, offset, threshold)
+    return NearQuestion(vector, params.distance, _encode(asked), asked, limit, offset, threshold)
+
+
+def _plain(config: CollectionConfig) -> VectorParams | None:
+    """The vector without a name, where its points are kept as they are and their distance has a certificate."""
+    found = config.vectors
+    if found is None or found.distance not in METRICS or found.multivector_config is not None:
+        return None
+    is_whole = found.datatype in (None, "float32") and not (found.quantization_config or config.quantization)
+    return found if is_whole else None
 
 
 async def search_through(

@@ -12,6 +12,7 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError
 from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.queries import SearchParams
+from littoral.vectors.records import Distance
 from littoral.vectors.result_cache import ResultCache, Scope
 
 __all__ = ["Asked", "NearFiller"]
@@ -31,6 +32,7 @@ class Asked(NamedTuple):
     scope: Scope
     shape: bytes
     vector: npt.NDArray[np.float32]
+    distance: Distance
     options: QueryOptions
     wanted: int
 
@@ -89,6 +91,6 @@ class NearFiller:
         }
         hits = await collection.search(asked.vector, **options)
         if self._results.scope(collection, scope.tenant) == scope:
-            distance = collection.config.vectors.distance
+            distance = asked.distance
             self._results.keep_near(scope, asked.shape, asked.vector, distance, hits, count)
             self.filled_count += 1

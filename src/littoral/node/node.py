@@ -39,13 +39,17 @@ class ServedAgent(NamedTuple):
 
 
 class StepDescription(NamedTuple):
-    """kind: agent, model, step or search. uses: the agent, model, host step or collection it names."""
+    """kind: agent, model, step, search, upsert or for_each. uses: the agent, model, host step or collection it names.
+
+    sources: the steps that it is given something by; `input` is the pipeline's own.
+    """
 
     name: str
     kind: str
     uses: str
     takes: str
     gives: str
+    sources: tuple[str, ...] = ()
 
 
 class ServedPipeline(NamedTuple):

@@ -57,29 +57,27 @@ class _Older(_Plain):
     query: list[float] = msgspec.field(name="vector")
 
 
+_KINDS: dict[str, type[_Plain]] = {"query": _Plain, "search": _Older}
 _CERTAIN = msgspec.json.encode({"asked": 1, "answered": 1, "missing": []} | CERTAIN)
 
 
 class SearchQuestion:
-    """One request to a search route. route: its pattern; `is_older`: its body is that of Qdrant's older route."""
+    """One request to a search route. route: the end of its path, such as `query`."""
 
-    def __init__(
-        self, caches: Caches, collection: Collection, route: str, body: bytes, use: Use, *, is_older: bool = False
-    ) -> None:
+    def __init__(self, caches: Caches, collection: Collection, route: str, body: bytes, use: Use) -> None:
         self._caches = caches
         self._collection = collection
         self._question = b"".join((route.encode(), SPLIT, body))
         self._body = body
         self._use = use
-        self._kind = _Older if is_older else _Plain
-        self._is_older = is_older
+        self._kind = _KINDS.get(route)
         self._scope: Scope | None = None
         self._plain: _Plain | None = None
 
     def find(self) -> Known | None:
         """The answer, if it is known; looks at the body itself only for near ones."""
         self._scope = self._caches.results.scope(self._collection)
-        if self._scope is None or not self._use.find:
+        if self._scope is None or self._kind is None or not self._use.find:
             return None
         if (known := self._caches.results.find(self._scope, self._question)) is not None:
             searched, _, result = known.partition(SPLIT)
@@ -89,7 +87,7 @@ class SearchQuestion:
         if (hits := near.find(self._collection, self._caches)) is None:
             return None
         points: object = [_told(hit) for hit in hits]
-        result = msgspec.json.encode(points if self._is_older else {"points": points})
+        result = msgspec.json.encode(points if self._kind is _Older else {"points": points})
         self.keep(result, _CERTAIN)
         return Known(result, _CERTAIN, "near")
 
@@ -101,7 +99,7 @@ class SearchQuestion:
             self._caches.results.keep(self._scope, self._question, b"".join((searched, SPLIT, result)))
 
     def _decoded(self) -> _Plain | None:
-        if self._plain is None:
+        if self._plain is None and self._kind is not None:
             try:
                 self._plain = msgspec.json.decode(self._body, type=self._kind)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

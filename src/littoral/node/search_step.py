@@ -23,7 +23,8 @@ CERTAIN = {"certified": True, "expected_recall": 1.0}
 class SearchStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
-    caches: default none. options: what each query says beside its vector; `params.exact` makes every answer a certified one.
+    options: what each query says beside its vector; `params.exact` makes every answer a certified one. caches: default
+    none.
     """
 
     def __init__(

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
+from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
 
 if TYPE_CHECKING:
     from littoral.vectors.collection import QueryOptions
 
 __all__ = [
+    "ALL_STEP_TABLES",
     "ENTRIES_MAX",
     "NOT_YET",
     "STEPS_MAX",
@@ -24,7 +27,8 @@ __all__ = [
     "AgentTable",
     "BatchTable",
     "CacheTable",
-    "HostStepTable",
+    "CollectionTable",
+    "ForEachStepTable",
     "InstancesTable",
     "LimitsTable",
     "ModelStepTable",
@@ -33,6 +37,7 @@ __all__ = [
     "PipelineTable",
     "SearchStepTable",
     "StepTable",
+    "UpsertStepTable",
 ]
 
 ENTRIES_MAX = 64
@@ -44,10 +49,6 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
 InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
-
-
-HostStepName = Literal["normalize", "softmax", "top_k"]
-"""Those of `runtime.host_steps`, without what it imports."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,27 +103,30 @@ class AgentTable(_Table, frozen=True):
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
 
 
-class AgentStepTable(_Table, frozen=True):
+class AgentStepTable(PlacedTable, frozen=True, kw_only=True):
     """Asks an agent."""
 
     agent: Annotated[str, Meta(description="An agent of this file")]
 
 
-class ModelStepTable(_Table, frozen=True):
+class ModelStepTable(PlacedTable, frozen=True, kw_only=True):
     """Runs a model."""
 
     model: Annotated[str, Meta(description="A model of this file")]
     take: Annotated[str | list[str] | None, Meta(description="Outputs that go on; default: all")] = None
 
 
-class HostStepTable(_Table, frozen=True):
-    """Small arithmetic that the node does itself."""
+class ForEachStepTable(PlacedTable, frozen=True, kw_only=True):
+    """Does the same for every row of what it is given."""
 
-    step: Annotated[HostStepName, Meta(description="`normalize`, `softmax` or `top_k`")]
-    k: Annotated[int | None, Meta(description="Only `top_k`: how many; default 5")] = None
+    for_each: Annotated[
+        list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="Steps, for one row")
+    ]
+    max: Annotated[int, Meta(ge=1, le=1024, description="Most rows; more are an error")] = 64
+    parallel: Annotated[int, Meta(ge=1, le=64, description="Rows at one time")] = 4
 
 
-class SearchStepTable(_Table, frozen=True):
+class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
     """Finds the nearest points of a collection."""
 
     search: Annotated[str, Meta(description="A collection of this file")]
@@ -132,7 +136,9 @@ class SearchStepTable(_Table, frozen=True):
     ] = True
     score_threshold: Annotated[float | None, Meta(description="Hits beyond it are left out")] = None
     filter: Annotated[dict[str, Any] | None, Meta(description="As in a query")] = None
-    params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = {}
+    params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = msgspec.field(
+        default_factory=dict
+    )
 
     def options(self) -> "QueryOptions":
         """What a query says beside its vector. Raises RequestError for what no query may say."""
@@ -145,19 +151,56 @@ class SearchStepTable(_Table, frozen=True):
         }
 
 
-StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable
+class UpsertStepTable(PlacedTable, frozen=True, kw_only=True):
+    """Writes a point, durable before the answer."""
+
+    upsert: Annotated[str, Meta(description="A collection of this file")]
+    id: Annotated[
+        Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
+    ] = "message"
+    payload: Annotated[
+        dict[str, Any], Meta(description="Of the point; may hold `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …")
+    ] = msgspec.field(default_factory=dict)
+
+
+StepTable = AgentStepTable | ModelStepTable | HostOptions | SearchStepTable | UpsertStepTable | ForEachStepTable
 
 STEP_TABLES: Mapping[str, type[StepTable]] = {
     "agent": AgentStepTable,
     "model": ModelStepTable,
-    "step": HostStepTable,
+    "step": HostOptions,
     "search": SearchStepTable,
+    "upsert": UpsertStepTable,
+    "for_each": ForEachStepTable,
 }
-"""A step's table, by the key that says what kind it is."""
+"""A step's table, by the key that says what kind it is; `step` has one for each of `OPTIONS`."""
+
+ALL_STEP_TABLES: Mapping[str, type[PlacedTable]] = {
+    **{f"step {name}": table for name, table in STEP_TABLES.items() if name != "step"},
+    **OPTIONS,
+}
+"""By name, for people."""
+
+
+class VectorTable(_Table, frozen=True):
+    """The one vector of a point."""
+
+    size: Annotated[int, Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
+    distance: Annotated[Distance, Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+
+
+class CollectionTable(_Table, frozen=True):
+    """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
+
+    vectors: VectorTable
+
+    def config(self) -> CollectionConfig:
+        """What it is made with."""
+        return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
 
 
 class PipelineTable(_Table, frozen=True):
-    """Steps in a row."""
+    """Steps, each of which takes from those before it."""
 
     steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
 
@@ -194,11 +237,12 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "node": NodeTable,
     "models": ModelTable,
     "agents": AgentTable,
-    "collections": CollectionConfig,
+    "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
     "cache": CacheTable,
+    "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "mesh", "mqtt", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "mesh", "telemetry", "tenants", "tls", "tokens", "updates")

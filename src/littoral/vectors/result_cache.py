@@ -116,9 +116,10 @@ class ResultCache:
         self, scope: Scope, shape: bytes, vector: npt.NDArray[np.float32], distance: Distance, hits: list[Hit], k: int
     ) -> None:
         """hits: the k nearest of `vector`, by a comparison with every point, each with its vector."""
-        if distance not in METRICS or not self.has_near:
+        vectors = [hit.vector for hit in hits if isinstance(hit.vector, bytes)]
+        if distance not in METRICS or not self.has_near or len(vectors) < len(hits):
             return
-        points = np.frombuffer(b"".join(hit.vector or b"" for hit in hits), "<f4").reshape(len(hits), -1)
+        points = np.frombuffer(b"".join(vectors), "<f4").reshape(len(hits), len(vector))
         bare = tuple(msgspec.structs.replace(hit, vector=None) for hit in hits)
         query = direction(vector, distance)
         known = NearList(query, points, is_whole=len(hits) < k)
