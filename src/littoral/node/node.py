@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
+from littoral.node.caches import Caches
 from littoral.node.model_statistics import ModelStatistics
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pipeline import Pipeline
@@ -122,6 +124,7 @@ class Node:
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
     repository: "ModelRepository | None" = None
+    caches: Caches = field(default_factory=lambda: Caches(CacheTable()))
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

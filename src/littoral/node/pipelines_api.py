@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
@@ -66,6 +67,7 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
         deadline_ms = request_deadline_ms(request)
+        USE.set(use_of(request))
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):

@@ -34,6 +34,7 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
+    found += node.caches.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
 

@@ -23,6 +23,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CacheTable,
     CollectionTable,
     ForEachStepTable,
     LimitsTable,
@@ -69,6 +70,7 @@ class Site(NamedTuple):
     limits: LimitsTable
     repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
+    cache: CacheTable = CacheTable()
 
     @property
     def listen(self) -> Address:
@@ -135,6 +137,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
             _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
+            _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
         place,
     )

@@ -27,6 +27,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CacheTable",
     "CollectionTable",
     "ForEachStepTable",
     "InstancesTable",
@@ -235,6 +236,21 @@ class RepositoryTable(_Table, frozen=True):
     ] = 0.0
 
 
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
+
+
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
@@ -256,6 +272,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "pipelines": PipelineTable,
     "limits": LimitsTable,
     "repository": RepositoryTable,
+    "cache": CacheTable,
     "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""

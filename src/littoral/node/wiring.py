@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.node.caches import Caches
 from littoral.node.model_opening import Origin, close_model, open_model, pool_of
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
@@ -20,6 +21,7 @@ from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
+    CacheTable,
     ForEachStepTable,
     ModelStepTable,
     SearchStepTable,
@@ -58,8 +60,9 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say, clock) as guests:
+        with open_guests(site, say, clock, caches) as guests:
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
             pipelines = open_pipelines(site, guests, collections.get, clock)
@@ -73,10 +76,12 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                     agents=guests.agents,
                     pipelines=pipelines,
                     repository=repository,
+                    caches=caches,
                     clock=clock,
                     started_at=clock.wall(),
                 )
     finally:
+        await caches.close()
         await collections.close()
 
 
@@ -86,7 +91,7 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
-    with open_guests(site, say, SYSTEM) as guests:
+    with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
 
@@ -99,14 +104,15 @@ class Guests(NamedTuple):
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
     origins: Mapping[str, Origin]
+    caches: Caches
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say, clock: Clock) -> Iterator[Guests]:
+def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[Guests]:
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {}, origins := {})
+        guests = Guests(threads, agents := {}, models := {}, origins := {}, caches)
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
                 models[name], origins[name] = open_model(name, model, site.path_of(model.path), threads, clock)
@@ -228,7 +234,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options())
+            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
         case UpsertStepTable():
             target = table.upsert
             return UpsertStep(

@@ -63,6 +63,31 @@ METRICS = {
         MetricSpec("littoral_pool_timed_out_total", "read_counter", ("kind", "name"), "Calls that waited for too long"),
         MetricSpec("littoral_collection_points", "gauge", ("collection",), "Points of a collection that answers"),
         MetricSpec("littoral_collection_answers", "gauge", ("collection",), "1 if the collection answers, else 0"),
+        MetricSpec(
+            "littoral_cache_hits_total",
+            "read_counter",
+            ("cache",),
+            "Answers from a cache: `embedding`, `exact` (the same search), `near` (a search with proof)",
+        ),
+        MetricSpec(
+            "littoral_cache_misses_total",
+            "read_counter",
+            ("cache",),
+            "Times that it had none; `near`: that no list proved an answer",
+        ),
+        MetricSpec("littoral_cache_evictions_total", "read_counter", ("cache",), "Entries that left for want of room"),
+        MetricSpec("littoral_cache_entries", "gauge", ("cache",), "Entries that are there"),
+        MetricSpec("littoral_cache_bytes", "gauge", ("cache",), "Their bytes"),
+        MetricSpec(
+            "littoral_cache_near_share",
+            "gauge",
+            (),
+            "Of the searches that lists were tried for, the share they answered",
+        ),
+        MetricSpec("littoral_cache_fills_total", "read_counter", (), "Lists made for near searches"),
+        MetricSpec(
+            "littoral_cache_fills_dropped_total", "read_counter", (), "Lists not made: too many waited, or failed"
+        ),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
         MetricSpec(

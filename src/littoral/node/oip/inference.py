@@ -12,7 +12,7 @@ from littoral.node.node import Node, ServedModel
 from littoral.node.observed import Observed
 from littoral.node.oip.classes import classified
 from littoral.node.oip.datatypes import BYTES, Values, check_shape
-from littoral.node.oip.requests import Answered, InferAnswer, InferRequest, Output, deadline_ms_of, sequence_of
+from littoral.node.oip.requests import Answered, InferAnswer, InferRequest, Output, request_deadline_ms, sequence_of
 from littoral.node.oip.targets import ModelTarget, PipelineTarget, Port, Target, Targets
 from littoral.node.sequences import Flags
 from littoral.runtime.instance import Session
@@ -87,7 +87,7 @@ class Inference:
     async def _pipeline(self, target: PipelineTarget, request: InferRequest, times: _Times) -> InferAnswer:
         feeds = await self._feeds(target, request, ())
         wanted = _wanted(target, request.outputs)
-        deadline_ms = deadline_ms_of(request)
+        deadline_ms = request_deadline_ms(request)
         times.decoded = times.run_began = self.node.clock.monotonic()
         with self._observed.pipeline(target.served.name) as outcome:
             answer = await target.served.pipeline.run(target.value(feeds), deadline_ms=deadline_ms)
@@ -122,7 +122,7 @@ class Inference:
         wanted = _wanted(target, request.outputs)
         feeds = {**feeds, **(_zeros(target, ports, feeds) if state is None else state)}
         times.decoded = self.node.clock.monotonic()
-        given = await self._run(target, feeds, deadline_ms_of(request), times)
+        given = await self._run(target, feeds, request_deadline_ms(request), times)
         run_ms = round((times.run_ended - times.decoded) * 1000, 3)
         how = How(node=self.node.name, stages={target.name: run_ms})
         return _answer(target, wanted, given, how, target.version.model.manifest.labels), given

@@ -9,7 +9,16 @@ from littoral.node.oip.targets import Port
 from littoral.node.sequences import Flags
 from littoral.runtime.step import How
 
-__all__ = ["Answered", "InferAnswer", "InferRequest", "Input", "Output", "deadline_ms_of", "output_of", "sequence_of"]
+__all__ = [
+    "Answered",
+    "InferAnswer",
+    "InferRequest",
+    "Input",
+    "Output",
+    "output_of",
+    "request_deadline_ms",
+    "sequence_of",
+]
 
 DEADLINE_MS = 30_000.0
 DEADLINE_MS_MAX = 300_000.0
@@ -76,7 +85,7 @@ def refuse_shared_memory(parameters: Mapping[str, Any], label: str) -> None:
         raise InputError(f"{label}: shared memory is not offered", hint="send the tensor in the request")
 
 
-def deadline_ms_of(request: InferRequest) -> float:
+def request_deadline_ms(request: InferRequest) -> float:
     """The shortest of what transport and parameters say: `timeout` in microseconds, `timeout_ms`. Raises InputError."""
     found = [DEADLINE_MS] if request.deadline_ms is None else [min(request.deadline_ms, DEADLINE_MS_MAX)]
     for name, per_ms in (("timeout", 1000), ("timeout_ms", 1)):
