@@ -359,12 +359,22 @@ class Lease(Generic[_W]):
 
     def start(self, work: Callable[[_W], _R]) -> "Future[_R]":
         """Starts `work(instance)` in a guest thread; one at a time. Raises UnavailableError."""
+        return self._start(self._pool._work, self._alive(), work)
+
+    def start_after(self, work: Callable[[], _R]) -> "Future[_R]":
+        """Starts what is still to do with what the instance has answered; it does not count as a call."""
+        self._alive()
+        return self._start(work)
+
+    def _start(self, work: Callable[..., _R], *arguments: object) -> "Future[_R]":
+        context = contextvars.copy_context()  # the log lines of a guest tell which request they belong to
+        self._job = job = self._pool.threads.submit(context.run, work, *arguments)
+        return job
+
+    def _alive(self) -> _Slot[_W]:
         if (slot := self._slot) is None:
             raise UnavailableError(f"pool `{self._pool.name}`: this lease is over")
-        context = contextvars.copy_context()  # the log lines of a guest tell which request they belong to
-        job = self._pool.threads.submit(context.run, self._pool._work, slot, work)
-        self._job = job
-        return job
+        return slot
 
     async def run(self, work: Callable[[_W], _R]) -> _R:
         """Awaits `work(instance)`. A cancelled caller does not stop a guest that has begun."""
