@@ -13,7 +13,9 @@ from onnx import helper
 import littoral
 from littoral.clock import SYSTEM
 from littoral.node.http import application
+from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.node import Node
+from littoral.node.observed import Observed
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
@@ -100,15 +102,16 @@ async def served_node(
     """A node that is ready; `folder` must have a short path, for the sake of sockets."""
     described = read_site(site or write_site(folder))
     with embedded(described.data) as link:
-        async with (
-            link,
-            open_node(described, link, clock=SYSTEM) as node,
-            serving(application(node), host="127.0.0.1", port=port, limits=limits) as server,
-        ):
-            node.listen = server.address
-            node.is_ready = True
-            yield Served(node, server.address)
-            node.is_ready = False
+        async with link, open_node(described, link, clock=SYSTEM) as node:
+            observed = Observed(node)
+            async with (
+                serving(application(node, observed), host="127.0.0.1", port=port, limits=limits) as server,
+                mqtt_routes(described, node, observed),
+            ):
+                node.listen = server.address
+                node.is_ready = True
+                yield Served(node, server.address)
+                node.is_ready = False
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ __all__ = [
     "boolean",
     "cache_folder",
     "environment",
+    "from_environment",
     "number",
     "override",
     "state_folder",
@@ -85,6 +86,11 @@ def boolean(name: str) -> bool:
     if value not in ("", "0", "1"):
         raise SettingError(f"environment variable `{name}` is `{value}`, must be 0 or 1")
     return value == "1"
+
+
+def from_environment(name: str) -> str | None:
+    """A variable that the user's own configuration names, such as one that holds a password; None if it is not set."""
+    return os.environ.get(name)  # noqa: TID251
 
 
 def environment(**values: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ WRONG = {
     "no UTF-8": b'[node]\nname = "\xff"',
     "a table that is unknown": '[nodes]\nname = "x"',
     "a table that is far from any": "[zebra]\n",
-    "a table of a later version": '[[mqtt.routes]]\ntopic = "x"',
+    "a table of a later version": '[mesh]\nlisten = "x"',
     "a key that is unknown": '[node]\nlistn = "x"',
     "a key that is far from any": "[node]\nzebra = 1",
     "a value of the wrong type": "[node]\nname = 3",
@@ -202,7 +202,7 @@ def test_the_host_steps_are_those_of_the_runtime() -> None:
 
 def test_the_schema_knows_every_table_and_step() -> None:
     schema = json.loads(msgspec.json.encode(site_schema()))
-    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits"}
+    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits", "mqtt"}
     assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == len(ALL_STEP_TABLES)
     assert set(schema["$defs"]["Crop"]["required"]) == {"step", "width", "height"}
     assert schema["$defs"]["ModelTable"]["additionalProperties"] is False

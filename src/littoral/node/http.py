@@ -11,9 +11,9 @@ from littoral.web import Router
 __all__ = ["application"]
 
 
-def application(node: Node) -> Router:
-    """A handler for `littoral.web.serving`."""
-    observed = Observed(node)
+def application(node: Node, observed: Observed | None = None) -> Router:
+    """A handler for `littoral.web.serving`. observed: shared with what runs beside the interface."""
+    observed = observed or Observed(node)
     router = Router(
         [
             page_protocol(),

@@ -37,7 +37,7 @@ class ServedAgent(NamedTuple):
 
 
 class StepDescription(NamedTuple):
-    """kind: agent, model, step, search or for_each. uses: the agent, model, host step or collection it names.
+    """kind: agent, model, step, search, upsert or for_each. uses: the agent, model, host step or collection it names.
 
     sources: the steps that it is given something by; `input` is the pipeline's own.
     """

@@ -11,6 +11,7 @@ import msgspec
 from littoral.errors import InputError, NotFoundError
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
+from littoral.node.origin import Origin, coming_from
 from littoral.runtime.abi import check_tensors
 from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
 from littoral.runtime.inputs import as_stored
@@ -20,11 +21,12 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipelines_protocol"]
+__all__ = ["how_header", "pipeline_input", "pipelines_protocol", "result_of", "status_error"]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
 DEADLINE_HEADER = "littoral-deadline-ms"
+ID_HEADER = "littoral-id"
 DEADLINE_MS = 30_000
 DEADLINE_MS_MAX = 300_000
 INLINE_BYTES_MAX = 1 << 18  # more would hold up the event loop while it is written as JSON
@@ -44,6 +46,7 @@ def pipelines_protocol(node: Node, observed: Observed) -> Protocol:
 
 
 def status_error(message: str, time_s: float) -> object:
+    """The shape of an error, here and wherever else a pipeline is asked."""
     return {"status": {"error": message}, "time": time_s}
 
 
@@ -55,8 +58,10 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
         deadline_ms = _deadline_ms(request)
-        value = await _input(served, request)
-        answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
+        data = await request.body.read()
+        value = pipeline_input(served, data, request.media_type)
+        with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
+            answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
         outcome.stages_ms = answer.how.stages
         return await _told(served, answer, request, began_s=began, node=node)
 
@@ -69,8 +74,8 @@ def _deadline_ms(request: Request) -> float:
     return int(text)
 
 
-async def _input(served: ServedPipeline, request: Request) -> Value:
-    data = await request.body.read()
+def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Value:
+    """What the pipeline takes: bytes as they are; tensors as JSON or as one safetensors frame. Raises InputError."""
     takes = served.pipeline.takes
     if takes == BYTES:
         if not data:
@@ -79,7 +84,7 @@ async def _input(served: ServedPipeline, request: Request) -> Value:
     if not isinstance(takes, TensorsType):
         raise InputError(f"pipeline `{served.name}` takes {takes}, which no request can bring")
     label = f"pipeline `{served.name}`: input"
-    tensors = decode_frame(data) if request.media_type == SAFETENSORS else _tensors(data, takes.ports, label)
+    tensors = decode_frame(data) if media_type == SAFETENSORS else _tensors(data, takes.ports, label)
     check_tensors(tensors, takes.ports, label, InputError)
     return tensors
 
@@ -107,7 +112,7 @@ async def _told(
     if isinstance(value, bytes) and request.accepts(OCTETS):
         return Answer(value, 200, OCTETS, (header,))
     size = sum(array.nbytes for array in value.values()) if isinstance(value, Mapping) else 0
-    result = await asyncio.to_thread(_result, value, gives) if size > INLINE_BYTES_MAX else _result(value, gives)
+    result = await asyncio.to_thread(result_of, value, gives) if size > INLINE_BYTES_MAX else result_of(value, gives)
     time_s = node.clock.monotonic() - began_s
     return json_answer({"status": "ok", "time": time_s, "result": result, "how": answer.how}, 200, header)
 
@@ -117,7 +122,7 @@ def how_header(how: How) -> str:
     return json.dumps(msgspec.to_builtins(how), separators=(",", ":"))
 
 
-def _result(value: Value, gives: EdgeType) -> object:
+def result_of(value: Value, gives: EdgeType) -> object:
     """Hits as a list, everything else as `{"outputs": {name: …}}`."""
     if isinstance(value, bytes):
         return {"outputs": {"output": _bytes(value)}}

@@ -12,6 +12,8 @@ import msgspec
 
 from littoral.errors import LittoralError
 from littoral.node.http import application
+from littoral.node.mqtt.service import mqtt_routes
+from littoral.node.observed import Observed
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
@@ -47,7 +49,11 @@ async def serve(site: Site, link: SupervisorLink) -> None:
     async with link, open_node(site, link, say=_say) as node:
         limits = Limits(**msgspec.structs.asdict(site.limits))
         host, port = site.listen
-        async with serving(application(node), host=host, port=port, limits=limits, grace_s=GRACE_S) as server:
+        observed = Observed(node)
+        async with (
+            serving(application(node, observed), host=host, port=port, limits=limits, grace_s=GRACE_S) as server,
+            mqtt_routes(site, node, observed),
+        ):
             node.listen = server.address
             node.is_ready = True
             link.ready(node.listen)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
+from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -22,6 +23,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CollectionTable,
     ForEachStepTable,
     LimitsTable,
     ModelStepTable,
@@ -30,10 +32,11 @@ from littoral.node.site_tables import (
     PipelineTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
-from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "read_site"]
 
@@ -60,9 +63,10 @@ class Site(NamedTuple):
     node: NodeTable
     models: Mapping[str, ModelTable]
     agents: Mapping[str, AgentTable]
-    collections: Mapping[str, CollectionConfig]
+    collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    mqtt: MqttTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -121,12 +125,13 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("node", {}), NodeTable, place / "node"),
             _several(tables, "models", ModelTable, place),
             _several(tables, "agents", AgentTable, place),
-            _several(tables, "collections", CollectionConfig, place),
+            _several(tables, "collections", CollectionTable, place),
             {
                 name: _steps(table.steps, place / "pipelines" / name / "steps")
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
         ),
         place,
     )
@@ -207,6 +212,8 @@ def _checked(site: Site, place: Place) -> Site:
     for name, steps in site.pipelines.items():
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
+    if site.mqtt is not None:
+        check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     return site
 
 
@@ -250,6 +257,13 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
+        case UpsertStepTable():
+            _check_known(step.upsert, site.collections, "a collection of this file", place / "upsert")
+            _check_json(step.payload, place / "payload")
+            try:
+                check_payload_places(step.payload)
+            except RequestError as error:
+                raise (place / "payload").about(error.message) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

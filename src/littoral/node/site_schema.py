@@ -11,16 +11,16 @@ from littoral.node.site_tables import (
     ENTRIES_MAX,
     TABLES,
     AgentTable,
+    CollectionTable,
     ForEachStepTable,
     ModelTable,
     PipelineTable,
 )
 from littoral.runtime.host.options import OPTIONS, PlacedTable
-from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Key", "keys", "site_schema"]
 
-NAMED = (ModelTable, AgentTable, CollectionConfig, PipelineTable)
+NAMED = (ModelTable, AgentTable, CollectionTable, PipelineTable)
 REFERENCE = "#/$defs/{name}"
 
 
@@ -77,8 +77,15 @@ def _keys(table: str, kind: type[msgspec.Struct], prefix: str = "") -> Iterator[
         inner = typing.get_args(hints[field.name])[0] if typing.get_args(hints[field.name]) else hints[field.name]
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from _keys(table, inner, f"{prefix}{field.name}.")
+        elif typing.get_origin(inner) is list and (item := _struct_in(inner)) is not None:
+            yield from _keys(f"{table}.{field.name}", item)
         else:
             yield Key(table, prefix + field.encode_name, _default(field), _meaning(hints[field.name]))
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    (item,) = typing.get_args(kind)
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

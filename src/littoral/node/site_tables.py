@@ -1,16 +1,17 @@
 """The tables of a site file, as structs: names, types, bounds and, for people, what each key means."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
 
 if TYPE_CHECKING:
     from littoral.vectors.collection import QueryOptions
@@ -25,6 +26,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CollectionTable",
     "ForEachStepTable",
     "InstancesTable",
     "LimitsTable",
@@ -34,6 +36,7 @@ __all__ = [
     "PipelineTable",
     "SearchStepTable",
     "StepTable",
+    "UpsertStepTable",
 ]
 
 ENTRIES_MAX = 64
@@ -90,6 +93,9 @@ class AgentTable(_Table, frozen=True):
     path: Annotated[NonEmpty, Meta(description="File, or `builtin:NAME` for one that is shipped with the package")]
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
+    files: Annotated[
+        dict[Name, NonEmpty], Meta(max_length=16, description="Files that `init` gets beside `config`, by name")
+    ] = {}
     memory_mb: Annotated[int | None, Meta(description="Memory cap, 1..1024; default: the agent's own")] = None
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
@@ -144,13 +150,26 @@ class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
         }
 
 
-StepTable = AgentStepTable | ModelStepTable | HostOptions | SearchStepTable | ForEachStepTable
+class UpsertStepTable(PlacedTable, frozen=True, kw_only=True):
+    """Writes a point, durable before the answer."""
+
+    upsert: Annotated[str, Meta(description="A collection of this file")]
+    id: Annotated[
+        Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
+    ] = "message"
+    payload: Annotated[
+        dict[str, Any], Meta(description="Of the point; may hold `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …")
+    ] = msgspec.field(default_factory=dict)
+
+
+StepTable = AgentStepTable | ModelStepTable | HostOptions | SearchStepTable | UpsertStepTable | ForEachStepTable
 
 STEP_TABLES: Mapping[str, type[StepTable]] = {
     "agent": AgentStepTable,
     "model": ModelStepTable,
     "step": HostOptions,
     "search": SearchStepTable,
+    "upsert": UpsertStepTable,
     "for_each": ForEachStepTable,
 }
 """A step's table, by the key that says what kind it is; `step` has one for each of `OPTIONS`."""
@@ -160,6 +179,23 @@ ALL_STEP_TABLES: Mapping[str, type[PlacedTable]] = {
     **OPTIONS,
 }
 """By name, for people."""
+
+
+class VectorTable(_Table, frozen=True):
+    """The one vector of a point."""
+
+    size: Annotated[int, Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
+    distance: Annotated[Distance, Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+
+
+class CollectionTable(_Table, frozen=True):
+    """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
+
+    vectors: VectorTable
+
+    def config(self) -> CollectionConfig:
+        """What it is made with."""
+        return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
 
 
 class PipelineTable(_Table, frozen=True):
@@ -185,10 +221,11 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "node": NodeTable,
     "models": ModelTable,
     "agents": AgentTable,
-    "collections": CollectionConfig,
+    "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "mesh", "mqtt", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "mesh", "telemetry", "tenants", "tls", "tokens", "updates")

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
@@ -22,7 +23,9 @@ from littoral.node.site_tables import (
     ModelTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
 from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
@@ -58,8 +61,8 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     try:
         with open_guests(site, say) as guests:
-            for name, config in site.collections.items():
-                await _ensure(collections, site, name, config, say)
+            for name, table in site.collections.items():
+                await _ensure(collections, site, name, table.config(), say)
             yield Node(
                 name=site.node.name,
                 listen=str(site.listen),
@@ -77,10 +80,10 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
-    for name, config in site.collections.items():
+    for name, table in site.collections.items():
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
-            _check_config(site, name, config, found.config)
+            _check_config(site, name, table.config(), found.config)
     with open_guests(site, say) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
@@ -97,25 +100,25 @@ class Guests(NamedTuple):
 
 @contextlib.contextmanager
 def open_guests(site: Site, say: Say) -> Iterator[Guests]:
-    """Agents and models, each in its pool, over one set of guest threads."""
+    """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         guests = Guests(threads, agents := {}, models := {})
-        for name, agent in site.agents.items():
-            with _naming(site, f"agents.{name}"):
-                agents[name] = _open_agent(site, name, agent, threads)
-            stack.callback(agents[name].pool.close)
-            say(f"agent `{name}`: {agent.path}")
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
                 models[name] = _open_model(site, name, model, threads)
             stack.callback(models[name].pool.close)
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        for name, agent in site.agents.items():
+            with _naming(site, f"agents.{name}"):
+                agents[name] = _open_agent(site, name, agent, guests)
+            stack.callback(agents[name].pool.close)
+            say(f"agent `{name}`: {agent.path}")
         yield guests
 
 
-def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads) -> ServedAgent:
+def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> ServedAgent:
     agent = Agent.open(
         site.agent_path(table),
         table.config,
@@ -123,10 +126,12 @@ def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads)
         memory_bytes=None if table.memory_mb is None else table.memory_mb << 20,
         deadline_ms=table.deadline_ms,
         grants=table.grants,
+        models=ModelsForAgents(guests.models),
         sha256=table.sha256,
+        files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, _pool(agent, name, threads, instances), instances)
+    return ServedAgent(name, _pool(agent, name, guests.threads, instances), instances)
 
 
 def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:
@@ -162,7 +167,8 @@ async def _ensure(collections: Collections, site: Site, name: str, config: Colle
 
 
 def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    if found != config:
+    wanted, plain = config.dense[""], found.dense.get("")
+    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
@@ -170,7 +176,8 @@ def _check_config(site: Site, name: str, config: CollectionConfig, found: Collec
 
 
 def _vectors(config: CollectionConfig) -> str:
-    return f"{config.vectors.size} × {config.vectors.distance}"
+    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
+    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))
 
 
 def open_pipelines(
@@ -214,6 +221,14 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
             name = table.search
             size = site.collections[name].vectors.size
             return SearchStep(lambda: find(name), size=size, options=table.options())
+        case UpsertStepTable():
+            target = table.upsert
+            return UpsertStep(
+                lambda: find(target),
+                size=site.collections[target].vectors.size,
+                is_by_message=table.id == "message",
+                payload=table.payload,
+            )
 
 
 def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
@@ -236,6 +251,8 @@ def _kind(table: StepTable) -> tuple[str, str]:
             return "for_each", ", ".join(_kind(step)[1] for step in inner_steps(table))
         case SearchStepTable():
             return "search", table.search
+        case UpsertStepTable():
+            return "upsert", table.upsert
 
 
 @contextlib.contextmanager

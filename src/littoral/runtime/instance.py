@@ -130,11 +130,19 @@ class Session:
         """
         return self.run_copied(feeds, _nothing)
 
-    def run_copied(self, feeds: Mapping[str, object], copied: Callable[[], None]) -> dict[str, Array]:
+    def run_within(self, feeds: Mapping[str, object], deadline_ms: int) -> dict[str, Array]:
+        """As `run`, with no more than `deadline_ms` for a call where the engine can stop one: the guarded one can."""
+        return self.run_copied(feeds, _nothing, deadline_ms=deadline_ms)
+
+    def run_copied(
+        self, feeds: Mapping[str, object], copied: Callable[[], None], *, deadline_ms: int | None = None
+    ) -> dict[str, Array]:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
         with self._turn:
             bound = self._alive()
+            if isinstance(bound.guest, Guest):
+                bound.guest.limits = self._limits.shortened(deadline_ms)
             runs = self._chosen(bound, arrays)
             try:
                 outputs = self._called(bound, arrays, runs, copied)

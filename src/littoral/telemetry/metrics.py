@@ -68,6 +68,24 @@ METRICS = {
         MetricSpec(
             "littoral_agent_log_lines_dropped_total", "read_counter", ("agent",), "Log lines of an agent over its rate"
         ),
+        MetricSpec("littoral_mqtt_connected", "gauge", ("route",), "1 while a route or `publisher` is connected"),
+        MetricSpec("littoral_mqtt_connections_total", "read_counter", ("route",), "Connections that were opened"),
+        MetricSpec("littoral_mqtt_connection_failures_total", "read_counter", ("route",), "Attempts that opened none"),
+        MetricSpec("littoral_mqtt_messages_total", "read_counter", ("route",), "Messages that came"),
+        MetricSpec(
+            "littoral_mqtt_answered_total", "read_counter", ("route",), "Messages whose answer is published, or durable"
+        ),
+        MetricSpec(
+            "littoral_mqtt_dropped_total", "read_counter", ("route", "reason"), "Messages without an answer, and why"
+        ),
+        MetricSpec(
+            "littoral_mqtt_again_total", "read_counter", ("route",), "Messages that came again and were done already"
+        ),
+        MetricSpec("littoral_mqtt_retries_total", "read_counter", ("route",), "Runs repeated after a failure"),
+        MetricSpec("littoral_mqtt_waiting", "gauge", ("route",), "Messages that wait"),
+        MetricSpec("littoral_mqtt_waiting_bytes", "gauge", ("route",), "Bytes of these"),
+        MetricSpec("littoral_mqtt_oldest_seconds", "gauge", ("route",), "For how long the oldest waits"),
+        MetricSpec("littoral_mqtt_busy", "gauge", ("route",), "Messages that are being worked on"),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
     )

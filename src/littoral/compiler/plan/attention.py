@@ -90,7 +90,8 @@ class _Plan:
             at += kernel.out_bytes
         self.scores = _Moved(Scratch(FLOAT_BYTES * self.block * self.keys), self.still)
         blocks, rest = divmod(self.queries, self.block)
-        self.packed = _Moved(Scratch(max(gemm.scratch_bytes for gemm in self._gemms(self.block))), self.still)
+        gemms = [*self._gemms(self.block), *self._gemms(rest or self.block)]  # fewer rows may be packed more at a time
+        self.packed = _Moved(Scratch(max(gemm.scratch_bytes for gemm in gemms)), self.still)
         made += self._rows(self.block, 0, Ring(blocks))
         if rest:
             made += self._rows(rest, blocks * self.block, Ring(1))
