@@ -8,7 +8,9 @@ from typing import NamedTuple
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.runtime.agents import Agent
+from littoral.runtime.batching import Batcher
 from littoral.runtime.instance import Session
+from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
@@ -58,7 +60,10 @@ class ServedPipeline(NamedTuple):
 
 @dataclass
 class Node:
-    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops."""
+    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
+
+    batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
+    """
 
     name: str
     listen: str
@@ -67,6 +72,8 @@ class Node:
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
+    batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -6,13 +6,14 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.pooling import Pooling
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
@@ -32,9 +33,8 @@ from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.host.options import Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
-from littoral.runtime.instance import Session, load
+from littoral.runtime.instance import load
 from littoral.runtime.pipeline import Pipeline
-from littoral.runtime.pool import Pool
 from littoral.runtime.sources import Placed
 from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
@@ -60,7 +60,7 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     try:
-        with open_guests(site, say) as guests:
+        with open_guests(site, say, clock) as guests:
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
             yield Node(
@@ -70,6 +70,8 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 collections=collections,
                 models=guests.models,
                 agents=guests.agents,
+                batchers=guests.pooling.batchers,
+                budget=guests.pooling.budget,
                 pipelines=open_pipelines(site, guests, collections.get, clock),
                 clock=clock,
                 started_at=clock.wall(),
@@ -84,7 +86,7 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
-    with open_guests(site, say) as guests:
+    with open_guests(site, say, SYSTEM) as guests:
         return open_pipelines(site, guests, _no_collection, SYSTEM)
 
 
@@ -93,20 +95,21 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
-    threads: GuestThreads
+    pooling: Pooling
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say) -> Iterator[Guests]:
+def open_guests(site: Site, say: Say, clock: Clock) -> Iterator[Guests]:
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {})
+        pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
+        guests = Guests(pooling, agents := {}, models := {})
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
-                models[name] = _open_model(site, name, model, threads)
+                models[name] = _open_model(site, name, model, pooling, say)
             stack.callback(models[name].pool.close)
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
@@ -131,28 +134,17 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
         files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, _pool(agent, name, guests.threads, instances), instances)
+    return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)
 
 
-def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:
+def _open_model(site: Site, name: str, table: ModelTable, pooling: Pooling, say: Say) -> ServedModel:
     path = site.path_of(table.path)
     model = Model.open(path)
     if table.sha256 is not None and model.digest != table.sha256.lower():
         raise TrustError(f"`{path}`: SHA-256 is `{model.digest}`, expected `{table.sha256.lower()}`")
     instances = Instances(table.instances.min, table.instances.max)
     session = load(path, sha256=model.digest)
-    return ServedModel(name, model, _pool(session, name, threads, instances), instances)
-
-
-_W = TypeVar("_W", Agent, Session)
-
-
-def _pool(first: _W, name: str, threads: GuestThreads, instances: Instances) -> Pool[_W]:
-    try:
-        return Pool(first, name=name, threads=threads, instances_min=instances.min, instances_max=instances.max)
-    except BaseException:
-        first.close()
-        raise
+    return ServedModel(name, model, pooling.model(session, name, table, say), instances)
 
 
 async def _ensure(collections: Collections, site: Site, name: str, config: CollectionConfig, say: Say) -> None:
@@ -210,9 +202,10 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case AgentStepTable():
             return AgentStep(guests.agents[table.agent].pool)
         case ModelStepTable():
-            return ModelStep(guests.models[table.model].pool, take=table.take)
+            pool = guests.models[table.model].pool
+            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
         case HostOptions():
-            return HostStep(table, threads=guests.threads, labels=_labels(table, guests))
+            return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
         case ForEachStepTable():
             inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
             name = table.name or "for_each"

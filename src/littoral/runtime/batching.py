@@ -57,6 +57,7 @@ class _Entry(NamedTuple):
     call: Call
     place: Place
     feeds: Feeds
+    came_at: float
     answer: "asyncio.Future[Outputs]"
 
 
@@ -190,7 +191,8 @@ class Batcher:
                 self._groups = {key: found for key, found in self._groups.items() if found.entries}
             group = self._groups.setdefault(place.group, _Group())
         self._number += 1
-        entry = _Entry((*call.order(), self._number), call, place, feeds, asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        entry = _Entry((*call.order(), self._number), call, place, feeds, self._clock.monotonic(), answer)
         group.entries.append(entry)
         group.entries.sort(key=lambda found: found.order)
         group.came.set()
@@ -285,6 +287,8 @@ class Batcher:
         chosen = len(counts) if is_try else self.costs.choose(first.place, counts, left_s)
         batch, group.entries = group.entries[:chosen], group.entries[chosen:]
         self._waiting -= chosen
+        for entry in batch:
+            entry.call.waited(self._clock.monotonic() - entry.came_at)
         return batch
 
     async def _compute(self, batch: Sequence[_Entry]) -> None:
