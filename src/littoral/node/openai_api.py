@@ -16,7 +16,8 @@ from littoral.node.caches import use_of
 from littoral.node.embedders import Content, Embedded, Embedder, embedders
 from littoral.node.node import Node
 from littoral.node.observed import Observed
-from littoral.node.pipelines_api import how_header, request_deadline_ms
+from littoral.node.pipelines_api import how_header
+from littoral.node.request_options import request_deadline_ms
 from littoral.runtime.step import How
 from littoral.vectors.embedding_cache import Embedding
 from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer

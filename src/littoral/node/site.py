@@ -44,6 +44,7 @@ __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "rea
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
+NODE_MEMORY_MB_MAX = 1 << 20
 DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
@@ -201,12 +202,9 @@ def _checked(site: Site, place: Place) -> Site:
     _check_address(site.node.listen, place / "node" / "listen")
     if site.node.grpc is not None:
         _check_address(site.node.grpc, place / "node" / "grpc")
+    _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
-        if model.batch.max != 1:
-            raise (place / "models" / name / "batch" / "max").wrong(
-                model.batch.max, "1: batching is not offered in this version"
-            )
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")

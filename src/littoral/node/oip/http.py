@@ -12,7 +12,8 @@ from littoral.node.oip.http_bodies import decode_request, encode_answer
 from littoral.node.oip.inference import Inference
 from littoral.node.oip.requests import InferAnswer
 from littoral.node.oip.targets import Target
-from littoral.node.pipelines_api import DEADLINE_HEADER, how_header, request_deadline_ms
+from littoral.node.pipelines_api import how_header
+from littoral.node.request_options import DEADLINE_HEADER, request_deadline_ms
 from littoral.web import (
     Answer,
     Handler,
