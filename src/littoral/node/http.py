@@ -6,6 +6,7 @@ from littoral.node.observed import Observed
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.qdrant_api import qdrant_protocol
+from littoral.node.streams_api import streams_protocol
 from littoral.web import Router
 
 __all__ = ["application"]
@@ -20,6 +21,7 @@ def application(node: Node, observed: Observed | None = None) -> Router:
             api_protocol(node, observed),
             health_protocol(node, observed, lambda: router.busy_count),
             pipelines_protocol(node, observed),
+            streams_protocol(node, observed),
             qdrant_protocol(node),
         ],
         observe=observed.answered,

@@ -21,7 +21,15 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipeline_input", "pipelines_protocol", "result_of", "status_error"]
+__all__ = [
+    "deadline_of",
+    "how_header",
+    "pipeline_input",
+    "pipeline_named",
+    "pipelines_protocol",
+    "result_of",
+    "status_error",
+]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
@@ -52,12 +60,10 @@ def status_error(message: str, time_s: float) -> object:
 
 async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     name = request.names["name"]
-    if (served := node.pipelines.get(name)) is None:
-        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
-        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = _deadline_ms(request)
+        deadline_ms = deadline_of(request)
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
@@ -66,7 +72,16 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         return await _told(served, answer, request, began_s=began, node=node)
 
 
-def _deadline_ms(request: Request) -> float:
+def pipeline_named(node: Node, name: str) -> ServedPipeline:
+    """Raises NotFoundError naming those that are there."""
+    if (served := node.pipelines.get(name)) is None:
+        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
+        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    return served
+
+
+def deadline_of(request: Request) -> float:
+    """Milliseconds that a run may take, as the request says. Raises InputError."""
     if (text := request.headers.get(DEADLINE_HEADER)) is None:
         return DEADLINE_MS
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):
