@@ -13,6 +13,7 @@ __all__ = ["VERBS", "app"]
 VERBS = {
     "bench": "bench",
     "build": "build",
+    "camera": "camera",
     "compare": "compare",
     "config": "config",
     "demo": "demo_verb",
