@@ -8,6 +8,7 @@ from littoral.node.openai_api import openai_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.qdrant_api import qdrant_protocol
+from littoral.node.streams_api import streams_protocol
 from littoral.web import Router
 
 __all__ = ["application"]
@@ -25,6 +26,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             pipelines_protocol(node, observed),
             oip_protocol(inference),
             openai_protocol(node, observed),
+            streams_protocol(node, observed),
             qdrant_protocol(node),
         ],
         observe=observed.answered,

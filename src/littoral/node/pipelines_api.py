@@ -27,6 +27,7 @@ from littoral.web import Answer, Protocol, Request, Route, decode_json, json_ans
 __all__ = [
     "how_header",
     "pipeline_input",
+    "pipeline_named",
     "pipelines_protocol",
     "result_of",
     "status_error",
@@ -58,9 +59,7 @@ def status_error(message: str, time_s: float) -> object:
 
 async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     name = request.names["name"]
-    if (served := node.pipelines.get(name)) is None:
-        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
-        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
         deadline_ms, priority = request_deadline_ms(request), request_priority(request)
@@ -72,6 +71,14 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
             answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
         return await _told(served, answer, request, began_s=began, node=node)
+
+
+def pipeline_named(node: Node, name: str) -> ServedPipeline:
+    """Raises NotFoundError naming those that are there."""
+    if (served := node.pipelines.get(name)) is None:
+        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
+        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    return served
 
 
 def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Value:

@@ -134,6 +134,10 @@ METRICS = {
         MetricSpec("littoral_mqtt_waiting_bytes", "gauge", ("route",), "Bytes of these"),
         MetricSpec("littoral_mqtt_oldest_seconds", "gauge", ("route",), "For how long the oldest waits"),
         MetricSpec("littoral_mqtt_busy", "gauge", ("route",), "Messages that are being worked on"),
+        MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
+        MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
+        MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),
+        MetricSpec("littoral_streams_refused_total", "read_counter", (), "Streams refused because there were too many"),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
     )
