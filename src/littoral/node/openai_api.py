@@ -16,7 +16,8 @@ from littoral.node.caches import use_of
 from littoral.node.embedders import Content, Embedder, Embedders
 from littoral.node.node import Node
 from littoral.node.observed import Observed
-from littoral.node.pipelines_api import deadline_ms_of, how_header
+from littoral.node.pipelines_api import how_header
+from littoral.node.request_options import request_deadline_ms
 from littoral.runtime.step import How
 from littoral.vectors.embedding_cache import Embedding
 from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer
@@ -115,7 +116,7 @@ async def _embeddings(node: Node, embedders: Embedders, request: Request, rememb
     body = _body(await request.body.read())
     embedder = _embedder(embedders, body.model)
     contents = _contents(body.input)
-    found = await embedder.embed(contents, node.caches, use_of(request), deadline_ms_of(request))
+    found = await embedder.embed(contents, node.caches, use_of(request), request_deadline_ms(request))
     numbers = sum(len(embedding.vector) for embedding in found.embeddings) // 4
     if numbers > INLINE_NUMBERS_MAX:
         data = await asyncio.to_thread(_data, body, found.embeddings)

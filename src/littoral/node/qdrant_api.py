@@ -28,6 +28,7 @@ from littoral.node.qdrant_bodies import (
     UpdatesBody,
 )
 from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, as_query
+from littoral.node.qdrant_snapshots import Snapshots
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
 from littoral.node.search_answers import SearchQuestion
 from littoral.node.search_step import searched
@@ -77,12 +78,6 @@ LACKING = (
     ("PUT", f"{COLLECTION}/shards/{{shard}}/snapshots/recover"),
     ("GET", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
     ("DELETE", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
-    ("GET", f"{COLLECTION}/snapshots"),
-    ("POST", f"{COLLECTION}/snapshots"),
-    ("POST", f"{COLLECTION}/snapshots/upload"),
-    ("PUT", f"{COLLECTION}/snapshots/recover"),
-    ("GET", f"{COLLECTION}/snapshots/{{snapshot}}"),
-    ("DELETE", f"{COLLECTION}/snapshots/{{snapshot}}"),
     ("GET", "/cluster"),
     ("GET", "/cluster/telemetry"),
     ("POST", "/cluster/recover"),
@@ -131,6 +126,7 @@ class _Api:
             self._route("GET", f"{POINTS}/{{id}}", self._retrieve_one),
             self._route("POST", f"{POINTS}/batch", self._update_batch),
             *self._search_routes(),
+            *self._snapshot_routes(),
         ]
         routes += [self._route("POST", path, self._read(*read)) for path, read in READS.items()]
         routes += [self._route(*at, self._write(name)) for at, name in WRITE_ROUTES.items()]
@@ -146,6 +142,18 @@ class _Api:
             return json_answer({"result": result, "status": "ok", "time": time_s})
 
         return Route(method, pattern, answer)
+
+    def _snapshot_routes(self) -> list[Route]:
+        snapshots = Snapshots(self._node)
+        folder = f"{COLLECTION}/snapshots"
+        return [
+            self._route("GET", folder, snapshots.list),
+            self._route("POST", folder, snapshots.create),
+            Route("GET", f"{folder}/{{snapshot}}", snapshots.download),
+            self._route("DELETE", f"{folder}/{{snapshot}}", snapshots.delete),
+            self._route("PUT", f"{folder}/recover", snapshots.recover),
+            self._route("POST", f"{folder}/upload", snapshots.upload),
+        ]
 
     def _search_routes(self) -> list[Route]:
         """Today's and the older ones, which differ in their bodies and in what lies around the hits."""

@@ -31,6 +31,7 @@ from littoral.node.site_tables import (
     ModelTable,
     NodeTable,
     PipelineTable,
+    RepositoryTable,
     SearchStepTable,
     StepTable,
     UpsertStepTable,
@@ -43,6 +44,7 @@ __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "rea
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
+NODE_MEMORY_MB_MAX = 1 << 20
 DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
@@ -67,6 +69,7 @@ class Site(NamedTuple):
     collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
     cache: CacheTable = CacheTable()
 
@@ -133,6 +136,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
@@ -195,18 +199,12 @@ def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
 
 
 def _checked(site: Site, place: Place) -> Site:
-    try:
-        parse_address(site.node.listen)
-    except SettingError as error:
-        raise (place / "node" / "listen").wrong(
-            site.node.listen, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`"
-        ) from error
+    _check_address(site.node.listen, place / "node" / "listen")
+    if site.node.grpc is not None:
+        _check_address(site.node.grpc, place / "node" / "grpc")
+    _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
-        if model.batch.max != 1:
-            raise (place / "models" / name / "batch" / "max").wrong(
-                model.batch.max, "1: batching is not offered in this version"
-            )
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")
@@ -218,6 +216,13 @@ def _checked(site: Site, place: Place) -> Site:
     if site.mqtt is not None:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     return site
+
+
+def _check_address(text: str, place: Place) -> None:
+    try:
+        parse_address(text)
+    except SettingError as error:
+        raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
 
 
 def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:

@@ -160,6 +160,11 @@ class Agent:
     def output(self) -> Ports:
         return self._types.output
 
+    @property
+    def memory_bytes_max(self) -> int:
+        """The cap of its memory."""
+        return self._options.limits.memory_bytes
+
     def infer(self, data: bytes | bytearray | memoryview | Mapping[str, object]) -> bytes | dict[str, Array]:
         """The agent's answer, copied out: bytes, or arrays by name, as `output` says.
 
@@ -195,6 +200,11 @@ class Agent:
         return AgentStatistics(
             self._runs, self._refusals, self._failures, self._log.lines, self._log.dropped, self._memory_bytes
         )
+
+    def rest(self) -> None:
+        """Frees the instance, after a call in flight; the next call gets a fresh one."""
+        with self._turn:
+            self._drop()
 
     def close(self) -> None:
         """Frees the instance, after a call in flight. Closing twice is fine; `infer` raises UnavailableError then."""
