@@ -85,6 +85,9 @@ class ModelTable(_Table, frozen=True):
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
 
 
 class AgentTable(_Table, frozen=True):

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
 from littoral.node.search_step import SearchStep
@@ -61,6 +62,7 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     try:
         with open_guests(site, say) as guests:
+            site = guests.site
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
             yield Node(
@@ -85,7 +87,7 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
     with open_guests(site, say) as guests:
-        return open_pipelines(site, guests, _no_collection, SYSTEM)
+        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
 
 
 def _no_collection(name: str) -> Collection:
@@ -93,6 +95,9 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
+    """site: of the file, and what the models bring along."""
+
+    site: Site
     threads: GuestThreads
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
@@ -103,13 +108,15 @@ def open_guests(site: Site, say: Say) -> Iterator[Guests]:
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {})
+        guests = Guests(site, threads, agents := {}, models := {})
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
                 models[name] = _open_model(site, name, model, threads)
             stack.callback(models[name].pool.close)
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
+        guests = guests._replace(site=site)
         for name, agent in site.agents.items():
             with _naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
