@@ -179,7 +179,10 @@ class PageNode:
         return told | {"distance": "Cosine", "status": "ok", "epoch": count}
 
     def _pipeline(self, name: str) -> dict[str, Any]:
-        steps = [{"name": step, **STEPS[step]} for step in PIPELINES[name]]
+        names = PIPELINES[name]
+        steps = [
+            {"name": step, "sources": [names[i - 1] if i else "input"], **STEPS[step]} for i, step in enumerate(names)
+        ]
         told = {"name": name, "takes": steps[0]["takes"], "gives": steps[-1]["gives"], "steps": steps}
         rows = self._times_ms[name]
         counts = {"requests": len(rows) + self._failures[name], "failures": self._failures[name]}

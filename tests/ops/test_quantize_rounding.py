@@ -10,9 +10,10 @@ from littoral.compiler.quantize import Int8
 from littoral.compiler.quantize.equalize import equalized
 from littoral.compiler.quantize.feeds import fitting
 from littoral.compiler.quantize.observe import Seen, observe
-from littoral.compiler.quantize.quantized import _wanted, is_product, quantize, ready
+from littoral.compiler.quantize.quantized import quantize, ready
 from littoral.compiler.quantize.ranges import chosen, scheme_for, widened
 from littoral.compiler.quantize.rounding import Gram, rounded
+from littoral.compiler.quantize.wanted import is_product, wanted_values
 from littoral.errors import InputError
 
 
@@ -74,7 +75,7 @@ def test_equalised_networks_compute_the_same_on_the_feeds() -> None:
     for make in NETS.values():
         graph = ready(optimize(open_source(make()).graph({})))
         feeds = [fitting(graph, feed, i) for i, feed in enumerate(feeds_of(4))]
-        seen = observe(graph, feeds, _wanted(graph), lambda *_: None)
+        seen = observe(graph, feeds, wanted_values(graph), lambda *_: None)
         other, _ = equalized(graph, {n for n in graph.nodes if is_product(n)}, seen)
         for feed in feeds:
             np.testing.assert_allclose(interpret(other, feed)["y"], interpret(graph, feed)["y"], rtol=1e-4, atol=1e-5)

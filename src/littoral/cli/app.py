@@ -11,6 +11,7 @@ import littoral
 __all__ = ["VERBS", "app"]
 
 VERBS = {
+    "agent": "agent",
     "bench": "bench",
     "build": "build",
     "camera": "camera",

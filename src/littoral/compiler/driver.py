@@ -27,10 +27,10 @@ from littoral.compiler.plan import (
     program_of,
 )
 from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
+from littoral.compiler.quantize.attention import with_short_attention
 from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.one_thread import one_thread
 from littoral.compiler.quantize.options import int8_of
-from littoral.compiler.quantize.rows import better_by_row, with_rows
 from littoral.compiler.quantize.variants import followed, observed_variant
 from littoral.compiler.tracing import CHOICES, FILES, TIMES, Trace
 from littoral.compiler.variants import axes_of, dimensions, keys
@@ -347,18 +347,16 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     observed = observed_variant(graphs, feeds[0])
     with one_thread():
         found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
-        by_row = better_by_row(found.graph, feeds)
     marks, made = [], []
     for i, graph in enumerate(graphs):
         marked = found.graph if i == observed else followed(found, graph)
-        marks.append(fit_pairs(with_rows(marked, by_row)))
+        marks.append(with_short_attention(fit_pairs(PASSES["fuse-epilogues"](marked))))
     for graph in marks:
         whole = graph
         for handle in INTEGER_PASSES:
             whole = trace.run(handle, PASSES[handle], whole, is_body=False)
         made.append(whole)
-    about = {**found.about, "by_row": len(by_row)} if by_row else found.about
-    return made, found._replace(graph=marks[observed], about=about)
+    return made, found._replace(graph=marks[observed])
 
 
 def variant_shapes(

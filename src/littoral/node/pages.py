@@ -94,7 +94,7 @@ def _pipeline(served: ServedPipeline, statistics: RequestStatistics) -> dict[str
 
 def _model(served: ServedModel) -> dict[str, Any]:
     manifest, session, pool = served.model.manifest, served.pool.first, served.pool.statistics()
-    file_bytes, weights_bytes = len(served.model.wasm), manifest.memory.weights[1]
+    file_bytes, weights_bytes = served.model.size_bytes, manifest.memory.weights[1]
     return {
         "name": served.name,
         "version": manifest.version,
@@ -130,8 +130,10 @@ async def _collections(node: Node) -> list[dict[str, Any]]:
 
 
 def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str, Any]:
-    vectors = collection.config.vectors
-    told: dict[str, Any] = {"name": collection.name, "size": vectors.size, "distance": vectors.distance}
+    first = next(iter(collection.config.dense.values()), None)
+    told: dict[str, Any] = {"name": collection.name, "size": None, "distance": None}
+    if first is not None:
+        told |= {"size": first.size, "distance": first.distance}
     if isinstance(info, ShardInfo):
         counts = {"points_count": info.points_count, "indexed_vectors_count": info.indexed_vectors_count}
         return told | counts | {"status": "ok", "epoch": info.epoch}

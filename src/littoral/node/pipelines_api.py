@@ -22,11 +22,12 @@ from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = [
-    "deadline_of",
+    "DEADLINE_HEADER",
     "how_header",
     "pipeline_input",
     "pipeline_named",
     "pipelines_protocol",
+    "request_deadline_ms",
     "result_of",
     "status_error",
 ]
@@ -63,7 +64,7 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = deadline_of(request)
+        deadline_ms = request_deadline_ms(request)
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
@@ -80,8 +81,8 @@ def pipeline_named(node: Node, name: str) -> ServedPipeline:
     return served
 
 
-def deadline_of(request: Request) -> float:
-    """Milliseconds that a run may take, as the request says. Raises InputError."""
+def request_deadline_ms(request: Request) -> float:
+    """As the header says, else the default. Raises InputError."""
     if (text := request.headers.get(DEADLINE_HEADER)) is None:
         return DEADLINE_MS
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):
@@ -148,6 +149,8 @@ def result_of(value: Value, gives: EdgeType) -> object:
 
 
 def _hit(hit: object) -> object:
+    if isinstance(hit, list):
+        return [_hit(one) for one in hit]
     return {"id": hit.id, "score": hit.score, "payload": hit.payload} if isinstance(hit, Hit) else hit
 
 

@@ -7,7 +7,7 @@ is checked where they are opened (`wiring`).
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,21 +23,23 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
-    HostStepTable,
+    CollectionTable,
+    ForEachStepTable,
     LimitsTable,
     ModelStepTable,
     ModelTable,
     NodeTable,
     PipelineTable,
+    RepositoryTable,
     SearchStepTable,
     StepTable,
     UpsertStepTable,
 )
 from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.vectors.records import CollectionConfig
+from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
 
-__all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
+__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "read_site"]
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
@@ -62,9 +64,10 @@ class Site(NamedTuple):
     node: NodeTable
     models: Mapping[str, ModelTable]
     agents: Mapping[str, AgentTable]
-    collections: Mapping[str, CollectionConfig]
+    collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
 
     @property
@@ -124,12 +127,13 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("node", {}), NodeTable, place / "node"),
             _several(tables, "models", ModelTable, place),
             _several(tables, "agents", AgentTable, place),
-            _several(tables, "collections", CollectionConfig, place),
+            _several(tables, "collections", CollectionTable, place),
             {
-                name: _steps(table, place / "pipelines" / name / "steps")
+                name: _steps(table.steps, place / "pipelines" / name / "steps")
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
         ),
         place,
@@ -167,8 +171,13 @@ def _several(tables: Mapping[str, Any], kind: str, table: type[_T], place: Place
     return {name: _one(entry, table, place / name) for name, entry in entries.items()}
 
 
-def _steps(pipeline: PipelineTable, place: Place) -> tuple[StepTable, ...]:
-    return tuple(_step(entry, place / index) for index, entry in enumerate(pipeline.steps))
+def _steps(steps: Sequence[Mapping[str, Any]], place: Place) -> tuple[StepTable, ...]:
+    return tuple(_step(entry, place / index) for index, entry in enumerate(steps))
+
+
+def inner_steps(table: ForEachStepTable, place: Place | None = None) -> tuple[StepTable, ...]:
+    """The steps for each item. place: for messages; a file that was read has none to tell."""
+    return _steps(table.for_each, place or Place(""))
 
 
 def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
@@ -178,16 +187,17 @@ def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
     if len(kinds) != 1:
         found = ", ".join(f"`{key}`" for key in entry) or "nothing"
         raise place.about(f"has {found}, needs exactly one of {', '.join(STEP_TABLES)}")
-    return _one(entry, STEP_TABLES[kinds[0]], place)
+    if kinds[0] != "step":
+        return _one(entry, STEP_TABLES[kinds[0]], place)
+    if (table := OPTIONS.get(kind := str(entry["step"]))) is None:
+        raise (place / "step").wrong(kind, f"one of {', '.join(OPTIONS)}")
+    return _one(entry, table, place)
 
 
 def _checked(site: Site, place: Place) -> Site:
-    try:
-        parse_address(site.node.listen)
-    except SettingError as error:
-        raise (place / "node" / "listen").wrong(
-            site.node.listen, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`"
-        ) from error
+    _check_address(site.node.listen, place / "node" / "listen")
+    if site.node.grpc is not None:
+        _check_address(site.node.grpc, place / "node" / "grpc")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
         if model.batch.max != 1:
@@ -205,6 +215,13 @@ def _checked(site: Site, place: Place) -> Site:
     if site.mqtt is not None:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     return site
+
+
+def _check_address(text: str, place: Place) -> None:
+    try:
+        parse_address(text)
+    except SettingError as error:
+        raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
 
 
 def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:
@@ -232,10 +249,15 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
             _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
-        case HostStepTable():
-            if step.k is not None and step.step != "top_k":
-                raise (place / "k").about(f"has no meaning for `{step.step}`")
-            _check_range(step.k, 1, 1 << 20, place / "k")
+        case TopK() | Draw() if isinstance(step.labels, str):
+            _check_known(step.labels, site.models, "a model of this file", place / "labels")
+        case HostOptions():
+            pass
+        case ForEachStepTable():
+            for index, inner in enumerate(inner_steps(step, place / "for_each")):
+                if isinstance(inner, ForEachStepTable):
+                    raise (place / "for_each" / index).about("stands in a `for_each` already")
+                _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
             _check_known(step.search, site.collections, "a collection of this file", place / "search")
             try:

@@ -10,7 +10,7 @@ import msgspec
 from littoral.errors import ForbiddenError, InputError, LittoralError, PeerError, SlowRequestError, TooLargeError
 from littoral.node.node import Node
 from littoral.node.observed import Observed
-from littoral.node.pipelines_api import deadline_of, pipeline_named, status_error
+from littoral.node.pipelines_api import pipeline_named, request_deadline_ms, status_error
 from littoral.node.stream_runs import CREDIT, CREDIT_MAX, StreamRun, Streams
 from littoral.telemetry import Reading
 from littoral.web import Protocol, Request, Route, Socket, Stream, Upgrade
@@ -34,7 +34,7 @@ def streams_protocol(node: Node, observed: Observed, *, pause_s: float = PAUSE_S
     def run_of(request: Request) -> StreamRun:
         streams.check_room()
         served = pipeline_named(node, request.names["name"])
-        credit, deadline_ms = _credit(request), deadline_of(request)
+        credit, deadline_ms = _credit(request), request_deadline_ms(request)
         return StreamRun(streams, node, observed, served, credit=credit, deadline_ms=deadline_ms)
 
     async def post(request: Request) -> Stream:

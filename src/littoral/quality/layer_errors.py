@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from littoral.compiler.driver import Progress, silent
+from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.graph import Graph, Node, Value
-from littoral.compiler.ir.ops import Conv, DequantizeWeights, MatMul
+from littoral.compiler.ir.ops import Conv, DequantizeWeights, Map, MatMul
 from littoral.compiler.quantize import Quantized
 from littoral.compiler.quantize.evaluate import evaluate
 from littoral.quality.comparison import LAYERS_MAX, LayerError
@@ -33,16 +34,16 @@ def layer_errors(
     used = feeds[:FEEDS_MAX]
     for number, feed in enumerate(used):
         progress("layers", number, len(used))
-        exact = _outputs(found.exact, feed, [a.outputs[0] for a, _ in pairs])
-        other = _outputs(found.graph, feed, [b.outputs[0] for _, b in pairs])
-        for i, (a, b) in enumerate(pairs):
-            want, got = exact[a.outputs[0]], other[b.outputs[0]]
+        exact = _outputs(found.exact, feed, [a for _, a, _ in pairs])
+        other = _outputs(found.graph, feed, [b.outputs[0] for _, _, b in pairs])
+        for i, (_, a, b) in enumerate(pairs):
+            want, got = exact[a], other[b.outputs[0]]
             off[i] += np.square(np.subtract(got, want, dtype=np.float64)).sum()
             whole[i] += np.square(want, dtype=np.float64).sum()
     errors = np.sqrt(off / np.maximum(whole, np.finfo(np.float64).tiny))
     rows = tuple(
         LayerError(a.label, a.op.name, _bits(b), float(f"{error:.{DIGITS}g}"))
-        for (a, b), error in zip(pairs, errors, strict=True)
+        for (a, _, b), error in zip(pairs, errors, strict=True)
     )
     return rows, len(used)
 
@@ -59,10 +60,24 @@ def _outputs(graph: Graph, feed: Mapping[str, Array], wanted: Sequence[Value]) -
     return kept
 
 
-def _pairs(exact: Graph, marked: Graph) -> list[tuple[Node, Node]]:
-    """Products of both by label; where several have one label, the first with the first."""
+def _pairs(exact: Graph, marked: Graph) -> list[tuple[Node, Value, Node]]:
+    """Products of both by label, with what the exact one makes; where several have one label, the first with the first.
+
+    What follows a product by itself in the exact graph may have become its epilogue in the other.
+    """
     others = dict(_labelled(marked))
-    return [(node, others[key]) for key, node in _labelled(exact) if key in others]
+    after = {n.inputs[0]: n for n in exact.nodes if isinstance(n.op, Map) and n.inputs[0].producer}
+    found = []
+    for key, node in _labelled(exact):
+        if key in others:
+            made, other = node.outputs[0], others[key]
+            is_fused = _epilogue(node) is None and _epilogue(other) is not None and made in after
+            found.append((node, after[made].outputs[0] if is_fused else made, other))
+    return found
+
+
+def _epilogue(node: Node) -> Expr | None:
+    return node.op.epilogue if isinstance(node.op, Conv | MatMul) else None
 
 
 def _labelled(graph: Graph) -> list[tuple[tuple[str, int], Node]]:

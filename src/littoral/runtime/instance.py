@@ -129,11 +129,19 @@ class Session:
         """
         return self.run_copied(feeds, _nothing)
 
-    def run_copied(self, feeds: Mapping[str, object], copied: Callable[[], None]) -> dict[str, Array]:
+    def run_within(self, feeds: Mapping[str, object], deadline_ms: int) -> dict[str, Array]:
+        """As `run`, with no more than `deadline_ms` for a call where the engine can stop one: the guarded one can."""
+        return self.run_copied(feeds, _nothing, deadline_ms=deadline_ms)
+
+    def run_copied(
+        self, feeds: Mapping[str, object], copied: Callable[[], None], *, deadline_ms: int | None = None
+    ) -> dict[str, Array]:
         """As `run`; calls `copied` when the inputs lie in the model's memory and the arrays given are free again."""
         arrays = self._accept(feeds)
         with self._turn:
             bound = self._alive()
+            if isinstance(bound.guest, Guest):
+                bound.guest.limits = self._limits.shortened(deadline_ms)
             runs = self._chosen(bound, arrays)
             try:
                 outputs = self._called(bound, arrays, runs, copied)
@@ -197,6 +205,11 @@ class Session:
 
     def statistics(self) -> SessionStatistics:
         return SessionStatistics(self._runs, self._failures, self.memory_bytes if self._bound else 0)
+
+    def rest(self) -> None:
+        """Frees the instance, after a call in flight; the next call gets a fresh one."""
+        with self._turn:
+            self._drop()
 
     def close(self) -> None:
         """Frees the instance, after a call in flight. Closing twice is fine; `run` raises UnavailableError then."""

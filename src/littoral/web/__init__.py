@@ -1,5 +1,6 @@
 """What node and orchestrator share over HTTP: server, routes, limits, errors, events, the files of the pages."""
 
+from littoral.web.encodings import compressed, wanted_encoding
 from littoral.web.events import Events
 from littoral.web.messages import Answer, Handler, Request, Socket, Stream, Upgrade, decode_json, json_answer
 from littoral.web.page_assets import PageAssets
@@ -21,8 +22,10 @@ __all__ = [
     "Socket",
     "Stream",
     "Upgrade",
+    "compressed",
     "decode_json",
     "json_answer",
     "plain_error",
     "serving",
+    "wanted_encoding",
 ]

@@ -157,9 +157,7 @@ def check_origin(request: Request) -> None:
 
 
 def check_declared(headers: Headers, bytes_max: int) -> int | None:
-    """The declared length, or None. Raises TooLargeError before anything is read; NotOfferedError for compression."""
-    if (encoding := headers.get("content-encoding", "identity")) != "identity":
-        raise encoded(encoding)
+    """The declared length, or None. Raises TooLargeError before anything is read."""
     if (declared := headers.get("content-length")) is None:
         return None
     if int(declared) > bytes_max:  # digits only: the server has refused anything else

@@ -18,6 +18,7 @@ from granian.server.embed import Server as GranianServer
 
 from littoral.errors import InputError, PeerError, SettingError, SlowRequestError, UnavailableError
 from littoral.web.backlog import Backlog
+from littoral.web.encodings import decompressed, encoding_of
 from littoral.web.failures import failure_of
 from littoral.web.messages import (
     Answer,
@@ -266,10 +267,18 @@ class _Body:
 
     async def read(self) -> bytes:
         if self._data is None:
+            encoding = encoding_of(self._headers)
             declared = check_declared(self._headers, self._limits.body_bytes_max)
             self._is_touched = True
-            self._data = await self._read(declared)
+            data = await self._read(declared)
+            self._data = await self._decompressed(data, encoding) if encoding else data
         return self._data
+
+    async def _decompressed(self, data: bytes, encoding: str) -> bytes:
+        whole = await asyncio.to_thread(decompressed, data, encoding, self._limits.body_bytes_max)
+        self._held_bytes += len(whole)
+        self._held.add(len(whole))
+        return whole
 
     async def _read(self, declared: int | None) -> bytes:
         if declared == 0:

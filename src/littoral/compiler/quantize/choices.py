@@ -1,10 +1,9 @@
 """Which layers have weights of 7 bits, which of 8, which stay in float32: by what each takes off the cosine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from littoral.compiler.ir.graph import Graph, Node, Value
-from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.costs import cost_ms
 from littoral.compiler.quantize.fit import Fitted
 from littoral.compiler.quantize.marks import Marks
@@ -40,7 +39,7 @@ def choose_weights(choice: Choice, fitted: Fitted, judge: Judge, least_cosine: f
     raised = _fewest(order, choice.losses, (least_cosine - choice.cosine) / SEVENTH_BIT)
     for _ in range(TRIES_MAX if raised else 0):
         weights = {node: fitted.finer[node].weights for node in order[:raised]}
-        choice.cosine = judge.agreement(Marks(fitted.marks.schemes, {**fitted.marks.weights, **weights}))
+        choice.cosine = judge.agreement(replace(fitted.marks, weights={**fitted.marks.weights, **weights}))
         if choice.cosine >= least_cosine or raised == len(order):
             break
         raised = min(len(order), raised + max(1, (len(order) - raised) // 2))
@@ -58,18 +57,16 @@ def _fewest(order: Sequence[Node], losses: Mapping[Node, float], needed: float) 
     return count
 
 
-def choose_floats(
-    graph: Graph, choice: Choice, schemes: Mapping[Value, Scheme], judge: Judge, least_cosine: float, tell: Tell
-) -> None:
+def choose_floats(graph: Graph, choice: Choice, marks: Marks, judge: Judge, least_cosine: float, tell: Tell) -> None:
     """Values that hurt most are not held in bytes: what reads them stays in float32."""
     readers: dict[Value, list[Node]] = {}
     for node in graph.nodes:
-        if node in choice.bits and node.inputs[0] in schemes:
+        if node in choice.bits and (node in marks.rows or node.inputs[0] in marks.schemes):
             readers.setdefault(node.inputs[0], []).append(node)
     losses: dict[Value, float] = {}
     for i, value in enumerate(readers):
         tell("sensitivity", i, len(readers))
-        losses[value] = judge.loss_of_bytes(value, schemes[value])
+        losses[value] = judge.loss_of_bytes(value, marks.schemes.get(value))
 
     def gain(value: Value) -> float:
         cost = sum(cost_ms(n, FLOAT_BITS) - cost_ms(n, choice.bits[n]) for n in readers[value])

@@ -1,6 +1,6 @@
 """Every product's weights in whole numbers, fitted one after the other in the order in which they run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from littoral.compiler.ir.graph import Graph, Node, Value
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.corrections import Whole, alone, moments_of, whole_weights
-from littoral.compiler.quantize.marks import Marks
+from littoral.compiler.quantize.marks import ROWS, Marks, numbers, rounded_rows
 from littoral.compiler.quantize.twin import fitting_count, run_twin
 from littoral.tensors import Array
 
@@ -37,18 +37,24 @@ def fit(
     feeds: Sequence[Mapping[str, Array]],
     schemes: Mapping[Value, Scheme],
     bits: Mapping[Node, int],
+    rows: Set[Node],
     alternatives: bool,
     tell: Tell,
 ) -> Fitted:
-    """bits: 8 or 7, of the weights of each product of bytes. alternatives: whether `finer` is wanted."""
-    marks, finer = Marks(dict(schemes)), dict[Node, Finer]()
+    """bits: 8 or 7, of the weights of each product of bytes. rows: products whose rows have scales of their own.
+
+    alternatives: whether `finer` is wanted.
+    """
+    marks, finer = Marks(dict(schemes), rows=rows), dict[Node, Finer]()
     count = fitting_count(graph, len(feeds))
     few = [feeds[i * len(feeds) // count] for i in range(count)]
 
     def take(node: Node, want: list[Array], got: list[Array]) -> None:
-        scheme = schemes.get(node.inputs[0])
+        scheme = ROWS if node in rows else schemes.get(node.inputs[0])
         if node not in bits or scheme is None:
             return
+        if scheme is ROWS:
+            got = [rounded_rows(numbers(a, schemes.get(node.inputs[0]))) for a in got]
         weights, bias = node.inputs[1].data, _bias(node)
         assert weights is not None
         moments = moments_of(node, scheme, want, got)

@@ -1,31 +1,40 @@
 """What of a graph is held in bytes, and a node computed so: as the compiled module does it, to a rounding or two."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from littoral.compiler.ir.graph import Node, Value
+from littoral.compiler.ir.ops import RoundRows
+from littoral.compiler.ir.ops.rows import ROW_HIGHEST
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.corrections import Whole
 from littoral.compiler.quantize.evaluate import Finish, computed, taps_summed
 from littoral.compiler.quantize.patches import blocks, is_depthwise, matrix_of
 from littoral.tensors import Array
 
-__all__ = ["Marks", "held", "in_integers", "numbers"]
+__all__ = ["ROWS", "Marks", "held", "in_integers", "numbers", "rounded_rows"]
+
+ROWS = Scheme("uint8", 1.0, 0, 0, ROW_HIGHEST)
+"""Stands for the scheme of rows that have their own: their numbers as they are."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Schemes of values, and the weights of products of bytes."""
+    """Schemes of values, and the weights of products of bytes.
+
+    rows: of these, the products that read bytes with a scale for each row, found when the model runs.
+    """
 
     schemes: dict[Value, Scheme]
     weights: dict[Node, Whole] = field(default_factory=dict)
+    rows: Set[Node] = frozenset()
 
 
 def numbers(array: Array, scheme: Scheme | None) -> Array:
     """The float32 numbers that bytes stand for."""
-    if scheme is None:
+    if scheme is None or scheme is ROWS:
         return array
     centred = array.astype(np.float32)
     centred -= np.float32(scheme.zero)
@@ -44,17 +53,25 @@ def held(array: Array, scheme: Scheme | None) -> Array:
     return found.astype(scheme.dtype)
 
 
+def rounded_rows(array: Array) -> Array:
+    """The numbers that bytes stand for of which each row has a scale of its own."""
+    (rounded,) = RoundRows().reference(array)
+    return rounded
+
+
 def in_integers(node: Node, given: Mapping[Value, Array], marks: Marks) -> tuple[Array, ...]:
     """What the node makes, held as its outputs are. given: its inputs, held as they are."""
     arrays = [numbers(given[v], marks.schemes.get(v)) if v.data is None else v.data for v in node.inputs[1:]]
     first = node.inputs[0] if node.inputs else None
     whole = marks.weights.get(node)
     scheme = None if first is None else marks.schemes.get(first)
-    if whole is None or first is None or scheme is None:
-        start = [] if first is None else [numbers(given[first], scheme) if first.data is None else first.data]
-        made = computed(node, [*start, *arrays])
+    x = None if first is None else given.get(first, first.data)
+    if x is not None and node in marks.rows:
+        x, scheme = rounded_rows(numbers(x, scheme)), ROWS
+    if x is None or whole is None or scheme is None:
+        made = computed(node, [*([] if x is None else [numbers(x, scheme)]), *arrays])
     else:
-        made = (_product(node, whole, scheme, given[first], arrays[1 + node.op.bias :]),)  # type: ignore[attr-defined]
+        made = (_product(node, whole, scheme, x, arrays[1 + node.op.bias :]),)  # type: ignore[attr-defined]
     return tuple(held(a, marks.schemes.get(v)) for v, a in zip(node.outputs, made, strict=True))
 
 
@@ -62,7 +79,7 @@ def _product(node: Node, whole: Whole, scheme: Scheme, x: Array, extras: list[Ar
     """The product of bytes, with its epilogue: float32."""
     matrix = matrix_of(node, whole.weights)
     reach = np.abs(matrix.astype(np.int32)).sum(1).max(initial=0) * max(scheme.high, 1)
-    dtype = "float32" if reach < 1 << 24 else "float64"  # in which the sums are exact, in any order
+    dtype = "float32" if reach < 1 << 24 and scheme is not ROWS else "float64"  # in which sums are exact, in any order
     factor = whole.scale * np.float32(scheme.scale)
     own = is_depthwise(node)
     right = matrix.astype(dtype) if own else matrix.T.astype(dtype)

@@ -18,7 +18,7 @@ class LayerChoice:
     that of the output in float32, with all that lies before it in integers too. loss: what the outputs of the model
     lose in cosine by this layer's rounding alone; None where it was not measured. cost_ms: about, one run on one
     thread; saved_ms: against float32. levels: of a byte that it reads, 127, or 255 where
-    that matters much. ranges: how the range of these bytes was found.
+    that matters much. ranges: how the range of these bytes was found; "by row" when the model runs.
     """
 
     layer: str

@@ -12,7 +12,7 @@ from littoral.compiler.ir.graph import Graph, Node, Value
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.corrections import Whole, as_floats
 from littoral.compiler.quantize.evaluate import computed, evaluate
-from littoral.compiler.quantize.marks import Marks, held, in_integers, numbers
+from littoral.compiler.quantize.marks import Marks, held, in_integers, numbers, rounded_rows
 from littoral.tensors import Array
 
 __all__ = ["Judge"]
@@ -33,10 +33,13 @@ class Judge:
             self._known.append(values)
         self.count = len(self._known)
 
-    def agreement(self, marks: Marks) -> float:
-        """Cosine of the outputs in integers to those of float32: of the output that is worst, mean over the feeds."""
+    def agreement(self, marks: Marks, count: int | None = None) -> float:
+        """Cosine of the outputs in integers to those of float32: of the output that is worst, mean over the feeds.
+
+        count: of the feeds to measure it on.
+        """
         found = []
-        for exact in self._known:
+        for exact in self._known[:count]:
             values = {v: held(exact[v], marks.schemes.get(v)) for v in self.graph.inputs}
             for node in self.graph.nodes:
                 made = in_integers(node, {v: values[v] for v in node.inputs if v.data is None}, marks)
@@ -58,12 +61,13 @@ class Judge:
             found.append(self._moved(exact, values))
         return _worst(found)
 
-    def loss_of_bytes(self, value: Value, scheme: Scheme, count: int | None = None) -> float:
-        """Of holding one value in bytes. count: of the feeds to measure it on."""
+    def loss_of_bytes(self, value: Value, scheme: Scheme | None, count: int | None = None) -> float:
+        """Of holding one value in bytes; without a scheme, in rows of bytes. count: of the feeds to measure it on."""
         found = []
         for exact in self._known[:count]:
             values = dict(exact)
-            values[value] = numbers(held(exact[value], scheme), scheme)
+            as_held = rounded_rows(exact[value]) if scheme is None else numbers(held(exact[value], scheme), scheme)
+            values[value] = as_held
             self._follow(values, {value})
             found.append(self._moved(exact, values))
         return _worst(found)

@@ -6,6 +6,7 @@ from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.quantize.choices import Choice
 from littoral.compiler.quantize.costs import cost_ms
 from littoral.compiler.quantize.fit import Fitted
+from littoral.compiler.quantize.marks import ROWS
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.patches import is_depthwise
 from littoral.compiler.quantize.ranges import HIGHEST
@@ -22,7 +23,8 @@ def report_of(
 
 
 def _layer(node: Node, asked: Int8, fitted: Fitted, choice: Choice, ranges: Mapping[Value, str]) -> LayerChoice:
-    bits, scheme = choice.bits[node], fitted.marks.schemes.get(node.inputs[0])
+    bits, by_row = choice.bits[node], node in fitted.marks.rows
+    scheme = ROWS if by_row else fitted.marks.schemes.get(node.inputs[0])
     cost = cost_ms(node, bits, scheme is not None and scheme.high > HIGHEST)
     return LayerChoice(
         node.label,
@@ -33,7 +35,7 @@ def _layer(node: Node, asked: Int8, fitted: Fitted, choice: Choice, ranges: Mapp
         cost,
         cost_ms(node, FLOAT_BITS) - cost,
         0 if scheme is None else scheme.high,
-        ranges.get(node.inputs[0], ""),
+        "by row" if by_row else ranges.get(node.inputs[0], ""),
         _reason(node, asked, bits, node in choice.losses),
     )
 

@@ -8,14 +8,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
-from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, MatMul, Quantize
+from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, MatMul, Quantize, RoundRows
 from littoral.compiler.quantize.quantized import Quantized, ready
 from littoral.errors import NotOfferedError
 from littoral.tensors import Array
 
 __all__ = ["followed", "observed_variant"]
 
-_MARKS = (Quantize, Dequantize, DequantizeWeights)
+_MARKS = (Quantize, Dequantize, DequantizeWeights, RoundRows)
 _BIAS_AT = 2  # among the inputs of a product
 
 

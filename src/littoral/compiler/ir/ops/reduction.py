@@ -122,6 +122,6 @@ class Softmax(Op):
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         x = inputs[0].astype(np.float64)
-        shifted = x - x.max(self.axis, keepdims=True, initial=-np.inf)
-        y = np.exp(shifted) / np.exp(shifted).sum(self.axis, keepdims=True)
+        y = np.exp(x - x.max(self.axis, keepdims=True, initial=-np.inf))
+        y /= y.sum(self.axis, keepdims=True)
         return (y.astype(inputs[0].dtype),)
