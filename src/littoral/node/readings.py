@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from littoral.node.collection_status import collection_states
+from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
 from littoral.runtime.pool import PoolStatistics
 from littoral.telemetry import Reading
@@ -24,6 +25,7 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]
+    found += model_readings(node)
     for model in node.models.values():
         found += _pool("model", model.name, model.pool.statistics())
     for agent in node.agents.values():
