@@ -79,7 +79,8 @@ class Inference:
                 answer, _ = await self._model(target, request, times, {}, {})
         except BaseException:
             ended = self.node.clock.monotonic()
-            self.statistics(target).failed(ended - times.began, self.node.clock.wall())
+            for counted in self._counted(target):
+                counted.failed(ended - times.began, self.node.clock.wall())
             raise
         self._succeeded(target, times)
         return answer
@@ -93,7 +94,13 @@ class Inference:
             ended - times.run_ended,
             ended - times.began,
         )
-        self.statistics(target).succeeded(spent, self.node.clock.wall())
+        for counted in self._counted(target):
+            counted.succeeded(spent, self.node.clock.wall())
+
+    def _counted(self, target: Target) -> list[ModelStatistics]:
+        """Of the version, and of the model as a whole."""
+        more = [target.served.statistics] if isinstance(target, ModelTarget) else []
+        return [self.statistics(target), *more]
 
     async def _pipeline(self, target: PipelineTarget, request: InferRequest, times: _Times) -> InferAnswer:
         feeds = await self._feeds(target, request, ())
