@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint guests guests-all operators bench sweep clean
+.PHONY: help setup demo test lint guests guests-tests guests-all operators bench sweep clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
 
 setup:           ## make .venv with all that development needs
-	@$(PYTHON) tools/venv.py $(VENV) node demo dev
+	@$(PYTHON) tools/venv.py $(VENV) node demo mqtt dev
 
 demo:            ## index real frames, find similar ones, leave a page up (CHECK=1: exit after the check; PHOTOS=DIR: your own pictures)
 	@$(PYTHON) tools/venv.py $(VENV) node demo
@@ -26,7 +26,10 @@ lint: setup      ## ruff, mypy, import contracts
 guests: setup    ## rebuild the shipped Rust guests and compare with the committed ones
 	@$(BIN)/python tools/guests.py
 
-guests-all: setup  ## the same, and the guests of the examples
+guests-tests: setup ## the same, and the guests that tests use
+	@$(BIN)/python tools/guests.py --tests
+
+guests-all: setup  ## the same, and the agents of the examples, which takes minutes
 	@$(BIN)/python tools/guests.py --all
 
 operators: setup ## rewrite docs/reference/operators.md from the importers and the ONNX project's cases

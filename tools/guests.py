@@ -2,7 +2,8 @@
 """Rebuilds the Rust guests and compares them with the committed ones.
 
     guests.py            the guests shipped with the package
-    guests.py --all      and those that tests and examples use
+    guests.py --tests    and those that tests use
+    guests.py --all      and those of the examples, one of which takes minutes
     guests.py --bless    the same, and accepts what was built: binaries, digests, toolchain
 
 With the recorded toolchain (`guests/toolchain.toml`) the bytes must be the same. With another one the guests' tests
@@ -13,121 +14,70 @@ Exit code 0: the same, or not comparable and both pass. 1: other bytes, or a tes
 
 import argparse
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from littoral.authoring.build import build_agent
+from littoral.authoring.toolchain import TARGET, Toolchain, find_toolchain
+from littoral.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "guests"
 RECORD = WORKSPACE / "toolchain.toml"
-TARGET = "wasm32-unknown-unknown"
 BUILT = WORKSPACE / "target" / TARGET / "release"
-SHIPPED = {"image": ROOT / "src/littoral/runtime/builtin/image.wasm"}
-OTHERS = {"probe": ROOT / "tests/guests/probe.wasm"}
-TESTS = ["tests/ops/test_image_agent.py", "tests/ops/test_hostile_pictures.py", "tests/ops/test_agent_sdk.py"]
-HINT = (
-    "on Debian `apt-get install --no-install-recommends rustc-web cargo-web rust-web-src lld`, "
-    f"elsewhere `rustup target add {TARGET}`"
-)
+BUILTIN = ROOT / "src/littoral/runtime/builtin"
+SHIPPED = {name: BUILTIN / f"{name}.wasm" for name in ("image", "text")}
+OTHERS = {name: ROOT / f"tests/guests/{name}.wasm" for name in ("probe", "neural")}
+# Not of the workspace: for wasm32-wasip1.
+WASI_GUESTS = ("neural",)
+EXAMPLES = (ROOT / "examples/tract_agent",)
+TESTS = [
+    "tests/ops/test_image_agent.py",
+    "tests/ops/test_hostile_pictures.py",
+    "tests/ops/test_text_agent.py",
+    "tests/ops/test_hostile_texts.py",
+    "tests/ops/test_agent_sdk.py",
+    "tests/ops/test_neural_guest.py",
+]
 
 
-class NoToolchainError(Exception):
-    """What is missing."""
-
-
-@dataclass(frozen=True)
-class Toolchain:
-    """A compiler that can build for WebAssembly. std: "sources" (built with the guests) or "target" (installed)."""
-
-    rustc: Path
-    cargo: Path
-    std: str
-    versions: dict[str, str]
-
-    @property
-    def is_recorded(self) -> bool:
-        return RECORD.exists() and tomllib.loads(RECORD.read_text())["versions"] == self.versions
-
-    def environment(self) -> dict[str, str]:
-        """Nothing of the user's own flags reaches the bytes; the rest is as it was."""
-        kept = {k: v for k, v in os.environ.items() if "RUSTFLAGS" not in k and not k.startswith("CARGO_PROFILE")}
-        own = {"RUSTC": str(self.rustc), "CARGO_TARGET_DIR": str(WORKSPACE / "target"), "RUSTC_BOOTSTRAP": "1"}
-        own["RUSTDOC"] = str(self.rustc.with_name("rustdoc"))
-        own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"] = "-C target-feature=+simd128"
-        if self.std == "sources":
-            own["CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER"] = "wasm-ld"
-        return kept | own
-
-
-def output(*command: str | Path) -> str:
-    """What a command prints; empty if it fails or is not there."""
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=WORKSPACE).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def compilers() -> Iterator[Path]:
-    """Every `rustc` on the path, the first of a folder that comes twice."""
-    folders = dict.fromkeys(os.environ.get("PATH", "").split(os.pathsep))
-    return (Path(folder) / "rustc" for folder in folders if shutil.which("rustc", path=folder))
-
-
-def toolchain_of(rustc: Path) -> Toolchain:
-    """Raises NoToolchainError naming what this compiler lacks."""
-    if not (about := output(rustc, "-vV")):
-        raise NoToolchainError(f"`{rustc}` does not run")
-    cargo = rustc.with_name("cargo")
-    if not cargo.exists():
-        raise NoToolchainError(f"`{rustc}` has no `cargo` beside it")
-    lines = dict(line.partition(": ")[::2] for line in about.splitlines())
-    versions = {"rustc": about.splitlines()[0], "llvm": lines.get("LLVM version", ""), "cargo": output(cargo, "-V")}
-    library = output(rustc, "--print", "target-libdir", "--target", TARGET)
-    if library and any(Path(library).glob("libstd-*.rlib")):
-        return Toolchain(rustc, cargo, "target", versions | {"linker": "rust-lld", "std": "target"})
-    sources = Path(output(rustc, "--print", "sysroot")) / "lib/rustlib/src/rust/library/std/Cargo.toml"
-    if not sources.exists():
-        raise NoToolchainError(f"`{rustc}` has neither the target {TARGET} nor the sources of std")
-    if not (linker := output("wasm-ld", "--version")):
-        raise NoToolchainError("`wasm-ld` is missing")
-    return Toolchain(rustc, cargo, "sources", versions | {"linker": linker, "std": "sources"})
-
-
-def find_toolchain() -> Toolchain:
-    """The recorded toolchain if it is here, else the first that serves. Raises NoToolchainError."""
-    found, reasons = [], []
-    for rustc in compilers():
-        try:
-            found.append(toolchain_of(rustc))
-        except NoToolchainError as error:
-            reasons.append(str(error))
-    if not found:
-        raise NoToolchainError("; ".join(reasons) or "no `rustc` on the path")
-    return next((toolchain for toolchain in found if toolchain.is_recorded), found[0])
+def recorded(*, wasi: bool = False) -> dict[str, str]:
+    """Versions of the tools that built the committed guests; for wasm32-wasip1 the C library is one more."""
+    record = tomllib.loads(RECORD.read_text()) if RECORD.exists() else {}
+    found: dict[str, str] = record.get("versions", {}) | (record.get("wasi", {}) if wasi else {})
+    return found
 
 
 def run(toolchain: Toolchain, *arguments: str) -> None:
-    done = subprocess.run([toolchain.cargo, *arguments], cwd=WORKSPACE, env=toolchain.environment(), check=False)
+    environment = toolchain.environment(WORKSPACE / "target")
+    done = subprocess.run([toolchain.cargo, *arguments], cwd=WORKSPACE, env=environment, check=False)
     if done.returncode:
         sys.exit(1)
 
 
 def build(toolchain: Toolchain) -> None:
-    """Always the whole workspace: what is built together shares the features of its crates, and so its bytes.
+    """Always the whole workspace: what is built together shares the features of its crates, and so its bytes."""
+    run(toolchain, "build", "--locked", "--workspace", *toolchain.build_arguments())
 
-    Paths of this machine are kept out, and std is built where it is not installed.
-    """
-    arguments = ["build", "--release", "--locked", "--workspace", "--target", TARGET]
-    arguments += ["-Ztrim-paths", "--config", 'profile.release.trim-paths="all"']
-    if toolchain.std == "sources":
-        arguments += ["-Zbuild-std=std,panic_abort"]
-    run(toolchain, *arguments)
+
+def build_wasi() -> dict[str, str]:
+    """Those for wasm32-wasip1, each by itself; the versions of the tools. Raises SetupError."""
+    versions: dict[str, str] = {}
+    for name in WASI_GUESTS:
+        built = build_agent(
+            WORKSPACE / name,
+            BUILT / f"{name}.wasm",
+            wasi=True,
+            locked=True,
+            target_folder=WORKSPACE / "target",
+            preferred=recorded(wasi=True),
+        )
+        versions = dict(built.compiler)
+    return versions
 
 
 def run_native_tests(toolchain: Toolchain) -> None:
@@ -166,46 +116,65 @@ def compare(names: dict[str, Path]) -> bool:
     return is_same
 
 
-def bless(toolchain: Toolchain, names: dict[str, Path]) -> None:
+def bless(names: dict[str, Path], versions: dict[str, str], wasi_versions: dict[str, str]) -> None:
     for name, committed in names.items():
         committed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(BUILT / f"{name}.wasm", committed)
         print(f"guests: {name}: accepted, {committed.stat().st_size} bytes")
     digests = "\n".join(f'[{name}]\nsha256 = "{digest(path)}"' for name, path in sorted(SHIPPED.items()))
-    (SHIPPED["image"].parent / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
-    rows = "\n".join(f'{key} = "{value}"' for key, value in toolchain.versions.items())
+    (BUILTIN / "digests.toml").write_text(f"# Written by `tools/guests.py --bless`.\n{digests}\n")
+    more = {key: value for key, value in wasi_versions.items() if key not in versions}
+    rows, wasi_rows = ("\n".join(f'{key} = "{value}"' for key, value in table.items()) for table in (versions, more))
     RECORD.write_text(
         "# Written by `tools/guests.py --bless`: what built the committed guests. The same gives the same bytes.\n"
-        f'target = "{TARGET}"\nfeatures = "+simd128"\n\n[versions]\n{rows}\n'
+        f'target = "{TARGET}"\nfeatures = "+simd128"\n\n[versions]\n{rows}\n\n[wasi]\n{wasi_rows}\n'
     )
+
+
+def judge(guests: dict[str, Path], versions: dict[str, str], wasi_versions: dict[str, str]) -> bool:
+    """By their bytes where the recorded tools built them, else by the tests."""
+    used = {name: wasi_versions if name in WASI_GUESTS else versions for name in guests}
+    comparable = {name: path for name, path in guests.items() if used[name] == recorded(wasi=name in WASI_GUESTS)}
+    is_good = compare(comparable)
+    if not is_good:
+        print("hint: commit the sources that belong to the binaries, or accept these by `tools/guests.py --bless`")
+    if others := sorted(guests.keys() - comparable.keys()):
+        print(f"guests: {', '.join(others)}: not comparable: other tools than `guests/toolchain.toml` records")
+        committed = SHIPPED | OTHERS
+        built = committed | {name: BUILT / f"{name}.wasm" for name in guests}
+        is_good &= all([run_guest_tests("committed", committed), run_guest_tests("built", built)])
+    return is_good
+
+
+def build_examples() -> None:
+    for folder in EXAMPLES:
+        built = build_agent(folder, locked=True)
+        print(f"guests: {built.path.relative_to(ROOT)}: {built.bytes} bytes, sha256 {built.sha256}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="also the guests that tests and examples use")
-    parser.add_argument("--bless", action="store_true", help="accept the built binaries (implies --all)")
+    parser.add_argument("--tests", action="store_true", help="also the guests that tests use")
+    parser.add_argument("--all", action="store_true", help="also the agents of the examples (implies --tests)")
+    parser.add_argument("--bless", action="store_true", help="accept the built binaries (implies --tests)")
     asked = parser.parse_args()
+    has_others = asked.tests or asked.all or asked.bless
+    guests = SHIPPED | (OTHERS if has_others else {})
     try:
-        toolchain = find_toolchain()
-    except NoToolchainError as error:
-        print(f"guests: no Rust toolchain for WebAssembly: {error}\nhint: {HINT}", file=sys.stderr)
+        toolchain = find_toolchain(preferred=recorded())
+        print(f"guests: {toolchain.versions['rustc']}, std from {toolchain.std}", flush=True)
+        build(toolchain)
+        wasi_versions = build_wasi() if has_others else {}
+        if asked.all:
+            build_examples()
+    except SetupError as error:
+        print(f"guests: {error.message}\nhint: {error.hint}", file=sys.stderr)
         return 3
-    guests = SHIPPED | (OTHERS if asked.all or asked.bless else {})
-    print(f"guests: {toolchain.versions['rustc']}, std from {toolchain.std}", flush=True)
-    build(toolchain)
     run_native_tests(toolchain)
     if asked.bless:
-        bless(toolchain, guests)
+        bless(guests, dict(toolchain.versions), wasi_versions)
         return 0
-    if toolchain.is_recorded:
-        if compare(guests):
-            return 0
-        print("hint: commit the sources that belong to the binaries, or accept these by `tools/guests.py --bless`")
-        return 1
-    print("guests: bytes are not comparable: another toolchain than `guests/toolchain.toml` records")
-    committed = SHIPPED | OTHERS
-    built = committed | {name: BUILT / f"{name}.wasm" for name in guests}
-    return 0 if all([run_guest_tests("committed", committed), run_guest_tests("built", built)]) else 1
+    return 0 if judge(guests, dict(toolchain.versions), wasi_versions) else 1
 
 
 if __name__ == "__main__":

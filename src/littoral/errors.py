@@ -191,7 +191,11 @@ class ShardError(NodeError):
 
 
 class UnavailableError(NodeError):
-    """Not ready, stopping or restarting: try again."""
+    """Not ready, full, stopping or restarting: try again, after `retry_after_s` seconds at the earliest."""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class SetupError(NodeError):

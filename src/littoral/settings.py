@@ -17,6 +17,7 @@ __all__ = [
     "boolean",
     "cache_folder",
     "environment",
+    "from_environment",
     "number",
     "override",
     "state_folder",
@@ -52,6 +53,12 @@ SETTINGS = {
         Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),
         Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
         Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),
+        Setting(
+            "LITTORAL_OPTIMIZE_POINTS",
+            "20000",
+            "points",
+            "So many points written make a shard host build its search graph anew; 0: only when asked",
+        ),
         Setting("LITTORAL_PERF", "", "", "perfmap or jitdump: Linux perf is told the names of models' functions"),
         Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
@@ -85,6 +92,11 @@ def boolean(name: str) -> bool:
     if value not in ("", "0", "1"):
         raise SettingError(f"environment variable `{name}` is `{value}`, must be 0 or 1")
     return value == "1"
+
+
+def from_environment(name: str) -> str | None:
+    """A variable that the user's own configuration names, such as one that holds a password; None if it is not set."""
+    return os.environ.get(name)  # noqa: TID251
 
 
 def environment(**values: str) -> dict[str, str]:

@@ -189,7 +189,7 @@ def test_a_failing_reset_costs_an_instance_but_not_the_answer(reset: str) -> Non
         (
             agent(imports='(import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))'),
             ArtifactError,
-            r"import `wasi_snapshot_preview1\.fd_write` is refused",
+            r"import `wasi_snapshot_preview1\.fd_write` is not granted",
         ),
         (
             agent(imports='(import "littoral" "log" (func (param i64)))'),

@@ -10,11 +10,12 @@ import pytest
 
 import littoral
 from littoral.errors import AgentError, DeadlineError, InputError, SettingError
+from littoral.runtime.admission import Admission
 from littoral.runtime.agents import Agent
 from littoral.runtime.edges import BYTES, HITS, EdgeType, TensorsType, Value
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host_steps import HostStep, normalized, softmax, top_k
+from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.runtime.step import How, Stage, Step
@@ -166,9 +167,9 @@ def test_a_step_that_cannot_be_is_refused_by_name(rig: Rig) -> None:
         Pipeline("p", [])
     with pytest.raises(SettingError, match="step `embedder`: no output `z`, outputs: y"):
         ModelStep(rig.models(), take="z")
-    with pytest.raises(SettingError, match="step `blur` is unknown, known: normalize, softmax, top_k"):
+    with pytest.raises(SettingError, match="step `blur` is unknown, known: normalize, softmax, top_k, threshold, join"):
         HostStep("blur", threads=rig.threads)
-    with pytest.raises(SettingError, match="step `top_k`: `k` is `0`, must be at least 1"):
+    with pytest.raises(SettingError, match="step `top_k`: Expected `int` >= 1 - at `\\$.k`"):
         HostStep("top_k", k=0, threads=rig.threads)
 
 
@@ -312,7 +313,8 @@ async def test_a_request_that_gives_up_while_it_waits_for_the_model_frees_the_ag
 
 async def test_requests_cancelled_at_random_moments_leave_nothing_behind(rig: Rig) -> None:
     many = {"instances_max": 2, "waiting_max": 1000}
-    pipeline = Pipeline("p", [AgentStep(rig.agents(**many)), ModelStep(rig.models(**many))])
+    steps = [AgentStep(rig.agents(**many)), ModelStep(rig.models(**many))]
+    pipeline = Pipeline("p", steps, admission=Admission("p", limit_min=1000, limit_max=1000))
     requests = []
     for i in range(200):
         requests.append(asyncio.ensure_future(pipeline.run(pixels(i, 0, 0, 0))))
@@ -338,18 +340,6 @@ async def test_an_agent_that_dies_while_its_answer_is_lent_costs_nothing_but_its
         assert isinstance(answer.value, dict)
         assert answer.value["y"].tolist() == [2, 4, 6, 8]
     assert agents.first.statistics().failures == 3
-
-
-def test_host_steps_compute_what_they_say() -> None:
-    rows = np.array([[3, 4], [0, 0]], np.float32)
-    assert normalized({"v": rows}, 0)["v"].tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
-    assert softmax({"v": np.array([1000, 1000], np.float32)}, 0)["v"].tolist() == [0.5, 0.5]
-    best = top_k({"v": np.array([[1, 5, 3, 5]], np.float32)}, 3)
-    assert best["scores"].tolist() == [[5, 5, 3]]
-    assert best["indices"].tolist() == [[1, 3, 2]]
-    assert normalized({"v": rows}, 0)["v"].dtype == np.float32
-    with pytest.raises(InputError, match="step `top_k`: 2 values, `k` is 3"):
-        top_k({"v": rows}, 3)
 
 
 async def test_large_arrays_do_not_hold_up_the_event_loop(rig: Rig) -> None:

@@ -236,9 +236,10 @@ def test_refusals_reach_the_caller_in_words(client: QdrantClient, frames: str) -
             "point id is `word`",
             lambda: client.upsert(frames, [models.PointStruct(id="word", vector=[1.0] * SIZE)]),
         ),
-        (501, "`POST /collections/{collection}/facet`", lambda: client.facet(frames, "word")),
-        (501, "named vectors", lambda: client.create_collection("x", vectors_config={"a": params})),
-        (501, "`prefetch` is not offered", lambda: fused(client, frames)),
+        (400, "No appropriate index for faceting: `word`", lambda: client.facet(frames, "word")),
+        (501, "`shard_number` is 2", lambda: client.create_collection("x", vectors_config=params, shard_number=2)),
+        (501, "`GET /collections/{collection}/cluster`", lambda: client.collection_cluster_info(frames)),
+        (501, "inference is not offered", lambda: embedded(client, frames)),
     ):
         with pytest.raises(UnexpectedResponse) as refused:
             work()
@@ -246,6 +247,6 @@ def test_refusals_reach_the_caller_in_words(client: QdrantClient, frames: str) -
         assert words in refused.value.content.decode()
 
 
-def fused(client: QdrantClient, name: str) -> Any:
-    prefetch = [models.Prefetch(query=[1.0] * SIZE)]
-    return client.query_points(name, models.FusionQuery(fusion=models.Fusion.RRF), prefetch=prefetch)
+def embedded(client: QdrantClient, name: str) -> Any:
+    nearest = models.NearestQuery(nearest=models.Document(text="a fox", model="any"))
+    return client.http.search_api.query_points(name, query_request=models.QueryRequest(query=nearest))

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -12,7 +12,8 @@ import pytest
 from littoral.errors import NotFoundError, SettingError
 from littoral.node.site import parse_address, parse_site, read_site
 from littoral.node.site_schema import keys, site_schema
-from littoral.node.site_tables import AgentStepTable, HostStepName, HostStepTable, ModelStepTable, SearchStepTable
+from littoral.node.site_tables import ALL_STEP_TABLES, TABLES, AgentStepTable, ModelStepTable, SearchStepTable
+from littoral.runtime.host.options import OPTIONS, Normalize
 from littoral.runtime.host_steps import HOST_STEPS
 from littoral.vectors.queries import PayloadSelector, SearchParams
 from site_folder import TEXT
@@ -27,7 +28,7 @@ WRONG = {
     "no UTF-8": b'[node]\nname = "\xff"',
     "a table that is unknown": '[nodes]\nname = "x"',
     "a table that is far from any": "[zebra]\n",
-    "a table of a later version": '[[mqtt.routes]]\ntopic = "x"',
+    "a table of a later version": '[mesh]\nlisten = "x"',
     "a key that is unknown": '[node]\nlistn = "x"',
     "a key that is far from any": "[node]\nzebra = 1",
     "a value of the wrong type": "[node]\nname = 3",
@@ -46,7 +47,9 @@ WRONG = {
     "no instance": MODEL + "instances = { min = 0 }",
     "fewer at most than at least": MODEL + "instances = { min = 2, max = 1 }",
     "a key deep inside": MODEL + "instances = { mim = 1 }",
-    "batches": MODEL + "batch = { max = 4, window_ms = 2 }",
+    "batches of none": MODEL + "batch = { max = 0 }",
+    "no memory": "[node]\nmemory_mb = 0",
+    "no failure": MODEL + "quarantine = { failures = 0 }",
     "an agent with too much memory": AGENT + "memory_mb = 4096",
     "an agent with no time": AGENT + "deadline_ms = 0",
     "a configuration with what JSON lacks": AGENT + "config = { mean = nan }",
@@ -69,6 +72,14 @@ WRONG = {
     "a model that is not there": '[pipelines.similar]\nsteps = [{ model = "embedder" }]',
     "a host step that is unknown": '[pipelines.similar]\nsteps = [{ step = "normalise" }]',
     "a number of no meaning": '[pipelines.similar]\nsteps = [{ step = "softmax", k = 3 }]',
+    "a name that no step can have": MODEL + '[pipelines.p]\nsteps = [{ model = "embedder", name = "a b" }]',
+    "no size of parts": '[pipelines.p]\nsteps = [{ step = "crop", width = 4 }]',
+    "an overlap of no share": '[pipelines.p]\nsteps = [{ step = "nms", iou = 1.5 }]',
+    "class names of no model": '[pipelines.p]\nsteps = [{ step = "top_k", labels = "m" }]',
+    "no steps for each": "[pipelines.p]\nsteps = [{ for_each = [] }]",
+    "a step for each that is wrong": '[pipelines.p]\nsteps = [{ for_each = [{ step = "blur" }] }]',
+    "a model for each that is not there": '[pipelines.p]\nsteps = [{ for_each = [{ model = "m" }] }]',
+    "each of each": '[pipelines.p]\nsteps = [{ for_each = [{ for_each = [{ step = "join" }] }] }]',
     "a collection that is not there": FRAMES + '[pipelines.similar]\nsteps = [{ search = "frame" }]',
     "no hits": FRAMES + '[pipelines.similar]\nsteps = [{ search = "frames", limit = 0 }]',
     "a wrong filter": FRAMES + '[pipelines.p]\nsteps = [{ search = "frames", filter = { must = [{ key = "a" }] } }]',
@@ -101,7 +112,7 @@ def test_a_site_file_says_what_a_node_runs() -> None:
     assert site.agents["decode"].config == {"width": 32, "height": 32}
     assert site.collections["frames"].vectors.size == 5
     kinds = [type(step) for step in site.pipelines["similar"]]
-    assert kinds == [AgentStepTable, ModelStepTable, HostStepTable, SearchStepTable]
+    assert kinds == [AgentStepTable, ModelStepTable, Normalize, SearchStepTable]
 
 
 def test_an_empty_file_is_a_node_without_anything() -> None:
@@ -158,7 +169,10 @@ def test_any_value_anywhere_is_refused_in_words_or_good(value: str) -> None:
         table = key.table.replace("NAME", "a")
         _, is_step, step = table.partition("step ")
         text = f"[{table}]\n{key.name} = {value}"
-        if is_step:
+        if key.table in OPTIONS or key.table == "every step":
+            kind = "nms" if key.table == "every step" else key.table
+            text = f'[pipelines.a]\nsteps = [{{ step = "{kind}", {key.name} = {value} }}]'
+        elif is_step:
             kind = "" if step == key.name else f'{step} = "a", '
             text = f"[pipelines.a]\nsteps = [{{ {kind}{key.name} = {value} }}]"
         with contextlib.suppress(SettingError):
@@ -184,13 +198,15 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_the_host_steps_are_those_of_the_runtime() -> None:
-    assert set(get_args(HostStepName)) == set(HOST_STEPS)
+    assert list(OPTIONS) == list(HOST_STEPS)
+    assert [get_args(get_type_hints(table)["step"]) for table in OPTIONS.values()] == [(name,) for name in OPTIONS]
 
 
 def test_the_schema_knows_every_table_and_step() -> None:
     schema = json.loads(msgspec.json.encode(site_schema()))
-    assert set(schema["properties"]) == {"node", "models", "agents", "collections", "pipelines", "limits"}
-    assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == 4
+    assert set(schema["properties"]) == set(TABLES)
+    assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == len(ALL_STEP_TABLES)
+    assert set(schema["$defs"]["Crop"]["required"]) == {"step", "width", "height"}
     assert schema["$defs"]["ModelTable"]["additionalProperties"] is False
     assert schema["$defs"]["ModelTable"]["required"] == ["path"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from littoral.vectors.queries import SearchParams
 from littoral.vectors.records import CollectionConfig, VectorParams
 from page_pictures import page_pictures
 from site_folder import SIZE, TEXT, site_in
+from tracked import ROOT
 
 
 @contextlib.asynccontextmanager
@@ -56,8 +58,8 @@ async def test_a_site_file_becomes_a_node_that_answers(tmp_path: Path) -> None:
     assert list(answer.how.stages) == ["decode", "embedder", "normalize", "search"]
     assert answer.how.search == {"asked": 1, "answered": 1, "missing": [], "certified": True, "expected_recall": 1.0}
     assert said == [
-        "agent `decode`: builtin:image",
         "model `embedder`: embedder.wasm, trusted engine, 0 MiB of memory",
+        "agent `decode`: builtin:image",
         "collection `frames`: made, 5 × Cosine",
     ]
 
@@ -127,13 +129,13 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         'path = "embedder.wasm"',
         'path = "other.wasm"',
         NotFoundError,
-        r"`models.embedder`: model `.*other.wasm`: No such file",
+        r"`models.embedder`: module `.*other.wasm`: No such file",
     ),
     "a model that is none": (
         'path = "embedder.wasm"',
         'path = "site.toml"',
         ArtifactError,
-        r"`models.embedder`: model `.*site.toml`: ",
+        r"`models.embedder`: `.*site.toml`: not a WebAssembly module",
     ),
     "a model of another digest": (
         'path = "embedder.wasm"',
@@ -145,7 +147,7 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         "builtin:image",
         "builtin:imago",
         NotFoundError,
-        r"`agents.decode`: built-in agent `imago` is unknown, known: image",
+        r"`agents.decode`: built-in agent `imago` is unknown, known: image, text",
     ),
     "an agent that refuses its configuration": (
         "width = 32",
@@ -234,3 +236,39 @@ async def test_a_vector_of_an_unknown_size_is_checked_when_it_comes() -> None:
 def test_a_search_by_graph_promises_nothing() -> None:
     told = searched(QueryOptions(params=SearchParams(hnsw_ef=64)))
     assert (told["certified"], told["expected_recall"]) == (False, None)
+
+
+NEURAL = """
+[node]
+listen = "127.0.0.1:0"
+
+[models.embedder]
+path = "embedder.wasm"
+
+[agents.asking]
+path = "neural.wasm"
+grants = ["wasi_ephemeral_nn:embedder", "wasi_snapshot_preview1"]
+
+[pipelines.asked]
+steps = [{ agent = "asking" }]
+"""
+
+
+async def test_an_agent_runs_a_model_that_it_is_granted(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests/guests/neural.wasm", tmp_path)
+    pixels = np.random.default_rng(2).standard_normal((1, 3, 32, 32), np.float32)
+    async with node_of(site_in(tmp_path, NEURAL)) as node:
+        answer = await node.pipelines["asked"].pipeline.run(b"embedder\n1 1 3 32 32\n" + pixels.tobytes())
+        expected = await node.models["embedder"].pool.run(lambda session: session.run({"x": pixels}))
+    (embedding,) = expected.values()
+    assert answer.value == embedding.tobytes()
+
+
+async def test_a_model_that_is_not_there_cannot_be_granted(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests/guests/neural.wasm", tmp_path)
+    text = NEURAL.replace("_nn:embedder", "_nn:detector")
+    with pytest.raises(
+        SettingError,
+        match=r"`agents.asking`: agent `asking`: no model `detector` to be granted, there are: `embedder`",
+    ):
+        check_site(site_in(tmp_path, text))

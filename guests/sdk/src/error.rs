@@ -61,6 +61,12 @@ impl Error {
         Self { number: number.clamp(number::OWN, 999), text: text.into() }
     }
 
+    /// The same error, and which part of the input it is about.
+    #[must_use]
+    pub fn within(self, part: impl fmt::Display) -> Self {
+        Self { text: format!("{part}: {}", self.text), ..self }
+    }
+
     pub(crate) fn host(number: u16, text: impl Into<String>) -> Self {
         Self { number, text: text.into() }
     }

@@ -43,6 +43,7 @@ mod frame;
 mod heap;
 pub mod log;
 mod session;
+mod setup;
 mod tensor;
 mod words;
 
@@ -50,6 +51,7 @@ pub use buffer::Output;
 pub use config::Config;
 pub use error::{Error, number};
 pub use frame::{Frame, Layout, Tensors, View};
+pub use setup::Setup;
 pub use tensor::{Dtype, Element, Ports, Spec};
 
 #[doc(hidden)]
@@ -59,8 +61,8 @@ pub use heap::Heap;
 
 /// What an agent does. `agent!` exports it.
 pub trait Agent: Sized {
-    /// Starts from the configuration in the site file, as JSON (`b"{}"` or empty where there is none), or from the
-    /// bytes of a model, for an agent that loads one.
+    /// Starts from the configuration in the site file, as JSON (`b"{}"` or empty where there is none); with files
+    /// beside it, [`Setup`] reads both; or from the bytes of a model, for an agent that loads one.
     fn init(config: &[u8]) -> Result<Self, Error>;
 
     /// What [`Agent::infer`] takes with this configuration. Default: bytes.

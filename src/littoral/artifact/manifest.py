@@ -189,6 +189,7 @@ class AgentManifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     input: Literal["bytes"] | tuple[TensorSpec, ...] = "bytes"
     output: Literal["bytes"] | tuple[TensorSpec, ...] = "bytes"
+    accepts: tuple[str, ...] = ()
     memory_bytes_max: int = 64 << 20
     deadline_ms: int = 1000
     imports: tuple[str, ...] = ()

@@ -11,8 +11,10 @@ import littoral
 __all__ = ["VERBS", "app"]
 
 VERBS = {
+    "agent": "agent",
     "bench": "bench",
     "build": "build",
+    "camera": "camera",
     "compare": "compare",
     "config": "config",
     "demo": "demo_verb",

@@ -1,7 +1,7 @@
 """What a node sees of its own requests: statistics for the page, events for who listens, metrics for Prometheus."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from littoral.node.node import Node
@@ -27,6 +27,8 @@ class Observed:
         self._node = node
         self.events = Events()
         self.readings: list[Reading] = []
+        self.sources: list[Callable[[], Iterable[Reading]]] = []
+        """Further parts of the node that have numbers to tell at a scrape."""
         self.metrics = Metrics(lambda: self.readings)
         self.statistics = {name: RequestStatistics() for name in node.pipelines}
 
@@ -50,6 +52,7 @@ class Observed:
     async def read(self, busy_count: int) -> bytes:
         """The text for a scraper."""
         self.readings = await read_node(self._node, self.events, busy_count)
+        self.readings += [reading for source in self.sources for reading in source()]
         return self.metrics.text()
 
     def _ran(self, name: str, began: float, outcome: Outcome, *, is_ok: bool) -> None:

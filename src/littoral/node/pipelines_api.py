@@ -9,9 +9,13 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
+from littoral.node.origin import Origin, coming_from
+from littoral.node.request_options import request_deadline_ms, request_priority
 from littoral.runtime.abi import check_tensors
+from littoral.runtime.call import Call
 from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.pipeline import Answer as PipelineAnswer
@@ -20,13 +24,18 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipelines_protocol"]
+__all__ = [
+    "how_header",
+    "pipeline_input",
+    "pipeline_named",
+    "pipelines_protocol",
+    "result_of",
+    "status_error",
+]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
-DEADLINE_HEADER = "littoral-deadline-ms"
-DEADLINE_MS = 30_000
-DEADLINE_MS_MAX = 300_000
+ID_HEADER = "littoral-id"
 INLINE_BYTES_MAX = 1 << 18  # more would hold up the event loop while it is written as JSON
 
 
@@ -44,33 +53,36 @@ def pipelines_protocol(node: Node, observed: Observed) -> Protocol:
 
 
 def status_error(message: str, time_s: float) -> object:
+    """The shape of an error, here and wherever else a pipeline is asked."""
     return {"status": {"error": message}, "time": time_s}
 
 
 async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     name = request.names["name"]
-    if (served := node.pipelines.get(name)) is None:
-        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
-        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = _deadline_ms(request)
-        value = await _input(served, request)
-        answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
+        deadline_ms, priority = request_deadline_ms(request), request_priority(request)
+        USE.set(use_of(request))
+        served.pipeline.admission.check(Call(priority=priority))  # before the body is read
+        data = await request.body.read()
+        value = pipeline_input(served, data, request.media_type)
+        with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
+            answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
         return await _told(served, answer, request, began_s=began, node=node)
 
 
-def _deadline_ms(request: Request) -> float:
-    if (text := request.headers.get(DEADLINE_HEADER)) is None:
-        return DEADLINE_MS
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):
-        raise InputError(f"header `{DEADLINE_HEADER}` is `{text[:40]}`, must be 1..{DEADLINE_MS_MAX}")
-    return int(text)
+def pipeline_named(node: Node, name: str) -> ServedPipeline:
+    """Raises NotFoundError naming those that are there."""
+    if (served := node.pipelines.get(name)) is None:
+        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
+        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    return served
 
 
-async def _input(served: ServedPipeline, request: Request) -> Value:
-    data = await request.body.read()
+def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Value:
+    """What the pipeline takes: bytes as they are; tensors as JSON or as one safetensors frame. Raises InputError."""
     takes = served.pipeline.takes
     if takes == BYTES:
         if not data:
@@ -79,7 +91,7 @@ async def _input(served: ServedPipeline, request: Request) -> Value:
     if not isinstance(takes, TensorsType):
         raise InputError(f"pipeline `{served.name}` takes {takes}, which no request can bring")
     label = f"pipeline `{served.name}`: input"
-    tensors = decode_frame(data) if request.media_type == SAFETENSORS else _tensors(data, takes.ports, label)
+    tensors = decode_frame(data) if media_type == SAFETENSORS else _tensors(data, takes.ports, label)
     check_tensors(tensors, takes.ports, label, InputError)
     return tensors
 
@@ -107,7 +119,7 @@ async def _told(
     if isinstance(value, bytes) and request.accepts(OCTETS):
         return Answer(value, 200, OCTETS, (header,))
     size = sum(array.nbytes for array in value.values()) if isinstance(value, Mapping) else 0
-    result = await asyncio.to_thread(_result, value, gives) if size > INLINE_BYTES_MAX else _result(value, gives)
+    result = await asyncio.to_thread(result_of, value, gives) if size > INLINE_BYTES_MAX else result_of(value, gives)
     time_s = node.clock.monotonic() - began_s
     return json_answer({"status": "ok", "time": time_s, "result": result, "how": answer.how}, 200, header)
 
@@ -117,7 +129,7 @@ def how_header(how: How) -> str:
     return json.dumps(msgspec.to_builtins(how), separators=(",", ":"))
 
 
-def _result(value: Value, gives: EdgeType) -> object:
+def result_of(value: Value, gives: EdgeType) -> object:
     """Hits as a list, everything else as `{"outputs": {name: …}}`."""
     if isinstance(value, bytes):
         return {"outputs": {"output": _bytes(value)}}
@@ -128,6 +140,8 @@ def _result(value: Value, gives: EdgeType) -> object:
 
 
 def _hit(hit: object) -> object:
+    if isinstance(hit, list):
+        return [_hit(one) for one in hit]
     return {"id": hit.id, "score": hit.score, "payload": hit.payload} if isinstance(hit, Hit) else hit
 
 

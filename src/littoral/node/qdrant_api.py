@@ -3,33 +3,39 @@
 What Qdrant has and we lack is answered with 501 and its name.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from littoral.errors import InputError, NotFoundError, NotOfferedError
+from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
+from littoral.node.caches import use_of
 from littoral.node.node import Node
-from littoral.node.pipelines_api import how_header, status_error
+from littoral.node.pipelines_api import status_error
 from littoral.node.qdrant_bodies import (
     CountBody,
-    CreateBody,
+    FacetBody,
     IndexBody,
+    MatrixBody,
     QueriesBody,
     QueryBody,
+    QueryGroupsBody,
     RetrieveBody,
     ScrollBody,
-    SearchBody,
     UpdatesBody,
-    check_offered,
-    vector_params,
 )
+from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, as_query
+from littoral.node.qdrant_snapshots import Snapshots
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
+from littoral.node.search_answers import SearchQuestion
 from littoral.node.search_step import searched
-from littoral.runtime.step import How
 from littoral.vectors.collection import Collection
+from littoral.vectors.indexes import parse_schema
 from littoral.vectors.queries import SearchParams, parse_params
-from littoral.vectors.records import CollectionConfig, ShardInfo
-from littoral.web import Answer, Handler, Protocol, Request, Route, json_answer
+from littoral.web import Answer, Handler, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = ["qdrant_protocol"]
 
@@ -44,54 +50,45 @@ READS: dict[str, tuple[type[Any], Callable[[Collection, Any, float], Awaitable[o
     POINTS: (RetrieveBody, reads.retrieve),
     f"{POINTS}/scroll": (ScrollBody, reads.scroll),
     f"{POINTS}/count": (CountBody, reads.count),
-}
-SEARCHES: dict[str, tuple[type[Any], Callable[[Collection, Any, float], Awaitable[object]]]] = {
-    f"{POINTS}/search": (SearchBody, reads.search),
-    f"{POINTS}/query": (QueryBody, reads.query),
-    f"{POINTS}/query/batch": (QueriesBody, reads.query_batch),
+    f"{COLLECTION}/facet": (FacetBody, reads.facet),
+    f"{POINTS}/search/matrix/pairs": (MatrixBody, reads.matrix_pairs),
+    f"{POINTS}/search/matrix/offsets": (MatrixBody, reads.matrix_offsets),
 }
 WRITE_ROUTES = {
     ("PUT", POINTS): "upsert",
     ("POST", f"{POINTS}/delete"): "delete",
+    ("PUT", f"{POINTS}/vectors"): "update_vectors",
+    ("POST", f"{POINTS}/vectors/delete"): "delete_vectors",
     ("POST", f"{POINTS}/payload"): "set_payload",
     ("PUT", f"{POINTS}/payload"): "overwrite_payload",
     ("POST", f"{POINTS}/payload/delete"): "delete_payload",
     ("POST", f"{POINTS}/payload/clear"): "clear_payload",
 }
 LACKING = (
-    ("PATCH", COLLECTION),
-    ("POST", "/collections/aliases"),
-    ("GET", f"{COLLECTION}/aliases"),
     ("GET", f"{COLLECTION}/cluster"),
     ("POST", f"{COLLECTION}/cluster"),
     ("GET", f"{COLLECTION}/optimizations"),
-    ("POST", f"{COLLECTION}/facet"),
     ("GET", f"{COLLECTION}/shards"),
     ("PUT", f"{COLLECTION}/shards"),
     ("POST", f"{COLLECTION}/shards/delete"),
-    ("GET", f"{COLLECTION}/snapshots"),
-    ("POST", f"{COLLECTION}/snapshots"),
-    ("POST", f"{COLLECTION}/snapshots/upload"),
-    ("PUT", f"{COLLECTION}/snapshots/recover"),
-    ("GET", f"{COLLECTION}/snapshots/{{snapshot}}"),
-    ("DELETE", f"{COLLECTION}/snapshots/{{snapshot}}"),
-    ("PUT", f"{POINTS}/vectors"),
-    ("POST", f"{POINTS}/vectors/delete"),
-    ("POST", f"{POINTS}/search/batch"),
-    ("POST", f"{POINTS}/search/groups"),
-    ("POST", f"{POINTS}/search/matrix/pairs"),
-    ("POST", f"{POINTS}/search/matrix/offsets"),
-    ("POST", f"{POINTS}/recommend"),
-    ("POST", f"{POINTS}/recommend/batch"),
-    ("POST", f"{POINTS}/recommend/groups"),
-    ("POST", f"{POINTS}/discover"),
-    ("POST", f"{POINTS}/discover/batch"),
-    ("POST", f"{POINTS}/query/groups"),
-    ("GET", "/aliases"),
+    ("GET", f"{COLLECTION}/shards/{{shard}}/snapshot"),
+    ("GET", f"{COLLECTION}/shards/{{shard}}/snapshots"),
+    ("POST", f"{COLLECTION}/shards/{{shard}}/snapshots"),
+    ("POST", f"{COLLECTION}/shards/{{shard}}/snapshots/upload"),
+    ("PUT", f"{COLLECTION}/shards/{{shard}}/snapshots/recover"),
+    ("GET", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
+    ("DELETE", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
     ("GET", "/cluster"),
+    ("GET", "/cluster/telemetry"),
+    ("POST", "/cluster/recover"),
+    ("DELETE", "/cluster/peer/{peer}"),
     ("GET", "/snapshots"),
     ("POST", "/snapshots"),
+    ("GET", "/snapshots/{snapshot}"),
+    ("DELETE", "/snapshots/{snapshot}"),
     ("GET", "/telemetry"),
+    ("GET", "/quotas"),
+    ("PUT", "/quotas"),
     ("GET", "/locks"),
     ("POST", "/locks"),
     ("GET", "/issues"),
@@ -109,21 +106,29 @@ class _Api:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._clock = node.clock
+        self._name = json.dumps(node.name).encode()
 
     def protocol(self) -> Protocol:
         routes = [
             self._route("GET", "/collections", self._list),
             self._route("GET", COLLECTION, self._describe),
             self._route("PUT", COLLECTION, self._create),
+            self._route("PATCH", COLLECTION, self._change),
             self._route("DELETE", COLLECTION, self._delete),
             self._route("GET", f"{COLLECTION}/exists", self._exists),
+            self._route("PUT", f"{COLLECTION}/vectors/{{vector}}", self._add_vector),
+            self._route("DELETE", f"{COLLECTION}/vectors/{{vector}}", self._drop_vector),
+            self._route("POST", "/collections/aliases", self._change_aliases),
+            self._route("GET", f"{COLLECTION}/aliases", self._aliases),
+            self._route("GET", "/aliases", self._aliases),
             self._route("PUT", f"{COLLECTION}/index", self._create_index),
             self._route("DELETE", f"{COLLECTION}/index/{{field}}", self._delete_index),
             self._route("GET", f"{POINTS}/{{id}}", self._retrieve_one),
             self._route("POST", f"{POINTS}/batch", self._update_batch),
+            *self._search_routes(),
+            *self._snapshot_routes(),
         ]
         routes += [self._route("POST", path, self._read(*read)) for path, read in READS.items()]
-        routes += [self._search_route(path, *search) for path, search in SEARCHES.items()]
         routes += [self._route(*at, self._write(name)) for at, name in WRITE_ROUTES.items()]
         routes += [Route(*at, _lacking(*at)) for at in LACKING]
         prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues")
@@ -138,21 +143,72 @@ class _Api:
 
         return Route(method, pattern, answer)
 
+    def _snapshot_routes(self) -> list[Route]:
+        snapshots = Snapshots(self._node)
+        folder = f"{COLLECTION}/snapshots"
+        return [
+            self._route("GET", folder, snapshots.list),
+            self._route("POST", folder, snapshots.create),
+            Route("GET", f"{folder}/{{snapshot}}", snapshots.download),
+            self._route("DELETE", f"{folder}/{{snapshot}}", snapshots.delete),
+            self._route("PUT", f"{folder}/recover", snapshots.recover),
+            self._route("POST", f"{folder}/upload", snapshots.upload),
+        ]
+
+    def _search_routes(self) -> list[Route]:
+        """Today's and the older ones, which differ in their bodies and in what lies around the hits."""
+        one, many, grouped = self._query, self._queries, self._groups
+        routes = [
+            self._search_route("query", QueryBody, lambda c, body, s: one(c, body, s, points=True)),
+            self._search_route("query/batch", QueriesBody, lambda c, body, s: many(c, body, s, points=True)),
+            self._search_route("query/groups", QueryGroupsBody, grouped),
+        ]
+        for path, (kind, batch) in OLDER_SEARCHES.items():
+            routes.append(self._search_route(path, kind, lambda c, body, s: one(c, as_query(body), s, points=False)))
+            routes.append(
+                self._search_route(f"{path}/batch", batch, lambda c, body, s: many(c, _new(body), s, points=False))
+            )
+        for path, kind in OLDER_GROUPS.items():
+            routes.append(self._search_route(path, kind, lambda c, body, s: grouped(c, as_groups(body), s)))
+        return routes
+
+    async def _query(self, collection: Collection, body: QueryBody, deadline_s: float, *, points: bool) -> object:
+        hits = reads.hits_of(await reads.query(collection, body, self._node.collections.get, deadline_s))
+        return {"points": hits} if points else hits
+
+    async def _queries(self, collection: Collection, body: QueriesBody, deadline_s: float, *, points: bool) -> object:
+        found = await reads.query_batch(collection, body, self._node.collections.get, deadline_s)
+        return [{"points": reads.hits_of(hits)} if points else reads.hits_of(hits) for hits in found]
+
+    async def _groups(self, collection: Collection, body: QueryGroupsBody, deadline_s: float) -> object:
+        return await reads.query_groups(collection, body, self._node.collections.get, deadline_s)
+
     def _search_route(
-        self, pattern: str, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]
+        self, path: str, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]
     ) -> Route:
         """As a read, and says in `littoral-how` how it searched."""
 
         async def answer(request: Request) -> Answer:
             began = self._clock.monotonic()
-            body = await request.json(kind)
-            result = await run(self._collection(request), body, _deadline_s(request))
-            time_s = self._clock.monotonic() - began
-            how = How(node=self._node.name, stages={"search": round(time_s * 1000, 3)}, search=_searched(body))
-            header = ("littoral-how", how_header(how))
-            return json_answer({"result": result, "status": "ok", "time": time_s}, 200, header)
+            collection, data = self._collection(request), await request.body.read()
+            question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
+            if (known := question.find()) is not None:
+                return self._told(known.result, known.searched, known.cache, began)
+            body = decode_json(data, kind)
+            result = msgspec.json.encode(await run(collection, body, _deadline_s(request)))
+            searched = msgspec.json.encode(_searched(body))
+            question.keep(result, searched)
+            return self._told(result, searched, None, began)
 
-        return Route("POST", pattern, answer)
+        return Route("POST", f"{POINTS}/{path}", answer)
+
+    def _told(self, result: bytes, searched: bytes, cache: str | None, began: float) -> Answer:
+        time_s = self._clock.monotonic() - began
+        told = f'"{cache}"'.encode() if cache else b"null"
+        stages = b'{"search":%.3f}' % (time_s * 1000)
+        how = b'{"node":%b,"stages":%b,"cache":%b,"search":%b}' % (self._name, stages, told, searched)
+        body = b'{"result":%b,"status":"ok","time":%.9f}' % (result, time_s)
+        return Answer(body, headers=(("littoral-how", how.decode()),))
 
     def _read(self, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]) -> _Work:
         async def work(request: Request) -> object:
@@ -181,14 +237,48 @@ class _Api:
 
     async def _describe(self, request: Request) -> object:
         collection = self._collection(request)
-        return _description(collection.config, await collection.info(deadline_s=_deadline_s(request)))
+        return collections.description(collection.config, await collection.info(deadline_s=_deadline_s(request)))
 
     async def _create(self, request: Request) -> object:
-        body = await request.json(CreateBody)
-        check_offered(body)
-        params = vector_params(body.vectors)
-        await self._node.collections.create(request.names["collection"], CollectionConfig(params))
+        config = collections.config_of(await request.json(collections.CreateBody))
+        await self._node.collections.create(request.names["collection"], config)
         return True
+
+    async def _change(self, request: Request) -> object:
+        body = await request.json(collections.UpdateBody)
+        collection = self._collection(request)
+        config = collections.changed_config(collection.config, body)
+        await self._node.collections.configure(collection.name, config, deadline_s=_deadline_s(request))
+        return True
+
+    async def _add_vector(self, request: Request) -> object:
+        vector = request.names["vector"]
+        params = collections.new_vector(vector, await request.json(collections.NewVectorBody))
+        name, deadline_s = request.names["collection"], _deadline_s(request)
+        return _updated(
+            await self._node.collections.add_vector(name, vector, params, deadline_s=deadline_s), _terms(request)
+        )
+
+    async def _drop_vector(self, request: Request) -> object:
+        name, deadline_s = request.names["collection"], _deadline_s(request)
+        epoch = await self._node.collections.drop_vector(name, request.names["vector"], deadline_s=deadline_s)
+        return _updated(epoch, _terms(request))
+
+    async def _change_aliases(self, request: Request) -> object:
+        changes = collections.alias_changes(await request.json(collections.AliasesBody))
+        await self._node.collections.change_aliases(changes)
+        return True
+
+    async def _aliases(self, request: Request) -> object:
+        """Of one collection, or of all."""
+        wanted = self._collection(request).name if "collection" in request.names else None
+        return {
+            "aliases": [
+                {"alias_name": alias, "collection_name": name}
+                for alias, name in self._node.collections.aliases().items()
+                if wanted in (None, name)
+            ]
+        }
 
     async def _delete(self, request: Request) -> object:
         """False where there was none, as Qdrant says it."""
@@ -200,11 +290,9 @@ class _Api:
 
     async def _create_index(self, request: Request) -> object:
         body = await request.json(IndexBody)
-        schema = body.field_schema
-        if isinstance(schema, dict):
-            raise NotOfferedError("field_schema: parameters are not offered, give the name of a type")
-        if schema is None:
+        if body.field_schema is None:
             raise InputError("field_schema: the name of a type is missing")
+        schema = parse_schema(body.field_schema)
         epoch = await self._collection(request).create_index(body.field_name, schema, deadline_s=_deadline_s(request))
         return _updated(epoch, _terms(request))
 
@@ -221,10 +309,14 @@ class _Api:
         return [_updated(epoch, terms) for epoch in epochs]
 
 
-def _searched(body: SearchBody | QueryBody | QueriesBody) -> dict[str, Any]:
+def _new(body: Any) -> QueriesBody:
+    """A batch of older searches."""
+    return QueriesBody(searches=[as_query(one) for one in body.searches])
+
+
+def _searched(body: Any) -> dict[str, Any]:
     """What a search says of itself; several are exact if each is."""
-    bodies = body.searches if isinstance(body, QueriesBody) else [body]
-    params = [parse_params(one.params) for one in bodies]
+    params = [parse_params(one.params) for one in getattr(body, "searches", [body])]
     return searched({"params": next((found for found in params if not found.exact), SearchParams(exact=True))})
 
 
@@ -251,38 +343,7 @@ def _updated(epoch: int, terms: Terms) -> object:
 def _lacking(method: str, pattern: str) -> Handler:
     async def refuse(_: Request) -> Answer:
         raise NotOfferedError(
-            f"`{method} {pattern}` is Qdrant's, and not offered here", hint="see docs/reference/http.md"
+            f"`{method} {pattern}` is Qdrant's, and not offered here", hint="see docs/reference/qdrant.md"
         )
 
     return refuse
-
-
-def _description(config: CollectionConfig, info: ShardInfo) -> object:
-    """What `GET /collections/{c}` says; the figures of parts that we do not offer are those of Qdrant's defaults."""
-    return {
-        "status": "green",
-        "optimizer_status": "ok",
-        "points_count": info.points_count,
-        "indexed_vectors_count": info.indexed_vectors_count,
-        "segments_count": info.segments_count,
-        "config": {
-            "params": {
-                "vectors": {"size": config.vectors.size, "distance": config.vectors.distance},
-                "shard_number": 1,
-                "replication_factor": 1,
-                "write_consistency_factor": 1,
-                "on_disk_payload": True,
-            },
-            "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "on_disk": False},
-            "optimizer_config": {
-                "deleted_threshold": 0.2,
-                "vacuum_min_vector_number": 1000,
-                "default_segment_number": 0,
-                "flush_interval_sec": 5,
-            },
-            "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
-        },
-        "payload_schema": {
-            name: {"data_type": schema, "points": info.points_count} for name, schema in info.payload_schema.items()
-        },
-    }

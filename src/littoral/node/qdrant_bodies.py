@@ -4,27 +4,31 @@ from typing import Annotated, Any
 
 import msgspec
 
-from littoral.errors import InputError, NotOfferedError
-from littoral.vectors.collection import Vectors
-from littoral.vectors.records import FieldSchema, Payload, VectorParams
+from littoral.errors import NotOfferedError
+from littoral.vectors.records import Payload, UpdateMode
 
 __all__ = [
     "Batch",
     "CountBody",
-    "CreateBody",
     "DeleteBody",
+    "DeleteVectorsBody",
+    "FacetBody",
     "IndexBody",
+    "LookupBody",
+    "MatrixBody",
     "PayloadBody",
     "PointBody",
+    "PrefetchBody",
     "QueriesBody",
     "QueryBody",
+    "QueryGroupsBody",
     "RetrieveBody",
     "ScrollBody",
-    "SearchBody",
     "UpdatesBody",
     "UpsertBody",
+    "VectorsBody",
+    "WithLookup",
     "check_offered",
-    "plain_vector",
 ]
 
 
@@ -42,41 +46,15 @@ class _PointsBody(_Body, kw_only=True):
     shard_key: Any = None
 
 
-class CreateBody(_Body):
-    """`PUT /collections/{c}`. Only `vectors` is offered; the rest is Qdrant's."""
-
-    vectors: Any
-    shard_number: int | None = None
-    replication_factor: int | None = None
-    write_consistency_factor: int | None = None
-    on_disk_payload: bool | None = None
-    sharding_method: Any = None
-    hnsw_config: Any = None
-    wal_config: Any = None
-    optimizers_config: Any = None
-    init_from: Any = None
-    quantization_config: Any = None
-    sparse_vectors: Any = None
-    strict_mode_config: Any = None
-    metadata: Any = None
-
-
-class VectorsBody(_Body):
-    """The one vector of a point; `on_disk` and the like are not offered."""
-
-    size: int
-    distance: str
-    hnsw_config: Any = None
-    quantization_config: Any = None
-    on_disk: bool | None = None
-    datatype: str | None = None
-    multivector_config: Any = None
-
-
 class PointBody(_Body):
     id: Any
     vector: Any
     payload: Payload | None = None
+
+
+class PointVectorsBody(_Body):
+    id: Any
+    vector: Any
 
 
 class Batch(_Body):
@@ -92,8 +70,23 @@ class UpsertBody(_PointsBody):
 
     points: list[PointBody] | None = None
     batch: Batch | None = None
-    update_filter: Any = None
-    update_mode: Any = None
+    update_filter: dict[str, Any] | None = None
+    update_mode: UpdateMode | None = None
+
+
+class VectorsBody(_PointsBody):
+    """Vectors that take the place of those of the same names."""
+
+    points: list[PointVectorsBody]
+    update_filter: dict[str, Any] | None = None
+
+
+class DeleteVectorsBody(_PointsBody):
+    """Exactly one of points, filter. vector: names."""
+
+    vector: list[str]
+    points: list[Any] | None = None
+    filter: dict[str, Any] | None = None
 
 
 class DeleteBody(_PointsBody):
@@ -133,38 +126,82 @@ class CountBody(_PointsBody):
     exact: bool | None = None
 
 
+class LookupBody(_PointsBody):
+    """Where the vectors of the ids in a query are: another collection, another name."""
+
+    collection: str
+    vector: str | None = None
+
+
+class PrefetchBody(_Body):
+    """A query whose answers another one orders anew."""
+
+    query: Any = None
+    prefetch: "list[PrefetchBody] | PrefetchBody | None" = None
+    using: str | None = None
+    filter: dict[str, Any] | None = None
+    params: dict[str, Any] | None = None
+    score_threshold: float | None = None
+    limit: _Count | None = None
+    lookup_from: LookupBody | None = None
+
+
 class _AskBody(_PointsBody, kw_only=True):
     filter: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
     limit: _Count | None = None
-    offset: _Count | None = None
     with_payload: Any = None
     with_vector: Any = None
     score_threshold: float | None = None
-
-
-class SearchBody(_AskBody):
-    """`POST …/points/search`, which newer clients no longer use."""
-
-    vector: Any
+    using: str | None = None
+    lookup_from: LookupBody | None = None
 
 
 class QueryBody(_AskBody):
-    """query: a vector, `{"nearest": vector or id}`, an id, or nothing (points in the order of ids)."""
+    """query: a vector, an id, an object that names its kind, or nothing (points in the order of ids)."""
 
     query: Any = None
-    prefetch: Any = None
-    using: str | None = None
-    lookup_from: Any = None
+    prefetch: list[PrefetchBody] | PrefetchBody | None = None
+    offset: _Count | None = None
 
 
 class QueriesBody(_Body):
     searches: list[QueryBody]
 
 
+class WithLookup(_Body):
+    """A point of another collection, with the id of the group."""
+
+    collection: str
+    with_payload: Any = None
+    with_vectors: Any = None
+
+
+class QueryGroupsBody(_AskBody):
+    group_by: str
+    query: Any = None
+    prefetch: list[PrefetchBody] | PrefetchBody | None = None
+    group_size: _Count | None = None
+    with_lookup: str | WithLookup | None = None
+
+
+class FacetBody(_PointsBody):
+    key: str
+    limit: _Count | None = None
+    filter: dict[str, Any] | None = None
+    exact: bool | None = None
+
+
+class MatrixBody(_PointsBody):
+    filter: dict[str, Any] | None = None
+    sample: _Count | None = None
+    limit: _Count | None = None
+    using: str | None = None
+
+
 class IndexBody(_Body):
     field_name: str
-    field_schema: FieldSchema | dict[str, Any] | None = None
+    field_schema: Any = None
 
 
 class UpdatesBody(_Body):
@@ -173,60 +210,7 @@ class UpdatesBody(_Body):
     operations: list[dict[str, msgspec.Raw]]
 
 
-NOT_OFFERED = (
-    "shard_key",
-    "sharding_method",
-    "hnsw_config",
-    "wal_config",
-    "optimizers_config",
-    "init_from",
-    "quantization_config",
-    "sparse_vectors",
-    "strict_mode_config",
-    "metadata",
-    "multivector_config",
-    "update_filter",
-    "update_mode",
-    "order_by",
-    "prefetch",
-    "lookup_from",
-)
-_ONE = ("shard_number", "replication_factor", "write_consistency_factor")
-
-
-def check_offered(body: _Body, what: str = "body") -> None:
-    """Raises NotOfferedError for a field of Qdrant's that has a value and no meaning here."""
-    for name in NOT_OFFERED:
-        if getattr(body, name, None):
-            raise NotOfferedError(f"{what}: `{name}` is not offered")
-    for name in _ONE:
-        if getattr(body, name, None) not in (None, 1):
-            raise NotOfferedError(f"{what}: `{name}` is {getattr(body, name)}, only 1 is offered")
-    if getattr(body, "using", None):
-        raise NotOfferedError(f"{what}: `using` is not offered, a point has one vector without a name")
-    if getattr(body, "datatype", None) not in (None, "float32"):
-        raise NotOfferedError(f"{what}: `datatype` must be float32")
-
-
-def vector_params(vectors: Any) -> VectorParams:
-    """`vectors` of a new collection. Raises InputError, NotOfferedError for named vectors."""
-    try:
-        body = msgspec.convert(vectors, VectorsBody)
-        check_offered(body, "vectors")
-        return msgspec.convert({"size": body.size, "distance": body.distance}, VectorParams)
-    except msgspec.ValidationError as error:
-        if isinstance(vectors, dict) and vectors and all(isinstance(v, dict) for v in vectors.values()):
-            raise NotOfferedError("vectors: named vectors are not offered, give `size` and `distance`") from error
-        raise InputError(f"vectors: {error}") from error
-
-
-def plain_vector(vector: Any, what: str) -> Vectors:
-    """A list of numbers, or Qdrant's `{"": list}`. Raises InputError, NotOfferedError for vectors of other kinds."""
-    if isinstance(vector, dict):
-        if list(vector) == [""]:
-            vector = vector[""]
-        else:
-            raise NotOfferedError(f"{what}: named and sparse vectors are not offered")
-    if not isinstance(vector, list):
-        raise InputError(f"{what}: vector must be a list of numbers")
-    return vector
+def check_offered(body: _PointsBody, what: str = "body") -> None:
+    """Raises NotOfferedError for a shard key: a collection has one shard."""
+    if body.shard_key is not None:
+        raise NotOfferedError(f"{what}: `shard_key` is not offered")

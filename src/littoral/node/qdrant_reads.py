@@ -1,36 +1,54 @@
-"""Reads of Qdrant's REST API: by id, by page, by filter, by nearness."""
+"""Reads of Qdrant's REST API: by id, by page, by filter, by nearness, in groups."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from littoral.errors import InputError, NotFoundError, NotOfferedError
+from littoral.errors import InputError, NotFoundError
 from littoral.node.qdrant_bodies import (
     CountBody,
+    FacetBody,
+    MatrixBody,
     QueriesBody,
     QueryBody,
+    QueryGroupsBody,
     RetrieveBody,
     ScrollBody,
-    SearchBody,
+    WithLookup,
     check_offered,
-    plain_vector,
 )
+from littoral.node.qdrant_queries import LIMIT, Find, parse_order, parse_with_vector, query_of
 from littoral.vectors.checks import checked_id
-from littoral.vectors.collection import Collection, Vectors, as_array
-from littoral.vectors.queries import SearchQuery, parse_params, parse_selector
-from littoral.vectors.records import Hit, PointId, Record
+from littoral.vectors.collection import Collection
+from littoral.vectors.filters import parse_filter
+from littoral.vectors.packing import as_json
+from littoral.vectors.queries import parse_selector
+from littoral.vectors.records import Hit, HitGroup, PointId, Record, ScoredPair
 
-__all__ = ["count", "query", "query_batch", "retrieve", "retrieve_one", "scroll", "search"]
+__all__ = [
+    "count",
+    "facet",
+    "hits_of",
+    "matrix_offsets",
+    "matrix_pairs",
+    "query",
+    "query_batch",
+    "query_groups",
+    "retrieve",
+    "retrieve_one",
+    "scroll",
+]
 
-LIMIT = 10
 QUERY_COUNT_MAX = 256
-NEAREST = "nearest"
+GROUP_SIZE = 3
+PAIR_SAMPLE = 10
+PAIR_SAMPLE_MIN = 2
+PAIR_LIMIT = 3
 
 
 async def retrieve(collection: Collection, body: RetrieveBody, deadline_s: float) -> object:
     check_offered(body)
     with_payload = True if body.with_payload is None else parse_selector(body.with_payload)
     records = await collection.retrieve(
-        body.ids, with_payload=with_payload, with_vector=_with_vector(body.with_vector), deadline_s=deadline_s
+        body.ids, with_payload=with_payload, with_vector=parse_with_vector(body.with_vector), deadline_s=deadline_s
     )
     return [_record(record) for record in records]
 
@@ -51,7 +69,8 @@ async def scroll(collection: Collection, body: ScrollBody, deadline_s: float) ->
         offset=body.offset,
         matching=body.filter,
         with_payload=parse_selector(body.with_payload),
-        with_vector=_with_vector(body.with_vector),
+        with_vector=parse_with_vector(body.with_vector),
+        order=None if body.order_by is None else parse_order(body.order_by),
         deadline_s=deadline_s,
     )
     return {"points": [_record(record) for record in records], "next_page_offset": following}
@@ -63,103 +82,113 @@ async def count(collection: Collection, body: CountBody, deadline_s: float) -> o
     return {"count": await collection.count(body.filter, exact=is_exact, deadline_s=deadline_s)}
 
 
-async def search(collection: Collection, body: SearchBody, deadline_s: float) -> object:
+async def facet(collection: Collection, body: FacetBody, deadline_s: float) -> object:
     check_offered(body)
-    wanted = _query(collection, body, plain_vector(body.vector, "query"), body.filter)
-    (hits,) = await collection.search_batch([wanted], deadline_s=deadline_s)
-    return [_hit(hit) for hit in hits]
+    values = await collection.facet(
+        body.key,
+        limit=LIMIT if body.limit is None else body.limit,
+        exact=bool(body.exact),
+        matching=parse_filter(body.filter),
+        deadline_s=deadline_s,
+    )
+    return {"hits": [{"value": one.value, "count": one.count} for one in values]}
 
 
-async def query(collection: Collection, body: QueryBody, deadline_s: float) -> object:
+async def query(collection: Collection, body: QueryBody, find: Find, deadline_s: float) -> list[Hit]:
     check_offered(body)
-    if body.query is None:
-        return {"points": await _unordered(collection, body, deadline_s)}
-    wanted = await _wanted(collection, body, deadline_s)
+    wanted = await query_of(collection, body, find, deadline_s)
     (hits,) = await collection.search_batch([wanted], deadline_s=deadline_s)
-    return {"points": [_hit(hit) for hit in hits]}
+    return hits
 
 
-async def query_batch(collection: Collection, body: QueriesBody, deadline_s: float) -> object:
+async def query_batch(collection: Collection, body: QueriesBody, find: Find, deadline_s: float) -> list[list[Hit]]:
     if len(body.searches) > QUERY_COUNT_MAX:
         raise InputError(f"body: {len(body.searches)} searches, at most {QUERY_COUNT_MAX}")
     for one in body.searches:
         check_offered(one)
-        if one.query is None:
-            raise NotOfferedError("searches: one without `query` is not offered here, scroll instead")
-    wanted = [await _wanted(collection, one, deadline_s) for one in body.searches]
-    found = await collection.search_batch(wanted, deadline_s=deadline_s)
-    return [{"points": [_hit(hit) for hit in hits]} for hits in found]
+    wanted = [await query_of(collection, one, find, deadline_s) for one in body.searches]
+    return await collection.search_batch(wanted, deadline_s=deadline_s)
 
 
-async def _wanted(collection: Collection, body: QueryBody, deadline_s: float) -> SearchQuery:
-    asked = body.query
-    if isinstance(asked, dict):
-        if set(asked) - {"mmr"} != {NEAREST} or asked.get("mmr"):
-            kinds = ", ".join(f"`{str(kind)[:40]}`" for kind in asked if kind != NEAREST)
-            raise NotOfferedError(f"query: {kinds or 'an empty one'} is not offered, only `nearest`")
-        asked = asked[NEAREST]
-    if not isinstance(asked, int | str):
-        return _query(collection, body, plain_vector(asked, "query"), body.filter)
-    point_id = checked_id(asked)
-    others: dict[str, Any] = {"must_not": [{"has_id": [point_id]}]}
-    if body.filter is not None:
-        others["must"] = [body.filter]
-    return _query(collection, body, await _vector_of(collection, point_id, deadline_s), others)
+async def query_groups(collection: Collection, body: QueryGroupsBody, find: Find, deadline_s: float) -> object:
+    check_offered(body)
+    wanted = await query_of(collection, body, find, deadline_s)
+    size = GROUP_SIZE if body.group_size is None else body.group_size
+    groups = await collection.group(wanted, body.group_by, size=size, deadline_s=deadline_s)
+    told: list[dict[str, Any]] = [{"id": group.id, "hits": hits_of(group.hits)} for group in groups]
+    if body.with_lookup is not None:
+        lookup = WithLookup(collection=body.with_lookup) if isinstance(body.with_lookup, str) else body.with_lookup
+        records = await _of_groups(groups, lookup, find, deadline_s)
+        told = [one | {"lookup": records.get(group.id)} for one, group in zip(told, groups, strict=True)]
+    return {"groups": told}
 
 
-async def _vector_of(collection: Collection, point_id: PointId, deadline_s: float) -> Vectors:
-    records = await collection.retrieve([point_id], with_payload=False, with_vector=True, deadline_s=deadline_s)
-    if not records or records[0].vector is None:
-        raise NotFoundError(f"point `{point_id}` does not exist in collection `{collection.name}`")
-    return as_array(records[0].vector)
-
-
-def _query(
-    collection: Collection, body: QueryBody | SearchBody, vector: Vectors, matching: dict[str, Any] | None
-) -> SearchQuery:
-    return collection.query(
-        vector,
-        limit=LIMIT if body.limit is None else body.limit,
-        offset=body.offset or 0,
-        matching=matching,
-        score_threshold=body.score_threshold,
-        with_payload=parse_selector(body.with_payload),
-        with_vector=_with_vector(body.with_vector),
-        params=parse_params(body.params),
-    )
-
-
-async def _unordered(collection: Collection, body: QueryBody, deadline_s: float) -> Sequence[object]:
-    """A query without a question: points in the order of ids."""
-    offset, limit = body.offset or 0, LIMIT if body.limit is None else body.limit
-    if offset < 0:
-        raise InputError(f"offset is {offset}, must be at least 0")
-    records, _ = await collection.scroll(
-        limit=offset + limit,
-        matching=body.filter,
-        with_payload=parse_selector(body.with_payload),
-        with_vector=_with_vector(body.with_vector),
+async def _of_groups(
+    groups: list[HitGroup], lookup: WithLookup, find: Find, deadline_s: float
+) -> dict[PointId, dict[str, Any]]:
+    """The points whose ids are those of groups. A group whose value can be no id has none."""
+    plain: dict[PointId, PointId] = {}
+    for group in groups:
+        try:
+            plain[group.id] = checked_id(group.id)
+        except InputError:
+            continue
+    records = await find(lookup.collection).retrieve(
+        list(plain.values()),
+        with_payload=True if lookup.with_payload is None else parse_selector(lookup.with_payload),
+        with_vector=parse_with_vector(lookup.with_vectors),
         deadline_s=deadline_s,
     )
-    return [_record(record) | {"version": 0, "score": 0.0} for record in records[offset:]]
+    by_id = {record.id: _record(record) for record in records}
+    return {group_id: by_id[point_id] for group_id, point_id in plain.items() if point_id in by_id}
 
 
-def _with_vector(json: Any) -> bool:
-    if json is None or isinstance(json, bool):
-        return bool(json)
-    if json in ([], [""]):
-        return bool(json)
-    raise NotOfferedError("with_vector: named vectors are not offered, give true or false")
+async def matrix_pairs(collection: Collection, body: MatrixBody, deadline_s: float) -> object:
+    pairs = await _pairs(collection, body, deadline_s)
+    return {"pairs": [{"a": pair.a, "b": pair.b, "score": pair.score} for pair in pairs]}
 
 
-def _record(record: Record) -> dict[str, Any]:
+async def matrix_offsets(collection: Collection, body: MatrixBody, deadline_s: float) -> object:
+    pairs = await _pairs(collection, body, deadline_s)
+    ids = list(dict.fromkeys(point_id for pair in pairs for point_id in (pair.a, pair.b)))
+    offsets = {point_id: offset for offset, point_id in enumerate(ids)}
+    return {
+        "offsets_row": [offsets[pair.a] for pair in pairs],
+        "offsets_col": [offsets[pair.b] for pair in pairs],
+        "scores": [pair.score for pair in pairs],
+        "ids": ids,
+    }
+
+
+async def _pairs(collection: Collection, body: MatrixBody, deadline_s: float) -> list[ScoredPair]:
+    check_offered(body)
+    sample = PAIR_SAMPLE if body.sample is None else body.sample
+    if sample < PAIR_SAMPLE_MIN:
+        raise InputError(f"sample is {sample}, must be at least {PAIR_SAMPLE_MIN}")
+    return await collection.pairs(
+        sample=sample,
+        limit=PAIR_LIMIT if body.limit is None else body.limit,
+        using=body.using or "",
+        matching=parse_filter(body.filter),
+        deadline_s=deadline_s,
+    )
+
+
+def hits_of(hits: list[Hit]) -> list[dict[str, Any]]:
+    """As Qdrant tells them."""
+    return [_hit(hit) for hit in hits]
+
+
+def _record(record: Record | Hit) -> dict[str, Any]:
     told: dict[str, Any] = {"id": record.id}
     if record.payload is not None:
         told["payload"] = record.payload
     if record.vector is not None:
-        told["vector"] = as_array(record.vector).tolist()
+        told["vector"] = as_json(record.vector)
+    if record.order_value is not None:
+        told["order_value"] = record.order_value
     return told
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    return {"version": hit.version, "score": hit.score} | _record(Record(hit.id, hit.payload, hit.vector))
+    return _record(hit) | {"version": hit.version, "score": hit.score}

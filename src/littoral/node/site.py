@@ -7,13 +7,14 @@ is checked where they are opened (`wiring`).
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
+from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -22,22 +23,28 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
-    HostStepTable,
+    CacheTable,
+    CollectionTable,
+    ForEachStepTable,
     LimitsTable,
     ModelStepTable,
     ModelTable,
     NodeTable,
     PipelineTable,
+    RepositoryTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.vectors.records import CollectionConfig
+from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
 
-__all__ = ["Address", "Site", "parse_address", "parse_site", "read_site"]
+__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
+NODE_MEMORY_MB_MAX = 1 << 20
 DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
@@ -59,9 +66,12 @@ class Site(NamedTuple):
     node: NodeTable
     models: Mapping[str, ModelTable]
     agents: Mapping[str, AgentTable]
-    collections: Mapping[str, CollectionConfig]
+    collections: Mapping[str, CollectionTable]
     pipelines: Mapping[str, tuple[StepTable, ...]]
     limits: LimitsTable
+    repository: RepositoryTable = RepositoryTable()
+    mqtt: MqttTable | None = None
+    cache: CacheTable = CacheTable()
 
     @property
     def listen(self) -> Address:
@@ -120,12 +130,15 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("node", {}), NodeTable, place / "node"),
             _several(tables, "models", ModelTable, place),
             _several(tables, "agents", AgentTable, place),
-            _several(tables, "collections", CollectionConfig, place),
+            _several(tables, "collections", CollectionTable, place),
             {
-                name: _steps(table, place / "pipelines" / name / "steps")
+                name: _steps(table.steps, place / "pipelines" / name / "steps")
                 for name, table in _several(tables, "pipelines", PipelineTable, place).items()
             },
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
+            _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
+            _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
+            _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
         place,
     )
@@ -162,8 +175,21 @@ def _several(tables: Mapping[str, Any], kind: str, table: type[_T], place: Place
     return {name: _one(entry, table, place / name) for name, entry in entries.items()}
 
 
-def _steps(pipeline: PipelineTable, place: Place) -> tuple[StepTable, ...]:
-    return tuple(_step(entry, place / index) for index, entry in enumerate(pipeline.steps))
+def _steps(steps: Sequence[Mapping[str, Any]], place: Place) -> tuple[StepTable, ...]:
+    return tuple(_step(entry, place / index) for index, entry in enumerate(steps))
+
+
+def parse_steps(steps: Sequence[Mapping[str, Any]], site: Site, place: Place) -> tuple[StepTable, ...]:
+    """Steps of a pipeline that is not in the file, checked as those in it. Raises SettingError."""
+    tables = _steps(steps, place)
+    for index, table in enumerate(tables):
+        _check_step(table, site, place / index)
+    return tables
+
+
+def inner_steps(table: ForEachStepTable, place: Place | None = None) -> tuple[StepTable, ...]:
+    """The steps for each item. place: for messages; a file that was read has none to tell."""
+    return _steps(table.for_each, place or Place(""))
 
 
 def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
@@ -173,22 +199,20 @@ def _step(entry: Mapping[str, Any], place: Place) -> StepTable:
     if len(kinds) != 1:
         found = ", ".join(f"`{key}`" for key in entry) or "nothing"
         raise place.about(f"has {found}, needs exactly one of {', '.join(STEP_TABLES)}")
-    return _one(entry, STEP_TABLES[kinds[0]], place)
+    if kinds[0] != "step":
+        return _one(entry, STEP_TABLES[kinds[0]], place)
+    if (table := OPTIONS.get(kind := str(entry["step"]))) is None:
+        raise (place / "step").wrong(kind, f"one of {', '.join(OPTIONS)}")
+    return _one(entry, table, place)
 
 
 def _checked(site: Site, place: Place) -> Site:
-    try:
-        parse_address(site.node.listen)
-    except SettingError as error:
-        raise (place / "node" / "listen").wrong(
-            site.node.listen, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`"
-        ) from error
+    _check_address(site.node.listen, place / "node" / "listen")
+    if site.node.grpc is not None:
+        _check_address(site.node.grpc, place / "node" / "grpc")
+    _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
-        if model.batch.max != 1:
-            raise (place / "models" / name / "batch" / "max").wrong(
-                model.batch.max, "1: batching is not offered in this version"
-            )
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")
@@ -197,7 +221,16 @@ def _checked(site: Site, place: Place) -> Site:
     for name, steps in site.pipelines.items():
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
+    if site.mqtt is not None:
+        check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     return site
+
+
+def _check_address(text: str, place: Place) -> None:
+    try:
+        parse_address(text)
+    except SettingError as error:
+        raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
 
 
 def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:
@@ -225,16 +258,28 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
             _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
-        case HostStepTable():
-            if step.k is not None and step.step != "top_k":
-                raise (place / "k").about(f"has no meaning for `{step.step}`")
-            _check_range(step.k, 1, 1 << 20, place / "k")
+        case TopK() | Draw() if isinstance(step.labels, str):
+            _check_known(step.labels, site.models, "a model of this file", place / "labels")
+        case HostOptions():
+            pass
+        case ForEachStepTable():
+            for index, inner in enumerate(inner_steps(step, place / "for_each")):
+                if isinstance(inner, ForEachStepTable):
+                    raise (place / "for_each" / index).about("stands in a `for_each` already")
+                _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
             _check_known(step.search, site.collections, "a collection of this file", place / "search")
             try:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
+        case UpsertStepTable():
+            _check_known(step.upsert, site.collections, "a collection of this file", place / "upsert")
+            _check_json(step.payload, place / "payload")
+            try:
+                check_payload_places(step.payload)
+            except RequestError as error:
+                raise (place / "payload").about(error.message) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

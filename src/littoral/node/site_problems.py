@@ -9,12 +9,12 @@ from typing import Any, Literal
 import msgspec
 
 from littoral.errors import SettingError
+from littoral.runtime.host.options import NAME_PATTERN
 
 __all__ = ["DIGEST_PATTERN", "NAME_PATTERN", "PATTERNS", "Place", "nearest_hint"]
 
 VALUE_CHARACTERS_MAX = 60
 
-NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 DIGEST_PATTERN = r"^[0-9A-Fa-f]{64}$"
 PATTERNS = {NAME_PATTERN: "1 to 64 of a-z, A-Z, 0-9, `_` and `-`", DIGEST_PATTERN: "64 hexadecimal digits"}
 

@@ -6,12 +6,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from littoral.node.site_tables import ENTRIES_MAX, STEP_TABLES, TABLES, AgentTable, ModelTable, PipelineTable
-from littoral.vectors.records import CollectionConfig
+from littoral.node.site_tables import (
+    ALL_STEP_TABLES,
+    ENTRIES_MAX,
+    TABLES,
+    AgentTable,
+    CollectionTable,
+    ForEachStepTable,
+    ModelTable,
+    PipelineTable,
+)
+from littoral.runtime.host.options import OPTIONS, PlacedTable
 
 __all__ = ["Key", "keys", "site_schema"]
 
-NAMED = (ModelTable, AgentTable, CollectionConfig, PipelineTable)
+NAMED = (ModelTable, AgentTable, CollectionTable, PipelineTable)
 REFERENCE = "#/$defs/{name}"
 
 
@@ -26,12 +35,14 @@ class Key(NamedTuple):
 
 def site_schema() -> dict[str, Any]:
     """JSON Schema, draft 2020-12."""
-    kinds = [*TABLES.values(), *STEP_TABLES.values()]
+    kinds = [*TABLES.values(), *ALL_STEP_TABLES.values()]
     references, definitions = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     tables = dict(zip(kinds, references, strict=True))
-    definitions[PipelineTable.__name__]["properties"]["steps"]["items"] = {
-        "oneOf": [tables[kind] for kind in STEP_TABLES.values()]
-    }
+    steps = {"oneOf": [tables[kind] for kind in ALL_STEP_TABLES.values()]}
+    definitions[PipelineTable.__name__]["properties"]["steps"]["items"] = steps
+    definitions[ForEachStepTable.__name__]["properties"]["for_each"]["items"] = steps
+    for name in OPTIONS:
+        definitions[OPTIONS[name].__name__]["required"] = ["step", *definitions[OPTIONS[name].__name__]["required"]]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Littoral site file",
@@ -53,8 +64,10 @@ def keys() -> list[Key]:
     rows: list[Key] = []
     for name, kind in TABLES.items():
         rows += _keys(f"{name}.NAME" if kind in NAMED else name, kind)
-    for name, step in STEP_TABLES.items():
-        rows += _keys(f"step {name}", step)
+    rows += _keys("every step", PlacedTable)
+    common = {key.name for key in _keys("", PlacedTable)}
+    for name, step in ALL_STEP_TABLES.items():
+        rows += (key for key in _keys(name, step) if key.name not in common)
     return rows
 
 
@@ -64,8 +77,15 @@ def _keys(table: str, kind: type[msgspec.Struct], prefix: str = "") -> Iterator[
         inner = typing.get_args(hints[field.name])[0] if typing.get_args(hints[field.name]) else hints[field.name]
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from _keys(table, inner, f"{prefix}{field.name}.")
+        elif typing.get_origin(inner) is list and (item := _struct_in(inner)) is not None:
+            yield from _keys(f"{table}.{field.name}", item)
         else:
-            yield Key(table, prefix + field.name, _default(field), _meaning(hints[field.name]))
+            yield Key(table, prefix + field.encode_name, _default(field), _meaning(hints[field.name]))
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    (item,) = typing.get_args(kind)
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.model_files import NUMBER_MAX
+from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
+from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
+from littoral.runtime.quarantine import QuarantineLimits
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
 
 if TYPE_CHECKING:
     from littoral.vectors.collection import QueryOptions
 
 __all__ = [
+    "ALL_STEP_TABLES",
     "ENTRIES_MAX",
     "NOT_YET",
     "STEPS_MAX",
@@ -23,15 +28,20 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
-    "HostStepTable",
+    "CacheTable",
+    "CollectionTable",
+    "ForEachStepTable",
     "InstancesTable",
     "LimitsTable",
     "ModelStepTable",
     "ModelTable",
     "NodeTable",
     "PipelineTable",
+    "RepositoryTable",
     "SearchStepTable",
+    "SequencesTable",
     "StepTable",
+    "UpsertStepTable",
 ]
 
 ENTRIES_MAX = 64
@@ -42,11 +52,8 @@ DAY_MS = 24 * 3600 * 1000
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
+VersionNumber = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
-
-
-HostStepName = Literal["normalize", "softmax", "top_k"]
-"""Those of `runtime.host_steps`, without what it imports."""
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,7 +67,13 @@ class NodeTable(_Table, frozen=True):
     listen: Annotated[NonEmpty, Meta(description="Address and port of the HTTP interface; port 0 = any free one")] = (
         "127.0.0.1:8642"
     )
+    grpc: Annotated[
+        str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
+    ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+    memory_mb: Annotated[
+        int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
+    ] = None
 
 
 class InstancesTable(_Table, frozen=True):
@@ -71,19 +84,41 @@ class InstancesTable(_Table, frozen=True):
 
 
 class BatchTable(_Table, frozen=True):
-    """Accepted for what is to come: this version runs one request at a time."""
+    """Requests that meet, computed together; for models with variants of several batch sizes."""
 
-    max: Annotated[int, Meta(description="Requests in one call; this version: 1")] = 1
-    window_ms: Annotated[float, Meta(ge=0, le=1000, description="Longest wait for others")] = 0.0
+    max: Annotated[int, Meta(ge=1, le=256, description="Items in one run; 1 = each request by itself")] = 1
+    window_ms: Annotated[
+        float, Meta(ge=0, le=1000, description="Longest wait for others, while others come; never when alone")
+    ] = 2.0
+
+
+class SequencesTable(_Table, frozen=True):
+    """Bounds of the sequences whose state a model's node keeps."""
+
+    max: Annotated[int, Meta(ge=1, le=65_536, description="Sequences open at a time")] = 256
+    idle_s: Annotated[float, Meta(gt=0, le=86_400, description="A sequence is forgotten after this pause")] = 60.0
 
 
 class ModelTable(_Table, frozen=True):
     """A compiled model."""
 
-    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`")]
+    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`, or a folder `1/model.wasm`, `2/…`")]
+    versions: Annotated[
+        Literal["latest", "all"] | list[VersionNumber],
+        Meta(description="Of a folder, those that are open: `latest`, `all` or numbers"),
+    ] = "latest"
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
+    warm: Annotated[bool, Meta(description="A version that replaces another is run on zeros first")] = True
+    state: Annotated[
+        dict[str, str], Meta(max_length=16, description="Input to output: what a sequence feeds back")
+    ] = {}
+    sequences: Annotated[SequencesTable, Meta(description="Bounds of the sequences")] = SequencesTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
 class AgentTable(_Table, frozen=True):
@@ -92,33 +127,40 @@ class AgentTable(_Table, frozen=True):
     path: Annotated[NonEmpty, Meta(description="File, or `builtin:NAME` for one that is shipped with the package")]
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
+    files: Annotated[
+        dict[Name, NonEmpty], Meta(max_length=16, description="Files that `init` gets beside `config`, by name")
+    ] = {}
     memory_mb: Annotated[int | None, Meta(description="Memory cap, 1..1024; default: the agent's own")] = None
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
-class AgentStepTable(_Table, frozen=True):
+class AgentStepTable(PlacedTable, frozen=True, kw_only=True):
     """Asks an agent."""
 
     agent: Annotated[str, Meta(description="An agent of this file")]
 
 
-class ModelStepTable(_Table, frozen=True):
+class ModelStepTable(PlacedTable, frozen=True, kw_only=True):
     """Runs a model."""
 
     model: Annotated[str, Meta(description="A model of this file")]
     take: Annotated[str | list[str] | None, Meta(description="Outputs that go on; default: all")] = None
 
 
-class HostStepTable(_Table, frozen=True):
-    """Small arithmetic that the node does itself."""
+class ForEachStepTable(PlacedTable, frozen=True, kw_only=True):
+    """Does the same for every row of what it is given."""
 
-    step: Annotated[HostStepName, Meta(description="`normalize`, `softmax` or `top_k`")]
-    k: Annotated[int | None, Meta(description="Only `top_k`: how many; default 5")] = None
+    for_each: Annotated[
+        list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="Steps, for one row")
+    ]
+    max: Annotated[int, Meta(ge=1, le=1024, description="Most rows; more are an error")] = 64
+    parallel: Annotated[int, Meta(ge=1, le=64, description="Rows at one time")] = 4
 
 
-class SearchStepTable(_Table, frozen=True):
+class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
     """Finds the nearest points of a collection."""
 
     search: Annotated[str, Meta(description="A collection of this file")]
@@ -128,7 +170,9 @@ class SearchStepTable(_Table, frozen=True):
     ] = True
     score_threshold: Annotated[float | None, Meta(description="Hits beyond it are left out")] = None
     filter: Annotated[dict[str, Any] | None, Meta(description="As in a query")] = None
-    params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = {}
+    params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = msgspec.field(
+        default_factory=dict
+    )
 
     def options(self) -> "QueryOptions":
         """What a query says beside its vector. Raises RequestError for what no query may say."""
@@ -141,21 +185,81 @@ class SearchStepTable(_Table, frozen=True):
         }
 
 
-StepTable = AgentStepTable | ModelStepTable | HostStepTable | SearchStepTable
+class UpsertStepTable(PlacedTable, frozen=True, kw_only=True):
+    """Writes a point, durable before the answer."""
+
+    upsert: Annotated[str, Meta(description="A collection of this file")]
+    id: Annotated[
+        Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
+    ] = "message"
+    payload: Annotated[
+        dict[str, Any], Meta(description="Of the point; may hold `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …")
+    ] = msgspec.field(default_factory=dict)
+
+
+StepTable = AgentStepTable | ModelStepTable | HostOptions | SearchStepTable | UpsertStepTable | ForEachStepTable
 
 STEP_TABLES: Mapping[str, type[StepTable]] = {
     "agent": AgentStepTable,
     "model": ModelStepTable,
-    "step": HostStepTable,
+    "step": HostOptions,
     "search": SearchStepTable,
+    "upsert": UpsertStepTable,
+    "for_each": ForEachStepTable,
 }
-"""A step's table, by the key that says what kind it is."""
+"""A step's table, by the key that says what kind it is; `step` has one for each of `OPTIONS`."""
+
+ALL_STEP_TABLES: Mapping[str, type[PlacedTable]] = {
+    **{f"step {name}": table for name, table in STEP_TABLES.items() if name != "step"},
+    **OPTIONS,
+}
+"""By name, for people."""
+
+
+class VectorTable(_Table, frozen=True):
+    """The one vector of a point."""
+
+    size: Annotated[int, Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
+    distance: Annotated[Distance, Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+
+
+class CollectionTable(_Table, frozen=True):
+    """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
+
+    vectors: VectorTable
+
+    def config(self) -> CollectionConfig:
+        """What it is made with."""
+        return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
 
 
 class PipelineTable(_Table, frozen=True):
-    """Steps in a row."""
+    """Steps, each of which takes from those before it."""
 
     steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
+
+
+class RepositoryTable(_Table, frozen=True):
+    """How new versions of models are found."""
+
+    watch_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Files of models are looked at so often; 0 = only when asked")
+    ] = 0.0
+
+
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
 
 
 class LimitsTable(_Table, frozen=True):
@@ -175,10 +279,13 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "node": NodeTable,
     "models": ModelTable,
     "agents": AgentTable,
-    "collections": CollectionConfig,
+    "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "repository": RepositoryTable,
+    "cache": CacheTable,
+    "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "mesh", "mqtt", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "mesh", "telemetry", "tenants", "tls", "tokens", "updates")

@@ -3,33 +3,42 @@
 What is opened is closed in the reverse order, also where the start fails half-way.
 """
 
+import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.node.caches import Caches
+from littoral.node.default_pipelines import with_default_pipelines
+from littoral.node.model_opening import Origin, close_model, open_model
+from littoral.node.model_repository import ModelRepository
+from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.pooling import Pooling
 from littoral.node.search_step import SearchStep
-from littoral.node.site import Site
+from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
-    HostStepTable,
+    CacheTable,
+    ForEachStepTable,
     ModelStepTable,
-    ModelTable,
     SearchStepTable,
     StepTable,
+    UpsertStepTable,
 )
+from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
+from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host_steps import TOP_K, HostStep
-from littoral.runtime.instance import Session, load
+from littoral.runtime.host.options import Draw, HostOptions, TopK
+from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
-from littoral.runtime.pool import Pool
+from littoral.runtime.sources import Placed
 from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
@@ -53,33 +62,42 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say) as guests:
-            for name, config in site.collections.items():
-                await _ensure(collections, site, name, config, say)
-            yield Node(
-                name=site.node.name,
-                listen=str(site.listen),
-                data=site.data,
-                collections=collections,
-                models=guests.models,
-                agents=guests.agents,
-                pipelines=open_pipelines(site, guests, collections.get, clock),
-                clock=clock,
-                started_at=clock.wall(),
-            )
+        with open_guests(site, say, clock, caches) as guests:
+            site = guests.site
+            for name, table in site.collections.items():
+                await _ensure(collections, site, name, table.config(), say)
+            pipelines = open_pipelines(site, guests, collections.get, clock)
+            async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
+                yield Node(
+                    name=site.node.name,
+                    listen=str(site.listen),
+                    data=site.data,
+                    collections=collections,
+                    models=guests.models,
+                    agents=guests.agents,
+                    batchers=guests.pooling.batchers,
+                    budget=guests.pooling.budget,
+                    pipelines=pipelines,
+                    repository=repository,
+                    caches=caches,
+                    clock=clock,
+                    started_at=clock.wall(),
+                )
     finally:
+        await caches.close()
         await collections.close()
 
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
-    for name, config in site.collections.items():
+    for name, table in site.collections.items():
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
-            _check_config(site, name, config, found.config)
-    with open_guests(site, say) as guests:
-        return open_pipelines(site, guests, _no_collection, SYSTEM)
+            _check_config(site, name, table.config(), found.config)
+    with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
+        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
 
 
 def _no_collection(name: str) -> Collection:
@@ -87,32 +105,42 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
-    threads: GuestThreads
+    """site: of the file, and what the models bring along."""
+
+    site: Site
+    pooling: Pooling
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
+    origins: Mapping[str, Origin]
+    caches: Caches
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say) -> Iterator[Guests]:
-    """Agents and models, each in its pool, over one set of guest threads."""
+def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[Guests]:
+    """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {})
-        for name, agent in site.agents.items():
-            with _naming(site, f"agents.{name}"):
-                agents[name] = _open_agent(site, name, agent, threads)
-            stack.callback(agents[name].pool.close)
-            say(f"agent `{name}`: {agent.path}")
+        pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
+        guests = Guests(site, pooling, agents := {}, models := {}, origins := {}, caches)
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
-                models[name] = _open_model(site, name, model, threads)
-            stack.callback(models[name].pool.close)
+                models[name], origins[name] = open_model(
+                    name, model, site.path_of(model.path), pooling, clock=clock, say=say
+                )
+            stack.callback(close_model, models[name])
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
+        guests = guests._replace(site=site)
+        for name, agent in site.agents.items():
+            with _naming(site, f"agents.{name}"):
+                agents[name] = _open_agent(site, name, agent, guests)
+            stack.callback(agents[name].pool.close)
+            say(f"agent `{name}`: {agent.path}")
         yield guests
 
 
-def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads) -> ServedAgent:
+def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> ServedAgent:
     agent = Agent.open(
         site.agent_path(table),
         table.config,
@@ -120,31 +148,38 @@ def _open_agent(site: Site, name: str, table: AgentTable, threads: GuestThreads)
         memory_bytes=None if table.memory_mb is None else table.memory_mb << 20,
         deadline_ms=table.deadline_ms,
         grants=table.grants,
+        models=ModelsForAgents(guests.models),
         sha256=table.sha256,
+        files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, _pool(agent, name, threads, instances), instances)
+    return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)
 
 
-def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:
-    path = site.path_of(table.path)
-    model = Model.open(path)
-    if table.sha256 is not None and model.digest != table.sha256.lower():
-        raise TrustError(f"`{path}`: SHA-256 is `{model.digest}`, expected `{table.sha256.lower()}`")
-    instances = Instances(table.instances.min, table.instances.max)
-    session = load(path, sha256=model.digest)
-    return ServedModel(name, model, _pool(session, name, threads, instances), instances)
+@contextlib.asynccontextmanager
+async def _repository(
+    site: Site,
+    guests: Guests,
+    pipelines: Mapping[str, ServedPipeline],
+    find: Callable[[str], Collection],
+    clock: Clock,
+    say: Say,
+) -> AsyncIterator[ModelRepository]:
+    """The models' versions, watched where the site file says so."""
 
+    def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
+        return _open_pipeline(site, name, guests._replace(models=models), find, clock)
 
-_W = TypeVar("_W", Agent, Session)
-
-
-def _pool(first: _W, name: str, threads: GuestThreads, instances: Instances) -> Pool[_W]:
+    repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
+    watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
-        return Pool(first, name=name, threads=threads, instances_min=instances.min, instances_max=instances.max)
-    except BaseException:
-        first.close()
-        raise
+        yield repository
+    finally:
+        if watching is not None:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        repository.close()
 
 
 async def _ensure(collections: Collections, site: Site, name: str, config: CollectionConfig, say: Say) -> None:
@@ -159,7 +194,8 @@ async def _ensure(collections: Collections, site: Site, name: str, config: Colle
 
 
 def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    if found != config:
+    wanted, plain = config.dense[""], found.dense.get("")
+    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
@@ -167,7 +203,8 @@ def _check_config(site: Site, name: str, config: CollectionConfig, found: Collec
 
 
 def _vectors(config: CollectionConfig) -> str:
-    return f"{config.vectors.size} × {config.vectors.distance}"
+    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
+    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))
 
 
 def open_pipelines(
@@ -182,13 +219,17 @@ def _open_pipeline(
 ) -> ServedPipeline:
     tables = site.pipelines[name]
     with _naming(site, f"pipelines.{name}"):
-        steps = [_step(table, site, guests, find) for table in tables]
+        steps = [_placed(table, site, guests, find) for table in tables]
         pipeline = Pipeline(name, steps, node=site.node.name, clock=clock)
     descriptions = tuple(
-        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives))
+        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives), edge.sources)
         for table, edge in zip(tables, pipeline.edges, strict=True)
     )
     return ServedPipeline(name, pipeline, descriptions)
+
+
+def _placed(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Placed:
+    return Placed(_step(table, site, guests, find), table.name, table.source)
 
 
 def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Step:
@@ -196,13 +237,34 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case AgentStepTable():
             return AgentStep(guests.agents[table.agent].pool)
         case ModelStepTable():
-            return ModelStep(guests.models[table.model].pool, take=table.take)
-        case HostStepTable():
-            return HostStep(table.step, threads=guests.threads, k=TOP_K if table.k is None else table.k)
+            pool = guests.models[table.model].pool
+            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
+        case HostOptions():
+            return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
+        case ForEachStepTable():
+            inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
+            name = table.name or "for_each"
+            return ForEachStep(inner, items_max=table.max, parallel=table.parallel, name=name)
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options())
+            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
+        case UpsertStepTable():
+            target = table.upsert
+            return UpsertStep(
+                lambda: find(target),
+                size=site.collections[target].vectors.size,
+                is_by_message=table.id == "message",
+                payload=table.payload,
+            )
+
+
+def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
+    if not isinstance(table, TopK | Draw) or not isinstance(table.labels, str):
+        return table.labels if isinstance(table, Draw) else None
+    if not (labels := guests.models[table.labels].model.manifest.labels):
+        raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")
+    return labels
 
 
 def _kind(table: StepTable) -> tuple[str, str]:
@@ -211,10 +273,14 @@ def _kind(table: StepTable) -> tuple[str, str]:
             return "agent", table.agent
         case ModelStepTable():
             return "model", table.model
-        case HostStepTable():
+        case HostOptions():
             return "step", table.step
+        case ForEachStepTable():
+            return "for_each", ", ".join(_kind(step)[1] for step in inner_steps(table))
         case SearchStepTable():
             return "search", table.search
+        case UpsertStepTable():
+            return "upsert", table.upsert
 
 
 @contextlib.contextmanager

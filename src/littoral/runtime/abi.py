@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from littoral.errors import ArtifactError, LittoralError, SandboxError, SettingError
+from littoral.runtime.host_modules import NEURAL, NEURAL_FUNCTIONS, WASI, WASI_FUNCTIONS
 from littoral.runtime.interface import Interface
 from littoral.runtime.printable import printable
 from littoral.tensors import DTYPES, RANK_MAX, Array, TensorSpec
@@ -16,6 +17,7 @@ from littoral.tensors import DTYPES, RANK_MAX, Array, TensorSpec
 __all__ = [
     "GRANTS",
     "IMPORTS",
+    "INITIALIZE",
     "LOG_IMPORT",
     "MEMORY_BYTES_MAX",
     "AgentTypes",
@@ -26,6 +28,8 @@ __all__ = [
     "check_tensors",
     "checked_span",
     "error_number",
+    "granted_models",
+    "grants_for",
     "unpacked",
 ]
 
@@ -40,9 +44,15 @@ EXPORTS = {
     "infer": "(i32, i32) -> i64",
     "last_error": "() -> i64",
 }
-OPTIONAL_EXPORTS = {"describe": "() -> i64"}
-IMPORTS = {LOG_IMPORT: "(i32, i32, i32) -> ()"}
-GRANTS = frozenset({LOG_IMPORT})
+INITIALIZE = "_initialize"
+OPTIONAL_EXPORTS = {"describe": "() -> i64", INITIALIZE: "() -> ()"}
+IMPORTS = {
+    LOG_IMPORT: "(i32, i32, i32) -> ()",
+    **{f"{NEURAL}.{name}": signature for name, signature in NEURAL_FUNCTIONS.items()},
+    **{f"{WASI}.{name}": signature for name, signature in WASI_FUNCTIONS.items()},
+}
+GRANTS = frozenset({LOG_IMPORT, NEURAL, WASI})
+"""What a site file may grant; `littoral.log` every agent has."""
 
 Ports = Literal["bytes"] | tuple[TensorSpec, ...]
 
@@ -87,13 +97,16 @@ def error_number(word: int, what: str) -> int:
 
 def check_interface(interface: Interface, label: str, grants: Sequence[str]) -> None:
     """Raises ArtifactError for a wrong export or a refused import, SettingError for an unknown grant."""
-    for grant in grants:
-        if grant not in GRANTS:
-            raise SettingError(f"{label}: grant `{grant}` is unknown, known: {', '.join(sorted(GRANTS))}")
+    given = {_grant_of(grant, label) for grant in grants} | {LOG_IMPORT}
     for wanted in interface.imports:
         if wanted.key not in IMPORTS:
             raise ArtifactError(
-                f"{label}: import `{wanted}` is refused", hint=f"an agent may import {', '.join(IMPORTS)}"
+                f"{label}: import `{wanted}` is refused",
+                hint=f"an agent may import {LOG_IMPORT}, and where it is granted {NEURAL} and {WASI}",
+            )
+        if (needed := _needed(wanted.key)) not in given:
+            raise ArtifactError(
+                f"{label}: import `{wanted}` is not granted", hint=f'`grants = ["{needed}"]` in the site file grants it'
             )
     for name, signature in (EXPORTS | OPTIONAL_EXPORTS).items():
         found = interface.functions.get(name)
@@ -103,6 +116,31 @@ def check_interface(interface: Interface, label: str, grants: Sequence[str]) -> 
             raise ArtifactError(f"{label}: export `{name}` is {found}, expected {signature}")
     if interface.memory is None:
         raise ArtifactError(f"{label}: no exported memory `memory`")
+
+
+def grants_for(interface: Interface) -> tuple[str, ...]:
+    """What a module needs to be granted, `littoral.log` among it. Imports that no grant gives are left out."""
+    return tuple(sorted({_needed(wanted.key) for wanted in interface.imports if wanted.key in IMPORTS}))
+
+
+def granted_models(grants: Sequence[str]) -> frozenset[str] | None:
+    """The models that `wasi_ephemeral_nn:NAME` grants name; None = all."""
+    if NEURAL in grants:
+        return None
+    return frozenset(grant.partition(":")[2] for grant in grants if grant.startswith(f"{NEURAL}:"))
+
+
+def _needed(key: str) -> str:
+    return LOG_IMPORT if key == LOG_IMPORT else key.partition(".")[0]
+
+
+def _grant_of(grant: str, label: str) -> str:
+    """Without the model's name in `wasi_ephemeral_nn:NAME`. Raises SettingError."""
+    kind, mark, model = grant.partition(":")
+    if kind not in GRANTS or (mark and (kind != NEURAL or not model)):
+        known = ", ".join(sorted(GRANTS | {f"{NEURAL}:MODEL"}))
+        raise SettingError(f"{label}: grant `{printable(grant)}` is unknown, known: {known}")
+    return kind
 
 
 def check_ports(ports: Ports, what: str) -> None:

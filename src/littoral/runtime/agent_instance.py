@@ -6,9 +6,11 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from littoral.clock import Clock
 from littoral.errors import AgentError, ArtifactError, MemoryCapError, SandboxError, TrapError
 from littoral.runtime.abi import (
     IMPORTS,
+    INITIALIZE,
     LOG_IMPORT,
     AgentTypes,
     check_ports,
@@ -18,8 +20,11 @@ from littoral.runtime.abi import (
 )
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.engine import MachineCode
+from littoral.runtime.host_modules import NEURAL, WASI
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, HostFunction, Limits
+from littoral.runtime.wasi_nn import NeuralHost, NeuralModels
+from littoral.runtime.wasi_preview1 import WasiHost
 from littoral.tensors import Array
 
 __all__ = ["RESULT_BYTES_MAX", "AgentInstance"]
@@ -33,16 +38,33 @@ OUT_OF_MEMORY = "out of memory"
 class AgentInstance:
     """For one thread at a time. After SandboxError other than AgentError it is of no more use.
 
-    config: what `init` gets. Raises AgentError where `init` refuses it, SandboxError where the module does not start.
+    config: what `init` gets. models: what it may open by `wasi_ephemeral_nn`, where it imports that.
+    Raises AgentError where `init` refuses the configuration, SandboxError where the module does not start.
     """
 
     def __init__(
-        self, code: MachineCode, start: Limits, limits: Limits, config: bytes, log: AgentLog, label: str
+        self,
+        code: MachineCode,
+        start: Limits,
+        limits: Limits,
+        config: bytes,
+        log: AgentLog,
+        label: str,
+        *,
+        models: NeuralModels,
+        clock: Clock,
     ) -> None:
         self._label = label
+        modules = {wanted.module for wanted in code.interface.imports}
+        self._wasi = WasiHost(log, clock) if WASI in modules else None
+        self._neural = NeuralHost(models, log, clock, bytes_max=limits.memory_bytes) if NEURAL in modules else None
         imports = {LOG_IMPORT: HostFunction(IMPORTS[LOG_IMPORT], log.write)}
+        for host in (self._wasi, self._neural):
+            imports |= host.functions() if host is not None else {}
         self._guest = Guest(code, start, name=label, imports=imports)
         try:
+            if INITIALIZE in code.interface.functions:
+                self._call(INITIALIZE)
             if (answer := self._call("init", *self._placed(config))) != 0:
                 raise self._refusal("init", answer)
             self.types = self._described() if "describe" in code.interface.functions else None
@@ -75,6 +97,8 @@ class AgentInstance:
 
     def close(self) -> None:
         self._guest.close()
+        if self._neural is not None:
+            self._neural.close()
 
     def _placed(self, payload: bytes | memoryview) -> tuple[int, int]:
         size = memoryview(payload).nbytes
@@ -103,14 +127,27 @@ class AgentInstance:
         return types
 
     def _call(self, entry: str, *values: int) -> int:
+        if self._neural is not None:
+            self._neural.begin(self._guest.limits.deadline_ms)
         try:
-            return self._guest.call(entry, *values)
+            word = self._guest.call(entry, *values)
+            self._check_end(entry)
+            return word
         except TrapError as trap:
+            self._check_end(entry)
             if trap.code != "unreachable" or not (words := self._words(self._guest.call_after_failure)):
                 raise
             if words.startswith(OUT_OF_MEMORY):
                 raise MemoryCapError(f"{self._label}: {words}") from trap
             raise TrapError(f"{trap.message}: {words}", code=trap.code) from trap
+        finally:
+            if self._wasi is not None:
+                self._wasi.flush()
+
+    def _check_end(self, entry: str) -> None:
+        """Raises SandboxError where the agent has told that it ends."""
+        if self._wasi is not None and (code := self._wasi.exit_code) is not None:
+            raise SandboxError(f"{self._label}: `{entry}` ended itself with exit code {code}")
 
     def _refusal(self, entry: str, word: int) -> AgentError:
         number = error_number(word, f"{self._label}: `{entry}`")

@@ -31,12 +31,18 @@ class AgentLog:
     def write(self, memory: Array, level: int, pointer: int, length: int) -> None:
         """One line; longer ones are cut. A pointer outside memory is a dropped line."""
         span = Span(pointer & 0xFFFFFFFF, length & 0xFFFFFFFF)
-        if span.start + span.bytes > memory.size or not self._has_token():
+        if span.start + span.bytes > memory.size:
+            self.dropped += 1
+            return
+        self.say(level, span._replace(bytes=min(span.bytes, LINE_BYTES_MAX)).of(memory).tobytes())
+
+    def say(self, level: int, line: bytes | str) -> None:
+        """One line that the host has already."""
+        if not self._has_token():
             self.dropped += 1
             return
         self.lines += 1
-        text = printable(span._replace(bytes=min(span.bytes, LINE_BYTES_MAX)).of(memory).tobytes(), LINE_BYTES_MAX)
-        _logger.log(LEVELS.get(level, logging.INFO), "%s: %s", self._name, text)
+        _logger.log(LEVELS.get(level, logging.INFO), "%s: %s", self._name, printable(line, LINE_BYTES_MAX))
 
     def _has_token(self) -> bool:
         now = self._clock.monotonic()

@@ -4,14 +4,14 @@ A trap, a deadline, an out-of-memory or a broken promise costs the caller an err
 call gets a fresh one. Nothing else is lost.
 """
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from types import TracebackType
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from littoral.artifact.manifest import AGENT_SECTION, AgentManifest
 from littoral.clock import SYSTEM, Clock
@@ -24,22 +24,31 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
-from littoral.runtime.abi import MEMORY_BYTES_MAX, AgentTypes, Ports, check_interface, check_ports, check_tensors
+from littoral.runtime.abi import (
+    MEMORY_BYTES_MAX,
+    AgentTypes,
+    Ports,
+    check_interface,
+    check_ports,
+    check_tensors,
+    granted_models,
+)
+from littoral.runtime.agent_files import Config, Files, init_bytes
 from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
+from littoral.runtime.host_modules import NEURAL
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.modules import LoadedModule, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Limits
+from littoral.runtime.wasi_nn import NeuralModels
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 
 __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
 
 START_DEADLINE_MS = 10_000
 DEADLINE_MS_MAX = 24 * 3600 * 1000
-
-Config = Mapping[str, Any] | bytes | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class _Options(NamedTuple):
     start: Limits
     limits: Limits
     clock: Clock
+    models: NeuralModels
 
 
 class Agent:
@@ -101,14 +111,18 @@ class Agent:
         deadline_ms: int | None = None,
         start_deadline_ms: int = START_DEADLINE_MS,
         grants: Sequence[str] = (),
+        models: NeuralModels | None = None,
         sha256: str | None = None,
+        files: Files | None = None,
         clock: Clock = SYSTEM,
     ) -> "Agent":
         """Loads, checks and starts an agent.
 
         path: a file, its bytes, or `builtin:NAME`. config: what `init` gets, JSON unless bytes. name: for messages and
         the log; default the manifest's. memory_bytes, deadline_ms (per call): default the manifest's.
-        start_deadline_ms: for the start of the module and `init`. grants: imports that it may have.
+        start_deadline_ms: for the start of the module and `init`. grants: imports that it may have. models: those
+        there are, for an agent that is granted `wasi_ephemeral_nn`, or `wasi_ephemeral_nn:NAME` for one of them.
+        files: by name, a path or bytes each; `init` gets them in one frame with the configuration.
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
@@ -125,9 +139,18 @@ class Agent:
         deadline = manifest.deadline_ms if deadline_ms is None else deadline_ms
         _check_range(memory, MEMORY_BYTES_MAX, f"{label}: memory in bytes")
         _check_range(deadline, DEADLINE_MS_MAX, f"{label}: deadline in ms")
-        payload = config if isinstance(config, bytes) else msgspec.json.encode(config or {})
+        payload = init_bytes(config, files or {}, label)
         start, limits = Limits(memory, start_deadline_ms), Limits(memory, deadline)
-        return cls(_Options(module, manifest, name, payload, start, limits, clock))
+        allowed = _allowed(models or {}, grants, label)
+        return cls(_Options(module, manifest, name, payload, start, limits, clock, allowed))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that its answers depend on: the module, what `init` got, and models that it may use."""
+        made_of = [self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest()]
+        if any(wanted.module == NEURAL for wanted in self._options.module.code.interface.imports):
+            made_of += [f"{name}:{model.digest};".encode() for name, model in sorted(self._options.models.items())]
+        return hashlib.sha256(b"".join(made_of)).hexdigest()
 
     @property
     def input(self) -> Ports:
@@ -136,6 +159,11 @@ class Agent:
     @property
     def output(self) -> Ports:
         return self._types.output
+
+    @property
+    def memory_bytes_max(self) -> int:
+        """The cap of its memory."""
+        return self._options.limits.memory_bytes
 
     def infer(self, data: bytes | bytearray | memoryview | Mapping[str, object]) -> bytes | dict[str, Array]:
         """The agent's answer, copied out: bytes, or arrays by name, as `output` says.
@@ -173,6 +201,11 @@ class Agent:
             self._runs, self._refusals, self._failures, self._log.lines, self._log.dropped, self._memory_bytes
         )
 
+    def rest(self) -> None:
+        """Frees the instance, after a call in flight; the next call gets a fresh one."""
+        with self._turn:
+            self._drop()
+
     def close(self) -> None:
         """Frees the instance, after a call in flight. Closing twice is fine; `infer` raises UnavailableError then."""
         with self._turn:
@@ -187,7 +220,9 @@ class Agent:
 
     def _start(self) -> AgentInstance:
         o = self._options
-        return AgentInstance(o.module.code, o.start, o.limits, o.config, self._log, self.label)
+        return AgentInstance(
+            o.module.code, o.start, o.limits, o.config, self._log, self.label, models=o.models, clock=o.clock
+        )
 
     def _answer(self, payload: bytes | memoryview) -> "Array | dict[str, Array]":
         if self._is_closed:
@@ -272,6 +307,16 @@ class Lent:
                 agent._forget()
             finally:
                 agent._turn.release()
+
+
+def _allowed(models: NeuralModels, grants: Sequence[str], label: str) -> NeuralModels:
+    """The models that are granted. Raises SettingError for a name that no model has."""
+    if (names := granted_models(grants)) is None:
+        return models
+    if unknown := sorted(names - models.keys()):
+        known = ", ".join(f"`{name}`" for name in models) or "none"
+        raise SettingError(f"{label}: no model `{unknown[0]}` to be granted, there are: {known}")
+    return {name: models[name] for name in names}
 
 
 def _check_range(value: int, most: int, what: str) -> None:

@@ -17,6 +17,7 @@ from littoral.tensors import Array, TensorSpec
 __all__ = [
     "BYTES",
     "HITS",
+    "HITS_OF_EACH",
     "BytesType",
     "EdgeType",
     "Fit",
@@ -49,10 +50,12 @@ class TensorsType:
 
 @dataclass(frozen=True)
 class HitsType:
-    """Points found by a search, best first."""
+    """Points found by a search, best first; of_each: a list of them for each of several items."""
+
+    of_each: bool = False
 
     def __str__(self) -> str:
-        return "hits"
+        return "hits of each item" if self.of_each else "hits"
 
 
 EdgeType = BytesType | TensorsType | HitsType
@@ -60,6 +63,7 @@ Value = bytes | Mapping[str, Array] | Sequence[object]
 
 BYTES = BytesType()
 HITS = HitsType()
+HITS_OF_EACH = HitsType(of_each=True)
 
 
 def edge_of(ports: Ports) -> EdgeType:

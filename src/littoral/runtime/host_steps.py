@@ -1,110 +1,90 @@
-"""Steps that the host does itself, on arrays: `normalize`, `softmax`, `top_k`, each along the last axis."""
+"""Steps that the host does itself, on arrays (`runtime/host/`): `HOST_STEPS` by name.
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+Most of them are small; what has many bytes goes to the guest threads, so as not to hold up the event loop.
+"""
 
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from littoral.errors import InputError, SettingError
-from littoral.runtime.edges import EdgeType, TensorsType, Value, tensors_of
+import msgspec
+
+from littoral.errors import SettingError
+from littoral.runtime.edges import EdgeType, Value, tensors_of
 from littoral.runtime.guest_threads import GuestThreads
+from littoral.runtime.host.axis import JOIN, NORMALIZE, SOFTMAX, THRESHOLD, TOP_K
+from littoral.runtime.host.boxes import NMS
+from littoral.runtime.host.crop import CROP
+from littoral.runtime.host.draw import DRAW
+from littoral.runtime.host.kinds import Kind
+from littoral.runtime.host.options import OPTIONS, HostOptions
 from littoral.runtime.step import How
-from littoral.tensors import Array, TensorSpec
+from littoral.tensors import Array
 
-__all__ = ["HOST_STEPS", "TOP_K", "HostStage", "HostStep", "normalized", "softmax", "top_k"]
+__all__ = ["HOST_STEPS", "HostStage", "HostStep"]
 
 INLINE_BYTES_MAX = 1 << 18  # above, the work would hold up the event loop
-TOP_K = 5
-_FLOATS = ("float32", "float64", "float16")
+IN_THREADS = ("crop", "draw")
 
-
-class _Kind(NamedTuple):
-    gives: Callable[[tuple[TensorSpec, ...], int], tuple[TensorSpec, ...]]
-    run: Callable[[Mapping[str, Array], int], dict[str, Array]]
+HOST_STEPS: Mapping[str, Kind] = {
+    "normalize": NORMALIZE,
+    "softmax": SOFTMAX,
+    "top_k": TOP_K,
+    "threshold": THRESHOLD,
+    "join": JOIN,
+    "nms": NMS,
+    "crop": CROP,
+    "draw": DRAW,
+}
 
 
 class HostStep:
-    """One of `HOST_STEPS`. k: how many `top_k` keeps; of no meaning for the others."""
+    """One of `HOST_STEPS`. told: what it is, with what it is told, or its name and that by keyword (`host.options`).
 
-    def __init__(self, kind: str, *, threads: GuestThreads, k: int = TOP_K, name: str | None = None) -> None:
-        if (found := HOST_STEPS.get(kind)) is None:
-            raise SettingError(f"step `{kind}` is unknown, known: {', '.join(HOST_STEPS)}")
-        if k < 1:
-            raise SettingError(f"step `{kind}`: `k` is `{k}`, must be at least 1")
-        self.name = name or kind
-        self._kind = found
-        self._k = k
+    labels: names of classes, where it is to use some. Raises SettingError for an option that it does not have.
+    """
+
+    def __init__(
+        self,
+        told: HostOptions | str,
+        *,
+        threads: GuestThreads,
+        labels: Sequence[str] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._options = told if isinstance(told, HostOptions) else _options(told, options)
+        self.name = name or self._options.step
+        self._kind = HOST_STEPS[self._options.step]
+        self._labels = labels
         self._threads = threads
 
     @property
     def takes(self) -> EdgeType:
-        return TensorsType((TensorSpec("values", "float32", (-1,)),))
+        return self._kind.takes(self._options)
 
     def bind(self, given: EdgeType) -> "HostStage":
-        if not isinstance(given, TensorsType) or any(p.dtype not in _FLOATS or not p.shape for p in given.ports):
-            raise SettingError(f"takes tensors of {', '.join(_FLOATS)}, not scalars")
-        gives = TensorsType(self._kind.gives(given.ports, self._k))
-        return HostStage(gives, lambda tensors: self._kind.run(tensors, self._k), self._threads)
+        more = () if self._labels is None else (self._labels,)
+        gives, work = self._kind.bind(self._options, given, *more)
+        return HostStage(gives, work, self._threads, self._options.step in IN_THREADS)
 
 
 class HostStage(NamedTuple):
     gives: EdgeType
-    work: Callable[[Mapping[str, Array]], dict[str, Array]]
+    work: Callable[[Mapping[str, Array]], Value]
     threads: GuestThreads
+    is_long: bool
 
     async def run(self, value: Value, _how: How) -> Value:
         tensors = tensors_of(value)
-        if sum(array.nbytes for array in tensors.values()) > INLINE_BYTES_MAX:
+        if self.is_long or sum(array.nbytes for array in tensors.values()) > INLINE_BYTES_MAX:
             return await self.threads.run(self.work, tensors)
         return self.work(tensors)
 
 
-def _same(ports: tuple[TensorSpec, ...], _k: int) -> tuple[TensorSpec, ...]:
-    return ports
-
-
-def _top_k_ports(ports: tuple[TensorSpec, ...], k: int) -> tuple[TensorSpec, ...]:
-    if len(ports) != 1:
-        raise SettingError("takes one tensor")
-    *outer, count = ports[0].shape
-    if 0 <= count < k:
-        raise SettingError(f"takes a last dimension of at least {k}")
-    return (TensorSpec("scores", ports[0].dtype, (*outer, k)), TensorSpec("indices", "int64", (*outer, k)))
-
-
-def normalized(tensors: Mapping[str, Array], _k: int) -> dict[str, Array]:
-    """Vectors of length 1; a zero vector stays zero."""
-    return {name: _normalized(array) for name, array in tensors.items()}
-
-
-def _normalized(array: Array) -> Array:
-    length = np.sqrt(np.sum(np.square(array, dtype=np.float64), axis=-1, keepdims=True))
-    unit: Array = array / np.where(length > 0, length, 1)
-    return unit.astype(array.dtype)
-
-
-def softmax(tensors: Mapping[str, Array], _k: int) -> dict[str, Array]:
-    """Exponentials that sum to 1."""
-    return {name: _softmax(array) for name, array in tensors.items()}
-
-
-def _softmax(array: Array) -> Array:
-    raised = np.exp(array.astype(np.float64) - array.max(axis=-1, keepdims=True))
-    shares: Array = raised / raised.sum(axis=-1, keepdims=True)
-    return shares.astype(array.dtype)
-
-
-def top_k(tensors: Mapping[str, Array], k: int) -> dict[str, Array]:
-    """The k largest values, largest first, ties by index: `scores` and `indices`. Raises InputError for fewer."""
-    (array,) = tensors.values()
-    if array.shape[-1] < k:
-        raise InputError(f"step `top_k`: {array.shape[-1]} values, `k` is {k}")
-    indices = np.argsort(-array, axis=-1, kind="stable")[..., :k]
-    return {"scores": np.take_along_axis(array, indices, axis=-1), "indices": indices.astype(np.int64)}
-
-
-HOST_STEPS = {
-    "normalize": _Kind(_same, normalized),
-    "softmax": _Kind(_same, softmax),
-    "top_k": _Kind(_top_k_ports, top_k),
-}
+def _options(kind: str, options: Mapping[str, Any]) -> HostOptions:
+    if (table := OPTIONS.get(kind)) is None:
+        raise SettingError(f"step `{kind}` is unknown, known: {', '.join(OPTIONS)}")
+    try:
+        return msgspec.convert({"step": kind} | dict(options), table)
+    except msgspec.ValidationError as error:
+        raise SettingError(f"step `{kind}`: {error}") from error

@@ -1,6 +1,6 @@
-"""Pipelines: steps in a row, their edges checked at start-up, the time of each told with every answer.
+"""Pipelines: steps as a graph, its edges checked at start-up, the time of each step told with every answer.
 
-Guests work in guest threads, so the stages of different requests overlap.
+Guests work in guest threads, so the stages of different requests overlap, and those branches of one too.
 """
 
 import asyncio
@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import DeadlineError, SettingError
-from littoral.runtime.edges import EdgeType, TensorsType, Value
-from littoral.runtime.guest_steps import AgentStage, Loan, ModelStage
-from littoral.runtime.step import How, Stage, Step
+from littoral.errors import DeadlineError
+from littoral.runtime.admission import Admission
+from littoral.runtime.call import Call, calling
+from littoral.runtime.edges import EdgeType, Value
+from littoral.runtime.graph import Edge, Graph
+from littoral.runtime.sources import Placed
+from littoral.runtime.step import How, Step
 
-__all__ = ["Answer", "Edge", "Pipeline"]
+__all__ = ["Answer", "Edge", "Pipeline", "Placed"]
 
 
 class Answer(NamedTuple):
@@ -21,100 +24,56 @@ class Answer(NamedTuple):
     how: How
 
 
-class Edge(NamedTuple):
-    """One bound step: its name in `how`, and the types of what it is given and gives."""
-
-    name: str
-    takes: EdgeType
-    gives: EdgeType
-
-
 class Pipeline:
-    """Steps bound to each other.
+    """Steps bound to each other; a step without a place of its own takes what the one before it gives.
 
-    node: goes into every `how`. Raises SettingError naming the two steps of an edge that does not fit, and their types.
+    node: goes into every `how`. admission: how many requests at a time; default as many as keep its guests busy.
+    Raises SettingError naming the steps of an edge that does not fit, and their types.
     """
 
-    def __init__(self, name: str, steps: Sequence[Step], *, node: str = "", clock: Clock = SYSTEM) -> None:
-        if not steps:
-            raise SettingError(f"pipeline `{name}` has no steps")
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step | Placed],
+        *,
+        node: str = "",
+        admission: Admission | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.name = name
-        self.takes: EdgeType = steps[0].takes
+        self.admission = admission or Admission(f"pipeline `{name}`", clock=clock)
         self._node = node
         self._clock = clock
-        self._stages = _bind(name, steps)
-        self.gives: EdgeType = self._stages[-1].stage.gives
+        self._graph = Graph(f"pipeline `{name}`", steps, clock=clock)
+
+    @property
+    def takes(self) -> EdgeType:
+        return self._graph.takes
+
+    @property
+    def gives(self) -> EdgeType:
+        """The type of what the last step gives."""
+        return self._graph.gives
 
     @property
     def edges(self) -> list[Edge]:
         """The steps in order, each with what it is given and gives."""
-        given = [self.takes, *(bound.stage.gives for bound in self._stages)]
-        return [Edge(b.name, takes, b.stage.gives) for b, takes in zip(self._stages, given, strict=False)]
+        return self._graph.edges
 
-    async def run(self, value: Value, *, deadline_ms: float | None = None) -> Answer:
-        """The last step's value, and how it was made.
+    async def run(self, value: Value, *, deadline_ms: float | None = None, priority: int = 0) -> Answer:
+        """The last step's value, and how it was made. priority: 0 … 9, higher goes first where calls wait.
 
-        Raises what a step raises (InputError, UnavailableError, SandboxError …), and DeadlineError after `deadline_ms`.
+        Raises what a step raises (InputError, UnavailableError, SandboxError …), UnavailableError where too many
+        requests are being answered, and DeadlineError after `deadline_ms`.
         """
         how = How(node=self._node)
+        deadline_s = None if deadline_ms is None else self._clock.monotonic() + deadline_ms / 1000
         try:
-            async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit:
-                return Answer(await self._run(value, how), how)
+            with self.admission.admitted(Call(deadline_s, priority)) as call, calling(call):
+                async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit:
+                    return Answer(await self._graph.run(value, how), how)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            done = len(how.stages)
-            raise DeadlineError(
-                f"pipeline `{self.name}`: no answer in {deadline_ms:g} ms, at step `{self._stages[done].name}`"
-            ) from error
-
-    async def _run(self, value: Value, how: How) -> Value:
-        loan: Loan | None = None
-        for name, stage, is_lending in self._stages:
-            began = self._clock.monotonic()
-            if loan is not None and isinstance(stage, ModelStage):
-                value, loan = await stage.run_loan(loan), None
-            elif is_lending and isinstance(stage, AgentStage):
-                loan = await stage.lend(value)
-            else:
-                value = await stage.run(value, how)
-            how.stages[name] = round((self._clock.monotonic() - began) * 1000, 3)
-        return value
-
-
-class _Bound(NamedTuple):
-    """is_lending: the next stage copies straight from this one's sandbox."""
-
-    name: str
-    stage: Stage
-    is_lending: bool
-
-
-def _bind(pipeline: str, steps: Sequence[Step]) -> list[_Bound]:
-    stages: list[Stage] = []
-    given, giver = steps[0].takes, "its input"
-    for step in steps:
-        try:
-            stages.append(step.bind(given))
-        except SettingError as error:
-            raise SettingError(
-                f"pipeline `{pipeline}`: {giver} gives {given}, step `{step.name}` {error.message}", hint=error.hint
-            ) from error
-        given, giver = stages[-1].gives, f"step `{step.name}`"
-    return [
-        _Bound(name, stage, _is_lending(stage, following))
-        for name, stage, following in zip(_names(steps), stages, [*stages[1:], None], strict=True)
-    ]
-
-
-def _is_lending(stage: Stage, following: Stage | None) -> bool:
-    return isinstance(stage, AgentStage) and isinstance(stage.gives, TensorsType) and isinstance(following, ModelStage)
-
-
-def _names(steps: Sequence[Step]) -> list[str]:
-    """Step names, with a number where one comes again."""
-    names: list[str] = []
-    for step in steps:
-        count = 1 + sum(earlier.name == step.name for earlier in steps[: len(names)])
-        names.append(step.name if count == 1 else f"{step.name} {count}")
-    return names
+            at = next((name for name in self._graph.names if name not in how.stages), self._graph.names[-1])
+            raise DeadlineError(f"pipeline `{self.name}`: no answer in {deadline_ms:g} ms, at step `{at}`") from error

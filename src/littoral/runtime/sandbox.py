@@ -53,15 +53,19 @@ class Limits(NamedTuple):
     memory_bytes: int
     deadline_ms: int
 
+    def shortened(self, deadline_ms: int | None) -> "Limits":
+        """With the nearer of the two deadlines."""
+        return self if deadline_ms is None else self._replace(deadline_ms=min(self.deadline_ms, deadline_ms))
+
 
 class HostFunction(NamedTuple):
-    """A function given to a guest, of integers and without a result; it must not raise.
+    """A function given to a guest, of integers and with one i32 or no result; it must not raise.
 
     call: gets the guest's memory as uint8[n] (valid during the call) and the guest's arguments.
     """
 
     signature: str
-    call: Callable[..., None]
+    call: Callable[..., int | None]
 
 
 class Guest:
@@ -123,13 +127,13 @@ class Guest:
             raise ArtifactError(f"{self.name}: import `{wanted}` is not offered")
         if host.signature != wanted.signature:
             raise ArtifactError(f"{self.name}: import `{wanted}` is {wanted.signature}, offered {host.signature}")
-        kinds = [getattr(wasmtime.ValType, kind)() for kind in _kinds(host.signature)[0]]
+        kinds, results = ([getattr(wasmtime.ValType, kind)() for kind in part] for part in _kinds(host.signature))
 
-        def call(caller: wasmtime.Caller, *values: int) -> None:
-            if isinstance(memory := caller.get("memory"), wasmtime.Memory):
-                host.call(_view(*_span(memory, caller)), *values)
+        def call(caller: wasmtime.Caller, *values: int) -> int | None:
+            memory = caller.get("memory")
+            return host.call(_view(*_span(memory, caller)) if isinstance(memory, wasmtime.Memory) else _NONE, *values)
 
-        return wasmtime.Func(self._store, wasmtime.FuncType(kinds, []), call, access_caller=True)
+        return wasmtime.Func(self._store, wasmtime.FuncType(kinds, results), call, access_caller=True)
 
     def _instantiate(self, code: MachineCode, imports: list[wasmtime.Func | SharedMemory]) -> Mapping[str, object]:
         try:
@@ -267,6 +271,7 @@ class _Function:
         return int(getattr(self._results[0].of, self._result_kinds[0])) if self._result_kinds else 0
 
 
+_NONE = np.empty(0, np.uint8)
 _VALUE_KINDS = {"i32": ffi.WASMTIME_I32.value, "i64": ffi.WASMTIME_I64.value}
 
 

@@ -12,9 +12,30 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, TooLargeError
-from littoral.vectors.records import Payload, PointBatch, PointId, VectorParams
+from littoral.vectors.records import (
+    CollectionConfig,
+    Multi,
+    Payload,
+    PointBatch,
+    PointId,
+    PointVectors,
+    Sparse,
+    Vector,
+    VectorParams,
+)
 
-__all__ = ["check_columns", "check_payload", "check_points", "check_vector", "checked_id", "checked_ids"]
+__all__ = [
+    "NORM_MAX",
+    "NORM_MIN",
+    "check_columns",
+    "check_named",
+    "check_payload",
+    "check_points",
+    "check_vector",
+    "check_vectors",
+    "checked_id",
+    "checked_ids",
+]
 
 ID_MAX = 2**64 - 1
 INTEGER_MIN = -(2**63)
@@ -23,6 +44,8 @@ NORM_MAX = 1e18
 PAYLOAD_BYTES_MAX = 1 << 20
 PAYLOAD_DEPTH_MAX = 32
 FLOAT_BYTES = 4
+MULTI_COUNT_MAX = 4096
+SPARSE_COUNT_MAX = 1 << 20
 
 _UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 
@@ -95,23 +118,88 @@ def _check_json(value: Any, what: str, depth_left: int) -> None:
         _check_json(part, what, depth_left - 1)
 
 
-def check_points(batch: PointBatch, params: VectorParams, rows: Sequence[int]) -> None:
-    """Vectors and payloads of the given rows; the columns must be equally long (see `columns`)."""
-    vectors = memoryview(batch.vectors).cast("f")
+def check_vectors(vectors: PointVectors, config: CollectionConfig, what: str) -> None:
+    """Every vector of a point has a known name, and is as that name says."""
+    if not isinstance(vectors, dict):
+        vectors = {"": vectors}
+    for name, vector in vectors.items():
+        check_named(vector, name, config, what)
+
+
+def check_named(vector: Vector, name: str, config: CollectionConfig, what: str) -> None:
+    """One vector of any kind against what the collection says of its name."""
+    what = f"{what}, vector `{name}`" if name else what
+    if name in config.sparse:
+        if not isinstance(vector, Sparse):
+            raise InputError(f"{what}: must be a sparse vector")
+        _check_sparse(vector, what)
+        return
+    if (params := config.dense.get(name)) is None:
+        raise InputError(f"{what}: not existing vector name, the collection has {_names(config)}")
+    if isinstance(vector, Sparse):
+        raise InputError(f"{what}: is no sparse vector")
+    if isinstance(vector, Multi):
+        if params.multivector_config is None:
+            raise InputError(f"{what}: is one vector, not several")
+        _check_multi(vector, params, what)
+    elif len(vector) % FLOAT_BYTES:
+        raise InputError(f"{what}: vector has {len(vector)} bytes, expected {params.size} float32")
+    else:
+        check_vector(memoryview(vector).cast("f"), params, what)
+
+
+def _names(config: CollectionConfig) -> str:
+    return ", ".join(f"`{name}`" for name in (*config.dense, *config.sparse))
+
+
+def _check_multi(vector: Multi, params: VectorParams, what: str) -> None:
+    if not 1 <= vector.count <= MULTI_COUNT_MAX:
+        raise InputError(f"{what}: {vector.count} vectors, must be 1..{MULTI_COUNT_MAX}")
+    if len(vector.numbers) % (vector.count * FLOAT_BYTES):
+        raise InputError(f"{what}: {vector.count} vectors in {len(vector.numbers)} bytes")
+    numbers = memoryview(vector.numbers).cast("f")
+    size = len(numbers) // vector.count
+    for row in range(vector.count):
+        check_vector(numbers[row * size : (row + 1) * size], params, what)
+
+
+def _check_sparse(vector: Sparse, what: str) -> None:
+    if len(vector.indices) != len(vector.values) or len(vector.indices) % FLOAT_BYTES:
+        raise InputError(f"{what}: indices and values must be equally many")
+    if len(vector.indices) > SPARSE_COUNT_MAX * FLOAT_BYTES:
+        raise TooLargeError(f"{what}: {len(vector.indices) // FLOAT_BYTES} values, at most {SPARSE_COUNT_MAX}")
+    indices = memoryview(vector.indices).cast("I")
+    if len(set(indices)) != len(indices):
+        raise InputError(f"{what}: indices must be unique")
+    if not all(map(math.isfinite, memoryview(vector.values).cast("f"))):
+        raise InputError(f"{what}: values must be finite in float32")
+
+
+def check_points(batch: PointBatch, config: CollectionConfig, rows: Sequence[int]) -> None:
+    """Vectors and payloads of the given rows; the columns must be equally long (see `check_columns`)."""
+    columns = memoryview(batch.vectors).cast("f") if isinstance(batch.vectors, bytes) else None
     for row in rows:
         what = f"point `{batch.ids[row]}`"
-        check_vector(vectors[row * params.size : (row + 1) * params.size], params, what)
+        if columns is not None and (params := config.vectors) is not None:
+            check_vector(columns[row * params.size : (row + 1) * params.size], params, what)
+        else:
+            check_vectors(batch.vectors[row], config, what)  # type: ignore[arg-type]
         if batch.payloads is not None and (payload := batch.payloads[row]) is not None:
             check_payload(payload, what)
 
 
-def check_columns(batch: PointBatch, params: VectorParams) -> None:
+def check_columns(batch: PointBatch, config: CollectionConfig) -> None:
     """As many vectors and payloads as ids."""
-    wanted = len(batch.ids) * params.size * FLOAT_BYTES
-    if len(batch.vectors) != wanted:
+    count = len(batch.ids)
+    if isinstance(batch.vectors, list):
+        if len(batch.vectors) != count:
+            raise InputError(f"{count} points: {len(batch.vectors)} vectors")
+    elif config.vectors is None:
+        raise InputError(f"points: vectors need a name, the collection has {_names(config)}")
+    elif len(batch.vectors) != (wanted := count * config.vectors.size * FLOAT_BYTES):
         raise InputError(
-            f"{len(batch.ids)} points: vectors have {len(batch.vectors)} bytes, "
-            f"expected {wanted} ({params.size} float32 each)"
+            f"{count} points: vectors have {len(batch.vectors)} bytes, "
+            f"expected {wanted} ({config.vectors.size} float32 each)"
         )
-    if batch.payloads is not None and len(batch.payloads) != len(batch.ids):
-        raise InputError(f"{len(batch.ids)} points: {len(batch.payloads)} payloads")
+    if batch.payloads is not None and len(batch.payloads) != count:
+        raise InputError(f"{count} points: {len(batch.payloads)} payloads")

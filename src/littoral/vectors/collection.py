@@ -7,34 +7,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from littoral.errors import InputError, ShardError
+from littoral.errors import InputError, RequestError, ShardError
 from littoral.vectors import frames
+from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_payload, checked_ids
 from littoral.vectors.client import ShardClient
+from littoral.vectors.doubt import Doubt
 from littoral.vectors.filters import Filter, parse_filter
+from littoral.vectors.indexes import IndexParams
+from littoral.vectors.packing import Vectors, as_array, packed, packed_rows
 from littoral.vectors.queries import QUERY_COUNT_MAX, PayloadChange, PayloadSelector, SearchParams, SearchQuery
 from littoral.vectors.records import (
     Acknowledge,
     CollectionConfig,
+    FacetValue,
     FieldSchema,
     Hit,
+    HitGroup,
     Payload,
     PointBatch,
     PointId,
+    PointVectors,
     Record,
+    ScoredPair,
     ShardInfo,
+    UpdateMode,
+    VectorParams,
 )
+from littoral.vectors.tuning import SparseParams
 
 __all__ = ["DEADLINE_S", "Collection", "QueryOptions", "Vectors", "as_array"]
 
 DEADLINE_S = 10.0
 OPTIMIZE_DEADLINE_S = 3600.0
-
-Vectors = npt.NDArray[Any] | Sequence[Any]
-"""Real numbers: an array, or (nested) lists."""
 
 _A = TypeVar("_A", bound=frames.Answer)
 
@@ -47,7 +53,7 @@ class QueryOptions(TypedDict, total=False):
     matching: Filter | Mapping[str, Any] | None
     score_threshold: float | None
     with_payload: bool | PayloadSelector
-    with_vector: bool
+    with_vector: bool | list[str]
     params: SearchParams
 
 
@@ -63,6 +69,7 @@ class Collection:
         self.name = name
         self.config = config
         self.epoch = 0
+        self.doubt = Doubt()
         self._shard = shard
 
     async def upsert(
@@ -78,10 +85,58 @@ class Collection:
 
         vectors: float[n, size]. At most 16 MiB in one call, else TooLargeError.
         """
-        batch = PointBatch(
-            checked_ids(ids), _packed_rows(vectors, self.config.vectors.size, ids), list(payloads) if payloads else None
-        )
+        size = self._plain_size()
+        batch = PointBatch(checked_ids(ids), packed_rows(vectors, size, ids), list(payloads) if payloads else None)
         return await self._write(frames.Upsert(call=0, points=batch, acknowledge=acknowledge), deadline_s)
+
+    def _plain_size(self) -> int:
+        if (params := self.config.vectors) is None or params.multivector_config is not None:
+            raise InputError(f"collection `{self.name}` has no plain vector without a name")
+        return params.size
+
+    async def upsert_points(
+        self,
+        batch: PointBatch,
+        *,
+        mode: UpdateMode = "upsert",
+        condition: Filter | None = None,
+        acknowledge: Acknowledge = "durable",
+        deadline_s: float = DEADLINE_S,
+    ) -> int:
+        """`upsert` for points with vectors of any kinds.
+
+        mode, condition: which of the points that are there, or are not, are left as they are.
+        """
+        request = frames.Upsert(call=0, points=batch, acknowledge=acknowledge, mode=mode, condition=condition)
+        return await self._write(request, deadline_s)
+
+    async def update_vectors(
+        self,
+        ids: Sequence[PointId],
+        vectors: list[PointVectors],
+        *,
+        condition: Filter | None = None,
+        acknowledge: Acknowledge = "durable",
+        deadline_s: float = DEADLINE_S,
+    ) -> int:
+        """Replaces vectors of points that are there; payloads and other vectors stay. Raises NotFoundError."""
+        batch = PointBatch(checked_ids(ids), vectors)
+        request = frames.UpdateVectors(call=0, points=batch, acknowledge=acknowledge, condition=condition)
+        return await self._write(request, deadline_s)
+
+    async def delete_vectors(
+        self,
+        names: Sequence[str],
+        *,
+        ids: Sequence[PointId] | None = None,
+        matching: Filter | None = None,
+        acknowledge: Acknowledge = "durable",
+        deadline_s: float = DEADLINE_S,
+    ) -> int:
+        """Takes vectors from the points in `ids`, or from those that the filter finds; the points stay."""
+        found = None if ids is None else checked_ids(ids)
+        request = frames.DeleteVectors(call=0, names=list(names), ids=found, filter=matching, acknowledge=acknowledge)
+        return await self._write(request, deadline_s)
 
     async def delete(
         self, ids: Sequence[PointId], *, acknowledge: Acknowledge = "durable", deadline_s: float = DEADLINE_S
@@ -110,7 +165,9 @@ class Collection:
             check_payload(change.payload, "payload")
         return await self._write(frames.ChangePayload(call=0, change=change, acknowledge=acknowledge), deadline_s)
 
-    async def create_index(self, field: str, schema: FieldSchema, *, deadline_s: float = DEADLINE_S) -> int:
+    async def create_index(
+        self, field: str, schema: FieldSchema | IndexParams, *, deadline_s: float = DEADLINE_S
+    ) -> int:
         """An index on a payload field makes filters on it fast."""
         return await self._write(frames.CreateIndex(call=0, field=field, schema=schema), deadline_s)
 
@@ -118,14 +175,35 @@ class Collection:
         """Drops the index of a payload field."""
         return await self._write(frames.DeleteIndex(call=0, field=field), deadline_s)
 
+    async def add_vector(
+        self, name: str, params: VectorParams | SparseParams, *, deadline_s: float = DEADLINE_S
+    ) -> int:
+        """From now on points may have a vector of this name. The caller keeps it in the collection's file."""
+        dense, sparse = (params, None) if isinstance(params, VectorParams) else (None, params)
+        return await self._write(frames.AddVector(call=0, name=name, dense=dense, sparse=sparse), deadline_s)
+
+    async def drop_vector(self, name: str, *, deadline_s: float = DEADLINE_S) -> int:
+        """No point has a vector of this name any more. The caller takes it out of the collection's file."""
+        return await self._write(frames.DropVector(call=0, name=name), deadline_s)
+
+    async def configure(self, config: CollectionConfig, *, deadline_s: float = DEADLINE_S) -> int:
+        """The same vectors with other options. The caller keeps them in the collection's file."""
+        epoch = await self._write(frames.Configure(call=0, config=config), deadline_s)
+        self.config = config
+        return epoch
+
+    async def pack(self, target: str, *, deadline_s: float = DEADLINE_S) -> int:
+        """Writes a snapshot to a file that is not there yet; writes wait meanwhile, reads go on."""
+        return await self._write(frames.Pack(call=0, target=target), deadline_s)
+
     async def optimize(self, *, deadline_s: float = OPTIMIZE_DEADLINE_S) -> int:
-        """Builds the search graph. The collection answers nothing else meanwhile (16 s for 100 000 × 128)."""
+        """Builds the search graph, beside reads and writes (16 s for 100 000 × 128)."""
         return await self._write(frames.Optimize(call=0), deadline_s)
 
     def query(self, vector: Vectors, **options: Unpack[QueryOptions]) -> SearchQuery:
         """A query for `search_batch`. vector: float[size]."""
         return SearchQuery(
-            vector=_packed(vector, (self.config.vectors.size,), "query"),
+            ask=packed(vector, (self._plain_size(),), "query"),
             limit=options.get("limit", 10),
             offset=options.get("offset", 0),
             filter=_filter(options.get("matching")),
@@ -151,12 +229,50 @@ class Collection:
             hits += found.hits
         return hits
 
+    async def group(
+        self, query: SearchQuery, by: str, *, size: int = 3, deadline_s: float = DEADLINE_S
+    ) -> list[HitGroup]:
+        """The first `query.limit` groups by the payload's value at `by`, each with its `size` best hits."""
+        found = await self._ask(frames.Group(call=0, query=query, by=by, size=size), frames.Grouped, deadline_s)
+        self._saw(found.epoch)
+        return found.groups
+
+    async def facet(
+        self,
+        key: str,
+        *,
+        limit: int = 10,
+        exact: bool = False,
+        matching: Filter | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> list[FacetValue]:
+        """How many points have each value of an indexed field, the most frequent first."""
+        request = frames.Facet(call=0, key=key, limit=limit, exact=exact, filter=matching)
+        found = await self._ask(request, frames.Faceted, deadline_s)
+        self._saw(found.epoch)
+        return found.values
+
+    async def pairs(
+        self,
+        *,
+        sample: int = 10,
+        limit: int = 3,
+        using: str = "",
+        matching: Filter | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> list[ScoredPair]:
+        """For each of `sample` points at random its `limit` nearest among them."""
+        request = frames.Pairs(call=0, sample=sample, limit=limit, using=using, filter=matching)
+        found = await self._ask(request, frames.Paired, deadline_s)
+        self._saw(found.epoch)
+        return found.pairs
+
     async def retrieve(
         self,
         ids: Sequence[PointId],
         *,
         with_payload: bool | PayloadSelector = True,
-        with_vector: bool = False,
+        with_vector: bool | list[str] = False,
         deadline_s: float = DEADLINE_S,
     ) -> list[Record]:
         """The points that are there, in the order asked for, each once."""
@@ -172,7 +288,8 @@ class Collection:
         offset: PointId | None = None,
         matching: Filter | Mapping[str, Any] | None = None,
         with_payload: bool | PayloadSelector = True,
-        with_vector: bool = False,
+        with_vector: bool | list[str] = False,
+        order: OrderBy | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> tuple[list[Record], PointId | None]:
         """Points in the order of ids from `offset` on, and the id to go on from (None at the end)."""
@@ -183,6 +300,7 @@ class Collection:
             filter=_filter(matching),
             with_payload=with_payload,
             with_vector=with_vector,
+            order=order,
         )
         found = await self._ask(request, frames.Records, deadline_s)
         self._saw(found.epoch)
@@ -211,8 +329,16 @@ class Collection:
         return (await self._ask(frames.AskStatistics(call=0), frames.Measured, deadline_s)).statistics
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
-        written = await self._ask(request, frames.Written, deadline_s)
+        number = self.doubt.started()
+        try:
+            written = await self._ask(request, frames.Written, deadline_s)
+        except RequestError:
+            raise
+        except BaseException:
+            self.doubt.lost()
+            raise
         self._saw(written.epoch)
+        self.doubt.acknowledged(number)
         return written.epoch
 
     async def _ask(self, request: frames.Request, wanted: type[_A], deadline_s: float) -> _A:
@@ -225,38 +351,5 @@ class Collection:
         self.epoch = max(self.epoch, epoch)
 
 
-def as_array(vector: bytes) -> npt.NDArray[np.float32]:
-    """The vector of a Hit or Record as float32[size]; a read-only view."""
-    return np.frombuffer(vector, "<f4")
-
-
 def _filter(matching: Filter | Mapping[str, Any] | None) -> Filter | None:
     return matching if matching is None or isinstance(matching, Filter) else parse_filter(matching)
-
-
-def _packed_rows(vectors: Vectors, size: int, ids: Sequence[PointId]) -> bytes:
-    """float32 bytes of all rows; looks at them one by one only to say which is wrong."""
-    if len(vectors) != len(ids):
-        raise InputError(f"{len(ids)} ids, {len(vectors)} vectors")
-    if not len(ids):
-        return b""
-    try:
-        return _packed(vectors, (len(ids), size), "points")
-    except InputError:
-        for point_id, vector in zip(ids, vectors, strict=True):
-            _packed(vector, (size,), f"point `{point_id}`")
-        raise
-
-
-def _packed(numbers: Vectors, shape: tuple[int, ...], what: str) -> bytes:
-    try:
-        array = np.asarray(numbers)
-    except ValueError as error:
-        raise InputError(f"{what}: vector is no list of numbers") from error
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{what}: vector is no list of real numbers")
-    if array.shape != shape:
-        found = f"{array.shape[0]} numbers" if array.ndim == 1 else f"shape {list(array.shape)}"
-        raise InputError(f"{what}: vector has {found}, expected {shape[-1]}")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as that
-        return array.astype("<f4").tobytes()

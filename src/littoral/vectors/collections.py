@@ -8,7 +8,7 @@ import contextlib
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,15 +21,21 @@ from littoral.errors import (
     InputError,
     LittoralError,
     NotFoundError,
+    RequestError,
     ShardError,
     TooLargeError,
     UnavailableError,
 )
+from littoral.settings import number
 from littoral.vectors import layout
+from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
+from littoral.vectors.layout import STORE
 from littoral.vectors.owner_lock import OwnerLock
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import CollectionConfig, VectorParams
+from littoral.vectors.snapshots import config_in, unpack_store
+from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Collections", "ShardHosts"]
 
@@ -63,6 +69,7 @@ class Collections:
         self._clock = clock
         self._collections: dict[str, Collection] = {}
         self._clients: dict[str, tuple[str, ShardClient]] = {}
+        self._aliases = Aliases(data / layout.COLLECTIONS)
         self._changing = asyncio.Lock()
         self.damaged: dict[str, ShardError] = {}
 
@@ -74,6 +81,7 @@ class Collections:
         """
         collections = cls(data, hosts, clock)
         found = await asyncio.to_thread(_scan, collections._folder)
+        await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
             if isinstance(file, ShardError):
                 collections.damaged[name] = file
@@ -88,14 +96,29 @@ class Collections:
             await client.close()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._collections
+        return self._aliases.of(name) in self._collections
 
     def names(self) -> list[str]:
         """In alphabetical order, without the damaged ones."""
         return sorted(self._collections)
 
+    def aliases(self) -> dict[str, str]:
+        """The collection that each alias means."""
+        return self._aliases.all()
+
+    async def change_aliases(self, changes: Sequence[AliasChange]) -> None:
+        """All of them or none. Raises NotFoundError, ConflictError for a name that is taken, InputError."""
+        async with self._changing:
+            for change in changes:
+                if change.alias is not None:
+                    _check_name(change.alias)
+            await asyncio.to_thread(self._aliases.change, changes, self._collections.keys() | self.damaged.keys())
+
     def get(self, name: str) -> Collection:
-        """Raises NotFoundError, InputError for a name that none can have, ShardError for a damaged one."""
+        """By its name or an alias. Raises NotFoundError, InputError for a name that none can have, ShardError for a
+        damaged one.
+        """
+        name = self._aliases.of(name)
         if (found := self._collections.get(name)) is not None:
             return found
         if name in self.damaged:
@@ -109,7 +132,7 @@ class Collections:
         """
         _check_name(name)
         async with self._changing:
-            if name in self._collections or name in self.damaged:
+            if name in self._collections or name in self.damaged or name in self._aliases.all():
                 raise ConflictError(f"collection `{name}` exists already")
             if len(self._collections) >= COLLECTION_COUNT_MAX:
                 raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
@@ -127,9 +150,123 @@ class Collections:
     async def delete(self, name: str) -> None:
         """After it the name is free, and stays so after a crash. Raises NotFoundError."""
         async with self._changing:
-            if name not in self.damaged:
-                self.get(name)
+            if name not in self.damaged and name not in self._collections:
+                _check_name(name)
+                raise NotFoundError(f"collection `{name}` does not exist")
+            await asyncio.to_thread(self._aliases.forget, name)
             await self._remove(name)
+
+    async def configure(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> None:
+        """Other options for the same vectors. They are kept first: a host that is restarted in between has them."""
+        async with self._changing:
+            collection = self.get(name)
+            await self._keep(collection.name, config)
+            await collection.configure(config, deadline_s=deadline_s)
+
+    async def add_vector(
+        self, name: str, vector: str, params: VectorParams | SparseParams, *, deadline_s: float = CREATE_DEADLINE_S
+    ) -> int:
+        """From now on points may have this vector; the epoch after it. A host makes what its collection's file has and
+        its store lacks, so that the file comes first. Raises ConflictError.
+        """
+        async with self._changing:
+            collection = self.get(name)
+            config = collection.config
+            if vector in config.dense or vector in config.sparse:
+                raise ConflictError(f"collection `{collection.name}` has a vector `{vector}` already")
+            added = (
+                msgspec.structs.replace(config, named={**config.named, vector: params})
+                if isinstance(params, VectorParams)
+                else msgspec.structs.replace(config, sparse={**config.sparse, vector: params})
+            )
+            await self._keep(collection.name, added)
+            try:
+                return await collection.add_vector(vector, params, deadline_s=deadline_s)
+            except RequestError:
+                await self._keep(collection.name, config)
+                raise
+
+    async def drop_vector(self, name: str, vector: str, *, deadline_s: float = CREATE_DEADLINE_S) -> int:
+        """No point has this vector any more; the epoch after it. Raises NotFoundError, InputError for the last one."""
+        async with self._changing:
+            collection = self.get(name)
+            config = collection.config
+            if vector not in config.named and vector not in config.sparse:
+                raise NotFoundError(f"collection `{collection.name}` has no vector `{vector}` by that name")
+            if len(config.dense) + len(config.sparse) == 1:
+                raise InputError(f"vector `{vector}` is the only one of collection `{collection.name}`")
+            named = {key: params for key, params in config.named.items() if key != vector}
+            sparse = {key: params for key, params in config.sparse.items() if key != vector}
+            epoch = await collection.drop_vector(vector, deadline_s=deadline_s)
+            await self._keep(collection.name, msgspec.structs.replace(config, named=named, sparse=sparse))
+            return epoch
+
+    async def recover(
+        self, name: str, archive: Path, *, sha256: str | None = None, deadline_s: float = CREATE_DEADLINE_S
+    ) -> None:
+        """Takes the points of a snapshot in the place of those that are there; makes a collection that is not.
+
+        Nothing changes before a host answers for the new ones. Raises InputError for a file that is no snapshot, has
+        another digest or other vectors, UnavailableError if the host does not come up.
+        """
+        _check_name(name)
+        name = self._aliases.of(name)
+        config = await asyncio.to_thread(config_in, archive, sha256)
+        async with self._changing:
+            if name in self.damaged:
+                raise self.damaged[name]
+            existing = self._collections.get(name)
+            if existing is None and len(self._collections) >= COLLECTION_COUNT_MAX:
+                raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
+            if existing is not None and _kinds(existing.config) != _kinds(config):
+                raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
+            shard = f"shard-0-{secrets.token_hex(4)}"
+            folder = self._folder / name
+            if existing is None:
+                file = layout.CollectionFile(config, [shard])
+                await asyncio.to_thread(_make, self._folder, name, file, archive)
+            else:
+                former = folder / self._clients[name][0]
+                await asyncio.to_thread(unpack_store, archive, folder / shard / STORE, reserve_bytes=_reserve_bytes())
+                await asyncio.to_thread(layout.keep_boots, former, folder / shard)
+            await self._take_over(
+                name, existing, layout.CollectionFile(existing.config if existing else config, [shard]), deadline_s
+            )
+
+    async def _take_over(
+        self, name: str, former: Collection | None, file: layout.CollectionFile, deadline_s: float
+    ) -> None:
+        """A host on the new shard; when it answers, the name means that one."""
+        shard = file.shards[0]
+        client = self._client(name, shard)
+        kept = self._clients.get(name)
+        try:
+            await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
+            await Collection(name, file.config, client).info(deadline_s=deadline_s)
+        except BaseException:
+            await client.close()
+            await self._want()
+            await asyncio.to_thread(_wait_for_owner, self._folder / name / shard, self._clock)
+            doomed = self._folder / name / shard if former else await asyncio.to_thread(_doom, self._folder, name)
+            await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+            raise
+        self._clients[name] = (shard, client)
+        self._collections[name] = Collection(name, file.config, client)
+        await self._keep(name, file.config)
+        await self._want()
+        if kept is not None:
+            await kept[1].close(
+                UnavailableError(f"collection `{name}` was recovered from a snapshot", hint="try again")
+            )
+            await asyncio.to_thread(_wait_for_owner, self._folder / name / kept[0], self._clock)
+            await asyncio.to_thread(shutil.rmtree, self._folder / name / kept[0], ignore_errors=True)
+
+    async def _keep(self, name: str, config: CollectionConfig) -> None:
+        file = layout.CollectionFile(config, [self._clients[name][0]])
+        await asyncio.to_thread(
+            write_atomically, self._folder / name / layout.COLLECTION_FILE, msgspec.json.encode(file)
+        )
+        self._collections[name].config = config
 
     async def _remove(self, name: str) -> None:
         """The host ends first; the rename is what makes it so; what a crash leaves behind is cleared at opening."""
@@ -144,17 +281,18 @@ class Collections:
 
     def _add(self, name: str, file: layout.CollectionFile) -> Collection:
         shard = file.shards[0]
-        client = ShardClient(
-            self._folder / name / shard,
-            self._clock,
-            state=lambda: self._hosts.state_of(f"{layout.COLLECTIONS}/{name}/{shard}"),
-        )
+        client = self._client(name, shard)
         self._clients[name] = (shard, client)
         self._collections[name] = Collection(name, file.config, client)
         return self._collections[name]
 
-    async def _want(self) -> None:
-        await self._hosts.want(f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items())
+    def _client(self, name: str, shard: str) -> ShardClient:
+        path = f"{layout.COLLECTIONS}/{name}/{shard}"
+        return ShardClient(self._folder / name / shard, self._clock, state=lambda: self._hosts.state_of(path))
+
+    async def _want(self, *more: str) -> None:
+        wanted = [f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items()]
+        await self._hosts.want([*wanted, *more])
 
 
 def _check_name(name: str) -> None:
@@ -179,15 +317,29 @@ def _read(folder: Path) -> layout.CollectionFile | ShardError:
         file = layout.read_collection_file(folder)
     except LittoralError as error:
         return ShardError(error.message)
+    for left in folder.glob("shard-*"):
+        if left.name not in file.shards:
+            shutil.rmtree(left, ignore_errors=True)
     if len(file.shards) != 1 or not NAME.fullmatch(file.shards[0]):
         return ShardError(f"`{folder / layout.COLLECTION_FILE}`: `shards` must name one folder")
     return file
 
 
-def _make(folder: Path, name: str, file: layout.CollectionFile) -> None:
+def _kinds(config: CollectionConfig) -> object:
+    return {name: (params.size, params.distance) for name, params in config.dense.items()}, set(config.sparse)
+
+
+def _reserve_bytes() -> int:
+    return number("LITTORAL_DISK_RESERVE_MB") << 20
+
+
+def _make(folder: Path, name: str, file: layout.CollectionFile, archive: Path | None = None) -> None:
+    """archive: a snapshot whose points it has from the start."""
     staged = folder / f"{STAGED}{secrets.token_hex(8)}"
     for shard in file.shards:
         (staged / shard).mkdir(parents=True, mode=0o700)
+        if archive is not None:
+            unpack_store(archive, staged / shard / STORE, reserve_bytes=_reserve_bytes())
     write_atomically(staged / layout.COLLECTION_FILE, msgspec.json.encode(file))
     staged.rename(folder / name)
     layout.sync_folder(folder)

@@ -14,7 +14,7 @@ from littoral.errors import InputError, TooLargeError
 from littoral.vectors.checks import checked_ids
 from littoral.vectors.records import PointId
 
-__all__ = ["Condition", "Filter", "Match", "parse_filter"]
+__all__ = ["Condition", "Filter", "Match", "as_condition", "parse_filter"]
 
 DEPTH_MAX = 16
 CONDITION_COUNT_MAX = 1024
@@ -34,6 +34,8 @@ class Match(_Json):
     text: str | None = None
     text_any: str | None = None
     phrase: str | None = None
+    prefix: str | None = None
+    substring: str | None = None
 
 
 class Range(_Json):
@@ -133,7 +135,8 @@ class Nested(_Json):
 CLAUSES = ("must", "should", "must_not", "min_should")
 FIELD_TESTS = ("match", "range", "values_count", "geo_bounding_box", "geo_radius", "geo_polygon", "is_empty", "is_null")
 POINT_TESTS = ("is_empty", "is_null", "has_id", "has_vector", "nested")
-MATCHES = ("value", "any", "except_", "text", "text_any", "phrase")
+MATCHES = ("value", "any", "except_", "text", "text_any", "phrase", "prefix", "substring")
+_MATCH_NAMES = "value, any, except, text, text_any, phrase, prefix, substring"
 
 
 def parse_filter(json: Mapping[str, Any] | None) -> Filter | None:
@@ -162,6 +165,13 @@ def check_filter(parsed: Filter) -> None:
         if count >= CONDITION_COUNT_MAX:
             raise TooLargeError(f"filter: more than {CONDITION_COUNT_MAX} conditions")
         _check_condition(condition, path)
+
+
+def as_condition(matching: Filter) -> Condition:
+    """A filter as one condition of another."""
+    return Condition(
+        must=matching.must, should=matching.should, must_not=matching.must_not, min_should=matching.min_should
+    )
 
 
 def clause(part: list[Condition] | Condition | None) -> list[Condition] | None:
@@ -210,7 +220,7 @@ def _check_condition(condition: Condition, path: str) -> None:
 def _check_match(match: Match, path: str) -> None:
     given = _given(match, MATCHES)
     if len(given) != 1:
-        raise InputError(f"{path}: needs exactly one of value, any, except, text, text_any, phrase; has {len(given)}")
+        raise InputError(f"{path}: needs exactly one of {_MATCH_NAMES}; has {len(given)}")
     for values in (match.any, match.except_):
         if values is None:
             continue

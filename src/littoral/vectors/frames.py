@@ -19,9 +19,26 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
+from littoral.vectors.asks import OrderBy
 from littoral.vectors.filters import Filter
+from littoral.vectors.indexes import IndexParams
 from littoral.vectors.queries import PayloadChange, PayloadSelector, SearchQuery
-from littoral.vectors.records import Acknowledge, FieldSchema, Hit, PointBatch, PointId, Record, ShardInfo
+from littoral.vectors.records import (
+    Acknowledge,
+    CollectionConfig,
+    FacetValue,
+    FieldSchema,
+    Hit,
+    HitGroup,
+    PointBatch,
+    PointId,
+    Record,
+    ScoredPair,
+    ShardInfo,
+    UpdateMode,
+    VectorParams,
+)
+from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Answer", "Frames", "Request", "decode_answer", "decode_request", "encode", "error_of", "failure"]
 
@@ -37,6 +54,23 @@ class _Message(msgspec.Struct, array_like=True, tag=True):
 
 class Upsert(_Message, tag="upsert"):
     points: PointBatch
+    acknowledge: Acknowledge = "durable"
+    mode: UpdateMode = "upsert"
+    condition: Filter | None = None
+
+
+class UpdateVectors(_Message, tag="update_vectors"):
+    points: PointBatch
+    acknowledge: Acknowledge = "durable"
+    condition: Filter | None = None
+
+
+class DeleteVectors(_Message, tag="delete_vectors"):
+    """Exactly one of ids, filter."""
+
+    names: list[str]
+    ids: list[PointId] | None = None
+    filter: Filter | None = None
     acknowledge: Acknowledge = "durable"
 
 
@@ -55,12 +89,40 @@ class ChangePayload(_Message, tag="payload"):
 
 class CreateIndex(_Message, tag="create_index"):
     field: str
-    schema: FieldSchema
+    schema: FieldSchema | IndexParams
     acknowledge: Acknowledge = "durable"
 
 
 class DeleteIndex(_Message, tag="delete_index"):
     field: str
+    acknowledge: Acknowledge = "durable"
+
+
+class AddVector(_Message, tag="add_vector"):
+    """Exactly one of dense, sparse."""
+
+    name: str
+    dense: VectorParams | None = None
+    sparse: SparseParams | None = None
+    acknowledge: Acknowledge = "durable"
+
+
+class DropVector(_Message, tag="drop_vector"):
+    name: str
+    acknowledge: Acknowledge = "durable"
+
+
+class Configure(_Message, tag="configure"):
+    """The same vectors, other options."""
+
+    config: CollectionConfig
+    acknowledge: Acknowledge = "durable"
+
+
+class Pack(_Message, tag="pack"):
+    """Writes a snapshot to a file that is not there yet."""
+
+    target: str
     acknowledge: Acknowledge = "durable"
 
 
@@ -74,10 +136,32 @@ class Search(_Message, tag="search"):
     queries: list[SearchQuery]
 
 
+class Group(_Message, tag="group"):
+    """by: path of the payload's value that groups. size: hits of a group; `query.limit` groups."""
+
+    query: SearchQuery
+    by: str
+    size: int = 3
+
+
+class Facet(_Message, tag="facet"):
+    key: str
+    limit: int = 10
+    exact: bool = False
+    filter: Filter | None = None
+
+
+class Pairs(_Message, tag="pairs"):
+    sample: int = 10
+    limit: int = 3
+    using: str = ""
+    filter: Filter | None = None
+
+
 class Retrieve(_Message, tag="retrieve"):
     ids: list[PointId]
     with_payload: bool | PayloadSelector = True
-    with_vector: bool = False
+    with_vector: bool | list[str] = False
 
 
 class Scroll(_Message, tag="scroll"):
@@ -85,7 +169,8 @@ class Scroll(_Message, tag="scroll"):
     offset: PointId | None = None
     filter: Filter | None = None
     with_payload: bool | PayloadSelector = True
-    with_vector: bool = False
+    with_vector: bool | list[str] = False
+    order: OrderBy | None = None
 
 
 class Count(_Message, tag="count"):
@@ -111,6 +196,21 @@ class Written(_Message, tag="written"):
 class Found(_Message, tag="found"):
     epoch: int
     hits: list[list[Hit]]
+
+
+class Grouped(_Message, tag="grouped"):
+    epoch: int
+    groups: list[HitGroup]
+
+
+class Faceted(_Message, tag="faceted"):
+    epoch: int
+    values: list[FacetValue]
+
+
+class Paired(_Message, tag="paired"):
+    epoch: int
+    pairs: list[ScoredPair]
 
 
 class Records(_Message, tag="records"):
@@ -160,10 +260,11 @@ class Failure(_Message, tag="failure"):
     hint: str | None = None
 
 
-Write = Upsert | Delete | ChangePayload | CreateIndex | DeleteIndex | Optimize
-Read = Search | Retrieve | Scroll | Count | Info | AskStatistics
+PointWrite = Upsert | UpdateVectors | Delete | DeleteVectors | ChangePayload
+Write = PointWrite | CreateIndex | DeleteIndex | AddVector | DropVector | Configure | Pack | Optimize
+Read = Search | Group | Facet | Pairs | Retrieve | Scroll | Count | Info | AskStatistics
 Request = Write | Read
-Answer = Written | Found | Records | Counted | Informed | Measured | Failure
+Answer = Written | Found | Grouped | Faceted | Paired | Records | Counted | Informed | Measured | Failure
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

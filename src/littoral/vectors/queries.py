@@ -1,19 +1,26 @@
-"""What a search asks for, as structs, with the readers for the JSON of Qdrant's REST interface."""
+"""A query with all that stands around its question, as structs, and changes of payloads.
 
+With them, readers for the parts of Qdrant's JSON that are the same everywhere.
+"""
+
+import itertools
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from littoral.errors import InputError, NotOfferedError, TooLargeError
+from littoral.errors import InputError, TooLargeError
+from littoral.vectors.asks import Ask
 from littoral.vectors.checks import PAYLOAD_DEPTH_MAX, check_payload
-from littoral.vectors.filters import Filter
+from littoral.vectors.filters import Filter, check_filter, parse_filter
 from littoral.vectors.records import Payload, PointId
 
 __all__ = [
     "RESULT_COUNT_MAX",
     "PayloadChange",
     "PayloadSelector",
+    "Prefetch",
+    "QuantizationParams",
     "SearchParams",
     "SearchQuery",
     "parse_params",
@@ -23,8 +30,10 @@ __all__ = [
 RESULT_COUNT_MAX = 16_384
 QUERY_COUNT_MAX = 64
 EF_MAX = 4096
+OVERSAMPLING_MAX = 100.0
 KEY_CHARACTERS_MAX = 1024
-PARAMS_NOT_OFFERED = ("quantization", "acorn", "idf")
+PREFETCH_COUNT_MAX = 64
+PREFETCH_DEPTH_MAX = 8
 
 
 class PayloadSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,31 +43,72 @@ class PayloadSelector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: list[str] | None = None
 
 
+class QuantizationParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """ignore: use the vectors themselves. rescore: compare the best again with them, out of `oversampling` × limit."""
+
+    ignore: bool = False
+    rescore: bool | None = None
+    oversampling: float | None = None
+
+
+class AcornParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A graph search that looks past what a filter excludes, if the filter finds at most this share of the points."""
+
+    enable: bool = False
+    max_selectivity: float | None = None
+
+
 class SearchParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """exact: compare with every point. hnsw_ef: breadth of the graph search. indexed_only: skip what is not indexed."""
+    """exact: compare with every point. hnsw_ef: breadth of the graph search. indexed_only: skip what is not indexed.
+
+    idf_corpus: among which points an index of a sparse vector is rare.
+    """
 
     hnsw_ef: int | None = None
     exact: bool = False
     indexed_only: bool = False
+    quantization: QuantizationParams | None = None
+    acorn: AcornParams | None = None
+    idf_corpus: Filter | None = None
+
+
+DEFAULT_PARAMS = SearchParams()
+
+
+class Prefetch(msgspec.Struct, array_like=True):
+    """A query whose answers another one orders anew. using: name of the vector, or payload field of a text match."""
+
+    ask: Ask | None = None
+    using: str = ""
+    limit: int = 10
+    filter: Filter | None = None
+    score_threshold: float | None = None
+    params: SearchParams = DEFAULT_PARAMS
+    prefetch: "list[Prefetch]" = []
 
 
 class SearchQuery(msgspec.Struct, array_like=True):
-    """The `limit` points nearest to `vector` (float32 bytes), after leaving out the first `offset`."""
+    """The `limit` best points after leaving out the first `offset`.
 
-    vector: bytes
+    ask: bytes are the one vector without a name, to which points are to be near; None gives points in the order of ids.
+    """
+
+    ask: bytes | Ask | None
     limit: int = 10
     offset: int = 0
     filter: Filter | None = None
     score_threshold: float | None = None
     with_payload: bool | PayloadSelector = False
-    with_vector: bool = False
-    params: SearchParams = SearchParams()
+    with_vector: bool | list[str] = False
+    params: SearchParams = DEFAULT_PARAMS
+    using: str = ""
+    prefetch: list[Prefetch] = []
 
 
 class PayloadChange(msgspec.Struct, forbid_unknown_fields=True):
     """A change to the payloads of some points: those in `ids`, or all that `filter` finds; exactly one of the two.
 
-    merge: keys of `payload` are set (below `key`, if given). replace: `payload` takes the place of the whole.
+    merge: keys of `payload` are set. replace: `payload` takes the place of the whole. Both below `key`, if given.
     remove: `keys` go. clear: everything goes.
     """
 
@@ -88,13 +138,14 @@ def parse_selector(json: Any) -> bool | PayloadSelector:
 
 
 def parse_params(json: Mapping[str, Any] | None) -> SearchParams:
-    """`params` of a request. Raises NotOfferedError for the parameters of parts we lack."""
-    if json is None:
-        return SearchParams()
+    """`params` of a request. Raises InputError naming what is wrong."""
+    if not json:
+        return DEFAULT_PARAMS
     given = {name: value for name, value in json.items() if value is not None}
-    for name in PARAMS_NOT_OFFERED:
-        if name in given:
-            raise NotOfferedError(f"params: `{name}` is not offered")
+    if (idf := given.pop("idf", None)) is not None and idf != "global":
+        if not isinstance(idf, dict) or list(idf) != ["corpus"]:
+            raise InputError("params: `idf` must be `global` or have a `corpus`")
+        given["idf_corpus"] = parse_filter(idf["corpus"])
     try:
         return msgspec.convert(given, SearchParams)
     except msgspec.ValidationError as error:
@@ -112,12 +163,45 @@ def check_page(limit: int, offset: int = 0) -> None:
 
 
 def check_query(query: SearchQuery) -> None:
-    """Everything but vector and filter."""
+    """Everything but vectors and filters."""
     check_page(query.limit, query.offset)
-    if query.score_threshold is not None and query.score_threshold != query.score_threshold:
+    _check_score(query.score_threshold)
+    check_params(query.params)
+    if query.prefetch:
+        _check_prefetches(query.prefetch)
+
+
+def check_params(params: SearchParams) -> None:
+    """Bounds of the numbers."""
+    if params is DEFAULT_PARAMS:
+        return
+    if params.hnsw_ef is not None and not 1 <= params.hnsw_ef <= EF_MAX:
+        raise InputError(f"params: `hnsw_ef` is {params.hnsw_ef}, must be 1..{EF_MAX}")
+    if (kept := params.quantization) is not None and not 1 <= (kept.oversampling or 1) <= OVERSAMPLING_MAX:
+        raise InputError(f"params: `oversampling` is {kept.oversampling}, must be 1..{OVERSAMPLING_MAX}")
+    if params.acorn is not None and not 0 <= (params.acorn.max_selectivity or 0) <= 1:
+        raise InputError(f"params: `max_selectivity` is {params.acorn.max_selectivity}, must be 0..1")
+    if params.idf_corpus is not None:
+        check_filter(params.idf_corpus)
+
+
+def _check_score(threshold: float | None) -> None:
+    if threshold is not None and threshold != threshold:
         raise InputError("score_threshold is NaN")
-    if query.params.hnsw_ef is not None and not 1 <= query.params.hnsw_ef <= EF_MAX:
-        raise InputError(f"params: `hnsw_ef` is {query.params.hnsw_ef}, must be 1..{EF_MAX}")
+
+
+def _check_prefetches(prefetches: list[Prefetch]) -> None:
+    waiting = [(1, prefetch) for prefetch in prefetches]
+    for count in itertools.count():
+        if not waiting:
+            return
+        depth, prefetch = waiting.pop()
+        if depth > PREFETCH_DEPTH_MAX or count >= PREFETCH_COUNT_MAX:
+            raise TooLargeError(f"prefetch: more than {PREFETCH_COUNT_MAX}, or deeper than {PREFETCH_DEPTH_MAX}")
+        check_page(prefetch.limit)
+        _check_score(prefetch.score_threshold)
+        check_params(prefetch.params)
+        waiting += [(depth + 1, inner) for inner in prefetch.prefetch]
 
 
 def check_change(change: PayloadChange) -> None:
@@ -128,7 +212,7 @@ def check_change(change: PayloadChange) -> None:
         raise InputError(f"payload: `payload` {'is missing' if change.payload is None else 'has no meaning here'}")
     if (change.keys is not None) != (change.how == "remove"):
         raise InputError(f"payload: `keys` {'is missing' if change.keys is None else 'has no meaning here'}")
-    if change.key is not None and change.how != "merge":
+    if change.key is not None and change.how not in ("merge", "replace"):
         raise InputError("payload: `key` has no meaning here")
     if len(change.key or "") > KEY_CHARACTERS_MAX or (change.key or "").count(".") > PAYLOAD_DEPTH_MAX:
         raise TooLargeError(f"payload: `key` is longer than {KEY_CHARACTERS_MAX} or deeper than {PAYLOAD_DEPTH_MAX}")

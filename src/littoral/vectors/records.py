@@ -7,23 +7,45 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from littoral.vectors.tuning import (
+    HnswTuning,
+    MultiVector,
+    OptimizerTuning,
+    Placement,
+    Quantization,
+    SparseParams,
+)
+
 __all__ = [
     "LOW_FIRST",
+    "VECTOR_SIZE_MAX",
     "Acknowledge",
     "CollectionConfig",
     "Distance",
+    "FacetValue",
     "FieldSchema",
     "Hit",
+    "HitGroup",
+    "IndexInfo",
+    "Multi",
     "Payload",
     "PointBatch",
     "PointId",
+    "PointVectors",
     "Record",
+    "ScoredPair",
     "ShardInfo",
+    "Sparse",
+    "UpdateMode",
+    "Vector",
     "VectorParams",
+    "VectorsById",
+    "vectors_by_id",
 ]
 
 Distance = Literal["Cosine", "Dot", "Euclid", "Manhattan"]
 FieldSchema = Literal["keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid"]
+UpdateMode = Literal["upsert", "insert_only", "update_only"]
 Acknowledge = Literal["applied", "durable"]
 """applied: in the write-ahead log, survives the death of the process. durable: flushed, survives a power cut."""
 
@@ -38,43 +60,131 @@ LOW_FIRST = frozenset({"Euclid", "Manhattan"})
 VECTOR_SIZE_MAX = 65_536
 
 
-class VectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one vector of a point: how many numbers, and what near means."""
+class Multi(msgspec.Struct, array_like=True, tag="multi"):
+    """Several vectors in the place of one: `numbers` holds count × size float32."""
+
+    count: int
+    numbers: bytes
+
+
+class Sparse(msgspec.Struct, array_like=True, tag="sparse"):
+    """Only what is not zero: uint32 indices, growing, and a float32 for each."""
+
+    indices: bytes
+    values: bytes
+
+
+Vector = bytes | Multi | Sparse
+"""bytes: size float32."""
+
+PointVectors = bytes | Multi | Sparse | dict[str, Vector]
+"""A vector without a name, or vectors by their names ("" is that without a name)."""
+
+
+class VectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A vector that points have: how many numbers, what near means, and how it is kept."""
 
     size: Annotated[int, msgspec.Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
     distance: Annotated[Distance, msgspec.Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+    hnsw_config: HnswTuning | None = None
+    quantization_config: Quantization | None = None
+    on_disk: bool | None = None
+    memory: Literal["cold", "cached", "pinned"] | None = None
+    datatype: Literal["float32", "float16", "uint8", "turbo8", "turbo16"] | None = None
+    multivector_config: MultiVector | None = None
 
 
-class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a collection is made with; it never changes afterwards."""
+class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a collection is made with. `vectors` is the one without a name; at least one vector of any kind is there."""
 
-    vectors: VectorParams
+    vectors: VectorParams | None = None
+    named: dict[str, VectorParams] = {}
+    sparse: dict[str, SparseParams] = {}
+    hnsw: HnswTuning | None = None
+    optimizers: OptimizerTuning | None = None
+    quantization: Quantization | None = None
+    payload: Placement | None = None
+    id_tracker: Placement | None = None
+    metadata: Payload | None = None
+
+    @property
+    def dense(self) -> dict[str, VectorParams]:
+        """All that are not sparse, by name; the one without a name is ""."""
+        return self.named if self.vectors is None else {"": self.vectors, **self.named}
 
 
 class PointBatch(msgspec.Struct, array_like=True):
-    """Points to write, in columns. `vectors` holds len(ids) × size float32; `payloads` None = none has one."""
+    """Points to write, in columns. `payloads` None = none has one.
+
+    vectors: len(ids) × size float32 where a collection has one vector and that has no name, else one entry per point.
+    """
 
     ids: list[PointId]
-    vectors: bytes
+    vectors: bytes | list[PointVectors]
     payloads: list[Payload | None] | None = None
 
 
 class Hit(msgspec.Struct, array_like=True):
-    """One answer of a search. `vector` is float32 bytes if it was asked for."""
+    """One answer of a search. `vector` is there if it was asked for, `order_value` if the order was by payload."""
 
     id: PointId
     score: float
     version: int
     payload: Payload | None = None
-    vector: bytes | None = None
+    vector: PointVectors | None = None
+    order_value: int | float | None = None
 
 
 class Record(msgspec.Struct, array_like=True):
-    """One stored point. `vector` is float32 bytes if it was asked for."""
+    """One stored point. `vector` is there if it was asked for, `order_value` if the order was by payload."""
 
     id: PointId
     payload: Payload | None = None
-    vector: bytes | None = None
+    vector: PointVectors | None = None
+    order_value: int | float | None = None
+
+
+VectorsById = dict[PointId, Vector]
+
+
+def vectors_by_id(records: list[Record], name: str) -> VectorsById:
+    """The vectors of that name, of those records that have one."""
+    found: VectorsById = {}
+    for record in records:
+        vectors = record.vector if isinstance(record.vector, dict) else {"": record.vector}
+        if (vector := vectors.get(name)) is not None:
+            found[record.id] = vector
+    return found
+
+
+class HitGroup(msgspec.Struct, array_like=True):
+    """Hits that have the value `id` in common, best first."""
+
+    id: PointId
+    hits: list[Hit]
+
+
+class FacetValue(msgspec.Struct, array_like=True):
+    """A value of a payload field, and how many points have it."""
+
+    value: bool | int | str
+    count: int
+
+
+class ScoredPair(msgspec.Struct, array_like=True):
+    """Two points and their nearness."""
+
+    a: PointId
+    b: PointId
+    score: float
+
+
+class IndexInfo(msgspec.Struct, omit_defaults=True):
+    """An index on a payload field. points: how many have a value there. params: as it was made, in Qdrant's JSON."""
+
+    data_type: FieldSchema
+    points: int
+    params: dict[str, Any] | None = None
 
 
 class ShardInfo(msgspec.Struct):
@@ -83,5 +193,6 @@ class ShardInfo(msgspec.Struct):
     points_count: int
     indexed_vectors_count: int
     segments_count: int
-    payload_schema: dict[str, FieldSchema]
+    payload_schema: dict[str, IndexInfo]
     epoch: int
+    is_optimizing: bool = False

@@ -2,10 +2,13 @@
 
 Every call of the store holds the GIL, so a shard has a process of its own (`shard_process`). A write is *applied* when
 the call returns (in the write-ahead log, survives the death of the process) and *durable* after `flush`.
-Folder: `.owner.lock`, `boots` (one byte per opening), `edge/` (the store's own files).
+Folder: `.owner.lock`, `boots` (one byte per opening), `edge/` (the store's own files) or, after it was rebuilt, another
+folder that `current` names.
 """
 
+import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,15 +18,19 @@ import msgspec
 import qdrant_edge as edge
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import NotFoundError, ShardError, TooLargeError
-from littoral.vectors import edge_classes
+from littoral.errors import InputError, NotFoundError, ShardError
+from littoral.vectors import edge_classes, edge_config
+from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
+from littoral.vectors.copying import pack_steps, stored_bytes, stored_files
 from littoral.vectors.edge_classes import errors_of_store
+from littoral.vectors.edge_filters import filter_
+from littoral.vectors.edge_queries import order_by
 from littoral.vectors.filters import Filter
-from littoral.vectors.layout import count_boot, sync_folder
+from littoral.vectors.indexes import IndexParams, check_schema
+from littoral.vectors.layout import COLLECTION_FILE, count_boot
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.queries import (
-    QUERY_COUNT_MAX,
     PayloadChange,
     PayloadSelector,
     SearchQuery,
@@ -31,7 +38,6 @@ from littoral.vectors.queries import (
     check_page,
 )
 from littoral.vectors.records import (
-    LOW_FIRST,
     CollectionConfig,
     FieldSchema,
     Hit,
@@ -39,37 +45,56 @@ from littoral.vectors.records import (
     PointId,
     Record,
     ShardInfo,
+    UpdateMode,
+    VectorParams,
 )
+from littoral.vectors.search import Searches
+from littoral.vectors.store_folder import (
+    COPY,
+    check_stored_config,
+    current_store,
+    load_store,
+    make_store,
+    set_current_store,
+    without,
+)
+from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Shard"]
 
-STORE = "edge"
 STEP_POINTS = 256
 STEP_BYTES = 1 << 20
-TIED_COUNT_MAX = 4096
-LOAD_WAIT_S = 2.0
+NAME_COUNT_MAX = 256
 EPOCH_BOOT_SHIFT = 40
 
 
 class Shard:
     """An open shard. Not for threads: the store would serialise them anyway.
 
-    Scores and order as in Qdrant: Cosine and Dot high first, Euclid and Manhattan (distances, not squared) low first;
-    equal scores in the order of ids, numbers before UUIDs. Cosine vectors are normalised when written. A hit is better
-    than the score threshold, not equal to it.
+    Cosine vectors are normalised when written. `searches` finds points by nearness and the like.
     Errors: InputError and TooLargeError before anything is changed, NotFoundError, ShardError for the store's own.
     `epoch` grows with every write and with every opening.
     """
 
     def __init__(
-        self, folder: Path, config: CollectionConfig, lock: OwnerLock, store: Any, epoch: int, disk_reserve_bytes: int
+        self,
+        folder: Path,
+        config: CollectionConfig,
+        lock: OwnerLock,
+        store: Any,
+        epoch: int,
+        disk_reserve_bytes: int,
+        store_folder: Path,
     ) -> None:
         self.folder = folder
+        self.store_folder = store_folder
         self.config = config
         self.epoch = epoch
         self._lock = lock
         self._store = store
         self._disk_reserve_bytes = disk_reserve_bytes
+        self.is_optimizing = False
+        self.searches = Searches(config, self._opened)
 
     @classmethod
     def open(
@@ -90,17 +115,21 @@ class Shard:
         """
         lock = OwnerLock.take(folder, clock, wait_s=wait_s)
         try:
-            if not (folder / STORE).exists():
+            stored = current_store(folder)
+            if not stored.exists():
                 if not create:
                     raise NotFoundError(f"`{folder}` holds no shard")
-                _make_store(folder, config)
-            _check_stored_config(folder, config)
+                make_store(folder, config)
+            missing = check_stored_config(stored, config)
             epoch = count_boot(folder) << EPOCH_BOOT_SHIFT
-            store = _load_store(folder, clock)
+            store = load_store(stored, without(config, missing), clock)
         except BaseException:
             lock.release()
             raise
-        return cls(folder, config, lock, store, epoch, disk_reserve_bytes)
+        shard = cls(folder, without(config, missing), lock, store, epoch, disk_reserve_bytes, stored)
+        for name in missing:
+            shard.add_vector(name, config.sparse.get(name) or config.dense[name])
+        return shard
 
     def close(self) -> None:
         """Flushes and lets go; may be called twice. After it every other call raises ShardError."""
@@ -125,23 +154,65 @@ class Shard:
         for _ in self.upsert_steps(batch):
             pass
 
-    def upsert_steps(self, batch: PointBatch) -> Iterator[None]:
-        """`upsert` in steps of a few milliseconds: first every check, then the writes; a pause after each step."""
-        params = self.config.vectors
-        check_columns(batch, params)
-        batch.ids = checked_ids(batch.ids)
-        count = len(batch.ids)
-        step = max(1, min(STEP_POINTS, STEP_BYTES // (params.size * 4)))
-        steps = [range(start, min(start + step, count)) for start in range(0, count, step)]
-        for rows in steps:
-            check_points(batch, params, rows)
-            yield
+    def upsert_steps(
+        self, batch: PointBatch, *, mode: UpdateMode = "upsert", condition: Filter | None = None
+    ) -> Iterator[None]:
+        """`upsert` in steps of a few milliseconds: first every check, then the writes; a pause after each step.
+
+        mode: whether points that are there, or that are not, are left alone. condition: points that are there and that
+        it does not find are left alone too.
+        """
+        size = self._checked_columns(batch)
+        steps = _steps(len(batch.ids), size)
+        yield from self._checked_points(batch, steps)
         self._require_disk(self._disk_reserve_bytes)
+        terms = (filter_(condition), _UPDATE_MODES[mode])
         for rows in steps:
             with errors_of_store("upsert"):
-                operation = edge.UpdateOperation.upsert_points(edge_classes.points(batch, params.size, rows))
+                operation = edge.UpdateOperation.upsert_points(edge_classes.points(batch, size, rows), *terms)
             self._update("upsert", operation)
             yield
+
+    def vector_steps(self, batch: PointBatch, *, condition: Filter | None = None) -> Iterator[None]:
+        """Replaces vectors of points that are there, payloads and other vectors stay. Raises NotFoundError."""
+        size = self._checked_columns(batch)
+        steps = _steps(len(batch.ids), size)
+        yield from self._checked_points(batch, steps)
+        self._require_points(batch.ids)
+        self._require_disk(self._disk_reserve_bytes)
+        for rows in steps:
+            with errors_of_store("vectors"):
+                changed = [edge.PointVectors(p.id, p.vector) for p in edge_classes.points(batch, size, rows)]
+                operation = edge.UpdateOperation.update_vectors(changed, filter_(condition))
+            self._update("vectors", operation)
+            yield
+
+    def _checked_columns(self, batch: PointBatch) -> int:
+        """Numbers of the one vector, for columns."""
+        check_columns(batch, self.config)
+        batch.ids = checked_ids(batch.ids)
+        dense = self.config.dense.values()
+        return sum(params.size for params in dense) or 1
+
+    def _checked_points(self, batch: PointBatch, steps: list[range]) -> Iterator[None]:
+        for rows in steps:
+            check_points(batch, self.config, rows)
+            yield
+
+    def delete_vectors(self, ids: Sequence[PointId] | None, matching: Filter | None, names: Sequence[str]) -> None:
+        """Takes vectors from points; the points stay. Raises NotFoundError for an id, InputError for a name."""
+        if (ids is None) == (matching is None):
+            raise InputError("vectors: needs exactly one of points, filter")
+        if not names or len(names) > NAME_COUNT_MAX:
+            raise InputError(f"vectors: {len(names)} names, must be 1..{NAME_COUNT_MAX}")
+        self._require_disk(self._disk_reserve_bytes // 4)
+        with errors_of_store("vectors"):
+            if ids is not None:
+                doomed: list[Any] = checked_ids(ids)
+                operation = edge.UpdateOperation.delete_vectors(doomed, list(names))
+            else:
+                operation = edge.UpdateOperation.delete_vectors_by_filter(filter_(matching), list(names))
+        self._update("vectors", operation)
 
     def delete(self, ids: Sequence[PointId]) -> None:
         """Deletes the points; an id that is not there is no error."""
@@ -153,7 +224,7 @@ class Shard:
         """Deletes every point the filter finds."""
         self._require_disk(self._disk_reserve_bytes // 4)
         with errors_of_store("delete"):
-            operation = edge.UpdateOperation.delete_points_by_filter(edge_classes.filter_(matching))
+            operation = edge.UpdateOperation.delete_points_by_filter(filter_(matching))
         self._update("delete", operation)
 
     def change_payload(self, change: PayloadChange) -> None:
@@ -167,11 +238,13 @@ class Shard:
             operation = edge_classes.payload_update(change)
         self._update("payload", operation)
 
-    def create_index(self, field: str, schema: FieldSchema) -> None:
+    def create_index(self, field: str, schema: FieldSchema | IndexParams) -> None:
         """An index on a payload field makes filters on it fast; the same again does nothing."""
+        if isinstance(schema, IndexParams):
+            check_schema(schema)
         self._require_disk(self._disk_reserve_bytes)
         with errors_of_store("index"):
-            operation = edge_classes.index_creation(field, schema)
+            operation = edge.UpdateOperation.create_field_index(field, edge_config.index(schema))
         self._update("index", operation)
 
     def delete_index(self, field: str) -> None:
@@ -180,33 +253,49 @@ class Shard:
             operation = edge.UpdateOperation.delete_field_index(field)
         self._update("index", operation)
 
-    def search(self, queries: Sequence[SearchQuery]) -> list[list[Hit]]:
-        """One list of hits per query. Several in one call share a pass over the points.
+    def add_vector(self, name: str, params: VectorParams | SparseParams) -> None:
+        """From now on points may have a vector of this name."""
+        self._require_disk(self._disk_reserve_bytes)
+        with errors_of_store("vectors"):
+            operation = edge_config.vector_creation(name, params)
+        self._update("vectors", operation)
+        if isinstance(params, VectorParams):
+            self._take(msgspec.structs.replace(self.config, named={**self.config.named, name: params}))
+        else:
+            self._take(msgspec.structs.replace(self.config, sparse={**self.config.sparse, name: params}))
 
-        Raises TooLargeError for more than 64 queries or a page beyond 16384.
+    def drop_vector(self, name: str) -> None:
+        """No point has a vector of this name any more."""
+        with errors_of_store("vectors"):
+            operation = edge.UpdateOperation.delete_vector_name(name)
+        self._update("vectors", operation)
+        self._take(without(self.config, [name]))
+
+    def configure(self, config: CollectionConfig) -> None:
+        """Takes over another configuration of the same vectors: closes the store, and opens it again with that.
+
+        What it changes for points that are indexed already comes with the next `optimize`.
         """
-        if len(queries) > QUERY_COUNT_MAX:
-            raise TooLargeError(f"{len(queries)} queries in one request, at most {QUERY_COUNT_MAX}")
-        params = self.config.vectors
-        with errors_of_store("search"):
-            requests = [edge_classes.query_request(query, params, query.offset + query.limit + 1) for query in queries]
-            found = self._opened().query_batch(edge.QueryBatchRequest(requests))
-        return [self._page(query, list(points)) for query, points in zip(queries, found, strict=True)]
+        self.flush()
+        with errors_of_store("configure"):
+            self._opened().close()
+        self._store = None
+        self._store = load_store(self.store_folder, config, SYSTEM)
+        self._take(config)
 
-    def _page(self, query: SearchQuery, points: list[Any]) -> list[Hit]:
-        """The store cuts through equal scores at random: look past them, up to 4096, then order them by id."""
-        end = query.offset + query.limit
-        fetched = end + 1
-        while len(points) == fetched < end + TIED_COUNT_MAX and points[end - 1].score == points[-1].score:
-            fetched = min(fetched * 4, end + TIED_COUNT_MAX)
-            with errors_of_store("search"):
-                points = self._opened().query(edge_classes.query_request(query, self.config.vectors, fetched))
-        sign = 1 if self.config.vectors.distance in LOW_FIRST else -1
-        points.sort(key=lambda point: (sign * point.score, edge_classes.id_order(point.id)))
-        return [edge_classes.hit(point) for point in points[query.offset : end]]
+    def _take(self, config: CollectionConfig) -> None:
+        self.config = self.searches.config = config
+
+    def search(self, queries: Sequence[SearchQuery]) -> list[list[Hit]]:
+        """One list of hits per query, see `Searches.search`."""
+        return self.searches.search(queries)
 
     def retrieve(
-        self, ids: Sequence[PointId], *, with_payload: bool | PayloadSelector = True, with_vector: bool = False
+        self,
+        ids: Sequence[PointId],
+        *,
+        with_payload: bool | PayloadSelector = True,
+        with_vector: bool | list[str] = False,
     ) -> list[Record]:
         """The points that are there, in the order asked for, each once."""
         wanted = list(dict.fromkeys(checked_ids(ids)))
@@ -223,36 +312,46 @@ class Shard:
         offset: PointId | None = None,
         matching: Filter | None = None,
         with_payload: bool | PayloadSelector = True,
-        with_vector: bool = False,
+        with_vector: bool | list[str] = False,
+        order: OrderBy | None = None,
     ) -> tuple[list[Record], PointId | None]:
-        """Points in the order of ids from `offset` on, and the id to go on from (None at the end)."""
+        """Points in the order of ids from `offset` on, and the id to go on from (None at the end).
+
+        order: by a payload field that has an index for ranges; then there is no going on.
+        """
         check_page(limit)
+        if order is not None and offset is not None:
+            raise InputError("scroll: `offset` has no meaning beside `order_by`")
         with errors_of_store("scroll"):
             request = edge.ScrollRequest(
                 offset=None if offset is None else checked_id(offset),
                 limit=limit,
-                filter=edge_classes.filter_(matching),
+                filter=filter_(matching),
                 with_payload=edge_classes.selector(with_payload),
                 with_vector=with_vector,
+                order_by=None if order is None else order_by(order),
             )
             found, following = self._opened().scroll(request)
-        return [edge_classes.record(p) for p in found], None if following is None else edge_classes.plain_id(following)
+        is_end = following is None or order is not None
+        return [edge_classes.record(p) for p in found], None if is_end else edge_classes.plain_id(following)
 
     def count(self, matching: Filter | None = None, *, exact: bool = True) -> int:
         """How many points the filter finds."""
         with errors_of_store("count"):
-            return int(self._opened().count(edge.CountRequest(exact=exact, filter=edge_classes.filter_(matching))))
+            return int(self._opened().count(edge.CountRequest(exact=exact, filter=filter_(matching))))
 
     def info(self) -> ShardInfo:
         """Counts, as the store reports them."""
         with errors_of_store("info"):
             info = self._opened().info()
+            schema = {name: edge_config.index_info(index) for name, index in info.payload_schema.items()}
         return ShardInfo(
             points_count=info.points_count,
             indexed_vectors_count=info.indexed_vectors_count,
             segments_count=info.segments_count,
-            payload_schema={name: edge_classes.schema_name(index) for name, index in info.payload_schema.items()},
+            payload_schema=schema,
             epoch=self.epoch,
+            is_optimizing=self.is_optimizing,
         )
 
     def flush(self) -> None:
@@ -268,6 +367,41 @@ class Shard:
         self._require_disk(self._disk_reserve_bytes)
         with errors_of_store("optimize"):
             return bool(self._opened().optimize())
+
+    def pack_steps(self, target: Path) -> Iterator[None]:
+        """Writes a snapshot to a file that is not there yet, in steps of a few milliseconds."""
+        self._require_disk(
+            self._disk_reserve_bytes + sum(file.stat().st_size for file in stored_files(self.store_folder))
+        )
+        self.flush()
+        yield from pack_steps(self.store_folder, target, self.folder.parent / COLLECTION_FILE)
+
+    def place_for_copy(self) -> Path:
+        """A folder for a copy of the store, not there yet. Raises ShardError if the disk has no room for one."""
+        self._require_disk(self._disk_reserve_bytes + stored_bytes(self.store_folder))
+        return self.folder / f"{COPY}{secrets.token_hex(4)}"
+
+    def opened_copy(self, copy: Path) -> "Shard":
+        """The copy as a shard of its own, which this one can be exchanged with; `exchange` or `abandon` it."""
+        store = load_store(copy, self.config, SYSTEM)
+        return Shard(self.folder, self.config, self._lock, store, self.epoch, self._disk_reserve_bytes, copy)
+
+    def exchange(self, copy: "Shard") -> None:
+        """Goes on with a flushed copy that holds the same points; the store it had is removed."""
+        set_current_store(copy.store_folder)
+        former, former_folder = self._opened(), self.store_folder
+        self._store, self.store_folder, copy._store = copy._opened(), copy.store_folder, None
+        self._take(copy.config)
+        self.epoch += 1
+        with contextlib.suppress(Exception):  # it is not needed any more, whatever it says
+            former.close()
+        shutil.rmtree(former_folder, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Lets go of a copy that takes nobody's place. The files stay."""
+        with contextlib.suppress(Exception):
+            self._opened().close()
+        self._store = None
 
     def _opened(self) -> Any:
         if self._store is None:
@@ -294,36 +428,14 @@ class Shard:
             )
 
 
-def _make_store(folder: Path, config: CollectionConfig) -> None:
-    """Beside its place first, so that a crash leaves no half-made store."""
-    fresh = folder / f"{STORE}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    with errors_of_store(f"shard `{folder}`"):
-        store = edge.EdgeShard.create(str(fresh), edge_classes.config(config))
-        store.flush()
-        store.close()
-    fresh.rename(folder / STORE)
-    sync_folder(folder)
+def _steps(count: int, size: int) -> list[range]:
+    """Rows in portions that take a few milliseconds. size: numbers of a point."""
+    step = max(1, min(STEP_POINTS, STEP_BYTES // (size * 4)))
+    return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
 
-def _load_store(folder: Path, clock: Clock) -> edge.EdgeShard:
-    """A killed owner's handles close one by one: our lock may be free an instant before the store's own."""
-    give_up = clock.monotonic() + LOAD_WAIT_S
-    while True:
-        try:
-            with errors_of_store(f"shard `{folder}`"):
-                return edge.EdgeShard.load(str(folder / STORE))
-        except ShardError as error:
-            if "WouldBlock" not in error.message or clock.monotonic() > give_up:
-                raise
-
-
-def _check_stored_config(folder: Path, config: CollectionConfig) -> None:
-    file = folder / STORE / "edge_config.json"
-    try:
-        stored = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["vectors"][""]
-        found = (stored["size"], stored["distance"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-        raise ShardError(f"`{file}` is no configuration of a shard: {error!r}") from error
-    if found != (wanted := (config.vectors.size, config.vectors.distance)):
-        raise ShardError(f"`{folder}` holds vectors of {found[0]} {found[1]}, configured are {wanted[0]} {wanted[1]}")
+_UPDATE_MODES: dict[UpdateMode, Any] = {
+    "upsert": None,
+    "insert_only": edge.UpdateMode.InsertOnly,
+    "update_only": edge.UpdateMode.UpdateOnly,
+}

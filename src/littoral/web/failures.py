@@ -1,6 +1,7 @@
 """Errors as HTTP: which status an error of our tree has, and what is said of one that is none of ours."""
 
 import logging
+import math
 import secrets
 from typing import NamedTuple
 
@@ -21,8 +22,6 @@ from littoral.errors import (
 )
 
 __all__ = ["Failure", "failure_of"]
-
-RETRY_AFTER_S = 1
 
 _STATUS: dict[type[LittoralError], int] = {
     InputError: 400,
@@ -61,7 +60,7 @@ def failure_of(error: Exception) -> Failure:
         _log.error("internal error %s", number, exc_info=error)
         return Failure(500, f"internal error `{number}` · hint: the node's log says more under this id")
     if isinstance(error, UnavailableError):
-        return Failure(503, str(error), (("retry-after", str(RETRY_AFTER_S)),))
+        return Failure(503, str(error), (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),))
     if isinstance(error, TooLargeError | SlowRequestError):
         return Failure(_status(error), str(error), (("connection", "close"),))
     return Failure(_status(error), str(error))

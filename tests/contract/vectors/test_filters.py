@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from littoral.errors import InputError, LittoralError, NotOfferedError, TooLargeError
+from littoral.errors import InputError, TooLargeError
 from littoral.vectors.filters import Filter, parse_filter
 from littoral.vectors.queries import PayloadSelector, SearchParams, parse_params, parse_selector
 
@@ -108,14 +108,15 @@ def test_search_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("json", "error", "message"),
+    ("json", "message"),
     [
-        ({"quantization": {"rescore": True}}, NotOfferedError, "params: `quantization` is not offered"),
-        ({"ef": 64}, InputError, "unknown field `ef`"),
-        ({"hnsw_ef": "64"}, InputError, "params: Expected `int"),
+        ({"quantization": {"rescored": True}}, "unknown field `rescored`"),
+        ({"idf": "corpus"}, "`idf` must be `global`"),
+        ({"ef": 64}, "unknown field `ef`"),
+        ({"hnsw_ef": "64"}, "params: Expected `int"),
     ],
 )
-def test_wrong_search_parameters_are_refused(json: Any, error: type[LittoralError], message: str) -> None:
-    with pytest.raises(error) as raised:
+def test_wrong_search_parameters_are_refused(json: Any, message: str) -> None:
+    with pytest.raises(InputError) as raised:
         parse_params(json)
     assert message in raised.value.message

@@ -9,7 +9,7 @@ import pytest
 from littoral.errors import InputError, NotFoundError, TooLargeError
 from littoral.vectors.collection import as_array
 from littoral.vectors.queries import PayloadChange, PayloadSelector, SearchParams
-from littoral.vectors.records import VectorParams
+from littoral.vectors.records import IndexInfo, VectorParams
 
 MakeShard = Callable[[VectorParams], Any]
 UUID = "550e8400-e29b-41d4-a716-446655440000"
@@ -146,7 +146,7 @@ def test_an_index_is_told_and_changes_no_answer(shard: Any) -> None:
     quick = {"must": [{"key": "text", "match": {"text": "quick"}}]}
     before = [h.id for h in shard.search(unit(0), matching=quick)]
     shard.create_index("text", "text")
-    assert shard.info().payload_schema == {"text": "text"}
+    assert shard.info().payload_schema == {"text": IndexInfo("text", points=2)}
     assert [h.id for h in shard.search(unit(0), matching=quick)] == before == [1]
 
 

@@ -54,7 +54,8 @@ class Depthwise(Kernel):
 
     @property
     def zeros_bytes(self) -> int:
-        return 4 * self.channels * self.size[1]
+        """A line, or what is left of it: pointers begin there, above address 0."""
+        return 4 * self.channels * max(self.size[1], self.pads[1][0])
 
     @property
     def tiling(self) -> str:

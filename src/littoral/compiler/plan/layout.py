@@ -77,7 +77,7 @@ def lay_out_together(parts: Sequence[tuple[Graph, Program]]) -> list[Layout]:
     buffers = [_buffers(graph, program) for graph, program in parts]
     placed = [place(found) for found in buffers]
     arena_bytes = max(size for _, size in placed)
-    zeros_at = aligned(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES)
+    zeros_at = aligned(max(FIRST_ADDRESS + len(constants.data) + OVERREAD_BYTES, zeros))
     arena_at = zeros_at + aligned(zeros + OVERREAD_BYTES)
     end = arena_at + arena_bytes + OVERREAD_BYTES
     if end > MEMORY_BYTES_MAX:
@@ -144,6 +144,7 @@ def _buffers(graph: Graph, program: Program) -> list[Buffer]:
         for value in (*item.writes, *item.reads):
             lives.touch(value, i)
         if isinstance(item, Call):
+            assert all(step.has_room for step in item.lowered.steps), f"{item.lowered.label}: scratch is too small"
             for argument in (a for step in item.lowered.steps for a in step.every_argument):
                 scratch = argument.of if isinstance(argument, Part) else argument
                 if isinstance(scratch, Scratch):

@@ -79,6 +79,16 @@ class Step:
         """Of what is called: of its parts, if it has some."""
         return tuple(a for part in self.parts if part for a in part.arguments) or self.arguments
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the scratch that each call is given is as large as its kernel needs."""
+        calls = [call for call in self.parts or (self,) if call is not None]
+        given = [(call.kernel, dict(zip(call.kernel.params, call.arguments, strict=True))) for call in calls]
+        return all(
+            not isinstance(scratch := arguments.get("scratch"), Scratch) or scratch.bytes >= kernel.scratch_bytes
+            for kernel, arguments in given
+        )
+
     def of(self, thread: int) -> "Step | None":
         """What a thread has to do of it."""
         own = self.parts or (self,)

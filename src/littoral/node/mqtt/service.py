@@ -1,0 +1,137 @@
+"""All MQTT routes of a node, beside its HTTP interface, and what is told of them."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from littoral.errors import SetupError
+from littoral.node.mqtt.queue import REASONS, Bounds
+from littoral.node.mqtt_broker import Broker, Credentials, parse_broker
+from littoral.node.mqtt_tables import MqttTable, RouteTable, route_names
+from littoral.node.node import Node
+from littoral.node.observed import Observed
+from littoral.node.site import Site
+from littoral.telemetry import Reading
+
+if TYPE_CHECKING:
+    from littoral.node.mqtt.link import LinkState
+    from littoral.node.mqtt.route import Plan, Route
+
+__all__ = ["broker_of", "mqtt_routes"]
+
+PUBLISHER = "publisher"
+
+
+@contextlib.asynccontextmanager
+async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterator[Sequence["Route"]]:
+    """The routes of the site file, until the block ends. Raises SetupError without the extra `mqtt`.
+
+    A broker that is away keeps nobody from starting: it is asked again and again, and metrics say so.
+    """
+    if site.mqtt is None or not site.mqtt.routes:
+        yield ()
+        return
+    try:
+        from littoral.node.mqtt.connection import Session
+        from littoral.node.mqtt.link import Link
+        from littoral.node.mqtt.route import Route
+    except ModuleNotFoundError as error:
+        raise SetupError("`mqtt` needs paho-mqtt", hint="pip install 'littoral[mqtt]'") from error
+    table, broker = site.mqtt, broker_of(site.mqtt, site.path_of)
+    rng = random.Random()  # noqa: S311  pauses are no secret
+    prefix = table.client_id or node.name
+    publisher = Link(broker, Session(f"{prefix}.{PUBLISHER}"), rng=rng, clock=node.clock)
+    routes = []
+    for name, entry in zip(route_names(table), table.routes, strict=True):
+        session = Session(
+            f"{prefix}.{name}.{_short_digest(entry)}",
+            table.session_s if entry.qos else 0,
+            entry.queue.max + entry.parallel if entry.qos else 0,
+            table.payload_bytes_max,
+        )
+        served = node.pipelines[entry.pipeline]
+        plan = _plan(name, entry)
+        routes.append(Route(plan, served, broker, session, publisher, observed, rng=rng, clock=node.clock))
+    observed.sources.append(lambda: _readings(publisher.state, routes))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(route.run()) for route in routes] + [group.create_task(publisher.stay())]
+        try:
+            yield routes
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def broker_of(table: MqttTable, path_of: Any) -> Broker:
+    """path_of: from a path of the file to where it is."""
+
+    def path(text: str | None) -> Path | None:
+        return None if text is None else Path(path_of(text))
+
+    is_secured, host, port = parse_broker(table.broker)
+    credentials = Credentials(table.user, path(table.password_file), table.password_env or "")
+    return Broker(
+        host,
+        port,
+        is_secured,
+        5 if table.version == "5" else 3,
+        table.keep_alive_s,
+        credentials,
+        path(table.ca),
+        path(table.certificate),
+        path(table.key),
+    )
+
+
+def _plan(name: str, entry: RouteTable) -> "Plan":
+    from littoral.node.mqtt.route import Plan
+
+    queue = entry.queue
+    age_s = None if queue.age_ms is None else queue.age_ms / 1000
+    return Plan(
+        name=name,
+        topic=entry.topic,
+        publish=entry.publish,
+        errors=entry.errors,
+        qos=entry.qos,
+        share=entry.share,
+        is_retained=entry.retain,
+        parallel=entry.parallel,
+        deadline_ms=entry.deadline_ms,
+        bounds=Bounds(queue.max, queue.bytes_max, age_s, queue.keep == "latest"),
+    )
+
+
+def _short_digest(entry: RouteTable) -> str:
+    """Another topic is another session: the broker would go on with the old one's subscription."""
+    return hashlib.sha256(f"{entry.share}\n{entry.topic}\n{entry.qos}".encode()).hexdigest()[:8]
+
+
+def _readings(publisher: "LinkState", routes: Iterable["Route"]) -> Iterator[Reading]:
+    yield from _link_readings(PUBLISHER, publisher)
+    for route in routes:
+        name, found = route.plan.name, route.statistics()
+        yield from _link_readings(name, found.link)
+        values = {
+            "littoral_mqtt_messages_total": found.messages,
+            "littoral_mqtt_answered_total": found.answered,
+            "littoral_mqtt_again_total": found.again,
+            "littoral_mqtt_retries_total": found.retries,
+            "littoral_mqtt_waiting": found.waiting,
+            "littoral_mqtt_waiting_bytes": found.waiting_bytes,
+            "littoral_mqtt_oldest_seconds": found.oldest_s,
+            "littoral_mqtt_busy": found.busy,
+        }
+        yield from (Reading(metric, (name,), value) for metric, value in values.items())
+        for reason in REASONS:
+            yield Reading("littoral_mqtt_dropped_total", (name, reason), found.dropped.get(reason, 0))
+
+
+def _link_readings(name: str, state: "LinkState") -> Iterator[Reading]:
+    yield Reading("littoral_mqtt_connected", (name,), state.is_open)
+    yield Reading("littoral_mqtt_connections_total", (name,), state.open_count)
+    yield Reading("littoral_mqtt_connection_failures_total", (name,), state.failure_count)

@@ -1,0 +1,334 @@
+"""Collections and aliases in Qdrant's REST API: made, described, changed."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from littoral.errors import InputError, NotOfferedError
+from littoral.node.qdrant_bodies import _Body
+from littoral.vectors.aliases import AliasChange
+from littoral.vectors.records import CollectionConfig, Payload, ShardInfo, VectorParams
+from littoral.vectors.tuning import HnswTuning, OptimizerTuning, Placement, Quantization, SparseParams
+
+__all__ = [
+    "AliasesBody",
+    "CreateBody",
+    "NewVectorBody",
+    "UpdateBody",
+    "alias_changes",
+    "changed_config",
+    "config_of",
+    "description",
+    "new_vector",
+]
+
+VECTOR_COUNT_MAX = 64
+NAME_CHARACTERS_MAX = 255
+NOT_OFFERED = ("sharding_method", "wal_config", "init_from", "strict_mode_config")
+OPTIMIZER_NOT_OFFERED = ("memmap_threshold", "flush_interval_sec", "max_optimization_threads")
+_ONE = ("shard_number", "replication_factor", "write_consistency_factor")
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class CreateBody(_Body):
+    """`PUT /collections/{c}`."""
+
+    vectors: dict[str, Any] | None = None
+    sparse_vectors: dict[str, SparseParams] | None = None
+    hnsw_config: HnswTuning | None = None
+    optimizers_config: dict[str, Any] | None = None
+    quantization_config: Quantization | None = None
+    on_disk_payload: bool | None = None
+    payload: Placement | None = None
+    id_tracker: Placement | None = None
+    metadata: Payload | None = None
+    shard_number: int | None = None
+    replication_factor: int | None = None
+    write_consistency_factor: int | None = None
+    sharding_method: Any = None
+    wal_config: Any = None
+    init_from: Any = None
+    strict_mode_config: Any = None
+
+
+class VectorChange(_Body):
+    hnsw_config: HnswTuning | None = None
+    quantization_config: Any = None
+    on_disk: bool | None = None
+    memory: Any = None
+
+
+class ParamsChange(_Body):
+    replication_factor: int | None = None
+    write_consistency_factor: int | None = None
+    read_fan_out_factor: int | None = None
+    read_fan_out_delay_ms: int | None = None
+    on_disk_payload: bool | None = None
+    payload: Placement | None = None
+    id_tracker: Placement | None = None
+
+
+class UpdateBody(_Body):
+    """`PATCH /collections/{c}`. A quantization of `Disabled` takes it away."""
+
+    vectors: dict[str, VectorChange] | None = None
+    sparse_vectors: dict[str, SparseParams] | None = None
+    hnsw_config: HnswTuning | None = None
+    optimizers_config: dict[str, Any] | None = None
+    quantization_config: Any = None
+    params: ParamsChange | None = None
+    metadata: Payload | None = None
+    strict_mode_config: Any = None
+
+
+class _NewDense(_Body):
+    size: int
+    distance: str
+    multivector_config: Any = None
+    datatype: str | None = None
+
+
+class _NewSparse(_Body):
+    modifier: str | None = None
+    datatype: str | None = None
+
+
+class NewVectorBody(_Body):
+    """`PUT /collections/{c}/vectors/{name}`: exactly one of dense, sparse."""
+
+    dense: _NewDense | None = None
+    sparse: _NewSparse | None = None
+
+
+class _CreateAlias(_Body):
+    collection_name: str
+    alias_name: str
+
+
+class _DeleteAlias(_Body):
+    alias_name: str
+
+
+class _RenameAlias(_Body):
+    old_alias_name: str
+    new_alias_name: str
+
+
+class _AliasAction(_Body):
+    create_alias: _CreateAlias | None = None
+    delete_alias: _DeleteAlias | None = None
+    rename_alias: _RenameAlias | None = None
+
+
+class AliasesBody(_Body):
+    actions: list[_AliasAction]
+
+
+def alias_changes(body: AliasesBody) -> list[AliasChange]:
+    """Raises InputError where an action is not exactly one."""
+    changes = []
+    for i, action in enumerate(body.actions):
+        match (action.create_alias, action.delete_alias, action.rename_alias):
+            case (_CreateAlias() as made, None, None):
+                changes.append(AliasChange(alias=made.alias_name, collection=made.collection_name))
+            case (None, _DeleteAlias() as doomed, None):
+                changes.append(AliasChange(former=doomed.alias_name))
+            case (None, None, _RenameAlias() as renamed):
+                changes.append(AliasChange(alias=renamed.new_alias_name, former=renamed.old_alias_name))
+            case _:
+                raise InputError(f"actions[{i}]: needs exactly one of create_alias, delete_alias, rename_alias")
+    return changes
+
+
+def config_of(body: CreateBody) -> CollectionConfig:
+    """What a new collection is made with. Raises InputError, NotOfferedError for a part that we lack."""
+    for name in NOT_OFFERED:
+        if getattr(body, name):
+            raise NotOfferedError(f"body: `{name}` is not offered")
+    for name in _ONE:
+        if getattr(body, name) not in (None, 1):
+            raise NotOfferedError(f"body: `{name}` is {getattr(body, name)}, only 1 is offered")
+    unnamed, named = _dense(body.vectors or {})
+    sparse = body.sparse_vectors or {}
+    _check_names([*named, *sparse])
+    if unnamed is None and not named and not sparse:
+        raise InputError("vectors: a collection needs at least one")
+    return CollectionConfig(
+        vectors=unnamed,
+        named=named,
+        sparse=sparse,
+        hnsw=body.hnsw_config,
+        optimizers=_optimizers(body.optimizers_config),
+        quantization=_checked_quantization(body.quantization_config),
+        payload=_placement(body.payload, body.on_disk_payload),
+        id_tracker=body.id_tracker,
+        metadata=body.metadata,
+    )
+
+
+def _dense(json: Mapping[str, Any]) -> tuple[VectorParams | None, dict[str, VectorParams]]:
+    """One without a name, or an object of names ("" is that of none)."""
+    if "size" in json and not isinstance(json["size"], dict):
+        return _params(json, "vectors"), {}
+    named = {name: _params(params, f"vectors.{name[:80]}") for name, params in json.items()}
+    return named.pop("", None), named
+
+
+def _params(json: Any, what: str) -> VectorParams:
+    params = _converted(json, VectorParams, what)
+    _checked_quantization(params.quantization_config)
+    return params
+
+
+def _checked_quantization(given: Quantization | None) -> Quantization | None:
+    if given is not None and len(msgspec.to_builtins(given)) != 1:
+        raise InputError("quantization_config: needs exactly one of scalar, product, binary, turbo")
+    return given
+
+
+def _check_names(names: list[str]) -> None:
+    if len(names) > VECTOR_COUNT_MAX:
+        raise InputError(f"vectors: {len(names)}, at most {VECTOR_COUNT_MAX}")
+    for name in names:
+        if len(name) > NAME_CHARACTERS_MAX or not name or "/" in name or not name.isprintable():
+            raise InputError(f"vectors: name `{name[:80]}` must be 1..{NAME_CHARACTERS_MAX} characters without `/`")
+        if names.count(name) > 1:
+            raise InputError(f"vectors: `{name}` is both dense and sparse")
+
+
+def _optimizers(json: Mapping[str, Any] | None) -> OptimizerTuning | None:
+    if json is None:
+        return None
+    given = {name: value for name, value in json.items() if value is not None}
+    for name in OPTIMIZER_NOT_OFFERED:
+        if name in given:
+            raise NotOfferedError(f"optimizers_config: `{name}` is not offered")
+    return _converted(given, OptimizerTuning, "optimizers_config")
+
+
+def _placement(given: Placement | None, on_disk: bool | None) -> Placement | None:
+    if given is not None or on_disk is None:
+        return given
+    return Placement(memory="cold" if on_disk else "cached")
+
+
+def _converted(json: Any, kind: type[_T], what: str) -> _T:
+    try:
+        return msgspec.convert(json, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{what}: {error}") from error
+
+
+def new_vector(name: str, body: NewVectorBody) -> VectorParams | SparseParams:
+    """Raises InputError."""
+    _check_names([name])
+    if (body.dense is None) == (body.sparse is None):
+        raise InputError("body: needs exactly one of dense, sparse")
+    if body.dense is not None:
+        return _params({k: v for k, v in msgspec.to_builtins(body.dense).items() if v is not None}, "dense")
+    sparse = body.sparse or _NewSparse()
+    index = None if sparse.datatype is None else {"datatype": sparse.datatype}
+    return _converted({"modifier": sparse.modifier, "index": index}, SparseParams, "sparse")
+
+
+def changed_config(config: CollectionConfig, body: UpdateBody) -> CollectionConfig:
+    """The configuration with what the body says. Raises InputError, NotOfferedError."""
+    if body.strict_mode_config:
+        raise NotOfferedError("body: `strict_mode_config` is not offered")
+    params = body.params or ParamsChange()
+    for name in ("replication_factor", "write_consistency_factor"):
+        if getattr(params, name) not in (None, 1):
+            raise NotOfferedError(f"params: `{name}` is {getattr(params, name)}, only 1 is offered")
+    if params.read_fan_out_factor or params.read_fan_out_delay_ms:
+        raise NotOfferedError("params: `read_fan_out_factor` is not offered")
+    dense = dict(config.dense)
+    for name, change in (body.vectors or {}).items():
+        if name not in dense:
+            raise InputError(f"vectors: the collection has no vector `{name[:80]}`")
+        dense[name] = _changed_vector(dense[name], change)
+    for name in body.sparse_vectors or {}:
+        if name not in config.sparse:
+            raise InputError(f"sparse_vectors: the collection has no vector `{name[:80]}`")
+    return msgspec.structs.replace(
+        config,
+        vectors=dense.pop("", None),
+        named=dense,
+        sparse={name: (body.sparse_vectors or {}).get(name, kept) for name, kept in config.sparse.items()},
+        hnsw=_merged(config.hnsw, body.hnsw_config),
+        optimizers=_merged(config.optimizers, _optimizers(body.optimizers_config)),
+        quantization=_changed_quantization(config.quantization, body.quantization_config),
+        payload=_placement(params.payload, params.on_disk_payload) or config.payload,
+        id_tracker=params.id_tracker or config.id_tracker,
+        metadata=config.metadata if body.metadata is None else {**(config.metadata or {}), **body.metadata},
+    )
+
+
+def _changed_vector(params: VectorParams, change: VectorChange) -> VectorParams:
+    memory = params.memory if change.memory is None else change.memory
+    changed = msgspec.structs.replace(
+        params,
+        hnsw_config=_merged(params.hnsw_config, change.hnsw_config),
+        quantization_config=_changed_quantization(params.quantization_config, change.quantization_config),
+        on_disk=params.on_disk if change.on_disk is None else change.on_disk,
+        memory=memory,
+    )
+    return _params(msgspec.to_builtins(changed), "vectors")
+
+
+def _changed_quantization(kept: Quantization | None, change: Any) -> Quantization | None:
+    if change is None:
+        return kept
+    return (
+        None if change == "Disabled" else _checked_quantization(_converted(change, Quantization, "quantization_config"))
+    )
+
+
+def _merged(kept: _T | None, change: _T | None) -> _T | None:
+    if kept is None or change is None:
+        return kept if change is None else change
+    given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not None}
+    return msgspec.structs.replace(kept, **given)
+
+
+HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0, "on_disk": False}
+OPTIMIZERS = {
+    "deleted_threshold": 0.2,
+    "vacuum_min_vector_number": 1000,
+    "default_segment_number": 0,
+    "indexing_threshold": 20_000,
+    "flush_interval_sec": 5,
+}
+
+
+def description(config: CollectionConfig, info: ShardInfo) -> object:
+    """What `GET /collections/{c}` says; options that were not given are told as the store's defaults."""
+    dense = msgspec.to_builtins(config.dense)
+    params = {
+        "vectors": dense[""] if list(dense) == [""] else dense,
+        "shard_number": 1,
+        "replication_factor": 1,
+        "write_consistency_factor": 1,
+        "on_disk_payload": config.payload is None or config.payload.memory == "cold",
+    }
+    if config.sparse:
+        params["sparse_vectors"] = msgspec.to_builtins(config.sparse)
+    told = {
+        "params": params,
+        "hnsw_config": HNSW | (msgspec.to_builtins(config.hnsw) if config.hnsw else {}),
+        "optimizer_config": OPTIMIZERS | (msgspec.to_builtins(config.optimizers) if config.optimizers else {}),
+        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
+        "quantization_config": None if config.quantization is None else msgspec.to_builtins(config.quantization),
+    }
+    if config.metadata is not None:
+        told["metadata"] = config.metadata
+    return {
+        "status": "yellow" if info.is_optimizing else "green",
+        "optimizer_status": "ok",
+        "points_count": info.points_count,
+        "indexed_vectors_count": info.indexed_vectors_count,
+        "segments_count": info.segments_count,
+        "config": told,
+        "payload_schema": info.payload_schema,
+    }

@@ -1,0 +1,60 @@
+"""Calls that wait, bounded in number: the urgent first, then those whose deadline is near, then by age."""
+
+import bisect
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from littoral.runtime.call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+__all__ = ["WaitingCalls"]
+
+_T = TypeVar("_T")
+
+
+class _Entry(NamedTuple):
+    order: tuple[int, float]
+    number: int
+    asked: "Future[Any]"
+
+
+class WaitingCalls(Generic[_T]):
+    """Not for several threads at once: its owner has a lock."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._entries: list[_Entry] = []
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> "Iterator[Future[_T]]":
+        return (entry.asked for entry in self._entries)
+
+    def ahead_of(self, call: Call) -> int:
+        """How many would be served before this call, if it came now."""
+        return bisect.bisect_right(self._entries, call.order(), key=lambda entry: entry.order)
+
+    def add(self, asked: "Future[_T]", call: Call) -> "Future[_T] | None":
+        """Lets it wait. What had to go for it, if any: the last in line, which may be the newcomer itself."""
+        self._number += 1
+        entry = _Entry(call.order(), self._number, asked)
+        bisect.insort(self._entries, entry, key=lambda found: found[:2])
+        return self._entries.pop().asked if len(self._entries) > self._count_max else None
+
+    def pop(self) -> "Future[_T]":
+        """The next in line."""
+        return self._entries.pop(0).asked
+
+    def remove(self, asked: "Future[_T]") -> None:
+        """As if it had never come; it may be gone already."""
+        self._entries = [entry for entry in self._entries if entry.asked is not asked]
+
+    def clear(self) -> "list[Future[_T]]":
+        """All that waited."""
+        gone = list(self)
+        self._entries = []
+        return gone

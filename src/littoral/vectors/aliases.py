@@ -1,0 +1,96 @@
+"""Other names for collections: one file, replaced as a whole, so that several changes happen together or not at all."""
+
+from collections.abc import Collection as Names
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from littoral.artifact.model import write_atomically
+from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError
+
+__all__ = ["AliasChange", "Aliases"]
+
+FILE = "aliases.json"
+FILE_BYTES_MAX = 1 << 20
+ALIAS_COUNT_MAX = 1024
+
+
+class AliasChange(NamedTuple):
+    """collection and alias: make it. former and alias: rename it. former alone: delete it."""
+
+    alias: str | None = None
+    collection: str | None = None
+    former: str | None = None
+
+
+class Aliases:
+    """folder: that of the collections."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self._collections: dict[str, str] = {}
+        self._damage: ShardError | None = None
+
+    def load(self) -> None:
+        """A file that cannot be read leaves no alias, and forbids to change any."""
+        if not self._file.exists():
+            return
+        try:
+            with self._file.open("rb") as stream:
+                self._collections = msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=dict[str, str])
+        except (OSError, msgspec.DecodeError) as error:
+            self._damage = ShardError(f"`{self._file}`: {error}", hint="repair or remove it, and start again")
+
+    def all(self) -> dict[str, str]:
+        """The collection that each alias means, in alphabetical order."""
+        return dict(sorted(self._collections.items()))
+
+    def of(self, name: str) -> str:
+        """The collection that the name means: itself, unless it is an alias."""
+        return self._collections.get(name, name)
+
+    def change(self, changes: Sequence[AliasChange], collections: Names[str]) -> None:
+        """All of them or none, in their order. Raises NotFoundError, ConflictError, TooLargeError, ShardError."""
+        if self._damage is not None:
+            raise self._damage
+        changed = dict(self._collections)
+        for change in changes:
+            _apply(change, changed, collections)
+        if len(changed) > ALIAS_COUNT_MAX:
+            raise TooLargeError(f"{len(changed)} aliases, at most {ALIAS_COUNT_MAX}")
+        self._keep(changed)
+
+    def forget(self, collection: str) -> None:
+        """The collection is about to go: so do its aliases."""
+        left = {alias: name for alias, name in self._collections.items() if name != collection}
+        if left != self._collections:
+            self._keep(left)
+
+    def _keep(self, aliases: Mapping[str, str]) -> None:
+        write_atomically(self._file, msgspec.json.encode(aliases))
+        self._collections = dict(aliases)
+
+
+def _apply(change: AliasChange, aliases: dict[str, str], collections: Names[str]) -> None:
+    if change.former is not None and change.former not in aliases:
+        raise NotFoundError(f"alias `{change.former}` does not exist")
+    match change:
+        case AliasChange(alias=str() as alias, collection=str() as collection, former=None):
+            if collection not in collections:
+                raise NotFoundError(f"collection `{collection}` does not exist")
+            _check_free(alias, collections)
+            aliases[alias] = collection
+        case AliasChange(alias=str() as alias, collection=None, former=str() as former):
+            _check_free(alias, collections)
+            aliases[alias] = aliases.pop(former)
+        case AliasChange(alias=None, collection=None, former=str() as former):
+            del aliases[former]
+        case _:
+            raise InputError("alias: what is to change is not said")
+
+
+def _check_free(alias: str, collections: Names[str]) -> None:
+    if alias in collections:
+        raise ConflictError(f"alias `{alias}`: a collection has this name")
