@@ -14,15 +14,16 @@ import numpy as np
 
 from littoral.errors import InputError
 from littoral.node.caches import Caches, Use
-from littoral.node.node import Node, ServedAgent, ServedPipeline
+from littoral.node.node import Node, ServedAgent, ServedPipeline, StepDescription
 from littoral.node.observed import Observed
 from littoral.runtime.edges import BYTES, TensorsType
 from littoral.vectors.embedding_cache import Embedding, embedding_key
 
 if TYPE_CHECKING:
+    from littoral.runtime.pipeline import Pipeline
     from littoral.tensors import Array
 
-__all__ = ["Embedded", "Embedder", "embedders"]
+__all__ = ["Embedded", "Embedder", "Embedders"]
 
 TEXT = "text/plain"
 STEPS = frozenset({"agent", "model", "step"})
@@ -41,11 +42,26 @@ class Embedded(NamedTuple):
     stages_ms: Mapping[str, float]
 
 
-def embedders(node: Node, observed: Observed) -> Iterator["Embedder"]:
+class Embedders:
     """Those of a node, by its pipelines as they are now."""
-    for served in node.pipelines.values():
-        if (embedder := Embedder.of(served, node, observed)) is not None:
-            yield embedder
+
+    def __init__(self, node: Node, observed: Observed) -> None:
+        self._node = node
+        self._observed = observed
+        self._known: dict[str, tuple[Pipeline, Embedder | None]] = {}
+
+    def find(self, name: str) -> "Embedder | None":
+        """None for a pipeline of another kind, and for none."""
+        if (served := self._node.pipelines.get(name)) is None:
+            return None
+        pipeline, embedder = self._known.get(name, (None, None))
+        if pipeline is not served.pipeline:
+            embedder = Embedder.of(served, self._node, self._observed)
+            self._known[name] = served.pipeline, embedder
+        return embedder
+
+    def __iter__(self) -> "Iterator[Embedder]":
+        return (embedder for name in self._node.pipelines if (embedder := self.find(name)) is not None)
 
 
 class Embedder:
@@ -57,6 +73,8 @@ class Embedder:
         self._agent = agent
         self._node = node
         self._observed = observed
+        self._made_of_before: list[str] = []
+        self._source = b""
 
     @classmethod
     def of(cls, served: ServedPipeline, node: Node, observed: Observed) -> "Embedder | None":
@@ -72,15 +90,19 @@ class Embedder:
 
     def source(self) -> bytes:
         """Digest of all that an embedding depends on beside its content, now: a model may be replaced at any time."""
-        told = []
-        for step in self._served.steps:
-            made_of = step.uses
-            if step.kind == "agent":
-                made_of = self._node.agents[step.uses].pool.first.digest
-            elif step.kind == "model":
-                made_of = self._node.models[step.uses].model.digest
-            told.append([step.kind, made_of, step.takes, step.gives])
-        return hashlib.blake2b(json.dumps(told).encode(), digest_size=32).digest()
+        made_of = [self._made_of(step) for step in self._served.steps]
+        if made_of != self._made_of_before:
+            told = [
+                [step.kind, of, step.takes, step.gives] for step, of in zip(self._served.steps, made_of, strict=True)
+            ]
+            self._source = hashlib.blake2b(json.dumps(told).encode(), digest_size=32).digest()
+            self._made_of_before = made_of
+        return self._source
+
+    def _made_of(self, step: StepDescription) -> str:
+        if step.kind == "agent":
+            return self._node.agents[step.uses].pool.first.digest
+        return self._node.models[step.uses].model.digest if step.kind == "model" else step.uses
 
     async def embed(
         self, contents: Sequence[Content], caches: Caches, use: Use, deadline_ms: float, tenant: str = ""

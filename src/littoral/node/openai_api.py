@@ -13,7 +13,7 @@ import numpy as np
 
 from littoral.errors import InputError, LittoralError, NotFoundError, TooLargeError
 from littoral.node.caches import use_of
-from littoral.node.embedders import Content, Embedded, Embedder, embedders
+from littoral.node.embedders import Content, Embedder, Embedders
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.pipelines_api import how_header
@@ -55,15 +55,17 @@ class _ParamError(Exception):
 def openai_protocol(node: Node, observed: Observed) -> Protocol:
     """Errors are `{"error": {"message", "type", "param", "code"}}`."""
 
+    embedders = Embedders(node, observed)
+    remembered = how_header(How(node=node.name, cache="embedding"))
+
     async def embeddings(request: Request) -> Answer:
-        return await _embeddings(node, observed, request)
+        return await _embeddings(node, embedders, request, remembered)
 
     async def models(_: Request) -> Answer:
-        known = [_described(embedder, node) for embedder in embedders(node, observed)]
-        return json_answer({"object": "list", "data": known})
+        return json_answer({"object": "list", "data": [_described(embedder, node) for embedder in embedders]})
 
     async def model(request: Request) -> Answer:
-        return json_answer(_described(_embedder(node, observed, request.names["model"]), node))
+        return json_answer(_described(_embedder(embedders, request.names["model"]), node))
 
     routes = (
         Route("POST", "/v1/embeddings", _told(embeddings)),
@@ -98,11 +100,10 @@ def _described(embedder: Embedder, node: Node) -> object:
     return {"id": embedder.name, "object": "model", "created": int(node.started_at), "owned_by": node.name}
 
 
-def _embedder(node: Node, observed: Observed, name: str) -> Embedder:
-    served = node.pipelines.get(name)
-    if served is not None and (found := Embedder.of(served, node, observed)) is not None:
+def _embedder(embedders: Embedders, name: str) -> Embedder:
+    if (found := embedders.find(name)) is not None:
         return found
-    known = ", ".join(f"`{embedder.name}`" for embedder in embedders(node, observed)) or "none"
+    known = ", ".join(f"`{embedder.name}`" for embedder in embedders) or "none"
     error = NotFoundError(
         f"model `{name[:80]}` is no pipeline that makes a vector of a text; those are: {known}",
         hint="docs/reference/openai.md says what such a pipeline is",
@@ -110,9 +111,10 @@ def _embedder(node: Node, observed: Observed, name: str) -> Embedder:
     raise _ParamError(error, "model", "model_not_found")
 
 
-async def _embeddings(node: Node, observed: Observed, request: Request) -> Answer:
+async def _embeddings(node: Node, embedders: Embedders, request: Request, remembered: str) -> Answer:
+    """remembered: `how` of an answer that the cache gave alone."""
     body = _body(await request.body.read())
-    embedder = _embedder(node, observed, body.model)
+    embedder = _embedder(embedders, body.model)
     contents = _contents(body.input)
     found = await embedder.embed(contents, node.caches, use_of(request), request_deadline_ms(request))
     numbers = sum(len(embedding.vector) for embedding in found.embeddings) // 4
@@ -122,7 +124,9 @@ async def _embeddings(node: Node, observed: Observed, request: Request) -> Answe
         data = _data(body, found.embeddings)
     tokens = sum(embedding.tokens for embedding in found.embeddings)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    header = ("littoral-how", _how(node, found))
+    is_cached = found.cached == len(found.embeddings)
+    how = remembered if is_cached else how_header(How(node=node.name, stages=dict(found.stages_ms)))
+    header = ("littoral-how", how)
     return json_answer({"object": "list", "data": data, "model": body.model, "usage": usage}, 200, header)
 
 
@@ -190,8 +194,3 @@ def _shortened(vector: bytes, dimensions: int) -> bytes:
     part = whole[:dimensions].astype(np.float64)
     length = float(np.sqrt(part @ part))
     return (part / (length or 1.0)).astype("<f4").tobytes()
-
-
-def _how(node: Node, found: Embedded) -> str:
-    is_cached = found.cached == len(found.embeddings)
-    return how_header(How(node=node.name, stages=dict(found.stages_ms), cache="embedding" if is_cached else None))

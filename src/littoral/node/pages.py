@@ -117,6 +117,7 @@ def _model(served: ServedModel) -> dict[str, Any]:
         "instances": {**served.instances._asdict(), "busy": pool.busy},
         "runs": pool.runs,
         "quarantine": _quarantine(served.pool.quarantine),
+        "number": served.serving.number if served.is_loaded else None,
     }
 
 

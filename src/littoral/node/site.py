@@ -40,7 +40,7 @@ from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
 
-__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "read_site"]
+__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
@@ -177,6 +177,14 @@ def _several(tables: Mapping[str, Any], kind: str, table: type[_T], place: Place
 
 def _steps(steps: Sequence[Mapping[str, Any]], place: Place) -> tuple[StepTable, ...]:
     return tuple(_step(entry, place / index) for index, entry in enumerate(steps))
+
+
+def parse_steps(steps: Sequence[Mapping[str, Any]], site: Site, place: Place) -> tuple[StepTable, ...]:
+    """Steps of a pipeline that is not in the file, checked as those in it. Raises SettingError."""
+    tables = _steps(steps, place)
+    for index, table in enumerate(tables):
+        _check_step(table, site, place / index)
+    return tables
 
 
 def inner_steps(table: ForEachStepTable, place: Place | None = None) -> tuple[StepTable, ...]:

@@ -4,7 +4,7 @@ Label values come from what the node was configured with (routes, pipelines, ste
 from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -52,6 +52,34 @@ METRICS = {
             ("pipeline", "stage"),
             "Time of one step, waiting for an instance included",
         ),
+        MetricSpec(
+            "littoral_model_version", "gauge", ("model",), "The version that serves, 0 while the model is unloaded"
+        ),
+        MetricSpec(
+            "littoral_model_requests_total",
+            "read_counter",
+            ("model",),
+            "Requests to a model by the Open Inference Protocol",
+        ),
+        MetricSpec("littoral_model_failures_total", "read_counter", ("model",), "Of these, those that failed"),
+        MetricSpec(
+            "littoral_model_queue_seconds_total",
+            "read_counter",
+            ("model",),
+            "Time that those that succeeded waited for an instance",
+        ),
+        MetricSpec(
+            "littoral_model_compute_seconds_total", "read_counter", ("model",), "Time that the model ran for them"
+        ),
+        MetricSpec("littoral_model_sequences", "gauge", ("model",), "Sequences that are open"),
+        MetricSpec(
+            "littoral_model_sequences_expired_total",
+            "read_counter",
+            ("model",),
+            "Sequences that were forgotten after their pause",
+        ),
+        MetricSpec("littoral_model_swaps_total", "read_counter", ("model",), "Times that another version took over"),
+        MetricSpec("littoral_model_refused_total", "read_counter", ("model",), "New versions that were refused"),
         MetricSpec("littoral_pool_instances", "gauge", ("kind", "name"), "Instances that are there"),
         MetricSpec("littoral_pool_busy", "gauge", ("kind", "name"), "Instances at work"),
         MetricSpec("littoral_pool_waiting", "gauge", ("kind", "name"), "Calls that wait for an instance"),
@@ -160,7 +188,7 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._seen: dict[str, set[tuple[str, ...]]] = {}
+        self._children: dict[str, dict[tuple[str, ...], Any]] = {name: {} for name in METRICS}
         for spec in METRICS.values():
             if spec.kind == "counter":
                 self._counters[spec.name] = Counter(spec.name, spec.sentence, spec.labels, registry=self._registry)
@@ -172,26 +200,27 @@ class Metrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table."""
-        _labelled(self._counters[name], self._bounded(name, labels)).inc(by)
+        self._child(self._counters[name], name, labels).inc(by)
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """A value for a histogram of the table, in its unit."""
-        _labelled(self._histograms[name], self._bounded(name, labels)).observe(value)
+        self._child(self._histograms[name], name, labels).observe(value)
 
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
 
-    def _bounded(self, name: str, labels: tuple[str, ...]) -> Sequence[str]:
-        seen = self._seen.setdefault(name, set())
-        if labels not in seen and len(seen) >= SERIES_COUNT_MAX:
-            return (OTHER,) * len(labels)
-        seen.add(labels)
-        return labels
-
-
-def _labelled(metric: Any, labels: Sequence[str]) -> Any:
-    return metric.labels(*labels) if labels else metric
+    def _child(self, metric: Any, name: str, labels: tuple[str, ...]) -> Any:
+        """One series, looked up once: the library's own way from labels to it takes longer than a small request."""
+        if not labels:
+            return metric
+        known = self._children[name]
+        if (child := known.get(labels)) is not None:
+            return child
+        if len(known) >= SERIES_COUNT_MAX:
+            return metric.labels(*(OTHER,) * len(labels))
+        child = known[labels] = metric.labels(*labels)
+        return child
 
 
 class _Readings(Collector):

@@ -4,7 +4,7 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
@@ -16,6 +16,7 @@ __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
 REQUEST_COUNT_MAX = 64
 PATH_CHARACTERS_MAX = 4096
+KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
 
 
@@ -91,6 +92,7 @@ class Router:
         for route in sorted(_routes(protocols), key=lambda r: r.pattern.count("{")):
             by_pattern = self._table.setdefault(route.pattern.count("/"), {})
             by_pattern.setdefault(route.pattern, {})[route.method] = route
+        self._candidates = lru_cache(KNOWN_PATHS_MAX)(self._find_candidates)
 
     @property
     def routes(self) -> list[Route]:
@@ -111,7 +113,7 @@ class Router:
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             check_origin(request)
-            answer = await self._admit(found.route, replace(request, names=found.names))
+            answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
             answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)
@@ -134,7 +136,7 @@ class Router:
         finally:
             self._busy -= 1
 
-    def _candidates(self, path: str) -> dict[str, _Methods]:
+    def _find_candidates(self, path: str) -> Mapping[str, _Methods]:
         if len(path) > PATH_CHARACTERS_MAX:
             raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
         segments = path.split("/")

@@ -325,6 +325,8 @@ class _Body:
                     self._held.add(len(chunk))
                     if len(data) > self._limits.body_bytes_max:
                         raise too_large(len(data), self._limits.body_bytes_max, " and more")
+                    if len(data) == declared:  # one wait less than for the end to be told
+                        break
         except TimeoutError as error:
             raise too_slow(len(data), self._limits.body_s) from error
         if declared is not None and len(data) < declared:

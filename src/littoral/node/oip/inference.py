@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -12,10 +13,20 @@ from littoral.node.node import Node, ServedModel
 from littoral.node.observed import Observed
 from littoral.node.oip.classes import classified
 from littoral.node.oip.datatypes import BYTES, Values, check_shape
-from littoral.node.oip.requests import Answered, InferAnswer, InferRequest, Output, request_deadline_ms, sequence_of
+from littoral.node.oip.requests import (
+    Answered,
+    InferAnswer,
+    InferRequest,
+    Output,
+    request_deadline_ms,
+    request_priority,
+    sequence_of,
+)
 from littoral.node.oip.targets import ModelTarget, PipelineTarget, Port, Target, Targets
 from littoral.node.sequences import Flags
+from littoral.runtime.call import Call, Waits, calling
 from littoral.runtime.instance import Session
+from littoral.runtime.pool import Pool
 from littoral.runtime.step import How
 from littoral.tensors import DTYPES, Array
 
@@ -68,7 +79,8 @@ class Inference:
                 answer, _ = await self._model(target, request, times, {}, {})
         except BaseException:
             ended = self.node.clock.monotonic()
-            self.statistics(target).failed(ended - times.began, self.node.clock.wall())
+            for counted in self._counted(target):
+                counted.failed(ended - times.began, self.node.clock.wall())
             raise
         self._succeeded(target, times)
         return answer
@@ -82,7 +94,13 @@ class Inference:
             ended - times.run_ended,
             ended - times.began,
         )
-        self.statistics(target).succeeded(spent, self.node.clock.wall())
+        for counted in self._counted(target):
+            counted.succeeded(spent, self.node.clock.wall())
+
+    def _counted(self, target: Target) -> list[ModelStatistics]:
+        """Of the version, and of the model as a whole."""
+        more = [target.served.statistics] if isinstance(target, ModelTarget) else []
+        return [self.statistics(target), *more]
 
     async def _pipeline(self, target: PipelineTarget, request: InferRequest, times: _Times) -> InferAnswer:
         feeds = await self._feeds(target, request, ())
@@ -90,7 +108,9 @@ class Inference:
         deadline_ms = request_deadline_ms(request)
         times.decoded = times.run_began = self.node.clock.monotonic()
         with self._observed.pipeline(target.served.name) as outcome:
-            answer = await target.served.pipeline.run(target.value(feeds), deadline_ms=deadline_ms)
+            answer = await target.served.pipeline.run(
+                target.value(feeds), deadline_ms=deadline_ms, priority=request_priority(request)
+            )
             outcome.stages_ms = answer.how.stages
         times.run_ended = self.node.clock.monotonic()
         return _answer(target, wanted, target.outputs_of(answer.value), answer.how, None)
@@ -121,15 +141,31 @@ class Inference:
         feeds = await self._feeds(target, request, ports)
         wanted = _wanted(target, request.outputs)
         feeds = {**feeds, **(_zeros(target, ports, feeds) if state is None else state)}
+        arrays = cast("dict[str, Array]", feeds)  # no port of a model is of BYTES
         times.decoded = self.node.clock.monotonic()
-        given = await self._run(target, feeds, request_deadline_ms(request), times)
+        given = await self._run(target, arrays, request, times)
         run_ms = round((times.run_ended - times.decoded) * 1000, 3)
         how = How(node=self.node.name, stages={target.name: run_ms})
         return _answer(target, wanted, given, how, target.version.model.manifest.labels), given
 
     async def _run(
-        self, target: ModelTarget, feeds: Mapping[str, object], deadline_ms: float, times: _Times
+        self, target: ModelTarget, feeds: Mapping[str, Array], request: InferRequest, times: _Times
     ) -> dict[str, Array]:
+        deadline_ms = request_deadline_ms(request)
+        call = Call(times.decoded + deadline_ms / 1000, request_priority(request), Waits())
+        try:
+            async with asyncio.timeout(deadline_ms / 1000) as limit:
+                with calling(call):
+                    return await self._called(target.version.pool, feeds, call, times)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms") from error
+
+    async def _called(
+        self, pool: Pool[Session], feeds: Mapping[str, Array], call: Call, times: _Times
+    ) -> dict[str, Array]:
+        """By itself, or with the requests that it meets where the site file says so."""
         clock = self.node.clock
 
         def work(session: Session) -> dict[str, Array]:
@@ -138,13 +174,13 @@ class Inference:
             times.run_ended = clock.monotonic()
             return outputs
 
-        try:
-            async with asyncio.timeout(deadline_ms / 1000) as limit:
-                return await target.version.pool.run(work)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms") from error
+        if (batcher := self.node.batchers.get(pool)) is None:
+            return await pool.run(work)
+        outputs = await batcher.run(feeds)
+        times.run_ended = clock.monotonic()
+        waited_s = call.waits.seconds if call.waits is not None else 0.0
+        times.run_began = min(times.decoded + waited_s, times.run_ended)
+        return outputs
 
     async def _feeds(
         self, target: Target, request: InferRequest, without: Sequence[str] | Mapping[str, str]

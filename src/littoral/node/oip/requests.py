@@ -7,6 +7,7 @@ from littoral.errors import InputError
 from littoral.node.oip.datatypes import Values
 from littoral.node.oip.targets import Port
 from littoral.node.sequences import Flags
+from littoral.runtime.call import PRIORITY_MAX
 from littoral.runtime.step import How
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Output",
     "output_of",
     "request_deadline_ms",
+    "request_priority",
     "sequence_of",
 ]
 
@@ -96,6 +98,14 @@ def request_deadline_ms(request: InferRequest) -> float:
             raise InputError(f"parameter `{name}` is `{str(value)[:40]}`, must be a whole number up to {most}")
         found.append(value / per_ms)
     return min(found)
+
+
+def request_priority(request: InferRequest) -> int:
+    """0 … 9, higher goes first. In `priority`, as Triton's clients say it, 1 goes first. Raises InputError."""
+    value = request.parameters.get("priority", 0)
+    if not _is_number(value) or not 0 <= value < 1 << 64:
+        raise InputError(f"parameter `priority` is `{str(value)[:40]}`, must be a whole number, 1 goes first")
+    return max(PRIORITY_MAX + 1 - value, 0) if value else 0
 
 
 def sequence_of(parameters: Mapping[str, Any]) -> Flags | None:
