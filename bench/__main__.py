@@ -30,6 +30,7 @@ HELPERS = {
     "load",
     "networks",
     "onnxruntime_int8",
+    "request_load",
     "results",
     "rows",
     "transformers",

@@ -16,6 +16,7 @@ from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.node import Node
 from littoral.node.observed import Observed
+from littoral.node.oip import Inference, grpc_interface
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
@@ -68,8 +69,11 @@ steps = [{ model = "plain" }]
 
 
 class Served(NamedTuple):
+    """grpc: address of the gRPC interface, '' without one."""
+
     node: Node
     address: str
+    grpc: str = ""
 
     @property
     def url(self) -> str:
@@ -106,13 +110,16 @@ async def served_node(
     with embedded(described.data) as link:
         async with link, open_node(described, link, clock=SYSTEM) as node:
             observed = Observed(node)
+            inference = Inference(node, observed)
+            handler = application(node, observed, inference)
             async with (
-                serving(application(node, observed), host="127.0.0.1", port=port, limits=limits) as server,
+                serving(handler, host="127.0.0.1", port=port, limits=limits) as server,
+                grpc_interface(described, inference, print) as grpc_address,
                 mqtt_routes(described, node, observed),
             ):
                 node.listen = server.address
                 node.is_ready = True
-                yield Served(node, server.address)
+                yield Served(node, server.address, grpc_address)
                 node.is_ready = False
 
 

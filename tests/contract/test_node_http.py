@@ -261,9 +261,7 @@ def test_every_metric_is_in_the_table_and_every_row_is_told(served: Served) -> N
     lines = get(served, "/metrics").body.decode().splitlines()
     told = {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE ")}
     kinds = {name: "counter" if spec.kind == "read_counter" else spec.kind for name, spec in METRICS.items()}
-    assert told == {
-        name: kind for name, kind in kinds.items() if not name.startswith("littoral_mqtt_")
-    }  # no route here
+    assert told == {name: kind for name, kind in kinds.items() if not name.startswith("littoral_mqtt_")}
 
 
 def test_no_request_can_make_a_series(served: Served) -> None:

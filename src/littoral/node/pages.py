@@ -100,7 +100,7 @@ def _pipeline(served: ServedPipeline, statistics: RequestStatistics) -> dict[str
 
 def _model(served: ServedModel) -> dict[str, Any]:
     manifest, session, pool = served.model.manifest, served.pool.first, served.pool.statistics()
-    file_bytes, weights_bytes = len(served.model.wasm), manifest.memory.weights[1]
+    file_bytes, weights_bytes = served.model.size_bytes, manifest.memory.weights[1]
     return {
         "name": served.name,
         "version": manifest.version,
@@ -117,6 +117,7 @@ def _model(served: ServedModel) -> dict[str, Any]:
         "instances": {**served.instances._asdict(), "busy": pool.busy},
         "runs": pool.runs,
         "quarantine": _quarantine(served.pool.quarantine),
+        "number": served.serving.number if served.is_loaded else None,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
@@ -23,7 +24,14 @@ from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
-__all__ = ["how_header", "pipeline_input", "pipelines_protocol", "result_of", "status_error"]
+__all__ = [
+    "how_header",
+    "pipeline_input",
+    "pipeline_named",
+    "pipelines_protocol",
+    "result_of",
+    "status_error",
+]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
@@ -51,12 +59,11 @@ def status_error(message: str, time_s: float) -> object:
 
 async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     name = request.names["name"]
-    if (served := node.pipelines.get(name)) is None:
-        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
-        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
         deadline_ms, priority = request_deadline_ms(request), request_priority(request)
+        USE.set(use_of(request))
         served.pipeline.admission.check(Call(priority=priority))  # before the body is read
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
@@ -64,6 +71,14 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
             answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
         return await _told(served, answer, request, began_s=began, node=node)
+
+
+def pipeline_named(node: Node, name: str) -> ServedPipeline:
+    """Raises NotFoundError naming those that are there."""
+    if (served := node.pipelines.get(name)) is None:
+        known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
+        raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
+    return served
 
 
 def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Value:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
@@ -27,6 +28,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CacheTable",
     "CollectionTable",
     "ForEachStepTable",
     "InstancesTable",
@@ -35,7 +37,9 @@ __all__ = [
     "ModelTable",
     "NodeTable",
     "PipelineTable",
+    "RepositoryTable",
     "SearchStepTable",
+    "SequencesTable",
     "StepTable",
     "UpsertStepTable",
 ]
@@ -48,6 +52,7 @@ DAY_MS = 24 * 3600 * 1000
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
+VersionNumber = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
 
 
@@ -62,6 +67,9 @@ class NodeTable(_Table, frozen=True):
     listen: Annotated[NonEmpty, Meta(description="Address and port of the HTTP interface; port 0 = any free one")] = (
         "127.0.0.1:8642"
     )
+    grpc: Annotated[
+        str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
+    ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
     memory_mb: Annotated[
         int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
@@ -84,13 +92,32 @@ class BatchTable(_Table, frozen=True):
     ] = 2.0
 
 
+class SequencesTable(_Table, frozen=True):
+    """Bounds of the sequences whose state a model's node keeps."""
+
+    max: Annotated[int, Meta(ge=1, le=65_536, description="Sequences open at a time")] = 256
+    idle_s: Annotated[float, Meta(gt=0, le=86_400, description="A sequence is forgotten after this pause")] = 60.0
+
+
 class ModelTable(_Table, frozen=True):
     """A compiled model."""
 
-    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`")]
+    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`, or a folder `1/model.wasm`, `2/…`")]
+    versions: Annotated[
+        Literal["latest", "all"] | list[VersionNumber],
+        Meta(description="Of a folder, those that are open: `latest`, `all` or numbers"),
+    ] = "latest"
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
+    warm: Annotated[bool, Meta(description="A version that replaces another is run on zeros first")] = True
+    state: Annotated[
+        dict[str, str], Meta(max_length=16, description="Input to output: what a sequence feeds back")
+    ] = {}
+    sequences: Annotated[SequencesTable, Meta(description="Bounds of the sequences")] = SequencesTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
     quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
@@ -212,6 +239,29 @@ class PipelineTable(_Table, frozen=True):
     steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
 
 
+class RepositoryTable(_Table, frozen=True):
+    """How new versions of models are found."""
+
+    watch_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Files of models are looked at so often; 0 = only when asked")
+    ] = 0.0
+
+
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
+
+
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
@@ -232,6 +282,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "repository": RepositoryTable,
+    "cache": CacheTable,
     "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""

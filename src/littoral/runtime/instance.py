@@ -227,6 +227,11 @@ class Session:
     def statistics(self) -> SessionStatistics:
         return SessionStatistics(self._runs, self._failures, self.memory_bytes if self._bound else 0)
 
+    def rest(self) -> None:
+        """Frees the instance, after a call in flight; the next call gets a fresh one."""
+        with self._turn:
+            self._drop()
+
     def close(self) -> None:
         """Frees the instance, after a call in flight. Closing twice is fine; `run` raises UnavailableError then."""
         with self._turn:

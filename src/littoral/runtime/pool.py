@@ -42,6 +42,8 @@ class Worker(Protocol):
 
     def another(self) -> Self: ...
 
+    def rest(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -119,6 +121,7 @@ class Pool(Generic[_W]):
         self._slots += [_Slot[_W](None) for _ in range(instances_min, instances_max)]
         self._free = self._slots[::-1]  # taken from the end: warm ones first
         self._is_closed = False
+        self._is_resting = False
         self._runs = 0
         self._failures = 0
         self._refused = 0
@@ -185,17 +188,30 @@ class Pool(Generic[_W]):
                 self._worked_s,
             )
 
+    def rest(self) -> None:
+        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself."""
+        with self._lock:
+            self._is_resting = True
+            idle, self._free = self._free, []
+        for slot in idle:
+            self._take_back(slot)
+
+    def wake(self) -> None:
+        """Ends `rest`: instances that calls make from now on are kept."""
+        with self._lock:
+            self._is_resting = False
+
     def expected_wait_ms(self, call: Call | None = None) -> float:
         """How long a call would wait for an instance if it came now; 0 until there is something to go by."""
         with self._lock:
             is_free = bool(self._free) and (self._free[-1].worker is not None or self._budget.bytes_max is None)
             return 0.0 if is_free else self._expected_wait_s(call or current_call()) * 1000
 
-    def close(self) -> None:
-        """Refuses new calls and those that wait; frees idle instances now and busy ones after their call."""
+    def close(self, *, drains: bool = False) -> None:
+        """Refuses new calls and, unless it drains, those that wait; frees idle instances now and busy ones later."""
         with self._lock:
             self._is_closed = True
-            waiting = self._waiting.clear()
+            waiting = [] if drains else self._waiting.clear()
             free = list(self._free)
         for asked in waiting:
             if asked.set_running_or_notify_cancel():
@@ -295,6 +311,8 @@ class Pool(Generic[_W]):
             asked.add_done_callback(_return_lease)
 
     def _take_back(self, slot: "_Slot[_W]") -> None:
+        if self._is_resting and not self._waiting:
+            self._put_to_rest(slot)
         while True:
             with self._lock:
                 if not self._waiting:
@@ -307,6 +325,13 @@ class Pool(Generic[_W]):
                 return
         if is_closed:
             _empty(slot)
+
+    def _put_to_rest(self, slot: "_Slot[_W]") -> None:
+        if slot.worker is self.first:
+            self.first.rest()  # not closed: others are made from it
+        elif slot.worker is not None:
+            _empty(slot)
+            self._budget.give_back(self.name, self._bytes_each)
 
     def _note_wait(self, call: Call, seconds: float) -> None:
         call.waited(seconds)
