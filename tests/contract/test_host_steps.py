@@ -15,6 +15,7 @@ from littoral.errors import InputError, SettingError
 from littoral.runtime.edges import BYTES, HITS, TensorsType, Value
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.host.jpeg import encode_jpeg
+from littoral.runtime.host.options import Ctc
 from littoral.runtime.host.png import encode_png
 from littoral.runtime.host_steps import HostStep
 from littoral.runtime.step import How
@@ -29,7 +30,9 @@ def ran(kind: str, tensors: Mapping[str, Any], *, labels: list[str] | None = Non
     """The step's answer, bound to exactly these tensors; what it says it gives is held against it."""
     arrays = {name: np.asarray(array) for name, array in tensors.items()}
     with GuestThreads(1) as threads:
-        stage = HostStep(kind, threads=threads, labels=labels, **options).bind(
+        if kind == "ctc":
+            options = {"told": Ctc(labels="m")}
+        stage = HostStep(options.pop("told", kind), threads=threads, labels=labels, **options).bind(
             TensorsType(tuple(spec(name, array) for name, array in arrays.items()))
         )
         value = asyncio.run(stage.run(arrays, How()))
@@ -161,6 +164,55 @@ def test_boxes_that_are_no_numbers_are_left_out() -> None:
     assert tensors(ran("nms", {"boxes": boxes, "scores": scores}))["boxes"].tolist() == [[0, 0, 1, 1]]
     huge = tensors(ran("nms", {"boxes": boxes[[3, 3]], "scores": np.array([0.5, 0.6], np.float32)}))
     assert huge["scores"].tolist() == [np.float32(0.6)]
+
+
+def plain_regions(mask: Array) -> list[tuple[int, int, int, int]]:
+    """Flood fill, one pixel after the other."""
+    left = {(int(y), int(x)) for y, x in zip(*np.nonzero(mask), strict=True)}
+    boxes = []
+    while left:
+        found, edge = set(), [left.pop()]
+        while edge:
+            y, x = edge.pop()
+            found.add((y, x))
+            for near in ((y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)):
+                if near in left:
+                    left.remove(near)
+                    edge.append(near)
+        ys, xs = [y for y, _ in found], [x for _, x in found]
+        boxes.append((min(xs), min(ys), max(xs) + 1, max(ys) + 1))
+    return sorted(boxes)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 14), st.integers(1, 14), st.floats(0, 1))
+def test_what_hangs_together_is_one_region(seed: int, height: int, width: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    chances = mask[None, None].astype(np.float32) * np.float32(0.75)
+    found = tensors(ran("regions", {"map": chances}, side_min=0, unclip=0, limit=4096))
+    assert sorted(map(tuple, found["boxes"].astype(int).tolist())) == plain_regions(mask)
+    assert np.allclose(found["scores"], 0.75)
+
+
+def test_regions_are_grown_sorted_and_bounded() -> None:
+    chances = np.zeros((40, 60), np.float32)
+    chances[20:30, 5:25] = 0.9
+    chances[2:6, 30:50] = 0.6
+    chances[35:37, 35:37] = 1.0
+    chances[10:16, 40:48] = 0.4
+    found = tensors(ran("regions", {"map": chances}))
+    assert found["boxes"].tolist() == [[30 - 2.5, 2 - 2.5, 50 + 2.5, 6 + 2.5], [0, 15, 30, 35]]
+    assert found["scores"].tolist() == [pytest.approx(0.6), pytest.approx(0.9)]
+    assert tensors(ran("regions", {"map": chances}, limit=1))["scores"].tolist() == [pytest.approx(0.9)]
+    noise = (np.indices((400, 400)).sum(axis=0) % 2).astype(np.float32)
+    with pytest.raises(InputError, match="80000 stretches in the map, at most 65536"):
+        ran("regions", {"map": noise})
+
+
+def test_letters_are_read_without_blanks_and_repetitions() -> None:
+    letters = ["", "a", "b"]
+    columns = np.eye(3, dtype=np.float32)[[1, 1, 0, 1, 2, 2, 0, 0]] * np.float32(0.5)
+    assert ran("ctc", {"s": columns[None]}, labels=letters) == [{"id": 0, "score": 0.5, "payload": {"text": "aab"}}]
 
 
 def plain_crop(picture: Array, box: list[float], width: int, height: int) -> Array:
