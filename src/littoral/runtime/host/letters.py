@@ -35,7 +35,7 @@ def read(tensors: Mapping[str, Array], labels: Sequence[str]) -> list[object]:
     tensors: one [columns, letters], the first letter blank. Raises InputError for another number of letters.
     """
     (array,) = tensors.values()
-    scores = array.reshape(array.shape[-2:])
+    scores = array.reshape(-1, array.shape[-1])
     if scores.shape[1] != len(labels):
         raise InputError(f"step `ctc`: {scores.shape[1]} letters, expected {len(labels)}")
     best = scores.argmax(axis=1)
