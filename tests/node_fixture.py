@@ -16,6 +16,7 @@ from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.node import Node
 from littoral.node.observed import Observed
+from littoral.node.oip import Inference, grpc_interface
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
@@ -60,6 +61,7 @@ steps = [{ agent = "decode" }, { model = "embedder", take = "logits" }, { step =
 DOUBLE = """
 [models.plain]
 path = "plain.wasm"
+batch = { max = 4 }
 
 [pipelines.double]
 steps = [{ model = "plain" }]
@@ -67,8 +69,11 @@ steps = [{ model = "plain" }]
 
 
 class Served(NamedTuple):
+    """grpc: address of the gRPC interface, '' without one."""
+
     node: Node
     address: str
+    grpc: str = ""
 
     @property
     def url(self) -> str:
@@ -87,9 +92,10 @@ def write_site(folder: Path, text: str = SITE + DOUBLE) -> Path:
     network.at = "logits"
     model = littoral.compile(network.bytes("embedding"), name="embedder", version="1.0.0", labels=LABELS)
     model.save(folder / "embedder.wasm")
-    plain = Network((1, 3))
+    plain = Network((-1, 3))
     plain.node("Add", "x", "x")
-    littoral.compile(plain.bytes(), name="plain", version="1.0.0").save(folder / "plain.wasm")
+    sizes = [{"x": (batch, 3)} for batch in (1, 4)]
+    littoral.compile(plain.bytes(), name="plain", version="1.0.0", variants=sizes).save(folder / "plain.wasm")
     site = folder / "site.toml"
     site.write_text(text)
     return site
@@ -104,13 +110,16 @@ async def served_node(
     with embedded(described.data) as link:
         async with link, open_node(described, link, clock=SYSTEM) as node:
             observed = Observed(node)
+            inference = Inference(node, observed)
+            handler = application(node, observed, inference)
             async with (
-                serving(application(node, observed), host="127.0.0.1", port=port, limits=limits) as server,
+                serving(handler, host="127.0.0.1", port=port, limits=limits) as server,
+                grpc_interface(described, inference, print) as grpc_address,
                 mqtt_routes(described, node, observed),
             ):
                 node.listen = server.address
                 node.is_ready = True
-                yield Served(node, server.address)
+                yield Served(node, server.address, grpc_address)
                 node.is_ready = False
 
 

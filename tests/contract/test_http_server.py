@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import logging
 import socket
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -197,12 +199,32 @@ async def test_a_body_that_nobody_wants_does_not_hide_the_answer(address: str) -
     assert (await asked(address, request("POST", "/nothing", bytes(1000)))).status == 404
 
 
-async def test_a_compressed_body_is_refused(address: str) -> None:
-    reply = await asked(address, request("POST", "/echo", b"x", {"Content-Encoding": "gzip"}))
-    assert (reply.status, reply.error) == (
-        501,
-        "body is encoded as `gzip` · hint: send it without `content-encoding`",
-    )
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_compressed_body_is_decompressed(
+    app: App, address: str, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    data = bytes(range(250)) * 4
+    reply = await asked(address, request("POST", "/echo", compress(data), {"Content-Encoding": encoding}))
+    assert (reply.status, app.bodies) == (200, [data])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "message"),
+    [
+        ("br", b"x", 501, "body is encoded as `br` · hint: send it as gzip, deflate or as it is"),
+        ("gzip", b"xyz", 400, "body is no gzip: "),
+        ("deflate", zlib.compress(b"x" * 99)[:-2], 400, "body: deflate is cut off"),
+        ("gzip", gzip.compress(b"x", mtime=0) + b"more", 400, "body: gzip has 4 bytes behind its end"),
+        ("gzip", gzip.compress(bytes(200_000), mtime=0), 413, "bytes when it is decompressed, at most "),
+    ],
+)
+async def test_a_body_that_is_compressed_wrongly_or_too_well_is_refused(
+    app: App, address: str, encoding: str, body: bytes, status: int, message: str
+) -> None:
+    reply = await asked(address, request("POST", "/echo", body, {"Content-Encoding": encoding}))
+    assert reply.status == status
+    assert message in reply.error
+    assert app.bodies == []
 
 
 # --- connections ---

@@ -129,13 +129,13 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         'path = "embedder.wasm"',
         'path = "other.wasm"',
         NotFoundError,
-        r"`models.embedder`: model `.*other.wasm`: No such file",
+        r"`models.embedder`: module `.*other.wasm`: No such file",
     ),
     "a model that is none": (
         'path = "embedder.wasm"',
         'path = "site.toml"',
         ArtifactError,
-        r"`models.embedder`: model `.*site.toml`: ",
+        r"`models.embedder`: `.*site.toml`: not a WebAssembly module",
     ),
     "a model of another digest": (
         'path = "embedder.wasm"',
@@ -147,7 +147,7 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         "builtin:image",
         "builtin:imago",
         NotFoundError,
-        r"`agents.decode`: built-in agent `imago` is unknown, known: image",
+        r"`agents.decode`: built-in agent `imago` is unknown, known: image, text",
     ),
     "an agent that refuses its configuration": (
         "width = 32",

@@ -54,6 +54,10 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    def hang_up(self) -> None:
+        """Asks it to look at its files again."""
+        self._process.send_signal(signal.SIGHUP)
+
     def terminate(self) -> None:
         """Asks it to end in order."""
         self._process.send_signal(signal.SIGTERM)

@@ -3,17 +3,35 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from littoral.artifact import Model
+from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
+from littoral.node.caches import Caches
+from littoral.node.model_statistics import ModelStatistics
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
+from littoral.runtime.batching import Batcher
 from littoral.runtime.instance import Session
+from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
 
-__all__ = ["Instances", "Node", "ServedAgent", "ServedModel", "ServedPipeline", "StepDescription"]
+if TYPE_CHECKING:
+    from littoral.node.model_repository import ModelRepository
+    from littoral.node.sequences import Sequences
+
+__all__ = [
+    "Instances",
+    "ModelFile",
+    "Node",
+    "ServedAgent",
+    "ServedModel",
+    "ServedPipeline",
+    "ServedVersion",
+    "StepDescription",
+]
 
 
 class Instances(NamedTuple):
@@ -23,11 +41,50 @@ class Instances(NamedTuple):
     max: int = 1
 
 
-class ServedModel(NamedTuple):
-    name: str
-    model: Model
+class ModelFile(NamedTuple):
+    """A compiled model as it was opened. size_bytes: of the file."""
+
+    manifest: Manifest
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class ServedVersion:
+    """One version that is open. number: from 1."""
+
+    number: int
+    model: ModelFile
     pool: Pool[Session]
+    statistics: ModelStatistics = field(default_factory=ModelStatistics)
+
+
+@dataclass
+class ServedModel:
+    """serving: the version that answers who asks for none. versions: those that can be asked for, none if unloaded.
+    statistics: of all versions since the start.
+
+    `ModelRepository` replaces both in place, so that who holds a served model always has the newest.
+    """
+
+    name: str
+    serving: ServedVersion
     instances: Instances
+    versions: Mapping[int, ServedVersion]
+    sequences: "Sequences[ServedVersion]"
+    statistics: ModelStatistics = field(default_factory=ModelStatistics)
+
+    @property
+    def model(self) -> ModelFile:
+        return self.serving.model
+
+    @property
+    def pool(self) -> Pool[Session]:
+        return self.serving.pool
+
+    @property
+    def is_loaded(self) -> bool:
+        return bool(self.versions)
 
 
 class ServedAgent(NamedTuple):
@@ -50,7 +107,10 @@ class StepDescription(NamedTuple):
     sources: tuple[str, ...] = ()
 
 
-class ServedPipeline(NamedTuple):
+@dataclass
+class ServedPipeline:
+    """As bound to the versions of its models that serve now; replaced in place as they are."""
+
     name: str
     pipeline: Pipeline
     steps: tuple[StepDescription, ...]
@@ -58,7 +118,10 @@ class ServedPipeline(NamedTuple):
 
 @dataclass
 class Node:
-    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops."""
+    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
+
+    batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
+    """
 
     name: str
     listen: str
@@ -67,6 +130,10 @@ class Node:
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
+    repository: "ModelRepository | None" = None
+    caches: Caches = field(default_factory=lambda: Caches(CacheTable()))
+    batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -14,6 +14,8 @@ from littoral.errors import LittoralError
 from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.observed import Observed
+from littoral.node.oip import Inference, grpc_interface
+from littoral.node.reload import reloading
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
@@ -50,9 +52,14 @@ async def serve(site: Site, link: SupervisorLink) -> None:
         limits = Limits(**msgspec.structs.asdict(site.limits))
         host, port = site.listen
         observed = Observed(node)
+        inference = Inference(node, observed)
         async with (
-            serving(application(node, observed), host=host, port=port, limits=limits, grace_s=GRACE_S) as server,
+            serving(
+                application(node, observed, inference), host=host, port=port, limits=limits, grace_s=GRACE_S
+            ) as server,
+            grpc_interface(site, inference, _say),
             mqtt_routes(site, node, observed),
+            reloading(node),
         ):
             node.listen = server.address
             node.is_ready = True

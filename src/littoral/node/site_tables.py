@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
+from littoral.runtime.quarantine import QuarantineLimits
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
@@ -26,6 +28,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CacheTable",
     "CollectionTable",
     "ForEachStepTable",
     "InstancesTable",
@@ -34,7 +37,9 @@ __all__ = [
     "ModelTable",
     "NodeTable",
     "PipelineTable",
+    "RepositoryTable",
     "SearchStepTable",
+    "SequencesTable",
     "StepTable",
     "UpsertStepTable",
 ]
@@ -47,6 +52,7 @@ DAY_MS = 24 * 3600 * 1000
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Digest = Annotated[str, Meta(pattern=DIGEST_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
+VersionNumber = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 InstanceCount = Annotated[int, Meta(ge=1, le=INSTANCES_MAX)]
 
 
@@ -61,7 +67,13 @@ class NodeTable(_Table, frozen=True):
     listen: Annotated[NonEmpty, Meta(description="Address and port of the HTTP interface; port 0 = any free one")] = (
         "127.0.0.1:8642"
     )
+    grpc: Annotated[
+        str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
+    ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+    memory_mb: Annotated[
+        int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
+    ] = None
 
 
 class InstancesTable(_Table, frozen=True):
@@ -72,19 +84,41 @@ class InstancesTable(_Table, frozen=True):
 
 
 class BatchTable(_Table, frozen=True):
-    """Accepted for what is to come: this version runs one request at a time."""
+    """Requests that meet, computed together; for models with variants of several batch sizes."""
 
-    max: Annotated[int, Meta(description="Requests in one call; this version: 1")] = 1
-    window_ms: Annotated[float, Meta(ge=0, le=1000, description="Longest wait for others")] = 0.0
+    max: Annotated[int, Meta(ge=1, le=256, description="Items in one run; 1 = each request by itself")] = 1
+    window_ms: Annotated[
+        float, Meta(ge=0, le=1000, description="Longest wait for others, while others come; never when alone")
+    ] = 2.0
+
+
+class SequencesTable(_Table, frozen=True):
+    """Bounds of the sequences whose state a model's node keeps."""
+
+    max: Annotated[int, Meta(ge=1, le=65_536, description="Sequences open at a time")] = 256
+    idle_s: Annotated[float, Meta(gt=0, le=86_400, description="A sequence is forgotten after this pause")] = 60.0
 
 
 class ModelTable(_Table, frozen=True):
     """A compiled model."""
 
-    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`")]
+    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`, or a folder `1/model.wasm`, `2/…`")]
+    versions: Annotated[
+        Literal["latest", "all"] | list[VersionNumber],
+        Meta(description="Of a folder, those that are open: `latest`, `all` or numbers"),
+    ] = "latest"
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
+    warm: Annotated[bool, Meta(description="A version that replaces another is run on zeros first")] = True
+    state: Annotated[
+        dict[str, str], Meta(max_length=16, description="Input to output: what a sequence feeds back")
+    ] = {}
+    sequences: Annotated[SequencesTable, Meta(description="Bounds of the sequences")] = SequencesTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
 class AgentTable(_Table, frozen=True):
@@ -100,6 +134,7 @@ class AgentTable(_Table, frozen=True):
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
 class AgentStepTable(PlacedTable, frozen=True, kw_only=True):
@@ -204,6 +239,29 @@ class PipelineTable(_Table, frozen=True):
     steps: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=STEPS_MAX, description="In order")]
 
 
+class RepositoryTable(_Table, frozen=True):
+    """How new versions of models are found."""
+
+    watch_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Files of models are looked at so often; 0 = only when asked")
+    ] = 0.0
+
+
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
+
+
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
@@ -224,6 +282,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "collections": CollectionTable,
     "pipelines": PipelineTable,
     "limits": LimitsTable,
+    "repository": RepositoryTable,
+    "cache": CacheTable,
     "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""

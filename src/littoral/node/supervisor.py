@@ -5,6 +5,7 @@ supervisor starts the node again, which says again which shard hosts it wants.
 """
 
 import contextlib
+import os
 import selectors
 import signal
 import socket
@@ -68,6 +69,8 @@ class Supervisor:
         self._failure = ""
         self._stop_count = 0
         self._stops_seen = 0
+        self._reload_count = 0
+        self._reloads_seen = 0
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._watch(self._wake_reader, lambda: self._wake_reader.recv(4096))
         self._wake_reader.setblocking(False)
@@ -99,9 +102,14 @@ class Supervisor:
             raise NodeError(self._failure)
 
     def run_until_signal(self) -> None:
-        """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread."""
+        """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread.
+
+        SIGHUP goes on to the node, which looks for new versions; on a terminal, whose end it is, it ends this process.
+        """
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+        if not os.isatty(0):
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: self.reload())
         try:
             self.run()
         finally:
@@ -115,8 +123,21 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"\0")
 
+    def reload(self) -> None:
+        """Has the node look for new versions of its models. From any thread or signal handler."""
+        self._reload_count += 1
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"\0")
+
+    def _is_node_ready(self) -> bool:
+        """A node that starts reads its files anyhow."""
+        return NODE in self._children and self._core.states()[NODE].phase == "ready"
+
     def _turn(self) -> bool:
         """What is due now; True if it is all over."""
+        if self._reloads_seen < self._reload_count and self._is_node_ready():
+            self._children[NODE].hang_up()
+        self._reloads_seen = self._reload_count
         while self._stops_seen < self._stop_count:
             self._stops_seen += 1
             self._core.stop(self._clock.monotonic())

@@ -3,24 +3,29 @@
 What is opened is closed in the reverse order, also where the start fails half-way.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from littoral.artifact import Model
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import LittoralError, NotFoundError, SettingError, TrustError
+from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.node.caches import Caches
+from littoral.node.default_pipelines import with_default_pipelines
+from littoral.node.model_opening import Origin, close_model, open_model
+from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.pooling import Pooling
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
+    CacheTable,
     ForEachStepTable,
     ModelStepTable,
-    ModelTable,
     SearchStepTable,
     StepTable,
     UpsertStepTable,
@@ -32,9 +37,7 @@ from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.host.options import Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
-from littoral.runtime.instance import Session, load
 from littoral.runtime.pipeline import Pipeline
-from littoral.runtime.pool import Pool
 from littoral.runtime.sources import Placed
 from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
@@ -59,22 +62,31 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say) as guests:
+        with open_guests(site, say, clock, caches) as guests:
+            site = guests.site
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
-            yield Node(
-                name=site.node.name,
-                listen=str(site.listen),
-                data=site.data,
-                collections=collections,
-                models=guests.models,
-                agents=guests.agents,
-                pipelines=open_pipelines(site, guests, collections.get, clock),
-                clock=clock,
-                started_at=clock.wall(),
-            )
+            pipelines = open_pipelines(site, guests, collections.get, clock)
+            async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
+                yield Node(
+                    name=site.node.name,
+                    listen=str(site.listen),
+                    data=site.data,
+                    collections=collections,
+                    models=guests.models,
+                    agents=guests.agents,
+                    batchers=guests.pooling.batchers,
+                    budget=guests.pooling.budget,
+                    pipelines=pipelines,
+                    repository=repository,
+                    caches=caches,
+                    clock=clock,
+                    started_at=clock.wall(),
+                )
     finally:
+        await caches.close()
         await collections.close()
 
 
@@ -84,8 +96,8 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
-    with open_guests(site, say) as guests:
-        return open_pipelines(site, guests, _no_collection, SYSTEM)
+    with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
+        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
 
 
 def _no_collection(name: str) -> Collection:
@@ -93,23 +105,33 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
-    threads: GuestThreads
+    """site: of the file, and what the models bring along."""
+
+    site: Site
+    pooling: Pooling
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
+    origins: Mapping[str, Origin]
+    caches: Caches
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say) -> Iterator[Guests]:
+def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[Guests]:
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {})
+        pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
+        guests = Guests(site, pooling, agents := {}, models := {}, origins := {}, caches)
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
-                models[name] = _open_model(site, name, model, threads)
-            stack.callback(models[name].pool.close)
+                models[name], origins[name] = open_model(
+                    name, model, site.path_of(model.path), pooling, clock=clock, say=say
+                )
+            stack.callback(close_model, models[name])
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
+        guests = guests._replace(site=site)
         for name, agent in site.agents.items():
             with _naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
@@ -131,28 +153,33 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
         files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, _pool(agent, name, guests.threads, instances), instances)
+    return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)
 
 
-def _open_model(site: Site, name: str, table: ModelTable, threads: GuestThreads) -> ServedModel:
-    path = site.path_of(table.path)
-    model = Model.open(path)
-    if table.sha256 is not None and model.digest != table.sha256.lower():
-        raise TrustError(f"`{path}`: SHA-256 is `{model.digest}`, expected `{table.sha256.lower()}`")
-    instances = Instances(table.instances.min, table.instances.max)
-    session = load(path, sha256=model.digest)
-    return ServedModel(name, model, _pool(session, name, threads, instances), instances)
+@contextlib.asynccontextmanager
+async def _repository(
+    site: Site,
+    guests: Guests,
+    pipelines: Mapping[str, ServedPipeline],
+    find: Callable[[str], Collection],
+    clock: Clock,
+    say: Say,
+) -> AsyncIterator[ModelRepository]:
+    """The models' versions, watched where the site file says so."""
 
+    def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
+        return _open_pipeline(site, name, guests._replace(models=models), find, clock)
 
-_W = TypeVar("_W", Agent, Session)
-
-
-def _pool(first: _W, name: str, threads: GuestThreads, instances: Instances) -> Pool[_W]:
+    repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
+    watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
-        return Pool(first, name=name, threads=threads, instances_min=instances.min, instances_max=instances.max)
-    except BaseException:
-        first.close()
-        raise
+        yield repository
+    finally:
+        if watching is not None:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        repository.close()
 
 
 async def _ensure(collections: Collections, site: Site, name: str, config: CollectionConfig, say: Say) -> None:
@@ -210,9 +237,10 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case AgentStepTable():
             return AgentStep(guests.agents[table.agent].pool)
         case ModelStepTable():
-            return ModelStep(guests.models[table.model].pool, take=table.take)
+            pool = guests.models[table.model].pool
+            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
         case HostOptions():
-            return HostStep(table, threads=guests.threads, labels=_labels(table, guests))
+            return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
         case ForEachStepTable():
             inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
             name = table.name or "for_each"
@@ -220,7 +248,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options())
+            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
         case UpsertStepTable():
             target = table.upsert
             return UpsertStep(

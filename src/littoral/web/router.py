@@ -4,18 +4,19 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.web.failures import failure_of
-from littoral.web.messages import Answer, Handler, Request, Stream, check_origin, json_answer
+from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
 
 __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
 REQUEST_COUNT_MAX = 64
 PATH_CHARACTERS_MAX = 4096
+KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
 
 
@@ -91,6 +92,7 @@ class Router:
         for route in sorted(_routes(protocols), key=lambda r: r.pattern.count("{")):
             by_pattern = self._table.setdefault(route.pattern.count("/"), {})
             by_pattern.setdefault(route.pattern, {})[route.method] = route
+        self._candidates = lru_cache(KNOWN_PATHS_MAX)(self._find_candidates)
 
     @property
     def routes(self) -> list[Route]:
@@ -102,7 +104,7 @@ class Router:
         """Requests that are being answered, without those that are always taken."""
         return self._busy
 
-    async def __call__(self, request: Request) -> Answer | Stream:
+    async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
@@ -111,7 +113,7 @@ class Router:
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             check_origin(request)
-            answer = await self._admit(found.route, replace(request, names=found.names))
+            answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
             answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)
@@ -119,11 +121,11 @@ class Router:
             failure = failure_of(error)
             told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
             answer = json_answer(told, failure.status, *failure.headers)
-        status = answer.status if isinstance(answer, Answer) else 200
+        status = answer.status if isinstance(answer, Answer) else 101 if isinstance(answer, Upgrade) else 200
         self._observe(Seen(request.method, label, status, self._clock.monotonic() - began))
         return answer
 
-    async def _admit(self, route: Route, request: Request) -> Answer | Stream:
+    async def _admit(self, route: Route, request: Request) -> Answer | Stream | Upgrade:
         if route.is_always_taken:
             return await route.handler(request)
         if self._busy >= self._request_count_max:
@@ -134,7 +136,7 @@ class Router:
         finally:
             self._busy -= 1
 
-    def _candidates(self, path: str) -> dict[str, _Methods]:
+    def _find_candidates(self, path: str) -> Mapping[str, _Methods]:
         if len(path) > PATH_CHARACTERS_MAX:
             raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
         segments = path.split("/")

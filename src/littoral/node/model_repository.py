@@ -1,0 +1,310 @@
+"""The versions of every model: which are open, and how the next one takes over from the last without a request failing.
+
+Load, verify, warm, flip, drain: a new version is opened and run beside the one that serves; pipelines are bound to it;
+then all of it is put in place between two requests. The version before stays at hand for the way back, without
+instances: whoever still holds it is served by it. What keeps a version from serving leaves everything as it was.
+For one event loop; one change at a time.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError, SettingError
+from littoral.node.model_files import Policy, find_versions
+from littoral.node.model_opening import (
+    Identities,
+    Origin,
+    Source,
+    check_state,
+    files_seen,
+    open_version,
+    runs_on_zeros,
+    warm,
+)
+from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
+from littoral.node.pooling import Pooling
+from littoral.runtime.instance import Session
+from littoral.runtime.pool import Pool
+
+__all__ = ["READY", "UNAVAILABLE", "IndexEntry", "ModelRepository"]
+
+READY = "READY"
+UNAVAILABLE = "UNAVAILABLE"
+
+Bind = Callable[[str, Mapping[str, ServedModel]], ServedPipeline]
+"""A pipeline of the site file by name, bound to these models. Raises SettingError for an edge that does not fit."""
+
+Say = Callable[[str], None]
+
+
+class IndexEntry(NamedTuple):
+    """One version in the repository's index. state: READY or UNAVAILABLE, with the reason."""
+
+    name: str
+    version: int
+    state: str
+    reason: str = ""
+
+
+@dataclass
+class _Kept:
+    """Beside what serves: the way back, and what was seen.
+
+    is_held: the watch leaves this model as somebody wanted it. newest: the highest number that a version has had.
+    """
+
+    origin: Origin
+    served: ServedModel
+    seen: Identities
+    newest: int
+    refused: dict[int, str] = field(default_factory=dict)
+    previous: ServedVersion | None = None
+    is_held: bool = False
+    swaps: int = 0
+    refusals: int = 0
+
+
+class _Noting(dict[str, ServedModel]):
+    """Which models a pipeline is bound to, at whatever depth. asked: their names."""
+
+    def __init__(self, models: Mapping[str, ServedModel]) -> None:
+        super().__init__(models)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> ServedModel:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
+class ModelRepository:
+    """models, pipelines: what the node serves; changed in place. say: gets a line for each change."""
+
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        origins: Mapping[str, Origin],
+        pipelines: Mapping[str, ServedPipeline],
+        bind: Bind,
+        pooling: Pooling,
+        *,
+        say: Say,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._models = models
+        self._pipelines = pipelines
+        self._bind = bind
+        self._pooling = pooling
+        self._say = say
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._kept = {
+            name: _Kept(origins[name], served, origins[name].seen, served.serving.number)
+            for name, served in models.items()
+        }
+
+    async def load(
+        self, name: str, policy: Policy | None = None, uploads: Mapping[int, bytes] | None = None
+    ) -> Sequence[int]:
+        """Opens what the model's path holds now, or `uploads` in its place; the versions that can be asked for then.
+
+        policy: default the site file's. Number 0 of an upload: the next one. Raises NotFoundError, ConflictError where
+        a pipeline does not take the new version, and what opening a version raises; everything is as it was then.
+        """
+        kept = self._find(name)
+        async with self._turn:
+            return await self._load(kept, policy or Policy.of(kept.origin.table.versions), uploads or {})
+
+    async def roll_back(self, name: str) -> Sequence[int]:
+        """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""
+        kept = self._find(name)
+        async with self._turn:
+            if (version := kept.previous) is None:
+                raise ConflictError(f"model `{name}`: no version served before this one")
+            version.pool.wake()
+            try:
+                await self._warm(kept, version)
+                await self._flip(kept, {version.number: version})
+            except BaseException:
+                await asyncio.to_thread(_rest, [version.pool])
+                raise
+            kept.is_held = True
+            return [version.number]
+
+    async def unload(self, name: str) -> None:
+        """Refuses the model to requests and to pipelines; what runs or waits is answered. Unloading twice is fine."""
+        kept = self._find(name)
+        async with self._turn:
+            pools = [version.pool for version in _open_versions(kept)]
+            kept.served.versions, kept.previous, kept.is_held = {}, None, True
+            await asyncio.to_thread(_close, pools)
+            self._say(f"model `{name}`: unloaded")
+
+    async def refresh(self, *, is_asked: bool) -> None:
+        """Loads every model whose files are others than they were. What goes wrong is told, and kept for the index.
+
+        is_asked: by somebody, not by the watch: then also those that were rolled back, unloaded or uploaded.
+        """
+        for name, kept in self._kept.items():
+            if is_asked or (not kept.is_held and await self._is_changed(kept)):
+                with contextlib.suppress(LittoralError, OSError):  # told by `load`; the next change is the next try
+                    await self.load(name)
+
+    async def watch(self, interval_s: float) -> None:
+        """Looks at the files again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            await self.refresh(is_asked=False)
+
+    def index(self, name: str) -> list[IndexEntry]:
+        """Every version that is known of a model, in ascending order."""
+        kept = self._find(name)
+        found = {number: IndexEntry(name, number, UNAVAILABLE, why) for number, why in kept.refused.items()}
+        if kept.previous is not None:
+            found[kept.previous.number] = IndexEntry(name, kept.previous.number, UNAVAILABLE, "kept for the way back")
+        if not kept.served.is_loaded:
+            number = kept.served.serving.number
+            found.setdefault(number, IndexEntry(name, number, UNAVAILABLE, "unloaded"))
+        found |= {number: IndexEntry(name, number, READY) for number in kept.served.versions}
+        return [found[number] for number in sorted(found)]
+
+    def counts(self, name: str) -> tuple[int, int]:
+        """Swaps of a model, and changes that were refused, since the start."""
+        kept = self._find(name)
+        return kept.swaps, kept.refusals
+
+    def close(self) -> None:
+        """Every version of every model."""
+        for kept in self._kept.values():
+            _close([version.pool for version in _open_versions(kept)])
+
+    def _find(self, name: str) -> _Kept:
+        if (kept := self._kept.get(name)) is None:
+            raise NotFoundError(f"model `{name[:80]}` is unknown", hint="a node serves the models of its site file")
+        return kept
+
+    async def _is_changed(self, kept: _Kept) -> bool:
+        seen = await asyncio.to_thread(files_seen, kept.origin.path)
+        now_ns = int(self._clock.wall() * 1e9)
+        return seen != kept.seen and all(identity.is_settled(now_ns) for identity in seen.values())
+
+    async def _load(self, kept: _Kept, policy: Policy, uploads: Mapping[int, bytes]) -> Sequence[int]:
+        name, number = kept.served.name, kept.newest
+        kept.seen = await asyncio.to_thread(files_seen, kept.origin.path)
+        fresh: list[ServedVersion] = []
+        try:
+            sources = await self._sources(kept, uploads)
+            if kept.origin.path in sources.values():
+                policy = Policy()
+            versions = {}
+            for number in policy.choose(sources, f"model `{name}`"):
+                version = await self._version(kept, number, sources[number], fresh)
+                versions[version.number] = version
+            await self._flip(kept, versions)
+        except BaseException as error:
+            await asyncio.to_thread(_close, [version.pool for version in fresh])
+            await asyncio.to_thread(_rest, _only_kept(kept))
+            if isinstance(error, LittoralError | OSError):
+                self._refuse(kept, number, error)
+            raise
+        kept.newest = max(kept.newest, *versions)
+        kept.is_held = bool(uploads)
+        kept.refused = {}
+        return sorted(versions)
+
+    async def _sources(self, kept: _Kept, uploads: Mapping[int, bytes]) -> Mapping[int, Source]:
+        if uploads:
+            return {number or kept.newest + 1: data for number, data in uploads.items()}
+        found = await asyncio.to_thread(find_versions, kept.origin.path)
+        if kept.origin.path in found.values():  # no folder: what it holds has the next number, if it is something else
+            return {kept.newest + 1: kept.origin.path}
+        return dict(found)
+
+    async def _version(self, kept: _Kept, number: int, source: Source, fresh: list[ServedVersion]) -> ServedVersion:
+        """As it is open already, or opened and warm, and then among `fresh`."""
+        table, served = kept.origin.table, kept.served
+        version = await asyncio.to_thread(open_version, served.name, number, source, table, self._pooling, self._say)
+        is_file = source == kept.origin.path
+        for known in _open_versions(kept):
+            if known.model.digest == version.model.digest and (is_file or known.number == number):
+                version.pool.close()
+                known.pool.wake()
+                version = known
+                break
+        else:
+            fresh.append(version)
+            check_state(table.state, version)
+        await self._warm(kept, version)
+        return version
+
+    async def _warm(self, kept: _Kept, version: ServedVersion) -> None:
+        """A version that fails on zeros is refused where the one that serves does not: some models never take zeros."""
+        served = kept.served
+        if not kept.origin.table.warm or version in served.versions.values():
+            return
+        try:
+            await warm(version, served.instances)
+        except SandboxError:
+            if served.is_loaded and await runs_on_zeros(served.serving):
+                raise
+
+    async def _flip(self, kept: _Kept, versions: Mapping[int, ServedVersion]) -> None:
+        served, serving = kept.served, versions[max(versions)]
+        bound = self._bound(served, serving) if serving is not served.serving else {}
+        before, dropped = served.serving, list(_open_versions(kept))
+        if before is not serving and served.is_loaded:
+            kept.previous = before
+        served.serving, served.versions = serving, versions
+        for name, pipeline in bound.items():
+            self._pipelines[name].pipeline, self._pipelines[name].steps = pipeline.pipeline, pipeline.steps
+        if before is not serving:
+            kept.swaps += 1
+            self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
+        pools = [version.pool for version in dropped if version not in versions.values()]
+        await asyncio.to_thread(_rest, pools)
+
+    def _bound(self, served: ServedModel, serving: ServedVersion) -> Mapping[str, ServedPipeline]:
+        """The pipelines that use this model, bound to another version of it. Raises ConflictError."""
+        models = _Noting({**self._models, served.name: replace(served, serving=serving)})
+        bound = {}
+        try:
+            for name in self._pipelines:
+                models.asked.clear()
+                pipeline = self._bind(name, models)
+                if served.name in models.asked:
+                    bound[name] = pipeline
+        except SettingError as error:
+            raise ConflictError(
+                f"model `{served.name}`: version {serving.number} does not fit: {error.message}",
+                hint="the version before goes on: give this one the inputs and outputs that its pipelines use",
+            ) from error
+        return bound
+
+    def _refuse(self, kept: _Kept, number: int, error: Exception) -> None:
+        kept.refusals += 1
+        kept.refused = {number: str(error)}
+        self._say(f"model `{kept.served.name}`: refused: {error}")
+
+
+def _open_versions(kept: _Kept) -> list[ServedVersion]:
+    """Those that can be asked for, and the one before."""
+    return [*kept.served.versions.values(), *([] if kept.previous is None else [kept.previous])]
+
+
+def _only_kept(kept: _Kept) -> list[Pool[Session]]:
+    """That of the version before, where it cannot be asked for."""
+    before = kept.previous
+    return [] if before is None or before in kept.served.versions.values() else [before.pool]
+
+
+def _rest(pools: Iterable[Pool[Session]]) -> None:
+    for pool in pools:
+        pool.rest()
+
+
+def _close(pools: Iterable[Pool[Session]]) -> None:
+    for pool in pools:
+        pool.close(drains=True)

@@ -1,0 +1,29 @@
+"""gRPC where the site file asks for it: imported only then, since a node need not have it installed."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from littoral.errors import SetupError
+from littoral.node.oip.inference import Inference
+from littoral.node.site import Site, parse_address
+
+__all__ = ["grpc_interface"]
+
+
+@contextlib.asynccontextmanager
+async def grpc_interface(site: Site, inference: Inference, say: Callable[[str], None]) -> AsyncIterator[str]:
+    """Its address, '' where there is none. Raises SetupError without the extra, SettingError for an address in use."""
+    if site.node.grpc is None:
+        yield ""
+        return
+    try:
+        from littoral.node.oip.grpc_server import serving_grpc
+    except ImportError as error:
+        raise SetupError(
+            f"{site.file}: `node.grpc`: gRPC is not installed: {error}", hint="pip install 'littoral[grpc]'"
+        ) from error
+    host, port = parse_address(site.node.grpc)
+    bytes_max = site.limits.body_bytes_max
+    async with serving_grpc(inference, host=host, port=port, message_bytes_max=bytes_max) as address:
+        say(f"gRPC at {address}")
+        yield address

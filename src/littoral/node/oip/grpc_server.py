@@ -1,0 +1,197 @@
+"""The one door to gRPC: the Open Inference Protocol at a port of its own (extra `littoral[grpc]`).
+
+The service has the name that clients know, its messages one of our own (`grpc_messages`).
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import json_format
+
+from littoral.errors import (
+    AgentError,
+    ConflictError,
+    DeadlineError,
+    LittoralError,
+    NotFoundError,
+    NotOfferedError,
+    RequestError,
+    SettingError,
+    TooLargeError,
+    UnavailableError,
+)
+from littoral.node.oip import control
+from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
+from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
+from littoral.node.oip.grpc_messages import messages
+from littoral.node.oip.inference import Inference
+from littoral.node.pipelines_api import how_header
+from littoral.web.failures import failure_of
+
+__all__ = ["serving_grpc"]
+
+SERVICE = "inference.GRPCInferenceService"
+HOW = "littoral-how"
+REQUEST_COUNT_MAX = 64
+GRACE_S = 0.5
+_STATUS: dict[type[LittoralError], grpc.StatusCode] = {
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotOfferedError: grpc.StatusCode.UNIMPLEMENTED,
+    RequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    AgentError: grpc.StatusCode.INVALID_ARGUMENT,
+    DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    LittoralError: grpc.StatusCode.INTERNAL,
+}
+
+_Call = Callable[[Any, Any], Awaitable[Any]]
+
+
+@contextlib.asynccontextmanager
+async def serving_grpc(
+    inference: Inference, *, host: str, port: int, message_bytes_max: int, grace_s: float = GRACE_S
+) -> AsyncIterator[str]:
+    """Serves until the block ends; gives `host:port`, with the port that was taken.
+
+    message_bytes_max: of one request or answer, when it is decompressed. Raises SettingError where the address cannot
+    be had.
+    """
+    options = (
+        ("grpc.max_receive_message_length", message_bytes_max),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", REQUEST_COUNT_MAX),
+    )
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _Service(inference).handlers()),))
+    address = f"[{host}]" if ":" in host else host
+    try:
+        taken = server.add_insecure_port(f"{address}:{port}")
+    except RuntimeError as error:
+        raise SettingError(
+            f"address `{address}:{port}` cannot be listened at for gRPC",
+            hint="end what uses it, or listen at another port",
+        ) from error
+    await server.start()
+    try:
+        yield f"{address}:{taken}"
+    finally:
+        await server.stop(grace_s)
+
+
+class _Service:
+    """What each method does: a message in, a message out."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self._targets = inference.targets
+        self._node = inference.node
+
+    def handlers(self) -> dict[str, Any]:
+        calls: dict[str, _Call] = {
+            "ServerLive": self._live,
+            "ServerReady": self._ready,
+            "ServerMetadata": self._server,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model,
+            "ModelConfig": self._config,
+            "ModelStatistics": self._statistics,
+            "ModelInfer": self._infer,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        found = {name: grpc.unary_unary_rpc_method_handler(_told(call), **_codec(name)) for name, call in calls.items()}
+        found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=messages()["ModelInferRequest"].FromString,
+            response_serializer=messages()["ModelStreamInferResponse"].SerializeToString,
+        )
+        return found
+
+    async def _live(self, _asked: Any, _context: Any) -> Any:
+        return messages()["ServerLiveResponse"](live=True)
+
+    async def _ready(self, _asked: Any, _context: Any) -> Any:
+        return messages()["ServerReadyResponse"](ready=self._node.is_ready)
+
+    async def _server(self, _asked: Any, _context: Any) -> Any:
+        return messages()["ServerMetadataResponse"](**server_metadata())
+
+    async def _model_ready(self, asked: Any, _context: Any) -> Any:
+        return messages()["ModelReadyResponse"](ready=self._targets.is_ready(asked.name, asked.version))
+
+    async def _model(self, asked: Any, _context: Any) -> Any:
+        target = self._targets.find(asked.name, asked.version)
+        return _filled("ModelMetadataResponse", model_metadata(target, self._targets.versions(asked.name)))
+
+    async def _config(self, asked: Any, _context: Any) -> Any:
+        return _filled("ModelConfigResponse", {"config": config(self._targets.find(asked.name, asked.version))})
+
+    async def _statistics(self, asked: Any, _context: Any) -> Any:
+        found = self._inference.asked_statistics(asked.name, asked.version)
+        return _filled("ModelStatisticsResponse", {"model_stats": [statistics(t, counted) for t, counted in found]})
+
+    async def _infer(self, asked: Any, context: Any) -> Any:
+        remaining_s = context.time_remaining()
+        answer = await self._answer(asked, None if remaining_s is None else remaining_s * 1000)
+        context.set_trailing_metadata(((HOW, how_header(answer.how)),))
+        return answer_of(answer, asked.id)
+
+    async def _index(self, asked: Any, _context: Any) -> Any:
+        return _filled("RepositoryIndexResponse", {"models": self._targets.index(only_ready=asked.ready)})
+
+    async def _load(self, asked: Any, _context: Any) -> Any:
+        await control.load(self._node, asked.model_name, parameters_of(asked.parameters))
+        return messages()["RepositoryModelLoadResponse"]()
+
+    async def _unload(self, asked: Any, _context: Any) -> Any:
+        await control.unload(self._node, asked.model_name)
+        return messages()["RepositoryModelUnloadResponse"]()
+
+    async def _stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+        """One answer after the other, in the order of the requests; an error is an answer too."""
+        async for asked in requests:
+            told = messages()["ModelStreamInferResponse"]()
+            try:
+                told.infer_response.CopyFrom(answer_of(await self._answer(asked, None), asked.id))
+            except Exception as error:  # noqa: BLE001  the stream goes on
+                told.error_message = failure_of(error).message
+                told.infer_response.id = asked.id
+            yield told
+
+    async def _answer(self, asked: Any, deadline_ms: float | None) -> Any:
+        return await self._inference.infer(asked.model_name, asked.model_version, request_of(asked, deadline_ms))
+
+
+def _told(call: _Call) -> _Call:
+    """An error of ours as a status; of another kind, an id that the log has too."""
+
+    async def answered(asked: Any, context: Any) -> Any:
+        try:
+            return await call(asked, context)
+        except Exception as error:  # noqa: BLE001  every request gets an answer
+            code, message = _code(error), failure_of(error).message
+        return await context.abort(code, message)
+
+    return answered
+
+
+def _code(error: Exception) -> grpc.StatusCode:
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), grpc.StatusCode.INTERNAL)
+
+
+def _codec(method: str) -> dict[str, Any]:
+    return {
+        "request_deserializer": messages()[f"{method}Request"].FromString,
+        "response_serializer": messages()[f"{method}Response"].SerializeToString,
+    }
+
+
+def _filled(name: str, values: dict[str, Any]) -> Any:
+    return json_format.ParseDict(values, messages()[name]())
