@@ -38,7 +38,8 @@ def test_a_flush_comes_when_it_is_quiet_or_much() -> None:
     commit.applied(20.0, 100, awaited=False)
     commit.requested(20.2)
     assert not commit.flush_due(20.2 + IDLE_S / 2)
-    assert commit.deadline() == 20.2 + IDLE_S
+    assert commit.deadline() == 20.0 + IDLE_S  # then the log is synced
+    assert commit.deadline(is_syncing=True) == 20.2 + IDLE_S
     assert commit.flush_due(20.2 + IDLE_S)
     commit.applied(20.3, UNFLUSHED_BYTES_MAX, awaited=False)
     assert commit.flush_due(20.3)
@@ -62,6 +63,7 @@ def test_no_write_is_left_behind(seed: int) -> None:
     commit, now = GroupCommit(), 0.0
     unflushed: list[tuple[float, int]] = []
     awaited: list[float] = []
+    unsynced: list[float] = []
     for _ in range(500):
         now += rng.choice([0.0, 0.0005, 0.003, 0.2])
         deadline = commit.deadline()
@@ -72,15 +74,19 @@ def test_no_write_is_left_behind(seed: int) -> None:
             size_bytes, is_awaited = rng.choice([100, 1 << 20, 6 << 20]), rng.random() < 0.5
             unflushed.append((now, size_bytes))
             awaited += [now] if is_awaited else []
+            unsynced.append(now)
             commit.applied(now, size_bytes, awaited=is_awaited)
         if commit.flush_due(now):
             commit.flushed(now, took_s=0.002)
             unflushed.clear()
             awaited.clear()
+            unsynced.clear()
         elif commit.sync_due(now, is_idle=rng.random() < 0.3):
             commit.syncing()
             awaited.clear()
+            unsynced.clear()
         assert all(now - at < WINDOW_S for at in awaited)
         assert all(now - at < 2 * IDLE_S for at, _ in unflushed)
+        assert all(now - at < IDLE_S for at in unsynced)
         assert sum(size for _, size in unflushed) < UNFLUSHED_BYTES_MAX
         assert (commit.deadline() is None) == (not unflushed)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from littoral.vectors.log_sync import LogSync, sync_log
-from waiting import until
 
 
 def store(folder: Path) -> Path:
@@ -51,7 +50,6 @@ def test_a_failure_is_told_unless_the_store_was_exchanged(tmp_path: Path) -> Non
     for store_now, is_told in ((tmp_path / "gone", True), (tmp_path / "other", False)):
         sync.begin(tmp_path / "gone", [], 0.0)
         assert os.read(reader, 1) == b"\0"
-        until(lambda: not sync.is_running or sync._running is None or sync._running.done())
         if is_told:
             with pytest.raises(Exception, match="log of"):
                 sync.ended(store_now)
