@@ -29,6 +29,7 @@ HELPERS = {
     "guests",
     "networks",
     "onnxruntime_int8",
+    "request_load",
     "results",
     "rows",
     "transformers",

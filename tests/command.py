@@ -31,9 +31,9 @@ def environment() -> dict[str, str]:
     return settings.environment(**{name: settings.text(name) for name in INSTALLATION})
 
 
-def littoral(*arguments: object, folder: Path | None = None) -> Done:
+def littoral(*arguments: object, folder: Path | None = None, timeout_s: float = 120) -> Done:
     """Runs to its end; without a terminal."""
     done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=120, env=environment(), cwd=folder
+        command(*arguments), capture_output=True, text=True, timeout=timeout_s, env=environment(), cwd=folder
     )
     return Done(done.returncode, done.stdout, done.stderr)

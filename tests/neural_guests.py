@@ -6,11 +6,25 @@ comes behind the records lies at `DATA` while the calls run. The answer is the e
 
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from littoral.runtime.agents import Agent
+from littoral.runtime.instance import Session, load
+from littoral.runtime.wasi_nn import OfferedModel
 from modules_in_text import agent
 
-__all__ = ["DATA", "FUNCTIONS", "MEMORY_BYTES", "Answer", "Calls", "driver"]
+__all__ = [
+    "BUFFER", "DATA", "FUNCTIONS", "MEMORY_BYTES", "NAME", "NN", "OUT", "TENSOR", "X4", "Answer", "Calls", "Models",
+    "driver", "opened", "ready", "run", "whole",
+]  # fmt: skip
+
+NN = "wasi_ephemeral_nn"
+OUT, NAME, TENSOR, BUFFER = 0, 16, 512, 2048
+"""Where the programs of the tests have things, in the data."""
+X4 = np.array([1, -2, 0.5, 4], "<f4")
 
 FUNCTIONS = ("load", "load_by_name", "init_execution_context", "set_input", "compute", "get_output")
 ARITY = (5, 3, 2, 3, 1, 5)
@@ -101,3 +115,47 @@ class Calls:
     def answer(self, given: bytes) -> Answer:
         count = len(self._records)
         return Answer(list(struct.unpack_from(f"<{count}I", given)), given[DATA - ANSWERS :])
+
+
+class Models(dict[str, Any]):
+    """Sessions by name, as the runtime wants them; `opened` counts instances."""
+
+    def __init__(self, **modules: bytes) -> None:
+        self.sessions = {name: load(wasm, deadline_ms=100) for name, wasm in modules.items()}
+        self.made: list[Session] = []
+        super().__init__()
+        for name, session in self.sessions.items():
+            self[name] = OfferedModel(session.digest, partial(self._another, name))
+
+    def _another(self, name: str) -> Session:
+        self.made.append(self.sessions[name].another())
+        return self.made[-1]
+
+    def close(self) -> None:
+        for session in self.sessions.values():
+            session.close()
+
+
+def opened(models: Models, grants: tuple[str, ...] = (NN,), **more: Any) -> Agent:
+    return Agent.open(driver(), grants=grants, models=models, **more)
+
+
+def run(guest: Agent, calls: Calls) -> Answer:
+    given = guest.infer(calls.program())
+    assert isinstance(given, bytes)
+    answer = calls.answer(given)
+    assert all(0 <= errno <= 8 for errno in answer.errnos), answer.errnos
+    return answer
+
+
+def ready(calls: Calls, name: bytes = b"m") -> Calls:
+    """A graph with handle 1 and a context with handle 2, in an instance that has none yet."""
+    calls.call("load_by_name", calls.put(NAME, name), len(name), DATA + OUT)
+    return calls.call("init_execution_context", 1, DATA + OUT + 4)
+
+
+def whole(calls: Calls, shape: tuple[int, ...] = (4,), kind: int = 1, data: bytes = X4.tobytes()) -> Calls:
+    ready(calls)
+    calls.call("set_input", 2, 0, calls.tensor(TENSOR, shape, kind, data))
+    calls.call("compute", 2)
+    return calls.call("get_output", 2, 0, DATA + BUFFER, 1024, DATA + OUT + 8)

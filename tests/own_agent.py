@@ -7,7 +7,10 @@ from littoral.errors import SetupError
 from needs import need
 from tracked import ROOT
 
-__all__ = ["use_toolchain"]
+__all__ = ["BUILD_S_MAX", "use_toolchain"]
+
+BUILD_S_MAX = 280.0
+"""The first build of all makes std."""
 
 
 def use_toolchain(monkeypatch: pytest.MonkeyPatch, target: Target = TARGET) -> None:

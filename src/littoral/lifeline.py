@@ -13,7 +13,7 @@ import sys
 
 from littoral.settings import number, text
 
-__all__ = ["FAILED", "READY", "Lifeline"]
+__all__ = ["FAILED", "LIFELINE_VARIABLE", "READY", "STATUS_VARIABLE", "Lifeline"]
 
 LIFELINE_VARIABLE = "LITTORAL_LIFELINE_FD"
 STATUS_VARIABLE = "LITTORAL_STATUS_FD"

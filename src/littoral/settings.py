@@ -53,6 +53,12 @@ SETTINGS = {
         Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),
         Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
         Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),
+        Setting(
+            "LITTORAL_OPTIMIZE_POINTS",
+            "20000",
+            "points",
+            "So many points written make a shard host build its search graph anew; 0: only when asked",
+        ),
         Setting("LITTORAL_PERF", "", "", "perfmap or jitdump: Linux perf is told the names of models' functions"),
         Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),

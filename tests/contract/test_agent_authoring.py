@@ -122,9 +122,9 @@ def test_what_no_node_would_load_is_not_built(tmp_path: Path) -> None:
             as_agent(wasm, tmp_path)
 
 
-def echo(config: Any = None) -> Agent:
+def echo(case: Case) -> Agent:
     refuse = "(if (i32.eqz (local.get $size)) (then (return (i64.const -7))))"
-    return Agent.open(agent(refuse + ECHO), config)
+    return Agent.open(agent(refuse + ECHO), case.config, files=case.files)
 
 
 def test_cases_are_held_against_the_sandbox(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_tensors_are_compared_by_type_shape_and_value() -> None:
 
     def outcome(wanted: Any, tolerance: float = 0.0) -> str:
         case = Case("c", {"x": x}, {"x": wanted}, tolerance=tolerance)
-        (result,) = run_cases([case], lambda config: Agent.open(agent(frame, input=values, output=values), config))
+        (result,) = run_cases([case], lambda _: Agent.open(agent(frame, input=values, output=values)))
         return result.why
 
     assert outcome(x) == ""

@@ -17,8 +17,8 @@ from littoral.errors import (
     UnavailableError,
 )
 from littoral.node.mqtt.again import Again
+from littoral.node.mqtt.back_off import BackOff
 from littoral.node.mqtt.judgement import Verdict, judged
-from littoral.node.mqtt.link import BackOff
 from littoral.node.mqtt.message import Message
 from littoral.node.mqtt.queue import Bounds, Queue
 from littoral.node.mqtt_broker import Credentials, parse_broker

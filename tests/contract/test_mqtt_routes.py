@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker import Broker, certificates, running_broker
+from littoral.telemetry import METRICS
 from mqtt_site import Client, client_of, vector, write_mqtt_site
 from needs import need
 from node_fixture import Served, node_in_thread
@@ -71,7 +72,10 @@ def test_a_message_is_answered_on_the_topic_that_the_file_says(folder: Path, bro
         assert (topic, said["status"], said["topic"]) == ("answers/door", "ok", "cameras/door/frame")
         assert said["result"]["outputs"].popitem()[1]["data"] == [[2, 4, 6]]
         assert said["how"]["node"] == "store-12"
-        assert metrics(node)['answered_total{route="double"}'] == 1
+        found = metrics(node)
+        assert found['answered_total{route="double"}'] == 1
+        told = {f"littoral_mqtt_{name.partition('{')[0]}" for name in found}
+        assert told == {name for name in METRICS if name.startswith("littoral_mqtt_")}
 
 
 def test_request_and_response(folder: Path, broker: Broker) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from littoral.node.http import application
 from littoral.node.node import Node
-from littoral.node.pipelines_api import DEADLINE_MS, DEADLINE_MS_MAX
 from littoral.node.qdrant_api import LACKING
 from littoral.node.qdrant_reads import QUERY_COUNT_MAX as SEARCH_COUNT_MAX
 from littoral.node.qdrant_writes import OPERATION_COUNT_MAX
+from littoral.node.request_options import DEADLINE_MS, DEADLINE_MS_MAX
 from littoral.node.request_statistics import ROW_COUNT_MAX
 from littoral.telemetry import METRICS
 from littoral.telemetry.metrics import SERIES_COUNT_MAX

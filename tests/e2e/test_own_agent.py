@@ -12,7 +12,7 @@ from littoral.authoring.scaffold import new_agent
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
-from own_agent import use_toolchain
+from own_agent import BUILD_S_MAX, use_toolchain
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +37,7 @@ def toolchain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_agent_passes_its_own_tests_and_serves(tmp_path: Path) -> None:
     made = littoral("agent", "new", "doubler", folder=tmp_path)
     assert (made.code, made.out.splitlines()[0]) == (0, "doubler  bytes in, bytes out")
-    tested = littoral("agent", "test", "doubler", "--json", folder=tmp_path)
+    tested = littoral("agent", "test", "doubler", "--json", folder=tmp_path, timeout_s=BUILD_S_MAX)
     assert tested.code == 0, tested.err
     assert "4 passed" in tested.err
     assert tested.json["native"] is True
@@ -76,11 +76,11 @@ def test_what_does_not_compile_is_told(tmp_path: Path) -> None:
     new_agent("broken", tmp_path / "broken")
     source = tmp_path / "broken/src/lib.rs"
     source.write_text(source.read_text().replace("gain: f32", "gain: f99"))
-    built = littoral("agent", "build", "broken", folder=tmp_path)
+    built = littoral("agent", "build", "broken", folder=tmp_path, timeout_s=BUILD_S_MAX)
     assert built.code == 3
     assert "cannot find type `f99`" in built.err
     assert built.err.endswith("`cargo build` failed with exit code 101\n")
-    tested = littoral("agent", "test", "broken", folder=tmp_path)
+    tested = littoral("agent", "test", "broken", folder=tmp_path, timeout_s=BUILD_S_MAX)
     assert tested.code in (1, 3)
 
 
@@ -88,7 +88,7 @@ def test_a_case_that_fails_costs_exit_code_1(tmp_path: Path) -> None:
     new_agent("wrong", tmp_path / "wrong")
     case = tmp_path / "wrong/tests/cases/scales.json"
     case.write_text(case.read_text().replace("2.5", "2.6"))
-    tested = littoral("agent", "test", "wrong", "--no-native", folder=tmp_path)
+    tested = littoral("agent", "test", "wrong", "--no-native", folder=tmp_path, timeout_s=BUILD_S_MAX)
     assert tested.code == 1
     assert "FAIL  scales" in tested.out
     assert "scales: answer b'2.5\\n-3.5\\n1\\n', expected b'2.6\\n-3.5\\n1\\n'" in tested.err

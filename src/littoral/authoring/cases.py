@@ -29,13 +29,15 @@ Answer = bytes | dict[str, Array]
 class Case(NamedTuple):
     """One input and what is expected: an answer, an error, or what `check` asserts of the answer.
 
-    tolerance: how far a number may be from the one expected, absolute. error_text: a part of the error's text.
+    files: what `init` gets beside `config`, by name. tolerance: how far a number may be from the one expected,
+    absolute. error_text: a part of the error's text.
     """
 
     name: str
     input: bytes | Mapping[str, Array]
     output: bytes | Mapping[str, Array] | None = None
     config: Mapping[str, Any] | None = None
+    files: Mapping[str, Path] = {}
     error_number: int | None = None
     error_text: str = ""
     tolerance: float = 0.0
@@ -78,6 +80,7 @@ class _Case(_Table, frozen=True):
     input: _Value
     name: str | None = None
     config: dict[str, Any] | None = None
+    files: dict[str, str] = {}
     output: _Value | None = None
     error: _Error | None = None
     tolerance: float = 0.0
@@ -97,18 +100,16 @@ def read_cases(path: Path) -> list[Case]:
     return cases
 
 
-def run_cases(
-    cases: Sequence[Case], start: Callable[[Mapping[str, Any] | None], Agent], clock: Clock = SYSTEM
-) -> Iterator[CaseResult]:
-    """Runs each case in an agent that `start` makes of its configuration; equal ones in a row share one."""
+def run_cases(cases: Sequence[Case], start: Callable[[Case], Agent], clock: Clock = SYSTEM) -> Iterator[CaseResult]:
+    """Runs each case in an agent that `start` makes as it wants it; cases in a row that want the same share one."""
     agent: Agent | None = None
     try:
         for i, case in enumerate(cases):
-            if agent is not None and cases[i - 1].config != case.config:
+            if agent is not None and _setup(cases[i - 1]) != _setup(case):
                 agent.close()
                 agent = None
             try:
-                agent = agent or start(case.config)
+                agent = agent or start(case)
             except LittoralError as error:
                 yield CaseResult(case.name, _held_against_error(case, error), 0.0)
                 continue
@@ -116,6 +117,10 @@ def run_cases(
     finally:
         if agent is not None:
             agent.close()
+
+
+def _setup(case: Case) -> tuple[Mapping[str, Any] | None, Mapping[str, Path]]:
+    return case.config, case.files
 
 
 def _run(case: Case, agent: Agent, clock: Clock) -> CaseResult:
@@ -194,7 +199,8 @@ def _json_cases(path: Path) -> Iterator[Case]:
         output = None if case.output is None else _value(case.output, path, f"`{name}`: `output`")
         number, text = (None, "") if case.error is None else (case.error.number, case.error.text)
         given = _value(case.input, path, f"`{name}`: `input`")
-        yield Case(name, given, output, case.config, number, text, case.tolerance)
+        files = {key: path.parent / file for key, file in case.files.items()}
+        yield Case(name, given, output, case.config, files, number, text, case.tolerance)
 
 
 def _value(value: _Value, path: Path, what: str) -> bytes | dict[str, Array]:

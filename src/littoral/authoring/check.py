@@ -8,6 +8,7 @@ from typing import Any
 from littoral.artifact.manifest import AGENT_SECTION
 from littoral.clock import SYSTEM, Clock
 from littoral.runtime.abi import Ports, grants_for
+from littoral.runtime.agent_files import Files
 from littoral.runtime.agents import Agent
 from littoral.runtime.modules import load_module, naming
 from littoral.runtime.wasi_nn import NeuralModels
@@ -48,6 +49,7 @@ def check_agent(
     *,
     grants: Sequence[str] | None = None,
     models: NeuralModels | None = None,
+    files: Files | None = None,
     memory_bytes: int | None = None,
     deadline_ms: int | None = None,
     clock: Clock = SYSTEM,
@@ -57,7 +59,7 @@ def check_agent(
     given = needed_grants(path) if grants is None else grants
     began = clock.monotonic()
     with Agent.open(
-        path, config, grants=given, models=models, memory_bytes=memory_bytes, deadline_ms=deadline_ms
+        path, config, grants=given, models=models, files=files, memory_bytes=memory_bytes, deadline_ms=deadline_ms
     ) as agent:
         ms = (clock.monotonic() - began) * 1000
         manifest = agent.manifest

@@ -3,14 +3,14 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from littoral.authoring.build import BuiltAgent, build_agent, run_cargo_tests
-from littoral.authoring.cases import CaseResult, read_cases, run_cases
+from littoral.authoring.cases import Case, CaseResult, read_cases, run_cases
 from littoral.authoring.check import CheckedAgent, check_agent, needed_grants
 from littoral.authoring.scaffold import Port, new_agent
 from littoral.cli.console import bytes_text, messages, results, show_json
@@ -101,6 +101,9 @@ def run_tests(
 def check(
     file: Annotated[Path, typer.Argument(help="The agent, a .wasm file.")],
     config: Annotated[str | None, typer.Option(help="Its configuration: JSON, or a file of it.")] = None,
+    file_beside: Annotated[
+        list[str] | None, typer.Option("--file", help="A file that `init` gets: NAME=FILE; several times.")
+    ] = None,
     grant: Annotated[
         list[str] | None, typer.Option(help="An import that it may have; default: all it needs. Several times.")
     ] = None,
@@ -116,6 +119,7 @@ def check(
             _config(config),
             grants=grant,
             models=models,
+            files={name: Path(path) for name, path in _pairs("--file", file_beside or [])},
             memory_bytes=None if memory_mb is None else memory_mb << 20,
             deadline_ms=deadline_ms,
         )
@@ -132,8 +136,8 @@ def check(
     results.print(f"  sha256  {checked.sha256}", markup=False)
 
 
-def _start(path: Path, models: NeuralModels, config: Mapping[str, Any] | None) -> Agent:
-    return Agent.open(path, config, grants=needed_grants(path), models=models)
+def _start(path: Path, models: NeuralModels, case: Case) -> Agent:
+    return Agent.open(path, case.config, files=case.files, grants=needed_grants(path), models=models)
 
 
 @contextlib.contextmanager
@@ -141,13 +145,21 @@ def _models(options: list[str]) -> Iterator[NeuralModels]:
     """Sessions by name, closed at the end. Raises InputError, and what `load` raises."""
     with contextlib.ExitStack() as stack:
         found = {}
-        for option in options:
-            name, mark, path = option.partition("=")
-            if not (name and mark and path):
-                raise InputError(f"`--model {option}` is not NAME=FILE")
+        for name, path in _pairs("--model", options):
             session = stack.enter_context(load(path))
             found[name] = OfferedModel(session.digest, session.another)
         yield found
+
+
+def _pairs(flag: str, options: list[str]) -> list[tuple[str, str]]:
+    """NAME=FILE options. Raises InputError naming the option."""
+    found = []
+    for option in options:
+        name, _, path = option.partition("=")
+        if not (name and path):
+            raise InputError(f"`{flag} {option}` is not NAME=FILE")
+        found.append((name, path))
+    return found
 
 
 def _config(option: str | None) -> dict[str, Any] | None:

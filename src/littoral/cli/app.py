@@ -14,6 +14,7 @@ VERBS = {
     "agent": "agent",
     "bench": "bench",
     "build": "build",
+    "camera": "camera",
     "compare": "compare",
     "config": "config",
     "demo": "demo_verb",

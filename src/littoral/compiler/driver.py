@@ -27,6 +27,7 @@ from littoral.compiler.plan import (
     program_of,
 )
 from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
+from littoral.compiler.quantize.attention import with_short_attention
 from littoral.compiler.quantize.feeds import collected
 from littoral.compiler.quantize.one_thread import one_thread
 from littoral.compiler.quantize.options import int8_of
@@ -349,7 +350,7 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
     marks, made = [], []
     for i, graph in enumerate(graphs):
         marked = found.graph if i == observed else followed(found, graph)
-        marks.append(fit_pairs(PASSES["fuse-epilogues"](marked)))
+        marks.append(with_short_attention(fit_pairs(PASSES["fuse-epilogues"](marked))))
     for graph in marks:
         whole = graph
         for handle in INTEGER_PASSES:

@@ -4,9 +4,11 @@ from littoral.node.health import health_protocol
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
+from littoral.node.openai_api import openai_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.qdrant_api import qdrant_protocol
+from littoral.node.streams_api import streams_protocol
 from littoral.web import Router
 
 __all__ = ["application"]
@@ -23,6 +25,8 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             health_protocol(node, observed, lambda: router.busy_count),
             pipelines_protocol(node, observed),
             oip_protocol(inference),
+            openai_protocol(node, observed),
+            streams_protocol(node, observed),
             qdrant_protocol(node),
         ],
         observe=observed.answered,

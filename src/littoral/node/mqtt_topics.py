@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from littoral.errors import InputError
 
-__all__ = ["caught", "check_filter", "check_template", "filled", "shared", "wildcard_count"]
+__all__ = ["caught", "check_filter", "check_template", "check_topic", "filled", "shared", "wildcard_count"]
 
 TOPIC_BYTES_MAX = 1024
 SHARE = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -324,7 +324,7 @@ def description(config: CollectionConfig, info: ShardInfo) -> object:
     if config.metadata is not None:
         told["metadata"] = config.metadata
     return {
-        "status": "green",
+        "status": "yellow" if info.is_optimizing else "green",
         "optimizer_status": "ok",
         "points_count": info.points_count,
         "indexed_vectors_count": info.indexed_vectors_count,

@@ -23,6 +23,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CacheTable,
     CollectionTable,
     ForEachStepTable,
     LimitsTable,
@@ -43,6 +44,7 @@ __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "rea
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
+NODE_MEMORY_MB_MAX = 1 << 20
 DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
@@ -69,6 +71,7 @@ class Site(NamedTuple):
     limits: LimitsTable
     repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
+    cache: CacheTable = CacheTable()
 
     @property
     def listen(self) -> Address:
@@ -135,6 +138,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
             _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
+            _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
         place,
     )
@@ -198,12 +202,9 @@ def _checked(site: Site, place: Place) -> Site:
     _check_address(site.node.listen, place / "node" / "listen")
     if site.node.grpc is not None:
         _check_address(site.node.grpc, place / "node" / "grpc")
+    _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
-        if model.batch.max != 1:
-            raise (place / "models" / name / "batch" / "max").wrong(
-                model.batch.max, "1: batching is not offered in this version"
-            )
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")

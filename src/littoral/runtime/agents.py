@@ -159,6 +159,11 @@ class Agent:
     def output(self) -> Ports:
         return self._types.output
 
+    @property
+    def memory_bytes_max(self) -> int:
+        """The cap of its memory."""
+        return self._options.limits.memory_bytes
+
     def infer(self, data: bytes | bytearray | memoryview | Mapping[str, object]) -> bytes | dict[str, Array]:
         """The agent's answer, copied out: bytes, or arrays by name, as `output` says.
 

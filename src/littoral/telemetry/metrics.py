@@ -89,8 +89,56 @@ METRICS = {
             "littoral_pool_refused_total", "read_counter", ("kind", "name"), "Calls refused because too many wait"
         ),
         MetricSpec("littoral_pool_timed_out_total", "read_counter", ("kind", "name"), "Calls that waited for too long"),
+        MetricSpec(
+            "littoral_pool_work_seconds_total",
+            "read_counter",
+            ("kind", "name"),
+            "Time of calls that gave an answer",
+        ),
+        MetricSpec(
+            "littoral_pool_wait_seconds_total", "read_counter", ("kind", "name"), "Time that calls waited to be served"
+        ),
+        MetricSpec("littoral_pool_quarantined", "gauge", ("kind", "name"), "1 while it is in quarantine, else 0"),
+        MetricSpec("littoral_pool_quarantines_total", "read_counter", ("kind", "name"), "Times it went there"),
+        MetricSpec("littoral_instances_memory_bytes", "gauge", (), "Memory set aside for models and agents"),
+        MetricSpec("littoral_batch_runs_total", "read_counter", ("model",), "Runs of requests that met"),
+        MetricSpec("littoral_batch_requests_total", "read_counter", ("model",), "Requests that shared a run"),
+        MetricSpec("littoral_batch_size_max", "gauge", ("model",), "Most requests in one run so far"),
+        MetricSpec("littoral_batch_waiting", "gauge", ("model",), "Requests that wait for a run"),
+        MetricSpec(
+            "littoral_batch_gap_seconds", "gauge", ("model",), "Mean distance of requests that meet, 0 if none does"
+        ),
+        MetricSpec("littoral_batch_refused_total", "read_counter", ("model",), "Requests refused: too many wait"),
+        MetricSpec("littoral_pipeline_busy", "gauge", ("pipeline",), "Requests being answered"),
+        MetricSpec("littoral_pipeline_limit", "gauge", ("pipeline",), "Most requests at a time, as it is now"),
+        MetricSpec("littoral_pipeline_refused_total", "read_counter", ("pipeline",), "Requests beyond that"),
         MetricSpec("littoral_collection_points", "gauge", ("collection",), "Points of a collection that answers"),
         MetricSpec("littoral_collection_answers", "gauge", ("collection",), "1 if the collection answers, else 0"),
+        MetricSpec(
+            "littoral_cache_hits_total",
+            "read_counter",
+            ("cache",),
+            "Answers from a cache: `embedding`, `exact` (the same search), `near` (a search with proof)",
+        ),
+        MetricSpec(
+            "littoral_cache_misses_total",
+            "read_counter",
+            ("cache",),
+            "Times that it had none; `near`: that no list proved an answer",
+        ),
+        MetricSpec("littoral_cache_evictions_total", "read_counter", ("cache",), "Entries that left for want of room"),
+        MetricSpec("littoral_cache_entries", "gauge", ("cache",), "Entries that are there"),
+        MetricSpec("littoral_cache_bytes", "gauge", ("cache",), "Their bytes"),
+        MetricSpec(
+            "littoral_cache_near_share",
+            "gauge",
+            (),
+            "Of the searches that lists were tried for, the share they answered",
+        ),
+        MetricSpec("littoral_cache_fills_total", "read_counter", (), "Lists made for near searches"),
+        MetricSpec(
+            "littoral_cache_fills_dropped_total", "read_counter", (), "Lists not made: too many waited, or failed"
+        ),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
         MetricSpec(
@@ -114,6 +162,10 @@ METRICS = {
         MetricSpec("littoral_mqtt_waiting_bytes", "gauge", ("route",), "Bytes of these"),
         MetricSpec("littoral_mqtt_oldest_seconds", "gauge", ("route",), "For how long the oldest waits"),
         MetricSpec("littoral_mqtt_busy", "gauge", ("route",), "Messages that are being worked on"),
+        MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
+        MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
+        MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),
+        MetricSpec("littoral_streams_refused_total", "read_counter", (), "Streams refused because there were too many"),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
     )

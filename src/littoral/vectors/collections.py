@@ -26,12 +26,15 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
+from littoral.settings import number
 from littoral.vectors import layout
 from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
+from littoral.vectors.layout import STORE
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.records import CollectionConfig, VectorParams
+from littoral.vectors.snapshots import config_in, unpack_store
 from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Collections", "ShardHosts"]
@@ -198,6 +201,66 @@ class Collections:
             await self._keep(collection.name, msgspec.structs.replace(config, named=named, sparse=sparse))
             return epoch
 
+    async def recover(
+        self, name: str, archive: Path, *, sha256: str | None = None, deadline_s: float = CREATE_DEADLINE_S
+    ) -> None:
+        """Takes the points of a snapshot in the place of those that are there; makes a collection that is not.
+
+        Nothing changes before a host answers for the new ones. Raises InputError for a file that is no snapshot, has
+        another digest or other vectors, UnavailableError if the host does not come up.
+        """
+        _check_name(name)
+        name = self._aliases.of(name)
+        config = await asyncio.to_thread(config_in, archive, sha256)
+        async with self._changing:
+            if name in self.damaged:
+                raise self.damaged[name]
+            existing = self._collections.get(name)
+            if existing is None and len(self._collections) >= COLLECTION_COUNT_MAX:
+                raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
+            if existing is not None and _kinds(existing.config) != _kinds(config):
+                raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
+            shard = f"shard-0-{secrets.token_hex(4)}"
+            folder = self._folder / name
+            if existing is None:
+                file = layout.CollectionFile(config, [shard])
+                await asyncio.to_thread(_make, self._folder, name, file, archive)
+            else:
+                former = folder / self._clients[name][0]
+                await asyncio.to_thread(unpack_store, archive, folder / shard / STORE, reserve_bytes=_reserve_bytes())
+                await asyncio.to_thread(layout.keep_boots, former, folder / shard)
+            await self._take_over(
+                name, existing, layout.CollectionFile(existing.config if existing else config, [shard]), deadline_s
+            )
+
+    async def _take_over(
+        self, name: str, former: Collection | None, file: layout.CollectionFile, deadline_s: float
+    ) -> None:
+        """A host on the new shard; when it answers, the name means that one."""
+        shard = file.shards[0]
+        client = self._client(name, shard)
+        kept = self._clients.get(name)
+        try:
+            await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
+            await Collection(name, file.config, client).info(deadline_s=deadline_s)
+        except BaseException:
+            await client.close()
+            await self._want()
+            await asyncio.to_thread(_wait_for_owner, self._folder / name / shard, self._clock)
+            doomed = self._folder / name / shard if former else await asyncio.to_thread(_doom, self._folder, name)
+            await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+            raise
+        self._clients[name] = (shard, client)
+        self._collections[name] = Collection(name, file.config, client)
+        await self._keep(name, file.config)
+        await self._want()
+        if kept is not None:
+            await kept[1].close(
+                UnavailableError(f"collection `{name}` was recovered from a snapshot", hint="try again")
+            )
+            await asyncio.to_thread(_wait_for_owner, self._folder / name / kept[0], self._clock)
+            await asyncio.to_thread(shutil.rmtree, self._folder / name / kept[0], ignore_errors=True)
+
     async def _keep(self, name: str, config: CollectionConfig) -> None:
         file = layout.CollectionFile(config, [self._clients[name][0]])
         await asyncio.to_thread(
@@ -218,17 +281,18 @@ class Collections:
 
     def _add(self, name: str, file: layout.CollectionFile) -> Collection:
         shard = file.shards[0]
-        client = ShardClient(
-            self._folder / name / shard,
-            self._clock,
-            state=lambda: self._hosts.state_of(f"{layout.COLLECTIONS}/{name}/{shard}"),
-        )
+        client = self._client(name, shard)
         self._clients[name] = (shard, client)
         self._collections[name] = Collection(name, file.config, client)
         return self._collections[name]
 
-    async def _want(self) -> None:
-        await self._hosts.want(f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items())
+    def _client(self, name: str, shard: str) -> ShardClient:
+        path = f"{layout.COLLECTIONS}/{name}/{shard}"
+        return ShardClient(self._folder / name / shard, self._clock, state=lambda: self._hosts.state_of(path))
+
+    async def _want(self, *more: str) -> None:
+        wanted = [f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items()]
+        await self._hosts.want([*wanted, *more])
 
 
 def _check_name(name: str) -> None:
@@ -253,15 +317,29 @@ def _read(folder: Path) -> layout.CollectionFile | ShardError:
         file = layout.read_collection_file(folder)
     except LittoralError as error:
         return ShardError(error.message)
+    for left in folder.glob("shard-*"):
+        if left.name not in file.shards:
+            shutil.rmtree(left, ignore_errors=True)
     if len(file.shards) != 1 or not NAME.fullmatch(file.shards[0]):
         return ShardError(f"`{folder / layout.COLLECTION_FILE}`: `shards` must name one folder")
     return file
 
 
-def _make(folder: Path, name: str, file: layout.CollectionFile) -> None:
+def _kinds(config: CollectionConfig) -> object:
+    return {name: (params.size, params.distance) for name, params in config.dense.items()}, set(config.sparse)
+
+
+def _reserve_bytes() -> int:
+    return number("LITTORAL_DISK_RESERVE_MB") << 20
+
+
+def _make(folder: Path, name: str, file: layout.CollectionFile, archive: Path | None = None) -> None:
+    """archive: a snapshot whose points it has from the start."""
     staged = folder / f"{STAGED}{secrets.token_hex(8)}"
     for shard in file.shards:
         (staged / shard).mkdir(parents=True, mode=0o700)
+        if archive is not None:
+            unpack_store(archive, staged / shard / STORE, reserve_bytes=_reserve_bytes())
     write_atomically(staged / layout.COLLECTION_FILE, msgspec.json.encode(file))
     staged.rename(folder / name)
     layout.sync_folder(folder)

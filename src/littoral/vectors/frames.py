@@ -119,6 +119,13 @@ class Configure(_Message, tag="configure"):
     acknowledge: Acknowledge = "durable"
 
 
+class Pack(_Message, tag="pack"):
+    """Writes a snapshot to a file that is not there yet."""
+
+    target: str
+    acknowledge: Acknowledge = "durable"
+
+
 class Optimize(_Message, tag="optimize"):
     """Blocks the host until it is done."""
 
@@ -254,7 +261,7 @@ class Failure(_Message, tag="failure"):
 
 
 PointWrite = Upsert | UpdateVectors | Delete | DeleteVectors | ChangePayload
-Write = PointWrite | CreateIndex | DeleteIndex | AddVector | DropVector | Configure | Optimize
+Write = PointWrite | CreateIndex | DeleteIndex | AddVector | DropVector | Configure | Pack | Optimize
 Read = Search | Group | Facet | Pairs | Retrieve | Scroll | Count | Info | AskStatistics
 Request = Write | Read
 Answer = Written | Found | Grouped | Faceted | Paired | Records | Counted | Informed | Measured | Failure

@@ -20,8 +20,11 @@ from littoral.vectors.records import CollectionConfig
 __all__ = [
     "COLLECTIONS",
     "COLLECTION_FILE",
+    "FILE_BYTES_MAX",
+    "STORE",
     "CollectionFile",
     "count_boot",
+    "keep_boots",
     "listen",
     "read_collection_file",
     "socket_path",
@@ -31,6 +34,7 @@ __all__ = [
 COLLECTIONS = "collections"
 COLLECTION_FILE = "collection.json"
 SOCKET = "host.sock"
+STORE = "edge"
 BOOTS = "boots"
 FILE_BYTES_MAX = 1 << 20
 LISTEN_BACKLOG = 64
@@ -90,6 +94,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def keep_boots(former: Path, folder: Path) -> None:
+    """Epochs of the folder go on from those of a former one."""
+    with contextlib.suppress(FileNotFoundError):
+        (folder / BOOTS).write_bytes((former / BOOTS).read_bytes())
 
 
 def count_boot(folder: Path) -> int:

@@ -195,3 +195,4 @@ class ShardInfo(msgspec.Struct):
     segments_count: int
     payload_schema: dict[str, IndexInfo]
     epoch: int
+    is_optimizing: bool = False

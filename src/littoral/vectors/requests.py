@@ -1,6 +1,7 @@
 """What each request does with the shard: the one table between messages and methods."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from littoral.errors import InputError, ShardError
 from littoral.vectors import frames
@@ -62,6 +63,8 @@ def write_steps(request: Write, shard: Shard) -> Iterator[None]:
             yield from shard.upsert_steps(request.points, mode=request.mode, condition=request.condition)
         case frames.UpdateVectors():
             yield from shard.vector_steps(request.points, condition=request.condition)
+        case frames.Pack():
+            yield from shard.pack_steps(Path(request.target))
         case frames.Delete() | frames.DeleteVectors() | frames.ChangePayload():
             _change_points(request, shard)
         case _:

@@ -2,12 +2,15 @@
 
 Every call of the store holds the GIL, so a shard has a process of its own (`shard_process`). A write is *applied* when
 the call returns (in the write-ahead log, survives the death of the process) and *durable* after `flush`.
-Folder: `.owner.lock`, `boots` (one byte per opening), `edge/` (the store's own files).
+Folder: `.owner.lock`, `boots` (one byte per opening), `edge/` (the store's own files) or, after it was rebuilt, another
+folder that `current` names.
 """
 
+import contextlib
 import os
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,13 @@ from littoral.errors import InputError, NotFoundError, ShardError
 from littoral.vectors import edge_classes, edge_config
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
+from littoral.vectors.copying import pack_steps, stored_bytes, stored_files
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.edge_filters import filter_
 from littoral.vectors.edge_queries import order_by
 from littoral.vectors.filters import Filter
 from littoral.vectors.indexes import IndexParams, check_schema
-from littoral.vectors.layout import count_boot, sync_folder
+from littoral.vectors.layout import COLLECTION_FILE, count_boot
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.queries import (
     PayloadChange,
@@ -45,15 +49,22 @@ from littoral.vectors.records import (
     VectorParams,
 )
 from littoral.vectors.search import Searches
+from littoral.vectors.store_folder import (
+    COPY,
+    check_stored_config,
+    current_store,
+    load_store,
+    make_store,
+    set_current_store,
+    without,
+)
 from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Shard"]
 
-STORE = "edge"
 STEP_POINTS = 256
 STEP_BYTES = 1 << 20
 NAME_COUNT_MAX = 256
-LOAD_WAIT_S = 2.0
 EPOCH_BOOT_SHIFT = 40
 
 
@@ -66,14 +77,23 @@ class Shard:
     """
 
     def __init__(
-        self, folder: Path, config: CollectionConfig, lock: OwnerLock, store: Any, epoch: int, disk_reserve_bytes: int
+        self,
+        folder: Path,
+        config: CollectionConfig,
+        lock: OwnerLock,
+        store: Any,
+        epoch: int,
+        disk_reserve_bytes: int,
+        store_folder: Path,
     ) -> None:
         self.folder = folder
+        self.store_folder = store_folder
         self.config = config
         self.epoch = epoch
         self._lock = lock
         self._store = store
         self._disk_reserve_bytes = disk_reserve_bytes
+        self.is_optimizing = False
         self.searches = Searches(config, self._opened)
 
     @classmethod
@@ -95,17 +115,18 @@ class Shard:
         """
         lock = OwnerLock.take(folder, clock, wait_s=wait_s)
         try:
-            if not (folder / STORE).exists():
+            stored = current_store(folder)
+            if not stored.exists():
                 if not create:
                     raise NotFoundError(f"`{folder}` holds no shard")
-                _make_store(folder, config)
-            missing = _check_stored_config(folder, config)
+                make_store(folder, config)
+            missing = check_stored_config(stored, config)
             epoch = count_boot(folder) << EPOCH_BOOT_SHIFT
-            store = _load_store(folder, _without(config, missing), clock)
+            store = load_store(stored, without(config, missing), clock)
         except BaseException:
             lock.release()
             raise
-        shard = cls(folder, _without(config, missing), lock, store, epoch, disk_reserve_bytes)
+        shard = cls(folder, without(config, missing), lock, store, epoch, disk_reserve_bytes, stored)
         for name in missing:
             shard.add_vector(name, config.sparse.get(name) or config.dense[name])
         return shard
@@ -248,7 +269,7 @@ class Shard:
         with errors_of_store("vectors"):
             operation = edge.UpdateOperation.delete_vector_name(name)
         self._update("vectors", operation)
-        self._take(_without(self.config, [name]))
+        self._take(without(self.config, [name]))
 
     def configure(self, config: CollectionConfig) -> None:
         """Takes over another configuration of the same vectors: closes the store, and opens it again with that.
@@ -259,7 +280,7 @@ class Shard:
         with errors_of_store("configure"):
             self._opened().close()
         self._store = None
-        self._store = _load_store(self.folder, config, SYSTEM)
+        self._store = load_store(self.store_folder, config, SYSTEM)
         self._take(config)
 
     def _take(self, config: CollectionConfig) -> None:
@@ -330,6 +351,7 @@ class Shard:
             segments_count=info.segments_count,
             payload_schema=schema,
             epoch=self.epoch,
+            is_optimizing=self.is_optimizing,
         )
 
     def flush(self) -> None:
@@ -345,6 +367,41 @@ class Shard:
         self._require_disk(self._disk_reserve_bytes)
         with errors_of_store("optimize"):
             return bool(self._opened().optimize())
+
+    def pack_steps(self, target: Path) -> Iterator[None]:
+        """Writes a snapshot to a file that is not there yet, in steps of a few milliseconds."""
+        self._require_disk(
+            self._disk_reserve_bytes + sum(file.stat().st_size for file in stored_files(self.store_folder))
+        )
+        self.flush()
+        yield from pack_steps(self.store_folder, target, self.folder.parent / COLLECTION_FILE)
+
+    def place_for_copy(self) -> Path:
+        """A folder for a copy of the store, not there yet. Raises ShardError if the disk has no room for one."""
+        self._require_disk(self._disk_reserve_bytes + stored_bytes(self.store_folder))
+        return self.folder / f"{COPY}{secrets.token_hex(4)}"
+
+    def opened_copy(self, copy: Path) -> "Shard":
+        """The copy as a shard of its own, which this one can be exchanged with; `exchange` or `abandon` it."""
+        store = load_store(copy, self.config, SYSTEM)
+        return Shard(self.folder, self.config, self._lock, store, self.epoch, self._disk_reserve_bytes, copy)
+
+    def exchange(self, copy: "Shard") -> None:
+        """Goes on with a flushed copy that holds the same points; the store it had is removed."""
+        set_current_store(copy.store_folder)
+        former, former_folder = self._opened(), self.store_folder
+        self._store, self.store_folder, copy._store = copy._opened(), copy.store_folder, None
+        self._take(copy.config)
+        self.epoch += 1
+        with contextlib.suppress(Exception):  # it is not needed any more, whatever it says
+            former.close()
+        shutil.rmtree(former_folder, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Lets go of a copy that takes nobody's place. The files stay."""
+        with contextlib.suppress(Exception):
+            self._opened().close()
+        self._store = None
 
     def _opened(self) -> Any:
         if self._store is None:
@@ -369,64 +426,6 @@ class Shard:
                 f"disk of `{self.folder}` has {free >> 20} MiB free, a write needs {reserve_bytes >> 20} MiB",
                 hint="make room; searches go on meanwhile",
             )
-
-
-def _make_store(folder: Path, config: CollectionConfig) -> None:
-    """Beside its place first, so that a crash leaves no half-made store."""
-    fresh = folder / f"{STORE}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    with errors_of_store(f"shard `{folder}`"):
-        store = edge.EdgeShard.create(str(fresh), edge_config.config(config))
-        store.flush()
-        store.close()
-    fresh.rename(folder / STORE)
-    sync_folder(folder)
-
-
-def _load_store(folder: Path, config: CollectionConfig, clock: Clock) -> edge.EdgeShard:
-    """A killed owner's handles close one by one: our lock may be free an instant before the store's own."""
-    give_up = clock.monotonic() + LOAD_WAIT_S
-    while True:
-        try:
-            with errors_of_store(f"shard `{folder}`"):
-                return edge.EdgeShard.load(str(folder / STORE), edge_config.config(config))
-        except ShardError as error:
-            if "WouldBlock" not in error.message or clock.monotonic() > give_up:
-                raise
-
-
-def _without(config: CollectionConfig, names: Sequence[str]) -> CollectionConfig:
-    """The configuration without those vectors; the one that has no name stays."""
-    if not names:
-        return config
-    named = {name: params for name, params in config.named.items() if name not in names}
-    sparse = {name: params for name, params in config.sparse.items() if name not in names}
-    return msgspec.structs.replace(config, named=named, sparse=sparse)
-
-
-def _check_stored_config(folder: Path, config: CollectionConfig) -> list[str]:
-    """Names of vectors that the store does not have yet. Raises ShardError where it has others, or of other sizes."""
-    file = folder / STORE / "edge_config.json"
-    try:
-        stored = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-        found = {name: (made["size"], made["distance"]) for name, made in (stored.get("vectors") or {}).items()}
-        sparse = set(stored.get("sparse_vectors") or {})
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ShardError(f"`{file}` is no configuration of a shard: {error!r}") from error
-    wanted = {name: (params.size, params.distance) for name, params in config.dense.items()}
-    missing = [name for name in (*wanted, *config.sparse) if name and name not in found and name not in sparse]
-    known = {name: made for name, made in wanted.items() if name not in missing}
-    if (found, sparse) != (known, {name for name in config.sparse if name not in missing}):
-        raise ShardError(
-            f"`{folder}` holds vectors of {_vectors_told(found, sparse)}, "
-            f"configured are {_vectors_told(wanted, set(config.sparse))}"
-        )
-    return missing
-
-
-def _vectors_told(dense: Mapping[str, tuple[int, str]], sparse: set[str]) -> str:
-    told = [f"{f'`{name}` ' if name else ''}{size} {distance}" for name, (size, distance) in sorted(dense.items())]
-    return ", ".join((*told, *(f"`{name}` sparse" for name in sorted(sparse)))) or "none"
 
 
 def _steps(count: int, size: int) -> list[range]:

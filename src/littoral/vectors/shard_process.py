@@ -49,7 +49,7 @@ def serve(folder: Path, lifeline: Lifeline) -> None:
     )
     with shard, layout.listen(folder) as listener:
         clients = Clients(listener, SYSTEM)
-        server = ShardServer(shard, clients, SYSTEM)
+        server = ShardServer(shard, clients, SYSTEM, optimize_point_count=number("LITTORAL_OPTIMIZE_POINTS"))
         signal.set_wakeup_fd(clients.wake_handle, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: server.stop())
         lifeline.ready()

@@ -7,14 +7,14 @@ A read sees every write that was acknowledged before the read was sent.
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
 from littoral.vectors import frames
+from littoral.vectors.building import Building, Job
 from littoral.vectors.clients import Clients
 from littoral.vectors.connection import Connection
-from littoral.vectors.frames import Answer, Search, Write
+from littoral.vectors.frames import Answer, Optimize, Search, Write
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
 from littoral.vectors.requests import answer_to, write_steps
@@ -29,29 +29,24 @@ WRITE_TURN_S = 0.01
 LINGER_S = 0.5
 
 
-class _Job(NamedTuple):
-    client: Connection
-    request: Any
-    size_bytes: int
-    arrived: float
-
-
 class ShardServer:
     """`run` returns after `stop`, with everything applied also flushed.
 
     Raises ShardError if a flush fails: the store does not recover from that while it is open.
     """
 
-    def __init__(self, shard: Shard, clients: Clients, clock: Clock) -> None:
+    def __init__(self, shard: Shard, clients: Clients, clock: Clock, *, optimize_point_count: int = 0) -> None:
+        """optimize_point_count: so many points written bring about an optimize; 0 = only when asked."""
         self._shard = shard
         self._clients = clients
         self._clock = clock
-        self._reads: deque[_Job] = deque()
-        self._writes: deque[_Job] = deque()
+        self._reads: deque[Job] = deque()
+        self._writes: deque[Job] = deque()
         self._backlog_bytes = 0
-        self._writing: tuple[_Job, Iterator[None]] | None = None
+        self._writing: tuple[Job | None, Iterator[None]] | None = None
+        self._building = Building(shard, optimize_point_count)
         self._commit = GroupCommit()
-        self._waiting: list[_Job] = []
+        self._waiting: list[Job] = []
         self._is_stopping = False
         self._statistics = HostStatistics(clock.monotonic())
 
@@ -73,13 +68,14 @@ class ShardServer:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self._reads or self._writes or self._writing)
+        return bool(self._reads or self._writes or self._writing or self._building.has_work(self._clock.monotonic()))
 
     def _wait_s(self) -> float | None:
         if self._has_work:
             return 0.0
-        deadline = self._commit.deadline()
-        return None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+        now = self._clock.monotonic()
+        waits = [at - now for at in (self._commit.deadline(), self._building.look_again(now)) if at is not None]
+        return max(0.0, min(waits)) if waits else None
 
     def _admit(self, client: Connection, body: bytes) -> None:
         try:
@@ -88,7 +84,7 @@ class ShardServer:
             self._turn_away(client, body, error)
             return
         self._statistics.arrived(request)
-        job = _Job(client, request, len(body), self._clock.monotonic())
+        job = Job(client, request, len(body), self._clock.monotonic())
         if len(self._reads) + len(self._writes) >= BACKLOG_COUNT_MAX or (
             self._backlog_bytes + job.size_bytes > BACKLOG_BYTES_MAX
         ):
@@ -105,7 +101,7 @@ class ShardServer:
         else:
             client.post(frames.encode(frames.failure(call, error)), self._clock.monotonic())
 
-    def _answer(self, job: _Job, answer: Answer) -> None:
+    def _answer(self, job: Job, answer: Answer) -> None:
         now = self._clock.monotonic()
         self._statistics.answered(job.request, now - job.arrived)
         try:
@@ -114,11 +110,11 @@ class ShardServer:
             frame = frames.encode(frames.failure(job.request.call, error))
         job.client.post(frame, now)
 
-    def _refuse(self, job: _Job, why: str) -> None:
+    def _refuse(self, job: Job, why: str) -> None:
         self._statistics.counted.refused_count += 1
         self._answer(job, frames.failure(job.request.call, UnavailableError(why, hint="try again")))
 
-    def _fail(self, job: _Job, error: LittoralError) -> None:
+    def _fail(self, job: Job, error: LittoralError) -> None:
         self._statistics.counted.failure_count += 1
         self._answer(job, frames.failure(job.request.call, error))
 
@@ -131,7 +127,7 @@ class ShardServer:
             if not isinstance(job.request, Search):
                 self._read(job)
 
-    def _search_together(self, jobs: list[_Job]) -> None:
+    def _search_together(self, jobs: list[Job]) -> None:
         """One pass over the points for all queries at hand; one by one if they are too many or one is refused."""
         if not jobs:
             return
@@ -147,13 +143,13 @@ class ShardServer:
             hits = [next(found) for _ in job.request.queries]
             self._answer_read(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
 
-    def _read(self, job: _Job) -> None:
+    def _read(self, job: Job) -> None:
         try:
             self._answer_read(job, answer_to(job.request, self._shard, self._measure))
         except LittoralError as error:
             self._fail(job, error)
 
-    def _answer_read(self, job: _Job, answer: Answer) -> None:
+    def _answer_read(self, job: Job, answer: Answer) -> None:
         if self._clients.takes_answers(job.client):
             self._answer(job, answer)
         else:
@@ -169,26 +165,58 @@ class ShardServer:
 
     def _serve_writes(self) -> None:
         until = self._clock.monotonic() + WRITE_TURN_S
-        while (self._writing or self._writes) and self._clock.monotonic() < until:
-            if self._writing is None:
-                job = self._writes.popleft()
-                self._writing = (job, write_steps(job.request, self._shard))
-            self._step(*self._writing)
+        while self._clock.monotonic() < until:
+            if self._writing is None and not self._begin_write():
+                return
+            if self._writing is not None:
+                self._step(*self._writing)
 
-    def _step(self, job: _Job, steps: Iterator[None]) -> None:
+    def _begin_write(self) -> bool:
+        """Takes up what comes next: work on a graph first, so that it is not put off for ever. False if nothing is."""
+        if (steps := self._building.next_steps(self._clock.monotonic())) is not None:
+            self._writing = (None, steps)
+        elif self._writes:
+            job = self._writes.popleft()
+            if isinstance(job.request, Optimize):
+                self._backlog_bytes -= job.size_bytes
+                self._building.asked.append(job)
+            else:
+                self._writing = (job, write_steps(job.request, self._shard))
+        else:
+            return False
+        return True
+
+    def _step(self, job: Job | None, steps: Iterator[None]) -> None:
         """One step of the write at hand; at its end, or at its failure, the answer."""
         try:
             next(steps)
         except StopIteration:
+            if job is None:
+                self._end_building(None)
+                return
             self._statistics.written(job.request)
+            self._building.note(job.request, job.size_bytes, self._clock.monotonic())
             self._end_write(job)
             if job.request.acknowledge == "applied":
                 self._acknowledge(job)
         except LittoralError as error:
+            if job is None:
+                self._end_building(error)
+                return
             self._end_write(job, failed=True)
             self._fail(job, error)
 
-    def _end_write(self, job: _Job, *, failed: bool = False) -> None:
+    def _end_building(self, error: LittoralError | None) -> None:
+        """Of one part of the work on a graph; after the last, the answers to those who asked for it."""
+        self._writing = None
+        for job in self._building.ended(error):
+            if error is None:
+                self._statistics.written(job.request)
+                self._acknowledge(job)
+            else:
+                self._fail(job, error)
+
+    def _end_write(self, job: Job, *, failed: bool = False) -> None:
         self._writing = None
         self._backlog_bytes -= job.size_bytes
         awaited = job.request.acknowledge == "durable" and not failed
@@ -196,7 +224,7 @@ class ShardServer:
         if awaited:
             self._waiting.append(job)
 
-    def _acknowledge(self, job: _Job) -> None:
+    def _acknowledge(self, job: Job) -> None:
         self._answer(job, frames.Written(call=job.request.call, epoch=self._shard.epoch))
 
     def _flush(self) -> None:
@@ -218,6 +246,8 @@ class ShardServer:
         """Ends the write at hand, turns the others away, flushes, and gives the clients half a second to listen."""
         while self._writing is not None:
             self._step(*self._writing)
+        for job in self._building.stop():
+            self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
         for job in (*self._reads, *self._writes):
             self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
         if self._commit.deadline() is not None:

@@ -2,7 +2,8 @@
 
 from littoral.web.encodings import compressed, wanted_encoding
 from littoral.web.events import Events
-from littoral.web.messages import Answer, Handler, Request, Stream, decode_json, json_answer
+from littoral.web.failures import failure_of
+from littoral.web.messages import Answer, Handler, Request, Socket, Stream, Upgrade, decode_json, json_answer
 from littoral.web.page_assets import PageAssets
 from littoral.web.router import Protocol, Route, Router, Seen, plain_error
 from littoral.web.server import Limits, Server, serving
@@ -19,9 +20,12 @@ __all__ = [
     "Router",
     "Seen",
     "Server",
+    "Socket",
     "Stream",
+    "Upgrade",
     "compressed",
     "decode_json",
+    "failure_of",
     "json_answer",
     "plain_error",
     "serving",

@@ -7,9 +7,20 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from littoral.errors import ForbiddenError, InputError, SlowRequestError, TooLargeError
+from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
 
-__all__ = ["Answer", "Body", "Handler", "Headers", "Request", "Stream", "decode_json", "json_answer"]
+__all__ = [
+    "Answer",
+    "Body",
+    "Handler",
+    "Headers",
+    "Request",
+    "Socket",
+    "Stream",
+    "Upgrade",
+    "decode_json",
+    "json_answer",
+]
 
 JSON = "application/json"
 QUERY_FIELDS_MAX = 64
@@ -30,10 +41,34 @@ class Body(Protocol):
         """All of them; a second call gives them again. Raises TooLargeError, SlowRequestError, InputError (cut off)."""
         ...
 
+    def chunks(self, pause_s: float) -> AsyncIterator[bytes]:
+        """As they come, however many; instead of `read`. Raises SlowRequestError after a longer pause."""
+        ...
+
+    @property
+    def bytes_max(self) -> int:
+        """Of a whole body that `read` gives; of one part of it for who reads `chunks`."""
+        ...
+
+
+class Socket(Protocol):
+    """A WebSocket that is open. Closing it is ours when the function that was given it returns."""
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None when the other side has closed."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Raises PeerError when the other side is gone."""
+        ...
+
 
 @dataclass(frozen=True)
 class Request:
-    """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern."""
+    """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern.
+
+    is_upgrade: it asks for a WebSocket, which a route gives by answering `Upgrade`.
+    """
 
     method: str
     path: str
@@ -41,6 +76,7 @@ class Request:
     headers: Headers
     body: Body
     names: Mapping[str, str] = field(default_factory=dict)
+    is_upgrade: bool = False
 
     @property
     def query(self) -> dict[str, str]:
@@ -94,7 +130,13 @@ class Stream(NamedTuple):
     media_type: str
 
 
-Handler = Callable[[Request], Awaitable[Answer | Stream]]
+class Upgrade(NamedTuple):
+    """The connection becomes a WebSocket, and `run` has it until it returns."""
+
+    run: Callable[[Socket], Awaitable[None]]
+
+
+Handler = Callable[[Request], Awaitable[Answer | Stream | Upgrade]]
 
 
 def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> Answer:
@@ -103,9 +145,12 @@ def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> 
 
 
 def check_origin(request: Request) -> None:
-    """A page of another site may not write here with its visitor's browser. Raises ForbiddenError."""
+    """A page of another site may not write here with its visitor's browser. Raises ForbiddenError.
+
+    Nor may it open a WebSocket, which browsers ask no leave for.
+    """
     origin = request.headers.get("origin")
-    if request.method in ("GET", "HEAD") or origin is None:
+    if (request.method in ("GET", "HEAD") and not request.is_upgrade) or origin is None:
         return
     if origin.partition("://")[2] != request.headers.get("host"):
         raise ForbiddenError("requests that write are not taken from pages of another origin")
@@ -118,6 +163,10 @@ def check_declared(headers: Headers, bytes_max: int) -> int | None:
     if int(declared) > bytes_max:  # digits only: the server has refused anything else
         raise too_large(int(declared), bytes_max)
     return int(declared)
+
+
+def encoded(encoding: str) -> NotOfferedError:
+    return NotOfferedError(f"body is encoded as `{encoding[:40]}`", hint="send it without `content-encoding`")
 
 
 def too_large(found: int, bytes_max: int, more: str = "") -> TooLargeError:

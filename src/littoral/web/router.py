@@ -10,7 +10,7 @@ from typing import NamedTuple
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.web.failures import failure_of
-from littoral.web.messages import Answer, Handler, Request, Stream, check_origin, json_answer
+from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
 
 __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
@@ -102,7 +102,7 @@ class Router:
         """Requests that are being answered, without those that are always taken."""
         return self._busy
 
-    async def __call__(self, request: Request) -> Answer | Stream:
+    async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
@@ -119,11 +119,11 @@ class Router:
             failure = failure_of(error)
             told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
             answer = json_answer(told, failure.status, *failure.headers)
-        status = answer.status if isinstance(answer, Answer) else 200
+        status = answer.status if isinstance(answer, Answer) else 101 if isinstance(answer, Upgrade) else 200
         self._observe(Seen(request.method, label, status, self._clock.monotonic() - began))
         return answer
 
-    async def _admit(self, route: Route, request: Request) -> Answer | Stream:
+    async def _admit(self, route: Route, request: Request) -> Answer | Stream | Upgrade:
         if route.is_always_taken:
             return await route.handler(request)
         if self._busy >= self._request_count_max:

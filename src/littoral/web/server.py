@@ -11,12 +11,13 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from granian._granian import SocketHolder
+from granian._granian import RSGIProtocolClosed, RSGIProtocolError, SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server as GranianServer
 
-from littoral.errors import InputError, SettingError, UnavailableError
+from littoral.errors import InputError, PeerError, SettingError, SlowRequestError, UnavailableError
+from littoral.web.backlog import Backlog
 from littoral.web.encodings import decompressed, encoding_of
 from littoral.web.failures import failure_of
 from littoral.web.messages import (
@@ -25,17 +26,22 @@ from littoral.web.messages import (
     Headers,
     Request,
     Stream,
+    Upgrade,
     check_declared,
+    encoded,
     json_answer,
     too_large,
     too_slow,
 )
 from littoral.web.router import plain_error
+from littoral.web.sockets import NoBody, OpenSocket
 
 __all__ = ["Limits", "Server", "serving"]
 
 BACKLOG = 256
 GRACE_S = 1.0
+WATCH_AFTER_S = 0.05
+"""Most requests are answered before; for the others it is worth knowing whether their callers are still there."""
 STOP_S = 0.6
 SECURITY_HEADERS = (
     ("server", "littoral"),
@@ -119,7 +125,7 @@ class _Embedded(GranianServer):
             port=1,  # not used
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
-            websockets=False,
+            websockets=True,
             backpressure=limits.connection_count_max,
             http1_settings=HTTP1Settings(
                 header_read_timeout=round(limits.header_s * 1000), max_buffer_size=limits.header_bytes_max
@@ -149,7 +155,7 @@ class _Site:
         assert task is not None
         self._running.add(task)
         try:
-            await self._serve(scope, protocol)
+            await (self._serve(scope, protocol) if scope.proto == "http" else self._serve_socket(scope, protocol))
         finally:
             self._running.discard(task)
             self._streams.discard(task)
@@ -157,36 +163,70 @@ class _Site:
     async def _serve(self, scope: Any, protocol: Any) -> None:
         body = _Body(protocol, scope.headers, self.limits, self._held)
         request = Request(scope.method, scope.path, scope.query_string, scope.headers, body)
+        watch = _Watch(protocol)
         try:
             answer = await self._handler(request)
+            watch.end()
             await body.drain()
         except asyncio.CancelledError:
+            if watch.is_gone and not self._is_ending:
+                return
             if not self._is_ending:
                 raise
             answer = _failed(UnavailableError("the node is stopping"))
         except Exception as error:  # noqa: BLE001  the handler's last resort
             answer = _failed(error)
         finally:
+            watch.end()
             body.forget()
         if isinstance(answer, Stream):
-            await self._send_stream(answer, protocol)
+            await self._send_stream(answer, protocol, scope.client)
+        elif isinstance(answer, Upgrade):
+            message = {"error": "this is a WebSocket", "hint": "ask with `Upgrade: websocket`"}
+            needed = json_answer(message, 426, ("upgrade", "websocket"), ("connection", "upgrade"))
+            protocol.response_bytes(needed.status, _headers(needed), needed.body)
         else:
             protocol.response_bytes(answer.status, _headers(answer), answer.body)
 
-    async def _send_stream(self, stream: Stream, protocol: Any) -> None:
+    async def _serve_socket(self, scope: Any, protocol: Any) -> None:
+        body = NoBody(self.limits.body_bytes_max)
+        request = Request(scope.method, scope.path, scope.query_string, scope.headers, body, is_upgrade=True)
+        answer = await self._handler(request)
+        if not isinstance(answer, Upgrade):
+            protocol.close(answer.status if isinstance(answer, Answer) and answer.status >= 400 else 400)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            await answer.run(OpenSocket(await protocol.accept()))
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+        except (PeerError, RSGIProtocolClosed, RSGIProtocolError) as error:
+            _log.debug("socket ended: %s", error)
+        except Exception as error:  # noqa: BLE001  the last resort of a socket, as of a request
+            failure_of(error)
+        finally:
+            with contextlib.suppress(RSGIProtocolClosed, RSGIProtocolError):
+                protocol.close(None)
+
+    async def _send_stream(self, stream: Stream, protocol: Any, client: str) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
         headers = [("content-type", stream.media_type), NO_STORE, PLAIN_POLICY, *SECURITY_HEADERS]
         transport = protocol.response_stream(200, headers)
         try:
-            async with contextlib.aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    await transport.send_bytes(chunk)
+            with contextlib.closing(Backlog.of(client)) as backlog:
+                async with contextlib.aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        await transport.send_bytes(chunk)
+                        await backlog.wait()
         except asyncio.CancelledError:
             if not self._is_ending:
                 raise
-        except RuntimeError as error:  # Granian's own, when the caller is gone
+        except (RuntimeError, PeerError) as error:  # Granian's own, when the caller is gone
             _log.debug("stream ended: %s", error)
 
     async def end(self, grace_s: float) -> None:
@@ -201,6 +241,32 @@ class _Site:
             task.cancel()
         if late:
             await asyncio.wait(late, timeout=STOP_S)
+
+
+class _Watch:
+    """Cancels the request that it is made in when its caller hangs up. is_gone: it did."""
+
+    def __init__(self, protocol: Any) -> None:
+        self.is_gone = False
+        self._protocol = protocol
+        self._request = asyncio.current_task()
+        self._watching: asyncio.Task[None] | None = None
+        self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
+
+    def end(self) -> None:
+        """Twice is fine."""
+        self._begin.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _watch(self) -> None:
+        self._watching = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        await self._protocol.client_disconnect()
+        if self._request is not None:
+            self.is_gone = True
+            self._request.cancel()
 
 
 class _Held:
@@ -265,6 +331,16 @@ class _Body:
             raise InputError(f"body was cut off: {len(data)} of {declared} bytes came")
         return bytes(data)
 
+    @property
+    def bytes_max(self) -> int:
+        return self._limits.body_bytes_max
+
+    def chunks(self, pause_s: float) -> AsyncIterator[bytes]:
+        if (encoding := self._headers.get("content-encoding", "identity")) != "identity":
+            raise encoded(encoding)
+        self._is_touched = True
+        return _chunks(aiter(self._protocol), pause_s)  # Granian gives no body once the answer has begun
+
     def forget(self) -> None:
         """The request is over."""
         self._held.remove(self._held_bytes)
@@ -286,6 +362,20 @@ class _Body:
         if self._headers.get("transfer-encoding") is not None:
             return True
         return 0 < int(self._headers.get("content-length", "0")) <= self._limits.body_bytes_max
+
+
+async def _chunks(source: Any, pause_s: float) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(pause_s):
+                chunk = await anext(source)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise SlowRequestError(f"body: nothing came in {pause_s:g} s") from error
+        if not chunk:  # the last one, and what comes when the caller is gone
+            return
+        yield chunk
 
 
 def _failed(error: Exception) -> Answer:

@@ -12,6 +12,9 @@ from littoral.compiler.kernels.int8_moves import ByteRuns, Interleave
 from littoral.compiler.kernels.int8_rows import RowBytes
 from littoral.compiler.kernels.int8_table import PART
 from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
+from littoral.compiler.kernels.int16_gemm import ShortGemm
+from littoral.compiler.kernels.int16_panels import ShortKeys, ShortValues
+from littoral.compiler.kernels.int16_rows import ShortRows, ShortShares
 from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.normalize import NormalizeRows
@@ -57,6 +60,11 @@ __all__ = [
     "RowBytes",
     "Rows",
     "Running",
+    "ShortGemm",
+    "ShortKeys",
+    "ShortRows",
+    "ShortShares",
+    "ShortValues",
     "SoftmaxRows",
     "ToPlanes",
     "form_of",

@@ -7,11 +7,11 @@ from littoral.compiler.ir.expr import Expr
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.ir.ops import Attention
 from littoral.compiler.ir.types import contiguous
-from littoral.compiler.kernels import Access, Gemm, Kernel, LoopNest, Panels, Rows, SoftmaxRows
+from littoral.compiler.kernels import Access, Gemm, Kernel, LoopNest, Panels, Rows, ShortGemm, SoftmaxRows
 from littoral.compiler.plan.products import FLOAT_BYTES, repeats, sides
 from littoral.compiler.plan.steps import Argument, Part, Repeated, Ring, Scratch, Step
 
-__all__ = ["lower_attention"]
+__all__ = ["AttentionPlan", "Moved", "further", "lower_attention"]
 
 SCORES_BYTES = 1 << 16  # of one block of queries: what stays in the second-level cache beside keys and values
 QUERIES_MIN = 16
@@ -20,7 +20,7 @@ DEPTH_MAX = 384  # of one product with values: four packed rows of it fill the f
 Moves = tuple[int, ...]
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """An argument, its bytes from one head to the next by loop, and from one query to the next."""
 
     argument: Argument
@@ -29,10 +29,12 @@ class _Moved(NamedTuple):
 
 
 def lower_attention(node: Node, op: Attention) -> list[Step]:
-    return _Plan(node, op).steps()
+    return AttentionPlan(node, op).steps()
 
 
-class _Plan:
+class AttentionPlan:
+    """The sides of an attention, and the loops around its steps: heads outside, blocks of queries inside."""
+
     def __init__(self, node: Node, op: Attention) -> None:
         q, k, v, *rest = node.inputs
         (out,) = node.outputs
@@ -42,20 +44,19 @@ class _Plan:
         self.queries, self.depth = self.q.shape[-2:]
         self.keys, self.width = self.v.shape[-2:]
         batch = self.out.shape[:-2]
-        self.further = [_spread(value, (*batch, self.queries, self.keys)) for value in rest]
+        self.masks = [_spread(value, (*batch, self.queries, self.keys)) for value in rest]
         strides = [s.batch_strides(batch) for s in (self.q, self.k, self.v)]
-        strides += [self.out.strides_bytes[:-2], *(further[:-2] for further in self.further)]
+        strides += [self.out.strides_bytes[:-2], *(mask[:-2] for mask in self.masks)]
         loops = repeats(batch, strides) or (Repeated(1, (0,) * len(strides)),)
         heads = [tuple(loop.moves_bytes[i] for loop in loops) for i in range(len(strides))]
         self.rings = tuple(Ring(loop.times) for loop in loops)
         self.still = (0,) * len(loops)
         self.moved = [
-            _Moved(value, moves, side.strides_bytes[-2])
+            Moved(value, moves, side.strides_bytes[-2])
             for value, moves, side in zip((q, k, v, out), heads, (self.q, self.k, self.v, self.out), strict=False)
         ]
         self.moved += [
-            _Moved(value, moves, further[-2])
-            for value, moves, further in zip(rest, heads[4:], self.further, strict=True)
+            Moved(value, moves, mask[-2]) for value, moves, mask in zip(rest, heads[4:], self.masks, strict=True)
         ]
         self.block = self._block()
 
@@ -76,22 +77,22 @@ class _Plan:
 
     def steps(self) -> list[Step]:
         keys = Panels(self.depth, self.keys, *self.k.strides_bytes[-2:])
-        self.key_panels = _Moved(Scratch(keys.out_bytes), self.still)
-        made = [self._step(keys, self.moved[1], self.key_panels)]
-        self.value_panels: list[_Moved] = []
+        self.key_panels = Moved(Scratch(keys.out_bytes), self.still)
+        made = [self.step(keys, self.moved[1], self.key_panels)]
+        self.value_panels: list[Moved] = []
         down, along = self.v.strides_bytes[-2:]
         panels = [Panels(end - start, self.width, down, along) for start, end in self._parts()]
         room = Scratch(sum(p.out_bytes for p in panels))
         at = 0
         for kernel, (start, _) in zip(panels, self._parts(), strict=True):
-            target = _Moved(Part(room, at), self.still)
-            made.append(self._step(kernel, _further(self.moved[2], start * down), target))
+            target = Moved(Part(room, at), self.still)
+            made.append(self.step(kernel, further(self.moved[2], start * down), target))
             self.value_panels.append(target)
             at += kernel.out_bytes
-        self.scores = _Moved(Scratch(FLOAT_BYTES * self.block * self.keys), self.still)
+        self.scores = Moved(Scratch(FLOAT_BYTES * self.block * self.keys), self.still)
         blocks, rest = divmod(self.queries, self.block)
         gemms = [*self._gemms(self.block), *self._gemms(rest or self.block)]  # fewer rows may be packed more at a time
-        self.packed = _Moved(Scratch(max(gemm.scratch_bytes for gemm in gemms)), self.still)
+        self.packed = Moved(Scratch(max(gemm.scratch_bytes for gemm in gemms)), self.still)
         made += self._rows(self.block, 0, Ring(blocks))
         if rest:
             made += self._rows(rest, blocks * self.block, Ring(1))
@@ -111,42 +112,50 @@ class _Plan:
 
     def _rows(self, count: int, first: int, ring: Ring) -> list[Step]:
         """Everything for `count` queries from `first` on, as many such blocks as the ring has."""
-        queries, _, _, out, *further = (_further(m, first * m.query) for m in self.moved)
+        queries, _, _, out, *masks = (further(m, first * m.query) for m in self.moved)
         scores, packed, gemms = self.scores, self.packed, self._gemms(count)
-        steps = [self._step(gemms[0], queries, self.key_panels, scores, packed, ring=ring, count=count)]
+        steps = [self.step(gemms[0], queries, self.key_panels, scores, packed, ring=ring, count=count)]
         if self.op.score is not None:
-            kernel = self._map(self.op.score, count)
-            steps.append(self._step(kernel, scores, *further, scores, ring=ring, count=count))
-        steps.append(self._step(SoftmaxRows(count, self.keys), scores, scores, ring=ring, count=count))
+            kernel = self.map(self.op.score, count)
+            steps.append(self.step(kernel, scores, *masks, scores, ring=ring, count=count))
+        steps.append(self.step(SoftmaxRows(count, self.keys), scores, scores, ring=ring, count=count))
         if self.op.share is not None:
             whole = Access("float32", 0, contiguous((count, self.keys)))
             kernel = LoopNest((count, self.keys), whole, (whole,), self.op.share)
-            steps.append(self._step(kernel, scores, scores, ring=ring, count=count))
+            steps.append(self.step(kernel, scores, scores, ring=ring, count=count))
         for gemm, panels in zip(gemms[1:], self.value_panels, strict=True):
-            steps.append(self._step(gemm, scores, panels, out, packed, ring=ring, count=count))
+            steps.append(self.step(gemm, scores, panels, out, packed, ring=ring, count=count))
         return steps
 
-    def _map(self, expr: Expr, count: int) -> LoopNest:
+    def map(self, expr: Expr, count: int) -> LoopNest:
         whole = Access("float32", 0, contiguous((count, self.keys)))
         inputs = [whole]
-        for moved, strides in zip(self.moved[4:], self.further, strict=True):
+        for moved, strides in zip(self.moved[4:], self.masks, strict=True):
             value = moved.argument
             assert isinstance(value, Value)
             size = value.type.bytes // value.type.elements
             inputs.append(Access(value.dtype, 0, (strides[-2] // size, strides[-1] // size)))
         return LoopNest((count, self.keys), whole, tuple(inputs), expr)
 
-    def _step(self, kernel: Kernel, *moved: _Moved, ring: Ring | None = None, count: int = 0) -> Step:
+    def step(self, kernel: Kernel, *moved: Moved, ring: Ring | None = None, count: int = 0) -> Step:
         within = [(r, tuple(m.heads[i] for m in moved)) for i, r in enumerate(self.rings)]
         times = math.prod(r.times for r in self.rings)
         if ring is not None:
             within.append((ring, tuple(count * m.query for m in moved)))
             times *= ring.times
-        macs = kernel.rows.count * kernel.rows.depth * kernel.width * times if isinstance(kernel, Gemm) else 0
-        return Step(kernel, tuple(m.argument for m in moved), macs, within=tuple(within))
+        return Step(kernel, tuple(m.argument for m in moved), _macs(kernel) * times, within=tuple(within))
 
 
-def _further(moved: _Moved, offset: int) -> _Moved:
+def _macs(kernel: Kernel) -> int:
+    match kernel:
+        case Gemm():
+            return kernel.rows.count * kernel.rows.depth * kernel.width
+        case ShortGemm():
+            return kernel.rows * kernel.depth * kernel.width
+    return 0
+
+
+def further(moved: Moved, offset: int) -> Moved:
     """The same, starting some bytes later."""
     if not offset:
         return moved

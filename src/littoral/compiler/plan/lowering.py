@@ -25,6 +25,7 @@ from littoral.compiler.ir.ops import (
     Reshape,
     RowsMatMul,
     Scatter,
+    ShortAttention,
     Slice,
     Softmax,
     Spread,
@@ -49,6 +50,7 @@ from littoral.compiler.plan.integer import (
 from littoral.compiler.plan.integer_rows import lower_quantize_rows, lower_rows_matmul
 from littoral.compiler.plan.problem import problem_of
 from littoral.compiler.plan.products import lower_batched, lower_dense
+from littoral.compiler.plan.short_attention import lower_short_attention
 from littoral.compiler.plan.steps import Lowered, Step
 from littoral.compiler.plan.tuning import Tuning
 from littoral.errors import UnsupportedOperatorError
@@ -152,6 +154,7 @@ LOWERINGS: dict[type[Op], tuple[Lowering, ...]] = {
     Scatter: (generic.lower_scatter,),
     Softmax: (lower_softmax,),
     Attention: (lower_attention,),
+    ShortAttention: (lower_short_attention,),
     Normalize: (lower_normalize,),
     Require: (generic.lower_require,),
     IntegerConv: (lower_integer_depthwise, lower_integer_conv),

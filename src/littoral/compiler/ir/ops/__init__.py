@@ -14,6 +14,7 @@ from littoral.compiler.ir.ops.movement import Concat, Gather, Pad, Reshape, Slic
 from littoral.compiler.ir.ops.pooling import Pool, Resample
 from littoral.compiler.ir.ops.reduction import Normalize, Reduce, Softmax
 from littoral.compiler.ir.ops.rows import QuantizeRows, RoundRows, RowsMatMul
+from littoral.compiler.ir.ops.short_attention import ShortAttention
 from littoral.compiler.ir.ops.window import Window, join_layout, split_layout
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "RoundRows",
     "RowsMatMul",
     "Scatter",
+    "ShortAttention",
     "Slice",
     "Softmax",
     "Spread",
