@@ -1,7 +1,7 @@
 """Searches over HTTP as Qdrant's clients send them: alone, by 16 clients, in batches, beside writes, beside `optimize`.
 
 100 000 points of 128 dimensions with the low intrinsic dimension of embeddings (12) and 5 % noise; recall is told
-against an exact search. The load comes from a process of its own (`bench.load`) on the same machine.
+against an exact search. The load comes from a process of its own (`bench.raw_load`) on the same machine.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.load import Loaded, begin_load, http_request, load
+from bench.raw_load import Loaded, begin_load, http_request, load
 from bench.rows import Row, row
 from littoral.node.beside import RunningNode, running_node
 

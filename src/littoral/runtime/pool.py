@@ -331,7 +331,7 @@ class Pool(Generic[_W]):
             self.first.rest()  # not closed: others are made from it
         elif slot.worker is not None:
             _empty(slot)
-            self._budget.give_back(self.name, self._bytes_each)
+            self._budget.give_back(self, self._bytes_each)
 
     def _note_wait(self, call: Call, seconds: float) -> None:
         call.waited(seconds)
