@@ -38,7 +38,7 @@ from littoral.node.site_tables import (
 )
 from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
+from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
@@ -258,7 +258,7 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
             _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
-        case TopK() | Draw() if isinstance(step.labels, str):
+        case TopK() | Draw() | Ctc() if isinstance(step.labels, str):
             _check_known(step.labels, site.models, "a model of this file", place / "labels")
         case HostOptions():
             pass

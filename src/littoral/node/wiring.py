@@ -35,7 +35,7 @@ from littoral.runtime.agents import Agent
 from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host.options import Draw, HostOptions, TopK
+from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.sources import Placed
@@ -260,7 +260,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
 
 
 def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
-    if not isinstance(table, TopK | Draw) or not isinstance(table.labels, str):
+    if not isinstance(table, TopK | Draw | Ctc) or not isinstance(table.labels, str):
         return table.labels if isinstance(table, Draw) else None
     if not (labels := guests.models[table.labels].model.manifest.labels):
         raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")
