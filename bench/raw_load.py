@@ -1,7 +1,7 @@
 """A cheap generator of load, run as a process of its own: raw sockets, requests made beforehand, times in seconds.
 
-`python -m bench.raw_load` reads a JSON line: address, connections, seconds, pause_s, and a file of requests, each with its
-length before it (u32). Writes a JSON line: sorted times of all answers, how many failed, and how long it ran.
+`python -m bench.raw_load` reads a JSON line: address, connections, seconds, pause_s, and a file of requests, each with
+its length before it (u32). Writes a JSON line: sorted times of all answers, how many failed, and how long it ran.
 """
 
 import json
