@@ -27,6 +27,7 @@ HELPERS = {
     "figures",
     "graph_layers",
     "guests",
+    "load",
     "networks",
     "onnxruntime_int8",
     "request_load",

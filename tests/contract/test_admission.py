@@ -25,8 +25,12 @@ class Overload:
         self.latencies: list[float] = []
         self._number = 0
 
-    def offer(self) -> None:
-        while True:
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._leaving)
+
+    def offer(self, count: int = 1000) -> None:
+        for _ in range(count):
             stack = ExitStack()
             try:
                 call = stack.enter_context(self.admission.admitted(Call()))
@@ -50,7 +54,7 @@ class Overload:
 def test_under_overload_all_servers_are_busy_and_nobody_waits_for_long(servers: int) -> None:
     clock = SimulatedClock()
     load = Overload(Admission("p", clock=clock), clock, servers)
-    for _ in range(500):
+    for _ in range(200):
         load.offer()
         load.next()
     began, load.latencies = clock.monotonic(), []
@@ -64,6 +68,32 @@ def test_under_overload_all_servers_are_busy_and_nobody_waits_for_long(servers: 
     assert servers <= statistics.limit <= max(LIMIT_MIN, 3 * servers)
     assert statistics.work_ms == pytest.approx(10)
     assert statistics.refused >= 1000
+
+
+@pytest.mark.parametrize("clients", [8, LIMIT_AT_FIRST])
+def test_a_few_clients_may_wait_for_each_other(clients: int) -> None:
+    clock = SimulatedClock()
+    load = Overload(Admission("p", clock=clock), clock, servers=1)
+    load.offer(clients)
+    for _ in range(300):
+        load.next()
+        load.offer(1)
+    assert (load.admission.statistics().refused, load.admission.statistics().limit) == (0, LIMIT_AT_FIRST)
+
+
+def test_the_bound_rises_again_when_nobody_is_refused_any_more() -> None:
+    clock = SimulatedClock()
+    load = Overload(Admission("p", clock=clock), clock, servers=1)
+    for _ in range(100):
+        load.offer()
+        load.next()
+    assert load.admission.statistics().limit <= 3
+    while load.is_busy:
+        load.next()
+    for _ in range(300):
+        load.offer(1)
+        load.next()
+    assert load.admission.statistics().limit == LIMIT_AT_FIRST
 
 
 def test_a_little_load_leaves_the_bound_as_it_is() -> None:

@@ -118,6 +118,29 @@ def test_requests_that_meet_are_told_as_batches(served: Served) -> None:
     assert 'littoral_batch_size_max{model="plain"} 4.0' in metrics
 
 
+def test_requests_of_the_inference_protocol_meet_too(served: Served) -> None:
+    batcher = served.node.batchers[served.node.models["plain"].pool]
+    before, replies = batcher.statistics().requests, []
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}
+    body = json.dumps({"inputs": [tensor], "parameters": {"priority": 1}}).encode()
+
+    def infer() -> None:
+        replies.append(send(served.address, "POST", "/v2/models/plain/infer", body))
+
+    with Busy(served):
+        threads = [threading.Thread(target=infer) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        until(lambda: batcher.statistics().waiting == 5)
+    for thread in threads:
+        thread.join(10)
+    assert [reply.status for reply in replies] == [200] * 6
+    assert len({json.dumps(reply.json["outputs"]) for reply in replies}) == 1
+    assert batcher.statistics().requests - before >= 4
+    (told,) = send(served.address, "GET", "/v2/models/plain/stats").json["model_stats"]
+    assert told["inference_stats"]["queue"]["ns"] > 0
+
+
 def test_a_guest_in_quarantine_is_told_and_the_rest_goes_on(served: Served) -> None:
     quarantine = served.node.agents["decode"].pool.quarantine
     assert quarantine is not None

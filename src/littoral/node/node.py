@@ -62,6 +62,7 @@ class ServedVersion:
 @dataclass
 class ServedModel:
     """serving: the version that answers who asks for none. versions: those that can be asked for, none if unloaded.
+    statistics: of all versions since the start.
 
     `ModelRepository` replaces both in place, so that who holds a served model always has the newest.
     """
@@ -71,6 +72,7 @@ class ServedModel:
     instances: Instances
     versions: Mapping[int, ServedVersion]
     sequences: "Sequences[ServedVersion]"
+    statistics: ModelStatistics = field(default_factory=ModelStatistics)
 
     @property
     def model(self) -> ModelFile:

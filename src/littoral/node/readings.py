@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from littoral.node.collection_status import collection_states
 from littoral.node.load_readings import pipeline_readings
+from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
@@ -27,6 +28,7 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]
+    found += model_readings(node)
     for model in node.models.values():
         found += _pool("model", model.name, model.pool)
     for agent in node.agents.values():

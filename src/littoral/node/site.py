@@ -38,9 +38,9 @@ from littoral.node.site_tables import (
 )
 from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
+from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
-__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "read_site"]
+__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
@@ -179,6 +179,14 @@ def _steps(steps: Sequence[Mapping[str, Any]], place: Place) -> tuple[StepTable,
     return tuple(_step(entry, place / index) for index, entry in enumerate(steps))
 
 
+def parse_steps(steps: Sequence[Mapping[str, Any]], site: Site, place: Place) -> tuple[StepTable, ...]:
+    """Steps of a pipeline that is not in the file, checked as those in it. Raises SettingError."""
+    tables = _steps(steps, place)
+    for index, table in enumerate(tables):
+        _check_step(table, site, place / index)
+    return tables
+
+
 def inner_steps(table: ForEachStepTable, place: Place | None = None) -> tuple[StepTable, ...]:
     """The steps for each item. place: for messages; a file that was read has none to tell."""
     return _steps(table.for_each, place or Place(""))
@@ -250,7 +258,7 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
             _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
-        case TopK() | Draw() if isinstance(step.labels, str):
+        case TopK() | Draw() | Ctc() if isinstance(step.labels, str):
             _check_known(step.labels, site.models, "a model of this file", place / "labels")
         case HostOptions():
             pass

@@ -115,6 +115,9 @@ class ModelTable(_Table, frozen=True):
     sequences: Annotated[SequencesTable, Meta(description="Bounds of the sequences")] = SequencesTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
     quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError
 from littoral.node.caches import Caches
+from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.model_opening import Origin, close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
@@ -34,7 +35,7 @@ from littoral.runtime.agents import Agent
 from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host.options import Draw, HostOptions, TopK
+from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.sources import Placed
@@ -64,6 +65,7 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     caches = Caches(site.cache, site.data, clock)
     try:
         with open_guests(site, say, clock, caches) as guests:
+            site = guests.site
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
             pipelines = open_pipelines(site, guests, collections.get, clock)
@@ -95,7 +97,7 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
     with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
-        return open_pipelines(site, guests, _no_collection, SYSTEM)
+        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
 
 
 def _no_collection(name: str) -> Collection:
@@ -103,6 +105,9 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
+    """site: of the file, and what the models bring along."""
+
+    site: Site
     pooling: Pooling
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
@@ -116,7 +121,7 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
-        guests = Guests(pooling, agents := {}, models := {}, origins := {}, caches)
+        guests = Guests(site, pooling, agents := {}, models := {}, origins := {}, caches)
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
                 models[name], origins[name] = open_model(
@@ -125,6 +130,8 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
             stack.callback(close_model, models[name])
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
+        guests = guests._replace(site=site)
         for name, agent in site.agents.items():
             with _naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
@@ -253,7 +260,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
 
 
 def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
-    if not isinstance(table, TopK | Draw) or not isinstance(table.labels, str):
+    if not isinstance(table, TopK | Draw | Ctc) or not isinstance(table.labels, str):
         return table.labels if isinstance(table, Draw) else None
     if not (labels := guests.models[table.labels].model.manifest.labels):
         raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")

@@ -1,8 +1,9 @@
 """How many requests a pipeline takes at a time: as many as keep its guests busy, and hardly more.
 
-What is measured is what a request waits for instances and threads, beside what it works. While that is little and the
-bound is reached, the bound grows; where requests wait for longer than they work, it shrinks: so the queue stays a
-fraction of a request long, whatever the model costs, and who comes beyond it is refused in microseconds.
+While the first bound holds all who come, they wait for each other, as a few clients do that each ask one thing at a
+time. Once somebody had to be refused, more comes than can be answered. Then what requests wait for instances and
+threads, beside what they work, says how many are enough: the bound falls until they wait about as long as they work,
+and the rest is refused in microseconds. When nobody is refused any more it rises again.
 """
 
 import contextlib
@@ -19,9 +20,8 @@ LIMIT_MIN = 2
 LIMIT_MAX = 64
 LIMIT_AT_FIRST = 16
 WAIT_SHARE_LOW, WAIT_SHARE_HIGH = 0.6, 1.1
-"""Of the time of work, averaged over the latest requests: below grows, above shrinks."""
+"""Of the time of work, over a round of requests: where some are refused, below rises, above falls."""
 ROUND_COUNT = 8
-SHRINK = 0.8
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,12 @@ class Admission:
         self._name = name
         self._clock = clock
         self._limit_min, self._limit_max = limit_min, limit_max
-        self._limit = float(max(limit_min, min(LIMIT_AT_FIRST, limit_max)))
+        self._limit = self._at_first = float(max(limit_min, min(LIMIT_AT_FIRST, limit_max)))
         self._busy = self._most_busy = 0
         self._admitted = self._refused = 0
         self._waited_s = self._worked_s = 0.0
         self._count = 0
+        self._refused_before = 0
         self._work_s = 0.0
 
     def check(self, call: Call) -> None:
@@ -90,9 +91,11 @@ class Admission:
         if self._count < max(ROUND_COUNT, self._limit):
             return
         share = self._waited_s / max(self._worked_s, 1e-9)
-        if share > WAIT_SHARE_HIGH:
-            self._limit = max(self._limit_min, self._limit * SHRINK)
+        if self._refused == self._refused_before:
+            self._limit = max(self._limit, min(self._limit + 1, self._at_first))
+        elif share > WAIT_SHARE_HIGH:  # what a request takes in all goes with how many there are
+            self._limit = max(self._limit_min, self._limit * 2 / (1 + share))
         elif share < WAIT_SHARE_LOW and self._most_busy >= int(self._limit):
             self._limit = min(self._limit_max, self._limit + 1)
         self._waited_s = self._worked_s = 0.0
-        self._count, self._most_busy = 0, self._busy
+        self._count, self._most_busy, self._refused_before = 0, self._busy, self._refused

@@ -50,7 +50,8 @@ class MemoryBudget:
     def give_back(self, owner: object, size: int) -> None:
         """An instance is gone."""
         with self._lock:
-            self._taken[owner] = max(0, self._taken.get(owner, 0) - size)
+            if owner in self._taken:
+                self._taken[owner] = max(0, self._taken[owner] - size)
 
     def on_shortage(self, owner: object, shed: Callable[[], int]) -> None:
         """shed: gives up what the pool can do without, and says how many instances that were."""

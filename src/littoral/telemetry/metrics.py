@@ -52,6 +52,34 @@ METRICS = {
             ("pipeline", "stage"),
             "Time of one step, waiting for an instance included",
         ),
+        MetricSpec(
+            "littoral_model_version", "gauge", ("model",), "The version that serves, 0 while the model is unloaded"
+        ),
+        MetricSpec(
+            "littoral_model_requests_total",
+            "read_counter",
+            ("model",),
+            "Requests to a model by the Open Inference Protocol",
+        ),
+        MetricSpec("littoral_model_failures_total", "read_counter", ("model",), "Of these, those that failed"),
+        MetricSpec(
+            "littoral_model_queue_seconds_total",
+            "read_counter",
+            ("model",),
+            "Time that those that succeeded waited for an instance",
+        ),
+        MetricSpec(
+            "littoral_model_compute_seconds_total", "read_counter", ("model",), "Time that the model ran for them"
+        ),
+        MetricSpec("littoral_model_sequences", "gauge", ("model",), "Sequences that are open"),
+        MetricSpec(
+            "littoral_model_sequences_expired_total",
+            "read_counter",
+            ("model",),
+            "Sequences that were forgotten after their pause",
+        ),
+        MetricSpec("littoral_model_swaps_total", "read_counter", ("model",), "Times that another version took over"),
+        MetricSpec("littoral_model_refused_total", "read_counter", ("model",), "New versions that were refused"),
         MetricSpec("littoral_pool_instances", "gauge", ("kind", "name"), "Instances that are there"),
         MetricSpec("littoral_pool_busy", "gauge", ("kind", "name"), "Instances at work"),
         MetricSpec("littoral_pool_waiting", "gauge", ("kind", "name"), "Calls that wait for an instance"),

@@ -4,11 +4,13 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
+from littoral.telemetry import incoming_trace, tracing
 from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
 
@@ -105,6 +107,13 @@ class Router:
         return self._busy
 
     async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
+        get = request.headers.get
+        trace = incoming_trace(get("traceparent"), get("tracestate"), get("x-request-id"))
+        with tracing(trace):
+            answer = await self._answer(request)
+        return replace(answer, headers=(*answer.headers, *trace.headers())) if isinstance(answer, Answer) else answer
+
+    async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
