@@ -61,6 +61,7 @@ steps = [{ agent = "decode" }, { model = "embedder", take = "logits" }, { step =
 DOUBLE = """
 [models.plain]
 path = "plain.wasm"
+batch = { max = 4 }
 
 [pipelines.double]
 steps = [{ model = "plain" }]
@@ -91,9 +92,10 @@ def write_site(folder: Path, text: str = SITE + DOUBLE) -> Path:
     network.at = "logits"
     model = littoral.compile(network.bytes("embedding"), name="embedder", version="1.0.0", labels=LABELS)
     model.save(folder / "embedder.wasm")
-    plain = Network((1, 3))
+    plain = Network((-1, 3))
     plain.node("Add", "x", "x")
-    littoral.compile(plain.bytes(), name="plain", version="1.0.0").save(folder / "plain.wasm")
+    sizes = [{"x": (batch, 3)} for batch in (1, 4)]
+    littoral.compile(plain.bytes(), name="plain", version="1.0.0", variants=sizes).save(folder / "plain.wasm")
     site = folder / "site.toml"
     site.write_text(text)
     return site

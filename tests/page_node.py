@@ -171,7 +171,7 @@ class PageNode:
         runs = sum(map(len, self._times_ms.values()))
         rest = {"layer_count": len(MODEL["layers"]), "macs": sum(layer["macs"] for layer in MODEL["layers"])}
         told = {key: value for key, value in MODEL.items() if key != "layers"} | rest
-        return told | {"instances": {"min": 1, "max": 2, "busy": 0}, "runs": runs}
+        return told | {"instances": {"min": 1, "max": 2, "busy": 0}, "runs": runs, "number": 1, "quarantine": None}
 
     def _collection(self) -> dict[str, Any]:
         count = len(self._payloads)
@@ -185,7 +185,7 @@ class PageNode:
         ]
         told = {"name": name, "takes": steps[0]["takes"], "gives": steps[-1]["gives"], "steps": steps}
         rows = self._times_ms[name]
-        counts = {"requests": len(rows) + self._failures[name], "failures": self._failures[name]}
+        counts = {"requests": len(rows) + self._failures[name], "failures": self._failures[name], "refused": 0}
         stages = {step: _quantiles([row[step] for row in rows]) for step in PIPELINES[name] if rows}
         return told | counts | _quantiles([row[""] for row in rows]) | {"stages": stages}
 

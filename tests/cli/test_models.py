@@ -85,6 +85,20 @@ def test_an_onnx_model_is_timed_layer_by_layer(tmp_path: Path) -> None:
     assert len(table.out.splitlines()) == 6 + len(report["layers"])
 
 
+def test_layers_in_integers_are_held_against_products_of_bytes(tmp_path: Path) -> None:
+    source, feeds = tmp_path / "small.onnx", tmp_path / "feeds.npz"
+    source.write_bytes(squeeze_excite(16))
+    np.savez(feeds, x=np.random.default_rng(0).normal(size=(4, 1, 3, 16, 16)).astype("f4"))
+    asked = ("bench", source, "-n", 3, "--layers", "--int8", feeds)
+    report = cli(*asked, "--json").json
+    assert min(report["limits_gops"].values()) > 0
+    for row in report["layers"]:
+        limit = report["limits_gops"].get(row["products"], report["limit_gflops"])
+        assert row["gflops"] is None or row["limit_share"] == pytest.approx(row["gflops"] / limit)
+    assert {row["products"] for row in report["layers"] if row["macs"]} >= {"pairs"}
+    assert ", pairs " in cli(*asked).out
+
+
 def test_an_onnx_model_is_compiled_first(adder: Path) -> None:
     assert cli("bench", adder, "-n", 2, "--json").json["macs"] == 0
 

@@ -209,7 +209,10 @@ def test_every_file_of_the_page_is_served_under_its_policy(served: Served) -> No
 def test_it_is_ready_when_all_of_it_is(served: Served) -> None:
     node = served.node
     assert get(served, "/healthz").json == {"status": "ok"}
-    assert (get(served, "/readyz").status, get(served, "/readyz").json) == (200, {"ready": True, "reasons": []})
+    assert (get(served, "/readyz").status, get(served, "/readyz").json) == (
+        200,
+        {"ready": True, "reasons": [], "quarantined": []},
+    )
     node.is_ready = False
     try:
         reply = get(served, "/readyz")

@@ -10,6 +10,7 @@ import pytest
 
 import littoral
 from littoral.errors import AgentError, DeadlineError, InputError, SettingError
+from littoral.runtime.admission import Admission
 from littoral.runtime.agents import Agent
 from littoral.runtime.edges import BYTES, HITS, EdgeType, TensorsType, Value
 from littoral.runtime.guest_steps import AgentStep, ModelStep
@@ -312,7 +313,8 @@ async def test_a_request_that_gives_up_while_it_waits_for_the_model_frees_the_ag
 
 async def test_requests_cancelled_at_random_moments_leave_nothing_behind(rig: Rig) -> None:
     many = {"instances_max": 2, "waiting_max": 1000}
-    pipeline = Pipeline("p", [AgentStep(rig.agents(**many)), ModelStep(rig.models(**many))])
+    steps = [AgentStep(rig.agents(**many)), ModelStep(rig.models(**many))]
+    pipeline = Pipeline("p", steps, admission=Admission("p", limit_min=1000, limit_max=1000))
     requests = []
     for i in range(200):
         requests.append(asyncio.ensure_future(pipeline.run(pixels(i, 0, 0, 0))))

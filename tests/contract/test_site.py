@@ -12,7 +12,7 @@ import pytest
 from littoral.errors import NotFoundError, SettingError
 from littoral.node.site import parse_address, parse_site, read_site
 from littoral.node.site_schema import keys, site_schema
-from littoral.node.site_tables import ALL_STEP_TABLES, AgentStepTable, ModelStepTable, SearchStepTable
+from littoral.node.site_tables import ALL_STEP_TABLES, TABLES, AgentStepTable, ModelStepTable, SearchStepTable
 from littoral.runtime.host.options import OPTIONS, Normalize
 from littoral.runtime.host_steps import HOST_STEPS
 from littoral.vectors.queries import PayloadSelector, SearchParams
@@ -47,7 +47,9 @@ WRONG = {
     "no instance": MODEL + "instances = { min = 0 }",
     "fewer at most than at least": MODEL + "instances = { min = 2, max = 1 }",
     "a key deep inside": MODEL + "instances = { mim = 1 }",
-    "batches": MODEL + "batch = { max = 4, window_ms = 2 }",
+    "batches of none": MODEL + "batch = { max = 0 }",
+    "no memory": "[node]\nmemory_mb = 0",
+    "no failure": MODEL + "quarantine = { failures = 0 }",
     "an agent with too much memory": AGENT + "memory_mb = 4096",
     "an agent with no time": AGENT + "deadline_ms = 0",
     "a configuration with what JSON lacks": AGENT + "config = { mean = nan }",
@@ -202,16 +204,7 @@ def test_the_host_steps_are_those_of_the_runtime() -> None:
 
 def test_the_schema_knows_every_table_and_step() -> None:
     schema = json.loads(msgspec.json.encode(site_schema()))
-    assert set(schema["properties"]) == {
-        "node",
-        "models",
-        "agents",
-        "collections",
-        "pipelines",
-        "limits",
-        "mqtt",
-        "repository",
-    }
+    assert set(schema["properties"]) == set(TABLES)
     assert len(schema["$defs"]["PipelineTable"]["properties"]["steps"]["items"]["oneOf"]) == len(ALL_STEP_TABLES)
     assert set(schema["$defs"]["Crop"]["required"]) == {"step", "width", "height"}
     assert schema["$defs"]["ModelTable"]["additionalProperties"] is False

@@ -147,7 +147,7 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         "builtin:image",
         "builtin:imago",
         NotFoundError,
-        r"`agents.decode`: built-in agent `imago` is unknown, known: image",
+        r"`agents.decode`: built-in agent `imago` is unknown, known: image, text",
     ),
     "an agent that refuses its configuration": (
         "width = 32",

@@ -5,15 +5,18 @@ from pathlib import Path
 
 from littoral.node.http import application
 from littoral.node.node import Node
-from littoral.node.pipelines_api import DEADLINE_MS, DEADLINE_MS_MAX
 from littoral.node.qdrant_api import LACKING
+from littoral.node.qdrant_collections import VECTOR_COUNT_MAX
 from littoral.node.qdrant_reads import QUERY_COUNT_MAX as SEARCH_COUNT_MAX
 from littoral.node.qdrant_writes import OPERATION_COUNT_MAX
+from littoral.node.request_options import DEADLINE_MS, DEADLINE_MS_MAX
 from littoral.node.request_statistics import ROW_COUNT_MAX
 from littoral.telemetry import METRICS
 from littoral.telemetry.metrics import SERIES_COUNT_MAX
 from littoral.testing import SimulatedClock
 from littoral.vectors.collections import Collections
+from littoral.vectors.queries import PREFETCH_COUNT_MAX, PREFETCH_DEPTH_MAX
+from littoral.vectors.snapshots import SNAPSHOT_COUNT_MAX
 from littoral.web import Limits
 from littoral.web.events import LISTENER_COUNT_MAX, QUEUE_COUNT_MAX
 from littoral.web.messages import QUERY_FIELDS_MAX
@@ -21,6 +24,7 @@ from littoral.web.router import PATH_CHARACTERS_MAX, REQUEST_COUNT_MAX
 from tracked import texts
 
 HTTP = texts()["docs/reference/http.md"]
+QDRANT = texts()["docs/reference/qdrant.md"]
 METRICS_PAGE = texts()["docs/reference/metrics.md"]
 
 
@@ -37,8 +41,14 @@ def test_every_route_is_listed_and_no_other(tmp_path: Path) -> None:
     node = Node("n", "127.0.0.1:0", tmp_path, Collections(tmp_path, NoHosts(), clock), clock=clock)
     lacking = set(LACKING)
     served = {(route.method, route.label or route.pattern) for route in application(node).routes} - lacking
-    told = set(re.findall(r"`(GET|PUT|POST|DELETE) (/[^`?]*)`", HTTP.partition("## Status")[0]))
+    shown, refused = QDRANT.split("answered with 501")
+    told = routes_in(HTTP.partition("## Status")[0]) | routes_in(shown)
     assert told == served
+    assert routes_in(refused) == lacking
+
+
+def routes_in(text: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"`(GET|PUT|POST|PATCH|DELETE) (/[^`?]*)`", text))
 
 
 def test_limits_are_those_of_the_code() -> None:
@@ -54,11 +64,17 @@ def test_limits_are_those_of_the_code() -> None:
         f"| path, query | {PATH_CHARACTERS_MAX} characters, {QUERY_FIELDS_MAX} fields |",
         f"| listeners of events | {LISTENER_COUNT_MAX}, {QUEUE_COUNT_MAX} events each |",
         f"(1 … {DEADLINE_MS_MAX}, default {DEADLINE_MS})",
-        f'`{{"searches": […]}}`, at most {SEARCH_COUNT_MAX}',
-        f'{{"delete": …}}]}}`, at most {OPERATION_COUNT_MAX}',
         f"of the latest {ROW_COUNT_MAX}",
     ):
         assert text in HTTP
+    for text in (
+        f'`{{"searches": […]}}`, at most {SEARCH_COUNT_MAX}',
+        f'{{"delete": …}}]}}`, at most {OPERATION_COUNT_MAX}',
+        f"nested at most {PREFETCH_DEPTH_MAX} deep, {PREFETCH_COUNT_MAX} in all",
+        f"those that are there, at most {SNAPSHOT_COUNT_MAX}",
+        f"At most {VECTOR_COUNT_MAX} vectors",
+    ):
+        assert text in QDRANT
 
 
 def test_every_metric_is_listed_and_no_other() -> None:

@@ -10,21 +10,30 @@ from littoral.demo.wheels import LOCK, pins
 
 ROOT = Path(__file__).parents[2]
 # In the lock file for features or platforms that the guests do not use, or at work only while they are compiled.
-NOT_SHIPPED = {"proc-macro2", "quote", "serde", "serde_derive", "syn", "unicode-ident", "zlib-rs"}
+NOT_SHIPPED = {
+    "image": {"proc-macro2", "quote", "serde", "serde_derive", "syn", "unicode-ident", "zlib-rs"},
+    "text": {
+        *("darling", "darling_core", "darling_macro", "derive_builder_core", "derive_builder_macro", "monostate-impl"),
+        *("macro_rules_attribute-proc_macro", "paste", "pastey", "proc-macro2", "quote", "rustversion", "serde_derive"),
+        *("syn", "thiserror-impl", "unicode-ident", "zerocopy-derive", "fnv", "ident_case", "strsim", "version_check"),
+        *("libc", "r-efi", "wasip2", "wit-bindgen"),
+    },
+}
 
 
-def test_every_crate_of_the_image_agent_is_named_with_its_version() -> None:
+@pytest.mark.parametrize("agent", NOT_SHIPPED)
+def test_every_crate_of_an_agent_is_named_with_its_version(agent: str) -> None:
     lock = tomllib.loads((ROOT / "guests/Cargo.lock").read_text())["package"]
     packages = {(p["name"], p["version"]): p for p in lock}
     assert {p["source"] for p in lock if "source" in p} == {"registry+https://github.com/rust-lang/crates.io-index"}
-    pending = [package for package in packages.values() if package["name"] == "image"]
+    pending = [package for package in packages.values() if package["name"] == agent]
     shipped = set()
     while pending:
         package = pending.pop()
         for dependency in package.get("dependencies", []):
             name, _, version = dependency.partition(" ")
             found = next(key for key in packages if key[0] == name and version in ("", key[1]))
-            if name not in NOT_SHIPPED and found not in shipped:
+            if name not in NOT_SHIPPED[agent] and found not in shipped:
                 shipped.add(found)
                 pending.append(packages[found])
     third_party = {key for key in shipped if "source" in packages[key]}

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import littoral
 from littoral.demo.wheels import read_member
 from littoral.tensors import decode_frame
 from numpy_bert import embed
+from speech import RATE, chunks
 from trained_wheels import trained_wheels
 
 pytestmark = pytest.mark.e2e
 LIMIT = 1e-3
-RATE = 16000
 Arrays = Mapping[str, Any]
 
 
@@ -160,18 +160,6 @@ def test_a_state_is_carried_from_chunk_to_chunk(wheels: dict[str, Path], name: s
             assert np.abs(ours[output] - want).max() <= LIMIT * np.abs(want).max()
         assert (ours["output"] > 0.5) == (theirs["output"] > 0.5)
         states = [ours["stateN"], theirs["stateN"]]
-
-
-def chunks() -> Iterator[Any]:
-    """Two seconds of silence, noise and something like a voice, 512 samples each with the 64 before them."""
-    at = np.arange(2 * RATE) / RATE
-    pitch = 2 * np.pi * np.cumsum(120 + 25 * np.sin(2 * np.pi * 3 * at)) / RATE
-    voice = sum(np.sin(n * pitch) * np.exp(-(((n * 120 - f) / 250) ** 2)) for n in range(1, 30) for f in (600, 1400))
-    syllables = np.clip(np.sin(2 * np.pi * 4 * at), 0, 1) * (at > 0.7)
-    noise = np.random.default_rng(4).normal(0, 0.01, len(at)) * (at > 0.3)
-    sound = np.pad((0.2 * voice * syllables + noise).astype(np.float32), (64, 0))
-    for start in range(0, len(at) - 511, 512):
-        yield sound[None, start : start + 576]
 
 
 def test_sentences_get_the_embeddings_of_their_network(wheels: dict[str, Path], tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ GOOD = np.ones(SHAPE, np.float32)
         ([{"x": np.float32(1)}], r"feed 0: `x` is float32\[\]"),
         ([{}], "feed 0 lacks input `x`"),
         ([{"X": GOOD}], "feed 0 lacks input `x`"),
-        ([{"x": GOOD}, {"x": GOOD * np.nan}], "not finite"),
+        ([{"x": GOOD}, {"x": GOOD * np.nan}], "input `x` is not finite on calibration feed 1"),
         ([], "0 calibration feeds"),
         (iter(()), "0 calibration feeds"),
     ],

@@ -110,6 +110,28 @@ def test_feeds_are_checked() -> None:
         Int8([], bits=4)
 
 
+@pytest.mark.parametrize("size", [1e38, 3e38])
+def test_a_layer_that_overflows_on_a_feed_is_named(size: float) -> None:
+    net = Net()
+    feeds = feeds_of(3)
+    feeds[2] = {"x": np.full_like(feeds[2]["x"], size)}
+    with pytest.raises(InputError, match=r"what `n\d` makes is not finite on calibration feed 2 · hint: check that"):
+        planned(net.finish(net.add("Relu", net.conv("x", 3, 16, 3, 2)), 16), int8=feeds)
+
+
+@pytest.mark.parametrize("name", ["inverted_residuals", "residual_blocks"])
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_feeds_that_are_few_and_alike_do_for_others(name: str, count: int) -> None:
+    """Channels that no feed has shown to be active keep a range of their own."""
+    model, others = NETS[name](), feeds_of(12)[4:]
+    one, rng = feeds_of(1)[0]["x"], np.random.default_rng(1)
+    alike = [{"x": (one + 0.02 * rng.normal(size=one.shape)).astype("f4")} for _ in range(count)]
+    exact, whole = compile_model(model), compile_model(model, int8=alike)
+    for feed in others:
+        want, got = (run_bare(made.wasm, feed)["y"] for made in (exact, whole))
+        assert (got * want).sum() / np.linalg.norm(got) / np.linalg.norm(want) > 0.9985
+
+
 def test_a_feed_may_lack_what_is_plain() -> None:
     """A leading 1, and the name of the only input."""
     feeds = feeds_of(2)

@@ -10,6 +10,7 @@ import littoral
 from littoral.artifact import Model
 from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.build import parse_shapes
+from littoral.cli.calibration import Feeds, read_feeds
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.model_source import model_from, random_feeds
 from littoral.cli.tuning_option import TuningOption, tuning_from
@@ -34,13 +35,17 @@ def bench(
         int | None, typer.Option(min=1, max=THREADS_MAX, help="Threads of the model that is compiled; default 1.")
     ] = None,
     tuning: TuningOption = None,
+    int8: Annotated[
+        Path | None, typer.Option(help="Calibration feeds, as `build` takes them: measure it in integers.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Measure a model: milliseconds a call, GFLOP/s, time to load from the cache."""
-    model = model_from(source, shape, threads=threads, tuning=tuning)
+    feeds = None if int8 is None else read_feeds(int8)
+    model = model_from(source, shape, threads=threads, tuning=tuning, int8=feeds)
     report = measure(model, iterations, SYSTEM)
     if layers or svg is not None:
-        times, note = _timed_layers(source, model, iterations, shape=shape, tuning=tuning)
+        times, note = _timed_layers(source, model, iterations, shape=shape, tuning=tuning, int8=feeds)
         if svg is not None:
             _save_chart(svg, model, times, note)
         report |= {"layers_note": note, "layers": untimed_rows(model) if times is None else timed_rows(times)}
@@ -49,6 +54,7 @@ def bench(
                 "layers_ms": times.sum_ms,
                 "layers_whole_ms": times.whole_ms,
                 "limit_gflops": times.limit_gflops,
+                "limits_gops": dict(times.limits_gops),
             }
     if as_json:
         show_json(report)
@@ -62,12 +68,12 @@ def bench(
 
 
 def _timed_layers(
-    source: Path, model: Model, rounds: int, *, shape: list[str] | None, tuning: str | None
+    source: Path, model: Model, rounds: int, *, shape: list[str] | None, tuning: str | None, int8: Feeds | None
 ) -> tuple[LayerTimes | None, str | None]:
     """The times, or why there are none."""
     if source.suffix == ".wasm":
         return None, "a compiled model runs as a whole: for times by layer, give the ONNX model it was made from"
-    found = planned(source, shapes=parse_shapes(shape or []), tuning=tuning_from(tuning))
+    found = planned(source, shapes=parse_shapes(shape or []), tuning=tuning_from(tuning), int8=int8)
     if (why := why_untimed(found)) is not None:
         return None, why
     with progress_bar("layer by layer") as tell:
@@ -89,7 +95,8 @@ def _print_layers(report: dict[str, Any]) -> None:
         results.print(f"  {report['layers_note']}")
     else:
         together = f"  layers {report['layers_ms']:.3f} ms together, as a whole {report['layers_whole_ms']:.3f} ms"
-        results.print(f"{together}; strict float32 can do {report['limit_gflops']:.1f} GFLOP/s here")
+        others = "".join(f", {kind} {gops:.1f}" for kind, gops in report["limits_gops"].items())
+        results.print(f"{together}; strict float32 can do {report['limit_gflops']:.1f} GFLOP/s here{others}")
         results.print("        ms   share   GF/s of limit  kernel     tile               M MACs  constants  layer")
     for row in report["layers"]:
         size = bytes_text(row["bytes"])
@@ -142,7 +149,7 @@ def measure(model: Model, iterations: int, clock: Clock) -> dict[str, Any]:
 
 def untimed_rows(model: Model) -> list[dict[str, Any]]:
     """One row a layer, in order, as the manifest has it. share: of all multiply-adds, which is not that of time."""
-    unknown = dict.fromkeys(("tile", "output", "time_ms", "time_share", "gflops", "limit_share"))
+    unknown = dict.fromkeys(("tile", "output", "products", "time_ms", "time_share", "gflops", "limit_share"))
     rows = [(r.name, r.kind, r.macs, r.bytes) for r in model.manifest.layers]
     shares = _shares([float(macs) for _, _, macs, _ in rows])
     return [

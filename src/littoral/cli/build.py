@@ -12,6 +12,7 @@ from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.calibration import read_feeds
 from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
+from littoral.cli.preprocess_option import check_preprocess, preprocess_from, preprocess_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
 from littoral.quality.compare import Parts
@@ -60,6 +61,10 @@ def build(
     name: Annotated[str | None, typer.Option(help="Name in the manifest.")] = None,
     version: Annotated[str | None, typer.Option(help="Version in the manifest.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line, for the manifest.")] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(help="Agent, outputs and steps of its own pipeline: JSON, or a file of it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one .wasm file, without imports unless it is for several threads."""
@@ -80,6 +85,7 @@ def build(
         "name": name,
         "version": version,
         "labels": None if labels is None else read_labels(labels),
+        "preprocess": preprocess_from(preprocess),
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:
@@ -90,6 +96,7 @@ def build(
             model, found = compiled_and_compared(
                 source, asked, feeds.held_out, planning=planning, writing=writing, progress=tell
             )
+    check_preprocess(model.manifest)
     path = output or beside(source)
     model.save(path)
     report = about(model) | {"path": str(path)}
@@ -98,21 +105,27 @@ def build(
     if as_json:
         show_json(report)
         return
-    results.print(f"{path}  {bytes_text(len(model.wasm))}", markup=False)
+    _show(model, report)
+    if found is not None:
+        results.print(comparison_text(found), markup=False)
+
+
+def _show(model: Model, report: dict[str, Any]) -> None:
+    results.print(f"{report['path']}  {bytes_text(len(model.wasm))}", markup=False)
     for kind in ("inputs", "outputs"):
         for spec in report[kind]:
             results.print(f"  {kind[:-1]:7} {spec}", markup=False)
     weights, code, memory = (bytes_text(report[f"{k}_bytes"]) for k in ("weights", "code", "memory"))
     work = f"{report['layers']} layers, {report['macs'] / 1e6:.1f} M MACs"
-    work += f", {threads} threads" if threads > 1 else ""
+    work += f", {report['threads']} threads" if report["threads"] > 1 else ""
     results.print(f"  weights {weights}, code and manifest {code}, memory {memory} fixed, {work}", markup=False)
+    if pipeline := preprocess_text(model.manifest):
+        results.print(f"  pipeline {pipeline}", markup=False)
     for name, axis in report["axes"].items():
         allowed = [f"padded with {axis['pad']}"] if axis["pad"] is not None else []
         allowed += ["split"] if axis["split"] else []
         results.print(f"  {name:7} {' or '.join(allowed) or 'as compiled'}", markup=False)
     results.print(f"  sha256  {model.digest}", markup=False)
-    if found is not None:
-        results.print(comparison_text(found), markup=False)
 
 
 def _int8(feeds: Parts, bits: str, budget: float | None, ranges: str, effort: str) -> littoral.Int8:

@@ -10,12 +10,14 @@ from littoral.cli.through import feeds_through
 from littoral.errors import InputError, NotFoundError
 from littoral.tensors import Array
 
-__all__ = ["read_feeds"]
+__all__ = ["Feeds", "read_feeds"]
+
+Feeds = list[Mapping[str, Array]]
 
 FILES_MAX = 10_000
 
 
-def read_feeds(path: Path, through: str | None = None) -> list[Mapping[str, Array]]:
+def read_feeds(path: Path, through: str | None = None) -> Feeds:
     """Feeds of an .npz, whose arrays have one feed after the other along their first axis; or of a folder.
 
     In a folder each .npz is a feed, arrays by input, and each .npy a feed of a model with one input. through: a

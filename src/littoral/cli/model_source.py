@@ -9,6 +9,7 @@ import littoral
 from littoral.artifact import Model
 from littoral.artifact.manifest import Port
 from littoral.cli.build import parse_shapes
+from littoral.cli.calibration import Feeds
 from littoral.cli.console import progress_bar
 from littoral.cli.tuning_option import tuning_from
 from littoral.errors import InputError, TooLargeError
@@ -20,11 +21,16 @@ INPUT_BYTES_MAX = 1 << 30
 
 
 def model_from(
-    source: Path, shape: list[str] | None, *, threads: int | None = None, tuning: str | None = None
+    source: Path,
+    shape: list[str] | None,
+    *,
+    threads: int | None = None,
+    tuning: str | None = None,
+    int8: Feeds | None = None,
 ) -> Model:
     """The model in a `.wasm` file, or compiled from any other. Raises as `Model.open` and `littoral.compile`."""
     if source.suffix == ".wasm":
-        given = {"--shape": shape, "--tuning": tuning, "--threads": threads}
+        given = {"--shape": shape, "--tuning": tuning, "--threads": threads, "--int8": int8}
         for option in (option for option, value in given.items() if value):
             raise InputError(f"`{option}` has no meaning for a compiled model: it was made with its own")
         return Model.open(source)
@@ -34,6 +40,7 @@ def model_from(
             shapes=parse_shapes(shape or []),
             threads=threads or 1,
             tuning=tuning_from(tuning),
+            int8=int8,
             progress=tell,
         )
 

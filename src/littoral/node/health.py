@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from littoral.node.collection_status import collection_states
+from littoral.node.load_readings import quarantined
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.telemetry import TEXT_TYPE
@@ -15,14 +16,18 @@ COLLECTION_S = 1.0
 
 
 def health_protocol(node: Node, observed: Observed, busy_count: Callable[[], int]) -> Protocol:
-    """healthz: the process answers. readyz: it can do its work; 503 with the reasons while it cannot."""
+    """healthz: the process answers. readyz: it can do its work; 503 with the reasons while it cannot.
+
+    A guest in quarantine is told there, and does not make the node unready: everything else works.
+    """
 
     async def healthz(_: Request) -> Answer:
         return json_answer({"status": "ok"})
 
     async def readyz(_: Request) -> Answer:
         reasons = await _reasons(node)
-        return json_answer({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        told = {"ready": not reasons, "reasons": reasons, "quarantined": quarantined(node)}
+        return json_answer(told, 503 if reasons else 200)
 
     async def metrics(_: Request) -> Answer:
         return Answer(await observed.read(busy_count()), 200, TEXT_TYPE)

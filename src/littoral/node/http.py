@@ -4,6 +4,7 @@ from littoral.node.health import health_protocol
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
+from littoral.node.openai_api import openai_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.qdrant_api import qdrant_protocol
@@ -23,8 +24,9 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             api_protocol(node, observed),
             health_protocol(node, observed, lambda: router.busy_count),
             pipelines_protocol(node, observed),
-            streams_protocol(node, observed),
             oip_protocol(inference),
+            openai_protocol(node, observed),
+            streams_protocol(node, observed),
             qdrant_protocol(node),
         ],
         observe=observed.answered,

@@ -1,10 +1,10 @@
 """Opens a model of the site file, and any version of it: files checked and loaded, instances made and run once."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +13,11 @@ from littoral.clock import Clock
 from littoral.errors import LittoralError, SandboxError, SettingError
 from littoral.node.model_files import Policy, find_versions, refuse_onnx
 from littoral.node.node import Instances, ModelFile, ServedModel, ServedVersion
+from littoral.node.pooling import Pooling
 from littoral.node.sequences import Sequences
 from littoral.node.site_tables import ModelTable
-from littoral.runtime.agents import Agent
 from littoral.runtime.file_identity import FileIdentity
-from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session, load
-from littoral.runtime.pool import Pool
 from littoral.tensors import DTYPES
 
 __all__ = [
@@ -31,7 +29,6 @@ __all__ = [
     "files_seen",
     "open_model",
     "open_version",
-    "pool_of",
     "runs_on_zeros",
     "warm",
 ]
@@ -43,7 +40,11 @@ Identities = Mapping[Path, FileIdentity]
 
 WARM_WAIT_MS = 60_000.0
 
-_W = TypeVar("_W", Agent, Session)
+Say = Callable[[str], object]
+
+
+def _silent(_line: str) -> None:
+    pass
 
 
 class Origin(NamedTuple):
@@ -55,7 +56,7 @@ class Origin(NamedTuple):
 
 
 def open_model(
-    name: str, table: ModelTable, path: Path, threads: GuestThreads, clock: Clock
+    name: str, table: ModelTable, path: Path, pooling: Pooling, *, clock: Clock, say: Say = _silent
 ) -> tuple[ServedModel, Origin]:
     """The versions that the site file chooses, not yet warm. Raises SettingError and what `open_version` raises."""
     origin = Origin(table, path, files_seen(path))
@@ -66,7 +67,7 @@ def open_model(
     versions: dict[int, ServedVersion] = {}
     try:
         for number in Policy.of(table.versions).choose(files, f"`{path}`"):
-            versions[number] = open_version(name, number, files[number], threads, instances, table.sha256)
+            versions[number] = open_version(name, number, files[number], table, pooling, say)
             check_state(table.state, versions[number])
     except BaseException:
         for version in versions.values():
@@ -109,24 +110,16 @@ def files_seen(path: Path) -> Identities:
 
 
 def open_version(
-    name: str, number: int, source: Source, threads: GuestThreads, instances: Instances, sha256: str | None = None
+    name: str, number: int, source: Source, table: ModelTable, pooling: Pooling, say: Say = _silent
 ) -> ServedVersion:
-    """Not yet warm. Raises what `load` raises, such as TrustError for another digest than `sha256`."""
+    """Not yet warm. Raises what `load` and `Pooling.model` raise, such as TrustError for another digest than the
+    table's `sha256`."""
     if isinstance(source, Path):
         refuse_onnx(source)
-    session = load(source, sha256=sha256)
+    session = load(source, sha256=table.sha256)
     size_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
     model = ModelFile(session.manifest, session.digest, size_bytes)
-    return ServedVersion(number, model, pool_of(session, name, threads, instances))
-
-
-def pool_of(first: _W, name: str, threads: GuestThreads, instances: Instances) -> Pool[_W]:
-    """Closes `first` where the pool cannot be made."""
-    try:
-        return Pool(first, name=name, threads=threads, instances_min=instances.min, instances_max=instances.max)
-    except BaseException:
-        first.close()
-        raise
+    return ServedVersion(number, model, pooling.model(session, name, table, say))
 
 
 async def warm(version: ServedVersion, instances: Instances) -> None:

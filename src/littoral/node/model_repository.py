@@ -26,7 +26,7 @@ from littoral.node.model_opening import (
     warm,
 )
 from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
-from littoral.runtime.guest_threads import GuestThreads
+from littoral.node.pooling import Pooling
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
 
@@ -89,7 +89,7 @@ class ModelRepository:
         origins: Mapping[str, Origin],
         pipelines: Mapping[str, ServedPipeline],
         bind: Bind,
-        threads: GuestThreads,
+        pooling: Pooling,
         *,
         say: Say,
         clock: Clock = SYSTEM,
@@ -97,7 +97,7 @@ class ModelRepository:
         self._models = models
         self._pipelines = pipelines
         self._bind = bind
-        self._threads = threads
+        self._pooling = pooling
         self._say = say
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -226,9 +226,7 @@ class ModelRepository:
     async def _version(self, kept: _Kept, number: int, source: Source, fresh: list[ServedVersion]) -> ServedVersion:
         """As it is open already, or opened and warm, and then among `fresh`."""
         table, served = kept.origin.table, kept.served
-        version = await asyncio.to_thread(
-            open_version, served.name, number, source, self._threads, served.instances, table.sha256
-        )
+        version = await asyncio.to_thread(open_version, served.name, number, source, table, self._pooling, self._say)
         is_file = source == kept.origin.path
         for known in _open_versions(kept):
             if known.model.digest == version.model.digest and (is_file or known.number == number):
@@ -267,6 +265,9 @@ class ModelRepository:
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
         pools = [version.pool for version in dropped if version not in versions.values()]
         await asyncio.to_thread(_rest, pools)
+        for pool in pools:
+            if kept.previous is None or pool is not kept.previous.pool:
+                self._pooling.forget(pool)
 
     def _bound(self, served: ServedModel, serving: ServedVersion) -> Mapping[str, ServedPipeline]:
         """The pipelines that use this model, bound to another version of it. Raises ConflictError."""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
+from littoral.node.caches import Caches
 from littoral.node.model_statistics import ModelStatistics
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
+from littoral.runtime.batching import Batcher
 from littoral.runtime.instance import Session
+from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
@@ -58,6 +62,7 @@ class ServedVersion:
 @dataclass
 class ServedModel:
     """serving: the version that answers who asks for none. versions: those that can be asked for, none if unloaded.
+    statistics: of all versions since the start.
 
     `ModelRepository` replaces both in place, so that who holds a served model always has the newest.
     """
@@ -67,6 +72,7 @@ class ServedModel:
     instances: Instances
     versions: Mapping[int, ServedVersion]
     sequences: "Sequences[ServedVersion]"
+    statistics: ModelStatistics = field(default_factory=ModelStatistics)
 
     @property
     def model(self) -> ModelFile:
@@ -112,7 +118,10 @@ class ServedPipeline:
 
 @dataclass
 class Node:
-    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops."""
+    """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
+
+    batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
+    """
 
     name: str
     listen: str
@@ -122,6 +131,9 @@ class Node:
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)
     repository: "ModelRepository | None" = None
+    caches: Caches = field(default_factory=lambda: Caches(CacheTable()))
+    batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -5,9 +5,10 @@ from typing import Any
 
 from littoral.errors import NotFoundError
 from littoral.node.collection_status import collection_states
-from littoral.node.node import Node, ServedModel, ServedPipeline
+from littoral.node.node import Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.request_statistics import RequestStatistics
+from littoral.runtime.quarantine import Quarantine
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import ShardInfo
 from littoral.web import Answer, PageAssets, Protocol, Request, Route, Stream, json_answer
@@ -55,6 +56,9 @@ def api_protocol(node: Node, observed: Observed) -> Protocol:
     async def models(_: Request) -> Answer:
         return json_answer([_model(model) for model in node.models.values()])
 
+    async def agents(_: Request) -> Answer:
+        return json_answer([_agent(agent) for agent in node.agents.values()])
+
     async def model(request: Request) -> Answer:
         name = request.names["name"]
         if (found := node.models.get(name)) is None:
@@ -71,6 +75,7 @@ def api_protocol(node: Node, observed: Observed) -> Protocol:
         Route("GET", "/api/node", told_node),
         Route("GET", "/api/pipelines", pipelines),
         Route("GET", "/api/models", models),
+        Route("GET", "/api/agents", agents),
         Route("GET", "/api/models/{name}", model),
         Route("GET", "/api/collections", collections),
         Route("GET", "/api/events", events, is_always_taken=True),
@@ -86,7 +91,8 @@ def _node(node: Node) -> dict[str, Any]:
 def _pipeline(served: ServedPipeline, statistics: RequestStatistics) -> dict[str, Any]:
     pipeline = served.pipeline
     told = {"name": served.name, "takes": str(pipeline.takes), "gives": str(pipeline.gives)}
-    counts = {"requests": statistics.requests, "failures": statistics.failures}
+    counts: dict[str, Any] = {"requests": statistics.requests, "failures": statistics.failures}
+    counts["refused"] = pipeline.admission.statistics().refused
     stages = {name: quantiles._asdict() for name, quantiles in statistics.stages().items()}
     steps = [step._asdict() for step in served.steps]
     return told | {"steps": steps} | counts | statistics.total()._asdict() | {"stages": stages}
@@ -110,7 +116,34 @@ def _model(served: ServedModel) -> dict[str, Any]:
         "macs": sum(layer.macs for layer in manifest.layers),
         "instances": {**served.instances._asdict(), "busy": pool.busy},
         "runs": pool.runs,
+        "number": served.serving.number if served.is_loaded else None,
+        "quarantine": _quarantine(served.pool.quarantine),
     }
+
+
+def _agent(served: ServedAgent) -> dict[str, Any]:
+    agent, pool, own = served.pool.first, served.pool.statistics(), served.pool.first.statistics()
+    return {
+        "name": served.name,
+        "version": agent.manifest.version,
+        "input": agent.input,
+        "output": agent.output,
+        "memory_bytes": own.memory_bytes,
+        "memory_bytes_max": agent.memory_bytes_max,
+        "instances": {**served.instances._asdict(), "busy": pool.busy},
+        "runs": pool.runs,
+        "failures": pool.failures,
+        "log_lines_dropped": own.log_lines_dropped,
+        "quarantine": _quarantine(served.pool.quarantine),
+    }
+
+
+def _quarantine(found: Quarantine | None) -> dict[str, Any] | None:
+    """None while the guest may be called."""
+    state = None if found is None else found.state
+    if state is None:
+        return None
+    return {"reason": state.reason, "failures": state.failures, "retry_s": round(state.retry_s, 3)}
 
 
 def _model_details(served: ServedModel) -> dict[str, Any]:

@@ -9,10 +9,14 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
+from littoral.node.request_options import request_deadline_ms, request_priority
+from littoral.node.text_answers import text_question
 from littoral.runtime.abi import check_tensors
+from littoral.runtime.call import Call
 from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.pipeline import Answer as PipelineAnswer
@@ -22,22 +26,17 @@ from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = [
-    "DEADLINE_HEADER",
     "how_header",
     "pipeline_input",
     "pipeline_named",
     "pipelines_protocol",
-    "request_deadline_ms",
     "result_of",
     "status_error",
 ]
 
 SAFETENSORS = "application/x-safetensors"
 OCTETS = "application/octet-stream"
-DEADLINE_HEADER = "littoral-deadline-ms"
 ID_HEADER = "littoral-id"
-DEADLINE_MS = 30_000
-DEADLINE_MS_MAX = 300_000
 INLINE_BYTES_MAX = 1 << 18  # more would hold up the event loop while it is written as JSON
 
 
@@ -64,12 +63,19 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
     served = pipeline_named(node, name)
     began = node.clock.monotonic()
     with observed.pipeline(name) as outcome:
-        deadline_ms = request_deadline_ms(request)
+        deadline_ms, priority = request_deadline_ms(request), request_priority(request)
+        USE.set(use_of(request))
+        served.pipeline.admission.check(Call(priority=priority))  # before the body is read
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
+        question = text_question(node, served, data, USE.get())
+        if question is not None and (known := question.find()) is not None:
+            return await _told(served, known, request, began_s=began, node=node)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
-            answer = await served.pipeline.run(value, deadline_ms=deadline_ms)
+            answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
+        if question is not None:
+            question.keep(answer)
         return await _told(served, answer, request, began_s=began, node=node)
 
 
@@ -79,15 +85,6 @@ def pipeline_named(node: Node, name: str) -> ServedPipeline:
         known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
         raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
     return served
-
-
-def request_deadline_ms(request: Request) -> float:
-    """As the header says, else the default. Raises InputError."""
-    if (text := request.headers.get(DEADLINE_HEADER)) is None:
-        return DEADLINE_MS
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= DEADLINE_MS_MAX):
-        raise InputError(f"header `{DEADLINE_HEADER}` is `{text[:40]}`, must be 1..{DEADLINE_MS_MAX}")
-    return int(text)
 
 
 def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Value:

@@ -4,6 +4,7 @@ SIGTERM ends it in order. What keeps it from starting goes to the supervisor, an
 """
 
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from littoral.node.reload import reloading
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
+from littoral.telemetry import TraceLines
 from littoral.web import Limits, serving
 
 __all__ = ["main"]
@@ -30,6 +32,9 @@ GRACE_S = 0.7
 def main(arguments: list[str]) -> int:
     """Exit code 0 after SIGTERM, 1 if the node failed, 2 for wrong arguments."""
     link = SupervisorLink.from_environment()
+    log = logging.StreamHandler()
+    log.setFormatter(TraceLines("littoral: %(levelname)s: %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[log], level=logging.WARNING)
     if len(arguments) not in (1, 2):
         _say("usage: python -m littoral.node.process <site file> [<host:port>]")
         return 2

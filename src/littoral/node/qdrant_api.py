@@ -3,14 +3,18 @@
 What Qdrant has and we lack is answered with 501 and its name.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import msgspec
 
 from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
+from littoral.node.caches import use_of
 from littoral.node.node import Node
-from littoral.node.pipelines_api import how_header, status_error
+from littoral.node.pipelines_api import status_error
 from littoral.node.qdrant_bodies import (
     CountBody,
     FacetBody,
@@ -26,12 +30,12 @@ from littoral.node.qdrant_bodies import (
 from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, as_query
 from littoral.node.qdrant_snapshots import Snapshots
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
+from littoral.node.search_answers import SearchQuestion
 from littoral.node.search_step import searched
-from littoral.runtime.step import How
 from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
 from littoral.vectors.queries import SearchParams, parse_params
-from littoral.web import Answer, Handler, Protocol, Request, Route, json_answer
+from littoral.web import Answer, Handler, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = ["qdrant_protocol"]
 
@@ -102,6 +106,7 @@ class _Api:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._clock = node.clock
+        self._name = json.dumps(node.name).encode()
 
     def protocol(self) -> Protocol:
         routes = [
@@ -185,14 +190,25 @@ class _Api:
 
         async def answer(request: Request) -> Answer:
             began = self._clock.monotonic()
-            body = await request.json(kind)
-            result = await run(self._collection(request), body, _deadline_s(request))
-            time_s = self._clock.monotonic() - began
-            how = How(node=self._node.name, stages={"search": round(time_s * 1000, 3)}, search=_searched(body))
-            header = ("littoral-how", how_header(how))
-            return json_answer({"result": result, "status": "ok", "time": time_s}, 200, header)
+            collection, data = self._collection(request), await request.body.read()
+            question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
+            if (known := question.find()) is not None:
+                return self._told(known.result, known.searched, known.cache, began)
+            body = decode_json(data, kind)
+            result = msgspec.json.encode(await run(collection, body, _deadline_s(request)))
+            searched = msgspec.json.encode(_searched(body))
+            question.keep(result, searched)
+            return self._told(result, searched, None, began)
 
         return Route("POST", f"{POINTS}/{path}", answer)
+
+    def _told(self, result: bytes, searched: bytes, cache: str | None, began: float) -> Answer:
+        time_s = self._clock.monotonic() - began
+        told = f'"{cache}"'.encode() if cache else b"null"
+        stages = b'{"search":%.3f}' % (time_s * 1000)
+        how = b'{"node":%b,"stages":%b,"cache":%b,"search":%b}' % (self._name, stages, told, searched)
+        body = b'{"result":%b,"status":"ok","time":%.9f}' % (result, time_s)
+        return Answer(body, headers=(("littoral-how", how.decode()),))
 
     def _read(self, kind: type[Any], run: Callable[[Collection, Any, float], Awaitable[object]]) -> _Work:
         async def work(request: Request) -> object:

@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 from littoral.node.collection_status import collection_states
+from littoral.node.load_readings import pipeline_readings
+from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
-from littoral.runtime.pool import PoolStatistics
+from littoral.runtime.agents import Agent
+from littoral.runtime.instance import Session
+from littoral.runtime.pool import Pool
 from littoral.telemetry import Reading
 from littoral.vectors.records import ShardInfo
 from littoral.web import Events
@@ -24,21 +28,25 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]
+    found += model_readings(node)
     for model in node.models.values():
-        found += _pool("model", model.name, model.pool.statistics())
+        found += _pool("model", model.name, model.pool)
     for agent in node.agents.values():
-        found += _pool("agent", agent.name, agent.pool.statistics())
+        found += _pool("agent", agent.name, agent.pool)
         dropped = agent.pool.first.statistics().log_lines_dropped
         found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), dropped))
+    found += pipeline_readings(node)
     for collection, state in states:
         found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
+    found += node.caches.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
 
 
-def _pool(kind: str, name: str, found: PoolStatistics) -> Iterator[Reading]:
+def _pool(kind: str, name: str, pool: Pool[Session] | Pool[Agent]) -> Iterator[Reading]:
+    found = pool.statistics()
     values = {
         "littoral_pool_instances": found.instances,
         "littoral_pool_busy": found.busy,
@@ -47,5 +55,10 @@ def _pool(kind: str, name: str, found: PoolStatistics) -> Iterator[Reading]:
         "littoral_pool_failures_total": found.failures,
         "littoral_pool_refused_total": found.refused,
         "littoral_pool_timed_out_total": found.timed_out,
+        "littoral_pool_work_seconds_total": found.worked_s,
+        "littoral_pool_wait_seconds_total": found.waited_s,
     }
+    if pool.quarantine is not None:
+        values["littoral_pool_quarantined"] = pool.quarantine.state is not None
+        values["littoral_pool_quarantines_total"] = pool.quarantine.entered
     return (Reading(metric, (kind, name), value) for metric, value in values.items())

@@ -4,28 +4,43 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from littoral.errors import InputError
+from littoral.node.cached_search import search_through
+from littoral.node.caches import USE, Caches
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.edges import HITS, EdgeType, Fit, TensorsType, Value, fit_tensors, tensors_of
 from littoral.runtime.step import How
 from littoral.tensors import TensorSpec
 from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.queries import SearchParams
 
-__all__ = ["SearchStage", "SearchStep"]
+__all__ = ["CERTAIN", "SearchStage", "SearchStep"]
+
+
+OFF = CacheTable(embeddings_mb=0, results_mb=0)
+CERTAIN = {"certified": True, "expected_recall": 1.0}
 
 
 class SearchStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
-    options: what each query says beside its vector; `params.exact` makes every answer a certified one.
+    options: what each query says beside its vector; `params.exact` makes every answer a certified one. caches: default
+    none.
     """
 
     def __init__(
-        self, find: Callable[[], Collection], *, size: int, options: QueryOptions, name: str = "search"
+        self,
+        find: Callable[[], Collection],
+        *,
+        size: int,
+        options: QueryOptions,
+        caches: Caches | None = None,
+        name: str = "search",
     ) -> None:
         self.name = name
         self._find = find
         self._size = size
         self._options = options
+        self._caches = caches or Caches(OFF)
 
     @property
     def takes(self) -> EdgeType:
@@ -33,7 +48,7 @@ class SearchStep:
 
     def bind(self, given: EdgeType) -> "SearchStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
-        return SearchStage(fit_tensors(given, [wanted])[0], self._size, self._find, self._options)
+        return SearchStage(fit_tensors(given, [wanted])[0], self._size, self._find, self._options, self._caches)
 
 
 class SearchStage(NamedTuple):
@@ -41,6 +56,7 @@ class SearchStage(NamedTuple):
     size: int
     find: Callable[[], Collection]
     options: QueryOptions
+    caches: Caches
 
     @property
     def gives(self) -> EdgeType:
@@ -51,18 +67,17 @@ class SearchStage(NamedTuple):
         vectors = self.fit.of(tensors_of(value))
         if vectors.shape != (1, self.size):
             raise InputError(f"step `search`: vector of shape {list(vectors.shape)}, expected [1, {self.size}]")
-        hits = await self.find().search(vectors[0], **self.options)
+        found = await search_through(self.caches, self.find(), vectors[0], self.options, USE.get())
         how.search = searched(self.options)
-        return hits
+        if found.cache is not None:
+            how.cache = found.cache
+        if found.cache == "near":
+            how.search |= CERTAIN
+        return found.hits
 
 
 def searched(options: QueryOptions) -> dict[str, Any]:
     """What an answer says of its search: a comparison with every point is certain, one by graph promises nothing."""
     is_exact = options.get("params", SearchParams()).exact
-    return {
-        "asked": 1,
-        "answered": 1,
-        "missing": [],
-        "certified": is_exact,
-        "expected_recall": 1.0 if is_exact else None,
-    }
+    told = {"asked": 1, "answered": 1, "missing": [], "certified": False, "expected_recall": None}
+    return told | CERTAIN if is_exact else told

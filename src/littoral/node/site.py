@@ -23,6 +23,7 @@ from littoral.node.site_tables import (
     TABLES,
     AgentStepTable,
     AgentTable,
+    CacheTable,
     CollectionTable,
     ForEachStepTable,
     LimitsTable,
@@ -37,12 +38,13 @@ from littoral.node.site_tables import (
 )
 from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.runtime.host.options import OPTIONS, Draw, HostOptions, TopK
+from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
-__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "read_site"]
+__all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
 FILE_BYTES_MAX = 1 << 20
 MEMORY_MB_MAX = 1024
+NODE_MEMORY_MB_MAX = 1 << 20
 DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
@@ -69,6 +71,7 @@ class Site(NamedTuple):
     limits: LimitsTable
     repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
+    cache: CacheTable = CacheTable()
 
     @property
     def listen(self) -> Address:
@@ -135,6 +138,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("limits", {}), LimitsTable, place / "limits"),
             _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
+            _one(tables.get("cache", {}), CacheTable, place / "cache"),
         ),
         place,
     )
@@ -175,6 +179,14 @@ def _steps(steps: Sequence[Mapping[str, Any]], place: Place) -> tuple[StepTable,
     return tuple(_step(entry, place / index) for index, entry in enumerate(steps))
 
 
+def parse_steps(steps: Sequence[Mapping[str, Any]], site: Site, place: Place) -> tuple[StepTable, ...]:
+    """Steps of a pipeline that is not in the file, checked as those in it. Raises SettingError."""
+    tables = _steps(steps, place)
+    for index, table in enumerate(tables):
+        _check_step(table, site, place / index)
+    return tables
+
+
 def inner_steps(table: ForEachStepTable, place: Place | None = None) -> tuple[StepTable, ...]:
     """The steps for each item. place: for messages; a file that was read has none to tell."""
     return _steps(table.for_each, place or Place(""))
@@ -198,12 +210,9 @@ def _checked(site: Site, place: Place) -> Site:
     _check_address(site.node.listen, place / "node" / "listen")
     if site.node.grpc is not None:
         _check_address(site.node.grpc, place / "node" / "grpc")
+    _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
-        if model.batch.max != 1:
-            raise (place / "models" / name / "batch" / "max").wrong(
-                model.batch.max, "1: batching is not offered in this version"
-            )
     for name, agent in site.agents.items():
         _check_instances(agent, place / "agents" / name)
         _check_range(agent.memory_mb, 1, MEMORY_MB_MAX, place / "agents" / name / "memory_mb")
@@ -249,7 +258,7 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
             _check_known(step.agent, site.agents, "an agent of this file", place / "agent")
         case ModelStepTable():
             _check_known(step.model, site.models, "a model of this file", place / "model")
-        case TopK() | Draw() if isinstance(step.labels, str):
+        case TopK() | Draw() | Ctc() if isinstance(step.labels, str):
             _check_known(step.labels, site.models, "a model of this file", place / "labels")
         case HostOptions():
             pass

@@ -10,6 +10,7 @@ from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
+from littoral.runtime.quarantine import QuarantineLimits
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
@@ -27,6 +28,7 @@ __all__ = [
     "AgentStepTable",
     "AgentTable",
     "BatchTable",
+    "CacheTable",
     "CollectionTable",
     "ForEachStepTable",
     "InstancesTable",
@@ -69,6 +71,9 @@ class NodeTable(_Table, frozen=True):
         str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
     ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+    memory_mb: Annotated[
+        int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
+    ] = None
 
 
 class InstancesTable(_Table, frozen=True):
@@ -79,10 +84,12 @@ class InstancesTable(_Table, frozen=True):
 
 
 class BatchTable(_Table, frozen=True):
-    """Accepted for what is to come: this version runs one request at a time."""
+    """Requests that meet, computed together; for models with variants of several batch sizes."""
 
-    max: Annotated[int, Meta(description="Requests in one call; this version: 1")] = 1
-    window_ms: Annotated[float, Meta(ge=0, le=1000, description="Longest wait for others")] = 0.0
+    max: Annotated[int, Meta(ge=1, le=256, description="Items in one run; 1 = each request by itself")] = 1
+    window_ms: Annotated[
+        float, Meta(ge=0, le=1000, description="Longest wait for others, while others come; never when alone")
+    ] = 2.0
 
 
 class SequencesTable(_Table, frozen=True):
@@ -108,6 +115,10 @@ class ModelTable(_Table, frozen=True):
     sequences: Annotated[SequencesTable, Meta(description="Bounds of the sequences")] = SequencesTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     batch: Annotated[BatchTable, Meta(description="Requests computed together")] = BatchTable()
+    pipeline: Annotated[
+        bool, Meta(description="Whether `preprocess` in its manifest makes a pipeline of the model's name")
+    ] = True
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
 class AgentTable(_Table, frozen=True):
@@ -123,6 +134,7 @@ class AgentTable(_Table, frozen=True):
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
+    quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
 class AgentStepTable(PlacedTable, frozen=True, kw_only=True):
@@ -235,6 +247,21 @@ class RepositoryTable(_Table, frozen=True):
     ] = 0.0
 
 
+class CacheTable(_Table, frozen=True):
+    """What a node need not compute twice; 0 = off."""
+
+    embeddings_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for embeddings by their content")] = 32
+    disk_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Disk, below `node.data`, for what that memory holds: it survives a restart"),
+    ] = 0
+    results_mb: Annotated[int, Meta(ge=0, le=16_384, description="Memory for answers to the same search")] = 16
+    near_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_384, description="Memory for lists that prove answers to near searches, made beside requests"),
+    ] = 0
+
+
 class LimitsTable(_Table, frozen=True):
     """What the HTTP interface takes."""
 
@@ -256,6 +283,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "pipelines": PipelineTable,
     "limits": LimitsTable,
     "repository": RepositoryTable,
+    "cache": CacheTable,
     "mqtt": MqttTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""

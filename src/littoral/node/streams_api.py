@@ -10,7 +10,8 @@ import msgspec
 from littoral.errors import ForbiddenError, InputError, LittoralError, PeerError, SlowRequestError, TooLargeError
 from littoral.node.node import Node
 from littoral.node.observed import Observed
-from littoral.node.pipelines_api import pipeline_named, request_deadline_ms, status_error
+from littoral.node.pipelines_api import pipeline_named, status_error
+from littoral.node.request_options import request_deadline_ms
 from littoral.node.stream_runs import CREDIT, CREDIT_MAX, StreamRun, Streams
 from littoral.telemetry import Reading
 from littoral.web import Protocol, Request, Route, Socket, Stream, Upgrade

@@ -11,15 +11,19 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError
-from littoral.node.model_opening import Origin, close_model, open_model, pool_of
+from littoral.node.caches import Caches
+from littoral.node.default_pipelines import with_default_pipelines
+from littoral.node.model_opening import Origin, close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.pooling import Pooling
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
     AgentTable,
+    CacheTable,
     ForEachStepTable,
     ModelStepTable,
     SearchStepTable,
@@ -31,7 +35,7 @@ from littoral.runtime.agents import Agent
 from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host.options import Draw, HostOptions, TopK
+from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.sources import Placed
@@ -58,8 +62,10 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say, clock) as guests:
+        with open_guests(site, say, clock, caches) as guests:
+            site = guests.site
             for name, table in site.collections.items():
                 await _ensure(collections, site, name, table.config(), say)
             pipelines = open_pipelines(site, guests, collections.get, clock)
@@ -71,12 +77,16 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                     collections=collections,
                     models=guests.models,
                     agents=guests.agents,
+                    batchers=guests.pooling.batchers,
+                    budget=guests.pooling.budget,
                     pipelines=pipelines,
                     repository=repository,
+                    caches=caches,
                     clock=clock,
                     started_at=clock.wall(),
                 )
     finally:
+        await caches.close()
         await collections.close()
 
 
@@ -86,8 +96,8 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         with contextlib.suppress(NotFoundError):
             found = read_collection_file(site.data / COLLECTIONS / name)
             _check_config(site, name, table.config(), found.config)
-    with open_guests(site, say, SYSTEM) as guests:
-        return open_pipelines(site, guests, _no_collection, SYSTEM)
+    with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
+        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
 
 
 def _no_collection(name: str) -> Collection:
@@ -95,24 +105,33 @@ def _no_collection(name: str) -> Collection:
 
 
 class Guests(NamedTuple):
-    threads: GuestThreads
+    """site: of the file, and what the models bring along."""
+
+    site: Site
+    pooling: Pooling
     agents: Mapping[str, ServedAgent]
     models: Mapping[str, ServedModel]
     origins: Mapping[str, Origin]
+    caches: Caches
 
 
 @contextlib.contextmanager
-def open_guests(site: Site, say: Say, clock: Clock) -> Iterator[Guests]:
+def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[Guests]:
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        guests = Guests(threads, agents := {}, models := {}, origins := {})
+        pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
+        guests = Guests(site, pooling, agents := {}, models := {}, origins := {}, caches)
         for name, model in site.models.items():
             with _naming(site, f"models.{name}"):
-                models[name], origins[name] = open_model(name, model, site.path_of(model.path), threads, clock)
+                models[name], origins[name] = open_model(
+                    name, model, site.path_of(model.path), pooling, clock=clock, say=say
+                )
             stack.callback(close_model, models[name])
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
+        site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
+        guests = guests._replace(site=site)
         for name, agent in site.agents.items():
             with _naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
@@ -134,7 +153,7 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
         files={key: site.path_of(path) for key, path in table.files.items()},
     )
     instances = Instances(table.instances.min, table.instances.max)
-    return ServedAgent(name, pool_of(agent, name, guests.threads, instances), instances)
+    return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)
 
 
 @contextlib.asynccontextmanager
@@ -151,7 +170,7 @@ async def _repository(
     def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
         return _open_pipeline(site, name, guests._replace(models=models), find, clock)
 
-    repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.threads, say=say, clock=clock)
+    repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
         yield repository
@@ -218,9 +237,10 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case AgentStepTable():
             return AgentStep(guests.agents[table.agent].pool)
         case ModelStepTable():
-            return ModelStep(guests.models[table.model].pool, take=table.take)
+            pool = guests.models[table.model].pool
+            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
         case HostOptions():
-            return HostStep(table, threads=guests.threads, labels=_labels(table, guests))
+            return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
         case ForEachStepTable():
             inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
             name = table.name or "for_each"
@@ -228,7 +248,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
         case SearchStepTable():
             name = table.search
             size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options())
+            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
         case UpsertStepTable():
             target = table.upsert
             return UpsertStep(
@@ -240,7 +260,7 @@ def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Co
 
 
 def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
-    if not isinstance(table, TopK | Draw) or not isinstance(table.labels, str):
+    if not isinstance(table, TopK | Draw | Ctc) or not isinstance(table.labels, str):
         return table.labels if isinstance(table, Draw) else None
     if not (labels := guests.models[table.labels].model.manifest.labels):
         raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")

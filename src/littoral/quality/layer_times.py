@@ -5,7 +5,8 @@ order, so that every layer reads what it reads in a whole run; what a call costs
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from littoral.artifact import Store
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import Planned, Progress, silent, written
 from littoral.compiler.emit import EMPTY_ENTRY, ENTRY, heaviest, layer_entry
-from littoral.quality.machine_limit import Multiplications
+from littoral.compiler.kernels import Products
+from littoral.quality.machine_limit import LOOPS
 from littoral.tensors import Array
 
 __all__ = ["LayerTime", "LayerTimes", "time_layers", "why_untimed"]
@@ -27,7 +29,7 @@ SHORT_MS = 0.005  # below it the call itself takes as long
 
 
 class LayerTime(NamedTuple):
-    """One layer: its median, and what it is. bytes: of constants."""
+    """One layer: its median, and what it is. bytes: of constants. products: what it multiplies."""
 
     name: str
     kernel: str
@@ -36,23 +38,25 @@ class LayerTime(NamedTuple):
     macs: int
     bytes: int
     time_ms: float
+    products: Products = "float32"
 
     @property
     def gflops(self) -> float | None:
-        """None for a layer that multiplies nothing, or is too short to say."""
+        """10⁹ operations/s; None for a layer that multiplies nothing, or is too short to say."""
         return 2 * self.macs / self.time_ms / 1e6 if self.macs and self.time_ms >= SHORT_MS else None
 
 
 @dataclass(frozen=True)
 class LayerTimes:
     """Layers in order. whole_ms: median of a whole run in the same rounds. limit_gflops: best
-    of `Multiplications` in the same rounds.
+    of `Multiplications` in the same rounds; limits_gops: of the loops for what else layers multiply.
     """
 
     layers: tuple[LayerTime, ...]
     rounds: int
     whole_ms: float
     limit_gflops: float
+    limits_gops: Mapping[Products, float] = field(default_factory=dict)
 
     @property
     def sum_ms(self) -> float:
@@ -60,7 +64,8 @@ class LayerTimes:
 
     def limit_share(self, layer: LayerTime) -> float | None:
         """Of what the machine can do at most; None where the layer's own speed is."""
-        return None if layer.gflops is None else layer.gflops / self.limit_gflops
+        limit = self.limits_gops.get(layer.products, self.limit_gflops)
+        return None if layer.gflops is None else layer.gflops / limit
 
 
 def why_untimed(found: Planned) -> str | None:
@@ -90,11 +95,14 @@ def time_layers(
     calls = list(found.layouts[0].program.layers())
     entries = [*[EMPTY_ENTRY] * EMPTY_CALLS, *(layer_entry(i) for i in range(len(calls)))]
     whole_ms, times_ms = np.empty(rounds), np.empty((rounds, len(entries)))
-    limit_gflops = 0.0
-    with littoral.load(model) as session, Multiplications() as multiplications:
+    products: list[Products] = [heaviest(call.lowered).kernel.products for call in calls]
+    limits_gops: dict[Products, float] = dict.fromkeys(("float32", *products), 0.0)
+    with littoral.load(model) as session, ExitStack() as stack:
+        loops = {kind: stack.enter_context(LOOPS[kind]()) for kind in limits_gops}
         for i in range(-WARM_UP_ROUNDS, rounds):
             whole, parts = session.time_entries(feeds, [ENTRY], clock), session.time_entries(feeds, entries, clock)
-            limit_gflops = max(limit_gflops, multiplications.gflops(clock))
+            for kind, loop in loops.items():
+                limits_gops[kind] = max(limits_gops[kind], loop.speed(clock))
             if i >= 0:
                 whole_ms[i], times_ms[i] = whole[0], parts
                 progress(f"{whole[0]:.2f} ms", i + 1, rounds)
@@ -108,10 +116,11 @@ def time_layers(
             macs=row.macs,
             bytes=row.bytes,
             time_ms=time_ms,
+            products=kind,
         )
-        for row, call, time_ms in zip(model.manifest.layers, calls, medians_ms, strict=True)
+        for row, call, kind, time_ms in zip(model.manifest.layers, calls, products, medians_ms, strict=True)
     ]
-    return LayerTimes(tuple(layers), rounds, float(np.median(whole_ms)), limit_gflops)
+    return LayerTimes(tuple(layers), rounds, float(np.median(whole_ms)), limits_gops.pop("float32"), limits_gops)
 
 
 def _without_the_call(medians_ms: Array) -> Sequence[float]:

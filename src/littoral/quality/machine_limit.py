@@ -1,4 +1,4 @@
-"""The most that can be multiplied and added here: on registers alone, float32 four at a time, or bytes sixteen.
+"""The most that can be multiplied and added here, on registers alone: float32, 16-bit whole numbers, bytes.
 
 No kernel of ours can be faster than these loops, on this machine and engine: they are what a layer's speed is held
 against.
@@ -9,21 +9,22 @@ from types import TracebackType
 from typing import Literal, Self
 
 from littoral.clock import SYSTEM, Clock
+from littoral.compiler.kernels import Products
 from littoral.compiler.wasm import Code, Function, Local, Module, const, load, op
 from littoral.runtime.engine import compile_module
 from littoral.runtime.sandbox import Guest, Limits
 
-__all__ = ["ByteProducts", "Multiplications"]
+__all__ = ["LOOPS", "ByteProducts", "Loop", "Multiplications", "ShortProducts"]
 
 ENTRY = "run"
 STEPS = 100_000
 LIMITS = Limits(memory_bytes=1 << 16, deadline_ms=1000)
 CHAINS = 12  # with two operands they fit the sixteen registers of x86-64, and hide the latency of both operations
 PAIR_CHAINS = 8  # two more registers are taken by what is added first
-LANES, BYTES = 4, 16
+LANES, SHORTS, BYTES = 4, 8, 16
 
 
-class _Loop:
+class Loop:
     """A loop, ready to run; a run takes some tenths of a millisecond. Close it, or use it in a `with` block."""
 
     def __init__(self, module: bytes, operations: int) -> None:
@@ -46,7 +47,7 @@ class _Loop:
         self.close()
 
 
-class Multiplications(_Loop):
+class Multiplications(Loop):
     """Strict float32: a multiplication, then an addition, rounded each."""
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class Multiplications(_Loop):
         return self.speed(clock)
 
 
-class ByteProducts(_Loop):
+class ByteProducts(Loop):
     """Products of activations of 7 bits with weights of 8 bits, or of 7, summed in 32 bits (`kernels.int8_dot`)."""
 
     def __init__(self, bits: Literal[8, 7]) -> None:
@@ -73,6 +74,25 @@ class ByteProducts(_Loop):
 
         chains, products = (CHAINS, BYTES) if bits == 8 else (PAIR_CHAINS, 2 * BYTES)
         super().__init__(_module("i32x4", chains, dot if bits == 8 else pairs), 2 * products * chains * STEPS)
+
+
+class ShortProducts(Loop):
+    """Products of 16-bit whole numbers, summed in 32 bits (`kernels.int16_gemm`)."""
+
+    def __init__(self) -> None:
+        def step(f: Function, chain: Local, x: Local, _: Local) -> None:
+            f.set(chain, chain + op("i32x4.dot_i16x8_s", chain, x))
+
+        super().__init__(_module("i32x4", CHAINS, step), 2 * SHORTS * CHAINS * STEPS)
+
+
+LOOPS: dict[Products, Callable[[], Loop]] = {
+    "float32": Multiplications,
+    "bytes": lambda: ByteProducts(8),
+    "pairs": lambda: ByteProducts(7),
+    "shorts": ShortProducts,
+}
+"""By what a kernel multiplies."""
 
 
 def _module(kind: str, chains: int, step: Callable[[Function, Local, Local, Local], None]) -> bytes:

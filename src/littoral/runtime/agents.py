@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from types import TracebackType
 from typing import NamedTuple
@@ -143,7 +144,7 @@ class Agent:
         allowed = _allowed(models or {}, grants, label)
         return cls(_Options(module, manifest, name, payload, start, limits, clock, allowed))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all that its answers depend on: the module, what `init` got, and models that it may use."""
         made_of = [self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest()]
@@ -158,6 +159,11 @@ class Agent:
     @property
     def output(self) -> Ports:
         return self._types.output
+
+    @property
+    def memory_bytes_max(self) -> int:
+        """The cap of its memory."""
+        return self._options.limits.memory_bytes
 
     def infer(self, data: bytes | bytearray | memoryview | Mapping[str, object]) -> bytes | dict[str, Array]:
         """The agent's answer, copied out: bytes, or arrays by name, as `output` says.

@@ -8,16 +8,31 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import NamedTuple
 
-__all__ = ["PRIORITY_MAX", "Call", "calling", "current_call"]
+__all__ = ["PRIORITY_MAX", "Call", "Waits", "calling", "current_call"]
 
 PRIORITY_MAX = 9
 
 
+class Waits:
+    """Seconds that a call has waited for instances and threads so far; written wherever it waits."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
 class Call(NamedTuple):
-    """deadline_s: on the clock's `monotonic`; None = none. priority: 0 … 9, higher goes first."""
+    """deadline_s: on the clock's `monotonic`; None = none. priority: 0 … 9, higher goes first. waits: where they are
+    added up, if somebody asks.
+    """
 
     deadline_s: float | None = None
     priority: int = 0
+    waits: Waits | None = None
+
+    def waited(self, seconds: float) -> None:
+        """Adds a wait."""
+        if self.waits is not None:
+            self.waits.seconds += seconds
 
     def order(self) -> tuple[int, float]:
         """Sorts calls: by priority, then by deadline."""

@@ -12,7 +12,7 @@ import numpy as np
 from littoral.artifact.manifest import Axis, Manifest, Variant
 from littoral.tensors import Array, TensorSpec
 
-__all__ = ["RUNS_MAX", "Fitting", "Run", "Span", "fill", "joined", "split_dimension", "trimmed"]
+__all__ = ["RUNS_MAX", "Fitting", "Place", "Run", "Span", "fill", "joined", "split_dimension", "trimmed"]
 
 RUNS_MAX = 1024
 
@@ -34,8 +34,24 @@ class Run(NamedTuple):
     spans: dict[str, Span]
 
 
+class Place(NamedTuple):
+    """Where a request can be computed beside others: `items` of the dimension that may be split.
+
+    whole: its spans of the other dimensions; requests may share a run if these have the same sizes. sizes: shapes of
+    the variants by how many items they hold.
+    """
+
+    items: int
+    whole: dict[str, Span]
+    sizes: dict[int, Shapes]
+
+    @property
+    def group(self) -> tuple[int, ...]:
+        return tuple(span.size for span in self.whole.values())
+
+
 class Fitting:
-    """The choices that a manifest leaves."""
+    """The choices that a manifest leaves. may_share: whether several requests may be computed in one run."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.axes = manifest.axes
@@ -43,6 +59,7 @@ class Fitting:
         self._names = [port.name for port in manifest.variants[0].inputs]
         self._split = split_dimension(self.axes)
         self._whole = [name for name in self.axes if name != self._split]
+        self.may_share = self._may_share()
 
     def runs(self, shapes: Shapes) -> list[Run] | None:
         """The calls for inputs of these shapes, in order; None where the variants cannot serve them.
@@ -74,6 +91,29 @@ class Fitting:
         if pieces is None:
             return None
         return [Run(_shapes(by_size[piece.size]), {**whole, self._split: piece}) for piece in pieces]
+
+    def place(self, shapes: Shapes) -> Place | None:
+        """Where inputs of these shapes can be computed beside others; None where items may meet, or do not fit."""
+        if not self.may_share or (given := self._given(shapes)) is None:
+            return None
+        groups: dict[tuple[int, ...], dict[int, Shapes]] = {}
+        for variant in self._variants:
+            if self._holds(variant, shapes, given):
+                sizes = tuple(variant.key[name] for name in self._whole)
+                groups.setdefault(sizes, {})[variant.key[self._split]] = _shapes(variant)
+        if not groups:
+            return None
+        sizes = min(groups, key=lambda found: (prod(found), found))
+        whole = {name: Span(0, given[name], size) for name, size in zip(self._whole, sizes, strict=True)}
+        return Place(given[self._split], whole, groups[sizes])
+
+    def _may_share(self) -> bool:
+        """Whether requests may be computed in one run: every input and output has the dimension that may be split."""
+        if not self._split:
+            return False
+        axis, first = self.axes[self._split], self._variants[0]
+        is_known = all(port.name in axis.inputs for port in first.inputs)
+        return is_known and all(port.name in axis.outputs and port.dims_offset is None for port in first.outputs)
 
     def offered(self) -> str:
         """What may be given along each dimension, for people; empty where only the variants' own shapes are taken."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.errors import InputError, SettingError, UnavailableError
 from littoral.runtime.agents import Agent, Lent
+from littoral.runtime.batching import Batcher
 from littoral.runtime.edges import EdgeType, Fit, TensorsType, Value, edge_of, fit_tensors, tensors_of
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Lease, Pool
@@ -44,6 +45,24 @@ class Loan:
             is_first, self._is_claimed = not self._is_claimed, True
         return is_first
 
+    async def copied(self) -> Mapping[str, Array]:
+        """Copies of the tensors; the agent goes on, also when the caller is gone meanwhile."""
+        if not self.claim():
+            raise UnavailableError("the caller is gone")
+        job = self._lease.start_after(self._copy)
+        self._lease.release()  # after the job
+        try:
+            return await asyncio.shield(asyncio.wrap_future(job))
+        except UnavailableError:  # the threads closed before it began
+            self._lent.release()
+            raise
+
+    def _copy(self) -> Mapping[str, Array]:
+        try:
+            return {name: array.copy() for name, array in self.tensors.items()}
+        finally:
+            self._lent.release()
+
     def release(self) -> None:
         """Lets the agent go on. By whoever claimed the loan; twice is fine."""
         self._lent.release()
@@ -54,7 +73,7 @@ class Loan:
         if not self.claim():
             return
         try:
-            self._lease.start(lambda _: self._lent.release())
+            self._lease.start_after(self._lent.release)
         except UnavailableError:  # no thread for it: a short call into the agent, from here
             self._lent.release()
         self._lease.release()
@@ -120,12 +139,21 @@ def _let_go(job: "Future[Loan]", lease: Lease[Agent]) -> None:
 
 
 class ModelStep:
-    """One model of a pool. take: the outputs that go on, by name; default all. name: default the pool's."""
+    """One model of a pool. take: the outputs that go on, by name; default all. name: default the pool's.
+
+    batcher: of that pool, where requests that meet are to be computed together.
+    """
 
     def __init__(
-        self, pool: Pool[Session], *, take: str | Sequence[str] | None = None, name: str | None = None
+        self,
+        pool: Pool[Session],
+        *,
+        take: str | Sequence[str] | None = None,
+        name: str | None = None,
+        batcher: Batcher | None = None,
     ) -> None:
         self.name = name or pool.name
+        self._batcher = batcher
         self._pool = pool
         known = [spec.name for spec in pool.first.outputs]
         self._take = known if take is None else [take] if isinstance(take, str) else list(take)
@@ -149,7 +177,8 @@ class ModelStep:
         if not matching:
             raise SettingError(f"takes {self.takes}, in none of these sizes together")
         specs = {spec.name: spec for spec in merged_specs(matching)}
-        return ModelStage(TensorsType(tuple(specs[name] for name in self._take)), self._pool, fits, tuple(self._take))
+        gives = TensorsType(tuple(specs[name] for name in self._take))
+        return ModelStage(gives, self._pool, fits, tuple(self._take), self._batcher)
 
 
 class ModelStage(NamedTuple):
@@ -157,15 +186,25 @@ class ModelStage(NamedTuple):
     pool: Pool[Session]
     fits: tuple[Fit, ...]
     take: tuple[str, ...]
+    batcher: Batcher | None = None
 
     async def run(self, value: Value, _how: How) -> Value:
         feeds = _feeds(self.fits, value)
+        if self.batcher is not None:
+            return self._taken(await self.batcher.run(feeds))
         return self._taken(await self.pool.run(lambda session: session.run(feeds)))
 
     async def run_loan(self, loan: Loan) -> Value:
-        """As `run`, with tensors in an agent's memory, which is free again as soon as they are copied."""
+        """As `run`, with tensors in an agent's memory, which is free again as soon as they are copied.
+
+        Where the request may have to wait for others they are copied first: the agent has other requests.
+        """
         try:
-            return self._taken(await self.pool.run(lambda session: self._run_loan(session, loan)))
+            if self.batcher is None:
+                return self._taken(await self.pool.run(lambda session: self._run_loan(session, loan)))
+            if self.batcher.may_wait:
+                return self._taken(await self.batcher.run(_feeds(self.fits, await loan.copied())))
+            return self._taken(await self.batcher.run_alone(lambda session: self._run_loan(session, loan)))
         finally:
             loan.abandon()  # in vain, unless the work never began
 

@@ -16,14 +16,16 @@ from littoral.runtime.host.boxes import NMS
 from littoral.runtime.host.crop import CROP
 from littoral.runtime.host.draw import DRAW
 from littoral.runtime.host.kinds import Kind
+from littoral.runtime.host.letters import CTC
 from littoral.runtime.host.options import OPTIONS, HostOptions
+from littoral.runtime.host.regions import REGIONS
 from littoral.runtime.step import How
 from littoral.tensors import Array
 
 __all__ = ["HOST_STEPS", "HostStage", "HostStep"]
 
 INLINE_BYTES_MAX = 1 << 18  # above, the work would hold up the event loop
-IN_THREADS = ("crop", "draw")
+IN_THREADS = ("crop", "draw", "regions")
 
 HOST_STEPS: Mapping[str, Kind] = {
     "normalize": NORMALIZE,
@@ -32,6 +34,8 @@ HOST_STEPS: Mapping[str, Kind] = {
     "threshold": THRESHOLD,
     "join": JOIN,
     "nms": NMS,
+    "regions": REGIONS,
+    "ctc": CTC,
     "crop": CROP,
     "draw": DRAW,
 }

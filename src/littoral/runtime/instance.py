@@ -15,6 +15,7 @@ import numpy as np
 from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Variant
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
+from littoral.runtime.batch import Batch
 from littoral.runtime.engine import EngineKind
 from littoral.runtime.fitting import Fitting, Run, fill, joined, trimmed
 from littoral.runtime.inputs import as_stored
@@ -180,6 +181,26 @@ class Session:
                 outputs = {name: trimmed(array, name, run, axes) for name, array in outputs.items()}
             parts.append(outputs)
         return joined(parts, axes)
+
+    def run_together(self, requests: Sequence[Mapping[str, object]]) -> list[dict[str, Array]]:
+        """The outputs of each of several requests, computed in one run of the smallest variant that holds them.
+
+        Raises InputError where they cannot share one (`Fitting.place`), and as `run`.
+        """
+        batch = Batch(self.fitting, self.label, self._names, [self._accept(feeds) for feeds in requests])
+        with self._turn:
+            bound = self._alive()
+            variant = bound.variants[batch.shapes]
+            try:
+                batch.fill(variant)
+                bound.guest.call(variant.entry)
+                outputs = {output.name: output.read(self.label) for output in variant.outputs}
+            except BaseException:
+                self._drop()
+                self._failures += 1
+                raise
+            self._runs += 1
+        return batch.parts(outputs)
 
     def time_entries(self, feeds: Mapping[str, object], entries: Sequence[str], clock: Clock = SYSTEM) -> list[float]:
         """Milliseconds that each of the module's exports `() -> ()` takes, called in order once inputs are written.

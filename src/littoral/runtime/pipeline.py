@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import DeadlineError
+from littoral.runtime.admission import Admission
+from littoral.runtime.call import Call, calling
 from littoral.runtime.edges import EdgeType, Value
 from littoral.runtime.graph import Edge, Graph
 from littoral.runtime.sources import Placed
@@ -25,12 +27,23 @@ class Answer(NamedTuple):
 class Pipeline:
     """Steps bound to each other; a step without a place of its own takes what the one before it gives.
 
-    node: goes into every `how`. Raises SettingError naming the steps of an edge that does not fit, and their types.
+    node: goes into every `how`. admission: how many requests at a time; default as many as keep its guests busy.
+    Raises SettingError naming the steps of an edge that does not fit, and their types.
     """
 
-    def __init__(self, name: str, steps: Sequence[Step | Placed], *, node: str = "", clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps: Sequence[Step | Placed],
+        *,
+        node: str = "",
+        admission: Admission | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.name = name
+        self.admission = admission or Admission(f"pipeline `{name}`", clock=clock)
         self._node = node
+        self._clock = clock
         self._graph = Graph(f"pipeline `{name}`", steps, clock=clock)
 
     @property
@@ -47,15 +60,18 @@ class Pipeline:
         """The steps in order, each with what it is given and gives."""
         return self._graph.edges
 
-    async def run(self, value: Value, *, deadline_ms: float | None = None) -> Answer:
-        """The last step's value, and how it was made.
+    async def run(self, value: Value, *, deadline_ms: float | None = None, priority: int = 0) -> Answer:
+        """The last step's value, and how it was made. priority: 0 … 9, higher goes first where calls wait.
 
-        Raises what a step raises (InputError, UnavailableError, SandboxError …), and DeadlineError after `deadline_ms`.
+        Raises what a step raises (InputError, UnavailableError, SandboxError …), UnavailableError where too many
+        requests are being answered, and DeadlineError after `deadline_ms`.
         """
         how = How(node=self._node)
+        deadline_s = None if deadline_ms is None else self._clock.monotonic() + deadline_ms / 1000
         try:
-            async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit:
-                return Answer(await self._graph.run(value, how), how)
+            with self.admission.admitted(Call(deadline_s, priority)) as call, calling(call):
+                async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit:
+                    return Answer(await self._graph.run(value, how), how)
         except TimeoutError as error:
             if not limit.expired():
                 raise

@@ -112,8 +112,9 @@ class Pool(Generic[_W]):
         self._budget = budget or MemoryBudget()
         self._bytes_each = memory_bytes[1]
         self._instances_min = instances_min
-        self._budget.require(name, memory_bytes[0] + memory_bytes[1] * (instances_min - 1))
-        self._budget.on_shortage(name, self._shed)
+        self._bytes_min = memory_bytes[0] + memory_bytes[1] * (instances_min - 1)
+        self._budget.require(self, name, self._bytes_min)
+        self._budget.on_shortage(self, self._shed)
         self._lock = threading.Lock()
         self._waiting: WaitingCalls[Lease[_W]] = WaitingCalls(waiting_max)
         self._slots = [_Slot(first)]
@@ -170,7 +171,7 @@ class Pool(Generic[_W]):
                 raise self._late(waited_ms) from error
             raise
         finally:
-            self._waited_s += self._clock.monotonic() - began
+            self._note_wait(current_call(), self._clock.monotonic() - began)
 
     def statistics(self) -> PoolStatistics:
         with self._lock:
@@ -189,15 +190,24 @@ class Pool(Generic[_W]):
             )
 
     def rest(self) -> None:
-        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself."""
+        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself.
+
+        The budget forgets it: what takes its place needs the room.
+        """
         with self._lock:
             self._is_resting = True
             idle, self._free = self._free, []
+        self._budget.forget(self)
         for slot in idle:
             self._take_back(slot)
 
     def wake(self) -> None:
-        """Ends `rest`: instances that calls make from now on are kept."""
+        """Ends `rest`: instances that calls make from now on are kept. Raises SettingError where there is no room."""
+        with self._lock:
+            if not self._is_resting:
+                return
+        self._budget.require(self, self.name, self._bytes_min)
+        self._budget.on_shortage(self, self._shed)
         with self._lock:
             self._is_resting = False
 
@@ -218,7 +228,7 @@ class Pool(Generic[_W]):
                 asked.set_exception(self._closed())
         for slot in free:
             _empty(slot)
-        self._budget.forget(self.name)
+        self._budget.forget(self)
 
     def __enter__(self) -> Self:
         return self
@@ -250,9 +260,9 @@ class Pool(Generic[_W]):
         """A free slot, a warm one if there is one; an empty one only if there is memory for another instance."""
         if not self._free:
             return None
-        if self._free[-1].worker is not None:
+        if self._free[-1].worker is not None or self._is_resting:
             return self._free.pop()
-        return self._free.pop() if self._budget.ask(self.name, self._bytes_each) else None
+        return self._free.pop() if self._budget.ask(self, self._bytes_each) else None
 
     def _wait(self, asked: "Future[Lease[_W]]", call: Call, may_wait_ms: float) -> None:
         """Raises UnavailableError for who would wait for too long, or where too many wait."""
@@ -301,7 +311,7 @@ class Pool(Generic[_W]):
             self._lock.release()
         if worker is not None:
             worker.close()
-        self._budget.give_back(self.name, self._bytes_each)
+        self._budget.give_back(self, self._bytes_each)
         return 1
 
     def _give_up(self, asked: "Future[Lease[_W]]") -> None:
@@ -331,7 +341,16 @@ class Pool(Generic[_W]):
             self.first.rest()  # not closed: others are made from it
         elif slot.worker is not None:
             _empty(slot)
-            self._budget.give_back(self.name, self._bytes_each)
+
+    def _note_wait(self, call: Call, seconds: float) -> None:
+        call.waited(seconds)
+        with self._lock:
+            self._waited_s += seconds
+
+    def _begin(self, slot: "_Slot[_W]", work: Callable[[_W], _R], asked_at: float) -> _R:
+        """In a guest thread, for which it may have waited too."""
+        self._note_wait(current_call(), self._clock.monotonic() - asked_at)
+        return self._work(slot, work)
 
     def _work(self, slot: "_Slot[_W]", work: Callable[[_W], _R]) -> _R:
         began = self._clock.monotonic()
@@ -359,7 +378,7 @@ class Pool(Generic[_W]):
         try:
             return self.first.another()
         except BaseException:
-            self._budget.give_back(self.name, self._bytes_each)
+            self._budget.give_back(self, self._bytes_each)
             raise
 
     def _late(self, waited_ms: float) -> UnavailableError:
@@ -384,12 +403,23 @@ class Lease(Generic[_W]):
 
     def start(self, work: Callable[[_W], _R]) -> "Future[_R]":
         """Starts `work(instance)` in a guest thread; one at a time. Raises UnavailableError."""
+        pool = self._pool
+        return self._start(pool._begin, self._alive(), work, pool._clock.monotonic())
+
+    def start_after(self, work: Callable[[], _R]) -> "Future[_R]":
+        """Starts what is still to do with what the instance has answered; it does not count as a call."""
+        self._alive()
+        return self._start(work)
+
+    def _start(self, work: Callable[..., _R], *arguments: object) -> "Future[_R]":
+        context = contextvars.copy_context()  # the log lines of a guest tell which request they belong to
+        self._job = job = self._pool.threads.submit(context.run, work, *arguments)
+        return job
+
+    def _alive(self) -> _Slot[_W]:
         if (slot := self._slot) is None:
             raise UnavailableError(f"pool `{self._pool.name}`: this lease is over")
-        context = contextvars.copy_context()  # the log lines of a guest tell which request they belong to
-        job = self._pool.threads.submit(context.run, self._pool._work, slot, work)
-        self._job = job
-        return job
+        return slot
 
     async def run(self, work: Callable[[_W], _R]) -> _R:
         """Awaits `work(instance)`. A cancelled caller does not stop a guest that has begun."""

@@ -5,9 +5,10 @@ the clock; its owner has a lock.
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import AgentError, SandboxError, UnavailableError
@@ -17,15 +18,18 @@ __all__ = ["Quarantine", "QuarantineLimits", "QuarantineState"]
 PAUSE_GROWTH_MAX = 32
 
 
-class QuarantineLimits(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantineLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`failures` within `window_s`, among the latest `2 × failures` calls, lead to a pause of `pause_s`.
 
     It doubles each time the call after it fails too.
     """
 
-    failures: int = 5
-    window_s: float = 60.0
-    pause_s: float = 5.0
+    failures: Annotated[int, Meta(ge=1, le=1000, description="So many failures, of at most twice as many calls")] = 5
+    window_s: Annotated[float, Meta(gt=0, le=86_400, description="In this time")] = 60.0
+    pause_s: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="Refused for so long; doubled while the next call fails too, up to 32 ×"),
+    ] = 5.0
 
 
 class QuarantineState(NamedTuple):

@@ -4,7 +4,7 @@ Label values come from what the node was configured with (routes, pipelines, ste
 from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -52,6 +52,34 @@ METRICS = {
             ("pipeline", "stage"),
             "Time of one step, waiting for an instance included",
         ),
+        MetricSpec(
+            "littoral_model_version", "gauge", ("model",), "The version that serves, 0 while the model is unloaded"
+        ),
+        MetricSpec(
+            "littoral_model_requests_total",
+            "read_counter",
+            ("model",),
+            "Requests to a model by the Open Inference Protocol",
+        ),
+        MetricSpec("littoral_model_failures_total", "read_counter", ("model",), "Of these, those that failed"),
+        MetricSpec(
+            "littoral_model_queue_seconds_total",
+            "read_counter",
+            ("model",),
+            "Time that those that succeeded waited for an instance",
+        ),
+        MetricSpec(
+            "littoral_model_compute_seconds_total", "read_counter", ("model",), "Time that the model ran for them"
+        ),
+        MetricSpec("littoral_model_sequences", "gauge", ("model",), "Sequences that are open"),
+        MetricSpec(
+            "littoral_model_sequences_expired_total",
+            "read_counter",
+            ("model",),
+            "Sequences that were forgotten after their pause",
+        ),
+        MetricSpec("littoral_model_swaps_total", "read_counter", ("model",), "Times that another version took over"),
+        MetricSpec("littoral_model_refused_total", "read_counter", ("model",), "New versions that were refused"),
         MetricSpec("littoral_pool_instances", "gauge", ("kind", "name"), "Instances that are there"),
         MetricSpec("littoral_pool_busy", "gauge", ("kind", "name"), "Instances at work"),
         MetricSpec("littoral_pool_waiting", "gauge", ("kind", "name"), "Calls that wait for an instance"),
@@ -61,8 +89,56 @@ METRICS = {
             "littoral_pool_refused_total", "read_counter", ("kind", "name"), "Calls refused because too many wait"
         ),
         MetricSpec("littoral_pool_timed_out_total", "read_counter", ("kind", "name"), "Calls that waited for too long"),
+        MetricSpec(
+            "littoral_pool_work_seconds_total",
+            "read_counter",
+            ("kind", "name"),
+            "Time of calls that gave an answer",
+        ),
+        MetricSpec(
+            "littoral_pool_wait_seconds_total", "read_counter", ("kind", "name"), "Time that calls waited to be served"
+        ),
+        MetricSpec("littoral_pool_quarantined", "gauge", ("kind", "name"), "1 while it is in quarantine, else 0"),
+        MetricSpec("littoral_pool_quarantines_total", "read_counter", ("kind", "name"), "Times it went there"),
+        MetricSpec("littoral_instances_memory_bytes", "gauge", (), "Memory set aside for models and agents"),
+        MetricSpec("littoral_batch_runs_total", "read_counter", ("model",), "Runs of requests that met"),
+        MetricSpec("littoral_batch_requests_total", "read_counter", ("model",), "Requests that shared a run"),
+        MetricSpec("littoral_batch_size_max", "gauge", ("model",), "Most requests in one run so far"),
+        MetricSpec("littoral_batch_waiting", "gauge", ("model",), "Requests that wait for a run"),
+        MetricSpec(
+            "littoral_batch_gap_seconds", "gauge", ("model",), "Mean distance of requests that meet, 0 if none does"
+        ),
+        MetricSpec("littoral_batch_refused_total", "read_counter", ("model",), "Requests refused: too many wait"),
+        MetricSpec("littoral_pipeline_busy", "gauge", ("pipeline",), "Requests being answered"),
+        MetricSpec("littoral_pipeline_limit", "gauge", ("pipeline",), "Most requests at a time, as it is now"),
+        MetricSpec("littoral_pipeline_refused_total", "read_counter", ("pipeline",), "Requests beyond that"),
         MetricSpec("littoral_collection_points", "gauge", ("collection",), "Points of a collection that answers"),
         MetricSpec("littoral_collection_answers", "gauge", ("collection",), "1 if the collection answers, else 0"),
+        MetricSpec(
+            "littoral_cache_hits_total",
+            "read_counter",
+            ("cache",),
+            "Answers from a cache: `embedding`, `exact` (the same search), `near` (a search with proof)",
+        ),
+        MetricSpec(
+            "littoral_cache_misses_total",
+            "read_counter",
+            ("cache",),
+            "Times that it had none; `near`: that no list proved an answer",
+        ),
+        MetricSpec("littoral_cache_evictions_total", "read_counter", ("cache",), "Entries that left for want of room"),
+        MetricSpec("littoral_cache_entries", "gauge", ("cache",), "Entries that are there"),
+        MetricSpec("littoral_cache_bytes", "gauge", ("cache",), "Their bytes"),
+        MetricSpec(
+            "littoral_cache_near_share",
+            "gauge",
+            (),
+            "Of the searches that lists were tried for, the share they answered",
+        ),
+        MetricSpec("littoral_cache_fills_total", "read_counter", (), "Lists made for near searches"),
+        MetricSpec(
+            "littoral_cache_fills_dropped_total", "read_counter", (), "Lists not made: too many waited, or failed"
+        ),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
         MetricSpec(
@@ -112,7 +188,7 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
-        self._seen: dict[str, set[tuple[str, ...]]] = {}
+        self._children: dict[str, dict[tuple[str, ...], Any]] = {name: {} for name in METRICS}
         for spec in METRICS.values():
             if spec.kind == "counter":
                 self._counters[spec.name] = Counter(spec.name, spec.sentence, spec.labels, registry=self._registry)
@@ -124,26 +200,27 @@ class Metrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table."""
-        _labelled(self._counters[name], self._bounded(name, labels)).inc(by)
+        self._child(self._counters[name], name, labels).inc(by)
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """A value for a histogram of the table, in its unit."""
-        _labelled(self._histograms[name], self._bounded(name, labels)).observe(value)
+        self._child(self._histograms[name], name, labels).observe(value)
 
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
 
-    def _bounded(self, name: str, labels: tuple[str, ...]) -> Sequence[str]:
-        seen = self._seen.setdefault(name, set())
-        if labels not in seen and len(seen) >= SERIES_COUNT_MAX:
-            return (OTHER,) * len(labels)
-        seen.add(labels)
-        return labels
-
-
-def _labelled(metric: Any, labels: Sequence[str]) -> Any:
-    return metric.labels(*labels) if labels else metric
+    def _child(self, metric: Any, name: str, labels: tuple[str, ...]) -> Any:
+        """One series, looked up once: the library's own way from labels to it takes longer than a small request."""
+        if not labels:
+            return metric
+        known = self._children[name]
+        if (child := known.get(labels)) is not None:
+            return child
+        if len(known) >= SERIES_COUNT_MAX:
+            return metric.labels(*(OTHER,) * len(labels))
+        child = known[labels] = metric.labels(*labels)
+        return child
 
 
 class _Readings(Collector):

@@ -25,6 +25,8 @@ from littoral.vectors.records import (
 )
 
 __all__ = [
+    "NORM_MAX",
+    "NORM_MIN",
     "check_columns",
     "check_named",
     "check_payload",

@@ -8,11 +8,12 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 import msgspec
 
-from littoral.errors import InputError, ShardError
+from littoral.errors import InputError, RequestError, ShardError
 from littoral.vectors import frames
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_payload, checked_ids
 from littoral.vectors.client import ShardClient
+from littoral.vectors.doubt import Doubt
 from littoral.vectors.filters import Filter, parse_filter
 from littoral.vectors.indexes import IndexParams
 from littoral.vectors.packing import Vectors, as_array, packed, packed_rows
@@ -68,6 +69,7 @@ class Collection:
         self.name = name
         self.config = config
         self.epoch = 0
+        self.doubt = Doubt()
         self._shard = shard
 
     async def upsert(
@@ -327,8 +329,16 @@ class Collection:
         return (await self._ask(frames.AskStatistics(call=0), frames.Measured, deadline_s)).statistics
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
-        written = await self._ask(request, frames.Written, deadline_s)
+        number = self.doubt.started()
+        try:
+            written = await self._ask(request, frames.Written, deadline_s)
+        except RequestError:
+            raise
+        except BaseException:
+            self.doubt.lost()
+            raise
         self._saw(written.epoch)
+        self.doubt.acknowledged(number)
         return written.epoch
 
     async def _ask(self, request: frames.Request, wanted: type[_A], deadline_s: float) -> _A:

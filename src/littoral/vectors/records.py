@@ -47,7 +47,10 @@ Distance = Literal["Cosine", "Dot", "Euclid", "Manhattan"]
 FieldSchema = Literal["keyword", "integer", "float", "geo", "text", "bool", "datetime", "uuid"]
 UpdateMode = Literal["upsert", "insert_only", "update_only"]
 Acknowledge = Literal["applied", "durable"]
-"""applied: in the write-ahead log, survives the death of the process. durable: flushed, survives a power cut."""
+"""applied: in the write-ahead log, survives the death of the process.
+
+durable: that log is on the disk, survives a power cut.
+"""
 
 PointId = int | str
 """0 … 2⁶⁴ − 1, or a UUID in its canonical form (lower case, hyphens)."""

@@ -1,7 +1,7 @@
 """Serves one shard: one thread, turns of reads and writes, one flush for many writes.
 
-A turn takes what the sockets have, answers a bounded batch of reads, works on writes for a bounded time, and flushes
-if that is due: neither kind of request can starve the other. What does not fit the backlog is refused at once.
+A turn takes what the sockets have, answers a bounded batch of reads, works on writes for a bounded time, and makes them
+durable if that is due: neither kind of request can starve the other. What does not fit the backlog is refused at once.
 A read sees every write that was acknowledged before the read was sent.
 """
 
@@ -14,9 +14,10 @@ from littoral.vectors import frames
 from littoral.vectors.building import Building, Job
 from littoral.vectors.clients import Clients
 from littoral.vectors.connection import Connection
-from littoral.vectors.frames import Answer, Optimize, Search, Write
+from littoral.vectors.frames import Answer, Optimize, PointWrite, Search, Write
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
+from littoral.vectors.log_sync import LogSync
 from littoral.vectors.requests import answer_to, write_steps
 from littoral.vectors.shard import Shard
 
@@ -32,7 +33,7 @@ LINGER_S = 0.5
 class ShardServer:
     """`run` returns after `stop`, with everything applied also flushed.
 
-    Raises ShardError if a flush fails: the store does not recover from that while it is open.
+    Raises ShardError if a flush fails, or the log cannot be made durable: nobody can go on from that.
     """
 
     def __init__(self, shard: Shard, clients: Clients, clock: Clock, *, optimize_point_count: int = 0) -> None:
@@ -47,6 +48,8 @@ class ShardServer:
         self._building = Building(shard, optimize_point_count)
         self._commit = GroupCommit()
         self._waiting: list[Job] = []
+        self._sync = LogSync(clients.wake_handle)
+        self._needs_flush = False
         self._is_stopping = False
         self._statistics = HostStatistics(clock.monotonic())
 
@@ -61,8 +64,7 @@ class ShardServer:
                 self._admit(client, body)
             self._serve_reads()
             self._serve_writes()
-            if self._commit.due(self._clock.monotonic(), is_idle=not self._has_work):
-                self._flush()
+            self._make_durable()
             self._clients.send()
         self._finish()
 
@@ -74,7 +76,8 @@ class ShardServer:
         if self._has_work:
             return 0.0
         now = self._clock.monotonic()
-        waits = [at - now for at in (self._commit.deadline(), self._building.look_again(now)) if at is not None]
+        deadline = self._commit.deadline(is_syncing=self._sync.is_running)
+        waits = [at - now for at in (deadline, self._building.look_again(now)) if at is not None]
         return max(0.0, min(waits)) if waits else None
 
     def _admit(self, client: Connection, body: bytes) -> None:
@@ -84,6 +87,7 @@ class ShardServer:
             self._turn_away(client, body, error)
             return
         self._statistics.arrived(request)
+        self._commit.requested(self._clock.monotonic())
         job = Job(client, request, len(body), self._clock.monotonic())
         if len(self._reads) + len(self._writes) >= BACKLOG_COUNT_MAX or (
             self._backlog_bytes + job.size_bytes > BACKLOG_BYTES_MAX
@@ -223,9 +227,30 @@ class ShardServer:
         self._commit.applied(self._clock.monotonic(), job.size_bytes, awaited=awaited)
         if awaited:
             self._waiting.append(job)
+            self._needs_flush = self._needs_flush or not isinstance(job.request, PointWrite)
 
     def _acknowledge(self, job: Job) -> None:
         self._answer(job, frames.Written(call=job.request.call, epoch=self._shard.epoch))
+
+    def _make_durable(self) -> None:
+        """Points by their log; what is no matter of points, or has become too much, by a flush of the store."""
+        self._take_synced(wait=False)
+        now, is_idle = self._clock.monotonic(), not self._has_work
+        is_due = self._commit.sync_due(now, is_idle=is_idle)
+        if self._commit.flush_due(now) or (is_due and self._needs_flush):
+            self._flush()
+        elif is_due and not self._sync.is_running:
+            self._sync.begin(self._shard.store_folder, self._waiting, now)
+            self._waiting = []
+            self._commit.syncing()
+
+    def _take_synced(self, *, wait: bool) -> None:
+        """Answers those whose writes are in a log that is durable. Raises ShardError if it cannot be made so."""
+        if (jobs := self._sync.ended(self._shard.store_folder, wait=wait)) is None:
+            return
+        self._statistics.flushed(self._clock.monotonic() - self._sync.began, len(jobs))
+        for job in jobs:
+            self._acknowledge(job)
 
     def _flush(self) -> None:
         started = self._clock.monotonic()
@@ -237,8 +262,10 @@ class ShardServer:
                 self._fail(job, error)
             self._clients.send()
             raise
-        self._commit.flushed()
-        self._statistics.flushed(self._clock.monotonic() - started, len(waiting))
+        now = self._clock.monotonic()
+        self._needs_flush = False
+        self._commit.flushed(now, now - started)
+        self._statistics.flushed(now - started, len(waiting))
         for job in waiting:
             self._acknowledge(job)
 
@@ -250,6 +277,8 @@ class ShardServer:
             self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
         for job in (*self._reads, *self._writes):
             self._fail(job, UnavailableError("shard host is stopping", hint="try again"))
+        self._take_synced(wait=True)
+        self._sync.close()
         if self._commit.deadline() is not None:
             self._flush()
         give_up = self._clock.monotonic() + LINGER_S

@@ -2,6 +2,7 @@
 
 from littoral.web.encodings import compressed, wanted_encoding
 from littoral.web.events import Events
+from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Socket, Stream, Upgrade, decode_json, json_answer
 from littoral.web.page_assets import PageAssets
 from littoral.web.router import Protocol, Route, Router, Seen, plain_error
@@ -24,6 +25,7 @@ __all__ = [
     "Upgrade",
     "compressed",
     "decode_json",
+    "failure_of",
     "json_answer",
     "plain_error",
     "serving",

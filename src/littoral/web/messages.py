@@ -78,6 +78,10 @@ class Request:
     names: Mapping[str, str] = field(default_factory=dict)
     is_upgrade: bool = False
 
+    def named(self, names: Mapping[str, str]) -> "Request":
+        """The same with names."""
+        return Request(self.method, self.path, self.query_text, self.headers, self.body, names)
+
     @property
     def query(self) -> dict[str, str]:
         """Fields of the query string, the last of a name. Raises InputError."""

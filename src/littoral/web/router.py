@@ -5,10 +5,12 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
+from littoral.telemetry import incoming_trace, tracing
 from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
 
@@ -16,6 +18,7 @@ __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
 REQUEST_COUNT_MAX = 64
 PATH_CHARACTERS_MAX = 4096
+KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
 
 
@@ -91,6 +94,7 @@ class Router:
         for route in sorted(_routes(protocols), key=lambda r: r.pattern.count("{")):
             by_pattern = self._table.setdefault(route.pattern.count("/"), {})
             by_pattern.setdefault(route.pattern, {})[route.method] = route
+        self._candidates = lru_cache(KNOWN_PATHS_MAX)(self._find_candidates)
 
     @property
     def routes(self) -> list[Route]:
@@ -103,6 +107,13 @@ class Router:
         return self._busy
 
     async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
+        get = request.headers.get
+        trace = incoming_trace(get("traceparent"), get("tracestate"), get("x-request-id"))
+        with tracing(trace):
+            answer = await self._answer(request)
+        return replace(answer, headers=(*answer.headers, *trace.headers())) if isinstance(answer, Answer) else answer
+
+    async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
@@ -111,7 +122,7 @@ class Router:
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             check_origin(request)
-            answer = await self._admit(found.route, replace(request, names=found.names))
+            answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
             answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)
@@ -134,7 +145,7 @@ class Router:
         finally:
             self._busy -= 1
 
-    def _candidates(self, path: str) -> dict[str, _Methods]:
+    def _find_candidates(self, path: str) -> Mapping[str, _Methods]:
         if len(path) > PATH_CHARACTERS_MAX:
             raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
         segments = path.split("/")

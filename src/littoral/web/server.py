@@ -40,6 +40,8 @@ __all__ = ["Limits", "Server", "serving"]
 
 BACKLOG = 256
 GRACE_S = 1.0
+WATCH_AFTER_S = 0.05
+"""Most requests are answered before; for the others it is worth knowing whether their callers are still there."""
 STOP_S = 0.6
 SECURITY_HEADERS = (
     ("server", "littoral"),
@@ -161,16 +163,21 @@ class _Site:
     async def _serve(self, scope: Any, protocol: Any) -> None:
         body = _Body(protocol, scope.headers, self.limits, self._held)
         request = Request(scope.method, scope.path, scope.query_string, scope.headers, body)
+        watch = _Watch(protocol)
         try:
             answer = await self._handler(request)
+            watch.end()
             await body.drain()
         except asyncio.CancelledError:
+            if watch.is_gone and not self._is_ending:
+                return
             if not self._is_ending:
                 raise
             answer = _failed(UnavailableError("the node is stopping"))
         except Exception as error:  # noqa: BLE001  the handler's last resort
             answer = _failed(error)
         finally:
+            watch.end()
             body.forget()
         if isinstance(answer, Stream):
             await self._send_stream(answer, protocol, scope.client)
@@ -236,6 +243,32 @@ class _Site:
             await asyncio.wait(late, timeout=STOP_S)
 
 
+class _Watch:
+    """Cancels the request that it is made in when its caller hangs up. is_gone: it did."""
+
+    def __init__(self, protocol: Any) -> None:
+        self.is_gone = False
+        self._protocol = protocol
+        self._request = asyncio.current_task()
+        self._watching: asyncio.Task[None] | None = None
+        self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._watch)
+
+    def end(self) -> None:
+        """Twice is fine."""
+        self._begin.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _watch(self) -> None:
+        self._watching = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        await self._protocol.client_disconnect()
+        if self._request is not None:
+            self.is_gone = True
+            self._request.cancel()
+
+
 class _Held:
     """Bytes of all bodies that are in memory."""
 
@@ -292,6 +325,8 @@ class _Body:
                     self._held.add(len(chunk))
                     if len(data) > self._limits.body_bytes_max:
                         raise too_large(len(data), self._limits.body_bytes_max, " and more")
+                    if len(data) == declared:  # one wait less than for the end to be told
+                        break
         except TimeoutError as error:
             raise too_slow(len(data), self._limits.body_s) from error
         if declared is not None and len(data) < declared:

@@ -15,7 +15,7 @@ from littoral.compiler.kernels.int8_windows import ByteMaximum, ByteSums
 from littoral.compiler.kernels.int16_gemm import ShortGemm
 from littoral.compiler.kernels.int16_panels import ShortKeys, ShortValues
 from littoral.compiler.kernels.int16_rows import ShortRows, ShortShares
-from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece
+from littoral.compiler.kernels.kernel import OVERREAD_BYTES, Cut, Kernel, Piece, Products
 from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
@@ -55,6 +55,7 @@ __all__ = [
     "NormalizeRows",
     "Panels",
     "Piece",
+    "Products",
     "Require",
     "ResamplePlaces",
     "RowBytes",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from littoral.compiler.ir.shorts import SHORT_DEPTH
-from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece, Products
 from littoral.compiler.kernels.lanes import store_lanes
 from littoral.compiler.wasm import Code, Function, Label, Local, const, load, op, shuffle
 
@@ -48,6 +48,10 @@ class ShortGemm(Kernel):
     @property
     def tiling(self) -> str:
         return f"{self.tile_rows}×{_LANES * self.vectors}"
+
+    @property
+    def products(self) -> Products:
+        return "shorts"
 
     @property
     def time_ns(self) -> int:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from littoral.compiler.kernels.int8_dot import Form, is_wide, weight_bytes, wide_load
+from littoral.compiler.kernels.int8_dot import Form, is_wide, products_of, weight_bytes, wide_load
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish
 from littoral.compiler.kernels.int8_gemm import Extra, finished, scaled_sum
 from littoral.compiler.kernels.int8_maps import look_up_run
-from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece, Products
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select, shuffle
 
 __all__ = ["IntegerDepthwise"]
@@ -87,6 +87,10 @@ class IntegerDepthwise(Kernel):
     @property
     def tiling(self) -> str:
         return f"1×{self.live}×{4 * self.quads}"
+
+    @property
+    def products(self) -> Products:
+        return products_of(self.form)
 
     @property
     def time_ns(self) -> int:

@@ -13,9 +13,20 @@ deep_u, deep_s   the same with weights that are int16, within ±255.
 from collections.abc import Sequence
 from typing import Literal
 
+from littoral.compiler.kernels.kernel import Products
 from littoral.compiler.wasm import Code, Function, Local, load, op, shuffle
 
-__all__ = ["DEPTH", "Form", "depth_step", "form_of", "is_wide", "step_bytes", "weight_bytes", "wide_load"]
+__all__ = [
+    "DEPTH",
+    "Form",
+    "depth_step",
+    "form_of",
+    "is_wide",
+    "products_of",
+    "step_bytes",
+    "weight_bytes",
+    "wide_load",
+]
 
 Form = Literal["dot", "pairs", "wide_u", "wide_s", "deep_u", "deep_s"]
 DEPTH = 8  # values of K that a step takes
@@ -32,6 +43,13 @@ def form_of(lowest: int, highest: int, weight: int) -> Form:
     if highest > 127:
         return "wide_u"
     return "pairs" if weight <= PAIRS_MAX else "dot"
+
+
+def products_of(form: Form) -> Products:
+    """How a form multiplies."""
+    if is_wide(form):
+        return "shorts"
+    return "pairs" if form == "pairs" else "bytes"
 
 
 def is_wide(form: Form) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from littoral.compiler.kernels.gemm import Rows
-from littoral.compiler.kernels.int8_dot import DEPTH, Form, depth_step, step_bytes
+from littoral.compiler.kernels.int8_dot import DEPTH, Form, depth_step, products_of, step_bytes
 from littoral.compiler.kernels.int8_finish import ELEMENT_BYTES, Finish, load_four
-from littoral.compiler.kernels.kernel import Cut, Kernel, Piece
+from littoral.compiler.kernels.kernel import Cut, Kernel, Piece, Products
 from littoral.compiler.wasm import Code, Function, Local, const, load, op, select
 
 __all__ = ["Extra", "IntegerGemm", "finished", "scaled_sum"]
@@ -127,6 +127,10 @@ class IntegerGemm(Kernel):
     @property
     def stride(self) -> int:
         return self.out_bytes or self.finish.bytes * self.width
+
+    @property
+    def products(self) -> Products:
+        return products_of(self.form)
 
     @property
     def time_ns(self) -> int:

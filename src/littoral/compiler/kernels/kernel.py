@@ -5,11 +5,14 @@ else is fixed. Loops have constant trip counts, so a module's running time has a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from littoral.compiler.wasm import Function
 
-__all__ = ["OVERREAD_BYTES", "Cut", "Kernel", "Piece"]
+__all__ = ["OVERREAD_BYTES", "Cut", "Kernel", "Piece", "Products"]
+
+Products = Literal["float32", "bytes", "pairs", "shorts"]
+"""What a kernel multiplies: float32, bytes one product at a time or two, or 16-bit whole numbers."""
 
 OVERREAD_BYTES = 64  # how far past the end of a buffer a kernel may read (never write)
 
@@ -59,6 +62,11 @@ class Kernel:
     def time_ns(self) -> int:
         """About how long a call takes: to decide what is worth dividing among threads, and how, nothing else."""
         return 0
+
+    @property
+    def products(self) -> Products:
+        """What its speed is to be held against."""
+        return "float32"
 
     def cuts(self) -> Sequence[Cut]:
         """Ways to divide the work among threads, the better ones first; none where it stays in one piece."""

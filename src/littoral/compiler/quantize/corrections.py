@@ -27,6 +27,7 @@ ROWS_MIN = 8192
 ROWS_OWN = 2048
 ROWS_EACH = 8
 RIDGE = 4.0
+RIDGE_FEEDS = 32  # below which feeds say little of what others are like
 SOLVED_MAX = 2048
 
 
@@ -42,12 +43,14 @@ class Moments(NamedTuple):
     """Of a product's inputs on the feeds. want: in float32; got: in integers, as the numbers they stand for.
 
     spread: moments of got about its mean; shift: of (want − got) with got. [depth, depth] or [channels, taps, taps].
+    feeds: how many.
     """
 
     mean_want: Array
     mean_got: Array
     spread: Array
     shift: Array
+    feeds: int
 
 
 def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) -> Moments:
@@ -67,7 +70,7 @@ def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) 
     outer = mean_got[..., :, None] * mean_got[..., None, :]
     crossed = mean_want[..., :, None] * mean_got[..., None, :]
     spread = spread - outer
-    return Moments(mean_want, mean_got, spread, cross - crossed - spread)
+    return Moments(mean_want, mean_got, spread, cross - crossed - spread, len(want))
 
 
 def alone(moments: Moments) -> Moments:
@@ -124,7 +127,8 @@ def _moved(matrix: Array, moments: Moments) -> Array:
     if size > SOLVED_MAX:
         return np.zeros_like(matrix)
     mean = np.trace(moments.spread, axis1=-2, axis2=-1)[..., None, None] / size
-    held = moments.spread + np.eye(size) * np.maximum(RIDGE * mean, 1e-20)
+    ridge = RIDGE * (1 + RIDGE_FEEDS / moments.feeds)
+    held = moments.spread + np.eye(size) * np.maximum(ridge * mean, 1e-20)
     if moments.spread.ndim == 3:
         return np.linalg.solve(held, (matrix[:, None, :] @ moments.shift).swapaxes(-1, -2))[..., 0]
     return np.linalg.solve(held, (matrix @ moments.shift).T).T

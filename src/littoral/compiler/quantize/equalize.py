@@ -25,9 +25,10 @@ __all__ = ["equalized"]
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = 127
-ROOM = 1.1  # above what the feeds have shown of a channel
+ROOM = 1.5  # above what the feeds have shown of a channel
+SIGMAS = 6.0
 SMALLEST = 1e-3
-GAIN_MIN = 0.1
+GAIN_MIN = 0.5  # of the square error: half a bit
 
 
 def equalized(graph: Graph, products: set[Node], seen: Mapping[Value, Seen]) -> tuple[Graph, dict[Value, Seen]]:
@@ -52,19 +53,40 @@ def _unit(graph: Graph, value: Value, found: Seen, products: set[Node], seen: Ma
         return None
     if not _can_divide(value.producer, products, seen):
         return None
-    tops = np.maximum(found.tops.astype(np.float64), SMALLEST * max(float(found.tops.max()), 1e-20))
-    strengths = np.square(found.sample().astype(np.float64)).mean(0)
+    tops = _likely(value.producer, found, seen)
+    strengths = _strengths(found)
     best = _expected(readers, tops, strengths, np.ones(len(tops))) * (1 - GAIN_MIN)
     unit = None
     weights = _magnitudes(readers)
     for exponent in EXPONENTS:
         raw = tops**exponent / weights ** (1 - exponent)
-        least = np.minimum(ROOM * tops / tops.max(), 1.0)
-        candidate = np.clip(raw * (tops / raw).max() / tops.max(), least, 1.0)
+        candidate = np.clip(raw * (tops / raw).max() / tops.max(), tops / tops.max(), 1.0)
         error = _expected(readers, tops, strengths, candidate)
         if error < best:
             best, unit = error, candidate
     return None if unit is None else unit.astype(np.float32)
+
+
+def _likely(node: Node, found: Seen, seen: Mapping[Value, Seen]) -> Array:
+    """What each channel may reach on other inputs than the feeds, on many of which it was perhaps never active.
+
+    What makes the channel says how far: some standard deviations of its sums, whose terms are taken as independent.
+    """
+    most = max(float(found.tops.max()), 1e-20)
+    spread = np.sqrt(_strengths(found))
+    if isinstance(node.op, Conv | MatMul) and node.inputs[0] in seen:
+        given = _strengths(seen[node.inputs[0]])
+        squares = np.square(_by_channel(node))
+        given = np.maximum(given, given.mean()).reshape(-1, *[1] * (squares.ndim - 1))
+        axes = tuple(range(1, squares.ndim)) if is_depthwise(node) else (0, *range(2, squares.ndim))
+        spread = np.sqrt((squares * given).sum(axes))
+    tops: Array = np.maximum(ROOM * found.tops.astype(np.float64), SIGMAS * spread)
+    return np.clip(tops, SMALLEST * most, most)
+
+
+def _strengths(found: Seen) -> Array:
+    """The mean square of each channel."""
+    return np.asarray(np.square(found.sample().astype(np.float64)).mean(0))
 
 
 def _can_divide(node: Node, products: set[Node], seen: Mapping[Value, Seen]) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from littoral.compiler.ir.graph import Graph, Node, Rewriter, Value
 from littoral.compiler.ir.ops import Conv, Dequantize, DequantizeWeights, Quantize, RoundRows
 from littoral.compiler.ir.quanta import Scheme
@@ -61,7 +63,12 @@ def ready(graph: Graph) -> Graph:
 
 
 def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
-    """Raises InputError for feeds that do not fit."""
+    """Raises InputError for feeds that do not fit, or on which a layer overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a mask may overflow; what may not is refused
+        return _quantized(graph, asked, tell)
+
+
+def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     given = ready(graph)
     feeds = [fitting(given, feed, i) for i, feed in enumerate(collected(asked.feeds))]
     seen = observe(given, feeds, wanted_values(given), tell)
@@ -121,6 +128,8 @@ class _Work(NamedTuple):
         there are any.
         """
         schemes = self.schemes(self.kept())
+        if 1 - judge.agreement(Marks(schemes), WIDE_JUDGED) <= WIDE_LOSS:
+            return False
         read = [v for v in dict.fromkeys(n.inputs[0] for n in self.graph.nodes if is_product(n)) if v in schemes]
         losses: dict[Value, float] = {}
         for i, value in enumerate(read):

@@ -12,9 +12,19 @@ from littoral.node.node import Node, ServedModel
 from littoral.node.observed import Observed
 from littoral.node.oip.classes import classified
 from littoral.node.oip.datatypes import BYTES, Values, check_shape
-from littoral.node.oip.requests import Answered, InferAnswer, InferRequest, Output, deadline_ms_of, sequence_of
+from littoral.node.oip.requests import (
+    Answered,
+    InferAnswer,
+    InferRequest,
+    Output,
+    priority_of,
+    request_deadline_ms,
+    sequence_of,
+)
 from littoral.node.oip.targets import ModelTarget, PipelineTarget, Port, Target, Targets
+from littoral.node.origin import Origin, coming_from
 from littoral.node.sequences import Flags
+from littoral.runtime.call import Call, Waits, calling
 from littoral.runtime.instance import Session
 from littoral.runtime.step import How
 from littoral.tensors import DTYPES, Array
@@ -68,7 +78,8 @@ class Inference:
                 answer, _ = await self._model(target, request, times, {}, {})
         except BaseException:
             ended = self.node.clock.monotonic()
-            self.statistics(target).failed(ended - times.began, self.node.clock.wall())
+            for counted in self._counted(target):
+                counted.failed(ended - times.began, self.node.clock.wall())
             raise
         self._succeeded(target, times)
         return answer
@@ -82,15 +93,24 @@ class Inference:
             ended - times.run_ended,
             ended - times.began,
         )
-        self.statistics(target).succeeded(spent, self.node.clock.wall())
+        for counted in self._counted(target):
+            counted.succeeded(spent, self.node.clock.wall())
+
+    def _counted(self, target: Target) -> list[ModelStatistics]:
+        """Of the version, and of the model as a whole."""
+        more = [target.served.statistics] if isinstance(target, ModelTarget) else []
+        return [self.statistics(target), *more]
 
     async def _pipeline(self, target: PipelineTarget, request: InferRequest, times: _Times) -> InferAnswer:
         feeds = await self._feeds(target, request, ())
         wanted = _wanted(target, request.outputs)
-        deadline_ms = deadline_ms_of(request)
+        deadline_ms = request_deadline_ms(request)
         times.decoded = times.run_began = self.node.clock.monotonic()
         with self._observed.pipeline(target.served.name) as outcome:
-            answer = await target.served.pipeline.run(target.value(feeds), deadline_ms=deadline_ms)
+            with coming_from(Origin(_content(feeds), request.id, at=self.node.clock.wall())):
+                answer = await target.served.pipeline.run(
+                    target.value(feeds), deadline_ms=deadline_ms, priority=priority_of(request.parameters)
+                )
             outcome.stages_ms = answer.how.stages
         times.run_ended = self.node.clock.monotonic()
         return _answer(target, wanted, target.outputs_of(answer.value), answer.how, None)
@@ -122,15 +142,16 @@ class Inference:
         wanted = _wanted(target, request.outputs)
         feeds = {**feeds, **(_zeros(target, ports, feeds) if state is None else state)}
         times.decoded = self.node.clock.monotonic()
-        given = await self._run(target, feeds, deadline_ms_of(request), times)
+        arrays = {name: values for name, values in feeds.items() if not isinstance(values, list)}
+        given = await self._run(target, arrays, request, times)
         run_ms = round((times.run_ended - times.decoded) * 1000, 3)
         how = How(node=self.node.name, stages={target.name: run_ms})
         return _answer(target, wanted, given, how, target.version.model.manifest.labels), given
 
     async def _run(
-        self, target: ModelTarget, feeds: Mapping[str, object], deadline_ms: float, times: _Times
+        self, target: ModelTarget, feeds: Mapping[str, Array], request: InferRequest, times: _Times
     ) -> dict[str, Array]:
-        clock = self.node.clock
+        clock, deadline_ms, priority = self.node.clock, request_deadline_ms(request), priority_of(request.parameters)
 
         def work(session: Session) -> dict[str, Array]:
             times.run_began = clock.monotonic()
@@ -138,9 +159,18 @@ class Inference:
             times.run_ended = clock.monotonic()
             return outputs
 
+        pool = target.version.pool
+        batcher = self.node.batchers.get(pool)
+        call = Call(clock.monotonic() + deadline_ms / 1000, priority, Waits())
         try:
-            async with asyncio.timeout(deadline_ms / 1000) as limit:
-                return await target.version.pool.run(work)
+            with calling(call):
+                async with asyncio.timeout(deadline_ms / 1000) as limit:
+                    if batcher is None:
+                        return await pool.run(work)
+                    outputs = await batcher.run(feeds)
+            assert call.waits is not None
+            times.run_began, times.run_ended = times.decoded + call.waits.seconds, clock.monotonic()
+            return outputs
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -173,6 +203,11 @@ def _feeds(target: Target, ports: Sequence[Port], request: InferRequest) -> Mapp
     if missing := [port.name for port in ports if port.name not in feeds]:
         raise InputError(f"{label} `{missing[0]}` is missing, takes {_told(ports)}")
     return feeds
+
+
+def _content(feeds: Mapping[str, Values]) -> bytes:
+    """What a point is made of, by which the same one is known again."""
+    return b"".join(values[0] if isinstance(values, list) else values.tobytes() for values in feeds.values())
 
 
 def _told(ports: Sequence[Port]) -> str:

@@ -7,9 +7,20 @@ from littoral.errors import InputError
 from littoral.node.oip.datatypes import Values
 from littoral.node.oip.targets import Port
 from littoral.node.sequences import Flags
+from littoral.runtime.call import PRIORITY_MAX
 from littoral.runtime.step import How
 
-__all__ = ["Answered", "InferAnswer", "InferRequest", "Input", "Output", "deadline_ms_of", "output_of", "sequence_of"]
+__all__ = [
+    "Answered",
+    "InferAnswer",
+    "InferRequest",
+    "Input",
+    "Output",
+    "output_of",
+    "priority_of",
+    "request_deadline_ms",
+    "sequence_of",
+]
 
 DEADLINE_MS = 30_000.0
 DEADLINE_MS_MAX = 300_000.0
@@ -34,13 +45,15 @@ class Output(NamedTuple):
 
 
 class InferRequest(NamedTuple):
-    """outputs: none = all. deadline_ms: of the transport, else None. is_large: too much to be converted on the way."""
+    """outputs: none = all. deadline_ms: of the transport, else None. is_large: too much to be converted on the
+    way. id: the caller's own."""
 
     inputs: Sequence[Input]
     outputs: Sequence[Output]
     parameters: Mapping[str, Any]
     deadline_ms: float | None = None
     is_large: bool = False
+    id: str = ""
 
 
 class Answered(NamedTuple):
@@ -76,7 +89,7 @@ def refuse_shared_memory(parameters: Mapping[str, Any], label: str) -> None:
         raise InputError(f"{label}: shared memory is not offered", hint="send the tensor in the request")
 
 
-def deadline_ms_of(request: InferRequest) -> float:
+def request_deadline_ms(request: InferRequest) -> float:
     """The shortest of what transport and parameters say: `timeout` in microseconds, `timeout_ms`. Raises InputError."""
     found = [DEADLINE_MS] if request.deadline_ms is None else [min(request.deadline_ms, DEADLINE_MS_MAX)]
     for name, per_ms in (("timeout", 1000), ("timeout_ms", 1)):
@@ -87,6 +100,14 @@ def deadline_ms_of(request: InferRequest) -> float:
             raise InputError(f"parameter `{name}` is `{str(value)[:40]}`, must be a whole number up to {most}")
         found.append(value / per_ms)
     return min(found)
+
+
+def priority_of(parameters: Mapping[str, Any]) -> int:
+    """0 … 9, the highest first, of Triton's `priority`: there 1 is the most urgent. Raises InputError."""
+    value = parameters.get("priority", 0)
+    if not _is_number(value) or value < 0:
+        raise InputError(f"parameter `priority` is `{str(value)[:40]}`, must be a whole number of at least 0")
+    return max(0, PRIORITY_MAX + 1 - value) if value else 0
 
 
 def sequence_of(parameters: Mapping[str, Any]) -> Flags | None:

@@ -123,7 +123,8 @@ def _suppressed(boxes: Array, classes: Array, options: Nms) -> Array:
         inner = np.minimum(boxes[left, 2:], boxes[at, 2:]) - np.maximum(boxes[left, :2], boxes[at, :2])
         overlap = np.maximum(inner, 0).prod(axis=1)
         union = areas[left] + areas[at] - overlap
-        is_other = (overlap <= options.iou * union) | (classes[left] != classes[at])
+        share = overlap / np.where(union > 0, union, 1)
+        is_other = (share <= options.iou) | (classes[left] != classes[at])
         left = left[is_other]
     return np.array(kept, np.int64)
 

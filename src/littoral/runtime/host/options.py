@@ -12,12 +12,14 @@ __all__ = [
     "OPTIONS",
     "BoxFormat",
     "Crop",
+    "Ctc",
     "Draw",
     "HostOptions",
     "Join",
     "Nms",
     "Normalize",
     "PlacedTable",
+    "Regions",
     "Softmax",
     "Source",
     "Threshold",
@@ -109,6 +111,24 @@ class Nms(HostOptions, frozen=True, kw_only=True):
     across_classes: Annotated[bool, Meta(description="Boxes of different classes suppress each other too")] = False
 
 
+class Regions(HostOptions, frozen=True, kw_only=True):
+    """What hangs together in a map of probabilities, as boxes."""
+
+    step: Annotated[Literal["regions"], Meta(description="What hangs together in a map, as boxes")] = "regions"
+    at: Annotated[float, Meta(description="The least that belongs to a region")] = 0.3
+    score_min: Annotated[float, Meta(description="Regions whose mean is below it are left out")] = 0.5
+    side_min: Annotated[float, Meta(ge=0, description="Regions with a side below it are left out")] = 3.0
+    unclip: Annotated[float, Meta(ge=0, le=10, description="Grown by area × this / perimeter on each side")] = 1.5
+    limit: Annotated[int, Meta(ge=1, le=COUNT_MAX, description="Regions that stay at most, the best")] = 64
+
+
+class Ctc(HostOptions, frozen=True, kw_only=True):
+    """Columns of letters to a text."""
+
+    step: Annotated[Literal["ctc"], Meta(description="Columns of letters to a text")] = "ctc"
+    labels: Annotated[str, Meta(description="A model of this file whose class names are the letters, blank first")]
+
+
 class Crop(HostOptions, frozen=True, kw_only=True):
     """Parts of a picture, resized."""
 
@@ -159,6 +179,8 @@ OPTIONS: Mapping[str, type[HostOptions]] = {
     "threshold": Threshold,
     "join": Join,
     "nms": Nms,
+    "regions": Regions,
+    "ctc": Ctc,
     "crop": Crop,
     "draw": Draw,
 }

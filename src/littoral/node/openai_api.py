@@ -1,0 +1,196 @@
+"""OpenAI's embeddings API, so that the package `openai` works with a node as it is (docs/reference/openai.md).
+
+A model is a pipeline that makes one vector of a text.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from littoral.errors import InputError, LittoralError, NotFoundError, TooLargeError
+from littoral.node.caches import use_of
+from littoral.node.embedders import Content, Embedder, Embedders
+from littoral.node.node import Node
+from littoral.node.observed import Observed
+from littoral.node.pipelines_api import how_header
+from littoral.node.request_options import request_deadline_ms
+from littoral.runtime.step import How
+from littoral.vectors.embedding_cache import Embedding
+from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer
+
+__all__ = ["openai_protocol"]
+
+TEXTS_MAX = 2048
+IDS_MAX = 8192
+INLINE_NUMBERS_MAX = 1 << 15  # more would hold up the event loop while they are written
+
+
+class _Body(msgspec.Struct):
+    """Unknown fields are ignored, as OpenAI's servers do: clients of other services send more."""
+
+    model: str
+    input: str | list[Any]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    user: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+class _ParamError(Exception):
+    """An error of which the caller is told the field, and a word for programs."""
+
+    def __init__(self, error: LittoralError, param: str | None, code: str | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.param = param
+        self.code = code
+
+
+def openai_protocol(node: Node, observed: Observed) -> Protocol:
+    """Errors are `{"error": {"message", "type", "param", "code"}}`."""
+
+    embedders = Embedders(node, observed)
+    remembered = how_header(How(node=node.name, cache="embedding"))
+
+    async def embeddings(request: Request) -> Answer:
+        return await _embeddings(node, embedders, request, remembered)
+
+    async def models(_: Request) -> Answer:
+        return json_answer({"object": "list", "data": [_described(embedder, node) for embedder in embedders]})
+
+    async def model(request: Request) -> Answer:
+        return json_answer(_described(_embedder(embedders, request.names["model"]), node))
+
+    routes = (
+        Route("POST", "/v1/embeddings", _told(embeddings)),
+        Route("GET", "/v1/models", _told(models)),
+        Route("GET", "/v1/models/{model}", _told(model)),
+    )
+    return Protocol(("/v1",), routes, lambda message, _: _error(message, "invalid_request_error"))
+
+
+def _error(message: str, kind: str, param: str | None = None, code: str | None = None) -> object:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _told(work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Answer]]:
+    """Errors with their type, which depends on whose fault they are."""
+
+    async def answer(request: Request) -> Answer:
+        param = code = None
+        try:
+            return await work(request)
+        except _ParamError as told:
+            failure, param, code = failure_of(told.error), told.param, told.code
+        except Exception as error:  # noqa: BLE001  every request gets an answer
+            failure = failure_of(error)
+        kind = "invalid_request_error" if failure.status < 500 else "server_error"
+        return json_answer(_error(failure.message, kind, param, code), failure.status, *failure.headers)
+
+    return answer
+
+
+def _described(embedder: Embedder, node: Node) -> object:
+    return {"id": embedder.name, "object": "model", "created": int(node.started_at), "owned_by": node.name}
+
+
+def _embedder(embedders: Embedders, name: str) -> Embedder:
+    if (found := embedders.find(name)) is not None:
+        return found
+    known = ", ".join(f"`{embedder.name}`" for embedder in embedders) or "none"
+    error = NotFoundError(
+        f"model `{name[:80]}` is no pipeline that makes a vector of a text; those are: {known}",
+        hint="docs/reference/openai.md says what such a pipeline is",
+    )
+    raise _ParamError(error, "model", "model_not_found")
+
+
+async def _embeddings(node: Node, embedders: Embedders, request: Request, remembered: str) -> Answer:
+    """remembered: `how` of an answer that the cache gave alone."""
+    body = _body(await request.body.read())
+    embedder = _embedder(embedders, body.model)
+    contents = _contents(body.input)
+    found = await embedder.embed(contents, node.caches, use_of(request), request_deadline_ms(request))
+    numbers = sum(len(embedding.vector) for embedding in found.embeddings) // 4
+    if numbers > INLINE_NUMBERS_MAX:
+        data = await asyncio.to_thread(_data, body, found.embeddings)
+    else:
+        data = _data(body, found.embeddings)
+    tokens = sum(embedding.tokens for embedding in found.embeddings)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    is_cached = found.cached == len(found.embeddings)
+    how = remembered if is_cached else how_header(How(node=node.name, stages=dict(found.stages_ms)))
+    header = ("littoral-how", how)
+    return json_answer({"object": "list", "data": data, "model": body.model, "usage": usage}, 200, header)
+
+
+def _body(data: bytes) -> _Body:
+    try:
+        return _decode(data)
+    except RecursionError as error:
+        raise InputError("body: JSON is nested too deep") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"body: {error}") from error
+
+
+def _contents(given: str | list[Any]) -> Sequence[Content]:
+    """What is to be embedded. Raises _ParamError."""
+    if isinstance(given, str) or (given and all(type(value) is int for value in given)):
+        given = [given]
+    if not given:
+        raise _ParamError(InputError("`input` is an empty list, at least one text is needed"), "input")
+    if len(given) > TEXTS_MAX:
+        raise _ParamError(TooLargeError(f"`input` has {len(given)} entries, at most {TEXTS_MAX}"), "input")
+    for index, value in enumerate(given):
+        _check_content(value, index)
+    return given
+
+
+def _check_content(value: Any, index: int) -> None:
+    if isinstance(value, str):
+        if not value:
+            raise _ParamError(InputError(f"`input[{index}]` is an empty text"), "input")
+        return
+    if not isinstance(value, list) or not value or not all(map(_is_id, value)):
+        error = InputError(f"`input[{index}]` is no text and no list of token ids")
+        raise _ParamError(error, "input")
+    if len(value) > IDS_MAX:
+        raise _ParamError(TooLargeError(f"`input[{index}]` has {len(value)} tokens, at most {IDS_MAX}"), "input")
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 32
+
+
+def _data(body: _Body, embeddings: Sequence[Embedding]) -> list[object]:
+    return [
+        {"object": "embedding", "index": index, "embedding": _written(body, embedding)}
+        for index, embedding in enumerate(embeddings)
+    ]
+
+
+def _written(body: _Body, embedding: Embedding) -> object:
+    vector = embedding.vector
+    if body.dimensions is not None:
+        vector = _shortened(vector, body.dimensions)
+    if body.encoding_format == "base64":
+        return base64.b64encode(vector).decode()
+    return np.frombuffer(vector, "<f4").tolist()
+
+
+def _shortened(vector: bytes, dimensions: int) -> bytes:
+    """The first of its numbers, made a vector of length 1 again."""
+    whole = np.frombuffer(vector, "<f4")
+    if dimensions > len(whole):
+        raise _ParamError(
+            InputError(f"`dimensions` is {dimensions}, embeddings of this model have {len(whole)}"), "dimensions"
+        )
+    part = whole[:dimensions].astype(np.float64)
+    length = float(np.sqrt(part @ part))
+    return (part / (length or 1.0)).astype("<f4").tobytes()

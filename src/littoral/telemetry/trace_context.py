@@ -1,0 +1,85 @@
+"""Which request a piece of work belongs to: W3C Trace Context taken over from the caller, and an id of the request.
+
+Source: W3C Trace Context, level 1. What is malformed counts as absent, as the specification wants it.
+"""
+
+import contextlib
+import logging
+import re
+import secrets
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import NamedTuple
+
+__all__ = ["Trace", "TraceLines", "current_trace", "incoming_trace", "tracing"]
+
+STATE_CHARACTERS_MAX = 512
+STATE_MEMBERS_MAX = 32
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_STATE = re.compile(r"[\x20-\x7e]*")
+_NOTHING = {"0" * 32, "0" * 16}
+
+
+class Trace(NamedTuple):
+    """One request. span: of this node's part. trace: empty where the caller sent none."""
+
+    request: str
+    span: str
+    trace: str = ""
+    flags: str = "00"
+    state: str = ""
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """For the answer, and for whatever is asked on the request's behalf."""
+        found = [("littoral-request-id", self.request)]
+        if self.trace:
+            found.append(("traceparent", f"00-{self.trace}-{self.span}-{self.flags}"))
+        if self.state:
+            found.append(("tracestate", self.state))
+        return tuple(found)
+
+
+_TRACE: ContextVar[Trace | None] = ContextVar("littoral_trace", default=None)
+
+
+def current_trace() -> Trace | None:
+    """The request that the running task, or guest, works for."""
+    return _TRACE.get()
+
+
+@contextlib.contextmanager
+def tracing(trace: Trace) -> Iterator[None]:
+    """Inside the block, and in tasks and guests started there, work belongs to this request."""
+    token = _TRACE.set(trace)
+    try:
+        yield
+    finally:
+        _TRACE.reset(token)
+
+
+def incoming_trace(parent: str | None, state: str | None, request: str | None) -> Trace:
+    """Of the headers `traceparent`, `tracestate` and `x-request-id`. A request without an id gets one."""
+    span = secrets.token_hex(8)
+    known = request if request is not None and REQUEST_ID.fullmatch(request) else span
+    found = _PARENT.fullmatch(parent) if parent is not None else None
+    if found is None or found[2] in _NOTHING or found[3] in _NOTHING or (found[1] == "00" and found[5]):
+        return Trace(known, span)
+    return Trace(known, span, found[2], found[4], state if state is not None and _is_state(state) else "")
+
+
+def _is_state(text: str) -> bool:
+    is_small = len(text) <= STATE_CHARACTERS_MAX and text.count(",") < STATE_MEMBERS_MAX
+    return is_small and _STATE.fullmatch(text) is not None
+
+
+class TraceLines(logging.Formatter):
+    """Lines of the log with the request that they belong to."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if (trace := _TRACE.get()) is None:
+            return line
+        told = f" [request {trace.request}{f' trace {trace.trace}' if trace.trace else ''}]"
+        first, newline, rest = line.partition("\n")
+        return f"{first}{told}{newline}{rest}"
