@@ -26,8 +26,9 @@ from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
 from littoral.runtime.instance import Session
+from littoral.runtime.modules import code_cache
 from modules_in_text import model
-from oip_site import SITE, scaled, write_oip_site, write_version
+from oip_site import SITE, large, scaled, write_oip_site, write_version
 from supervised import short_folder
 from waiting import until_async
 
@@ -278,6 +279,21 @@ async def test_a_request_that_waits_when_a_model_is_unloaded_is_answered(folder:
         assert (await running, await waiting) == (2, 2)
         with pytest.raises(LittoralError, match="is closed"):
             await pool.run(slow)
+
+
+async def test_machine_code_of_a_large_model_is_made_elsewhere(folder: Path) -> None:
+    async with opened(folder) as node:
+        for factor, source in ((11.0, "file"), (13.0, "request")):
+            fresh = large.__wrapped__(factor)
+            kept = code_cache().statistics.kept
+            if source == "file":
+                fresh.save(folder / "plain.wasm")
+                await node.repository.load("plain")
+            else:
+                await node.repository.load("plain", None, {0: fresh.wasm})
+            assert code_cache().statistics.kept == kept
+            assert node.node.models["plain"].pool.first.is_cached
+            assert await node.factor("plain") == factor
 
 
 # --- what is refused ---
