@@ -39,6 +39,8 @@ CALLERS_FAULT = (
     "Unable to",
     "Missing",
     "Bad request",
+    "Service runtime error: vector data config",
+    "Service runtime error: BM25 over a text index",
 )
 _PAYLOAD_VERBS = {"merge": "set", "replace": "overwrite", "remove": "delete", "clear": "clear"}
 
@@ -57,9 +59,13 @@ def errors_of_store(what: str) -> Iterator[None]:
         if text.startswith("No point with id"):
             raise NotFoundError(f"{what}: {text}") from error
         raise (InputError if text.startswith(CALLERS_FAULT) else ShardError)(f"{what}: {text}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the store's, which no except clause can name
+            raise
+        raise ShardError(f"{what}: the store failed: {_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0][:500]
 
 

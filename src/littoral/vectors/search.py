@@ -79,8 +79,9 @@ class Searches:
                 fetched = min(fetched * 4, end + TIED_COUNT_MAX)
                 with errors_of_store("search"):
                     points = self._opened().query(query_request(query, self.config, fetched))
-            sign = 1 if self._is_low_first(query) else -1
-            points.sort(key=lambda point: (sign * point.score, edge_classes.id_order(point.id)))
+            if len({point.score for point in points}) < len(points):  # else they are in order as they come
+                sign = 1 if self._is_low_first(query) else -1
+                points.sort(key=lambda point: (sign * point.score, edge_classes.id_order(point.id)))
         with_vector = query.with_vector is not False
         return [edge_classes.hit(point, with_vector=with_vector) for point in points[query.offset : end]]
 

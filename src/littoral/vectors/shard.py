@@ -166,7 +166,8 @@ class Shard:
         steps = _steps(len(batch.ids), size)
         yield from self._checked_points(batch, steps)
         self._require_disk(self._disk_reserve_bytes)
-        terms = (filter_(condition), _UPDATE_MODES[mode])
+        with errors_of_store("upsert"):
+            terms = (filter_(condition), _UPDATE_MODES[mode])
         for rows in steps:
             with errors_of_store("upsert"):
                 operation = edge.UpdateOperation.upsert_points(edge_classes.points(batch, size, rows), *terms)
