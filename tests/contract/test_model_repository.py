@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +233,22 @@ async def test_a_version_that_is_left_has_no_instance_and_still_serves_who_holds
         assert isinstance(answer.value, dict)
         assert next(iter(answer.value.values()))[0, 0] == 200
         await until_async(lambda: pool.first.statistics().memory_bytes == 0)
+
+
+@pytest.mark.parametrize("batch", ["", "batch = { max = 4, window_ms = 1 }"])
+async def test_nothing_is_left_of_a_version_that_nobody_holds(folder: Path, batch: str) -> None:
+    async with opened(folder, SITE.replace('path = "scaled"', f'path = "scaled"\n{batch}')) as node:
+        taken = node.node.budget.taken
+        pools = []
+        for number in range(3, 8):
+            pools.append(weakref.ref(node.node.models["scaled"].pool))
+            write_version(folder / "scaled", number, scaled(float(number)))
+            await node.repository.load("scaled")
+            assert await node.piped() == 2 * number
+        gc.collect()
+        alive = [pool() is not None for pool in pools]
+        assert alive == [False, False, False, False, True]  # the one before
+        assert node.node.budget.taken == taken
 
 
 async def test_a_model_comes_with_a_request(folder: Path) -> None:
