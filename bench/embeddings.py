@@ -119,7 +119,7 @@ def searches(node: RunningNode, client: NodeClient) -> list[Row]:
         {"query": (q + np.linalg.norm(q) * move).tolist(), "limit": 10, "with_payload": True}
         for q, move in zip(np.resize(queries, (NEAR, SIZE)), moves, strict=True)
     ]
-    load = loaded(node, QUERY, near, "near", least=0.8)
+    load = loaded(node, QUERY, near, "near", least=0.5)
     return [*rows, *told("a near search, each another", load, NEAR_PER_S), *shares(load)]
 
 

@@ -171,8 +171,7 @@ class PageNode:
         runs = sum(map(len, self._times_ms.values()))
         rest = {"layer_count": len(MODEL["layers"]), "macs": sum(layer["macs"] for layer in MODEL["layers"])}
         told = {key: value for key, value in MODEL.items() if key != "layers"} | rest
-        mine = {"instances": {"min": 1, "max": 2, "busy": 0}, "runs": runs, "number": 1, "quarantine": None}
-        return told | mine
+        return told | {"instances": {"min": 1, "max": 2, "busy": 0}, "runs": runs, "number": 1, "quarantine": None}
 
     def _collection(self) -> dict[str, Any]:
         count = len(self._payloads)

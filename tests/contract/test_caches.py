@@ -186,7 +186,13 @@ def test_a_pipeline_tells_where_its_hits_come_from(served: Served) -> None:
     first, second = ask("one question"), ask("one question")
     assert (first["how"]["cache"], second["how"]["cache"]) == (None, "exact")
     assert first["result"] == second["result"]
+    assert first["how"]["search"] == second["how"]["search"]
+    assert (set(first["how"]["stages"]), second["how"]["stages"]) == ({"words", "encoder", "search"}, {})
     assert ask("one question", **{"Cache-Control": "no-cache"})["how"]["cache"] is None
+    points = [{"id": 7000, "vector": NOTES[0].tolist(), "payload": {"n": 1}}]
+    send_json(served.address, "PUT", "/collections/notes/points", {"points": points})
+    assert ask("one question")["how"]["cache"] is None
+    assert ask("one question")["how"]["cache"] == "exact"
 
 
 def test_searches_by_other_queries_are_not_kept(served: Served) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from littoral.runtime.pipeline import Pipeline
     from littoral.tensors import Array
 
-__all__ = ["Embedded", "Embedder", "Embedders"]
+__all__ = ["Embedded", "Embedder", "Embedders", "made_of", "takes_text"]
 
 TEXT = "text/plain"
 STEPS = frozenset({"agent", "model", "step"})
@@ -40,6 +40,19 @@ class Embedded(NamedTuple):
     embeddings: list[Embedding]
     cached: int
     stages_ms: Mapping[str, float]
+
+
+def takes_text(served: ServedPipeline, node: Node) -> bool:
+    """Whether the first step is an agent that says of itself that it accepts texts."""
+    first = served.steps[0]
+    return first.kind == "agent" and TEXT in node.agents[first.uses].pool.first.manifest.accepts
+
+
+def made_of(step: StepDescription, node: Node) -> str:
+    """Digest of a step's agent or model as it is now."""
+    if step.kind == "agent":
+        return node.agents[step.uses].pool.first.digest
+    return node.models[step.uses].model.digest if step.kind == "model" else step.uses
 
 
 class Embedders:
@@ -73,36 +86,27 @@ class Embedder:
         self._agent = agent
         self._node = node
         self._observed = observed
-        self._made_of_before: list[str] = []
+        self._parts: list[str] = []
         self._source = b""
 
     @classmethod
     def of(cls, served: ServedPipeline, node: Node, observed: Observed) -> "Embedder | None":
         """None for a pipeline of another kind."""
         first, gives = served.steps[0], served.pipeline.gives
-        if served.pipeline.takes != BYTES or first.kind != "agent" or not isinstance(gives, TensorsType):
+        if served.pipeline.takes != BYTES or not isinstance(gives, TensorsType) or not takes_text(served, node):
             return None
-        agent = node.agents[first.uses]
-        is_text = TEXT in agent.pool.first.manifest.accepts
         others = (step.kind in STEPS and (step.kind != "step" or step.uses in HOST_STEPS) for step in served.steps)
         is_vector = len(gives.ports) == 1 and gives.ports[0].dtype == "float32" and len(gives.ports[0].shape) == 2
-        return cls(served, agent, node, observed) if is_text and is_vector and all(others) else None
+        return cls(served, node.agents[first.uses], node, observed) if is_vector and all(others) else None
 
     def source(self) -> bytes:
         """Digest of all that an embedding depends on beside its content, now: a model may be replaced at any time."""
-        made_of = [self._made_of(step) for step in self._served.steps]
-        if made_of != self._made_of_before:
-            told = [
-                [step.kind, of, step.takes, step.gives] for step, of in zip(self._served.steps, made_of, strict=True)
-            ]
+        parts = [made_of(step, self._node) for step in self._served.steps]
+        if parts != self._parts:
+            told = [[s.kind, of, s.takes, s.gives] for s, of in zip(self._served.steps, parts, strict=True)]
             self._source = hashlib.blake2b(json.dumps(told).encode(), digest_size=32).digest()
-            self._made_of_before = made_of
+            self._parts = parts
         return self._source
-
-    def _made_of(self, step: StepDescription) -> str:
-        if step.kind == "agent":
-            return self._node.agents[step.uses].pool.first.digest
-        return self._node.models[step.uses].model.digest if step.kind == "model" else step.uses
 
     async def embed(
         self, contents: Sequence[Content], caches: Caches, use: Use, deadline_ms: float, tenant: str = ""

@@ -265,6 +265,9 @@ class ModelRepository:
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
         pools = [version.pool for version in dropped if version not in versions.values()]
         await asyncio.to_thread(_rest, pools)
+        for pool in pools:
+            if kept.previous is None or pool is not kept.previous.pool:
+                self._pooling.forget(pool)
 
     def _bound(self, served: ServedModel, serving: ServedVersion) -> Mapping[str, ServedPipeline]:
         """The pipelines that use this model, bound to another version of it. Raises ConflictError."""

@@ -116,8 +116,8 @@ def _model(served: ServedModel) -> dict[str, Any]:
         "macs": sum(layer.macs for layer in manifest.layers),
         "instances": {**served.instances._asdict(), "busy": pool.busy},
         "runs": pool.runs,
-        "quarantine": _quarantine(served.pool.quarantine),
         "number": served.serving.number if served.is_loaded else None,
+        "quarantine": _quarantine(served.pool.quarantine),
     }
 
 

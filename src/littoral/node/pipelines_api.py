@@ -14,6 +14,7 @@ from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
 from littoral.node.request_options import request_deadline_ms, request_priority
+from littoral.node.text_answers import text_question
 from littoral.runtime.abi import check_tensors
 from littoral.runtime.call import Call
 from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
@@ -67,9 +68,14 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         served.pipeline.admission.check(Call(priority=priority))  # before the body is read
         data = await request.body.read()
         value = pipeline_input(served, data, request.media_type)
+        question = text_question(node, served, data, USE.get())
+        if question is not None and (known := question.find()) is not None:
+            return await _told(served, known, request, began_s=began, node=node)
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
             answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
+        if question is not None:
+            question.keep(answer)
         return await _told(served, answer, request, began_s=began, node=node)
 
 

@@ -53,6 +53,10 @@ class Pooling:
                 raise
         return pool
 
+    def forget(self, pool: Pool[Session]) -> None:
+        """Nobody comes to it any more, except who holds it."""
+        self.batchers.pop(pool, None)
+
     def _pool(
         self, first: _W, label: str, name: str, table: AgentTable | ModelTable, memory_bytes: tuple[int, int]
     ) -> Pool[_W]:

@@ -112,7 +112,8 @@ class Pool(Generic[_W]):
         self._budget = budget or MemoryBudget()
         self._bytes_each = memory_bytes[1]
         self._instances_min = instances_min
-        self._budget.require(self, name, memory_bytes[0] + memory_bytes[1] * (instances_min - 1))
+        self._bytes_min = memory_bytes[0] + memory_bytes[1] * (instances_min - 1)
+        self._budget.require(self, name, self._bytes_min)
         self._budget.on_shortage(self, self._shed)
         self._lock = threading.Lock()
         self._waiting: WaitingCalls[Lease[_W]] = WaitingCalls(waiting_max)
@@ -189,15 +190,24 @@ class Pool(Generic[_W]):
             )
 
     def rest(self) -> None:
-        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself."""
+        """Frees idle instances now and busy ones after their call. A late call is served, by an instance for itself.
+
+        The budget forgets it: what takes its place needs the room.
+        """
         with self._lock:
             self._is_resting = True
             idle, self._free = self._free, []
+        self._budget.forget(self)
         for slot in idle:
             self._take_back(slot)
 
     def wake(self) -> None:
-        """Ends `rest`: instances that calls make from now on are kept."""
+        """Ends `rest`: instances that calls make from now on are kept. Raises SettingError where there is no room."""
+        with self._lock:
+            if not self._is_resting:
+                return
+        self._budget.require(self, self.name, self._bytes_min)
+        self._budget.on_shortage(self, self._shed)
         with self._lock:
             self._is_resting = False
 
@@ -250,7 +260,7 @@ class Pool(Generic[_W]):
         """A free slot, a warm one if there is one; an empty one only if there is memory for another instance."""
         if not self._free:
             return None
-        if self._free[-1].worker is not None:
+        if self._free[-1].worker is not None or self._is_resting:
             return self._free.pop()
         return self._free.pop() if self._budget.ask(self, self._bytes_each) else None
 
@@ -331,7 +341,6 @@ class Pool(Generic[_W]):
             self.first.rest()  # not closed: others are made from it
         elif slot.worker is not None:
             _empty(slot)
-            self._budget.give_back(self, self._bytes_each)
 
     def _note_wait(self, call: Call, seconds: float) -> None:
         call.waited(seconds)

@@ -36,6 +36,7 @@ from littoral.tensors import Array
 __all__ = ["Quantized", "quantize"]
 
 JUDGED = {"normal": 6, "high": 16}
+HOLDS = {"normal": (1.0,), "high": (1.0, 4.0, 0.25, 16.0)}
 FLOAT_TRIES_MAX = 3
 WIDE_LOSS = 0.001
 WIDE_SHARE = 0.08  # of the time of all products
@@ -157,14 +158,19 @@ class _Work(NamedTuple):
         products = filter(is_product, self.graph.nodes) if nodes is None else nodes
         return wanted_values(self.graph, set(products) - self.by_row)
 
-    def fit(self, bits: Mapping[Node, int], alternatives: bool) -> Fitted:
-        rows = self.by_row & bits.keys()
-        return fit(self.graph, self.feeds, self.schemes(self.kept(bits)), bits, rows, alternatives, self.tell)
+    def fit(self, bits: Mapping[Node, int], alternatives: bool, judge: Judge) -> tuple[Fitted, float]:
+        """The fit whose cosine is best, of those that hold weights more and less, and that cosine."""
+        rows, schemes = self.by_row & bits.keys(), self.schemes(self.kept(bits))
+        found: list[tuple[Fitted, float]] = []
+        for hold in HOLDS[self.asked.effort]:
+            fitted = fit(self.graph, self.feeds, schemes, bits, rows, alternatives, hold, self.tell)
+            found.append((fitted, judge.agreement(fitted.marks)))
+        return max(found, key=lambda one: one[1])
 
     def fitted(self, judge: Judge) -> tuple[Fitted, Choice]:
         bits = self.bits()
-        fitted = self.fit(bits, self.asked.bits == "auto")
-        return fitted, Choice(bits, cosine=judge.agreement(fitted.marks))
+        fitted, cosine = self.fit(bits, self.asked.bits == "auto", judge)
+        return fitted, Choice(bits, cosine=cosine)
 
     def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
         """Weights, and which layers have them, within the budget."""
@@ -182,8 +188,7 @@ class _Work(NamedTuple):
                 break
             choose_floats(self.graph, choice, fitted.marks, judge, least, self.tell)
             whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
-            fitted = self.fit(whole, False)
-            choice.cosine = judge.agreement(fitted.marks)
+            fitted, choice.cosine = self.fit(whole, False, judge)
         return fitted, choice
 
 

@@ -1,7 +1,7 @@
 """What a route remembers so that a message that comes again is not worked on again.
 
 A broker sends a message of QoS 1 again when a connection ended before it was acknowledged. The work on it may be going
-on then, or be done. And a publisher that gives its messages an id may send one again itself.
+on then, or be done. A publisher that sends one again itself, because it heard no answer, gets one.
 """
 
 from collections import Counter, OrderedDict
@@ -87,7 +87,9 @@ class Again:
 
     def _is_done(self, message: Message) -> bool:
         key = message.key
-        if message.is_again and self._unacknowledged[key] > 0:
+        if not message.is_again:
+            return False  # whoever sends it once more wants its answer once more
+        if self._unacknowledged[key] > 0:
             self._unacknowledged[key] -= 1
             if not self._unacknowledged[key]:
                 del self._unacknowledged[key]

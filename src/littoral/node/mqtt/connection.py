@@ -77,6 +77,7 @@ class Connection:
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
         self._socket: socket.socket | None = None
         self._is_writing = False
+        self._is_paused = False
         self._tick: asyncio.TimerHandle | None = None
         self._client = _client(broker, session)
         self._client.on_connect = self._connected
@@ -168,6 +169,21 @@ class Connection:
             self._client.disconnect()
         self.abandon("closed")
 
+    def pause(self) -> None:
+        """Messages stay with the broker and in the sockets' buffers. A connection that is paused for twice the time of
+        `keep_alive_s` ends, since nobody hears that the broker is alive."""
+        self._is_paused = True
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Goes on reading. Of a connection that has ended it means nothing."""
+        self._is_paused = False
+        if self._socket is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._socket, self._readable)
+            loop.call_soon(self._readable)  # TLS may hold what was read already
+
     def abandon(self, reason: str) -> None:
         """Ends it without a word. Twice is fine."""
         if not self.ended.done():
@@ -223,7 +239,7 @@ class Connection:
             self._answers.pop(number, None)
 
     def _readable(self) -> None:
-        while self._socket is not None:
+        while self._socket is not None and not self._is_paused:
             code = self._client.loop_read()
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self.abandon(paho.error_string(code))
@@ -267,8 +283,8 @@ class Connection:
         if not self._greeted.done():
             self._greeted.set_result(None)
 
-    def _disconnected(self, _client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
-        self.abandon(str(code))
+    def _disconnected(self, _client: object, _data: object, flags: Any, code: Any, _properties: object) -> None:
+        self.abandon(str(code) if flags.is_disconnect_packet_from_server else "the connection was lost")
 
     def _published(self, _client: object, _data: object, number: int, code: Any, _properties: object) -> None:
         self._tell(number, code if code.is_failure else None)

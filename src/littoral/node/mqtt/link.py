@@ -41,7 +41,7 @@ def _nothing(_: object) -> None:
 
 
 class Link:
-    """may_open: cleared by who wants the broker to wait. Run `stay` in a task."""
+    """Run `stay` in a task."""
 
     def __init__(
         self,
@@ -55,8 +55,6 @@ class Link:
         clock: Clock = SYSTEM,
     ) -> None:
         self.state = LinkState()
-        self.may_open = asyncio.Event()
-        self.may_open.set()
         self._broker = broker
         self._session = session
         self._subscription = subscription
@@ -71,7 +69,6 @@ class Link:
     async def stay(self) -> None:
         """For ever: open, stay as long as it lasts, pause, again."""
         while True:
-            await self.may_open.wait()
             began = self._clock.monotonic()
             try:
                 self._note(await self._stay_once())
@@ -106,11 +103,6 @@ class Link:
             except UnavailableError:
                 continue
             return
-
-    def hang_up(self, reason: str) -> None:
-        """Ends the connection at once, without a word; it is opened again when `may_open` is set."""
-        if self._connection is not None:
-            self._connection.abandon(reason)
 
     async def _stay_once(self) -> str:
         connection = await Connection.open(

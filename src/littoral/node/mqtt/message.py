@@ -19,6 +19,12 @@ class Answerable(Protocol):
 
     def acknowledge(self, number: int) -> None: ...
 
+    def pause(self) -> None:
+        """Nothing more is read from it until `resume`."""
+        ...
+
+    def resume(self) -> None: ...
+
 
 @dataclass(frozen=True, eq=False)
 class Message:

@@ -1,7 +1,7 @@
 """What waits in a route: all messages in order, or the latest of each topic. Pure: messages and times in, drops out.
 
-A message of QoS 1 is lost only where the site file says so (an age, the latest alone): of those a full queue is told by
-`is_over`, and the broker keeps what it was not told to forget.
+A message of QoS 1 is lost only where the site file says so (an age, the latest alone): that a queue is full of those is
+told by `is_over`, and then no more are read.
 """
 
 from collections import OrderedDict, deque

@@ -20,7 +20,7 @@ from littoral.node.mqtt.back_off import BackOff
 from littoral.node.mqtt.connection import Outgoing, Session
 from littoral.node.mqtt.judgement import Verdict, judged
 from littoral.node.mqtt.link import Link, LinkState, Subscription
-from littoral.node.mqtt.message import ID_PROPERTY, Message
+from littoral.node.mqtt.message import ID_PROPERTY, Answerable, Message
 from littoral.node.mqtt.queue import Bounds, Dropped, Queue, Reason
 from littoral.node.mqtt_broker import Broker
 from littoral.node.mqtt_topics import caught, check_topic, filled, shared
@@ -94,6 +94,7 @@ class Route:
         self._queue = Queue(plan.bounds)
         self._again = Again()
         self._has_more = asyncio.Event()
+        self._paused: Answerable | None = None
         self._messages = self._answered = self._retries = self._busy = 0
         self._dropped: Counter[Reason] = Counter()
         self._link = Link(
@@ -145,8 +146,8 @@ class Route:
         for dropped in self._queue.put(message):
             self._drop(dropped)
         if self._queue.is_over:
-            self._link.may_open.clear()
-            self._link.hang_up("the queue is full")
+            message.connection.pause()
+            self._paused = message.connection
         self._has_more.set()
 
     async def _work(self) -> None:
@@ -170,8 +171,9 @@ class Route:
             message, aged = self._queue.take(self._clock.monotonic())
             for dropped in aged:
                 self._drop(dropped)
-            if self._queue.is_half_empty:
-                self._link.may_open.set()
+            if self._paused is not None and self._queue.is_half_empty:
+                self._paused.resume()
+                self._paused = None
             if message is not None:
                 return message
             self._has_more.clear()

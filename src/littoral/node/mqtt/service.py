@@ -102,7 +102,8 @@ def _plan(name: str, entry: RouteTable) -> "Plan":
         is_retained=entry.retain,
         parallel=entry.parallel,
         deadline_ms=entry.deadline_ms,
-        bounds=Bounds(queue.max, queue.bytes_max, age_s, queue.keep == "latest"),
+        # of QoS 1 the broker may send so many before a worker has taken the first
+        bounds=Bounds(queue.max + entry.parallel * entry.qos, queue.bytes_max, age_s, queue.keep == "latest"),
     )
 
 

@@ -39,7 +39,7 @@ def request_of(asked: Any, deadline_ms: float | None) -> InferRequest:
     inputs = [_input(tensor, raw) for tensor, raw in zip(asked.inputs, raws, strict=True)]
     outputs = [output_of(output.name, parameters_of(output.parameters)) for output in asked.outputs]
     is_large = any(raw is None for raw in raws)
-    return InferRequest(inputs, outputs, parameters_of(asked.parameters), deadline_ms, is_large)
+    return InferRequest(inputs, outputs, parameters_of(asked.parameters), deadline_ms, is_large, asked.id)
 
 
 def answer_of(answer: InferAnswer, request_id: str) -> Any:

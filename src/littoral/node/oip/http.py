@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
+from littoral.node.caches import USE, use_of
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.http_bodies import decode_request, encode_answer
@@ -144,6 +145,7 @@ async def _parameters(request: Request) -> dict[str, Any]:
 
 async def _infer(inference: Inference, request: Request) -> Answer:
     body = await request.body.read()
+    USE.set(use_of(request))
     head_bytes = request.headers.get(HEAD_BYTES)
     json_bytes = len(body) if head_bytes is None else 0
     asked = await _aside(json_bytes, decode_request, body, head_bytes, _deadline_ms(request))

@@ -62,7 +62,7 @@ def decode_request(body: bytes, head_bytes: str | None, deadline_ms: float | Non
         raise InputError(f"body: {len(raw)} bytes follow the JSON, its inputs name {at}")
     outputs = [output_of(wanted.name, wanted.parameters) for wanted in said.outputs]
     binary = {w.name: _flag(w.parameters, "binary_data") for w in said.outputs if "binary_data" in w.parameters}
-    request = InferRequest(inputs, outputs, said.parameters, deadline_ms, size > INLINE_BYTES_MAX)
+    request = InferRequest(inputs, outputs, said.parameters, deadline_ms, size > INLINE_BYTES_MAX, said.id or "")
     return Asked(request, said.id, binary, _flag(said.parameters, "binary_data_output"))
 
 

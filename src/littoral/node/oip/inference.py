@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -18,15 +17,15 @@ from littoral.node.oip.requests import (
     InferAnswer,
     InferRequest,
     Output,
+    priority_of,
     request_deadline_ms,
-    request_priority,
     sequence_of,
 )
 from littoral.node.oip.targets import ModelTarget, PipelineTarget, Port, Target, Targets
+from littoral.node.origin import Origin, coming_from
 from littoral.node.sequences import Flags
 from littoral.runtime.call import Call, Waits, calling
 from littoral.runtime.instance import Session
-from littoral.runtime.pool import Pool
 from littoral.runtime.step import How
 from littoral.tensors import DTYPES, Array
 
@@ -108,9 +107,10 @@ class Inference:
         deadline_ms = request_deadline_ms(request)
         times.decoded = times.run_began = self.node.clock.monotonic()
         with self._observed.pipeline(target.served.name) as outcome:
-            answer = await target.served.pipeline.run(
-                target.value(feeds), deadline_ms=deadline_ms, priority=request_priority(request)
-            )
+            with coming_from(Origin(_content(feeds), request.id, at=self.node.clock.wall())):
+                answer = await target.served.pipeline.run(
+                    target.value(feeds), deadline_ms=deadline_ms, priority=priority_of(request.parameters)
+                )
             outcome.stages_ms = answer.how.stages
         times.run_ended = self.node.clock.monotonic()
         return _answer(target, wanted, target.outputs_of(answer.value), answer.how, None)
@@ -141,8 +141,8 @@ class Inference:
         feeds = await self._feeds(target, request, ports)
         wanted = _wanted(target, request.outputs)
         feeds = {**feeds, **(_zeros(target, ports, feeds) if state is None else state)}
-        arrays = cast("dict[str, Array]", feeds)  # no port of a model is of BYTES
         times.decoded = self.node.clock.monotonic()
+        arrays = {name: values for name, values in feeds.items() if not isinstance(values, list)}
         given = await self._run(target, arrays, request, times)
         run_ms = round((times.run_ended - times.decoded) * 1000, 3)
         how = How(node=self.node.name, stages={target.name: run_ms})
@@ -151,22 +151,7 @@ class Inference:
     async def _run(
         self, target: ModelTarget, feeds: Mapping[str, Array], request: InferRequest, times: _Times
     ) -> dict[str, Array]:
-        deadline_ms = request_deadline_ms(request)
-        call = Call(times.decoded + deadline_ms / 1000, request_priority(request), Waits())
-        try:
-            async with asyncio.timeout(deadline_ms / 1000) as limit:
-                with calling(call):
-                    return await self._called(target.version.pool, feeds, call, times)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms") from error
-
-    async def _called(
-        self, pool: Pool[Session], feeds: Mapping[str, Array], call: Call, times: _Times
-    ) -> dict[str, Array]:
-        """By itself, or with the requests that it meets where the site file says so."""
-        clock = self.node.clock
+        clock, deadline_ms, priority = self.node.clock, request_deadline_ms(request), priority_of(request.parameters)
 
         def work(session: Session) -> dict[str, Array]:
             times.run_began = clock.monotonic()
@@ -174,13 +159,22 @@ class Inference:
             times.run_ended = clock.monotonic()
             return outputs
 
-        if (batcher := self.node.batchers.get(pool)) is None:
-            return await pool.run(work)
-        outputs = await batcher.run(feeds)
-        times.run_ended = clock.monotonic()
-        waited_s = call.waits.seconds if call.waits is not None else 0.0
-        times.run_began = min(times.decoded + waited_s, times.run_ended)
-        return outputs
+        pool = target.version.pool
+        batcher = self.node.batchers.get(pool)
+        call = Call(clock.monotonic() + deadline_ms / 1000, priority, Waits())
+        try:
+            with calling(call):
+                async with asyncio.timeout(deadline_ms / 1000) as limit:
+                    if batcher is None:
+                        return await pool.run(work)
+                    outputs = await batcher.run(feeds)
+            assert call.waits is not None
+            times.run_began, times.run_ended = times.decoded + call.waits.seconds, clock.monotonic()
+            return outputs
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms") from error
 
     async def _feeds(
         self, target: Target, request: InferRequest, without: Sequence[str] | Mapping[str, str]
@@ -209,6 +203,11 @@ def _feeds(target: Target, ports: Sequence[Port], request: InferRequest) -> Mapp
     if missing := [port.name for port in ports if port.name not in feeds]:
         raise InputError(f"{label} `{missing[0]}` is missing, takes {_told(ports)}")
     return feeds
+
+
+def _content(feeds: Mapping[str, Values]) -> bytes:
+    """What a point is made of, by which the same one is known again."""
+    return b"".join(values[0] if isinstance(values, list) else values.tobytes() for values in feeds.values())
 
 
 def _told(ports: Sequence[Port]) -> str:

@@ -17,8 +17,8 @@ __all__ = [
     "Input",
     "Output",
     "output_of",
+    "priority_of",
     "request_deadline_ms",
-    "request_priority",
     "sequence_of",
 ]
 
@@ -45,13 +45,15 @@ class Output(NamedTuple):
 
 
 class InferRequest(NamedTuple):
-    """outputs: none = all. deadline_ms: of the transport, else None. is_large: too much to be converted on the way."""
+    """outputs: none = all. deadline_ms: of the transport, else None. is_large: too much to be converted on the
+    way. id: the caller's own."""
 
     inputs: Sequence[Input]
     outputs: Sequence[Output]
     parameters: Mapping[str, Any]
     deadline_ms: float | None = None
     is_large: bool = False
+    id: str = ""
 
 
 class Answered(NamedTuple):
@@ -100,12 +102,12 @@ def request_deadline_ms(request: InferRequest) -> float:
     return min(found)
 
 
-def request_priority(request: InferRequest) -> int:
-    """0 … 9, higher goes first. In `priority`, as Triton's clients say it, 1 goes first. Raises InputError."""
-    value = request.parameters.get("priority", 0)
-    if not _is_number(value) or not 0 <= value < 1 << 64:
-        raise InputError(f"parameter `priority` is `{str(value)[:40]}`, must be a whole number, 1 goes first")
-    return max(PRIORITY_MAX + 1 - value, 0) if value else 0
+def priority_of(parameters: Mapping[str, Any]) -> int:
+    """0 … 9, the highest first, of Triton's `priority`: there 1 is the most urgent. Raises InputError."""
+    value = parameters.get("priority", 0)
+    if not _is_number(value) or value < 0:
+        raise InputError(f"parameter `priority` is `{str(value)[:40]}`, must be a whole number of at least 0")
+    return max(0, PRIORITY_MAX + 1 - value) if value else 0
 
 
 def sequence_of(parameters: Mapping[str, Any]) -> Flags | None:
