@@ -18,6 +18,7 @@ from littoral.artifact.sections import custom_section, digest, with_custom_secti
 from littoral.authoring.toolchain import TARGET, WASI_TARGET, Toolchain, find_toolchain
 from littoral.errors import ArtifactError, NotFoundError
 from littoral.runtime.abi import check_interface, check_ports, grants_for
+from littoral.runtime.engine import check_code_size
 from littoral.runtime.interface import Interface, read_interface
 
 __all__ = ["BuiltAgent", "as_agent", "build_agent", "run_cargo_tests"]
@@ -76,6 +77,7 @@ def as_agent(wasm: bytes, manifest_file: Path) -> tuple[bytes, Interface, AgentM
     label = f"agent `{manifest.name}`"
     grants = grants_for(interface)
     check_interface(interface, label, grants)
+    check_code_size(wasm)
     check_ports(manifest.input, f"{label}: input")
     check_ports(manifest.output, f"{label}: output")
     manifest = msgspec.structs.replace(manifest, imports=grants)

@@ -28,6 +28,7 @@ __all__ = [
     "EngineKind",
     "MachineCode",
     "SharedMemory",
+    "check_code_size",
     "compile_module",
     "configuration",
     "engine_version",
@@ -171,7 +172,7 @@ def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
     if wasm[: len(HEADER)] != HEADER:
         raise ArtifactError(f"not a WebAssembly module: starts with `{wasm[:8].hex()}`, expected `{HEADER.hex()}`")
     if kind == "guarded":
-        _check_code_size(wasm)
+        check_code_size(wasm)
     try:
         module = wasmtime.Module(_engine(kind), wasm)
     except wasmtime.WasmtimeError as error:
@@ -179,7 +180,8 @@ def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
     return MachineCode(module, kind, read_interface(wasm))
 
 
-def _check_code_size(wasm: bytes) -> None:
+def check_code_size(wasm: bytes) -> None:
+    """Raises ArtifactError for more code than the guarded engine compiles."""
     code_bytes, body_bytes = code_sizes(wasm)
     for what, size, most in (("code", code_bytes, CODE_BYTES_MAX), ("a function", body_bytes, BODY_BYTES_MAX)):
         if size > most:
