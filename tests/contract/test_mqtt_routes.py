@@ -293,3 +293,17 @@ def test_no_question_waits_for_more_bytes(folder: Path, broker: Broker) -> None:
 
 def without_delay(client: object) -> None:
     client.on_socket_open = lambda _, __, opened: opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def test_a_pipeline_that_ends_in_an_upsert_makes_the_same_point_over_http(folder: Path, broker: Broker) -> None:
+    site = write_mqtt_site(folder, broker.port, "")
+    with node_in_thread(folder, site=site) as node:
+        ids = []
+        for headers in ({"littoral-id": "41"}, {"littoral-id": "41"}, {}, {}):
+            asked = urllib.request.Request(f"{node.url}/pipelines/keep", vector(1, 2, 3), headers)
+            with urllib.request.urlopen(asked) as answer:
+                (point,) = json.load(answer)["result"]
+            ids.append(point["id"])
+            assert point["payload"] == {"camera": "", "topic": "", "kind": "test"}
+        assert ids[:2] == [41, 41]
+        assert ids[2] == ids[3] != 41
