@@ -4,7 +4,7 @@ Whatever a guest passes costs it an error number of 0..8, never a trap and never
 number for impossible. Why a call was refused stands in the agent's log.
 
 A model runs in the thread of the agent that asks, in an instance of that agent's own. `load` is refused: a node has no
-compiler for guests to feed (docs/adr/0022-models-for-agents-by-name.md).
+compiler for guests to feed (docs/adr/0023-models-for-agents-by-name.md).
 (wasi-nn, witx, phase 2; the dialects: `wasi_nn_tensors`)
 """
 
