@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral import settings
 from littoral.node.supervisor import embedded
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
@@ -82,6 +83,19 @@ async def test_the_epoch_grows_and_a_second_one_joins(collection: Collection) ->
     assert second >= first
     assert await collection.optimize() >= second  # nothing is left to do
     assert await collection.count() == COUNT
+
+
+async def test_it_comes_by_itself(tmp_path: Path) -> None:
+    with settings.override(LITTORAL_OPTIMIZE_POINTS="500"), embedded(tmp_path) as link:
+        async with link:
+            collections = await Collections.open(tmp_path, link)
+            collection = await collections.create("points", CONFIG)
+            await collection.upsert(range(COUNT), vectors(), acknowledge="applied")
+
+            async with asyncio.timeout(120):
+                while (await collection.info()).indexed_vectors_count < COUNT // 2:
+                    await collection.count()
+            await collections.close()
 
 
 def filled(folder: Path) -> Shard:
