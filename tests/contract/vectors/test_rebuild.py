@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from littoral import settings
 from littoral.node.supervisor import embedded
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
@@ -85,8 +84,9 @@ async def test_the_epoch_grows_and_a_second_one_joins(collection: Collection) ->
     assert await collection.count() == COUNT
 
 
-async def test_it_comes_by_itself(tmp_path: Path) -> None:
-    with settings.override(LITTORAL_OPTIMIZE_POINTS="500"), embedded(tmp_path) as link:
+async def test_it_comes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITTORAL_OPTIMIZE_POINTS", "500")
+    with embedded(tmp_path) as link:
         async with link:
             collections = await Collections.open(tmp_path, link)
             collection = await collections.create("points", CONFIG)
