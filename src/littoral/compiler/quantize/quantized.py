@@ -77,12 +77,13 @@ def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None])
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
     judge = Judge(exact, held_out)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
-    work = _Work(exact, seen, found, asked, rest, tell)
+    work = _Work(exact, seen, found, asked, rest, tell, {})
     work = work._replace(
         by_row=better_by_row(exact, seen, lambda nodes: work.schemes(work.kept(nodes)), judge, asked.least_cosine)
     )
     fitted, choice = work.chosen(judge)
-    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in work.found.items()})
+    ranges = {v: name for v, (name, _) in work.found.items()}
+    report = report_of(asked, len(feeds), judge.count, fitted, choice, ranges, work.losses)
     about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
     if fitted.marks.rows:
         about["by_row"] = len(fitted.marks.rows)
@@ -106,7 +107,8 @@ def _bits(node: Node, asked: int | str) -> int:
 class _Work(NamedTuple):
     """A model on its way into integers. found: of each value that could be held, how its range was found, and what.
 
-    by_row: the products whose rows have scales of their own.
+    losses: of the cosine, by holding one value in seven bits, where measured. by_row: the products whose rows have
+    scales of their own.
     """
 
     graph: Graph
@@ -115,6 +117,7 @@ class _Work(NamedTuple):
     asked: Int8
     feeds: list[dict[str, Array]]
     tell: Callable[[str, int, int], None]
+    losses: dict[Value, float]
     by_row: frozenset[Node] = frozenset()
 
     def schemes(self, kept: Set[Value]) -> dict[Value, Scheme]:
@@ -136,6 +139,7 @@ class _Work(NamedTuple):
         for i, value in enumerate(read):
             self.tell("bytes", i, len(read))
             losses[value] = judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED)
+        self.losses.update(losses)
         added_ms, left_ms = dict.fromkeys(read, 0.0), 0.0
         for node in filter(is_product, self.graph.nodes):
             left_ms += WIDE_SHARE * cost_ms(node, 8)
