@@ -25,9 +25,9 @@ SWAPS = 100
 VERSIONS = 5  # files with machine code of their own; which one is next changes each time
 CLIENTS = 6
 SHARE = 0.7
-MEASURE_S = 4.0
-BEFORE_S = 12.0
-PAUSE_S = 0.1
+MEASURE_S = 3.0
+BEFORE_S = 8.0
+PAUSE_S = 0.25
 P99_RATIO_MAX = 1.5
 MEMORY_RATIO_MAX = 1.1
 SITE = """
@@ -53,10 +53,12 @@ def run() -> list[Row]:
         (folder / "m.wasm").write_bytes(files[0])
         (folder / "site.toml").write_text(SITE)
         with running_node(folder / "site.toml") as node:
-            request = infer_request("m", {"x": np.random.default_rng(1).normal(size=(1, 3, 224, 224))})
+            request = infer_request("m", {"pixels": np.random.default_rng(1).normal(size=(1, 3, 224, 224))})
             swap = _Swaps(node.address, folder / "m.wasm", files)
             for _ in range(2 * VERSIONS):
                 swap.next()  # machine code is made once, and memory has grown to what two versions take
+            with Client(node.address) as client:
+                assert client.ask(request)[0] == 200
             rate = SHARE * _capacity(node.address, request)
             with _asking(node.address, request, rate) as before:
                 time.sleep(BEFORE_S)

@@ -13,12 +13,13 @@ __all__ = ["Client", "infer_request", "post"]
 
 def infer_request(model: str, feeds: dict[str, np.ndarray]) -> bytes:
     """Binary in, binary out; float32."""
+    feeds = {name: array.astype("<f4") for name, array in feeds.items()}
     inputs = [
         {"name": name, "shape": array.shape, "datatype": "FP32", "parameters": {"binary_data_size": array.nbytes}}
         for name, array in feeds.items()
     ]
     head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-    body = head + b"".join(array.astype("<f4").tobytes() for array in feeds.values())
+    body = head + b"".join(array.tobytes() for array in feeds.values())
     return _post(f"/v2/models/{model}/infer", body, f"Inference-Header-Content-Length: {len(head)}\r\n")
 
 

@@ -129,7 +129,7 @@ class Site:
 
 
 def kill_at_random(site: Site, broker: Broker, load: Load, *, count: int, seed: int, pause_s: float) -> dict[str, int]:
-    """How often each was killed: each once, then at random. A broker that was killed forgets: what has no answer then is sent again."""
+    """How often each was killed: each once, then at random. What a killed broker forgot is sent again."""
     rng, counts = random.Random(seed), dict.fromkeys(("node", "host", "supervisor", "broker", "broker -9"), 0)
     each = rng.sample(list(counts), len(counts))
     for number in range(count):

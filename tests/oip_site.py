@@ -78,6 +78,21 @@ def scaled(factor: float, *, size: int = 3, name: str = "scaled", output: str = 
 
 
 @functools.cache
+def large(factor: float) -> Model:
+    """As `scaled`, with half a megabyte of weights that come to nothing."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "v"], ["n"]),
+        helper.make_node("Mul", ["x", "k"], ["s"]),
+        helper.make_node("Add", ["s", "n"], ["y"]),
+    ]
+    weights = np.random.default_rng(3).normal(size=(3, 1 << 14)).astype(np.float32)
+    constants = {"w": weights, "v": np.zeros((1 << 14, 3), np.float32), "k": np.float32([factor])}
+    return littoral.compile(_onnx(nodes, {"x": (TensorProto.FLOAT, [1, 3])}, ["y"], constants), name="large")
+
+
+@functools.cache
 def summing() -> Model:
     """A running sum: `next_total = total + x`, `y = 2 · next_total`."""
     nodes = [

@@ -34,7 +34,7 @@ SHIPPED = {name: BUILTIN / f"{name}.wasm" for name in ("image", "text")}
 OTHERS = {name: ROOT / f"tests/guests/{name}.wasm" for name in ("probe", "neural")}
 # Not of the workspace: for wasm32-wasip1.
 WASI_GUESTS = ("neural",)
-EXAMPLES = (ROOT / "examples/tract_agent",)
+EXAMPLES = (ROOT / "examples/vibration/agent", ROOT / "examples/tract_agent")
 TESTS = [
     "tests/ops/test_image_agent.py",
     "tests/ops/test_hostile_pictures.py",

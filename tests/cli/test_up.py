@@ -36,6 +36,7 @@ def test_a_check_as_json(tmp_path: Path) -> None:
         "uses": "frames",
         "takes": "`gemm_16` float32[1, 5]",
         "gives": "hits",
+        "sources": ["normalize"],
     }
 
 

@@ -90,7 +90,7 @@ def test_the_bound_rises_again_when_nobody_is_refused_any_more() -> None:
     assert load.admission.statistics().limit <= 3
     while load.is_busy:
         load.next()
-    for _ in range(300):
+    for _ in range(1000):
         load.offer(1)
         load.next()
     assert load.admission.statistics().limit == LIMIT_AT_FIRST

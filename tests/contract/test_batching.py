@@ -1,10 +1,12 @@
 """Micro-batching: the bits of single runs, no wait for who is alone, no one spoilt by another, deadlines kept."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -258,6 +260,21 @@ async def test_a_closed_pool_ends_who_waits(network: littoral.Model, threads: Gu
         pool.close()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [UnavailableError] * 3
+
+
+async def test_a_pool_that_is_no_more_takes_its_batcher_along(network: littoral.Model, threads: GuestThreads) -> None:
+    """As after a swap of the model's version."""
+    batchers: WeakKeyDictionary[Pool[Session], Batcher] = WeakKeyDictionary()
+
+    async def use() -> None:
+        with Pool(littoral.load(network), name="m", threads=threads) as pool:
+            batchers[pool] = batcher(pool)
+            await asyncio.gather(*(batchers[pool].run(feeds) for feeds in rows(20)))
+
+    await use()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert len(batchers) == 0
 
 
 async def test_an_agent_goes_on_while_its_answer_waits_for_others(pool: Pool[Session], threads: GuestThreads) -> None:

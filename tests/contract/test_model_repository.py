@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
 from littoral.runtime.instance import Session
+from littoral.runtime.modules import code_cache
 from modules_in_text import model
-from oip_site import SITE, scaled, write_oip_site, write_version
+from oip_site import SITE, large, scaled, write_oip_site, write_version
 from supervised import short_folder
 from waiting import until_async
 
@@ -232,6 +235,22 @@ async def test_a_version_that_is_left_has_no_instance_and_still_serves_who_holds
         await until_async(lambda: pool.first.statistics().memory_bytes == 0)
 
 
+@pytest.mark.parametrize("batch", ["", "batch = { max = 4, window_ms = 1 }"])
+async def test_nothing_is_left_of_a_version_that_nobody_holds(folder: Path, batch: str) -> None:
+    async with opened(folder, SITE.replace('path = "scaled"', f'path = "scaled"\n{batch}')) as node:
+        taken = node.node.budget.taken
+        pools = []
+        for number in range(3, 8):
+            pools.append(weakref.ref(node.node.models["scaled"].pool))
+            write_version(folder / "scaled", number, scaled(float(number)))
+            await node.repository.load("scaled")
+            assert await node.piped() == 2 * number
+        gc.collect()
+        alive = [pool() is not None for pool in pools]
+        assert alive == [False, False, False, False, True]  # the one before
+        assert node.node.budget.taken == taken
+
+
 async def test_a_model_comes_with_a_request(folder: Path) -> None:
     async with opened(folder) as node:
         assert await node.repository.load("scaled", None, {1: scaled(4).wasm, 9: scaled(6).wasm}) == [9]
@@ -278,6 +297,21 @@ async def test_a_request_that_waits_when_a_model_is_unloaded_is_answered(folder:
         assert (await running, await waiting) == (2, 2)
         with pytest.raises(LittoralError, match="is closed"):
             await pool.run(slow)
+
+
+async def test_machine_code_of_a_large_model_is_made_elsewhere(folder: Path) -> None:
+    async with opened(folder) as node:
+        for factor, source in ((11.0, "file"), (13.0, "request")):
+            fresh = large.__wrapped__(factor)
+            kept = code_cache().statistics.kept
+            if source == "file":
+                fresh.save(folder / "plain.wasm")
+                await node.repository.load("plain")
+            else:
+                await node.repository.load("plain", None, {0: fresh.wasm})
+            assert code_cache().statistics.kept == kept
+            assert node.node.models["plain"].pool.first.is_cached
+            assert await node.factor("plain") == factor
 
 
 # --- what is refused ---

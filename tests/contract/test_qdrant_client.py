@@ -227,6 +227,7 @@ def test_a_collection_that_is_gone_can_be_deleted_again(client: QdrantClient) ->
 
 def test_refusals_reach_the_caller_in_words(client: QdrantClient, frames: str) -> None:
     params = models.VectorParams(size=SIZE, distance=models.Distance.DOT)
+    client.upsert(frames, points(), wait=True)
     for status, words, work in (
         (404, "collection `nothing` does not exist", lambda: client.count("nothing")),
         (409, "exists already", lambda: client.create_collection(frames, vectors_config=params)),

@@ -81,6 +81,7 @@ def test_errors_of_layers_compare_what_follows_a_product_with_itself() -> None:
     assert len(layers) == 2
     assert all(layer.error < 0.05 for layer in layers)
     assert {(layer.levels, layer.ranges) for layer in found.report.layers} == {(127, "by row")}
+    assert all("rows of what it reads have scales of their own" in layer.reason for layer in found.report.layers)
 
 
 def test_the_fit_of_weights_sees_rows_as_they_are_held() -> None:

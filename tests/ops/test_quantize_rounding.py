@@ -1,16 +1,18 @@
 """Rounding in closed form, ranges, equalisation: each on its own."""
 
+import re
+
 import numpy as np
 import pytest
 
 from integer_networks import NETS, feeds_of, inverted_residuals
 from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.ir.reference import interpret
-from littoral.compiler.quantize import Int8
+from littoral.compiler.quantize import Int8, quantized
 from littoral.compiler.quantize.equalize import equalized
 from littoral.compiler.quantize.feeds import fitting
 from littoral.compiler.quantize.observe import Seen, observe
-from littoral.compiler.quantize.quantized import quantize, ready
+from littoral.compiler.quantize.quantized import HOLDS, quantize, ready
 from littoral.compiler.quantize.ranges import chosen, scheme_for, widened
 from littoral.compiler.quantize.rounding import Gram, rounded
 from littoral.compiler.quantize.wanted import is_product, wanted_values
@@ -89,6 +91,26 @@ def test_a_budget_that_cannot_be_kept_leaves_layers_in_float() -> None:
     assert {layer.bits for layer in easy.layers} == {7, 8}
     assert easy.cosine > 0.5
     assert easy.as_json()["layers"][0].keys() >= {"layer", "bits", "error", "loss", "cost_ms", "saved_ms", "reason"}
+
+
+def test_bytes_of_eight_bits_are_told_with_what_they_cost_and_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantized, "WIDE_LOSS", 0.0)
+    monkeypatch.setattr(quantized, "WIDE_SHARE", 10.0)
+    graph = optimize(open_source(inverted_residuals()).graph({}))
+    wide = [layer for layer in quantize(graph, Int8(feeds_of(8)), lambda *_: None).report.layers if layer.levels == 255]
+    assert wide
+    assert all(re.search(r"8 bits: 7 lose \d.*, 8 take \d.* ms more", layer.reason) for layer in wide)
+
+
+def test_high_effort_keeps_the_best_of_several_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, told = optimize(open_source(inverted_residuals()).graph({})), list[str]()
+    asked = Int8(feeds_of(16), effort="high")
+    best = quantize(graph, asked, lambda stage, *_: told.append(stage)).report
+    monkeypatch.setitem(HOLDS, "high", (1.0,))
+    fits, told = told.count("fit"), []
+    usual = quantize(graph, asked, lambda stage, *_: told.append(stage)).report
+    assert fits == 4 * told.count("fit")
+    assert best.cosine >= usual.cosine
 
 
 def test_options_are_checked() -> None:

@@ -56,6 +56,8 @@ class Policy(NamedTuple):
 
 def find_versions(path: Path) -> dict[int, Path]:
     """Files of versions by number; 1 for a path that is no folder. Raises NotFoundError, ArtifactError."""
+    if not path.exists():
+        raise NotFoundError(f"model `{path}`: there is no such file", hint="`littoral build` makes one")
     if not path.is_dir():
         return {1: path}
     found: dict[int, Path] = {}

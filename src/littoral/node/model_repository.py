@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError, SettingError
+from littoral.node.machine_code import make_machine_code
 from littoral.node.model_files import Policy, find_versions
 from littoral.node.model_opening import (
     Identities,
@@ -226,6 +227,7 @@ class ModelRepository:
     async def _version(self, kept: _Kept, number: int, source: Source, fresh: list[ServedVersion]) -> ServedVersion:
         """As it is open already, or opened and warm, and then among `fresh`."""
         table, served = kept.origin.table, kept.served
+        await make_machine_code(source)
         version = await asyncio.to_thread(open_version, served.name, number, source, table, self._pooling, self._say)
         is_file = source == kept.origin.path
         for known in _open_versions(kept):

@@ -18,7 +18,7 @@ __all__ = ["Admission", "AdmissionStatistics"]
 
 LIMIT_MIN = 2
 LIMIT_MAX = 64
-LIMIT_AT_FIRST = 16
+LIMIT_AT_FIRST = 32
 WAIT_SHARE_LOW, WAIT_SHARE_HIGH = 0.6, 1.1
 """Of the time of work, over a round of requests: where some are refused, below rises, above falls."""
 ROUND_COUNT = 8

@@ -6,7 +6,7 @@ call gets a fresh one. Nothing else is lost.
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -42,7 +42,7 @@ from littoral.runtime.inputs import as_stored
 from littoral.runtime.modules import LoadedModule, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Limits
-from littoral.runtime.wasi_nn import NeuralModels
+from littoral.runtime.wasi_nn import NeuralModels, OfferedModel
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
 
 __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
@@ -144,13 +144,25 @@ class Agent:
         allowed = _allowed(models or {}, grants, label)
         return cls(_Options(module, manifest, name, payload, start, limits, clock, allowed))
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of all that its answers depend on: the module, what `init` got, and models that it may use."""
-        made_of = [self._options.module.digest.encode(), hashlib.sha256(self._options.config).digest()]
-        if any(wanted.module == NEURAL for wanted in self._options.module.code.interface.imports):
-            made_of += [f"{name}:{model.digest};".encode() for name, model in sorted(self._options.models.items())]
-        return hashlib.sha256(b"".join(made_of)).hexdigest()
+        """SHA-256 of all that its answers depend on: the module, what `init` got, and models that it may use, as they
+        are now.
+        """
+        if not self._asks_models:
+            return self._own_digest
+        models = sorted(self._options.models.items())
+        made_of = [self._own_digest, *(f"{name}:{model.digest};" for name, model in models)]
+        return hashlib.sha256("".join(made_of).encode()).hexdigest()
+
+    @cached_property
+    def _own_digest(self) -> str:
+        made_of = self._options.module.digest.encode() + hashlib.sha256(self._options.config).digest()
+        return hashlib.sha256(made_of).hexdigest()
+
+    @cached_property
+    def _asks_models(self) -> bool:
+        return any(wanted.module == NEURAL for wanted in self._options.module.code.interface.imports)
 
     @property
     def input(self) -> Ports:
@@ -316,7 +328,26 @@ def _allowed(models: NeuralModels, grants: Sequence[str], label: str) -> NeuralM
     if unknown := sorted(names - models.keys()):
         known = ", ".join(f"`{name}`" for name in models) or "none"
         raise SettingError(f"{label}: no model `{unknown[0]}` to be granted, there are: {known}")
-    return {name: models[name] for name in names}
+    return _Granted(models, names)
+
+
+class _Granted(Mapping[str, OfferedModel]):
+    """Those of these names, as they are when they are asked for: a model may be replaced while it is served."""
+
+    def __init__(self, models: NeuralModels, names: Collection[str]) -> None:
+        self._models = models
+        self._names = names
+
+    def __getitem__(self, name: str) -> OfferedModel:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _check_range(value: int, most: int, what: str) -> None:

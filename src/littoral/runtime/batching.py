@@ -11,6 +11,7 @@ For one event loop. The work itself is done by the pool's instances.
 
 import asyncio
 import contextvars
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -86,7 +87,7 @@ class Batcher:
         waiting_max: int = WAITING_MAX,
         clock: Clock = SYSTEM,
     ) -> None:
-        self.pool = pool
+        self._pool = weakref.ref(pool)  # a batcher is found by its pool, and goes with it
         self.costs = costs
         self.batch_max = batch_max
         self._window_s = window_ms / 1000
@@ -103,6 +104,13 @@ class Batcher:
         self._met = 1.0
         self._batches = self._requests = self._largest = self._refused = 0
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pool(self) -> Pool[Session]:
+        """Whoever asks for a batch holds it."""
+        pool = self._pool()
+        assert pool is not None
+        return pool
 
     @property
     def may_wait(self) -> bool:

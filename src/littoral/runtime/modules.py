@@ -17,7 +17,7 @@ from littoral.artifact.sections import custom_section
 from littoral.artifact.sections import digest as digest_of
 from littoral.artifact.store import Store
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import ArtifactError, NotFoundError, TooLargeError, TrustError
+from littoral.errors import ArtifactError, LittoralError, NotFoundError, TooLargeError, TrustError
 from littoral.runtime.code_cache import CodeCache, CodeKey, cpu_features
 from littoral.runtime.engine import (
     EngineKind,
@@ -32,7 +32,7 @@ from littoral.runtime.interface import shares_memory
 from littoral.runtime.verified import VerifiedDigests
 from littoral.settings import cache_folder, number, state_folder
 
-__all__ = ["LoadedModule", "Source", "code_cache", "load_module", "naming"]
+__all__ = ["LoadedModule", "Source", "code_cache", "has_machine_code", "load_module", "naming"]
 
 Source = Model | bytes | bytearray | memoryview | str | os.PathLike[str]
 
@@ -73,6 +73,16 @@ def load_module(
         return here.load(wasm, digest_of(wasm), section, engine, sha256)
     with naming(source):
         return here.load_file(Path(source), section, engine, sha256, clock)
+
+
+def has_machine_code(source: Path | bytes, section: str) -> bool:
+    """Whether loading this module would find its machine code; True also where it cannot be loaded at all."""
+    here = _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20)
+    try:
+        wasm = source if isinstance(source, bytes) else _read(source)[0]
+        return here.is_cached(digest_of(wasm), section)
+    except (OSError, LittoralError):
+        return True
 
 
 @contextlib.contextmanager
@@ -135,6 +145,10 @@ class _Installation(NamedTuple):
         code = compile_module(wasm, _engine_with_threads(engine or self._engine_for(digest), wasm))
         self.code.keep(_key(digest, section, code.kind), code.serialize(), code.interface, manifest)
         return LoadedModule(code, digest, manifest, is_cached=False)
+
+    def is_cached(self, digest: str, section: str) -> bool:
+        with self.code.find(_key(digest, section, self._engine_for(digest))) as found:
+            return found is not None
 
     def _cached(self, digest: str, section: str, engine: EngineKind | None, sha256: str | None) -> LoadedModule | None:
         if sha256 is not None and digest != sha256.lower():

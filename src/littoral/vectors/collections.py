@@ -227,8 +227,7 @@ class Collections:
                 await asyncio.to_thread(_make, self._folder, name, file, archive)
             else:
                 former = folder / self._clients[name][0]
-                await asyncio.to_thread(unpack_store, archive, folder / shard / STORE, reserve_bytes=_reserve_bytes())
-                await asyncio.to_thread(layout.keep_boots, former, folder / shard)
+                await asyncio.to_thread(_unpack_beside, archive, former, folder / shard)
             await self._take_over(
                 name, existing, layout.CollectionFile(existing.config if existing else config, [shard]), deadline_s
             )
@@ -333,13 +332,27 @@ def _reserve_bytes() -> int:
     return number("LITTORAL_DISK_RESERVE_MB") << 20
 
 
+def _unpack_beside(archive: Path, former: Path, fresh: Path) -> None:
+    """A new shard of a collection; nothing is left of one that fails."""
+    try:
+        unpack_store(archive, fresh / STORE, reserve_bytes=_reserve_bytes())
+        layout.keep_boots(former, fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
 def _make(folder: Path, name: str, file: layout.CollectionFile, archive: Path | None = None) -> None:
     """archive: a snapshot whose points it has from the start."""
     staged = folder / f"{STAGED}{secrets.token_hex(8)}"
     for shard in file.shards:
         (staged / shard).mkdir(parents=True, mode=0o700)
         if archive is not None:
-            unpack_store(archive, staged / shard / STORE, reserve_bytes=_reserve_bytes())
+            try:
+                unpack_store(archive, staged / shard / STORE, reserve_bytes=_reserve_bytes())
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
     write_atomically(staged / layout.COLLECTION_FILE, msgspec.json.encode(file))
     staged.rename(folder / name)
     layout.sync_folder(folder)

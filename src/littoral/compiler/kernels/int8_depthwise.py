@@ -1,12 +1,14 @@
 """Depthwise convolution of bytes, channels last, column by column: 16 channels at a time, or 8.
 
 The rows of one column under the window are interleaved to one group of taps per channel, so that one product of bytes
-does a column's taps for four channels. A column serves every output it belongs to: their sums take turns in registers.
+does a column's taps for four channels. A column serves every output it belongs to: their sums stay in registers,
+and move up by one with every output, which costs nothing and leaves the loop with the code of one.
 Lines outside the picture read a line of what x is there; columns outside are constants, or nothing where that is 0.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar
 
 from littoral.compiler.kernels.int8_dot import Form, is_wide, products_of, weight_bytes, wide_load
@@ -168,21 +170,18 @@ class _Emitter:
         f.set(self.biases, f.param("bias") + self.channel * 4)
         self.sums = [[f.local("i32x4", f"s{t}_{q}") for q in range(k.quads)] for t in range(k.live)]
         start, runs = self._steady()
-        moved = 0
         for o in range(start):
             self._step(o, lanes, 0, 0)
+        base = 0
         if runs:
-            first = self._columns(start)[0]
-            self._move(first, start)
+            base = self._columns(start)[0]
+            self._move(base, start)
             with f.repeat(runs):
-                for t in range(k.live):
-                    self._step(start + t, lanes, first, start, is_edge=False)
-                self._move(k.live * k.strides[1], k.live)
-            moved = k.live * (runs - 1)
-            start += k.live
-        for o in range(start + moved, k.out_size[1]):
-            base = first + k.strides[1] * (k.live * runs) if runs else 0
-            self._step(o, lanes, base, start + moved if runs else 0)
+                self._step(start, lanes, base, start, is_edge=False)
+                self._move(k.strides[1], 1)
+            base, start = base + k.strides[1] * runs, start + runs
+        for o in range(start, k.out_size[1]):
+            self._step(o, lanes, base, start if runs else 0)
 
     def _columns(self, o: int) -> range:
         """Input columns that output o needs and the one before it did not."""
@@ -192,15 +191,14 @@ class _Emitter:
         return range(first if o == 0 else max(first, past - k.strides[1]), past)
 
     def _steady(self) -> tuple[int, int]:
-        """The first output whose columns are all inside, and how often a turn of all sums fits from there."""
+        """The first output whose columns are all inside, and how many there are from it on."""
         k = self.k
         inside = [
             o
             for o in range(1, k.out_size[1])
             if self._columns(o)[0] >= 0 and self._columns(o)[-1] < k.size[1] and len(self._columns(o))
         ]
-        runs = len(inside) // k.live
-        return (inside[0], runs) if runs > 1 else (0, 0)
+        return (inside[0], len(inside)) if len(inside) > 1 else (0, 0)
 
     def _move(self, columns: int, outputs: int) -> None:
         f, k = self.f, self.k
@@ -222,13 +220,16 @@ class _Emitter:
                 tap = x + left - other * stride
                 if not 0 <= tap < k.kernel[1] or (is_edge and other >= k.out_size[1]):
                     continue
-                sums = self.sums[other % k.live]
+                sums = self.sums[other - o]
                 if tap == 0:
                     for q, total in enumerate(sums):
                         f.set(total, load("v128.load", self.biases, VECTOR * q, "i32x4"))
                 if here or k.fill:
                     self._accumulate(sums, tap)
-        self._finish(self.sums[o % k.live], lanes, (o - out_base) * k.channels)
+        self._finish(self.sums[0], lanes, (o - out_base) * k.channels)
+        for these, following in pairwise(self.sums):
+            for total, after in zip(these, following, strict=True):
+                f.set(total, after)
 
     def _load_column(self, offset: int) -> None:
         """The rows of a column, interleaved: for each group of rows, four channels a vector."""

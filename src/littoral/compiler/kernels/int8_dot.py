@@ -10,7 +10,7 @@ wide_u, wide_s   left any uint8 or int8: `i32x4.dot_i16x8_s` on widened bytes. 6
 deep_u, deep_s   the same with weights that are int16, within ±255.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from littoral.compiler.kernels.kernel import Products
@@ -73,15 +73,23 @@ def step_bytes(vectors: int, form: Form) -> int:
 
 
 def depth_step(
-    f: Function, form: Form, sums: Sequence[Sequence[Local]], rows: Sequence[tuple[Code, int]], right: Local
+    f: Function,
+    form: Form,
+    sums: Sequence[Sequence[Local]],
+    rows: Sequence[tuple[Code, int]],
+    right: Local,
+    wall: Callable[[], None],
 ) -> None:
-    """sums[row][vector] += Σ over 8 k of rows[row][k] · right[k, 4 · vector …]; rows: (address, offset)."""
+    """sums[row][vector] += Σ over 8 k of rows[row][k] · right[k, 4 · vector …]; rows: (address, offset).
+
+    wall: writes a branch that is never taken, which keeps later loads behind it (`gemm` says why).
+    """
     if form == "dot":
-        _dot(f, sums, rows, right)
+        _dot(f, sums, rows, right, wall)
     elif form == "pairs":
         _pairs(f, sums, rows, right)
     else:
-        _wide(f, form, sums, rows, right)
+        _wide(f, form, sums, rows, right, wall)
 
 
 def _word(vector: Local, word: int) -> Code:
@@ -94,10 +102,18 @@ def _rights(f: Function, right: Local, half: int, vectors: int, name: str) -> li
     return [f.local("i8x16", f"{name}{v}", load("v128.load", right, base + 16 * v, "i8x16")) for v in range(vectors)]
 
 
-def _dot(f: Function, sums: Sequence[Sequence[Local]], rows: Sequence[tuple[Code, int]], right: Local) -> None:
+def _dot(
+    f: Function,
+    sums: Sequence[Sequence[Local]],
+    rows: Sequence[tuple[Code, int]],
+    right: Local,
+    wall: Callable[[], None],
+) -> None:
     """The eight left bytes of a row are loaded once; a same-operand shuffle (one instruction) gives each half."""
     lefts: list[Local] = []
     for half in range(2):
+        if half:
+            wall()
         columns = _rights(f, right, half, len(sums[0]), "b")
         for i, (address, offset) in enumerate(rows):
             if not half:
@@ -118,7 +134,12 @@ def _pairs(f: Function, sums: Sequence[Sequence[Local]], rows: Sequence[tuple[Co
 
 
 def _wide(
-    f: Function, form: Form, sums: Sequence[Sequence[Local]], rows: Sequence[tuple[Code, int]], right: Local
+    f: Function,
+    form: Form,
+    sums: Sequence[Sequence[Local]],
+    rows: Sequence[tuple[Code, int]],
+    right: Local,
+    wall: Callable[[], None],
 ) -> None:
     name = f"v128.load8x8_{form[-1]}"
     lefts = [
@@ -126,6 +147,8 @@ def _wide(
     ]
     vectors, size = len(sums[0]), 8 * weight_bytes(form)
     for pair in range(DEPTH // 2):
+        if pair:
+            wall()
         columns = [
             f.local("i16x8", f"b{v}", load(wide_load(form), right, size * (vectors * pair + v), "i16x8"))
             for v in range(vectors)

@@ -321,8 +321,9 @@ class _Emitter:
             if zeros:
                 f.set(sums[0][v], sums[0][v] * zeros[0])
         a, b = f.local("i32", "a_at", self.a), f.local("i32", "b_at", panel)
-        with f.repeat(g.steps, self.counter):
-            depth_step(f, g.form, sums, [(a, i * g.row_bytes) for i in range(self.mr)], b)
+        with f.block() as end, f.repeat(g.steps, self.counter):
+            rows = [(a, i * g.row_bytes) for i in range(self.mr)]
+            depth_step(f, g.form, sums, rows, b, lambda: f.go(end, self.counter < 0))  # never taken
             f.step(a, DEPTH)
             f.step(b, step_bytes(vectors, g.form))
         return sums

@@ -43,18 +43,18 @@ class Moments(NamedTuple):
     """Of a product's inputs on the feeds. want: in float32; got: in integers, as the numbers they stand for.
 
     spread: moments of got about its mean; shift: of (want − got) with got. [depth, depth] or [channels, taps, taps].
-    feeds: how many.
+    ridge: by which weights are held where they are, in mean strengths of an input.
     """
 
     mean_want: Array
     mean_got: Array
     spread: Array
     shift: Array
-    feeds: int
+    ridge: float
 
 
-def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) -> Moments:
-    """want float32, got bytes, by feed."""
+def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array], hold: float = 1) -> Moments:
+    """want float32, got bytes, by feed. hold: how much stronger the ridge is than usual."""
     made = node.outputs[0]
     places = made.type.elements // made.shape[-1]
     depth = matrix_of(node, np.broadcast_to(np.float32(0), node.inputs[1].shape)).shape[1]
@@ -70,7 +70,8 @@ def moments_of(node: Node, scheme: Scheme, want: list[Array], got: list[Array]) 
     outer = mean_got[..., :, None] * mean_got[..., None, :]
     crossed = mean_want[..., :, None] * mean_got[..., None, :]
     spread = spread - outer
-    return Moments(mean_want, mean_got, spread, cross - crossed - spread, len(want))
+    ridge = hold * RIDGE * (1 + RIDGE_FEEDS / len(want))
+    return Moments(mean_want, mean_got, spread, cross - crossed - spread, ridge)
 
 
 def alone(moments: Moments) -> Moments:
@@ -127,8 +128,7 @@ def _moved(matrix: Array, moments: Moments) -> Array:
     if size > SOLVED_MAX:
         return np.zeros_like(matrix)
     mean = np.trace(moments.spread, axis1=-2, axis2=-1)[..., None, None] / size
-    ridge = RIDGE * (1 + RIDGE_FEEDS / moments.feeds)
-    held = moments.spread + np.eye(size) * np.maximum(ridge * mean, 1e-20)
+    held = moments.spread + np.eye(size) * np.maximum(moments.ridge * mean, 1e-20)
     if moments.spread.ndim == 3:
         return np.linalg.solve(held, (matrix[:, None, :] @ moments.shift).swapaxes(-1, -2))[..., 0]
     return np.linalg.solve(held, (matrix @ moments.shift).T).T

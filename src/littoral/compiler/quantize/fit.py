@@ -39,11 +39,12 @@ def fit(
     bits: Mapping[Node, int],
     rows: Set[Node],
     alternatives: bool,
+    hold: float,
     tell: Tell,
 ) -> Fitted:
     """bits: 8 or 7, of the weights of each product of bytes. rows: products whose rows have scales of their own.
 
-    alternatives: whether `finer` is wanted.
+    alternatives: whether `finer` is wanted. hold: how much more than usual weights are held where they are.
     """
     marks, finer = Marks(dict(schemes), rows=rows), dict[Node, Finer]()
     count = fitting_count(graph, len(feeds))
@@ -57,7 +58,7 @@ def fit(
             got = [rounded_rows(numbers(a, schemes.get(node.inputs[0]))) for a in got]
         weights, bias = node.inputs[1].data, _bias(node)
         assert weights is not None
-        moments = moments_of(node, scheme, want, got)
+        moments = moments_of(node, scheme, want, got, hold)
         marks.weights[node] = whole_weights(node, weights, bias, scheme, moments, bits[node])
         if alternatives and bits[node] < 8:
             plain = whole_weights(node, weights, bias, scheme, alone(moments), bits[node])

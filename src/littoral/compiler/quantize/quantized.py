@@ -36,6 +36,7 @@ from littoral.tensors import Array
 __all__ = ["Quantized", "quantize"]
 
 JUDGED = {"normal": 6, "high": 16}
+HOLDS = {"normal": (1.0,), "high": (1.0, 4.0, 0.25, 16.0)}
 FLOAT_TRIES_MAX = 3
 WIDE_LOSS = 0.001
 WIDE_SHARE = 0.08  # of the time of all products
@@ -76,12 +77,13 @@ def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None])
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
     judge = Judge(exact, held_out)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
-    work = _Work(exact, seen, found, asked, rest, tell)
+    work = _Work(exact, seen, found, asked, rest, tell, {})
     work = work._replace(
         by_row=better_by_row(exact, seen, lambda nodes: work.schemes(work.kept(nodes)), judge, asked.least_cosine)
     )
     fitted, choice = work.chosen(judge)
-    report = report_of(asked, len(feeds), judge.count, fitted, choice, {v: name for v, (name, _) in work.found.items()})
+    ranges = {v: name for v, (name, _) in work.found.items()}
+    report = report_of(asked, len(feeds), judge.count, fitted, choice, ranges, work.losses)
     about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
     if fitted.marks.rows:
         about["by_row"] = len(fitted.marks.rows)
@@ -105,7 +107,8 @@ def _bits(node: Node, asked: int | str) -> int:
 class _Work(NamedTuple):
     """A model on its way into integers. found: of each value that could be held, how its range was found, and what.
 
-    by_row: the products whose rows have scales of their own.
+    losses: of the cosine, by holding one value in seven bits, where measured. by_row: the products whose rows have
+    scales of their own.
     """
 
     graph: Graph
@@ -114,6 +117,7 @@ class _Work(NamedTuple):
     asked: Int8
     feeds: list[dict[str, Array]]
     tell: Callable[[str, int, int], None]
+    losses: dict[Value, float]
     by_row: frozenset[Node] = frozenset()
 
     def schemes(self, kept: Set[Value]) -> dict[Value, Scheme]:
@@ -135,6 +139,7 @@ class _Work(NamedTuple):
         for i, value in enumerate(read):
             self.tell("bytes", i, len(read))
             losses[value] = judge.loss_of_bytes(value, schemes[value], WIDE_JUDGED)
+        self.losses.update(losses)
         added_ms, left_ms = dict.fromkeys(read, 0.0), 0.0
         for node in filter(is_product, self.graph.nodes):
             left_ms += WIDE_SHARE * cost_ms(node, 8)
@@ -157,14 +162,19 @@ class _Work(NamedTuple):
         products = filter(is_product, self.graph.nodes) if nodes is None else nodes
         return wanted_values(self.graph, set(products) - self.by_row)
 
-    def fit(self, bits: Mapping[Node, int], alternatives: bool) -> Fitted:
-        rows = self.by_row & bits.keys()
-        return fit(self.graph, self.feeds, self.schemes(self.kept(bits)), bits, rows, alternatives, self.tell)
+    def fit(self, bits: Mapping[Node, int], alternatives: bool, judge: Judge) -> tuple[Fitted, float]:
+        """The fit whose cosine is best, of those that hold weights more and less, and that cosine."""
+        rows, schemes = self.by_row & bits.keys(), self.schemes(self.kept(bits))
+        found: list[tuple[Fitted, float]] = []
+        for hold in HOLDS[self.asked.effort]:
+            fitted = fit(self.graph, self.feeds, schemes, bits, rows, alternatives, hold, self.tell)
+            found.append((fitted, judge.agreement(fitted.marks)))
+        return max(found, key=lambda one: one[1])
 
     def fitted(self, judge: Judge) -> tuple[Fitted, Choice]:
         bits = self.bits()
-        fitted = self.fit(bits, self.asked.bits == "auto")
-        return fitted, Choice(bits, cosine=judge.agreement(fitted.marks))
+        fitted, cosine = self.fit(bits, self.asked.bits == "auto", judge)
+        return fitted, Choice(bits, cosine=cosine)
 
     def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
         """Weights, and which layers have them, within the budget."""
@@ -182,8 +192,7 @@ class _Work(NamedTuple):
                 break
             choose_floats(self.graph, choice, fitted.marks, judge, least, self.tell)
             whole = {node: n for node, n in choice.bits.items() if n != FLOAT_BITS}
-            fitted = self.fit(whole, False)
-            choice.cosine = judge.agreement(fitted.marks)
+            fitted, choice.cosine = self.fit(whole, False, judge)
         return fitted, choice
 
 
