@@ -32,10 +32,11 @@ class Loaded(NamedTuple):
 
 
 def http_request(method: str, path: str, body: bytes) -> bytes:
-    """As bytes, for one that stays connected."""
+    """As bytes, for one that stays connected and wants no kept answer."""
     head = (
         f"{method} {path} HTTP/1.1",
         "host: bench",
+        "cache-control: no-store",
         "content-type: application/json",
         f"content-length: {len(body)}",
     )

@@ -129,7 +129,7 @@ BROKEN: dict[str, tuple[str, str, type[LittoralError], str]] = {
         'path = "embedder.wasm"',
         'path = "other.wasm"',
         NotFoundError,
-        r"`models.embedder`: module `.*other.wasm`: No such file",
+        r"`models.embedder`: model `.*other.wasm`: there is no such file",
     ),
     "a model that is none": (
         'path = "embedder.wasm"',

@@ -84,6 +84,20 @@ async def test_the_epoch_grows_and_a_second_one_joins(collection: Collection) ->
     assert await collection.count() == COUNT
 
 
+async def test_it_comes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITTORAL_OPTIMIZE_POINTS", "500")
+    with embedded(tmp_path) as link:
+        async with link:
+            collections = await Collections.open(tmp_path, link)
+            collection = await collections.create("points", CONFIG)
+            await collection.upsert(range(COUNT), vectors(), acknowledge="applied")
+
+            async with asyncio.timeout(120):
+                while (await collection.info()).indexed_vectors_count < COUNT // 2:
+                    await collection.count()
+            await collections.close()
+
+
 def filled(folder: Path) -> Shard:
     folder.mkdir()
     shard = Shard.open(folder, CONFIG, create=True)
