@@ -23,7 +23,7 @@ from pathlib import Path
 
 from littoral.authoring.build import build_agent
 from littoral.authoring.toolchain import TARGET, Toolchain, find_toolchain
-from littoral.errors import SetupError
+from littoral.errors import LittoralError, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = ROOT / "guests"
@@ -167,9 +167,9 @@ def main() -> int:
         wasi_versions = build_wasi() if has_others else {}
         if asked.all:
             build_examples()
-    except SetupError as error:
+    except LittoralError as error:
         print(f"guests: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return 3
+        return 3 if isinstance(error, SetupError) else 1
     run_native_tests(toolchain)
     if asked.bless:
         bless(guests, dict(toolchain.versions), wasi_versions)
