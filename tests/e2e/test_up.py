@@ -238,7 +238,7 @@ def test_a_node_beside_a_process_ends_with_it(number: int, tmp_path: Path) -> No
 def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
     site = site_folder(tmp_path, TEXT.replace("embedder.wasm", "other.wasm"))
     with (
-        pytest.raises(UnavailableError, match=r"`models.embedder`: model `.*other.wasm`: No such file"),
+        pytest.raises(UnavailableError, match=r"`models.embedder`: model `.*other.wasm`: there is no such file"),
         running_node(site),
     ):
         pass
