@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import uvloop
 
 from littoral.errors import LittoralError
 from littoral.node.http import application
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
         site = read_site(Path(arguments[0]))
         if len(arguments) == 2:
             site = site.listening_at(parse_address(arguments[1]))
-        asyncio.run(serve(site, link))
+        uvloop.run(serve(site, link))
     except (LittoralError, OSError) as error:
         link.failed(str(error))
         return 1

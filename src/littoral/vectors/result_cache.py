@@ -58,6 +58,7 @@ class ResultCache:
 
     def __init__(self, exact_bytes_max: int, near_bytes_max: int = 0) -> None:
         self.has_near = near_bytes_max > 0
+        self._is_on = self.has_near or exact_bytes_max > 0
         self._numbers: WeakKeyDictionary[Collection, int] = WeakKeyDictionary()
         self._count = itertools.count(1)
         self._exact: ByteLru[bytes, bytes] = ByteLru(exact_bytes_max)
@@ -67,8 +68,8 @@ class ResultCache:
         self._proven = 0
 
     def scope(self, collection: Collection, tenant: str = "") -> Scope | None:
-        """For answers of now; None while nobody knows what became of a write."""
-        if not collection.doubt.is_settled:
+        """For answers of now; None where nothing is kept, or while nobody knows what became of a write."""
+        if not self._is_on or not collection.doubt.is_settled:
             return None
         if (number := self._numbers.get(collection)) is None:
             number = self._numbers[collection] = next(self._count)
