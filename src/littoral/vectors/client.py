@@ -80,6 +80,8 @@ class ShardClient:
                 self._pending[call] = answer
                 try:
                     async with self._sending:  # one frame at a time in the buffer, whoever else waits
+                        if writer.is_closing():
+                            raise _LostError("the host closed the connection")
                         writer.write(frame)
                         await writer.drain()
                     found = await answer
