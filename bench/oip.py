@@ -36,7 +36,10 @@ path = "mobilenet_v2.wasm"
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="littoral-") as name:
         folder = Path(name)
-        models = {"small": littoral.compile(small_model(), name="small"), "mobilenet_v2": littoral.compile(mobilenet_v2())}
+        models = {
+            "small": littoral.compile(small_model(), name="small"),
+            "mobilenet_v2": littoral.compile(mobilenet_v2()),
+        }
         for key, model in models.items():
             model.save(folder / f"{key}.wasm")
         (folder / "site.toml").write_text(SITE)

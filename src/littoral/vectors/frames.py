@@ -345,6 +345,9 @@ class Frames:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Bodies that are complete now. Raises TooLargeError; the stream cannot be followed any more then."""
+        if not self._pending and len(data) > LENGTH_BYTES and LENGTH_BYTES + frame_length(data) == len(data):
+            yield data[LENGTH_BYTES:]  # most often one whole frame
+            return
         self._pending += data
         while len(self._pending) >= LENGTH_BYTES:
             end = LENGTH_BYTES + frame_length(self._pending)
