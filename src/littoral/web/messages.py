@@ -78,7 +78,7 @@ class Request(msgspec.Struct, frozen=True):
 
     def named(self, names: Mapping[str, str]) -> "Request":
         """The same with names."""
-        return Request(self.method, self.path, self.query_text, self.headers, self.body, names)
+        return Request(self.method, self.path, self.query_text, self.headers, self.body, names, self.is_upgrade)
 
     @property
     def query(self) -> dict[str, str]:
