@@ -83,6 +83,8 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def query(self) -> dict[str, str]:
         """Fields of the query string, the last of a name. Raises InputError."""
+        if not self.query_text:
+            return {}
         try:
             return dict(parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
         except ValueError as error:
