@@ -10,6 +10,8 @@ from littoral.vectors.frames import Answer, Failure
 
 __all__ = ["Channel"]
 
+OUTBOX_BYTES_MAX = 1 << 16
+
 
 class Channel(asyncio.Protocol):
     """For one event loop. answered: gets every answer. ended: is told that no more come, and why, if that is known."""
@@ -20,7 +22,10 @@ class Channel(asyncio.Protocol):
         self._answered = answered
         self._ended = ended
         self._frames = frames.Frames()
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
+        self._outbox: list[bytearray] = []
+        self._outbox_bytes = 0
         self._reason: LittoralError | None = None
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -40,13 +45,23 @@ class Channel(asyncio.Protocol):
         await self._has_room.wait()
 
     def send(self, frame: bytearray) -> None:
-        """Does not wait; look at `takes_frames` before."""
-        assert self._transport is not None
-        self._transport.write(frame)
+        """Does not wait; look at `takes_frames` before. What is sent in one turn of the loop goes out together."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(frame)
+        self._outbox_bytes += len(frame)
+        if self._outbox_bytes > OUTBOX_BYTES_MAX:
+            self._flush()
+
+    def _flush(self) -> None:
+        frames_now, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        if frames_now and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(frames_now)
 
     async def close(self) -> None:
         """Sends what it has, and ends."""
         if self._transport is not None:
+            self._flush()
             self._transport.close()
         await self._has_ended.wait()
 
