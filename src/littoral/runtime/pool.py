@@ -31,6 +31,10 @@ SHARE_OF_THE_LATEST = 0.1
 CALLS_MIN = 8
 
 
+HERE_S = 0.0002
+"""Mean time of calls that are made where they are asked for, rather than in a guest thread."""
+
+
 class Worker(Protocol):
     """What a pool holds: a `Session` or an `Agent`. It replaces its own instance after a failure.
 
@@ -138,6 +142,23 @@ class Pool(Generic[_W]):
             return await lease.run(work)
         finally:
             lease.release()
+
+    def run_here(self, work: Callable[[_W], _R]) -> tuple[_R] | None:
+        """`work(instance)` in this thread, if an instance is free and calls are over in less time than another thread
+        needs to take one up (`HERE_S`); else None, and nothing was done.
+        """
+        if self._runs < CALLS_MIN or self._work_s > HERE_S:
+            return None
+        with self._lock:
+            if self._is_closed or self._is_resting or not self._free or self._free[-1].worker is None:
+                return None
+            if self.quarantine is not None:
+                self.quarantine.check()
+            slot = self._free.pop()
+        try:
+            return (self._work(slot, work),)
+        finally:
+            self._take_back(slot)
 
     def run_sync(self, work: Callable[[_W], _R], *, wait_ms: float | None = None) -> _R:
         """As `run`, for callers without an event loop; never call it from a guest thread."""
