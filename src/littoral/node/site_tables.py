@@ -71,6 +71,9 @@ class NodeTable(_Table, frozen=True):
         str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
     ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+    origins: Annotated[
+        list[str], Meta(max_length=ENTRIES_MAX, description="Of pages elsewhere that may ask this node")
+    ] = []
     memory_mb: Annotated[
         int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
     ] = None

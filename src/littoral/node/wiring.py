@@ -73,6 +73,7 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 yield Node(
                     name=site.node.name,
                     listen=str(site.listen),
+                    origins=tuple(site.node.origins),
                     data=site.data,
                     collections=collections,
                     models=guests.models,
