@@ -1,7 +1,6 @@
 """What comes in and goes out over HTTP, without a word of the server that carries it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -63,8 +62,7 @@ class Socket(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern.
 
     is_upgrade: it asks for a WebSocket, which a route gives by answering `Upgrade`.
@@ -75,7 +73,7 @@ class Request:
     query_text: str
     headers: Headers
     body: Body
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
     is_upgrade: bool = False
 
     def named(self, names: Mapping[str, str]) -> "Request":
@@ -85,6 +83,8 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """Fields of the query string, the last of a name. Raises InputError."""
+        if not self.query_text:
+            return {}
         try:
             return dict(parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
         except ValueError as error:
@@ -117,8 +117,7 @@ def decode_json(data: bytes, kind: type[_T]) -> _T:
         raise InputError(f"body: {error}") from error
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A complete answer."""
 
     body: bytes

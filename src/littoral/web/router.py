@@ -4,7 +4,6 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -68,9 +67,11 @@ class _Found(NamedTuple):
     names: dict[str, str]
 
 
-class _Methods(NamedTuple):
-    by_method: Mapping[str, Route]
-    names: dict[str, str]
+class _Candidates(NamedTuple):
+    """Routes to one path by their method. pattern: of the first."""
+
+    pattern: str
+    by_method: Mapping[str, _Found]
 
 
 class Router:
@@ -117,7 +118,8 @@ class Router:
             answer = await self._answer(request)
         if not isinstance(answer, Answer):
             return answer
-        return replace(answer, headers=(*answer.headers, *trace.headers(), *self._origins.headers(request)))
+        headers = (*answer.headers, *trace.headers(), *self._origins.headers(request))
+        return Answer(answer.body, answer.status, answer.media_type, headers)
 
     async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
@@ -126,7 +128,7 @@ class Router:
             if (allowed := self._origins.preflight(request)) is not None:
                 return allowed
             candidates = self._candidates(request.path)
-            label = next(iter(candidates), UNKNOWN)
+            label = candidates.pattern
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             self._origins.check(request)
@@ -153,15 +155,18 @@ class Router:
         finally:
             self._busy -= 1
 
-    def _find_candidates(self, path: str) -> Mapping[str, _Methods]:
+    def _find_candidates(self, path: str) -> _Candidates:
         if len(path) > PATH_CHARACTERS_MAX:
             raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
         segments = path.split("/")
-        found = {}
+        first, found = UNKNOWN, dict[str, _Found]()
         for pattern, by_method in self._table.get(len(segments) - 1, {}).items():
-            if (names := _match(pattern, segments)) is not None:
-                found[pattern] = _Methods(by_method, names)
-        return found
+            if (names := _match(pattern, segments)) is None:
+                continue
+            first = pattern if first == UNKNOWN else first
+            for method, route in by_method.items():
+                found.setdefault(method, _Found(route, names))
+        return _Candidates(first, found)
 
     def _shape(self, path: str) -> ErrorShape:
         for protocol in self._protocols:
@@ -190,16 +195,14 @@ def _match(pattern: str, segments: list[str]) -> dict[str, str] | None:
     return names
 
 
-def _choose(request: Request, candidates: Mapping[str, _Methods]) -> _Found:
+def _choose(request: Request, candidates: _Candidates) -> _Found:
     """Raises NotFoundError where no pattern matches, _MethodError where one does, but not its method."""
-    if not candidates:
-        raise NotFoundError(f"nothing at `{printable_path(request.path)}`")
     method = "GET" if request.method == "HEAD" else request.method
-    for methods in candidates.values():
-        if (route := methods.by_method.get(method)) is not None:
-            return _Found(route, methods.names)
-    allowed = [name for methods in candidates.values() for name in methods.by_method]
-    raise _MethodError(request.method[:20], printable_path(request.path), allowed)
+    if (found := candidates.by_method.get(method)) is not None:
+        return found
+    if not candidates.by_method:
+        raise NotFoundError(f"nothing at `{printable_path(request.path)}`")
+    raise _MethodError(request.method[:20], printable_path(request.path), candidates.by_method)
 
 
 def printable_path(path: str) -> str:
