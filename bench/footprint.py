@@ -97,6 +97,7 @@ def full(folder: Path) -> list[Row]:
     return [
         *memory_rows("one int8 model, 100k × 128", memory, FULL_MB_MAX, peer),
         *ready_rows("one int8 model, 100k × 128", site),
+        row("one int8 model, 100k × 128: start to the first search's answer", searched_s(site), "s"),
     ]
 
 
@@ -143,6 +144,17 @@ def ready_s(site: Path) -> float:
     began = time.perf_counter()
     with running_node(site):
         return time.perf_counter() - began
+
+
+def searched_s(site: Path) -> float:
+    body = json.dumps({"query": sampled(1, 3)[0].tolist(), "limit": 10}).encode()
+    times = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        with running_node(site) as node:
+            ask_often(node, "POST", "/collections/bench/points/query", body, times=1)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def in_one_process(folder: Path) -> int:
