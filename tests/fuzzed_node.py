@@ -247,10 +247,10 @@ class FuzzedNode:
         return [Seed(*fields) for fields in json.loads(text)]
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Without changes; any status."""
+        """Without changes; it must be taken."""
         data = b"" if body is None else json.dumps(body).encode()
         reply = self.talk.ask(request(method, path, data, {"Content-Type": "application/json"}), is_raw=False)
-        assert reply.status, f"{method} {path}: no answer"
+        assert 200 <= reply.status < 300, f"{method} {path}: {reply.status} {reply.body[:500]!r}"
         return reply.json if reply.body else None
 
     def restore(self) -> None:

@@ -73,6 +73,11 @@ class SupervisorLink:
         """How the supervisor sees this host, in one line."""
         return str(self.states.get(shard_folder, "not started"))
 
+    def restart_count(self, shard_folder: str) -> int:
+        """How often it was started again; 0 for one that was not started."""
+        state = self.states.get(shard_folder)
+        return 0 if state is None else state.restart_count
+
     async def next_states(self) -> dict[str, ChildState]:
         """Waits for the next report."""
         async with self._news:
