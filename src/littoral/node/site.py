@@ -15,6 +15,7 @@ import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
+from littoral.node.payload_places import check_payload_places
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -36,7 +37,6 @@ from littoral.node.site_tables import (
     StepTable,
     UpsertStepTable,
 )
-from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 from littoral.web.origins import check_origin_text
