@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
+from littoral.errors import InputError, NotOfferedError, SlowRequestError, TooLargeError
 
 __all__ = [
     "Answer",
@@ -145,18 +145,6 @@ Handler = Callable[[Request], Awaitable[Answer | Stream | Upgrade]]
 def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> Answer:
     """Numbers that are not finite become null."""
     return Answer(msgspec.json.encode(value), status, JSON, headers)
-
-
-def check_origin(request: Request) -> None:
-    """A page of another site may not write here with its visitor's browser. Raises ForbiddenError.
-
-    Nor may it open a WebSocket, which browsers ask no leave for.
-    """
-    origin = request.headers.get("origin")
-    if (request.method in ("GET", "HEAD") and not request.is_upgrade) or origin is None:
-        return
-    if origin.partition("://")[2] != request.headers.get("host"):
-        raise ForbiddenError("requests that write are not taken from pages of another origin")
 
 
 def check_declared(headers: Headers, bytes_max: int) -> int | None:

@@ -11,7 +11,8 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.telemetry import incoming_trace, tracing
 from littoral.web.failures import failure_of
-from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
+from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
+from littoral.web.origins import Origins
 
 __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
@@ -19,6 +20,7 @@ REQUEST_COUNT_MAX = 64
 PATH_CHARACTERS_MAX = 4096
 KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
+SAME_ORIGIN = Origins()
 
 
 class Route(NamedTuple):
@@ -84,11 +86,13 @@ class Router:
         *,
         observe: Callable[[Seen], object] = lambda _: None,
         request_count_max: int = REQUEST_COUNT_MAX,
+        origins: Origins = SAME_ORIGIN,
         clock: Clock = SYSTEM,
     ) -> None:
         self._protocols = protocols
         self._observe = observe
         self._request_count_max = request_count_max
+        self._origins = origins
         self._clock = clock
         self._busy = 0
         self._table: dict[int, dict[str, dict[str, Route]]] = {}
@@ -114,17 +118,20 @@ class Router:
             answer = await self._answer(request)
         if not isinstance(answer, Answer):
             return answer
-        return Answer(answer.body, answer.status, answer.media_type, (*answer.headers, *trace.headers()))
+        headers = (*answer.headers, *trace.headers(), *self._origins.headers(request))
+        return Answer(answer.body, answer.status, answer.media_type, headers)
 
     async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
+            if (allowed := self._origins.preflight(request)) is not None:
+                return allowed
             candidates = self._candidates(request.path)
             label = candidates.pattern
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
-            check_origin(request)
+            self._origins.check(request)
             answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
