@@ -20,6 +20,7 @@ from littoral.runtime.call import Call, current_call
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.quarantine import Quarantine
+from littoral.runtime.thread_stack import holds_guests
 from littoral.runtime.waiting import WaitingCalls
 
 __all__ = ["Lease", "Pool", "PoolStatistics", "Worker"]
@@ -147,7 +148,7 @@ class Pool(Generic[_W]):
         """`work(instance)` in this thread, if an instance is free and calls are over in less time than another thread
         needs to take one up (`HERE_S`); else None, and nothing was done.
         """
-        if self._runs < CALLS_MIN or self._work_s > HERE_S:
+        if self._runs < CALLS_MIN or self._work_s > HERE_S or not holds_guests():
             return None
         with self._lock:
             if self._is_closed or self._is_resting or not self._free or self._free[-1].worker is None:
