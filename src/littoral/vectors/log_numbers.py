@@ -1,6 +1,7 @@
-"""A store that has lost its write-ahead log numbers its writes from zero again, and ignores those to points that carry a
-higher number: it takes them for old ones. A copy, or what was unpacked of a snapshot, therefore gets a log that begins
-where its points end.
+"""A store that has lost its write-ahead log numbers its writes from zero again.
+
+It ignores those to points that carry a higher number: it takes them for old ones. A copy, or what was unpacked of a
+snapshot, therefore gets a log that begins where its points end.
 
 The log is of Qdrant's crate `wal`: a file `closed-N` holds the records from number N on. The one record written here
 deletes no points. Held against the store itself by `tests/contract/vectors/test_numbers_go_on.py`.
