@@ -1,5 +1,6 @@
 import { Refusal } from "./refusal.mjs";
 
+const UNREAD_BYTES_MAX = 16 << 20;
 const TYPES = ["image/jpeg", "image/png", "application/octet-stream"];
 
 /**
@@ -24,9 +25,10 @@ async function gathered(stream, bytesMax) {
   let length = 0;
   for await (const part of stream ?? []) {
     length += part.length;
-    if (length > bytesMax) throw tooLong(bytesMax);
-    parts.push(part);
+    if (length <= bytesMax) parts.push(part);
+    else if (length > bytesMax + UNREAD_BYTES_MAX) break;
   }
+  if (length > bytesMax) throw tooLong(bytesMax);
   if (parts.length === 1) return parts[0];
   const whole = new Uint8Array(length);
   let at = 0;
@@ -35,6 +37,16 @@ async function gathered(stream, bytesMax) {
     at += part.length;
   }
   return whole;
+}
+
+/**
+ * Takes what a refused request still sends, up to a bound: an answer in the middle of a body may never be read.
+ * @param {Request} request
+ */
+export async function drain(request) {
+  let length = 0;
+  for await (const part of request.bodyUsed ? [] : (request.body ?? []))
+    if ((length += part.length) > UNREAD_BYTES_MAX) break;
 }
 
 const tooLong = (most) => new Refusal(413, `body of more than ${most} bytes`);

@@ -1,4 +1,4 @@
-import { pictureBody } from "./body.mjs";
+import { drain, pictureBody } from "./body.mjs";
 import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
 import { frameOf } from "./frame.mjs";
@@ -55,6 +55,7 @@ export class Service {
       response = await work.call(this, { request, env, after, began_ms, settings: this.#settingsOf(env) });
     } catch (error) {
       response = refusal(error, began_ms);
+      await drain(request).catch(() => {});
     }
     const labels = { route: route ? pathname : "other", status: response.status };
     this.#metrics.count("requests_total", labels);
