@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 
 from bench.isolated import LOCK, PACKAGES, workerd_of
 
+from engines.commands import pinned_node
 from engines.host import fetch, kept
 from needs import need
 
-__all__ = ["Database", "Question", "database", "isolates", "points"]
+__all__ = ["Database", "Miniflare", "Question", "database", "in_miniflare", "isolates", "points"]
 
 
 def isolates() -> Path:
@@ -91,3 +93,30 @@ def database(answer: Callable[[Question], tuple[int, Any]], *, late_s: float = 0
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Miniflare(NamedTuple):
+    """A worker with a KV namespace."""
+
+    address: str
+    process: "subprocess.Popen[str]"
+
+    def keys(self, line: str = "keys") -> list[str]:
+        """Of the namespace; after `put KEY VALUE`."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        found: list[str] = json.loads(self.process.stdout.readline())
+        return found
+
+
+@contextmanager
+def in_miniflare(bundle: Path, store: Path, **bindings: str) -> Iterator[Miniflare]:
+    """store: folder that the namespace is kept in."""
+    script = Path(__file__).with_name("miniflare.mjs")
+    command = [pinned_node(), script, isolates(), bundle, store, json.dumps(bindings)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield Miniflare(process.stdout.readline().strip(), process)
+        process.communicate(timeout=30)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bench.isolated import Isolate, in_workerd, workerd_of
 
-from isolates import Database, database, isolates, points
+from isolates import Database, database, in_miniflare, isolates, points
 from littoral import settings
 from littoral.artifact.sections import sections
 from littoral.bundle.plan import Options
@@ -24,6 +24,7 @@ from page_pictures import page_pictures
 from pictures import chunk, natural, png, saved
 from raw_http import Reply, connect, read_reply, request, send, send_json
 from supervised import short_folder
+from waiting import until
 
 TYPE = {"Content-Type": "image/jpeg"}
 ANEW = {"Cache-Control": "no-store"}
@@ -357,6 +358,24 @@ def test_tenants_share_nothing(both: Both) -> None:
         for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": "acme-acme-acme-acme"}):
             refused = post(worker, "/similarity", PICTURES[0], **header)
             assert (refused.status, refused.error) == (401, "no token of a tenant")
+
+
+def test_embeddings_outlive_an_isolate_in_kv_each_tenants_apart(both: Both, tmp_path: Path) -> None:
+    def asked(worker: Any, name: str) -> Reply:
+        return post(worker, "/embed", PICTURES[0], **bearing(name), **OCTETS)
+
+    tenants, expected = json.dumps(TENANTS), of_node(both.node, PICTURES[0]).tobytes()
+    with in_miniflare(both.bundle, tmp_path, TENANTS=tenants) as worker:
+        assert [how(asked(worker, name))["cache"] for name in ("acme", "other", "acme")] == [None, None, "embedding"]
+        until(lambda: len(worker.keys()) == 2)
+        keys = worker.keys()
+        assert {key.split("/")[0] for key in keys} == {"acme", "other"}
+        assert len({key.partition("/")[2] for key in keys}) == 1
+    with in_miniflare(both.bundle, tmp_path, TENANTS=tenants) as worker:
+        worker.keys(f"put {next(key for key in keys if key.startswith('other'))} damaged")
+        found = [asked(worker, name) for name in ("acme", "other")]
+        assert [how(reply)["cache"] for reply in found] == ["embedding", None]
+        assert {reply.body for reply in found} == {expected}
 
 
 def test_metrics_may_need_a_token(both: Both) -> None:

@@ -113,12 +113,11 @@ export class Service {
     return new Response(this.#metrics.text(), { headers: { "content-type": "text/plain; version=0.0.4" } });
   }
 
-  /** Runs the picture whose vector is known, so that code is compiled before the first caller comes. */
+  /** Whether this place computes what a node does. */
   async #warm({ began_ms }) {
-    const { picture, vector } = this.#recipe.known;
     await this.#embedder.verify();
-    const found = this.#embedder.embed(Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0)));
-    if ((await sha256(found)) !== vector) throw new Refusal(503, "known picture: vector differs from the node's");
+    const found = await sha256(this.#embedder.warm());
+    if (found !== this.#recipe.known.vector) throw new Refusal(503, "known picture: its vector is not the node's");
     return ok({ memory_bytes: this.#embedder.memoryBytes }, began_ms, {});
   }
 
