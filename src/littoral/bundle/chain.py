@@ -14,7 +14,7 @@ from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Recipe, Searc
 from littoral.errors import InputError
 from littoral.runtime.agents import Agent
 
-__all__ = ["Chain", "chain_of", "module_of", "version_of"]
+__all__ = ["Chain", "chain_of", "guide_words", "module_of", "version_of"]
 
 STEPS = ("normalize",)  # those that js/steps.mjs has
 AGENT_BYTES_MAX = 48 << 20  # pictures of a thousand pixels on a side take less than a quarter
@@ -97,6 +97,7 @@ def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
         "start": options.start,
         "side_max": options.side_max,
         "agent": {
+            "sha256": digest(agent.wasm),
             "init": agent.init.decode(),
             "memory_bytes": agent.memory_bytes,
             "digests": _digests(agent.wasm, AGENT_SECTION),
@@ -117,6 +118,17 @@ def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
         },
         "search": _search(chain.search),
         "known": {"picture": chain.known.picture, "vector": chain.known.vector},
+    }
+
+
+def guide_words(chain: Chain) -> dict[str, str]:
+    """What a guide in texts/ says of the chain."""
+    return {
+        "pipeline": chain.pipeline,
+        "version": version_of(chain),
+        "agent": chain.agent.name,
+        "model": chain.model.name,
+        "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
     }
 
 

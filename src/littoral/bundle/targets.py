@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from littoral.bundle.node_package import plan_node
 from littoral.bundle.plan import Target
 from littoral.bundle.workers import plan_workers
 
@@ -9,4 +10,5 @@ __all__ = ["TARGETS"]
 
 TARGETS: Mapping[str, Target] = {
     "workers": Target("a V8 isolate of a CDN: one ES module, workerd and wrangler configurations", plan_workers),
+    "node": Target("Node 22 or newer: a package folder without dependencies, with a server", plan_node),
 }

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from littoral.bundle.chain import Chain, chain_of, module_of, version_of
+from littoral.bundle.chain import Chain, chain_of, guide_words, module_of, version_of
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
-from littoral.bundle.texts import filled
+from littoral.bundle.texts import bindings_text, filled
 
 __all__ = ["BINDINGS", "plan_workers"]
 
@@ -36,18 +36,11 @@ def plan_workers(recipe: Recipe, options: Options) -> Plan:
 def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
     bindings = ",\n    ".join(f'(name = "{name}", fromEnvironment = "{name}")' for name in BINDINGS)
     endpoints = json.dumps([{"url": f"http://{recipe.site.listen}"}])
-    guide = {
-        "version": version_of(chain),
-        "agent": chain.agent.name,
-        "model": chain.model.name,
-        "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
-        "side_max": options.side_max,
-    }
     service = chain.pipeline.lower().replace("_", "-")
     return {
         "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
         "workerd.capnp": filled("workerd.capnp", bindings=bindings),
-        "README.md": filled("workers.md", pipeline=chain.pipeline, **guide),
+        "README.md": filled("workers.md", bindings=bindings_text(options), **guide_words(chain)),
         "deploy.yml": filled("deploy.yml", pipeline=chain.pipeline),
     }
 
