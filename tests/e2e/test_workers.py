@@ -384,6 +384,27 @@ def test_metrics_may_need_a_token(both: Both) -> None:
         assert send(worker.address, "GET", "/metrics", headers={"Authorization": "Bearer t"}).status == 200
 
 
+# --- two versions ---
+
+
+def test_callers_are_shared_between_two_versions(both: Both, tmp_path: Path) -> None:
+    for name, side in (("current", 1024), ("next", 100)):
+        site = read_site(both.bundle.parent / "site.toml")
+        write(dict(plan_workers(read_recipe(site, "similar"), Options(side_max=side)).files), tmp_path / name)
+
+    def served(worker: Isolate, **headers: str) -> tuple[str, int]:
+        reply = post(worker, "/embed", PICTURES[0], **headers)
+        return reply.headers["littoral-switch"], reply.status
+
+    for share, least, most in ((0, 0, 0), (30, 15, 45), (100, 100, 100)):
+        with in_workerd(both.workerd, tmp_path / "next", {"SHARE": str(share)}, "switch.capnp") as worker:
+            assert served(worker, littoral_version="current") == ("current", 200)
+            assert served(worker, littoral_version="next") == ("next", 413)
+            found = [served(worker, littoral_key=f"caller {i}")[0] for i in range(100)]
+            assert least <= found.count("next") <= most
+            assert found[:5] == [served(worker, littoral_key=f"caller {i}")[0] for i in range(5)]
+
+
 # --- what an isolate can check of itself ---
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from littoral.bundle.chain import Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.link import linked
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
 from littoral.bundle.texts import bindings_text, filled
@@ -11,6 +12,7 @@ from littoral.bundle.texts import bindings_text, filled
 __all__ = ["BINDINGS", "plan_workers"]
 
 ENTRY = "workers_entry.mjs"
+SWITCH = "switch_entry.mjs"
 SIZES_MAX = {"packed": 10_000_000, "packed, for smaller plans": 5_000_000, "as it is": 50_000_000}
 BOUND = "packed"
 MEMORY_BYTES_MAX = 128_000_000
@@ -41,6 +43,9 @@ def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
         "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
         "workerd.capnp": filled("workerd.capnp", bindings=bindings),
         "README.md": filled("workers.md", bindings=bindings_text(options), **guide_words(chain)),
+        "switch.mjs": linked(SWITCH, {}).encode(),
+        "switch.toml": filled("switch.toml", service=service),
+        "switch.capnp": filled("switch.capnp"),
         "deploy.yml": filled("deploy.yml", pipeline=chain.pipeline),
     }
 

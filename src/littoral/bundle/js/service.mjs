@@ -57,6 +57,7 @@ export class Service {
       response = refusal(error, began_ms);
       await drain(request).catch(() => {});
     }
+    response.headers.set("littoral-version", this.#recipe.version);
     const labels = { route: route ? pathname : "other", status: response.status };
     this.#metrics.count("requests_total", labels);
     this.#metrics.observe("request_duration_seconds", labels, (performance.now() - began_ms) / 1000);
