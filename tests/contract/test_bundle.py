@@ -132,7 +132,7 @@ def test_over_a_limit_nothing_is_written(tmp_path: Path) -> None:
 def test_an_unknown_target_is_named(tmp_path: Path) -> None:
     done = cli("bundle", site_folder(tmp_path), "--pipeline", "similar", "--for", "moon")
     assert done.code == 4
-    assert "`--for` is `moon`, must be one of workers, node" in done.err
+    assert "`--for` is `moon`, must be one of workers, node, browser" in done.err
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

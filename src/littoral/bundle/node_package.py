@@ -2,7 +2,7 @@
 
 import json
 
-from littoral.bundle.chain import Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import SIDE_MAX, Chain, chain_of, guide_words, module_of, version_of
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
 from littoral.bundle.texts import bindings_text, filled
@@ -17,6 +17,7 @@ def plan_node(recipe: Recipe, options: Options) -> Plan:
     """A module that loads the pipeline and serves it, with its types, and a server to start."""
     chain = chain_of(recipe)
     name = chain.pipeline.lower()
+    bindings = bindings_text(options.side_max or SIDE_MAX)
     files = {
         "index.mjs": module_of(ENTRY, chain, options),
         "index.d.ts": filled("index.d.ts"),
@@ -24,7 +25,7 @@ def plan_node(recipe: Recipe, options: Options) -> Plan:
         "agent.wasm": chain.agent.wasm,
         "model.wasm": chain.model.model.wasm,
         "package.json": _package(chain, name),
-        "README.md": filled("node.md", package=name, bindings=bindings_text(options), **guide_words(chain)),
+        "README.md": filled("node.md", package=name, bindings=bindings, **guide_words(chain)),
     }
     packed = sum(map(gzip_bytes, files.values()))
     most = PACKED_BYTES_MAX if options.size_bytes_max is None else options.size_bytes_max

@@ -3,8 +3,6 @@
 from importlib import resources
 from string import Template
 
-from littoral.bundle.plan import Options
-
 __all__ = ["COMPATIBILITY_DATE", "bindings_text", "filled"]
 
 COMPATIBILITY_DATE = "2026-01-01"  # of the workers platform: what its functions mean
@@ -16,6 +14,6 @@ def filled(name: str, **values: object) -> bytes:
     return Template(text).substitute(values, date=COMPATIBILITY_DATE).encode()
 
 
-def bindings_text(options: Options) -> str:
-    """The table of bindings."""
-    return filled("bindings.md", side_max=options.side_max).decode()
+def bindings_text(side_max: int) -> str:
+    """The table of bindings. side_max: pixels on a side, unless a binding says another."""
+    return filled("bindings.md", side_max=side_max).decode()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from littoral.bundle.chain import Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import SIDE_MAX, Chain, chain_of, guide_words, module_of, version_of
 from littoral.bundle.link import linked
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
@@ -42,7 +42,7 @@ def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
     return {
         "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
         "workerd.capnp": filled("workerd.capnp", bindings=bindings),
-        "README.md": filled("workers.md", bindings=bindings_text(options), **guide_words(chain)),
+        "README.md": filled("workers.md", bindings=bindings_text(options.side_max or SIDE_MAX), **guide_words(chain)),
         "switch.mjs": linked(SWITCH, {}).encode(),
         "switch.toml": filled("switch.toml", service=service),
         "switch.capnp": filled("switch.capnp"),
