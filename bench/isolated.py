@@ -4,17 +4,19 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["LOCK", "PACKAGES", "Isolate", "in_workerd", "workerd_of"]
+__all__ = ["LOCK", "PACKAGES", "Isolate", "in_workerd", "installed", "workerd_of"]
 
 PACKAGES = Path(__file__).parent / "isolates"
 LOCK = PACKAGES / "package-lock.json"
 NAMES = {"x86_64": "workerd-linux-64", "aarch64": "workerd-linux-arm64"}
 END_S = 10
+INSTALL_TIMEOUT_S = 300
 
 
 class Isolate(NamedTuple):
@@ -24,10 +26,21 @@ class Isolate(NamedTuple):
     pid: int
 
 
-def workerd_of(installed: Path) -> Path:
-    """The program below a folder that has the lock's packages."""
+def installed(packages: Path, folder: Path) -> Path:
+    """The packages of a lock in that folder; no script of a package runs."""
+    if not (folder / "node_modules").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(packages / name, folder)
+        command = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+        subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_TIMEOUT_S)
+    return folder
+
+
+def workerd_of(packages: Path) -> Path:
+    """The program below a folder that has the lock's packages installed."""
     package = NAMES.get(platform.machine(), f"workerd-{platform.machine()}")
-    return installed / "node_modules" / "@cloudflare" / package / "bin" / "workerd"
+    return packages / "node_modules" / "@cloudflare" / package / "bin" / "workerd"
 
 
 @contextlib.contextmanager
