@@ -7,7 +7,7 @@ from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.kernels import Kernel
+from littoral.compiler.kernels import Kernel, without_vectors
 from littoral.compiler.kernels.team import SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
@@ -91,7 +91,7 @@ class _Functions:
     def of(self, kernel: Kernel, layer: str, module: TargetedModule) -> int:
         """The kernel's function, added to the module where it is not there yet."""
         if kernel not in self.index:
-            written = kernel.without_vectors() if module.target == "mvp" else kernel
+            written = without_vectors(kernel) if module.target == "mvp" else kernel
             self.index[kernel] = module.add(written.function(kernel.kind))
         index = self.index[kernel]
         layers = self._layers.setdefault(index, [])
