@@ -14,6 +14,7 @@ VERBS = {
     "agent": "agent",
     "bench": "bench",
     "build": "build",
+    "bundle": "bundle",
     "camera": "camera",
     "compare": "compare",
     "config": "config",

@@ -1,0 +1,76 @@
+import { Refusal } from "./refusal.mjs";
+
+/** Bounds of the numbers among the bindings: [default, least, most]. */
+const NUMBERS = {
+  DEADLINE_MS: [2000, 1, 60_000],
+  HEDGE_MS: [150, 1, 60_000],
+  RESULT_TTL_S: [10, 0, 86_400],
+  EMBEDDING_TTL_S: [86_400, 60, 31_536_000],
+  BODY_BYTES_MAX: [4 << 20, 1024, 64 << 20],
+  SIDE_MAX: [1024, 1, 8192],
+};
+
+/**
+ * What the bindings say, read once for an isolate. Throws a Refusal that names the binding.
+ * @param {Record<string, unknown>} env
+ * @param {{side_max: number}} recipe
+ */
+export function settingsOf(env, recipe) {
+  const told = { ...env, SIDE_MAX: env.SIDE_MAX ?? recipe.side_max };
+  const numbers = Object.fromEntries(Object.entries(NUMBERS).map(([name, bounds]) => [name, number(told, name, bounds)]));
+  return {
+    ...numbers,
+    endpoints: endpoints(env),
+    tenants: tenants(env),
+    metricsToken: text(env, "METRICS_TOKEN"),
+    embeddings: env.EMBEDDINGS ?? null,
+  };
+}
+
+function number(env, name, [usual, least, most]) {
+  const value = (env[name] ?? "") === "" ? usual : Number(env[name]);
+  if (!(value >= least && value <= most)) throw wrong(name, `a number of ${least} to ${most}`);
+  return value;
+}
+
+/** @returns {{url: string, regions: string[], key: string}[]} in the order of the binding */
+function endpoints(env) {
+  const found = json(env, "ENDPOINTS", []);
+  const expected = 'a JSON list of {"url", "regions", "key"}';
+  if (!Array.isArray(found)) throw wrong("ENDPOINTS", expected);
+  return found.map((entry) => {
+    const { url, regions = [], key = "QDRANT_API_KEY" } = entry ?? {};
+    if (!URL.canParse(url) || !/^https?:/.test(url) || !Array.isArray(regions)) throw wrong("ENDPOINTS", expected);
+    return { url: url.replace(/\/+$/, ""), regions, key: text(env, key) };
+  });
+}
+
+/** @returns {{name: string, token: string, collection?: string, filter?: object}[] | null} null: one tenant, no token */
+function tenants(env) {
+  const found = json(env, "TENANTS", null);
+  if (found === null) return null;
+  const expected = 'JSON {"NAME": {"token", "collection", "filter"}}, tokens of 16 characters and more, each its own';
+  const entries = Object.entries(found).map(([name, told]) => ({ name, ...told }));
+  const tokens = new Set(entries.map(({ token }) => token));
+  if (tokens.size !== entries.length || [...tokens].some((token) => typeof token !== "string" || token.length < 16))
+    throw wrong("TENANTS", expected);
+  return entries;
+}
+
+function json(env, name, usual) {
+  const told = text(env, name);
+  if (!told) return usual;
+  try {
+    return JSON.parse(told);
+  } catch {
+    throw wrong(name, "JSON");
+  }
+}
+
+function text(env, name) {
+  const value = env[name] ?? "";
+  if (typeof value !== "string") throw wrong(name, "text");
+  return value;
+}
+
+const wrong = (name, expected) => new Refusal(500, `binding \`${name}\` must be ${expected}`);

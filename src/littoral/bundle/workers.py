@@ -1,0 +1,62 @@
+"""`--for workers`: one ES module, the `.wasm` files beside it, and configurations of workerd and wrangler."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from littoral.bundle.chain import Chain, chain_of, module_of, version_of
+from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
+from littoral.bundle.recipe import Recipe
+from littoral.bundle.texts import filled
+
+__all__ = ["BINDINGS", "plan_workers"]
+
+ENTRY = "workers_entry.mjs"
+SIZES_MAX = {"packed": 10_000_000, "packed, for smaller plans": 5_000_000, "as it is": 50_000_000}
+BOUND = "packed"
+MEMORY_BYTES_MAX = 128_000_000
+BINDINGS = (
+    "ENDPOINTS", "QDRANT_API_KEY", "TENANTS", "METRICS_TOKEN", "DEADLINE_MS", "HEDGE_MS", "RESULT_TTL_S",
+    "EMBEDDING_TTL_S", "BODY_BYTES_MAX", "SIDE_MAX",
+)  # fmt: skip
+"""Text that the module reads; `EMBEDDINGS` is a namespace."""
+
+
+def plan_workers(recipe: Recipe, options: Options) -> Plan:
+    """One module without dependencies for a V8 isolate, and what its platforms are told."""
+    chain = chain_of(recipe)
+    deployed = {
+        "worker.mjs": module_of(ENTRY, chain, options),
+        "agent.wasm": chain.agent.wasm,
+        "model.wasm": chain.model.model.wasm,
+    }
+    facts = {"version": version_of(chain), "digest": chain.digest}
+    return Plan(deployed | _about(chain, options, recipe), tuple(_findings(chain, deployed, options)), facts)
+
+
+def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
+    bindings = ",\n    ".join(f'(name = "{name}", fromEnvironment = "{name}")' for name in BINDINGS)
+    endpoints = json.dumps([{"url": f"http://{recipe.site.listen}"}])
+    guide = {
+        "version": version_of(chain),
+        "agent": chain.agent.name,
+        "model": chain.model.name,
+        "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
+        "side_max": options.side_max,
+    }
+    service = chain.pipeline.lower().replace("_", "-")
+    return {
+        "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
+        "workerd.capnp": filled("workerd.capnp", bindings=bindings),
+        "README.md": filled("workers.md", pipeline=chain.pipeline, **guide),
+        "deploy.yml": filled("deploy.yml", pipeline=chain.pipeline),
+    }
+
+
+def _findings(chain: Chain, deployed: Mapping[str, bytes], options: Options) -> Iterator[Finding]:
+    packed = sum(map(gzip_bytes, deployed.values()))
+    plain = sum(map(len, deployed.values()))
+    for what, most in SIZES_MAX.items():
+        yield Finding(what, packed if what.startswith("packed") else plain, most, "bytes", is_bound=what == BOUND)
+    if options.size_bytes_max is not None:
+        yield Finding("packed, `--size-mb`", packed, options.size_bytes_max, "bytes")
+    yield Finding("memory of the guests", chain.memory_bytes, MEMORY_BYTES_MAX, "bytes")

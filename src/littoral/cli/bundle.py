@@ -1,0 +1,80 @@
+"""`littoral bundle`: a pipeline as files that run without Littoral."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from littoral.bundle.plan import Options, Plan
+from littoral.bundle.recipe import read_recipe
+from littoral.bundle.targets import TARGETS
+from littoral.bundle.writing import MANIFEST, differences, manifest, write
+from littoral.cli.console import bytes_text, results, show_json
+from littoral.errors import InputError
+from littoral.node.site import read_site
+
+__all__ = ["bundle"]
+
+STARTS = ("lazy", "eager")
+
+
+def bundle(
+    site: Annotated[Path, typer.Argument(help="Site file.")],
+    pipeline: Annotated[str, typer.Option(help="Pipeline of the file.")],
+    target: Annotated[str, typer.Option("--for", help=f"Where it is to run: {', '.join(TARGETS)}.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: dist/PIPELINE-TARGET.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where the folder is there and differs.")
+    ] = False,
+    start: Annotated[str, typer.Option(help="lazy: instances made for the first request; eager: before.")] = "lazy",
+    side_max: Annotated[int, typer.Option(min=1, max=8192, help="Most pixels on a side of a picture.")] = 1024,
+    size_mb: Annotated[float | None, typer.Option(help="Most megabytes when packed; default: the platform's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Take a pipeline out of the node: a folder that runs it in a worker, a browser, Node or a small device.
+
+    Exit code 1 where a size is over its limit, or, with --check, where the folder is not what would be written.
+    """
+    if (known := TARGETS.get(target)) is None:
+        raise InputError(f"`--for` is `{target}`, must be one of {', '.join(TARGETS)}")
+    if start not in STARTS:
+        raise InputError(f"`--start` is `{start}`, must be lazy or eager")
+    size = None if size_mb is None else int(size_mb * 1e6)
+    plan = known.plan(read_recipe(read_site(site), pipeline), Options(start, side_max, size))  # type: ignore[arg-type]
+    files = {**plan.files, MANIFEST: manifest(plan, pipeline=pipeline, target=target)}
+    folder = out or Path("dist") / f"{pipeline}-{target}"
+    stale = differences(files, folder) if check and folder.exists() else []
+    is_kept = all(finding.is_kept or not finding.is_bound for finding in plan.findings)
+    if not check and is_kept:
+        write(files, folder)
+    report = _report(plan, files) | {"folder": str(folder), "differs": stale}
+    if as_json:
+        show_json(report)
+    else:
+        _show(report)
+    if stale or not is_kept:
+        raise typer.Exit(1)
+
+
+def _report(plan: Plan, files: dict[str, bytes]) -> dict[str, Any]:
+    """A written contract."""
+    return {
+        **plan.facts,
+        "files": {name: len(data) for name, data in files.items()},
+        "findings": [
+            {"what": f.what, "value": f.value, "most": f.most, "unit": f.unit, "kept": f.is_kept, "bound": f.is_bound}
+            for f in plan.findings
+        ],
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    results.print(report["folder"], markup=False)
+    for name, size in report["files"].items():
+        results.print(f"  {bytes_text(size):>10}  {name}", markup=False)
+    for found in report["findings"]:
+        value, most = (bytes_text(found[key]) if found["unit"] == "bytes" else found[key] for key in ("value", "most"))
+        verdict = "ok" if found["kept"] else "OVER" if found["bound"] else "over"
+        results.print(f"  {found['what']}: {value} of {most}  {verdict}", markup=False)
+    for name in report["differs"]:
+        results.print(f"  differs: {name}", markup=False)
