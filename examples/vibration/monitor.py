@@ -113,7 +113,7 @@ def log_spectrum(sheet, samples):
 
 
 def pair_of_parts(hops):
-    """Of the rows of `hops` by number: power of the part in the first two, and of that in the last two if it is there."""
+    """Power of the part in the first two rows of `hops` that are named, and of that in the last two if it is there."""
     sheet = Sheet("pair_")
     three = sheet.add("Gather", hops, "rows", axis=0)
     taper = np.hanning(PART + 1)[:-1].astype(np.float32).reshape(2, HOP)
