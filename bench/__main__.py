@@ -27,6 +27,7 @@ HELPERS = {
     "figures",
     "graph_layers",
     "guests",
+    "isolated",
     "load",
     "networks",
     "onnxruntime_int8",

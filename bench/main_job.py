@@ -17,7 +17,7 @@ from littoral.demo.talk import ask
 from littoral.demo.wheels import fetch_wheels
 from littoral.node.beside import RunningNode
 
-__all__ = ["run"]
+__all__ = ["Quiet", "run"]
 
 CLIP = "bikes"  # 640 × 272
 QUESTIONS = 200
@@ -28,7 +28,7 @@ KIND_MISSED_MAX = 0.10
 NOT_FIRST_MAX = 0.0125  # what the model in float32 gives
 
 
-class _Quiet:
+class Quiet:
     def say(self, line: str) -> None:
         """Nobody listens."""
 
@@ -41,7 +41,7 @@ class _Quiet:
 
 
 def run() -> list[Row]:
-    with demo(Options(DEMO, "127.0.0.1:0"), _Quiet()) as (node, grades):
+    with demo(Options(DEMO, "127.0.0.1:0"), Quiet()) as (node, grades):
         return [*found(grades), *times(node, DEMO / "wheels")]
 
 

@@ -39,12 +39,12 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator["Browser"]:
+def browser(profile: Path, *more_flags: str) -> Iterator["Browser"]:
     """A browser of its own. Skips where there is none."""
     need(CHROMIUM and DRIVER, "Chromium and its driver (Debian: `chromium`, `chromium-driver`)")
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *more_flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))

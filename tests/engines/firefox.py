@@ -11,7 +11,7 @@ from typing import Any
 from engines.host import HERE, RUN_TIMEOUT_S, Host, started
 from needs import need
 
-__all__ = ["firefox"]
+__all__ = ["firefox", "firefox_at"]
 
 BODY_BYTES_MAX = 64 << 20
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".json": "application/json"}
@@ -51,22 +51,28 @@ def firefox(*, baseline: bool) -> Host:
     }
 
     def run(cases: Path, out: Path) -> None:
-        program = shutil.which("firefox-esr") or shutil.which("firefox")
-        need(program, "Firefox (Debian: `firefox-esr`)")
-        home = out / "home"
-        profile = home / "profile"
-        profile.mkdir(parents=True)
-        lines = [f"user_pref({_js(k)}, {_js(v)});\n" for k, v in {**PREFERENCES, **tiers}.items()]
-        (profile / "user.js").write_text("".join(lines))
         with _server(cases, out) as server:
             page = f"http://127.0.0.1:{server.server_address[1]}/page.html"
-            command = [str(program), "--headless", "--no-remote", "--profile", profile, page]
-            with started(command, {"HOME": str(home), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}):
+            with firefox_at(page, out / "home", tiers):
                 is_done = server.is_done.wait(RUN_TIMEOUT_S)
         assert is_done, f"not done within {RUN_TIMEOUT_S} s: {server.posted} cases came"
         assert server.failure == ""
 
     return run
+
+
+@contextmanager
+def firefox_at(page: str, home: Path, preferences: Mapping[str, bool | int | str] | None = None) -> Iterator[None]:
+    """Firefox with that page, inside the block. home: a folder to be made, with its profile."""
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    need(program, "Firefox (Debian: `firefox-esr`)")
+    profile = home / "profile"
+    profile.mkdir(parents=True)
+    lines = [f"user_pref({_js(k)}, {_js(v)});\n" for k, v in {**PREFERENCES, **(preferences or {})}.items()]
+    (profile / "user.js").write_text("".join(lines))
+    command = [str(program), "--headless", "--no-remote", "--profile", profile, page]
+    with started(command, {"HOME": str(home), "MOZ_HEADLESS": "1", "MOZ_CRASHREPORTER_DISABLE": "1"}):
+        yield
 
 
 def _js(value: bool | int | str) -> str:

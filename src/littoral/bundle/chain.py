@@ -14,9 +14,10 @@ from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Recipe, Searc
 from littoral.errors import InputError
 from littoral.runtime.agents import Agent
 
-__all__ = ["Chain", "chain_of", "module_of", "version_of"]
+__all__ = ["SIDE_MAX", "Chain", "chain_of", "guide_words", "module_of", "version_of"]
 
 STEPS = ("normalize",)  # those that js/steps.mjs has
+SIDE_MAX = 1024
 AGENT_BYTES_MAX = 48 << 20  # pictures of a thousand pixels on a side take less than a quarter
 
 
@@ -95,8 +96,10 @@ def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
         "version": version_of(chain),
         "digest": chain.digest,
         "start": options.start,
-        "side_max": options.side_max,
+        "side_max": options.side_max or SIDE_MAX,
         "agent": {
+            "sha256": digest(agent.wasm),
+            "file_bytes": len(agent.wasm),
             "init": agent.init.decode(),
             "memory_bytes": agent.memory_bytes,
             "digests": _digests(agent.wasm, AGENT_SECTION),
@@ -104,6 +107,7 @@ def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
         "model": {
             "name": model.manifest.name,
             "sha256": model.digest,
+            "file_bytes": len(model.wasm),
             "entry": chain.variant.entry,
             "input": _port(given) | {"dtype": given.dtype, "shape": list(given.shape)},
             "output": _port(chain.output),
@@ -117,6 +121,17 @@ def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
         },
         "search": _search(chain.search),
         "known": {"picture": chain.known.picture, "vector": chain.known.vector},
+    }
+
+
+def guide_words(chain: Chain) -> dict[str, str]:
+    """What a guide in texts/ says of the chain."""
+    return {
+        "pipeline": chain.pipeline,
+        "version": version_of(chain),
+        "agent": chain.agent.name,
+        "model": chain.model.name,
+        "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
     }
 
 

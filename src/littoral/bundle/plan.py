@@ -13,10 +13,13 @@ __all__ = ["Finding", "Options", "Plan", "Target", "gzip_bytes"]
 
 
 class Options(NamedTuple):
-    """side_max: most pixels a picture may have on a side. size_bytes_max: own bound of the packed size, if any."""
+    """side_max: most pixels a picture may have on a side, none = as the target has it.
+
+    size_bytes_max: own bound of the packed size, if any.
+    """
 
     start: Literal["lazy", "eager"] = "lazy"
-    side_max: int = 1024
+    side_max: int | None = None
     size_bytes_max: int | None = None
 
 

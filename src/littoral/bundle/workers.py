@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from littoral.bundle.chain import Chain, chain_of, module_of, version_of
+from littoral.bundle.chain import SIDE_MAX, Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.link import linked
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
-from littoral.bundle.texts import filled
+from littoral.bundle.texts import bindings_text, filled
 
 __all__ = ["BINDINGS", "plan_workers"]
 
 ENTRY = "workers_entry.mjs"
+SWITCH = "switch_entry.mjs"
 SIZES_MAX = {"packed": 10_000_000, "packed, for smaller plans": 5_000_000, "as it is": 50_000_000}
 BOUND = "packed"
 MEMORY_BYTES_MAX = 128_000_000
@@ -36,18 +38,14 @@ def plan_workers(recipe: Recipe, options: Options) -> Plan:
 def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
     bindings = ",\n    ".join(f'(name = "{name}", fromEnvironment = "{name}")' for name in BINDINGS)
     endpoints = json.dumps([{"url": f"http://{recipe.site.listen}"}])
-    guide = {
-        "version": version_of(chain),
-        "agent": chain.agent.name,
-        "model": chain.model.name,
-        "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
-        "side_max": options.side_max,
-    }
     service = chain.pipeline.lower().replace("_", "-")
     return {
         "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
         "workerd.capnp": filled("workerd.capnp", bindings=bindings),
-        "README.md": filled("workers.md", pipeline=chain.pipeline, **guide),
+        "README.md": filled("workers.md", bindings=bindings_text(options.side_max or SIDE_MAX), **guide_words(chain)),
+        "switch.mjs": linked(SWITCH, {}).encode(),
+        "switch.toml": filled("switch.toml", service=service),
+        "switch.capnp": filled("switch.capnp"),
         "deploy.yml": filled("deploy.yml", pipeline=chain.pipeline),
     }
 

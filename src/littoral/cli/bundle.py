@@ -26,8 +26,11 @@ def bundle(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail where the folder is there and differs.")
     ] = False,
-    start: Annotated[str, typer.Option(help="lazy: instances made for the first request; eager: before.")] = "lazy",
-    side_max: Annotated[int, typer.Option(min=1, max=8192, help="Most pixels on a side of a picture.")] = 1024,
+    start: Annotated[str, typer.Option(help="lazy: guests start with the first request; eager: before it.")] = "lazy",
+    side_max: Annotated[
+        int | None,
+        typer.Option(min=1, max=8192, help="Most pixels on a side of a picture; default: 1024 (browser 8192)."),
+    ] = None,
     size_mb: Annotated[float | None, typer.Option(help="Most megabytes when packed; default: the platform's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:

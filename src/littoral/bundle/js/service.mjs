@@ -1,4 +1,4 @@
-import { pictureBody } from "./body.mjs";
+import { Bodies, drain } from "./body.mjs";
 import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
 import { frameOf } from "./frame.mjs";
@@ -17,6 +17,7 @@ const RESULTS_MAX = 512;
 export class Service {
   #embedder;
   #recipe;
+  #bodies = new Bodies();
   #metrics = new Metrics();
   #embeddings = new Embeddings();
   #results = new Latest(RESULTS_MAX);
@@ -49,13 +50,19 @@ export class Service {
     const began_ms = performance.now();
     const { pathname } = new URL(request.url);
     const route = this.#routes[pathname];
+    const call = { request, after, began_ms, settings: null, release() {} };
     let response;
     try {
       const work = checkedRoute(route, pathname, request.method);
-      response = await work.call(this, { request, env, after, began_ms, settings: this.#settingsOf(env) });
+      call.settings = this.#settingsOf(env);
+      response = await work.call(this, call);
     } catch (error) {
       response = refusal(error, began_ms);
+      await drain(request).catch(() => {});
+    } finally {
+      call.release();
     }
+    response.headers.set("littoral-version", this.#recipe.version);
     const labels = { route: route ? pathname : "other", status: response.status };
     this.#metrics.count("requests_total", labels);
     this.#metrics.observe("request_duration_seconds", labels, (performance.now() - began_ms) / 1000);
@@ -112,19 +119,20 @@ export class Service {
     return new Response(this.#metrics.text(), { headers: { "content-type": "text/plain; version=0.0.4" } });
   }
 
-  /** Runs the picture whose vector is known, so that code is compiled before the first caller comes. */
+  /** Whether this place computes what a node does. */
   async #warm({ began_ms }) {
-    const { picture, vector } = this.#recipe.known;
     await this.#embedder.verify();
-    const found = this.#embedder.embed(Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0)));
-    if ((await sha256(found)) !== vector) throw new Refusal(503, "known picture: vector differs from the node's");
+    const found = await sha256(this.#embedder.warm());
+    if (found !== this.#recipe.known.vector) throw new Refusal(503, "known picture: its vector is not the node's");
     return ok({ memory_bytes: this.#embedder.memoryBytes }, began_ms, {});
   }
 
   /** Tenant, picture, and under which key the two are remembered. */
-  async #asked({ request, settings }) {
+  async #asked(call) {
+    const { request, settings } = call;
     const tenant = await tenantOf(request, settings.tenants);
-    const picture = await pictureBody(request, settings.BODY_BYTES_MAX);
+    const { bytes: picture, release } = await this.#bodies.take(request, settings.BODY_BYTES_MAX);
+    call.release = release;
     checkedPicture(picture, settings.SIDE_MAX);
     const control = request.headers.get("cache-control") ?? "";
     const keeps = !control.includes("no-store");

@@ -6,7 +6,7 @@ import { Service } from "./service.mjs";
 
 const embedder = new Embedder(agent, model, RECIPE);
 const service = new Service(embedder, RECIPE);
-if (RECIPE.start === "eager") embedder.start();
+if (RECIPE.start === "eager") embedder.warm();
 
 export default {
   fetch(request, env, context) {

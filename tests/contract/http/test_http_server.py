@@ -30,7 +30,20 @@ from littoral.errors import (
     TrapError,
     UnavailableError,
 )
-from littoral.web import Answer, Events, Limits, Protocol, Request, Route, Router, Seen, Stream, json_answer, serving
+from littoral.web import (
+    Answer,
+    Events,
+    Limits,
+    Origins,
+    Protocol,
+    Request,
+    Route,
+    Router,
+    Seen,
+    Stream,
+    json_answer,
+    serving,
+)
 from raw_http import NOTHING, Reply, ask, connect, read_reply, request
 from waiting import until_async
 
@@ -293,6 +306,23 @@ async def test_a_page_from_elsewhere_cannot_write(address: str) -> None:
     assert (reply.status, reply.error) == (403, "requests that write are not taken from pages of another origin")
     assert (await asked(address, request("PUT", "/things/x", headers={"Origin": "http://node"}))).status == 200
     assert (await get(address, "/things/x", Origin="http://evil.example")).status == 200
+
+
+async def test_a_page_that_the_site_names_may_ask(app: App) -> None:
+    shop = "https://shop.example"
+    router = Router([Protocol((), [Route("PUT", "/things/{name}", app.named)])], origins=Origins([shop]))
+    asks = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    async with serving(router, host="127.0.0.1", port=0) as server:
+        allowed = await asked(server.address, request("OPTIONS", "/things/x", headers={"Origin": shop, **asks}))
+        assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (204, shop)
+        assert "PUT" in allowed.headers["access-control-allow-methods"]
+        assert allowed.headers["access-control-allow-headers"] == "content-type"
+        written = await asked(server.address, request("PUT", "/things/x", b"1", {"Origin": shop}))
+        assert (written.status, written.headers["access-control-allow-origin"]) == (200, shop)
+        for other in ("https://evil.example", "http://shop.example", "null"):
+            refused = await asked(server.address, request("OPTIONS", "/things/x", headers={"Origin": other, **asks}))
+            assert (refused.status, "access-control-allow-origin" in refused.headers) == (405, False)
+            assert (await asked(server.address, request("PUT", "/things/x", b"1", {"Origin": other}))).status == 403
 
 
 async def test_what_was_answered_is_told(app: App, address: str) -> None:

@@ -1,0 +1,39 @@
+"""`--for browser`: a page component and a module, with a Web Worker and files for use without a network."""
+
+import json
+
+from littoral.bundle.chain import chain_of, guide_words, module_of, version_of
+from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
+from littoral.bundle.recipe import Recipe
+from littoral.bundle.texts import filled
+
+__all__ = ["plan_browser"]
+
+SIDE_MAX = 8192  # what cameras of phones give
+PACKED_BYTES_MAX = 10_000_000
+
+
+def plan_browser(recipe: Recipe, options: Options) -> Plan:
+    """Everything that is fetched, and a page that uses it."""
+    chain = chain_of(recipe)
+    options = options._replace(side_max=options.side_max or SIDE_MAX)
+    words = guide_words(chain)
+    used = {
+        "littoral-similar.mjs": module_of("browser_entry.mjs", chain, options),
+        "worker.mjs": module_of("browser_worker_entry.mjs", chain, options),
+        "agent.wasm": chain.agent.wasm,
+        "model.wasm": chain.model.model.wasm,
+        "index.html": filled("index.html", **words),
+        "page.mjs": filled("page.mjs", **words),
+        "page.webmanifest": filled("page.webmanifest", **words),
+    }
+    kept = {
+        "version": f"{chain.pipeline}/{version_of(chain)}",
+        "files": json.dumps([f"./{name}" for name in ("", *used)]),
+        "pipeline": chain.pipeline,
+    }
+    files = used | {"offline.js": filled("offline.js", **kept), "README.md": filled("browser.md", **words)}
+    packed = sum(map(gzip_bytes, used.values()))
+    most = PACKED_BYTES_MAX if options.size_bytes_max is None else options.size_bytes_max
+    facts = {"version": version_of(chain), "digest": chain.digest}
+    return Plan(files, (Finding("packed", packed, most, "bytes"),), facts)

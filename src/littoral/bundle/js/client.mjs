@@ -1,0 +1,86 @@
+import { Refusal } from "./refusal.mjs";
+import { nearest } from "./search.mjs";
+
+const UNCOUNTED = { count() {} };
+
+/** A pipeline in a Web Worker of the page. Pictures stay on the device; what is sent to be searched is the vector. */
+export class Client {
+  #recipe;
+  #node;
+  #worker;
+  #waiting = new Map();
+  #count = 0;
+  #failure = null;
+
+  /**
+   * @param {typeof import("./recipe.mjs").RECIPE} recipe
+   * @param {{node?: string, worker?: URL, onProgress?: (loaded: number, total: number) => void}} options
+   *   node: address of the vector database, by default the page's own
+   */
+  constructor(recipe, { node = globalThis.location?.origin, worker, onProgress = () => {} }) {
+    this.#recipe = recipe;
+    this.#node = node.replace(/\/+$/, "");
+    this.#worker = new Worker(worker, { type: "module" });
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.addEventListener("message", ({ data }) => {
+        if (data.total) onProgress(data.loaded, data.total);
+        if (data.ready) resolve();
+        if (data.failed) reject(this.#fail(data.failed));
+        if (data.id) this.#settle(data);
+      });
+      this.#worker.addEventListener("error", ({ message }) => reject(this.#fail(message || "worker could not be started")));
+    });
+    this.ready.catch(() => {});
+  }
+
+  /**
+   * @param {Blob | ArrayBuffer | Uint8Array} picture JPEG or PNG
+   * @returns {Promise<Float32Array>}
+   */
+  async embed(picture) {
+    const bytes = await new Response(picture).arrayBuffer();
+    if (this.#failure !== null) throw this.#failure;
+    const id = ++this.#count;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, picture: bytes }, [bytes]);
+    });
+  }
+
+  /**
+   * @param {Float32Array} vector
+   * @returns {Promise<{id: unknown, score: number, payload: unknown}[]>}
+   */
+  async search(vector) {
+    const { search } = this.#recipe;
+    if (search === null) throw new Refusal(404, "pipeline has no search");
+    const body = { ...search.query, query: Array.from(vector) };
+    const question = { collection: search.collection, body, places: [], headers: {} };
+    const endpoints = [{ url: this.#node, regions: [], key: "" }];
+    return nearest(endpoints, question, { deadline_ms: 5000, hedge_ms: 1000 }, UNCOUNTED);
+  }
+
+  /** @param {Blob | ArrayBuffer | Uint8Array} picture */
+  async similar(picture) {
+    return this.search(await this.embed(picture));
+  }
+
+  close() {
+    this.#worker.terminate();
+    this.#fail("closed");
+  }
+
+  #settle({ id, vector, error }) {
+    const { resolve, reject } = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error) reject(new Refusal(error.status, error.message));
+    else resolve(vector);
+  }
+
+  #fail(message) {
+    this.#failure ??= new Refusal(503, message);
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
+    return this.#failure;
+  }
+}

@@ -1,0 +1,3 @@
+import "./littoral-similar.mjs";
+
+await navigator.serviceWorker?.register("./offline.js");

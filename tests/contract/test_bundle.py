@@ -1,0 +1,201 @@
+"""`littoral bundle`: which pipelines can leave a node, what is written, and what `--check` finds."""
+
+import json
+import re
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wasmtime
+
+from command import littoral as cli
+from littoral.artifact import digest
+from littoral.bundle.link import linked
+from littoral.bundle.memory_image import memory_image
+from littoral.bundle.plan import Options
+from littoral.bundle.recipe import read_recipe
+from littoral.bundle.targets import TARGETS
+from littoral.bundle.workers import plan_workers
+from littoral.bundle.writing import differences, write
+from littoral.errors import ArtifactError, ConflictError, InputError, LittoralError
+from littoral.node.site import read_site
+from littoral.runtime.host.axis import normalized
+from needs import need
+from site_folder import TEXT, site_folder
+
+SOURCES = resources.files("littoral.bundle") / "js"
+STEPS = '[{ agent = "decode" }, { model = "embedder" }, { step = "normalize" }, { search = "frames", limit = 3 }]'
+
+
+def with_steps(folder: Path, steps: str, more: str = "") -> Path:
+    return site_folder(folder, TEXT.replace(STEPS, steps) + more)
+
+
+# --- what can leave a node ---
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ('[{ agent = "decode", from = "input" }, { model = "embedder" }]', "has `from` in step 1"),
+        ('[{ agent = "decode" }, { for_each = [{ model = "embedder" }] }]', "has `for_each` in step 2"),
+        ('[{ agent = "decode" }, { model = "embedder" }, { upsert = "frames" }]', "has `upsert` in step 3"),
+        ('[{ model = "embedder" }]', "is not an agent, a model, host steps and at most one search, in that order"),
+        ('[{ agent = "decode" }]', "is not an agent, a model"),
+        ('[{ agent = "decode" }, { model = "embedder" }, { step = "softmax" }]', "has the step `softmax`"),
+    ],
+)
+def test_what_only_a_node_can_do_is_refused(tmp_path: Path, steps: str, message: str) -> None:
+    site = read_site(with_steps(tmp_path, steps))
+    with pytest.raises(InputError, match=re.escape(message)):
+        plan_workers(read_recipe(site, "similar"), Options())
+
+
+def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    site = read_site(site_folder(tmp_path))
+    with pytest.raises(LittoralError, match="pipeline `near` is unknown, known: `embed`, `similar`"):
+        read_recipe(site, "near")
+
+
+def test_a_step_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("width = 32", "width = 40")
+    with pytest.raises(LittoralError, match=r"model `embedder` has no variant for `image`"):
+        plan_workers(read_recipe(read_site(site_folder(tmp_path, text)), "similar"), Options())
+    text = TEXT.replace("size = 5", "size = 6")
+    with pytest.raises(LittoralError, match="step `search` takes"):
+        plan_workers(read_recipe(read_site(site_folder(tmp_path, text)), "similar"), Options())
+
+
+# --- what is written ---
+
+
+def test_the_same_pipeline_gives_the_same_bytes(tmp_path: Path) -> None:
+    plans = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        plans.append(plan_workers(read_recipe(read_site(site_folder(tmp_path / name)), "similar"), Options()))
+    assert plans[0] == plans[1]
+    assert str(tmp_path).encode() not in b"".join(plans[0].files.values())
+
+
+def test_a_pipeline_without_a_search_is_bundled_too(tmp_path: Path) -> None:
+    plan = plan_workers(read_recipe(read_site(site_folder(tmp_path)), "embed"), Options())
+    assert b'"search": null' in plan.files["worker.mjs"]
+
+
+def test_the_module_imports_the_two_it_comes_with_and_nothing_else(tmp_path: Path) -> None:
+    plan = plan_workers(read_recipe(read_site(site_folder(tmp_path)), "similar"), Options())
+    imports = re.findall(r'(?:import|from)\s*\(?["\'](.+?)["\']', plan.files["worker.mjs"].decode())
+    assert [name for name in imports if name.endswith(".wasm")] == ["./agent.wasm", "./model.wasm"]
+    assert {name for name in imports if not name.endswith(".wasm")} <= {
+        "./metrics.mjs",
+        "./embedder.mjs",
+        "./recipe.mjs",
+    }
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "device"])
+def test_a_folder_is_written_as_a_whole_and_checked(tmp_path: Path, target: str) -> None:
+    site, out = site_folder(tmp_path), tmp_path / "out"
+    asked = ("bundle", site, "--pipeline", "similar", "--for", target, "--out", out, "--json")
+    done = cli(*asked)
+    assert done.code == 0, done.err
+    told = json.loads((out / "bundle.json").read_text())
+    assert (told["pipeline"], told["target"]) == ("similar", target)
+    assert told["files"] == {
+        path.relative_to(out).as_posix(): {"bytes": path.stat().st_size, "sha256": digest(path.read_bytes())}
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != "bundle.json"
+    }
+    assert all(found["kept"] for found in done.json["findings"] if found["bound"])
+    assert cli(*asked, "--check").code == 0
+    name = next(iter(told["files"]))
+    (out / name).write_bytes(b"other")
+    (out / "stray.txt").write_text("")
+    checked = cli(*asked, "--check")
+    assert (checked.code, checked.json["differs"]) == (1, sorted([name, "stray.txt"]))
+
+
+def test_over_a_limit_nothing_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ("--pipeline", "similar", "--for", "workers", "--out", out, "--size-mb", "0.01")
+    done = cli("bundle", site_folder(tmp_path), *asked)
+    assert done.code == 1
+    assert "packed, `--size-mb`" in done.out
+    assert "OVER" in done.out
+    assert not out.exists()
+
+
+def test_an_unknown_target_is_named(tmp_path: Path) -> None:
+    done = cli("bundle", site_folder(tmp_path), "--pipeline", "similar", "--for", "moon")
+    assert done.code == 4
+    assert "`--for` is `moon`, must be one of workers, node, browser" in done.err
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ConflictError, match="is no bundle and not empty"):
+        write({"bundle.json": b"{}"}, tmp_path)
+    assert differences({"mine.txt": b"mine"}, tmp_path) == []
+
+
+# --- parts ---
+
+
+def test_sources_declare_no_name_twice_and_import_what_is_there() -> None:
+    for entry in SOURCES.iterdir():
+        if entry.name.endswith("_entry.mjs"):
+            text = linked(entry.name, {"recipe.mjs": "const RECIPE = {};\n"})
+            assert not re.search(r'^import \{.*"\./\w+\.mjs"', text, re.MULTILINE)
+    modules = {"a.mjs": 'import { b } from "./b.mjs";\nconst c = b;\n', "b.mjs": "export const b = 1;\nconst c = 2;\n"}
+    with pytest.raises(ValueError, match="`c` is declared in `b.mjs` and in `a.mjs`"):
+        linked("a.mjs", {}, modules.__getitem__)
+
+
+def test_modules_are_joined_in_the_order_of_their_imports() -> None:
+    modules = {
+        "a.mjs": 'import x from "./x.wasm";\nimport { b } from "./b.mjs";\n\nexport const a = b + x;\n',
+        "b.mjs": 'import {\n  c,\n} from "./c.mjs";\n\nexport const b = c;\n',
+        "c.mjs": "export const c = 1;\n",
+    }
+    joined = 'import x from "./x.wasm";\n\nconst c = 1;\n\nconst b = c;\n\nexport const a = b + x;\n'
+    assert linked("a.mjs", {}, modules.__getitem__) == joined
+
+
+def test_what_a_file_puts_into_memory_is_read_from_it() -> None:
+    text = '(module (memory (export "memory") 2) (data (i32.const 70000) "abc") (data (i32.const 16) "x\\ff"))'
+    start, data = memory_image(bytes(wasmtime.wat2wasm(text)))
+    assert (start, len(data), data[:3], data[-3:]) == (16, 69987, b"x\xff\0", b"abc")
+    assert memory_image(bytes(wasmtime.wat2wasm("(module)"))) == (0, b"")
+    for placed in ('(data "passive")', "(data (offset (i32.add (i32.const 1) (i32.const 2))))"):
+        with pytest.raises(ArtifactError, match="no constant address"):
+            memory_image(bytes(wasmtime.wat2wasm(f"(module (memory 1) {placed})")))
+
+
+def test_lengths_are_made_one_with_the_nodes_bits(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    need(node, "Node (Debian: `nodejs`)")
+    rng = np.random.default_rng(3)
+    sizes = [*range(1, 40), 127, 128, 129, 136, 255, 256, 384, 768, 1000, 1280, 4099]
+    arrays = [(rng.standard_normal(n) * 10.0 ** rng.integers(-18, 18)).astype(np.float32) for n in sizes]
+    arrays += [np.zeros(9, np.float32), np.float32([np.inf, 1]), np.float32([np.nan, 1])]
+    (tmp_path / "values").write_bytes(b"".join(array.tobytes() for array in arrays))
+    script = f"""
+      import {{ readFileSync, writeFileSync }} from "node:fs";
+      import {{ STEPS }} from {json.dumps(str(SOURCES / "steps.mjs"))};
+      const all = new Float32Array(new Uint8Array(readFileSync("values")).buffer);
+      let at = 0;
+      for (const size of {json.dumps([len(array) for array in arrays])}) {{
+        STEPS.normalize(all.subarray(at, at + size));
+        at += size;
+      }}
+      writeFileSync("values", all);
+    """
+    (tmp_path / "script.mjs").write_text(script)
+    subprocess.run([str(node), "script.mjs"], cwd=tmp_path, check=True, timeout=60)
+    with np.errstate(invalid="ignore"):
+        wanted = np.concatenate([normalized({"x": array[None]})["x"][0] for array in arrays])
+    assert np.array_equal(np.frombuffer((tmp_path / "values").read_bytes(), np.float32), wanted, equal_nan=True)
