@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import tarfile
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -77,11 +78,20 @@ def wasm3_sources() -> Path:
 
 def wasm3_built(program: Path, *sources: Path) -> None:
     """A program in C with the interpreter in it."""
+    _cc([f"-I{wasm3_sources()}", *sources, *sorted(_wasm3_objects().glob("*.o")), "-lm", "-o", program], program.parent)
+
+
+def _wasm3_objects() -> Path:
+    folder = wasm3_sources()
+    return kept(
+        "objects-of-wasm3", SOURCES.read_text() + " ".join(FLAGS), lambda made: _cc(["-c", *folder.glob("*.c")], made)
+    )
+
+
+def _cc(arguments: Sequence[str | Path], folder: Path) -> None:
     compiler = shutil.which("cc")
     need(compiler, "a C compiler (Debian: `gcc`)")
-    folder = wasm3_sources()
-    interpreter = sorted(folder.glob("*.c"))
-    fetch([str(compiler), *FLAGS, f"-I{folder}", *sources, *interpreter, "-lm", "-o", program], program.parent)
+    fetch([str(compiler), *FLAGS, *arguments], folder)
 
 
 def _wasm3_host(folder: Path) -> None:

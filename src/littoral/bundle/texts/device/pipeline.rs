@@ -1,6 +1,6 @@
 //! A pipeline of compiled models in wasmi: every module has its own memory, nothing is imported.
 
-use wasmi::{Config, Engine, Error, Linker, Memory, Module, Store, TypedFunc};
+use wasmi::{CompilationMode, Config, Engine, Error, Linker, Memory, Module, Store, TypedFunc};
 
 use crate::stages::{Stage, STAGES};
 
@@ -18,7 +18,7 @@ impl Pipeline {
     /// counts: instructions, by fuel.
     pub fn open(counts: bool) -> Result<Self, Error> {
         let mut config = Config::default();
-        config.consume_fuel(counts);
+        config.consume_fuel(counts).compilation_mode(CompilationMode::Eager);
         let engine = Engine::new(&config);
         let mut store = Store::new(&engine, ());
         let running = STAGES.iter().map(|stage| start(&engine, &mut store, stage)).collect::<Result<_, _>>()?;
