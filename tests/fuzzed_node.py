@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 import re
 import socket
 from collections import Counter
@@ -15,10 +14,10 @@ from urllib.parse import quote
 from http_seeds import PAYLOAD, SEEDS, SHORT, SNAPSHOT, UUID, Seed, write_fuzzed_site
 from littoral import settings
 from littoral.node.http import application
+from littoral.node.qdrant_api import LACKING
 from littoral.web import Limits
 from mutations import Mutator
 from node_fixture import Served, node_in_thread
-from processes import children_of
 from raw_http import Reply, connect, request
 from supervised import short_folder
 
@@ -30,10 +29,20 @@ DOCUMENTED = {501, 503, 504}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW")
 KEPT = {"frames", "fuzzed"}
 INDEXES = {"n": "integer", "kind": "keyword", "at": "datetime", "place": "geo"}
-RESTORE_EVERY = 60
+RESTORE_EVERY = 100
+SNAPSHOTS_EVERY = 10
+SLOW = {
+    ("PUT", "/collections/{collection}"),
+    ("PATCH", "/collections/{collection}"),
+    ("PUT", "/collections/{collection}/index"),
+    ("DELETE", "/collections/{collection}/index/{field}"),
+    ("GET", "/metrics"),
+}
 REPLY_S = 20.0
 STREAM_BYTES = 1 << 16
 NO_ANSWER = 0
+NO_SOCKET = 426
+"""Said before a route, and so its protocol, is looked for."""
 
 Routes = Sequence[tuple[str, str]]
 
@@ -183,14 +192,17 @@ def _wrong(case: Case, reply: Reply) -> str | None:
         return None if case.is_raw else "no answer"
     if reply.status >= 500 and reply.status not in DOCUMENTED:
         return f"status {reply.status}: {reply.body[:200]!r}"
-    if reply.status < 400 or not reply.body or case.is_raw:
+    if reply.status < 400 or reply.status == NO_SOCKET or not reply.body or case.is_raw:
         return None
     try:
         said = json.loads(reply.body)
     except ValueError:
         return f"status {reply.status} without JSON: {reply.body[:120]!r}"
     path = case.data.split(b" ", 2)[1].decode("latin-1")
-    return None if _is_of_its_shape(path, said) else f"error in another protocol's shape: {said}"
+    with contextlib.suppress(KeyError, TypeError):
+        if _is_of_its_shape(path, said):
+            return None
+    return f"error in another protocol's shape: {reply.status} {str(said)[:200]}"
 
 
 def _is_of_its_shape(path: str, said: Any) -> bool:
@@ -214,6 +226,16 @@ class _Log(logging.Handler):
         self.lines.append(logging.Formatter().format(record)[-1500:])
 
 
+def _weight(route: tuple[str, str]) -> float:
+    """What takes long, and what is always refused, comes more rarely."""
+    method, pattern = route
+    if route in LACKING:
+        return 0.05
+    if "snapshots" in pattern:
+        return 0.02 if method != "GET" else 0.3
+    return 0.15 if route in SLOW or pattern.endswith("/vectors/{vector}") else 1.0
+
+
 class FuzzedNode:
     """Sends cases; sees to it that what seeds speak of is there."""
 
@@ -223,15 +245,17 @@ class FuzzedNode:
         self.routes = routes_of(served)
         self._log = log
         self._snapshot = ""
+        self._restored = 0
         self.restore()
 
     def fuzz(self, seed: int, count: int) -> Findings:
         """So many cases; each can be repeated alone by its number."""
         findings = Findings()
         self._log.lines.clear()
+        weights = [_weight(route) for route in self.routes]
         for number in range(count):
             mutator = Mutator((seed, number))
-            route = mutator.one(self.routes)
+            (route,) = mutator.rng.choices(self.routes, weights)
             case = changed(route, mutator.one(self.seeds(route)), mutator)
             reply = self.talk.ask(case.data, is_raw=case.is_raw)
             findings.judge(case, (seed, number), reply, self._log.lines)
@@ -267,9 +291,13 @@ class FuzzedNode:
                 self.ask("PUT", f"/collections/{name}", {"vectors": {"size": size, "distance": "Cosine"}})
         points = [{"id": i, "vector": SHORT, "payload": PAYLOAD} for i in (1, 2, 3, UUID)]
         self.ask("PUT", "/collections/fuzzed/points?wait=true", {"points": points})
+        known = self.ask("GET", "/collections/fuzzed")["result"]["payload_schema"]
         for field, kind in INDEXES.items():
-            self.ask("PUT", "/collections/fuzzed/index?wait=true", {"field_name": field, "field_schema": kind})
-        self._restore_snapshots()
+            if field not in known:
+                self.ask("PUT", "/collections/fuzzed/index?wait=true", {"field_name": field, "field_schema": kind})
+        if self._restored % SNAPSHOTS_EVERY == 0:
+            self._restore_snapshots()
+        self._restored += 1
         for model in self.ask("POST", "/v2/repository/index", {}):
             if model.get("state") != "READY":
                 self.ask("POST", f"/v2/repository/models/{quote(model['name'], safe='')}/load")
@@ -287,9 +315,10 @@ class FuzzedNode:
     def resident_bytes(self) -> dict[str, int]:
         """Of this process, which has the node in it, and of the host of `fuzzed`."""
         found = {"node": _resident_bytes("self")}
-        for pid, line in children_of(os.getpid()).items():
-            if "/collections/fuzzed/" in line:
-                found["host"] = _resident_bytes(str(pid))
+        for task in Path("/proc/self/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                if b"/collections/fuzzed/" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found["host"] = _resident_bytes(pid)
         return found
 
 

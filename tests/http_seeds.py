@@ -178,7 +178,7 @@ def _pipelines() -> list[Seed]:
 
 def _streams() -> list[Seed]:
     whole = b'--f\r\nContent-Type: application/json\r\nX-Frame-Id: 1\r\n\r\n{"inputs":{"x":[[1,2,3]]}}\r\n--f--\r\n'
-    lengths = b"".join(len(part).to_bytes(4, "big") + part for part in (b'{"inputs":{"x":[[1,2,3]]}}',) * 3)
+    lengths = b"".join(len(part).to_bytes(4, "little") + part for part in (b'{"inputs":{"x":[[1,2,3]]}}',) * 3)
     return [
         Seed({"name": "double"}, {"credit": "4"}, {"content-type": "multipart/mixed; boundary=f"}, whole),
         Seed({"name": "double"}, {"credit": "4"}, {"content-type": "multipart/x-mixed-replace; boundary=f"}, whole),

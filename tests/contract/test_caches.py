@@ -203,6 +203,37 @@ def test_searches_by_other_queries_are_not_kept(served: Served) -> None:
         assert cache_of(reply) is None
 
 
+def test_the_same_request_for_embeddings_is_told_again_until_the_model_is_another(served: Served) -> None:
+    def ask(**headers: str) -> Reply:
+        body = {"model": "sentences", "input": ["told again", "and this"], "encoding_format": "base64"}
+        reply = send(served.address, "POST", "/v1/embeddings", json.dumps(body).encode(), headers)
+        assert reply.status == 200
+        return reply
+
+    caches = served.node.caches
+    before = hits_of_embeddings(served)
+    first, second, third = ask(), ask(), ask()
+    assert [cache_of(reply) for reply in (first, second, third)] == [None, "embedding", "embedding"]
+    assert first.body == second.body == third.body
+    assert caches.told_again_count == 2
+    assert hits_of_embeddings(served) == before + 4
+    assert cache_of(ask(**{"Cache-Control": "no-cache"})) is None
+    assert cache_of(ask(**{"Cache-Control": "no-store"})) is None
+    assert caches.told_again_count == 2
+    (key,) = (key for key, _ in caches.told_embeddings.items() if b"told again" in key[1])
+    told = caches.told_embeddings.find(key)
+    assert told is not None
+    caches.told_embeddings.keep(key, told._replace(source=b"another model"), 100)
+    assert ask().body == first.body
+    assert caches.told_again_count == 2
+
+
+def hits_of_embeddings(served: Served) -> float:
+    text = send(served.address, "GET", "/metrics").body.decode()
+    (line,) = [one for one in text.splitlines() if one.startswith('littoral_cache_hits_total{cache="embedding"}')]
+    return float(line.split()[-1])
+
+
 def test_without_caches_everything_is_asked_anew() -> None:
     off = "\n[cache]\nembeddings_mb = 0\nresults_mb = 0\n"
     with text_node(SITE + off) as served:

@@ -75,6 +75,41 @@ def test_a_pool_works_without_an_event_loop(threads: GuestThreads) -> None:
         assert pool.run_sync(double) == [0, 2, 4, 6]
 
 
+async def test_short_calls_are_made_where_they_are_asked_for(
+    threads: GuestThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Pool(littoral.load(model()), name="m", threads=threads) as pool:
+        assert pool.run_here(double) is None  # nothing is known of it yet
+        for _ in range(8):
+            await pool.run(double)
+        monkeypatch.setattr("littoral.runtime.pool.HERE_S", 10.0)
+        assert pool.run_here(lambda _: threading.current_thread()) == (threading.current_thread(),)
+        assert pool.run_here(double) == ([0, 2, 4, 6],)
+        gate = Gate()
+        running = asyncio.ensure_future(pool.run(gate))
+        await begun(gate)
+        assert pool.run_here(double) is None  # no instance is free
+        gate.go.set()
+        await running
+        monkeypatch.setattr("littoral.runtime.pool.HERE_S", 0.0)
+        assert pool.run_here(double) is None  # calls take longer
+        assert pool.statistics().runs == 11
+
+
+async def test_a_trap_of_a_call_made_here_costs_that_call_alone(
+    threads: GuestThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("littoral.runtime.pool.HERE_S", 10.0)
+    with Pool(littoral.load(model(MAY_TRAP)), name="m", threads=threads) as pool:
+        for _ in range(8):
+            await pool.run(double)
+        with pytest.raises(TrapError):
+            pool.run_here(lambda session: session.run(MISBEHAVE))
+        assert pool.run_here(double) == ([0, 2, 4, 6],)
+        counts = pool.statistics()
+        assert (counts.busy, counts.failures) == (0, 1)
+
+
 async def test_waiting_is_bounded_in_number(threads: GuestThreads) -> None:
     with Pool(littoral.load(model()), name="m", threads=threads, waiting_max=1) as pool:
         gate = Gate()

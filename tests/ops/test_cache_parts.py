@@ -1,5 +1,6 @@
 """Parts of the caches by themselves: what is kept within its bytes, and a file that anything may have happened to."""
 
+import json
 import random
 from pathlib import Path
 
@@ -158,7 +159,9 @@ def test_lists_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) 
     found = [cache.find_near(scope, b"shape", query, "Euclid", 2) for query in queries]
     assert [hits is not None for hits in found] == [False] * 60 + [True] * 40
     assert found[-1] is not None
-    assert [hit.id for hit in found[-1]] == [0, 1]
+    assert [hit.id for hit in found[-1].hits()] == [0, 1]
+    told = [(hit["id"], hit["score"], hit["payload"]) for hit in json.loads(found[-1].told())]
+    assert told == [(hit.id, hit.score, hit.payload) for hit in found[-1].hits()]
     small = ResultCache(0, 20_000)
     for query in queries:
         small.keep_near(scope, b"shape", query, "Euclid", neighbours(query, 8), 8)

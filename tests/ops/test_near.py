@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from littoral.vectors.near import NearList, direction, near_answer
+from littoral.vectors.near import NearList, direction, near_answer, near_list
 from littoral.vectors.records import Distance
 
 Floats32 = np.ndarray[Any, np.dtype[np.float32]]
@@ -36,7 +36,8 @@ def order(scores: Floats32) -> list[int]:
 
 def exact_list(points: Floats32, query: Floats32, distance: Distance, count: int) -> tuple[NearList, list[int]]:
     ids = order(in_float32(points, query, distance))[:count]
-    return NearList(direction(query, distance), points[ids], is_whole=len(ids) == len(points) < count), ids
+    is_whole = len(ids) == len(points) < count
+    return near_list(direction(query, distance), points[ids], distance, is_whole=is_whole), ids
 
 
 def drawn(seed: int, kind: str, count: int, size: int) -> Floats32:
@@ -119,7 +120,7 @@ def test_a_list_of_all_points_answers_whatever_is_asked() -> None:
     found = near_answer(known, direction(query, "Euclid"), "Euclid", 10)
     assert found is not None
     assert [ids[row] for row in found.rows] == order(in_float32(points, query, "Euclid"))
-    empty = NearList(direction(query, "Euclid"), points[:0], is_whole=True)
+    empty = near_list(direction(query, "Euclid"), points[:0], "Euclid", is_whole=True)
     assert near_answer(empty, direction(query, "Euclid"), "Euclid", 10) == ((), ())
 
 

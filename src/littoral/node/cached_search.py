@@ -1,5 +1,6 @@
 """Searches through the caches: the same question, a near one with proof, else the shard."""
 
+import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.near import METRICS
 from littoral.vectors.queries import SearchParams
 from littoral.vectors.records import CollectionConfig, Distance, Hit, VectorParams
+from littoral.vectors.result_cache import NearHits
 
 __all__ = ["FoundHits", "NearQuestion", "near_question", "search_through"]
 
@@ -40,7 +42,7 @@ class NearQuestion(NamedTuple):
     offset: int
     threshold: float | None
 
-    def find(self, collection: Collection, caches: Caches, tenant: str = "") -> list[Hit] | None:
+    def find(self, collection: Collection, caches: Caches, tenant: str = "") -> NearHits | None:
         """The answer with proof. Without one the filler is told what was missing."""
         if (scope := caches.results.scope(collection, tenant)) is None:
             return None
@@ -49,7 +51,7 @@ class NearQuestion(NamedTuple):
         if hits is None:
             caches.filler.offer(Asked(collection, scope, self.shape, self.vector, self.distance, self.options, wanted))
             return None
-        return hits[self.offset :]
+        return hits._replace(rows=hits.rows[self.offset :], scores=hits.scores[self.offset :]) if self.offset else hits
 
 
 def near_question(
@@ -64,7 +66,8 @@ def near_question(
         return None
     if vector.shape != (params.size,) or limit < 1 or offset < 0 or offset + limit > WANTED_MAX:
         return None
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    wide = vector.astype(np.float64)
+    length = math.sqrt(wide @ wide)
     if not NORM_MIN <= length <= NORM_MAX:
         return None
     asked: QueryOptions = {
@@ -94,7 +97,7 @@ async def search_through(
             return FoundHits(_decode_hits(known), "exact")
         near = near_question(collection, caches, vector, options)
         if near is not None and (proven := near.find(collection, caches)) is not None:
-            return FoundHits(proven, "near")
+            return FoundHits(proven.hits(), "near")
     hits = await collection.search(vector, **options)
     if use.keep and scope is not None and caches.results.scope(collection) == scope:
         caches.results.keep(scope, question, _encode(hits))

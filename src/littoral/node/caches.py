@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,15 +10,17 @@ from littoral.clock import SYSTEM, Clock
 from littoral.node.near_filler import NearFiller
 from littoral.node.site_tables import CacheTable
 from littoral.telemetry import Reading
-from littoral.vectors.byte_lru import CacheStatistics
+from littoral.vectors.byte_lru import ByteLru, CacheStatistics
 from littoral.vectors.cache_journal import CacheJournal
 from littoral.vectors.embedding_cache import EmbeddingCache
 from littoral.vectors.result_cache import ResultCache
-from littoral.web import Request
+from littoral.web import Answer, Request
 
-__all__ = ["USE", "Caches", "Use", "use_of"]
+__all__ = ["USE", "Caches", "ToldEmbeddings", "Use", "use_of"]
 
 FILE = Path("cache") / "embeddings.log"
+TOLD_SHARE = 4
+"""One part in so many of the bytes for embeddings holds answers as they went out."""
 
 
 class Use(NamedTuple):
@@ -42,6 +45,15 @@ def use_of(request: Request) -> Use:
     return Use(find=not words & {"no-cache", "no-store"}, keep="no-store" not in words)
 
 
+class ToldEmbeddings(NamedTuple):
+    """An answer made of remembered embeddings alone. source: digest of what they were made by, when they were."""
+
+    model: str
+    source: bytes
+    answer: Answer
+    contents: int
+
+
 class Caches:
     """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is.
 
@@ -52,7 +64,11 @@ class Caches:
         journal = None
         if table.disk_mb and table.embeddings_mb and data is not None:
             journal = CacheJournal(data / FILE, table.disk_mb << 20)
-        self.embeddings = EmbeddingCache(table.embeddings_mb << 20, journal)
+        told_bytes = (table.embeddings_mb << 20) // TOLD_SHARE
+        self.embeddings = EmbeddingCache((table.embeddings_mb << 20) - told_bytes, journal)
+        self.told_embeddings: ByteLru[tuple[str, bytes], ToldEmbeddings] = ByteLru(told_bytes)
+        """By tenant and the bytes of the body."""
+        self.told_again_count = 0
         self.results = ResultCache(table.results_mb << 20, table.near_mb << 20)
         self.filler = NearFiller(self.results, clock)
 
@@ -64,7 +80,9 @@ class Caches:
     def readings(self) -> Iterator[Reading]:
         """For the metrics."""
         near, tried = self.results.near_statistics()
-        yield from _told("embedding", self.embeddings.statistics())
+        embeddings, told = self.embeddings.statistics(), self.told_embeddings.statistics()
+        more = {"hits": embeddings.hits + self.told_again_count, "bytes": embeddings.bytes + told.bytes}
+        yield from _told("embedding", replace(embeddings, **more))
         yield from _told("exact", self.results.exact_statistics())
         yield Reading("littoral_cache_hits_total", ("near",), tried.proven)
         yield Reading("littoral_cache_misses_total", ("near",), tried.asked - tried.proven)

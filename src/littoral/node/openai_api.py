@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from littoral.errors import InputError, LittoralError, NotFoundError, TooLargeError
-from littoral.node.caches import use_of
+from littoral.node.caches import Caches, ToldEmbeddings, use_of
 from littoral.node.embedders import Content, Embedder, Embedders
 from littoral.node.node import Node
 from littoral.node.observed import Observed
@@ -24,6 +24,7 @@ from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answ
 
 __all__ = ["openai_protocol"]
 
+TENANT = ""
 TEXTS_MAX = 2048
 IDS_MAX = 8192
 INLINE_NUMBERS_MAX = 1 << 15  # more would hold up the event loop while they are written
@@ -113,21 +114,38 @@ def _embedder(embedders: Embedders, name: str) -> Embedder:
 
 async def _embeddings(node: Node, embedders: Embedders, request: Request, remembered: str) -> Answer:
     """remembered: `how` of an answer that the cache gave alone."""
-    body = _body(await request.body.read())
+    data, use, deadline_ms = await request.body.read(), use_of(request), request_deadline_ms(request)
+    if use.find and (again := _told_again(node.caches, embedders, data)) is not None:
+        return again
+    body = _body(data)
     embedder = _embedder(embedders, body.model)
-    contents = _contents(body.input)
-    found = await embedder.embed(contents, node.caches, use_of(request), request_deadline_ms(request))
+    source = embedder.source()
+    found = await embedder.embed(_contents(body.input), node.caches, use, deadline_ms)
     numbers = sum(len(embedding.vector) for embedding in found.embeddings) // 4
     if numbers > INLINE_NUMBERS_MAX:
-        data = await asyncio.to_thread(_data, body, found.embeddings)
+        told = await asyncio.to_thread(_data, body, found.embeddings)
     else:
-        data = _data(body, found.embeddings)
+        told = _data(body, found.embeddings)
     tokens = sum(embedding.tokens for embedding in found.embeddings)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     is_cached = found.cached == len(found.embeddings)
     how = remembered if is_cached else how_header(How(node=node.name, stages=dict(found.stages_ms)))
     header = ("littoral-how", how)
-    return json_answer({"object": "list", "data": data, "model": body.model, "usage": usage}, 200, header)
+    answer = json_answer({"object": "list", "data": told, "model": body.model, "usage": usage}, 200, header)
+    if is_cached and use.keep:
+        kept = ToldEmbeddings(body.model, source, answer, found.cached)
+        node.caches.told_embeddings.keep((TENANT, data), kept, len(data) + len(answer.body))
+    return answer
+
+
+def _told_again(caches: Caches, embedders: Embedders, data: bytes) -> Answer | None:
+    """The answer to the same body, if the embeddings in it would be the same now."""
+    if (told := caches.told_embeddings.find((TENANT, data))) is None:
+        return None
+    if (embedder := embedders.find(told.model)) is None or embedder.source() != told.source:
+        return None
+    caches.told_again_count += told.contents
+    return told.answer
 
 
 def _body(data: bytes) -> _Body:

@@ -132,7 +132,8 @@ async def _told(
 
 def how_header(how: How) -> str:
     """Compact JSON in ASCII, which is what a header may hold."""
-    return json.dumps(msgspec.to_builtins(how), separators=(",", ":"))
+    text = msgspec.json.encode(how)
+    return text.decode() if text.isascii() else json.dumps(msgspec.to_builtins(how), separators=(",", ":"))
 
 
 def result_of(value: Value, gives: EdgeType) -> object:

@@ -1,7 +1,7 @@
 """What searches over HTTP answer, as JSON that can be told again: to the same body, and to a near query with proof."""
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,7 +13,6 @@ from littoral.node.plain_searches import plain_of
 from littoral.node.search_step import searched
 from littoral.vectors.collection import Collection
 from littoral.vectors.queries import SearchParams, SearchQuery
-from littoral.vectors.records import Hit
 
 if TYPE_CHECKING:
     from littoral.vectors.result_cache import Scope
@@ -64,8 +63,7 @@ class SearchQuestion:
             return None
         if (hits := near.find(self._collection, self._caches)) is None:
             return None
-        points: object = [_told(hit) for hit in hits]
-        result = msgspec.json.encode(points if self._route == OLDER else {"points": points})
+        result = hits.told() if self._route == OLDER else b'{"points":%b}' % hits.told()
         self.keep(result, _SEARCHED[True])
         return Known(result, _SEARCHED[True], "near")
 
@@ -114,10 +112,3 @@ class SearchQuestion:
             )
         except LittoralError:  # the search itself says what is wrong
             return None
-
-
-def _told(hit: Hit) -> dict[str, Any]:
-    told: dict[str, Any] = {"version": hit.version, "score": hit.score, "id": hit.id}
-    if hit.payload is not None:
-        told["payload"] = hit.payload
-    return told

@@ -185,7 +185,7 @@ def _control(text: str) -> Frame | None:
         raise InputError(f"text message has {len(text)} characters, at most {TEXT_BYTES_MAX}")
     try:
         said = msgspec.json.decode(text, type=_Control)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"text message: {error}") from error
     if said.type == "end":
         return None

@@ -232,7 +232,7 @@ class Supervisor:
             want = msgspec.msgpack.decode(packet, type=Want) if packet else None
         except BlockingIOError:
             return
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             want = None
         if want is None or not _are_shard_folders(want.hosts):
             self._drop_link()

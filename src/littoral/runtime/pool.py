@@ -20,6 +20,7 @@ from littoral.runtime.call import Call, current_call
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.quarantine import Quarantine
+from littoral.runtime.thread_stack import holds_guests
 from littoral.runtime.waiting import WaitingCalls
 
 __all__ = ["Lease", "Pool", "PoolStatistics", "Worker"]
@@ -29,6 +30,10 @@ WAIT_MS = 1000.0
 SHARE_OF_THE_LATEST = 0.1
 """In the mean time of a call; from `CALLS_MIN` calls on it is believed."""
 CALLS_MIN = 8
+
+
+HERE_S = 0.0002
+"""Mean time of calls that are made where they are asked for, rather than in a guest thread."""
 
 
 class Worker(Protocol):
@@ -138,6 +143,23 @@ class Pool(Generic[_W]):
             return await lease.run(work)
         finally:
             lease.release()
+
+    def run_here(self, work: Callable[[_W], _R]) -> tuple[_R] | None:
+        """`work(instance)` in this thread, if an instance is free and calls are over in less time than another thread
+        needs to take one up (`HERE_S`); else None, and nothing was done.
+        """
+        if self._runs < CALLS_MIN or self._work_s > HERE_S or not holds_guests():
+            return None
+        with self._lock:
+            if self._is_closed or self._is_resting or not self._free or self._free[-1].worker is None:
+                return None
+            if self.quarantine is not None:
+                self.quarantine.check()
+            slot = self._free.pop()
+        try:
+            return (self._work(slot, work),)
+        finally:
+            self._take_back(slot)
 
     def run_sync(self, work: Callable[[_W], _R], *, wait_ms: float | None = None) -> _R:
         """As `run`, for callers without an event loop; never call it from a guest thread."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from littoral.errors import SetupError
 
-__all__ = ["STACK_BYTES_MIN", "require_stack", "stack_bytes", "start_threads"]
+__all__ = ["STACK_BYTES_MIN", "holds_guests", "require_stack", "stack_bytes", "start_threads"]
 
 STACK_BYTES_MIN = 1 << 20
 STACK_BYTES = 2 << 20  # of the threads made here
@@ -31,16 +31,22 @@ def start_threads(threads: Iterable[threading.Thread]) -> None:
             threading.stack_size(before)
 
 
+def holds_guests() -> bool:
+    """Whether the calling thread's stack is large enough to run guests. Asks once per thread."""
+    found: bool | None = getattr(_checked, "is_large_enough", None)
+    if found is None:
+        found = _checked.is_large_enough = stack_bytes() >= STACK_BYTES_MIN
+    return found
+
+
 def require_stack() -> None:
-    """Raises SetupError on a thread whose stack is too small to run guests. Asks once per thread."""
-    if getattr(_checked, "is_large_enough", False):
-        return
-    if (size := stack_bytes()) < STACK_BYTES_MIN:
+    """Raises SetupError on a thread whose stack is too small to run guests."""
+    if not holds_guests():
         raise SetupError(
-            f"thread `{threading.current_thread().name}` has a stack of {size} bytes, guests need {STACK_BYTES_MIN}",
+            f"thread `{threading.current_thread().name}` has a stack of {stack_bytes()} bytes, guests need"
+            f" {STACK_BYTES_MIN}",
             hint="call `threading.stack_size(1 << 21)` before starting the thread, or use a pool",
         )
-    _checked.is_large_enough = True
 
 
 def stack_bytes() -> int:

@@ -40,7 +40,7 @@ class Aliases:
         try:
             with self._file.open("rb") as stream:
                 self._collections = msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=dict[str, str])
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._damage = ShardError(f"`{self._file}`: {error}", hint="repair or remove it, and start again")
 
     def all(self) -> dict[str, str]:

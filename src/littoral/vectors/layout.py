@@ -56,7 +56,7 @@ def read_collection_file(folder: Path) -> CollectionFile:
             return msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=CollectionFile)
     except OSError as error:
         raise NotFoundError(f"`{file}`: {error.strerror}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ShardError(f"`{file}`: {error}") from error
 
 

@@ -1,6 +1,7 @@
-"""A store that has lost its write-ahead log numbers its writes from zero again, and ignores those to points that carry a
-higher number: it takes them for old ones. A copy, or what was unpacked of a snapshot, therefore gets a log that begins
-where its points end.
+"""A log for a store that has none, so that its writes are numbered on.
+
+Without one the store begins at zero again, and ignores writes to points that carry a higher number: it takes them for
+old ones. A copy, or what was unpacked of a snapshot, therefore gets a log that begins where its points end.
 
 The log is of Qdrant's crate `wal`: a file `closed-N` holds the records from number N on. The one record written here
 deletes no points. Held against the store itself by `tests/contract/vectors/test_numbers_go_on.py`.
@@ -44,5 +45,5 @@ def begin_log(store: Path) -> None:
 def _last_write(file: Path) -> int:
     try:
         return msgspec.json.decode(file.read_bytes(), type=_Segment).version or 0
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ShardError(f"`{file}` is no segment of a store: {error!s:.200}") from error

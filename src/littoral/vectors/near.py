@@ -10,6 +10,7 @@ comes first, which side of a threshold) is declined here, not guessed. Pure: arr
 """
 
 import math
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from littoral.vectors.records import Distance
 
-__all__ = ["METRICS", "Floats", "NearAnswer", "NearList", "direction", "near_answer"]
+__all__ = ["METRICS", "Floats", "NearAnswer", "NearList", "direction", "near_answer", "near_list"]
 
 METRICS: frozenset[Distance] = frozenset({"Cosine", "Euclid"})
 """Distances that have a certificate: the triangle inequality holds for them."""
@@ -26,18 +27,21 @@ METRICS: frozenset[Distance] = frozenset({"Cosine", "Euclid"})
 ROUNDING = 2.0**-24
 """Of one float32 operation, relative."""
 
+TINY = float(np.finfo(np.float32).tiny)
+
 Floats = npt.NDArray[np.float64]
 
 
 class NearList(NamedTuple):
-    """Neighbours of one query, best first.
+    """Neighbours of one query, best first; made by `near_list`.
 
-    query: float64[d], of length 1 for Cosine. points: float32[k', d], as stored. is_whole: there are no other points.
+    query: float64[d], of length 1 for Cosine. points: float32[k', d], as stored. reach: points that are not here are at
+    least so far from the query, for the store too; infinite where there are no other points.
     """
 
     query: Floats
     points: npt.NDArray[np.float32]
-    is_whole: bool
+    reach: float
 
 
 class NearAnswer(NamedTuple):
@@ -53,6 +57,17 @@ def direction(query: npt.NDArray[np.float32], distance: Distance) -> Floats:
     return wide / np.sqrt(wide @ wide) if distance == "Cosine" else wide
 
 
+def near_list(query: Floats, points: npt.NDArray[np.float32], distance: Distance, *, is_whole: bool) -> NearList:
+    """query: as `direction` makes it. points: float32[k', d], its nearest, best first. is_whole: there are no others.
+
+    Stored unit vectors have length 1 up to rounding only: hence twice the slack.
+    """
+    if is_whole or not len(points):
+        return NearList(query, points, math.inf if is_whole else 0.0)
+    last = float(_squares(points.astype(np.float64), query, distance).max())
+    return NearList(query, points, math.sqrt(max(0.0, last - 2 * _slack(last, len(query), distance))))
+
+
 def near_answer(
     known: NearList, query: Floats, distance: Distance, wanted: int, *, threshold: float | None = None
 ) -> NearAnswer | None:
@@ -61,26 +76,24 @@ def near_answer(
 
     query: as `direction` makes it. threshold: scores beyond it are left out, as in a search.
     """
-    count = len(known.points)
-    if count == 0 or (count < wanted and not known.is_whole):
-        return NearAnswer((), ()) if known.is_whole else None
-    points = known.points.astype(np.float64)
-    squares = _squares(points, query, distance)
-    slack = _slack(squares, len(query), distance)
-    order = np.argsort(squares, kind="stable")
+    count, is_whole = len(known.points), known.reach == math.inf
+    if count == 0 or (count < wanted and not is_whole):
+        return NearAnswer((), ()) if is_whole else None
+    squares = _squares(known.points.astype(np.float64), query, distance)
+    order = squares.argsort(kind="stable")[: wanted + 1]
+    rows, nearest = order.tolist(), squares[order].tolist()
     wanted = min(wanted, count)
-    if not known.is_whole and not _reaches(known, points, query, distance, squares[order[wanted - 1]]):
+    if not is_whole and not _reaches(known, query, distance, nearest[wanted - 1]):
         return None
-    if not _is_ordered(known.points, squares, slack, order, wanted):
+    if not _is_ordered(known.points, rows, nearest, len(query), distance):
         return None
-    rows = order[:wanted]
-    scores = 1 - squares[rows] / 2 if distance == "Cosine" else np.sqrt(squares[rows])
+    rows, nearest = rows[:wanted], nearest[:wanted]
+    scores = [1 - square / 2 for square in nearest] if distance == "Cosine" else list(map(math.sqrt, nearest))
     if threshold is not None:
-        kept = _kept(scores, slack[rows], distance, threshold)
-        if kept is None:
+        if (kept := _kept(scores, nearest, len(query), distance, threshold)) is None:
             return None
         rows, scores = rows[:kept], scores[:kept]
-    return NearAnswer(rows.tolist(), scores.astype(np.float32).tolist())
+    return NearAnswer(rows, array("f", scores).tolist())
 
 
 def _squares(points: Floats, query: Floats, distance: Distance) -> Floats:
@@ -93,49 +106,48 @@ def _squares(points: Floats, query: Floats, distance: Distance) -> Floats:
     return squares
 
 
-def _slack(squares: Floats, size: int, distance: Distance) -> Floats:
-    """How far the store's own squared distances may lie from these: sums of `size` products in float32, in any order.
+def _slack(square: float, size: int, distance: Distance) -> float:
+    """How far the store's own squared distance may lie from this: a sum of `size` products in float32, in any order.
 
     Cosine: the products of unit vectors sum to 1 at most, and a squared distance has twice the error of that sum.
     Euclid: relative, since differences are taken first; with a factor of 2 in hand.
     """
-    rounding = (size + 8) * ROUNDING
-    if distance == "Cosine":
-        return np.full_like(squares, 2 * rounding)
-    return squares * (2 * rounding) + np.finfo(np.float32).tiny
+    rounding = 2 * (size + 8) * ROUNDING
+    return rounding if distance == "Cosine" else square * rounding + TINY
 
 
-def _reaches(known: NearList, points: Floats, query: Floats, distance: Distance, farthest: float) -> bool:
-    """Whether a point that is not in the list must lie beyond `farthest` (a squared distance), for the store too.
-
-    Stored unit vectors have length 1 up to rounding only: hence twice the slack.
-    """
-    last = np.array([_squares(points, known.query, distance).max()])
-    reach = math.sqrt(max(0.0, float((last - 2 * _slack(last, len(query), distance))[0])))
+def _reaches(known: NearList, query: Floats, distance: Distance, farthest: float) -> bool:
+    """Whether a point that is not in the list must lie beyond `farthest` (a squared distance), for the store too."""
     between = query - known.query
-    beyond = reach - math.sqrt(between @ between) * (1 + 1e-9)
+    beyond = known.reach - math.sqrt(between @ between) * (1 + 1e-9)
     if beyond <= 0:
         return False
-    ends = np.array([beyond * beyond, farthest])
-    slack = 2 * _slack(ends, len(query), distance)
-    return bool(ends[0] - slack[0] > ends[1] + slack[1])
+    end, size = beyond * beyond, len(query)
+    return end - 2 * _slack(end, size, distance) > farthest + 2 * _slack(farthest, size, distance)
 
 
 def _is_ordered(
-    stored: npt.NDArray[np.float32], squares: Floats, slack: Floats, order: npt.NDArray[np.intp], wanted: int
+    stored: npt.NDArray[np.float32], rows: Sequence[int], squares: Sequence[float], size: int, distance: Distance
 ) -> bool:
-    """Whether the store would put the first `wanted` in this order: each is clearly nearer than the next, the one
-    after them included. Points of the same numbers have the same score, and stand in the order of ids already.
+    """Whether the store would put them in this order: each is clearly nearer than the next, the one after those that
+    are wanted included. Points of the same numbers have the same score, and stand in the order of ids already.
     """
-    ends = order[: wanted + 1]
-    gaps = np.diff(squares[ends])
-    doubtful = np.flatnonzero(gaps <= slack[ends[1:]] + slack[ends[:-1]])
-    return all(ends[i] < ends[i + 1] and np.array_equal(stored[ends[i]], stored[ends[i + 1]]) for i in doubtful)
+    slacks = [_slack(square, size, distance) for square in squares]
+    for i in range(len(rows) - 1):
+        if squares[i + 1] - squares[i] > slacks[i + 1] + slacks[i]:
+            continue
+        if rows[i] > rows[i + 1] or not np.array_equal(stored[rows[i]], stored[rows[i + 1]]):
+            return False
+    return True
 
 
-def _kept(scores: Floats, slack: Floats, distance: Distance, threshold: float) -> int | None:
+def _kept(
+    scores: Sequence[float], squares: Sequence[float], size: int, distance: Distance, threshold: float
+) -> int | None:
     """How many are better than the threshold; None where rounding may decide."""
-    margin = slack if distance == "Cosine" else np.sqrt(slack) + scores * ROUNDING
-    if (np.abs(scores - threshold) <= margin).any():
-        return None
-    return int((scores > threshold).sum() if distance == "Cosine" else (scores < threshold).sum())
+    for score, square in zip(scores, squares, strict=True):
+        slack = _slack(square, size, distance)
+        margin = slack if distance == "Cosine" else math.sqrt(slack) + score * ROUNDING
+        if abs(score - threshold) <= margin:
+            return None
+    return sum(score > threshold if distance == "Cosine" else score < threshold for score in scores)

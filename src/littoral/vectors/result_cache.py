@@ -6,6 +6,7 @@ before it is never found again. In memory only: epochs grow with every opening o
 
 import hashlib
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -15,15 +16,17 @@ import numpy.typing as npt
 
 from littoral.vectors.byte_lru import ENTRY_BYTES, ByteLru, CacheStatistics
 from littoral.vectors.collection import Collection
-from littoral.vectors.near import METRICS, Floats, NearList, direction, near_answer
+from littoral.vectors.near import METRICS, Floats, NearList, direction, near_answer, near_list
 from littoral.vectors.records import Distance, Hit
 
-__all__ = ["NearStatistics", "ResultCache", "Scope"]
+__all__ = ["NearHits", "NearStatistics", "ResultCache", "Scope"]
 
 GROUP_ENTRIES_MIN = 16
 GROUP_ENTRIES_MAX = 1024
 TRIES_MAX = 2
 """Lists that are tried for one query, the nearest first."""
+
+_encode = msgspec.json.Encoder().encode
 
 GroupKey = tuple[str, int, bytes]
 EntryKey = tuple[GroupKey, int]
@@ -44,10 +47,34 @@ class NearStatistics(NamedTuple):
     proven: int
 
 
+class NearHits(NamedTuple):
+    """Proven hits, best first: rows of a list, and their scores."""
+
+    listed: Sequence[Hit]
+    told_around: Sequence[tuple[bytes, bytes]]
+    rows: Sequence[int]
+    scores: Sequence[float]
+
+    def hits(self) -> list[Hit]:
+        pairs = zip(self.rows, self.scores, strict=True)
+        return [msgspec.structs.replace(self.listed[row], score=score) for row, score in pairs]
+
+    def told(self) -> bytes:
+        """As JSON, as `told_hits` writes them."""
+        if not self.rows:
+            return b"[]"
+        parts = []
+        for row, score in zip(self.rows, _encode(self.scores)[1:-1].split(b","), strict=True):
+            before, after = self.told_around[row]
+            parts.append(b"%b%b%b" % (before, score, after))
+        return b"[%b]" % b",".join(parts)
+
+
 class _NearEntry(NamedTuple):
     epoch: int
     known: NearList
     hits: tuple[Hit, ...]
+    told_around: tuple[tuple[bytes, bytes], ...]
 
 
 class ResultCache:
@@ -91,7 +118,7 @@ class ResultCache:
         distance: Distance,
         wanted: int,
         threshold: float | None = None,
-    ) -> list[Hit] | None:
+    ) -> NearHits | None:
         """The `wanted` nearest points, with proof; without a vector each.
 
         shape: all that a query says beside its vector, how many and the threshold. vector: float32[d], finite, and
@@ -109,8 +136,7 @@ class ResultCache:
             found = near_answer(entry.known, query, distance, wanted, threshold=threshold)
             if found is not None:
                 self._proven += 1
-                pairs = zip(found.rows, found.scores, strict=True)
-                return [msgspec.structs.replace(entry.hits[row], score=score) for row, score in pairs]
+                return NearHits(entry.hits, entry.told_around, found.rows, found.scores)
         return None
 
     def keep_near(
@@ -123,14 +149,17 @@ class ResultCache:
         points = np.frombuffer(b"".join(vectors), "<f4").reshape(len(hits), len(vector))
         bare = tuple(msgspec.structs.replace(hit, vector=None) for hit in hits)
         query = direction(vector, distance)
-        known = NearList(query, points, is_whole=len(hits) < k)
-        size = points.nbytes + 3 * query.nbytes + len(msgspec.msgpack.encode(bare)) + len(bare) * ENTRY_BYTES
+        known = near_list(query, points, distance, is_whole=len(hits) < k)
+        around = tuple(map(_told_around, bare))
+        told_bytes = sum(len(before) + len(after) for before, after in around)
+        hit_bytes = len(msgspec.msgpack.encode(bare)) + told_bytes + 2 * len(bare) * ENTRY_BYTES
+        size = points.nbytes + 3 * query.nbytes + hit_bytes
         key = (scope.tenant, scope.collection, shape)
         group = self._groups.setdefault(key, _Group(key, len(query)))
         if group.is_full:
             self._near.drop((key, group.oldest))
         slot = group.add(query)
-        if not self._near.keep((key, slot), _NearEntry(scope.epoch, known, bare), size):
+        if not self._near.keep((key, slot), _NearEntry(scope.epoch, known, bare, around), size):
             self._leave((key, slot), None)
 
     def exact_statistics(self) -> CacheStatistics:
@@ -186,17 +215,25 @@ class _Group:
         self._free.append(slot)
         del self._taken[slot]
 
-    def nearest(self, query: Floats) -> list[int]:
-        """Rows of the queries nearest to this one."""
+    def nearest(self, query: Floats) -> Iterator[int]:
+        """Rows of the queries nearest to this one, as they were at the beginning."""
         squares = self._squares - 2 * (self._rows @ query.astype(np.float32))
-        best = np.argpartition(squares, TRIES_MAX)[:TRIES_MAX]
-        return [int(row) for row in best[squares[best].argsort()] if np.isfinite(squares[row])]
+        for _ in range(TRIES_MAX):
+            row = int(squares.argmin())
+            if squares[row] == np.inf:
+                return
+            yield row
+            squares[row] = np.inf
+
+
+def _told_around(hit: Hit) -> tuple[bytes, bytes]:
+    """What stands before and after the score."""
+    before = b'{"id":%b,"version":%d,"score":' % (_encode(hit.id), hit.version)
+    return before, b"}" if hit.payload is None else b',"payload":%b}' % _encode(hit.payload)
 
 
 def _key(scope: Scope, question: bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=32)
     tenant = scope.tenant.encode()
-    digest.update(b"%d %d %d " % (len(tenant), scope.collection, scope.epoch))
-    digest.update(tenant)
+    digest = hashlib.blake2b(b"%d %d %d %b" % (len(tenant), scope.collection, scope.epoch, tenant), digest_size=32)
     digest.update(question)
     return digest.digest()

@@ -127,7 +127,15 @@ def config_in(archive: Path, sha256: str | None) -> CollectionConfig:
             if entry.name != COLLECTION_FILE or stream is None:
                 raise InputError(f"snapshot: begins with `{entry.name[:80]}`, expected `{COLLECTION_FILE}`")
             return msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=CollectionFile).config
-    except (OSError, tarfile.TarError, EOFError, StopIteration, msgspec.DecodeError, RecursionError) as error:
+    except (
+        OSError,
+        tarfile.TarError,
+        EOFError,
+        StopIteration,
+        msgspec.DecodeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise InputError(f"snapshot cannot be read: {error!s:.200}") from error
 
 

@@ -121,7 +121,7 @@ def check_stored_config(store: Path, config: CollectionConfig) -> list[str]:
         stored = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
         found = {name: (made["size"], made["distance"]) for name, made in (stored.get("vectors") or {}).items()}
         sparse = set(stored.get("sparse_vectors") or {})
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, msgspec.DecodeError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise ShardError(f"`{file}` is no configuration of a shard: {error!r}") from error
     wanted = {name: (params.size, params.distance) for name, params in config.dense.items()}
     missing = [name for name in (*wanted, *config.sparse) if name and name not in found and name not in sparse]
