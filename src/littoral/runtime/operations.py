@@ -8,13 +8,13 @@ from littoral.errors import ArtifactError
 
 __all__ = ["OPERATIONS_MAX", "executed"]
 
-OPERATIONS_MAX = 1 << 40
+OPERATIONS_MAX = 1 << 36
 
 
 def executed(wasm: bytes, entry: str, inputs: Mapping[int, bytes]) -> int:
     """WebAssembly instructions of one run, without those that only shape the code (`block`, `loop`, `end`, `nop`).
 
-    inputs: bytes by address. Raises ArtifactError for a module that cannot be run so, or needs more than 2⁴⁰.
+    inputs: bytes by address. Raises ArtifactError for a module that cannot be run so, or needs more than 2³⁶.
     """
     config = wasmtime.Config()
     config.consume_fuel = True
@@ -25,12 +25,12 @@ def executed(wasm: bytes, entry: str, inputs: Mapping[int, bytes]) -> int:
     try:
         exports = wasmtime.Instance(store, wasmtime.Module(engine, wasm), []).exports(store)
         memory, run = exports["memory"], exports[entry]
-        assert isinstance(memory, wasmtime.Memory)
-        assert isinstance(run, wasmtime.Func)
+        if not isinstance(memory, wasmtime.Memory) or not isinstance(run, wasmtime.Func):
+            raise ArtifactError(f"model: its instructions cannot be counted: `{entry}` is no function")
         for at, data in inputs.items():
             memory.write(store, bytearray(data), at)
         before = store.get_fuel()
         run(store)
-    except (wasmtime.WasmtimeError, wasmtime.Trap, KeyError) as error:
+    except (wasmtime.WasmtimeError, wasmtime.Trap, KeyError, IndexError) as error:
         raise ArtifactError(f"model: its instructions cannot be counted: {error}") from error
     return before - store.get_fuel()
