@@ -25,11 +25,12 @@ from bench.rows import Row, row
 from littoral.bundle.browser import plan_browser
 from littoral.bundle.plan import Options, gzip_bytes
 from littoral.bundle.recipe import Recipe, read_recipe
+from littoral.bundle.texts import filled
 from littoral.bundle.workers import plan_workers
 from littoral.bundle.writing import write
 from littoral.demo.run import Options as DemoOptions
 from littoral.demo.run import demo
-from littoral.node.beside import RunningNode
+from littoral.node.beside import RunningNode, running_node
 from littoral.node.site import read_site
 
 __all__ = ["run"]
@@ -39,8 +40,8 @@ ISOLATES = Path(".cache/isolates").resolve()
 NODE = Path(".cache/node").resolve()
 SIDES = (640, 480)
 WARM_UP, ROUNDS = 150, 60
-STARTS = 7
-REQUESTS = 1000
+STARTS = 5
+REQUESTS = 500
 SIZE_MAX, PACKED_MAX = 6e6, 5e6
 START_MS_MAX, PAGE_MS_MAX, SLOWER_MAX, OF_WEB_MAX = 100, 300, 1.6, 0.5
 P50_MS_MAX, P95_MS_MAX, HIT_MS_MAX, MEMORY_MB_MAX = 25, 35, 3, 64
@@ -70,14 +71,18 @@ def run() -> list[Row]:
     workerd = workerd_of(installed(PACKAGES, ISOLATES))
     node24 = next(installed(ROOT / "tests/engines/node", NODE).glob("node_modules/node-linux-*/bin/node"))
     install(str(shutil.which("npm")))
-    with demo(DemoOptions(DEMO, "127.0.0.1:0"), Quiet()) as (node, _), tempfile.TemporaryDirectory() as folder:
-        recipe = read_recipe(read_site(DEMO / "site.toml"), "similar")
+    site = DEMO / "site.toml"
+    if not site.exists():
+        with demo(DemoOptions(DEMO, "127.0.0.1:0"), Quiet()):
+            print("workers: the demo's node is there", file=sys.stderr)
+    with running_node(site, "127.0.0.1:0") as node, tempfile.TemporaryDirectory() as folder:
+        recipe = read_recipe(read_site(site), "similar")
         places = written(recipe, Path(folder))
         rows = [*sizes(recipe), *compiling(node24, places["lazy"])]
         rows += [found for name in ("lazy", "eager") for found in cold(workerd, places[name], name)]
         rows += in_chromium(places["browser"])
         with in_workerd(workerd, places["lazy"], bindings(node)) as worker:
-            rows += [*embedding(node, worker, node24), *similarity(worker), *memory(worker)]
+            rows += [*embedding(node, worker, node24), *similarity(worker), *memory(worker, empty_mb(workerd))]
     return rows
 
 
@@ -257,18 +262,32 @@ def percentile_95(times: Sequence[float]) -> float:
     return statistics.quantiles(times, n=20)[18]
 
 
-def memory(worker: Isolate) -> list[Row]:
-    """Of the whole process, without the pages of its own file."""
+def memory(worker: Isolate, empty: float) -> list[Row]:
+    """Of the process, without the pages of its own file, over one whose worker does nothing."""
     asking, pictures = Asking(worker.address), [jpeg(seed) for seed in range(8)]
     before = anonymous_mb(worker.pid)
     for i in range(REQUESTS):
         asking.ms("/similarity" if i % 2 else "/embed", pictures[i % 8])
+    after = anonymous_mb(worker.pid)
     guests = next(line for line in asking.text("/metrics").splitlines() if line.startswith("memory_bytes "))
     return [
-        row(f"memory of workerd after {REQUESTS} more requests", anonymous_mb(worker.pid), "MB", limit=MEMORY_MB_MAX),
-        row("grown meanwhile", anonymous_mb(worker.pid) - before, "MB"),
-        row("memory of the guests", float(guests.split()[1]) / 1e6, "MB"),
+        row(f"memory of the isolate after {REQUESTS} more requests", after - empty, "MB", limit=MEMORY_MB_MAX),
+        row("grown meanwhile", after - before, "MB"),
+        row("of it the guests", float(guests.split()[1]) / 1e6, "MB"),
+        row("workerd without it", empty, "MB"),
     ]
+
+
+def empty_mb(workerd: Path) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        config = filled("workerd.capnp", bindings="").decode()
+        lines = [line for line in config.splitlines() if ".wasm" not in line]
+        Path(folder, "workerd.capnp").write_text("\n".join(lines))
+        Path(folder, "worker.mjs").write_text("export default { fetch: () => new Response() };")
+        with in_workerd(workerd, Path(folder)) as worker:
+            for _ in range(WARM_UP):
+                Asking(worker.address).ms("/", b"")
+            return anonymous_mb(worker.pid)
 
 
 def anonymous_mb(pid: int) -> float:

@@ -19,7 +19,7 @@ from littoral.bundle.plan import Options
 from littoral.bundle.recipe import read_recipe
 from littoral.bundle.targets import TARGETS
 from littoral.bundle.workers import plan_workers
-from littoral.bundle.writing import differences, write
+from littoral.bundle.writing import differences, manifest, write
 from littoral.errors import ArtifactError, ConflictError, InputError, LittoralError
 from littoral.node.site import read_site
 from littoral.runtime.host.axis import normalized
@@ -98,11 +98,12 @@ def test_the_module_imports_the_two_it_comes_with_and_nothing_else(tmp_path: Pat
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "device"])
-def test_a_folder_is_written_as_a_whole_and_checked(tmp_path: Path, target: str) -> None:
-    site, out = site_folder(tmp_path), tmp_path / "out"
-    asked = ("bundle", site, "--pipeline", "similar", "--for", target, "--out", out, "--json")
-    done = cli(*asked)
-    assert done.code == 0, done.err
+def test_a_folder_is_written_as_a_whole_and_held_against_its_plan(tmp_path: Path, target: str) -> None:
+    recipe = read_recipe(read_site(site_folder(tmp_path)), "similar")
+    plan, out = TARGETS[target].plan(recipe, Options()), tmp_path / "out"
+    files = {**plan.files, "bundle.json": manifest(plan, pipeline="similar", target=target)}
+    write(files, out)
+    write(files, out)
     told = json.loads((out / "bundle.json").read_text())
     assert (told["pipeline"], told["target"]) == ("similar", target)
     assert told["files"] == {
@@ -110,13 +111,24 @@ def test_a_folder_is_written_as_a_whole_and_checked(tmp_path: Path, target: str)
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.name != "bundle.json"
     }
-    assert all(found["kept"] for found in done.json["findings"] if found["bound"])
-    assert cli(*asked, "--check").code == 0
+    assert all(finding.is_kept for finding in plan.findings if finding.is_bound)
+    assert differences(files, out) == []
     name = next(iter(told["files"]))
     (out / name).write_bytes(b"other")
     (out / "stray.txt").write_text("")
+    assert differences(files, out) == sorted([name, "stray.txt"])
+
+
+def test_the_command_writes_reports_and_checks(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ("bundle", site_folder(tmp_path), "--pipeline", "similar", "--for", "workers", "--out", out, "--json")
+    done = cli(*asked)
+    assert done.code == 0, done.err
+    assert done.json["files"].keys() == {path.name for path in out.iterdir()}
+    assert cli(*asked, "--check").code == 0
+    (out / "worker.mjs").write_text("other")
     checked = cli(*asked, "--check")
-    assert (checked.code, checked.json["differs"]) == (1, sorted([name, "stray.txt"]))
+    assert (checked.code, checked.json["differs"]) == (1, ["worker.mjs"])
 
 
 def test_over_a_limit_nothing_is_written(tmp_path: Path) -> None:
