@@ -108,6 +108,7 @@ def searches(node: RunningNode, client: NodeClient) -> list[Row]:
     for start in range(0, POINTS, BATCH):
         batch = [{"id": i, "vector": points[i].tolist(), "payload": {"n": i}} for i in range(start, start + BATCH)]
         client.call("PUT", "/collections/points/points?wait=false", json.dumps({"points": batch}).encode())
+    wait_for_graph(client)
     queries = points[rng.choice(POINTS, QUERIES, replace=False)] + 0.1 * rng.normal(size=(QUERIES, SIZE))
     again = [{"query": query.tolist(), "limit": 10, "with_payload": True} for query in queries]
     for count, body in enumerate(again, 1):
@@ -125,6 +126,18 @@ def searches(node: RunningNode, client: NodeClient) -> list[Row]:
 
 def ask(client: NodeClient, path: str, body: object) -> None:
     client.call("POST", path, json.dumps(body).encode())
+
+
+def wait_for_graph(client: NodeClient) -> None:
+    """So many points bring about a search graph; when it takes the place of the one before, answers become void."""
+    until = time.perf_counter() + FILL_S
+    while True:
+        found = client.call("GET", "/collections/points")["result"]
+        if found["status"] == "green" and found["indexed_vectors_count"] >= POINTS * 0.9:
+            return
+        if time.perf_counter() > until:
+            raise SystemExit("the search graph was not made in time")
+        time.sleep(0.1)
 
 
 def wait_for_lists(node: RunningNode, count: int) -> None:

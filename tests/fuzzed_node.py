@@ -41,8 +41,9 @@ SLOW = {
 REPLY_S = 20.0
 STREAM_BYTES = 1 << 16
 NO_ANSWER = 0
-NO_SOCKET = 426
-"""Said before a route, and so its protocol, is looked for."""
+NO_HTTP = "request is no HTTP/1.1"
+BEFORE_ROUTES = {426, 431}
+"""No socket, and too long a head: said before a route, and so its protocol, is looked for. So is `NO_HTTP`."""
 
 Routes = Sequence[tuple[str, str]]
 
@@ -96,6 +97,7 @@ def _body(seed: Seed) -> bytes:
 
 
 def _upgrading(headers: Mapping[str, str]) -> dict[str, str]:
+    headers = {"Host" if name == "host" else name: value for name, value in headers.items()}
     if "upgrade" not in headers:
         return dict(headers)
     return {**headers, "connection": "Upgrade", "sec-websocket-version": "13", "sec-websocket-key": "x" * 22 + "=="}
@@ -192,12 +194,14 @@ def _wrong(case: Case, reply: Reply) -> str | None:
         return None if case.is_raw else "no answer"
     if reply.status >= 500 and reply.status not in DOCUMENTED:
         return f"status {reply.status}: {reply.body[:200]!r}"
-    if reply.status < 400 or reply.status == NO_SOCKET or not reply.body or case.is_raw:
+    if reply.status < 400 or reply.status in BEFORE_ROUTES or not reply.body or case.is_raw:
         return None
     try:
         said = json.loads(reply.body)
     except ValueError:
         return f"status {reply.status} without JSON: {reply.body[:120]!r}"
+    if isinstance(said, dict) and str(said.get("error")).startswith(NO_HTTP):
+        return None
     path = case.data.split(b" ", 2)[1].decode("latin-1")
     with contextlib.suppress(KeyError, TypeError):
         if _is_of_its_shape(path, said):

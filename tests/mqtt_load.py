@@ -21,14 +21,15 @@ from littoral.node.client import NodeClient
 from mqtt_site import vector, write_mqtt_site
 from processes import children_of
 
-KEEP = """
+PARALLEL = 16
+KEEP = f"""
 [[mqtt.routes]]
 topic = "keep/+/#"
 pipeline = "keep"
-publish = "kept/{id}"
+publish = "kept/{{id}}"
 errors = "errors"
-parallel = 16
-queue = { max = 50 }
+parallel = {PARALLEL}
+queue = {{ max = 50 }}
 """
 PERIOD_S = 0.005
 UNANSWERED_COUNT_MAX = 300
@@ -75,6 +76,11 @@ class Load:
     def accepted(self) -> set[int]:
         """What the broker has acknowledged; paho does not say so of what it was given without a connection."""
         return {number for number, info in self._sent if not info.rc and info.is_published()}
+
+    @property
+    def repeated_count(self) -> int:
+        """Of messages that were sent again, each of which wants an answer of its own."""
+        return len(self._sent) - (self._next - 1)
 
     @property
     def unanswered(self) -> set[int]:
@@ -204,5 +210,6 @@ def run_with_kills(folder: Path, *, count: int, seed: int, pause_s: float) -> di
     assert load.accepted <= points.keys()
     assert all(numbers == [2 * i, 2 * (i % 7), 2] for i, numbers in points.items())
     twice = sum(times - 1 for times in load.answered.values())
-    print(f"{len(points)} messages, {counts}, {twice} answers came again under their id")
+    print(f"{len(points)} messages, {counts}, {twice} answers came again, {load.repeated_count} of them asked for")
+    assert twice <= load.repeated_count + PARALLEL * count  # those under way, when something died
     return counts

@@ -8,7 +8,7 @@ from fuzzed_node import FuzzedNode, fuzzed_node, plain
 from http_seeds import SEEDS
 from littoral.node.qdrant_api import LACKING
 
-CASES = 1500
+CASES = 800
 REFUSED = {("POST", "/collections/{collection}/snapshots/upload")}
 """Its seed has no points in it."""
 

@@ -18,6 +18,7 @@ from littoral.errors import (
 )
 from littoral.node.mqtt.again import Again
 from littoral.node.mqtt.back_off import BackOff
+from littoral.node.mqtt.done import DIGEST_BYTES
 from littoral.node.mqtt.judgement import Verdict, judged
 from littoral.node.mqtt.message import Message
 from littoral.node.mqtt.queue import Bounds, Queue
@@ -204,6 +205,28 @@ def test_a_message_with_an_id_is_known_when_its_acknowledgement_was_lost() -> No
     for number in range(2):
         again.end(again.begin(message(number, connection=connection, properties={"id": f"n{number}"})))
     assert not again.is_known(message(4, is_again=True, **named))
+
+
+def test_a_message_with_an_id_is_known_to_the_next_process(tmp_path: Path) -> None:
+    file = tmp_path / "mqtt" / "route.done"
+    killed = Again(file, done_count_max=3)  # and never closed
+    for number in range(20):
+        killed.end(killed.begin(message(number, properties={"id": str(number)})))
+    file.write_bytes(file.read_bytes() + b"torn")
+    again = Again(file, done_count_max=3)
+    known = [again.is_known(message(n, is_again=True, properties={"id": str(n)})) for n in range(20)]
+    assert known == [False] * 17 + [True] * 3
+    assert not again.is_known(message(19, properties={"id": "19"}))  # its publisher wants the answer again
+    assert file.stat().st_size <= 2 * 3 * DIGEST_BYTES
+    again.close()
+    killed.close()
+
+
+def test_a_disk_that_fails_costs_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "mqtt").write_text("no folder")
+    again = Again(tmp_path / "mqtt" / "route.done")
+    again.end(again.begin(message(1, properties={"id": "1"})))
+    assert again.is_known(message(2, is_again=True, properties={"id": "1"}))
 
 
 def test_qos_0_is_never_known() -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.kernels import Kernel
+from littoral.compiler.kernels import Kernel, without_vectors
 from littoral.compiler.kernels.team import SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
@@ -86,13 +86,18 @@ class _Functions:
 
     def __init__(self) -> None:
         self.index: dict[Kernel, int] = {}
+        self._same: dict[bytes, int] = {}
         self._layers: dict[int, list[str]] = {}
 
     def of(self, kernel: Kernel, layer: str, module: TargetedModule) -> int:
         """The kernel's function, added to the module where it is not there yet."""
         if kernel not in self.index:
-            written = kernel.without_vectors() if module.target == "mvp" else kernel
-            self.index[kernel] = module.add(written.function(kernel.kind))
+            written = without_vectors(kernel) if module.target == "mvp" else kernel
+            function = written.function(kernel.kind)
+            code = function.signature() + function.body()
+            if code not in self._same:
+                self._same[code] = module.add(function)
+            self.index[kernel] = self._same[code]
         index = self.index[kernel]
         layers = self._layers.setdefault(index, [])
         if layer not in layers:

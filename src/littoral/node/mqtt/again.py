@@ -4,8 +4,10 @@ A broker sends a message of QoS 1 again when a connection ended before it was ac
 on then, or be done. A publisher that sends one again itself, because it heard no answer, gets one.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
+from pathlib import Path
 
+from littoral.node.mqtt.done import Done
 from littoral.node.mqtt.message import Message
 
 __all__ = ["Again", "Work"]
@@ -25,13 +27,14 @@ class Work:
 class Again:
     """Bounded: the oldest is forgotten first, and would be worked on twice."""
 
-    def __init__(self, *, done_count_max: int = DONE_COUNT_MAX) -> None:
+    def __init__(self, path: Path | None = None, *, done_count_max: int = DONE_COUNT_MAX) -> None:
+        """path: where messages with an id are kept that are done; None = in memory only."""
         self.count = 0
         """Messages that came again and were known."""
         self._done_count_max = done_count_max
         self._going_on: dict[_Key, list[Work]] = {}
         self._unacknowledged: Counter[_Key] = Counter()
-        self._named: OrderedDict[_Key, None] = OrderedDict()
+        self._named = Done(done_count_max, path)
 
     def is_known(self, message: Message) -> bool:
         """Whether nothing is left to do but to acknowledge it, which is done here or at the end of the work."""
@@ -54,9 +57,7 @@ class Again:
         if not work.message.qos:
             return
         if work.message.id:
-            self._named[key] = None
-            if len(self._named) > self._done_count_max:
-                self._named.popitem(last=False)
+            self._named.add(work.message.digest)
         if work.message.connection.is_open:
             work.message.acknowledge()
         else:
@@ -70,6 +71,10 @@ class Again:
         going_on.remove(work)
         if not going_on:
             del self._going_on[work.message.key]
+
+    def close(self) -> None:
+        """No more messages come."""
+        self._named.close()
 
     def broker_forgot(self) -> None:
         """Nothing will come again."""
@@ -93,7 +98,7 @@ class Again:
             self._unacknowledged[key] -= 1
             if not self._unacknowledged[key]:
                 del self._unacknowledged[key]
-        elif not (message.id and key in self._named):
+        elif not (message.id and message.digest in self._named):
             return False
         message.acknowledge()
         return True

@@ -62,6 +62,11 @@ class Message:
         """Equal for two deliveries of one message."""
         return self.topic, self.payload_digest, self.id, self.response_topic, self.correlation
 
+    @cached_property
+    def digest(self) -> bytes:
+        """Of `key`, 16 bytes."""
+        return hashlib.blake2b(repr(self.key).encode(), digest_size=16).digest()
+
     def acknowledge(self) -> None:
         """Tells the broker that it need not keep this message; after its connection has ended it means nothing."""
         if self.qos and self.connection.is_open:

@@ -9,6 +9,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -82,9 +83,11 @@ class Route:
         publisher: Link,
         observed: Observed,
         *,
+        done_file: Path | None = None,
         rng: random.Random | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
+        """done_file: for what must be known after a crash; None = nothing is."""
         self.plan = plan
         self._served = served
         self._publisher = publisher
@@ -92,7 +95,7 @@ class Route:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311  pauses are no secret
         self._queue = Queue(plan.bounds)
-        self._again = Again()
+        self._again = Again(done_file)
         self._has_more = asyncio.Event()
         self._paused: Answerable | None = None
         self._messages = self._answered = self._retries = self._busy = 0
@@ -109,10 +112,13 @@ class Route:
 
     async def run(self) -> None:
         """For ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._link.stay())
-            for _ in range(self.plan.parallel):
-                group.create_task(self._work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._link.stay())
+                for _ in range(self.plan.parallel):
+                    group.create_task(self._work())
+        finally:
+            self._again.close()
 
     def statistics(self) -> RouteStatistics:
         """Counts since the start."""

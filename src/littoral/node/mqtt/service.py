@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from littoral.errors import SetupError
 from littoral.node.mqtt.queue import REASONS, Bounds
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["broker_of", "mqtt_routes"]
 
 PUBLISHER = "publisher"
+FOLDER = "mqtt"
+"""Below the node's data."""
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +58,10 @@ async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterat
         )
         served = node.pipelines[entry.pipeline]
         plan = _plan(name, entry)
-        routes.append(Route(plan, served, broker, session, publisher, observed, rng=rng, clock=node.clock))
+        done = node.data / FOLDER / f"{quote(name, safe='')}.done" if entry.qos else None
+        routes.append(
+            Route(plan, served, broker, session, publisher, observed, done_file=done, rng=rng, clock=node.clock)
+        )
     observed.sources.append(lambda: _readings(publisher.state, routes))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(route.run()) for route in routes] + [group.create_task(publisher.stay())]
