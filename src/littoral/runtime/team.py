@@ -14,9 +14,10 @@ from littoral.runtime.sandbox import Guest, Limits
 from littoral.runtime.thread_stack import start_threads
 from littoral.tensors import Array
 
-__all__ = ["Team"]
+__all__ = ["ALONE", "HELP", "STOP", "Team"]
 
 HELP, STOP = "help", "stop"
+ALONE = ".alone"
 JOIN_S = 5.0
 
 
