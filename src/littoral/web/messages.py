@@ -80,7 +80,7 @@ class Request:
 
     def named(self, names: Mapping[str, str]) -> "Request":
         """The same with names."""
-        return Request(self.method, self.path, self.query_text, self.headers, self.body, names)
+        return Request(self.method, self.path, self.query_text, self.headers, self.body, names, self.is_upgrade)
 
     @property
     def query(self) -> dict[str, str]:

@@ -1,40 +1,140 @@
-"""A WebSocket as Granian gives it, in our words. Granian closes without a code: who closes says why in a message."""
+"""A WebSocket: frames by `websockets`, which does no I/O of its own, over a connection of ours."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 
-from granian._granian import RSGIProtocolClosed, RSGIProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request as Opening
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from littoral.errors import PeerError
+from littoral.web.flow import Flow
 
 __all__ = ["NoBody", "OpenSocket"]
 
 SEND_S = 30.0
-CLOSED = 0
+CLOSE_S = 0.5
+UNREAD_COUNT_MAX = 16
+UNREAD_BYTES_MAX = 1 << 20
+LARGEST = 2
+"""Times what a handler takes of one message: that much still gets the handler's own words, more is cut off."""
 
 
 class OpenSocket:
-    """`Socket` over Granian's transport."""
+    """`Socket`. `feed` and `lost` are the connection's side.
 
-    def __init__(self, transport: Any) -> None:
+    hold: called with whether bytes should stop coming.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, flow: Flow, hold: Callable[[bool], None], message_bytes_max: int
+    ) -> None:
         self._transport = transport
+        self._flow = flow
+        self._hold = hold
+        self._protocol = ServerProtocol(max_size=LARGEST * message_bytes_max)
+        self._messages: deque[bytes | str] = deque()
+        self._unread_bytes = 0
+        self._parts: list[bytes] = []
+        self._is_text = False
+        self._is_over = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def accept(self, head: bytes) -> bool:
+        """head: of the request that asked for it. Whether it is open now; the refusal is sent if not."""
+        self._protocol.receive_data(head)
+        for event in self._protocol.events_received():
+            if isinstance(event, Opening):
+                self._protocol.send_response(self._protocol.accept(event))
+        self._flush()
+        return self._protocol.state is State.OPEN
+
+    def feed(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        self._flush()
+        if self._protocol.state is not State.OPEN:
+            self._is_over = True
+        self._wake()
+
+    def lost(self) -> None:
+        self._is_over = True
+        self._wake()
 
     async def receive(self) -> bytes | str | None:
-        try:
-            message = await self._transport.receive()
-        except (RSGIProtocolClosed, RSGIProtocolError):
-            return None
-        return None if message.kind == CLOSED else message.data
+        while not self._messages:
+            if self._is_over:
+                return None
+            await self._wait()
+        message = self._messages.popleft()
+        self._unread_bytes -= len(message)
+        if len(self._messages) < UNREAD_COUNT_MAX and self._unread_bytes < UNREAD_BYTES_MAX:
+            self._hold(False)
+        return message
 
     async def send(self, text: str) -> None:
+        if self._protocol.state is not State.OPEN:
+            raise PeerError("the other side of the socket is gone")
+        self._protocol.send_text(text.encode())
+        self._flush()
         try:
             async with asyncio.timeout(SEND_S):
-                await self._transport.send_str(text)
-        except (RSGIProtocolClosed, RSGIProtocolError) as error:
-            raise PeerError("the other side of the socket is gone") from error
+                await self._flow.drain()
         except TimeoutError as error:
             raise PeerError(f"the other side of the socket took nothing in {SEND_S:g} s") from error
+
+    async def close(self) -> None:
+        """Says so, and gives the other side a moment to say the same."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+        self._hold(False)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                while not self._is_over:
+                    self._messages.clear()
+                    await self._wait()
+        except TimeoutError:
+            return
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
+            self._is_text = frame.opcode is Opcode.TEXT
+        elif frame.opcode is not Opcode.CONT:
+            return
+        self._parts.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        data = b"".join(self._parts)
+        self._parts.clear()
+        try:
+            self._messages.append(data.decode() if self._is_text else data)
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA, "text is no UTF-8")
+            return
+        self._unread_bytes += len(self._messages[-1])
+        if len(self._messages) >= UNREAD_COUNT_MAX or self._unread_bytes >= UNREAD_BYTES_MAX:
+            self._hold(True)
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data and not self._transport.is_closing():
+                self._transport.write(data)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class NoBody:
