@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.processes import pss_bytes
 from bench.rows import Row, row
 
 MINUTES = 2.0
@@ -145,7 +146,7 @@ def _measure(folder: Path, seconds: float) -> list[Row]:
     site.write_text(SITE.format(http=http, broker=broker.port))
     with running_node(site) as node:
         publisher = Publisher(broker.port, picture())
-        sizes = [_pss_bytes(node.pid) for _ in _samples(seconds, broker)]
+        sizes = [pss_bytes(node.pid) for _ in _samples(seconds, broker)]
         publisher.close()
         _settle(node.url)
         counts = metrics(node.url)
@@ -237,17 +238,6 @@ def _write_model(folder: Path) -> None:
     graph = helper.make_graph(nodes, "mean", [given], [gives])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     littoral.compile(model.SerializeToString(), name="mean").save(folder / "mean.wasm")
-
-
-def _pss_bytes(pid: int) -> int:
-    """Of a process and all below it."""
-    total = 0
-    with contextlib.suppress(OSError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            total += _pss_bytes(int(child))
-    return total
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from bench.rows import Row, row
 from littoral.clock import SYSTEM
 from littoral.node.beside import RunningNode, running_node
 
-__all__ = ["run"]
+__all__ = ["run", "small_model"]
 
 ROUNDS = 10
 ASKS = {"small": 100, "mobilenet_v2": 20}
@@ -36,7 +36,10 @@ path = "mobilenet_v2.wasm"
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="littoral-") as name:
         folder = Path(name)
-        models = {"small": littoral.compile(_small(), name="small"), "mobilenet_v2": littoral.compile(mobilenet_v2())}
+        models = {
+            "small": littoral.compile(small_model(), name="small"),
+            "mobilenet_v2": littoral.compile(mobilenet_v2()),
+        }
         for key, model in models.items():
             model.save(folder / f"{key}.wasm")
         (folder / "site.toml").write_text(SITE)
@@ -77,7 +80,7 @@ def _quantile(values: list[float], share: float) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
 
 
-def _small() -> bytes:
+def small_model() -> bytes:
     """`y = x · w`, for 64 numbers."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -40,13 +40,14 @@ def main() -> int:
     stamp = folder / "littoral-locks.json"
     wanted = stamp_of(locks)
     have: dict[str, str] = json.loads(stamp.read_text()) if stamp.exists() else {}
-    if wanted.items() <= have.items() and (folder / "bin" / "python").exists():
+    python = folder / "bin" / "python"
+    if wanted.items() <= have.items() and python.exists():
+        compile_sources(python)
         return 0
     if have.keys() - wanted.keys():
         locks += [Path(name).stem for name in have.keys() - wanted.keys() if name.startswith("locks/")]
         wanted = stamp_of(locks)
 
-    python = folder / "bin" / "python"
     if not python.exists():
         run([sys.executable, "-m", "venv", str(folder)])
     stamp.unlink(missing_ok=True)
@@ -55,14 +56,20 @@ def main() -> int:
     print(f"littoral: installing {', '.join(locks)} into {sys.argv[1]}", file=sys.stderr, flush=True)
     run([*install, "--require-hashes", "--no-deps", *requirements])
     run([*install, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    compile_sources(python)
     stamp.write_text(json.dumps(wanted, indent=1))
     return 0
 
 
 def installer(python: Path) -> list[str]:
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+        return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
     return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+
+
+def compile_sources(python: Path) -> None:
+    """Byte code of this checkout, as an installer makes it of a package: a node starts in half the time with it."""
+    run([str(python), "-m", "compileall", "-q", str(ROOT / "src" / "littoral")])
 
 
 def run(command: list[str]) -> None:

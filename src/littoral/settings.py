@@ -61,6 +61,9 @@ SETTINGS = {
         ),
         Setting("LITTORAL_PERF", "", "", "perfmap or jitdump: Linux perf is told the names of models' functions"),
         Setting("LITTORAL_REQUIRE_ALL", "0", "", "1: a test that would be skipped fails"),
+        Setting(
+            "OPENBLAS_NUM_THREADS", "1", "threads", "Of numpy's products in a node; more would wait for each other"
+        ),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
         Setting("NO_COLOR", "", "", "Set to anything: no colour on the terminal"),
         Setting("XDG_CACHE_HOME", "", "", "The user's cache folder; default `~/.cache`"),

@@ -117,7 +117,6 @@ def test_what_no_node_would_load_is_not_built(tmp_path: Path) -> None:
         (agent(imports='(import "env" "exec" (func))'), r"import `env\.exec` is refused"),
         (binary("(module)", "littoral.agent", {"name": "a", "version": "1"}), "no exported function `alloc`"),
         (agent(deadline_ms=0), "`deadline_ms` is 0"),
-        (agent(extra=f"(func {'(nop)' * (1 << 18)})"), "a function of 262146 bytes, at most 131072"),
     ]:
         with pytest.raises(ArtifactError, match=why):
             as_agent(wasm, tmp_path)

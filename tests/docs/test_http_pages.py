@@ -32,6 +32,9 @@ class NoHosts:
     async def want(self, _: object) -> None:
         raise AssertionError("no collection is made here")
 
+    def restart_count(self, _: str) -> int:
+        return 0
+
     def state_of(self, _: str) -> str:
         raise AssertionError("no collection is made here")
 

@@ -12,7 +12,8 @@ import pytest
 
 from littoral.errors import NodeError, SettingError, UnavailableError
 from littoral.node.supervisor import Supervisor
-from littoral.node.supervisor_link import States, SupervisorLink, Want, link_pair
+from littoral.node.supervisor_link import SupervisorLink
+from littoral.node.supervisor_messages import States, Want, link_pair
 from supervised import node_on, short_folder, watched
 from waiting import until
 

@@ -18,7 +18,7 @@ from littoral.artifact.sections import custom_section, digest, with_custom_secti
 from littoral.authoring.toolchain import TARGET, WASI_TARGET, Toolchain, find_toolchain
 from littoral.errors import ArtifactError, NotFoundError
 from littoral.runtime.abi import check_interface, check_ports, grants_for
-from littoral.runtime.engine import check_code_size
+from littoral.runtime.foreign_code import check_code_size
 from littoral.runtime.interface import Interface, read_interface
 
 __all__ = ["BuiltAgent", "as_agent", "build_agent", "run_cargo_tests"]
@@ -26,11 +26,12 @@ __all__ = ["BuiltAgent", "as_agent", "build_agent", "run_cargo_tests"]
 
 @dataclass(frozen=True)
 class BuiltAgent:
-    """What was built. grants: those that its imports need. compiler: who built it, by tool."""
+    """What was built. code_bytes: of its functions. grants: those that its imports need. compiler: by tool."""
 
     path: Path
     sha256: str
     bytes: int
+    code_bytes: int
     manifest: AgentManifest
     interface: Interface
     grants: tuple[str, ...]
@@ -64,7 +65,14 @@ def build_agent(
     half.write_bytes(wasm)
     half.replace(path)
     return BuiltAgent(
-        path, digest(wasm), len(wasm), manifest, interface, grants_for(interface), dict(toolchain.versions)
+        path=path,
+        sha256=digest(wasm),
+        bytes=len(wasm),
+        code_bytes=check_code_size(wasm),
+        manifest=manifest,
+        interface=interface,
+        grants=grants_for(interface),
+        compiler=dict(toolchain.versions),
     )
 
 

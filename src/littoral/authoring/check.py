@@ -10,21 +10,28 @@ from littoral.clock import SYSTEM, Clock
 from littoral.runtime.abi import Ports, grants_for
 from littoral.runtime.agent_files import Files
 from littoral.runtime.agents import Agent
+from littoral.runtime.foreign_code import CODE_BYTES_MAX, STRANGERS, check_code_size
 from littoral.runtime.modules import load_module, naming
 from littoral.runtime.wasi_nn import NeuralModels
 
-__all__ = ["CheckedAgent", "check_agent", "needed_grants"]
+__all__ = ["ANY_SIZE", "CheckedAgent", "check_agent", "needed_grants"]
+
+ANY_SIZE = STRANGERS._replace(code_bytes=CODE_BYTES_MAX)
+"""Bounds for whoever wants to know what a site file must say."""
 
 
 @dataclass(frozen=True)
 class CheckedAgent:
-    """As it started. takes, gives: so configured. memory_bytes: in use after `init`. ms: to load and start."""
+    """As it started. code_bytes: of its functions. takes, gives: so configured. memory_bytes: in use after `init`.
+    ms: to load and start.
+    """
 
     path: Path
     name: str
     version: str
     sha256: str
     bytes: int
+    code_bytes: int
     takes: Ports
     gives: Ports
     grants: tuple[str, ...]
@@ -38,7 +45,7 @@ class CheckedAgent:
 
 def needed_grants(path: Path) -> tuple[str, ...]:
     """What a site file must grant the agent. Raises as `Agent.open`."""
-    module = load_module(path, AGENT_SECTION, engine="guarded")
+    module = load_module(path, AGENT_SECTION, engine="guarded", bounds=ANY_SIZE)
     with naming(path):
         return tuple(grant for grant in grants_for(module.code.interface) if not grant.startswith("littoral."))
 
@@ -55,11 +62,18 @@ def check_agent(
     clock: Clock = SYSTEM,
 ) -> CheckedAgent:
     """Starts the agent as a node does, and ends it. grants: default all that it needs. Raises as `Agent.open`."""
-    module = load_module(path, AGENT_SECTION, engine="guarded")
+    module = load_module(path, AGENT_SECTION, engine="guarded", bounds=ANY_SIZE)
     given = needed_grants(path) if grants is None else grants
     began = clock.monotonic()
     with Agent.open(
-        path, config, grants=given, models=models, files=files, memory_bytes=memory_bytes, deadline_ms=deadline_ms
+        path,
+        config,
+        grants=given,
+        models=models,
+        files=files,
+        memory_bytes=memory_bytes,
+        deadline_ms=deadline_ms,
+        bounds=ANY_SIZE,
     ) as agent:
         ms = (clock.monotonic() - began) * 1000
         manifest = agent.manifest
@@ -69,6 +83,7 @@ def check_agent(
             version=manifest.version,
             sha256=module.digest,
             bytes=path.stat().st_size,
+            code_bytes=check_code_size(path.read_bytes()),
             takes=agent.input,
             gives=agent.output,
             grants=tuple(given),

@@ -49,7 +49,10 @@ class Counts:
 
 
 class Watch:
-    """raw: name of the tensor, for pictures that are not JPEG. is_live: as a camera is, also for a file."""
+    """raw: name of the tensor, for pictures that are not JPEG. is_live: as a camera is, also for a file.
+
+    on_trouble: called from another thread with why a live source ended, where that is news.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Watch:
         raw: str = "",
         is_live: bool | None = None,
         on_answer: Callable[[str, Any], object] = lambda _id, _answer: None,
+        on_trouble: Callable[[str], object] = lambda _why: None,
         rng: random.Random | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -72,6 +76,7 @@ class Watch:
         self._raw = raw
         self._is_live = source.is_live if is_live is None else is_live
         self._on_answer = on_answer
+        self._on_trouble = on_trouble
         self._back_off = BackOff(rng or random.Random())  # noqa: S311  pauses are no secret
         self._clock = clock
         self._stopped = threading.Event()
@@ -153,6 +158,8 @@ class Watch:
         except PeerError as error:
             if not self._source.is_live:
                 raise
+            if str(error) != self.counts.last:
+                self._on_trouble(str(error))
             self.counts.last = str(error)
 
     def _offer(self, picture: Picture) -> None:

@@ -7,7 +7,6 @@ Exit codes: 0 done · 1 a check did not hold · 2 the command line is wrong · 3
 
 import sys
 
-from littoral.cli.console import show_error
 from littoral.errors import LittoralError, ModelError, NodeError, PeerError, RequestError, TrustError
 
 __all__ = ["EXIT_CODES", "main"]
@@ -25,12 +24,25 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point of the command `littoral`."""
-    from littoral.cli.app import app
-
     try:
-        app(prog_name="littoral")
+        run(sys.argv[1:])
     except LittoralError as error:
+        from littoral.cli.console import show_error
+
         show_error(error)
         sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def run(arguments: list[str]) -> None:
+    """A verb; a node is started without waiting for what the other verbs need."""
+    if arguments[:1] == ["up"]:
+        from littoral.cli.supervising import plain_up, site_of, supervise
+
+        if (asked := plain_up(arguments)) is not None:
+            supervise(site_of(asked))
+            return
+    from littoral.cli.app import app
+
+    app(prog_name="littoral")

@@ -11,12 +11,13 @@ import typer
 
 from littoral.authoring.build import BuiltAgent, build_agent, run_cargo_tests
 from littoral.authoring.cases import Case, CaseResult, read_cases, run_cases
-from littoral.authoring.check import CheckedAgent, check_agent, needed_grants
+from littoral.authoring.check import ANY_SIZE, CheckedAgent, check_agent, needed_grants
 from littoral.authoring.scaffold import Port, new_agent
 from littoral.cli.console import bytes_text, messages, results, show_json
 from littoral.errors import InputError, NotFoundError
 from littoral.runtime.abi import Ports
 from littoral.runtime.agents import Agent
+from littoral.runtime.foreign_code import STRANGERS, code_setting
 from littoral.runtime.instance import load
 from littoral.runtime.wasi_nn import NeuralModels, OfferedModel
 
@@ -66,6 +67,7 @@ def build(
         return
     results.print(f"{built.path}  {bytes_text(built.bytes)}", markup=False)
     _show_ports(built.manifest.input, built.manifest.output)
+    _show_much_code(built.code_bytes)
     results.print(f"  grants  {_needed(built.grants)}", markup=False)
     results.print(f"  built   {built.compiler['rustc']}, std from {built.compiler['std']}", markup=False)
     results.print(f"  sha256  {built.sha256}", markup=False)
@@ -130,6 +132,7 @@ def check(
     _show_ports(checked.takes, checked.gives)
     used, most = bytes_text(checked.memory_bytes), bytes_text(checked.memory_bytes_max)
     results.print(f"  imports {', '.join(checked.imports) or 'nothing'}", markup=False)
+    _show_much_code(checked.code_bytes)
     results.print(f"  grants  {_needed(checked.grants)}", markup=False)
     results.print(f"  limits  {used} of {most} of memory, {checked.deadline_ms} ms a call", markup=False)
     results.print(f"  starts  in {checked.ms:.1f} ms", markup=False)
@@ -137,7 +140,8 @@ def check(
 
 
 def _start(path: Path, models: NeuralModels, case: Case) -> Agent:
-    return Agent.open(path, case.config, files=case.files, grants=needed_grants(path), models=models)
+    grants = needed_grants(path)
+    return Agent.open(path, case.config, files=case.files, grants=grants, models=models, bounds=ANY_SIZE)
 
 
 @contextlib.contextmanager
@@ -190,6 +194,11 @@ def _port(option: str, value: str) -> Port:
 def _show_ports(takes: Ports, gives: Ports) -> None:
     results.print(f"  takes   {_ports_text(takes)}", markup=False)
     results.print(f"  gives   {_ports_text(gives)}", markup=False)
+
+
+def _show_much_code(code_bytes: int) -> None:
+    if code_bytes > STRANGERS.code_bytes:
+        results.print(f"  code    {bytes_text(code_bytes)}, needs `{code_setting(code_bytes)}`", markup=False)
 
 
 def _ports_text(ports: Ports) -> str:

@@ -64,6 +64,7 @@ def camera(
                 raw=raw,
                 is_live=True if live else None,
                 on_answer=_print_answer if answers else _ignore,
+                on_trouble=_say_trouble,
             )
             _stop_at(watch, seconds)
             await watch.run()
@@ -96,6 +97,10 @@ def _ignore(_frame_id: str, _answer: Any) -> None:
 def _print_answer(frame_id: str, answer: Any) -> None:
     sys.stdout.write(json.dumps({"id": frame_id} | (answer or {}), ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def _say_trouble(why: str) -> None:
+    messages.print(f"littoral: {why}; trying again", markup=False, soft_wrap=True)
 
 
 def _show(counts: dict[str, Any], *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ class Use(NamedTuple):
     keep: bool = True
 
 
-ANY = Use()
+ANY, NOTHING = Use(), Use(find=False, keep=False)
 USE: ContextVar[Use] = ContextVar("littoral cache use", default=ANY)
 """Of the request that is being answered; pipelines hand it to no step by hand."""
 
@@ -36,6 +36,8 @@ def use_of(request: Request) -> Use:
     """`Cache-Control: no-cache` asks for an answer made now, `no-store` for one that is not kept either."""
     if (text := request.headers.get("cache-control")) is None:
         return ANY
+    if text == "no-store":
+        return NOTHING
     words = {word.strip().lower() for word in str(text).split(",")}
     return Use(find=not words & {"no-cache", "no-store"}, keep="no-store" not in words)
 

@@ -25,7 +25,10 @@ class Child:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                env=settings.environment(**{name: str(handle) for name, handle in variables.items()}),
+                env=settings.environment(
+                    **{name: str(handle) for name, handle in variables.items()},
+                    OPENBLAS_NUM_THREADS=settings.text("OPENBLAS_NUM_THREADS"),
+                ),
                 pass_fds=tuple(variables.values()),
                 process_group=0,  # Ctrl-C at the terminal is the supervisor's alone
             )

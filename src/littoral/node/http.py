@@ -9,7 +9,7 @@ from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.streams_api import streams_protocol
-from littoral.web import Router
+from littoral.web import Origins, Router
 
 __all__ = ["application"]
 
@@ -30,6 +30,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             qdrant_protocol(node),
         ],
         observe=observed.answered,
+        origins=Origins(node.origins),
         clock=node.clock,
     )
     return router

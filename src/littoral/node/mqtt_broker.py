@@ -1,12 +1,14 @@
 """Where the broker is and what it is shown: address, TLS, user and password, each read again at every attempt."""
 
-import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from littoral.errors import InputError, SettingError
 from littoral.settings import from_environment
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Broker", "Credentials", "parse_broker"]
 
@@ -50,10 +52,12 @@ class Broker(NamedTuple):
         scheme = "mqtts" if self.is_secured else "mqtt"
         return f"{scheme}://[{self.host}]:{self.port}" if ":" in self.host else f"{scheme}://{self.host}:{self.port}"
 
-    def tls(self) -> ssl.SSLContext | None:
+    def tls(self) -> "ssl.SSLContext | None":
         """None without TLS. Raises SettingError for a file that is not there, or is no certificate or key."""
         if not self.is_secured:
             return None
+        import ssl
+
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.certificate is not None:

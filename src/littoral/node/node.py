@@ -127,6 +127,7 @@ class Node:
     listen: str
     data: Path
     collections: Collections
+    origins: tuple[str, ...] = ()
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)

@@ -192,10 +192,11 @@ class _Api:
             began = self._clock.monotonic()
             collection, data = self._collection(request), await request.body.read()
             question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
-            if (known := question.find()) is not None:
+            deadline_s = _deadline_s(request)
+            if (known := question.find() or await question.ask(deadline_s)) is not None:
                 return self._told(known.result, known.searched, known.cache, began)
             body = decode_json(data, kind)
-            result = msgspec.json.encode(await run(collection, body, _deadline_s(request)))
+            result = msgspec.json.encode(await run(collection, body, deadline_s))
             searched = msgspec.json.encode(_searched(body))
             question.keep(result, searched)
             return self._told(result, searched, None, began)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotOfferedError
+from littoral.node.plain_searches import LIMIT
 from littoral.node.qdrant_bodies import LookupBody, PrefetchBody, QueryBody, QueryGroupsBody
 from littoral.vectors import asks
 from littoral.vectors.asks import Ask, Target
@@ -19,7 +20,6 @@ from littoral.vectors.records import VectorsById, vectors_by_id
 
 __all__ = ["LIMIT", "parse_order", "parse_with_vector", "query_of"]
 
-LIMIT = 10
 RRF_K = 2
 NAMES_MAX = 256
 LOCAL_INFERENCE = ("text", "image", "object")

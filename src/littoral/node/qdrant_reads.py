@@ -3,6 +3,7 @@
 from typing import Any
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.plain_searches import QUERY_COUNT_MAX
 from littoral.node.qdrant_bodies import (
     CountBody,
     FacetBody,
@@ -37,7 +38,6 @@ __all__ = [
     "scroll",
 ]
 
-QUERY_COUNT_MAX = 256
 GROUP_SIZE = 3
 PAIR_SAMPLE = 10
 PAIR_SAMPLE_MIN = 2

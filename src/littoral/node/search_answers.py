@@ -1,5 +1,6 @@
 """What searches over HTTP answer, as JSON that can be told again: to the same body, and to a near query with proof."""
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -8,10 +9,10 @@ import numpy as np
 from littoral.errors import LittoralError
 from littoral.node.cached_search import NearQuestion, near_question
 from littoral.node.caches import Caches, Use
-from littoral.node.search_step import CERTAIN
+from littoral.node.plain_searches import plain_of
+from littoral.node.search_step import searched
 from littoral.vectors.collection import Collection
-from littoral.vectors.filters import parse_filter
-from littoral.vectors.queries import SearchParams, parse_selector
+from littoral.vectors.queries import SearchParams, SearchQuery
 from littoral.vectors.records import Hit
 
 if TYPE_CHECKING:
@@ -20,45 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["Known", "SearchQuestion"]
 
 SPLIT = b"\0"
+OLDER = "search"
+BATCH = "query/batch"
+REMEMBERED = frozenset({"query", OLDER})
+"""Routes whose answers are told again."""
 
 
 class Known(NamedTuple):
-    """result: as JSON. searched: what the answer says of its search, as JSON."""
+    """result, searched (what the answer says of its search): as JSON. cache: None for an answer of the shard."""
 
     result: bytes
     searched: bytes
-    cache: Literal["exact", "near"]
+    cache: Literal["exact", "near"] | None
 
 
-class _Nearest(msgspec.Struct, forbid_unknown_fields=True):
-    nearest: list[float]
-
-
-class _Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """The bodies of searches that depend on nothing but the points of their collection, and always in the same way."""
-
-    query: list[float] | _Nearest
-    limit: int | None = None
-    offset: int | None = None
-    filter: dict[str, Any] | None = None
-    params: SearchParams | None = None
-    with_payload: Any = None
-    with_vector: Literal[False] | None = None
-    score_threshold: float | None = None
-    using: Literal[""] | None = None
-    prefetch: None = None
-    shard_key: None = None
-    lookup_from: None = None
-
-
-class _Older(_Plain):
-    """`POST …/points/search`: the vector has another name."""
-
-    query: list[float] = msgspec.field(name="vector")
-
-
-_KINDS: dict[str, type[_Plain]] = {"query": _Plain, "search": _Older}
-_CERTAIN = msgspec.json.encode({"asked": 1, "answered": 1, "missing": []} | CERTAIN)
+_SEARCHED = {
+    is_exact: msgspec.json.encode(searched({"params": SearchParams(exact=is_exact)})) for is_exact in (False, True)
+}
 
 
 class SearchQuestion:
@@ -69,15 +48,14 @@ class SearchQuestion:
         self._collection = collection
         self._question = b"".join((route.encode(), SPLIT, body))
         self._body = body
+        self._route = route
         self._use = use
-        self._kind = _KINDS.get(route)
         self._scope: Scope | None = None
-        self._plain: _Plain | None = None
 
     def find(self) -> Known | None:
         """The answer, if it is known; looks at the body itself only for near ones."""
         self._scope = self._caches.results.scope(self._collection)
-        if self._scope is None or self._kind is None or not self._use.find:
+        if self._scope is None or self._route not in REMEMBERED or not self._use.find:
             return None
         if (known := self._caches.results.find(self._scope, self._question)) is not None:
             searched, _, result = known.partition(SPLIT)
@@ -87,43 +65,51 @@ class SearchQuestion:
         if (hits := near.find(self._collection, self._caches)) is None:
             return None
         points: object = [_told(hit) for hit in hits]
-        result = msgspec.json.encode(points if self._kind is _Older else {"points": points})
-        self.keep(result, _CERTAIN)
-        return Known(result, _CERTAIN, "near")
+        result = msgspec.json.encode(points if self._route == OLDER else {"points": points})
+        self.keep(result, _SEARCHED[True])
+        return Known(result, _SEARCHED[True], "near")
+
+    async def ask(self, deadline_s: float) -> Known | None:
+        """What the shard answers; None for a body that is not plain. Raises InputError, and as `search_told`."""
+        if not (asked := self.asked):
+            return None
+        found = await self._collection.search_told(asked, deadline_s=deadline_s)
+        is_exact = all(query.params.exact for query in asked)
+        if self._route == OLDER:
+            result = found[0]
+        else:
+            told = [b'{"points":%b}' % hits for hits in found]
+            result = b"[%b]" % b",".join(told) if self._route == BATCH else told[0]
+        self.keep(result, _SEARCHED[is_exact])
+        return Known(result, _SEARCHED[is_exact], None)
 
     def keep(self, result: bytes, searched: bytes) -> None:
         """What the shard answered, unless something was written meanwhile."""
-        if self._scope is None or not self._use.keep or self._decoded() is None:
+        if self._scope is None or not self._use.keep or self._route not in REMEMBERED or self.asked is None:
             return
         if self._caches.results.scope(self._collection) == self._scope:
             self._caches.results.keep(self._scope, self._question, b"".join((searched, SPLIT, result)))
 
-    def _decoded(self) -> _Plain | None:
-        if self._plain is None and self._kind is not None:
-            try:
-                self._plain = msgspec.json.decode(self._body, type=self._kind)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                return None
-        return self._plain
+    @functools.cached_property
+    def asked(self) -> list[SearchQuery] | None:
+        """What a plain body asks; None for any other. Raises InputError."""
+        return plain_of(self._route, self._body)
 
     def _near(self) -> NearQuestion | None:
-        if (body := self._decoded()) is None:
-            return None
-        numbers = body.query if isinstance(body.query, list) else body.query.nearest
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is no question then
-            vector = np.array(numbers, np.float32)
         try:
+            if self.asked is None or not isinstance((asked := self.asked[0]).ask, bytes):
+                return None
             return near_question(
                 self._collection,
                 self._caches,
-                vector,
+                np.frombuffer(asked.ask, "<f4"),
                 {
-                    "limit": 10 if body.limit is None else body.limit,
-                    "offset": body.offset or 0,
-                    "matching": parse_filter(body.filter),
-                    "score_threshold": body.score_threshold,
-                    "with_payload": parse_selector(body.with_payload),
-                    "params": body.params or SearchParams(),
+                    "limit": asked.limit,
+                    "offset": asked.offset,
+                    "matching": asked.filter,
+                    "score_threshold": asked.score_threshold,
+                    "with_payload": asked.with_payload,
+                    "params": asked.params,
                 },
             )
         except LittoralError:  # the search itself says what is wrong

@@ -15,6 +15,7 @@ import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
+from littoral.node.payload_places import check_payload_places
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -36,9 +37,9 @@ from littoral.node.site_tables import (
     StepTable,
     UpsertStepTable,
 )
-from littoral.node.upsert_step import check_payload_places
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
+from littoral.web.origins import check_origin_text
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
@@ -210,6 +211,8 @@ def _checked(site: Site, place: Place) -> Site:
     _check_address(site.node.listen, place / "node" / "listen")
     if site.node.grpc is not None:
         _check_address(site.node.grpc, place / "node" / "grpc")
+    for index, origin in enumerate(site.node.origins):
+        _check_origin(origin, place / "node" / "origins" / index)
     _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
     for name, model in site.models.items():
         _check_instances(model, place / "models" / name)
@@ -231,6 +234,13 @@ def _check_address(text: str, place: Place) -> None:
         parse_address(text)
     except SettingError as error:
         raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
+
+
+def _check_origin(text: str, place: Place) -> None:
+    try:
+        check_origin_text(text)
+    except SettingError as error:
+        raise place.wrong(text, "an origin as browsers send it, such as `https://shop.example`") from error
 
 
 def _check_instances(table: ModelTable | AgentTable, place: Place) -> None:

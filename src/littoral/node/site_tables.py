@@ -71,6 +71,9 @@ class NodeTable(_Table, frozen=True):
         str | None, Meta(description="Address and port of the gRPC interface; default: none (extra `littoral[grpc]`)")
     ] = None
     data: Annotated[NonEmpty, Meta(description="Folder of the collections, made if missing")] = "data"
+    origins: Annotated[
+        list[str], Meta(max_length=ENTRIES_MAX, description="Of pages elsewhere that may ask this node")
+    ] = []
     memory_mb: Annotated[
         int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
     ] = None
@@ -121,6 +124,14 @@ class ModelTable(_Table, frozen=True):
     quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 
 
+class CompileTable(_Table, frozen=True):
+    """What making machine code of a module from elsewhere may take."""
+
+    code_mb: Annotated[int, Meta(ge=1, le=64, description="Code of the module, in MiB")] = 16
+    memory_mb: Annotated[int, Meta(ge=64, le=16384, description="Memory of its compiler, in MiB")] = 2048
+    time_s: Annotated[int, Meta(ge=1, le=3600, description="Time of its compiler")] = 120
+
+
 class AgentTable(_Table, frozen=True):
     """An agent in its sandbox."""
 
@@ -133,6 +144,7 @@ class AgentTable(_Table, frozen=True):
     memory_mb: Annotated[int | None, Meta(description="Memory cap, 1..1024; default: the agent's own")] = None
     deadline_ms: Annotated[int | None, Meta(description="Of one call; default: the agent's own")] = None
     grants: Annotated[list[str], Meta(max_length=16, description="Imports that it may have")] = []
+    compile: Annotated[CompileTable, Meta(description="Bounds of its compilation")] = CompileTable()
     instances: Annotated[InstancesTable, Meta(description="How many at once")] = InstancesTable()
     quarantine: Annotated[QuarantineLimits, Meta(description="When it fails again and again")] = QuarantineLimits()
 

@@ -1,7 +1,8 @@
 """Runs what `supervise` decides: starts and ends processes, listens to them and to the node.
 
 If this process dies, the kernel kills every child (see `lifeline`), and nothing that was acknowledged is lost: the next
-supervisor starts the node again, which says again which shard hosts it wants.
+supervisor starts the node again, which says again which shard hosts it wants. Nothing that this module needs at its
+import may need asyncio or numpy: a supervisor stays small, and the node waits for it.
 """
 
 import contextlib
@@ -11,8 +12,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,9 +22,12 @@ from littoral.errors import NodeError
 from littoral.lifeline import FAILED, READY, Lifeline
 from littoral.node.child import Child
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
-from littoral.node.supervisor_link import LINK_VARIABLE, PACKET_BYTES_MAX, States, SupervisorLink, Want, link_pair
+from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want, link_pair
 from littoral.vectors.layout import COLLECTIONS
 from littoral.vectors.owner_lock import OwnerLock
+
+if TYPE_CHECKING:
+    from littoral.node.supervisor_link import SupervisorLink
 
 __all__ = ["Supervisor", "embedded"]
 
@@ -267,11 +271,15 @@ def _are_shard_folders(names: Sequence[str]) -> bool:
 
 
 @contextlib.contextmanager
-def embedded(data: Path, *, patience: Patience | None = None) -> Iterator[SupervisorLink]:
+def embedded(data: Path, *, patience: Patience | None = None) -> Iterator["SupervisorLink"]:
     """A supervisor of shard hosts in a thread of this process, for tests and for `littoral demo`.
 
     Gives the link, to be entered with `async with`. Hosts die with this process, as with any supervisor.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from littoral.node.supervisor_link import SupervisorLink
+
     ours, theirs = link_pair()
     supervisor = Supervisor(data, None, link=ours, patience=patience)
     with theirs, ThreadPoolExecutor(1, thread_name_prefix="littoral-supervisor") as thread:

@@ -1,8 +1,4 @@
-"""Between node and supervisor: the node says which shard hosts it wants, the supervisor says how its children are.
-
-One packet, one msgpack message, on an inherited socket pair. Both messages are whole states, so that any one may be
-lost with its process: a node that starts says again what it wants.
-"""
+"""The node's end of the link to its supervisor (`supervisor_messages`)."""
 
 import asyncio
 import contextlib
@@ -14,29 +10,10 @@ import msgspec
 from littoral.errors import NodeError, SettingError
 from littoral.lifeline import Lifeline
 from littoral.node.supervise import ChildState
+from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want
 from littoral.settings import number, text
 
-__all__ = ["LINK_VARIABLE", "PACKET_BYTES_MAX", "States", "SupervisorLink", "Want", "link_pair"]
-
-LINK_VARIABLE = "LITTORAL_LINK_FD"
-PACKET_BYTES_MAX = 128 << 10
-
-
-class Want(msgspec.Struct):
-    """Folders of shards, relative to the data folder."""
-
-    hosts: list[str]
-
-
-class States(msgspec.Struct):
-    """Every child by name; a shard host's name is its folder."""
-
-    children: dict[str, ChildState]
-
-
-def link_pair() -> tuple[socket.socket, socket.socket]:
-    """Supervisor's end, node's end."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+__all__ = ["SupervisorLink"]
 
 
 class SupervisorLink:
@@ -95,6 +72,11 @@ class SupervisorLink:
     def state_of(self, shard_folder: str) -> str:
         """How the supervisor sees this host, in one line."""
         return str(self.states.get(shard_folder, "not started"))
+
+    def restart_count(self, shard_folder: str) -> int:
+        """How often it was started again; 0 for one that was not started."""
+        state = self.states.get(shard_folder)
+        return 0 if state is None else state.restart_count
 
     async def next_states(self) -> dict[str, ChildState]:
         """Waits for the next report."""

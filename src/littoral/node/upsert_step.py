@@ -13,11 +13,9 @@ from littoral.tensors import TensorSpec
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import PointId
 
-__all__ = ["PLACES", "UpsertStage", "UpsertStep", "check_payload_places", "payload_of", "point_id"]
+__all__ = ["UpsertStage", "UpsertStep", "payload_of", "point_id"]
 
 ID_MAX = 2**64
-PLACES = ("id", "digest", "topic", "time")
-"""What may stand in braces in a payload's text, beside `{1}` … `{9}` for what the wildcards of a topic caught."""
 _PLACE = re.compile(r"\{([a-z]+|[1-9])\}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -84,17 +82,6 @@ def point_id(where: Origin, *, is_by_message: bool) -> PointId:
     if name.isascii() and name.isdecimal() and len(name) <= 20 and int(name) < ID_MAX:
         return int(name)
     return name.lower() if _UUID.fullmatch(name) else str(uuid.uuid5(uuid.NAMESPACE_OID, name))
-
-
-def check_payload_places(payload: Mapping[str, Any]) -> None:
-    """Raises InputError for a text of the payload with a place that does not exist."""
-    for key, value in payload.items():
-        if not isinstance(value, str):
-            continue
-        for name in re.findall(r"\{([^{}]*)\}", value):
-            if name not in PLACES and not re.fullmatch("[1-9]", name):
-                known = ", ".join(f"`{{{place}}}`" for place in PLACES)
-                raise InputError(f"`{key}`: `{{{name}}}` is unknown, known: {known}, `{{1}}` … `{{9}}`")
 
 
 def payload_of(template: Mapping[str, Any], where: Origin) -> dict[str, Any]:

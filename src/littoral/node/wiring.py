@@ -33,6 +33,7 @@ from littoral.node.site_tables import (
 from littoral.node.upsert_step import UpsertStep
 from littoral.runtime.agents import Agent
 from littoral.runtime.for_each import ForEachStep
+from littoral.runtime.foreign_code import CompileBounds
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
@@ -73,6 +74,7 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                 yield Node(
                     name=site.node.name,
                     listen=str(site.listen),
+                    origins=tuple(site.node.origins),
                     data=site.data,
                     collections=collections,
                     models=guests.models,
@@ -151,6 +153,7 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
         models=ModelsForAgents(guests.models),
         sha256=table.sha256,
         files={key: site.path_of(path) for key, path in table.files.items()},
+        bounds=CompileBounds(table.compile.code_mb << 20, table.compile.memory_mb << 20, table.compile.time_s),
     )
     instances = Instances(table.instances.min, table.instances.max)
     return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)

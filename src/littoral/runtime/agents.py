@@ -37,6 +37,7 @@ from littoral.runtime.agent_files import Config, Files, init_bytes
 from littoral.runtime.agent_instance import AgentInstance
 from littoral.runtime.agent_log import AgentLog
 from littoral.runtime.builtin_agents import PREFIX, builtin_agent
+from littoral.runtime.foreign_code import STRANGERS, CompileBounds
 from littoral.runtime.host_modules import NEURAL
 from littoral.runtime.inputs import as_stored
 from littoral.runtime.modules import LoadedModule, load_module, naming
@@ -114,6 +115,7 @@ class Agent:
         models: NeuralModels | None = None,
         sha256: str | None = None,
         files: Files | None = None,
+        bounds: CompileBounds | None = STRANGERS,
         clock: Clock = SYSTEM,
     ) -> "Agent":
         """Loads, checks and starts an agent.
@@ -122,12 +124,14 @@ class Agent:
         the log; default the manifest's. memory_bytes, deadline_ms (per call): default the manifest's.
         start_deadline_ms: for the start of the module and `init`. grants: imports that it may have. models: those
         there are, for an agent that is granted `wasi_ephemeral_nn`, or `wasi_ephemeral_nn:NAME` for one of them.
-        files: by name, a path or bytes each; `init` gets them in one frame with the configuration.
+        files: by name, a path or bytes each; `init` gets them in one frame with the configuration. bounds: for
+        compiling it.
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
             path, sha256 = builtin_agent(path.removeprefix(PREFIX), sha256)
-        module = load_module(path, AGENT_SECTION, engine="guarded", sha256=sha256)
+            bounds = None
+        module = load_module(path, AGENT_SECTION, engine="guarded", sha256=sha256, bounds=bounds)
         with naming(path):
             manifest = AgentManifest.decode(module.manifest)
             name = name or printable(manifest.name)

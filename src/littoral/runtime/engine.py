@@ -19,7 +19,7 @@ from wasmtime import _ffi as ffi
 
 from littoral.artifact.sections import HEADER
 from littoral.errors import ArtifactError, MemoryCapError, SettingError
-from littoral.runtime.interface import PAGE_BYTES, Interface, code_sizes, read_interface
+from littoral.runtime.interface import PAGE_BYTES, Interface, read_interface
 from littoral.runtime.printable import printable
 from littoral.settings import text
 
@@ -28,11 +28,11 @@ __all__ = [
     "EngineKind",
     "MachineCode",
     "SharedMemory",
-    "check_code_size",
     "compile_module",
     "configuration",
     "engine_version",
     "increment_epoch",
+    "machine_code_of",
     "map_machine_code",
     "one_line",
 ]
@@ -40,8 +40,6 @@ __all__ = [
 EngineKind = Literal["trusted", "threaded", "guarded"]
 
 STACK_BYTES_MAX = 256 << 10
-CODE_BYTES_MAX = 16 << 20
-BODY_BYTES_MAX = 128 << 10
 PROFILERS = ("perfmap", "jitdump")
 
 _SETTINGS: dict[str, bool | int | str] = {
@@ -164,15 +162,12 @@ class SharedMemory(wasmtime.SharedMemory):
 
 
 def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
-    """Machine code of a binary module.
+    """Machine code of a binary module; nothing can interrupt it, and its time grows faster than a function's size.
 
-    Raises ArtifactError for text format, components, invalid modules, and, in the guarded engine, for code that the
-    compiler might chew on for minutes: nothing can interrupt it, and its time grows faster than a function's size.
+    Raises ArtifactError for text format, components and invalid modules.
     """
     if wasm[: len(HEADER)] != HEADER:
         raise ArtifactError(f"not a WebAssembly module: starts with `{wasm[:8].hex()}`, expected `{HEADER.hex()}`")
-    if kind == "guarded":
-        check_code_size(wasm)
     try:
         module = wasmtime.Module(_engine(kind), wasm)
     except wasmtime.WasmtimeError as error:
@@ -180,12 +175,12 @@ def compile_module(wasm: bytes, kind: EngineKind) -> MachineCode:
     return MachineCode(module, kind, read_interface(wasm))
 
 
-def check_code_size(wasm: bytes) -> None:
-    """Raises ArtifactError for more code than the guarded engine compiles."""
-    code_bytes, body_bytes = code_sizes(wasm)
-    for what, size, most in (("code", code_bytes, CODE_BYTES_MAX), ("a function", body_bytes, BODY_BYTES_MAX)):
-        if size > most:
-            raise ArtifactError(f"WebAssembly module: {what} of {size} bytes, at most {most}")
+def machine_code_of(code: bytes, wasm: bytes, kind: EngineKind) -> MachineCode:
+    """Machine code that `MachineCode.serialize` gave for this module: **the caller has it from a process of ours**."""
+    try:
+        return MachineCode(wasmtime.Module.deserialize(_engine(kind), code), kind, read_interface(wasm))
+    except wasmtime.WasmtimeError as error:
+        raise ArtifactError(f"machine code refused: {one_line(error)}") from error
 
 
 def map_machine_code(path: str, kind: EngineKind, interface: Interface) -> MachineCode:

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import UnavailableError
+from littoral.runtime.thread_priority import stand_back
 from littoral.runtime.thread_stack import require_stack, start_threads
 
 __all__ = ["GuestThreads", "GuestThreadsStatistics"]
@@ -118,6 +119,7 @@ class GuestThreads:
 
     def _serve(self) -> None:
         require_stack()
+        stand_back()
         while (work := self._next()) is not None:
             _carry_out(*work)
             del work  # the result must not live on until the next call

@@ -13,7 +13,7 @@ from littoral.artifact.sections import Section, read_u32, sections
 from littoral.errors import ArtifactError
 from littoral.runtime.printable import printable
 
-__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "code_sizes", "read_interface", "shares_memory"]
+__all__ = ["PAGE_BYTES", "Import", "Interface", "MemoryShape", "body_sizes", "read_interface", "shares_memory"]
 
 PAGE_BYTES = 1 << 16
 ENTRIES_MAX = 100_000
@@ -92,14 +92,13 @@ def shares_memory(wasm: bytes) -> bool:
     return any(memory.is_shared for memory in found.memories)
 
 
-def code_sizes(wasm: bytes) -> tuple[int, int]:
-    """Bytes of all function bodies together, and of the largest one."""
+def body_sizes(wasm: bytes) -> list[int]:
+    """Bytes of each function's body."""
     for section in sections(wasm):
         if section.id == _CODE:
             reader = _Reader(wasm, section)
-            bodies = [reader.skip(reader.u32()) for _ in range(reader.count())]
-            return sum(bodies), max(bodies, default=0)
-    return 0, 0
+            return [reader.skip(reader.u32()) for _ in range(reader.count())]
+    return []
 
 
 @dataclass

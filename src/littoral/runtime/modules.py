@@ -28,6 +28,7 @@ from littoral.runtime.engine import (
     map_machine_code,
 )
 from littoral.runtime.file_identity import FileIdentity
+from littoral.runtime.foreign_code import STRANGERS, CompileBounds, compile_foreign
 from littoral.runtime.interface import shares_memory
 from littoral.runtime.verified import VerifiedDigests
 from littoral.settings import cache_folder, number, state_folder
@@ -57,22 +58,24 @@ def load_module(
     *,
     engine: EngineKind | None = None,
     sha256: str | None = None,
+    bounds: CompileBounds | None = STRANGERS,
     clock: Clock = SYSTEM,
 ) -> LoadedModule:
     """The module in `source`, ready to be instantiated.
 
     section: the custom section with its manifest. engine: None = trusted if this installation compiled the module,
-    else guarded. sha256: what the file must have, in hex. Errors name the file.
+    else guarded. sha256: what the file must have, in hex. bounds: for compiling a module from elsewhere, None = it is
+    ours. Errors name the file.
     Raises NotFoundError, TooLargeError, ArtifactError, TrustError, SetupError.
     """
     here = _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20)
     if not isinstance(source, str | os.PathLike):
         if isinstance(source, Model):
-            return here.load(source.wasm, source.digest, section, engine, sha256)
+            return here.load(source.wasm, source.digest, section, engine, sha256, bounds)
         wasm = bytes(source)
-        return here.load(wasm, digest_of(wasm), section, engine, sha256)
+        return here.load(wasm, digest_of(wasm), section, engine, sha256, bounds)
     with naming(source):
-        return here.load_file(Path(source), section, engine, sha256, clock)
+        return here.load_file(Path(source), section, engine, sha256, bounds, clock)
 
 
 def has_machine_code(source: Path | bytes, section: str) -> bool:
@@ -117,7 +120,13 @@ class _Installation(NamedTuple):
     verified: VerifiedDigests
 
     def load_file(
-        self, path: Path, section: str, engine: EngineKind | None, sha256: str | None, clock: Clock
+        self,
+        path: Path,
+        section: str,
+        engine: EngineKind | None,
+        sha256: str | None,
+        bounds: CompileBounds | None,
+        clock: Clock,
     ) -> LoadedModule:
         try:
             known = self.verified.find(FileIdentity.of(path.stat()))
@@ -130,19 +139,27 @@ class _Installation(NamedTuple):
         except ValueError as error:  # a name with a zero byte
             raise NotFoundError(f"module `{str(path)!r}`: {error}") from error
         digest = digest_of(wasm)
-        loaded = self.load(wasm, digest, section, engine, sha256)
+        loaded = self.load(wasm, digest, section, engine, sha256, bounds)
         if identity.is_settled(now_ns):
             self.verified.record(identity, digest)
         return loaded
 
     def load(
-        self, wasm: bytes, digest: str, section: str, engine: EngineKind | None, sha256: str | None
+        self,
+        wasm: bytes,
+        digest: str,
+        section: str,
+        engine: EngineKind | None,
+        sha256: str | None,
+        bounds: CompileBounds | None,
     ) -> LoadedModule:
         if (loaded := self._cached(digest, section, engine, sha256)) is not None:
             return loaded
         if (manifest := custom_section(wasm, section)) is None:
             raise ArtifactError(f"WebAssembly module has no section `{section}`", hint=_HINTS.get(section))
-        code = compile_module(wasm, _engine_with_threads(engine or self._engine_for(digest), wasm))
+        kind = _engine_with_threads(engine or self._engine_for(digest), wasm)
+        is_foreign = kind == "guarded" and bounds is not None
+        code = compile_foreign(wasm, bounds or STRANGERS) if is_foreign else compile_module(wasm, kind)
         self.code.keep(_key(digest, section, code.kind), code.serialize(), code.interface, manifest)
         return LoadedModule(code, digest, manifest, is_cached=False)
 

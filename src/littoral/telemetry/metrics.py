@@ -4,11 +4,13 @@ Label values come from what the node was configured with (routes, pipelines, ste
 from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
@@ -17,6 +19,7 @@ SERIES_COUNT_MAX = 512
 OTHER = "other"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BOUNDS = (*map(str, BUCKETS_S), "+Inf")
 
 
 class MetricSpec(NamedTuple):
@@ -181,46 +184,76 @@ class Reading(NamedTuple):
 
 
 class Metrics:
-    """read: asked at each `text`."""
+    """read: asked at each `text`. For one thread.
+
+    The library has no part in what happens at each request, where it would take longer than a small answer.
+    """
 
     def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry(auto_describe=False)
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._children: dict[str, dict[tuple[str, ...], Any]] = {name: {} for name in METRICS}
-        for spec in METRICS.values():
-            if spec.kind == "counter":
-                self._counters[spec.name] = Counter(spec.name, spec.sentence, spec.labels, registry=self._registry)
-            elif spec.kind == "histogram":
-                self._histograms[spec.name] = Histogram(
-                    spec.name, spec.sentence, spec.labels, buckets=BUCKETS_S, registry=self._registry
-                )
+        self._counts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _named("counter")}
+        self._spreads: dict[str, dict[tuple[str, ...], _Spread]] = {name: {} for name in _named("histogram")}
+        self._registry.register(_Written(self._counts, self._spreads))
         self._registry.register(_Readings(read))
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table."""
-        self._child(self._counters[name], name, labels).inc(by)
+        known = self._counts[name]
+        if labels not in known and len(known) >= SERIES_COUNT_MAX:
+            labels = (OTHER,) * len(labels)
+        known[labels] = known.get(labels, 0) + by
 
     def observe(self, name: str, *labels: str, value: float) -> None:
         """A value for a histogram of the table, in its unit."""
-        self._child(self._histograms[name], name, labels).observe(value)
+        known = self._spreads[name]
+        if (spread := known.get(labels)) is None:
+            if len(known) >= SERIES_COUNT_MAX:
+                labels = (OTHER,) * len(labels)
+            spread = known.setdefault(labels, _Spread())
+        spread.counts[bisect_left(BUCKETS_S, value)] += 1
+        spread.sum += value
 
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)
 
-    def _child(self, metric: Any, name: str, labels: tuple[str, ...]) -> Any:
-        """One series, looked up once: the library's own way from labels to it takes longer than a small request."""
-        if not labels:
-            return metric
-        known = self._children[name]
-        if (child := known.get(labels)) is not None:
-            return child
-        if len(known) >= SERIES_COUNT_MAX:
-            return metric.labels(*(OTHER,) * len(labels))
-        child = known[labels] = metric.labels(*labels)
-        return child
+
+def _named(kind: str) -> list[str]:
+    return [name for name, spec in METRICS.items() if spec.kind == kind]
+
+
+class _Spread:
+    """One series of a histogram. counts: of values up to each of `BUCKETS_S`, and of those beyond."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum = 0.0
+
+
+class _Written(Collector):
+    """What was counted as it happened."""
+
+    def __init__(
+        self,
+        counts: Mapping[str, Mapping[tuple[str, ...], float]],
+        spreads: Mapping[str, Mapping[tuple[str, ...], _Spread]],
+    ) -> None:
+        self._counts = counts
+        self._spreads = spreads
+
+    def collect(self) -> Iterator[Metric]:
+        for name, counts in self._counts.items():
+            counter = CounterMetricFamily(name, METRICS[name].sentence, labels=METRICS[name].labels)
+            for labels, value in counts.items():
+                counter.add_metric(labels, value)
+            yield counter
+        for name, known in self._spreads.items():
+            histogram = HistogramMetricFamily(name, METRICS[name].sentence, labels=METRICS[name].labels)
+            for labels, spread in known.items():
+                histogram.add_metric(labels, list(zip(_BOUNDS, accumulate(spread.counts), strict=True)), spread.sum)
+            yield histogram
 
 
 class _Readings(Collector):

@@ -3,11 +3,9 @@
 Source: W3C Trace Context, level 1. What is malformed counts as absent, as the specification wants it.
 """
 
-import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -32,12 +30,11 @@ class Trace(NamedTuple):
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """For the answer, and for whatever is asked on the request's behalf."""
-        found = [("littoral-request-id", self.request)]
-        if self.trace:
-            found.append(("traceparent", f"00-{self.trace}-{self.span}-{self.flags}"))
-        if self.state:
-            found.append(("tracestate", self.state))
-        return tuple(found)
+        found: tuple[tuple[str, str], ...] = (("littoral-request-id", self.request),)
+        if not self.trace:
+            return found
+        found = (*found, ("traceparent", f"00-{self.trace}-{self.span}-{self.flags}"))
+        return (*found, ("tracestate", self.state)) if self.state else found
 
 
 _TRACE: ContextVar[Trace | None] = ContextVar("littoral_trace", default=None)
@@ -48,21 +45,28 @@ def current_trace() -> Trace | None:
     return _TRACE.get()
 
 
-@contextlib.contextmanager
-def tracing(trace: Trace) -> Iterator[None]:
+class tracing:  # noqa: N801  used as a function is; a generator would take as long as all else here
     """Inside the block, and in tasks and guests started there, work belongs to this request."""
-    token = _TRACE.set(trace)
-    try:
-        yield
-    finally:
-        _TRACE.reset(token)
+
+    __slots__ = ("_token", "_trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        self._token = _TRACE.set(self._trace)
+
+    def __exit__(self, *exception: object) -> None:
+        _TRACE.reset(self._token)
 
 
 def incoming_trace(parent: str | None, state: str | None, request: str | None) -> Trace:
     """Of the headers `traceparent`, `tracestate` and `x-request-id`. A request without an id gets one."""
     span = secrets.token_hex(8)
     known = request if request is not None and REQUEST_ID.fullmatch(request) else span
-    found = _PARENT.fullmatch(parent) if parent is not None else None
+    if parent is None:
+        return Trace(known, span)
+    found = _PARENT.fullmatch(parent)
     if found is None or found[2] in _NOTHING or found[3] in _NOTHING or (found[1] == "00" and found[5]):
         return Trace(known, span)
     return Trace(known, span, found[2], found[4], state if state is not None and _is_state(state) else "")

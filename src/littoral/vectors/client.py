@@ -6,7 +6,6 @@ order among *concurrent* writes to one point, which has none until one of them i
 """
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from littoral.clock import Clock
 from littoral.errors import LittoralError, ShardError, UnavailableError
 from littoral.vectors import frames
+from littoral.vectors.channel import Channel
 from littoral.vectors.frames import Answer, Failure, Request
 from littoral.vectors.layout import socket_path
 
@@ -21,7 +21,6 @@ __all__ = ["ShardClient"]
 
 PAUSE_FIRST_S = 0.005
 PAUSE_MAX_S = 0.1
-READ_AHEAD_BYTES = 1 << 20
 
 
 class _LostError(Exception):
@@ -38,10 +37,8 @@ class ShardClient:
         self._state = state
         self._numbers = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Answer]] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
-        self._sending = asyncio.Lock()
         self._closed: LittoralError | None = None
         self.reconnect_count = 0
 
@@ -73,65 +70,71 @@ class ShardClient:
         )
 
     async def _attempt(self, call: int, frame: bytearray, give_up: float) -> Answer:
+        left_s = max(0.0, give_up - self._clock.monotonic())
+        if (channel := self._channel) is None or not channel.takes_frames:
+            channel = await self._readied(left_s)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._pending[call] = answer
+        late = loop.call_later(left_s, _end, answer)
         try:
-            async with asyncio.timeout(max(0.0, give_up - self._clock.monotonic())):
-                writer = await self._connected()
-                answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                self._pending[call] = answer
-                try:
-                    async with self._sending:  # one frame at a time in the buffer, whoever else waits
-                        if writer.is_closing():
-                            raise _LostError("the host closed the connection")
-                        writer.write(frame)
-                        await writer.drain()
-                    found = await answer
-                finally:
-                    self._forget(call)
+            channel.send(frame)
+            found = await answer
+        finally:
+            late.cancel()
+            self._forget(call)
+        if isinstance(found, Failure):
+            raise frames.error_of(found)
+        return found
+
+    async def _readied(self, left_s: float) -> Channel:
+        """A channel that takes a frame now: whoever awaits this sends before anyone else can."""
+        try:
+            async with asyncio.timeout(left_s):
+                channel = await self._connected()
+                while not channel.takes_frames:
+                    if not channel.is_open:
+                        raise _LostError("the host closed the connection")
+                    await channel.wait_room()
+                return channel
         except TimeoutError as error:
             raise _LostError("timed out") from error
         except OSError as error:
             raise _LostError(error.strerror or type(error).__name__) from error
-        if isinstance(found, Failure):
-            raise frames.error_of(found)
-        return found
 
     def _forget(self, call: int) -> None:
         future = self._pending.pop(call)
         if future.done() and not future.cancelled():
             future.exception()  # looked at, else asyncio logs it as lost
 
-    async def _connected(self) -> asyncio.StreamWriter:
+    async def _connected(self) -> Channel:
         async with self._connecting:
             if self._closed is not None:
                 raise self._closed
-            if self._writer is None:
+            if self._channel is None:
+                loop = asyncio.get_running_loop()
                 with socket_path(self._folder) as path:
-                    reader, self._writer = await asyncio.open_unix_connection(path, limit=READ_AHEAD_BYTES)
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
+                    _, self._channel = await loop.create_unix_connection(self._opened, path)
                 self.reconnect_count += 1
-            return self._writer
+            return self._channel
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hands out answers until the connection ends, then tells everyone who still waits."""
+    def _opened(self) -> Channel:
+        return Channel(self._answered, self._ended)
+
+    def _answered(self, answer: Answer) -> None:
+        if (future := self._pending.get(answer.call)) is not None and not future.done():
+            future.set_result(answer)
+
+    def _ended(self, channel: Channel, reason: LittoralError | None) -> None:
+        """Tells everyone who still waits."""
+        if self._channel is channel:
+            self._channel = None
         end: Exception = _LostError("the host closed the connection")
-        try:
-            while True:
-                length = frames.frame_length(await reader.readexactly(frames.LENGTH_BYTES))
-                answer = frames.decode_answer(await reader.readexactly(length))
-                if answer.call == 0 and isinstance(answer, Failure):
-                    raise frames.error_of(answer)
-                if (future := self._pending.get(answer.call)) is not None and not future.done():
-                    future.set_result(answer)
-        except (OSError, EOFError):
-            pass
-        except LittoralError as error:
-            end = ShardError(f"shard `{self._folder.parent.name}`: {error.message}")
-        finally:
-            self._writer = None
-            writer.close()
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(end)
+        if reason is not None:
+            end = ShardError(f"shard `{self._folder.parent.name}`: {reason.message}")
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(end)
 
     async def close(self, reason: LittoralError | None = None) -> None:
         """Ends the connection; every call, waiting or to come, raises `reason`."""
@@ -139,9 +142,10 @@ class ShardClient:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(self._closed)
-        if (writer := self._writer) is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-        if self._reading is not None:
-            await asyncio.gather(self._reading, return_exceptions=True)
+        if (channel := self._channel) is not None:
+            await channel.close()
+
+
+def _end(answer: asyncio.Future[Answer]) -> None:
+    if not answer.done():
+        answer.set_exception(_LostError("timed out"))

@@ -43,6 +43,8 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 COLLECTION_COUNT_MAX = 64
 CREATE_DEADLINE_S = 20.0
 HOST_END_WAIT_S = 3.0
+LOOK_S = 0.05
+OPENING_TRIES = 3
 STAGED = ".new-"
 DOOMED = ".deleted-"
 
@@ -56,6 +58,10 @@ class ShardHosts(Protocol):
 
     def state_of(self, shard_folder: str) -> str:
         """One line for people: running, restarting, why it ended."""
+        ...
+
+    def restart_count(self, shard_folder: str) -> int:
+        """How often it was started again."""
         ...
 
 
@@ -160,8 +166,13 @@ class Collections:
         """Other options for the same vectors. They are kept first: a host that is restarted in between has them."""
         async with self._changing:
             collection = self.get(name)
+            former = collection.config
             await self._keep(collection.name, config)
-            await collection.configure(config, deadline_s=deadline_s)
+            try:
+                await collection.configure(config, deadline_s=deadline_s)
+            except RequestError:
+                await self._keep(collection.name, former)
+                raise
 
     async def add_vector(
         self, name: str, vector: str, params: VectorParams | SparseParams, *, deadline_s: float = CREATE_DEADLINE_S
@@ -241,7 +252,7 @@ class Collections:
         kept = self._clients.get(name)
         try:
             await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
-            await Collection(name, file.config, client).info(deadline_s=deadline_s)
+            await self._see_opened(name, shard, Collection(name, file.config, client), deadline_s)
         except BaseException:
             await client.close()
             await self._want()
@@ -259,6 +270,16 @@ class Collections:
             )
             await asyncio.to_thread(_wait_for_owner, self._folder / name / kept[0], self._clock)
             await asyncio.to_thread(shutil.rmtree, self._folder / name / kept[0], ignore_errors=True)
+
+    async def _see_opened(self, name: str, shard: str, collection: Collection, deadline_s: float) -> None:
+        """Returns when its host answers. Raises InputError as soon as it is clear that none can open what is there."""
+        path = f"{layout.COLLECTIONS}/{name}/{shard}"
+        asking = asyncio.create_task(collection.info(deadline_s=deadline_s))
+        while not (await asyncio.wait({asking}, timeout=LOOK_S))[0]:
+            if self._hosts.restart_count(path) >= OPENING_TRIES:
+                asking.cancel()
+                raise InputError(f"snapshot: its points cannot be opened: {self._hosts.state_of(path)}")
+        asking.result()
 
     async def _keep(self, name: str, config: CollectionConfig) -> None:
         file = layout.CollectionFile(config, [self._clients[name][0]])

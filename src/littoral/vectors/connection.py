@@ -1,6 +1,7 @@
 """One client of a shard host: bytes in, frames out, both bounded."""
 
 import contextlib
+import itertools
 import os
 import socket
 import struct
@@ -11,9 +12,10 @@ from littoral.vectors.frames import Frames
 
 __all__ = ["Connection", "is_same_user"]
 
-RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 17
 OUTBOX_BYTES_MAX = 16 << 20
 STALL_S = 30.0
+SEND_COUNT_MAX = 64
 
 
 class Connection:
@@ -62,10 +64,10 @@ class Connection:
         self.outbox_bytes += len(frame)
 
     def send(self, now: float) -> None:
-        """Sends what the client takes now."""
+        """Sends what the client takes now. Many answers in one call: each call may wake the client."""
         while self._outbox and self.is_open:
             try:
-                sent = self.socket.send(self._outbox[0])
+                sent = self.socket.sendmsg(itertools.islice(self._outbox, SEND_COUNT_MAX))
             except BlockingIOError:
                 return
             except OSError:
@@ -73,9 +75,9 @@ class Connection:
                 return
             self._progress_at = now
             self.outbox_bytes -= sent
-            if sent == len(self._outbox[0]):
-                self._outbox.popleft()
-            else:
+            while sent and sent >= len(self._outbox[0]):
+                sent -= len(self._outbox.popleft())
+            if sent:
                 self._outbox[0] = self._outbox[0][sent:]
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Copies of a shard's files, in steps of a few milliseconds; whoever copies sees to it that nobody writes meanwhile.
 
-The write-ahead log stays behind: after a flush the segments hold everything. Holes stay holes.
+The write-ahead log stays behind: after a flush the segments hold everything, but for the number of the next write
+(`log_numbers`). Holes stay holes.
 """
 
 import errno
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from littoral.errors import ShardError
 
-__all__ = ["copy_steps", "pack_steps", "stored_bytes", "stored_files", "unpack"]
+__all__ = ["LOG", "copy_steps", "pack_steps", "stored_bytes", "stored_files", "unpack"]
 
 STEP_BYTES = 4 << 20
 LOG = "wal"

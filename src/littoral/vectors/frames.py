@@ -133,7 +133,10 @@ class Optimize(_Message, tag="optimize"):
 
 
 class Search(_Message, tag="search"):
+    """as_json: the answer is `Told`; for queries that ask for no vectors."""
+
     queries: list[SearchQuery]
+    as_json: bool = False
 
 
 class Group(_Message, tag="group"):
@@ -196,6 +199,13 @@ class Written(_Message, tag="written"):
 class Found(_Message, tag="found"):
     epoch: int
     hits: list[list[Hit]]
+
+
+class Told(_Message, tag="told"):
+    """hits: of each query, a JSON list."""
+
+    epoch: int
+    hits: list[bytes]
 
 
 class Grouped(_Message, tag="grouped"):
@@ -264,7 +274,7 @@ PointWrite = Upsert | UpdateVectors | Delete | DeleteVectors | ChangePayload
 Write = PointWrite | CreateIndex | DeleteIndex | AddVector | DropVector | Configure | Pack | Optimize
 Read = Search | Group | Facet | Pairs | Retrieve | Scroll | Count | Info | AskStatistics
 Request = Write | Read
-Answer = Written | Found | Grouped | Faceted | Paired | Records | Counted | Informed | Measured | Failure
+Answer = Written | Found | Told | Grouped | Faceted | Paired | Records | Counted | Informed | Measured | Failure
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -345,6 +355,9 @@ class Frames:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Bodies that are complete now. Raises TooLargeError; the stream cannot be followed any more then."""
+        if not self._pending and len(data) > LENGTH_BYTES and LENGTH_BYTES + frame_length(data) == len(data):
+            yield data[LENGTH_BYTES:]  # most often one whole frame
+            return
         self._pending += data
         while len(self._pending) >= LENGTH_BYTES:
             end = LENGTH_BYTES + frame_length(self._pending)

@@ -16,6 +16,7 @@ from littoral.vectors.filters import Filter, check_filter, parse_filter
 from littoral.vectors.records import Payload, PointId
 
 __all__ = [
+    "DEFAULT_PARAMS",
     "RESULT_COUNT_MAX",
     "PayloadChange",
     "PayloadSelector",

@@ -16,6 +16,7 @@ from littoral import lifeline, settings
 from littoral.errors import ShardError, UnavailableError
 from littoral.vectors.copying import copy_steps
 from littoral.vectors.frames import Write
+from littoral.vectors.log_numbers import begin_log
 from littoral.vectors.optimize_process import NOTHING_TO_DO
 from littoral.vectors.requests import write_steps
 from littoral.vectors.shard import Shard
@@ -52,6 +53,7 @@ class Rebuild:
         self._missed, self._missed_bytes = [], 0
         self._shard.flush()
         yield from copy_steps(self._shard.store_folder, self._copy)
+        begin_log(self._copy)
         self._builder = _Builder(self._copy)
 
     def note(self, request: Write, size_bytes: int) -> None:

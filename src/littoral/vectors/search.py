@@ -39,6 +39,7 @@ from littoral.vectors.records import (
     VectorsById,
     vectors_by_id,
 )
+from littoral.vectors.told_hits import told
 
 __all__ = ["Searches"]
 
@@ -62,15 +63,29 @@ class Searches:
 
         Raises TooLargeError for more than 64 queries or a page beyond 16384.
         """
+        queries, pages = self._pages(queries)
+        return [
+            [edge_classes.hit(point, with_vector=query.with_vector is not False) for point in page]
+            for query, page in zip(queries, pages, strict=True)
+        ]
+
+    def told(self, queries: Sequence[SearchQuery]) -> list[bytes]:
+        """As `search`, each list as JSON; queries that ask for vectors are for `search`."""
+        _, pages = self._pages(queries)
+        return [told(page) for page in pages]
+
+    def _pages(self, queries: Sequence[SearchQuery]) -> tuple[Sequence[SearchQuery], list[list[Any]]]:
+        """The queries with vectors in the place of ids, and what the store found for each."""
         if len(queries) > QUERY_COUNT_MAX:
             raise TooLargeError(f"{len(queries)} queries in one request, at most {QUERY_COUNT_MAX}")
         queries = [self._resolved(query) for query in queries]
         with _errors_of_formulas(queries), errors_of_store("search"):
             requests = [query_request(query, self.config, _end(query) + _looks_past(query)) for query in queries]
             found = self._opened().query_batch(edge.QueryBatchRequest(requests))
-        return [self._page(query, list(points)) for query, points in zip(queries, found, strict=True)]
+        pages = [self._page(query, list(points)) for query, points in zip(queries, found, strict=True)]
+        return queries, pages
 
-    def _page(self, query: SearchQuery, points: list[Any]) -> list[Hit]:
+    def _page(self, query: SearchQuery, points: list[Any]) -> list[Any]:
         """The store cuts through equal scores at random: look past them, up to 4096, then order them by id."""
         end = _end(query)
         if _looks_past(query):
@@ -82,8 +97,7 @@ class Searches:
             if len({point.score for point in points}) < len(points):  # else they are in order as they come
                 sign = 1 if self._is_low_first(query) else -1
                 points.sort(key=lambda point: (sign * point.score, edge_classes.id_order(point.id)))
-        with_vector = query.with_vector is not False
-        return [edge_classes.hit(point, with_vector=with_vector) for point in points[query.offset : end]]
+        return points[query.offset : end]
 
     def _is_low_first(self, query: SearchQuery) -> bool:
         match query.ask:

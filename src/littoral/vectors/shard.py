@@ -18,7 +18,7 @@ import msgspec
 import qdrant_edge as edge
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import InputError, NotFoundError, ShardError
+from littoral.errors import InputError, LittoralError, NotFoundError, ShardError
 from littoral.vectors import edge_classes, edge_config
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
@@ -275,13 +275,18 @@ class Shard:
     def configure(self, config: CollectionConfig) -> None:
         """Takes over another configuration of the same vectors: closes the store, and opens it again with that.
 
-        What it changes for points that are indexed already comes with the next `optimize`.
+        What it changes for points that are indexed already comes with the next `optimize`. Raises InputError for one
+        that the store does not take; then it goes on with the former.
         """
         self.flush()
         with errors_of_store("configure"):
             self._opened().close()
         self._store = None
-        self._store = load_store(self.store_folder, config, SYSTEM)
+        try:
+            self._store = load_store(self.store_folder, config, SYSTEM)
+        except LittoralError as error:
+            self._store = load_store(self.store_folder, self.config, SYSTEM)
+            raise InputError(f"configure: {error.message}") from error
         self._take(config)
 
     def _take(self, config: CollectionConfig) -> None:

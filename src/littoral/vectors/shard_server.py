@@ -6,7 +6,8 @@ A read sees every write that was acknowledged before the read was sent.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from littoral.clock import Clock
 from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
@@ -18,6 +19,7 @@ from littoral.vectors.frames import Answer, Optimize, PointWrite, Search, Write
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
 from littoral.vectors.log_sync import LogSync
+from littoral.vectors.queries import SearchQuery
 from littoral.vectors.requests import answer_to, write_steps
 from littoral.vectors.shard import Shard
 
@@ -126,18 +128,25 @@ class ShardServer:
         jobs = [self._reads.popleft() for _ in range(min(READ_BATCH_MAX, len(self._reads)))]
         self._backlog_bytes -= sum(job.size_bytes for job in jobs)
         jobs = [job for job in jobs if job.client.is_open]
-        self._search_together([job for job in jobs if isinstance(job.request, Search)])
+        searches = [job for job in jobs if isinstance(job.request, Search)]
+        self._search_together([job for job in searches if job.request.as_json], self._shard.searches.told, frames.Told)
+        self._search_together([job for job in searches if not job.request.as_json], self._shard.search, frames.Found)
         for job in jobs:
             if not isinstance(job.request, Search):
                 self._read(job)
 
-    def _search_together(self, jobs: list[Job]) -> None:
+    def _search_together(
+        self,
+        jobs: list[Job],
+        search: Callable[[list[SearchQuery]], Sequence[Any]],
+        answered: type[frames.Found] | type[frames.Told],
+    ) -> None:
         """One pass over the points for all queries at hand; one by one if they are too many or one is refused."""
         if not jobs:
             return
         queries = [query for job in jobs for query in job.request.queries]
         try:
-            found = iter(self._shard.search(queries))
+            found = iter(search(queries))
         except LittoralError:
             for job in jobs:
                 self._read(job)
@@ -145,7 +154,7 @@ class ShardServer:
         self._statistics.searched(len(queries))
         for job in jobs:
             hits = [next(found) for _ in job.request.queries]
-            self._answer_read(job, frames.Found(call=job.request.call, epoch=self._shard.epoch, hits=hits))
+            self._answer_read(job, answered(call=job.request.call, epoch=self._shard.epoch, hits=hits))
 
     def _read(self, job: Job) -> None:
         try:

@@ -18,8 +18,9 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, ShardError, TooLargeError
-from littoral.vectors.copying import unpack
+from littoral.vectors.copying import LOG, unpack
 from littoral.vectors.layout import COLLECTION_FILE, FILE_BYTES_MAX, CollectionFile, sync_folder
+from littoral.vectors.log_numbers import begin_log
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["SnapshotFile", "SnapshotFolder", "config_in", "unpack_store"]
@@ -139,6 +140,8 @@ def unpack_store(archive: Path, store: Path, *, reserve_bytes: int) -> None:
     disk = os.statvfs(store.parent)
     try:
         unpack(archive, store, bytes_max=max(0, disk.f_bavail * disk.f_frsize - reserve_bytes))
+        if not (store / LOG).exists():
+            begin_log(store)
     except ShardError as error:
         raise InputError(error.message) from error
     (store / COLLECTION_FILE).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from littoral.web.encodings import compressed, wanted_encoding
 from littoral.web.events import Events
 from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Socket, Stream, Upgrade, decode_json, json_answer
+from littoral.web.origins import Origins, check_origin_text
 from littoral.web.page_assets import PageAssets
 from littoral.web.router import Protocol, Route, Router, Seen, plain_error
 from littoral.web.server import Limits, Server, serving
@@ -13,6 +14,7 @@ __all__ = [
     "Events",
     "Handler",
     "Limits",
+    "Origins",
     "PageAssets",
     "Protocol",
     "Request",
@@ -23,6 +25,7 @@ __all__ = [
     "Socket",
     "Stream",
     "Upgrade",
+    "check_origin_text",
     "compressed",
     "decode_json",
     "failure_of",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from littoral.errors import InputError, SlowRequestError, UnavailableError
 from littoral.web.encodings import decompressed, encoding_of
+from littoral.web.flow import News
 from littoral.web.limits import Limits
 from littoral.web.messages import Headers, check_declared, encoded, too_large, too_slow
 
@@ -57,7 +58,7 @@ class Body:
         self._error: Exception | None = None
         self._is_whole = False
         self._is_unwanted = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = News()
 
     # the connection's side
 
@@ -78,18 +79,18 @@ class Body:
             return
         if self._unread_bytes > UNREAD_BYTES_MAX:
             self._hold(True)
-        self._wake()
+        self._news.tell()
 
     def finish(self) -> None:
         self.is_complete = True
-        self._wake()
+        self._news.tell()
 
     def fail(self, error: Exception) -> None:
         """What a reader gets instead of the rest."""
         if not self.is_complete and self._error is None:
             self._error = error
             self._parts.clear()
-            self._wake()
+            self._news.tell()
 
     def cut_off(self) -> None:
         """The caller has said that nothing more comes."""
@@ -137,7 +138,7 @@ class Body:
         self._hold(False)
         self.deadline = asyncio.get_running_loop().time() + self._limits.body_s
         while not self.is_complete and self._error is None:
-            await self._wait()
+            await self._news.wait()
         self.deadline = None
         if self._error is not None:
             raise self._error
@@ -150,7 +151,7 @@ class Body:
             try:
                 async with asyncio.timeout(pause_s):
                     while not self._parts and not self.is_complete and self._error is None:
-                        await self._wait()
+                        await self._news.wait()
             except TimeoutError as error:
                 raise SlowRequestError(f"body: nothing came in {pause_s:g} s") from error
             if self._error is not None:
@@ -174,14 +175,3 @@ class Body:
     def _check_size(self) -> None:
         if self._size > self._limits.body_bytes_max:
             self.fail(too_large(self._size, self._limits.body_bytes_max, " and more"))
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -35,6 +35,9 @@ HEADERS_MAX = 128
 WAITING_COUNT_MAX = 64
 KNOWN_TARGETS_MAX = 256
 
+WORDS = {"Pause on PRI/Upgrade": "it begins as HTTP/2 · hint: this port speaks HTTP/1.1; gRPC has a port of its own"}
+"""For what llhttp says in its own."""
+
 _log = logging.getLogger("littoral.web")
 
 
@@ -284,7 +287,7 @@ class Connection(asyncio.Protocol):
     def _refuse_malformed(self, error: BaseException) -> None:
         if not isinstance(error, HttpParserError | ValueError):
             _log.error("request could not be taken", exc_info=error)
-        message = f"request is no HTTP/1.1: {error}"
+        message = f"request is no HTTP/1.1: {WORDS.get(str(error), error)}"
         self._refuse(json_answer(plain_error(message[:200], 0), 400))
 
     def _refuse(self, answer: Answer) -> None:

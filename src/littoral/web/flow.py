@@ -4,7 +4,7 @@ import asyncio
 
 from littoral.errors import PeerError
 
-__all__ = ["Flow"]
+__all__ = ["Flow", "News"]
 
 UNSENT_BYTES_MAX = 256 << 10
 
@@ -61,3 +61,22 @@ class Flow:
             self._moved_at = now
         self._unsent_bytes = size
         return now - self._moved_at > self._stalled_s
+
+
+class News:
+    """For one that waits until it is told that something has changed."""
+
+    def __init__(self) -> None:
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def tell(self) -> None:
+        """Twice is fine, and so is nobody who waits."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

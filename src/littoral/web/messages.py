@@ -1,13 +1,12 @@
 """What comes in and goes out over HTTP, without a word of the server that carries it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from littoral.errors import ForbiddenError, InputError, NotOfferedError, SlowRequestError, TooLargeError
+from littoral.errors import InputError, NotOfferedError, SlowRequestError, TooLargeError
 
 __all__ = [
     "Answer",
@@ -63,8 +62,7 @@ class Socket(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern.
 
     is_upgrade: it asks for a WebSocket, which a route gives by answering `Upgrade`.
@@ -75,7 +73,7 @@ class Request:
     query_text: str
     headers: Headers
     body: Body
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = {}
     is_upgrade: bool = False
 
     def named(self, names: Mapping[str, str]) -> "Request":
@@ -85,6 +83,8 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """Fields of the query string, the last of a name. Raises InputError."""
+        if not self.query_text:
+            return {}
         try:
             return dict(parse_qsl(self.query_text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX))
         except ValueError as error:
@@ -117,8 +117,7 @@ def decode_json(data: bytes, kind: type[_T]) -> _T:
         raise InputError(f"body: {error}") from error
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A complete answer."""
 
     body: bytes
@@ -146,18 +145,6 @@ Handler = Callable[[Request], Awaitable[Answer | Stream | Upgrade]]
 def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> Answer:
     """Numbers that are not finite become null."""
     return Answer(msgspec.json.encode(value), status, JSON, headers)
-
-
-def check_origin(request: Request) -> None:
-    """A page of another site may not write here with its visitor's browser. Raises ForbiddenError.
-
-    Nor may it open a WebSocket, which browsers ask no leave for.
-    """
-    origin = request.headers.get("origin")
-    if (request.method in ("GET", "HEAD") and not request.is_upgrade) or origin is None:
-        return
-    if origin.partition("://")[2] != request.headers.get("host"):
-        raise ForbiddenError("requests that write are not taken from pages of another origin")
 
 
 def check_declared(headers: Headers, bytes_max: int) -> int | None:

@@ -4,7 +4,6 @@ The router is itself a handler. It never raises: what a handler raises becomes a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +11,8 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.telemetry import incoming_trace, tracing
 from littoral.web.failures import failure_of
-from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, check_origin, json_answer
+from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
+from littoral.web.origins import Origins
 
 __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
 
@@ -20,6 +20,7 @@ REQUEST_COUNT_MAX = 64
 PATH_CHARACTERS_MAX = 4096
 KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
+SAME_ORIGIN = Origins()
 
 
 class Route(NamedTuple):
@@ -66,9 +67,11 @@ class _Found(NamedTuple):
     names: dict[str, str]
 
 
-class _Methods(NamedTuple):
-    by_method: Mapping[str, Route]
-    names: dict[str, str]
+class _Candidates(NamedTuple):
+    """Routes to one path by their method. pattern: of the first."""
+
+    pattern: str
+    by_method: Mapping[str, _Found]
 
 
 class Router:
@@ -83,11 +86,13 @@ class Router:
         *,
         observe: Callable[[Seen], object] = lambda _: None,
         request_count_max: int = REQUEST_COUNT_MAX,
+        origins: Origins = SAME_ORIGIN,
         clock: Clock = SYSTEM,
     ) -> None:
         self._protocols = protocols
         self._observe = observe
         self._request_count_max = request_count_max
+        self._origins = origins
         self._clock = clock
         self._busy = 0
         self._table: dict[int, dict[str, dict[str, Route]]] = {}
@@ -111,17 +116,22 @@ class Router:
         trace = incoming_trace(get("traceparent"), get("tracestate"), get("x-request-id"))
         with tracing(trace):
             answer = await self._answer(request)
-        return replace(answer, headers=(*answer.headers, *trace.headers())) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        headers = (*answer.headers, *trace.headers(), *self._origins.headers(request))
+        return Answer(answer.body, answer.status, answer.media_type, headers)
 
     async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
+            if (allowed := self._origins.preflight(request)) is not None:
+                return allowed
             candidates = self._candidates(request.path)
-            label = next(iter(candidates), UNKNOWN)
+            label = candidates.pattern
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
-            check_origin(request)
+            self._origins.check(request)
             answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
@@ -145,15 +155,18 @@ class Router:
         finally:
             self._busy -= 1
 
-    def _find_candidates(self, path: str) -> Mapping[str, _Methods]:
+    def _find_candidates(self, path: str) -> _Candidates:
         if len(path) > PATH_CHARACTERS_MAX:
             raise InputError(f"path has {len(path)} characters, at most {PATH_CHARACTERS_MAX}")
         segments = path.split("/")
-        found = {}
+        first, found = UNKNOWN, dict[str, _Found]()
         for pattern, by_method in self._table.get(len(segments) - 1, {}).items():
-            if (names := _match(pattern, segments)) is not None:
-                found[pattern] = _Methods(by_method, names)
-        return found
+            if (names := _match(pattern, segments)) is None:
+                continue
+            first = pattern if first == UNKNOWN else first
+            for method, route in by_method.items():
+                found.setdefault(method, _Found(route, names))
+        return _Candidates(first, found)
 
     def _shape(self, path: str) -> ErrorShape:
         for protocol in self._protocols:
@@ -182,16 +195,14 @@ def _match(pattern: str, segments: list[str]) -> dict[str, str] | None:
     return names
 
 
-def _choose(request: Request, candidates: Mapping[str, _Methods]) -> _Found:
+def _choose(request: Request, candidates: _Candidates) -> _Found:
     """Raises NotFoundError where no pattern matches, _MethodError where one does, but not its method."""
-    if not candidates:
-        raise NotFoundError(f"nothing at `{printable_path(request.path)}`")
     method = "GET" if request.method == "HEAD" else request.method
-    for methods in candidates.values():
-        if (route := methods.by_method.get(method)) is not None:
-            return _Found(route, methods.names)
-    allowed = [name for methods in candidates.values() for name in methods.by_method]
-    raise _MethodError(request.method[:20], printable_path(request.path), allowed)
+    if (found := candidates.by_method.get(method)) is not None:
+        return found
+    if not candidates.by_method:
+        raise NotFoundError(f"nothing at `{printable_path(request.path)}`")
+    raise _MethodError(request.method[:20], printable_path(request.path), candidates.by_method)
 
 
 def printable_path(path: str) -> str:

@@ -10,7 +10,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from littoral.errors import PeerError
-from littoral.web.flow import Flow
+from littoral.web.flow import Flow, News
 
 __all__ = ["NoBody", "OpenSocket"]
 
@@ -40,7 +40,7 @@ class OpenSocket:
         self._parts: list[bytes] = []
         self._is_text = False
         self._is_over = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = News()
 
     def accept(self, head: bytes) -> bool:
         """head: of the request that asked for it. Whether it is open now; the refusal is sent if not."""
@@ -59,17 +59,17 @@ class OpenSocket:
         self._flush()
         if self._protocol.state is not State.OPEN:
             self._is_over = True
-        self._wake()
+        self._news.tell()
 
     def lost(self) -> None:
         self._is_over = True
-        self._wake()
+        self._news.tell()
 
     async def receive(self) -> bytes | str | None:
         while not self._messages:
             if self._is_over:
                 return None
-            await self._wait()
+            await self._news.wait()
         message = self._messages.popleft()
         self._unread_bytes -= len(message)
         if len(self._messages) < UNREAD_COUNT_MAX and self._unread_bytes < UNREAD_BYTES_MAX:
@@ -97,7 +97,7 @@ class OpenSocket:
             async with asyncio.timeout(CLOSE_S):
                 while not self._is_over:
                     self._messages.clear()
-                    await self._wait()
+                    await self._news.wait()
         except TimeoutError:
             return
 
@@ -124,17 +124,6 @@ class OpenSocket:
         for data in self._protocol.data_to_send():
             if data and not self._transport.is_closing():
                 self._transport.write(data)
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class NoBody:

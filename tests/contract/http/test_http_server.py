@@ -1,16 +1,13 @@
 """What every handler can rely on: bounds on bytes, time and number, errors that become answers, an orderly end."""
 
 import asyncio
-import contextlib
-import gzip
 import logging
 import socket
-import zlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
+from http_app import LIMITS, App, asked, get, served
 from littoral.clock import SYSTEM
 from littoral.errors import (
     AgentError,
@@ -30,89 +27,17 @@ from littoral.errors import (
     TrapError,
     UnavailableError,
 )
-from littoral.web import Answer, Events, Limits, Protocol, Request, Route, Router, Seen, Stream, json_answer, serving
-from raw_http import NOTHING, Reply, ask, connect, read_reply, request
+from littoral.web import (
+    Origins,
+    Protocol,
+    Route,
+    Router,
+    serving,
+)
+from raw_http import NOTHING, connect, read_reply, request
 from waiting import until_async
 
-LIMITS = Limits(body_bytes_max=1000, body_s=0.3, header_s=0.5)
 END_S_MAX = 2.0
-
-
-class App:
-    """Routes that do what their name says; `release` lets those go that wait."""
-
-    def __init__(self) -> None:
-        self.release = asyncio.Event()
-        self.waiting = 0
-        self.bodies: list[bytes] = []
-        self.error: Exception | None = None
-        self.events = Events(listener_count_max=2, queue_count_max=3)
-        self.seen: list[Seen] = []
-        routes = [
-            Route("POST", "/echo", self.echo),
-            Route("GET", "/wait", self.wait),
-            Route("GET", "/fail", self.fail),
-            Route("GET", "/events", self.listen, is_always_taken=True),
-            Route("GET", "/things/{name}", self.named),
-            Route("PUT", "/things/{name}", self.named),
-            Route("GET", "/things/one", self.one),
-            Route("GET", "/health", self.one, is_always_taken=True),
-        ]
-        self.router = Router([Protocol(("/things",), routes, _shape)], observe=self.seen.append, request_count_max=2)
-
-    async def echo(self, asked: Request) -> Answer:
-        self.bodies.append(await asked.body.read())
-        return Answer(self.bodies[-1], media_type="application/octet-stream")
-
-    async def wait(self, _: Request) -> Answer:
-        self.waiting += 1
-        try:
-            await self.release.wait()
-        finally:
-            self.waiting -= 1
-        return json_answer("waited")
-
-    async def fail(self, _: Request) -> Answer:
-        assert self.error is not None
-        raise self.error
-
-    async def listen(self, _: Request) -> Stream:
-        return self.events.stream(heartbeat_s=60)
-
-    async def named(self, asked: Request) -> Answer:
-        return json_answer({"name": asked.names["name"], "query": asked.query})
-
-    async def one(self, _: Request) -> Answer:
-        return json_answer("one")
-
-
-def _shape(message: str, _time_s: float) -> object:
-    return {"status": {"error": message}}
-
-
-@pytest.fixture
-async def app() -> App:
-    return App()
-
-
-@contextlib.asynccontextmanager
-async def served(app: App, **options: Any) -> AsyncIterator[str]:
-    async with serving(app.router, host="127.0.0.1", port=0, **{"limits": LIMITS, **options}) as server:
-        yield server.address
-
-
-@pytest.fixture
-async def address(app: App) -> AsyncIterator[str]:
-    async with served(app) as address:
-        yield address
-
-
-async def asked(address: str, data: bytes, **options: Any) -> Reply:
-    return await asyncio.to_thread(ask, address, data, **options)
-
-
-async def get(address: str, path: str, **headers: str) -> Reply:
-    return await asked(address, request("GET", path, headers=headers))
 
 
 async def test_it_says_which_port_it_has(address: str) -> None:
@@ -143,88 +68,6 @@ async def test_every_answer_is_guarded(address: str) -> None:
         assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert headers["cache-control"] == "no-store"
         assert headers["server"] == "littoral"
-
-
-# --- bodies ---
-
-
-async def test_a_body_up_to_the_limit_is_taken(app: App, address: str) -> None:
-    body = bytes(range(250)) * 4
-    assert (await asked(address, request("POST", "/echo", body))).body == body
-    chunked = b"".join(b"%x\r\n%b\r\n" % (250, body[i : i + 250]) for i in range(0, 1000, 250)) + b"0\r\n\r\n"
-    reply = await asked(address, request("POST", "/echo", chunked, {"Transfer-Encoding": "chunked"}))
-    assert reply.body == body
-    assert app.bodies == [body, body]
-
-
-async def test_a_large_declared_body_is_refused_before_it_comes(app: App, address: str) -> None:
-    reply = await asked(address, request("POST", "/echo", headers={"Content-Length": str(10**9)}))
-    assert (reply.status, reply.error) == (413, "body has 1000000000 bytes, at most 1000")
-    assert reply.headers["connection"] == "close"
-    assert app.bodies == []
-
-
-async def test_an_endless_body_is_cut_off(app: App, address: str) -> None:
-    chunks = b"3e8\r\n" + bytes(1000) + b"\r\n1\r\n0\r\n"
-    reply = await asked(address, request("POST", "/echo", chunks, {"Transfer-Encoding": "chunked"}))
-    assert (reply.status, reply.error) == (413, "body has 1001 bytes and more, at most 1000")
-    assert app.bodies == []
-
-
-async def test_a_slow_body_is_not_waited_for(app: App, address: str) -> None:
-    reply = await asked(address, request("POST", "/echo", b"ab", {"Content-Length": "5"}))
-    assert (reply.status, reply.error) == (408, "body: 2 bytes came in 0.3 s, and not its end")
-    assert app.bodies == []
-
-
-async def test_all_bodies_together_have_a_limit(app: App) -> None:
-    async with served(app, limits=LIMITS._replace(body_s=10, bodies_bytes_max=1500)) as address:
-        with connect(address) as first:
-            first.sendall(request("POST", "/echo", bytes(900), {"Content-Length": "1000"}))
-            await until_async(lambda: app.router.busy_count == 1)
-            reply = await asked(address, request("POST", "/echo", bytes(900)))
-            assert (reply.status, reply.error) == (503, "bodies of all requests together have more than 1500 bytes")
-            first.sendall(bytes(100))
-            assert (await asyncio.to_thread(read_reply, first)).status == 200
-        assert (await asked(address, request("POST", "/echo", bytes(900)))).status == 200
-
-
-async def test_half_a_body_never_reaches_a_handler(app: App, address: str) -> None:
-    await asked(address, request("POST", "/echo", b"ab", {"Content-Length": "5"}), half_close=True)
-    assert app.bodies == []
-    assert (await get(address, "/health")).status == 200
-
-
-async def test_a_body_that_nobody_wants_does_not_hide_the_answer(address: str) -> None:
-    assert (await asked(address, request("POST", "/nothing", bytes(1000)))).status == 404
-
-
-@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_a_compressed_body_is_decompressed(
-    app: App, address: str, encoding: str, compress: Callable[[bytes], bytes]
-) -> None:
-    data = bytes(range(250)) * 4
-    reply = await asked(address, request("POST", "/echo", compress(data), {"Content-Encoding": encoding}))
-    assert (reply.status, app.bodies) == (200, [data])
-
-
-@pytest.mark.parametrize(
-    ("encoding", "body", "status", "message"),
-    [
-        ("br", b"x", 501, "body is encoded as `br` · hint: send it as gzip, deflate or as it is"),
-        ("gzip", b"xyz", 400, "body is no gzip: "),
-        ("deflate", zlib.compress(b"x" * 99)[:-2], 400, "body: deflate is cut off"),
-        ("gzip", gzip.compress(b"x", mtime=0) + b"more", 400, "body: gzip has 4 bytes behind its end"),
-        ("gzip", gzip.compress(bytes(200_000), mtime=0), 413, "bytes when it is decompressed, at most "),
-    ],
-)
-async def test_a_body_that_is_compressed_wrongly_or_too_well_is_refused(
-    app: App, address: str, encoding: str, body: bytes, status: int, message: str
-) -> None:
-    reply = await asked(address, request("POST", "/echo", body, {"Content-Encoding": encoding}))
-    assert reply.status == status
-    assert message in reply.error
-    assert app.bodies == []
 
 
 # --- connections ---
@@ -293,6 +136,23 @@ async def test_a_page_from_elsewhere_cannot_write(address: str) -> None:
     assert (reply.status, reply.error) == (403, "requests that write are not taken from pages of another origin")
     assert (await asked(address, request("PUT", "/things/x", headers={"Origin": "http://node"}))).status == 200
     assert (await get(address, "/things/x", Origin="http://evil.example")).status == 200
+
+
+async def test_a_page_that_the_site_names_may_ask(app: App) -> None:
+    shop = "https://shop.example"
+    router = Router([Protocol((), [Route("PUT", "/things/{name}", app.named)])], origins=Origins([shop]))
+    asks = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+    async with serving(router, host="127.0.0.1", port=0) as server:
+        allowed = await asked(server.address, request("OPTIONS", "/things/x", headers={"Origin": shop, **asks}))
+        assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (204, shop)
+        assert "PUT" in allowed.headers["access-control-allow-methods"]
+        assert allowed.headers["access-control-allow-headers"] == "content-type"
+        written = await asked(server.address, request("PUT", "/things/x", b"1", {"Origin": shop}))
+        assert (written.status, written.headers["access-control-allow-origin"]) == (200, shop)
+        for other in ("https://evil.example", "http://shop.example", "null"):
+            refused = await asked(server.address, request("OPTIONS", "/things/x", headers={"Origin": other, **asks}))
+            assert (refused.status, "access-control-allow-origin" in refused.headers) == (405, False)
+            assert (await asked(server.address, request("PUT", "/things/x", b"1", {"Origin": other}))).status == 403
 
 
 async def test_what_was_answered_is_told(app: App, address: str) -> None:

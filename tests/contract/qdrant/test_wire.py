@@ -174,7 +174,8 @@ def test_a_grpc_client_is_refused_at_once(served: Served) -> None:
         answer = b""
         while part := connection.recv(4096):
             answer += part
-    assert answer.startswith(b"HTTP/1.1 4") or answer == b""
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert "begins as HTTP/2 · hint: this port speaks HTTP/1.1; gRPC has a port of its own" in answer.decode()
     client = QdrantClient(host=host, grpc_port=int(port), prefer_grpc=True, timeout=5, check_compatibility=False)
     with pytest.raises((RpcError, ResponseHandlingException)):
         client.get_collections()

@@ -1,0 +1,45 @@
+"""A process and all below it, as the kernel accounts for them."""
+
+import contextlib
+from pathlib import Path
+
+__all__ = ["pss_bytes", "pss_bytes_by_process", "tree_of"]
+
+
+def tree_of(pid: int) -> list[int]:
+    """The process, then those below it."""
+    found = [pid]
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += tree_of(int(child))
+    return found
+
+
+def pss_bytes(pid: int) -> int:
+    """Of a process and all below it: what each has alone, and its share of what it has together with others."""
+    return sum(_own_pss_bytes(one) for one in tree_of(pid))
+
+
+def pss_bytes_by_process(pid: int) -> dict[str, int]:
+    """The same by what each is: supervisor, node, or shard host."""
+    found: dict[str, int] = {}
+    for one in tree_of(pid):
+        name = _name(one)
+        found[name] = found.get(name, 0) + _own_pss_bytes(one)
+    return found
+
+
+def _own_pss_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return 0
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        for part, name in ((b"shard_process", "shard host"), (b"node.process", "node")):
+            if part in line:
+                return name
+    return "supervisor"

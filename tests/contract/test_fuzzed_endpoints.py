@@ -1,0 +1,42 @@
+"""Changed requests at every route of a node: each is answered in its protocol's words, and the node goes on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fuzzed_node import FuzzedNode, fuzzed_node, plain
+from http_seeds import SEEDS
+from littoral.node.qdrant_api import LACKING
+
+CASES = 1500
+REFUSED = {("POST", "/collections/{collection}/snapshots/upload")}
+"""Its seed has no points in it."""
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[FuzzedNode]:
+    with fuzzed_node() as found:
+        yield found
+
+
+def test_every_route_has_a_seed(node: FuzzedNode) -> None:
+    assert set(node.routes) == SEEDS.keys()
+
+
+def test_seeds_are_valid_requests(node: FuzzedNode) -> None:
+    wrong = {}
+    for route in node.routes:
+        for number, seed in enumerate(node.seeds(route)):
+            node.restore()
+            reply = node.talk.ask(plain(route, seed), is_raw=False)
+            if route not in LACKING and route not in REFUSED and not 100 < reply.status < 400:
+                wrong[*route, number] = (reply.status, reply.body[:200])
+    assert wrong == {}
+
+
+def test_changed_requests_are_answered_in_their_protocols_words(node: FuzzedNode) -> None:
+    node.restore()
+    findings = node.fuzz(1, CASES)
+    assert not findings.faults, findings.report()
+    assert findings.statuses[200] > CASES / 10
+    assert findings.statuses[400] > CASES / 10
