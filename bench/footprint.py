@@ -1,25 +1,30 @@
-"""What a node takes: memory of all its processes (PSS), and the time from `littoral up` until it is ready.
+"""What a node takes: memory of all its processes (PSS), time from `littoral up`, or a kill -9, until it is ready.
 
 Bare, and with one int8 model (MobileNetV2-224), the agent that decodes pictures and 100 000 points of 128 dimensions,
 after it was started again and has answered requests of each kind. The peer is one process that has the same model in
 ONNX Runtime and the same points in Qdrant Edge, and no server, sandbox or decoder.
 """
 
+import contextlib
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 
 import littoral
 from bench.convolutional import mobilenet_v2
+from bench.mqtt_soak import free_port
 from bench.onnxruntime_int8 import static_int8
 from bench.overload import picture
-from bench.processes import pss_bytes_by_process
+from bench.processes import pss_bytes_by_process, tree_of
 from bench.rows import Row, row
 from bench.search import COUNT, fill, sampled
 from littoral.node.beside import RunningNode, running_node
@@ -28,6 +33,9 @@ from littoral.vectors.store_folder import current_store
 __all__ = ["run"]
 
 STARTS = 5
+KILLS = 5
+KILLED = {"littoral.node.process": "node", "/collections/bench/": "shard host"}
+BACK_S_MAX = 2.0
 REQUESTS = 50
 BARE_MB_MAX, FULL_MB_MAX = 120.0, 280.0
 READY_S_MAX = 1.0
@@ -93,17 +101,40 @@ def full(folder: Path) -> list[Row]:
     with running_node(site) as node:
         use(node)
         memory = pss_bytes_by_process(node.pid)
+        again = [one for part in KILLED for one in back_rows(node, part)]
     peer = in_one_process(folder)
     return [
         *memory_rows("one int8 model, 100k × 128", memory, FULL_MB_MAX, peer),
         *ready_rows("one int8 model, 100k × 128", site),
+        *again,
         row("one int8 model, 100k × 128: start to the first search's answer", searched_s(site), "s"),
     ]
 
 
+def back_rows(node: RunningNode, part: str) -> list[Row]:
+    """part: of the command line of the process that is killed."""
+    times = [back_s(node, part) for _ in range(KILLS)]
+    return [
+        row(f"{KILLED[part]} killed, until the node is ready, slowest of {KILLS}", max(times), "s", limit=BACK_S_MAX)
+    ]
+
+
+def back_s(node: RunningNode, part: str) -> float:
+    (pid,) = (pid for pid in tree_of(node.pid) if part in Path(f"/proc/{pid}/cmdline").read_text())
+    os.kill(pid, signal.SIGKILL)
+    began = time.perf_counter()
+    url = f"http://{node.address}/readyz"
+    while pid in tree_of(node.pid):
+        time.sleep(0.001)
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=BACK_S_MAX):
+            return time.perf_counter() - began
+        time.sleep(0.005)
+
+
 def site_in(folder: Path, text: str) -> Path:
     folder.mkdir()
-    (folder / "site.toml").write_text(text)
+    (folder / "site.toml").write_text(text.replace(":0", f":{free_port()}"))
     return folder / "site.toml"
 
 

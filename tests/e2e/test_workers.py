@@ -127,6 +127,14 @@ def test_it_starts_with_a_picture_whose_vector_is_known(both: Both) -> None:
     assert said["memory_bytes"] > 0
 
 
+def test_it_may_start_before_the_first_request(both: Both, tmp_path: Path) -> None:
+    site = read_site(both.bundle.parent / "site.toml")
+    write(dict(plan_workers(read_recipe(site, "similar"), Options(start="eager")).files), tmp_path / "eager")
+    with in_workerd(both.workerd, tmp_path / "eager") as worker:
+        assert metric(worker, "memory_bytes") > 0
+        assert vector(worker, PICTURES[0]).tobytes() == of_node(both.node, PICTURES[0]).tobytes()
+
+
 def test_requests_at_once_do_not_mix(both: Both) -> None:
     expected = [of_node(both.node, data).tobytes() for data in PICTURES[:12]]
 

@@ -212,6 +212,8 @@ def _check_condition(condition: Condition, path: str) -> None:
         _check_match(condition.match, f"{path}.match")
     if condition.range is not None:
         _check_range(condition.range, f"{path}.range")
+    if condition.geo_radius is not None and condition.geo_radius.radius < 0:
+        raise InputError(f"{path}.geo_radius: `radius` is {condition.geo_radius.radius:g}, must not be negative")
     if condition.has_id is not None:
         _check_length(condition.has_id, f"{path}.has_id")
         condition.has_id = checked_ids(condition.has_id)

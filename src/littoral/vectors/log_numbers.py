@@ -7,12 +7,14 @@ The log is of Qdrant's crate `wal`: a file `closed-N` holds the records from num
 deletes no points. Held against the store itself by `tests/contract/vectors/test_numbers_go_on.py`.
 """
 
+import os
 from pathlib import Path
 
 import msgspec
 
 from littoral.errors import ShardError
 from littoral.vectors.copying import LOG
+from littoral.vectors.layout import sync_folder
 
 __all__ = ["begin_log"]
 
@@ -38,6 +40,9 @@ def begin_log(store: Path) -> None:
         with (store / LOG / f"closed-{number}").open("xb") as log:
             log.write(RECORD)
             log.truncate(FILE_BYTES)
+            log.flush()
+            os.fsync(log.fileno())
+        sync_folder(store / LOG)
     except OSError as error:
         raise ShardError(f"log of `{store}`: {error.strerror}") from error
 

@@ -472,7 +472,8 @@ class Connection(asyncio.Protocol):
         self._flow.hold("upgrade", False)
         self._deadline = self._loop.time() + LINGER_S
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the other side is gone meanwhile
+                self._transport.write_eof()
 
 
 def _failed(error: Exception) -> Answer:

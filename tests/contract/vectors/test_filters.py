@@ -43,6 +43,10 @@ BAD = {
     "deep inside": ({"should": [must(ONE, {"key": "b"})]}, "filter.should[0].must[1]: a condition with `key` needs"),
     "inside nested": (must({"nested": {"key": "a", "filter": must({})}}), "filter.must[0].nested.filter.must[0]"),
     "inside min_should": ({"min_should": {"conditions": [{}], "min_count": 1}}, "filter.min_should.conditions[0]"),
+    "radius below zero": (
+        must({"key": "a", "geo_radius": {"center": {"lon": 1, "lat": 2}, "radius": -5e9}}),
+        "`radius` is -5e+09, must not be negative",
+    ),
     "mixed range": (must({"key": "a", "range": {"gt": 1, "lt": "2026-01-01T00:00:00Z"}}), "must be of one kind"),
     "is_empty without key": (must({"is_empty": True}), "filter.must[0].is_empty: write"),
     "is_empty with two keys": (must({"key": "a", "is_empty": {"key": "b"}}), "filter.must[0].is_empty: write"),
