@@ -1,19 +1,15 @@
 """A hundred versions that take over while requests come at 70 % of what the node can do: failures, times, memory."""
 
-import contextlib
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 import littoral
 from bench.convolutional import mobilenet_v2
+from bench.load import Load, begin_load, under_load
 from bench.oip_client import Client, infer_request, post
 from bench.rows import Row, row
 from littoral.artifact import Store, custom_section_bytes, digest
@@ -27,6 +23,7 @@ CLIENTS = 6
 SHARE = 0.7
 MEASURE_S = 3.0
 BEFORE_S = 8.0
+DURING_S_MAX = 100.0
 PAUSE_S = 0.25
 P99_RATIO_MAX = 1.5
 MEMORY_RATIO_MAX = 1.1
@@ -39,11 +36,6 @@ listen = "127.0.0.1:0"
 path = "m.wasm"
 instances = { min = 2, max = 2 }
 """
-
-
-class Asked(NamedTuple):
-    failed: int
-    times_ms: list[float]
 
 
 def run() -> list[Row]:
@@ -59,26 +51,26 @@ def run() -> list[Row]:
                 swap.next()  # machine code is made once, and memory has grown to what two versions take
             with Client(node.address) as client:
                 assert client.ask(request)[0] == 200
-            rate = SHARE * _capacity(node.address, request)
-            with _asking(node.address, request, rate) as before:
-                time.sleep(BEFORE_S)
+            rate = SHARE * under_load(node.address, [request], clients=CLIENTS, seconds=MEASURE_S).per_second()
+            before = under_load(node.address, [request], clients=CLIENTS, rate=rate, seconds=BEFORE_S)
             memory = _memory_mb(node.pid)
-            with _asking(node.address, request, rate) as during:
+            with begin_load(node.address, [request], clients=CLIENTS, rate=rate, seconds=DURING_S_MAX) as asking:
                 took_ms = [swap.next() for _ in range(SWAPS)]
-            return _rows(before.result(), during.result(), took_ms, memory, _memory_mb(node.pid), rate)
+                during = asking.end()
+            return _rows(before, during, took_ms, memory, _memory_mb(node.pid), rate)
 
 
 def _rows(
-    before: Asked, during: Asked, took_ms: list[float], memory_mb: float, after_mb: float, rate: float
+    before: Load, during: Load, took_ms: list[float], memory_mb: float, after_mb: float, rate: float
 ) -> list[Row]:
-    p99 = _p99(before.times_ms)
+    p99 = before.at_ms(0.99)
     return [
         row("requests a second, 70 % of what the node can do", rate, "1/s"),
         row("failed, of the requests during 100 swaps", before.failed + during.failed, "requests", limit=0),
-        row("p50 before", statistics.median(before.times_ms), "ms"),
-        row("p50 during", statistics.median(during.times_ms), "ms"),
+        row("p50 before", before.at_ms(0.5), "ms"),
+        row("p50 during", during.at_ms(0.5), "ms"),
         row("p99 before", p99, "ms"),
-        row("p99 during", _p99(during.times_ms), "ms", limit=P99_RATIO_MAX * p99, peer="before", peer_value=p99),
+        row("p99 during", during.at_ms(0.99), "ms", limit=P99_RATIO_MAX * p99, peer="before", peer_value=p99),
         row("one swap, from the request to its answer, p50", statistics.median(took_ms), "ms"),
         row(
             "memory of the node after 100 swaps",
@@ -119,69 +111,8 @@ class _Swaps:
         return took_ms
 
 
-class _Asking:
-    """Requests at a steady rate, whether answers come or not: time counts from when a request was due."""
-
-    def __init__(self, address: str, request: bytes, rate: float) -> None:
-        self._address = address
-        self._request = request
-        self._rate = rate
-        self._ends = threading.Event()
-        self._threads = ThreadPoolExecutor(CLIENTS)
-        began = time.perf_counter()
-        self._found = [self._threads.submit(self._ask, began + i / rate) for i in range(CLIENTS)]
-
-    def _ask(self, due: float) -> Asked:
-        failed, times_ms = 0, []
-        with Client(self._address) as client:
-            while not self._ends.is_set():
-                time.sleep(max(0.0, due - time.perf_counter()))
-                status, _ = client.ask(self._request)
-                failed += status != 200
-                times_ms.append((time.perf_counter() - due) * 1000)
-                due += CLIENTS / self._rate
-        return Asked(failed, times_ms)
-
-    def end(self) -> None:
-        self._ends.set()
-
-    def result(self) -> Asked:
-        parts = [found.result() for found in self._found]
-        self._threads.shutdown()
-        return Asked(sum(part.failed for part in parts), [ms for part in parts for ms in part.times_ms])
-
-
-@contextlib.contextmanager
-def _asking(address: str, request: bytes, rate: float) -> Iterator[_Asking]:
-    asking = _Asking(address, request, rate)
-    try:
-        yield asking
-    finally:
-        asking.end()
-
-
-def _capacity(address: str, request: bytes) -> float:
-    """Answers a second with as many clients as there are instances, and one more."""
-    ends = time.perf_counter() + MEASURE_S
-
-    def ask(_: int) -> int:
-        count = 0
-        with Client(address) as client:
-            while time.perf_counter() < ends:
-                client.ask(request)
-                count += 1
-        return count
-
-    with ThreadPoolExecutor(3) as threads:
-        return sum(threads.map(ask, range(3))) / MEASURE_S
-
-
 def _memory_mb(supervisor: int) -> float:
     """Proportional share of memory of the node, the one child of its supervisor."""
     children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
     rollup = Path(f"/proc/{children[0]}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
-
-
-def _p99(times_ms: list[float]) -> float:
-    return statistics.quantiles(times_ms, n=100)[98]

@@ -1,7 +1,7 @@
 """Searches over HTTP as Qdrant's clients send them: alone, by 16 clients, in batches, beside writes, beside `optimize`.
 
 100 000 points of 128 dimensions with the low intrinsic dimension of embeddings (12) and 5 % noise; recall is told
-against an exact search. The load comes from a process of its own (`bench.raw_load`) on the same machine.
+against an exact search. The load comes from a process of its own (`bench.load`) on the same machine.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.raw_load import Loaded, begin_load, http_request, load
+from bench.load import Load, begin_load, http_request, under_load
 from bench.rows import Row, row
 from littoral.node.beside import RunningNode, running_node
 
@@ -32,6 +32,7 @@ QUERIES_PER_S_MIN = 4000
 BATCHED_PER_S_MIN = 8000
 SPREAD_MAX = 3.0
 POINTS = "/collections/bench/points"
+FRESH = "cache-control: no-store"
 SITE = """
 [node]
 listen = "127.0.0.1:0"
@@ -45,66 +46,56 @@ def run() -> list[Row]:
         folder = Path(name)
         (folder / "site.toml").write_text(f'{SITE}data = "{folder}/data"\n')
         with running_node(folder / "site.toml") as node:
-            return measured(folder, node)
+            return measured(node)
 
 
-def measured(folder: Path, node: RunningNode) -> list[Row]:
+def measured(node: RunningNode) -> list[Row]:
     vectors, questions = sampled(COUNT, 1), sampled(QUERIES, 2)
     fill(node, vectors)
     ef, recall = breadth(node, questions)
     searches = [search_body(question, ef) for question in questions]
-    requests = [http_request("POST", f"{POINTS}/query", body) for body in searches]
-    batches = [
-        http_request("POST", f"{POINTS}/query/batch", b'{"searches":[' + b",".join(searches[at : at + BATCH]) + b"]}")
-        for at in range(0, QUERIES - BATCH, BATCH)
-    ]
+    requests = [http_request("POST", f"{POINTS}/query", body, FRESH) for body in searches]
+    bodies = [b",".join(searches[at : at + BATCH]) for at in range(0, QUERIES - BATCH, BATCH)]
+    batches = [http_request("POST", f"{POINTS}/query/batch", b'{"searches":[%b]}' % body, FRESH) for body in bodies]
 
-    def loaded(what: list[bytes], connections: int) -> Loaded:
-        return load(begin_load(folder, node.address, what, connections=connections, seconds=SECONDS))
+    def loaded(what: list[bytes], clients: int) -> Load:
+        return under_load(node.address, what, clients=clients, seconds=SECONDS)
 
     loaded(requests, 4)
     alone, many, batched = loaded(requests, 1), loaded(requests, 16), loaded(batches, 2)
     upserts = [upsert_request(vectors, at) for at in range(0, COUNT, 97)]
-    writing = begin_load(
-        folder,
-        node.address,
-        upserts,
-        connections=WRITERS,
-        seconds=SECONDS + 2,
-        pause_s=WRITERS / WRITES_PER_S,
-    )
-    time.sleep(1.0)
-    beside = loaded(requests, 1)
-    written = load(writing)
+    with begin_load(node.address, upserts, clients=WRITERS, rate=WRITES_PER_S, seconds=SECONDS + 2) as writing:
+        time.sleep(1.0)
+        beside = loaded(requests, 1)
+        written = writing.result()
     for found in (alone, many, batched, beside, written):
         if found.failed:
             raise SystemExit(f"bench: {found.failed} requests failed")
+    batched_us = 1e6 / (batched.per_second() * BATCH)
     return [
         row("recall@10 that is missed", 1 - recall, f"share at ef {ef}", limit=1 - RECALL_MIN),
         row("one client, p50", alone.at_ms(0.5), "ms", limit=P50_MS_MAX),
         row("one client, p99", alone.at_ms(0.99), "ms"),
-        row("16 clients, time of a search", 1e6 / many.per_s, "µs", limit=1e6 / QUERIES_PER_S_MIN),
+        row("16 clients, time of a search", 1e6 / many.per_second(), "µs", limit=1e6 / QUERIES_PER_S_MIN),
         row("16 clients, p99", many.at_ms(0.99), "ms"),
-        row(
-            f"batches of {BATCH}, time of a search", 1e6 / (batched.per_s * BATCH), "µs", limit=1e6 / BATCHED_PER_S_MIN
-        ),
-        row("durable writes meanwhile", written.per_s, "/s"),
+        row(f"batches of {BATCH}, time of a search", batched_us, "µs", limit=1e6 / BATCHED_PER_S_MIN),
+        row("durable writes meanwhile", written.per_second(), "/s"),
         row("one client beside writes, p99", beside.at_ms(0.99), "ms", limit=SPREAD_MAX * alone.at_ms(0.99)),
-        *beside_optimize(folder, node, vectors, requests),
+        *beside_optimize(node, vectors, requests),
     ]
 
 
-def beside_optimize(folder: Path, node: RunningNode, vectors: Array, requests: list[bytes]) -> list[Row]:
+def beside_optimize(node: RunningNode, vectors: Array, requests: list[bytes]) -> list[Row]:
     """Writes half of the points anew, which brings about an optimize, and searches meanwhile."""
-    before = load(begin_load(folder, node.address, requests, connections=1, seconds=SECONDS))
+    before = under_load(node.address, requests, seconds=SECONDS)
     put(node, vectors[: COUNT // 2], 0)
-    plain = load(begin_load(folder, node.address, requests, connections=1, seconds=0.4))
+    plain = under_load(node.address, requests, seconds=0.4)
     meanwhile, began = [], time.perf_counter()
     while status(node)["status"] != "green" or not meanwhile:
-        meanwhile.append(load(begin_load(folder, node.address, requests, connections=1, seconds=1.0)))
+        meanwhile.append(under_load(node.address, requests, seconds=1.0))
     took = time.perf_counter() - began
-    times = sorted(one for found in meanwhile for one in found.times_s)
-    p99 = times[int(len(times) * 0.99)] * 1000
+    times_ms = sorted(one for found in meanwhile for one in found.times_ms[200])
+    p99 = times_ms[int(len(times_ms) * 0.99)]
     return [
         row("one client before an optimize, p99", before.at_ms(0.99), "ms"),
         row("with half of the points unindexed, p99", plain.at_ms(0.99), "ms"),

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from littoral.errors import InputError, UnavailableError
-from littoral.runtime.admission import LIMIT_AT_FIRST, LIMIT_MIN, Admission
+from littoral.runtime.admission import LIMIT_AT_FIRST, LIMIT_MIN, ROUND_COUNT, Admission
 from littoral.runtime.call import Call, current_call
 from littoral.runtime.edges import BYTES, Value
 from littoral.runtime.pipeline import Pipeline
@@ -68,6 +68,17 @@ def test_under_overload_all_servers_are_busy_and_nobody_waits_for_long(servers: 
     assert servers <= statistics.limit <= max(LIMIT_MIN, 3 * servers)
     assert statistics.work_ms == pytest.approx(10)
     assert statistics.refused >= 1000
+
+
+@pytest.mark.parametrize("servers", [1, 2, 4])
+def test_only_those_already_admitted_wait_for_long_when_too_many_begin_to_come(servers: int) -> None:
+    clock = SimulatedClock()
+    load = Overload(Admission("p", clock=clock), clock, servers)
+    clock.advance(60)
+    for _ in range(200):
+        load.offer()
+        load.next()
+    assert sum(latency > 0.04 for latency in load.latencies) <= LIMIT_AT_FIRST + ROUND_COUNT
 
 
 @pytest.mark.parametrize("clients", [8, LIMIT_AT_FIRST])

@@ -1,6 +1,7 @@
 """The threads that run guests: their stacks, their queue, their end; and the ticker that stops guests."""
 
 import asyncio
+import os
 import threading
 from concurrent.futures import Future
 
@@ -47,6 +48,22 @@ def test_other_threads_keep_their_stack_size() -> None:
     before = threading.stack_size()
     GuestThreads(1).close()
     assert threading.stack_size() == before
+
+
+def test_idle_cores_are_lent_and_busy_ones_are_not() -> None:
+    cores = len(os.sched_getaffinity(0))
+    goes_on = threading.Event()
+    with GuestThreads(cores) as threads:
+        assert threads.borrow(cores)
+        assert not threads.borrow(1)
+        threads.give_back(cores)
+        working = threads.submit(goes_on.wait, 10)
+        until(lambda: threads.statistics().busy == 1)
+        assert not threads.borrow(cores)
+        assert threads.borrow(cores - 1)
+        threads.give_back(cores - 1)
+        goes_on.set()
+        assert working.result(10)
 
 
 def in_thread_of(size: int, work: object) -> object:

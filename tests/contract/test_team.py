@@ -152,6 +152,18 @@ def test_a_pool_counts_the_threads_of_its_instances(network: bytes) -> None:
         assert (pool.statistics().instances, pool.statistics().threads) == (1, 2)
 
 
+def test_in_a_pool_it_is_divided_only_where_a_core_is_idle(network: bytes) -> None:
+    session = littoral.load(littoral.compile(network, threads=2))
+    goes_on = threading.Event()
+    with GuestThreads(2) as threads, Pool(session, name="m", threads=threads) as pool:
+        session.divide_on(threads)
+        want = pool.run_sync(answer)
+        other = threads.submit(goes_on.wait, 10)
+        assert {pool.run_sync(answer) for _ in range(20)} == {want}
+        goes_on.set()
+        assert other.result(10)
+
+
 def test_machine_code_comes_from_the_cache(network: bytes) -> None:
     made = littoral.compile(network, threads=2)
     for is_cached in (False, True):

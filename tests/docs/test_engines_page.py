@@ -28,10 +28,14 @@ def test_versions_that_are_pinned_are_told() -> None:
     lock = json.loads(texts()["tests/engines/node/package-lock.json"])
     (node,) = {package["version"] for name, package in lock["packages"].items() if name}
     go = texts()["tests/engines/wazero/go.mod"]
+    cargo = texts()["src/littoral/bundle/texts/device/Cargo.toml"]
+    wasm3 = texts()["tests/engines/wasm3/requirements.txt"]
     pins = {
         "wasmtime": re.search(r"^wasmtime==(\S+)", texts()["locks/node.txt"], re.MULTILINE),
         "v8-optimizing": re.match(r"(.+)", node),
         "wazero-compiler": re.search(r"^require \S+/wazero v(\S+)", go, re.MULTILINE),
+        "wasmi": re.search(r'^wasmi = \{ version = "=([^"]+)"', cargo, re.MULTILINE),
+        "wasm3": re.search(r"^pywasm3==(\S+)", wasm3, re.MULTILINE),
     }
     for engine, found in pins.items():
         assert found is not None

@@ -127,6 +127,14 @@ def test_it_starts_with_a_picture_whose_vector_is_known(both: Both) -> None:
     assert said["memory_bytes"] > 0
 
 
+def test_it_may_start_before_the_first_request(both: Both, tmp_path: Path) -> None:
+    site = read_site(both.bundle.parent / "site.toml")
+    write(dict(plan_workers(read_recipe(site, "similar"), Options(start="eager")).files), tmp_path / "eager")
+    with in_workerd(both.workerd, tmp_path / "eager") as worker:
+        assert metric(worker, "memory_bytes") > 0
+        assert vector(worker, PICTURES[0]).tobytes() == of_node(both.node, PICTURES[0]).tobytes()
+
+
 def test_requests_at_once_do_not_mix(both: Both) -> None:
     expected = [of_node(both.node, data).tobytes() for data in PICTURES[:12]]
 
@@ -300,6 +308,7 @@ def test_without_an_endpoint_it_says_so(both: Both) -> None:
         ("DEADLINE_MS", "soon"),
         ("SIDE_MAX", "0"),
         ("TENANTS", '{"a": {"token": "short"}}'),
+        ("ALLOW_ORIGINS", '"https://shop.example"'),
     ],
 )
 def test_a_wrong_binding_is_named(both: Both, name: str, value: str) -> None:
@@ -307,6 +316,22 @@ def test_a_wrong_binding_is_named(both: Both, name: str, value: str) -> None:
         reply = post(worker, "/embed", PICTURES[0])
         assert reply.status == 500
         assert reply.error.startswith(f"binding `{name}` must be ")
+
+
+def test_pages_of_allowed_origins_may_ask(both: Both) -> None:
+    ours, other = {"Origin": "https://shop.example"}, {"Origin": "https://other.example"}
+    with in_workerd(both.workerd, both.bundle, {"ALLOW_ORIGINS": '["https://shop.example"]'}) as worker:
+        asked = send(worker.address, "OPTIONS", "/embed", headers=ours | {"Access-Control-Request-Method": "POST"})
+        assert (asked.status, asked.headers["access-control-allow-methods"]) == (204, "POST")
+        for data, status in ((PICTURES[0], 200), (b"no picture", 415)):
+            replies = [send(worker.address, "POST", "/embed", data, TYPE | origin) for origin in (ours, other, {})]
+            assert [reply.status for reply in replies] == [status] * 3
+            allowed = [reply.headers.get("access-control-allow-origin") for reply in replies]
+            assert allowed == ["https://shop.example", None, None]
+    assert (
+        "access-control-allow-origin"
+        not in send(both.worker.address, "POST", "/embed", PICTURES[0], TYPE | ours).headers
+    )
 
 
 # --- caches and tenants ---

@@ -4,6 +4,7 @@ from engines.aarch64 import emulated
 from engines.commands import debian_node, javascriptcore, node, wasmtime_here, wazero
 from engines.firefox import firefox
 from engines.host import Engine
+from engines.interpreters import wasm3, wasmi
 
 __all__ = ["ENGINES", "Engine"]
 
@@ -23,4 +24,6 @@ ENGINES = (
     Engine("wazero-compiler", wazero("compiler"), PLAIN, threads=True),
     Engine("wazero-interpreter", wazero("interpreter"), PLAIN, wide=False, threads=True),
     Engine("wazero-strict", wazero("strict"), ("mvp",)),
+    Engine("wasmi", wasmi, ("mvp",)),
+    Engine("wasm3", wasm3, ("mvp",)),
 )

@@ -14,7 +14,7 @@ from littoral.vectors.byte_lru import ENTRY_BYTES, ByteLru
 from littoral.vectors.cache_journal import MAGIC, CacheJournal
 from littoral.vectors.embedding_cache import Embedding, EmbeddingCache, embedding_key
 from littoral.vectors.records import Hit
-from littoral.vectors.result_cache import ResultCache, Scope
+from littoral.vectors.result_cache import ResultCache, Scope, question_key
 
 RNG = np.random.default_rng(3)
 
@@ -173,12 +173,12 @@ def test_lists_are_of_one_tenant_collection_epoch_and_shape() -> None:
     cache = ResultCache(1 << 20, 1 << 20)
     scope, query = Scope("a", 1, 5), np.ones(6, np.float32)
     cache.keep_near(scope, b"shape", query, "Euclid", neighbours(query, 8), 8)
-    cache.keep(scope, b"question", b"answer")
+    cache.keep(question_key(scope, b"question"), b"answer")
     others = (Scope("b", 1, 5), Scope("a", 2, 5), Scope("a", 1, 6))
-    assert [cache.find(other, b"question") for other in others] == [None] * 3
+    assert [cache.find(question_key(other, b"question")) for other in others] == [None] * 3
     assert [cache.find_near(other, b"shape", query, "Euclid", 2) for other in others] == [None] * 3
     assert cache.find_near(Scope("a", 1, 5), b"other", query, "Euclid", 2) is None
-    assert cache.find(scope, b"question") == b"answer"
+    assert cache.find(question_key(scope, b"question")) == b"answer"
 
 
 def test_a_list_of_an_older_epoch_is_dropped_when_it_is_met() -> None:

@@ -23,9 +23,23 @@ def everything_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "GAIN_MIN", 0)
 
 
+class Taken:
+    """Cores that others work on."""
+
+    def borrow(self, count: int) -> bool:
+        return count < 1
+
+    def give_back(self, count: int) -> None:
+        raise AssertionError(count)
+
+
 def outputs(model: bytes, feeds: Mapping[str, Any], threads: int, runs: int = 1) -> list[dict[str, bytes]]:
+    """Of each run; a run by one thread alone, of those that there are, gives the same as the last."""
     with littoral.load(littoral.compile(model, threads=threads)) as session:
-        return [{name: y.tobytes() for name, y in session.run(feeds).items()} for _ in range(runs)]
+        found = [{name: y.tobytes() for name, y in session.run(feeds).items()} for _ in range(runs)]
+        session.divide_on(Taken())
+        assert {name: y.tobytes() for name, y in session.run(feeds).items()} == found[-1]
+        return found
 
 
 def noise(shape: tuple[int, ...], seed: int = 3) -> Any:

@@ -53,8 +53,10 @@ impl Workspace {
 
     /// The pixels that `plan` makes of a picture, upright.
     fn pixels(&mut self, input: &[u8], source: &Source, plan: &Plan, scale: Scale) -> Result<&[u8], Error> {
-        let size = self.decoder.decode(input, source, scale, &mut self.rgb)?;
-        self.resampler.run(&self.rgb, size, &plan.window(source.orientation, scale), &mut self.sized)?;
+        let window = plan.window(source.orientation, scale);
+        let region = self.resampler.prepare(source.size.scaled(scale), &window)?;
+        let size = self.decoder.decode(input, source, scale, &region, &mut self.rgb)?;
+        self.resampler.run(&self.rgb, size, &window, &mut self.sized)?;
         source.orientation.turn(&self.sized, plan.out(), &mut self.upright)
     }
 }

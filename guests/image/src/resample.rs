@@ -1,5 +1,6 @@
 //! Antialiased resizing, bit for bit as Pillow does it: along one axis, rounded to bytes, then along the other.
 
+use littoral_jpeg::Region;
 use littoral_lanes::{I16x8, I32x4};
 use littoral_sdk::Error;
 
@@ -25,11 +26,16 @@ impl Resampler {
         Self { filter, across: Taps::default(), down: Taps::default(), between: Vec::new() }
     }
 
-    /// Brings the window of `rgb`, a picture of `size` with three bytes a pixel, to its own size, into `out`: `SIZED_BYTES` a
-    /// pixel.
-    pub(crate) fn run(&mut self, rgb: &[u8], size: Size, window: &Window, out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Makes ready for a picture of `size`; which of its pixels `run` will look at.
+    pub(crate) fn prepare(&mut self, size: Size, window: &Window) -> Result<Region, Error> {
         self.across.set(window.x, size.width, self.filter, 2)?;
         self.down.set(window.y, size.height, self.filter, 1)?;
+        Ok(Region { columns: self.across.reach(size.width), rows: self.down.reach(size.height) })
+    }
+
+    /// Brings the window of `rgb`, a picture of `size` with three bytes a pixel, to its own size, into `out`: `SIZED_BYTES` a
+    /// pixel. It has been prepared for the two.
+    pub(crate) fn run(&mut self, rgb: &[u8], size: Size, window: &Window, out: &mut Vec<u8>) -> Result<(), Error> {
         let picture = Picture { bytes: rgb, stride: size.width * PIXEL_BYTES };
         if window.is_down_first {
             let columns = self.across.reach(size.width);

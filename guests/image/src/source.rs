@@ -1,6 +1,6 @@
 //! What the bytes are: a JPEG or PNG within the limits, found out without asking for memory of its size.
 
-use littoral_jpeg::{Header, Scale};
+use littoral_jpeg::{Header, Region, Scale};
 use littoral_sdk::Error;
 
 use crate::exif;
@@ -28,6 +28,13 @@ const OTHERS: [(&str, usize, &[u8]); 9] = [
 pub(crate) enum Format {
     Jpeg(Box<Header>),
     Png,
+}
+
+impl Size {
+    /// Decoded at `scale`.
+    pub(crate) fn scaled(self, scale: Scale) -> Self {
+        Self { width: scale.of(self.width), height: scale.of(self.height) }
+    }
 }
 
 /// A picture to be decoded: size and orientation as stored.
@@ -114,17 +121,19 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes at `scale` (PNG: always whole) into `rgb`, three bytes a pixel. Returns the size that came out.
+    /// Decodes at `scale` (PNG: always whole) into `rgb`, three bytes a pixel, at least within `region`. Returns the
+    /// size that came out.
     pub(crate) fn decode(
         &mut self,
         bytes: &[u8],
         source: &Source,
         scale: Scale,
+        region: &Region,
         rgb: &mut Vec<u8>,
     ) -> Result<Size, Error> {
         match &source.format {
             Format::Jpeg(header) => {
-                let (width, height) = self.jpeg.decode(bytes, header, scale, rgb).map_err(told)?;
+                let (width, height) = self.jpeg.decode(bytes, header, scale, region, rgb).map_err(told)?;
                 Ok(Size { width, height })
             }
             Format::Png => png::decode(bytes, source.size, rgb).map(|()| source.size),

@@ -6,6 +6,7 @@ use crate::canvas::Canvas;
 use crate::error::{Result, damaged, fill};
 use crate::frame::{Component, Frame};
 use crate::ledger::Ledger;
+use crate::region::Region;
 use crate::scale::Scale;
 use crate::scan::{Entropy, Part, Scan};
 use crate::segments::{Header, Segment};
@@ -27,11 +28,18 @@ impl Decoder {
     /// Decodes `bytes`, whose header is `header`, at `scale` into `rgb`: three bytes a pixel, row by row from the top.
     ///
     /// Returns columns and rows: those of the header at that scale, rounded up. Samples are those of libjpeg-turbo at
-    /// the same scale, bit for bit. Besides `rgb` it needs two rows of MCUs, and for progressive files (or one scan
+    /// the same scale, bit for bit, within `region`; pixels elsewhere have no meaning. Besides `rgb` it needs two rows of MCUs, and for progressive files (or one scan
     /// a component) two bytes a coefficient. Damaged, when the data end early or break a rule of their coding.
-    pub fn decode(&mut self, bytes: &[u8], header: &Header, scale: Scale, rgb: &mut Vec<u8>) -> Result<(usize, usize)> {
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        header: &Header,
+        scale: Scale,
+        region: &Region,
+        rgb: &mut Vec<u8>,
+    ) -> Result<(usize, usize)> {
         let frame = &header.frame;
-        self.canvas.begin(frame, header.colors, scale, rgb)?;
+        self.canvas.begin(frame, header.colors, scale, region, rgb)?;
         let mut ledger = Ledger::new(frame);
         let mut run = Run { frame, tables: Tables::new()?, restart_interval: 0 };
         for segment in &header.segments {

@@ -6,7 +6,7 @@
 //! * memory is asked for once, by size, and a refusal is an error; a [`Decoder`] keeps what it has for the next picture;
 //! * samples equal libjpeg-turbo's, which makes Pillow an exact oracle.
 //!
-//! Reading order: `segments` → `frame` → `decoder` → `scan`, `blocks` → `canvas` → `idct`, `upsample`, `color`.
+//! Reading order: `segments` → `frame` → `decoder` → `scan`, `blocks` → `canvas`, `region` → `idct`, `upsample`, `color`.
 
 mod bits;
 mod blocks;
@@ -18,6 +18,7 @@ mod frame;
 mod huffman;
 mod idct;
 mod ledger;
+mod region;
 mod scale;
 mod scan;
 mod segments;
@@ -26,5 +27,6 @@ mod upsample;
 
 pub use decoder::Decoder;
 pub use error::Error;
+pub use region::Region;
 pub use scale::Scale;
 pub use segments::Header;

@@ -16,4 +16,4 @@ def filled(name: str, **values: object) -> bytes:
 
 def bindings_text(side_max: int) -> str:
     """The table of bindings. side_max: pixels on a side, unless a binding says another."""
-    return filled("bindings.md", side_max=side_max).decode()
+    return filled("bindings.md", side_max=side_max).decode().rstrip("\n")

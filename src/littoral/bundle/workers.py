@@ -17,8 +17,8 @@ SIZES_MAX = {"packed": 10_000_000, "packed, for smaller plans": 5_000_000, "as i
 BOUND = "packed"
 MEMORY_BYTES_MAX = 128_000_000
 BINDINGS = (
-    "ENDPOINTS", "QDRANT_API_KEY", "TENANTS", "METRICS_TOKEN", "DEADLINE_MS", "HEDGE_MS", "RESULT_TTL_S",
-    "EMBEDDING_TTL_S", "BODY_BYTES_MAX", "SIDE_MAX",
+    "ENDPOINTS", "QDRANT_API_KEY", "TENANTS", "METRICS_TOKEN", "ALLOW_ORIGINS", "DEADLINE_MS", "HEDGE_MS",
+    "RESULT_TTL_S", "EMBEDDING_TTL_S", "BODY_BYTES_MAX", "SIDE_MAX",
 )  # fmt: skip
 """Text that the module reads; `EMBEDDINGS` is a namespace."""
 

@@ -7,8 +7,8 @@ from itertools import groupby
 
 from littoral.artifact import Layer
 from littoral.compiler.ir.graph import Value
-from littoral.compiler.kernels import Kernel
-from littoral.compiler.kernels.team import SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
+from littoral.compiler.kernels import Kernel, without_vectors
+from littoral.compiler.kernels.team import ALONE, SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
 from littoral.compiler.plan.layout import Address, Layout
 from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If, Loop
 from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
@@ -50,7 +50,9 @@ def emit_together(
 
 
 def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> tuple[Module, list[Layer]]:
-    """For each layout a body a thread; the entry calls the others to the run and does thread 0's."""
+    """For each layout a body a thread; the entry calls the others to the run and does thread 0's. And one body that
+    does all of them in turn.
+    """
     module, functions = TargetedModule(target, imports=SHARED_MEMORY), _Functions()
     meeting = add_meeting(module, threads)
     members = [
@@ -62,6 +64,8 @@ def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> t
         signal_run(first.entry, i)
         module.exports[entry_name(i)] = first.write()
         helpers.append([other.write() for other in others])
+        alone = _Entry(layouts[i], entry_name(i) + ALONE, module, functions, Member(stands_for=threads))
+        module.exports[alone.name] = alone.write()
     functions.name(module)
     add_help(module, helpers)
     add_start(module, layouts[0].constants_at, len(layouts[0].constants))
@@ -86,13 +90,18 @@ class _Functions:
 
     def __init__(self) -> None:
         self.index: dict[Kernel, int] = {}
+        self._same: dict[bytes, int] = {}
         self._layers: dict[int, list[str]] = {}
 
     def of(self, kernel: Kernel, layer: str, module: TargetedModule) -> int:
         """The kernel's function, added to the module where it is not there yet."""
         if kernel not in self.index:
-            written = kernel.without_vectors() if module.target == "mvp" else kernel
-            self.index[kernel] = module.add(written.function(kernel.kind))
+            written = without_vectors(kernel) if module.target == "mvp" else kernel
+            function = written.function(kernel.kind)
+            code = function.signature() + function.body()
+            if code not in self._same:
+                self._same[code] = module.add(function)
+            self.index[kernel] = self._same[code]
         index = self.index[kernel]
         layers = self._layers.setdefault(index, [])
         if layer not in layers:
@@ -182,8 +191,8 @@ class _Entry:
     def _begin(self, steps: Sequence[Step], layer: str) -> None:
         """A step, or all that share a loop: each thread's part of it."""
         self.member.begin(self.entry, divided=bool(steps[0].parts))
-        own = [part for step in steps if (part := step.of(self.member.thread)) is not None]
-        self._do_all(own, [], layer)
+        for thread in self.member.parts:
+            self._do_all([part for step in steps if (part := step.of(thread)) is not None], [], layer)
 
     def _do_all(self, steps: Iterable[Step], runs: Sequence[Code], layer: str) -> None:
         """Steps inside the rings whose runs are counted."""

@@ -14,7 +14,7 @@ from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.near import METRICS
 from littoral.vectors.queries import SearchParams
 from littoral.vectors.records import CollectionConfig, Distance, Hit, VectorParams
-from littoral.vectors.result_cache import NearHits
+from littoral.vectors.result_cache import NearHits, question_key
 
 __all__ = ["FoundHits", "NearQuestion", "near_question", "search_through"]
 
@@ -91,16 +91,16 @@ async def search_through(
 ) -> FoundHits:
     """vector: float32[size]. Raises what `Collection.search` raises."""
     scope = caches.results.scope(collection)
-    question = _question(vector, options)
-    if use.find and scope is not None:
-        if (known := caches.results.find(scope, question)) is not None:
+    key = None if scope is None else question_key(scope, _question(vector, options))
+    if use.find and key is not None:
+        if (known := caches.results.find(key)) is not None:
             return FoundHits(_decode_hits(known), "exact")
         near = near_question(collection, caches, vector, options)
         if near is not None and (proven := near.find(collection, caches)) is not None:
             return FoundHits(proven.hits(), "near")
     hits = await collection.search(vector, **options)
-    if use.keep and scope is not None and caches.results.scope(collection) == scope:
-        caches.results.keep(scope, question, _encode(hits))
+    if use.keep and key is not None and caches.results.scope(collection) == scope:
+        caches.results.keep(key, _encode(hits))
     return FoundHits(hits, None)
 
 

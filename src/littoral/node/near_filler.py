@@ -82,6 +82,8 @@ class NearFiller:
         collection, scope = asked.collection, asked.scope
         if self._results.scope(collection, scope.tenant) != scope:
             return
+        if self._results.is_proven(scope, asked.shape, asked.vector, asked.distance, asked.wanted):
+            return  # by a list that was made since it was asked
         count = min(LIST_MAX, max(LIST_MIN, LIST_FACTOR * asked.wanted))
         options: QueryOptions = {
             **asked.options,

@@ -43,6 +43,7 @@ class Pooling:
         self, session: Session, name: str, table: ModelTable, say: Callable[[str], object] = lambda _: None
     ) -> Pool[Session]:
         """As `agent`; also where batches are wanted of a model that has none."""
+        session.divide_on(self.threads)
         whole, weights = session.memory_bytes, session.manifest.memory.weights[1]
         pool = self._pool(session, f"model `{name}`", name, table, (whole, whole - weights))
         if table.batch.max > 1:

@@ -13,6 +13,7 @@ from littoral.node.plain_searches import plain_of
 from littoral.node.search_step import searched
 from littoral.vectors.collection import Collection
 from littoral.vectors.queries import SearchParams, SearchQuery
+from littoral.vectors.result_cache import question_key
 
 if TYPE_CHECKING:
     from littoral.vectors.result_cache import Scope
@@ -45,7 +46,6 @@ class SearchQuestion:
     def __init__(self, caches: Caches, collection: Collection, route: str, body: bytes, use: Use) -> None:
         self._caches = caches
         self._collection = collection
-        self._question = b"".join((route.encode(), SPLIT, body))
         self._body = body
         self._route = route
         self._use = use
@@ -56,7 +56,7 @@ class SearchQuestion:
         self._scope = self._caches.results.scope(self._collection)
         if self._scope is None or self._route not in REMEMBERED or not self._use.find:
             return None
-        if (known := self._caches.results.find(self._scope, self._question)) is not None:
+        if (known := self._caches.results.find(self._key)) is not None:
             searched, _, result = known.partition(SPLIT)
             return Known(result, searched, "exact")
         if not self._caches.results.has_near or (near := self._near()) is None:
@@ -86,7 +86,12 @@ class SearchQuestion:
         if self._scope is None or not self._use.keep or self._route not in REMEMBERED or self.asked is None:
             return
         if self._caches.results.scope(self._collection) == self._scope:
-            self._caches.results.keep(self._scope, self._question, b"".join((searched, SPLIT, result)))
+            self._caches.results.keep(self._key, b"".join((searched, SPLIT, result)))
+
+    @functools.cached_property
+    def _key(self) -> bytes:
+        assert self._scope is not None
+        return question_key(self._scope, b"".join((self._route.encode(), SPLIT, self._body)))
 
     @functools.cached_property
     def asked(self) -> list[SearchQuery] | None:

@@ -12,7 +12,7 @@ from littoral.node.node import Node, ServedPipeline
 from littoral.runtime.pipeline import Answer
 from littoral.runtime.step import How
 from littoral.vectors.records import Hit
-from littoral.vectors.result_cache import Scope
+from littoral.vectors.result_cache import Scope, question_key
 
 __all__ = ["TextQuestion", "text_question"]
 
@@ -34,11 +34,11 @@ class TextQuestion(NamedTuple):
     node: Node
     collection: str
     scope: Scope
-    question: bytes
+    key: bytes
     use: Use
 
     def find(self) -> Answer | None:
-        if not self.use.find or (known := self.node.caches.results.find(self.scope, self.question)) is None:
+        if not self.use.find or (known := self.node.caches.results.find(self.key)) is None:
             return None
         kept = _decode(known)
         return Answer(kept.hits, How(node=self.node.name, cache="exact", search=kept.searched))
@@ -49,7 +49,7 @@ class TextQuestion(NamedTuple):
             return
         if self.node.caches.results.scope(self.node.collections.get(self.collection)) == self.scope:
             kept = _encode(_Kept(answer.value, answer.how.search))
-            self.node.caches.results.keep(self.scope, self.question, kept)
+            self.node.caches.results.keep(self.key, kept)
 
 
 def text_question(node: Node, served: ServedPipeline, data: bytes, use: Use) -> TextQuestion | None:
@@ -62,4 +62,5 @@ def text_question(node: Node, served: ServedPipeline, data: bytes, use: Use) -> 
     if (scope := node.caches.results.scope(node.collections.get(last.uses))) is None:
         return None
     told = json.dumps([served.name, *(made_of(step, node) for step in others)]).encode()
-    return TextQuestion(node, last.uses, scope, b"text" + hashlib.sha256(told).digest() + data, use)
+    key = question_key(scope, b"text" + hashlib.sha256(told).digest() + data)
+    return TextQuestion(node, last.uses, scope, key, use)

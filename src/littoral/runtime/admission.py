@@ -1,9 +1,9 @@
 """How many requests a pipeline takes at a time: as many as keep its guests busy, and hardly more.
 
 While the first bound holds all who come, they wait for each other, as a few clients do that each ask one thing at a
-time. Once somebody had to be refused, more comes than can be answered. Then what requests wait for instances and
-threads, beside what they work, says how many are enough: the bound falls until they wait about as long as they work,
-and the rest is refused in microseconds. When nobody is refused any more it rises again.
+time. Once somebody had to be refused, more comes than can be answered. Then the work done in a second says how many
+are worked on at a time (Little's law), and twice as many are enough: the bound falls until requests wait about as long
+as they work, and the rest is refused in microseconds. When nobody is refused any more it rises again.
 """
 
 import contextlib
@@ -49,6 +49,7 @@ class Admission:
         self._admitted = self._refused = 0
         self._waited_s = self._worked_s = 0.0
         self._count = 0
+        self._round_began = clock.monotonic()
         self._refused_before = 0
         self._work_s = 0.0
 
@@ -56,6 +57,8 @@ class Admission:
         """Raises UnavailableError where a call of this priority would be refused now. Urgent ones have more room."""
         if self._busy < self._limit * (1 + call.priority / PRIORITY_MAX):
             return
+        if self._refused == self._refused_before:
+            self._begin_round()
         self._refused += 1
         raise UnavailableError(
             f"{self._name} is full: {self._busy} requests are being answered",
@@ -88,14 +91,21 @@ class Admission:
         self._worked_s += total_s - waited_s
         self._work_s += (total_s - waited_s - self._work_s) * (1 / ROUND_COUNT if self._work_s else 1)
         self._count += 1
-        if self._count < max(ROUND_COUNT, self._limit):
+        is_refusing = self._refused > self._refused_before
+        if self._count < (ROUND_COUNT if is_refusing else max(ROUND_COUNT, self._limit)):
             return
         share = self._waited_s / max(self._worked_s, 1e-9)
-        if self._refused == self._refused_before:
+        if not is_refusing:
             self._limit = max(self._limit, min(self._limit + 1, self._at_first))
-        elif share > WAIT_SHARE_HIGH:  # what a request takes in all goes with how many there are
-            self._limit = max(self._limit_min, self._limit * 2 / (1 + share))
+        elif share > WAIT_SHARE_HIGH:
+            worked_on = self._worked_s / max(self._clock.monotonic() - self._round_began, 1e-9)
+            self._limit = max(self._limit_min, min(self._limit, 2 * worked_on))
         elif share < WAIT_SHARE_LOW and self._most_busy >= int(self._limit):
             self._limit = min(self._limit_max, self._limit + 1)
+        self._refused_before = self._refused
+        self._begin_round()
+
+    def _begin_round(self) -> None:
         self._waited_s = self._worked_s = 0.0
-        self._count, self._most_busy, self._refused_before = 0, self._busy, self._refused
+        self._count, self._most_busy = 0, self._busy
+        self._round_began = self._clock.monotonic()

@@ -4,6 +4,7 @@ wasmtime releases the interpreter's lock during a call, so these threads compute
 """
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import UnavailableError
+from littoral.runtime.thread_priority import stand_back
 from littoral.runtime.thread_stack import require_stack, start_threads
 
 __all__ = ["GuestThreads", "GuestThreadsStatistics"]
@@ -44,6 +46,8 @@ class GuestThreads:
         self._work: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._cores = len(os.sched_getaffinity(0))
+        self._lent = 0
         self._busy = 0
         self._finished = 0
         self._refused = 0
@@ -68,6 +72,22 @@ class GuestThreads:
     async def run(self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Awaits `work`. When the caller is cancelled, work that has begun goes on and its result is dropped."""
         return await asyncio.wrap_future(self.submit(work, *args, **kwargs))
+
+    def borrow(self, count: int) -> bool:
+        """Whether cores are idle for `count` threads beside those that work; then they are to be given back.
+
+        For a call under way that can be divided.
+        """
+        with self._changed:
+            if self._work or self._busy + self._lent + count > self._cores:
+                return False
+            self._lent += count
+        return True
+
+    def give_back(self, count: int) -> None:
+        """Ends a `borrow` that was granted."""
+        with self._changed:
+            self._lent -= count
 
     def statistics(self) -> GuestThreadsStatistics:
         with self._changed:
@@ -99,6 +119,7 @@ class GuestThreads:
 
     def _serve(self) -> None:
         require_stack()
+        stand_back()
         while (work := self._next()) is not None:
             _carry_out(*work)
             del work  # the result must not live on until the next call

@@ -16,6 +16,7 @@ from littoral.artifact.manifest import MODEL_SECTION, PAGE_BYTES, Manifest, Vari
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ArtifactError, InputError, SettingError, UnavailableError
 from littoral.runtime.batch import Batch
+from littoral.runtime.division import Cores, Division
 from littoral.runtime.engine import EngineKind
 from littoral.runtime.fitting import Fitting, Run, fill, joined, trimmed
 from littoral.runtime.inputs import as_stored
@@ -23,7 +24,7 @@ from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, Limits
-from littoral.runtime.team import HELP, STOP, Team
+from littoral.runtime.team import ALONE, HELP, STOP, Team
 from littoral.tensors import Array, TensorSpec, merged_specs
 
 __all__ = ["Session", "SessionStatistics", "load"]
@@ -90,6 +91,8 @@ class Session:
         self._runs = 0
         self._failures = 0
         self._is_closed = False
+        self._cores: Cores | None = None
+        self._division: Division | None = None
         self._bound: _Bound | None = self._bind()
 
     @property
@@ -175,7 +178,7 @@ class Session:
                     np.copyto(view, array)
             if run is runs[-1]:
                 copied()
-            bound.guest.call(variant.entry)
+            self._call(bound.guest, variant.entry)
             outputs = {output.name: output.read(self.label) for output in variant.outputs}
             if run.spans:
                 outputs = {name: trimmed(array, name, run, axes) for name, array in outputs.items()}
@@ -193,7 +196,7 @@ class Session:
             variant = bound.variants[batch.shapes]
             try:
                 batch.fill(variant)
-                bound.guest.call(variant.entry)
+                self._call(bound.guest, variant.entry)
                 outputs = {output.name: output.read(self.label) for output in variant.outputs}
             except BaseException:
                 self._drop()
@@ -201,6 +204,12 @@ class Session:
                 raise
             self._runs += 1
         return batch.parts(outputs)
+
+    def _call(self, guest: Guest | Team, entry: str) -> None:
+        if self._division is None:
+            guest.call(entry)
+        else:
+            self._division.run(entry, lambda: guest.call(entry), lambda: guest.call(entry + ALONE))
 
     def time_entries(self, feeds: Mapping[str, object], entries: Sequence[str], clock: Clock = SYSTEM) -> list[float]:
         """Milliseconds that each of the module's exports `() -> ()` takes, called in order once inputs are written.
@@ -218,11 +227,22 @@ class Session:
                 self._failures += 1
                 raise
 
+    def divide_on(self, cores: Cores | None) -> None:
+        """Divides a run among the model's threads only while these cores are idle and it pays, and else leaves it to
+        one of them. None: always among all.
+        """
+        functions = self._module.code.interface.functions
+        is_possible = all(functions.get(v.entry + ALONE) == ENTRY_SIGNATURE for v in self.manifest.variants)
+        self._cores = cores
+        self._division = Division(cores, self.threads - 1) if cores is not None and is_possible else None
+
     def another(self) -> "Session":
         """A second session over the same machine code and weights, for parallel calls."""
         if self._is_closed:
             raise UnavailableError(f"{self.label}: the session is closed")
-        return Session(self._module, self._limits)
+        session = Session(self._module, self._limits)
+        session.divide_on(self._cores)
+        return session
 
     def statistics(self) -> SessionStatistics:
         return SessionStatistics(self._runs, self._failures, self.memory_bytes if self._bound else 0)

@@ -11,12 +11,14 @@ import weakref
 from littoral.errors import MemoryCapError, UnavailableError
 from littoral.runtime.engine import MachineCode
 from littoral.runtime.sandbox import Guest, Limits
+from littoral.runtime.thread_priority import stand_back
 from littoral.runtime.thread_stack import start_threads
 from littoral.tensors import Array
 
-__all__ = ["Team"]
+__all__ = ["ALONE", "HELP", "STOP", "Team"]
 
 HELP, STOP = "help", "stop"
+ALONE = ".alone"
 JOIN_S = 5.0
 
 
@@ -109,6 +111,7 @@ class _Ends:
 
 
 def _help(guest: Guest, thread: int, ends: _Ends) -> None:
+    stand_back()
     try:
         guest.call(HELP, thread)
     except BaseException as error:  # noqa: BLE001 (the thread's outermost boundary: the next `call` raises it)

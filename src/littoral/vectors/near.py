@@ -132,9 +132,9 @@ def _is_ordered(
     """Whether the store would put them in this order: each is clearly nearer than the next, the one after those that
     are wanted included. Points of the same numbers have the same score, and stand in the order of ids already.
     """
-    slacks = [_slack(square, size, distance) for square in squares]
     for i in range(len(rows) - 1):
-        if squares[i + 1] - squares[i] > slacks[i + 1] + slacks[i]:
+        near, far = squares[i], squares[i + 1]
+        if far - near > _slack(far, size, distance) * 2:  # the farther has the larger of both
             continue
         if rows[i] > rows[i + 1] or not np.array_equal(stored[rows[i]], stored[rows[i + 1]]):
             return False

@@ -19,7 +19,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.near import METRICS, Floats, NearList, direction, near_answer, near_list
 from littoral.vectors.records import Distance, Hit
 
-__all__ = ["NearHits", "NearStatistics", "ResultCache", "Scope"]
+__all__ = ["NearHits", "NearStatistics", "ResultCache", "Scope", "question_key"]
 
 GROUP_ENTRIES_MIN = 16
 GROUP_ENTRIES_MAX = 1024
@@ -102,13 +102,13 @@ class ResultCache:
             number = self._numbers[collection] = next(self._count)
         return Scope(tenant, number, collection.epoch)
 
-    def find(self, scope: Scope, question: bytes) -> bytes | None:
-        """What was answered to the very same question."""
-        return self._exact.find(_key(scope, question))
+    def find(self, key: bytes) -> bytes | None:
+        """What was answered to the very same question. key: its `question_key`."""
+        return self._exact.find(key)
 
-    def keep(self, scope: Scope, question: bytes, answer: bytes) -> None:
-        """scope: from before the question was asked, and still the collection's after the answer came."""
-        self._exact.keep(_key(scope, question), answer, len(answer))
+    def keep(self, key: bytes, answer: bytes) -> None:
+        """key: of a scope from before the question was asked, that is still the collection's after the answer came."""
+        self._exact.keep(key, answer, len(answer))
 
     def find_near(
         self,
@@ -124,10 +124,31 @@ class ResultCache:
         shape: all that a query says beside its vector, how many and the threshold. vector: float32[d], finite, and
         not zero for Cosine.
         """
+        if (scope.tenant, scope.collection, shape) not in self._groups:
+            return None
+        self._asked += 1
+        found = self._near_hits(scope, shape, vector, distance, wanted, threshold)
+        self._proven += found is not None
+        return found
+
+    def is_proven(
+        self, scope: Scope, shape: bytes, vector: npt.NDArray[np.float32], distance: Distance, wanted: int
+    ) -> bool:
+        """Whether `find_near` would answer; it is not counted as a search."""
+        return self._near_hits(scope, shape, vector, distance, wanted, None) is not None
+
+    def _near_hits(
+        self,
+        scope: Scope,
+        shape: bytes,
+        vector: npt.NDArray[np.float32],
+        distance: Distance,
+        wanted: int,
+        threshold: float | None,
+    ) -> NearHits | None:
         if (group := self._groups.get((scope.tenant, scope.collection, shape))) is None:
             return None
         query = direction(vector, distance)
-        self._asked += 1
         for slot in group.nearest(query):
             entry = self._near.find((group.key, slot))
             if entry is None or entry.epoch != scope.epoch:
@@ -135,7 +156,6 @@ class ResultCache:
                 continue
             found = near_answer(entry.known, query, distance, wanted, threshold=threshold)
             if found is not None:
-                self._proven += 1
                 return NearHits(entry.hits, entry.told_around, found.rows, found.scores)
         return None
 
@@ -232,7 +252,8 @@ def _told_around(hit: Hit) -> tuple[bytes, bytes]:
     return before, b"}" if hit.payload is None else b',"payload":%b}' % _encode(hit.payload)
 
 
-def _key(scope: Scope, question: bytes) -> bytes:
+def question_key(scope: Scope, question: bytes) -> bytes:
+    """question: all that an answer depends on beside the scope."""
     tenant = scope.tenant.encode()
     digest = hashlib.blake2b(b"%d %d %d %b" % (len(tenant), scope.collection, scope.epoch, tenant), digest_size=32)
     digest.update(question)

@@ -1,6 +1,7 @@
 """The registry of collections: made, found again, removed, and what a crash may leave of that."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable
@@ -56,6 +57,32 @@ async def test_a_collection_is_found_again_with_its_points(tmp_path: Path, link:
     assert (found.name, found.config, "frames" in again) == ("frames", CONFIG, True)
     assert [hit.payload for hit in await found.search(ROW[0])] == [{"a": 1}]
     await again.close()
+
+
+async def test_searches_that_meet_are_answered_each_with_its_own_hits(tmp_path: Path, link: SupervisorLink) -> None:
+    """As hits and as JSON, from several callers and in frames of all sizes: past what the socket takes at once too."""
+    collections = await Collections.open(tmp_path, link)
+    collection = await collections.create("frames", CONFIG)
+    rows = np.random.default_rng(1).normal(size=(300, 4))
+    await collection.upsert(list(range(300)), rows, [{"n": i, "text": "é" * i} for i in range(300)])
+    queries = [collection.query(row, limit=1 + i % 100, offset=i % 3) for i, row in enumerate(rows)]
+    alone = [await collection.search_batch([query]) for query in queries[:40]]
+    together = await asyncio.gather(*(collection.search_batch([query]) for query in queries))
+    assert together[:40] == alone
+    told = await asyncio.gather(*(collection.search_told([query]) for query in queries))
+    for (hits,), (text,) in zip(together, told, strict=True):
+        found = [{"id": h.id, "version": h.version, "score": h.score, "payload": h.payload} for h in hits]
+        assert json.loads(text) == found
+    assert await collection.search_told(queries) == [text for (text,) in told]
+    assert json.loads((await collection.search_told([collection.query(rows[0], with_payload=False)]))[0])[0].keys() == {
+        "id",
+        "version",
+        "score",
+    }
+    assert (await collection.statistics()).query_batch_max > 1
+    with pytest.raises(TooLargeError):
+        await collection.search_told([collection.query(rows[0], limit=20_000)])
+    await collections.close()
 
 
 async def test_a_name_is_free_again_after_deletion_and_its_old_points_are_gone(

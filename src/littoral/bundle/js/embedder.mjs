@@ -23,7 +23,7 @@ export class Embedder {
   #modules;
   #agent;
   #model;
-  #images = null;
+  #image = null;
   #verified = null;
 
   /**
@@ -42,17 +42,13 @@ export class Embedder {
     return this.#agent.memoryBytes + this.#model.memoryBytes;
   }
 
-  /** Makes both instances, and keeps what they began with for `verify`. */
+  /** Makes both instances, and keeps what the agent began with for `verify`. */
   start() {
-    if (this.#images !== null) return;
-    const images = {};
-    const keep = (part) => (memory) => {
-      const [start, bytes] = this.#recipe[part].digests.constants;
-      images[part] = new Uint8Array(memory, start, bytes).slice();
-    };
-    this.#agent.start(keep("agent"));
-    this.#model.start(keep("model"));
-    this.#images = images;
+    const [start, bytes] = this.#recipe.agent.digests.constants;
+    this.#agent.start((memory) => {
+      this.#image ??= new Uint8Array(memory, start, bytes).slice();
+    });
+    this.#model.start();
   }
 
   /** Runs the picture whose vector is known, so that code is there before the first caller comes. */
@@ -85,17 +81,17 @@ export class Embedder {
 
   async #check() {
     this.start();
-    for (const part of ["agent", "model"]) {
-      const wanted = this.#recipe[part].digests;
-      const [section] = WebAssembly.Module.customSections(this.#modules[part], `littoral.${part}`);
-      await hold(`manifest of the ${part}`, section ?? new Uint8Array(), wanted.manifest);
-      await hold(`constants of the ${part}`, this.#images[part], wanted.memory);
-    }
-    this.#images = {};
+    const { agent, model } = this.#recipe;
+    await hold("agent", this.#modules.agent, agent.digests, this.#image);
+    await hold("model", this.#modules.model, model.digests, this.#model.constants(model.digests.constants));
+    this.#image = new Uint8Array();
   }
 }
 
-async function hold(what, bytes, wanted) {
-  const found = await sha256(bytes);
-  if (found !== wanted) throw new Refusal(503, `${what}: SHA-256 is ${found}, expected ${wanted}`);
+async function hold(part, module, wanted, constants) {
+  const [section = new Uint8Array()] = WebAssembly.Module.customSections(module, `littoral.${part}`);
+  for (const [what, bytes] of [["manifest", section], ["memory", constants]]) {
+    const found = await sha256(bytes);
+    if (found !== wanted[what]) throw new Refusal(503, `${what} of the ${part}: SHA-256 is ${found}, expected ${wanted[what]}`);
+  }
 }

@@ -20,11 +20,14 @@ export class Model {
     return this.#exports?.memory.buffer.byteLength ?? 0;
   }
 
-  /** @param {(memory: ArrayBuffer) => void} [seen] gets the memory as the file has filled it */
-  start(seen) {
-    if (this.#exports !== null) return;
-    this.#exports = new WebAssembly.Instance(this.#module).exports;
-    seen?.(this.#exports.memory.buffer);
+  start() {
+    this.#exports ??= new WebAssembly.Instance(this.#module).exports;
+  }
+
+  /** @returns {Uint8Array} what the file puts there; no call changes it */
+  constants([start, bytes]) {
+    this.start();
+    return new Uint8Array(this.#exports.memory.buffer, start, bytes);
   }
 
   /**

@@ -3,6 +3,7 @@ import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
 import { frameOf } from "./frame.mjs";
 import { Metrics } from "./metrics.mjs";
+import { originHeaders, preflight } from "./origins.mjs";
 import { checkedPicture } from "./picture.mjs";
 import { Refusal } from "./refusal.mjs";
 import { nearest } from "./search.mjs";
@@ -53,8 +54,8 @@ export class Service {
     const call = { request, after, began_ms, settings: null, release() {} };
     let response;
     try {
-      const work = checkedRoute(route, pathname, request.method);
       call.settings = this.#settingsOf(env);
+      const work = checkedRoute(route, pathname, request.method);
       response = await work.call(this, call);
     } catch (error) {
       response = refusal(error, began_ms);
@@ -62,7 +63,8 @@ export class Service {
     } finally {
       call.release();
     }
-    response.headers.set("littoral-version", this.#recipe.version);
+    const told = { "littoral-version": this.#recipe.version, ...originHeaders(request, call.settings?.origins ?? []) };
+    for (const [name, value] of Object.entries(told)) response.headers.set(name, value);
     const labels = { route: route ? pathname : "other", status: response.status };
     this.#metrics.count("requests_total", labels);
     this.#metrics.observe("request_duration_seconds", labels, (performance.now() - began_ms) / 1000);
@@ -163,6 +165,7 @@ export class Service {
 
 function checkedRoute(route, pathname, method) {
   if (route === undefined) throw new Refusal(404, `no route \`${pathname.slice(0, 80)}\``);
+  if (method === "OPTIONS") return () => preflight(Object.keys(route));
   const work = route[method];
   if (work === undefined) {
     const allow = Object.keys(route).join(", ");

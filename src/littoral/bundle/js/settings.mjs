@@ -22,6 +22,7 @@ export function settingsOf(env, recipe) {
     ...numbers,
     endpoints: endpoints(env),
     tenants: tenants(env),
+    origins: origins(env),
     metricsToken: text(env, "METRICS_TOKEN"),
     embeddings: env.EMBEDDINGS ?? null,
   };
@@ -43,6 +44,14 @@ function endpoints(env) {
     if (!URL.canParse(url) || !/^https?:/.test(url) || !Array.isArray(regions)) throw wrong("ENDPOINTS", expected);
     return { url: url.replace(/\/+$/, ""), regions, key: text(env, key) };
   });
+}
+
+/** @returns {string[]} */
+function origins(env) {
+  const found = json(env, "ALLOW_ORIGINS", []);
+  if (!Array.isArray(found) || found.some((origin) => typeof origin !== "string"))
+    throw wrong("ALLOW_ORIGINS", 'a JSON list of origins, or ["*"]');
+  return found;
 }
 
 /** @returns {{name: string, token: string, collection?: string, filter?: object}[] | null} null: one tenant, no token */

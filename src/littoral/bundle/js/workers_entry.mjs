@@ -6,7 +6,10 @@ import { Service } from "./service.mjs";
 
 const embedder = new Embedder(agent, model, RECIPE);
 const service = new Service(embedder, RECIPE);
-if (RECIPE.start === "eager") embedder.warm();
+if (RECIPE.start === "eager") {
+  embedder.warm();
+  embedder.verify().catch(() => {}); // every request awaits it, and tells
+}
 
 export default {
   fetch(request, env, context) {

@@ -20,6 +20,7 @@ from littoral.compiler.kernels.loops import Access, LoopNest
 from littoral.compiler.kernels.normalize import NormalizeRows
 from littoral.compiler.kernels.pad import Frame
 from littoral.compiler.kernels.panels import Panels
+from littoral.compiler.kernels.plain import without_vectors
 from littoral.compiler.kernels.require import Require
 from littoral.compiler.kernels.resample import ResamplePlaces
 from littoral.compiler.kernels.softmax import SoftmaxRows
@@ -70,4 +71,5 @@ __all__ = [
     "ToPlanes",
     "form_of",
     "is_wide",
+    "without_vectors",
 ]

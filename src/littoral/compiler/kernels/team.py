@@ -13,10 +13,23 @@ from dataclasses import dataclass
 
 from littoral.compiler.wasm import Code, Function, Module, const, load, op
 
-__all__ = ["HELP", "SHARED_MEMORY", "STOP", "Meeting", "Member", "add_help", "add_meeting", "add_start", "signal_run"]
+__all__ = [
+    "ALONE",
+    "HELP",
+    "SHARED_MEMORY",
+    "STOP",
+    "Meeting",
+    "Member",
+    "add_help",
+    "add_meeting",
+    "add_start",
+    "signal_run",
+]
 
 SHARED_MEMORY = ("littoral", "memory")
 HELP, STOP = "help", "stop"
+ALONE = ".alone"
+"""Behind the name of an entry: the same run, by thread 0 alone, while the others sleep on."""
 LOOKS = 40_000  # before a thread sleeps at a barrier: some tens of microseconds
 _ARRIVED, _ROUND, _SLEEPERS, _STOPPED, _RUN, _ENTRY, _FILLED = (64 * i for i in range(1, 8))
 _ALL = -1
@@ -40,10 +53,12 @@ class Member:
     """One thread's way through a program. All threads meet at the same places, each in its own function.
 
     They meet between a divided step and whatever comes before or after it; steps of thread 0 alone follow each other.
+    stands_for: how many threads' parts it does, one after the other.
     """
 
-    def __init__(self, thread: int = 0, meeting: Meeting | None = None) -> None:
+    def __init__(self, thread: int = 0, meeting: Meeting | None = None, *, stands_for: int = 1) -> None:
         self.thread = thread
+        self.parts = range(thread, thread + stands_for)
         self._meeting = meeting
         self._met = True  # nothing was done since
         self._alone = False  # what was done since, thread 0 did

@@ -125,6 +125,8 @@ class _Constants:
             argument = argument.of
         if isinstance(argument, Value):
             argument = program.root(argument)
+            while argument in program.moving:
+                argument = program.root(program.moving[argument].array)
         if argument in self.offsets or not isinstance(argument, Value | Weights) or argument.data is None:
             return
         content = np.ascontiguousarray(argument.data).tobytes()

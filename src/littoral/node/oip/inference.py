@@ -162,6 +162,8 @@ class Inference:
         pool = target.version.pool
         batcher = self.node.batchers.get(pool)
         if batcher is None and pool.first.engine == "trusted" and (ran := pool.run_here(work)) is not None:
+            if times.run_ended - times.decoded > deadline_ms / 1000:
+                raise _late(target, deadline_ms)
             return ran[0]
         call = Call(clock.monotonic() + deadline_ms / 1000, priority, Waits())
         try:
@@ -176,7 +178,7 @@ class Inference:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms") from error
+            raise _late(target, deadline_ms) from error
 
     async def _feeds(
         self, target: Target, request: InferRequest, without: Sequence[str] | Mapping[str, str]
@@ -185,6 +187,10 @@ class Inference:
         if request.is_large:
             return await asyncio.to_thread(_feeds, target, ports, request)
         return _feeds(target, ports, request)
+
+
+def _late(target: ModelTarget, deadline_ms: float) -> DeadlineError:
+    return DeadlineError(f"model `{target.name}`: no answer in {deadline_ms:g} ms")
 
 
 def _feeds(target: Target, ports: Sequence[Port], request: InferRequest) -> Mapping[str, Values]:
