@@ -281,8 +281,8 @@ class FuzzedNode:
         assert 200 <= reply.status < 300, f"{method} {path}: {reply.status} {reply.body[:500]!r}"
         return reply.json if reply.body else None
 
-    def restore(self) -> None:
-        """Healthy, and the collections and models of the seeds, no others."""
+    def restore(self, *, is_whole: bool = False) -> None:
+        """Healthy, and the collections and models of the seeds, no others. is_whole: snapshots too, every time."""
         assert self.talk.ask(request("GET", "/healthz"), is_raw=False).status == 200
         names = {one["name"] for one in self.ask("GET", "/collections")["result"]["collections"]}
         for name in names - KEPT:
@@ -297,9 +297,9 @@ class FuzzedNode:
         self.ask("PUT", "/collections/fuzzed/points?wait=true", {"points": points})
         known = self.ask("GET", "/collections/fuzzed")["result"]["payload_schema"]
         for field, kind in INDEXES.items():
-            if field not in known:
+            if known.get(field, {}).get("data_type") != kind:
                 self.ask("PUT", "/collections/fuzzed/index?wait=true", {"field_name": field, "field_schema": kind})
-        if self._restored % SNAPSHOTS_EVERY == 0:
+        if is_whole or self._restored % SNAPSHOTS_EVERY == 0:
             self._restore_snapshots()
         self._restored += 1
         for model in self.ask("POST", "/v2/repository/index", {}):
@@ -340,6 +340,10 @@ def fuzzed_node() -> Iterator[FuzzedNode]:
             settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
             node_in_thread(folder, site=write_fuzzed_site(folder), limits=LIMITS) as served,
         ):
-            yield FuzzedNode(served, log)
+            node = FuzzedNode(served, log)
+            try:
+                yield node
+            finally:
+                node.talk.close()
     finally:
         logging.getLogger("littoral").removeHandler(log)

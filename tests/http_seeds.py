@@ -273,7 +273,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", f"{_C}/aliases"): _collection(),
     ("PUT", f"{_C}/index"): _collection(
         {"field_name": "n", "field_schema": "integer"},
-        {"field_name": "kind", "field_schema": {"type": "text", "tokenizer": "word", "min_token_len": 1}},
+        {"field_name": "words", "field_schema": {"type": "text", "tokenizer": "word", "min_token_len": 1}},
     ),
     ("DELETE", f"{_C}/index/{{field}}"): _collection(field="n"),
     ("GET", f"{_P}/{{id}}"): _collection(id="1"),
