@@ -48,6 +48,17 @@ FIGURES = (
     Figure("a call, beside the model's own work", "call_overhead", "session, trusted"),
     Figure("JPEG 640 × 272 to a tensor, in the sandbox", "image_agent", "jpeg_640x272_float32", "native"),
     Figure("search 20 000 × 1280 exactly, p50", "vectors", "20k × 1280: search, p50"),
+    Figure("JPEG 640 × 480 to top 5 of 20 000 × 1280 over HTTP, int8, p50", "served_job", "1 client, p50"),
+    Figure("the same, 8 clients", "served_job", "8 clients: answers"),
+    Figure("search 100 000 × 128 over HTTP, recall@10 0.95, p50", "search", "one client, p50"),
+    Figure(
+        "a small model over the Open Inference Protocol, beside its own run, p50",
+        "oip",
+        "small: over HTTP beside it, p50",
+    ),
+    Figure("a text embedded before, over `/v1/embeddings`", "embeddings", "a text asked before, as base64: answers"),
+    Figure("memory of a node without anything, all processes", "footprint", "bare node: memory of all processes (PSS)"),
+    Figure("JPEG 640 × 480 to a vector in workerd, p50", "workers", "JPEG 640 × 480 to a vector in workerd, p50"),
     Figure("shard killed while indexing, until it answers, slowest", "vectors", KILLED),
 )
 

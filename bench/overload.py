@@ -32,7 +32,7 @@ instances = { min = 2, max = 2 }
 steps = [{ agent = "decode" }, { model = "classifier" }, { step = "top_k" }]
 """
 PATH = "/pipelines/classify"
-ALONE_S, CAPACITY_S, OVERLOAD_S = 6.0, 8.0, 30.0
+ALONE_S, CAPACITY_S, OVERLOAD_S = 6.0, 8.0, 60.0
 CAPACITY_CLIENTS = 4
 CONNECTIONS = 256
 TIMES = 5
