@@ -146,12 +146,14 @@ def _measure(folder: Path, seconds: float) -> list[Row]:
     site.write_text(SITE.format(http=http, broker=broker.port))
     with running_node(site) as node:
         publisher = Publisher(broker.port, picture())
+        began = time.perf_counter()
         sizes = [pss_bytes(node.pid) for _ in _samples(seconds, broker)]
+        rate = publisher.offered / (time.perf_counter() - began)
         publisher.close()
         _settle(node.url)
         counts = metrics(node.url)
     broker.stop()
-    return _rows(publisher, counts, sizes)
+    return _rows(publisher, rate, counts, sizes)
 
 
 def _samples(seconds: float, broker: Mosquitto) -> Iterator[None]:
@@ -166,14 +168,14 @@ def _samples(seconds: float, broker: Mosquitto) -> Iterator[None]:
         yield
 
 
-def _rows(publisher: Publisher, counts: dict[str, float], sizes: list[int]) -> list[Row]:
+def _rows(publisher: Publisher, rate: float, counts: dict[str, float], sizes: list[int]) -> list[Row]:
     dropped = sum(value for name, value in counts.items() if name.startswith("dropped_total"))
     came, answered, again = (counts[f'{name}_total{{route="mean"}}'] for name in ("messages", "answered", "again"))
     steady = sizes[int(len(sizes) * WARM_UP_SHARE) :]
     half = len(steady) // 2
     growth = statistics.median(steady[half:]) - statistics.median(steady[:half])
     return [
-        row("offered", publisher.offered / (len(sizes) * SAMPLE_S), "1/s"),
+        row("offered", rate, "1/s"),
         row("accepted by the broker", publisher.accepted, "messages"),
         row("answered", answered, "messages"),
         row("superseded or dropped otherwise, all counted", dropped, "messages"),

@@ -1,6 +1,8 @@
 """`littoral up --check`, what keeps a node from starting, and `littoral config schema`."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,10 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 def test_the_schema_is_json(tmp_path: Path) -> None:
     assert cli("config", "schema").json["title"] == "Littoral site file"
+
+
+def test_a_supervisor_does_not_load_what_only_nodes_and_other_verbs_need() -> None:
+    heavy = ("numpy", "asyncio", "typer", "rich", "ssl", "wasmtime", "littoral.web", "littoral.telemetry")
+    show = f"import sys, littoral.cli.supervising; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-P", "-c", show], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

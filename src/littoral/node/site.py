@@ -39,7 +39,6 @@ from littoral.node.site_tables import (
 )
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
-from littoral.web.origins import check_origin_text
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
@@ -237,6 +236,8 @@ def _check_address(text: str, place: Place) -> None:
 
 
 def _check_origin(text: str, place: Place) -> None:
+    from littoral.web.origins import check_origin_text  # a supervisor reads this file too, and serves nothing
+
     try:
         check_origin_text(text)
     except SettingError as error:
