@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from waiting import until
 
 PICTURES = [shown.data for shown in page_pictures()[::4]]
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PROBE = """<!doctype html><script type="module">
   import { open } from "./littoral-similar.mjs";
@@ -189,6 +191,23 @@ def test_the_component_finds_what_the_node_finds_and_sends_the_vector_alone(node
         assert chromium.complaints() == []
         assert len(site.posted) == 3
         assert all(body.startswith(b'{"limit":5,') and b"\xff" not in body for body in site.posted)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_shows_thumbnails_and_nothing_that_axe_finds(node: Served, chromium: Browser, theme: str) -> None:
+    thumbnail = base64.b64encode(PICTURES[0]).decode()
+    path = "/collections/frames/points/payload"
+    assert send_json(node.address, "POST", path, {"payload": {"thumbnail": thumbnail}, "points": [0]}).status == 200
+    widths = """
+      const { shadowRoot } = document.querySelector("littoral-similar");
+      return [...shadowRoot.querySelectorAll("li img")].map(({ naturalWidth }) => naturalWidth);
+    """
+    with site_of(node) as site:
+        chromium.open(site.address, theme=theme)
+        assert shown(chromium, PICTURES[0])["hits"][0]["payload"]["thumbnail"] == thumbnail
+        until(lambda: chromium.run(widths) == [320])
+        assert chromium.accessibility(AXE) == []
+        assert chromium.complaints() == []
 
 
 def test_a_refused_picture_is_told_on_the_page(node: Served, chromium: Browser) -> None:

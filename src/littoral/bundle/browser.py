@@ -11,6 +11,7 @@ __all__ = ["plan_browser"]
 
 SIDE_MAX = 8192  # what cameras of phones give
 PACKED_BYTES_MAX = 10_000_000
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened at
 
 
 def plan_browser(recipe: Recipe, options: Options) -> Plan:
@@ -23,7 +24,8 @@ def plan_browser(recipe: Recipe, options: Options) -> Plan:
         "worker.mjs": module_of("browser_worker_entry.mjs", chain, options),
         "agent.wasm": chain.agent.wasm,
         "model.wasm": chain.model.model.wasm,
-        "index.html": filled("index.html", **words),
+        "index.html": filled("index.html", **words, **_node(recipe)),
+        "page.css": filled("page.css"),
         "page.mjs": filled("page.mjs", **words),
         "page.webmanifest": filled("page.webmanifest", **words),
     }
@@ -37,3 +39,11 @@ def plan_browser(recipe: Recipe, options: Options) -> Plan:
     most = PACKED_BYTES_MAX if options.size_bytes_max is None else options.size_bytes_max
     facts = {"version": version_of(chain), "digest": chain.digest}
     return Plan(files, (Finding("packed", packed, most, "bytes"),), facts)
+
+
+def _node(recipe: Recipe) -> dict[str, str]:
+    """Whom the page asks: the node of the site file, or its own address where that is not known before it runs."""
+    listen = recipe.site.listen
+    if listen.port == 0 or listen.host in EVERYWHERE:
+        return {"node": "", "attribute": ""}
+    return {"node": f"http://{listen}", "attribute": f' node="http://{listen}"'}

@@ -1,24 +1,22 @@
-const STYLE = `
-  :host { display: block; font: 1rem/1.4 system-ui, sans-serif; max-width: 40rem; }
-  [part=controls] { display: flex; gap: .5rem; flex-wrap: wrap; align-items: center; }
-  video { width: 100%; border-radius: .5rem; }
-  progress { width: 100%; }
-  ol { padding-left: 1.5rem; }
-  [hidden] { display: none; }
-`;
+import { styleSheet } from "./style.mjs";
+
+const LABEL_CHARACTERS_MAX = 120;
+const ADDRESS = /^(data:image\/|https?:|\/(?!9j\/))/; // Base64 of a JPEG begins as a path does
 const MARKUP = `
   <div part="controls">
-    <label>Picture <input type="file" accept="image/jpeg,image/png"></label>
+    <label>Choose a picture<input type="file" accept="image/jpeg,image/png"></label>
     <button type="button" part="camera">Camera</button>
+    <progress max="1" value="0" aria-label="Loading"></progress>
   </div>
-  <video muted playsinline hidden></video>
-  <progress max="1" value="0" aria-label="Loading"></progress>
+  <video part="asked" muted playsinline hidden></video>
+  <img part="asked" alt="The picture that is asked about" hidden>
   <p part="status" role="status"></p>
-  <ol part="hits"></ol>
+  <ol part="hits" aria-label="Similar pictures"></ol>
 `;
 
 /**
- * `<littoral-similar node="https://…">`: a file or the camera, embedded on the device, and the nearest points below.
+ * `<littoral-similar node="https://…" label="source" thumbnail="thumbnail">`: a file, a drop or the camera, embedded on the
+ * device, and the nearest points below. label, thumbnail: fields of a point's payload that are shown.
  * Where the node cannot be reached it shows the last ones. Fires `result` with {hits, isOffline, embed_ms}.
  * @param {(options: object) => import("./client.mjs").Client} open
  * @param {string} remembered key of the last hits in the page's storage
@@ -27,20 +25,35 @@ export function elementOf(open, remembered) {
   return class LittoralSimilar extends HTMLElement {
     #client = null;
     #parts = {};
+    #turn = 0;
 
     connectedCallback() {
       const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
-      root.innerHTML = `<style>${STYLE}</style>${MARKUP}`;
-      for (const name of ["input", "button", "video", "progress", "p", "ol"]) this.#parts[name] = root.querySelector(name);
+      root.adoptedStyleSheets = [styleSheet()];
+      root.innerHTML = MARKUP;
+      for (const name of ["input", "button", "video", "img", "progress", "p", "ol"]) this.#parts[name] = root.querySelector(name);
       const { input, button, progress } = this.#parts;
       const onProgress = (loaded, total) => (progress.value = loaded / total);
       this.#client = open({ node: this.getAttribute("node") ?? undefined, onProgress });
+      this.#say("loading", "Loading …");
       this.#client.ready.then(
-        () => (progress.hidden = true),
-        ({ message }) => this.#say(message),
+        () => {
+          progress.hidden = true;
+          if (this.dataset.state === "loading") this.#say("ready", "Ready. Pictures stay on this device.");
+        },
+        ({ message }) => {
+          progress.hidden = true;
+          this.#say("failed", message);
+        },
       );
       input.addEventListener("change", () => input.files[0] && this.show(input.files[0]));
-      button.addEventListener("click", () => this.#camera().catch(({ message }) => this.#say(message)));
+      button.hidden = !navigator.mediaDevices?.getUserMedia;
+      button.addEventListener("click", () => this.#camera().catch(({ message }) => this.#say("failed", message)));
+      this.addEventListener("dragover", (event) => event.preventDefault());
+      this.addEventListener("drop", (event) => {
+        event.preventDefault();
+        if (event.dataTransfer.files[0]) this.show(event.dataTransfer.files[0]);
+      });
     }
 
     disconnectedCallback() {
@@ -51,15 +64,22 @@ export function elementOf(open, remembered) {
     /** @param {Blob} picture JPEG or PNG */
     async show(picture) {
       const began_ms = performance.now();
+      const turn = ++this.#turn;
+      this.#showAsked(picture);
+      this.#say("asking", "Searching …");
       try {
         const vector = await this.#client.embed(picture);
         const embed_ms = performance.now() - began_ms;
         const found = await this.#found(vector);
-        this.#list(found.hits);
-        this.#say(found.isOffline ? "Offline: the last results" : `${found.hits.length} found`);
+        if (turn !== this.#turn) return; // another picture has been asked about since
+        this.#parts.ol.replaceChildren(...found.hits.map((hit) => this.#line(hit)));
+        if (found.isOffline) this.#say("offline", "The node cannot be reached: these were found last");
+        else this.#say("answered", `${found.hits.length} found in ${(performance.now() - began_ms).toFixed(0)} ms`);
         this.dispatchEvent(new CustomEvent("result", { detail: { ...found, embed_ms } }));
       } catch ({ message }) {
-        this.#say(message);
+        if (turn !== this.#turn) return;
+        this.#parts.ol.replaceChildren();
+        this.#say("failed", message);
         this.dispatchEvent(new CustomEvent("failure", { detail: { message } }));
       }
     }
@@ -67,12 +87,12 @@ export function elementOf(open, remembered) {
     async #found(vector) {
       try {
         const hits = await this.#client.search(vector);
-        localStorage.setItem(remembered, JSON.stringify(hits));
+        remember(remembered, hits);
         return { hits, isOffline: false };
       } catch (error) {
-        const last = localStorage.getItem(remembered);
-        if (error.status < 500 || last === null) throw error;
-        return { hits: JSON.parse(last), isOffline: true };
+        const last = error.status < 500 ? null : recalled(remembered);
+        if (last === null) throw error;
+        return { hits: last, isOffline: true };
       }
     }
 
@@ -81,6 +101,7 @@ export function elementOf(open, remembered) {
       if (video.srcObject === null) {
         video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
         video.hidden = false;
+        this.#parts.img.hidden = true;
         button.textContent = "Take picture";
         return video.play();
       }
@@ -98,17 +119,46 @@ export function elementOf(open, remembered) {
       button.textContent = "Camera";
     }
 
-    #list(hits) {
-      const lines = hits.map(({ id, score, payload }) => {
-        const line = document.createElement("li");
-        line.textContent = `${payload?.title ?? payload?.source ?? id} (${score.toFixed(3)})`;
-        return line;
-      });
-      this.#parts.ol.replaceChildren(...lines);
+    #showAsked(picture) {
+      const { img } = this.#parts;
+      URL.revokeObjectURL(img.src);
+      img.src = URL.createObjectURL(picture);
+      img.hidden = false;
     }
 
-    #say(text) {
+    #line({ id, score, payload }) {
+      const line = document.createElement("li");
+      const picture = payload?.[this.getAttribute("thumbnail") ?? "thumbnail"];
+      if (typeof picture === "string") {
+        const src = ADDRESS.test(picture) ? picture : `data:image/jpeg;base64,${picture}`;
+        line.append(Object.assign(document.createElement("img"), { src, alt: "" }));
+      }
+      const label = payload?.[this.getAttribute("label") ?? "source"] ?? payload?.title ?? id;
+      for (const text of [String(label).slice(0, LABEL_CHARACTERS_MAX), score.toFixed(3)])
+        line.append(Object.assign(document.createElement("span"), { textContent: text }));
+      return line;
+    }
+
+    #say(state, text) {
+      this.dataset.state = state;
       this.#parts.p.textContent = text;
     }
   };
+}
+
+/** A full or forbidden store only means that there is nothing to show without a network. */
+function remember(place, hits) {
+  try {
+    localStorage.setItem(place, JSON.stringify(hits));
+  } catch (error) {
+    console.info(`last results are not kept: ${error.message}`);
+  }
+}
+
+function recalled(place) {
+  try {
+    return JSON.parse(localStorage.getItem(place));
+  } catch {
+    return null;
+  }
 }
