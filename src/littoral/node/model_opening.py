@@ -17,6 +17,7 @@ from littoral.node.pooling import Pooling
 from littoral.node.sequences import Sequences
 from littoral.node.site_tables import ModelTable
 from littoral.runtime.file_identity import FileIdentity
+from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session, load
 from littoral.tensors import DTYPES
 
@@ -122,16 +123,17 @@ def open_version(
     return ServedVersion(number, model, pooling.model(session, name, table, say))
 
 
-async def warm(version: ServedVersion, instances: Instances) -> None:
+async def warm(version: ServedVersion, instances: Instances, threads: GuestThreads | None = None) -> None:
     """Runs every variant once on zeros in each instance that is kept: code and weights are in memory then.
 
-    One run at a time, so that at least one guest thread is left to others. Raises SandboxError for a model that fails.
+    One run at a time, so that at least one guest thread is left to others. threads: others than those of the pool.
+    Raises SandboxError for a model that fails.
     """
     leases = [await version.pool.lease(wait_ms=WARM_WAIT_MS) for _ in range(instances.min)]
     try:
         for lease in leases:
             for variant in version.model.manifest.variants:
-                await lease.run(partial(_run_on_zeros, variant))
+                await lease.run(partial(_run_on_zeros, variant), threads)
     except SandboxError as error:
         error.message = f"on zeros: {error.message}"
         error.hint = error.hint or "`warm = false` in the site file leaves this run out"

@@ -8,7 +8,7 @@ For one event loop; one change at a time.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,8 +28,10 @@ from littoral.node.model_opening import (
 )
 from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
 from littoral.node.pooling import Pooling
+from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
+from littoral.runtime.thread_priority import BESIDE_NICE
 
 __all__ = ["READY", "UNAVAILABLE", "IndexEntry", "ModelRepository"]
 
@@ -228,7 +230,8 @@ class ModelRepository:
         """As it is open already, or opened and warm, and then among `fresh`."""
         table, served = kept.origin.table, kept.served
         await make_machine_code(source)
-        version = await asyncio.to_thread(open_version, served.name, number, source, table, self._pooling, self._say)
+        with _beside() as threads:
+            version = await threads.run(open_version, served.name, number, source, table, self._pooling, self._say)
         is_file = source == kept.origin.path
         for known in _open_versions(kept):
             if known.model.digest == version.model.digest and (is_file or known.number == number):
@@ -248,7 +251,8 @@ class ModelRepository:
         if not kept.origin.table.warm or version in served.versions.values():
             return
         try:
-            await warm(version, served.instances)
+            with _beside() as threads:
+                await warm(version, served.instances, threads)
         except SandboxError:
             if served.is_loaded and await runs_on_zeros(served.serving):
                 raise
@@ -292,6 +296,16 @@ class ModelRepository:
         kept.refusals += 1
         kept.refused = {number: str(error)}
         self._say(f"model `{kept.served.name}`: refused: {error}")
+
+
+@contextlib.contextmanager
+def _beside() -> Iterator[GuestThreads]:
+    """A thread that takes no core from requests. What still runs there at the end is not waited for."""
+    threads = GuestThreads(1, name="beside", nice=BESIDE_NICE)
+    try:
+        yield threads
+    finally:
+        threads.close(0.0)
 
 
 def _open_versions(kept: _Kept) -> list[ServedVersion]:

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import UnavailableError
-from littoral.runtime.thread_priority import stand_back
+from littoral.runtime.thread_priority import GUEST_NICE, stand_back
 from littoral.runtime.thread_stack import require_stack, start_threads
 
 __all__ = ["GuestThreads", "GuestThreadsStatistics"]
@@ -36,13 +36,19 @@ class GuestThreadsStatistics:
 
 
 class GuestThreads:
-    """A fixed set of threads. `submit` from any thread, `run` from a coroutine; close it, or use `with`."""
+    """A fixed set of threads. `submit` from any thread, `run` from a coroutine; close it, or use `with`.
 
-    def __init__(self, count: int, *, queue_max: int = 256, name: str = "guest", clock: Clock = SYSTEM) -> None:
+    nice: how far they stand back behind the threads of the process.
+    """
+
+    def __init__(
+        self, count: int, *, queue_max: int = 256, name: str = "guest", nice: int = GUEST_NICE, clock: Clock = SYSTEM
+    ) -> None:
         if count < 1:
             raise ValueError(f"guest threads: count is {count}, must be at least 1")
         self._queue_max = queue_max
         self._clock = clock
+        self._nice = nice
         self._work: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -119,7 +125,7 @@ class GuestThreads:
 
     def _serve(self) -> None:
         require_stack()
-        stand_back()
+        stand_back(self._nice)
         while (work := self._next()) is not None:
             _carry_out(*work)
             del work  # the result must not live on until the next call

@@ -423,19 +423,22 @@ class Lease(Generic[_W]):
         self._slot: _Slot[_W] | None = slot
         self._job: Future[Any] | None = None
 
-    def start(self, work: Callable[[_W], _R]) -> "Future[_R]":
-        """Starts `work(instance)` in a guest thread; one at a time. Raises UnavailableError."""
+    def start(self, work: Callable[[_W], _R], threads: GuestThreads | None = None) -> "Future[_R]":
+        """Starts `work(instance)` in a guest thread; one at a time. Raises UnavailableError.
+
+        threads: others than the pool's.
+        """
         pool = self._pool
-        return self._start(pool._begin, self._alive(), work, pool._clock.monotonic())
+        return self._start(threads or pool.threads, pool._begin, self._alive(), work, pool._clock.monotonic())
 
     def start_after(self, work: Callable[[], _R]) -> "Future[_R]":
         """Starts what is still to do with what the instance has answered; it does not count as a call."""
         self._alive()
-        return self._start(work)
+        return self._start(self._pool.threads, work)
 
-    def _start(self, work: Callable[..., _R], *arguments: object) -> "Future[_R]":
+    def _start(self, threads: GuestThreads, work: Callable[..., _R], *arguments: object) -> "Future[_R]":
         context = contextvars.copy_context()  # the log lines of a guest tell which request they belong to
-        self._job = job = self._pool.threads.submit(context.run, work, *arguments)
+        self._job = job = threads.submit(context.run, work, *arguments)
         return job
 
     def _alive(self) -> _Slot[_W]:
@@ -443,9 +446,9 @@ class Lease(Generic[_W]):
             raise UnavailableError(f"pool `{self._pool.name}`: this lease is over")
         return slot
 
-    async def run(self, work: Callable[[_W], _R]) -> _R:
+    async def run(self, work: Callable[[_W], _R], threads: GuestThreads | None = None) -> _R:
         """Awaits `work(instance)`. A cancelled caller does not stop a guest that has begun."""
-        return await asyncio.wrap_future(self.start(work))
+        return await asyncio.wrap_future(self.start(work, threads))
 
     def release(self) -> None:
         """Gives the instance back, after the call in flight. From any thread; twice is fine."""
