@@ -57,8 +57,12 @@ FIGURES = (
         "small: over HTTP beside it, p50",
     ),
     Figure("a text embedded before, over `/v1/embeddings`", "embeddings", "a text asked before, as base64: answers"),
-    Figure("memory of a node without anything, all processes", "footprint", "bare node: memory of all processes (PSS)"),
-    Figure("JPEG 640 × 480 to a vector in workerd, p50", "workers", "JPEG 640 × 480 to a vector in workerd, p50"),
+    Figure("memory of a node without anything, all processes", "footprint", "bare: memory of all processes (PSS)"),
+    Figure(
+        "JPEG 640 × 480 to a vector in workerd over HTTP, p50",
+        "workers",
+        "JPEG 640 × 480 to vector over HTTP, workerd, p50",
+    ),
     Figure("shard killed while indexing, until it answers, slowest", "vectors", KILLED),
 )
 
