@@ -173,9 +173,12 @@ async def test_a_deadline_ends_the_wait(pool: Pool[Session]) -> None:
 async def test_where_batches_do_not_pay_nobody_is_held_up_for_one(pool: Pool[Session]) -> None:
     found = batcher(pool, window_ms=10_000, s1=1e-3, s2=2.1e-3, s4=4.4e-3, s8=9e-3)
     await asyncio.gather(*(found.run(feeds) for feeds in rows(20)))
+    assert found.statistics().batches == 0, "they went to the pool at once"
+    for _ in range(25):
+        await asyncio.gather(*(found.run(feeds) for feeds in rows(20)))
     counts = found.statistics()
-    assert counts.batches >= 18
-    assert counts.requests <= 8  # a try now and then
+    assert 1 <= counts.batches <= 16, "a few met, to learn"
+    assert counts.requests <= 8
 
 
 MAY_TRAP = "(if (f32.lt (f32.load (i32.const {})) (f32.const 0)) (then (unreachable)))"

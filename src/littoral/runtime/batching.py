@@ -32,6 +32,8 @@ SHARE_OF_THE_LATEST = 0.2
 MET_MIN = 0.4
 """Share of waits in which somebody came, below which nobody waits."""
 TRY_EVERY = 64
+UNPAID_ROUND, UNPAID_TRIES = 512, 16
+"""Of so many requests for which batches do not pay, so many meet."""
 SLACK = 1.5
 """A batch is begun when the nearest deadline is this many times its cost away."""
 
@@ -102,6 +104,7 @@ class Batcher:
         self._gap_s: float | None = None
         self._came_at = 0.0
         self._met = 1.0
+        self._unpaid = 0
         self._batches = self._requests = self._largest = self._refused = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -123,7 +126,7 @@ class Batcher:
         if place is None or place.items >= self._items_max(place):
             return await self.run_alone(lambda session: session.run(feeds))
         self._note_arrival()
-        if self._is_alone() and not self._would_wait(place):
+        if not self._pays(place) or (self._is_alone() and not self._would_wait(place)):
             return await self._run(lambda session: self._single(session, place, feeds))
         entry = self._enter(place, feeds)
         try:
@@ -168,6 +171,13 @@ class Batcher:
         else:
             self._gap_s += (now - self._came_at - self._gap_s) * SHARE_OF_THE_LATEST
         self._came_at = now
+
+    def _pays(self, place: Place) -> bool:
+        """Where it does not, the pool's own queue is the shorter way; now and then some meet all the same, to learn."""
+        if self.costs.best(place, self._items_max(place)) > place.items:
+            return True
+        self._unpaid = (self._unpaid + 1) % UNPAID_ROUND
+        return self._unpaid >= UNPAID_ROUND - UNPAID_TRIES
 
     def _is_alone(self) -> bool:
         return self._running < self._servers_max and not self._waiting
