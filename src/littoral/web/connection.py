@@ -7,23 +7,22 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from functools import lru_cache
 from typing import cast
-from urllib.parse import unquote
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from littoral.errors import PeerError, UnavailableError
-from littoral.web.bodies import Body, Held
+from littoral.web.asked import Asked
+from littoral.web.bodies import Body
 from littoral.web.failures import failure_of
 from littoral.web.flow import Flow
 from littoral.web.heads import CONTINUE, LAST_CHUNK, chunk, head_of
-from littoral.web.limits import Limits
-from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
+from littoral.web.messages import Answer, Stream, Upgrade, json_answer
 from littoral.web.router import plain_error
-from littoral.web.sockets import NoBody, OpenSocket
+from littoral.web.shared import Shared
+from littoral.web.sockets import OpenSocket
 
-__all__ = ["Connection", "Shared"]
+__all__ = ["Connection"]
 
 GONE_S = 0.05
 """A request whose caller hangs up has so long to end by itself, which most do."""
@@ -33,61 +32,11 @@ LINGER_S = 1.0
 
 HEADERS_MAX = 128
 WAITING_COUNT_MAX = 64
-KNOWN_TARGETS_MAX = 256
 
 WORDS = {"Pause on PRI/Upgrade": "it begins as HTTP/2 · hint: this port speaks HTTP/1.1; gRPC has a port of its own"}
 """For what llhttp says in its own."""
 
 _log = logging.getLogger("littoral.web")
-
-
-class Shared:
-    """What all connections of one server have in common. date: of the answers' heads."""
-
-    def __init__(self, handler: Handler, limits: Limits) -> None:
-        self.handler = handler
-        self.limits = limits
-        self.held = Held(limits.bodies_bytes_max)
-        self.date = ""
-        self.is_ending = False
-        self.connections: dict[Connection, None] = {}
-        """In the order in which they came."""
-        self.running: set[asyncio.Task[None]] = set()
-        self.streams: set[asyncio.Task[None]] = set()
-        self.has_none = asyncio.Event()
-        """No connection is open; true only after there was one."""
-
-    def make_room(self) -> bool:
-        """For one more connection: who says nothing the longest has to go."""
-        if len(self.connections) < self.limits.connection_count_max:
-            return True
-        silent = next((one for one in self.connections if one.is_idle), None)
-        if silent is not None:
-            silent.abort()
-        return silent is not None
-
-
-class _Asked:
-    """A request whose head is there."""
-
-    __slots__ = ("answer", "body", "headers", "is_http10", "is_upgrade", "keeps_alive", "method", "target")
-
-    def __init__(self, method: str, target: bytes, headers: dict[str, str], body: Body) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = body
-        self.keeps_alive = True
-        self.is_http10 = False
-        self.is_upgrade = False
-        self.answer: Answer | None = None
-        """Of a request that no handler sees."""
-
-    def head(self, *without: str) -> bytes:
-        """As it came, without these headers."""
-        lines = [f"{self.method} ".encode() + self.target + b" HTTP/1.1"]
-        lines += [f"{name}: {text}".encode("latin-1") for name, text in self.headers.items() if name not in without]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -98,10 +47,10 @@ class Connection(asyncio.Protocol):
         self._limits = shared.limits
         self._loop = asyncio.get_running_loop()
         self._parser = HttpRequestParser(self)
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[Asked] = deque()
         self._running: asyncio.Task[None] | None = None
-        self._reading: _Asked | None = None
-        self._unread: _Asked | None = None
+        self._reading: Asked | None = None
+        self._unread: Asked | None = None
         self._socket: OpenSocket | None = None
         self._early = b""
         self._is_over = False
@@ -217,7 +166,9 @@ class Connection(asyncio.Protocol):
         headers, parser = self._headers, self._parser
         if (version := parser.get_http_version()) not in ("1.0", "1.1"):
             raise ValueError(f"its version is {version}")
-        asked = _Asked(
+        if parser.get_method() == b"CONNECT":
+            raise ValueError("a node is no proxy, it takes no CONNECT")
+        asked = Asked(
             parser.get_method().decode("latin-1"),
             self._target,
             headers,
@@ -296,7 +247,7 @@ class Connection(asyncio.Protocol):
             self._waiting.pop().body.forget()
         elif self._reading is not None:
             self._reading.body.fail(UnavailableError("the rest of the body is no HTTP/1.1"))
-        refused = _Asked("", b"", {}, Body({}, self._limits, self._shared.held, self._hold_body, self._continue))
+        refused = Asked("", b"", {}, Body({}, self._limits, self._shared.held, self._hold_body, self._continue))
         refused.answer = answer
         refused.keeps_alive = False
         self._reading = None
@@ -318,7 +269,7 @@ class Connection(asyncio.Protocol):
             self._running = self._loop.create_task(self._serve(self._waiting.popleft()))
             self._shared.running.add(self._running)
 
-    async def _serve(self, asked: _Asked) -> None:
+    async def _serve(self, asked: Asked) -> None:
         task = self._running
         assert task is not None
         try:
@@ -334,10 +285,10 @@ class Connection(asyncio.Protocol):
             if not self._is_gone:
                 self._flow.hold("waiting", bool(self._waiting))
 
-    async def _answered(self, asked: _Asked) -> bool:
+    async def _answered(self, asked: Asked) -> bool:
         """Whether there was anyone to answer to."""
         try:
-            answer = asked.answer or await self._shared.handler(self._request(asked))
+            answer = asked.answer or await self._shared.handler(asked.request(self._limits.body_bytes_max))
         except asyncio.CancelledError:
             if self._shared.is_ending:
                 answer = _failed(UnavailableError("the node is stopping"))
@@ -357,15 +308,11 @@ class Connection(asyncio.Protocol):
             self._send(asked, answer)
         return not self._is_gone
 
-    def _request(self, asked: _Asked) -> Request:
-        path, query = _split(asked.target)
-        body = NoBody(self._limits.body_bytes_max) if asked.is_upgrade else asked.body
-        return Request(asked.method, path, query, asked.headers, body, is_upgrade=asked.is_upgrade)
-
     # answers
 
-    def _send(self, asked: _Asked, answer: Answer) -> None:
-        asked.keeps_alive = asked.keeps_alive and not self._must_close(asked, answer)
+    def _send(self, asked: Asked, answer: Answer) -> None:
+        must_close = self._shared.is_ending or asked.must_close(answer, self._limits.body_bytes_max)
+        asked.keeps_alive = asked.keeps_alive and not must_close
         has_body = answer.status not in (204, 304)
         head = head_of(
             answer.status,
@@ -380,15 +327,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.writelines((head, answer.body))
 
-    def _must_close(self, asked: _Asked, answer: Answer) -> bool:
-        if self._shared.is_ending or asked.is_upgrade or ("connection", "close") in answer.headers:
-            return True
-        if asked.body.is_complete:
-            return False
-        declared = asked.headers.get("content-length")
-        return declared is None or int(declared) > self._limits.body_bytes_max or "expect" in asked.headers
-
-    async def _send_stream(self, asked: _Asked, stream: Stream) -> None:
+    async def _send_stream(self, asked: Asked, stream: Stream) -> None:
         task = self._running
         assert task is not None
         self._shared.streams.add(task)
@@ -423,7 +362,7 @@ class Connection(asyncio.Protocol):
             if is_chunked:
                 self._transport.write(LAST_CHUNK)
 
-    async def _upgrade(self, asked: _Asked, upgrade: Upgrade) -> None:
+    async def _upgrade(self, asked: Asked, upgrade: Upgrade) -> None:
         asked.keeps_alive = False
         if not asked.is_upgrade:
             message = {"error": "this is a WebSocket", "hint": "ask with `Upgrade: websocket`"}
@@ -454,7 +393,7 @@ class Connection(asyncio.Protocol):
     def _hold_socket(self, is_held: bool) -> None:
         self._flow.hold("socket", is_held)
 
-    def _after(self, asked: _Asked) -> None:
+    def _after(self, asked: Asked) -> None:
         """What becomes of the connection."""
         self._deadline = self._loop.time() + self._limits.header_s
         if asked.keeps_alive:
@@ -479,14 +418,3 @@ class Connection(asyncio.Protocol):
 def _failed(error: Exception) -> Answer:
     failure = failure_of(error)
     return json_answer(plain_error(failure.message, 0), failure.status, *failure.headers)
-
-
-@lru_cache(KNOWN_TARGETS_MAX)
-def _split(target: bytes) -> tuple[str, str]:
-    """Path, decoded, and query of a request's target. Of a whole address only those count."""
-    text = target.decode("latin-1")
-    scheme, has_scheme, rest = text.partition("://")
-    if has_scheme and "/" not in scheme and "?" not in scheme:
-        text = "/" + rest.partition("/")[2]
-    path, _, query = text.partition("#")[0].partition("?")
-    return unquote(path.encode("latin-1").decode(errors="replace"), errors="replace"), query

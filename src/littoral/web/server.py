@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import SettingError
-from littoral.web.connection import Connection, Shared
+from littoral.web.connection import Connection
 from littoral.web.limits import Limits
 from littoral.web.messages import Handler
+from littoral.web.shared import Shared
 
 __all__ = ["Limits", "Server", "serving"]
 

@@ -198,6 +198,8 @@ async def test_a_stream_to_http_1_0_has_no_chunks(app: App, address: str) -> Non
         "GET /n/1 HTTP/2.0\r\nHost: a\r\n\r\n",
         "GET /n/1\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "CONNECT node:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "CONNECT node:443 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )

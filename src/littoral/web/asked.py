@@ -1,0 +1,61 @@
+"""A request as its connection has it: from its head on, until the answer is sent."""
+
+from functools import lru_cache
+from urllib.parse import unquote
+
+from littoral.web.bodies import Body
+from littoral.web.messages import Answer, Request
+from littoral.web.sockets import NoBody
+
+__all__ = ["Asked"]
+
+KNOWN_TARGETS_MAX = 256
+
+
+class Asked:
+    """A request whose head is there."""
+
+    __slots__ = ("answer", "body", "headers", "is_http10", "is_upgrade", "keeps_alive", "method", "target")
+
+    def __init__(self, method: str, target: bytes, headers: dict[str, str], body: Body) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.keeps_alive = True
+        self.is_http10 = False
+        self.is_upgrade = False
+        self.answer: Answer | None = None
+        """Of a request that no handler sees."""
+
+    def head(self, *without: str) -> bytes:
+        """As it came, without these headers."""
+        lines = [f"{self.method} ".encode() + self.target + b" HTTP/1.1"]
+        lines += [f"{name}: {text}".encode("latin-1") for name, text in self.headers.items() if name not in without]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def request(self, body_bytes_max: int) -> Request:
+        """For a handler."""
+        path, query = _split(self.target)
+        body = NoBody(body_bytes_max) if self.is_upgrade else self.body
+        return Request(self.method, path, query, self.headers, body, is_upgrade=self.is_upgrade)
+
+    def must_close(self, answer: Answer, body_bytes_max: int) -> bool:
+        """Whether the connection ends with this answer: nobody would wait for what is still to come of the body."""
+        if self.is_upgrade or ("connection", "close") in answer.headers:
+            return True
+        if self.body.is_complete:
+            return False
+        declared = self.headers.get("content-length")
+        return declared is None or int(declared) > body_bytes_max or "expect" in self.headers
+
+
+@lru_cache(KNOWN_TARGETS_MAX)
+def _split(target: bytes) -> tuple[str, str]:
+    """Path, decoded, and query of a request's target. Of a whole address only those count."""
+    text = target.decode("latin-1")
+    scheme, has_scheme, rest = text.partition("://")
+    if has_scheme and "/" not in scheme and "?" not in scheme:
+        text = "/" + rest.partition("/")[2]
+    path, _, query = text.partition("#")[0].partition("?")
+    return unquote(path.encode("latin-1").decode(errors="replace"), errors="replace"), query
