@@ -122,7 +122,10 @@ def test_a_shard_without_a_summary_is_asked_and_one_without_points_is_not(distan
     rng = np.random.default_rng(1)
     shards = shards_of(rng.normal(size=(40, 4)), np.zeros(40, int), distance, 2)
     table = SummaryTable(["s0", "s1", "new"], shards.summaries, distance, 4)
-    route = Planner(table, {"s1": ["b"], "new": ["c"]}, level=0.5).route(shards.points[0], 5)
+    route = Planner(
+        table,
+        {"s1": ["b"], "new": ["c"]},
+    ).route(shards.points[0], 5)
     route.answered(["s0"], *shards.search(["s0"], shards.points[0], 5))
     step = route.next()
     assert isinstance(step, Ask)

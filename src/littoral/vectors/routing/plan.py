@@ -6,8 +6,8 @@
         ... ask step.nodes, all at once; for each that answers `route.answered`, for each that does not `route.failed`
     step.certified, step.expected_recall
 
-It stops where no shard can improve the answer (certified), or where the share of the true top k that has been found is
-likely to reach `level`, which calibration sets. Pure, for one thread.
+It stops where no shard can improve the answer (certified), or where the share of the true top k that is thought to be
+found reaches the calibration's level. Pure, for one thread.
 """
 
 import math
@@ -19,13 +19,11 @@ import numpy.typing as npt
 
 from littoral.vectors.records import PointId
 from littoral.vectors.routing.distances import Floats, from_scores
+from littoral.vectors.routing.levels import ALL, Calibration
 from littoral.vectors.routing.shares import Outlook, outlook
 from littoral.vectors.routing.table import SummaryTable
 
-__all__ = ["ALL", "Ask", "Enough", "Planner", "Route"]
-
-ALL = math.inf
-"""A level that no estimate reaches: every shard is asked that is not ruled out."""
+__all__ = ["Ask", "Enough", "Planner", "Route"]
 
 TOGETHER = 0.5
 """Nodes that promise at least so much of what the best one promises are asked in the same round."""
@@ -50,8 +48,8 @@ class Enough(NamedTuple):
 
 
 class Planner:
-    """holders: nodes that hold each shard, this node left out. level: where a route stops. costs: of asking a node, by
-    name, 1 where nothing is said; what a node promises is divided by it.
+    """holders: nodes that hold each shard, this node left out. costs: of asking a node, by name, 1 where nothing is said;
+    what a node promises is divided by it.
     """
 
     def __init__(
@@ -59,10 +57,9 @@ class Planner:
         table: SummaryTable,
         holders: Mapping[str, Collection[str]],
         *,
-        level: float = ALL,
         costs: Mapping[str, float] | None = None,
     ) -> None:
-        self.table, self.level, self.costs = table, level, costs or {}
+        self.table, self.costs = table, costs or {}
         held: dict[str, list[int]] = {}
         for shard, nodes in holders.items():
             for node in nodes:
@@ -74,17 +71,18 @@ class Planner:
         query: npt.ArrayLike,
         k: int,
         *,
-        level: float | None = None,
+        calibration: Calibration | None = None,
         threshold: float | None = None,
         selectivity: float = 1.0,
     ) -> "Route":
-        """query: float32[size]. threshold: a score; hits that are no better are left out. level: instead of the
-        planner's. selectivity: the share of points that the search's filter lets through, as far as one knows.
+        """query: float32[size]. calibration: of the query's class; without one, every shard is asked that is not ruled
+        out. threshold: a score; hits that are no better are left out. selectivity: the share of points that the
+        search's filter lets through, as far as one knows.
         """
         limit = math.inf
         if threshold is not None:
             limit = float(from_scores(threshold, self.table.distance))
-        return Route(self, query, k, limit, selectivity, self.level if level is None else level)
+        return Route(self, query, k, limit, selectivity, calibration)
 
     def choose(
         self, outlook_of_one: Outlook, *, failed: Collection[str] = (), together: float = TOGETHER
@@ -114,11 +112,19 @@ class Route:
     """One query's way. Made by `Planner.route`."""
 
     def __init__(
-        self, planner: Planner, query: npt.ArrayLike, k: int, limit: float, selectivity: float, level: float
+        self,
+        planner: Planner,
+        query: npt.ArrayLike,
+        k: int,
+        limit: float,
+        selectivity: float,
+        calibration: Calibration | None,
     ) -> None:
         self._planner, self._table = planner, planner.table
         self._sight = self._table.see(query)
-        self._k, self._limits, self._selectivity, self._level = k, np.array([limit]), selectivity, level
+        self._k, self._limits, self._selectivity = k, np.array([limit]), selectivity
+        self._level = ALL if calibration is None else calibration.level
+        self._calibration = calibration
         self._has_answered = np.zeros((1, len(self._table.shards)), bool)
         self._nearest: dict[PointId, float] = {}
         self._failed: set[str] = set()
@@ -151,12 +157,15 @@ class Route:
         found = float(now.found[0])
         if not now.is_open.any():
             return Enough(True, 1.0, ())
-        is_enough = found >= self._level
+        is_enough, told = (
+            found >= self._level,
+            found if self._calibration is None else self._calibration.expected(found),
+        )
         together = TOGETHER if self._level < ALL else 0.0
         nodes = {} if is_enough else self._planner.choose(now, failed=self._failed, together=together)
         if nodes:
-            return Ask(nodes, found)
-        return Enough(False, found, self._unreachable(now.is_open[0]))
+            return Ask(nodes, told)
+        return Enough(False, told, self._unreachable(now.is_open[0]))
 
     def _hits(self) -> Floats:
         hits = np.full((1, self._k), np.inf)
