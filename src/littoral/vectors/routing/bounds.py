@@ -14,7 +14,7 @@ from littoral.vectors.routing.distances import Floats
 
 __all__ = ["binomial_interval", "is_mean_below", "mean_at_most", "run_slack"]
 
-HALVINGS = 40
+HALVINGS = 20
 STAKE_MAX = 0.75
 
 

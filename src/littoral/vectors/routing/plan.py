@@ -48,8 +48,8 @@ class Enough(NamedTuple):
 
 
 class Planner:
-    """holders: nodes that hold each shard, this node left out. costs: of asking a node, by name, 1 where nothing is said;
-    what a node promises is divided by it.
+    """holders: nodes that hold each shard, this node left out. costs: of asking a node, by name, 1 where nothing is
+    said; what a node promises is divided by it.
     """
 
     def __init__(
@@ -157,10 +157,8 @@ class Route:
         found = float(now.found[0])
         if not now.is_open.any():
             return Enough(True, 1.0, ())
-        is_enough, told = (
-            found >= self._level,
-            found if self._calibration is None else self._calibration.expected(found),
-        )
+        is_enough = found >= self._level
+        told = found if self._calibration is None else self._calibration.expected(found)
         together = TOGETHER if self._level < ALL else 0.0
         nodes = {} if is_enough else self._planner.choose(now, failed=self._failed, together=together)
         if nodes:

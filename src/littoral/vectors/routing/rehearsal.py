@@ -102,7 +102,7 @@ def _step(
     """Marks what the next round's nodes answer; the rows that have one."""
     going = []
     for at, row in enumerate(rows):
-        chosen = planner.choose(Outlook(*(column[at : at + 1] for column in now)))
+        chosen = planner.choose(now.row(at))
         if not chosen:
             continue
         nodes[row] = before[row] + len(chosen)
