@@ -35,7 +35,7 @@ LEAST_SHARE = 1e-9
 class Ask(NamedTuple):
     """Nodes, and of which shards each is to answer. expected_recall: of what has been found so far."""
 
-    nodes: Mapping[str, tuple[str, ...]]
+    nodes: Mapping[str, tuple[int, ...]]
     expected_recall: float
 
 
@@ -44,7 +44,7 @@ class Enough(NamedTuple):
 
     certified: bool
     expected_recall: float
-    unreachable: tuple[str, ...]
+    unreachable: tuple[int, ...]
 
 
 class Planner:
@@ -55,7 +55,7 @@ class Planner:
     def __init__(
         self,
         table: SummaryTable,
-        holders: Mapping[str, Collection[str]],
+        holders: Mapping[int, Collection[str]],
         *,
         costs: Mapping[str, float] | None = None,
     ) -> None:
@@ -86,14 +86,14 @@ class Planner:
 
     def choose(
         self, outlook_of_one: Outlook, *, failed: Collection[str] = (), together: float = TOGETHER
-    ) -> dict[str, tuple[str, ...]]:
+    ) -> dict[str, tuple[int, ...]]:
         """Nodes for the next round, best first, and what each is to answer; none where nobody holds an open shard.
 
         outlook_of_one: of a single query. together: 0 = all at once, as few nodes as hold them.
         """
         left = np.where(outlook_of_one.is_open[0], outlook_of_one.shares[0] + LEAST_SHARE, 0.0)
         nodes = [node for node in self.held if node not in failed]
-        chosen: dict[str, tuple[str, ...]] = {}
+        chosen: dict[str, tuple[int, ...]] = {}
         least = 0.0
         while nodes:
             gains = [float(left[self.held[node]].sum()) / self.costs.get(node, 1.0) for node in nodes]
@@ -129,7 +129,7 @@ class Route:
         self._nearest: dict[PointId, float] = {}
         self._failed: set[str] = set()
 
-    def answered(self, shards: Iterable[str], ids: Sequence[PointId], scores: Sequence[float]) -> None:
+    def answered(self, shards: Iterable[int], ids: Sequence[PointId], scores: Sequence[float]) -> None:
         """These shards' hits came, their top k together or more; scores as the store has them."""
         for shard in shards:
             self._has_answered[0, self._table.index[shard]] = True
@@ -171,7 +171,7 @@ class Route:
         hits[0, : len(nearest)] = nearest
         return hits
 
-    def _unreachable(self, is_open: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    def _unreachable(self, is_open: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         alive = [rows for node, rows in self._planner.held.items() if node not in self._failed]
         held = np.concatenate([np.zeros(0, np.int64), *alive])
         return tuple(self._table.shards[row] for row in np.flatnonzero(is_open) if row not in held)

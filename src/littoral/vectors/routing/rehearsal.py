@@ -53,7 +53,7 @@ class Ways(NamedTuple):
 
 def rehearse(
     planner: Planner,
-    local: Sequence[str],
+    local: Sequence[int],
     queries: npt.ArrayLike,
     answers: Answers,
     *,
