@@ -79,6 +79,10 @@ class Federation:
         return self._transport.name
 
     @property
+    def site(self) -> str:
+        return self._mesh.site
+
+    @property
     def map(self) -> ShardMap:
         return self._file.map
 
