@@ -37,14 +37,14 @@ class Shards(NamedTuple):
     """rows: of the points, by shard."""
 
     points: Array
-    rows: dict[str, npt.NDArray[np.int64]]
+    rows: dict[int, npt.NDArray[np.int64]]
     distance: Distance
     table: SummaryTable
-    summaries: dict[str, ShardSummary]
+    summaries: dict[int, ShardSummary]
 
-    def search(self, names: Sequence[str], query: Array, k: int) -> tuple[list[int], list[float]]:
+    def search(self, shards: Sequence[int], query: Array, k: int) -> tuple[list[int], list[float]]:
         """Ids and scores of the k best in these shards, best first."""
-        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(self.rows[name] for name in names)]))
+        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *(self.rows[shard] for shard in shards)]))
         scores = scores_of(self.points[rows], query, self.distance)
         order = np.lexsort((rows, scores if self.distance in ("Euclid", "Manhattan") else -scores))[:k]
         return rows[order].tolist(), scores[order].tolist()
@@ -53,9 +53,9 @@ class Shards(NamedTuple):
 def shards_of(vectors: npt.ArrayLike, owners: npt.ArrayLike, distance: Distance, count: int) -> Shards:
     """owners: the shard of each point, 0 … count − 1."""
     points, of = stored(vectors, distance), np.asarray(owners)
-    rows = {f"s{shard}": np.flatnonzero(of == shard) for shard in range(count)}
+    rows = {shard: np.flatnonzero(of == shard) for shard in range(count)}
     summaries = {
-        name: summarize(points[mine], distance, shard=name, epoch=1, size=points.shape[1])
-        for name, mine in rows.items()
+        shard: summarize(points[mine], distance, shard=shard, epoch=1, size=points.shape[1])
+        for shard, mine in rows.items()
     }
     return Shards(points, rows, distance, SummaryTable(list(rows), summaries, distance, points.shape[1]), summaries)

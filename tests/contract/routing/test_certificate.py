@@ -52,13 +52,13 @@ def is_same_answer(got: tuple[list[int], list[float]], true: tuple[list[int], li
 def test_a_certified_answer_is_the_true_one(case: tuple[Shards, Any, int]) -> None:
     shards, query, k = case
     true = shards.search(list(shards.rows), query, k)
-    planner = Planner(shards.table, {name: [f"n-{name}"] for name in list(shards.rows)[1:]})
-    route, asked = planner.route(query, k), ["s0"]
-    route.answered(["s0"], *shards.search(["s0"], query, k))
+    planner = Planner(shards.table, {shard: [f"n-{shard}"] for shard in range(1, SHARDS)})
+    route, asked = planner.route(query, k), [0]
+    route.answered([0], *shards.search([0], query, k))
     while isinstance(step := route.next(), Ask):
-        (name,) = next(iter(step.nodes.values()))
-        asked.append(name)
-        route.answered([name], *shards.search([name], query, k))
+        (shard,) = next(iter(step.nodes.values()))
+        asked.append(shard)
+        route.answered([shard], *shards.search([shard], query, k))
     assert step.certified
     assert is_same_answer(shards.search(asked, query, k), true)
 
@@ -71,17 +71,17 @@ def test_a_threshold_certifies_too(case: tuple[Shards, Any, int], at: int) -> No
     threshold = every[1][min(at, len(every[1]) - 1)]
     is_low_first = shards.distance in ("Euclid", "Manhattan")
 
-    def kept(names: list[str]) -> tuple[list[int], list[float]]:
-        ids, scores = shards.search(names, query, k)
+    def kept(wanted: list[int]) -> tuple[list[int], list[float]]:
+        ids, scores = shards.search(wanted, query, k)
         count = sum(score < threshold if is_low_first else score > threshold for score in scores)
         return ids[:count], scores[:count]
 
     route = Planner(shards.table, {}).route(query, k, threshold=threshold)
-    route.answered(["s0"], *kept(["s0"]))
+    route.answered([0], *kept([0]))
     step = route.next()
     assert isinstance(step, Enough)
     if step.certified:
-        assert is_same_answer(kept(["s0"]), kept(list(shards.rows)))
+        assert is_same_answer(kept([0]), kept(list(shards.rows)))
 
 
 @FEW
@@ -90,12 +90,12 @@ def test_a_widened_summary_stays_true(case: tuple[Shards, Any, int], more: int, 
     shards, query, _ = case
     rng = np.random.default_rng(seed)
     new = stored(rng.normal(size=(more, len(query))) * rng.choice([0.01, 1, 100]), shards.distance)
-    summary = shards.summaries["s1"]
+    summary = shards.summaries[1]
     for at, part in enumerate(np.array_split(new, 3)):
         summary = widened(summary, part, epoch=2 + at)
-    points = np.concatenate([shards.points[shards.rows["s1"]], new])
+    points = np.concatenate([shards.points[shards.rows[1]], new])
     assert summary.count == len(points)
-    table = SummaryTable(["s1"], {"s1": summary}, shards.distance, len(query))
+    table = SummaryTable([1], {1: summary}, shards.distance, len(query))
     route = Planner(table, {}).route(query, 1)
     best = scores_of(points, query, shards.distance)
     is_low_first = shards.distance in ("Euclid", "Manhattan")
@@ -112,8 +112,8 @@ def test_far_shards_are_ruled_out_at_once() -> None:
     owners = np.arange(800) % SHARDS
     shards = shards_of(centres[owners] + rng.normal(size=(800, 32)) * 0.3, owners, "Euclid", SHARDS)
     query = shards.points[0]
-    route = Planner(shards.table, {name: ["other"] for name in ("s1", "s2", "s3")}).route(query, 10)
-    route.answered(["s0"], *shards.search(["s0"], query, 10))
+    route = Planner(shards.table, {shard: ["other"] for shard in (1, 2, 3)}).route(query, 10)
+    route.answered([0], *shards.search([0], query, 10))
     assert route.next() == Enough(True, 1.0, ())
 
 
@@ -121,20 +121,23 @@ def test_far_shards_are_ruled_out_at_once() -> None:
 def test_a_shard_without_a_summary_is_asked_and_one_without_points_is_not(distance: Distance) -> None:
     rng = np.random.default_rng(1)
     shards = shards_of(rng.normal(size=(40, 4)), np.zeros(40, int), distance, 2)
-    table = SummaryTable(["s0", "s1", "new"], shards.summaries, distance, 4)
-    route = Planner(table, {"s1": ["b"], "new": ["c"]}, level=0.5).route(shards.points[0], 5)
-    route.answered(["s0"], *shards.search(["s0"], shards.points[0], 5))
+    table = SummaryTable([0, 1, 2], shards.summaries, distance, 4)
+    route = Planner(
+        table,
+        {1: ["b"], 2: ["c"]},
+    ).route(shards.points[0], 5)
+    route.answered([0], *shards.search([0], shards.points[0], 5))
     step = route.next()
     assert isinstance(step, Ask)
-    assert (step.nodes, step.expected_recall) == ({"c": ("new",)}, 0.0)
+    assert (step.nodes, step.expected_recall) == ({"c": (2,)}, 0.0)
     route.failed("c")
-    assert route.next() == Enough(False, 0.0, ("new",))
+    assert route.next() == Enough(False, 0.0, (2,))
 
 
 @pytest.mark.parametrize("size", [2, 384, 1280, 8192, 65_536])
 def test_a_summary_is_bounded(size: int) -> None:
     rng = np.random.default_rng(1)
-    summary = summarize(rng.normal(size=(200, size)), "Euclid", shard="a", epoch=1, size=size)
+    summary = summarize(rng.normal(size=(200, size)), "Euclid", shard=7, epoch=1, size=size)
     for epoch in range(2, 5):
         summary = widened(summary, rng.normal(size=(50, size)) * epoch * 3, epoch=epoch)
     assert summary.bytes <= max(BYTES_MAX, 4 * size + 200)
@@ -144,18 +147,18 @@ def test_a_summary_is_bounded(size: int) -> None:
 
 def test_the_same_points_give_the_same_summary() -> None:
     points = np.random.default_rng(1).normal(size=(5000, 16))
-    first, second = (summarize(points, "Cosine", shard="a", epoch=1, size=16, seed=4) for _ in range(2))
+    first, second = (summarize(points, "Cosine", shard=7, epoch=1, size=16, seed=4) for _ in range(2))
     assert first == second
 
 
 def test_a_summary_that_does_not_fit_is_refused() -> None:
-    summary = summarize(np.ones((3, 4)), "Euclid", shard="a", epoch=1, size=4)
+    summary = summarize(np.ones((3, 4)), "Euclid", shard=7, epoch=1, size=4)
     with pytest.raises(PeerError, match="of 4, the collection has `Cosine` of 4"):
-        SummaryTable(["a"], {"a": summary}, "Cosine", 4)
+        SummaryTable([7], {7: summary}, "Cosine", 4)
     for broken in (
         msgspec.structs.replace(summary, radii=b"123"),
         msgspec.structs.replace(summary, centroids=summary.centroids[:-1]),
         msgspec.structs.replace(summary, radii=np.full(len(summary.radii) // 4, np.nan, "<f4").tobytes()),
     ):
-        with pytest.raises(PeerError, match=r"summary of shard `a`|rows of"):
+        with pytest.raises(PeerError, match=r"summary of shard `7`|rows of"):
             balls_of(broken)

@@ -43,7 +43,7 @@ def id_order(point: PointId) -> tuple[bool, PointId]:
 
 
 def merged(parts: Iterable[Sequence[Hit]], distance: Distance, limit: int, offset: int = 0) -> list[Hit]:
-    """The best `limit` behind the best `offset`. A point that came twice (closure copy, replica) is taken at its best."""
+    """The best `limit` behind the best `offset`. One that came twice (a copy, a replica) counts at its best."""
     sign = 1 if distance in LOW_FIRST else -1
     ordered = sorted((hit for part in parts for hit in part), key=lambda hit: (sign * hit.score, id_order(hit.id)))
     once: dict[PointId, Hit] = {}

@@ -6,8 +6,8 @@
         ... ask step.nodes, all at once; for each that answers `route.answered`, for each that does not `route.failed`
     step.certified, step.expected_recall
 
-It stops where no shard can improve the answer (certified), or where the share of the true top k that has been found is
-likely to reach `level`, which calibration sets. Pure, for one thread.
+It stops where no shard can improve the answer (certified), or where the share of the true top k that is thought to be
+found reaches the calibration's level. Pure, for one thread.
 """
 
 import math
@@ -19,13 +19,11 @@ import numpy.typing as npt
 
 from littoral.vectors.records import PointId
 from littoral.vectors.routing.distances import Floats, from_scores
+from littoral.vectors.routing.levels import ALL, Calibration
 from littoral.vectors.routing.shares import Outlook, outlook
 from littoral.vectors.routing.table import SummaryTable
 
-__all__ = ["ALL", "Ask", "Enough", "Planner", "Route"]
-
-ALL = math.inf
-"""A level that no estimate reaches: every shard is asked that is not ruled out."""
+__all__ = ["Ask", "Enough", "Planner", "Route"]
 
 TOGETHER = 0.5
 """Nodes that promise at least so much of what the best one promises are asked in the same round."""
@@ -37,7 +35,7 @@ LEAST_SHARE = 1e-9
 class Ask(NamedTuple):
     """Nodes, and of which shards each is to answer. expected_recall: of what has been found so far."""
 
-    nodes: Mapping[str, tuple[str, ...]]
+    nodes: Mapping[str, tuple[int, ...]]
     expected_recall: float
 
 
@@ -46,23 +44,22 @@ class Enough(NamedTuple):
 
     certified: bool
     expected_recall: float
-    unreachable: tuple[str, ...]
+    unreachable: tuple[int, ...]
 
 
 class Planner:
-    """holders: nodes that hold each shard, this node left out. level: where a route stops. costs: of asking a node, by
-    name, 1 where nothing is said; what a node promises is divided by it.
+    """holders: nodes that hold each shard, this node left out. costs: of asking a node, by name, 1 where nothing is
+    said; what a node promises is divided by it.
     """
 
     def __init__(
         self,
         table: SummaryTable,
-        holders: Mapping[str, Collection[str]],
+        holders: Mapping[int, Collection[str]],
         *,
-        level: float = ALL,
         costs: Mapping[str, float] | None = None,
     ) -> None:
-        self.table, self.level, self.costs = table, level, costs or {}
+        self.table, self.costs = table, costs or {}
         held: dict[str, list[int]] = {}
         for shard, nodes in holders.items():
             for node in nodes:
@@ -74,28 +71,29 @@ class Planner:
         query: npt.ArrayLike,
         k: int,
         *,
-        level: float | None = None,
+        calibration: Calibration | None = None,
         threshold: float | None = None,
         selectivity: float = 1.0,
     ) -> "Route":
-        """query: float32[size]. threshold: a score; hits that are no better are left out. level: instead of the
-        planner's. selectivity: the share of points that the search's filter lets through, as far as one knows.
+        """query: float32[size]. calibration: of the query's class; without one, every shard is asked that is not ruled
+        out. threshold: a score; hits that are no better are left out. selectivity: the share of points that the
+        search's filter lets through, as far as one knows.
         """
         limit = math.inf
         if threshold is not None:
             limit = float(from_scores(threshold, self.table.distance))
-        return Route(self, query, k, limit, selectivity, self.level if level is None else level)
+        return Route(self, query, k, limit, selectivity, calibration)
 
     def choose(
         self, outlook_of_one: Outlook, *, failed: Collection[str] = (), together: float = TOGETHER
-    ) -> dict[str, tuple[str, ...]]:
+    ) -> dict[str, tuple[int, ...]]:
         """Nodes for the next round, best first, and what each is to answer; none where nobody holds an open shard.
 
         outlook_of_one: of a single query. together: 0 = all at once, as few nodes as hold them.
         """
         left = np.where(outlook_of_one.is_open[0], outlook_of_one.shares[0] + LEAST_SHARE, 0.0)
         nodes = [node for node in self.held if node not in failed]
-        chosen: dict[str, tuple[str, ...]] = {}
+        chosen: dict[str, tuple[int, ...]] = {}
         least = 0.0
         while nodes:
             gains = [float(left[self.held[node]].sum()) / self.costs.get(node, 1.0) for node in nodes]
@@ -114,16 +112,24 @@ class Route:
     """One query's way. Made by `Planner.route`."""
 
     def __init__(
-        self, planner: Planner, query: npt.ArrayLike, k: int, limit: float, selectivity: float, level: float
+        self,
+        planner: Planner,
+        query: npt.ArrayLike,
+        k: int,
+        limit: float,
+        selectivity: float,
+        calibration: Calibration | None,
     ) -> None:
         self._planner, self._table = planner, planner.table
         self._sight = self._table.see(query)
-        self._k, self._limits, self._selectivity, self._level = k, np.array([limit]), selectivity, level
+        self._k, self._limits, self._selectivity = k, np.array([limit]), selectivity
+        self._level = ALL if calibration is None else calibration.level
+        self._calibration = calibration
         self._has_answered = np.zeros((1, len(self._table.shards)), bool)
         self._nearest: dict[PointId, float] = {}
         self._failed: set[str] = set()
 
-    def answered(self, shards: Iterable[str], ids: Sequence[PointId], scores: Sequence[float]) -> None:
+    def answered(self, shards: Iterable[int], ids: Sequence[PointId], scores: Sequence[float]) -> None:
         """These shards' hits came, their top k together or more; scores as the store has them."""
         for shard in shards:
             self._has_answered[0, self._table.index[shard]] = True
@@ -152,11 +158,12 @@ class Route:
         if not now.is_open.any():
             return Enough(True, 1.0, ())
         is_enough = found >= self._level
+        told = found if self._calibration is None else self._calibration.expected(found)
         together = TOGETHER if self._level < ALL else 0.0
         nodes = {} if is_enough else self._planner.choose(now, failed=self._failed, together=together)
         if nodes:
-            return Ask(nodes, found)
-        return Enough(False, found, self._unreachable(now.is_open[0]))
+            return Ask(nodes, told)
+        return Enough(False, told, self._unreachable(now.is_open[0]))
 
     def _hits(self) -> Floats:
         hits = np.full((1, self._k), np.inf)
@@ -164,7 +171,7 @@ class Route:
         hits[0, : len(nearest)] = nearest
         return hits
 
-    def _unreachable(self, is_open: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    def _unreachable(self, is_open: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         alive = [rows for node, rows in self._planner.held.items() if node not in self._failed]
         held = np.concatenate([np.zeros(0, np.int64), *alive])
         return tuple(self._table.shards[row] for row in np.flatnonzero(is_open) if row not in held)

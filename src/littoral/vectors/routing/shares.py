@@ -29,6 +29,10 @@ class Outlook(NamedTuple):
     shares: Floats
     found: Floats
 
+    def row(self, at: int) -> "Outlook":
+        """Of one query."""
+        return Outlook(self.is_open[at : at + 1], self.shares[at : at + 1], self.found[at : at + 1])
+
 
 def outlook(
     table: SummaryTable,

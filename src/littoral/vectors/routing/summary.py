@@ -37,7 +37,7 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     deviation of the points' squared distance to their centroid.
     """
 
-    shard: str
+    shard: int
     epoch: int
     distance: Distance
     size: int
@@ -76,7 +76,7 @@ def summarize(
     vectors: npt.ArrayLike,
     distance: Distance,
     *,
-    shard: str,
+    shard: int,
     epoch: int,
     size: int,
     seed: int = 0,
@@ -168,7 +168,7 @@ def _joined(first: Balls, second: Balls) -> Balls:
     return Balls(first.centroids, variances, np.maximum(first.radii, second.radii), counts, traces, deviations)
 
 
-def _encoded(balls: Balls, distance: Distance, shard: str, epoch: int, size: int) -> ShardSummary:
+def _encoded(balls: Balls, distance: Distance, shard: int, epoch: int, size: int) -> ShardSummary:
     radii = np.where(balls.counts > 0, balls.radii * WIDENING, 0.0)
     return ShardSummary(
         shard=shard,

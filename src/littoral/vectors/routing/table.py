@@ -39,7 +39,7 @@ class SummaryTable:
     """
 
     def __init__(
-        self, shards: Sequence[str], summaries: Mapping[str, ShardSummary], distance: Distance, size: int
+        self, shards: Sequence[int], summaries: Mapping[int, ShardSummary], distance: Distance, size: int
     ) -> None:
         self.shards, self.distance, self.size = tuple(shards), distance, size
         self.index = {shard: at for at, shard in enumerate(self.shards)}
