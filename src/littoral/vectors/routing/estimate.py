@@ -7,6 +7,7 @@ taken as normal.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from littoral.vectors.routing.distances import Floats
 from littoral.vectors.routing.table import Sight, SummaryTable
@@ -14,29 +15,38 @@ from littoral.vectors.routing.table import Sight, SummaryTable
 __all__ = ["expected_within", "normal_share"]
 
 TINY = 1e-30
+NARROWEST = 1e-6
+"""Of the numbers themselves: a deviation below it counts as this, so that float32 holds what is divided by it."""
+
+Singles = npt.NDArray[np.float32]
 
 
-def normal_share(deviations: Floats) -> Floats:
+def normal_share(deviations: Singles) -> Singles:
     """Φ, within 1.4e−4 (Bowling et al., 2009: a logistic of a cubic)."""
-    clipped = np.clip(deviations, -8.0, 8.0)
-    shares: Floats = 1 / (1 + np.exp(-clipped * (1.5976 + 0.07056 * clipped * clipped)))
-    return shares
+    clipped = np.clip(deviations, -8, 8)
+    return np.asarray(1 / (1 + np.exp(-clipped * (1.5976 + 0.07056 * clipped * clipped))), np.float32)
 
 
 def expected_within(table: SummaryTable, sight: Sight, radii: Floats) -> Floats:
     """float64[q, r, s]: expected points of each shard within each of the distances radii float64[q, r].
 
-    None where the bound rules them out; all of an unknown shard's points are taken for possible, as no number.
+    None where the bound rules them out, and none of shards that nothing is known of.
     """
-    means, deviations = sight.means[:, None], np.maximum(sight.deviations[:, None], TINY)
-    reach = radii[:, :, None]
     if table.distance == "Dot":
-        shares = normal_share((reach - means) / deviations)
+        scores = _deviations(radii, sight.means, sight.deviations)
     else:
-        means = np.maximum(means, TINY)
-        spread = (deviations / means) ** 2 / 9
+        means = np.maximum(sight.means, TINY)
+        spread = (sight.deviations / means) ** 2 / 9
         # (X/m)^⅓ ~ Normal(1 − v/9m², v/9m²)
-        roots = np.cbrt(np.maximum(reach, 0.0) ** 2 / means)
-        shares = normal_share((roots - (1 - spread)) / np.sqrt(np.maximum(spread, TINY)))
-    expected = table.by_shard(shares * table.counts[None, None])
-    return np.where(sight.bounds[:, None] > reach, 0.0, expected)
+        middles, widths = (1 - spread) * np.cbrt(means), np.sqrt(spread) * np.cbrt(means)
+        scores = _deviations(np.cbrt(np.maximum(radii, 0.0) ** 2), middles, widths)
+    expected = table.by_shard(normal_share(scores) * table.counts.astype(np.float32))
+    return np.where(sight.bounds[:, None] > radii[:, :, None], 0.0, expected)
+
+
+def _deviations(radii: Floats, means: Floats, deviations: Floats) -> Singles:
+    """float32[q, r, b], by which each radius lies above each mean: an estimate, for which float32 will do."""
+    least = TINY + NARROWEST * (np.abs(means) + np.abs(radii).max(axis=1, keepdims=True))
+    deviations = np.maximum(deviations, least)
+    slopes = (1 / deviations).astype(np.float32)[:, None]
+    return radii.astype(np.float32)[:, :, None] * slopes - (means / deviations).astype(np.float32)[:, None]

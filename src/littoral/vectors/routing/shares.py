@@ -16,7 +16,7 @@ from littoral.vectors.routing.table import Sight, SummaryTable
 
 __all__ = ["Outlook", "outlook"]
 
-BELOW, AMONG, BEYOND = 8, 12, 8
+BELOW, AMONG, BEYOND = 8, 10, 8
 """Distances that are tried: below the nearest hit, among the hits, and beyond the last where there are fewer than k."""
 
 
@@ -74,7 +74,8 @@ def _radii(table: SummaryTable, sight: Sight, is_open: npt.NDArray[np.bool_], hi
     last = np.where(np.isfinite(last), last, first)
     end = np.where(np.isfinite(hits[:, -1]), last, np.maximum(last, farthest))
     among = np.where(np.isfinite(hits[:, rows]), hits[:, rows], last[:, None])
-    return np.concatenate([below, among, _steps(last, end, BEYOND)], axis=1)
+    parts = [below, among] if np.isfinite(hits[:, -1]).all() else [below, among, _steps(last, end, BEYOND)]
+    return np.concatenate(parts, axis=1)
 
 
 def _steps(low: Floats, high: Floats, count: int) -> Floats:

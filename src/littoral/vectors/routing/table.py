@@ -82,7 +82,7 @@ class SummaryTable:
         means, deviations = self._moments(wide, apart)
         return Sight(self._least(nearest), means, deviations, lengths)
 
-    def by_shard(self, of_balls: Floats) -> Floats:
+    def by_shard(self, of_balls: npt.NDArray[np.float32]) -> Floats:
         """float64[..., balls] added up to float64[..., shards]."""
         sums = np.zeros((*of_balls.shape[:-1], len(self.shards)))
         starts, held = self._filled()
