@@ -25,18 +25,9 @@ from littoral.vectors.partition.strategy import (
     fit_metric,
 )
 from littoral.vectors.records import Distance
+from partitioned import METRICS, clustered
 
 REGIONS = ("harbour", "mill", "quay")
-METRICS: tuple[Distance, ...] = ("Cosine", "Euclid")
-
-
-def clustered(count: int, size: int, seed: int, clusters: int = 7) -> Vectors:
-    """Clusters of unlike weight, so that plain k-means is far from even."""
-    random = np.random.default_rng(seed)
-    centres = random.normal(size=(clusters, size))
-    weights = np.arange(1, clusters + 1) ** 2.0
-    found = centres[random.choice(clusters, count, p=weights / weights.sum())]
-    return (found + 0.4 * random.normal(size=(count, size))).astype(np.float32)
 
 
 def points(vectors: Vectors, seed: int = 0) -> Points:
@@ -61,7 +52,7 @@ def shards_by_row(placement: Placement, count: int) -> list[list[int]]:
     return [placement.shards_of(row) for row in range(count)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     count=st.integers(24, 300),
     size=st.integers(1, 40),
@@ -81,7 +72,7 @@ def test_every_point_has_a_home_and_copies_elsewhere(count: int, size: int, seed
         assert len(rows) == sum(len(placement.rows_of(shard)) for shard in strategy.shards)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(count=st.integers(24, 200), seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
 def test_a_point_alone_lies_where_it_lies_among_others(count: int, seed: int, distance: Distance) -> None:
     vectors = clustered(count, 12, seed)
@@ -115,7 +106,7 @@ KEYS = [12035550249420947055, 6791897765849424158, 6755974106381971767, 67918977
 HOMES = [9, 14, 5, 14, 7]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     count=st.integers(200, 1500),
     size=st.integers(2, 24),
@@ -129,7 +120,7 @@ def test_no_cell_has_more_than_its_part(count: int, size: int, shards: int, seed
     assert np.bincount(placement.home, minlength=shards).max() <= max(1.25 * count / shards, -(-count // shards))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     replication=st.sampled_from((1.0, 1.1, 1.3, 2.0)),
     copies=st.integers(0, 8),
@@ -144,7 +135,7 @@ def test_copies_are_bounded(replication: float, copies: int, seed: int, distance
     assert np.bincount(placement.copy_rows, minlength=1).max() <= copies
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
 def test_what_is_pinned_never_leaves_its_region(seed: int, distance: Distance) -> None:
     vectors = clustered(200, 8, seed)

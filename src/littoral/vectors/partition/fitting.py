@@ -49,9 +49,9 @@ def fit_cells(vectors: Vectors, *, distance: Distance, count: int, seed: int, ba
     return cells_of(distance, grid, centres, [int(price) for price in prices - prices.min()])
 
 
-def two_means(whole: Whole, seed: int) -> Whole:
-    """float64[2, d]: centres of two halves of points on the grid, neither with more than 3/5 of them if they differ."""
-    return _stepped(whole, 2, HALVES_BALANCE, np.random.default_rng(seed))[0]
+def two_means(whole: Whole, seed: int) -> tuple[Whole, Whole]:
+    """Centres float64[2, d] and prices of two halves, neither with more than 3/5 of these points, if they differ."""
+    return _stepped(whole, 2, HALVES_BALANCE, np.random.default_rng(seed))
 
 
 def _stepped(whole: Whole, count: int, balance: float, random: np.random.Generator) -> tuple[Whole, Whole]:

@@ -27,6 +27,7 @@ from littoral.vectors.records import Distance
 
 __all__ = [
     "FORMAT",
+    "SHARD_MAX",
     "Geographic",
     "Hash",
     "Hybrid",
@@ -40,6 +41,7 @@ __all__ = [
 
 FORMAT = 1
 SHARDS_MAX = 4096
+SHARD_MAX = 2**31 - 1
 
 
 class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
@@ -236,11 +238,11 @@ def fit_hybrid(
 
 
 def check_shards(shards: Sequence[int]) -> None:
-    """At least one, each once, numbers not below 0. Raises InputError."""
+    """At least one, each once. Raises InputError."""
     if not 1 <= len(shards) <= SHARDS_MAX:
         raise InputError(f"partition: {len(shards)} shards, must be 1..{SHARDS_MAX}")
-    if len(set(shards)) != len(shards) or min(shards) < 0:
-        raise InputError("partition: a shard is named twice, or by a number below 0")
+    if len(set(shards)) != len(shards) or not 0 <= min(shards) <= max(shards) <= SHARD_MAX:
+        raise InputError(f"partition: a shard is named twice, or by a number that is not 0..{SHARD_MAX}")
 
 
 def _without_copies(home: Ints) -> Placement:
