@@ -168,7 +168,7 @@ def test_neighbours_share_a_node() -> None:
     """16 cells on 4 nodes: a nearest and next nearest cell lie together oftener than by lot."""
     vectors = clustered(6000, 24, 3, clusters=24)
     strategy = fit_metric(vectors, distance="Cosine", shards=range(100, 116), seed=1)
-    ties = ties_between(strategy, vectors)
+    ties = ties_between(strategy, vectors, "Cosine")
     shards = [ShardLoad(shard, 1000) for shard in strategy.shards]
     rooms = [Room(f"node-{at}") for at in range(4)]
 

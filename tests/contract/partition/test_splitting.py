@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from littoral.errors import InputError
 from littoral.vectors.partition.points import Points, Vectors
 from littoral.vectors.partition.splitting import changes, dissolve_shard, divide_cell, divide_shard
-from littoral.vectors.partition.strategy import Geographic, Hash, Hybrid, Metric, Strategy, fit_hybrid, fit_metric
+from littoral.vectors.partition.strategy import (
+    Geographic,
+    Hash,
+    Hybrid,
+    Metric,
+    Strategy,
+    fit_grouped,
+    fit_hybrid,
+    fit_metric,
+)
 from littoral.vectors.records import Distance
 from partitioned import METRICS, clustered
 
@@ -91,15 +100,31 @@ def test_a_cell_of_several_shards_is_divided(seed: int, distance: Distance) -> N
     points = Points(list(range(900)), vectors)
     before = fit_hybrid(vectors, distance=distance, shards_by_cell=((0, 1), (2, 3), (4,), (5,)), seed=1)
     after = divide_cell(before, 0, (6, 7, 8), at_home(before, points, 0, 1), seed=2)
-    assert after.shards_by_cell == ((0, 1), (2, 3), (4,), (5,), (6, 7, 8))
+    assert [part.shards for part in after.parts] == [(0, 1), (2, 3), (4,), (5,), (6, 7, 8)]
     assert after_changes(before, after, points)[0] == everything(after, points)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
+def test_within_a_group_only_its_own_points_are_looked_at(seed: int, distance: Distance) -> None:
+    vectors = clustered(900, 16, seed)
+    points = Points(list(range(900)), vectors)
+    groups = ((0, 1), (2, 3, 4), (5,))
+    before = fit_grouped(vectors, distance=distance, shards_by_group=groups, seed=1)
+    after = divide_shard(before, 3, 6, at_home(before, points, 3), seed=2)
+    found, looked_at = after_changes(before, after, points)
+    assert found == everything(after, points)
+    assert looked_at <= sum(len(before.place(points).rows_of(shard)) for shard in groups[1])
+    fewer = dissolve_shard(after, 2)
+    assert after_changes(after, fewer, points)[0] == everything(fewer, points)
+    assert [part.shards for part in fewer.parts] == [(0, 1), (3, 4, 6), (5,)]
 
 
 def test_a_cell_gets_a_shard_more() -> None:
     vectors = clustered(900, 16, 1)
     points = Points(list(range(900)), vectors)
     before = fit_hybrid(vectors, distance="Cosine", shards_by_cell=((0, 1), (2, 3)), seed=1)
-    after = Hybrid(before.cells, before.closure, ((0, 1, 4), (2, 3)))
+    after = Hybrid(before.cells, before.closure, (Hash((0, 1, 4)), Hash((2, 3))))
     found, _ = after_changes(before, after, points)
     assert found == everything(after, points)
     assert {shard for row, shard in found - everything(before, points)} == {4}
@@ -138,5 +163,10 @@ def test_what_cannot_be_divided_is_told() -> None:
         divide_shard(metric, 3, 6, vectors[:, :4], seed=0)
     with pytest.raises(InputError, match="shard 3 is the last one"):
         dissolve_shard(metric, 3)
+    hybrid = fit_hybrid(vectors, distance="Cosine", shards_by_cell=((0, 1), (2, 3)), seed=1)
+    with pytest.raises(InputError, match="no cell for shard 2 alone"):
+        divide_shard(hybrid, 2, 6, vectors, seed=0)
+    with pytest.raises(InputError, match="2 is none of 2 cells"):
+        divide_cell(hybrid, 2, (6,), vectors, seed=0)
     with pytest.raises(InputError, match="named twice"):
         divide_shard(metric, 3, 3, vectors, seed=0)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from littoral.vectors.partition.cells import CHUNK_ROWS
-from littoral.vectors.partition.closure import to_borders
-from littoral.vectors.partition.points import Vectors
-from littoral.vectors.partition.strategy import Metric
+from littoral.vectors.partition.cells import costs
+from littoral.vectors.partition.grid import grid_for
+from littoral.vectors.partition.points import Points, Vectors
+from littoral.vectors.partition.strategy import Strategy
+from littoral.vectors.records import Distance
 
 __all__ = ["Ties", "in_blocks", "ties_between"]
 
@@ -16,20 +17,27 @@ Ties = npt.NDArray[np.float64]
 """float64[n, n], symmetric, zeros on the diagonal: how often a query of one shard needs the other."""
 
 FULL = 1.1
-SWEEPS = 20
+SWEEPS = 100
+NEAREST = 10
+POINTS_MAX, QUERIES_MAX, QUERIES_AT_ONCE = 1 << 15, 1024, 64
 
 
-def ties_between(strategy: Metric, vectors: Vectors) -> Ties:
-    """By the order of `strategy.shards`: the share of these vectors that have the two as nearest and next nearest."""
-    count = strategy.cells.count
+def ties_between(strategy: Strategy, vectors: Vectors, distance: Distance, *, seed: int = 0) -> Ties:
+    """By the order of `strategy.shards`: how often the ten nearest of a vector lie in both, among a sample of these."""
+    random = np.random.default_rng(seed)
+    some = vectors[np.sort(random.permutation(len(vectors))[:POINTS_MAX])]
+    whole = grid_for(some, distance).whole(some)
+    home = np.searchsorted(np.sort(strategy.shards), strategy.place(Points(range(len(some)), some)).home)
+    home = np.argsort(strategy.shards, kind="stable")[home]
+    asked = random.permutation(len(some))[:QUERIES_MAX]
+    count, near = len(strategy.shards), min(NEAREST, len(some) - 1)
     found = np.zeros((count, count))
-    if count == 1:
-        return found
-    for at in range(0, len(vectors), CHUNK_ROWS):
-        home, far = to_borders(strategy.cells, strategy.cells.costs(vectors[at : at + CHUNK_ROWS]))
-        nearness = 1 / (1 + np.sort(far, axis=1)[:, 0] / max(1.0, float(np.median(far.min(axis=1)))))
-        np.add.at(found, (home, far.argmin(axis=1)), nearness)
-    return (found + found.T) / max(1, len(vectors))
+    for at in range(0, len(asked) if near > 0 else 0, QUERIES_AT_ONCE):
+        nearest = np.argpartition(costs(whole[asked[at : at + QUERIES_AT_ONCE]], whole), near, axis=1)[:, :near]
+        shares = np.stack([np.bincount(home[row], minlength=count) for row in nearest]) / near
+        found += shares.T @ shares
+    np.fill_diagonal(found, 0.0)
+    return found / max(1, len(asked))
 
 
 def in_blocks(ties: Ties, sizes: Sequence[int], blocks: int) -> list[list[int]]:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import Cells, costs
+from littoral.vectors.partition.closure import placed
 from littoral.vectors.partition.fitting import two_means
 from littoral.vectors.partition.points import Ints, Placement, Points, Vectors
-from littoral.vectors.partition.strategy import SHARD_MAX, Hybrid, Metric, Strategy
+from littoral.vectors.partition.strategy import SHARD_MAX, Hash, Hybrid, Metric, Strategy
 
 __all__ = ["Changes", "changes", "dissolve_shard", "divide_cell", "divide_shard"]
 
@@ -36,30 +37,61 @@ class Changes(NamedTuple):
     looked_at: int
 
 
-def divide_shard(strategy: Metric, shard: int, new_shard: int, vectors: Vectors, *, seed: int) -> Metric:
+def divide_shard(
+    strategy: Metric | Hybrid, shard: int, new_shard: int, vectors: Vectors, *, seed: int
+) -> Metric | Hybrid:
     """The shard's cell becomes two; the new shard gets one of them. vectors: of the points at home in the shard.
 
-    Raises InputError for a shard that is not there, and where the points do not differ.
+    Raises InputError for a shard that is not there or has no cell of its own, and where the points do not differ.
     """
-    cell = _place_of(strategy.shards, shard)
-    cells = _divided(strategy.cells, cell, vectors, seed)
+    if isinstance(strategy, Hybrid):
+        at, part = _part_of(strategy, shard)
+        return _with_part(strategy, at, _with_one_more(part, shard, new_shard, vectors, seed))
+    return _with_one_more(strategy, shard, new_shard, vectors, seed)
+
+
+def _with_one_more(strategy: Metric, shard: int, new_shard: int, vectors: Vectors, seed: int) -> Metric:
+    cells = _divided(strategy.cells, _place_of(strategy.shards, shard), vectors, seed)
     return Metric(cells, strategy.closure, (*strategy.shards, new_shard))
 
 
 def divide_cell(strategy: Hybrid, cell: int, new_shards: Sequence[int], vectors: Vectors, *, seed: int) -> Hybrid:
-    """The cell becomes two; one keeps its shards, the other gets `new_shards`. vectors: of the points of the cell."""
-    if not 0 <= cell < strategy.cells.count:
-        raise InputError(f"hybrid partition: cell {cell}, has {strategy.cells.count}")
+    """A cell whose points go by id becomes two; one keeps its shards, the other gets `new_shards`.
+
+    vectors: of the points of the cell. Raises InputError.
+    """
+    if not 0 <= cell < strategy.cells.count or not isinstance(strategy.parts[cell], Hash):
+        raise InputError(f"hybrid partition: {cell} is none of {strategy.cells.count} cells that go by id")
     cells = _divided(strategy.cells, cell, vectors, seed)
-    return Hybrid(cells, strategy.closure, (*strategy.shards_by_cell, tuple(new_shards)))
+    return Hybrid(cells, strategy.closure, (*strategy.parts, Hash(tuple(new_shards))))
 
 
-def dissolve_shard(strategy: Metric, shard: int) -> Metric:
-    """One shard less: its points go to the neighbours. Raises InputError for the last one."""
+def dissolve_shard(strategy: Metric | Hybrid, shard: int) -> Metric | Hybrid:
+    """One shard less: its points go to the neighbours. Raises InputError for the last one of a collection or group."""
+    if isinstance(strategy, Hybrid):
+        at, part = _part_of(strategy, shard)
+        return _with_part(strategy, at, _with_one_less(part, shard))
+    return _with_one_less(strategy, shard)
+
+
+def _with_one_less(strategy: Metric, shard: int) -> Metric:
     cell = _place_of(strategy.shards, shard)
     if strategy.cells.count == 1:
         raise InputError(f"metric partition: shard {shard} is the last one")
     return Metric(strategy.cells.without(cell), strategy.closure, tuple(s for s in strategy.shards if s != shard))
+
+
+def _part_of(strategy: Hybrid, shard: int) -> tuple[int, Metric]:
+    """The outer cell that has the shard as a finer one."""
+    for at, part in enumerate(strategy.parts):
+        if isinstance(part, Metric) and shard in part.shards:
+            return at, part
+    raise InputError(f"hybrid partition: has no cell for shard {shard} alone")
+
+
+def _with_part(strategy: Hybrid, at: int, part: Metric) -> Hybrid:
+    parts = (*strategy.parts[:at], part, *strategy.parts[at + 1 :])
+    return Hybrid(strategy.cells, strategy.closure, parts)
 
 
 def _place_of(shards: Sequence[int], shard: int) -> int:
@@ -100,28 +132,58 @@ def _pairs(placement: Placement) -> Ints:
 
 def _doubtful(before: Strategy, after: Strategy, points: Points) -> Ints:
     """Rows whose shards may differ; all of them where nothing is known of how the two differ."""
-    everyone = np.arange(len(points.ids))
-    if not isinstance(before, Metric | Hybrid) or type(after) is not type(before) or after.closure != before.closure:
-        return everyone
-    if after.cells.grid != before.cells.grid or after.cells.size != before.cells.size:
-        return everyone
-    old, new = (_named_cells(strategy) for strategy in (before, after))
-    gone = [place for name, place in old.items() if name not in new]
-    come = [place for name, place in new.items() if name not in old]
-    whole = before.cells.grid.whole(points.need_vectors(before.cells.size))
-    home = before.cells.nearest(points.vectors) if points.vectors is not None else everyone
-    reach = before.closure.reach if before.closure.copies else 0.0
-    return np.flatnonzero(
-        _is_near(whole, before.cells, home, before.cells, gone, reach)
-        | _is_near(whole, before.cells, home, after.cells, come, reach)
-    )
+    if isinstance(before, Metric) and isinstance(after, Metric):
+        found = _at_changed_cells(before, after, points, _by_shard(before), _by_shard(after))
+    elif isinstance(before, Hybrid) and isinstance(after, Hybrid):
+        found = _at_changed_cells(before, after, points, _by_centre(before), _by_centre(after))
+        if found is not None:
+            _add_changed_parts(before, after, points, found)
+    else:
+        found = None
+    return np.arange(len(points.ids)) if found is None else np.flatnonzero(found)
 
 
-def _named_cells(strategy: Metric | Hybrid) -> dict[tuple[bytes, int, tuple[int, ...]], int]:
-    """Places of cells by all that says what they are: centre, price, shards."""
-    shards = strategy.shards_by_cell if isinstance(strategy, Hybrid) else tuple((s,) for s in strategy.shards)
+Named = dict[tuple[bytes, int, int], int]
+"""Places of cells by what says which they are."""
+
+
+def _by_shard(strategy: Metric) -> Named:
     cells = strategy.cells
-    return {(cells.whole[place].tobytes(), cells.prices[place], shards[place]): place for place in range(cells.count)}
+    return {
+        (c.tobytes(), p, s): at
+        for at, (c, p, s) in enumerate(zip(cells.whole, cells.prices, strategy.shards, strict=True))
+    }
+
+
+def _by_centre(strategy: Hybrid) -> Named:
+    cells = strategy.cells
+    return {(c.tobytes(), p, 0): at for at, (c, p) in enumerate(zip(cells.whole, cells.prices, strict=True))}
+
+
+def _at_changed_cells(
+    before: Metric | Hybrid, after: Metric | Hybrid, points: Points, old: Named, new: Named
+) -> npt.NDArray[np.bool_] | None:
+    """Points in, or in reach of, a cell that is gone or has come; None where the two have nothing in common."""
+    is_alike = after.cells.grid == before.cells.grid and after.cells.size == before.cells.size
+    if not is_alike or after.closure != before.closure:
+        return None
+    vectors = points.need_vectors(before.cells.size)
+    gone = [at for name, at in old.items() if name not in new]
+    come = [at for name, at in new.items() if name not in old]
+    whole, home = before.cells.grid.whole(vectors), before.cells.nearest(vectors)
+    reach = before.closure.reach if before.closure.copies else 0.0
+    near_gone = _is_near(whole, before.cells, home, before.cells, gone, reach)
+    return near_gone | _is_near(whole, before.cells, home, after.cells, come, reach)
+
+
+def _add_changed_parts(before: Hybrid, after: Hybrid, points: Points, found: npt.NDArray[np.bool_]) -> None:
+    """Points that lie in a cell that is still there, but divides them otherwise."""
+    home, rows, others = placed(before.cells, before.closure, points.need_vectors(before.cells.size))
+    kept = _by_centre(after)
+    for name, at in _by_centre(before).items():
+        if name in kept and before.parts[at] != after.parts[kept[name]]:
+            within = np.union1d(np.flatnonzero(home == at), rows[others == at])
+            found[within[_doubtful(before.parts[at], after.parts[kept[name]], points.take(within))]] = True
 
 
 def _is_near(
