@@ -18,7 +18,7 @@ from littoral.vectors.routing.rehearsal import Answers, Ways, nearest_of, recall
 from littoral.vectors.routing.summary import ShardSummary, summarize
 from littoral.vectors.routing.table import SummaryTable
 
-__all__ = ["STRATEGIES", "World", "mixture", "neighbouring", "strategy_of", "summaries_of"]
+__all__ = ["STRATEGIES", "K", "World", "mixture", "neighbouring", "strategy_of", "summaries_of"]
 
 SHARDS, NODES, K = 16, 4, 10
 STRATEGIES = ("hash", "geographic", "metric", "hybrid")
@@ -105,6 +105,11 @@ class World(NamedTuple):
         table = SummaryTable(range(len(members)), summaries_of(points, members, distance), distance, points.shape[1])
         answers = _answers(points, members, queries, distance, k)
         return cls(points, queries, distance, members, nodes, nodes[own.home], table, answers)
+
+    def with_points(self, points: Vectors, members: list[Ints], queries: Vectors, *, k: int = K) -> "World":
+        """Other points and queries under the summaries of before."""
+        answers = _answers(points, members, queries, self.distance, k)
+        return self._replace(points=points, members=members, queries=queries, answers=answers)
 
     def planner(self, node: int) -> Planner:
         """Of the node with this number."""
