@@ -8,7 +8,9 @@ The nodes of the tree have numbers: 0 is the root, 1 … 16 its children, up to 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["BUCKET_COUNT", "FIRST_BUCKET", "Digests", "bucket_of", "children", "differing", "digest_of"]
+from littoral.errors import InputError
+
+__all__ = ["BUCKET_COUNT", "FIRST_BUCKET", "Digests", "below", "bucket_of", "children", "differing", "digest_of"]
 
 FAN_OUT = 16
 BUCKET_COUNT = FAN_OUT**3
@@ -49,6 +51,8 @@ class Digests:
         return [self._digest(node) for node in nodes]
 
     def _digest(self, node: int) -> bytes:
+        if not 0 <= node < FIRST_BUCKET + BUCKET_COUNT:
+            raise InputError(f"node {node} of the digests, must be in 0..{FIRST_BUCKET + BUCKET_COUNT - 1}")
         if node >= FIRST_BUCKET:
             return self._buckets[node - FIRST_BUCKET].to_bytes(DIGEST_BYTES, "big")
         below = b"".join(self._digest(child) for child in children(node))

@@ -54,10 +54,11 @@ CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 
 class Stamp(NamedTuple):
-    """A write in the log: everything of its origin up to this number."""
+    """A write in the log: everything of its origin up to this number, at this hybrid time."""
 
     origin: str
     number: int
+    time: int
 
 
 class Shipment(NamedTuple):
@@ -171,7 +172,7 @@ class Journal:
             self._append(body, self.origin, entry.number)
             for state in entry.states():
                 self._put(state)
-        return Stamp(self.origin, first + len(entries) - 1)
+        return Stamp(self.origin, first + len(entries) - 1, time)
 
     def take(self, entry: Entry, body: bytes) -> list[Change]:
         """An entry of another log, and as it came: the changes that win here. Inside a transaction.
@@ -386,7 +387,7 @@ class Journal:
         for point in ids:
             self._put(State(time, self.origin, number, Change(point, b"")))
         self._know(self.origin, known._replace(number=number, base=number))
-        return Stamp(self.origin, number)
+        return Stamp(self.origin, number, time)
 
     def copy(self, target: Path) -> None:
         """The whole journal, at this moment, as a file that is not there yet. Raises ShardError."""

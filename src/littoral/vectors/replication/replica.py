@@ -277,6 +277,12 @@ class Replica:
             await self.shard.pack(str(archive), deadline_s=deadline_s)
             await self.pipeline.read(lambda own: own.copy(journal))
 
+    async def begin_life(self) -> None:
+        """Writes made here have another origin from now on."""
+        life = secrets.token_hex(LIFE_BYTES)
+        async with self.pipeline.alone():
+            await self.pipeline.read(lambda journal: journal.begin_life(self.node, life))
+
     def known_to_all(self, vector: Mapping[str, int]) -> None:
         """Every replica has this: entries up to there need not be kept for any."""
         self._known_to_all = dict(vector)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from littoral.vectors.replication.digests import FIRST_BUCKET, differing
+from littoral.vectors.replication.digests import FIRST_BUCKET, below, differing
 from littoral.vectors.replication.entries import (
     Change,
     State,
@@ -12,6 +12,8 @@ from littoral.vectors.replication.entries import (
     decode_states,
     encode,
     id_of,
+    key_of,
+    size_of,
 )
 from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.local_shard import read_points
@@ -71,6 +73,10 @@ class SharedLog:
 
         await self._pipeline.submit(work, sum(map(len, bodies)))
 
+    def below(self, nodes: Sequence[int]) -> list[int]:
+        """Children of these nodes; none below the last row."""
+        return below(nodes)
+
     async def digests(self, nodes: Sequence[int]) -> list[bytes]:
         """Of nodes of the tree, see `replication.digests`."""
         return await self._pipeline.read(lambda journal: journal.digests().of(nodes))
@@ -103,26 +109,30 @@ class SharedLog:
 
         return await self._pipeline.submit(work, len(versions))
 
-    async def states(self, keys: Sequence[bytes]) -> bytes:
-        """Those points as they are, with their versions; not those that are being changed."""
+    async def states(self, keys: Sequence[bytes], bytes_max: int) -> bytes:
+        """Those points as they are, with their versions, until it is enough; not those that are being changed."""
         before = await self._pipeline.read(lambda journal: journal.versions_of(keys))
         await self._pipeline.until_applied(self._pipeline.committed_seq)
         found = await read_points(self._replica.shard, [id_of(key) for key, one in before.items() if not one.is_gone])
         after = await self._pipeline.read(lambda journal: journal.versions_of(keys))
-        return encode(
-            [
-                _state(key, version, found.get(id_of(key)))
-                for key, version in before.items()
-                if after.get(key) == version and (version.is_gone or id_of(key) in found)
-            ]
-        )
+        told: list[State] = []
+        size = 0
+        for key, version in before.items():
+            change = Change(id_of(key)) if version.is_gone else found.get(id_of(key))
+            if change is None or after.get(key) != version:
+                continue
+            if told and size + size_of(change) > bytes_max:
+                break
+            told.append(_state(key, version, change))
+            size += size_of(change)
+        return encode(told)
 
-    async def take_states(self, body: bytes) -> int:
-        """Takes over what is later than what is here; how many points were told."""
+    async def take_states(self, body: bytes) -> list[bytes]:
+        """Takes over what is later than what is here; the keys of the points that were told."""
         states = decode_states(body)
         check_changes([state.change for state in states], self._replica.shard.config)
         await self._pipeline.submit(lambda journal: (journal.take_states(states), None), len(body))
-        return len(states)
+        return [key_of(state.change.id) for state in states]
 
     async def learn(self, vector: Mapping[str, int], floor: Mapping[str, int]) -> None:
         """Everything that a replica had when it told this vector and floor is here now."""
@@ -132,6 +142,10 @@ class SharedLog:
             return [], None
 
         await self._pipeline.submit(work, 0)
+
+    async def begin_life(self) -> None:
+        """Numbers were lost that others have seen: writes made here have another origin from now on."""
+        await self._replica.begin_life()
 
 
 def _state(key: bytes, version: Version, change: Change | None) -> State:
