@@ -75,7 +75,12 @@ class Routing:
             return None
         audits = [self._audit(target, query) for query in queries]
         routes = [
-            planner.route(_vector(query), query.limit + query.offset, calibration=_calibration(audit), threshold=query.score_threshold)
+            planner.route(
+                _vector(query),
+                query.limit + query.offset,
+                calibration=_calibration(audit),
+                threshold=query.score_threshold,
+            )
             for query, audit in zip(queries, audits, strict=True)
         ]
         search = _Search(self._asking, target, queries, routes, deadline_s)
