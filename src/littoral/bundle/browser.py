@@ -2,7 +2,8 @@
 
 import json
 
-from littoral.bundle.chain import chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import chain_of, guide_words, version_of
+from littoral.bundle.chain_module import module_of
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
 from littoral.bundle.texts import filled
@@ -16,14 +17,13 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened at
 
 def plan_browser(recipe: Recipe, options: Options) -> Plan:
     """Everything that is fetched, and a page that uses it."""
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, options.sample)
     options = options._replace(side_max=options.side_max or SIDE_MAX)
     words = guide_words(chain)
     used = {
         "littoral-similar.mjs": module_of("browser_entry.mjs", chain, options),
         "worker.mjs": module_of("browser_worker_entry.mjs", chain, options),
-        "agent.wasm": chain.agent.wasm,
-        "model.wasm": chain.model.model.wasm,
+        **chain.files,
         "index.html": filled("index.html", **words, **_node(recipe)),
         "page.css": filled("page.css"),
         "page.mjs": filled("page.mjs", **words),

@@ -10,7 +10,7 @@ from littoral.bundle.recipe import read_recipe
 from littoral.bundle.targets import TARGETS
 from littoral.bundle.writing import MANIFEST, differences, manifest, write
 from littoral.cli.console import bytes_text, results, show_json
-from littoral.errors import InputError
+from littoral.errors import InputError, NotFoundError
 from littoral.node.site import read_site
 
 __all__ = ["bundle"]
@@ -32,6 +32,10 @@ def bundle(
         typer.Option(min=1, max=8192, help="Most pixels on a side of a picture; default: 1024 (browser 8192)."),
     ] = None,
     size_mb: Annotated[float | None, typer.Option(help="Most megabytes when packed; default: the platform's.")] = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="Known input to be held against; needed where an agent takes bytes of its own."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Take a pipeline out of the node: a folder that runs it in a worker, a browser, Node or a small device.
@@ -43,7 +47,8 @@ def bundle(
     if start not in STARTS:
         raise InputError(f"`--start` is `{start}`, must be lazy or eager")
     size = None if size_mb is None else int(size_mb * 1e6)
-    plan = known.plan(read_recipe(read_site(site), pipeline), Options(start, side_max, size))  # type: ignore[arg-type]
+    options = Options(start, side_max, size, None if sample is None else _read(sample))  # type: ignore[arg-type]
+    plan = known.plan(read_recipe(read_site(site), pipeline), options)
     files = {**plan.files, MANIFEST: manifest(plan, pipeline=pipeline, target=target)}
     folder = out or Path("dist") / f"{pipeline}-{target}"
     stale = differences(files, folder) if check and folder.exists() else []
@@ -57,6 +62,13 @@ def bundle(
         _show(report)
     if stale or not is_kept:
         raise typer.Exit(1)
+
+
+def _read(sample: Path) -> bytes:
+    try:
+        return sample.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"`--sample`: `{sample}`: {error.strerror}") from error
 
 
 def _report(plan: Plan, files: dict[str, bytes]) -> dict[str, Any]:

@@ -2,7 +2,6 @@ import { Refusal } from "./refusal.mjs";
 
 const UNREAD_BYTES_MAX = 16 << 20;
 const KEPT_MAX = 4;
-const TYPES = ["image/jpeg", "image/png", "application/octet-stream"];
 
 /**
  * Bodies of requests, in buffers that are used again: what each request left to the garbage collector would be as large
@@ -12,30 +11,32 @@ export class Bodies {
   #free = [];
 
   /**
-   * The body, if the request says that it is a picture and is not too long, whatever length it declares. Its bytes are
-   * the request's own until `release`.
+   * The body, if the request says that it is of one of the types and is not too long, whatever length it declares. Its
+   * bytes are the request's own until `release`.
    * @param {Request} request
+   * @param {string[]} types of content; none = any
    * @param {number} bytesMax
-   * @returns {Promise<{bytes: Uint8Array, release: () => void}>}
+   * @returns {Promise<{bytes: Uint8Array, type: string, release: () => void}>}
    */
-  async take(request, bytesMax) {
-    checkHead(request, bytesMax);
+  async take(request, types, bytesMax) {
+    const type = checkedType(request, types, bytesMax);
     const room = this.#free.pop() ?? new ArrayBuffer(bytesMax + 1);
     const { buffer, length } = await filled(request.body, room);
     const release = () => this.#free.length < KEPT_MAX && this.#free.push(buffer);
-    if (length <= bytesMax) return { bytes: new Uint8Array(buffer, 0, length), release };
+    if (length <= bytesMax) return { bytes: new Uint8Array(buffer, 0, length), type, release };
     release();
     throw tooLong(bytesMax);
   }
 }
 
-function checkHead(request, bytesMax) {
+function checkedType(request, types, bytesMax) {
   const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
-  if (!TYPES.includes(type))
-    throw new Refusal(415, `content type is \`${type.slice(0, 80)}\`, expected ${TYPES.join(", ")}`);
+  if (types.length && !types.includes(type))
+    throw new Refusal(415, `content type is \`${type.slice(0, 80)}\`, expected ${types.join(", ")}`);
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw new Refusal(415, `content encoding is \`${encoding.slice(0, 80)}\`, expected none`);
   if (Number(request.headers.get("content-length") ?? 0) > bytesMax) throw tooLong(bytesMax);
+  return type;
 }
 
 /** The stream's bytes from the start of the buffer on, until it ends or the buffer is full: one byte too many. */
