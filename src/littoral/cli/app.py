@@ -21,6 +21,7 @@ VERBS = {
     "demo": "demo_verb",
     "explain": "explain",
     "index": "index",
+    "mesh": "mesh",
     "run": "run",
     "search": "search",
     "tune": "tune",

@@ -165,6 +165,27 @@ METRICS = {
         MetricSpec("littoral_mqtt_waiting_bytes", "gauge", ("route",), "Bytes of these"),
         MetricSpec("littoral_mqtt_oldest_seconds", "gauge", ("route",), "For how long the oldest waits"),
         MetricSpec("littoral_mqtt_busy", "gauge", ("route",), "Messages that are being worked on"),
+        MetricSpec("littoral_mesh_members", "gauge", (), "Nodes of the site, this one among them"),
+        MetricSpec("littoral_mesh_members_here", "gauge", (), "Of these, those that are reached"),
+        MetricSpec("littoral_mesh_map_number", "gauge", (), "Number of the shard map that the node goes by"),
+        MetricSpec("littoral_mesh_link_seconds", "gauge", ("peer",), "Median time of the latest answers of a peer"),
+        MetricSpec("littoral_federated_reads_total", "read_counter", (), "Reads of collections that are spread"),
+        MetricSpec("littoral_federated_writes_total", "read_counter", (), "Writes to them"),
+        MetricSpec("littoral_federated_asks_total", "read_counter", (), "Requests to other nodes for these"),
+        MetricSpec("littoral_federated_failures_total", "read_counter", ("peer",), "Of these, those without an answer"),
+        MetricSpec(
+            "littoral_federated_again_total", "read_counter", (), "Another replica asked beside one that was slow"
+        ),
+        MetricSpec(
+            "littoral_federated_incomplete_total", "read_counter", (), "Reads and writes that a shard was missing from"
+        ),
+        MetricSpec(
+            "littoral_federated_behind_total",
+            "read_counter",
+            (),
+            "Holders that a write has not reached yet",
+        ),
+        MetricSpec("littoral_federated_refused_total", "read_counter", (), "Requests of strangers or of another model"),
         MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
         MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
         MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),

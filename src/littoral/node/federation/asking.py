@@ -1,0 +1,290 @@
+"""Asks the nodes that hold shards, this one included, and says whose answer is missing."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from littoral.clock import Clock
+from littoral.errors import (
+    ConflictError,
+    InputError,
+    LittoralError,
+    NotOfferedError,
+    PeerError,
+    RequestError,
+    TooLargeError,
+    UnavailableError,
+)
+from littoral.mesh.shard_map import Spread
+from littoral.node.federation.coverage import Coverage
+from littoral.node.federation.links import Links
+from littoral.node.federation.local_shards import LocalShards
+from littoral.node.federation.merging import WHOLE, merge
+from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
+from littoral.node.federation.splitting import Parts
+from littoral.transport import Transport
+from littoral.vectors import frames
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["Asking", "Counts", "Gathered", "Target"]
+
+
+@dataclass
+class Counts:
+    """Since the start. again: asks of another replica, beside one that was slow. behind: writes that a
+    holder did not acknowledge while another did."""
+
+    reads: int = 0
+    writes: int = 0
+    remote_asks: int = 0
+    failures: int = 0
+    again: int = 0
+    incomplete: int = 0
+    behind: int = 0
+    refused: int = 0
+    failures_by_peer: dict[str, int] = field(default_factory=dict)
+
+    def failed(self, peer: str) -> None:
+        self.failures += 1
+        self.failures_by_peer[peer] = self.failures_by_peer.get(peer, 0) + 1
+
+
+class Target(NamedTuple):
+    """The collection that is asked, as this node sees it now."""
+
+    name: str
+    config: CollectionConfig
+    spread: Spread
+    map_number: int
+
+
+class Gathered(NamedTuple):
+    """answers: each for some of the shards. missing: nodes that hold what nobody answered for; lost: those shards."""
+
+    answers: list[frames.Answer]
+    asked: frozenset[str]
+    answered: frozenset[str]
+    missing: list[str]
+    lost: list[int]
+
+
+class Asking:
+    """One of a node. peer_s: how long an answer waits for other nodes at most."""
+
+    def __init__(self, transport: Transport, local: LocalShards, links: Links, clock: Clock, *, peer_s: float) -> None:
+        self.counts = Counts()
+        self.links = links
+        self._transport = transport
+        self._local = local
+        self._clock = clock
+        self._peer_s = peer_s
+        self._writing: set[asyncio.Task[list[PartTold]]] = set()
+
+    @property
+    def here(self) -> str:
+        return self._transport.name
+
+    async def read(
+        self, target: Target, request: frames.Read, deadline_s: float, *, shards: Iterable[int] | None = None
+    ) -> Gathered:
+        """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does."""
+        self.counts.reads += 1
+        places = target.spread.places
+        coverage = Coverage(
+            places,
+            range(len(places)) if shards is None else shards,
+            here=self.here,
+            alive=self._transport.alive(),
+            cost=self.links.median_s,
+        )
+        answers: list[frames.Answer] = []
+        asks = _Asks(self, target, request, deadline_s)
+        try:
+            while not coverage.is_done:
+                nodes = coverage.next_asks()
+                self.counts.again += len(nodes) if asks.running else 0
+                asks.start(nodes)
+                if not asks.running or asks.is_over:
+                    break
+                for node, shards_asked, told in await asks.next(coverage.slow):
+                    answers += _taken(coverage, node, told, request)
+                    coverage.done(node, shards_asked)
+        finally:
+            asks.cancel()
+        if not coverage.is_done:
+            self.counts.incomplete += 1
+        return Gathered(
+            answers,
+            frozenset(coverage.asked),
+            frozenset(coverage.answered),
+            coverage.missing(),
+            coverage.open_shards(),
+        )
+
+    async def write(self, target: Target, parts: Parts, deadline_s: float, *, holders_min: int = 1) -> frames.Written:
+        """Asks every holder that is here, and returns when all have answered, or enough of them and time is up.
+
+        Raises RequestError where a shard does, UnavailableError where fewer than `holders_min` holders of a shard have
+        it: it may have happened on some of them, and can be repeated.
+        """
+        self.counts.writes += 1
+        alive = self._transport.alive() | {self.here}
+        by_node: dict[str, list[Part]] = {}
+        for shard, requests in parts.items():
+            for node in target.spread.places[shard]:
+                if node in alive:
+                    by_node.setdefault(node, []).extend(Part([shard], request) for request in requests)
+        tasks = {asyncio.create_task(self.ask(node, target, some, deadline_s)) for node, some in by_node.items()}
+        self._writing |= tasks
+        told = await self._told(tasks, parts, holders_min)
+        for some in told:
+            _raise_request_errors(some)
+        self._check_holders(target, parts, told, holders_min)
+        written = [answer for some in told for one in some for _, answer in one.answers]
+        merged = merge(next(iter(parts.values()))[0], written, target.config)
+        assert isinstance(merged, frames.Written)
+        return merged
+
+    async def _told(
+        self, tasks: set[asyncio.Task[list[PartTold]]], parts: Parts, holders_min: int
+    ) -> list[list[PartTold]]:
+        """Who is slow is waited for while others are not enough, and else as long as a peer's answer to a read."""
+        for task in tasks:
+            task.add_done_callback(self._writing.discard)
+        waiting: set[asyncio.Task[list[PartTold]]] = tasks
+        done, waiting = await asyncio.wait(tasks, timeout=self._peer_s) if tasks else (set(), set())
+        while waiting and min(_holders(parts, [task.result() for task in done]).values()) < holders_min:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        return [task.result() for task in done]
+
+    def _check_holders(
+        self, target: Target, parts: Parts, told: Sequence[Sequence[PartTold]], holders_min: int
+    ) -> None:
+        holders = _holders(parts, told)
+        self.counts.behind += sum(len(target.spread.places[shard]) - count for shard, count in holders.items() if count)
+        if short := [shard for shard, count in holders.items() if count < holders_min]:
+            self.counts.incomplete += 1
+            nodes = sorted({f"`{node}`" for shard in short for node in target.spread.places[shard]})
+            raise UnavailableError(
+                f"collection `{target.name}`: shards {_listed(short)} are held by {', '.join(nodes)}, "
+                f"of which {min(holders[shard] for shard in short)} took the write, at least {holders_min} must",
+                hint="try again; the write may have happened on some nodes, and can be repeated",
+            )
+
+    async def close(self) -> None:
+        """Writes that are still on their way to slow holders are given up."""
+        for task in self._writing:
+            task.cancel()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+        """What one node says. One that does not answer has failed at every shard."""
+        try:
+            if node == self.here:
+                return await self._local.answer(target.name, parts, target.config, deadline_s)
+            return await self._ask_peer(node, target, parts, deadline_s)
+        except LittoralError as error:
+            self.counts.failed(node)
+            return [_failed(part, error) for part in parts]
+
+    async def _ask_peer(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+        self.counts.remote_asks += 1
+        service = WRITE
+        if isinstance(parts[0].request, frames.Read):
+            service, deadline_s = READ, min(deadline_s, self._peer_s)
+        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts))
+        with self.links.timed(node):
+            body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
+        told = decode_told(body, node).parts
+        if len(told) != len(parts):
+            raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
+        return told
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+
+class _Asks:
+    """The requests of one read that are on their way."""
+
+    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float) -> None:
+        self._asking = asking
+        self._target = target
+        self._request = request
+        self._end = asking.clock.monotonic() + deadline_s
+        self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
+
+    def start(self, asks: Mapping[str, list[int]]) -> None:
+        now = self._asking.clock.monotonic()
+        for node, shards in asks.items():
+            part = Part(shards, self._request)
+            task = asyncio.create_task(
+                self._asking.ask(node, self._target, [part], max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+            )
+            self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
+
+    async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], PartTold]]:
+        """Who has answered; nobody, where one of them is slow and another may be asked instead."""
+        now = self._asking.clock.monotonic()
+        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
+        done, _ = await asyncio.wait(
+            self.running, timeout=max(0.0, min(due, self._end) - now), return_when=asyncio.FIRST_COMPLETED
+        )
+        if not done:
+            self._mark_slow(slow)
+        return [(node, shards, task.result()[0]) for task in done for node, shards, _ in [self.running.pop(task)]]
+
+    def _mark_slow(self, slow: Callable[[str], None]) -> None:
+        now = self._asking.clock.monotonic()
+        for node, _, at in self.running.values():
+            if at <= now:
+                slow(node)
+
+    @property
+    def is_over(self) -> bool:
+        return self._asking.clock.monotonic() >= self._end
+
+    def cancel(self) -> None:
+        for task in self.running:
+            task.cancel()
+
+
+def _taken(coverage: Coverage, node: str, told: PartTold, request: frames.Read) -> list[frames.Answer]:
+    """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
+    _raise_request_errors([told])
+    taken: list[frames.Answer] = []
+    for shards, answer in told.answers:
+        fresh = coverage.answer(node, shards)
+        if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
+            taken.append(answer)
+    return taken
+
+
+def _holders(parts: Parts, told: Sequence[Sequence[PartTold]]) -> dict[int, int]:
+    """Of each shard, how many nodes have done all that was asked of them."""
+    holders = dict.fromkeys(parts, 0)
+    for some in told:
+        failed = {shard for one in some for shard, _ in one.failures}
+        for shard in {shard for one in some for shards, _ in one.answers for shard in shards} - failed:
+            holders[shard] += 1
+    return holders
+
+
+def _raise_request_errors(told: Sequence[PartTold]) -> None:
+    for _, failure in (found for one in told for found in one.failures):
+        if isinstance(error := frames.error_of(failure), RequestError):
+            raise error
+
+
+def _failed(part: Part, error: LittoralError) -> PartTold:
+    """What the request itself is at fault for stays so; whatever else keeps a peer from answering makes it missing."""
+    is_at_fault = isinstance(error, ConflictError | InputError | NotOfferedError | TooLargeError)
+    told = error if is_at_fault else UnavailableError(error.message, hint=error.hint)
+    return PartTold([], [(shard, frames.failure(0, told)) for shard in part.shards])
+
+
+def _listed(shards: Sequence[int]) -> str:
+    return ", ".join(map(str, shards))
