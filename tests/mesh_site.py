@@ -38,9 +38,16 @@ class MovedClock:
 
 
 def found(
-    folder: Path, clock: MovedClock, *, site: str = "farm", name: str = "gw-1", root: Root | None = None
+    folder: Path,
+    clock: MovedClock,
+    *,
+    site: str = "farm",
+    name: str = "gw-1",
+    root: Root | None = None,
+    endpoints: Sequence[str] = (),
 ) -> Identity:
-    return found_site(folder / name, root or new_root(site, clock), site=site, name=name, clock=clock)
+    chosen = root or new_root(site, clock)
+    return found_site(folder / name, chosen, site=site, name=name, clock=clock, endpoints=endpoints)
 
 
 def token_for(
