@@ -34,7 +34,9 @@ HELPERS = {
     "onnxruntime_int8",
     "results",
     "rows",
+    "sentences",
     "transformers",
+    "vector_sets",
 }
 
 

@@ -86,6 +86,7 @@ class Arrivals:
             task.cancel()
 
     def _serve(self, request: Request) -> None:
+        self._senders.heard(request.caller)
         task = self._loop.create_task(self._answer(request))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)

@@ -1,4 +1,8 @@
-"""What may wait for a peer that takes nothing is done by threads, one at a time for each peer."""
+"""Sends what may have to wait for a peer that takes nothing, without holding up the event loop or the other peers.
+
+A send waits when the queue to that peer is full. So what is small is sent on the spot while what was sent so to that
+peer, since it was last heard of, fits in the queue; all else is sent by threads, one at a time for each peer.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +14,8 @@ from littoral.mesh.zenoh_session import SMALL_BYTES_MAX
 __all__ = ["Senders"]
 
 THREAD_COUNT = 8
+UNHEARD_BYTES_MAX = 256 << 10
+"""Half of the queue."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,13 +27,20 @@ class Senders:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="littoral-mesh")
         self._turns: dict[str, asyncio.Lock] = {}
+        self._unheard_bytes: dict[str, int] = {}
 
     async def send(self, peer: str, body_bytes: int, call: Callable[[], T]) -> T:
-        """What `call` gives: called here for a small body, which never waits, else in a thread when it is its turn."""
-        if body_bytes <= SMALL_BYTES_MAX:
+        """What `call` gives, which sends so many bytes to that peer."""
+        unheard_bytes = self._unheard_bytes.get(peer, 0) + body_bytes
+        if body_bytes <= SMALL_BYTES_MAX and unheard_bytes <= UNHEARD_BYTES_MAX:
+            self._unheard_bytes[peer] = unheard_bytes
             return call()
         async with self._turns.setdefault(peer, asyncio.Lock()):
             return await self.run(call)
+
+    def heard(self, peer: str) -> None:
+        """It sent something, so it takes what it is sent."""
+        self._unheard_bytes.pop(peer, None)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In a thread, now."""

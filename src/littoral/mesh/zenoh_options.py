@@ -6,7 +6,7 @@ the common name of that link's certificate: so a name in a key that arrived is p
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,8 @@ LINKS_PENDING_MAX = 32
 SESSIONS_MAX = 256
 HEAD_BYTES_MAX = 64 << 10
 """Of a message, beside its body."""
-SMALL_QUEUE_COUNT = 16
+SMALL_QUEUE_COUNT = 8
+"""Batches of 64 KiB."""
 HERE = "here"
 
 Json = object
@@ -33,8 +34,9 @@ class ZenohOptions:
     """listen: `HOST:PORT`. peers: the nodes that may speak here, with the address to reach each at if it is known.
 
     Certificate (common name = the node's name, subject names = what others reach it at, for server and client) and key
-    are files of PEM, as is what they are checked against. protocol: QUIC, or TLS over TCP where UDP does not get
-    through. `is_name_verified`: whether a node that we reach must have the address in its certificate.
+    are files of PEM, as is what certificates are checked against. protocol: QUIC, or TLS over TCP where UDP does not
+    get through. is_name_verified: whether a node that is connected to must have the address in its certificate.
+    bulk: services whose answers are large; all others go before them.
     """
 
     site: str
@@ -47,7 +49,8 @@ class ZenohOptions:
     protocol: Literal["quic", "tls"] = "quic"
     body_bytes_max: int = BODY_BYTES_MAX
     is_name_verified: bool = True
-    lease_ms: int = field(default=LEASE_MS, kw_only=True)
+    lease_ms: int = LEASE_MS
+    bulk: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         checked_name("site", self.site)

@@ -17,7 +17,7 @@ from littoral.mesh.zenoh_options import HERE, Keys, ZenohOptions, settings
 __all__ = ["SMALL_BYTES_MAX", "Answer", "Listener", "Request", "ZenohSession"]
 
 SMALL_BYTES_MAX = 48 << 10
-"""Fits in one batch of Zenoh's: has a queue of its own, overtakes what is larger, and is never waited for."""
+"""Fits in one batch of Zenoh's: goes before all that is larger, in a queue of its own."""
 DEADLINE_SPARE_S = 1.0
 
 
@@ -33,15 +33,8 @@ class Request:
         self._query = query
 
     def reply(self, body: bytes) -> None:
-        """Waits, for a body that is not small, until it is on its way."""
-        how = _how(len(body))
-        self._query.reply(
-            self._query.key_expr,
-            body,
-            congestion_control=how.congestion_control,
-            priority=how.priority,
-            express=how.express,
-        )
+        """May wait for as long as the caller takes nothing. Goes as fast as the request came: at its priority."""
+        self._query.reply(self._query.key_expr, body, express=True)
 
     def fail(self, told: bytes) -> None:
         self._query.reply_err(told)
@@ -68,8 +61,7 @@ class Listener(Protocol):
 
 
 class ZenohSession:
-    """Open until `close`. Every method may block for as long as it says; none is for an event loop except `ask` and
-    `publish` of what is small."""
+    """Open until `close`. A method may wait for the network: for an event loop is only what says that it is not so."""
 
     def __init__(self, options: ZenohOptions, listener: Listener) -> None:
         self._options = options
@@ -97,7 +89,7 @@ class ZenohSession:
     ) -> Callable[[], None]:
         """Calls `on_answer` once. Gives what cancels it, after which it may still be called.
 
-        A body that is not small waits until it is on its way.
+        May wait for as long as the peer takes nothing.
         """
         first: list[Answer] = []
 
@@ -108,7 +100,6 @@ class ZenohSession:
         def end() -> None:
             on_answer(first[0] if first else Answer(None, None))
 
-        how = _how(len(body))
         cancellation = zenoh.CancellationToken()
         try:
             self._session.get(
@@ -120,16 +111,16 @@ class ZenohSession:
                 payload=body,
                 attachment=str(round(deadline_s * 1000)).encode(),
                 cancellation_token=cancellation,
-                congestion_control=how.congestion_control,
-                priority=how.priority,
-                express=how.express,
+                congestion_control=zenoh.CongestionControl.BLOCK,
+                priority=self._priority(service, len(body)),
+                express=True,
             )
         except zenoh.ZError as error:
             raise PeerError(f"peer `{peer}`: cannot be asked: {error}") from error
         return cancellation.cancel
 
     def publish(self, topic: str, body: bytes) -> None:
-        """To whom it can be sent at once; the others miss it."""
+        """To whom it can be sent within a millisecond (a small body), or a few; the others miss it."""
         try:
             self._session.put(
                 self._keys.say(self._options.name, topic),
@@ -158,6 +149,10 @@ class ZenohSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _priority(self, service: str, body_bytes: int) -> zenoh.Priority:
+        is_bulk = body_bytes > SMALL_BYTES_MAX or service in self._options.bulk
+        return zenoh.Priority.DATA_LOW if is_bulk else zenoh.Priority.INTERACTIVE_HIGH
 
     def _on_query(self, query: zenoh.Query) -> None:
         self._listener.on_request(Request(query))
@@ -190,17 +185,3 @@ def _read(reply: zenoh.Reply) -> Answer:
     if reply.ok is not None:
         return Answer(reply.ok.payload.to_bytes(), None)
     return Answer(None, reply.err.payload.to_bytes() if reply.err is not None else b"")
-
-
-class _How(NamedTuple):
-    congestion_control: zenoh.CongestionControl
-    priority: zenoh.Priority
-    express: bool
-
-
-_SMALL = _How(zenoh.CongestionControl.DROP, zenoh.Priority.INTERACTIVE_HIGH, True)
-_LARGE = _How(zenoh.CongestionControl.BLOCK, zenoh.Priority.DATA, False)
-
-
-def _how(body_bytes: int) -> _How:
-    return _SMALL if body_bytes <= SMALL_BYTES_MAX else _LARGE

@@ -10,7 +10,7 @@ from littoral.errors import PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
 from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_options import ZenohOptions
-from littoral.mesh.zenoh_session import Answer, ZenohSession
+from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, Answer, ZenohSession
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
 from littoral.transport.desk import Desk, Rights
 from littoral.transport.fan_out import replies
@@ -70,6 +70,7 @@ class ZenohTransport:
             self.traffic.unanswered += 1
             raise
         if answer.body is not None:
+            self._senders.heard(peer)
             return answer.body
         if answer.told is not None:
             raise heard_error(peer, answer.told)
@@ -83,7 +84,10 @@ class ZenohTransport:
         checked_topic(topic)
         session = await self._opened(body)
         self.traffic.published += 1
-        await self._senders.send("", len(body), lambda: session.publish(topic, body))
+        if len(body) <= SMALL_BYTES_MAX:
+            session.publish(topic, body)
+        else:
+            await self._senders.run(session.publish, topic, body)
 
     async def subscribe(self, topic: str, on_message: OnMessage) -> None:
         is_new = checked_topic(topic) not in self._arrivals.topics

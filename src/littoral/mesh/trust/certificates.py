@@ -52,6 +52,16 @@ HOST_COUNT_MAX = 16
 ROOT_S = 20 * 365 * 86400
 ISSUING_S = 5 * 365 * 86400
 RANDOM_BITS = 112
+# What the library raises for bytes that are not what they should be.
+_BROKEN = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _ISSUING = "littoral issuing "
 _ROOT = "littoral root "
@@ -103,14 +113,14 @@ def read_request(der: bytes) -> Request:
         raise TrustError(f"certificate request of {len(der)} bytes, at most {REQUEST_BYTES_MAX}")
     try:
         request = x509.load_der_x509_csr(der)
-        key, holds = request.public_key(), request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key, holds, subject = request.public_key(), request.is_signature_valid, request.subject
+    except _BROKEN as error:
         raise TrustError("not a certificate request") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TrustError("certificate request: its key is not P-256")
     if not holds:
         raise TrustError("certificate request: its signature does not match its key")
-    return Request(_node_name(request.subject), key)
+    return Request(_node_name(subject), key)
 
 
 def issue(
@@ -147,7 +157,9 @@ def certificates_of(data: bytes) -> list[Certificate]:
     try:
         is_pem = data.lstrip().startswith(b"-----")
         found = x509.load_pem_x509_certificates(data) if is_pem else [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
+        for certificate in found:
+            _read_all(certificate)
+    except _BROKEN as error:
         raise TrustError("not certificates in PEM or DER") from error
     if len(found) > CHAIN_LENGTH_MAX:
         raise TrustError(f"{len(found)} certificates, at most {CHAIN_LENGTH_MAX}")
@@ -252,8 +264,14 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
 def _check_signed(certificate: Certificate, issuer: Certificate, who: str) -> None:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _BROKEN as error:
         raise TrustError(f"`{certificate.subject.rfc4514_string()}` was not issued by {who}") from error
+
+
+def _read_all(certificate: Certificate) -> None:
+    """The library parses parts when they are asked for. Raises one of `_BROKEN` for a broken one."""
+    _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_after_utc
+    certificate.public_key()
 
 
 def _is_authority(certificate: Certificate) -> bool:

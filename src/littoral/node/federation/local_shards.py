@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
@@ -21,8 +22,9 @@ def part_name(collection: str, shard: int) -> str:
 class LocalShards:
     """For one event loop."""
 
-    def __init__(self, collections: Collections) -> None:
+    def __init__(self, collections: Collections, summaries: Summaries) -> None:
         self._collections = collections
+        self._summaries = summaries
 
     async def ensure(self, collection: str, shard: int, config: CollectionConfig) -> bool:
         """Makes it if it is not there; whether it did. Raises what `Collections.create_part` raises."""
@@ -45,6 +47,9 @@ class LocalShards:
         found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
         failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
+        if isinstance(part.request, frames.Upsert | frames.UpdateVectors):
+            for shard in part.shards:
+                self._summaries.wrote(collection, shard, part.request.points, config)
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
