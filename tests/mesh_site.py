@@ -1,75 +1,95 @@
-"""Site files of nodes of one site on this machine, with certificates, for real processes."""
+"""A site of nodes whose identities are real, by a clock that the test moves."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from mesh_certificates import Authority
+from littoral.mesh.identity.asking import join_site
+from littoral.mesh.identity.door import Door, open_door
+from littoral.mesh.identity.founding import Root, found_site, new_root
+from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.issuer import Issuer
+from littoral.mesh.identity.tokens import Grant, JoinToken
+from littoral.mesh.zenoh_options import ZenohOptions
 
-SITE = """
-[node]
-name = "{name}"
-listen = "127.0.0.1:0"
-data = "data"
-[mesh]
-site = "shop"
-listen = "127.0.0.1:{port}"
-peers = {{ {peers} }}
-deadline_ms = {deadline_ms}
-transport = "{transport}"
-authority = "{ca}"
-certificate = "{certificate}"
-key = "{key}"
-[collections.points]
-vectors = {{ size = {size}, distance = "{distance}" }}
-spread = {{ {spread} }}
-"""
+DAY_S = 86400.0
+START_S = 1_800_000_000.0
 
 
-def write_mesh_sites(
+@dataclass
+class MovedClock:
+    """Both clocks move when told; the wall clock may be set, as a machine's is at its start."""
+
+    wall_s: float = START_S
+    monotonic_s: float = 0.0
+
+    def wall(self) -> float:
+        return self.wall_s
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+    def move(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.monotonic_s += seconds
+
+
+def found(
     folder: Path,
-    names: Sequence[str],
+    clock: MovedClock,
     *,
-    spread: str = "shards = 3, replicas = 1",
-    size: int = 8,
-    distance: str = "Euclid",
-    deadline_ms: int = 1000,
-    transport: str = "quic",
-) -> dict[str, Path]:
-    """The site file of each node, in a folder of its own."""
-    authority = Authority(folder / "ca")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    files = {}
-    for name in names:
-        credentials = authority.issue(name)
-        peers = ", ".join(f'{other} = "127.0.0.1:{ports[other]}"' for other in names if other != name)
-        own = folder / name
-        own.mkdir()
-        files[name] = own / "site.toml"
-        files[name].write_text(
-            SITE.format(
-                name=name,
-                port=ports[name],
-                peers=peers,
-                deadline_ms=deadline_ms,
-                transport=transport,
-                ca=credentials.ca,
-                certificate=credentials.certificate,
-                key=credentials.key,
-                size=size,
-                distance=distance,
-                spread=spread,
-            )
-        )
-    return files
+    site: str = "farm",
+    name: str = "gw-1",
+    root: Root | None = None,
+    endpoints: Sequence[str] = (),
+) -> Identity:
+    chosen = root or new_root(site, clock)
+    return found_site(folder / name, chosen, site=site, name=name, clock=clock, endpoints=endpoints)
 
 
-def free_ports(count: int) -> list[int]:
-    """That nobody has now, for UDP and, most likely, for TCP."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for one in sockets:
+def token_for(
+    identity: Identity, name: str, *, is_issuer: bool = False, minutes: int = 60, **more: object
+) -> JoinToken:
+    grant = Grant(name, "", int(identity.clock.wall()) + 60 * minutes, is_issuer=is_issuer, **more)  # type: ignore[arg-type]
+    return Issuer(identity).make_token(grant)
+
+
+async def joined(
+    folder: Path, at: Identity, name: str, clock: MovedClock, *, endpoints: Sequence[str] = (), **more: object
+) -> Identity:
+    """Through a real door."""
+    token = token_for(at, name, **more)  # type: ignore[arg-type]
+    async with opened(at) as door:
+        return await join_site(folder / name, door.host, door.port, token, name, clock, endpoints=endpoints)
+
+
+def opened(identity: Identity) -> AbstractAsyncContextManager[Door]:
+    return open_door(identity, "127.0.0.1", 0)
+
+
+def zenoh_options(
+    identity: Identity,
+    port: int,
+    peers: Mapping[str, str | None],
+    protocol: Literal["quic", "tls"] = "quic",
+) -> ZenohOptions:
+    """As a node sets its Zenoh up from its identity."""
+    return ZenohOptions(
+        site=identity.trust.site,
+        name=identity.name,
+        listen=f"127.0.0.1:{port}",
+        peers=peers,
+        ca=identity.anchors_file,
+        certificate=identity.credential_file,
+        key=identity.credential_file,
+        protocol=protocol,
+    )
+
+
+def free_port(kind: int = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
         one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+        return int(one.getsockname()[1])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 from littoral.errors import NodeError, PeerError, TooLargeError
@@ -118,15 +119,26 @@ class ZenohTransport:
 
         Links are made anew, and what waits for an answer over them ends with PeerError; what is asked meanwhile waits.
         """
+        if dict(peers) != dict(self._options.peers):
+            await self._open_anew(replace(self._options, peers=dict(peers)))
+
+    async def renew(self, certificate: Path, key: Path) -> None:
+        """From now on these are shown; links are made anew, as by `admit`."""
+        await self._open_anew(replace(self._options, certificate=certificate, key=key))
+
+    async def _open_anew(self, options: ZenohOptions) -> None:
         async with self._change:
-            if self._session is None or dict(peers) == dict(self._options.peers):
+            if self._session is None:
                 return
-            self._options = replace(self._options, peers=dict(peers))
+            self._options = options
             await self._senders.run(self._session.close)
+            for answer, peer in list(self._waiting.items()):
+                _settle(answer, PeerError(f"peer `{peer}`: the link was made anew before it answered"))
+            self._arrivals.expect_anew(options.lease_ms / 1000)
             self._session = await self._reopened()
             for topic in self._arrivals.topics:
                 await self._senders.run(self._session.listen, topic)
-            for name in sorted(self._arrivals.alive - peers.keys()):
+            for name in sorted(self._arrivals.alive - options.peers.keys()):
                 self._arrivals.notice(name, False)
 
     async def close(self) -> None:

@@ -140,6 +140,17 @@ async def test_who_is_admitted_later_is_let_in_and_who_is_left_out_is_not(rig: Z
     await asyncio.wait_for(published(), DEADLINE_S)
 
 
+async def test_a_renewed_certificate_takes_the_place_of_the_old(rig: ZenohRig) -> None:
+    one, other = await rig.join("gw-1"), await rig.join("gw-2")
+    await one.serve("echo", echo)
+    await meet(one, other)
+    renewed = rig.authority.issue("gw-1", days=60)
+    await one.renew(renewed.certificate, renewed.key)
+    await until_async(lambda: bool(one.links()))
+    await meet(one, other)
+    assert await other.request("gw-1", "echo", b"x", deadline_s=DEADLINE_S) == b"x"
+
+
 def strangers(rig: ZenohRig, kind: str) -> ZenohOptions:
     """Who is to be refused, and says to be gw-2."""
     options = rig.options("gw-2")
