@@ -163,7 +163,8 @@ async def test_a_forged_document_from_a_peer_is_not_taken(nodes: dict[str, Node]
         return msgspec.json.encode([forged])
 
     await elsewhere.join("gw-3").serve(DOCUMENTS, lie)
-    before = store.signed("roster")
+    before, mine = store.signed("roster"), elsewhere.join("gw-2")
+    await until_async(lambda: "gw-3" in mine.alive())
     with pytest.raises(TrustError, match="was not issued by the site's root"):
-        await DocumentSync(store, elsewhere.join("gw-2"), lambda _: None).pull("gw-3")
+        await DocumentSync(store, mine, lambda _: None).pull("gw-3")
     assert store.signed("roster") == before
