@@ -262,13 +262,14 @@ class Federation:
                 self.summaries.take(name, summaries, peer)
 
     async def _tell_stale(self, collection: str, shards: list[int]) -> None:
-        await self._transport.publish(STALE, encode(Stale(collection, shards)))
+        told = {shard: self.summaries.epoch(collection, shard) for shard in shards}
+        await self._transport.publish(STALE, encode(Stale(collection, told)))
 
     def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
         with contextlib.suppress(InputError):
             stale = decode_stale(body, sender)
-            for shard in stale.shards:
-                self.summaries.stale(stale.collection, shard, sender)
+            for shard, epoch in stale.shards.items():
+                self.summaries.stale(stale.collection, shard, sender, epoch)
             self._work.set()
 
     def _seen(self, name: str, is_here: bool) -> None:
