@@ -47,8 +47,8 @@ def outlook(
 ) -> Outlook:
     """has_answered: bool[q, s]. hits: float64[q, k], distances found so far, ascending, +inf where there are fewer.
 
-    limits: float64[q], of a threshold, else +inf. selectivity: the share of points that a filter lets through. model: corrects
-    what the moments say.
+    limits: float64[q], of a threshold, else +inf. selectivity: the share of points that a filter lets through.
+    model: in the place of the moments' shares; not for Dot.
     """
     is_open = can_improve(table, sight, np.minimum(hits[:, -1], limits)) & ~has_answered
     radii = _radii(table, sight, is_open, hits, limits)
