@@ -1,4 +1,5 @@
 import { sha256 } from "./digest.mjs";
+import { tensorsOf } from "./frame.mjs";
 import { Refusal } from "./refusal.mjs";
 import { stageOf } from "./stages.mjs";
 import { valuesOf } from "./tensors.mjs";
@@ -45,9 +46,10 @@ export class Chain {
     return sha256(bytesOfAnswer(this.run(this.known)));
   }
 
-  /** @returns {Uint8Array} */
+  /** The known input, as `run` takes it. */
   get known() {
-    return Uint8Array.from(atob(this.#recipe.known.input), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(this.#recipe.known.input), (letter) => letter.charCodeAt(0));
+    return this.#recipe.takes.kind === "tensors" ? tensorsOf(bytes) : bytes;
   }
 
   /** Holds manifests and constants against their digests, once. Rejects when one differs. */

@@ -3,7 +3,7 @@ import { nearest } from "./search.mjs";
 
 const UNCOUNTED = { count() {} };
 
-/** A pipeline in a Web Worker of the page. Pictures stay on the device; what is sent to be searched is the vector. */
+/** A pipeline in a Web Worker of the page. What is asked about stays on the device; what is sent to be searched is the vector. */
 export class Client {
   #recipe;
   #node;
@@ -48,6 +48,17 @@ export class Client {
    */
   run(input) {
     return this.#asked(input, "answer");
+  }
+
+  /**
+   * @param {Blob | ArrayBuffer | Uint8Array | string} input
+   * @returns {Promise<Float32Array | object[]>} what is searched for; of a pipeline without a search its hits
+   */
+  async ask(input) {
+    if (this.#recipe.search !== null) return this.embed(input);
+    const answer = await this.run(input);
+    if (!Array.isArray(answer)) throw new Refusal(404, "pipeline has no search");
+    return answer;
   }
 
   async #asked(input, wants) {

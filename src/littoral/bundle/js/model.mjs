@@ -1,5 +1,5 @@
 import { Refusal } from "./refusal.mjs";
-import { countOf, cut, elementBytes, padded } from "./tensors.mjs";
+import { countOf, cut, elementBytes, joined, padded } from "./tensors.mjs";
 
 /**
  * @typedef {object} Port
@@ -52,11 +52,19 @@ export class Model {
 
   /**
    * @param {Record<string, import("./tensors.mjs").Tensor>} inputs one for every input
-   * @returns {Record<string, import("./tensors.mjs").Tensor>} all outputs, values of their own
+   * @returns {Record<string, import("./tensors.mjs").Tensor>} outputs, values of their own
    */
   run(inputs) {
+    const holding = this.#told.variants.find(({ inputs: ports }) => ports.every((port) => this.#holds(port, inputs[port.name])));
+    if (holding !== undefined) return this.#runIn(holding, inputs);
+    const given = Object.entries(inputs).map(([name, { dtype, shape }]) => `\`${name}\` ${dtype}[${shape.join(", ")}]`);
+    const answer = this.#runInParts(inputs);
+    if (answer === null) throw new Refusal(422, `model \`${this.#told.name}\` has no variant for ${given.join(", ")}`);
+    return answer;
+  }
+
+  #runIn(variant, inputs) {
     this.start();
-    const variant = this.#variantFor(inputs);
     const { memory, [variant.entry]: run } = this.#exports;
     for (const port of variant.inputs)
       new Uint8Array(memory.buffer, port.offset, bytesOf(port)).set(this.#filled(inputs[port.name], port).bytes);
@@ -70,12 +78,19 @@ export class Model {
     return Object.fromEntries(variant.outputs.map((port) => [port.name, this.#trimmed(port, memory.buffer, variant, sizes)]));
   }
 
-  /** The smallest that holds what is given. */
-  #variantFor(inputs) {
-    const found = this.#told.variants.find(({ inputs: ports }) => ports.every((port) => this.#holds(port, inputs[port.name])));
-    if (found !== undefined) return found;
-    const given = Object.entries(inputs).map(([name, { dtype, shape }]) => `\`${name}\` ${dtype}[${shape.join(", ")}]`);
-    throw new Refusal(422, `model \`${this.#told.name}\` has no variant for ${given.join(", ")}`);
+  /** Along a dimension that may be split: as many as the largest variant has, then the others. Null where none may be. */
+  #runInParts(inputs) {
+    const [name, axis] = Object.entries(this.#told.axes).find(([, { split }]) => split) ?? [];
+    if (axis === undefined) return null;
+    const most = Math.max(...this.#told.variants.map(({ key }) => key[name]));
+    const count = this.#sizes(inputs)[name];
+    if (!(count > most)) return null;
+    const part = (start, size) =>
+      mappedTensors(inputs, (tensor, input) => (input in axis.inputs ? cut(tensor, axis.inputs[input], size, start) : tensor));
+    const parts = [this.run(part(0, most)), this.run(part(most, count - most))];
+    return mappedTensors(parts[0], (tensor, output) =>
+      output in axis.outputs ? joined(parts.map((found) => found[output]), axis.outputs[output]) : tensor,
+    );
   }
 
   #holds({ name, dtype, shape }, given) {
@@ -103,7 +118,7 @@ export class Model {
     return Object.fromEntries(
       Object.entries(this.#told.axes).map(([key, axis]) => {
         const [[name, at]] = Object.entries(axis.inputs);
-        return [key, inputs[name].shape[at]];
+        return [key, inputs[name]?.shape[at]];
       }),
     );
   }
@@ -119,6 +134,8 @@ export class Model {
   }
 }
 
+const mappedTensors = (tensors, work) =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, work(tensor, name)]));
 const bytesOf = ({ dtype, shape }) => countOf(shape) * elementBytes(dtype);
 
 function read(port, buffer, model) {

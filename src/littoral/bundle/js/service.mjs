@@ -23,7 +23,13 @@ export class Service {
   #embeddings = new Embeddings();
   #results = new Latest(RESULTS_MAX);
   #settings = new WeakMap();
-  #routes;
+  #routes = {
+    "/similarity": { POST: this.#similarity },
+    "/embed": { POST: this.#embed },
+    "/healthz": { GET: this.#health },
+    "/metrics": { GET: this.#told },
+    "/warmup": { GET: this.#warm, POST: this.#warm },
+  };
 
   /**
    * @param {import("./chain.mjs").Chain} chain
@@ -33,15 +39,8 @@ export class Service {
     this.#chain = chain;
     this.#recipe = recipe;
     this.#metrics.count("cold_start_total");
-    this.#routes = {
-      [`/${recipe.pipeline}`]: { POST: this.#pipeline },
-      [`/pipelines/${recipe.pipeline}`]: { POST: this.#pipeline },
-      "/similarity": { POST: this.#similarity },
-      "/embed": { POST: this.#embed },
-      "/healthz": { GET: this.#health },
-      "/metrics": { GET: this.#told },
-      "/warmup": { GET: this.#warm, POST: this.#warm },
-    };
+    const own = { POST: this.#pipeline };
+    this.#routes = { [`/${recipe.pipeline}`]: own, ...this.#routes, [`/pipelines/${recipe.pipeline}`]: own };
   }
 
   /**

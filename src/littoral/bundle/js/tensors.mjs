@@ -91,14 +91,39 @@ export function padded(tensor, at, size, pad) {
   return target;
 }
 
-/** The first `size` elements along the dimension `at`. @param {Tensor} tensor @returns {Tensor} */
-export function cut(tensor, at, size) {
+/**
+ * `size` elements along the dimension `at`, from `start` on.
+ * @param {Tensor} tensor
+ * @returns {Tensor}
+ */
+export function cut(tensor, at, size, start = 0) {
   const { dtype, shape } = tensor;
   const [source, target] = [valuesOf(tensor), tensorOf(dtype, shape.with(at, size))];
   const inner = countOf(shape.slice(at + 1));
   const [own, kept] = [shape[at] * inner, size * inner];
   const values = valuesOf(target);
-  for (let from = 0, to = 0; to < values.length; from += own, to += kept)
+  for (let from = start * inner, to = 0; to < values.length; from += own, to += kept)
     values.set(source.subarray(from, from + kept), to);
+  return target;
+}
+
+/**
+ * Tensors behind each other along the dimension `at`.
+ * @param {Tensor[]} tensors
+ * @returns {Tensor}
+ */
+export function joined(tensors, at) {
+  const [{ dtype, shape }] = tensors;
+  const target = tensorOf(dtype, shape.with(at, tensors.reduce((sum, tensor) => sum + tensor.shape[at], 0)));
+  const values = valuesOf(target);
+  const whole = countOf(target.shape.slice(at));
+  let start = 0;
+  for (const tensor of tensors) {
+    const own = countOf(tensor.shape.slice(at));
+    const source = valuesOf(tensor);
+    for (let from = 0, to = start; from < source.length; from += own, to += whole)
+      values.set(source.subarray(from, from + own), to);
+    start += own;
+  }
   return target;
 }
