@@ -29,12 +29,15 @@ HELPERS = {
     "guests",
     "isolated",
     "load",
+    "mesh_peer",
     "networks",
     "oip_client",
     "onnxruntime_int8",
     "results",
     "rows",
+    "sentences",
     "transformers",
+    "vector_sets",
 }
 
 

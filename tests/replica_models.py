@@ -108,7 +108,7 @@ class MemoryShard:
         if self._rng.random() < self.failures:
             raise UnavailableError("the shard is restarting")
 
-    async def upsert_points(self, batch: PointBatch, **_: Any) -> int:
+    async def upsert_points(self, batch: PointBatch, **options: Any) -> int:
         await self._work()
         for change in upserts(batch):
             if options.get("mode", "upsert") == "upsert" or change.id not in self.points:

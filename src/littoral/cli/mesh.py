@@ -258,10 +258,9 @@ def _labels(texts: list[str]) -> dict[str, str]:
 
 def _identity_report(identity: "Identity") -> dict[str, Any]:
     """A written contract: docs/reference/cli.md."""
-    from littoral.mesh.roster import ROSTER, decode_roster
+    from littoral.mesh.roster import ROSTER
 
-    certificate, document = identity.credential.certificate, identity.documents.current(ROSTER)
-    roster = None if document is None else decode_roster(document.content)
+    certificate, roster = identity.credential.certificate, identity.roster()
     return {
         "site": identity.trust.site,
         "name": identity.name,
@@ -270,7 +269,7 @@ def _identity_report(identity: "Identity") -> dict[str, Any]:
         "issued_at_s": certificate.issued_at_s,
         "expires_at_s": certificate.expires_at_s,
         "clock_s": int(identity.clock.wall()),
-        "roster_number": None if document is None else document.number,
+        "roster_number": identity.documents.numbers().get(ROSTER),
         "writer": None if roster is None else roster.writer,
         "nodes": [] if roster is None else [_node_report(node) for node in roster.nodes],
         "revoked": [] if roster is None else sorted(roster.revoked),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.errors import InputError
+from littoral.vectors.partition.closure import Closure
 from littoral.vectors.partition.points import Placement, Points, Vectors
 from littoral.vectors.partition.rendezvous import keys
 from littoral.vectors.partition.strategy import (
@@ -21,22 +22,14 @@ from littoral.vectors.partition.strategy import (
     Strategy,
     decode_strategy,
     encode_strategy,
+    fit_grouped,
     fit_hybrid,
     fit_metric,
 )
 from littoral.vectors.records import Distance
+from partitioned import METRICS, clustered
 
 REGIONS = ("harbour", "mill", "quay")
-METRICS: tuple[Distance, ...] = ("Cosine", "Euclid")
-
-
-def clustered(count: int, size: int, seed: int, clusters: int = 7) -> Vectors:
-    """Clusters of unlike weight, so that plain k-means is far from even."""
-    random = np.random.default_rng(seed)
-    centres = random.normal(size=(clusters, size))
-    weights = np.arange(1, clusters + 1) ** 2.0
-    found = centres[random.choice(clusters, count, p=weights / weights.sum())]
-    return (found + 0.4 * random.normal(size=(count, size))).astype(np.float32)
 
 
 def points(vectors: Vectors, seed: int = 0) -> Points:
@@ -53,6 +46,7 @@ def strategies(vectors: Vectors, distance: Distance) -> dict[str, Strategy]:
         "hash": Hash(tuple(range(6))),
         "metric": metric,
         "hybrid": fit_hybrid(vectors, distance=distance, shards_by_cell=((0, 1), (2,), (3, 4, 5)), seed=1),
+        "grouped": fit_grouped(vectors, distance=distance, shards_by_group=((0, 1), (2, 3, 4)), seed=1),
         "geographic": Geographic({"harbour": Hash((1, 2)), "mill": inner, "quay": Hash((5,))}, pinned=("mill", "quay")),
     }
 
@@ -61,7 +55,7 @@ def shards_by_row(placement: Placement, count: int) -> list[list[int]]:
     return [placement.shards_of(row) for row in range(count)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     count=st.integers(24, 300),
     size=st.integers(1, 40),
@@ -81,7 +75,7 @@ def test_every_point_has_a_home_and_copies_elsewhere(count: int, size: int, seed
         assert len(rows) == sum(len(placement.rows_of(shard)) for shard in strategy.shards)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(count=st.integers(24, 200), seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
 def test_a_point_alone_lies_where_it_lies_among_others(count: int, seed: int, distance: Distance) -> None:
     vectors = clustered(count, 12, seed)
@@ -115,9 +109,9 @@ KEYS = [12035550249420947055, 6791897765849424158, 6755974106381971767, 67918977
 HOMES = [9, 14, 5, 14, 7]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
-    count=st.integers(200, 1500),
+    count=st.integers(200, 1000),
     size=st.integers(2, 24),
     shards=st.integers(2, 12),
     seed=st.integers(0, 2**32 - 1),
@@ -125,11 +119,14 @@ HOMES = [9, 14, 5, 14, 7]
 )
 def test_no_cell_has_more_than_its_part(count: int, size: int, shards: int, seed: int, distance: Distance) -> None:
     vectors = clustered(count, size, seed)
+    most = max(1.25 * count / shards, -(-count // shards))
     placement = fit_metric(vectors, distance=distance, shards=range(shards), seed=seed % 97).place(points(vectors))
-    assert np.bincount(placement.home, minlength=shards).max() <= max(1.25 * count / shards, -(-count // shards))
+    assert np.bincount(placement.home, minlength=shards).max() <= most
+    grouped = fit_grouped(vectors, distance=distance, shards_by_group=(range(1), range(1, shards)), seed=seed % 97)
+    assert np.bincount(grouped.place(points(vectors)).home, minlength=shards).max() <= most + 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     replication=st.sampled_from((1.0, 1.1, 1.3, 2.0)),
     copies=st.integers(0, 8),
@@ -144,7 +141,7 @@ def test_copies_are_bounded(replication: float, copies: int, seed: int, distance
     assert np.bincount(placement.copy_rows, minlength=1).max() <= copies
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
 def test_what_is_pinned_never_leaves_its_region(seed: int, distance: Distance) -> None:
     vectors = clustered(200, 8, seed)
@@ -249,6 +246,14 @@ WRONG = {
         "`a` is pinned and takes points from elsewhere",
     ),
     "regions that share a shard": (lambda: Geographic({"a": Hash((0,)), "b": Hash((0,))}), "named twice"),
+    "copies of a part": (
+        lambda: Hybrid(
+            fit_metric(ODD, distance="Cosine", shards=(0,), seed=0).cells,
+            Closure(),
+            (Metric(fit_metric(ODD, distance="Cosine", shards=(0,), seed=0).cells, Closure(1.0), (0,)),),
+        ),
+        "a part has none of its own",
+    ),
     "no strategy": (lambda: decode_strategy(b"no"), "partition strategy"),
     "a strategy to come": (
         lambda: decode_strategy(encode_strategy(Hash((1,))).replace(b"format\x01", b"format\x02")),
@@ -274,6 +279,6 @@ def test_points_from_elsewhere_have_their_region() -> None:
 def test_kinds_say_whether_an_id_is_enough() -> None:
     vectors = clustered(100, 4, 0)
     found = [(name, one.by_id) for name, one in strategies(vectors, "Cosine").items()]
-    assert found == [("hash", True), ("metric", False), ("hybrid", False), ("geographic", False)]
+    assert found == [("hash", True), ("metric", False), ("hybrid", False), ("grouped", False), ("geographic", False)]
     assert isinstance(strategies(vectors, "Cosine")["hybrid"], Hybrid)
     assert isinstance(strategies(vectors, "Cosine")["metric"], Metric)

@@ -17,6 +17,7 @@ from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import NotFoundError, TrustError
 from littoral.mesh.documents import DocumentStore, open_document
+from littoral.mesh.roster import ROSTER, Roster, decode_roster
 from littoral.mesh.trust.boot_clock import BootClock
 from littoral.mesh.trust.certificates import (
     Certificate,
@@ -65,6 +66,7 @@ class Identity:
         self.credential = credential
         self.clock = clock
         self.documents = DocumentStore(folder / DOCUMENTS, trust, clock)
+        self._roster: tuple[int, Roster] | None = None
         clock.learn(credential.certificate.issued_at_s)
 
     @classmethod
@@ -89,6 +91,15 @@ class Identity:
     def credential_file(self) -> Path:
         """For TLS: key and chain."""
         return self.folder / NODE
+
+    def roster(self) -> Roster | None:
+        """Who belongs to the site, as far as this node knows."""
+        document = self.documents.current(ROSTER)
+        if document is None:
+            return None
+        if self._roster is None or self._roster[0] != document.number:
+            self._roster = (document.number, decode_roster(document.content))
+        return self._roster[1]
 
     def issuing_key(self) -> IssuingKey | None:
         """The site's, if this node is an issuer. Raises TrustError for one of another site."""

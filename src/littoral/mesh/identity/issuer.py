@@ -28,7 +28,6 @@ from littoral.mesh.roster import (
     Roster,
     RosterNode,
     check_endpoints,
-    decode_roster,
     encode_roster,
     hosts_of,
 )
@@ -58,9 +57,9 @@ class Issuer:
 
     def roster(self) -> Roster:
         """Raises ForbiddenError without one."""
-        if (document := self._identity.documents.current(ROSTER)) is None:
+        if (roster := self._identity.roster()) is None:
             raise ForbiddenError(f"node `{self._identity.name}` has no roster yet", hint="it is pulled from the others")
-        return decode_roster(document.content)
+        return roster
 
     def make_token(self, grant: Grant, *, replace: bool = False) -> JoinToken:
         """replace: for a machine that takes the place of one in the roster.

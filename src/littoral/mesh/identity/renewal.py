@@ -20,7 +20,6 @@ from littoral.mesh.identity.messages import (
     decoded,
     prove,
 )
-from littoral.mesh.roster import ROSTER, Roster, decode_roster
 from littoral.mesh.trust.certificates import NodeCertificate, make_request
 from littoral.mesh.trust.keys import new_node_key, unseal
 from littoral.transport import Transport
@@ -114,7 +113,7 @@ class Renewal:
             return None
 
     async def _become_issuer(self) -> None:
-        roster = self._roster()
+        roster = self._identity.roster()
         own = roster.find(self._identity.name) if roster else None
         if own is None or not own.is_issuer or self._identity.issuing_key() is not None:
             return
@@ -124,7 +123,7 @@ class Renewal:
 
     async def _first(self, service: str, proof: Proven, kind: type[_T]) -> _T | None:
         """The first issuer's answer, in an order of chance; every failure is kept for `state`."""
-        roster = self._roster()
+        roster = self._identity.roster()
         issuers = [name for name in roster.issuers if name != self._identity.name] if roster else []
         self._rng.shuffle(issuers)
         failures = [] if issuers else ["the roster has no other issuer"]
@@ -135,10 +134,6 @@ class Renewal:
                 failures.append(f"{issuer}: {error.message}")
         self._failure = "; ".join(failures)[:2000]
         return None
-
-    def _roster(self) -> Roster | None:
-        document = self._identity.documents.current(ROSTER)
-        return None if document is None else decode_roster(document.content)
 
 
 def asking(transport: Transport) -> AskPeer:

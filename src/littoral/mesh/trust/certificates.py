@@ -29,6 +29,7 @@ __all__ = [
     "certificates_of",
     "digest_of",
     "expires_at_s",
+    "hosts_in",
     "issue",
     "issued_at_s",
     "issuing_key_in",
@@ -44,7 +45,7 @@ __all__ = [
 
 Certificate = x509.Certificate
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 REQUEST_BYTES_MAX = 4096
 CHAIN_BYTES_MAX = 16 << 10
 CHAIN_LENGTH_MAX = 4
@@ -52,6 +53,16 @@ HOST_COUNT_MAX = 16
 ROOT_S = 20 * 365 * 86400
 ISSUING_S = 5 * 365 * 86400
 RANDOM_BITS = 112
+# What the library raises for bytes that are not what they should be.
+_BROKEN = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _ISSUING = "littoral issuing "
 _ROOT = "littoral root "
@@ -103,14 +114,14 @@ def read_request(der: bytes) -> Request:
         raise TrustError(f"certificate request of {len(der)} bytes, at most {REQUEST_BYTES_MAX}")
     try:
         request = x509.load_der_x509_csr(der)
-        key, holds = request.public_key(), request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key, holds, subject = request.public_key(), request.is_signature_valid, request.subject
+    except _BROKEN as error:
         raise TrustError("not a certificate request") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TrustError("certificate request: its key is not P-256")
     if not holds:
         raise TrustError("certificate request: its signature does not match its key")
-    return Request(_node_name(request.subject), key)
+    return Request(_node_name(subject), key)
 
 
 def issue(
@@ -147,7 +158,9 @@ def certificates_of(data: bytes) -> list[Certificate]:
     try:
         is_pem = data.lstrip().startswith(b"-----")
         found = x509.load_pem_x509_certificates(data) if is_pem else [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
+        for certificate in found:
+            _read_all(certificate)
+    except _BROKEN as error:
         raise TrustError("not certificates in PEM or DER") from error
     if len(found) > CHAIN_LENGTH_MAX:
         raise TrustError(f"{len(found)} certificates, at most {CHAIN_LENGTH_MAX}")
@@ -157,6 +170,15 @@ def certificates_of(data: bytes) -> list[Certificate]:
 def digest_of(certificate: Certificate) -> str:
     """SHA-256 in hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def hosts_in(certificate: Certificate) -> list[str]:
+    """The names and addresses that it proves."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
 
 
 def serial_of(certificate: Certificate) -> str:
@@ -252,8 +274,14 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
 def _check_signed(certificate: Certificate, issuer: Certificate, who: str) -> None:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _BROKEN as error:
         raise TrustError(f"`{certificate.subject.rfc4514_string()}` was not issued by {who}") from error
+
+
+def _read_all(certificate: Certificate) -> None:
+    """The library parses parts when they are asked for. Raises one of `_BROKEN` for a broken one."""
+    _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.not_valid_after_utc
+    certificate.public_key()
 
 
 def _is_authority(certificate: Certificate) -> bool:

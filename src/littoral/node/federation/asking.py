@@ -51,22 +51,29 @@ class Counts:
 
 
 class Target(NamedTuple):
-    """The collection that is asked, as this node sees it now."""
+    """The collection that is asked, as this node sees it now. recall: that its searches are to have."""
 
     name: str
     config: CollectionConfig
     spread: Spread
     map_number: int
+    recall: float = 1.0
 
 
 class Gathered(NamedTuple):
-    """answers: each for some of the shards. missing: nodes that hold what nobody answered for; lost: those shards."""
+    """told: answers, each with the shards it is for. missing: nodes that hold what nobody answered for; lost: those
+    shards.
+    """
 
-    answers: list[frames.Answer]
+    told: list[tuple[list[int], frames.Answer]]
     asked: frozenset[str]
     answered: frozenset[str]
     missing: list[str]
     lost: list[int]
+
+    @property
+    def answers(self) -> list[frames.Answer]:
+        return [answer for _, answer in self.told]
 
 
 class Asking:
@@ -81,25 +88,38 @@ class Asking:
         self._peer_s = peer_s
         self._writing: set[asyncio.Task[list[PartTold]]] = set()
 
+    def alive(self) -> frozenset[str]:
+        """Who may be asked."""
+        return self._transport.alive() | {self.here}
+
     @property
     def here(self) -> str:
         return self._transport.name
 
     async def read(
-        self, target: Target, request: frames.Read, deadline_s: float, *, shards: Iterable[int] | None = None
+        self,
+        target: Target,
+        request: frames.Read,
+        deadline_s: float,
+        *,
+        shards: Iterable[int] | None = None,
+        apart: bool = False,
     ) -> Gathered:
-        """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does."""
+        """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
+
+        apart: one answer a shard, not one a node.
+        """
         self.counts.reads += 1
         places = target.spread.places
         coverage = Coverage(
             places,
             range(len(places)) if shards is None else shards,
             here=self.here,
-            alive=self._transport.alive(),
+            alive=self.alive(),
             cost=self.links.median_s,
         )
-        answers: list[frames.Answer] = []
-        asks = _Asks(self, target, request, deadline_s)
+        told: list[tuple[list[int], frames.Answer]] = []
+        asks = _Asks(self, target, request, deadline_s, apart=apart)
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -107,15 +127,15 @@ class Asking:
                 asks.start(nodes)
                 if not asks.running or asks.is_over:
                     break
-                for node, shards_asked, told in await asks.next(coverage.slow):
-                    answers += _taken(coverage, node, told, request)
+                for node, shards_asked, parts in await asks.next(coverage.slow):
+                    told += _taken(coverage, node, parts, request)
                     coverage.done(node, shards_asked)
         finally:
             asks.cancel()
         if not coverage.is_done:
             self.counts.incomplete += 1
         return Gathered(
-            answers,
+            told,
             frozenset(coverage.asked),
             frozenset(coverage.answered),
             coverage.missing(),
@@ -129,7 +149,7 @@ class Asking:
         it: it may have happened on some of them, and can be repeated.
         """
         self.counts.writes += 1
-        alive = self._transport.alive() | {self.here}
+        alive = self.alive()
         by_node: dict[str, list[Part]] = {}
         for shard, requests in parts.items():
             for node in target.spread.places[shard]:
@@ -210,23 +230,25 @@ class Asking:
 class _Asks:
     """The requests of one read that are on their way."""
 
-    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float) -> None:
+    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float, *, apart: bool) -> None:
         self._asking = asking
         self._target = target
         self._request = request
+        self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
     def start(self, asks: Mapping[str, list[int]]) -> None:
         now = self._asking.clock.monotonic()
         for node, shards in asks.items():
-            part = Part(shards, self._request)
+            groups = [[shard] for shard in shards] if self._apart else [shards]
+            parts = [Part(group, self._request) for group in groups]
             task = asyncio.create_task(
-                self._asking.ask(node, self._target, [part], max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+                self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
 
-    async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], PartTold]]:
+    async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
         """Who has answered; nobody, where one of them is slow and another may be asked instead."""
         now = self._asking.clock.monotonic()
         due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
@@ -235,7 +257,7 @@ class _Asks:
         )
         if not done:
             self._mark_slow(slow)
-        return [(node, shards, task.result()[0]) for task in done for node, shards, _ in [self.running.pop(task)]]
+        return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
 
     def _mark_slow(self, slow: Callable[[str], None]) -> None:
         now = self._asking.clock.monotonic()
@@ -252,14 +274,16 @@ class _Asks:
             task.cancel()
 
 
-def _taken(coverage: Coverage, node: str, told: PartTold, request: frames.Read) -> list[frames.Answer]:
+def _taken(
+    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read
+) -> list[tuple[list[int], frames.Answer]]:
     """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
-    _raise_request_errors([told])
-    taken: list[frames.Answer] = []
-    for shards, answer in told.answers:
+    _raise_request_errors(parts)
+    taken: list[tuple[list[int], frames.Answer]] = []
+    for shards, answer in (one for part in parts for one in part.answers):
         fresh = coverage.answer(node, shards)
         if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
-            taken.append(answer)
+            taken.append((shards, answer))
     return taken
 
 

@@ -7,7 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, PeerError, UnavailableError
+from littoral.errors import (
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    LittoralError,
+    NotFoundError,
+    PeerError,
+    UnavailableError,
+)
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map, first_places
@@ -15,8 +23,20 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, part_name
 from littoral.node.federation.mesh_service import MeshService
+from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
+from littoral.node.federation.summaries import (
+    STALE,
+    SUMMARIES,
+    Stale,
+    Summaries,
+    Wanted,
+    decode_stale,
+    decode_summaries,
+    decode_wanted,
+    encode,
+)
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.transport import Transport
@@ -62,7 +82,8 @@ class Federation:
         self._file = ShardMapFile(data / FOLDER)
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
-        self._local = LocalShards(collections)
+        self.summaries = Summaries(clock)
+        self._local = LocalShards(collections, self.summaries, self._tell_stale)
         self._work = asyncio.Event()
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -72,6 +93,7 @@ class Federation:
         """Of this node's HTTP interface, once it is known."""
         self.facts = Facts(clock)
         self.asking = Asking(transport, self._local, Links(clock), clock, peer_s=mesh.deadline_ms / 1000)
+        self.routing = Routing(self.asking, self.summaries)
         self._service = MeshService(self._local, self.target, self.roster, self.asking.counts, self._heard)
 
     @property
@@ -112,8 +134,10 @@ class Federation:
             self._stand_in(name, table)
         await self._service.open(self._transport)
         await self._transport.serve(MAP, self._tell_map)
+        await self._transport.serve(SUMMARIES, self._tell_summaries)
         await self._transport.subscribe(FACTS, self._take_fact)
-        self._transport.watch(lambda _name, _is_here: self._work.set())
+        await self._transport.subscribe(STALE, self._take_stale)
+        self._transport.watch(self._seen)
         self._write_map()
         await self._hold_shards()
         self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
@@ -128,7 +152,7 @@ class Federation:
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
         holders_min = table.spread.holders if table.spread is not None else 1
-        shard = SpreadShard(partial(self.target, name), self.asking, holders_min=holders_min)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, holders_min=holders_min)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -137,6 +161,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.routing.close()
         await self.asking.close()
 
     def target(self, name: str) -> Target:
@@ -154,7 +179,7 @@ class Federation:
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
-        return Target(name, table.config(), spread, self.map.number)
+        return Target(name, table.config(), spread, self.map.number, table.spread.recall)
 
     def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -188,7 +213,9 @@ class Federation:
             try:
                 await self._pull_maps()
                 await self._hold_shards()
+                await self._sum_up()
                 await self._tell_fact()
+                await self._pull_summaries()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             is_waiting = any(name not in self.map.spreads for name in self._tables)
@@ -206,6 +233,54 @@ class Federation:
                 body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
                 if body:
                     self._take_map(decode_map(body))
+
+    async def _sum_up(self) -> None:
+        """Summaries of this node's shards, where they have changed."""
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                with contextlib.suppress(UnavailableError):
+                    await self.summaries.refresh(name, shard, part)
+
+    async def _pull_summaries(self) -> None:
+        """Of every shard that is not here, from the nearest of those that hold it."""
+        alive = self._transport.alive() & self._mesh.peers.keys()
+        asks: dict[str, list[Wanted]] = {}
+        for name in self._tables.keys() & self.map.spreads.keys():
+            by_peer: dict[str, list[int]] = {}
+            for shard, nodes in enumerate(self.map.spreads[name].places):
+                if self.name not in nodes and (some := alive.intersection(nodes)):
+                    nearest = min(some, key=lambda node: (self.asking.links.median_s(node), node))
+                    by_peer.setdefault(nearest, []).append(shard)
+            for peer, shards in by_peer.items():
+                asks.setdefault(peer, []).append(self.summaries.wanted(name, shards, peer))
+        await asyncio.gather(*(self._pull_from_holder(peer, wanted) for peer, wanted in asks.items()))
+
+    async def _pull_from_holder(self, peer: str, wanted: list[Wanted]) -> None:
+        with contextlib.suppress(PeerError, InputError):
+            body = await self._transport.request(peer, SUMMARIES, encode(wanted), deadline_s=PULL_S)
+            for name, summaries in decode_summaries(body, peer).items():
+                self.summaries.take(name, summaries, peer)
+
+    async def _tell_stale(self, collection: str, shards: list[int]) -> None:
+        await self._transport.publish(STALE, encode(Stale(collection, shards)))
+
+    def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
+        with contextlib.suppress(InputError):
+            stale = decode_stale(body, sender)
+            for shard in stale.shards:
+                self.summaries.stale(stale.collection, shard, sender)
+            self._work.set()
+
+    def _seen(self, name: str, is_here: bool) -> None:
+        if not is_here:
+            self.summaries.forget(name)
+        self._work.set()
+
+    async def _tell_summaries(self, caller: str, body: bytes) -> bytes:
+        if caller not in self.roster():
+            raise ForbiddenError(f"node `{caller}` is no member of this site")
+        wanted = decode_wanted(body, caller)
+        return encode({one.collection: self.summaries.newer(one) for one in wanted})
 
     async def _tell_map(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0

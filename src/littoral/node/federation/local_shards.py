@@ -1,11 +1,12 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
@@ -21,8 +22,16 @@ def part_name(collection: str, shard: int) -> str:
 class LocalShards:
     """For one event loop."""
 
-    def __init__(self, collections: Collections) -> None:
+    def __init__(
+        self,
+        collections: Collections,
+        summaries: Summaries,
+        tell_stale: Callable[[str, list[int]], Awaitable[None]],
+    ) -> None:
+        """tell_stale: tells the other nodes that summaries of these shards prove nothing any more."""
+        self._tell_stale = tell_stale
         self._collections = collections
+        self._summaries = summaries
 
     async def ensure(self, collection: str, shard: int, config: CollectionConfig) -> bool:
         """Makes it if it is not there; whether it did. Raises what `Collections.create_part` raises."""
@@ -45,6 +54,10 @@ class LocalShards:
         found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
         failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
+        if isinstance(part.request, frames.Upsert | frames.UpdateVectors):
+            points = part.request.points
+            if stale := [shard for shard in part.shards if self._summaries.wrote(collection, shard, points, config)]:
+                await self._tell_stale(collection, stale)
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]

@@ -13,6 +13,7 @@ from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Gathered, Target
 from littoral.node.federation.merging import merge
 from littoral.node.federation.placing import placing_of
+from littoral.node.federation.routed import Routing, is_routable
 from littoral.node.federation.searches import check_spread_query, for_shards, how_of, told_hits
 from littoral.node.search_how import note
 from littoral.vectors import asks, frames
@@ -37,8 +38,9 @@ class SpreadShard:
     """`vectors.collection.ShardAnswers` over nodes. target: what is known of the collection now; raises
     UnavailableError while that is nothing. holders_min: of each shard, that must have a write."""
 
-    def __init__(self, target: Callable[[], Target], asking: Asking, *, holders_min: int = 1) -> None:
+    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing, *, holders_min: int = 1) -> None:
         self._target = target
+        self._routing = routing
         self._asking = asking
         self._holders_min = holders_min
 
@@ -69,6 +71,20 @@ class SpreadShard:
         queries = [await self._resolved(target, query, deadline_s) for query in request.queries]
         for query in queries:
             check_spread_query(query, target.config)
+        found = await self._found(target, queries, deadline_s)
+        hits = [hits[query.offset :] for query, hits in zip(queries, found.hits, strict=True)]
+        if request.as_json:
+            return frames.Told(call=0, epoch=found.epoch, hits=[told_hits(one) for one in hits])
+        return frames.Found(call=0, epoch=found.epoch, hits=hits)
+
+    async def _found(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> frames.Found:
+        """Of each query the `offset + limit` best."""
+        if all(map(is_routable, queries)):
+            routed = await self._routing.search(target, queries, deadline_s)
+            if routed is not None:
+                for told in routed.told:
+                    note(told)
+                return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         gathered = await self._asking.read(target, wanted, deadline_s)
         note(how_of(gathered, queries))
@@ -76,10 +92,7 @@ class SpreadShard:
             raise _lost(target, gathered)
         merged = merge(wanted, gathered.answers, target.config)
         assert isinstance(merged, frames.Found)
-        hits = [found[query.offset :] for query, found in zip(queries, merged.hits, strict=True)]
-        if request.as_json:
-            return frames.Told(call=0, epoch=merged.epoch, hits=[told_hits(one) for one in hits])
-        return frames.Found(call=0, epoch=merged.epoch, hits=hits)
+        return merged
 
     async def _resolved(self, target: Target, query: SearchQuery, deadline_s: float) -> SearchQuery:
         """With vectors in the place of ids, whose points are not among the answers then."""

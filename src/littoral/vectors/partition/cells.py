@@ -93,11 +93,17 @@ class Cells(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         rest = [at for at in range(self.count) if at != cell]
         return cells_of(self.distance, self.grid, self.whole[rest], [self.prices[at] for at in rest])
 
-    def split(self, cell: int, halves: Whole) -> "Cells":
-        """halves: float64[2, size] on the grid. The first takes the place of the cell, the second comes last."""
+    def split(self, cell: int, halves: Whole, prices: Whole) -> "Cells":
+        """halves: float64[2, size], on the grid; prices: of each, beside that of the cell.
+
+        The first takes the place of the cell, the second comes last.
+        """
+        own = self.prices[cell]
+        found = [*self.prices, own + int(prices[1])]
+        found[cell] = own + int(prices[0])
         centres = np.concatenate((self.whole, halves[1:]))
         centres[cell] = halves[0]
-        return cells_of(self.distance, self.grid, centres, [*self.prices, self.prices[cell]])
+        return cells_of(self.distance, self.grid, centres, found)
 
 
 def costs(whole: Whole, centres: Whole) -> Whole:

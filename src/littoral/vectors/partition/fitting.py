@@ -5,6 +5,8 @@ rows at the end: surplus goes from cell to cell to the nearest with room (`prici
 Whole numbers throughout: the same vectors and seed give the same bytes on every machine.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from littoral.errors import InputError
@@ -14,7 +16,7 @@ from littoral.vectors.partition.points import Ints, Vectors
 from littoral.vectors.partition.pricing import balanced_prices
 from littoral.vectors.records import Distance
 
-__all__ = ["fit_cells", "two_means"]
+__all__ = ["BALANCE_MIN", "fit_cells", "two_means"]
 
 SAMPLE_ROWS, SAMPLE_ROWS_PER_CELL = 1 << 14, 256
 PRICED_ROWS = 1 << 18
@@ -28,38 +30,49 @@ HALVES_BALANCE = 1.2
 BALANCE_MIN = 1.01
 
 
-def fit_cells(vectors: Vectors, *, distance: Distance, count: int, seed: int, balance: float = 1.25) -> Cells:
-    """`count` cells, of which none has more than `balance` times the mean of these vectors.
+def fit_cells(
+    vectors: Vectors, *, distance: Distance, shares: Sequence[float], seed: int, balance: float = 1.25
+) -> Cells:
+    """A cell for each share, of which none has more than `balance` times its part of these vectors.
 
-    That bound needs vectors that differ: equal ones share a cell, however many. vectors: float32[n, d], n ≥ count; of
-    more than 16,384 a seeded sample places the centres, of more than 262,144 one sets the prices. Raises InputError.
+    That bound needs vectors that differ: equal ones share a cell, however many. vectors: float32[n, d], at least one a
+    cell; of more than 16,384 a seeded sample places the centres, of more than 262,144 one sets the prices. shares:
+    parts of cells against each other. Raises InputError.
     """
+    count = len(shares)
     if len(vectors) < count or count < 1:
         raise InputError(f"partition by vectors: {len(vectors)} vectors for {count} cells", hint="use fewer shards")
     if balance < BALANCE_MIN:
         raise InputError(f"partition by vectors: balance is {balance}, must be at least {BALANCE_MIN}")
+    parts = balance * np.array(shares, np.float64) / sum(shares)
     random = np.random.default_rng(seed)
     grid = grid_for(vectors, distance)
     most = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CELL * count)
-    centres, prices = _stepped(grid.whole(vectors[_sample(len(vectors), most, random)]), count, balance, random)
+    centres, prices = _stepped(grid.whole(vectors[_sample(len(vectors), most, random)]), parts, random)
     rows = _sample(len(vectors), PRICED_ROWS, random)
     chunks = [rows[at : at + CHUNK_ROWS] for at in range(0, len(rows), CHUNK_ROWS)]
     found = np.concatenate([costs(grid.whole(vectors[chunk]), centres) for chunk in chunks])
-    prices = balanced_prices(found, prices, balance, ROUNDS)
+    prices = balanced_prices(found, prices, _most(parts, len(rows)), ROUNDS)
     return cells_of(distance, grid, centres, [int(price) for price in prices - prices.min()])
 
 
-def two_means(whole: Whole, seed: int) -> Whole:
-    """float64[2, d]: centres of two halves of points on the grid, neither with more than 3/5 of them if they differ."""
-    return _stepped(whole, 2, HALVES_BALANCE, np.random.default_rng(seed))[0]
+def two_means(whole: Whole, seed: int) -> tuple[Whole, Whole]:
+    """Centres float64[2, d] and prices of two halves, neither with more than 3/5 of these points, if they differ."""
+    return _stepped(whole, np.full(2, HALVES_BALANCE / 2), np.random.default_rng(seed))
 
 
-def _stepped(whole: Whole, count: int, balance: float, random: np.random.Generator) -> tuple[Whole, Whole]:
+def _most(parts: Whole, rows: int) -> Ints:
+    """Rows of each cell at most; of all together no fewer than there are."""
+    return np.maximum(np.floor(parts * rows), np.ceil(parts / parts.sum() * rows)).astype(np.int64)
+
+
+def _stepped(whole: Whole, parts: Whole, random: np.random.Generator) -> tuple[Whole, Whole]:
     """Centres and prices after Lloyd's steps. Prices fade from step to step: what is no longer crowded gets cheap."""
+    count, most = len(parts), _most(parts, len(whole))
     centres, prices = _seeded(whole, count, random), np.zeros(count)
     for step in range(STEPS):
         found = costs(whole, centres)
-        prices = balanced_prices(found, np.floor(prices / 2), balance, ROUNDS_OF_STEP)
+        prices = balanced_prices(found, np.floor(prices / 2), most, ROUNDS_OF_STEP)
         cells = (found + prices).argmin(axis=1)
         moved = _means(whole, cells, centres)
         if step < STEPS_WITH_REPAIR:

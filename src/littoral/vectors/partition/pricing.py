@@ -13,32 +13,31 @@ from littoral.vectors.partition.points import Ints
 __all__ = ["balanced_prices"]
 
 
-def balanced_prices(costs: Whole, prices: Whole, balance: float, rounds: int) -> Whole:
-    """Prices with which no cell has more than `balance` times the mean, or the nearest to it that was come by.
+def balanced_prices(costs: Whole, prices: Whole, most: Ints, rounds: int) -> Whole:
+    """Prices with which no cell has more than its `most`, or the nearest to it that was come by.
 
-    costs: without prices, float64[n, cells], whole numbers. prices: to begin with.
+    costs: without prices, float64[n, cells], whole numbers. prices: to begin with. most: int64[cells], in all ≥ n.
     """
-    rows, count = costs.shape
-    most = max(-(-rows // count), int(balance * rows / count))
-    best, least = prices, rows + 1
+    count = len(most)
+    best, least = prices, np.inf
     for _ in range(rounds):
         total = costs + prices
         cells = total.argmin(axis=1)
         counts = np.bincount(cells, minlength=count)
-        if counts.max() < least:
-            best, least = prices, int(counts.max())
-        if least <= most:
+        if (fullest := float((counts / most).max())) < least:
+            best, least = prices, fullest
+        if least <= 1.0:
             break
         prices = prices + _rises(total, cells, counts, most)
     return best
 
 
-def _rises(total: Whole, cells: Ints, counts: Ints, most: int) -> Whole:
-    """What prices must rise by for half of the fullest cell's surplus to leave."""
-    fullest = int(counts.argmax())
+def _rises(total: Whole, cells: Ints, counts: Ints, most: Ints) -> Whole:
+    """What prices must rise by for half of the largest surplus to leave."""
     room = most - counts
-    batch = min(max(1, int(-room[fullest]) // 2), int(room.max()))
-    lengths = _lengths(_thresholds(total, cells, counts, batch), fullest)
+    worst = int(room.argmin())
+    batch = min(max(1, -int(room[worst]) // 2), int(room.max()))
+    lengths = _lengths(_thresholds(total, cells, counts, batch), worst)
     target = int(np.where(room >= batch, lengths, np.inf).argmin())
     rises: Whole = np.maximum(lengths[target] - lengths, 0.0)
     return rises

@@ -5,11 +5,12 @@
 | hash | its id |
 | geographic | where it comes from, then the strategy of that region |
 | metric | its vector: points near to each other lie together |
-| hybrid | its vector, then its id among the shards of that cell |
+| hybrid | its vector, then its id, or its vector again, among the shards of that cell |
 
 A strategy is a value. What changes it (`splitting`, `fit_…`) makes another one, under a new epoch of the shard map.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
@@ -20,13 +21,14 @@ import numpy as np
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import Cells
 from littoral.vectors.partition.closure import COPIES_MAX, Closure, fit_closure, placed
-from littoral.vectors.partition.fitting import fit_cells
+from littoral.vectors.partition.fitting import BALANCE_MIN, fit_cells
 from littoral.vectors.partition.points import Ints, Placement, Points, Vectors, joined
-from littoral.vectors.partition.rendezvous import Keys, chosen, keys
+from littoral.vectors.partition.rendezvous import chosen, keys
 from littoral.vectors.records import Distance
 
 __all__ = [
     "FORMAT",
+    "SHARD_MAX",
     "Geographic",
     "Hash",
     "Hybrid",
@@ -34,12 +36,14 @@ __all__ = [
     "Strategy",
     "decode_strategy",
     "encode_strategy",
+    "fit_grouped",
     "fit_hybrid",
     "fit_metric",
 ]
 
 FORMAT = 1
 SHARDS_MAX = 4096
+SHARD_MAX = 2**31 - 1
 
 
 class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
@@ -85,20 +89,26 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
 
 
 class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybrid", dict=True):
-    """By vector to a cell, by id to one of its shards: cells may be few and large, shards small and even."""
+    """By vector to a cell, with copies near borders, and within the cell by id or by a finer cell.
+
+    By id (`fit_hybrid`) its shards are small and even. By finer cells (`fit_grouped`) the outer ones are what the nodes
+    hold: copies lie at borders between nodes, where they save asking one, and not at those within a node.
+    """
 
     cells: Cells
     closure: Closure
-    shards_by_cell: tuple[tuple[int, ...], ...]
+    parts: tuple[Hash | Metric, ...]
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
-        if len(self.shards_by_cell) != self.cells.count or not all(self.shards_by_cell):
-            raise InputError(f"hybrid partition: shards for {len(self.shards_by_cell)} of {self.cells.count} cells")
+        if len(self.parts) != self.cells.count:
+            raise InputError(f"hybrid partition: shards for {len(self.parts)} of {self.cells.count} cells")
+        if any(isinstance(part, Metric) and part.closure.reach for part in self.parts):
+            raise InputError("hybrid partition: copies are of the outer cells, a part has none of its own")
 
     @cached_property
     def shards(self) -> tuple[int, ...]:
-        return tuple(chain.from_iterable(self.shards_by_cell))
+        return tuple(chain.from_iterable(part.shards for part in self.parts))
 
     @property
     def by_id(self) -> bool:
@@ -108,14 +118,13 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
         home, rows, copies = placed(self.cells, self.closure, points.need_vectors(self.cells.size))
-        of = keys(points.ids)
-        return Placement(self._within(home, of), rows, self._within(copies, of[rows]))
+        return Placement(self._within(home, points), rows, self._within(copies, points.take(rows)))
 
-    def _within(self, cells: Ints, of: Keys) -> Ints:
+    def _within(self, cells: Ints, points: Points) -> Ints:
         found = np.zeros(len(cells), np.int64)
         for cell in np.unique(cells).tolist():
-            rows = cells == cell
-            found[rows] = chosen(of[rows], self.shards_by_cell[cell])
+            rows = np.flatnonzero(cells == cell)
+            found[rows] = self.parts[cell].place(points.take(rows)).home
         return found
 
 
@@ -215,7 +224,7 @@ def fit_metric(
     counted. replication: places a point lies in, in the mean. Raises InputError for other distances than Cosine and
     Euclid, and for fewer vectors than shards.
     """
-    cells = fit_cells(vectors, distance=distance, count=len(shards), seed=seed, balance=balance)
+    cells = fit_cells(vectors, distance=distance, shares=[1] * len(shards), seed=seed, balance=balance)
     return Metric(cells, fit_closure(cells, vectors, replication=replication, copies=copies), tuple(shards))
 
 
@@ -229,18 +238,50 @@ def fit_hybrid(
     replication: float = 1.3,
     copies: int = COPIES_MAX,
 ) -> Hybrid:
-    """As `fit_metric`, with several shards for each cell."""
-    cells = fit_cells(vectors, distance=distance, count=len(shards_by_cell), seed=seed, balance=balance)
+    """As `fit_metric`, with several shards for each cell, to which its points go by id."""
+    shares = [len(shards) for shards in shards_by_cell]
+    cells = fit_cells(vectors, distance=distance, shares=shares, seed=seed, balance=balance)
     closure = fit_closure(cells, vectors, replication=replication, copies=copies)
-    return Hybrid(cells, closure, tuple(map(tuple, shards_by_cell)))
+    return Hybrid(cells, closure, tuple(Hash(tuple(shards)) for shards in shards_by_cell))
+
+
+def fit_grouped(
+    vectors: Vectors,
+    *,
+    distance: Distance,
+    shards_by_group: Sequence[Sequence[int]],
+    seed: int,
+    balance: float = 1.25,
+    replication: float = 1.3,
+    copies: int = COPIES_MAX,
+) -> Hybrid:
+    """As `fit_metric`, for shards of which each group will lie on one node: copies only at borders between groups.
+
+    No shard has more than `balance` times the mean of all, copies not counted. A group that has fewer of these vectors
+    than shards goes by id. Raises InputError.
+    """
+    shares = [len(shards) for shards in shards_by_group]
+    cells = fit_cells(vectors, distance=distance, shares=shares, seed=seed, balance=math.sqrt(balance))
+    closure = fit_closure(cells, vectors, replication=replication, copies=copies)
+    home, mean = cells.nearest(vectors), len(vectors) / sum(shares)
+    parts: list[Hash | Metric] = []
+    for group, shards in enumerate(map(tuple, shards_by_group)):
+        own = vectors[home == group]
+        if len(own) < len(shards):
+            parts.append(Hash(shards))
+            continue
+        within = max(BALANCE_MIN, balance * mean * len(shards) / len(own))
+        inner = fit_cells(own, distance=distance, shares=[1] * len(shards), seed=seed, balance=within)
+        parts.append(Metric(inner, Closure(), shards))
+    return Hybrid(cells, closure, tuple(parts))
 
 
 def check_shards(shards: Sequence[int]) -> None:
-    """At least one, each once, numbers not below 0. Raises InputError."""
+    """At least one, each once. Raises InputError."""
     if not 1 <= len(shards) <= SHARDS_MAX:
         raise InputError(f"partition: {len(shards)} shards, must be 1..{SHARDS_MAX}")
-    if len(set(shards)) != len(shards) or min(shards) < 0:
-        raise InputError("partition: a shard is named twice, or by a number below 0")
+    if len(set(shards)) != len(shards) or not 0 <= min(shards) <= max(shards) <= SHARD_MAX:
+        raise InputError(f"partition: a shard is named twice, or by a number that is not 0..{SHARD_MAX}")
 
 
 def _without_copies(home: Ints) -> Placement:

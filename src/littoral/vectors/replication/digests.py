@@ -37,26 +37,33 @@ def children(node: int) -> range:
 
 
 class Digests:
-    """Of one replica."""
+    """Of one replica. What is above a bucket is counted again when it is asked for, and only if the bucket changed."""
 
     def __init__(self) -> None:
         self._buckets = [0] * BUCKET_COUNT
+        self._above: dict[int, bytes] = {}
 
     def toggle(self, bucket: int, digest: int) -> None:
         """A version of a point comes, or goes."""
         self._buckets[bucket] ^= digest
+        node = FIRST_BUCKET + bucket
+        while node:
+            node = (node - 1) // FAN_OUT
+            self._above.pop(node, None)
 
     def of(self, nodes: Sequence[int]) -> list[bytes]:
-        """The digest of each node."""
+        """The digest of each node. Raises InputError for a number that none has."""
+        if wrong := [node for node in nodes if not 0 <= node < FIRST_BUCKET + BUCKET_COUNT]:
+            raise InputError(f"node {wrong[0]} of the digests, must be in 0..{FIRST_BUCKET + BUCKET_COUNT - 1}")
         return [self._digest(node) for node in nodes]
 
     def _digest(self, node: int) -> bytes:
-        if not 0 <= node < FIRST_BUCKET + BUCKET_COUNT:
-            raise InputError(f"node {node} of the digests, must be in 0..{FIRST_BUCKET + BUCKET_COUNT - 1}")
         if node >= FIRST_BUCKET:
             return self._buckets[node - FIRST_BUCKET].to_bytes(DIGEST_BYTES, "big")
-        below = b"".join(self._digest(child) for child in children(node))
-        return hashlib.blake2b(below, digest_size=DIGEST_BYTES).digest()
+        if (found := self._above.get(node)) is None:
+            under = b"".join(self._digest(child) for child in children(node))
+            found = self._above[node] = hashlib.blake2b(under, digest_size=DIGEST_BYTES).digest()
+        return found
 
 
 def differing(own: Digests, other: Mapping[int, bytes]) -> list[int]:

@@ -97,7 +97,8 @@ class Pipeline:
 
     async def submit(self, work: Work[_T], size_bytes: int) -> _T:
         """Returns when the shard has it. Raises UnavailableError if too much waits, RequestError from the work."""
-        await self._open.wait()
+        while not self._open.is_set():  # it may close again before all who waited have run
+            await self._open.wait()
         return await self._enqueue(work, size_bytes)
 
     async def _enqueue(self, work: Work[_T], size_bytes: int) -> _T:
@@ -123,7 +124,7 @@ class Pipeline:
     async def alone(self) -> AsyncIterator[Callable[[Work[Any], int], Any]]:
         """Nothing else is written meanwhile, and the shard has all that was; yields what writes."""
         async with self._alone:
-            await self._open.wait()
+            await self.until_open()
             self._open.clear()
             try:
                 await self._until(lambda: self._under_way == 0)

@@ -4,8 +4,8 @@ Watching is betting (an e-detector, Shin, Ramdas and Rinaldo, arXiv 2203.03532):
 that grows where losses are above 1 − target and starts again at 1 whenever it is lost. While the mean loss is no more
 than that, an alarm comes once in `quiet` audited queries or less often, on average.
 
-An alarm ends trust: every shard is asked that is not ruled out, so that recall is whole at once, and each query that is
-asked of all is an audited one. From those since the change a level is found again, the epoch grows, and as more come
+An alarm ends trust, in summaries too: every shard is asked, so that recall is whole at once, and each query is an
+audited one. From those since the change a level is found again, the epoch grows, and as more come
 the level is found anew at every doubling.
 """
 
@@ -68,8 +68,7 @@ class Audit:
 
     @property
     def statistics(self) -> AuditStatistics:
-        losses = self._losses()
-        recall = float(1 - losses.mean()) if len(losses) else 1.0
+        recall = float(1 - self._losses().mean()) if self._window else 1.0
         return AuditStatistics(self._audited, self._alarms, len(self._window), recall, float(self._capital.mean()))
 
     def observe(self, way: Ways) -> Event | None:
@@ -77,7 +76,7 @@ class Audit:
         self._audited += 1
         self._fresh += 1
         self._window.append(way)
-        if not self.calibration.is_exhaustive and self._is_drift(_loss(way, self.calibration.level)):
+        if not self.calibration.asks_every and self._is_drift(_loss(way, self.calibration.level)):
             self._give_up()
             return "alarm"
         if self._fresh < self._next_attempt:
@@ -96,7 +95,8 @@ class Audit:
         self._alarms += 1
         self._window = deque(list(self._window)[-since:], maxlen=self._window.maxlen)
         self._fresh, self._next_attempt = len(self._window), ATTEMPT_EVERY
-        self.calibration = msgspec.structs.replace(self.calibration, level=ALL, epoch=self.calibration.epoch + 1)
+        old = self.calibration
+        self.calibration = msgspec.structs.replace(old, level=ALL, asks_every=True, epoch=old.epoch + 1)
 
     def _attempt(self) -> Event | None:
         old = self.calibration

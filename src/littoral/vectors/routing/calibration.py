@@ -8,6 +8,9 @@ high   the mean recall of a run of `run` queries is at least the target, except 
        levels are tried from the strictest on, each must be shown to hold, the first that is not ends the search
        (fixed-sequence testing, arXiv 2110.01052). No order of losses is needed for that.
 
+Where a query loses something although every shard was asked that the summaries do not rule out, they are not what the
+shards hold, and no shard is ruled out any more (`asks_every`).
+
 Both need calibration queries that are exchangeable with those to come; the audit watches that. Where no level can be
 shown to hold, every shard is asked that is not ruled out, and `is_exhaustive` says so.
 """
@@ -22,7 +25,7 @@ from littoral.vectors.routing.rehearsal import Ways
 
 __all__ = ["LEVELS", "calibrate", "losses_at"]
 
-LEVELS = 1 - 10.0 ** -np.linspace(9, 0.02, 136)
+LEVELS = 1 - 10.0 ** -np.linspace(9, 0.02, 72)
 """Levels that are tried, the strictest first; the same ones for every set of queries."""
 
 RISKS = (0.4, 0.2, 0.4)
@@ -40,14 +43,18 @@ def calibrate(
     if not 0 < target < 1:
         raise InputError(f"recall target must be between 0 and 1: {target}")
     at, loss_max = ALL, 1 - target
-    strictest: Floats = np.zeros(len(ways.found))
-    for level in LEVELS:
-        # The worst at this level or a stricter one: monotone, whatever the shards' own searches do.
-        strictest = np.maximum(strictest, losses_at(ways, float(level)))
-        losses = strictest if form == "mean" else losses_at(ways, float(level))
-        if not (_holds_on_average(losses, loss_max) if form == "mean" else _holds(losses, loss_max, run, risk)):
-            break
-        at = float(level)
+    worst = losses_at(ways, ALL)
+    tried: Floats | None = None
+    for level in LEVELS.tolist():
+        losses = losses_at(ways, level)
+        if form == "mean":
+            # The worst at this level or a stricter one: monotone, whatever the shards' own searches do.
+            worst = losses = np.maximum(worst, losses)
+        if tried is None or not np.array_equal(losses, tried):
+            tried = losses
+            if not (_holds_on_average(losses, loss_max) if form == "mean" else _holds(losses, loss_max, run, risk)):
+                break
+        at = level
     losses = losses_at(ways, at)
     recall = float(1 - losses.mean()) if len(losses) else 1.0
     return Calibration(
@@ -61,6 +68,7 @@ def calibrate(
         risk=risk,
         epoch=epoch,
         steps=_steps(ways),
+        asks_every=at == ALL and bool((losses > 0).any()),
     )
 
 

@@ -30,7 +30,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """A level and what it was shown to keep.
 
     count: queries it was made from. recall: their mean at the level. below: the share of them whose recall is below
-    0.9. steps: (found, recall) pairs, both growing: what a route's own estimate has meant.
+    0.9. steps: (found, recall) pairs, both growing: what a route's own estimate has meant. asks_every: summaries were
+    seen to be wrong, so no shard is ruled out by them.
     """
 
     target: float
@@ -43,6 +44,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     risk: float = RISK
     epoch: int = 0
     steps: tuple[tuple[float, float], ...] = ()
+    asks_every: bool = False
 
     @property
     def is_exhaustive(self) -> bool:

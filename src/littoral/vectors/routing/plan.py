@@ -125,6 +125,8 @@ class Route:
         self._k, self._limits, self._selectivity = k, np.array([limit]), selectivity
         self._level = ALL if calibration is None else calibration.level
         self._calibration = calibration
+        if calibration is not None and calibration.asks_every:
+            self._sight = self._sight.blind()
         self._has_answered = np.zeros((1, len(self._table.shards)), bool)
         self._nearest: dict[PointId, float] = {}
         self._failed: set[str] = set()

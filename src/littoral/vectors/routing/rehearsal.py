@@ -14,7 +14,7 @@ from littoral.vectors.routing.distances import Floats
 from littoral.vectors.routing.plan import Planner
 from littoral.vectors.routing.shares import Outlook, outlook
 
-__all__ = ["Answers", "Ways", "rehearse"]
+__all__ = ["Answers", "Ways", "nearest_of", "recalls_of", "rehearse"]
 
 TIE = 1e-10
 """A hit that is farther than the k-th true one by no more counts as one (ann-benchmarks)."""
@@ -46,6 +46,10 @@ class Ways(NamedTuple):
         padded = [[_padded(column, rounds) for column in part] for part in parts]
         return cls(*(np.concatenate(columns) for columns in zip(*padded, strict=True)))
 
+    def rows(self, rows: npt.NDArray[np.int64] | slice) -> "Ways":
+        """Only those queries, in that order."""
+        return Ways(*(column[rows] for column in self))
+
     def at(self, level: float) -> npt.NDArray[np.int64]:
         """The round in which each query stops."""
         return np.asarray((self.found >= level).argmax(axis=1))
@@ -67,8 +71,8 @@ def rehearse(
     limits = np.full(count, np.inf) if limits is None else limits
     has_answered = np.zeros((count, len(table.shards)), bool)
     has_answered[:, [table.index[shard] for shard in local]] = True
-    true = _nearest(answers, np.ones_like(has_answered))
-    hits = _nearest(answers, has_answered)
+    true = nearest_of(answers, np.ones_like(has_answered))
+    hits = nearest_of(answers, has_answered)
     nodes, rows = np.zeros(count), np.arange(count)
     found, recalls, asked = [], [], []
     while True:
@@ -78,12 +82,12 @@ def rehearse(
         going = _step(planner, rows, now, has_answered, nodes_before := nodes.copy(), nodes)
         found.append(np.full(count, np.inf))
         found[-1][going] = now.found[np.isin(rows, going)]
-        recalls.append(_recalls(hits, true))
+        recalls.append(recalls_of(hits, true))
         asked.append(nodes_before)
         if not len(going):
             return Ways(*(np.stack(column, axis=1) for column in (found, recalls, asked)))
         rows = going
-        hits[rows] = _nearest(Answers(answers.ids[rows], answers.distances[rows]), has_answered[rows])
+        hits[rows] = nearest_of(Answers(answers.ids[rows], answers.distances[rows]), has_answered[rows])
 
 
 def _padded(column: Floats, rounds: int) -> Floats:
@@ -111,7 +115,7 @@ def _step(
     return np.array(going, np.int64)
 
 
-def _nearest(answers: Answers, has_answered: npt.NDArray[np.bool_]) -> Floats:
+def nearest_of(answers: Answers, has_answered: npt.NDArray[np.bool_]) -> Floats:
     """float64[q, k]: distances of the nearest points among these shards' answers, each point once."""
     count, shards, k = answers.distances.shape
     distances = np.where(has_answered[:, :, None], answers.distances, np.inf).reshape(count, shards * k)
@@ -123,7 +127,8 @@ def _nearest(answers: Answers, has_answered: npt.NDArray[np.bool_]) -> Floats:
     return np.asarray(np.sort(distances, axis=1)[:, :k])
 
 
-def _recalls(hits: Floats, true: Floats) -> Floats:
+def recalls_of(hits: Floats, true: Floats) -> Floats:
+    """float64[q]: shares of the true nearest that are among the hits; both are distances as `nearest_of` has them."""
     there = np.isfinite(true)
     last = np.where(there, true, -np.inf).max(axis=1)
     got = ((hits <= last[:, None] + TIE) & np.isfinite(hits)).sum(axis=1)

@@ -28,6 +28,10 @@ class Sight(NamedTuple):
     deviations: Floats
     lengths: Floats
 
+    def blind(self) -> "Sight":
+        """Without what rules shards out."""
+        return self._replace(bounds=np.full_like(self.bounds, -np.inf))
+
     def rows(self, rows: npt.NDArray[np.int64] | slice) -> "Sight":
         return Sight(*(numbers[rows] for numbers in self))
 
