@@ -88,7 +88,7 @@ async def write_one(site: ReplicaSite, node: ReplicaNode, turn: int, seen: Ackno
 
 async def write(site: ReplicaSite, first: int, seen: Acknowledged, copies: int) -> None:
     for turn in range(first, first + WRITES):
-        await asyncio.sleep(site.rng.random() * 0.4)
+        await asyncio.sleep(site.rng.random() * 0.05)
         if not (nodes := site.up()):
             continue
         try:
