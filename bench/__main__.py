@@ -29,6 +29,7 @@ HELPERS = {
     "guests",
     "isolated",
     "load",
+    "mesh_peer",
     "networks",
     "oip_client",
     "onnxruntime_int8",

@@ -58,7 +58,8 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        made = Credentials(self.ca, self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        serial = certificate.serial_number
+        made = Credentials(self.ca, self._folder / f"{name}-{serial}.pem", self._folder / f"{name}-{serial}.key")
         made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         made.key.write_bytes(
             key.private_bytes(

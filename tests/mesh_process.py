@@ -1,6 +1,6 @@
 """A node of a mesh as a process of its own, for tests that kill and freeze it: `mesh_process.py OPTIONS_JSON`.
 
-Serves `echo` and `never`; ends when its input does. On standard output: `ready`, then what its Zenoh says.
+Serves `echo`, `never` and `refused`, a count of connections; ends when its input does. Says `ready`.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from littoral.mesh.zenoh_log import ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
 
@@ -26,6 +27,12 @@ async def main() -> None:
     async with await ZenohTransport.open(ZenohOptions(**plain, **paths)) as transport:
         await transport.serve("echo", echo)
         await transport.serve("never", never)
+        ZenohLog.start(transport.count_refused_connection)
+
+        async def refused(_: str, _body: bytes) -> bytes:
+            return b"%d" % transport.traffic.refused["certificate"]
+
+        await transport.serve("refused", refused)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

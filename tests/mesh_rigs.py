@@ -107,7 +107,7 @@ class ZenohRig:
         return ZenohOptions(
             site="site",
             name=name,
-            listen=f"127.0.0.1:{self.ports[name]}",
+            listen=f"127.0.0.1:{self.ports.get(name, 0)}",
             peers={other: f"127.0.0.1:{port}" for other, port in self.ports.items() if other != name},
             ca=made.ca,
             certificate=made.certificate,

@@ -1,8 +1,11 @@
 """A site of nodes whose identities are real, by a clock that the test moves."""
 
+import socket
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from littoral.mesh.identity.asking import join_site
 from littoral.mesh.identity.door import Door, open_door
@@ -10,6 +13,7 @@ from littoral.mesh.identity.founding import Root, found_site, new_root
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import Issuer
 from littoral.mesh.identity.tokens import Grant, JoinToken
+from littoral.mesh.zenoh_options import ZenohOptions
 
 DAY_S = 86400.0
 START_S = 1_800_000_000.0
@@ -34,9 +38,16 @@ class MovedClock:
 
 
 def found(
-    folder: Path, clock: MovedClock, *, site: str = "farm", name: str = "gw-1", root: Root | None = None
+    folder: Path,
+    clock: MovedClock,
+    *,
+    site: str = "farm",
+    name: str = "gw-1",
+    root: Root | None = None,
+    endpoints: Sequence[str] = (),
 ) -> Identity:
-    return found_site(folder / name, root or new_root(site, clock), site=site, name=name, clock=clock)
+    chosen = root or new_root(site, clock)
+    return found_site(folder / name, chosen, site=site, name=name, clock=clock, endpoints=endpoints)
 
 
 def token_for(
@@ -46,12 +57,39 @@ def token_for(
     return Issuer(identity).make_token(grant)
 
 
-async def joined(folder: Path, at: Identity, name: str, clock: MovedClock, **more: object) -> Identity:
+async def joined(
+    folder: Path, at: Identity, name: str, clock: MovedClock, *, endpoints: Sequence[str] = (), **more: object
+) -> Identity:
     """Through a real door."""
     token = token_for(at, name, **more)  # type: ignore[arg-type]
     async with opened(at) as door:
-        return await join_site(folder / name, door.host, door.port, token, name, clock)
+        return await join_site(folder / name, door.host, door.port, token, name, clock, endpoints=endpoints)
 
 
 def opened(identity: Identity) -> AbstractAsyncContextManager[Door]:
     return open_door(identity, "127.0.0.1", 0)
+
+
+def zenoh_options(
+    identity: Identity,
+    port: int,
+    peers: Mapping[str, str | None],
+    protocol: Literal["quic", "tls"] = "quic",
+) -> ZenohOptions:
+    """As a node sets its Zenoh up from its identity."""
+    return ZenohOptions(
+        site=identity.trust.site,
+        name=identity.name,
+        listen=f"127.0.0.1:{port}",
+        peers=peers,
+        ca=identity.anchors_file,
+        certificate=identity.credential_file,
+        key=identity.credential_file,
+        protocol=protocol,
+    )
+
+
+def free_port(kind: int = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -12,7 +12,7 @@ from littoral.transport import Handler, OnLiveness, OnMessage, Reply
 class Wires:
     """Between the ends of one process. dead: nobody hears of them. frozen: seem to be here, and do not answer.
 
-    slow_s: by name, how long an answer takes. cut: pairs that do not hear each other.
+    slow_s: by name, how long an answer takes.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Wires:
         self.dead: set[str] = set()
         self.frozen: set[str] = set()
         self.slow_s: dict[str, float] = {}
-        self.cut: set[frozenset[str]] = set()
+        self._cut: set[frozenset[str]] = set()
 
     def end(self, name: str) -> "End":
         self.ends[name] = end = End(name, self)
@@ -29,12 +29,18 @@ class Wires:
         return end
 
     def reaches(self, a: str, b: str) -> bool:
-        return a == b or not ({a, b} & self.dead or frozenset((a, b)) in self.cut)
+        return a == b or not ({a, b} & self.dead or frozenset((a, b)) in self._cut)
 
     def kill(self, name: str) -> None:
         self.dead.add(name)
         for other in self.ends.values():
             other.tell(name, False)
+
+    def cut(self, a: str, b: str) -> None:
+        """They do not hear each other any more, and have noticed."""
+        self._cut.add(frozenset((a, b)))
+        self.ends[a].tell(b, False)
+        self.ends[b].tell(a, False)
 
     def revive(self, name: str) -> None:
         self.dead.discard(name)

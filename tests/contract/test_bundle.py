@@ -98,7 +98,8 @@ def test_a_folder_is_written_as_a_whole_and_held_against_its_plan(tmp_path: Path
     write(files, out)
     write(files, out)
     told = json.loads((out / "bundle.json").read_text())
-    assert (told["pipeline"], told["target"]) == ("similar", target)
+    assert (told["name"], told["target"]) == ("similar", target)
+    assert [limit["what"] for limit in told["limits"]] == [finding.what for finding in plan.findings]
     assert told["files"] == {
         path.relative_to(out).as_posix(): {"bytes": path.stat().st_size, "sha256": digest(path.read_bytes())}
         for path in sorted(out.rglob("*"))

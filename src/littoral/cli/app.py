@@ -19,6 +19,7 @@ VERBS = {
     "compare": "compare",
     "config": "config",
     "demo": "demo_verb",
+    "doctor": "doctor",
     "explain": "explain",
     "index": "index",
     "mesh": "mesh",

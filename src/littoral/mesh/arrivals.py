@@ -40,6 +40,7 @@ class Arrivals:
         )
         self._serving: set[asyncio.Task[None]] = set()
         self.alive: set[str] = set()
+        self._unconfirmed: set[str] = set()
         self._listeners: dict[str, list[OnMessage]] = {}
         self._watchers: list[OnLiveness] = []
 
@@ -70,6 +71,7 @@ class Arrivals:
 
     def notice(self, name: str, is_here: bool) -> None:
         """In the loop: a node came, or went."""
+        self._unconfirmed.discard(name)
         if is_here == (name in self.alive):
             return
         if is_here:
@@ -80,10 +82,19 @@ class Arrivals:
         for on_liveness in self._watchers:
             on_liveness(name, is_here)
 
+    def expect_anew(self, within_s: float) -> None:
+        """Links were lost: who is not told to be here again within that time went."""
+        self._unconfirmed = set(self.alive)
+        self._loop.call_later(within_s, self._forget_unconfirmed)
+
     def stop(self) -> None:
         """What is being answered is not answered."""
         for task in self._serving:
             task.cancel()
+
+    def _forget_unconfirmed(self) -> None:
+        for name in sorted(self._unconfirmed):
+            self.notice(name, False)
 
     def _serve(self, request: Request) -> None:
         self._senders.heard(request.caller)

@@ -27,7 +27,7 @@ TERM_BITS = 20
 
 PURPOSE = "document 1"
 
-Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

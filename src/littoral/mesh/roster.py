@@ -14,17 +14,26 @@ from littoral.errors import ConflictError, InputError, NotFoundError
 from littoral.mesh.trust.certificates import NAME_PATTERN, NodeCertificate
 from littoral.mesh.trust.chain import Reason, Refusal
 
-__all__ = ["ROSTER", "Roster", "RosterNode", "check_endpoints", "decode_roster", "encode_roster", "hosts_of"]
+__all__ = [
+    "ROSTER",
+    "Roster",
+    "RosterNode",
+    "check_endpoints",
+    "decode_roster",
+    "encode_roster",
+    "hosts_of",
+    "split_endpoint",
+]
 
 ROSTER = "roster"
 NODE_COUNT_MAX = 4096
 ENDPOINT_COUNT_MAX = 8
 LABEL_COUNT_MAX = 16
 REVOKED_COUNT_MAX = 8192
-_ENDPOINT = re.compile(r"^(?:quic|tls)/(?P<host>\[[0-9a-f:.]+\]|[A-Za-z0-9.-]{1,253}):(?P<port>\d{1,5})$")
+_ENDPOINT = re.compile(r"^(?P<protocol>quic|tls)/(?P<host>\[[0-9a-f:.]+\]|[A-Za-z0-9.-]{1,253}):(?P<port>[0-9]{1,5})\Z")
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}$")]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,63}\Z")]
 Endpoint = Annotated[str, Meta(max_length=300)]
 
 
@@ -46,7 +55,7 @@ class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: Annotated[list[RosterNode], Meta(max_length=NODE_COUNT_MAX)]
     revoked: Annotated[dict[Name, int], Meta(max_length=REVOKED_COUNT_MAX)] = {}
     revoked_serials: Annotated[
-        list[Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}$")]], Meta(max_length=REVOKED_COUNT_MAX)
+        list[Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}\Z")]], Meta(max_length=REVOKED_COUNT_MAX)
     ] = []
     format: Literal[1] = 1
 
@@ -141,10 +150,7 @@ def check_endpoints(name: str, endpoints: list[str]) -> None:
     if len(endpoints) > ENDPOINT_COUNT_MAX:
         raise InputError(f"{len(endpoints)} endpoints, at most {ENDPOINT_COUNT_MAX}")
     for endpoint in endpoints:
-        found = _ENDPOINT.match(endpoint)
-        if not found or not 0 < int(found["port"]) < 1 << 16:
-            raise InputError(f"endpoint `{endpoint[:80]}` is not like `quic/10.0.0.5:7447` or `tls/10.0.0.5:7447`")
-        host = found["host"].strip("[]")
+        _, host, _ = split_endpoint(endpoint)
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -158,6 +164,13 @@ def check_endpoints(name: str, endpoints: list[str]) -> None:
             raise InputError(f"endpoint `{endpoint}`: nobody can reach the address `{address}`")
 
 
+def split_endpoint(endpoint: str) -> tuple[str, str, int]:
+    """Protocol, host without brackets, port. Raises InputError."""
+    if (found := _ENDPOINT.match(endpoint)) is None or not 0 < int(found["port"]) < 1 << 16:
+        raise InputError(f"endpoint `{endpoint[:80]}` is not like `quic/10.0.0.5:7447` or `tls/10.0.0.5:7447`")
+    return found["protocol"], found["host"].strip("[]"), int(found["port"])
+
+
 def hosts_of(endpoints: list[str]) -> list[str]:
     """For a certificate: hosts, without brackets. The endpoints have been checked."""
-    return [found["host"].strip("[]") for endpoint in endpoints if (found := _ENDPOINT.match(endpoint))]
+    return [split_endpoint(endpoint)[1] for endpoint in endpoints]

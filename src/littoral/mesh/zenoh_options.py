@@ -116,37 +116,19 @@ def settings(options: ZenohOptions) -> dict[str, Json]:
 
 
 def _access(options: ZenohOptions) -> Json:
-    """What is not allowed is denied: to a certificate that is none of a peer's, everything."""
+    """What is not allowed is denied: to a certificate that is none of a peer's, everything.
+
+    What goes out is bound to the name at the other end as well. Zenoh sends a request to whom it has not yet heard
+    all of, and that may be another than it is for.
+    """
     keys, me = Keys(options.site), options.name
     rules, policies = [], []
-    own = (
-        ("query", keys.ask("*", "*", me)),
-        ("reply", keys.ask(me, "*", "*")),
-        ("put", keys.say(me, "**")),
-        ("declare_subscriber", keys.say("*", "**")),
-        ("declare_queryable", keys.ask(me, "*", "*")),
-        ("liveliness_token", keys.here(me)),
-        ("liveliness_query", keys.here("*")),
-        ("declare_liveliness_subscriber", keys.here("*")),
-    )
-    if options.peers:
-        out = list(_allowed("out", "egress", own))
-        rules += out
-        policies.append({"rules": [rule["id"] for rule in out], "subjects": sorted(options.peers)})
     for peer in sorted(options.peers):
-        theirs = (
-            ("query", keys.ask(me, "*", peer)),
-            ("reply", keys.ask(peer, "*", me)),
-            ("put", keys.say(peer, "**")),
-            ("declare_subscriber", keys.say("*", "**")),
-            ("declare_queryable", keys.ask(peer, "*", "*")),
-            ("liveliness_token", keys.here(peer)),
-            ("liveliness_query", keys.here("*")),
-            ("declare_liveliness_subscriber", keys.here("*")),
-        )
-        into = list(_allowed(f"in-{peer}", "ingress", theirs))
-        rules += into
-        policies.append({"rules": [rule["id"] for rule in into], "subjects": [peer]})
+        into = _messages(keys, speaker=peer, hearer=me)
+        out = _messages(keys, speaker=me, hearer=peer)
+        of_peer = [*_allowed(f"in-{peer}", "ingress", into), *_allowed(f"out-{peer}", "egress", out)]
+        rules += of_peer
+        policies.append({"rules": [rule["id"] for rule in of_peer], "subjects": [peer]})
     return {
         "enabled": True,
         "default_permission": "deny",
@@ -156,10 +138,22 @@ def _access(options: ZenohOptions) -> Json:
     }
 
 
-def _allowed(
-    name: str, flow: Literal["ingress", "egress"], messages: Iterable[tuple[str, str]]
-) -> Iterable[dict[str, Json]]:
-    for message, key in messages:
+def _messages(keys: Keys, *, speaker: str, hearer: str) -> dict[str, str]:
+    """What one node may say to another: kind of message, and keys."""
+    return {
+        "query": keys.ask(hearer, "*", speaker),
+        "reply": keys.ask(speaker, "*", hearer),
+        "put": keys.say(speaker, "**"),
+        "declare_subscriber": keys.say("*", "**"),
+        "declare_queryable": keys.ask(speaker, "*", "*"),
+        "liveliness_token": keys.here(speaker),
+        "liveliness_query": keys.here("*"),
+        "declare_liveliness_subscriber": keys.here("*"),
+    }
+
+
+def _allowed(name: str, flow: Literal["ingress", "egress"], messages: Mapping[str, str]) -> Iterable[dict[str, Json]]:
+    for message, key in messages.items():
         yield {
             "id": f"{name}-{message}",
             "permission": "allow",

@@ -14,7 +14,7 @@ from zenoh import handlers
 from littoral.errors import NodeError, PeerError
 from littoral.mesh.zenoh_options import HERE, Keys, ZenohOptions, settings
 
-__all__ = ["SMALL_BYTES_MAX", "Answer", "Listener", "Request", "ZenohSession"]
+__all__ = ["SMALL_BYTES_MAX", "Answer", "Listener", "Request", "ZenohSession", "log_to_standard_output"]
 
 SMALL_BYTES_MAX = 48 << 10
 """Fits in one batch of Zenoh's: goes before all that is larger, in a queue of its own."""
@@ -166,6 +166,11 @@ class ZenohSession:
         name = str(sample.key_expr).rpartition(f"/{HERE}/")[2]
         if name != self._options.name:
             self._listener.on_liveness(name, sample.kind == zenoh.SampleKind.PUT)
+
+
+def log_to_standard_output(levels: str) -> None:
+    """Once for a process. levels: as `RUST_LOG`, which goes before it."""
+    zenoh.init_log_from_env_or(levels)
 
 
 def _opened(options: ZenohOptions) -> zenoh.Session:

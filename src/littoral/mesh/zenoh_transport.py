@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
-from littoral.errors import PeerError, TooLargeError
+from littoral.errors import NodeError, PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
 from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_options import ZenohOptions
@@ -21,6 +22,8 @@ from littoral.transport.traffic import Traffic
 __all__ = ["ZenohTransport"]
 
 CLOSE_S = 3.0
+REOPEN_ATTEMPTS = 100
+REOPEN_PAUSE_S = 0.02
 
 
 class ZenohTransport:
@@ -102,6 +105,11 @@ class ZenohTransport:
     def watch(self, on_liveness: OnLiveness) -> None:
         self._arrivals.watch(on_liveness)
 
+    def count_refused_connection(self, _reason: str) -> None:
+        """For `ZenohLog`, from its thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.traffic.count_refused, "certificate")
+
     def links(self) -> list[tuple[str, str]]:
         """Name by certificate, and address, of who is linked."""
         return self._session.links() if self._session is not None else []
@@ -111,15 +119,26 @@ class ZenohTransport:
 
         Links are made anew, and what waits for an answer over them ends with PeerError; what is asked meanwhile waits.
         """
+        if dict(peers) != dict(self._options.peers):
+            await self._open_anew(replace(self._options, peers=dict(peers)))
+
+    async def renew(self, certificate: Path, key: Path) -> None:
+        """From now on these are shown; links are made anew, as by `admit`."""
+        await self._open_anew(replace(self._options, certificate=certificate, key=key))
+
+    async def _open_anew(self, options: ZenohOptions) -> None:
         async with self._change:
-            if self._session is None or dict(peers) == dict(self._options.peers):
+            if self._session is None:
                 return
-            self._options = replace(self._options, peers=dict(peers))
+            self._options = options
             await self._senders.run(self._session.close)
-            self._session = await self._senders.run(ZenohSession, self._options, self._arrivals)
+            for answer, peer in list(self._waiting.items()):
+                _settle(answer, PeerError(f"peer `{peer}`: the link was made anew before it answered"))
+            self._arrivals.expect_anew(options.lease_ms / 1000)
+            self._session = await self._reopened()
             for topic in self._arrivals.topics:
                 await self._senders.run(self._session.listen, topic)
-            for name in sorted(self._arrivals.alive - peers.keys()):
+            for name in sorted(self._arrivals.alive - options.peers.keys()):
                 self._arrivals.notice(name, False)
 
     async def close(self) -> None:
@@ -139,6 +158,15 @@ class ZenohTransport:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def _reopened(self) -> ZenohSession:
+        """The system gives a port back a moment after it was closed."""
+        for _ in range(REOPEN_ATTEMPTS):
+            try:
+                return await self._senders.run(ZenohSession, self._options, self._arrivals)
+            except NodeError:
+                await asyncio.sleep(REOPEN_PAUSE_S)
+        return await self._senders.run(ZenohSession, self._options, self._arrivals)
 
     async def _opened(self, body: bytes) -> ZenohSession:
         if len(body) > self.body_bytes_max:

@@ -48,7 +48,7 @@ from littoral.vectors.collections import Collections, ShardHosts
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["check_site", "open_guests", "open_node", "open_pipelines"]
+__all__ = ["Guests", "check_site", "open_guests", "open_node", "open_pipelines"]
 
 Say = Callable[[str], None]
 

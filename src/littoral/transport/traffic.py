@@ -32,6 +32,9 @@ class Traffic:
     refused: Counter[Refused] = field(default_factory=Counter)
     dropped: Counter[Dropped] = field(default_factory=Counter)
 
+    def count_refused(self, reason: Refused) -> None:
+        self.refused[reason] += 1
+
     def readings(self, alive_count: int) -> Iterator[Reading]:
         """For a scrape."""
         for name, value in (

@@ -248,7 +248,8 @@ async def test_a_slow_node_is_not_waited_for_where_another_has_the_shard(doubled
 
 
 async def test_both_sides_of_a_cut_go_on_and_write(doubled: Nodes, wires: Wires) -> None:
-    wires.cut |= {frozenset(("a", "c")), frozenset(("b", "c"))}
+    wires.cut("a", "c")
+    wires.cut("b", "c")
     ids, how = await search(doubled["a"], rows(1)[0], limit=COUNT)
     assert (len(ids), how["missing"]) == (COUNT, [])
     _, how = await search(doubled["c"], rows(1)[0])

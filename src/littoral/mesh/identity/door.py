@@ -42,7 +42,7 @@ class Door:
         self._identity = identity
         self._issuer = issuer
         self._say = say
-        self._busy = 0
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._server: asyncio.Server | None = None
@@ -64,20 +64,26 @@ class Door:
             raise PeerError(f"cannot listen at `{host}:{port}`: {error.strerror or error}") from error
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Ends what is open, and waits for it."""
         if self._server is not None:
             self._server.close()
+        for writer in self._open.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._busy += 1
+        task = asyncio.current_task()
+        assert task is not None, "the server makes one for each connection"
+        self._open[task] = writer
         try:
-            if self._busy <= CONNECTIONS_MAX:
+            if len(self._open) <= CONNECTIONS_MAX:
                 async with asyncio.timeout(DEADLINE_S):
                     await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, PeerError) as error:
             self._say(f"door: a connection ended: {type(error).__name__}")
         finally:
-            self._busy -= 1
+            del self._open[task]
             writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +129,7 @@ async def open_door(identity: Identity, host: str, port: int, *, say: Say = lamb
     try:
         yield door
     finally:
-        door.close()
+        await door.close()
 
 
 async def read_frame(reader: asyncio.StreamReader, most_bytes: int) -> bytes:

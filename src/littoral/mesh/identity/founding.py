@@ -1,5 +1,6 @@
 """The first node of a site: a root that is taken away, an issuing certificate, a roster with one node in it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from littoral.mesh.identity.identity import FOLDER, NODE, Identity, write_identi
 from littoral.mesh.identity.issuer import LIFE_S
 from littoral.mesh.roster import ROSTER, Roster, RosterNode, check_endpoints, encode_roster, hosts_of
 from littoral.mesh.trust.certificates import (
+    NAME_PATTERN,
     Certificate,
     certificates_of,
     issue,
@@ -63,8 +65,10 @@ def found_site(
     """The site's first node, its writer and issuer. Raises ConflictError if the folder has an identity, InputError."""
     if (data / FOLDER / NODE).exists():
         raise ConflictError(f"`{data / FOLDER}` holds the identity of a node already")
-    if not 0 < len(site) <= SITE_NAME_MAX:
-        raise InputError(f"site `{site[:80]}`: its name has 1 to {SITE_NAME_MAX} characters")
+    if not re.match(NAME_PATTERN, site) or len(site) > SITE_NAME_MAX:
+        raise InputError(f"site `{site[:80]}`: its name is 1 to {SITE_NAME_MAX} of a-z, 0-9 and `-`")
+    if not re.match(NAME_PATTERN, name):
+        raise InputError(f"node `{name[:80]}`: its name is 1 to 63 of a-z, 0-9 and `-`")
     check_endpoints(name, list(endpoints))
     now_s, issuing_key, key = clock.wall(), new_issuing_key(), new_node_key()
     issuing = make_issuing(site, issuing_key.public_key(), root.certificate, root.key, now_s)

@@ -24,7 +24,7 @@ PREFIX = "littoral1"
 TOKEN_COUNT_MAX = 1024
 FILE_BYTES_MAX = 16 << 10
 _TOKEN = re.compile(
-    r"^littoral1\.(?P<issuer>[a-z0-9-]{1,63})\.(?P<id>[0-9a-f]{16})(?P<secret>[0-9a-f]{32})\.(?P<digest>[0-9a-f]{64})$"
+    r"^littoral1\.(?P<issuer>[a-z0-9-]{1,63})\.(?P<id>[0-9a-f]{16})(?P<secret>[0-9a-f]{32})\.(?P<digest>[0-9a-f]{64})\Z"
 )
 _ID = re.compile(r"[0-9a-f]{16}")
 
@@ -69,7 +69,9 @@ class Tokens:
         self._folder = folder
 
     def make(self, grant: Grant, issuer: str, digest: str, now_s: float) -> JoinToken:
-        """grant: its digest is filled in here. Old tokens are removed. Raises TooLargeError for too many open ones."""
+        """grant: its digest is filled in here. Raises InputError for a wrong name, TooLargeError for too many."""
+        if not re.match(NAME_PATTERN, grant.name):
+            raise InputError(f"node `{grant.name[:80]}`: its name is 1 to 63 of a-z, 0-9 and `-`")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_old(now_s)
         if (count := len(list(self._folder.glob("*.json")))) >= TOKEN_COUNT_MAX:

@@ -29,6 +29,7 @@ __all__ = [
     "certificates_of",
     "digest_of",
     "expires_at_s",
+    "hosts_in",
     "issue",
     "issued_at_s",
     "issuing_key_in",
@@ -44,7 +45,7 @@ __all__ = [
 
 Certificate = x509.Certificate
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 REQUEST_BYTES_MAX = 4096
 CHAIN_BYTES_MAX = 16 << 10
 CHAIN_LENGTH_MAX = 4
@@ -169,6 +170,15 @@ def certificates_of(data: bytes) -> list[Certificate]:
 def digest_of(certificate: Certificate) -> str:
     """SHA-256 in hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def hosts_in(certificate: Certificate) -> list[str]:
+    """The names and addresses that it proves."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
 
 
 def serial_of(certificate: Certificate) -> str:

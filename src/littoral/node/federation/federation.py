@@ -27,9 +27,12 @@ from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import (
+    STALE,
     SUMMARIES,
+    Stale,
     Summaries,
     Wanted,
+    decode_stale,
     decode_summaries,
     decode_wanted,
     encode,
@@ -80,7 +83,7 @@ class Federation:
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        self._local = LocalShards(collections, self.summaries)
+        self._local = LocalShards(collections, self.summaries, self._tell_stale)
         self._work = asyncio.Event()
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -133,7 +136,8 @@ class Federation:
         await self._transport.serve(MAP, self._tell_map)
         await self._transport.serve(SUMMARIES, self._tell_summaries)
         await self._transport.subscribe(FACTS, self._take_fact)
-        self._transport.watch(lambda _name, _is_here: self._work.set())
+        await self._transport.subscribe(STALE, self._take_stale)
+        self._transport.watch(self._seen)
         self._write_map()
         await self._hold_shards()
         self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
@@ -256,6 +260,21 @@ class Federation:
             body = await self._transport.request(peer, SUMMARIES, encode(wanted), deadline_s=PULL_S)
             for name, summaries in decode_summaries(body, peer).items():
                 self.summaries.take(name, summaries, peer)
+
+    async def _tell_stale(self, collection: str, shards: list[int]) -> None:
+        await self._transport.publish(STALE, encode(Stale(collection, shards)))
+
+    def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
+        with contextlib.suppress(InputError):
+            stale = decode_stale(body, sender)
+            for shard in stale.shards:
+                self.summaries.stale(stale.collection, shard, sender)
+            self._work.set()
+
+    def _seen(self, name: str, is_here: bool) -> None:
+        if not is_here:
+            self.summaries.forget(name)
+        self._work.set()
 
     async def _tell_summaries(self, caller: str, body: bytes) -> bytes:
         if caller not in self.roster():

@@ -1,7 +1,7 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.merging import WHOLE, merge
@@ -22,7 +22,14 @@ def part_name(collection: str, shard: int) -> str:
 class LocalShards:
     """For one event loop."""
 
-    def __init__(self, collections: Collections, summaries: Summaries) -> None:
+    def __init__(
+        self,
+        collections: Collections,
+        summaries: Summaries,
+        tell_stale: Callable[[str, list[int]], Awaitable[None]],
+    ) -> None:
+        """tell_stale: tells the other nodes that summaries of these shards prove nothing any more."""
+        self._tell_stale = tell_stale
         self._collections = collections
         self._summaries = summaries
 
@@ -48,8 +55,9 @@ class LocalShards:
         failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if isinstance(part.request, frames.Upsert | frames.UpdateVectors):
-            for shard in part.shards:
-                self._summaries.wrote(collection, shard, part.request.points, config)
+            points = part.request.points
+            if stale := [shard for shard in part.shards if self._summaries.wrote(collection, shard, points, config)]:
+                await self._tell_stale(collection, stale)
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]

@@ -78,7 +78,7 @@ class Routing:
             planner.route(
                 _vector(query),
                 query.limit + query.offset,
-                calibration=_calibration(audit),
+                calibration=None if audit is None else audit.calibration,
                 threshold=query.score_threshold,
             )
             for query, audit in zip(queries, audits, strict=True)
@@ -95,10 +95,9 @@ class Routing:
     def _planner(self, target: Target) -> Planner | None:
         """Made anew as summaries and those who are here change."""
         params = target.config.vectors
-        known = self._summaries.of(target.name)
-        if params is None or not known:
-            return None
         alive = self._asking.alive() - {self._asking.here}
+        if params is None or not (known := self._summaries.of(target.name)):
+            return None
         key = (self._summaries.version, alive, target.map_number)
         if (plan := self._plans.get(target.name)) is None or plan.key != key:
             shards = range(len(target.spread.places))
@@ -241,7 +240,7 @@ class _Search:
             "answered": len(self._answered),
             "missing": sorted(missing),
             "certified": is_certain,
-            "expected_recall": 1.0 if is_certain else round(end.expected_recall, 6) if query.params.exact else None,
+            "expected_recall": _expected(end.expected_recall, is_certain, query.params.exact and not missing),
         }
 
     def answers_by_shard(self) -> Answers:
@@ -270,8 +269,10 @@ def _vector(query: SearchQuery) -> np.ndarray[tuple[int, ...], np.dtype[np.float
     return np.frombuffer(ask, "<f4")
 
 
-def _calibration(audit: Audit | None) -> Calibration | None:
-    return None if audit is None else audit.calibration
+def _expected(found: float, is_certain: bool, is_told: bool) -> float | None:
+    if is_certain:
+        return 1.0
+    return round(found, 6) if is_told else None
 
 
 def _observe(planner: Planner, here: Sequence[int], search: _Search, audit: Audit) -> str | None:

@@ -1,7 +1,8 @@
 """Summaries of shards: of this node's own, made anew as they change, and of the others', as their holders tell them.
 
-A point written here is in this node's summaries before the write is acknowledged, and in those of other nodes a round
-later. Until then they may call an answer certain that this point would have been in.
+A point that lies in the balls of its shard's summary changes nothing that the summary proves. One that lies outside
+makes it stale: that is told to all nodes before the write is acknowledged, and a stale summary proves nothing until its
+holder has told a new one. What a node told that is away is forgotten.
 """
 
 import asyncio
@@ -10,16 +11,29 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from littoral.clock import Clock
 from littoral.errors import InputError
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
-from littoral.vectors.routing.summary import ShardSummary, summarize, widened
+from littoral.vectors.routing.distances import between, directions
+from littoral.vectors.routing.summary import ShardSummary, balls_of, summarize, widened
 
-__all__ = ["SUMMARIES", "Summaries", "Wanted", "decode_summaries", "decode_wanted", "encode"]
+__all__ = [
+    "STALE",
+    "SUMMARIES",
+    "Stale",
+    "Summaries",
+    "Wanted",
+    "decode_stale",
+    "decode_summaries",
+    "decode_wanted",
+    "encode",
+]
 
 SUMMARIES = "federated-summaries"
+STALE = "federated-stale"
 PAGE_BYTES = 4 << 20
 PAGE_POINTS = 1000
 SUMMARY_POINTS_MAX = 200_000
@@ -29,6 +43,9 @@ BUSY_SHARE = 0.05
 """Of the time in which this node makes summaries."""
 
 INFO_S = 2.0
+
+
+Rows = npt.NDArray[np.float32]
 
 
 class Wanted(msgspec.Struct, array_like=True):
@@ -51,6 +68,14 @@ class _Told(NamedTuple):
     summary: ShardSummary
 
 
+class Stale(msgspec.Struct, array_like=True):
+    """Summaries of shards that the sender holds."""
+
+    collection: str
+    shards: list[int]
+
+
+_stale_decoder = msgspec.msgpack.Decoder(Stale)
 _wanted_decoder = msgspec.msgpack.Decoder(list[Wanted])
 _summaries_decoder = msgspec.msgpack.Decoder(dict[str, list[ShardSummary]])
 encode = msgspec.msgpack.Encoder().encode
@@ -62,6 +87,14 @@ def decode_wanted(body: bytes, caller: str) -> list[Wanted]:
         return _wanted_decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"request of `{caller}` for summaries: {error}") from error
+
+
+def decode_stale(body: bytes, sender: str) -> Stale:
+    """Raises InputError."""
+    try:
+        return _stale_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"message of `{sender}` on summaries: {error}") from error
 
 
 def decode_summaries(body: bytes, teller: str) -> dict[str, list[ShardSummary]]:
@@ -80,6 +113,8 @@ class Summaries:
         self._clock = clock
         self._own: dict[tuple[str, int], _Own] = {}
         self._told: dict[tuple[str, int], _Told] = {}
+        self._late: dict[tuple[str, int], list[bytes]] = {}
+        """Vectors that were written while a summary is being made."""
 
     def of(self, collection: str) -> Mapping[int, ShardSummary]:
         """By shard; this node's own first."""
@@ -91,35 +126,56 @@ class Summaries:
         """Makes the summary of a shard of this node where it has changed; not all the time. Raises as `part` does."""
         if (params := _plain(part.config)) is None:
             return
-        known = self._own.get((collection, shard))
+        key = (collection, shard)
+        known = self._own.get(key)
         began = self._clock.monotonic()
-        if known is not None and began < known.busy_until_s:
+        if (known is not None and began < known.busy_until_s) or key in self._late:
             return
-        info = await part.info(deadline_s=INFO_S)
-        if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
-            return
-        vectors = await _vectors_of(part, params)
-        summary = await asyncio.to_thread(
-            summarize, vectors, params.distance, shard=shard, epoch=info.epoch, size=params.size
-        )
-        took_s = self._clock.monotonic() - began
-        now = self._own.get((collection, shard))
-        if now is not known:
-            summary = now.summary if now is not None else summary  # points were written meanwhile: they are in that one
-        self._own[collection, shard] = _Own(
-            summary, info.epoch if now is known else 0, self._clock.monotonic() + took_s / BUSY_SHARE
-        )
+        late = self._late[key] = []
+        try:
+            info = await part.info(deadline_s=INFO_S)
+            if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
+                return
+            vectors = await _vectors_of(part, params)
+            summary = await asyncio.to_thread(
+                summarize, vectors, params.distance, shard=shard, epoch=info.epoch, size=params.size
+            )
+        finally:
+            del self._late[key]
+        if late:
+            summary = widened(summary, _rows(b"".join(late), params), epoch=info.epoch + 1)
+        now_s = self._clock.monotonic()
+        self._own[key] = _Own(summary, info.epoch, now_s + (now_s - began) / BUSY_SHARE)
         self.version += 1
 
-    def wrote(self, collection: str, shard: int, batch: PointBatch, config: CollectionConfig) -> None:
-        """Points were written to a shard of this node."""
-        known, params = self._own.get((collection, shard)), _plain(config)
-        if known is None or params is None or not isinstance(batch.vectors, bytes):
-            return
-        vectors = np.frombuffer(batch.vectors, "<f4").reshape(-1, params.size)
+    def wrote(self, collection: str, shard: int, batch: PointBatch, config: CollectionConfig) -> bool:
+        """Points were written to a shard of this node; whether that made its summary stale."""
+        key, params = (collection, shard), _plain(config)
+        if params is None or not isinstance(batch.vectors, bytes):
+            return False
+        if (late := self._late.get(key)) is not None:
+            late.append(batch.vectors)
+        if (known := self._own.get(key)) is None:
+            return False
+        vectors = _rows(batch.vectors, params)
+        is_inside = _are_inside(known.summary, vectors)
         summary = widened(known.summary, vectors, epoch=known.summary.epoch + 1)
-        self._own[collection, shard] = known._replace(summary=summary)
+        self._own[key] = known._replace(summary=summary)
         self.version += 1
+        return not is_inside
+
+    def stale(self, collection: str, shard: int, teller: str) -> None:
+        """What this holder told proves nothing any more."""
+        found = self._told.get((collection, shard))
+        if found is not None and found.teller == teller:
+            del self._told[collection, shard]
+            self.version += 1
+
+    def forget(self, teller: str) -> None:
+        """A node that is away: what is written there is not heard of."""
+        for key in [key for key, found in self._told.items() if found.teller == teller]:
+            del self._told[key]
+            self.version += 1
 
     def wanted(self, collection: str, shards: Iterable[int], teller: str) -> Wanted:
         """What to ask a holder of these shards for."""
@@ -150,7 +206,20 @@ def _plain(config: CollectionConfig) -> VectorParams | None:
     return None if params is None or params.multivector_config is not None else params
 
 
-async def _vectors_of(part: Collection, params: VectorParams) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _rows(numbers: bytes, params: VectorParams) -> Rows:
+    return np.frombuffer(numbers, "<f4").reshape(-1, params.size)
+
+
+def _are_inside(summary: ShardSummary, vectors: Rows) -> bool:
+    balls = balls_of(summary)
+    if not len(balls.counts):
+        return not len(vectors)
+    metric = "Euclid" if summary.distance == "Dot" else summary.distance
+    apart = between(directions(vectors.astype(np.float64), summary.distance), balls.centroids, metric)
+    return bool((apart <= balls.radii[None]).any(axis=1).all())
+
+
+async def _vectors_of(part: Collection, params: VectorParams) -> Rows:
     """float32[n, size], of all points."""
     limit = max(1, min(PAGE_POINTS, PAGE_BYTES // (4 * params.size)))
     rows: list[bytes] = []
@@ -159,4 +228,4 @@ async def _vectors_of(part: Collection, params: VectorParams) -> np.ndarray[tupl
         records, offset = await part.scroll(limit=limit, offset=offset, with_payload=False, with_vector=True)
         rows += [record.vector for record in records if isinstance(record.vector, bytes)]
         if offset is None:
-            return np.frombuffer(b"".join(rows), "<f4").reshape(-1, params.size)
+            return _rows(b"".join(rows), params)
