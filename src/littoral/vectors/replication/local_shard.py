@@ -32,6 +32,9 @@ class LocalShard(Protocol):
     name: str
     config: CollectionConfig
 
+    @property
+    def life(self) -> str: ...
+
     async def upsert_points(
         self,
         batch: PointBatch,

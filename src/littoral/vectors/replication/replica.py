@@ -107,7 +107,9 @@ class Replica:
         Writes wait until the shard has what it may lack after a crash. Raises ShardError for an unreadable file.
         """
         in_order = in_order or own_thread()
-        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES)))
+        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES), shard.life))
+        if journal.was_emptied:
+            _log.warning("replica of `%s`: journal `%s` was of another shard, it begins anew", shard.name, path)
         return cls(journal, shard, node, in_order, clock, limits)
 
     async def close(self) -> None:
