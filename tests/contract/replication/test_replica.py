@@ -94,6 +94,19 @@ async def test_what_the_store_refuses_never_gets_into_the_log(replica: Replica) 
     assert await replica.pipeline.read(Journal.doubted) == []
 
 
+async def test_a_journal_of_a_shard_that_is_gone_begins_anew(tmp_path: Path) -> None:
+    first = await Replica.open(tmp_path / "journal", MemoryShard(Random(1)), "a", shard_life="one")
+    stamp = await first.upsert_points(batch(1))
+    await first.close()
+    again = await Replica.open(tmp_path / "journal", MemoryShard(Random(1)), "a", shard_life="two")
+    assert again.vector == {}
+    assert again.origin != stamp.origin
+    await again.close()
+    kept = await Replica.open(tmp_path / "journal", MemoryShard(Random(1)), "a", shard_life="two")
+    assert kept.origin == again.origin
+    await kept.close()
+
+
 async def test_writes_that_wait_are_bounded(tmp_path: Path) -> None:
     shard = MemoryShard(Random(1))
     shard.failures = 1.0

@@ -32,9 +32,6 @@ class LocalShard(Protocol):
     name: str
     config: CollectionConfig
 
-    @property
-    def life(self) -> str: ...
-
     async def upsert_points(
         self,
         batch: PointBatch,

@@ -1,4 +1,4 @@
-"""What a new replica begins with: a snapshot of the shard, and the journal that says of which versions its points are."""
+"""What a new replica begins with: a snapshot of the shard, and the journal that has the versions of its points."""
 
 from pathlib import Path
 
