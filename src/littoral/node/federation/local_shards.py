@@ -61,7 +61,7 @@ class LocalShards:
             watched = Watched(part, partial(self._wrote, collection, shard, config))
             self._shards[name] = Collection(name, config, watched)
         if len(nodes) > 1:
-            await self._replicas.keep(name, self._shards[name], nodes)
+            await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
 
     async def _wrote(

@@ -47,13 +47,17 @@ class Replicas:
     def __contains__(self, name: str) -> bool:
         return name in self._replicas
 
-    async def keep(self, name: str, shard: Collection, nodes: Sequence[str]) -> None:
-        """From now on like those of these nodes. Raises ShardError for a journal that cannot be read."""
+    async def keep(self, name: str, shard: Collection, nodes: Sequence[str], life: str) -> None:
+        """From now on like those of these nodes. Raises ShardError for a journal that cannot be read.
+
+        life: of the shard that lies here (`Collection.life`).
+        """
         if name in self._replicas:
             await self._sync.set_peers(name, [node for node in nodes if node != self._node])
             return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replica = await Replica.open(self._folder / f"{name}.sqlite", shard, self._node, clock=self._clock)
+        path = self._folder / f"{name}.sqlite"
+        replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life)
         self._replicas[name] = replica
         self._sync.add(SharedLog(name, replica), [node for node in nodes if node != self._node])
 
