@@ -29,14 +29,10 @@ def explain() -> None:
 @lab.command()
 def up(
     nodes: Annotated[int, typer.Option(min=2, max=64, help="How many.")] = 3,
-    wan: Annotated[
-        bool, typer.Option("--wan", help="20 ms ± 2 ms each way, 50 Mbit/s; else as fast as it goes.")
-    ] = False,
+    wan: Annotated[bool, typer.Option("--wan", help="20 ms ± 2 ms each way, 50 Mbit/s.")] = False,
     delay_ms: Annotated[float | None, typer.Option(help="Each way between any two nodes.")] = None,
     jitter_ms: Annotated[float | None, typer.Option(help="Around the delay, at most.")] = None,
-    rate_mbit: Annotated[
-        float | None, typer.Option(help="Mbit/s of each direction of each link; 0 = no bound.")
-    ] = None,
+    rate_mbit: Annotated[float | None, typer.Option(help="Of each direction of each link; 0 = no bound.")] = None,
     loss: Annotated[float | None, typer.Option(help="Share of packets that are lost.")] = None,
     folder: Annotated[Path, typer.Option(help="Site files, certificates, data and logs of the nodes.")] = Path("lab"),
     bare: Annotated[bool, typer.Option("--bare", help="The network alone, no nodes in it.")] = False,
