@@ -35,6 +35,7 @@ ANSWER_S_MAX = 8.0
 def nodes(tmp_path: Path) -> Iterator[dict[str, RunningNode]]:
     """Ready, and each has what it is to hold."""
     need(_has_extra(), "the extra `mesh`")
+    from mesh_nodes import write_mesh_sites
 
     files = write_mesh_sites(tmp_path, NAMES, spread="shards = 3, replicas = 2, holders = 2", deadline_ms=DEADLINE_MS)
     with contextlib.ExitStack() as opened:
@@ -139,6 +140,7 @@ def group_of(pid: int) -> list[int]:
 
 def test_a_shard_without_a_holder_is_missing_and_said_so(tmp_path: Path) -> None:
     need(_has_extra(), "the extra `mesh`")
+    from mesh_nodes import write_mesh_sites
 
     files = write_mesh_sites(tmp_path, ("a", "b"), spread="shards = 2, replicas = 1", deadline_ms=DEADLINE_MS)
     with contextlib.ExitStack() as opened:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,13 +12,13 @@ from littoral.mesh.documents import Document
 from littoral.mesh.identity.admission import Admission, GuardedTransport
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.renewal import Renewal, asking, serve_renewals
-from littoral.mesh.roster import Roster, split_endpoint
+from littoral.mesh.roster import Roster, RosterNode, split_endpoint
 from littoral.transport import Transport
 
 __all__ = ["Keeper", "Links", "peers_of"]
 
-TICK_S = 30.0
-ANNOUNCE_TICKS = 10
+TICK_S = 5.0
+ANNOUNCE_TICKS = 60
 
 Say = Callable[[str], None]
 
@@ -31,10 +31,16 @@ class Links(Transport, Protocol):
     async def renew(self, certificate: Path, key: Path) -> None: ...
 
 
-def peers_of(roster: Roster, name: str, protocol: str) -> dict[str, str | None]:
-    """The others, with HOST:PORT where this protocol reaches them; None: it must reach this node by itself."""
+def peers_of(
+    roster: Roster, name: str, protocol: str, places: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
+    """The others, with HOST:PORT where this protocol reaches them; None: it must reach this node by itself.
+
+    places: what is to be taken before the roster's word, by name.
+    """
+    known = places or {}
     return {
-        node.name: next((_address(place) for place in node.endpoints if place.startswith(f"{protocol}/")), None)
+        node.name: known.get(node.name) or next(_addresses(node, protocol), None)
         for node in roster.nodes
         if node.name != name
     }
@@ -43,7 +49,8 @@ def peers_of(roster: Roster, name: str, protocol: str) -> dict[str, str | None]:
 class Keeper:
     """For one node. `transport` is what the rest of the node speaks over. `start` it, then `run` it as a task.
 
-    protocol: `quic` or `tls`. told: called with each document that was taken, in the event loop.
+    protocol: `quic` or `tls`. places: addresses of other nodes as this machine knows them, before the roster's.
+    told: called with each document that was taken, in the event loop.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Keeper:
         told: Callable[[Document], None],
         say: Say,
         rng: random.Random,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         self.identity = identity
         self.admission = Admission(identity)
@@ -64,6 +72,7 @@ class Keeper:
         self._links = links
         self._protocol = protocol
         self._say = say
+        self._places = places
         self._announced: dict[str, int] = {}
         self._tick_count = 0
         self._is_linked = True
@@ -88,7 +97,8 @@ class Keeper:
         if self.documents.is_behind and not await self.documents.pull_heard():
             self._say(f"mesh: documents: {self.documents.failure}")
         if (roster := self.identity.roster()) is not None:
-            await self._relink(self._links.admit(peers_of(roster, self.identity.name, self._protocol)))
+            peers = peers_of(roster, self.identity.name, self._protocol, self._places)
+            await self._relink(self._links.admit(peers))
         if await self.renewal.tick():
             self._is_linked = False
             self._say(f"mesh: the certificate of `{self.identity.name}` was renewed")
@@ -113,6 +123,8 @@ class Keeper:
         self._tick_count += 1
 
 
-def _address(endpoint: str) -> str:
-    _, host, port = split_endpoint(endpoint)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _addresses(node: RosterNode, protocol: str) -> Iterator[str]:
+    for endpoint in node.endpoints:
+        spoken, host, port = split_endpoint(endpoint)
+        if spoken == protocol:
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

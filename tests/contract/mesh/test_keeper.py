@@ -110,4 +110,5 @@ def test_an_address_is_of_the_protocol_that_is_spoken(founder: Identity) -> None
     assert roster is not None
     assert peers_of(roster, "gw-2", "tls") == {"gw-1": "10.0.0.1:7447"}
     assert peers_of(roster, "gw-2", "quic") == {"gw-1": None}
+    assert peers_of(roster, "gw-2", "quic", {"gw-1": "10.9.9.9:1", "gw-7": "10.9.9.8:1"}) == {"gw-1": "10.9.9.9:1"}
     assert peers_of(roster, "gw-1", "quic") == {}
