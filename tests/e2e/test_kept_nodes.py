@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,5 @@ def test_nodes_that_joined_run_without_more(tmp_path: Path) -> None:
         assert [point["id"] for point in found_there] == [7]
         assert littoral("mesh", "revoke", files["gw-1"], "gw-2").code == 0
         until(lambda: here(first) == {"gw-1"})
+        with urllib.request.urlopen(f"{nodes['gw-1'].url}/metrics", timeout=10) as answer:
+            assert 'littoral_mesh_refused_total{reason="revoked"}' in answer.read().decode()

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 
+import mesh_node
 from command import command, environment, littoral
 from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
@@ -37,7 +38,7 @@ class Process:
             need(faketime(), "libfaketime (Debian: faketime)")
             extra = {"LD_PRELOAD": str(faketime()), "FAKETIME": at, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, TESTS / "mesh_node.py", data, str(port), protocol],
+            [sys.executable, mesh_node.__file__, data, str(port), protocol],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -113,3 +113,9 @@ class GuardedTransport:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape: whom it refused, and what the transport below counts, if it does."""
+        yield from self._admission.readings()
+        if (traffic := getattr(self._transport, "traffic", None)) is not None:
+            yield from traffic.readings(len(self.alive()))
