@@ -121,6 +121,11 @@ class Federation:
     def map(self) -> ShardMap:
         return self._file.map
 
+    @property
+    def transport(self) -> Transport:
+        """To the other nodes."""
+        return self._transport
+
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as far as it is known."""
         known = {name: state.fact.region for name, state in self.facts.all().items()}

@@ -9,6 +9,7 @@ from littoral.clock import Clock
 from littoral.errors import NotFoundError, SettingError, SetupError
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.messages import WRITE
+from littoral.node.kept_mesh import kept
 from littoral.node.site import Site
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
@@ -32,6 +33,7 @@ async def open_federation(
         if transport is None:
             transport = await open_transport(site, clock)
             opened.push_async_callback(transport.close)
+            transport = await opened.enter_async_context(kept(site, transport, clock, say))
             say(
                 f"mesh: node `{transport.name}` of site `{site.mesh.site}`, {site.mesh.transport} at {site.mesh.listen}"
             )
