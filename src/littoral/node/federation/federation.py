@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -44,6 +44,7 @@ from littoral.node.federation.summaries import (
 )
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
+from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 
@@ -112,6 +113,10 @@ class Federation:
     @property
     def name(self) -> str:
         return self._transport.name
+
+    def traffic_readings(self) -> Iterator[Reading]:
+        """What went over this node's end of the mesh, for the metrics."""
+        return self._transport.traffic.readings(len(self._transport.alive()))
 
     @property
     def site(self) -> str:
