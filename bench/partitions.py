@@ -125,13 +125,12 @@ def to_centres(question: Question, home: Ints) -> Whole:
 
 
 def node_order(strategy: Strategy, question: Question, order: Ints, nodes: Ints) -> Ints:
-    """By the outer cell that a node has, else by the first of its shards."""
+    """By the outer cells of its shards, else by the first of them."""
+    places: Whole = np.argsort(order, axis=1).astype(np.float64)
     if isinstance(strategy, Hybrid):
-        places = strategy.cells.costs(question.queries.astype(np.float32))
-        owners = np.array([nodes[part.shards[0]] for part in strategy.parts])
-    else:
-        places, owners = np.argsort(order, axis=1), nodes
-    return np.argsort(np.stack([places[:, owners == node].min(1) for node in range(NODES)], axis=1), axis=1)
+        costs = strategy.cells.costs(question.queries.astype(np.float32))
+        places = np.repeat(costs, [len(part.shards) for part in strategy.parts], axis=1)
+    return np.argsort(np.stack([places[:, nodes == node].min(1) for node in range(NODES)], axis=1), axis=1)
 
 
 def own_region_first(strategy: Geographic, origins: Sequence[str], order: Ints) -> Ints:
