@@ -18,7 +18,7 @@ def work():
 
 def test_whole_sentences_are_taken_and_nothing_else() -> None:
     text = (
-        "Returns ------- a table of things that is not a sentence.  This is a sentence of many words in a row.\n no end"
+        "Returns ------- a table of things that is not a sentence.  This is a sentence of many words in a row.\nNo end"
     )
     assert list(cut(text)) == ["This is a sentence of many words in a row."]
 
