@@ -42,6 +42,13 @@ class Wires:
         self.ends[a].tell(b, False)
         self.ends[b].tell(a, False)
 
+    def heal(self) -> None:
+        """All hear each other again, and have noticed."""
+        cut, self._cut = self._cut, set()
+        for a, b in map(sorted, cut):
+            self.ends[a].tell(b, True)
+            self.ends[b].tell(a, True)
+
     def revive(self, name: str) -> None:
         self.dead.discard(name)
         for other in self.ends.values():

@@ -97,6 +97,7 @@ class MemoryShard:
         self.config = CONFIG
         self.points: dict[PointId, Change] = {}
         self.failures = 0.0
+        self.life = f"{rng.random()}"
         self._durable: dict[PointId, Change] = {}
         self._rng = rng
 

@@ -35,7 +35,13 @@ class ReplicaNode:
         self._life += 1
         site = self._site
         replica = await Replica.open(
-            self.path, self.shard, self.name, clock=site.clock, limits=site.limits, life=f"{self._life}"
+            self.path,
+            self.shard,
+            self.name,
+            clock=site.clock,
+            limits=site.limits,
+            life=f"{self._life}",
+            shard_life=self.shard.life,
         )
         transport = site.network.join(self.name)
         sync = Sync(transport, clock=site.clock, rng=Random(site.rng.random()), times=TIMES)

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 
+import replica_process
 from littoral.vectors.replication.entries import Version
+from replica_process import SIZE
 from supervised import short_folder
 from waiting import until_async
 
 pytestmark = pytest.mark.e2e
 
-PROCESS = Path(__file__).parents[1] / "replica_process.py"
+PROCESS = Path(replica_process.__file__)
 NAMES = ("a", "b")
-SIZE = 8
 IDS = 400
 ROUNDS = 20
 ANSWER_S = 30.0

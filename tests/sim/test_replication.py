@@ -88,7 +88,7 @@ async def write_one(site: ReplicaSite, node: ReplicaNode, turn: int, seen: Ackno
 
 async def write(site: ReplicaSite, first: int, seen: Acknowledged, copies: int) -> None:
     for turn in range(first, first + WRITES):
-        await asyncio.sleep(site.rng.random() * 0.4)
+        await asyncio.sleep(site.rng.random() * 0.05)
         if not (nodes := site.up()):
             continue
         try:
@@ -219,14 +219,14 @@ def test_a_log_file_brought_back_from_yesterday_gives_no_number_twice(folder: Pa
             await a.replica.upsert_points(PointBatch([1], vector(1)))
             await site.until_alike(5)
             a.crash()
-            yesterday, points = a.path.read_bytes(), dict(a.shard.points)
+            yesterday, points, life = a.path.read_bytes(), dict(a.shard.points), a.shard.life
             await a.start()
             await a.replica.upsert_points(PointBatch([1, 2], vector(2) * 2))
             await site.until_alike(5)
             a.crash()
             a.lose_disk()
             a.path.write_bytes(yesterday)
-            a.shard.points = points
+            a.shard.points, a.shard.life = points, life
             await a.start()
             await a.replica.upsert_points(PointBatch([3], vector(3)))
             before = a.replica.origin

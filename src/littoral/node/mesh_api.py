@@ -61,7 +61,7 @@ def mesh_readings(federation: Federation) -> list[Reading]:
         Reading("littoral_federated_asks_total", (), counts.remote_asks),
         Reading("littoral_federated_again_total", (), counts.again),
         Reading("littoral_federated_incomplete_total", (), counts.incomplete),
-        Reading("littoral_federated_behind_total", (), counts.behind),
+        Reading("littoral_federated_behind_total", (), federation.replicas.behind_count),
         Reading("littoral_federated_refused_total", (), counts.refused),
     ]
     for peer, count in counts.failures_by_peer.items():

@@ -12,6 +12,7 @@ from littoral.errors import InputError, RequestError, ShardError
 from littoral.vectors import frames
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_payload, checked_ids
+from littoral.vectors.client import ShardClient
 from littoral.vectors.doubt import Doubt
 from littoral.vectors.filters import Filter, parse_filter
 from littoral.vectors.indexes import IndexParams
@@ -78,6 +79,11 @@ class Collection:
         self.epoch = 0
         self.doubt = Doubt()
         self._shard = shard
+
+    @property
+    def life(self) -> str:
+        """Another once its points were exchanged as a whole (made anew, recovered); empty if it has no one shard."""
+        return self._shard.life if isinstance(self._shard, ShardClient) else ""
 
     async def upsert(
         self,

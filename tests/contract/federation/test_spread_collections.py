@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
 from littoral.vectors.records import PointBatch
 from nodes_in_process import Wires
 from spread_nodes import SpreadNode, spread_nodes, spread_table
+from waiting import until_async
 
 SIZE = 4
 COUNT = 60
 NAMES = ("a", "b", "c")
 EXACT = SearchParams(exact=True)
-DEADLINE_MS = 300
+DEADLINE_MS = 1000
 
 Nodes = dict[str, SpreadNode]
 
@@ -53,7 +54,13 @@ async def doubled(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
     tables = {"points": spread_table(SIZE, shards=3, replicas=2)}
     async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
         await fill(nodes["a"]["points"])
+        await until_async(lambda: all(are_alike(node) for node in nodes.values()))
         yield nodes
+
+
+def are_alike(node: SpreadNode) -> bool:
+    """Whether its peers have what it has."""
+    return all(not lag.entry_count for lag in node.federation.replicas.lags())
 
 
 async def fill(collection: Collection) -> None:
@@ -264,6 +271,33 @@ async def test_both_sides_of_a_cut_go_on_and_write(doubled: Nodes, wires: Wires)
             assert found.vector == rows(1, seed=99).tobytes()
 
 
+async def test_a_node_that_was_away_gets_what_was_written_meanwhile(doubled: Nodes, wires: Wires) -> None:
+    wires.cut("a", "c")
+    wires.cut("b", "c")
+    await doubled["a"]["points"].upsert(range(COUNT), rows(COUNT, seed=8))
+    await doubled["b"]["points"].delete([0])
+    wires.heal()
+    for shard in doubled["c"].federation.map.spreads["points"].held_by("c"):
+        parts = [node.collections.part(f"points.{shard}") for node in doubled.values()]
+        replicas = [part for part in parts if part is not None]
+        assert len(replicas) == 2
+
+        async def alike(replicas: list[Collection] = replicas) -> bool:
+            told = [await replica.scroll(limit=COUNT, with_vector=True) for replica in replicas]
+            return told[0] == told[1] and all(record.id != 0 for record in told[0][0])
+
+        await until_true(alike)
+    assert await doubled["c"]["points"].count() == COUNT - 1
+
+
+async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(200):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the replicas never became alike")
+
+
 async def test_a_write_needs_as_many_holders_as_it_is_told(tmp_path: Path, wires: Wires) -> None:
     tables = {"points": spread_table(SIZE, shards=2, replicas=2, holders=2)}
     async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
@@ -319,7 +353,7 @@ async def test_the_shards_and_their_map_are_there_after_a_restart(tmp_path: Path
     async with spread_nodes(tmp_path, ["a", "b"], tables) as nodes:
         await fill(nodes["a"]["points"])
         number = nodes["b"].federation.map.number
-    async with spread_nodes(tmp_path, ["a", "b"], tables) as nodes:
+    async with spread_nodes(tmp_path, ["a", "b"], tables, deadline_ms=20_000) as nodes:
         assert nodes["b"].federation.map.number == number
         assert await nodes["b"]["points"].count() == COUNT
 

@@ -19,7 +19,7 @@ from littoral.errors import (
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.coverage import Coverage
 from littoral.node.federation.links import Links
-from littoral.node.federation.local_shards import LocalShards
+from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
 from littoral.node.federation.splitting import Parts
@@ -30,10 +30,13 @@ from littoral.vectors.records import CollectionConfig
 __all__ = ["Asking", "Counts", "Gathered", "Target"]
 
 
+HOLDERS_S = 3.0
+"""A write waits so long for holders beyond those it needs: one that froze is known to be away by then."""
+
+
 @dataclass
 class Counts:
-    """Since the start. again: asks of another replica, beside one that was slow. behind: writes that a
-    holder did not acknowledge while another did."""
+    """Since the start. again: asks of another replica, beside one that was slow."""
 
     reads: int = 0
     writes: int = 0
@@ -41,7 +44,6 @@ class Counts:
     failures: int = 0
     again: int = 0
     incomplete: int = 0
-    behind: int = 0
     refused: int = 0
     failures_by_peer: dict[str, int] = field(default_factory=dict)
 
@@ -51,13 +53,16 @@ class Counts:
 
 
 class Target(NamedTuple):
-    """The collection that is asked, as this node sees it now. recall: that its searches are to have."""
+    """The collection that is asked, as this node sees it now. recall: that its searches are to have. holders: of
+    each shard, that must have a write.
+    """
 
     name: str
     config: CollectionConfig
     spread: Spread
     map_number: int
     recall: float = 1.0
+    holders: int = 1
 
 
 class Gathered(NamedTuple):
@@ -86,7 +91,6 @@ class Asking:
         self._local = local
         self._clock = clock
         self._peer_s = peer_s
-        self._writing: set[asyncio.Task[list[PartTold]]] = set()
 
     def alive(self) -> frozenset[str]:
         """Who may be asked."""
@@ -142,68 +146,72 @@ class Asking:
             coverage.open_shards(),
         )
 
-    async def write(self, target: Target, parts: Parts, deadline_s: float, *, holders_min: int = 1) -> frames.Written:
-        """Asks every holder that is here, and returns when all have answered, or enough of them and time is up.
+    async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
+        """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
 
-        Raises RequestError where a shard does, UnavailableError where fewer than `holders_min` holders of a shard have
-        it: it may have happened on some of them, and can be repeated.
+        Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
+        `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
-        alive = self.alive()
-        by_node: dict[str, list[Part]] = {}
-        for shard, requests in parts.items():
-            for node in target.spread.places[shard]:
-                if node in alive:
-                    by_node.setdefault(node, []).extend(Part([shard], request) for request in requests)
-        tasks = {asyncio.create_task(self.ask(node, target, some, deadline_s)) for node, some in by_node.items()}
-        self._writing |= tasks
-        told = await self._told(tasks, parts, holders_min)
-        for some in told:
-            _raise_request_errors(some)
-        self._check_holders(target, parts, told, holders_min)
-        written = [answer for some in told for one in some for _, answer in one.answers]
-        merged = merge(next(iter(parts.values()))[0], written, target.config)
+        give_up = self._clock.monotonic() + deadline_s
+        tried: dict[int, set[str]] = {shard: set() for shard in parts}
+        written: list[frames.Answer] = []
+        left = {shard for shard, requests in parts.items() if requests}
+        while left:
+            by_node = self._writers(target, parts, left, tried)
+            left_s = max(0.001, give_up - self._clock.monotonic())
+            told = await asyncio.gather(*(self.ask(node, target, some, left_s) for node, some in by_node.items()))
+            for some in told:
+                _raise_request_errors(some)
+                written += [answer for one in some for _, answer in one.answers]
+            left -= _done(told)
+            if self._clock.monotonic() >= give_up:
+                raise self._refused(target, left, told)
+        merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
 
-    async def _told(
-        self, tasks: set[asyncio.Task[list[PartTold]]], parts: Parts, holders_min: int
-    ) -> list[list[PartTold]]:
-        """Who is slow is waited for while others are not enough, and else as long as a peer's answer to a read."""
-        for task in tasks:
-            task.add_done_callback(self._writing.discard)
-        waiting: set[asyncio.Task[list[PartTold]]] = tasks
-        done, waiting = await asyncio.wait(tasks, timeout=self._peer_s) if tasks else (set(), set())
-        while waiting and min(_holders(parts, [task.result() for task in done]).values()) < holders_min:
-            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            done |= more
-        return [task.result() for task in done]
+    def _writers(
+        self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
+    ) -> dict[str, list[Part]]:
+        """Raises UnavailableError where nobody is left for a shard."""
+        alive = self.alive()
+        by_node: dict[str, list[Part]] = {}
+        for shard in sorted(left):
+            nodes = [node for node in target.spread.places[shard] if node in alive and node not in tried[shard]]
+            if not nodes:
+                raise self._refused(target, left, [])
+            nodes.sort(key=lambda node: node != self.here)
+            if isinstance(parts[shard][0], frames.PointWrite):
+                nodes = nodes[:1]
+            for node in nodes:
+                tried[shard].add(node)
+                by_node.setdefault(node, []).extend(Part([shard], request) for request in parts[shard])
+        return by_node
 
-    def _check_holders(
-        self, target: Target, parts: Parts, told: Sequence[Sequence[PartTold]], holders_min: int
-    ) -> None:
-        holders = _holders(parts, told)
-        self.counts.behind += sum(len(target.spread.places[shard]) - count for shard, count in holders.items() if count)
-        if short := [shard for shard, count in holders.items() if count < holders_min]:
-            self.counts.incomplete += 1
-            nodes = sorted({f"`{node}`" for shard in short for node in target.spread.places[shard]})
-            raise UnavailableError(
-                f"collection `{target.name}`: shards {_listed(short)} are held by {', '.join(nodes)}, "
-                f"of which {min(holders[shard] for shard in short)} took the write, at least {holders_min} must",
-                hint="try again; the write may have happened on some nodes, and can be repeated",
-            )
+    def _refused(self, target: Target, left: set[int], told: Sequence[Sequence[PartTold]]) -> UnavailableError:
+        self.counts.incomplete += 1
+        nodes = sorted({f"`{node}`" for shard in left for node in target.spread.places[shard]})
+        why = next((f": {failure.message}" for some in told for one in some for _, failure in one.failures), "")
+        return UnavailableError(
+            f"collection `{target.name}`: shards {_listed(sorted(left))} are held by {', '.join(nodes)}, "
+            f"which did not take the write{why}",
+            hint="try again; the write may have happened on some nodes, and can be repeated",
+        )
 
-    async def close(self) -> None:
-        """Writes that are still on their way to slow holders are given up."""
-        for task in self._writing:
-            task.cancel()
-        await asyncio.gather(*self._writing, return_exceptions=True)
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int) -> Terms:
+        """For requests to shards of this node."""
+        alive = self.alive()
+        here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S))
 
     async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
-                return await self._local.answer(target.name, parts, target.config, deadline_s)
+                shards = {shard for part in parts for shard in part.shards}
+                terms = self.terms(target, shards, deadline_s, target.holders)
+                return await self._local.answer(target.name, parts, target.config, terms)
             return await self._ask_peer(node, target, parts, deadline_s)
         except LittoralError as error:
             self.counts.failed(node)
@@ -214,7 +222,7 @@ class Asking:
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts))
+        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders)
         with self.links.timed(node):
             body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
         told = decode_told(body, node).parts
@@ -287,14 +295,13 @@ def _taken(
     return taken
 
 
-def _holders(parts: Parts, told: Sequence[Sequence[PartTold]]) -> dict[int, int]:
-    """Of each shard, how many nodes have done all that was asked of them."""
-    holders = dict.fromkeys(parts, 0)
+def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
+    """Shards of which one node has done all that was asked of it."""
+    done: set[int] = set()
     for some in told:
         failed = {shard for one in some for shard, _ in one.failures}
-        for shard in {shard for one in some for shards, _ in one.answers for shard in shards} - failed:
-            holders[shard] += 1
-    return holders
+        done |= {shard for one in some for shards, _ in one.answers for shard in shards} - failed
+    return done
 
 
 def _raise_request_errors(told: Sequence[PartTold]) -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from random import Random
 
 from littoral.clock import Clock
 from littoral.errors import (
@@ -19,10 +20,13 @@ from littoral.errors import (
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map, first_places
+from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.links import Links
-from littoral.node.federation.local_shards import LocalShards, part_name
+from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.mesh_service import MeshService
+from littoral.node.federation.messages import Ask
+from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
@@ -83,7 +87,10 @@ class Federation:
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        self._local = LocalShards(collections, self.summaries, self._tell_stale)
+        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
+        self._sync = sync
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._tell_stale)
         self._work = asyncio.Event()
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -94,7 +101,7 @@ class Federation:
         self.facts = Facts(clock)
         self.asking = Asking(transport, self._local, Links(clock), clock, peer_s=mesh.deadline_ms / 1000)
         self.routing = Routing(self.asking, self.summaries)
-        self._service = MeshService(self._local, self.target, self.roster, self.asking.counts, self._heard)
+        self._service = MeshService(self._local, self.target, self.roster, self.asking.counts, self._heard, self._terms)
 
     @property
     def name(self) -> str:
@@ -133,6 +140,7 @@ class Federation:
         for name, table in self._tables.items():
             self._stand_in(name, table)
         await self._service.open(self._transport)
+        await self._sync.start()
         await self._transport.serve(MAP, self._tell_map)
         await self._transport.serve(SUMMARIES, self._tell_summaries)
         await self._transport.subscribe(FACTS, self._take_fact)
@@ -151,8 +159,7 @@ class Federation:
         self._work.set()
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        holders_min = table.spread.holders if table.spread is not None else 1
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, holders_min=holders_min)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -162,7 +169,7 @@ class Federation:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.routing.close()
-        await self.asking.close()
+        await self.replicas.close()
 
     def target(self, name: str) -> Target:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
@@ -179,7 +186,11 @@ class Federation:
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
-        return Target(name, table.config(), spread, self.map.number, table.spread.recall)
+        return Target(name, table.config(), spread, self.map.number, table.spread.recall, table.spread.holders)
+
+    def _terms(self, ask: Ask, target: Target) -> Terms:
+        shards = {shard for part in ask.parts for shard in part.shards}
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
 
     def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -202,7 +213,8 @@ class Federation:
         """Makes what this node holds and has not yet."""
         async with self._holding:
             for name, shard in self._own_shards():
-                if await self._local.ensure(name, shard, self._tables[name].config()):
+                nodes = self.map.spreads[name].places[shard]
+                if await self._local.ensure(name, shard, self._tables[name].config(), nodes):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
 
@@ -262,13 +274,14 @@ class Federation:
                 self.summaries.take(name, summaries, peer)
 
     async def _tell_stale(self, collection: str, shards: list[int]) -> None:
-        await self._transport.publish(STALE, encode(Stale(collection, shards)))
+        told = {shard: self.summaries.epoch(collection, shard) for shard in shards}
+        await self._transport.publish(STALE, encode(Stale(collection, told)))
 
     def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
         with contextlib.suppress(InputError):
             stale = decode_stale(body, sender)
-            for shard in stale.shards:
-                self.summaries.stale(stale.collection, shard, sender)
+            for shard, epoch in stale.shards.items():
+                self.summaries.stale(stale.collection, shard, sender, epoch)
             self._work.set()
 
     def _seen(self, name: str, is_here: bool) -> None:
@@ -305,6 +318,7 @@ class Federation:
             counter=self._counter,
             map_number=self.map.number,
             points=await self._points(),
+            lag_s=self._lags_s(),
             links_ms=dict(self.asking.links.medians_ms()),
             models={name: spread.model for name, spread in self.map.spreads.items()},
             region=self._mesh.region,
@@ -312,6 +326,14 @@ class Federation:
         )
         self.facts.take(fact)
         await self._transport.publish(FACTS, encode_fact(fact))
+
+    def _lags_s(self) -> dict[str, float]:
+        """By peer, the shard that is furthest behind it."""
+        found: dict[str, float] = {}
+        for lag in self.replicas.lags():
+            behind_s = lag.since_s if lag.entry_count else 0.0
+            found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
+        return found
 
     async def _points(self) -> dict[str, dict[int, int]]:
         found: dict[str, dict[int, int]] = {}

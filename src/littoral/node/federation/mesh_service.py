@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from littoral.node.federation.asking import Counts, Target
-from littoral.node.federation.local_shards import LocalShards
+from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
 from littoral.transport import Transport
 from littoral.vectors import frames
@@ -22,8 +22,10 @@ class MeshService:
         members: Callable[[], Mapping[str, str]],
         counts: Counts,
         heard: Callable[[str, int], None],
+        terms: Callable[[Ask, Target], Terms],
     ) -> None:
         """heard: told which map a caller goes by."""
+        self._terms = terms
         self._local = local
         self._target = target
         self._members = members
@@ -51,7 +53,7 @@ class MeshService:
         self._heard(caller, ask.map_number)
         target = self._target(ask.collection)
         self._check(caller, ask, target)
-        parts = await self._local.answer(ask.collection, ask.parts, target.config, ask.deadline_s)
+        parts = await self._local.answer(ask.collection, ask.parts, target.config, self._terms(ask, target))
         return encode(Told(target.map_number, parts))
 
     def _check(self, caller: str, ask: Ask, target: Target) -> None:

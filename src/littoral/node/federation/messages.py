@@ -25,13 +25,16 @@ class Part(msgspec.Struct, array_like=True):
 
 
 class Ask(msgspec.Struct, array_like=True):
-    """map_number, model: what the caller goes by. deadline_s: the caller waits no longer."""
+    """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
+    write.
+    """
 
     collection: str
     map_number: int
     model: str
     deadline_s: Annotated[float, Meta(gt=0, le=3600)]
-    parts: Annotated[list[Part], Meta(min_length=1, max_length=SHARD_COUNT_MAX)]
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=2 * SHARD_COUNT_MAX)]
+    holders: Annotated[int, Meta(ge=1, le=64)] = 1
 
 
 class PartTold(msgspec.Struct, array_like=True):

@@ -124,11 +124,8 @@ class Routing:
             return False
         return (self._often if audit.calibration.is_exhaustive else self._seldom).draw()
 
-    def _rehearse(
-        self, planner: Planner, here: Sequence[int], search: "_Search", audits: Sequence[Audit | None]
-    ) -> None:
+    def _rehearse(self, planner: Planner, here: Sequence[int], search: "_Search", audit: Audit | None) -> None:
         """Beside the answer: what another level would have found."""
-        audit = audits[0]
         if audit is None or search.lost:
             return
 

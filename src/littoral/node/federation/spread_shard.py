@@ -36,13 +36,12 @@ OFFERED_NOT = {
 
 class SpreadShard:
     """`vectors.collection.ShardAnswers` over nodes. target: what is known of the collection now; raises
-    UnavailableError while that is nothing. holders_min: of each shard, that must have a write."""
+    UnavailableError while that is nothing."""
 
-    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing, *, holders_min: int = 1) -> None:
+    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing) -> None:
         self._target = target
         self._routing = routing
         self._asking = asking
-        self._holders_min = holders_min
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         target = self._target()
@@ -166,7 +165,7 @@ class SpreadShard:
         parts = await self._parts(target, request, deadline_s)
         if not parts:
             return frames.Written(call=0, epoch=0, changed=False)
-        return await self._asking.write(target, parts, deadline_s, holders_min=self._holders_min)
+        return await self._asking.write(target, parts, deadline_s)
 
     async def _parts(self, target: Target, request: frames.Request, deadline_s: float) -> splitting.Parts:
         """What each shard is to do."""

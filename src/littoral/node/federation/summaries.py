@@ -69,10 +69,10 @@ class _Told(NamedTuple):
 
 
 class Stale(msgspec.Struct, array_like=True):
-    """Summaries of shards that the sender holds."""
+    """shards: that the sender holds, with the epoch of the first summary that proves something again."""
 
     collection: str
-    shards: list[int]
+    shards: dict[int, int]
 
 
 _stale_decoder = msgspec.msgpack.Decoder(Stale)
@@ -113,6 +113,7 @@ class Summaries:
         self._clock = clock
         self._own: dict[tuple[str, int], _Own] = {}
         self._told: dict[tuple[str, int], _Told] = {}
+        self._least: dict[tuple[str, int, str], int] = {}
         self._late: dict[tuple[str, int], list[bytes]] = {}
         """Vectors that were written while a summary is being made."""
 
@@ -137,13 +138,16 @@ class Summaries:
             if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
                 return
             vectors = await _vectors_of(part, params)
+            epoch = info.epoch
             summary = await asyncio.to_thread(
-                summarize, vectors, params.distance, shard=shard, epoch=info.epoch, size=params.size
+                summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
             )
         finally:
             del self._late[key]
         if late:
-            summary = widened(summary, _rows(b"".join(late), params), epoch=info.epoch + 1)
+            summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
+        if (before := self.epoch(collection, shard)) >= summary.epoch:
+            summary = msgspec.structs.replace(summary, epoch=before + 1)
         now_s = self._clock.monotonic()
         self._own[key] = _Own(summary, info.epoch, now_s + (now_s - began) / BUSY_SHARE)
         self.version += 1
@@ -164,10 +168,16 @@ class Summaries:
         self.version += 1
         return not is_inside
 
-    def stale(self, collection: str, shard: int, teller: str) -> None:
-        """What this holder told proves nothing any more."""
+    def epoch(self, collection: str, shard: int) -> int:
+        """Of the summary of a shard of this node; 0 without one."""
+        known = self._own.get((collection, shard))
+        return 0 if known is None else known.summary.epoch
+
+    def stale(self, collection: str, shard: int, teller: str, epoch: int) -> None:
+        """What this holder told before `epoch` proves nothing any more, nor what of it is still on its way."""
+        self._least[collection, shard, teller] = epoch
         found = self._told.get((collection, shard))
-        if found is not None and found.teller == teller:
+        if found is not None and found.teller == teller and found.summary.epoch < epoch:
             del self._told[collection, shard]
             self.version += 1
 
@@ -196,6 +206,8 @@ class Summaries:
     def take(self, collection: str, summaries: Iterable[ShardSummary], teller: str) -> None:
         """From a holder."""
         for summary in summaries:
+            if summary.epoch < self._least.get((collection, summary.shard, teller), 0):
+                continue
             self._told[collection, summary.shard] = _Told(teller, summary)
             self.version += 1
 

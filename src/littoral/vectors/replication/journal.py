@@ -77,9 +77,13 @@ class _Known(NamedTuple):
 
 
 class Journal:
-    """path: of the file, or `:memory:`. life: a name that no other life of this replica has, for a new file."""
+    """path: of the file, or `:memory:`. life: a name that no other life of this replica has, for a new file.
 
-    def __init__(self, path: Path | str, node: str, life: str) -> None:
+    shard: names the shard that the points of this journal lie in. A file that belongs to another is emptied: what it
+    says is there lies in a shard that is gone.
+    """
+
+    def __init__(self, path: Path | str, node: str, life: str, shard: str = "") -> None:
         self._path = path
         self._digests: Digests | None = None
         with self._errors():
@@ -92,9 +96,18 @@ class Journal:
                 raise ShardError(
                     f"journal `{path}` has format {self._mark('format', FORMAT)}, this version knows {FORMAT}"
                 )
+            self.was_emptied = str(self._mark("shard", shard)) != shard
+            if self.was_emptied:
+                self._empty()
             self._load()
         if not self.origin:
             self.begin_life(node, life)
+        with self.transaction():
+            self._set_mark("shard", shard)
+
+    def _empty(self) -> None:
+        for table in ("entries", "points", "origins", "doubts", "marks"):
+            self._file.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def _load(self) -> None:
         self.origin = str(self._mark("origin", ""))
@@ -394,7 +407,7 @@ class Journal:
         with self._errors():
             self._file.execute("VACUUM INTO ?", (str(target),))
         with contextlib.closing(sqlite3.connect(target)) as copied:
-            copied.execute("DELETE FROM marks WHERE name = 'origin'")
+            copied.execute("DELETE FROM marks WHERE name IN ('origin', 'shard')")
             copied.commit()
 
     def count(self) -> tuple[int, int]:

@@ -101,13 +101,17 @@ class Replica:
         limits: ReplicaLimits = DEFAULT_LIMITS,
         in_order: InOrder | None = None,
         life: str | None = None,
+        shard_life: str = "",
     ) -> "Replica":
         """path: of the journal, made if it is not there. node: a name that no other replica of the shard has.
 
+        shard_life: another where the shard was made anew; then the journal begins anew too (`Collection.life`).
         Writes wait until the shard has what it may lack after a crash. Raises ShardError for an unreadable file.
         """
         in_order = in_order or own_thread()
-        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES)))
+        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES), shard_life))
+        if journal.was_emptied:
+            _log.warning("replica of `%s`: journal `%s` was of another shard, it begins anew", shard.name, path)
         return cls(journal, shard, node, in_order, clock, limits)
 
     async def close(self) -> None:
