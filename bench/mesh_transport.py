@@ -1,13 +1,13 @@
 """Echoes between two processes over Zenoh by QUIC and by TLS, and over gRPC, each with certificates at both ends."""
 
 import asyncio
+import contextlib
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -69,41 +69,44 @@ def certify(folder: Path) -> None:
         (folder / f"{name}.key").write_bytes(pem_of(key))
 
 
+@contextlib.asynccontextmanager
+async def peer_process(*arguments: object) -> AsyncIterator[int]:
+    """The port at which the other end listens, until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "bench.mesh_peer", *map(str, arguments)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    yield int(await process.stdout.readline())
+    await process.communicate()
+
+
 async def over_zenoh(folder: Path, protocol: str) -> dict[str, float]:
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.mesh_peer", protocol, folder, str(port)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    async with peer_process(protocol, folder, port):
         here = options(folder, protocol, CALLER, "127.0.0.1:0", {PEER: f"127.0.0.1:{port}"})
         async with await ZenohTransport.open(here) as transport:
-            while PEER not in transport.alive():
-                await asyncio.sleep(0.01)
-            found = await measured(lambda body: transport.request(PEER, "echo", body, deadline_s=DEADLINE_S))
-        process.stdin.close()  # type: ignore[union-attr]
-    return found
+            met = asyncio.Event()
+            transport.watch(lambda _, is_here: met.set() if is_here else None)
+            await met.wait()
+            return await measured(lambda body: transport.request(PEER, "echo", body, deadline_s=DEADLINE_S))
 
 
 async def over_grpc(folder: Path) -> dict[str, float]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.mesh_peer", "grpc", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        ca, key, certificate = credentials(folder, CALLER)
-        async with grpc.aio.secure_channel(
+    ca, key, certificate = credentials(folder, CALLER)
+    async with (
+        peer_process("grpc", folder) as port,
+        grpc.aio.secure_channel(
             f"127.0.0.1:{port}",
             grpc.ssl_channel_credentials(ca, key, certificate),
             options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
-        ) as channel:
-            found = await measured(channel.unary_unary("/bench/echo"))
-        process.stdin.close()  # type: ignore[union-attr]
-    return found
+        ) as channel,
+    ):
+        return await measured(channel.unary_unary("/bench/echo"))
 
 
 async def measured(echo: Echo) -> dict[str, float]:

@@ -9,21 +9,31 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from littoral.vectors.partition.neighbours import in_blocks, ties_between
 from littoral.vectors.partition.points import Points
-from littoral.vectors.partition.strategy import Geographic, Hash, Strategy, fit_hybrid, fit_metric
+from littoral.vectors.partition.strategy import (
+    Geographic,
+    Hash,
+    Hybrid,
+    Metric,
+    Strategy,
+    fit_grouped,
+    fit_hybrid,
+    fit_metric,
+)
 from littoral.vectors.records import Distance
 from littoral.vectors.routing.distances import Floats, between, directions
+from littoral.vectors.routing.learning import lessons
+from littoral.vectors.routing.likelihood import ShareModel, fit_shares
 from littoral.vectors.routing.plan import Planner
 from littoral.vectors.routing.rehearsal import Answers, Ways, nearest_of, recalls_of, rehearse
 from littoral.vectors.routing.summary import ShardSummary, summarize
 from littoral.vectors.routing.table import SummaryTable
 
-__all__ = ["STRATEGIES", "K", "World", "mixture", "neighbouring", "strategy_of", "summaries_of"]
+__all__ = ["STRATEGIES", "K", "World", "mixture", "strategy_of", "summaries_of"]
 
 SHARDS, NODES, K = 16, 4, 10
 STRATEGIES = ("hash", "geographic", "metric", "hybrid")
-AFFINITY_QUERIES = 800
-TRIES = 20
 
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -41,12 +51,14 @@ def mixture(count: int, *, size: int, inner: int, clusters: int, seed: int) -> V
 
 
 def strategy_of(name: str, points: Vectors, distance: Distance, *, seed: int, regions: Sequence[str] = ()) -> Strategy:
-    """One of STRATEGIES, over SHARDS shards."""
+    """One of STRATEGIES, over SHARDS shards; `ungrouped`: metric, without a thought of nodes."""
+    by_node = [range(at, at + SHARDS // NODES) for at in range(0, SHARDS, SHARDS // NODES)]
     if name == "metric":
+        return fit_grouped(points, distance=distance, shards_by_group=by_node, seed=seed)
+    if name == "ungrouped":
         return fit_metric(points, distance=distance, shards=range(SHARDS), seed=seed)
     if name == "hybrid":
-        cells = [range(at, at + 4) for at in range(0, SHARDS, 4)]
-        return fit_hybrid(points, distance=distance, shards_by_cell=cells, seed=seed)
+        return fit_hybrid(points, distance=distance, shards_by_cell=by_node, seed=seed)
     if name == "hash":
         return Hash(tuple(range(SHARDS)))
     names = sorted(set(regions))
@@ -89,18 +101,13 @@ class World(NamedTuple):
         regions: Sequence[str] | None = None,
         query_regions: Sequence[str] | None = None,
         k: int = K,
-        near: bool = True,
     ) -> "World":
-        """near: shards that answer the same queries lie on one node; else they are dealt out by number."""
+        """regions, query_regions: for `Geographic`."""
         placed = strategy.place(Points(range(len(points)), points, regions))
         members = [np.flatnonzero(placed.home == shard) for shard in range(len(strategy.shards))]
         for shard, mine in enumerate(members):
             members[shard] = np.union1d(mine, placed.copy_rows[placed.copy_shards == shard])
-        nodes = np.arange(len(members)) % NODES
-        if isinstance(strategy, Geographic):
-            nodes = np.arange(len(members)) * NODES // len(members)
-        elif near and not isinstance(strategy, Hash):
-            nodes = neighbouring(_affinity(points, placed.home, distance, k), NODES)
+        nodes = _node_of(strategy, points, distance)
         own = strategy.place(Points(range(len(points), len(points) + len(queries)), queries, query_regions))
         table = SummaryTable(range(len(members)), summaries_of(points, members, distance), distance, points.shape[1])
         answers = _answers(points, members, queries, distance, k)
@@ -111,12 +118,24 @@ class World(NamedTuple):
         answers = _answers(points, members, queries, self.distance, k)
         return self._replace(points=points, members=members, queries=queries, answers=answers)
 
-    def planner(self, node: int) -> Planner:
+    def planner(self, node: int, model: ShareModel | None = None) -> Planner:
         """Of the node with this number."""
         others = np.flatnonzero(self.nodes != node).tolist()
-        return Planner(self.table, {shard: [f"n{self.nodes[shard]}"] for shard in others})
+        return Planner(self.table, {shard: [f"n{self.nodes[shard]}"] for shard in others}, model=model)
 
-    def ways(self, rows: Ints, asking: Ints) -> Ways:
+    def learned(self, rows: Ints, asking: Ints) -> ShareModel | None:
+        """From these queries, which are not to be calibrated on."""
+        parts = []
+        for node in np.unique(asking).tolist():
+            of = rows[asking == node]
+            answers = Answers(self.answers.ids[of], self.answers.distances[of])
+            parts.append(
+                lessons(self.planner(node), np.flatnonzero(self.nodes == node).tolist(), self.queries[of], answers)
+            )
+        told, shares = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return fit_shares(told, shares)
+
+    def ways(self, rows: Ints, asking: Ints, model: ShareModel | None = None) -> Ways:
         """rows: of queries. asking: the node that each is asked of."""
         parts, order = [], []
         for node in np.unique(asking).tolist():
@@ -124,7 +143,7 @@ class World(NamedTuple):
             of = rows[mine]
             answers = Answers(self.answers.ids[of], self.answers.distances[of])
             local = np.flatnonzero(self.nodes == node).tolist()
-            parts.append(rehearse(self.planner(node), local, self.queries[of], answers))
+            parts.append(rehearse(self.planner(node, model), local, self.queries[of], answers))
             order.append(mine)
         return Ways.joined(parts).rows(np.argsort(np.concatenate(order)))
 
@@ -135,46 +154,19 @@ class World(NamedTuple):
         return recalls_of(nearest_of(answers, asked[:, self.nodes]), true)
 
 
-def neighbouring(affinity: Floats, nodes: int) -> Ints:
-    """A node for each shard, equally many each, so that shards that answer together lie together: exchanges of two
-    shards while one helps, from several starts.
-    """
-    count, rng = len(affinity), np.random.default_rng(0)
-    best, most = np.arange(count) % nodes, -1.0
-    for _ in range(TRIES):
-        found = _exchanged(affinity, rng.permutation(np.arange(count) % nodes))
-        inside = float(affinity[found[:, None] == found[None]].sum())
-        if inside > most:
-            best, most = found, inside
-    return best
-
-
-def _exchanged(affinity: Floats, nodes: Ints) -> Ints:
-    pairs = [(a, b) for a in range(len(nodes)) for b in range(a)]
-    is_better = True
-    while is_better:
-        is_better = False
-        for a, b in pairs:
-            if nodes[a] == nodes[b]:
-                continue
-            with_a, with_b = nodes == nodes[a], nodes == nodes[b]
-            gain = affinity[a, with_b].sum() - affinity[a, with_a].sum()
-            gain += affinity[b, with_a].sum() - affinity[b, with_b].sum() - 2 * affinity[a, b]
-            if gain > 1e-9:
-                nodes[a], nodes[b] = nodes[b], nodes[a]
-                is_better = True
+def _node_of(strategy: Strategy, points: Vectors, distance: Distance) -> Ints:
+    """Of each shard: groups, cells and regions lie together, and else shards that answer together."""
+    if isinstance(strategy, Hash):
+        return np.arange(SHARDS) % NODES
+    if isinstance(strategy, Metric):
+        blocks = in_blocks(ties_between(strategy, points, distance), [1] * SHARDS, NODES)
+    else:
+        parts = strategy.parts if isinstance(strategy, Hybrid) else strategy.regions.values()
+        blocks = [list(part.shards) for part in parts]
+    nodes = np.zeros(SHARDS, np.int64)
+    for node, shards in enumerate(blocks):
+        nodes[shards] = node % NODES
     return nodes
-
-
-def _affinity(points: Vectors, home: Ints, distance: Distance, k: int) -> Floats:
-    """How often two shards hold neighbours of one point."""
-    rng, count = np.random.default_rng(1), int(home.max()) + 1
-    some = rng.choice(len(points), min(AFFINITY_QUERIES, len(points)), replace=False)
-    found = _answers(points, [np.arange(len(points))], points[some], distance, k)
-    shares = np.stack([np.bincount(home[row], minlength=count) for row in found.ids[:, 0]]).astype(np.float64) / k
-    affinity = shares.T @ shares
-    np.fill_diagonal(affinity, 0)
-    return affinity
 
 
 def _answers(points: Vectors, members: Sequence[Ints], queries: Vectors, distance: Distance, k: int) -> Answers:

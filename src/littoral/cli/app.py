@@ -22,6 +22,7 @@ VERBS = {
     "doctor": "doctor",
     "explain": "explain",
     "index": "index",
+    "lab": "lab",
     "mesh": "mesh",
     "run": "run",
     "search": "search",

@@ -39,6 +39,11 @@ class DocumentSync:
         """Why the last pull failed; empty after one that did not."""
         return self._failure
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody announced something newer."""
+        return bool(self._newer_at)
+
     async def start(self) -> None:
         """Answers, and listens. Raises ConflictError for a second time."""
         await self._transport.serve(DOCUMENTS, self._serve)

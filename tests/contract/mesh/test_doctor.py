@@ -13,6 +13,7 @@ import pytest
 
 from littoral.clock import SYSTEM
 from littoral.mesh.doctor import Finding, Status, examine_node, examine_peer
+from littoral.mesh.identity.founding import new_root
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import Issuer
 from littoral.mesh.zenoh_transport import ZenohTransport
@@ -128,10 +129,12 @@ async def test_a_node_of_another_site(tmp_path: Path, founder: Identity, clock: 
     assert "was not issued by the site" in finding.message
 
 
-async def test_it_says_itself_that_this_node_is_foreign(tmp_path: Path, founder: Identity, clock: MovedClock) -> None:
-    """This node's own certificate is another site's, while what it believes is right."""
+async def test_it_says_itself_that_this_node_is_foreign(tmp_path: Path, clock: MovedClock) -> None:
+    """This node's own certificate is another site's under the same root, while what it believes is right."""
+    root = new_root("fleet", clock)
+    founder = found(tmp_path, clock, root=root)
     node, port = await pair(tmp_path, founder, clock, "tls")
-    foreign = found(tmp_path / "o", clock, site="other", name="gw-1")
+    foreign = found(tmp_path / "o", clock, site="other", name="gw-1", root=root)
     founder.credential_file.write_bytes(foreign.credential_file.read_bytes())
     async with up(node, port, "tls"):
         finding = await examined(founder)

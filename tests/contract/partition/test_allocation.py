@@ -166,7 +166,7 @@ def test_blocks_hold_everyone_once_and_are_about_as_large(seed: int, count: int,
 
 def test_neighbours_share_a_node() -> None:
     """16 cells on 4 nodes: a nearest and next nearest cell lie together oftener than by lot."""
-    vectors = clustered(6000, 24, 3, clusters=24)
+    vectors = clustered(3000, 24, 3, clusters=24)
     strategy = fit_metric(vectors, distance="Cosine", shards=range(100, 116), seed=1)
     ties = ties_between(strategy, vectors, "Cosine")
     shards = [ShardLoad(shard, 1000) for shard in strategy.shards]

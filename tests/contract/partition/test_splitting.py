@@ -46,7 +46,7 @@ def at_home(strategy: Strategy, points: Points, *shards: int) -> Vectors:
     return points.need_vectors(16)[np.isin(strategy.place(points).home, shards)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     replication=st.sampled_from((1.0, 1.3)),
@@ -69,7 +69,7 @@ def test_dividing_moves_what_must_and_nothing_else(
     assert halves.max() <= 0.62 * len(own)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), replication=st.sampled_from((1.0, 1.3)), distance=st.sampled_from(METRICS))
 def test_dissolving_keeps_every_point(seed: int, replication: float, distance: Distance) -> None:
     vectors = clustered(900, 16, seed)
@@ -84,13 +84,13 @@ def test_dissolving_keeps_every_point(seed: int, replication: float, distance: D
 
 def test_dividing_a_large_set_looks_at_few() -> None:
     """Of 16 cells one is divided: its own points and those at its borders are looked at."""
-    vectors = clustered(8000, 16, 3, clusters=40)
-    points = Points(list(range(8000)), vectors)
+    vectors = clustered(4000, 16, 3, clusters=40)
+    points = Points(list(range(4000)), vectors)
     before = fit_metric(vectors, distance="Cosine", shards=range(16), seed=1)
     after = divide_shard(before, 5, 16, at_home(before, points, 5), seed=3)
     found, looked_at = after_changes(before, after, points)
     assert found == everything(after, points)
-    assert looked_at < 8000 / 3
+    assert looked_at < 4000 / 3
 
 
 @settings(max_examples=5, deadline=None)
@@ -104,7 +104,7 @@ def test_a_cell_of_several_shards_is_divided(seed: int, distance: Distance) -> N
     assert after_changes(before, after, points)[0] == everything(after, points)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
 def test_within_a_group_only_its_own_points_are_looked_at(seed: int, distance: Distance) -> None:
     vectors = clustered(900, 16, seed)

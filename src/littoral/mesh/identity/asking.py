@@ -15,17 +15,8 @@ import msgspec
 
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
-from littoral.errors import (
-    ConflictError,
-    ForbiddenError,
-    InputError,
-    LittoralError,
-    NotFoundError,
-    PeerError,
-    TooLargeError,
-    TrustError,
-)
-from littoral.mesh.identity.door import DEADLINE_S, read_frame, write_frame
+from littoral.errors import ConflictError, PeerError, TrustError
+from littoral.mesh.identity.door import DEADLINE_S, GRANTED, REFUSED, read_frame, write_frame
 from littoral.mesh.identity.identity import CLOCK, FOLDER, NODE, Identity, write_identity
 from littoral.mesh.identity.messages import (
     ANSWER_BYTES_MAX,
@@ -34,7 +25,6 @@ from littoral.mesh.identity.messages import (
     AskJoin,
     AskRenew,
     AuthorityAnswer,
-    Failed,
     JoinAnswer,
     RenewAnswer,
     decoded,
@@ -46,14 +36,11 @@ from littoral.mesh.trust.boot_clock import BootClock
 from littoral.mesh.trust.certificates import expires_at_s, make_request
 from littoral.mesh.trust.chain import Refusal, Trust
 from littoral.mesh.trust.keys import NodeKey, issuing_key_of, new_node_key, node_key_of, pem_of, unseal
+from littoral.transport.told_errors import heard_error
 
 __all__ = ["join_site", "renew_at"]
 
 JOINING_KEY = "joining.key"
-REFUSALS: dict[str, type[LittoralError]] = {
-    kind.__name__: kind
-    for kind in (ConflictError, ForbiddenError, InputError, NotFoundError, TooLargeError, TrustError)
-}
 
 _T = TypeVar("_T")
 
@@ -61,7 +48,8 @@ _T = TypeVar("_T")
 class _Visit:
     """One connection to a door. shown: the certificate that the other side proved to have the key of, DER."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, shown: bytes) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str, shown: bytes) -> None:
+        self._where = where
         self._reader = reader
         self._writer = writer
         self.shown = shown
@@ -70,9 +58,9 @@ class _Visit:
         """Raises what the door refused it with, PeerError for a connection that ends."""
         await write_frame(self._writer, msgspec.json.encode(ask))
         frame = await read_frame(self._reader, ANSWER_BYTES_MAX)
-        if frame.startswith(b'{"type":"failed"'):
-            raise _error_of(decoded(frame, Failed, ANSWER_BYTES_MAX))
-        return decoded(frame, kind, ANSWER_BYTES_MAX)
+        if not frame.startswith(GRANTED):
+            raise heard_error(self._where, frame.removeprefix(REFUSED))
+        return decoded(frame.removeprefix(GRANTED), kind, ANSWER_BYTES_MAX)
 
 
 async def join_site(
@@ -140,7 +128,7 @@ async def _visit(host: str, port: int) -> AsyncIterator[_Visit]:
         async with asyncio.timeout(DEADLINE_S):
             reader, writer = await asyncio.open_connection(host, port, ssl=_context(), server_hostname="")
             shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            yield _Visit(reader, writer, shown)
+            yield _Visit(reader, writer, f"{host}:{port}", shown)
     except TimeoutError as error:
         raise PeerError(f"{where}: no answer within {DEADLINE_S:.0f} s") from error
     except asyncio.IncompleteReadError as error:
@@ -181,8 +169,3 @@ def _joining_key(folder: Path) -> NodeKey:
     key = new_node_key()
     write_atomically(file, pem_of(key), 0o600)
     return key
-
-
-def _error_of(failed: Failed) -> LittoralError:
-    """Of the class that the issuer raised; PeerError for one that is not known here."""
-    return REFUSALS.get(failed.error, PeerError)(failed.message, hint=failed.hint)

@@ -1,7 +1,8 @@
 """An issuer's door: where a machine that is not in the mesh yet, or not any more, asks for a certificate.
 
 TLS 1.3, the issuer shows its node's certificate, the other side shows none: it has a token, or signs with the key that
-it had. A frame is a length in four bytes and JSON. Bounded: connections, frames on one, bytes of each, time for all.
+it had. A frame is a length in four bytes and JSON; in an answer, one byte before it says whether it is an error.
+Bounded: connections, frames on one, bytes of each, time for all.
 """
 
 import asyncio
@@ -20,17 +21,20 @@ from littoral.mesh.identity.messages import (
     AskAuthority,
     AskJoin,
     AuthorityAnswer,
-    Failed,
     decoded,
 )
 from littoral.mesh.trust.certificates import pem_of_chain
+from littoral.transport.told_errors import told_error
 
-__all__ = ["FRAME_HEAD_BYTES", "Door", "open_door", "read_frame", "write_frame"]
+__all__ = ["GRANTED", "REFUSED", "Door", "open_door", "read_frame", "write_frame"]
 
 CONNECTIONS_MAX = 32
 ASKS_MAX = 4
 DEADLINE_S = 10.0
 FRAME_HEAD_BYTES = 4
+GRANTED = b"+"
+REFUSED = b"-"
+"""First byte of an answer."""
 
 Say = Callable[[str], None]
 
@@ -103,10 +107,10 @@ class Door:
         """The answer, and whether it is the last one on this connection."""
         try:
             ask: Ask = decoded(frame, Ask, ASK_BYTES_MAX)  # type: ignore[arg-type]
-            return msgspec.json.encode(self._granted(ask)), False
+            return GRANTED + msgspec.json.encode(self._granted(ask)), False
         except LittoralError as error:
             self._say(f"door: refused: {error.message}")
-            return msgspec.json.encode(Failed(type(error).__name__, error.message[:2000], error.hint)), True
+            return REFUSED + told_error(error), True
 
     def _granted(self, ask: Ask) -> msgspec.Struct:
         if isinstance(ask, AskAuthority):

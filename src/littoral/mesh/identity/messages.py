@@ -21,7 +21,6 @@ __all__ = [
     "AskJoin",
     "AskRenew",
     "AuthorityAnswer",
-    "Failed",
     "JoinAnswer",
     "Proven",
     "RenewAnswer",
@@ -95,14 +94,6 @@ class JoinAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ShareAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealed_key: Pem
-
-
-class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="failed"):
-    """error: the name of a class of errors."""
-
-    error: Annotated[str, Meta(max_length=64)]
-    message: Annotated[str, Meta(max_length=2000)]
-    hint: Annotated[str, Meta(max_length=2000)] | None = None
 
 
 def decoded(data: bytes, kind: type[_T], most_bytes: int) -> _T:

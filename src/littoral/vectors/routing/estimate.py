@@ -1,9 +1,10 @@
 """How many of a shard's points lie within a distance of the query, from the moments of its balls.
 
 The squared distance of a ball's points to q has the mean ‖q − c‖² + tr S and the variance
-Var‖x − c‖² + 4 (q − c)ᵀS(q − c) (cf. Optimist, arXiv 2405.12207). It is taken as a scaled χ² with these two, whose
-cube root is nearly normal (Wilson and Hilferty, 1931), so that nothing lies below 0. For Dot the product itself is
-taken as normal.
+Var‖x − c‖² + 4 (q − c)ᵀS(q − c) (cf. Optimist, arXiv 2405.12207), where S is tr S / d in every direction: variances
+by dimension were measured to tell no more, and take the room of as many balls again. It is taken as a scaled χ² with
+these two, whose cube root is nearly normal (Wilson and Hilferty, 1931), so that nothing lies below 0. For Dot the
+product itself is taken as normal.
 """
 
 import numpy as np

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from littoral.vectors.records import PointId
 from littoral.vectors.routing.distances import Floats, from_scores
 from littoral.vectors.routing.levels import ALL, Calibration
+from littoral.vectors.routing.likelihood import ShareModel
 from littoral.vectors.routing.shares import Outlook, outlook
 from littoral.vectors.routing.table import SummaryTable
 
@@ -49,7 +50,8 @@ class Enough(NamedTuple):
 
 class Planner:
     """holders: nodes that hold each shard, this node left out. costs: of asking a node, by name, 1 where nothing is
-    said; what a node promises is divided by it.
+    said; what a node promises is divided by it. model: as `learned`; a calibration holds for the model that it was
+    made with.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Planner:
         holders: Mapping[int, Collection[str]],
         *,
         costs: Mapping[str, float] | None = None,
+        model: ShareModel | None = None,
     ) -> None:
-        self.table, self.costs = table, costs or {}
+        self.table, self.costs, self.model = table, costs or {}, model
         held: dict[str, list[int]] = {}
         for shard, nodes in holders.items():
             for node in nodes:
@@ -155,6 +158,7 @@ class Route:
             self._hits(),
             limits=self._limits,
             selectivity=self._selectivity,
+            model=self._planner.model,
         )
         found = float(now.found[0])
         if not now.is_open.any():

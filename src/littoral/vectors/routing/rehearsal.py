@@ -4,7 +4,7 @@ A way does not depend on the level at which it stops: which nodes come next foll
 one rehearsal tells, for every level, where each query would have stopped and what share of its true top k it had there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from littoral.vectors.routing.distances import Floats
 from littoral.vectors.routing.plan import Planner
 from littoral.vectors.routing.shares import Outlook, outlook
+from littoral.vectors.routing.table import Sight
 
-__all__ = ["Answers", "Ways", "nearest_of", "recalls_of", "rehearse"]
+__all__ = ["TIE", "Answers", "State", "Ways", "nearest_of", "recalls_of", "rehearse", "rounds"]
 
 TIE = 1e-10
 """A hit that is farther than the k-th true one by no more counts as one (ann-benchmarks)."""
@@ -55,6 +56,19 @@ class Ways(NamedTuple):
         return np.asarray((self.found >= level).argmax(axis=1))
 
 
+class State(NamedTuple):
+    """Before a round. rows: of the queries that go on; now: of all those of the round before, `was`; the others: of all
+    queries.
+    """
+
+    was: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    now: Outlook
+    has_answered: npt.NDArray[np.bool_]
+    hits: Floats
+    nodes: Floats
+
+
 def rehearse(
     planner: Planner,
     local: Sequence[int],
@@ -65,28 +79,47 @@ def rehearse(
     selectivity: float = 1.0,
 ) -> Ways:
     """local: shards of the asking node itself. queries: float32[q, size]. limits: of thresholds, as distances."""
-    table = planner.table
-    sight = table.see(queries)
-    count = len(sight.bounds)
+    sight = planner.table.see(queries)
+    true = nearest_of(answers, np.ones(sight.bounds.shape, bool))
+    found, recalls, asked = [], [], []
+    for state in rounds(planner, local, sight, answers, limits=limits, selectivity=selectivity):
+        told = np.full(len(true), np.inf)
+        told[state.rows] = state.now.found[np.isin(state.was, state.rows)]
+        found.append(told)
+        recalls.append(recalls_of(state.hits, true))
+        asked.append(state.nodes)
+    return Ways(*(np.stack(column, axis=1) for column in (found, recalls, asked)))
+
+
+def rounds(
+    planner: Planner,
+    local: Sequence[int],
+    sight: Sight,
+    answers: Answers,
+    *,
+    limits: Floats | None = None,
+    selectivity: float = 1.0,
+) -> Iterator[State]:
+    """The states of all queries, until none of them goes on."""
+    table, count = planner.table, len(sight.bounds)
     limits = np.full(count, np.inf) if limits is None else limits
     has_answered = np.zeros((count, len(table.shards)), bool)
     has_answered[:, [table.index[shard] for shard in local]] = True
-    true = nearest_of(answers, np.ones_like(has_answered))
     hits = nearest_of(answers, has_answered)
     nodes, rows = np.zeros(count), np.arange(count)
-    found, recalls, asked = [], [], []
-    while True:
+    while len(rows):
         now = outlook(
-            table, sight.rows(rows), has_answered[rows], hits[rows], limits=limits[rows], selectivity=selectivity
+            table,
+            sight.rows(rows),
+            has_answered[rows],
+            hits[rows],
+            limits=limits[rows],
+            selectivity=selectivity,
+            model=planner.model,
         )
-        going = _step(planner, rows, now, has_answered, nodes_before := nodes.copy(), nodes)
-        found.append(np.full(count, np.inf))
-        found[-1][going] = now.found[np.isin(rows, going)]
-        recalls.append(recalls_of(hits, true))
-        asked.append(nodes_before)
-        if not len(going):
-            return Ways(*(np.stack(column, axis=1) for column in (found, recalls, asked)))
-        rows = going
+        before, asked, was = has_answered.copy(), nodes.copy(), rows
+        rows = _step(planner, was, now, has_answered, nodes)
+        yield State(was, rows, now, before, hits.copy(), asked)
         hits[rows] = nearest_of(Answers(answers.ids[rows], answers.distances[rows]), has_answered[rows])
 
 
@@ -100,7 +133,6 @@ def _step(
     rows: npt.NDArray[np.int64],
     now: Outlook,
     has_answered: npt.NDArray[np.bool_],
-    before: Floats,
     nodes: Floats,
 ) -> npt.NDArray[np.int64]:
     """Marks what the next round's nodes answer; the rows that have one."""
@@ -109,7 +141,7 @@ def _step(
         chosen = planner.choose(now.row(at))
         if not chosen:
             continue
-        nodes[row] = before[row] + len(chosen)
+        nodes[row] += len(chosen)
         has_answered[row, [planner.table.index[shard] for shards in chosen.values() for shard in shards]] = True
         going.append(row)
     return np.array(going, np.int64)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from littoral.vectors.routing.distances import Floats
 
-__all__ = ["nearest_rows", "seeded_means", "sums_by"]
+__all__ = ["nearest_rows", "seeded_means"]
 
 SAMPLE_MAX = 4096
 ROUNDS = 8
@@ -55,10 +55,10 @@ def _squares_to(points: Floats, row: int) -> Floats:
 def _means(points: Floats, owners: npt.NDArray[np.int64], count: int) -> Floats:
     """Means of those that have points; the others are left out."""
     counts = np.bincount(owners, minlength=count)
-    return sums_by(points, owners, count)[counts > 0] / counts[counts > 0, None]
+    return _sums_by(points, owners, count)[counts > 0] / counts[counts > 0, None]
 
 
-def sums_by(rows: Floats, owners: npt.NDArray[np.int64], count: int) -> Floats:
+def _sums_by(rows: Floats, owners: npt.NDArray[np.int64], count: int) -> Floats:
     """float64[count, d]: the rows of each owner added up."""
     sums = np.zeros((count, rows.shape[1]))
     for at in range(0, len(rows), ROWS_AT_ONCE):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from littoral.vectors.routing.certificate import can_improve
 from littoral.vectors.routing.distances import Floats
 from littoral.vectors.routing.estimate import expected_within
+from littoral.vectors.routing.likelihood import ShareModel, features
 from littoral.vectors.routing.table import Sight, SummaryTable
 
 __all__ = ["Outlook", "outlook"]
@@ -42,10 +43,12 @@ def outlook(
     *,
     limits: Floats,
     selectivity: float = 1.0,
+    model: ShareModel | None = None,
 ) -> Outlook:
     """has_answered: bool[q, s]. hits: float64[q, k], distances found so far, ascending, +inf where there are fewer.
 
     limits: float64[q], of a threshold, else +inf. selectivity: the share of points that a filter lets through.
+    model: in the place of the moments' shares; not for Dot.
     """
     is_open = can_improve(table, sight, np.minimum(hits[:, -1], limits)) & ~has_answered
     radii = _radii(table, sight, is_open, hits, limits)
@@ -55,7 +58,12 @@ def outlook(
     some = np.maximum(total, 1e-9)
     is_unknown = is_open & ~table.is_known
     shares = np.where(is_unknown, 1.0, parts / some[:, None])
-    found = np.where(is_unknown.any(axis=1), 0.0, np.where(total > 0, inside / some, 0.0))
+    found = np.where(total > 0, inside / some, 0.0)
+    if model is not None and table.distance != "Dot":
+        told = features(sight.nearest, sight.bounds, has_answered, hits, shares, found)
+        shares = np.where(is_open & table.is_known, model.shares(told), shares)
+        found = np.maximum(1 - shares.sum(axis=1), 0.0)
+    found = np.where(is_unknown.any(axis=1), 0.0, found)
     return Outlook(is_open, shares, np.where(is_open.any(axis=1), found, 1.0))
 
 

@@ -15,14 +15,14 @@ from littoral.errors import PeerError
 from littoral.vectors.records import Distance
 from littoral.vectors.routing import halves
 from littoral.vectors.routing.distances import Floats, between, directions
-from littoral.vectors.routing.seeded_means import nearest_rows, seeded_means, sums_by
+from littoral.vectors.routing.seeded_means import nearest_rows, seeded_means
 
 __all__ = ["BYTES_MAX", "Balls", "ShardSummary", "balls_of", "summarize", "widened"]
 
 BYTES_MAX = 128 << 10
-BALLS_MAX = 32
-NEW_BALLS_SHARE = 4
-"""A quarter of the balls is kept for points that come later and lie outside of all."""
+BALLS_MAX = 128
+NEW_BALLS_SHARE = 8
+"""An eighth of the balls is kept for points that come later and lie outside of all."""
 
 POINTS_PER_BALL_MIN = 4
 WIDENING = 1 + 1e-6
@@ -32,9 +32,8 @@ BYTES_BESIDE = 128
 class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     """One shard at one epoch, as it travels. distance: the collection's; size: numbers of a vector; count: points.
 
-    centroids, variances: rows as `halves` packs them, [balls, size]; a variance is that of one number within its ball.
-    radii: float32[balls], none too small. counts: uint32[balls]. traces, deviations: float32[balls], mean and standard
-    deviation of the points' squared distance to their centroid.
+    centroids: rows as `halves` packs them, [balls, size]. radii: float32[balls], none too small. counts: uint32[balls].
+    traces, deviations: float32[balls], mean and standard deviation of the points' squared distance to their centroid.
     """
 
     shard: int
@@ -43,7 +42,6 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     size: int
     count: int
     centroids: bytes
-    variances: bytes
     radii: bytes
     counts: bytes
     traces: bytes
@@ -52,15 +50,14 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     @property
     def bytes(self) -> int:
         """About what it takes on the way."""
-        numbers = (self.centroids, self.variances, self.radii, self.counts, self.traces, self.deviations)
+        numbers = (self.centroids, self.radii, self.counts, self.traces, self.deviations)
         return sum(map(len, numbers)) + BYTES_BESIDE
 
 
 class Balls(NamedTuple):
-    """A summary's numbers: centroids and variances float64[b, d], the others float64[b]."""
+    """A summary's numbers: centroids float64[b, d], the others float64[b]."""
 
     centroids: Floats
-    variances: Floats
     radii: Floats
     counts: Floats
     traces: Floats
@@ -69,7 +66,7 @@ class Balls(NamedTuple):
 
 def balls_max(size: int, bytes_max: int = BYTES_MAX) -> int:
     """How many balls of vectors of this size fit; at least one."""
-    return max(1, min(BALLS_MAX, (bytes_max - BYTES_BESIDE) // (24 + 4 * size)))
+    return max(1, min(BALLS_MAX, (bytes_max - BYTES_BESIDE) // (20 + 2 * size)))
 
 
 def summarize(
@@ -123,9 +120,8 @@ def balls_of(summary: ShardSummary) -> Balls:
         np.frombuffer(column, "<f4").astype(np.float64)
         for column in (summary.radii, summary.traces, summary.deviations)
     )
-    centroids, variances = (halves.unpack(rows, count, summary.size) for rows in (summary.centroids, summary.variances))
     counts = np.frombuffer(summary.counts, "<u4").astype(np.float64)
-    balls = Balls(centroids, variances, radii, counts, traces, deviations)
+    balls = Balls(halves.unpack(summary.centroids, count, summary.size), radii, counts, traces, deviations)
     if not all(np.isfinite(numbers).all() for numbers in balls) or (radii < 0).any():
         raise PeerError(f"summary of shard `{summary.shard}`: a number of its balls is not finite, or a radius below 0")
     return balls
@@ -152,8 +148,7 @@ def _measured(points: Floats, centers: Floats, owners: npt.NDArray[np.int64], di
     squares, some = apart * apart, np.maximum(counts, 1)
     traces = np.bincount(owners, squares, count) / some
     deviations = np.sqrt(np.maximum(np.bincount(owners, squares * squares, count) / some - traces * traces, 0.0))
-    variances = sums_by(rests * rests, owners, count)
-    return Balls(centers, variances / some[:, None], radii, counts, traces, deviations)
+    return Balls(centers, radii, counts, traces, deviations)
 
 
 def _joined(first: Balls, second: Balls) -> Balls:
@@ -161,11 +156,10 @@ def _joined(first: Balls, second: Balls) -> Balls:
     counts = first.counts + second.counts
     share = second.counts / np.maximum(counts, 1)
     traces = first.traces + share * (second.traces - first.traces)
-    variances = first.variances + share[:, None] * (second.variances - first.variances)
     fourths = [balls.deviations**2 + balls.traces**2 for balls in (first, second)]
     fourth = fourths[0] + share * (fourths[1] - fourths[0])
     deviations = np.sqrt(np.maximum(fourth - traces * traces, 0.0))
-    return Balls(first.centroids, variances, np.maximum(first.radii, second.radii), counts, traces, deviations)
+    return Balls(first.centroids, np.maximum(first.radii, second.radii), counts, traces, deviations)
 
 
 def _encoded(balls: Balls, distance: Distance, shard: int, epoch: int, size: int) -> ShardSummary:
@@ -177,7 +171,6 @@ def _encoded(balls: Balls, distance: Distance, shard: int, epoch: int, size: int
         size=size,
         count=int(balls.counts.sum()),
         centroids=halves.pack(balls.centroids),
-        variances=halves.pack(balls.variances),
         radii=np.nextafter(radii.astype("<f4"), np.float32(np.inf)).astype("<f4").tobytes(),
         counts=balls.counts.astype("<u4").tobytes(),
         traces=balls.traces.astype("<f4").tobytes(),

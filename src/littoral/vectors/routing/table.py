@@ -18,12 +18,15 @@ PRODUCT_ROUNDING = 2.0**-46
 
 
 class Sight(NamedTuple):
-    """What the table says of queries. bounds: float64[q, s], no point of the shard is nearer; −inf where nothing is
-    known, +inf where there are no points. means, deviations: float64[q, b], of the distances' stand-ins (`Dot`: the
-    distance, else its square) of each ball's points. lengths: float64[q], of the queries.
+    """What the table says of queries.
+
+    bounds: float64[q, s], no point of the shard is nearer; −inf where nothing is known, +inf where there are no points.
+    nearest: float64[q, s], the distance of its nearest centroid. means, deviations: float64[q, b], of the squared
+    distances (`Dot`: of the distances) of each ball's points. lengths: float64[q], of the queries.
     """
 
     bounds: Floats
+    nearest: Floats
     means: Floats
     deviations: Floats
     lengths: Floats
@@ -59,12 +62,8 @@ class SummaryTable:
         empty = np.zeros((0, size))
         self.centroids = np.concatenate([empty, *(part.centroids for part in parts)])
         self.radii, self.counts, self.traces, self.spreads = (
-            np.concatenate([np.zeros(0), *(part[at] for part in parts)]) for at in (2, 3, 4, 5)
+            np.concatenate([np.zeros(0), *(part[at] for part in parts)]) for at in (1, 2, 3, 4)
         )
-        variances = np.concatenate([empty, *(part.variances for part in parts)])
-        self._variances = variances.astype(np.float32)
-        self._weighted = (variances * self.centroids).astype(np.float32)
-        self._offsets = np.einsum("ij,ij->i", variances * self.centroids, self.centroids)
         self._reach = np.sqrt(np.einsum("ij,ij->i", self.centroids, self.centroids)) + self.radii
         self.longest = float(self._reach.max(initial=0.0))
         self.is_known = np.isin(np.arange(len(self.shards)), [self.index[summary.shard] for summary in known])
@@ -83,8 +82,8 @@ class SummaryTable:
             # A distance from products may be off by the root of their rounding, where it is small.
             least = np.sqrt(np.maximum(apart * apart - PRODUCT_ROUNDING * sums * sums, 0.0))
             nearest = np.maximum(least - self.radii[None], 0.0)
-        means, deviations = self._moments(wide, apart)
-        return Sight(self._least(nearest), means, deviations, lengths)
+        means, deviations = self._moments(apart, lengths)
+        return Sight(self._least(nearest), self._least(apart), means, deviations, lengths)
 
     def by_shard(self, of_balls: npt.NDArray[np.float32]) -> Floats:
         """float64[..., balls] added up to float64[..., shards]."""
@@ -106,14 +105,12 @@ class SummaryTable:
             least[:, held] = np.minimum.reduceat(of_balls, starts, axis=1)
         return least
 
-    def _moments(self, queries: Floats, apart: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation of the squared distance (Dot: of the distance) of each ball's points."""
-        narrow = queries.astype(np.float32)
-        spread_at_query = (narrow * narrow) @ self._variances.T
+    def _moments(self, apart: Floats, lengths: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation of the squared distance (Dot: of the distance) of each ball's points, which are taken to
+        lie alike in all directions: each has the same part of the trace.
+        """
         if self.distance == "Dot":
-            return apart, np.sqrt(np.maximum(spread_at_query, 0)).astype(np.float64)
-        along = spread_at_query - 2 * (narrow @ self._weighted.T) + self._offsets[None]
-        if self.distance == "Manhattan":
-            along = apart * apart * self.traces[None] / self.size
-        squares = self.spreads[None] ** 2 + 4 * np.maximum(along, 0)
-        return apart * apart + self.traces[None], np.sqrt(squares)
+            return apart, lengths[:, None] * np.sqrt(self.traces / self.size)[None]
+        squares = apart * apart
+        along = 4 * squares * (self.traces / self.size)[None]
+        return squares + self.traces[None], np.sqrt(self.spreads[None] ** 2 + along)
