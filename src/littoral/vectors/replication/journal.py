@@ -33,6 +33,7 @@ from littoral.vectors.replication.entries import (
     parts,
 )
 from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["Journal", "Shipment", "Stamp"]
 
@@ -173,9 +174,9 @@ class Journal:
         return {origin: known.floor for origin, known in self._known.items() if known.floor}
 
     @property
-    def latest_time(self) -> int:
-        """The highest hybrid time given or seen."""
-        return self._clock.last
+    def knowledge(self) -> Knowledge:
+        """Both, as they are now: between two transactions, what is on the disk."""
+        return Knowledge(self.vector, self.floor)
 
     def write(self, changes: Sequence[Change], wall: float) -> Stamp:
         """A write made here, later than everything known; inside a transaction. wall: seconds since 1970."""

@@ -16,6 +16,7 @@ from littoral.vectors.records import PointId
 from littoral.vectors.replication.entries import Change, batch_of, latest, parts
 from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.local_shard import DEADLINE_S, LocalShard
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["InOrder", "Pipeline", "Work"]
 
@@ -48,12 +49,13 @@ class _Group(NamedTuple):
     """What one transaction wrote: up to `seq`; who waits for it, and for which points."""
 
     seq: int
+    knowledge: Knowledge
     changes: list[Change]
     waiting: list[tuple["asyncio.Future[Any]", Any, frozenset[PointId]]]
 
 
 class Pipeline:
-    """For one event loop. committed: told after each transaction that is on the disk.
+    """For one event loop. committed: told what is known after each transaction that is on the disk.
 
     applied_seq: the shard has everything up to this entry of the journal (until a power cut: see `keep`).
     refused: points that the shard would not take though they were checked; the last of them are kept for people.
@@ -65,7 +67,7 @@ class Pipeline:
         shard: LocalShard,
         in_order: InOrder,
         queue_bytes_max: int,
-        committed: Callable[[], None],
+        committed: Callable[[Knowledge], None],
     ) -> None:
         self._journal = journal
         self._shard = shard
@@ -181,7 +183,7 @@ class Pipeline:
                 await self._tell()
                 continue
             self.committed_seq = group.seq
-            self._committed()
+            self._committed(group.knowledge)
             await self._staged.put(group)
 
     def _taken(self) -> list[_Job]:
@@ -209,7 +211,7 @@ class Pipeline:
                     continue
                 changes += found
                 waiting.append((job.done, answer, frozenset(change.id for change in found)))
-        return _Group(self._journal.last_seq, changes, waiting)
+        return _Group(self._journal.last_seq, self._journal.knowledge, changes, waiting)
 
     async def _apply(self) -> None:
         for seq, changes in await self._in_order(lambda: list(self._journal.unapplied())):

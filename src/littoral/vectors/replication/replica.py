@@ -27,6 +27,7 @@ from littoral.vectors.replication.hybrid_clock import hybrid_time
 from littoral.vectors.replication.journal import Journal, Stamp
 from littoral.vectors.replication.local_shard import LocalShard, found_ids, read_points
 from littoral.vectors.replication.pipeline import InOrder, Pipeline, Work
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["Replica", "ReplicaLimits", "ReplicaState"]
 
@@ -59,7 +60,7 @@ class ReplicaState(NamedTuple):
     """unapplied_count: entries that the shard lacks. refused_count: changes that it would not take."""
 
     origin: str
-    vector: dict[str, int]
+    vector: Mapping[str, int]
     log_bytes: int
     unapplied_count: int
     refused_count: int
@@ -79,8 +80,8 @@ class Replica:
     ) -> None:
         self.shard = shard
         self.node = node
-        self.vector: dict[str, int] = journal.vector
-        self.floor: dict[str, int] = journal.floor
+        self.vector: Mapping[str, int] = journal.vector
+        self.floor: Mapping[str, int] = journal.floor
         self._journal = journal
         self._clock = clock
         self._limits = limits
@@ -139,8 +140,8 @@ class Replica:
         """Called whenever `vector` has grown, in the event loop; must not wait."""
         self._on_news.append(on_news)
 
-    def _committed(self) -> None:
-        self.vector, self.floor = self._journal.vector, self._journal.floor
+    def _committed(self, knowledge: Knowledge) -> None:
+        self.vector, self.floor = knowledge
         for tell in self._on_news:
             tell()
 
@@ -323,7 +324,7 @@ class Replica:
             before = self._clock.wall() - self._limits.deletions_s
             before -= before % FORGET_EVERY_S
             await self.pipeline.read(lambda journal: journal.forget_deletions(hybrid_time(before)))
-            self._committed()
+            self.floor = (await self.pipeline.read(lambda journal: journal.knowledge)).floor
 
 
 Write = Callable[[Callable[[Journal], tuple[list[Change], Stamp]], int], Awaitable[Stamp]]
