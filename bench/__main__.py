@@ -24,6 +24,7 @@ from bench.rows import Row
 HELPERS = {
     "__main__",
     "convolutional",
+    "drifted",
     "figures",
     "graph_layers",
     "guests",
@@ -36,6 +37,7 @@ HELPERS = {
     "results",
     "rows",
     "sentences",
+    "spread_world",
     "transformers",
     "vector_sets",
 }

@@ -70,4 +70,4 @@ def mesh_readings(federation: Federation) -> list[Reading]:
         found.append(Reading("littoral_federated_failures_total", (peer,), count))
     for peer, link_ms in federation.asking.links.medians_ms().items():
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
-    return found
+    return [*found, *federation.traffic_readings(), *federation.replicas.readings()]

@@ -66,6 +66,7 @@ class GuardedTransport:
         self._admission = admission
         self.name = transport.name
         self.body_bytes_max = transport.body_bytes_max
+        self.traffic = transport.traffic
 
     async def serve(self, service: str, handler: Handler) -> None:
         async def guarded(caller: str, body: bytes) -> bytes:

@@ -37,7 +37,11 @@ async def open_federation(
             say(
                 f"mesh: node `{transport.name}` of site `{site.mesh.site}`, {site.mesh.transport} at {site.mesh.listen}"
             )
-        federation = Federation(site.mesh, tables, collections, transport, site.data, clock=clock, say=say)
+        found = {name: table.spread.sample for name, table in tables.items() if table.spread is not None}
+        samples = {name: site.path_of(path) for name, path in found.items() if path is not None}
+        federation = Federation(
+            site.mesh, tables, collections, transport, site.data, clock=clock, say=say, samples=samples
+        )
         opened.push_async_callback(federation.close)
         await federation.open()
         yield federation
