@@ -94,6 +94,7 @@ def test_the_module_imports_the_two_it_comes_with_and_nothing_else(tmp_path: Pat
         "./metrics.mjs",
         "./embedder.mjs",
         "./recipe.mjs",
+        "./rooms.mjs",
     }
 
 

@@ -56,9 +56,12 @@ export class Embedder {
     return this.embed(Uint8Array.from(atob(this.#recipe.known.picture), (letter) => letter.charCodeAt(0)));
   }
 
-  /** Holds manifests and constants against their digests, once. Rejects when one differs. */
+  /** Holds manifests and constants against their digests, once. Rejects when one differs: for good. */
   verify() {
-    this.#verified ??= this.#check();
+    this.#verified ??= this.#check().catch((error) => {
+      if (!(error instanceof Refusal)) this.#verified = null; // such as no memory at that moment
+      throw error;
+    });
     return this.#verified;
   }
 

@@ -9,6 +9,8 @@ const FAMILIES = {
   cache_total: ["counter", "Looks into a cache, by cache and outcome"],
   cold_start_total: ["counter", "Starts of this isolate's instances"],
   memory_bytes: ["gauge", "Memory of the guests"],
+  body_buffer_bytes: ["gauge", "Buffers for bodies, in use or free"],
+  cache_bytes: ["gauge", "Values in both caches of the isolate"],
 };
 
 /** Counters of one isolate, in the text format of Prometheus. */

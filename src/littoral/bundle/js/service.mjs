@@ -1,4 +1,4 @@
-import { Bodies, drain } from "./body.mjs";
+import { Bodies } from "./body.mjs";
 import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
 import { frameOf } from "./frame.mjs";
@@ -13,6 +13,8 @@ import { traceHeaders } from "./trace.mjs";
 
 const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
 const RESULTS_MAX = 512;
+const RESULTS_BYTES_MAX = 4 << 20;
+const CHARACTER_BYTES = 2;
 
 /** The routes of a bundle, for whatever has fetch's `Request` and `Response`. */
 export class Service {
@@ -21,7 +23,8 @@ export class Service {
   #bodies = new Bodies();
   #metrics = new Metrics();
   #embeddings = new Embeddings();
-  #results = new Latest(RESULTS_MAX);
+  #results = new Latest(RESULTS_MAX, RESULTS_BYTES_MAX);
+  #isWarm = false;
   #settings = new WeakMap();
   #routes = {
     "/similarity": { POST: this.#similarity },
@@ -50,7 +53,7 @@ export class Service {
   async answer(request, env, after) {
     const began_ms = performance.now();
     const { pathname } = new URL(request.url);
-    const route = this.#routes[pathname];
+    const route = Object.hasOwn(this.#routes, pathname) ? this.#routes[pathname] : undefined;
     const call = { request, after, began_ms, settings: null, release() {} };
     let response;
     try {
@@ -59,7 +62,8 @@ export class Service {
       response = await work.call(this, call);
     } catch (error) {
       response = refusal(error, began_ms);
-      await drain(request).catch(() => {});
+      call.release();
+      await this.#bodies.drain(request).catch(() => {});
     } finally {
       call.release();
     }
@@ -90,9 +94,11 @@ export class Service {
     const question = { collection, body, places: places(request), headers: traceHeaders(request) };
     const times = { deadline_ms: settings.DEADLINE_MS, hedge_ms: settings.HEDGE_MS };
     const searched_ms = performance.now();
-    const result = await nearest(settings.endpoints, question, times, this.#metrics);
-    how.stages.search = performance.now() - searched_ms;
-    if (asked.keeps) this.#results.put(asked.key, result, performance.now() + 1000 * settings.RESULT_TTL_S);
+    const result = JSON.stringify(await nearest(settings.endpoints, question, times, this.#metrics));
+    const done_ms = performance.now();
+    how.stages.search = done_ms - searched_ms;
+    const bytes = CHARACTER_BYTES * result.length;
+    if (asked.keeps) this.#results.put(asked.key, result, bytes, done_ms + 1000 * settings.RESULT_TTL_S);
     return ok(result, began_ms, how);
   }
 
@@ -106,43 +112,49 @@ export class Service {
       return new Response(vector, { headers: { "content-type": "application/octet-stream", ...told } });
     if (accepts.includes("application/x-safetensors"))
       return new Response(frameOf(name, shape, vector), { headers: { "content-type": "application/x-safetensors", ...told } });
-    return ok({ outputs: { [name]: { dtype: "float32", shape, data: nested(vector, shape) } } }, call.began_ms, how);
+    const outputs = { [name]: { dtype: "float32", shape, data: nested(vector, shape) } };
+    return ok(JSON.stringify({ outputs }), call.began_ms, how);
   }
 
   async #health({ began_ms }) {
     await this.#embedder.verify();
     const { pipeline, version, digest } = this.#recipe;
-    return ok({ pipeline, version, digest, memory_bytes: this.#embedder.memoryBytes }, began_ms, {});
+    const told = { pipeline, version, digest, memory_bytes: this.#embedder.memoryBytes };
+    return ok(JSON.stringify(told), began_ms, {});
   }
 
   async #told({ request, settings }) {
     await checkToken(request, settings.metricsToken);
     this.#metrics.set("memory_bytes", this.#embedder.memoryBytes);
+    this.#metrics.set("body_buffer_bytes", this.#bodies.bytes);
+    this.#metrics.set("cache_bytes", this.#embeddings.bytes + this.#results.bytes);
     return new Response(this.#metrics.text(), { headers: { "content-type": "text/plain; version=0.0.4" } });
   }
 
-  /** Whether this place computes what a node does. */
+  /** Whether this place computes what a node does. Asked again it is not computed again: no token is needed to ask. */
   async #warm({ began_ms }) {
     await this.#embedder.verify();
-    const found = await sha256(this.#embedder.warm());
-    if (found !== this.#recipe.known.vector) throw new Refusal(503, "known picture: its vector is not the node's");
-    return ok({ memory_bytes: this.#embedder.memoryBytes }, began_ms, {});
+    if (!this.#isWarm && (await sha256(this.#embedder.warm())) !== this.#recipe.known.vector)
+      throw new Refusal(503, "known picture: its vector is not the node's");
+    this.#isWarm = true;
+    return ok(JSON.stringify({ memory_bytes: this.#embedder.memoryBytes }), began_ms, {});
   }
 
   /** Tenant, picture, and under which key the two are remembered. */
   async #asked(call) {
     const { request, settings } = call;
     const tenant = await tenantOf(request, settings.tenants);
-    const { bytes: picture, release } = await this.#bodies.take(request, settings.BODY_BYTES_MAX);
+    const { BODY_BYTES_MAX, BODY_DEADLINE_MS } = settings;
+    const { bytes: picture, release } = await this.#bodies.take(request, BODY_BYTES_MAX, BODY_DEADLINE_MS);
     call.release = release;
     checkedPicture(picture, settings.SIDE_MAX);
-    const control = request.headers.get("cache-control") ?? "";
+    const control = (request.headers.get("cache-control") ?? "").toLowerCase();
     const keeps = !control.includes("no-store");
     const key = `${tenant.name}/${this.#recipe.digest}/${await sha256(picture)}`;
     return { tenant, picture, key, keeps, reads: keeps && !control.includes("no-cache") };
   }
 
-  async #vector({ picture, key, keeps, reads }, { after, settings }) {
+  async #vector({ picture, key, keeps, reads }, { after, settings, release }) {
     const { embeddings: kv, EMBEDDING_TTL_S } = settings;
     const began_ms = performance.now();
     const known = reads ? await this.#embeddings.get(key, this.#recipe.output.size, kv, began_ms) : undefined;
@@ -153,6 +165,7 @@ export class Service {
     let vector;
     try {
       vector = this.#embedder.embed(picture);
+      release(); // the search may take long
     } catch (error) {
       this.#metrics.count("embedding_failure_total", { reason: error instanceof Refusal ? "picture" : "guest" });
       throw error;
@@ -166,7 +179,7 @@ export class Service {
 function checkedRoute(route, pathname, method) {
   if (route === undefined) throw new Refusal(404, `no route \`${pathname.slice(0, 80)}\``);
   if (method === "OPTIONS") return () => preflight(Object.keys(route));
-  const work = route[method];
+  const work = Object.hasOwn(route, method) ? route[method] : undefined;
   if (work === undefined) {
     const allow = Object.keys(route).join(", ");
     throw new Refusal(405, `\`${pathname}\` takes ${allow}`, { allow });
@@ -192,9 +205,10 @@ function nested(values, shape) {
 
 const chunks = (rows, size) => Array.from({ length: rows.length / size }, (_, i) => rows.slice(i * size, (i + 1) * size));
 
+/** @param {string} result JSON */
 function ok(result, began_ms, how) {
-  const body = { result, status: "ok", time: (performance.now() - began_ms) / 1000 };
-  return new Response(JSON.stringify(body), { headers: { ...JSON_TYPE, "littoral-how": JSON.stringify(how) } });
+  const body = `{"result":${result},"status":"ok","time":${(performance.now() - began_ms) / 1000}}`;
+  return new Response(body, { headers: { ...JSON_TYPE, "littoral-how": JSON.stringify(how) } });
 }
 
 function refusal(error, began_ms) {
