@@ -27,6 +27,7 @@ HELPERS = {
     "figures",
     "graph_layers",
     "guests",
+    "inspector",
     "isolated",
     "load",
     "networks",

@@ -5,8 +5,7 @@ import { Rooms } from "./rooms.mjs";
 
 const UNREAD_BYTES_MAX = 16 << 20;
 const UNREAD_MS_MAX = 5000;
-const FIRST_BYTES = 64 << 10;
-const AT_ONCE_BYTES_MAX = 256 << 10; // more only as it comes: who declares much and sends little takes no memory
+const FIRST_BYTES = 64 << 10; // more only as it comes: who declares much and sends little takes no more
 const TYPES = ["image/jpeg", "image/png", "application/octet-stream"];
 
 /**
@@ -30,18 +29,19 @@ export class Bodies {
    * @returns {Promise<{bytes: Uint8Array, release: () => void}>}
    */
   async take(request, bytesMax, msMax) {
-    const declared = checkedHead(request, bytesMax);
+    checkHead(request, bytesMax);
     if (request.body === null) return { bytes: new Uint8Array(), release() {} };
-    const reading = new Reading(request.body, this.#rooms, this.#rooms.take(first(declared, bytesMax), bytesMax + 1));
+    const room = this.#rooms.take(Math.min(FIRST_BYTES, bytesMax + 1), bytesMax + 1);
+    const reading = new Reading(request.body, this.#rooms, room, declaredBytes(request));
     const late = new Refusal(408, `body did not come in ${msMax} ms`);
     await this.#read(reading, () => filled(reading, bytesMax + 1), msMax, late);
-    const room = reading.end();
+    const buffer = reading.end();
     let isLent = true;
     const release = () => {
-      if (isLent) this.#rooms.give(room);
+      if (isLent) this.#rooms.give(buffer);
       isLent = false;
     };
-    if (reading.length <= bytesMax) return { bytes: new Uint8Array(room, 0, reading.length), release };
+    if (reading.length <= bytesMax) return { bytes: new Uint8Array(buffer, 0, reading.length), release };
     release();
     throw tooLong(bytesMax);
   }
@@ -52,7 +52,8 @@ export class Bodies {
    */
   async drain(request) {
     if (request.body === null || request.body.locked) return;
-    const reading = new Reading(request.body, this.#rooms, this.#rooms.take(FIRST_BYTES, FIRST_BYTES));
+    const room = this.#rooms.take(FIRST_BYTES, FIRST_BYTES);
+    const reading = new Reading(request.body, this.#rooms, room, declaredBytes(request));
     await this.#read(reading, () => emptied(reading), UNREAD_MS_MAX, new Refusal(408, "late"));
     this.#rooms.give(reading.end());
   }
@@ -67,22 +68,16 @@ export class Bodies {
   }
 }
 
-/** @returns {number} declared length of the body, NaN where none is */
-function checkedHead(request, bytesMax) {
+function checkHead(request, bytesMax) {
   const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
   if (!TYPES.includes(type))
     throw new Refusal(415, `content type is \`${type.slice(0, 80)}\`, expected ${TYPES.join(", ")}`);
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw new Refusal(415, `content encoding is \`${encoding.slice(0, 80)}\`, expected none`);
-  const declared = Number(request.headers.get("content-length") ?? NaN);
-  if (declared > bytesMax) throw tooLong(bytesMax);
-  return declared;
+  if (declaredBytes(request) > bytesMax) throw tooLong(bytesMax);
 }
 
-/** Bytes of the buffer to begin with: one more than declared, so that it does not look full when the body ends. */
-function first(declared, bytesMax) {
-  return Math.min(bytesMax + 1, Number.isNaN(declared) ? FIRST_BYTES : Math.min(declared + 1, AT_ONCE_BYTES_MAX));
-}
+const declaredBytes = (request) => Number(request.headers.get("content-length") ?? NaN);
 
 /** Until the stream ends, or has `most` bytes. */
 async function filled(reading, most) {

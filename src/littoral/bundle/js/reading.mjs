@@ -5,14 +5,18 @@ export class Reading {
   #room;
   #size;
   #length = 0;
+  #taken = 0;
+  #declared;
   #isDropped = false;
 
   /**
    * @param {ReadableStream} stream
    * @param {import("./rooms.mjs").Rooms} rooms
    * @param {ArrayBuffer} room of `rooms`
+   * @param {number} declared bytes that end the stream, NaN where it says nothing
    */
-  constructor(stream, rooms, room) {
+  constructor(stream, rooms, room, declared) {
+    this.#declared = declared;
     this.#reader = byteReader(stream);
     this.#rooms = rooms;
     this.#room = room;
@@ -28,12 +32,14 @@ export class Reading {
     return this.#length === this.#size;
   }
 
-  /** Reads once behind what is there. @returns {Promise<boolean>} whether the stream has ended */
+  /** Reads on until the buffer is full, or less. @returns {Promise<boolean>} whether the stream has ended */
   async more() {
-    const { value, done } = await this.#reader.read(new Uint8Array(this.#room, this.#length));
+    const view = new Uint8Array(this.#room, this.#length);
+    const { value, done } = await this.#reader.read(view, { min: view.length }); // each read leaves objects behind
     if (value !== undefined) this.#room = value.buffer;
     this.#length += value?.byteLength ?? 0;
-    return done || this.#isDropped;
+    this.#taken += value?.byteLength ?? 0;
+    return done || this.#isDropped || this.#taken === this.#declared;
   }
 
   /** Forgets what is there. */
@@ -41,9 +47,10 @@ export class Reading {
     this.#length = 0;
   }
 
-  /** Goes on in a larger buffer. */
+  /** Goes on in a larger buffer: for all that was declared, now that some of it has come. */
   grow(most) {
-    const larger = this.#rooms.take(this.#size + 1, most);
+    const declared = Number.isNaN(this.#declared) ? 0 : this.#declared;
+    const larger = this.#rooms.take(Math.min(most, Math.max(declared, this.#size + 1)), most);
     new Uint8Array(larger).set(new Uint8Array(this.#room));
     this.#rooms.give(this.#room);
     this.#room = larger;
