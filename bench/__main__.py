@@ -30,12 +30,15 @@ HELPERS = {
     "inspector",
     "isolated",
     "load",
+    "mesh_peer",
     "networks",
     "oip_client",
     "onnxruntime_int8",
     "results",
     "rows",
+    "sentences",
     "transformers",
+    "vector_sets",
 }
 
 

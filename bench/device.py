@@ -19,7 +19,7 @@ from littoral.bundle.recipe import read_recipe
 from littoral.bundle.writing import write
 from littoral.node.site import read_site
 
-__all__ = ["run"]
+__all__ = ["HEAP", "run"]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/vibration"
@@ -35,7 +35,9 @@ int main(void) {
   struct littoral_pipeline pipeline;
   size_t before = taken();
   if (littoral_open(&pipeline) || littoral_run(&pipeline)) return 1;
-  printf("%zu", taken() - before);
+  printf("%zu\\n", taken() - before);
+  littoral_close(&pipeline);
+  return taken() - before > 8192; /* stdout has a buffer */
 }
 """
 

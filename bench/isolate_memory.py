@@ -125,9 +125,8 @@ def anonymous_mb(pid: int) -> float:
 def empty_mb(workerd: Path) -> float:
     """Of workerd, whose worker does nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        config = filled("workerd.capnp", bindings='(name = "NOTHING", text = "")').decode()
-        lines = [line for line in config.splitlines() if ".wasm" not in line]
-        Path(folder, "workerd.capnp").write_text("\n".join(lines))
+        nothing = {"bindings": '(name = "NOTHING", text = "")', "modules": '(name = "none", text = "")'}
+        Path(folder, "workerd.capnp").write_bytes(filled("workerd.capnp", **nothing))
         Path(folder, "worker.mjs").write_text("export default { fetch: () => new Response() };")
         with in_workerd(workerd, Path(folder)) as worker:
             for _ in range(150):

@@ -16,7 +16,7 @@ from littoral.tensors import encode_frame
 from littoral.vectors.layout import COLLECTION_FILE
 from mixed_texts import wordpiece
 from node_fixture import DOUBLE, SITE, SIZE, write_site
-from oip_site import TYPES, all_types, summing
+from oip_site import OWN_MODELS, TYPES, all_types, summing
 from pictures import jpeg, natural
 from text_node import encoder
 
@@ -25,15 +25,8 @@ __all__ = ["FUZZED", "SEEDS", "SNAPSHOT", "Seed", "write_fuzzed_site"]
 FUZZED = (
     SITE
     + DOUBLE
+    + OWN_MODELS
     + """
-[models.types]
-path = "types.wasm"
-
-[models.sums]
-path = "sums.wasm"
-state = { total = "next_total" }
-sequences = { max = 3, idle_s = 5.0 }
-
 [models.encoder]
 path = "encoder.wasm"
 

@@ -10,7 +10,18 @@ from onnx import TensorProto, helper, numpy_helper
 import littoral
 from littoral.artifact import Model, Store
 
-SITE = """
+OWN_MODELS = """
+[models.types]
+path = "types.wasm"
+
+[models.sums]
+path = "sums.wasm"
+state = { total = "next_total" }
+sequences = { max = 3, idle_s = 5.0 }
+"""
+"""What `all_types` and `summing` make, in a site file."""
+SITE = (
+    """
 [node]
 name = "store-12"
 listen = "127.0.0.1:0"
@@ -21,14 +32,6 @@ instances = { min = 1, max = 2 }
 
 [models.plain]
 path = "plain.wasm"
-
-[models.types]
-path = "types.wasm"
-
-[models.sums]
-path = "sums.wasm"
-state = { total = "next_total" }
-sequences = { max = 3, idle_s = 5.0 }
 
 [agents.decode]
 path = "builtin:image"
@@ -49,6 +52,8 @@ steps = [{ agent = "decode" }, { model = "picture" }, { step = "normalize" }]
 [pipelines.similar]
 steps = [{ agent = "decode" }, { model = "picture" }, { step = "normalize" }, { search = "frames", limit = 3 }]
 """
+    + OWN_MODELS
+)
 TYPES = {
     "BOOL": TensorProto.BOOL,
     "UINT8": TensorProto.UINT8,

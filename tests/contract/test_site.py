@@ -21,6 +21,7 @@ from site_folder import TEXT
 FILE = Path("site.toml")
 FRAMES = '[collections.frames]\nvectors = { size = 4, distance = "Cosine" }\n'
 MODEL = '[models.embedder]\npath = "m.wasm"\n'
+MESH = '[node]\nname = "a"\n[mesh]\nsite = "shop"\n'
 AGENT = '[agents.decode]\npath = "builtin:image"\n'
 
 WRONG = {
@@ -28,7 +29,7 @@ WRONG = {
     "no UTF-8": b'[node]\nname = "\xff"',
     "a table that is unknown": '[nodes]\nname = "x"',
     "a table that is far from any": "[zebra]\n",
-    "a table of a later version": '[mesh]\nlisten = "x"',
+    "a table of a later version": '[tenants]\nname = "x"',
     "a key that is unknown": '[node]\nlistn = "x"',
     "a key that is far from any": "[node]\nzebra = 1",
     "a value of the wrong type": "[node]\nname = 3",
@@ -61,6 +62,14 @@ WRONG = {
     "vectors without a distance": "[collections.frames]\nvectors = { size = 4 }",
     "an unknown distance": '[collections.frames]\nvectors = { size = 4, distance = "cosine" }',
     "vectors of no size": '[collections.frames]\nvectors = { size = 0, distance = "Dot" }',
+    "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
+    "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
+    "more holders than replicas": MESH + FRAMES + "spread = { replicas = 2, holders = 3 }",
+    "a recall of more than all": MESH + FRAMES + "spread = { recall = 1.5 }",
+    "a mesh without a site": "[mesh]",
+    "a name that no node of a mesh can have": '[node]\nname = "Store_12"\n[mesh]\nsite = "shop"',
+    "a peer that is this node": '[node]\nname = "a"\n[mesh]\nsite = "shop"\npeers = { a = "127.0.0.1:7447" }',
+    "a peer without a port": '[node]\nname = "a"\n[mesh]\nsite = "shop"\npeers = { b = "127.0.0.1" }',
     "no steps": "[pipelines.similar]\nsteps = []",
     "too many steps": AGENT + "[pipelines.similar]\nsteps = [" + '{ agent = "decode" },' * 17 + "]",
     "steps that are no tables": '[pipelines.similar]\nsteps = ["decode"]',

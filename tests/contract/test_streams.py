@@ -162,6 +162,11 @@ def heard(opened: websocket.WebSocket) -> Any:
     return json.loads(opened.recv())
 
 
+def test_a_socket_may_have_a_long_address(served: Served) -> None:
+    with socket_to(served, "/pipelines/embed/stream?note=" + "a" * 9000) as opened:
+        assert heard(opened)["type"] == "credit"
+
+
 def test_a_socket_answers_within_its_credit(served: Served) -> None:
     with socket_to(served, "/pipelines/embed/stream?credit=2") as opened:
         assert heard(opened) == {"type": "credit", "frames": 2}

@@ -19,17 +19,23 @@ from littoral.bundle.browser import plan_browser
 from littoral.bundle.plan import Options
 from littoral.bundle.recipe import read_recipe
 from littoral.bundle.writing import write
+from littoral.errors import InputError
 from littoral.node.site import read_site
 from littoral.tensors import decode_frame
 from node_fixture import Served, node_in_thread
 from page_pictures import page_pictures
 from raw_http import send, send_json
+from site_folder import TEXT as SITE
+from site_folder import site_folder
 from supervised import short_folder
+from text_node import SITE as TEXT_SITE
+from text_node import text_node
 from waiting import until
 
 PICTURES = [shown.data for shown in page_pictures()[::4]]
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+FRAME = "application/x-safetensors"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PROBE = """<!doctype html><script type="module">
   import { open } from "./littoral-similar.mjs";
@@ -241,6 +247,37 @@ def test_the_camera_gives_a_picture(node: Served, chromium: Browser) -> None:
         )
 
 
+def test_a_text_is_encoded_in_the_page_and_found_as_by_the_node(chromium: Browser) -> None:
+    texts = ["Two gulls over the pier", "日本語のテキスト", "é" * 30]
+    ask = """
+      const [text, done] = arguments;
+      const element = document.querySelector("littoral-similar");
+      element.addEventListener("result", ({ detail }) => done(detail), { once: true });
+      element.addEventListener("failure", ({ detail }) => done(detail), { once: true });
+      const input = element.shadowRoot.querySelector("input");
+      input.value = text;
+      input.dispatchEvent(new Event("change"));
+    """
+    with text_node(TEXT_SITE) as served:
+        folder = served.node.data.parent
+        write(
+            dict(plan_browser(read_recipe(read_site(folder / "site.toml"), "find"), Options()).files), folder / "bundle"
+        )
+        reply = send(served.address, "POST", "/pipelines/sentences", texts[0].encode(), {"Accept": FRAME})
+        (vector,) = decode_frame(reply.body).values()
+        points = [{"id": 1, "vector": vector[0].tolist(), "payload": {"text": texts[0]}}]
+        assert send_json(served.address, "PUT", "/collections/notes/points", {"points": points}).status == 200
+        with site_of(served) as site:
+            chromium.open(site.address)
+            for text in texts:
+                said = chromium.driver.execute_async_script(ask, text)
+                theirs = send(served.address, "POST", "/pipelines/find", text.encode()).json["result"]
+                assert (said["hits"], said["isOffline"]) == (theirs, False)
+            assert chromium.accessibility(AXE) == []
+            assert chromium.complaints() == []
+            assert all(text.encode() not in body for text in texts for body in site.posted)
+
+
 def test_without_a_network_the_page_embeds_and_shows_the_last_results(node: Served, chromium: Browser) -> None:
     with site_of(node) as site:
         chromium.open(site.address)
@@ -252,3 +289,10 @@ def test_without_a_network_the_page_embeds_and_shows_the_last_results(node: Serv
     said = shown(chromium, PICTURES[2])
     assert (said["hits"], said["isOffline"]) == (last, True)
     assert said["embed_ms"] > 0
+
+
+def test_a_page_asks_for_pictures_and_texts_only(tmp_path: Path) -> None:
+    steps = '\n[pipelines.numbers]\nsteps = [{ model = "embedder" }]\n'
+    site = read_site(site_folder(tmp_path, SITE + steps))
+    with pytest.raises(InputError, match="takes tensors, a page asks for a picture or a text"):
+        plan_browser(read_recipe(site, "numbers"), Options())

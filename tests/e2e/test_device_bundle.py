@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 import pytest
+from bench.device import HEAP
 
 from command import littoral as cli
 from engines.interpreters import cargo_built, wasm3_built
@@ -27,20 +28,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 EXAMPLE = ROOT / "examples/vibration"
 HOST_S_MAX = 60
-HEAP = """
-#include <malloc.h>
-#include <stdio.h>
-#include "littoral_device.h"
-static size_t taken(void) { struct mallinfo2 found = mallinfo2(); return found.uordblks + found.hblkhd; }
-int main(void) {
-  struct littoral_pipeline pipeline;
-  size_t before = taken();
-  if (littoral_open(&pipeline) || littoral_run(&pipeline)) return 1;
-  printf("%zu\\n", taken() - before);
-  littoral_close(&pipeline);
-  return taken() - before > 8192; /* stdout has a buffer */
-}
-"""
 IN_V8 = """
   const { readFileSync, writeFileSync } = require("node:fs");
   const [wasm, input, given, made] = process.argv.slice(1);

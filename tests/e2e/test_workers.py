@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,7 +176,8 @@ def test_a_late_endpoint_is_hedged_once(both: Both) -> None:
         bindings = {"ENDPOINTS": endpoints(slow.url, quick.url, quick.url), "HEDGE_MS": "20"}
         with in_workerd(both.workerd, both.bundle, bindings) as worker:
             assert post(worker, "/similarity", PICTURES[0]).json["result"][0]["id"] == 2
-            assert (len(slow.questions), len(quick.questions)) == (1, 1)
+            until(lambda: len(slow.questions) == 1)
+            assert len(quick.questions) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -357,5 +359,5 @@ def test_another_module_than_the_bundles_is_noticed(both: Both, tmp_path: Path, 
     with in_workerd(both.workerd, tmp_path) as worker:
         reply = post(worker, "/embed", PICTURES[0])
         assert reply.status == 503
-        assert f"of the {file.removesuffix('.wasm')}: SHA-256 is " in reply.error
+        assert re.search(f"of the {file.removesuffix('.wasm')} `.*`: SHA-256 is ", reply.error)
         assert send(worker.address, "GET", "/healthz").status == 503

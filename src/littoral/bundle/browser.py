@@ -2,7 +2,8 @@
 
 import json
 
-from littoral.bundle.chain import chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import chain_of, guide_words, version_of
+from littoral.bundle.chain_module import module_of
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
 from littoral.bundle.texts import filled
@@ -11,19 +12,25 @@ __all__ = ["plan_browser"]
 
 SIDE_MAX = 8192  # what cameras of phones give
 PACKED_BYTES_MAX = 10_000_000
+INVITES = {
+    "picture": "Choose a picture, drop one here, or take one. It is worked on in this browser and never sent anywhere",
+    "text": "Type a text. It is worked on in this browser and never sent anywhere",
+}
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened at
 
 
 def plan_browser(recipe: Recipe, options: Options) -> Plan:
     """Everything that is fetched, and a page that uses it."""
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, options.sample)
+    if chain.takes.kind not in INVITES:
+        raise recipe.refusal(f"takes {chain.takes.kind}, a page asks for a picture or a text", "`--for node`")
     options = options._replace(side_max=options.side_max or SIDE_MAX)
-    words = guide_words(chain)
+    vector = "; its vector is." if chain.search else "."
+    words = {**guide_words(chain), "invite": INVITES[chain.takes.kind] + vector}
     used = {
         "littoral-similar.mjs": module_of("browser_entry.mjs", chain, options),
         "worker.mjs": module_of("browser_worker_entry.mjs", chain, options),
-        "agent.wasm": chain.agent.wasm,
-        "model.wasm": chain.model.model.wasm,
+        **chain.files,
         "index.html": filled("index.html", **words, **_node(recipe)),
         "page.css": filled("page.css"),
         "page.mjs": filled("page.mjs", **words),

@@ -1,127 +1,178 @@
-"""The one form of pipeline that runs outside a node: bytes → agent → model → steps → search, the last two if any."""
+"""Pipelines that run outside a node: agents, models and host steps one behind the other, and a search if any."""
 
-import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from littoral.artifact import Port, Variant, custom_section, digest
-from littoral.artifact.manifest import AGENT_SECTION, MODEL_SECTION, PAGE_BYTES
-from littoral.bundle.known_answer import KnownAnswer, known_answer
-from littoral.bundle.link import linked
-from littoral.bundle.memory_image import memory_image
-from littoral.bundle.plan import Options
+import msgspec
+import numpy as np
+
+from littoral.artifact import digest
+from littoral.artifact.manifest import PAGE_BYTES
+from littoral.bundle.known_answer import Tried, answer_bytes, tried
 from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Recipe, SearchPart
-from littoral.errors import InputError
-from littoral.runtime.agents import Agent
+from littoral.bundle.takes import Takes, known_input, takes_of
+from littoral.runtime.edges import EdgeType, Fit, TensorsType, fit_tensors
+from littoral.tensors import Array, TensorSpec
 
-__all__ = ["SIDE_MAX", "Chain", "chain_of", "guide_words", "module_of", "version_of"]
+__all__ = ["STEPS", "Chain", "Link", "Vector", "chain_of", "guide_words", "version_of"]
 
-STEPS = ("normalize",)  # those that js/steps.mjs has
-SIDE_MAX = 1024
+STEPS = ("normalize", "softmax", "top_k", "threshold", "join")  # those that js/steps.mjs has
+CARRIED = ("float32", "float64", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 AGENT_BYTES_MAX = 48 << 20  # pictures of a thousand pixels on a side take less than a quarter
 
 
+class Link(NamedTuple):
+    """One step. takes, fits: a guest's tensors, and how they are served by what is given, none = bytes or as it is.
+
+    memory_bytes: most that a guest may take. files: of a guest, its module first.
+    """
+
+    part: AgentPart | ModelPart | HostPart
+    fits: tuple[Fit, ...] | None
+    takes: TensorsType | None
+    gives: EdgeType
+    memory_bytes: int
+    files: Mapping[str, bytes]
+
+
+class Vector(NamedTuple):
+    """The one tensor that a chain makes."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
 class Chain(NamedTuple):
-    """variant: of the model, for what the agent gives. output: the one that goes on. known: what a node answers."""
+    """vector: what the links make, where that is one vector of float32 numbers.
+
+    known: an input; answer: SHA-256 of what a node makes of it.
+    """
 
     pipeline: str
-    agent: AgentPart
-    model: ModelPart
-    variant: Variant
-    output: Port
-    steps: tuple[str, ...]
+    takes: Takes
+    links: tuple[Link, ...]
+    vector: Vector | None
     search: SearchPart | None
-    known: KnownAnswer
+    known: bytes
+    answer: str
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Modules, and what agents are started with beside their configuration."""
+        return {name: data for link in self.links for name, data in link.files.items()}
 
     @property
     def memory_bytes(self) -> int:
-        """Most that its two guests may take."""
-        return self.model.model.manifest.memory.pages * PAGE_BYTES + self.agent.memory_bytes
+        """Most that its guests may take."""
+        return sum(link.memory_bytes for link in self.links)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that a vector depends on."""
-        decides = (self.agent.wasm, self.agent.init, self.model.model.wasm, self.output.name.encode())
-        parts = [digest(part) for part in decides] + list(self.steps)
-        return digest(" ".join(parts).encode())
+        """SHA-256 of all that an answer before the search depends on."""
+        return digest(" ".join(map(_decides, self.links)).encode())
 
 
-def chain_of(recipe: Recipe) -> Chain:
-    """The recipe as a chain, run once. Raises InputError for any other form, and what its parts raise."""
-    kinds = [type(part) for part in recipe.parts]
-    host = recipe.only(HostPart)
-    searches = recipe.only(SearchPart)
-    if kinds != [AgentPart, ModelPart, *[HostPart] * len(host), *[SearchPart] * len(searches)] or len(searches) > 1:
-        raise recipe.refusal("is not an agent, a model, host steps and at most one search, in that order")
-    steps = tuple(part.options.step for part in host)
-    if unknown := next((step for step in steps if step not in STEPS), None):
-        raise recipe.refusal(f"has the step `{unknown}`; outside a node there are {', '.join(STEPS)}")
-    (agent,), (model,) = recipe.only(AgentPart), recipe.only(ModelPart)
-    agent = agent._replace(memory_bytes=min(agent.memory_bytes, AGENT_BYTES_MAX))
-    variant = _variant(recipe, agent, model)
-    known = known_answer(recipe)
-    output = next(port for port in variant.outputs if port.name == known.name)
-    return Chain(recipe.pipeline, agent, model, variant, output, steps, next(iter(searches), None), known)
+def chain_of(recipe: Recipe, sample: bytes | None = None) -> Chain:
+    """The recipe as a chain, run once. sample: the known input, if it is not the package's.
+
+    Raises InputError for what no chain can do, and what its parts raise.
+    """
+    if not recipe.parts:
+        raise recipe.refusal("has no step")
+    *before, last = recipe.parts
+    search = last if isinstance(last, SearchPart) else None
+    for number, part in enumerate(before if search else recipe.parts, 1):
+        _check_part(recipe, part, number)
+    takes = takes_of(recipe)
+    found = tried(recipe, known_input(recipe, takes, sample))
+    links = tuple(_links(recipe, found))
+    _check_ports(recipe, links)
+    vector = _vector(links[-1].gives, found)
+    if search is not None and vector is None:
+        raise recipe.refusal(f"gives {links[-1].gives} before its search, expected one vector of float32 numbers")
+    answer = digest(answer_bytes(found.answer, links[-1].gives))
+    return Chain(recipe.pipeline, takes, links, vector, search, found.given, answer)
 
 
-def _variant(recipe: Recipe, part: AgentPart, model: ModelPart) -> Variant:
-    with Agent.open(part.wasm, dict(part.config), name=part.name, memory_bytes=part.memory_bytes) as agent:
-        takes, gives = agent.input, agent.output
-    if takes != "bytes" or gives == "bytes" or len(gives) != 1:
-        raise recipe.refusal(f"begins with an agent that does not take bytes and give one tensor: `{part.name}`")
-    for variant in model.model.manifest.variants:
-        (first, *others) = variant.inputs
-        if not others and (first.dtype, first.shape) == (gives[0].dtype, gives[0].shape):
-            return variant
-    raise InputError(f"model `{model.name}` has no variant for {gives[0]}, which agent `{part.name}` gives")
+def _check_part(recipe: Recipe, part: object, number: int) -> None:
+    if isinstance(part, SearchPart):
+        raise recipe.refusal(f"has a search in step {number}; outside a node a search is the last step")
+    if isinstance(part, HostPart) and part.options.step not in STEPS:
+        why = f"has the step `{part.options.step}` in step {number}; outside a node there are {', '.join(STEPS)}"
+        raise recipe.refusal(why, "make it a part of the model, or end the pipeline before it")
+
+
+def _links(recipe: Recipe, found: Tried) -> Iterator[Link]:
+    given: EdgeType | None = None
+    counts: dict[str, int] = {}
+    for part, takes, gives, taken in zip(recipe.parts, found.takes, found.gives, found.memory_bytes, strict=False):
+        first = TensorsType(takes) if isinstance(takes, tuple) else None
+        fits = None if first is None else fit_tensors(first if given is None else given, first.ports)
+        memory, files = 0, dict[str, bytes]()
+        if not isinstance(part, HostPart | SearchPart):
+            kind = "agent" if isinstance(part, AgentPart) else "model"
+            counts[kind] = count = counts.get(kind, 0) + 1
+            memory, files = _guest(part, kind if count == 1 else f"{kind}{count}", taken)
+        yield Link(part, fits, first, gives, memory, files)  # type: ignore[arg-type]
+        given = gives
+
+
+def _guest(part: AgentPart | ModelPart, name: str, taken: int) -> tuple[int, dict[str, bytes]]:
+    """Most memory, and files."""
+    if isinstance(part, ModelPart):
+        return part.model.manifest.memory.pages * PAGE_BYTES, {f"{name}.wasm": part.model.wasm}
+    memory = min(part.memory_bytes, max(AGENT_BYTES_MAX, 2 * taken))
+    return memory, {f"{name}.wasm": part.wasm, **({f"{name}.bin": part.init} if part.has_files else {})}
+
+
+def _check_ports(recipe: Recipe, links: tuple[Link, ...]) -> None:
+    for number, link in enumerate(links, 1):
+        for ports in (link.takes, link.gives):
+            if bad := next((port for port in _ports(ports) if port.dtype not in CARRIED), None):
+                raise recipe.refusal(f"has {bad} in step {number}; outside a node there are {', '.join(CARRIED)}")
+        if isinstance(link.part, HostPart) and link.part.options.step == "softmax" and "float64" in _dtypes(link.gives):
+            raise recipe.refusal(f"has `softmax` of float64 in step {number}, whose last bits depend on the machine")
+
+
+def _ports(edge: EdgeType | None) -> tuple[TensorSpec, ...]:
+    return edge.ports if isinstance(edge, TensorsType) else ()
+
+
+def _dtypes(edge: EdgeType) -> set[str]:
+    return {port.dtype for port in _ports(edge)}
+
+
+def _vector(gives: EdgeType, found: Tried) -> Vector | None:
+    """The one tensor of a known size; of one picture or text a first dimension that may be any is 1."""
+    ports = _ports(gives)
+    if len(ports) != 1 or ports[0].dtype != "float32" or not isinstance(found.answer, Mapping):
+        return None
+    (array,) = found.answer.values()
+    shape = tuple(np.shape(array))
+    is_known = all(size >= 0 or (at == 0 and shape[0] == 1) for at, size in enumerate(ports[0].shape))
+    return Vector(ports[0].name, shape) if is_known and _is_row(array) else None
+
+
+def _is_row(array: Array) -> bool:
+    return array.ndim > 0 and array.size == array.shape[-1]
+
+
+def _decides(link: Link) -> str:
+    """What of a step decides an answer."""
+    match link.part:
+        case AgentPart(wasm=wasm, init=init):
+            return f"{digest(wasm)} {digest(init)}"
+        case ModelPart(model=model, take=take):
+            return " ".join([digest(model.wasm), *take])
+        case HostPart(options=options, labels=labels):
+            return digest(msgspec.json.encode([options, labels]))
 
 
 def version_of(chain: Chain) -> str:
-    """The model's, and of what else a vector depends on."""
-    return f"{chain.model.model.manifest.version}-{chain.digest[:12]}"
-
-
-def module_of(entry: str, chain: Chain, options: Options) -> bytes:
-    """A module of js/ with all that it imports and the chain as `RECIPE`, as one ES module."""
-    recipe = json.dumps(_recipe(chain, options), indent=1, sort_keys=True, ensure_ascii=False)
-    return linked(entry, {"recipe.mjs": f"const RECIPE = {recipe};\n"}).encode()
-
-
-def _recipe(chain: Chain, options: Options) -> dict[str, Any]:
-    """The recipe as js/ reads it."""
-    (given,) = chain.variant.inputs
-    model, agent = chain.model.model, chain.agent
-    return {
-        "pipeline": chain.pipeline,
-        "version": version_of(chain),
-        "digest": chain.digest,
-        "start": options.start,
-        "side_max": options.side_max or SIDE_MAX,
-        "agent": {
-            "sha256": digest(agent.wasm),
-            "file_bytes": len(agent.wasm),
-            "init": agent.init.decode(),
-            "memory_bytes": agent.memory_bytes,
-            "digests": _digests(agent.wasm, AGENT_SECTION),
-        },
-        "model": {
-            "name": model.manifest.name,
-            "sha256": model.digest,
-            "file_bytes": len(model.wasm),
-            "entry": chain.variant.entry,
-            "input": _port(given) | {"dtype": given.dtype, "shape": list(given.shape)},
-            "output": _port(chain.output),
-            "digests": _digests(model.wasm, MODEL_SECTION),
-        },
-        "steps": list(chain.steps),
-        "output": {
-            "name": chain.known.name,
-            "shape": list(chain.known.shape),
-            "size": chain.output.bytes // 4,
-        },
-        "search": _search(chain.search),
-        "known": {"picture": chain.known.picture, "vector": chain.known.vector},
-    }
+    """That of its last guest, and of what else an answer depends on."""
+    parts = [link.part for link in chain.links if not isinstance(link.part, HostPart)]
+    manifest = parts[-1].model.manifest if isinstance(parts[-1], ModelPart) else parts[-1].manifest
+    return f"{manifest.version}-{chain.digest[:12]}"
 
 
 def guide_words(chain: Chain) -> dict[str, str]:
@@ -129,25 +180,19 @@ def guide_words(chain: Chain) -> dict[str, str]:
     return {
         "pipeline": chain.pipeline,
         "version": version_of(chain),
-        "agent": chain.agent.name,
-        "model": chain.model.name,
+        "takes": chain.takes.about,
+        "through": ", ".join(map(_called, chain.links)),
         "search": "" if chain.search is None else f", then a search in `{chain.search.collection}`",
+        "route": "similarity" if chain.search else f"pipelines/{chain.pipeline}",
+        "example": chain.takes.example,
     }
 
 
-def _search(part: SearchPart | None) -> Mapping[str, Any] | None:
-    return None if part is None else {"collection": part.collection, "query": part.query}
-
-
-def _port(port: Port) -> dict[str, Any]:
-    return {"offset": port.offset, "bytes": port.bytes}
-
-
-def _digests(wasm: bytes, section: str) -> dict[str, Any]:
-    """What an isolate can check of a module that it is given compiled: manifest and memory, before the first call."""
-    image = memory_image(wasm)
-    return {
-        "manifest": digest(custom_section(wasm, section) or b""),
-        "constants": [image.start, len(image.data)],
-        "memory": digest(image.data),
-    }
+def _called(link: Link) -> str:
+    match link.part:
+        case AgentPart(name=name):
+            return f"agent `{name}`"
+        case ModelPart(name=name):
+            return f"model `{name}`"
+        case HostPart(options=options):
+            return f"`{options.step}`"

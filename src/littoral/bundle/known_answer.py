@@ -1,77 +1,112 @@
-"""A picture that is part of the package, and the vector that the node makes of it: what a bundle is held against."""
+"""The pipeline opened as a node opens it, and what it makes of an input: what a bundle is held against."""
 
 import asyncio
-import base64
+import struct
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from littoral.artifact import digest
-from littoral.bundle.recipe import Recipe
+from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Part, Recipe
 from littoral.clock import SYSTEM
 from littoral.errors import NotFoundError
 from littoral.node.caches import Caches
 from littoral.node.site import Site
-from littoral.node.site_tables import (
-    AgentStepTable,
-    CacheTable,
-    ModelStepTable,
-    SearchStepTable,
-)
-from littoral.node.wiring import open_guests, open_pipelines
-from littoral.runtime.edges import tensors_of
-from littoral.tensors import Array
+from littoral.node.site_tables import CacheTable, SearchStepTable
+from littoral.node.wiring import Guests, open_guests, open_pipelines
+from littoral.runtime.abi import Ports
+from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
+from littoral.tensors import DTYPES, Array, TensorSpec, decode_frame, encode_frame
 from littoral.vectors.collection import Collection
 
-__all__ = ["KnownAnswer", "known_answer"]
-
-PICTURE = "known.jpg"
+__all__ = ["Tried", "answer_bytes", "known_file", "some", "tried"]
 
 
-class KnownAnswer(NamedTuple):
-    """picture: Base64 of the file. name, shape: of the one tensor before the search. vector: SHA-256 of its bytes."""
+class Tried(NamedTuple):
+    """takes, gives: of each part before the search. memory_bytes: of each, after the input.
 
-    picture: str
-    name: str
-    shape: tuple[int, ...]
-    vector: str
+    given: the input, tensors as one frame. answer: what comes before the search.
+    """
+
+    takes: tuple[Ports | None, ...]
+    gives: tuple[EdgeType, ...]
+    memory_bytes: tuple[int, ...]
+    given: bytes
+    answer: Value
 
 
-def known_answer(recipe: Recipe) -> KnownAnswer:
+def known_file(name: str) -> bytes:
+    """An input that is part of the package."""
+    return (resources.files("littoral.bundle") / "js" / name).read_bytes()
+
+
+def tried(recipe: Recipe, given: bytes) -> Tried:
     """Runs the pipeline up to its search, as a node does, and checks every edge of it.
 
-    Raises SettingError where a step does not fit the one before, InputError where it does not end in one vector.
+    given: bytes, or one frame of tensors where the first step takes tensors. Raises SettingError where a step does not
+    fit the one before, and what the steps raise.
     """
-    picture = (resources.files("littoral.bundle") / "js" / PICTURE).read_bytes()
-    tensors = _run(recipe, picture)
-    if len(tensors) != 1:
-        raise recipe.refusal(f"gives {len(tensors)} tensors, expected one", "name one output in `take`")
-    ((name, array),) = tensors.items()
-    if array.dtype != np.float32:
-        raise recipe.refusal(f"gives `{name}` of {array.dtype}, expected float32")
-    vector = digest(np.ascontiguousarray(array).tobytes())
-    return KnownAnswer(base64.b64encode(picture).decode(), name, tuple(array.shape), vector)
-
-
-def _run(recipe: Recipe, picture: bytes) -> dict[str, Array]:
-    site = _of_one_pipeline(recipe.site, recipe.pipeline)
+    site = _of_one_pipeline(recipe)
     before = tuple(step for step in site.pipelines[recipe.pipeline] if not isinstance(step, SearchStepTable))
     with open_guests(site, lambda _: None, SYSTEM, Caches(CacheTable())) as guests:
         open_pipelines(site, guests, _no_collection, SYSTEM)
         short = guests.site._replace(pipelines={recipe.pipeline: before})
-        served = open_pipelines(short, guests, _no_collection, SYSTEM)[recipe.pipeline]
-        answer = asyncio.run(served.pipeline.run(picture))
-    return dict(tensors_of(answer.value))
+        pipeline = open_pipelines(short, guests, _no_collection, SYSTEM)[recipe.pipeline].pipeline
+        value = given if pipeline.takes == BYTES else decode_frame(given)
+        answer = asyncio.run(pipeline.run(value)).value
+        parts = recipe.parts[: len(before)]
+        takes = tuple(_takes(part, guests) for part in parts)
+        memory = tuple(_memory_bytes(part, guests) for part in parts)
+    return Tried(takes, tuple(edge.gives for edge in pipeline.edges), memory, given, answer)
 
 
-def _of_one_pipeline(site: Site, pipeline: str) -> Site:
+def _takes(part: Part, guests: Guests) -> Ports | None:
+    match part:
+        case AgentPart():
+            return guests.agents[part.name].pool.first.input
+        case ModelPart():
+            return guests.models[part.name].pool.first.inputs
+        case _:
+            return None
+
+
+def _memory_bytes(part: Part, guests: Guests) -> int:
+    return guests.agents[part.name].pool.first.statistics().memory_bytes if isinstance(part, AgentPart) else 0
+
+
+def some(ports: Sequence[TensorSpec]) -> bytes:
+    """A frame of numbers between −1 and 1, or of bytes: the same on every machine. What has any size has 1."""
+    arrays = {port.name: some_array(port.dtype, [max(1, size) if size else 0 for size in port.shape]) for port in ports}
+    return encode_frame(arrays, {port.name: port.dtype for port in ports})
+
+
+def some_array(dtype: str, shape: Sequence[int]) -> Array:
+    storage = DTYPES[dtype].storage
+    whole = np.random.default_rng(0).integers(-1000, 1001, shape)
+    found = whole / 1000 if np.issubdtype(storage, np.floating) else whole % 100
+    return np.ascontiguousarray(found.astype(storage))
+
+
+def answer_bytes(value: Value, gives: EdgeType) -> bytes:
+    """What the digest of a known answer is of; `bytesOfAnswer` in js/chain.mjs does the same."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(gives, TensorsType):
+        arrays = cast("Mapping[str, Array]", value)
+        return b"".join(np.ascontiguousarray(arrays[port.name]).tobytes() for port in gives.ports)
+    hits = cast("Sequence[Mapping[str, Any]]", value)
+    return b"".join(struct.pack("<2d", hit["id"], hit["score"]) for hit in hits)
+
+
+def _of_one_pipeline(recipe: Recipe) -> Site:
     """The site with nothing but what the pipeline uses."""
-    steps = site.pipelines[pipeline]
-    agents = {step.agent for step in steps if isinstance(step, AgentStepTable)}
-    models = {step.model for step in steps if isinstance(step, ModelStepTable)}
+    site, steps = recipe.site, recipe.site.pipelines[recipe.pipeline]
+    agents = {part.name for part in recipe.only(AgentPart)}
+    models = {part.name for part in recipe.only(ModelPart)}
+    models |= {part.labels_of for part in recipe.only(HostPart) if part.labels_of is not None}
     return site._replace(
-        pipelines={pipeline: steps},
+        pipelines={recipe.pipeline: steps},
         agents={name: table for name, table in site.agents.items() if name in agents},
         models={name: table for name, table in site.models.items() if name in models},
     )

@@ -2,7 +2,8 @@
 
 import json
 
-from littoral.bundle.chain import SIDE_MAX, Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import Chain, chain_of, guide_words, version_of
+from littoral.bundle.chain_module import SIDE_MAX, module_of
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
 from littoral.bundle.texts import bindings_text, filled
@@ -15,15 +16,14 @@ PACKED_BYTES_MAX = 50_000_000
 
 def plan_node(recipe: Recipe, options: Options) -> Plan:
     """A module that loads the pipeline and serves it, with its types, and a server to start."""
-    chain = chain_of(recipe)
+    chain = chain_of(recipe, options.sample)
     name = chain.pipeline.lower()
     bindings = bindings_text(options.side_max or SIDE_MAX)
     files = {
         "index.mjs": module_of(ENTRY, chain, options),
         "index.d.ts": filled("index.d.ts"),
         "server.mjs": filled("node-server.mjs"),
-        "agent.wasm": chain.agent.wasm,
-        "model.wasm": chain.model.model.wasm,
+        **chain.files,
         "package.json": _package(chain, name),
         "README.md": filled("node.md", package=name, bindings=bindings, **guide_words(chain)),
     }

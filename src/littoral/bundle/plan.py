@@ -15,12 +15,14 @@ __all__ = ["Finding", "Options", "Plan", "Target", "gzip_bytes"]
 class Options(NamedTuple):
     """side_max: most pixels a picture may have on a side, none = as the target has it.
 
-    size_bytes_max: own bound of the packed size, if any.
+    size_bytes_max: own bound of the packed size, if any. sample: the input whose answer a bundle is held against,
+    none = one that is part of the package.
     """
 
     start: Literal["lazy", "eager"] = "lazy"
     side_max: int | None = None
     size_bytes_max: int | None = None
+    sample: bytes | None = None
 
 
 class Finding(NamedTuple):

@@ -13,10 +13,10 @@ import numpy as np
 from littoral.artifact import Port, digest
 from littoral.artifact.manifest import PAGE_BYTES
 from littoral.bundle.footprint import bare
+from littoral.bundle.known_answer import some_array
 from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Part, Recipe, SearchPart
 from littoral.runtime.instance import load
 from littoral.runtime.operations import executed
-from littoral.tensors import DTYPES, Array
 
 __all__ = ["Known", "Stage", "digest_of", "known_answer", "stages_of"]
 
@@ -93,7 +93,7 @@ def _stage(recipe: Recipe, part: ModelPart) -> Stage:
 
 def known_answer(stages: Sequence[Stage]) -> Known:
     """Some input, and what the node's own engine makes of it."""
-    given = array = _some(stages[0].given)
+    given = array = some_array(stages[0].given.dtype, stages[0].given.shape)
     operations = []
     for stage in stages:
         entry_input = np.ascontiguousarray(array).tobytes()
@@ -101,14 +101,6 @@ def known_answer(stages: Sequence[Stage]) -> Known:
         with load(stage.part.model) as session:
             array = session.run({stage.given.name: array.reshape(stage.given.shape)})[stage.made.name]
     return Known(given.tobytes(), np.ascontiguousarray(array).tobytes(), tuple(operations))
-
-
-def _some(port: Port) -> Array:
-    """Numbers between −1 and 1, or bytes: the same on every machine."""
-    storage = DTYPES[port.dtype].storage
-    whole = np.random.default_rng(0).integers(-1000, 1001, port.shape)
-    found = whole / 1000 if np.issubdtype(storage, np.floating) else whole % 100
-    return np.ascontiguousarray(found.astype(storage))
 
 
 def digest_of(stages: Sequence[Stage]) -> str:

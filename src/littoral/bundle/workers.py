@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from littoral.bundle.chain import SIDE_MAX, Chain, chain_of, guide_words, module_of, version_of
+from littoral.bundle.chain import Chain, chain_of, guide_words, version_of
+from littoral.bundle.chain_module import SIDE_MAX, module_of
 from littoral.bundle.link import linked
 from littoral.bundle.plan import Finding, Options, Plan, gzip_bytes
 from littoral.bundle.recipe import Recipe
@@ -25,23 +26,33 @@ BINDINGS = (
 
 def plan_workers(recipe: Recipe, options: Options) -> Plan:
     """One module without dependencies for a V8 isolate, and what its platforms are told."""
-    chain = chain_of(recipe)
-    deployed = {
-        "worker.mjs": module_of(ENTRY, chain, options),
-        "agent.wasm": chain.agent.wasm,
-        "model.wasm": chain.model.model.wasm,
-    }
+    chain = chain_of(recipe, options.sample)
+    deployed = {"worker.mjs": module_of(ENTRY, chain, options, {"files.mjs": _imports(chain)}), **chain.files}
     facts = {"version": version_of(chain), "digest": chain.digest}
     return Plan(deployed | _about(chain, options, recipe), tuple(_findings(chain, deployed, options)), facts)
 
 
+def _imports(chain: Chain) -> str:
+    """A module that has the other files by name."""
+    names = {f"file{i}": name for i, name in enumerate(chain.files)}
+    imports = "".join(f'import {value} from "./{name}";\n' for value, name in names.items())
+    entries = ", ".join(f'"{name}": {value}' for value, name in names.items())
+    return f"{imports}\nconst FILES = {{ {entries} }};\n"
+
+
+def _embedded(name: str) -> str:
+    kind = "wasm" if name.endswith(".wasm") else "data"
+    return f'(name = "{name}", {kind} = embed "{name}")'
+
+
 def _about(chain: Chain, options: Options, recipe: Recipe) -> dict[str, bytes]:
     bindings = ",\n    ".join(f'(name = "{name}", fromEnvironment = "{name}")' for name in BINDINGS)
+    modules = ",\n    ".join(map(_embedded, chain.files))
     endpoints = json.dumps([{"url": f"http://{recipe.site.listen}"}])
     service = chain.pipeline.lower().replace("_", "-")
     return {
         "wrangler.toml": filled("wrangler.toml", service=service, endpoints=endpoints),
-        "workerd.capnp": filled("workerd.capnp", bindings=bindings),
+        "workerd.capnp": filled("workerd.capnp", bindings=bindings, modules=modules),
         "README.md": filled("workers.md", bindings=bindings_text(options.side_max or SIDE_MAX), **guide_words(chain)),
         "switch.mjs": linked(SWITCH, {}).encode(),
         "switch.toml": filled("switch.toml", service=service),

@@ -9,15 +9,19 @@ from littoral.artifact import digest
 from littoral.bundle.plan import Plan
 from littoral.errors import ConflictError
 
-__all__ = ["MANIFEST", "differences", "manifest", "write"]
+__all__ = ["FORMAT", "MANIFEST", "differences", "manifest", "write"]
 
 MANIFEST = "bundle.json"
+FORMAT = 1
 
 
 def manifest(plan: Plan, *, pipeline: str, target: str) -> bytes:
-    """`bundle.json`: what the folder is, and the digest of each file."""
+    """`bundle.json`: what the folder is, what it was held against, and the digest of each file."""
+    limits = [
+        {"what": f.what, "value": f.value, "most": f.most, "unit": f.unit, "bound": f.is_bound} for f in plan.findings
+    ]
     files = {name: {"bytes": len(data), "sha256": digest(data)} for name, data in sorted(plan.files.items())}
-    told = {"format": 1, "pipeline": pipeline, "target": target, **plan.facts, "files": files}
+    told = {**plan.facts, "format": FORMAT, "name": pipeline, "target": target, "limits": limits, "files": files}
     return (json.dumps(told, indent=2, sort_keys=True) + "\n").encode()
 
 

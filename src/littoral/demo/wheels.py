@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,15 +39,16 @@ def pins(lock: Path) -> dict[str, Pin]:
 PINS = pins(LOCK)
 
 
-def fetch_wheels(folder: Path, lock: Path = LOCK) -> dict[str, Path]:
+def fetch_wheels(folder: Path, lock: Path = LOCK, tags: Sequence[str] = ()) -> dict[str, Path]:
     """Path of each wheel that `lock` pins, in `folder`; fetches what is not there yet.
 
+    tags: options of pip that say for which machine, where a wheel is not for this one.
     Raises SetupError without pip or network, TrustError for a file with another hash.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = pins(lock).values()
     if any(pin.find(folder) is None for pin in wanted):
-        _download(folder, lock)
+        _download(folder, lock, tags)
     found = {}
     for pin in wanted:
         path = pin.find(folder)
@@ -61,9 +63,9 @@ def fetch_wheels(folder: Path, lock: Path = LOCK) -> dict[str, Path]:
     return found
 
 
-def _download(folder: Path, lock: Path) -> None:
+def _download(folder: Path, lock: Path, tags: Sequence[str]) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(lock)]
+    command += ["--require-hashes", "--only-binary", ":all:", "--dest", str(folder), "--requirement", str(lock), *tags]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_TIMEOUT_S)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]

@@ -1,6 +1,7 @@
 """Everything that a node answers over HTTP, put together: one protocol after the other."""
 
 from littoral.node.health import health_protocol
+from littoral.node.mesh_api import mesh_protocol
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
@@ -22,6 +23,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
         [
             page_protocol(),
             api_protocol(node, observed),
+            mesh_protocol(node),
             health_protocol(node, observed, lambda: router.busy_count),
             pipelines_protocol(node, observed),
             oip_protocol(inference),

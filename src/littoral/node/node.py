@@ -19,6 +19,7 @@ from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
 
 if TYPE_CHECKING:
+    from littoral.node.federation.federation import Federation
     from littoral.node.model_repository import ModelRepository
     from littoral.node.sequences import Sequences
 
@@ -121,6 +122,7 @@ class Node:
     """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
 
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
+    federation: None without a table `mesh`.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Node:
     caches: Caches = field(default_factory=lambda: Caches(CacheTable()))
     batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
+    federation: "Federation | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

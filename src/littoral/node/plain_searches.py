@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from littoral.node.qdrant_bodies import _Count
+from littoral.node.qdrant_bodies import Count
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import DEFAULT_PARAMS, SearchParams, SearchQuery, parse_selector
 
@@ -27,8 +27,8 @@ class PlainQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Depends on nothing but the points of its collection, and always in the same way."""
 
     query: list[float] | _Nearest
-    limit: _Count | None = None
-    offset: _Count | None = None
+    limit: Count | None = None
+    offset: Count | None = None
     filter: dict[str, Any] | None = None
     params: SearchParams | None = None
     with_payload: Any = None

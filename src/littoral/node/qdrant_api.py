@@ -31,6 +31,7 @@ from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, 
 from littoral.node.qdrant_snapshots import Snapshots
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
 from littoral.node.search_answers import SearchQuestion
+from littoral.node.search_how import SearchHow, noting
 from littoral.node.search_step import searched
 from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
@@ -189,17 +190,21 @@ class _Api:
         """As a read, and says in `littoral-how` how it searched."""
 
         async def answer(request: Request) -> Answer:
+            with noting() as how:
+                return await answer_noting(request, how)
+
+        async def answer_noting(request: Request, how: SearchHow) -> Answer:
             began = self._clock.monotonic()
             collection, data = self._collection(request), await request.body.read()
             question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
             deadline_s = _deadline_s(request)
             if (known := question.find() or await question.ask(deadline_s)) is not None:
-                return self._told(known.result, known.searched, known.cache, began)
+                return self._told(known.result, how.as_json() or known.searched, known.cache, began)
             body = decode_json(data, kind)
             result = msgspec.json.encode(await run(collection, body, deadline_s))
             searched = msgspec.json.encode(_searched(body))
             question.keep(result, searched)
-            return self._told(result, searched, None, began)
+            return self._told(result, how.as_json() or searched, None, began)
 
         return Route("POST", f"{POINTS}/{path}", answer)
 

@@ -8,7 +8,10 @@ from littoral.errors import NotOfferedError
 from littoral.vectors.records import Payload, UpdateMode
 
 __all__ = [
+    "AskBody",
     "Batch",
+    "Body",
+    "Count",
     "CountBody",
     "DeleteBody",
     "DeleteVectorsBody",
@@ -32,32 +35,32 @@ __all__ = [
 ]
 
 
-_Count = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
+Count = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 """A size or number of things; what range makes sense is checked where it is used."""
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Body(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Root: unknown fields are an error that names them."""
 
 
-class _PointsBody(_Body, kw_only=True):
+class _PointsBody(Body, kw_only=True):
     """What any request to points may have, and we lack."""
 
     shard_key: Any = None
 
 
-class PointBody(_Body):
+class PointBody(Body):
     id: Any
     vector: Any
     payload: Payload | None = None
 
 
-class PointVectorsBody(_Body):
+class PointVectorsBody(Body):
     id: Any
     vector: Any
 
 
-class Batch(_Body):
+class Batch(Body):
     """Points in columns."""
 
     ids: list[Any]
@@ -114,7 +117,7 @@ class RetrieveBody(_PointsBody):
 
 class ScrollBody(_PointsBody):
     offset: Any = None
-    limit: _Count | None = None
+    limit: Count | None = None
     filter: dict[str, Any] | None = None
     with_payload: Any = True
     with_vector: Any = None
@@ -133,7 +136,7 @@ class LookupBody(_PointsBody):
     vector: str | None = None
 
 
-class PrefetchBody(_Body):
+class PrefetchBody(Body):
     """A query whose answers another one orders anew."""
 
     query: Any = None
@@ -142,14 +145,14 @@ class PrefetchBody(_Body):
     filter: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
     score_threshold: float | None = None
-    limit: _Count | None = None
+    limit: Count | None = None
     lookup_from: LookupBody | None = None
 
 
-class _AskBody(_PointsBody, kw_only=True):
+class AskBody(_PointsBody, kw_only=True):
     filter: dict[str, Any] | None = None
     params: dict[str, Any] | None = None
-    limit: _Count | None = None
+    limit: Count | None = None
     with_payload: Any = None
     with_vector: Any = None
     score_threshold: float | None = None
@@ -157,19 +160,19 @@ class _AskBody(_PointsBody, kw_only=True):
     lookup_from: LookupBody | None = None
 
 
-class QueryBody(_AskBody):
+class QueryBody(AskBody):
     """query: a vector, an id, an object that names its kind, or nothing (points in the order of ids)."""
 
     query: Any = None
     prefetch: list[PrefetchBody] | PrefetchBody | None = None
-    offset: _Count | None = None
+    offset: Count | None = None
 
 
-class QueriesBody(_Body):
+class QueriesBody(Body):
     searches: list[QueryBody]
 
 
-class WithLookup(_Body):
+class WithLookup(Body):
     """A point of another collection, with the id of the group."""
 
     collection: str
@@ -177,34 +180,34 @@ class WithLookup(_Body):
     with_vectors: Any = None
 
 
-class QueryGroupsBody(_AskBody):
+class QueryGroupsBody(AskBody):
     group_by: str
     query: Any = None
     prefetch: list[PrefetchBody] | PrefetchBody | None = None
-    group_size: _Count | None = None
+    group_size: Count | None = None
     with_lookup: str | WithLookup | None = None
 
 
 class FacetBody(_PointsBody):
     key: str
-    limit: _Count | None = None
+    limit: Count | None = None
     filter: dict[str, Any] | None = None
     exact: bool | None = None
 
 
 class MatrixBody(_PointsBody):
     filter: dict[str, Any] | None = None
-    sample: _Count | None = None
-    limit: _Count | None = None
+    sample: Count | None = None
+    limit: Count | None = None
     using: str | None = None
 
 
-class IndexBody(_Body):
+class IndexBody(Body):
     field_name: str
     field_schema: Any = None
 
 
-class UpdatesBody(_Body):
+class UpdatesBody(Body):
     """Each operation is an object with one key, its name."""
 
     operations: list[dict[str, msgspec.Raw]]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from littoral.errors import InputError, NotOfferedError
-from littoral.node.qdrant_bodies import _Body
+from littoral.node.qdrant_bodies import Body
 from littoral.vectors.aliases import AliasChange
 from littoral.vectors.records import CollectionConfig, Payload, ShardInfo, VectorParams
 from littoral.vectors.tuning import HnswTuning, OptimizerTuning, Placement, Quantization, SparseParams
@@ -32,7 +32,7 @@ _ONE = ("shard_number", "replication_factor", "write_consistency_factor")
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class CreateBody(_Body):
+class CreateBody(Body):
     """`PUT /collections/{c}`."""
 
     vectors: dict[str, Any] | None = None
@@ -53,14 +53,14 @@ class CreateBody(_Body):
     strict_mode_config: Any = None
 
 
-class VectorChange(_Body):
+class VectorChange(Body):
     hnsw_config: HnswTuning | None = None
     quantization_config: Any = None
     on_disk: bool | None = None
     memory: Any = None
 
 
-class ParamsChange(_Body):
+class ParamsChange(Body):
     replication_factor: int | None = None
     write_consistency_factor: int | None = None
     read_fan_out_factor: int | None = None
@@ -70,7 +70,7 @@ class ParamsChange(_Body):
     id_tracker: Placement | None = None
 
 
-class UpdateBody(_Body):
+class UpdateBody(Body):
     """`PATCH /collections/{c}`. A quantization of `Disabled` takes it away."""
 
     vectors: dict[str, VectorChange] | None = None
@@ -83,46 +83,46 @@ class UpdateBody(_Body):
     strict_mode_config: Any = None
 
 
-class _NewDense(_Body):
+class _NewDense(Body):
     size: int
     distance: str
     multivector_config: Any = None
     datatype: str | None = None
 
 
-class _NewSparse(_Body):
+class _NewSparse(Body):
     modifier: str | None = None
     datatype: str | None = None
 
 
-class NewVectorBody(_Body):
+class NewVectorBody(Body):
     """`PUT /collections/{c}/vectors/{name}`: exactly one of dense, sparse."""
 
     dense: _NewDense | None = None
     sparse: _NewSparse | None = None
 
 
-class _CreateAlias(_Body):
+class _CreateAlias(Body):
     collection_name: str
     alias_name: str
 
 
-class _DeleteAlias(_Body):
+class _DeleteAlias(Body):
     alias_name: str
 
 
-class _RenameAlias(_Body):
+class _RenameAlias(Body):
     old_alias_name: str
     new_alias_name: str
 
 
-class _AliasAction(_Body):
+class _AliasAction(Body):
     create_alias: _CreateAlias | None = None
     delete_alias: _DeleteAlias | None = None
     rename_alias: _RenameAlias | None = None
 
 
-class AliasesBody(_Body):
+class AliasesBody(Body):
     actions: list[_AliasAction]
 
 

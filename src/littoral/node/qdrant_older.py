@@ -3,13 +3,13 @@
 from typing import Any
 
 from littoral.errors import InputError
-from littoral.node.qdrant_bodies import LookupBody, QueryBody, QueryGroupsBody, WithLookup, _AskBody, _Body, _Count
+from littoral.node.qdrant_bodies import AskBody, Body, Count, LookupBody, QueryBody, QueryGroupsBody, WithLookup
 
 __all__ = ["OLDER_GROUPS", "OLDER_SEARCHES"]
 
 
-class _OldBody(_AskBody, kw_only=True):
-    offset: _Count | None = None
+class _OldBody(AskBody, kw_only=True):
+    offset: Count | None = None
 
 
 class SearchBody(_OldBody):
@@ -29,21 +29,21 @@ class DiscoverBody(_OldBody):
     context: list[Any] | None = None
 
 
-class SearchesBody(_Body):
+class SearchesBody(Body):
     searches: list[SearchBody]
 
 
-class RecommendationsBody(_Body):
+class RecommendationsBody(Body):
     searches: list[RecommendBody]
 
 
-class DiscoveriesBody(_Body):
+class DiscoveriesBody(Body):
     searches: list[DiscoverBody]
 
 
-class _OldGroupsBody(_AskBody, kw_only=True):
+class _OldGroupsBody(AskBody, kw_only=True):
     group_by: str
-    group_size: _Count | None = None
+    group_size: Count | None = None
     with_lookup: str | WithLookup | None = None
 
 
@@ -100,7 +100,7 @@ def _nearest(vector: Any) -> tuple[Any, str | None]:
     return {"nearest": vector}, name
 
 
-def _common(body: _AskBody, using: str | None) -> dict[str, Any]:
+def _common(body: AskBody, using: str | None) -> dict[str, Any]:
     lookup: LookupBody | None = body.lookup_from
     return {
         "shard_key": body.shard_key,

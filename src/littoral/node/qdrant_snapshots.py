@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node.node import Node
-from littoral.node.qdrant_bodies import _Body
+from littoral.node.qdrant_bodies import Body
 from littoral.vectors.snapshots import SnapshotFile, SnapshotFolder
 from littoral.web import Request, Stream
 
@@ -22,7 +22,7 @@ DEADLINE_S = 300.0
 TAR = "application/x-tar"
 
 
-class RecoverBody(_Body):
+class RecoverBody(Body):
     """location: `file://` below the node's snapshots, or the address of a snapshot of this node."""
 
     location: str

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from littoral.errors import InputError
 from littoral.node.cached_search import search_through
 from littoral.node.caches import USE, Caches
+from littoral.node.search_how import noting
 from littoral.node.site_tables import CacheTable
 from littoral.runtime.edges import HITS, EdgeType, Fit, TensorsType, Value, fit_tensors, tensors_of
 from littoral.runtime.step import How
@@ -67,8 +68,9 @@ class SearchStage(NamedTuple):
         vectors = self.fit.of(tensors_of(value))
         if vectors.shape != (1, self.size):
             raise InputError(f"step `search`: vector of shape {list(vectors.shape)}, expected [1, {self.size}]")
-        found = await search_through(self.caches, self.find(), vectors[0], self.options, USE.get())
-        how.search = searched(self.options)
+        with noting() as noted:
+            found = await search_through(self.caches, self.find(), vectors[0], self.options, USE.get())
+        how.search = noted.told or searched(self.options)
         if found.cache is not None:
             how.cache = found.cache
         if found.cache == "near":

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
+from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
@@ -72,6 +73,7 @@ class Site(NamedTuple):
     repository: RepositoryTable = RepositoryTable()
     mqtt: MqttTable | None = None
     cache: CacheTable = CacheTable()
+    mesh: MeshTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -139,6 +141,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("repository", {}), RepositoryTable, place / "repository"),
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
+            _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
         ),
         place,
     )
@@ -225,6 +228,11 @@ def _checked(site: Site, place: Place) -> Site:
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
     if site.mqtt is not None:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
+    if site.mesh is not None:
+        _check_address(site.mesh.listen, place / "mesh" / "listen")
+        for name, address in site.mesh.peers.items():
+            _check_address(address, place / "mesh" / "peers" / name)
+    check_mesh(site.mesh, site.node.name, site.collections, place)
     return site
 
 

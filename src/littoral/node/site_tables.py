@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
@@ -239,6 +240,7 @@ class CollectionTable(_Table, frozen=True):
     """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
 
     vectors: VectorTable
+    spread: SpreadTable | None = None
 
     def config(self) -> CollectionConfig:
         """What it is made with."""
@@ -297,7 +299,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "repository": RepositoryTable,
     "cache": CacheTable,
     "mqtt": MqttTable,
+    "mesh": MeshTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "mesh", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "telemetry", "tenants", "tls", "tokens", "updates")

@@ -13,6 +13,7 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, NotFoundError, SettingError
 from littoral.node.caches import Caches
 from littoral.node.default_pipelines import with_default_pipelines
+from littoral.node.federation.opening import open_federation
 from littoral.node.model_opening import Origin, close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
@@ -41,12 +42,13 @@ from littoral.runtime.host_steps import HostStep
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.sources import Placed
 from littoral.runtime.step import Step
+from littoral.transport import Transport
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["check_site", "open_guests", "open_node", "open_pipelines"]
+__all__ = ["Guests", "check_site", "open_guests", "open_node", "open_pipelines"]
 
 Say = Callable[[str], None]
 
@@ -56,22 +58,29 @@ def _silent(_line: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock: Clock = SYSTEM) -> AsyncIterator[Node]:
+async def open_node(
+    site: Site, hosts: ShardHosts, *, transport: Transport | None = None, say: Say = _silent, clock: Clock = SYSTEM
+) -> AsyncIterator[Node]:
     """The node that the site file describes; `is_ready` is for the caller to set.
 
-    hosts: who runs the shard hosts. say: gets a line for each thing that was opened.
+    hosts: who runs the shard hosts. transport: to the other nodes; default: as the table `mesh` says. say: gets a line
+    for each thing that was opened.
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     caches = Caches(site.cache, site.data, clock)
     try:
-        with open_guests(site, say, clock, caches) as guests:
+        async with (
+            open_federation(site, collections, transport, clock=clock, say=say) as federation,
+            _guests(site, say, clock, caches) as guests,
+        ):
             site = guests.site
             for name, table in site.collections.items():
-                await _ensure(collections, site, name, table.config(), say)
+                if table.spread is None:
+                    await _ensure(collections, site, name, table.config(), say)
             pipelines = open_pipelines(site, guests, collections.get, clock)
             async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
-                yield Node(
+                node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
                     origins=tuple(site.node.origins),
@@ -86,10 +95,20 @@ async def open_node(site: Site, hosts: ShardHosts, *, say: Say = _silent, clock:
                     caches=caches,
                     clock=clock,
                     started_at=clock.wall(),
+                    federation=federation,
                 )
+                if federation is not None:
+                    federation.address = lambda: node.listen
+                yield node
     finally:
         await caches.close()
         await collections.close()
+
+
+@contextlib.asynccontextmanager
+async def _guests(site: Site, say: Say, clock: Clock, caches: Caches) -> AsyncIterator["Guests"]:
+    with open_guests(site, say, clock, caches) as guests:
+        yield guests
 
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:

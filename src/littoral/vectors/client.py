@@ -42,6 +42,11 @@ class ShardClient:
         self._closed: LittoralError | None = None
         self.reconnect_count = 0
 
+    @property
+    def life(self) -> str:
+        """Another in every life of the shard: the name of its folder."""
+        return self._folder.name
+
     async def ask(self, request: Request, deadline_s: float) -> Answer:
         """The answer, after as many attempts as the deadline allows.
 

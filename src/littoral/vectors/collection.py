@@ -4,7 +4,7 @@ Today a collection has one shard; `CollectionFile.shards` is a list, so that mor
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -37,12 +37,20 @@ from littoral.vectors.records import (
 )
 from littoral.vectors.tuning import SparseParams
 
-__all__ = ["DEADLINE_S", "Collection", "QueryOptions", "Vectors", "as_array"]
+__all__ = ["DEADLINE_S", "Collection", "QueryOptions", "ShardAnswers", "Vectors", "as_array"]
 
 DEADLINE_S = 10.0
 OPTIMIZE_DEADLINE_S = 3600.0
 
 _A = TypeVar("_A", bound=frames.Answer)
+
+
+class ShardAnswers(Protocol):
+    """Where the points lie: a shard host, or several of them that answer as one."""
+
+    async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """Raises what the request, the shard or the way to it is at fault for; never gives a `Failure`."""
+        ...
 
 
 class QueryOptions(TypedDict, total=False):
@@ -65,12 +73,17 @@ class Collection:
     `epoch` is the highest that any answer carried: it has grown whenever the points have changed.
     """
 
-    def __init__(self, name: str, config: CollectionConfig, shard: ShardClient) -> None:
+    def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
         self.name = name
         self.config = config
         self.epoch = 0
         self.doubt = Doubt()
         self._shard = shard
+
+    @property
+    def life(self) -> str:
+        """Another once its points were exchanged as a whole (made anew, recovered); empty if it has no one shard."""
+        return self._shard.life if isinstance(self._shard, ShardClient) else ""
 
     async def upsert(
         self,
@@ -337,6 +350,10 @@ class Collection:
     async def statistics(self, *, deadline_s: float = DEADLINE_S) -> frames.Statistics:
         """Counters of the shard host since its start."""
         return (await self._ask(frames.AskStatistics(call=0), frames.Measured, deadline_s)).statistics
+
+    async def ask(self, request: frames.Request, *, deadline_s: float = DEADLINE_S) -> frames.Answer:
+        """A request as it is, for who has it from elsewhere. A write here is one that caches do not hear of."""
+        return await self._shard.ask(request, deadline_s)
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
         number = self.doubt.started()

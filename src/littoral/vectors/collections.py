@@ -21,6 +21,7 @@ from littoral.errors import (
     InputError,
     LittoralError,
     NotFoundError,
+    NotOfferedError,
     RequestError,
     ShardError,
     TooLargeError,
@@ -40,7 +41,9 @@ from littoral.vectors.tuning import SparseParams
 __all__ = ["Collections", "ShardHosts"]
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
+PART_NAME = re.compile(r"[a-zA-Z0-9_-]{1,200}\.[a-z0-9]{1,50}")
 COLLECTION_COUNT_MAX = 64
+PART_COUNT_MAX = 128
 CREATE_DEADLINE_S = 20.0
 HOST_END_WAIT_S = 3.0
 LOOK_S = 0.05
@@ -76,6 +79,7 @@ class Collections:
         self._collections: dict[str, Collection] = {}
         self._clients: dict[str, tuple[str, ShardClient]] = {}
         self._aliases = Aliases(data / layout.COLLECTIONS)
+        self._stand_ins: dict[str, Collection] = {}
         self._changing = asyncio.Lock()
         self.damaged: dict[str, ShardError] = {}
 
@@ -102,11 +106,25 @@ class Collections:
             await client.close()
 
     def __contains__(self, name: str) -> bool:
-        return self._aliases.of(name) in self._collections
+        return (name := self._aliases.of(name)) in self._stand_ins or (name in self._collections and not _is_part(name))
 
     def names(self) -> list[str]:
         """In alphabetical order, without the damaged ones."""
-        return sorted(self._collections)
+        return sorted([*self._stand_ins, *(name for name in self._collections if not _is_part(name))])
+
+    def stand_in(self, collection: Collection) -> None:
+        """From now on its name means this one, whose points lie in parts, here and elsewhere. Raises ConflictError."""
+        if collection.name in self._collections or collection.name in self.damaged:
+            raise ConflictError(f"collection `{collection.name}` exists already")
+        self._stand_ins[collection.name] = collection
+
+    def part(self, name: str) -> Collection | None:
+        """A part that lies here; None if it does not."""
+        return self._collections.get(name)
+
+    def parts(self) -> list[str]:
+        """Names of what lies here for collections that are spread: `NAME.PART`, which no request can name."""
+        return sorted(name for name in self._collections if _is_part(name))
 
     def aliases(self) -> dict[str, str]:
         """The collection that each alias means."""
@@ -118,14 +136,14 @@ class Collections:
             for change in changes:
                 if change.alias is not None:
                     _check_name(change.alias)
-            await asyncio.to_thread(self._aliases.change, changes, self._collections.keys() | self.damaged.keys())
+            await asyncio.to_thread(self._aliases.change, changes, {*self.names(), *self.damaged})
 
     def get(self, name: str) -> Collection:
         """By its name or an alias. Raises NotFoundError, InputError for a name that none can have, ShardError for a
         damaged one.
         """
         name = self._aliases.of(name)
-        if (found := self._collections.get(name)) is not None:
+        if (found := self._stand_ins.get(name) or self._collections.get(name)) is not None and not _is_part(name):
             return found
         if name in self.damaged:
             raise self.damaged[name]
@@ -137,11 +155,21 @@ class Collections:
         host does not come up in time (nothing is left of it then).
         """
         _check_name(name)
+        return await self._create(name, config, deadline_s)
+
+    async def create_part(
+        self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S
+    ) -> Collection:
+        """As `create`, for `NAME.PART`."""
+        if not _is_part(name):
+            raise InputError(f"name of a part is `{name[:80]}`, must be NAME.PART")
+        return await self._create(name, config, deadline_s)
+
+    async def _create(self, name: str, config: CollectionConfig, deadline_s: float) -> Collection:
         async with self._changing:
-            if name in self._collections or name in self.damaged or name in self._aliases.all():
+            if name in self or name in self._collections or name in self.damaged or name in self._aliases.all():
                 raise ConflictError(f"collection `{name}` exists already")
-            if len(self._collections) >= COLLECTION_COUNT_MAX:
-                raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
+            self._check_room(name)
             file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
             await asyncio.to_thread(_make, self._folder, name, file)
             collection = self._add(name, file)
@@ -155,15 +183,24 @@ class Collections:
 
     async def delete(self, name: str) -> None:
         """After it the name is free, and stays so after a crash. Raises NotFoundError."""
+        _check_name(name)
+        self._refuse_stand_in(name, "deleted")
+        await self._delete(name)
+
+    async def delete_part(self, name: str) -> None:
+        """As `delete`, for `NAME.PART`."""
+        await self._delete(name)
+
+    async def _delete(self, name: str) -> None:
         async with self._changing:
             if name not in self.damaged and name not in self._collections:
-                _check_name(name)
                 raise NotFoundError(f"collection `{name}` does not exist")
             await asyncio.to_thread(self._aliases.forget, name)
             await self._remove(name)
 
     async def configure(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> None:
         """Other options for the same vectors. They are kept first: a host that is restarted in between has them."""
+        self._refuse_stand_in(name, "changed")
         async with self._changing:
             collection = self.get(name)
             former = collection.config
@@ -180,6 +217,7 @@ class Collections:
         """From now on points may have this vector; the epoch after it. A host makes what its collection's file has and
         its store lacks, so that the file comes first. Raises ConflictError.
         """
+        self._refuse_stand_in(name, "changed")
         async with self._changing:
             collection = self.get(name)
             config = collection.config
@@ -199,6 +237,7 @@ class Collections:
 
     async def drop_vector(self, name: str, vector: str, *, deadline_s: float = CREATE_DEADLINE_S) -> int:
         """No point has this vector any more; the epoch after it. Raises NotFoundError, InputError for the last one."""
+        self._refuse_stand_in(name, "changed")
         async with self._changing:
             collection = self.get(name)
             config = collection.config
@@ -221,14 +260,15 @@ class Collections:
         another digest or other vectors, UnavailableError if the host does not come up.
         """
         _check_name(name)
+        self._refuse_stand_in(name, "recovered")
         name = self._aliases.of(name)
         config = await asyncio.to_thread(config_in, archive, sha256)
         async with self._changing:
             if name in self.damaged:
                 raise self.damaged[name]
             existing = self._collections.get(name)
-            if existing is None and len(self._collections) >= COLLECTION_COUNT_MAX:
-                raise TooLargeError(f"{COLLECTION_COUNT_MAX} collections are there, which is the most")
+            if existing is None:
+                self._check_room(name)
             if existing is not None and _kinds(existing.config) != _kinds(config):
                 raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
             shard = f"shard-0-{secrets.token_hex(4)}"
@@ -281,6 +321,15 @@ class Collections:
                 raise InputError(f"snapshot: its points cannot be opened: {self._hosts.state_of(path)}")
         asking.result()
 
+    def _refuse_stand_in(self, name: str, what: str) -> None:
+        if self._aliases.of(name) in self._stand_ins:
+            raise NotOfferedError(f"collection `{name}` is spread over nodes: it cannot be {what} as one")
+
+    def _check_room(self, name: str) -> None:
+        same = [known for known in self._collections if _is_part(known) == _is_part(name)]
+        if len(same) >= (most := PART_COUNT_MAX if _is_part(name) else COLLECTION_COUNT_MAX):
+            raise TooLargeError(f"{most} collections are there, which is the most")
+
     async def _keep(self, name: str, config: CollectionConfig) -> None:
         file = layout.CollectionFile(config, [self._clients[name][0]])
         await asyncio.to_thread(
@@ -315,6 +364,10 @@ class Collections:
         await self._hosts.want([*wanted, *more])
 
 
+def _is_part(name: str) -> bool:
+    return PART_NAME.fullmatch(name) is not None
+
+
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
@@ -327,7 +380,7 @@ def _scan(folder: Path) -> dict[str, layout.CollectionFile | ShardError]:
     for path in folder.iterdir():
         if path.name.startswith((STAGED, DOOMED)):
             shutil.rmtree(path, ignore_errors=True)
-        elif NAME.fullmatch(path.name):
+        elif NAME.fullmatch(path.name) or _is_part(path.name):
             found[path.name] = _read(path)
     return found
 

@@ -1,5 +1,6 @@
 """A request as its connection has it: from its head on, until the answer is sent."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from littoral.web.sockets import NoBody
 __all__ = ["Asked"]
 
 KNOWN_TARGETS_MAX = 256
+HANDSHAKE = frozenset({"host", "upgrade", "connection"})
 
 
 class Asked:
@@ -30,8 +32,16 @@ class Asked:
 
     def head(self, *without: str) -> bytes:
         """As it came, without these headers."""
-        lines = [f"{self.method} ".encode() + self.target + b" HTTP/1.1"]
-        lines += [f"{name}: {text}".encode("latin-1") for name, text in self.headers.items() if name not in without]
+        return self._head(self.target, [name for name in self.headers if name not in without])
+
+    def opening(self) -> bytes:
+        """What a WebSocket's handshake depends on, and no more: `websockets` has bounds of its own for the rest."""
+        names = [name for name in self.headers if name in HANDSHAKE or name.startswith("sec-websocket-")]
+        return self._head(b"/", names)
+
+    def _head(self, target: bytes, names: Iterable[str]) -> bytes:
+        lines = [f"{self.method} ".encode() + target + b" HTTP/1.1"]
+        lines += [f"{name}: {self.headers[name]}".encode("latin-1") for name in names]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def request(self, body_bytes_max: int) -> Request:

@@ -372,7 +372,7 @@ class Connection(asyncio.Protocol):
         assert task is not None
         self._shared.streams.add(task)
         socket = OpenSocket(self._transport, self._flow, self._hold_socket, self._limits.body_bytes_max)
-        if not socket.accept(asked.head()):
+        if not socket.accept(asked.opening()):
             return
         self._socket = socket
         if self._early:

@@ -17,6 +17,7 @@ from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import PayloadChange, SearchQuery
 from littoral.vectors.records import CollectionConfig, Hit, PointBatch, Record, ShardInfo, VectorParams
 from littoral.vectors.shard import Shard
+from spread_nodes import settled, spread_nodes, spread_table
 
 
 class InProcess:
@@ -115,7 +116,26 @@ def shards_in_hosts(folder: Path) -> Iterator[Callable[[VectorParams], Any]]:
         run(link.__aexit__())
 
 
-@pytest.fixture(params=[shards_in_process, shards_in_hosts], ids=["in_process", "in_host"])
+@contextlib.contextmanager
+def shards_on_nodes(folder: Path) -> Iterator[Callable[[VectorParams], Any]]:
+    """Collections of two shards, one on each of two nodes."""
+    with loop_thread() as run:
+        opened = spread_nodes(folder, ["a", "b"], {})
+        nodes = run(opened.__aenter__())
+
+        def make(params: VectorParams) -> InHost:
+            name = f"of-{params.distance}-{params.size}"
+            table = spread_table(params.size, params.distance, shards=2, replicas=1)
+            for node in nodes.values():
+                run(node.federation.add(name, table))
+            run(settled(nodes))
+            return InHost(nodes["b"][name], run)
+
+        yield make
+        run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture(params=[shards_in_process, shards_in_hosts, shards_on_nodes], ids=["in_process", "in_host", "on_nodes"])
 def make_shard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[VectorParams], Any]]:
     """An empty shard of the given vectors, each time it is called."""
     with request.param(tmp_path) as make:

@@ -57,9 +57,11 @@ export class Agent {
       this.#keep(exports);
       throw refusal;
     }
-    const value = use(span(exports, word));
-    this.#keep(exports);
-    return value;
+    try {
+      return use(span(exports, word));
+    } finally {
+      this.#keep(exports);
+    }
   }
 
   #keep(exports) {

@@ -6,7 +6,6 @@ import { Rooms } from "./rooms.mjs";
 const UNREAD_BYTES_MAX = 16 << 20;
 const UNREAD_MS_MAX = 5000;
 const FIRST_BYTES = 64 << 10; // more only as it comes: who declares much and sends little takes no more
-const TYPES = ["image/jpeg", "image/png", "application/octet-stream"];
 
 /**
  * Bodies of requests, in buffers that are used again: what each request left to the garbage collector would be as large
@@ -21,16 +20,16 @@ export class Bodies {
   }
 
   /**
-   * The body, if the request says that it is a picture and is not too long, whatever length it declares. Its bytes are
-   * the request's own until `release`, which may be called twice.
+   * The body, if the request says that it is of one of the types and is not too long, whatever length it declares. Its
+   * bytes are the request's own until `release`, which may be called twice.
    * @param {Request} request
-   * @param {number} bytesMax
-   * @param {number} msMax until it has come
-   * @returns {Promise<{bytes: Uint8Array, release: () => void}>}
+   * @param {string[]} types of content; none = any
+   * @param {{bytes: number, ms: number}} most ms: until it has come
+   * @returns {Promise<{bytes: Uint8Array, type: string, release: () => void}>}
    */
-  async take(request, bytesMax, msMax) {
-    checkHead(request, bytesMax);
-    if (request.body === null) return { bytes: new Uint8Array(), release() {} };
+  async take(request, types, { bytes: bytesMax, ms: msMax }) {
+    const type = checkedType(request, types, bytesMax);
+    if (request.body === null) return { bytes: new Uint8Array(), type, release() {} };
     const room = this.#rooms.take(Math.min(FIRST_BYTES, bytesMax + 1), bytesMax + 1);
     const reading = new Reading(request.body, this.#rooms, room, declaredBytes(request));
     const late = new Refusal(408, `body did not come in ${msMax} ms`);
@@ -41,7 +40,7 @@ export class Bodies {
       if (isLent) this.#rooms.give(buffer);
       isLent = false;
     };
-    if (reading.length <= bytesMax) return { bytes: new Uint8Array(buffer, 0, reading.length), release };
+    if (reading.length <= bytesMax) return { bytes: new Uint8Array(buffer, 0, reading.length), type, release };
     release();
     throw tooLong(bytesMax);
   }
@@ -68,13 +67,14 @@ export class Bodies {
   }
 }
 
-function checkHead(request, bytesMax) {
+function checkedType(request, types, bytesMax) {
   const type = (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
-  if (!TYPES.includes(type))
-    throw new Refusal(415, `content type is \`${type.slice(0, 80)}\`, expected ${TYPES.join(", ")}`);
+  if (types.length && !types.includes(type))
+    throw new Refusal(415, `content type is \`${type.slice(0, 80)}\`, expected ${types.join(", ")}`);
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") throw new Refusal(415, `content encoding is \`${encoding.slice(0, 80)}\`, expected none`);
   if (declaredBytes(request) > bytesMax) throw tooLong(bytesMax);
+  return type;
 }
 
 const declaredBytes = (request) => Number(request.headers.get("content-length") ?? NaN);

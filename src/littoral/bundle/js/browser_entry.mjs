@@ -10,4 +10,4 @@ export function open(options = {}) {
   return new Client(RECIPE, { worker: new URL("./worker.mjs", import.meta.url), ...options });
 }
 
-customElements.define("littoral-similar", elementOf(open, `littoral/${RECIPE.pipeline}`));
+customElements.define("littoral-similar", elementOf(open, `littoral/${RECIPE.pipeline}`, RECIPE.takes.kind));

@@ -1,41 +1,38 @@
-// The Web Worker of a bundle: {id, picture} in, {id, vector} or {id, error} out; {loaded, total} while it loads.
+// The Web Worker of a bundle: {id, input, wants} in, {id, answer} or {id, error} out; {loaded, total} while it loads.
+import { Chain } from "./chain.mjs";
 import { sha256 } from "./digest.mjs";
-import { Embedder } from "./embedder.mjs";
-import { checkedPicture } from "./picture.mjs";
+import { inputOf } from "./inputs.mjs";
 import { RECIPE } from "./recipe.mjs";
 
-const PARTS = ["agent", "model"];
-const total = PARTS.reduce((sum, part) => sum + RECIPE[part].file_bytes, 0);
+const total = Object.values(RECIPE.files).reduce((sum, { bytes }) => sum + bytes, 0);
 let loaded = 0;
 const loading = load();
 loading.catch(({ message }) => postMessage({ failed: message }));
 
-addEventListener("message", async ({ data: { id, picture } }) => {
+addEventListener("message", async ({ data: { id, input, wants } }) => {
   try {
-    const embedder = await loading;
-    const bytes = new Uint8Array(picture);
-    checkedPicture(bytes, RECIPE.side_max);
-    const vector = embedder.embed(bytes);
-    postMessage({ id, vector }, [vector.buffer]);
+    const chain = await loading;
+    const given = inputOf(new Uint8Array(input), RECIPE.takes, RECIPE.side_max);
+    postMessage({ id, answer: wants === "vector" ? chain.embed(given) : chain.run(given) });
   } catch ({ status = 500, message }) {
     postMessage({ id, error: { status, message } });
   }
 });
 
 async function load() {
-  const [agent, model] = await Promise.all(PARTS.map(compiled));
-  const embedder = new Embedder(agent, model, RECIPE);
-  embedder.start();
+  const chain = new Chain(Object.fromEntries(await Promise.all(Object.keys(RECIPE.files).map(checked))), RECIPE);
+  chain.start();
   postMessage({ ready: true });
-  return embedder;
+  return chain;
 }
 
 /** Every byte is held against its digest before it is compiled. */
-async function compiled(part) {
-  const bytes = await fetched(new URL(`./${part}.wasm`, import.meta.url), RECIPE[part].file_bytes);
+async function checked(name) {
+  const wanted = RECIPE.files[name];
+  const bytes = await fetched(new URL(`./${name}`, import.meta.url), wanted.bytes);
   const found = await sha256(bytes);
-  if (found !== RECIPE[part].sha256) throw new Error(`${part}.wasm: SHA-256 is ${found}, expected ${RECIPE[part].sha256}`);
-  return WebAssembly.compile(bytes);
+  if (found !== wanted.sha256) throw new Error(`${name}: SHA-256 is ${found}, expected ${wanted.sha256}`);
+  return [name, name.endsWith(".wasm") ? await WebAssembly.compile(bytes) : bytes];
 }
 
 async function fetched(address, length) {

@@ -3,7 +3,7 @@ import { nearest } from "./search.mjs";
 
 const UNCOUNTED = { count() {} };
 
-/** A pipeline in a Web Worker of the page. Pictures stay on the device; what is sent to be searched is the vector. */
+/** A pipeline in a Web Worker of the page. What is asked about stays on the device; what is sent to be searched is the vector. */
 export class Client {
   #recipe;
   #node;
@@ -34,16 +34,40 @@ export class Client {
   }
 
   /**
-   * @param {Blob | ArrayBuffer | Uint8Array} picture JPEG or PNG
+   * @param {Blob | ArrayBuffer | Uint8Array | string} input a JPEG or PNG picture, a text, what the pipeline takes
    * @returns {Promise<Float32Array>}
    */
-  async embed(picture) {
-    const bytes = await new Response(picture).arrayBuffer();
+  embed(input) {
+    return this.#asked(input, "vector");
+  }
+
+  /**
+   * @param {Blob | ArrayBuffer | Uint8Array | string} input
+   * @returns {Promise<Uint8Array | object[] | Record<string, {dtype: string, shape: number[], bytes: Uint8Array}>>} bytes,
+   *   hits or tensors, as the steps before the search make them
+   */
+  run(input) {
+    return this.#asked(input, "answer");
+  }
+
+  /**
+   * @param {Blob | ArrayBuffer | Uint8Array | string} input
+   * @returns {Promise<Float32Array | object[]>} what is searched for; of a pipeline without a search its hits
+   */
+  async ask(input) {
+    if (this.#recipe.search !== null) return this.embed(input);
+    const answer = await this.run(input);
+    if (!Array.isArray(answer)) throw new Refusal(404, "pipeline has no search");
+    return answer;
+  }
+
+  async #asked(input, wants) {
+    const bytes = await new Response(input).arrayBuffer();
     if (this.#failure !== null) throw this.#failure;
     const id = ++this.#count;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, picture: bytes }, [bytes]);
+      this.#worker.postMessage({ id, input: bytes, wants }, [bytes]);
     });
   }
 
@@ -60,9 +84,9 @@ export class Client {
     return nearest(endpoints, question, { deadline_ms: 5000, hedge_ms: 1000 }, UNCOUNTED);
   }
 
-  /** @param {Blob | ArrayBuffer | Uint8Array} picture */
-  async similar(picture) {
-    return this.search(await this.embed(picture));
+  /** @param {Blob | ArrayBuffer | Uint8Array | string} input */
+  async similar(input) {
+    return this.search(await this.embed(input));
   }
 
   close() {
@@ -70,11 +94,11 @@ export class Client {
     this.#fail("closed");
   }
 
-  #settle({ id, vector, error }) {
+  #settle({ id, answer, error }) {
     const { resolve, reject } = this.#waiting.get(id);
     this.#waiting.delete(id);
     if (error) reject(new Refusal(error.status, error.message));
-    else resolve(vector);
+    else resolve(answer);
   }
 
   #fail(message) {

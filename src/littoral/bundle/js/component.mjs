@@ -2,26 +2,31 @@ import { styleSheet } from "./style.mjs";
 
 const LABEL_CHARACTERS_MAX = 120;
 const ADDRESS = /^(data:image\/|https?:|\/(?!9j\/))/; // Base64 of a JPEG begins as a path does
+const ASKING = {
+  picture: `<label>Choose a picture<input type="file" accept="image/jpeg,image/png"></label>
+    <button type="button" part="camera">Camera</button>`,
+  text: `<input type="search" part="text" aria-label="Text" placeholder="Text"><button type="button">Search</button>`,
+};
 const MARKUP = `
   <div part="controls">
-    <label>Choose a picture<input type="file" accept="image/jpeg,image/png"></label>
-    <button type="button" part="camera">Camera</button>
+    ASKING
     <progress max="1" value="0" aria-label="Loading"></progress>
   </div>
   <video part="asked" muted playsinline hidden></video>
   <img part="asked" alt="The picture that is asked about" hidden>
   <p part="status" role="status"></p>
-  <ol part="hits" aria-label="Similar pictures"></ol>
+  <ol part="hits" aria-label="What was found"></ol>
 `;
 
 /**
- * `<littoral-similar node="https://…" label="source" thumbnail="thumbnail">`: a file, a drop or the camera, embedded on the
- * device, and the nearest points below. label, thumbnail: fields of a point's payload that are shown.
+ * `<littoral-similar node="https://…" label="source" thumbnail="thumbnail">`: a file, a drop, the camera or a text, embedded
+ * on the device, and the nearest points below. label, thumbnail: fields of a point's payload that are shown.
  * Where the node cannot be reached it shows the last ones. Fires `result` with {hits, isOffline, embed_ms}.
  * @param {(options: object) => import("./client.mjs").Client} open
  * @param {string} remembered key of the last hits in the page's storage
+ * @param {"picture" | "text"} kind of what is asked about
  */
-export function elementOf(open, remembered) {
+export function elementOf(open, remembered, kind) {
   return class LittoralSimilar extends HTMLElement {
     #client = null;
     #parts = {};
@@ -30,7 +35,7 @@ export function elementOf(open, remembered) {
     connectedCallback() {
       const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
       root.adoptedStyleSheets = [styleSheet()];
-      root.innerHTML = MARKUP;
+      root.innerHTML = MARKUP.replace("ASKING", ASKING[kind]);
       for (const name of ["input", "button", "video", "img", "progress", "p", "ol"]) this.#parts[name] = root.querySelector(name);
       const { input, button, progress } = this.#parts;
       const onProgress = (loaded, total) => (progress.value = loaded / total);
@@ -39,13 +44,23 @@ export function elementOf(open, remembered) {
       this.#client.ready.then(
         () => {
           progress.hidden = true;
-          if (this.dataset.state === "loading") this.#say("ready", "Ready. Pictures stay on this device.");
+          if (this.dataset.state === "loading") this.#say("ready", "Ready. What you ask about stays on this device.");
         },
         ({ message }) => {
           progress.hidden = true;
           this.#say("failed", message);
         },
       );
+      if (kind === "text") this.#takeTexts(input, button);
+      else this.#takePictures(input, button);
+    }
+
+    #takeTexts(input, button) {
+      for (const [part, event] of [[input, "change"], [button, "click"]])
+        part.addEventListener(event, () => input.value && this.show(input.value));
+    }
+
+    #takePictures(input, button) {
       input.addEventListener("change", () => input.files[0] && this.show(input.files[0]));
       button.hidden = !navigator.mediaDevices?.getUserMedia;
       button.addEventListener("click", () => this.#camera().catch(({ message }) => this.#say("failed", message)));
@@ -61,17 +76,17 @@ export function elementOf(open, remembered) {
       this.#client.close();
     }
 
-    /** @param {Blob} picture JPEG or PNG */
-    async show(picture) {
+    /** @param {Blob | string} asked a JPEG or PNG picture, or a text */
+    async show(asked) {
       const began_ms = performance.now();
       const turn = ++this.#turn;
-      this.#showAsked(picture);
+      if (asked instanceof Blob) this.#showAsked(asked);
       this.#say("asking", "Searching …");
       try {
-        const vector = await this.#client.embed(picture);
+        const answer = await this.#client.ask(asked);
         const embed_ms = performance.now() - began_ms;
-        const found = await this.#found(vector);
-        if (turn !== this.#turn) return; // another picture has been asked about since
+        const found = Array.isArray(answer) ? { hits: answer, isOffline: false } : await this.#found(answer);
+        if (turn !== this.#turn) return; // another one has been asked about since
         this.#parts.ol.replaceChildren(...found.hits.map((hit) => this.#line(hit)));
         if (found.isOffline) this.#say("offline", "The node cannot be reached: these were found last");
         else this.#say("answered", `${found.hits.length} found in ${(performance.now() - began_ms).toFixed(0)} ms`);
@@ -133,7 +148,7 @@ export function elementOf(open, remembered) {
         const src = ADDRESS.test(picture) ? picture : `data:image/jpeg;base64,${picture}`;
         line.append(Object.assign(document.createElement("img"), { src, alt: "" }));
       }
-      const label = payload?.[this.getAttribute("label") ?? "source"] ?? payload?.title ?? id;
+      const label = payload?.[this.getAttribute("label") ?? "source"] ?? payload?.title ?? payload?.text ?? payload?.label ?? id;
       for (const text of [String(label).slice(0, LABEL_CHARACTERS_MAX), score.toFixed(3)])
         line.append(Object.assign(document.createElement("span"), { textContent: text }));
       return line;

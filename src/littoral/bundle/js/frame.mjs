@@ -1,30 +1,45 @@
+import { dtypeOf, frameNameOf } from "./tensors.mjs";
+
+const LENGTH_BYTES = 8;
+const HEADER_BYTES_MAX = 1 << 16;
+
 /**
- * Reads a safetensors frame of one tensor, such as an agent answers with.
+ * Reads a safetensors frame.
  * @param {Uint8Array} frame
- * @returns {{dtype: string, shape: number[], data: Uint8Array}} data: a view of the frame
+ * @returns {Record<string, import("./tensors.mjs").Tensor>} views of the frame
  */
-export function onlyTensor(frame) {
+export function tensorsOf(frame) {
+  const found = Object.create(null);
+  if (frame.length < LENGTH_BYTES) throw new Error("frame is cut off");
   const length = Number(new DataView(frame.buffer, frame.byteOffset).getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(frame.subarray(8, 8 + length)));
-  const names = Object.keys(header).filter((name) => name !== "__metadata__");
-  if (names.length !== 1) throw new Error(`agent answered with ${names.length} tensors, expected one`);
-  const { dtype, shape, data_offsets: [start, stop] } = header[names[0]];
-  return { dtype, shape, data: frame.subarray(8 + length + start, 8 + length + stop) };
+  const start = LENGTH_BYTES + length;
+  if (length > HEADER_BYTES_MAX || start > frame.length) throw new Error(`frame has a header of ${length} bytes`);
+  const header = JSON.parse(new TextDecoder().decode(frame.subarray(LENGTH_BYTES, start)));
+  for (const [name, told] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const [from, to] = told.data_offsets;
+    const dtype = dtypeOf(told.dtype);
+    if (dtype === undefined) throw new Error(`tensor \`${name.slice(0, 80)}\` has dtype ${String(told.dtype).slice(0, 20)}`);
+    found[name] = { dtype, shape: told.shape, bytes: frame.subarray(start + from, start + to) };
+  }
+  return found;
 }
 
 /**
- * A safetensors frame of one float32 tensor.
- * @param {string} name
- * @param {number[]} shape
- * @param {Float32Array} values
+ * A safetensors frame.
+ * @param {Record<string, import("./tensors.mjs").Tensor>} tensors
  * @returns {Uint8Array}
  */
-export function frameOf(name, shape, values) {
-  const told = JSON.stringify({ [name]: { dtype: "F32", shape, data_offsets: [0, values.byteLength] } });
-  const header = new TextEncoder().encode(told.padEnd(Math.ceil(told.length / 8) * 8));
-  const frame = new Uint8Array(8 + header.length + values.byteLength);
-  new DataView(frame.buffer).setBigUint64(0, BigInt(header.length), true);
-  frame.set(header, 8);
-  frame.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 8 + header.length);
+export function frameOf(tensors) {
+  const told = {};
+  let size = 0;
+  for (const [name, { dtype, shape, bytes }] of Object.entries(tensors))
+    told[name] = { dtype: frameNameOf(dtype), shape, data_offsets: [size, (size += bytes.length)] };
+  const text = new TextEncoder().encode(JSON.stringify(told));
+  const start = LENGTH_BYTES + Math.ceil(text.length / 8) * 8;
+  const frame = new Uint8Array(start + size).fill(0x20, 0, start);
+  new DataView(frame.buffer).setBigUint64(0, BigInt(start - LENGTH_BYTES), true);
+  frame.set(text, LENGTH_BYTES);
+  for (const [name, { bytes }] of Object.entries(tensors)) frame.set(bytes, start + told[name].data_offsets[0]);
   return frame;
 }

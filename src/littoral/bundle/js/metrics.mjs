@@ -23,7 +23,7 @@ export class Metrics {
    */
   count(name, labels = {}, by = 1) {
     const values = this.#of(name);
-    const key = textOf(labels);
+    const key = labelsOf(labels);
     values.set(key, (values.get(key) ?? 0) + by);
   }
 
@@ -35,7 +35,7 @@ export class Metrics {
   /** @param {number} seconds */
   observe(name, labels, seconds) {
     const values = this.#of(name);
-    const key = textOf(labels);
+    const key = labelsOf(labels);
     if (!values.has(key)) values.set(key, { within: SECONDS.map(() => 0), sum: 0, count: 0 });
     const found = values.get(key);
     SECONDS.forEach((most, i) => (found.within[i] += seconds <= most ? 1 : 0));
@@ -59,7 +59,7 @@ export class Metrics {
   }
 }
 
-const textOf = (labels) => Object.keys(labels).map((key) => `${key}="${labels[key]}"`).join(",");
+const labelsOf = (labels) => Object.keys(labels).map((key) => `${key}="${labels[key]}"`).join(",");
 
 function linesOf(name, labels, value) {
   if (typeof value === "number") return [`${name}${labels && `{${labels}}`} ${value}`];

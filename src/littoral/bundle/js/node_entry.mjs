@@ -1,31 +1,30 @@
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
+import { Chain } from "./chain.mjs";
 import { sha256 } from "./digest.mjs";
-import { Embedder } from "./embedder.mjs";
-import { checkedPicture } from "./picture.mjs";
+import { inputOf } from "./inputs.mjs";
 import { RECIPE } from "./recipe.mjs";
 import { Service } from "./service.mjs";
 
 /**
- * Loads both modules, whose every byte is held against its digest.
+ * Loads all guests, whose every byte is held against its digest.
  * @param {Record<string, unknown>} [bindings] as in README.md; `EMBEDDINGS` may be anything with KV's `get` and `put`
  */
 export async function open(bindings = {}) {
-  const [agent, model] = await Promise.all(["agent", "model"].map(compiled));
-  const embedder = new Embedder(agent, model, RECIPE);
-  embedder.start();
-  const service = new Service(embedder, RECIPE);
+  const files = Object.fromEntries(await Promise.all(Object.keys(RECIPE.files).map(loaded)));
+  const chain = new Chain(files, RECIPE);
+  chain.start();
+  const service = new Service(chain, RECIPE);
   return {
-    /** @param {Uint8Array} picture JPEG or PNG @returns {Float32Array} */
-    embed(picture) {
-      checkedPicture(picture, RECIPE.side_max);
-      return embedder.embed(picture);
-    },
+    /** @param {Uint8Array} input @returns {Float32Array} */
+    embed: (input) => chain.embed(inputOf(input, RECIPE.takes, RECIPE.side_max)),
+    /** @param {Uint8Array} input @returns bytes, tensors or hits, as the steps before the search make them */
+    run: (input) => chain.run(inputOf(input, RECIPE.takes, RECIPE.side_max)),
     /** @param {Request} request @returns {Promise<Response>} */
     fetch: (request) => service.answer(request, bindings, () => {}),
     get memoryBytes() {
-      return embedder.memoryBytes;
+      return chain.memoryBytes;
     },
   };
 }
@@ -45,11 +44,11 @@ export async function serve(bindings = {}, { host = "127.0.0.1", port = 8787 } =
   return server;
 }
 
-async function compiled(part) {
-  const bytes = await readFile(new URL(`./${part}.wasm`, import.meta.url));
+async function loaded(name) {
+  const bytes = await readFile(new URL(`./${name}`, import.meta.url));
   const found = await sha256(bytes);
-  if (found !== RECIPE[part].sha256) throw new Error(`${part}.wasm: SHA-256 is ${found}, expected ${RECIPE[part].sha256}`);
-  return WebAssembly.compile(bytes);
+  if (found !== RECIPE.files[name].sha256) throw new Error(`${name}: SHA-256 is ${found}, expected ${RECIPE.files[name].sha256}`);
+  return [name, name.endsWith(".wasm") ? await WebAssembly.compile(bytes) : bytes];
 }
 
 async function answer(opened, incoming, outgoing) {

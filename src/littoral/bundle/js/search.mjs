@@ -87,7 +87,7 @@ function unreached(error, signal) {
 function points(status, text) {
   if (status !== 200) {
     const isTheirs = status >= 500 || status === 429 || status === 408;
-    throw new Unanswered(`status_${status}`, `vector database answered ${status}: ${told(text)}`, isTheirs);
+    throw new Unanswered(`status_${status}`, `vector database answered ${status}: ${reasonOf(text)}`, isTheirs);
   }
   let found;
   try {
@@ -99,7 +99,7 @@ function points(status, text) {
   return found.map(({ id, score, payload = null }) => ({ id, score, payload }));
 }
 
-function told(text) {
+function reasonOf(text) {
   try {
     return String(JSON.parse(text).status.error).slice(0, 300);
   } catch {

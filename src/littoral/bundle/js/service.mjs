@@ -1,24 +1,24 @@
+import { accepts, ok, OCTETS, okOf, refusal, told } from "./answers.mjs";
 import { Bodies } from "./body.mjs";
 import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
-import { frameOf } from "./frame.mjs";
+import { inputOf } from "./inputs.mjs";
 import { Metrics } from "./metrics.mjs";
 import { originHeaders, preflight } from "./origins.mjs";
-import { checkedPicture } from "./picture.mjs";
 import { Refusal } from "./refusal.mjs";
 import { nearest } from "./search.mjs";
 import { settingsOf } from "./settings.mjs";
 import { checkToken, tenantOf } from "./tenants.mjs";
+import { tensorOf } from "./tensors.mjs";
 import { traceHeaders } from "./trace.mjs";
 
-const JSON_TYPE = { "content-type": "application/json; charset=utf-8" };
 const RESULTS_MAX = 512;
 const RESULTS_BYTES_MAX = 4 << 20;
 const CHARACTER_BYTES = 2;
 
 /** The routes of a bundle, for whatever has fetch's `Request` and `Response`. */
 export class Service {
-  #embedder;
+  #chain;
   #recipe;
   #bodies = new Bodies();
   #metrics = new Metrics();
@@ -35,13 +35,15 @@ export class Service {
   };
 
   /**
-   * @param {import("./embedder.mjs").Embedder} embedder
+   * @param {import("./chain.mjs").Chain} chain
    * @param {typeof import("./recipe.mjs").RECIPE} recipe
    */
-  constructor(embedder, recipe) {
-    this.#embedder = embedder;
+  constructor(chain, recipe) {
+    this.#chain = chain;
     this.#recipe = recipe;
     this.#metrics.count("cold_start_total");
+    const own = { POST: this.#pipeline };
+    this.#routes = { [`/${recipe.pipeline}`]: own, ...this.#routes, [`/pipelines/${recipe.pipeline}`]: own };
   }
 
   /**
@@ -67,8 +69,8 @@ export class Service {
     } finally {
       call.release();
     }
-    const told = { "littoral-version": this.#recipe.version, ...originHeaders(request, call.settings?.origins ?? []) };
-    for (const [name, value] of Object.entries(told)) response.headers.set(name, value);
+    const headers = { "littoral-version": this.#recipe.version, ...originHeaders(request, call.settings?.origins ?? []) };
+    for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
     const labels = { route: route ? pathname : "other", status: response.status };
     this.#metrics.count("requests_total", labels);
     this.#metrics.observe("request_duration_seconds", labels, (performance.now() - began_ms) / 1000);
@@ -81,13 +83,46 @@ export class Service {
   }
 
   async #similarity(call) {
-    const { search } = this.#recipe;
-    if (search === null) throw new Refusal(404, "pipeline has no search; `POST /embed` gives its vector");
+    if (this.#recipe.search === null) throw new Refusal(404, "pipeline has no search; `POST /embed` gives its vector");
+    const { result, how } = await this.#found(call);
+    return okOf(result, call.began_ms, how);
+  }
+
+  async #embed(call) {
+    const { vector: kind, pipeline } = this.#recipe;
+    if (kind === null) throw new Refusal(404, `pipeline gives no vector; \`POST /pipelines/${pipeline}\` gives its answer`);
     const asked = await this.#asked(call);
-    const { request, settings, began_ms } = call;
+    const { vector, how } = await this.#vector(asked, call);
+    const outputs = { [kind.name]: tensorOf("float32", kind.shape, vector) };
+    const octets = () => new Response(vector, { headers: { "content-type": OCTETS, "littoral-how": JSON.stringify(how) } });
+    return accepts(call.request, OCTETS) ? octets() : told(outputs, call, how);
+  }
+
+  /** As a node answers at the same route. */
+  async #pipeline(call) {
+    if (this.#recipe.search !== null) {
+      const { result, how } = await this.#found(call);
+      return okOf(result, call.began_ms, how, { how: nodesHow(how) });
+    }
+    const asked = await this.#asked(call);
+    if (this.#recipe.vector !== null) {
+      const { name, shape } = this.#recipe.vector;
+      const { vector, how } = await this.#vector(asked, call);
+      return told({ [name]: tensorOf("float32", shape, vector) }, call, how, { how: nodesHow(how) });
+    }
+    const { value, took_ms } = await this.#computed(asked.input, (input) => this.#chain.run(input));
+    const how = { stages: { [this.#recipe.pipeline]: took_ms }, cache: null };
+    return told(value, call, how, { how: nodesHow(how) });
+  }
+
+  /** Hits of the search, as JSON. */
+  async #found(call) {
+    const { search } = this.#recipe;
+    const asked = await this.#asked(call);
+    const { request, settings } = call;
     const known = asked.reads ? this.#results.get(asked.key, performance.now()) : undefined;
     if (asked.reads) this.#metrics.count("cache_total", { cache: "result", outcome: known ? "hit" : "miss" });
-    if (known !== undefined) return ok(known, began_ms, { stages: {}, cache: "exact" });
+    if (known !== undefined) return { result: known, how: { stages: {}, cache: "exact" } };
     const { vector, how } = await this.#vector(asked, call);
     const collection = asked.tenant.collection ?? search.collection;
     const body = { ...search.query, query: Array.from(vector), ...filtered(search.query.filter, asked.tenant.filter) };
@@ -99,33 +134,18 @@ export class Service {
     how.stages.search = done_ms - searched_ms;
     const bytes = CHARACTER_BYTES * result.length;
     if (asked.keeps) this.#results.put(asked.key, result, bytes, done_ms + 1000 * settings.RESULT_TTL_S);
-    return ok(result, began_ms, how);
-  }
-
-  async #embed(call) {
-    const asked = await this.#asked(call);
-    const { vector, how } = await this.#vector(asked, call);
-    const { name, shape } = this.#recipe.output;
-    const accepts = call.request.headers.get("accept") ?? "";
-    const told = { "littoral-how": JSON.stringify(how) };
-    if (accepts.includes("application/octet-stream"))
-      return new Response(vector, { headers: { "content-type": "application/octet-stream", ...told } });
-    if (accepts.includes("application/x-safetensors"))
-      return new Response(frameOf(name, shape, vector), { headers: { "content-type": "application/x-safetensors", ...told } });
-    const outputs = { [name]: { dtype: "float32", shape, data: nested(vector, shape) } };
-    return ok(JSON.stringify({ outputs }), call.began_ms, how);
+    return { result, how };
   }
 
   async #health({ began_ms }) {
-    await this.#embedder.verify();
+    await this.#chain.verify();
     const { pipeline, version, digest } = this.#recipe;
-    const told = { pipeline, version, digest, memory_bytes: this.#embedder.memoryBytes };
-    return ok(JSON.stringify(told), began_ms, {});
+    return ok({ pipeline, version, digest, memory_bytes: this.#chain.memoryBytes }, began_ms, {});
   }
 
   async #told({ request, settings }) {
     await checkToken(request, settings.metricsToken);
-    this.#metrics.set("memory_bytes", this.#embedder.memoryBytes);
+    this.#metrics.set("memory_bytes", this.#chain.memoryBytes);
     this.#metrics.set("body_buffer_bytes", this.#bodies.bytes);
     this.#metrics.set("cache_bytes", this.#embeddings.bytes + this.#results.bytes);
     return new Response(this.#metrics.text(), { headers: { "content-type": "text/plain; version=0.0.4" } });
@@ -133,46 +153,49 @@ export class Service {
 
   /** Whether this place computes what a node does. Asked again it is not computed again: no token is needed to ask. */
   async #warm({ began_ms }) {
-    await this.#embedder.verify();
-    if (!this.#isWarm && (await sha256(this.#embedder.warm())) !== this.#recipe.known.vector)
-      throw new Refusal(503, "known picture: its vector is not the node's");
+    await this.#chain.verify();
+    if (!this.#isWarm && (await this.#chain.warm()) !== this.#recipe.known.answer)
+      throw new Refusal(503, "known input: its answer is not the node's");
     this.#isWarm = true;
-    return ok(JSON.stringify({ memory_bytes: this.#embedder.memoryBytes }), began_ms, {});
+    return ok({ memory_bytes: this.#chain.memoryBytes }, began_ms, {});
   }
 
-  /** Tenant, picture, and under which key the two are remembered. */
+  /** Tenant, input, and under which key the two are remembered. */
   async #asked(call) {
     const { request, settings } = call;
+    const { takes, digest } = this.#recipe;
     const tenant = await tenantOf(request, settings.tenants);
-    const { BODY_BYTES_MAX, BODY_DEADLINE_MS } = settings;
-    const { bytes: picture, release } = await this.#bodies.take(request, BODY_BYTES_MAX, BODY_DEADLINE_MS);
+    const most = { bytes: settings.BODY_BYTES_MAX, ms: settings.BODY_DEADLINE_MS };
+    const { bytes, type, release } = await this.#bodies.take(request, takes.types, most);
     call.release = release;
-    checkedPicture(picture, settings.SIDE_MAX);
+    const input = inputOf(bytes, takes, settings.SIDE_MAX, type);
     const control = (request.headers.get("cache-control") ?? "").toLowerCase();
     const keeps = !control.includes("no-store");
-    const key = `${tenant.name}/${this.#recipe.digest}/${await sha256(picture)}`;
-    return { tenant, picture, key, keeps, reads: keeps && !control.includes("no-cache") };
+    const key = `${tenant.name}/${digest}/${await sha256(bytes)}`;
+    return { tenant, input, key, keeps, reads: keeps && !control.includes("no-cache") };
   }
 
-  async #vector({ picture, key, keeps, reads }, { after, settings, release }) {
+  async #vector({ input, key, keeps, reads }, { after, settings, release }) {
     const { embeddings: kv, EMBEDDING_TTL_S } = settings;
-    const began_ms = performance.now();
-    const known = reads ? await this.#embeddings.get(key, this.#recipe.output.size, kv, began_ms) : undefined;
+    const { size } = this.#recipe.vector;
+    const known = reads ? await this.#embeddings.get(key, size, kv, performance.now()) : undefined;
     if (reads) this.#metrics.count("cache_total", { cache: "embedding", outcome: known ? "hit" : "miss" });
     if (known !== undefined) return { vector: known, how: { stages: {}, cache: "embedding" } };
-    await this.#embedder.verify();
-    const embedding_ms = performance.now();
-    let vector;
+    const { value: vector, took_ms } = await this.#computed(input, (given) => this.#chain.embed(given).slice());
+    release(); // the search may take long
+    if (keeps) after(this.#embeddings.put(key, vector, kv, EMBEDDING_TTL_S, performance.now()));
+    return { vector, how: { stages: { embed: took_ms }, cache: null } };
+  }
+
+  async #computed(input, compute) {
+    await this.#chain.verify();
+    const began_ms = performance.now();
     try {
-      vector = this.#embedder.embed(picture);
-      release(); // the search may take long
+      return { value: compute(input), took_ms: performance.now() - began_ms };
     } catch (error) {
       this.#metrics.count("embedding_failure_total", { reason: error instanceof Refusal ? "picture" : "guest" });
       throw error;
     }
-    const done_ms = performance.now();
-    if (keeps) after(this.#embeddings.put(key, vector, kv, EMBEDDING_TTL_S, done_ms));
-    return { vector, how: { stages: { embed: done_ms - embedding_ms }, cache: null } };
   }
 }
 
@@ -198,24 +221,5 @@ function filtered(own, tenants) {
   return must.length ? { filter: must.length === 1 ? must[0] : { must } } : {};
 }
 
-function nested(values, shape) {
-  const plain = Array.from(values, (value) => (Number.isFinite(value) ? value : null));
-  return shape.slice(1).reduceRight((rows, size) => chunks(rows, size), plain);
-}
-
-const chunks = (rows, size) => Array.from({ length: rows.length / size }, (_, i) => rows.slice(i * size, (i + 1) * size));
-
-/** @param {string} result JSON */
-function ok(result, began_ms, how) {
-  const body = `{"result":${result},"status":"ok","time":${(performance.now() - began_ms) / 1000}}`;
-  return new Response(body, { headers: { ...JSON_TYPE, "littoral-how": JSON.stringify(how) } });
-}
-
-function refusal(error, began_ms) {
-  const isOurs = error instanceof Refusal;
-  if (!isOurs) console.error(error);
-  const told = isOurs ? error.message : "internal error";
-  const body = { status: { error: told }, time: (performance.now() - began_ms) / 1000 };
-  const headers = { ...JSON_TYPE, ...(isOurs ? error.headers : {}) };
-  return new Response(JSON.stringify(body), { status: isOurs ? error.status : 500, headers });
-}
+/** As a node says how an answer was made. */
+const nodesHow = ({ stages, cache }) => ({ node: "", stages, cache, search: null });

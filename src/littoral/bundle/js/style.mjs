@@ -19,7 +19,11 @@ export function styleSheet() {
     }
     label { position: relative; background: var(--accent); color: var(--on-accent); }
     label input { position: absolute; inset: 0; width: 100%; opacity: 0; cursor: pointer; }
-    label:focus-within, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+    [part=text] {
+      flex: 1 1 12rem; min-height: 2.75rem; padding: 0 .75rem; border: 1px solid var(--line); border-radius: .5rem;
+      background: none; color: var(--text); font: inherit;
+    }
+    [part=text]:focus-visible, label:focus-within, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
     progress { flex: 1 1 8rem; height: .5rem; accent-color: var(--accent); }
     [part=asked] { display: block; max-width: 100%; max-height: 16rem; margin-top: 1rem; border-radius: .5rem; }
     [part=status] { min-height: 1.5rem; margin: 1rem 0; color: var(--muted); overflow-wrap: anywhere; }

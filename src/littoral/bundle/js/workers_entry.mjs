@@ -1,14 +1,13 @@
-import agent from "./agent.wasm";
-import model from "./model.wasm";
-import { Embedder } from "./embedder.mjs";
+import { Chain } from "./chain.mjs";
+import { FILES } from "./files.mjs";
 import { RECIPE } from "./recipe.mjs";
 import { Service } from "./service.mjs";
 
-const embedder = new Embedder(agent, model, RECIPE);
-const service = new Service(embedder, RECIPE);
+const chain = new Chain(FILES, RECIPE);
+const service = new Service(chain, RECIPE);
 if (RECIPE.start === "eager") {
-  embedder.warm();
-  embedder.verify().catch(() => {}); // every request awaits it, and tells
+  chain.run(chain.known);
+  chain.verify().catch(() => {}); // every request awaits it, and tells
 }
 
 export default {

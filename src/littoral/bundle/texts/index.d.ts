@@ -10,9 +10,23 @@ export interface Bindings {
   EMBEDDINGS?: Store;
 }
 
+export interface Tensor {
+  dtype: string;
+  shape: number[];
+  bytes: Uint8Array;
+}
+
+export interface Hit {
+  id: number;
+  score: number;
+  payload: unknown;
+}
+
 export interface Pipeline {
-  /** A JPEG or PNG picture's vector; throws an Error with `status` for what is no such picture. */
-  embed(picture: Uint8Array): Float32Array;
+  /** The vector of a picture, a text, or what else it takes; throws an Error with `status` for what it does not. */
+  embed(input: Uint8Array): Float32Array;
+  /** What the steps before the search make: bytes, hits, or tensors by name. */
+  run(input: Uint8Array): Uint8Array | Hit[] | Record<string, Tensor>;
   fetch(request: Request): Promise<Response>;
   readonly memoryBytes: number;
 }

@@ -15,8 +15,7 @@ const main :Workerd.Worker = (
   compatibilityDate = "$date",
   modules = [
     (name = "worker.mjs", esModule = embed "worker.mjs"),
-    (name = "agent.wasm", wasm = embed "agent.wasm"),
-    (name = "model.wasm", wasm = embed "model.wasm"),
+    $modules,
   ],
   bindings = [
     $bindings,

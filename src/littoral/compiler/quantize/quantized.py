@@ -28,6 +28,7 @@ from littoral.compiler.quantize.ranges import HIGHEST, chosen, widened
 from littoral.compiler.quantize.report import FLOAT_BITS, Report
 from littoral.compiler.quantize.rows import better_by_row
 from littoral.compiler.quantize.sensitivity import Judge
+from littoral.compiler.quantize.steep import Steep, mapped_values, steep_parts
 from littoral.compiler.quantize.tables import long_parts_apart, looked_up
 from littoral.compiler.quantize.told import report_of
 from littoral.compiler.quantize.wanted import is_product, share_schemes, wanted_values
@@ -72,12 +73,15 @@ def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -
 def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
     given = ready(graph)
     feeds = [fitting(given, feed, i) for i, feed in enumerate(collected(asked.feeds))]
-    seen = observe(given, feeds, wanted_values(given), tell)
+    wanted = wanted_values(given)
+    seen = observe(given, feeds, wanted | mapped_values(given, wanted), tell)
     exact, seen = equalized(given, {node for node in given.nodes if is_product(node)}, seen)
     held_out, rest = _parted(feeds, JUDGED[asked.effort])
     judge = Judge(exact, held_out)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
     work = _Work(exact, seen, found, asked, rest, tell, {})
+    products = {node for node in exact.nodes if is_product(node)}
+    work = work._replace(steep=steep_parts(exact, seen, work.schemes(work.kept()), products))
     work = work._replace(
         by_row=better_by_row(exact, seen, lambda nodes: work.schemes(work.kept(nodes)), judge, asked.least_cosine)
     )
@@ -108,7 +112,7 @@ class _Work(NamedTuple):
     """A model on its way into integers. found: of each value that could be held, how its range was found, and what.
 
     losses: of the cosine, by holding one value in seven bits, where measured. by_row: the products whose rows have
-    scales of their own.
+    scales of their own. steep: what stays in float32 because of a map behind it.
     """
 
     graph: Graph
@@ -119,6 +123,7 @@ class _Work(NamedTuple):
     tell: Callable[[str, int, int], None]
     losses: dict[Value, float]
     by_row: frozenset[Node] = frozenset()
+    steep: Steep = Steep(frozenset(), frozenset())
 
     def schemes(self, kept: Set[Value]) -> dict[Value, Scheme]:
         schemes = {value: scheme for value, (_, scheme) in self.found.items() if value in kept}
@@ -153,14 +158,14 @@ class _Work(NamedTuple):
         return any(scheme.high > HIGHEST for _, scheme in self.found.values())
 
     def bits(self) -> dict[Node, int]:
-        products = [node for node in self.graph.nodes if is_product(node)]
+        products = [n for n in self.graph.nodes if is_product(n) and n not in self.steep.products]
         wide = {node for node in products if self.found[node.inputs[0]][1].high > HIGHEST}
         return {node: 8 if node in wide else _bits(node, self.asked.bits) for node in products}
 
     def kept(self, nodes: Iterable[Node] | None = None) -> set[Value]:
         """Values to be held with one scale, where these products and no others are of bytes; None: all that can be."""
         products = filter(is_product, self.graph.nodes) if nodes is None else nodes
-        return wanted_values(self.graph, set(products) - self.by_row)
+        return wanted_values(self.graph, set(products) - self.by_row - self.steep.products, self.steep.values)
 
     def fit(self, bits: Mapping[Node, int], alternatives: bool, judge: Judge) -> tuple[Fitted, float]:
         """The fit whose cosine is best, of those that hold weights more and less, and that cosine."""
@@ -174,7 +179,8 @@ class _Work(NamedTuple):
     def fitted(self, judge: Judge) -> tuple[Fitted, Choice]:
         bits = self.bits()
         fitted, cosine = self.fit(bits, self.asked.bits == "auto", judge)
-        return fitted, Choice(bits, cosine=cosine)
+        every = {node: bits.get(node, FLOAT_BITS) for node in self.graph.nodes if is_product(node)}
+        return fitted, Choice(every, cosine=cosine)
 
     def chosen(self, judge: Judge) -> tuple[Fitted, Choice]:
         """Weights, and which layers have them, within the budget."""

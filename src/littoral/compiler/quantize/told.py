@@ -52,6 +52,8 @@ def _layer(
 
 
 def _reason(node: Node, asked: Int8, bits: int, is_measured: bool) -> str:
+    if bits == FLOAT_BITS and not is_measured:
+        return "a map behind its sums is too steep for bytes"
     if bits == FLOAT_BITS:
         return "the budget is not kept in integers"
     if is_depthwise(node) and asked.bits != 8:

@@ -38,8 +38,11 @@ def is_product(node: Node) -> bool:
     return isinstance(op, MatMul) and not (op.left or op.right or op.result) and node.inputs[1].type.rank == 2
 
 
-def wanted_values(graph: Graph, chosen: Set[Node] | None = None) -> set[Value]:
-    """Values to be held in bytes: what products read, and what such values are made of, as far as that is plain."""
+def wanted_values(graph: Graph, chosen: Set[Node] | None = None, steep: Set[Value] = frozenset()) -> set[Value]:
+    """Values to be held in bytes: what products read, and what such values are made of, as far as that is plain.
+
+    steep: those that a map is not to read as bytes.
+    """
     wanted: set[Value] = set()
     whole = {node for node in graph.nodes if is_product(node)} if chosen is None else chosen
     products = {node.outputs[0] for node in whole}
@@ -49,7 +52,8 @@ def wanted_values(graph: Graph, chosen: Set[Node] | None = None) -> set[Value]:
             wanted.update(v for v in node.inputs[2 + node.op.bias :] if v.data is None and v in products)  # type: ignore[attr-defined]
         elif isinstance(node.op, (*_MOVES, Pool, Map)) and node.outputs[0] in wanted:
             sources = [v for v in node.inputs if v.data is None]
-            if all(v.dtype == "float32" for v in sources) and _is_plain(node, sources, products | wanted):
+            is_good = all(v.dtype == "float32" for v in sources) and steep.isdisjoint(sources)
+            if is_good and _is_plain(node, sources, products | wanted):
                 wanted.update(sources)
         elif isinstance(node.op, Reduce) and node.outputs[0] in wanted and len(node.inputs) == 1:
             wanted.update(v for v in node.inputs if v in products or _is_looked_up(v, products))

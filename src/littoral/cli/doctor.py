@@ -1,0 +1,65 @@
+"""`littoral doctor`: what is wrong with a node, as far as it can find out by itself."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from littoral.cli.console import results, show_json
+from littoral.cli.mesh import open_identity
+from littoral.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from littoral.mesh.doctor import Finding
+
+__all__ = ["doctor"]
+
+FAILED = 1
+
+PeerOption = Annotated[
+    list[str] | None, typer.Option("--peer", help="Only this node of the roster; several times; default: all.")
+]
+
+
+def doctor(
+    place: Annotated[Path, typer.Argument(help="Site file, or a node's data folder.")],
+    peer: PeerOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Tell why nodes do not talk: name, clock, authority, certificate, port, protocol. Exit code 1: something fails."""
+    from littoral.mesh.doctor import Status
+
+    findings: list[Finding] = []
+    for check in CHECKS.values():
+        for finding in check(place, peer or []):
+            findings.append(finding)
+            if not as_json:
+                _show(finding)
+    failed = any(finding.status is Status.FAIL for finding in findings)
+    if as_json:
+        show_json({"ok": not failed, "findings": [finding._asdict() for finding in findings]})
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
+    """Raises NotFoundError for a node without an identity, and for a peer that the roster does not have."""
+    identity = open_identity(place)
+    from littoral.mesh.doctor import examine_node, examine_peer
+
+    yield from examine_node(identity, SYSTEM)
+    roster = identity.roster()
+    others = [name for name in roster.names if name != identity.name] if roster else []
+    for name in peers or others:
+        yield from examine_peer(identity, name, SYSTEM)
+
+
+CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {"mesh": _mesh}
+
+
+def _show(finding: "Finding") -> None:
+    results.print(f"{finding.status:<4}  {finding.check:<11}  {finding.subject}: {finding.message}", markup=False)
+    if finding.hint:
+        results.print(f"      hint: {finding.hint}", markup=False)

@@ -1,0 +1,121 @@
+"""`littoral lab`: several nodes on this machine, with a wide-area network between them that can be cut."""
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from littoral.cli.console import messages, results, show_json
+
+if TYPE_CHECKING:
+    from littoral.lab.lab import State
+
+__all__ = ["cut", "down", "heal", "lab", "state", "up"]
+
+lab = typer.Typer(name="lab", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Option(help="Of the lab, where there are several.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The lab's state as JSON.")]
+
+
+@lab.callback()
+def explain() -> None:
+    """Several nodes on this machine (Linux, root), with a network between them that can be slow, lossy and cut."""
+
+
+@lab.command()
+def up(
+    nodes: Annotated[int, typer.Option(min=2, max=64, help="How many.")] = 3,
+    wan: Annotated[bool, typer.Option("--wan", help="20 ms ± 2 ms each way, 50 Mbit/s.")] = False,
+    delay_ms: Annotated[float | None, typer.Option(help="Each way between any two nodes.")] = None,
+    jitter_ms: Annotated[float | None, typer.Option(help="Around the delay, at most.")] = None,
+    rate_mbit: Annotated[float | None, typer.Option(help="Of each direction of each link; 0 = no bound.")] = None,
+    loss: Annotated[float | None, typer.Option(help="Share of packets that are lost.")] = None,
+    folder: Annotated[Path, typer.Option(help="Site files, certificates, data and logs of the nodes.")] = Path("lab"),
+    bare: Annotated[bool, typer.Option("--bare", help="The network alone, no nodes in it.")] = False,
+    name: Name = "lab",
+    as_json: AsJson = False,
+) -> None:
+    """Bring up a lab; Ctrl-C or `littoral lab down` takes it down."""
+    from littoral.lab.lab import Lab
+    from littoral.lab.nodes import HTTP_PORT, LabNodes, write_sites
+    from littoral.lab.shape import LAN, WAN
+
+    given = {"delay_ms": delay_ms, "jitter_ms": jitter_ms, "rate_mbit": rate_mbit, "loss": loss}
+    shape = (WAN if wan else LAN)._replace(**{key: value for key, value in given.items() if value is not None})
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(Lab(name, nodes, shape))
+        signal.signal(signal.SIGTERM, _interrupt)
+        if not bare:
+            sites = write_sites(folder.absolute(), nodes)
+            spaces = {node.number: node.namespace for node in opened.state().nodes}
+            stack.callback(LabNodes(sites, spaces).stop)
+        _show(opened.state(), as_json=as_json)
+        if not bare and not as_json:
+            results.print(
+                f"  pages     http://{opened.state().nodes[0].address}:{HTTP_PORT}/ and the others", markup=False
+            )
+            results.print(f"  logs      {folder}/gw-1/log and the others", markup=False)
+        messages.print("littoral: the lab is up; Ctrl-C or `littoral lab down` takes it down", markup=False)
+        with contextlib.suppress(KeyboardInterrupt):
+            opened.run()
+
+
+@lab.command()
+def cut(
+    nodes: Annotated[list[int], typer.Argument(help="Numbers of the nodes that lose the others, and keep each other.")],
+    name: Name = "lab",
+    as_json: AsJson = False,
+) -> None:
+    """Cut some nodes off from the others."""
+    _tell(name, "cut", nodes, as_json=as_json)
+
+
+@lab.command()
+def heal(name: Name = "lab", as_json: AsJson = False) -> None:
+    """Take a cut back."""
+    _tell(name, "heal", [], as_json=as_json)
+
+
+@lab.command()
+def state(name: Name = "lab", as_json: AsJson = False) -> None:
+    """Show nodes, addresses and packets."""
+    _tell(name, "state", [], as_json=as_json)
+
+
+@lab.command()
+def down(name: Name = "lab") -> None:
+    """Take the lab down, also what one that was killed left behind."""
+    from littoral.lab.lab import end
+
+    for left in end(name):
+        results.print(f"  removed   {left}", markup=False)
+
+
+def _tell(name: str, verb: str, nodes: list[int], *, as_json: bool) -> None:
+    from littoral.lab.lab import Order, tell
+
+    _show(tell(name, msgspec.convert({"verb": verb, "nodes": nodes}, Order)), as_json=as_json)
+
+
+def _show(state: "State", *, as_json: bool) -> None:
+    if as_json:
+        show_json(msgspec.to_builtins(state))
+        return
+    shape = state.shape
+    rate = f"{shape.rate_mbit:g} Mbit/s" if shape.rate_mbit else "no bound of rate"
+    results.print(
+        f"  links     {shape.delay_ms:g} ms ± {shape.jitter_ms:g} ms each way, {rate}, {shape.loss:.2%} lost",
+        markup=False,
+    )
+    results.print(f"  packets   {state.passed_count} passed, {state.dropped_count} dropped", markup=False)
+    for node in state.nodes:
+        away = "   cut off" if node.is_away else ""
+        results.print(f"  node {node.number:<4} {node.address:<12} ip netns exec {node.namespace}{away}", markup=False)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,181 @@
+"""A lab that runs: its namespaces and its switch, and a socket by which it is told to cut, to heal and to end."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from littoral.clock import SYSTEM
+from littoral.errors import ConflictError, InputError, LittoralError, NodeError, NotFoundError
+from littoral.lab.namespaces import Port, address_of, checked_machine, close, left_over, namespace_of, open_port, remove
+from littoral.lab.shape import Shape, Wires
+from littoral.lab.switch import Switch
+
+__all__ = ["NODE_COUNT_MAX", "Lab", "Order", "State", "end", "tell"]
+
+NODE_COUNT_MAX = 64
+FOLDER = Path("/run/littoral-lab")
+ORDER_BYTES_MAX = 4096
+ANSWER_S = 5.0
+
+
+class Node(msgspec.Struct):
+    """One node of a lab. namespace: for `ip netns exec`."""
+
+    number: int
+    namespace: str
+    address: str
+    is_away: bool
+
+
+class State(msgspec.Struct):
+    """What a lab says of itself. error: why an order was refused."""
+
+    name: str = ""
+    nodes: list[Node] = []
+    shape: Shape = Shape()
+    passed_count: int = 0
+    dropped_count: int = 0
+    error: str = ""
+
+
+class Order(msgspec.Struct):
+    verb: Literal["state", "cut", "heal", "end"]
+    nodes: list[int] = []
+
+
+class Lab:
+    """Open until `close`. with_host: the host has an address among the nodes, and a way to them without shape."""
+
+    def __init__(self, name: str, node_count: int, shape: Shape, *, seed: int = 0, with_host: bool = True) -> None:
+        if not 2 <= node_count <= NODE_COUNT_MAX:
+            raise InputError(f"a lab of {node_count} nodes: must be 2 to {NODE_COUNT_MAX}")
+        self._wires = Wires(shape, seed)
+        checked_machine()
+        if left := left_over(name):
+            raise ConflictError(f"lab `{name}`: is there already: {', '.join(left)}", hint="littoral lab down")
+        self.name = name
+        self._ports: list[Port] = []
+        self._socket: socket.socket | None = None
+        try:
+            for number in range(0 if with_host else 1, node_count + 1):
+                self._ports.append(open_port(name, number))
+            self._socket = _listening(name)
+        except BaseException:
+            self.close()
+            raise
+        self._switch = Switch(self._ports, self._wires, SYSTEM)
+
+    def run(self) -> None:
+        """Until it is told to end."""
+        assert self._socket is not None
+        self._switch.run(self._socket.fileno(), self._obey)
+
+    def state(self) -> State:
+        """For who asks."""
+        numbers = [port.number for port in self._ports if port.number]
+        return State(
+            self.name,
+            [
+                Node(number, namespace_of(self.name, number), address_of(number), number in self._wires.away)
+                for number in numbers
+            ],
+            self._wires.shape,
+            self._switch.passed_count,
+            self._switch.dropped_count,
+        )
+
+    def close(self) -> None:
+        """Removes every namespace and what was made for it."""
+        if self._socket is not None:
+            self._socket.close()
+            _place(self.name).unlink(missing_ok=True)
+        for port in self._ports:
+            close(port)
+        self._ports.clear()
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _obey(self) -> bool:
+        assert self._socket is not None
+        data, place = self._socket.recvfrom(ORDER_BYTES_MAX)
+        try:
+            order = msgspec.json.decode(data, type=Order)
+            self._do(order)
+            answer, goes_on = self.state(), order.verb != "end"
+        except (msgspec.DecodeError, LittoralError) as error:
+            answer, goes_on = State(error=str(error)), True
+        # Who asked may be gone.
+        with contextlib.suppress(OSError):
+            self._socket.sendto(msgspec.json.encode(answer), place)
+        return goes_on
+
+    def _do(self, order: Order) -> None:
+        known = {port.number for port in self._ports if port.number}
+        if unknown := set(order.nodes) - known:
+            raise NotFoundError(f"lab `{self.name}`: no node {min(unknown)}, there are 1 to {max(known)}")
+        if order.verb == "cut":
+            self._wires.cut(order.nodes)
+        elif order.verb == "heal":
+            self._wires.heal()
+
+
+def tell(name: str, order: Order) -> State:
+    """What the lab of that name answers. Raises NotFoundError where none runs, NodeError for what it refuses."""
+    with _asking(name) as asking:
+        try:
+            asking.sendto(msgspec.json.encode(order), str(_place(name)))
+            answer = msgspec.json.decode(asking.recv(1 << 20), type=State)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NotFoundError(f"lab `{name}`: none runs", hint="littoral lab up") from error
+        except TimeoutError as error:
+            raise NodeError(f"lab `{name}`: did not answer in {ANSWER_S:.0f} s") from error
+    if answer.error:
+        raise NodeError(answer.error)
+    return answer
+
+
+def end(name: str) -> list[str]:
+    """Ends a lab; gives the namespaces that a lab which did not end well had left, and which are gone now."""
+    checked_machine()
+    try:
+        tell(name, Order("end"))
+    except NotFoundError:
+        left = left_over(name)
+        remove(left)
+        return left
+    return []
+
+
+def _place(name: str) -> Path:
+    return FOLDER / f"{name}.socket"
+
+
+def _listening(name: str) -> socket.socket:
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _place(name).unlink(missing_ok=True)
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    opened.bind(str(_place(name)))
+    return opened
+
+
+@contextlib.contextmanager
+def _asking(name: str) -> Iterator[socket.socket]:
+    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = FOLDER / f"{name}.{os.getpid()}.socket"
+    own.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as opened:
+        opened.bind(str(own))
+        opened.settimeout(ANSWER_S)
+        try:
+            yield opened
+        finally:
+            own.unlink(missing_ok=True)

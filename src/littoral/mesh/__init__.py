@@ -1,0 +1,1 @@
+"""The nodes of a site together: who they are, what each holds, how they speak."""

@@ -1,0 +1,108 @@
+"""What nodes say of themselves: each writes its own facts, numbered `(boot, counter)`; the newest of a node wins."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from littoral.artifact.model import write_atomically
+from littoral.clock import Clock
+from littoral.errors import InputError, NodeError
+
+__all__ = ["Fact", "Facts", "Known", "decode_fact", "encode_fact", "next_boot"]
+
+FACT_BYTES_MAX = 64 << 10
+NODE_COUNT_MAX = 4096
+BOOT_FILE = "boot"
+
+Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
+
+
+class Fact(msgspec.Struct, frozen=True, array_like=True):
+    """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
+
+    lag_s: by peer, how far its log is behind that peer's. links_ms: by peer, its latest round trips, median.
+    """
+
+    node: str
+    boot: Number
+    counter: Number
+    map_number: Number = 0
+    points: dict[str, dict[int, int]] = {}
+    lag_s: dict[str, float] = {}
+    links_ms: dict[str, float] = {}
+    models: dict[str, str] = {}
+    region: str = ""
+    address: str = ""
+    """Of its HTTP interface."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.boot, self.counter
+
+
+class Known(NamedTuple):
+    """taken_s: on this node's clock, when it came."""
+
+    fact: Fact
+    taken_s: float
+
+
+def encode_fact(fact: Fact) -> bytes:
+    return msgspec.msgpack.encode(fact)
+
+
+def decode_fact(body: bytes, sender: str) -> Fact:
+    """sender: the proven name. Raises InputError for what is no fact, or one about somebody else."""
+    if len(body) > FACT_BYTES_MAX:
+        raise InputError(f"fact of `{sender}`: {len(body)} bytes, at most {FACT_BYTES_MAX}")
+    try:
+        fact = msgspec.msgpack.decode(body, type=Fact)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"fact of `{sender}`: {error}") from error
+    if fact.node != sender:
+        raise InputError(f"fact of `{sender}`: it speaks of `{fact.node[:64]}`")
+    return fact
+
+
+class Facts:
+    """The newest fact of every node."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[str, Known] = {}
+
+    def take(self, fact: Fact) -> bool:
+        """Whether it is newer than what was known of its node."""
+        before = self._known.get(fact.node)
+        if before is not None and fact.order <= before.fact.order:
+            return False
+        if before is None and len(self._known) >= NODE_COUNT_MAX:
+            return False
+        self._known[fact.node] = Known(fact, self._clock.monotonic())
+        return True
+
+    def all(self) -> Mapping[str, Known]:
+        """By node."""
+        return self._known
+
+
+def next_boot(folder: Path) -> int:
+    """How often a node was started on this folder, from 1; durable before it is told. Raises NodeError."""
+    file = folder / BOOT_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before = _number(file.read_text()) if file.exists() else 0
+        write_atomically(file, b"%d\n" % (before + 1))
+    except OSError as error:
+        raise NodeError(f"`{file}`: {error.strerror}") from error
+    return before + 1
+
+
+def _number(text: str) -> int:
+    found: Any = text.strip()
+    if not (found.isascii() and found.isdigit() and len(found) <= 15):
+        raise NodeError("the count of boots is no number", hint="remove the file `boot` of the mesh's folder")
+    return int(found)

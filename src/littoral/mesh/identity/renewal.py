@@ -1,0 +1,160 @@
+"""A node's certificate renewed inside its site: from two thirds of its life on, by whichever issuer answers."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from littoral.errors import LittoralError
+from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.issuer import Issuer
+from littoral.mesh.identity.messages import (
+    ANSWER_BYTES_MAX,
+    ASK_BYTES_MAX,
+    RENEW,
+    SHARE_KEY,
+    Proven,
+    RenewAnswer,
+    ShareAnswer,
+    decoded,
+    prove,
+)
+from littoral.mesh.trust.certificates import NodeCertificate, make_request
+from littoral.mesh.trust.keys import new_node_key, unseal
+from littoral.transport import Transport
+
+__all__ = ["Renewal", "RenewalState", "asking", "renew_from_s", "serve_renewals"]
+
+RENEW_AT = 2 / 3
+SPREAD = 0.05
+RETRY_S = 600.0
+DEADLINE_S = 10.0
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+AskPeer = Callable[[str, str, bytes], Awaitable[bytes]]
+"""Asks a peer for a service, as `Transport.request` does."""
+
+
+class RenewalState(NamedTuple):
+    """failure: why the last try failed; empty after one that did not. next_s: when the next is due, Unix time."""
+
+    expires_at_s: int
+    next_s: float
+    renewed_count: int
+    failure: str
+
+
+def renew_from_s(certificate: NodeCertificate, share: float) -> float:
+    """When its renewal is due. share: 0 … 1, this node's own, so that a site's nodes do not come all at once."""
+    life_s = certificate.expires_at_s - certificate.issued_at_s
+    return certificate.issued_at_s + life_s * (RENEW_AT + SPREAD * share)
+
+
+class Renewal:
+    """For one node. `tick` is to be called every few minutes; `state` says how it goes."""
+
+    def __init__(self, identity: Identity, ask: AskPeer, rng: random.Random) -> None:
+        self._identity = identity
+        self._ask = ask
+        self._rng = rng
+        self._share = rng.random()
+        self._not_before_s = 0.0
+        self._count = 0
+        self._failure = ""
+
+    @property
+    def state(self) -> RenewalState:
+        certificate = self._identity.credential.certificate
+        due_s = max(self._not_before_s, renew_from_s(certificate, self._share))
+        return RenewalState(certificate.expires_at_s, due_s, self._count, self._failure)
+
+    async def tick(self) -> bool:
+        """Whether there is a new certificate: then the transport is to be opened anew. Keeps the clock on disk.
+
+        Also fetches the issuing key where the roster has made this node an issuer. Raises OSError of the disk.
+        """
+        self._identity.clock.save()
+        if self._identity.clock.wall() < self._not_before_s:
+            return False
+        await self._become_issuer()
+        if self._identity.clock.wall() < self.state.next_s:
+            return False
+        renewed = await self._renew()
+        self._not_before_s = 0.0 if renewed else self._identity.clock.wall() + RETRY_S
+        return renewed
+
+    async def _renew(self) -> bool:
+        key = new_node_key()
+        proof = prove(self._identity.credential, RENEW, make_request(self._identity.name, key))
+        if self._identity.issuing_key() is not None:
+            answer = self._own_answer(proof)
+        else:
+            answer = await self._first(RENEW, proof, RenewAnswer)
+        if answer is None:
+            return False
+        try:
+            self._identity.renew(answer.chain, key)
+            if answer.roster:
+                self._identity.documents.take(answer.roster)
+        except LittoralError as error:
+            self._failure = error.message
+            return False
+        self._count += 1
+        self._failure = ""
+        return True
+
+    def _own_answer(self, proof: Proven) -> RenewAnswer | None:
+        try:
+            return Issuer(self._identity).renew(proof)
+        except LittoralError as error:
+            self._failure = error.message
+            return None
+
+    async def _become_issuer(self) -> None:
+        roster = self._identity.roster()
+        own = roster.find(self._identity.name) if roster else None
+        if own is None or not own.is_issuer or self._identity.issuing_key() is not None:
+            return
+        answer = await self._first(SHARE_KEY, prove(self._identity.credential, SHARE_KEY, b""), ShareAnswer)
+        if answer is not None:
+            self._identity.keep_issuing_key(unseal(self._identity.credential.key, answer.sealed_key))
+
+    async def _first(self, service: str, proof: Proven, kind: type[_T]) -> _T | None:
+        """The first issuer's answer, in an order of chance; every failure is kept for `state`."""
+        roster = self._identity.roster()
+        issuers = [name for name in roster.issuers if name != self._identity.name] if roster else []
+        self._rng.shuffle(issuers)
+        failures = [] if issuers else ["the roster has no other issuer"]
+        for issuer in issuers:
+            try:
+                return decoded(await self._ask(issuer, service, msgspec.json.encode(proof)), kind, ANSWER_BYTES_MAX)
+            except LittoralError as error:
+                failures.append(f"{issuer}: {error.message}")
+        self._failure = "; ".join(failures)[:2000]
+        return None
+
+
+def asking(transport: Transport) -> AskPeer:
+    """Over the mesh."""
+
+    async def ask(peer: str, service: str, body: bytes) -> bytes:
+        return await transport.request(peer, service, body, deadline_s=DEADLINE_S)
+
+    return ask
+
+
+async def serve_renewals(identity: Identity, transport: Transport) -> None:
+    """Every node does: whether it is an issuer is asked at each request. Raises ConflictError for a second time."""
+
+    async def renew(caller: str, body: bytes) -> bytes:
+        proof = decoded(body, Proven, ASK_BYTES_MAX)
+        return msgspec.json.encode(Issuer(identity).renew(proof, caller=caller))
+
+    async def share_key(caller: str, body: bytes) -> bytes:
+        proof = decoded(body, Proven, ASK_BYTES_MAX)
+        return msgspec.json.encode(Issuer(identity).share_key(proof, caller=caller))
+
+    await transport.serve(RENEW, renew)
+    await transport.serve(SHARE_KEY, share_key)

@@ -1,0 +1,51 @@
+"""Sends what may have to wait for a peer that takes nothing, without holding up the event loop or the other peers.
+
+A send waits when the queue to that peer is full. So what is small is sent on the spot while what was sent so to that
+peer, since it was last heard of, fits in the queue; all else is sent by threads, one at a time for each peer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from littoral.mesh.zenoh_session import SMALL_BYTES_MAX
+
+__all__ = ["Senders"]
+
+THREAD_COUNT = 8
+UNHEARD_BYTES_MAX = 256 << 10
+"""Half of the queue."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Senders:
+    """For one event loop."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="littoral-mesh")
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._unheard_bytes: dict[str, int] = {}
+
+    async def send(self, peer: str, body_bytes: int, call: Callable[[], T]) -> T:
+        """What `call` gives, which sends so many bytes to that peer."""
+        unheard_bytes = self._unheard_bytes.get(peer, 0) + body_bytes
+        if body_bytes <= SMALL_BYTES_MAX and unheard_bytes <= UNHEARD_BYTES_MAX:
+            self._unheard_bytes[peer] = unheard_bytes
+            return call()
+        async with self._turns.setdefault(peer, asyncio.Lock()):
+            return await self.run(call)
+
+    def heard(self, peer: str) -> None:
+        """It sent something, so it takes what it is sent."""
+        self._unheard_bytes.pop(peer, None)
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """In a thread, now."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    def stop(self) -> None:
+        """Does not wait for those that wait."""
+        self._threads.shutdown(wait=False)

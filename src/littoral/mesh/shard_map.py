@@ -1,0 +1,118 @@
+"""Where the shards of spread collections lie: desired state, numbered, with one writer.
+
+Who reads takes a document with a higher number and nothing else; what it took is on disk before it is used. A map says
+where shards should be, not who is here.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from littoral.artifact.model import write_atomically
+from littoral.errors import InputError, NodeError
+
+__all__ = ["KEPT", "ShardMap", "ShardMapFile", "Spread", "Strategy", "decode_map", "encode_map", "first_places"]
+
+Strategy = Literal["hash", "geographic", "metric", "hybrid"]
+
+DOCUMENT_BYTES_MAX = 8 << 20
+SHARD_COUNT_MAX = 256
+REPLICA_COUNT_MAX = 8
+SPREAD_COUNT_MAX = 64
+KEPT = "shard-map.json"
+
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One collection. places: the nodes of each shard, none twice. epoch: grows with every change to it.
+
+    parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
+    embeddings these are; two never mix.
+    """
+
+    strategy: Strategy
+    places: Annotated[
+        list[Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
+        Meta(min_length=1, max_length=SHARD_COUNT_MAX),
+    ]
+    model: Annotated[str, Meta(max_length=200)] = ""
+    epoch: Annotated[int, Meta(ge=1)] = 1
+    parameters: bytes = b""
+
+    def held_by(self, node: str) -> list[int]:
+        """Shards that this node holds."""
+        return [shard for shard, nodes in enumerate(self.places) if node in nodes]
+
+
+class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """spreads: by collection."""
+
+    number: Annotated[int, Meta(ge=0)] = 0
+    spreads: Annotated[dict[Name, Spread], Meta(max_length=SPREAD_COUNT_MAX)] = {}
+    format: Literal[1] = 1
+
+    def with_spreads(self, spreads: Mapping[str, Spread]) -> "ShardMap":
+        """The next document: these, beside those that are there."""
+        return ShardMap(self.number + 1, {**self.spreads, **spreads})
+
+
+def encode_map(shard_map: ShardMap) -> bytes:
+    """The same map gives the same bytes."""
+    return msgspec.json.encode(shard_map, order="deterministic")
+
+
+def decode_map(document: bytes) -> ShardMap:
+    """Raises InputError for what is no map."""
+    if len(document) > DOCUMENT_BYTES_MAX:
+        raise InputError(f"shard map of {len(document)} bytes, at most {DOCUMENT_BYTES_MAX}")
+    try:
+        found = msgspec.json.decode(document, type=ShardMap)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"shard map: {error}") from error
+    for name, spread in found.spreads.items():
+        for shard, nodes in enumerate(spread.places):
+            if len(set(nodes)) != len(nodes):
+                raise InputError(f"shard map: shard {shard} of `{name}` lies twice on one node: {', '.join(nodes)}")
+    return found
+
+
+def first_places(collection: str, shard_count: int, replica_count: int, nodes: Sequence[str]) -> list[list[str]]:
+    """Nodes for the shards of a new collection: equally many each, replicas on different nodes, the same everywhere.
+
+    Fewer replicas where there are fewer nodes.
+    """
+    ordered = sorted(nodes, key=lambda node: hashlib.sha256(f"{collection}\0{node}".encode()).digest())
+    count = min(replica_count, len(ordered))
+    return [[ordered[(shard + i) % len(ordered)] for i in range(count)] for shard in range(shard_count)]
+
+
+class ShardMapFile:
+    """The map that this node goes by, and its file."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: made if missing. Raises NodeError for a file that cannot be read."""
+        self._file = folder / KEPT
+        self.map = ShardMap()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with self._file.open("rb") as stream:
+                self.map = decode_map(stream.read(DOCUMENT_BYTES_MAX + 1))
+        except FileNotFoundError:
+            return
+        except (OSError, InputError) as error:
+            raise NodeError(
+                f"`{self._file}`: {error}", hint="remove it: the node asks its peers for the map"
+            ) from error
+
+    def take(self, shard_map: ShardMap) -> bool:
+        """Whether it is newer than what was there; then it is on disk, and holds."""
+        if shard_map.number <= self.map.number:
+            return False
+        write_atomically(self._file, encode_map(shard_map))
+        self.map = shard_map
+        return True

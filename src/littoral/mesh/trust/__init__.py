@@ -1,0 +1,1 @@
+"""What a site believes: keys, certificates and the chains they make, by a clock that only moves forward."""

@@ -1,0 +1,345 @@
+"""This node among the others of its site: the map it goes by, the shards it holds, what it tells and hears."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from littoral.clock import Clock
+from littoral.errors import (
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    LittoralError,
+    NotFoundError,
+    PeerError,
+    UnavailableError,
+)
+from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
+from littoral.mesh.membership import MemberState, members
+from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map, first_places
+from littoral.mesh.sync import Sync
+from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.links import Links
+from littoral.node.federation.local_shards import LocalShards, Terms, part_name
+from littoral.node.federation.mesh_service import MeshService
+from littoral.node.federation.messages import Ask
+from littoral.node.federation.replicas import Replicas
+from littoral.node.federation.routed import Routing
+from littoral.node.federation.spread_collection import SpreadCollection
+from littoral.node.federation.spread_shard import SpreadShard
+from littoral.node.federation.summaries import (
+    STALE,
+    SUMMARIES,
+    Stale,
+    Summaries,
+    Wanted,
+    decode_stale,
+    decode_summaries,
+    decode_wanted,
+    encode,
+)
+from littoral.node.mesh_tables import MeshTable
+from littoral.node.site_tables import CollectionTable
+from littoral.transport import Transport
+from littoral.vectors.collections import Collections
+
+__all__ = ["FOLDER", "Federation"]
+
+FOLDER = Path("mesh")
+MAP = "shard-map"
+FACTS = "facts"
+ROUND_S = 2.0
+SOON_S = 0.25
+PULL_S = 2.0
+INFO_S = 1.0
+
+Say = Callable[[str], None]
+
+
+class Federation:
+    """For one event loop; `open` it, `close` it. roster: regions by node, this one among them.
+
+    The node whose name is first in the roster writes the shard map, the others pull it.
+    """
+
+    def __init__(
+        self,
+        mesh: MeshTable,
+        tables: Mapping[str, CollectionTable],
+        collections: Collections,
+        transport: Transport,
+        data: Path,
+        *,
+        clock: Clock,
+        say: Say,
+    ) -> None:
+        """tables: of the collections that are spread. Raises NodeError for files that cannot be read."""
+        self._mesh = mesh
+        self._tables = dict(tables)
+        self._collections = collections
+        self._transport = transport
+        self._clock = clock
+        self._say = say
+        self._file = ShardMapFile(data / FOLDER)
+        self._boot = next_boot(data / FOLDER)
+        self._counter = 0
+        self.summaries = Summaries(clock)
+        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
+        self._sync = sync
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._tell_stale)
+        self._work = asyncio.Event()
+        self._holding = asyncio.Lock()
+        self._held: set[str] = set()
+        self._pull_from: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.address: Callable[[], str] = str
+        """Of this node's HTTP interface, once it is known."""
+        self.facts = Facts(clock)
+        self.asking = Asking(transport, self._local, Links(clock), clock, peer_s=mesh.deadline_ms / 1000)
+        self.routing = Routing(self.asking, self.summaries)
+        self._service = MeshService(self._local, self.target, self.roster, self.asking.counts, self._heard, self._terms)
+
+    @property
+    def name(self) -> str:
+        return self._transport.name
+
+    @property
+    def site(self) -> str:
+        return self._mesh.site
+
+    @property
+    def map(self) -> ShardMap:
+        return self._file.map
+
+    def roster(self) -> Mapping[str, str]:
+        """Who belongs to the site, and the region of each as far as it is known."""
+        known = {name: state.fact.region for name, state in self.facts.all().items()}
+        return {self.name: self._mesh.region} | {name: known.get(name, "") for name in self._mesh.peers}
+
+    def members(self) -> list[MemberState]:
+        """One state a node, by name."""
+        now_s = self._clock.monotonic()
+        return members(self.roster(), self._transport.alive(), self.facts.all(), self.map, now_s=now_s)
+
+    def lacking(self) -> list[str]:
+        """What this node should have and has not: collections without a place, shards by the names of their parts."""
+        unplaced = [name for name in self._tables if name not in self.map.spreads]
+        wanted = [part_name(name, shard) for name, shard in self._own_shards()]
+        return unplaced + [name for name in wanted if name not in self._held]
+
+    def _own_shards(self) -> list[tuple[str, int]]:
+        spreads = {name: spread for name, spread in self.map.spreads.items() if name in self._tables}
+        return [(name, shard) for name, spread in spreads.items() for shard in spread.held_by(self.name)]
+
+    async def open(self) -> None:
+        """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
+        for name, table in self._tables.items():
+            self._stand_in(name, table)
+        await self._service.open(self._transport)
+        await self._sync.start()
+        await self._transport.serve(MAP, self._tell_map)
+        await self._transport.serve(SUMMARIES, self._tell_summaries)
+        await self._transport.subscribe(FACTS, self._take_fact)
+        await self._transport.subscribe(STALE, self._take_stale)
+        self._transport.watch(self._seen)
+        self._write_map()
+        await self._hold_shards()
+        self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
+
+    async def add(self, name: str, table: CollectionTable) -> None:
+        """A further collection, as if it had been there at the start. Raises ConflictError."""
+        self._stand_in(name, table)
+        self._tables[name] = table
+        self._write_map()
+        await self._hold_shards()
+        self._work.set()
+
+    def _stand_in(self, name: str, table: CollectionTable) -> None:
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
+        self._collections.stand_in(SpreadCollection(name, table.config(), shard))
+
+    async def close(self) -> None:
+        """Ends what runs here; the transport is its owner's."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.routing.close()
+        await self.replicas.close()
+
+    def target(self, name: str) -> Target:
+        """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
+        if (table := self._tables.get(name)) is None or table.spread is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise UnavailableError(
+                f"collection `{name}`: no node has told yet where its shards lie",
+                hint=f"node `{min(self.roster())}` writes that down; is it running, and has it this collection?",
+            )
+        if spread.model != table.spread.model:
+            raise ConflictError(
+                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
+                f"`{table.spread.model}`",
+                hint="two models never mix in a collection: set `spread.model`, or make another collection",
+            )
+        return Target(name, table.config(), spread, self.map.number, table.spread.recall, table.spread.holders)
+
+    def _terms(self, ask: Ask, target: Target) -> Terms:
+        shards = {shard for part in ask.parts for shard in part.shards}
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
+
+    def _write_map(self) -> None:
+        """As the writer: a place for every collection that has none yet."""
+        if self.name != min(self.roster()):
+            return
+        fresh: dict[str, Spread] = {}
+        for name, table in self._tables.items():
+            if table.spread is not None and name not in self.map.spreads:
+                places = first_places(name, table.spread.shards, table.spread.replicas, sorted(self.roster()))
+                fresh[name] = Spread(table.spread.strategy, places, table.spread.model)
+        if fresh:
+            self._take_map(self.map.with_spreads(fresh))
+
+    def _take_map(self, shard_map: ShardMap) -> None:
+        if self._file.take(shard_map):
+            self._say(f"mesh: shard map {shard_map.number}, {len(shard_map.spreads)} collections")
+            self._work.set()
+
+    async def _hold_shards(self) -> None:
+        """Makes what this node holds and has not yet."""
+        async with self._holding:
+            for name, shard in self._own_shards():
+                nodes = self.map.spreads[name].places[shard]
+                if await self._local.ensure(name, shard, self._tables[name].config(), nodes):
+                    self._say(f"mesh: shard {shard} of `{name}` is made")
+                self._held.add(part_name(name, shard))
+
+    async def _run(self) -> None:
+        """What is to be done now, and again: pull the map, hold shards, tell facts."""
+        while True:
+            self._work.clear()
+            try:
+                await self._pull_maps()
+                await self._hold_shards()
+                await self._sum_up()
+                await self._tell_fact()
+                await self._pull_summaries()
+            except LittoralError as error:
+                self._say(f"mesh: {error}")
+            is_waiting = any(name not in self.map.spreads for name in self._tables)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOON_S if is_waiting else ROUND_S):
+                    await self._work.wait()
+
+    async def _pull_maps(self) -> None:
+        """From whoever goes by a newer one; from all who are here while this node lacks a collection's place."""
+        peers, self._pull_from = self._pull_from, set()
+        if any(name not in self.map.spreads for name in self._tables):
+            peers |= self._transport.alive()
+        for peer in sorted(peers & self._mesh.peers.keys()):
+            with contextlib.suppress(PeerError):
+                body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
+                if body:
+                    self._take_map(decode_map(body))
+
+    async def _sum_up(self) -> None:
+        """Summaries of this node's shards, where they have changed."""
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                with contextlib.suppress(UnavailableError):
+                    await self.summaries.refresh(name, shard, part)
+
+    async def _pull_summaries(self) -> None:
+        """Of every shard that is not here, from the nearest of those that hold it."""
+        alive = self._transport.alive() & self._mesh.peers.keys()
+        asks: dict[str, list[Wanted]] = {}
+        for name in self._tables.keys() & self.map.spreads.keys():
+            by_peer: dict[str, list[int]] = {}
+            for shard, nodes in enumerate(self.map.spreads[name].places):
+                if self.name not in nodes and (some := alive.intersection(nodes)):
+                    nearest = min(some, key=lambda node: (self.asking.links.median_s(node), node))
+                    by_peer.setdefault(nearest, []).append(shard)
+            for peer, shards in by_peer.items():
+                asks.setdefault(peer, []).append(self.summaries.wanted(name, shards, peer))
+        await asyncio.gather(*(self._pull_from_holder(peer, wanted) for peer, wanted in asks.items()))
+
+    async def _pull_from_holder(self, peer: str, wanted: list[Wanted]) -> None:
+        with contextlib.suppress(PeerError, InputError):
+            body = await self._transport.request(peer, SUMMARIES, encode(wanted), deadline_s=PULL_S)
+            for name, summaries in decode_summaries(body, peer).items():
+                self.summaries.take(name, summaries, peer)
+
+    async def _tell_stale(self, collection: str, shards: list[int]) -> None:
+        told = {shard: self.summaries.epoch(collection, shard) for shard in shards}
+        await self._transport.publish(STALE, encode(Stale(collection, told)))
+
+    def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
+        with contextlib.suppress(InputError):
+            stale = decode_stale(body, sender)
+            for shard, epoch in stale.shards.items():
+                self.summaries.stale(stale.collection, shard, sender, epoch)
+            self._work.set()
+
+    def _seen(self, name: str, is_here: bool) -> None:
+        if not is_here:
+            self.summaries.forget(name)
+        self._work.set()
+
+    async def _tell_summaries(self, caller: str, body: bytes) -> bytes:
+        if caller not in self.roster():
+            raise ForbiddenError(f"node `{caller}` is no member of this site")
+        wanted = decode_wanted(body, caller)
+        return encode({one.collection: self.summaries.newer(one) for one in wanted})
+
+    async def _tell_map(self, _caller: str, body: bytes) -> bytes:
+        known = int(body) if body.isdigit() and len(body) <= 16 else 0
+        return encode_map(self.map) if self.map.number > known else b""
+
+    def _heard(self, peer: str, map_number: int) -> None:
+        if map_number > self.map.number:
+            self._pull_from.add(peer)
+            self._work.set()
+
+    def _take_fact(self, sender: str, _topic: str, body: bytes) -> None:
+        with contextlib.suppress(LittoralError):
+            fact = decode_fact(body, sender)
+            if sender in self._mesh.peers and self.facts.take(fact):
+                self._heard(sender, fact.map_number)
+
+    async def _tell_fact(self) -> None:
+        self._counter += 1
+        fact = Fact(
+            node=self.name,
+            boot=self._boot,
+            counter=self._counter,
+            map_number=self.map.number,
+            points=await self._points(),
+            lag_s=self._lags_s(),
+            links_ms=dict(self.asking.links.medians_ms()),
+            models={name: spread.model for name, spread in self.map.spreads.items()},
+            region=self._mesh.region,
+            address=self.address(),
+        )
+        self.facts.take(fact)
+        await self._transport.publish(FACTS, encode_fact(fact))
+
+    def _lags_s(self) -> dict[str, float]:
+        """By peer, the shard that is furthest behind it."""
+        found: dict[str, float] = {}
+        for lag in self.replicas.lags():
+            behind_s = lag.since_s if lag.entry_count else 0.0
+            found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
+        return found
+
+    async def _points(self) -> dict[str, dict[int, int]]:
+        found: dict[str, dict[int, int]] = {}
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                with contextlib.suppress(LittoralError):
+                    info = await part.info(deadline_s=INFO_S)
+                    found.setdefault(name, {})[shard] = info.points_count
+        return found

@@ -1,0 +1,111 @@
+"""The shards that lie on this node: a hidden collection each, so a process of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from littoral.errors import LittoralError, UnavailableError
+from littoral.node.federation.merging import WHOLE, merge
+from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.replicas import Replicas, Watched
+from littoral.node.federation.summaries import Summaries
+from littoral.vectors import frames
+from littoral.vectors.collection import Collection
+from littoral.vectors.collections import Collections
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["LocalShards", "Terms", "part_name"]
+
+
+def part_name(collection: str, shard: int) -> str:
+    """Of the hidden collection."""
+    return f"{collection}.{shard}"
+
+
+class Terms(NamedTuple):
+    """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that."""
+
+    deadline_s: float
+    here: dict[int, int]
+    least: int
+    wait_s: float
+
+
+class LocalShards:
+    """For one event loop. tell_stale: tells other nodes that summaries of these shards prove nothing any more."""
+
+    def __init__(
+        self,
+        collections: Collections,
+        summaries: Summaries,
+        replicas: Replicas,
+        tell_stale: Callable[[str, list[int]], Awaitable[None]],
+    ) -> None:
+        self._collections = collections
+        self._summaries = summaries
+        self._replicas = replicas
+        self._tell_stale = tell_stale
+        self._shards: dict[str, Collection] = {}
+
+    async def ensure(self, collection: str, shard: int, config: CollectionConfig, nodes: Sequence[str]) -> bool:
+        """Makes it if it is not there; whether it did. nodes: that hold it. Raises what `create_part` raises."""
+        name = part_name(collection, shard)
+        if name in self._collections.damaged:
+            raise self._collections.damaged[name]
+        part = self._collections.part(name)
+        is_new = part is None
+        if part is None:
+            part = await self._collections.create_part(name, config)
+        if name not in self._shards:
+            watched = Watched(part, partial(self._wrote, collection, shard, config))
+            self._shards[name] = Collection(name, config, watched)
+        if len(nodes) > 1:
+            await self._replicas.keep(name, self._shards[name], nodes, part.life)
+        return is_new
+
+    async def _wrote(
+        self,
+        collection: str,
+        shard: int,
+        config: CollectionConfig,
+        request: frames.Upsert | frames.UpdateVectors,
+    ) -> None:
+        if self._summaries.wrote(collection, shard, request.points, config):
+            await self._tell_stale(collection, [shard])
+
+    async def answer(
+        self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms
+    ) -> list[PartTold]:
+        """Reads of several shards are merged here: what goes over the network is as large as one shard's answer."""
+        return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
+
+    async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
+        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
+        found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
+        failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
+        answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
+        if len(answers) > 1 and isinstance(part.request, WHOLE):
+            shards = [shard for one, _ in answers for shard in one]
+            answers = [(shards, merge(part.request, [one for _, one in answers], config))]
+        return PartTold(answers, failures)
+
+    async def _one(
+        self, collection: str, shard: int, request: frames.Request, terms: Terms
+    ) -> frames.Answer | LittoralError:
+        name = part_name(collection, shard)
+        if (found := self._shards.get(name)) is None:
+            return self._collections.damaged.get(name) or UnavailableError(f"shard `{name}` is not on this node")
+        try:
+            if isinstance(request, frames.PointWrite) and name in self._replicas:
+                return await self._replicas.write(
+                    name,
+                    request,
+                    terms.deadline_s,
+                    here=terms.here.get(shard, 1),
+                    least=terms.least,
+                    wait_s=terms.wait_s,
+                )
+            return await found.ask(request, deadline_s=terms.deadline_s)
+        except LittoralError as error:
+            return error

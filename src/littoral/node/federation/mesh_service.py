@@ -1,0 +1,70 @@
+"""Answers peers: reads and writes of the shards that lie here."""
+
+from collections.abc import Callable, Mapping
+
+from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from littoral.node.federation.asking import Counts, Target
+from littoral.node.federation.local_shards import LocalShards, Terms
+from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
+from littoral.transport import Transport
+from littoral.vectors import frames
+
+__all__ = ["MeshService"]
+
+
+class MeshService:
+    """members: names that may ask. target: a collection by its name; raises NotFoundError, UnavailableError."""
+
+    def __init__(
+        self,
+        local: LocalShards,
+        target: Callable[[str], Target],
+        members: Callable[[], Mapping[str, str]],
+        counts: Counts,
+        heard: Callable[[str, int], None],
+        terms: Callable[[Ask, Target], Terms],
+    ) -> None:
+        """heard: told which map a caller goes by."""
+        self._terms = terms
+        self._local = local
+        self._target = target
+        self._members = members
+        self._counts = counts
+        self._heard = heard
+
+    async def open(self, transport: Transport) -> None:
+        """From now on peers are answered."""
+        await transport.serve(READ, self._read)
+        await transport.serve(WRITE, self._write)
+
+    async def _read(self, caller: str, body: bytes) -> bytes:
+        return await self._answer(caller, body, frames.Read)
+
+    async def _write(self, caller: str, body: bytes) -> bytes:
+        return await self._answer(caller, body, frames.Write)
+
+    async def _answer(self, caller: str, body: bytes, kind: object) -> bytes:
+        if caller not in self._members():
+            self._counts.refused += 1
+            raise ForbiddenError(f"node `{caller}` is no member of this site")
+        ask = decode_ask(body, caller)
+        if not all(isinstance(part.request, kind) for part in ask.parts):  # type: ignore[arg-type]
+            raise InputError(f"request of `{caller}`: a read is no write, and a write is no read")
+        self._heard(caller, ask.map_number)
+        target = self._target(ask.collection)
+        self._check(caller, ask, target)
+        parts = await self._local.answer(ask.collection, ask.parts, target.config, self._terms(ask, target))
+        return encode(Told(target.map_number, parts))
+
+    def _check(self, caller: str, ask: Ask, target: Target) -> None:
+        if ask.model != target.spread.model:
+            self._counts.refused += 1
+            raise ConflictError(
+                f"collection `{ask.collection}`: embeddings of model `{target.spread.model}`, node `{caller}` goes by "
+                f"`{ask.model}`",
+                hint="two models never mix in a collection",
+            )
+        count = len(target.spread.places)
+        for shard in (shard for part in ask.parts for shard in part.shards):
+            if shard >= count:
+                raise NotFoundError(f"collection `{ask.collection}` has {count} shards, none with number {shard}")

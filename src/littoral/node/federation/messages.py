@@ -1,0 +1,72 @@
+"""What nodes ask each other for: requests as shard hosts take them, with the shards they are for."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from littoral.errors import InputError
+from littoral.vectors import frames
+
+__all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "encode"]
+
+READ = "federated-read"
+WRITE = "federated-write"
+SHARD_COUNT_MAX = 256
+
+Shard = Annotated[int, Meta(ge=0, lt=SHARD_COUNT_MAX)]
+
+
+class Part(msgspec.Struct, array_like=True):
+    """One request to some shards of one node."""
+
+    shards: Annotated[list[Shard], Meta(min_length=1, max_length=SHARD_COUNT_MAX)]
+    request: frames.Request
+
+
+class Ask(msgspec.Struct, array_like=True):
+    """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
+    write.
+    """
+
+    collection: str
+    map_number: int
+    model: str
+    deadline_s: Annotated[float, Meta(gt=0, le=3600)]
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=2 * SHARD_COUNT_MAX)]
+    holders: Annotated[int, Meta(ge=1, le=64)] = 1
+
+
+class PartTold(msgspec.Struct, array_like=True):
+    """answers: each with the shards it is for. failures: of the others."""
+
+    answers: list[tuple[list[int], frames.Answer]]
+    failures: list[tuple[int, frames.Failure]]
+
+
+class Told(msgspec.Struct, array_like=True):
+    """map_number: what the teller goes by. parts: as asked."""
+
+    map_number: int
+    parts: list[PartTold]
+
+
+_ask_decoder = msgspec.msgpack.Decoder(Ask)
+_told_decoder = msgspec.msgpack.Decoder(Told)
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode_ask(body: bytes, caller: str) -> Ask:
+    """Raises InputError."""
+    try:
+        return _ask_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"request of `{caller}`, {len(body)} bytes: {error}") from error
+
+
+def decode_told(body: bytes, teller: str) -> Told:
+    """Raises InputError."""
+    try:
+        return _told_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"answer of `{teller}`, {len(body)} bytes: {error}") from error

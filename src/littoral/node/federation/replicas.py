@@ -1,0 +1,95 @@
+"""This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from littoral.clock import Clock
+from littoral.errors import UnavailableError
+from littoral.mesh.sync import Lag, Sync
+from littoral.vectors import frames
+from littoral.vectors.collection import Collection
+from littoral.vectors.replication.replica import Replica
+from littoral.vectors.replication.requests import write_to
+from littoral.vectors.replication.shared_log import SharedLog
+
+__all__ = ["Replicas", "Watched"]
+
+FOLDER = "replicas"
+
+Wrote = Callable[[frames.Upsert | frames.UpdateVectors], Awaitable[None]]
+
+
+class Watched:
+    """A shard that tells of every point written to it, whoever wrote it."""
+
+    def __init__(self, part: Collection, wrote: Wrote) -> None:
+        self._part = part
+        self._wrote = wrote
+
+    async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        answer = await self._part.ask(request, deadline_s=deadline_s)
+        if isinstance(request, frames.Upsert | frames.UpdateVectors):
+            await self._wrote(request)
+        return answer
+
+
+class Replicas:
+    """For one event loop. folder: of the mesh's files."""
+
+    def __init__(self, sync: Sync, folder: Path, node: str, clock: Clock) -> None:
+        self._sync = sync
+        self._folder = folder / FOLDER
+        self._node = node
+        self._clock = clock
+        self._replicas: dict[str, Replica] = {}
+        self.behind_count = 0
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._replicas
+
+    async def keep(self, name: str, shard: Collection, nodes: Sequence[str], life: str) -> None:
+        """From now on like those of these nodes. Raises ShardError for a journal that cannot be read.
+
+        life: of the shard that lies here (`Collection.life`).
+        """
+        if name in self._replicas:
+            await self._sync.set_peers(name, [node for node in nodes if node != self._node])
+            return
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / f"{name}.sqlite"
+        replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life)
+        self._replicas[name] = replica
+        self._sync.add(SharedLog(name, replica), [node for node in nodes if node != self._node])
+
+    async def write(
+        self, name: str, request: frames.PointWrite, deadline_s: float, *, here: int, least: int, wait_s: float
+    ) -> frames.Written:
+        """A write that is on the disk here, and on those of all holders that are `here`, as far as they are quick.
+
+        Raises UnavailableError where fewer than `least` have it in time; it is kept and shipped all the same.
+        """
+        began = self._clock.monotonic()
+        stamp = await write_to(self._replicas[name], request, deadline_s=deadline_s)
+        copies = await self._sync.copies(
+            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s)
+        )
+        left_s = deadline_s - (self._clock.monotonic() - began)
+        if len(copies.have) < least and left_s > 0:
+            copies = await self._sync.copies(name, stamp.origin, stamp.number, count=least, deadline_s=left_s)
+        self.behind_count += len(copies.missing)
+        if len(copies.have) < least:
+            missing = ", ".join(f"`{node}`" for node in copies.missing)
+            raise UnavailableError(
+                f"shard `{name}`: {len(copies.have)} nodes have the write, at least {least} must; not yet: {missing}",
+                hint="it is kept here and shipped to them; it can be repeated",
+            )
+        return frames.Written(call=0, epoch=stamp.number)
+
+    def lags(self) -> list[Lag]:
+        """Of each peer's replica of each shard."""
+        return self._sync.lags()
+
+    async def close(self) -> None:
+        await self._sync.close()
+        for replica in self._replicas.values():
+            await replica.close()

@@ -1,0 +1,278 @@
+"""Searches that ask only the nodes that can matter: first here, then whom the plan names, until it is enough.
+
+Until a level has been calibrated, everybody is asked whom a certificate does not rule out.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from littoral.errors import LittoralError
+from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.merging import merged_hits
+from littoral.node.federation.searches import for_shards
+from littoral.node.federation.summaries import Summaries
+from littoral.vectors import asks, frames
+from littoral.vectors.queries import SearchQuery
+from littoral.vectors.records import Hit
+from littoral.vectors.routing.audit import Audit, SampleDraw
+from littoral.vectors.routing.distances import from_scores
+from littoral.vectors.routing.levels import ALL, Calibration, class_of
+from littoral.vectors.routing.plan import Ask, Planner, Route
+from littoral.vectors.routing.rehearsal import Answers, rehearse
+from littoral.vectors.routing.table import SummaryTable
+
+__all__ = ["RoutedAnswer", "Routing", "is_routable"]
+
+AUDIT_SHARE = 0.015
+LEARNING_SHARE = 0.25
+"""Of the queries that are audited: once a level holds, and before."""
+
+WAITING_MAX = 64
+
+
+class RoutedAnswer(NamedTuple):
+    """hits: of each query, the `offset + limit` best. told: what each says of itself. epoch: the highest answered."""
+
+    hits: list[list[Hit]]
+    told: list[dict[str, object]]
+    epoch: int
+
+
+class _Plan(NamedTuple):
+    key: tuple[object, ...]
+    planner: Planner
+
+
+def is_routable(query: SearchQuery) -> bool:
+    """Whether summaries say where its answers may lie: nearness to one vector, without a name."""
+    ask = query.ask.target if isinstance(query.ask, asks.Nearest) else query.ask
+    return isinstance(ask, bytes) and not query.using and not query.prefetch and not query.params.indexed_only
+
+
+class Routing:
+    """Of one node. What it learns is of queries as they come to this node."""
+
+    def __init__(self, asking: Asking, summaries: Summaries, *, seed: int = 0) -> None:
+        self._asking = asking
+        self._summaries = summaries
+        self._plans: dict[str, _Plan] = {}
+        self._audits: dict[tuple[object, ...], Audit] = {}
+        self._often, self._seldom = SampleDraw(LEARNING_SHARE, seed=seed), SampleDraw(AUDIT_SHARE, seed=seed + 1)
+        self._rehearsing: set[asyncio.Task[None]] = set()
+        self._one = asyncio.Lock()
+        self.alarm_count = 0
+        self.audited_count = 0
+
+    async def search(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> RoutedAnswer | None:
+        """None where nothing is known of the other nodes' shards yet: they are all to be asked."""
+        here = target.spread.held_by(self._asking.here)
+        planner = self._planner(target)
+        if planner is None or len(here) == len(target.spread.places):
+            return None
+        audits = [self._audit(target, query) for query in queries]
+        routes = [
+            planner.route(
+                _vector(query),
+                query.limit + query.offset,
+                calibration=None if audit is None else audit.calibration,
+                threshold=query.score_threshold,
+            )
+            for query, audit in zip(queries, audits, strict=True)
+        ]
+        search = _Search(self._asking, target, queries, routes, deadline_s)
+        await search.ask(here)
+        if self._is_audited(audits):
+            await search.ask(set(range(len(target.spread.places))) - set(here), apart=True)
+            self._rehearse(planner, here, search, audits[0])
+        else:
+            await search.follow()
+        return search.answer()
+
+    def _planner(self, target: Target) -> Planner | None:
+        """Made anew as summaries and those who are here change."""
+        params = target.config.vectors
+        alive = self._asking.alive() - {self._asking.here}
+        if params is None or not (known := self._summaries.of(target.name)):
+            return None
+        key = (self._summaries.version, alive, target.map_number)
+        if (plan := self._plans.get(target.name)) is None or plan.key != key:
+            shards = range(len(target.spread.places))
+            table = SummaryTable(shards, known, params.distance, params.size)
+            holders = {shard: [node for node in target.spread.places[shard] if node in alive] for shard in shards}
+            self._plans[target.name] = plan = _Plan(key, Planner(table, holders))
+        return plan.planner
+
+    def _audit(self, target: Target, query: SearchQuery) -> Audit | None:
+        """None where no level may be learned: what a filter lets through is not known, a search by graph has
+        a recall of its own, and 1 is no estimate's.
+        """
+        recall = target.recall
+        if query.filter is not None or query.score_threshold is not None or recall >= 1 or not query.params.exact:
+            return None
+        key = (*class_of(target.name, target.spread.strategy, query.limit + query.offset), target.spread.epoch, recall)
+        if (audit := self._audits.get(key)) is None:
+            empty = Calibration(target=recall, form="high", level=ALL, count=0, recall=1.0, below=0.0)
+            audit = self._audits[key] = Audit(empty)
+        return audit
+
+    def _is_audited(self, audits: Sequence[Audit | None]) -> bool:
+        if len(audits) != 1 or (audit := audits[0]) is None or len(self._rehearsing) >= WAITING_MAX:
+            return False
+        return (self._often if audit.calibration.is_exhaustive else self._seldom).draw()
+
+    def _rehearse(self, planner: Planner, here: Sequence[int], search: "_Search", audit: Audit | None) -> None:
+        """Beside the answer: what another level would have found."""
+        if audit is None or search.lost:
+            return
+
+        async def run() -> None:
+            async with self._one:
+                with contextlib.suppress(LittoralError):
+                    event = await asyncio.to_thread(_observe, planner, here, search, audit)
+                    self.audited_count += 1
+                    self.alarm_count += event == "alarm"
+
+        task = asyncio.create_task(run(), name="littoral-audit")
+        self._rehearsing.add(task)
+        task.add_done_callback(self._rehearsing.discard)
+
+    def statistics(self) -> Mapping[str, dict[str, object]]:
+        """By class of queries: where its routes stop, and what that keeps."""
+        told: dict[str, dict[str, object]] = {}
+        for key, audit in self._audits.items():
+            found, calibration = audit.statistics, audit.calibration
+            told["/".join(map(str, key))] = {
+                "target": calibration.target,
+                "level": None if calibration.is_exhaustive else calibration.level,
+                "audited": found.audited,
+                "alarms": found.alarms,
+                "recall": found.recall,
+            }
+        return told
+
+    async def close(self) -> None:
+        for task in self._rehearsing:
+            task.cancel()
+        await asyncio.gather(*self._rehearsing, return_exceptions=True)
+
+
+class _Search:
+    """Queries on their way together: a shard that one of them needs is asked for all."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        target: Target,
+        queries: Sequence[SearchQuery],
+        routes: Sequence[Route],
+        deadline_s: float,
+    ) -> None:
+        self._asking = asking
+        self._target = target
+        self.queries = queries
+        self.routes = routes
+        self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
+        self._end = asking.clock.monotonic() + deadline_s
+        self._told: list[tuple[Sequence[int], frames.Found]] = []
+        self._asked: set[str] = set()
+        self._answered: set[str] = set()
+        self._missing: set[str] = set()
+        self.lost: set[int] = set()
+
+    async def ask(self, shards: Sequence[int] | set[int], *, apart: bool = False) -> None:
+        """apart: each shard's answer by itself, not only the best of all."""
+        if not shards:
+            return
+        left_s = max(0.001, self._end - self._asking.clock.monotonic())
+        gathered = await self._asking.read(self._target, self._request, left_s, shards=shards, apart=apart)
+        self._asked |= gathered.asked
+        self._answered |= gathered.answered
+        self._missing |= set(gathered.missing)
+        self.lost |= set(gathered.lost)
+        for covered, answer in gathered.told:
+            if isinstance(answer, frames.Found):
+                self._take(covered, answer)
+
+    def _take(self, covered: Sequence[int], answer: frames.Found) -> None:
+        self._told.append((covered, answer))
+        for route, hits in zip(self.routes, answer.hits, strict=True):
+            route.answered(covered, [hit.id for hit in hits], [hit.score for hit in hits])
+
+    async def follow(self) -> None:
+        """Round by round, until every route has had enough."""
+        for _ in self._target.spread.places:
+            wanted = {
+                shard
+                for route in self.routes
+                if isinstance(step := route.next(), Ask)
+                for shards in step.nodes.values()
+                for shard in shards
+            } - self.lost
+            if not wanted or self._asking.clock.monotonic() >= self._end:
+                return
+            await self.ask(wanted)
+            for node in self._missing:
+                for route in self.routes:
+                    route.failed(node)
+
+    def answer(self) -> RoutedAnswer:
+        hits = [
+            merged_hits(query, [answer.hits[i] for _, answer in self._told], self._target.config)
+            for i, query in enumerate(self.queries)
+        ]
+        told = [self._how(*one) for one in zip(self.queries, self.routes, strict=True)]
+        return RoutedAnswer(hits, told, max((answer.epoch for _, answer in self._told), default=0))
+
+    def _how(self, query: SearchQuery, route: Route) -> dict[str, object]:
+        end = route.next()
+        unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
+        missing = {node for shard in unreachable & self._dark() for node in self._target.spread.places[shard]}
+        is_certain = not isinstance(end, Ask) and end.certified and query.params.exact
+        return {
+            "asked": len(self._asked | missing),
+            "answered": len(self._answered),
+            "missing": sorted(missing),
+            "certified": is_certain,
+            "expected_recall": _expected(end.expected_recall, is_certain, query.params.exact and not missing),
+        }
+
+    def answers_by_shard(self) -> Answers:
+        """Of the first query. What several shards have answered as one stands for the first of them."""
+        query, params = self.queries[0], self._target.config.vectors
+        assert params is not None
+        k, count = query.limit + query.offset, len(self._target.spread.places)
+        ids, distances = np.zeros((1, count, k), np.int64), np.full((1, count, k), np.inf)
+        numbers: dict[object, int] = {}
+        for covered, answer in self._told:
+            hits = answer.hits[0][:k]
+            ids[0, covered[0], : len(hits)] = [numbers.setdefault(hit.id, len(numbers)) for hit in hits]
+            distances[0, covered[0], : len(hits)] = from_scores([hit.score for hit in hits], params.distance)
+        return Answers(ids, distances)
+
+    def _dark(self) -> set[int]:
+        """Shards that nobody who is here holds, and those that were asked for in vain."""
+        alive = self._asking.alive()
+        places = self._target.spread.places
+        return self.lost | {shard for shard, nodes in enumerate(places) if not alive.intersection(nodes)}
+
+
+def _vector(query: SearchQuery) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    ask = query.ask.target if isinstance(query.ask, asks.Nearest) else query.ask
+    assert isinstance(ask, bytes)
+    return np.frombuffer(ask, "<f4")
+
+
+def _expected(found: float, is_certain: bool, is_told: bool) -> float | None:
+    if is_certain:
+        return 1.0
+    return round(found, 6) if is_told else None
+
+
+def _observe(planner: Planner, here: Sequence[int], search: _Search, audit: Audit) -> str | None:
+    """In a thread: the event that it brought, if any."""
+    way = rehearse(planner, here, _vector(search.queries[0])[None], search.answers_by_shard())
+    return audit.observe(way)

@@ -1,0 +1,85 @@
+"""Queries as shards are to answer them, what a merged answer says of itself, and hits as JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from littoral.errors import NotOfferedError
+from littoral.node.federation.asking import Gathered
+from littoral.vectors import asks
+from littoral.vectors.queries import SearchQuery, check_query
+from littoral.vectors.records import CollectionConfig, Hit, Payload, PointId
+
+__all__ = ["check_spread_query", "for_shards", "how_of", "told_hits"]
+
+NOT_MERGED: dict[type, str] = {
+    asks.Mmr: "`mmr`",
+    asks.Fusion: "`fusion`",
+    asks.Formula: "`formula`",
+    asks.Sample: "`sample`",
+    asks.TextMatch: "`text`",
+}
+"""Their scores depend on what else was found, so that those of several shards cannot be compared."""
+
+
+def check_spread_query(query: SearchQuery, config: CollectionConfig) -> None:
+    """Raises InputError, and NotOfferedError for what shards cannot answer apart from each other."""
+    check_query(query)
+    if (what := NOT_MERGED.get(type(query.ask))) is not None:
+        raise NotOfferedError(f"query: {what} is not offered in a collection that is spread over nodes")
+    if query.prefetch:
+        raise NotOfferedError("prefetch is not offered in a collection that is spread over nodes")
+    sparse = config.sparse.get(query.using)
+    if sparse is not None and sparse.modifier is not None:
+        raise NotOfferedError(
+            f"vector `{query.using}`: a modifier is not offered in a collection that is spread over nodes",
+            hint="how rare an index is, one shard alone does not know",
+        )
+
+
+def for_shards(query: SearchQuery) -> SearchQuery:
+    """A page begins at the first hit there: which ones are left out, only the merged answer tells."""
+    if not query.offset:
+        return query
+    return msgspec.structs.replace(query, limit=query.limit + query.offset, offset=0)
+
+
+def how_of(gathered: Gathered, queries: Sequence[SearchQuery]) -> dict[str, Any]:
+    """asked, answered: nodes. Certain only where all shards have compared with every point."""
+    is_certain = not gathered.lost and all(query.params.exact for query in queries)
+    return {
+        "asked": len(gathered.asked.union(gathered.missing)),
+        "answered": len(gathered.answered),
+        "missing": gathered.missing,
+        "certified": is_certain,
+        "expected_recall": 1.0 if is_certain else None,
+    }
+
+
+class _Told(msgspec.Struct):
+    """As Qdrant's REST interface tells a hit, and as `vectors.told_hits` does."""
+
+    id: PointId
+    version: int
+    score: float
+    payload: Payload | msgspec.UnsetType = msgspec.UNSET
+    order_value: int | float | msgspec.UnsetType = msgspec.UNSET
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def told_hits(hits: Sequence[Hit]) -> bytes:
+    """A JSON list, without vectors."""
+    return _encode([_told(hit) for hit in hits])
+
+
+def _told(hit: Hit) -> _Told:
+    return _Told(
+        hit.id,
+        hit.version,
+        hit.score,
+        msgspec.UNSET if hit.payload is None else hit.payload,
+        msgspec.UNSET if hit.order_value is None else hit.order_value,
+    )

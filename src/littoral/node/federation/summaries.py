@@ -1,0 +1,243 @@
+"""Summaries of shards: of this node's own, made anew as they change, and of the others', as their holders tell them.
+
+A point that lies in the balls of its shard's summary changes nothing that the summary proves. One that lies outside
+makes it stale: that is told to all nodes before the write is acknowledged, and a stale summary proves nothing until its
+holder has told a new one. What a node told that is away is forgotten.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from littoral.clock import Clock
+from littoral.errors import InputError
+from littoral.vectors.collection import Collection
+from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
+from littoral.vectors.routing.distances import between, directions
+from littoral.vectors.routing.summary import ShardSummary, balls_of, summarize, widened
+
+__all__ = [
+    "STALE",
+    "SUMMARIES",
+    "Stale",
+    "Summaries",
+    "Wanted",
+    "decode_stale",
+    "decode_summaries",
+    "decode_wanted",
+    "encode",
+]
+
+SUMMARIES = "federated-summaries"
+STALE = "federated-stale"
+PAGE_BYTES = 4 << 20
+PAGE_POINTS = 1000
+SUMMARY_POINTS_MAX = 200_000
+"""Of a larger shard so many points are summed up; what they leave out would make it a lie, so it has no summary."""
+
+BUSY_SHARE = 0.05
+"""Of the time in which this node makes summaries."""
+
+INFO_S = 2.0
+
+
+Rows = npt.NDArray[np.float32]
+
+
+class Wanted(msgspec.Struct, array_like=True):
+    """shards: that are asked for, with the epoch of what the caller has of this very node, 0 = none."""
+
+    collection: str
+    shards: dict[int, int]
+
+
+class _Own(NamedTuple):
+    """epoch: of the shard when it was summed up. busy_until_s: no sooner again."""
+
+    summary: ShardSummary
+    epoch: int
+    busy_until_s: float
+
+
+class _Told(NamedTuple):
+    teller: str
+    summary: ShardSummary
+
+
+class Stale(msgspec.Struct, array_like=True):
+    """shards: that the sender holds, with the epoch of the first summary that proves something again."""
+
+    collection: str
+    shards: dict[int, int]
+
+
+_stale_decoder = msgspec.msgpack.Decoder(Stale)
+_wanted_decoder = msgspec.msgpack.Decoder(list[Wanted])
+_summaries_decoder = msgspec.msgpack.Decoder(dict[str, list[ShardSummary]])
+encode = msgspec.msgpack.Encoder().encode
+
+
+def decode_wanted(body: bytes, caller: str) -> list[Wanted]:
+    """Raises InputError."""
+    try:
+        return _wanted_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"request of `{caller}` for summaries: {error}") from error
+
+
+def decode_stale(body: bytes, sender: str) -> Stale:
+    """Raises InputError."""
+    try:
+        return _stale_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"message of `{sender}` on summaries: {error}") from error
+
+
+def decode_summaries(body: bytes, teller: str) -> dict[str, list[ShardSummary]]:
+    """Raises InputError."""
+    try:
+        return _summaries_decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"summaries of `{teller}`: {error}") from error
+
+
+class Summaries:
+    """Of one node, for one event loop. version: grows with every change."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.version = 0
+        self._clock = clock
+        self._own: dict[tuple[str, int], _Own] = {}
+        self._told: dict[tuple[str, int], _Told] = {}
+        self._least: dict[tuple[str, int, str], int] = {}
+        self._late: dict[tuple[str, int], list[bytes]] = {}
+        """Vectors that were written while a summary is being made."""
+
+    def of(self, collection: str) -> Mapping[int, ShardSummary]:
+        """By shard; this node's own first."""
+        told = {shard: found.summary for (name, shard), found in self._told.items() if name == collection}
+        own = {shard: found.summary for (name, shard), found in self._own.items() if name == collection}
+        return told | own
+
+    async def refresh(self, collection: str, shard: int, part: Collection) -> None:
+        """Makes the summary of a shard of this node where it has changed; not all the time. Raises as `part` does."""
+        if (params := _plain(part.config)) is None:
+            return
+        key = (collection, shard)
+        known = self._own.get(key)
+        began = self._clock.monotonic()
+        if (known is not None and began < known.busy_until_s) or key in self._late:
+            return
+        late = self._late[key] = []
+        try:
+            info = await part.info(deadline_s=INFO_S)
+            if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
+                return
+            vectors = await _vectors_of(part, params)
+            epoch = info.epoch
+            summary = await asyncio.to_thread(
+                summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
+            )
+        finally:
+            del self._late[key]
+        if late:
+            summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
+        if (before := self.epoch(collection, shard)) >= summary.epoch:
+            summary = msgspec.structs.replace(summary, epoch=before + 1)
+        now_s = self._clock.monotonic()
+        self._own[key] = _Own(summary, info.epoch, now_s + (now_s - began) / BUSY_SHARE)
+        self.version += 1
+
+    def wrote(self, collection: str, shard: int, batch: PointBatch, config: CollectionConfig) -> bool:
+        """Points were written to a shard of this node; whether that made its summary stale."""
+        key, params = (collection, shard), _plain(config)
+        if params is None or not isinstance(batch.vectors, bytes):
+            return False
+        if (late := self._late.get(key)) is not None:
+            late.append(batch.vectors)
+        if (known := self._own.get(key)) is None:
+            return False
+        vectors = _rows(batch.vectors, params)
+        is_inside = _are_inside(known.summary, vectors)
+        summary = widened(known.summary, vectors, epoch=known.summary.epoch + 1)
+        self._own[key] = known._replace(summary=summary)
+        self.version += 1
+        return not is_inside
+
+    def epoch(self, collection: str, shard: int) -> int:
+        """Of the summary of a shard of this node; 0 without one."""
+        known = self._own.get((collection, shard))
+        return 0 if known is None else known.summary.epoch
+
+    def stale(self, collection: str, shard: int, teller: str, epoch: int) -> None:
+        """What this holder told before `epoch` proves nothing any more, nor what of it is still on its way."""
+        self._least[collection, shard, teller] = epoch
+        found = self._told.get((collection, shard))
+        if found is not None and found.teller == teller and found.summary.epoch < epoch:
+            del self._told[collection, shard]
+            self.version += 1
+
+    def forget(self, teller: str) -> None:
+        """A node that is away: what is written there is not heard of."""
+        for key in [key for key, found in self._told.items() if found.teller == teller]:
+            del self._told[key]
+            self.version += 1
+
+    def wanted(self, collection: str, shards: Iterable[int], teller: str) -> Wanted:
+        """What to ask a holder of these shards for."""
+        known = {shard: self._told.get((collection, shard)) for shard in shards}
+        return Wanted(
+            collection,
+            {
+                shard: found.summary.epoch if found is not None and found.teller == teller else 0
+                for shard, found in known.items()
+            },
+        )
+
+    def newer(self, wanted: Wanted) -> list[ShardSummary]:
+        """Of this node's shards, those summaries that the caller has not."""
+        found = ((self._own.get((wanted.collection, shard)), epoch) for shard, epoch in wanted.shards.items())
+        return [own.summary for own, epoch in found if own is not None and own.summary.epoch != epoch]
+
+    def take(self, collection: str, summaries: Iterable[ShardSummary], teller: str) -> None:
+        """From a holder."""
+        for summary in summaries:
+            if summary.epoch < self._least.get((collection, summary.shard, teller), 0):
+                continue
+            self._told[collection, summary.shard] = _Told(teller, summary)
+            self.version += 1
+
+
+def _plain(config: CollectionConfig) -> VectorParams | None:
+    """The one vector without a name that summaries are made of; None where there is another kind."""
+    params = config.vectors
+    return None if params is None or params.multivector_config is not None else params
+
+
+def _rows(numbers: bytes, params: VectorParams) -> Rows:
+    return np.frombuffer(numbers, "<f4").reshape(-1, params.size)
+
+
+def _are_inside(summary: ShardSummary, vectors: Rows) -> bool:
+    balls = balls_of(summary)
+    if not len(balls.counts):
+        return not len(vectors)
+    metric = "Euclid" if summary.distance == "Dot" else summary.distance
+    apart = between(directions(vectors.astype(np.float64), summary.distance), balls.centroids, metric)
+    return bool((apart <= balls.radii[None]).any(axis=1).all())
+
+
+async def _vectors_of(part: Collection, params: VectorParams) -> Rows:
+    """float32[n, size], of all points."""
+    limit = max(1, min(PAGE_POINTS, PAGE_BYTES // (4 * params.size)))
+    rows: list[bytes] = []
+    offset = None
+    while True:
+        records, offset = await part.scroll(limit=limit, offset=offset, with_payload=False, with_vector=True)
+        rows += [record.vector for record in records if isinstance(record.vector, bytes)]
+        if offset is None:
+            return _rows(b"".join(rows), params)

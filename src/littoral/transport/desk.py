@@ -1,0 +1,103 @@
+"""Where requests to a node arrive, over whatever network: services, rights, bounds."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from littoral.errors import (
+    ConflictError,
+    ForbiddenError,
+    LittoralError,
+    NotFoundError,
+    PeerError,
+    TooLargeError,
+    UnavailableError,
+)
+from littoral.transport.interface import Handler
+from littoral.transport.names import checked_name
+from littoral.transport.traffic import Traffic
+
+__all__ = ["Desk", "Rights"]
+
+SERVED_COUNT_MAX = 256
+SERVED_BODIES_MAX = 4
+"""Bytes that wait for an answer: so many bodies of the largest size."""
+
+Rights = Callable[[str, str], bool]
+"""Whether a caller may ask for a service. Called at each request, so what it says may change."""
+
+_log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Answers requests to the node of this name, with LittoralErrors alone."""
+
+    def __init__(self, name: str, traffic: Traffic, *, body_bytes_max: int, rights: Rights | None = None) -> None:
+        self._name = name
+        self._traffic = traffic
+        self._body_bytes_max = body_bytes_max
+        self._rights = rights
+        self._handlers: dict[str, Handler] = {}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(self._handlers)
+
+    def offer(self, service: str, handler: Handler) -> None:
+        """Raises ConflictError for a second handler."""
+        if checked_name("service", service) in self._handlers:
+            raise ConflictError(f"service `{service}`: `{self._name}` serves it already")
+        self._handlers[service] = handler
+
+    def has_room(self, body_bytes: int) -> bool:
+        """Whether one more may be let in; counts a refusal if not. Any one body has room while nothing else waits."""
+        traffic = self._traffic
+        within = traffic.busy_bytes + body_bytes <= SERVED_BODIES_MAX * self._body_bytes_max
+        if traffic.busy < SERVED_COUNT_MAX and within:
+            return True
+        traffic.refused["busy"] += 1
+        return False
+
+    async def answer(self, caller: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
+        """What the handler answers within the deadline. caller: proven."""
+        handler = self._admitted(caller, service, body)
+        traffic = self._traffic
+        traffic.busy += 1
+        traffic.busy_bytes += len(body)
+        try:
+            async with asyncio.timeout(deadline_s):
+                answer = await handler(caller, body)
+            traffic.served += 1
+        except LittoralError:
+            traffic.failed += 1
+            raise
+        except TimeoutError:
+            traffic.refused["late"] += 1
+            raise PeerError(f"peer `{self._name}`: `{service}` was not answered in {deadline_s:.3g} s") from None
+        except Exception as error:
+            traffic.failed += 1
+            _log.exception("service `%s` failed", service)
+            raise PeerError(f"peer `{self._name}`: `{service}` failed: `{type(error).__name__}`") from error
+        finally:
+            traffic.busy -= 1
+            traffic.busy_bytes -= len(body)
+        if len(answer) > self._body_bytes_max:
+            traffic.refused["large"] += 1
+            raise TooLargeError(
+                f"peer `{self._name}`: answer of `{service}` has {len(answer)} bytes, at most: {self._body_bytes_max}"
+            )
+        return answer
+
+    def _admitted(self, caller: str, service: str, body: bytes) -> Handler:
+        if self._rights is not None and not self._rights(caller, service):
+            self._traffic.refused["rights"] += 1
+            raise ForbiddenError(f"peer `{self._name}`: `{caller}` may not ask for `{service}`")
+        if (handler := self._handlers.get(service)) is None:
+            self._traffic.refused["service"] += 1
+            raise NotFoundError(f"peer `{self._name}`: has no service `{service}`")
+        if len(body) > self._body_bytes_max:
+            self._traffic.refused["large"] += 1
+            raise TooLargeError(f"peer `{self._name}`: request has {len(body)} bytes, at most: {self._body_bytes_max}")
+        if not self.has_room(len(body)):
+            raise UnavailableError(f"peer `{self._name}`: too many requests at once", retry_after_s=0.1)
+        return handler

@@ -1,0 +1,191 @@
+"""One node's end of the network in one process."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Protocol, Self
+
+from littoral.errors import LittoralError, PeerError, TooLargeError
+from littoral.transport.desk import Desk, Rights
+from littoral.transport.fan_out import replies
+from littoral.transport.interface import Handler, OnLiveness, OnMessage, Reply
+from littoral.transport.names import checked_name, checked_topic
+from littoral.transport.told_errors import heard_error, told_error
+from littoral.transport.traffic import Traffic
+
+__all__ = ["FakeTransport"]
+
+ERROR_BYTES = 256
+
+_log = logging.getLogger(__name__)
+
+
+class _Network(Protocol):
+    def names(self) -> list[str]: ...
+
+    def end_of(self, name: str) -> "FakeTransport | None": ...
+
+    def sees(self, name: str, other: str) -> bool: ...
+
+    def seen_by(self, name: str) -> frozenset[str]: ...
+
+    def send(self, origin: str, target: str, body_bytes: int, deliver: Callable[[], None]) -> None: ...
+
+    def leave(self, end: "FakeTransport") -> None: ...
+
+
+class FakeTransport:
+    """See `Transport`. Made by `Network.join`."""
+
+    def __init__(self, network: _Network, name: str, body_bytes_max: int, rights: Rights | None) -> None:
+        self.name = name
+        self.body_bytes_max = body_bytes_max
+        self.traffic = Traffic()
+        self._network = network
+        self._desk = Desk(name, self.traffic, body_bytes_max=body_bytes_max, rights=rights)
+        self._listeners: dict[str, list[OnMessage]] = {}
+        self._watchers: list[OnLiveness] = []
+        self._waiting: dict[asyncio.Future[bytes], str] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+        self._is_open = True
+
+    async def serve(self, service: str, handler: Handler) -> None:
+        self._desk.offer(service, handler)
+
+    async def request(self, peer: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
+        self._check(body)
+        checked_name("service", service)
+        self.traffic.asked += 1
+        if not self._network.sees(self.name, checked_name("node", peer)):
+            self.traffic.unanswered += 1
+            raise PeerError(f"peer `{peer}`: is not here")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[answer] = peer
+        deadline_at_s = asyncio.get_running_loop().time() + deadline_s
+        self._network.send(self.name, peer, len(body), lambda: self._reach(peer, service, body, answer, deadline_at_s))
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await answer
+        except TimeoutError:
+            self.traffic.unanswered += 1
+            raise PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s") from None
+        finally:
+            self._waiting.pop(answer, None)
+
+    def fan_out(self, peers: Iterable[str], service: str, body: bytes, *, deadline_s: float) -> AsyncIterator[Reply]:
+        return replies(peers, lambda peer: self.request(peer, service, body, deadline_s=deadline_s))
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        self._check(body)
+        checked_topic(topic)
+        self.traffic.published += 1
+        for name in self._network.names():
+            if name != self.name:
+                self._network.send(self.name, name, len(body), self._delivery(name, topic, body))
+
+    async def subscribe(self, topic: str, on_message: OnMessage) -> None:
+        self._listeners.setdefault(checked_topic(topic), []).append(on_message)
+
+    def alive(self) -> frozenset[str]:
+        return self._network.seen_by(self.name)
+
+    def watch(self, on_liveness: OnLiveness) -> None:
+        self._watchers.append(on_liveness)
+        for name in sorted(self.alive() - {self.name}):
+            on_liveness(name, True)
+
+    async def close(self) -> None:
+        if self._is_open:
+            self.end()
+            self._network.leave(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def end(self) -> None:
+        """Nothing goes in or out any more; what waits ends with PeerError."""
+        self._is_open = False
+        for task in self._serving:
+            task.cancel()
+        for answer in list(self._waiting):
+            _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))
+
+    def notice(self, name: str, is_here: bool) -> None:
+        """Of another node: it came, or went."""
+        if not is_here:
+            for answer, peer in list(self._waiting.items()):
+                if peer == name:
+                    _settle(answer, PeerError(f"peer `{peer}`: went before it answered"))
+        for on_liveness in self._watchers:
+            on_liveness(name, is_here)
+
+    def _check(self, body: bytes) -> None:
+        if not self._is_open:
+            raise PeerError(f"node `{self.name}`: its end of the mesh is closed")
+        if len(body) > self.body_bytes_max:
+            raise TooLargeError(f"body has {len(body)} bytes, at most: {self.body_bytes_max}")
+
+    def _reach(self, peer: str, service: str, body: bytes, answer: asyncio.Future[bytes], deadline_at_s: float) -> None:
+        if (end := self._network.end_of(peer)) is None:
+            return
+
+        def respond(outcome: bytes | LittoralError) -> None:
+            told = told_error(outcome) if isinstance(outcome, LittoralError) else outcome
+            is_error = isinstance(outcome, LittoralError)
+            self._network.send(
+                peer, self.name, len(told), lambda: _settle(answer, heard_error(peer, told) if is_error else told)
+            )
+
+        end.take(self.name, service, body, deadline_at_s, respond)
+
+    def take(
+        self,
+        caller: str,
+        service: str,
+        body: bytes,
+        deadline_at_s: float,
+        respond: Callable[[bytes | LittoralError], None],
+    ) -> None:
+        """A request arrived here."""
+
+        async def answer() -> None:
+            try:
+                left_s = deadline_at_s - asyncio.get_running_loop().time()
+                outcome: bytes | LittoralError = await self._desk.answer(caller, service, body, deadline_s=left_s)
+            except LittoralError as error:
+                outcome = error
+            if self._is_open:
+                respond(outcome)
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    def _delivery(self, name: str, topic: str, body: bytes) -> Callable[[], None]:
+        def deliver() -> None:
+            if (end := self._network.end_of(name)) is not None:
+                end.hear(self.name, topic, body)
+
+        return deliver
+
+    def hear(self, sender: str, topic: str, body: bytes) -> None:
+        """A message arrived here."""
+        for on_message in self._listeners.get(topic, ()):
+            self.traffic.received += 1
+            try:
+                on_message(sender, topic, body)
+            except Exception:  # noqa: BLE001
+                self.traffic.dropped["failed"] += 1
+                _log.exception("who listens to `%s` failed", topic)
+
+
+def _settle(answer: asyncio.Future[bytes], outcome: bytes | LittoralError) -> None:
+    if answer.done():
+        return
+    if isinstance(outcome, LittoralError):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

@@ -1,0 +1,349 @@
+"""One replica of a shard, as its node sees it: writes as a `Collection` takes them, kept in a log for the others.
+
+Reads go to the shard itself. A write is acknowledged when it is in the journal, on the disk, and the shard has it.
+What the shard does in its own way (payloads, single vectors, conditions, filters) is done there first, and the points
+that it changed are then written down as they have become; the journal knows of which points that is so meanwhile.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from littoral.clock import SYSTEM, Clock
+from littoral.errors import LittoralError, RequestError, UnavailableError
+from littoral.vectors.checks import check_columns, check_payload, checked_ids
+from littoral.vectors.filters import Filter
+from littoral.vectors.queries import PayloadChange
+from littoral.vectors.records import PointBatch, PointId, PointVectors, UpdateMode
+from littoral.vectors.replication.entries import Change, check_changes, latest, size_of, upserts
+from littoral.vectors.replication.hybrid_clock import hybrid_time
+from littoral.vectors.replication.journal import Journal, Stamp
+from littoral.vectors.replication.local_shard import LocalShard, found_ids, read_points
+from littoral.vectors.replication.pipeline import InOrder, Pipeline
+
+__all__ = ["Replica", "ReplicaLimits", "ReplicaState"]
+
+DEADLINE_S = 10.0
+HOUSEKEEPING_S = 0.5
+FORGET_EVERY_S = 3600.0
+ADOPT_POINTS = 4096
+LIFE_BYTES = 4
+
+_log = logging.getLogger("littoral.replication")
+_T = TypeVar("_T")
+
+
+class ReplicaLimits(NamedTuple):
+    """log_bytes: what the log may hold for replicas that are away. deletions_s: how long deletions are remembered.
+
+    queue_bytes: writes that may wait.
+    """
+
+    log_bytes: int = 256 << 20
+    deletions_s: float = 30 * 86_400.0
+    queue_bytes: int = 32 << 20
+
+
+DEFAULT_LIMITS = ReplicaLimits()
+
+
+class ReplicaState(NamedTuple):
+    """unapplied_count: entries that the shard lacks. refused_count: changes that it would not take."""
+
+    origin: str
+    vector: dict[str, int]
+    log_bytes: int
+    unapplied_count: int
+    refused_count: int
+
+
+class Replica:
+    """Made by `Replica.open`, for one event loop.
+
+    vector: up to which number the writes of each origin are here, on the disk. floor: up to which number of each
+    origin deletions may be forgotten here.
+    Writes raise what `Collection` raises, InputError before anything is changed; after UnavailableError (the deadline
+    passed) they will have happened or not.
+    """
+
+    def __init__(
+        self, journal: Journal, shard: LocalShard, node: str, in_order: InOrder, clock: Clock, limits: ReplicaLimits
+    ) -> None:
+        self.shard = shard
+        self.node = node
+        self.vector: dict[str, int] = journal.vector
+        self.floor: dict[str, int] = journal.floor
+        self._journal = journal
+        self._clock = clock
+        self._limits = limits
+        self._known_to_all: dict[str, int] = {}
+        self._forgot_at: float | None = None
+        self._on_news: list[Callable[[], None]] = []
+        self._is_in_doubt = bool(journal.doubted())
+        self.pipeline = Pipeline(journal, shard, in_order, limits.queue_bytes, self._committed)
+        self._tasks = [asyncio.create_task(self._keep_house())]
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        shard: LocalShard,
+        node: str,
+        *,
+        clock: Clock = SYSTEM,
+        limits: ReplicaLimits = DEFAULT_LIMITS,
+        in_order: InOrder | None = None,
+        life: str | None = None,
+        shard_life: str = "",
+    ) -> "Replica":
+        """path: of the journal, made if it is not there. node: a name that no other replica of the shard has.
+
+        shard_life: another where the shard was made anew; then the journal begins anew too (`Collection.life`).
+        Writes wait until the shard has what it may lack after a crash. Raises ShardError for an unreadable file.
+        """
+        in_order = in_order or own_thread()
+        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES), shard_life))
+        if journal.was_emptied:
+            _log.warning("replica of `%s`: journal `%s` was of another shard, it begins anew", shard.name, path)
+        return cls(journal, shard, node, in_order, clock, limits)
+
+    async def close(self) -> None:
+        """Ends; the shard stays open. What is in the journal is done."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(LittoralError):
+            await self.pipeline.keep()
+        await self.pipeline.close()
+        await self.pipeline.read(Journal.close)
+
+    @property
+    def origin(self) -> str:
+        """Who writes here: the node, and this life of its journal."""
+        return self._journal.origin
+
+    def state(self) -> ReplicaState:
+        """For people and metrics."""
+        lacking = self.pipeline.committed_seq - self.pipeline.applied_seq
+        return ReplicaState(self.origin, self.vector, self._journal.log_bytes, lacking, self.pipeline.refused_count)
+
+    def watch(self, on_news: Callable[[], None]) -> None:
+        """Called whenever `vector` has grown, in the event loop; must not wait."""
+        self._on_news.append(on_news)
+
+    def _committed(self) -> None:
+        self.vector, self.floor = self._journal.vector, self._journal.floor
+        for tell in self._on_news:
+            tell()
+
+    async def upsert_points(
+        self,
+        batch: PointBatch,
+        *,
+        mode: UpdateMode = "upsert",
+        condition: Filter | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Stamp:
+        """As `Collection.upsert_points`."""
+        batch.ids = checked_ids(batch.ids)
+        check_columns(batch, self.shard.config)
+        if mode == "upsert" and condition is None:
+            return await self._write(upserts(batch), deadline_s)
+        check_changes(upserts(batch), self.shard.config)
+        return await self._in_its_own_way(
+            lambda: _ids(batch.ids),
+            lambda _: self.shard.upsert_points(batch, mode=mode, condition=condition, acknowledge="applied"),
+            deadline_s,
+        )
+
+    async def delete(self, ids: Sequence[PointId], *, deadline_s: float = DEADLINE_S) -> Stamp:
+        """As `Collection.delete`."""
+        return await self._write([Change(point) for point in checked_ids(ids)], deadline_s)
+
+    async def delete_matching(self, matching: Filter, *, deadline_s: float = DEADLINE_S) -> Stamp:
+        """As `Collection.delete_matching`: what the filter finds here, now."""
+        return await self._in_its_own_way(lambda: found_ids(self.shard, matching), self._delete_here, deadline_s)
+
+    async def _delete_here(self, ids: list[PointId]) -> int:
+        return await self.shard.delete(ids, acknowledge="applied")
+
+    async def update_vectors(
+        self,
+        ids: Sequence[PointId],
+        vectors: list[PointVectors],
+        *,
+        condition: Filter | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Stamp:
+        """As `Collection.update_vectors`."""
+        return await self._in_its_own_way(
+            lambda: _ids(checked_ids(ids)),
+            lambda _: self.shard.update_vectors(ids, vectors, condition=condition, acknowledge="applied"),
+            deadline_s,
+        )
+
+    async def delete_vectors(
+        self,
+        names: Sequence[str],
+        *,
+        ids: Sequence[PointId] | None = None,
+        matching: Filter | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> Stamp:
+        """As `Collection.delete_vectors`."""
+        return await self._in_its_own_way(
+            lambda: found_ids(self.shard, matching) if ids is None else _ids(checked_ids(ids)),
+            lambda found: self.shard.delete_vectors(names, ids=found, acknowledge="applied"),
+            deadline_s,
+        )
+
+    async def change_payload(self, change: PayloadChange, *, deadline_s: float = DEADLINE_S) -> Stamp:
+        """As `Collection.change_payload`."""
+        if change.payload is not None:
+            check_payload(change.payload, "payload")
+        return await self._in_its_own_way(
+            lambda: found_ids(self.shard, change.filter) if change.ids is None else _ids(checked_ids(change.ids)),
+            lambda found: self.shard.change_payload(_for_ids(change, found), acknowledge="applied"),
+            deadline_s,
+        )
+
+    async def _write(self, changes: list[Change], deadline_s: float) -> Stamp:
+        changes = latest(changes)
+        check_changes(changes, self.shard.config)
+        wall = self._clock.wall()
+
+        def work(journal: Journal) -> tuple[list[Change], Stamp]:
+            return changes, journal.write(changes, wall)
+
+        async with _within(deadline_s, self.shard.name):
+            return await self.pipeline.submit(work, sum(map(size_of, changes)))
+
+    async def _in_its_own_way(
+        self,
+        which: Callable[[], Awaitable[list[PointId]]],
+        operation: Callable[[list[PointId]], Awaitable[int]],
+        deadline_s: float,
+    ) -> Stamp:
+        """The shard does it; what has become of the points is written down."""
+        async with _within(deadline_s, self.shard.name), self.pipeline.alone() as write:
+            await self._settle_doubts(write)
+            ids = await which()
+            before = await read_points(self.shard, ids)
+            self._is_in_doubt = True
+            await self.pipeline.read(lambda journal: journal.doubt(ids))
+            try:
+                await operation(ids)
+            except RequestError:
+                await self._write_found(write, {}, [])
+                raise
+            return await self._write_found(write, before, ids)
+
+    async def _write_found(self, write: "Write", before: Mapping[PointId, Change], ids: Sequence[PointId]) -> Stamp:
+        after = await read_points(self.shard, ids)
+        changes = [after.get(point, Change(point)) for point in ids if after.get(point) != before.get(point)]
+        wall = self._clock.wall()
+
+        def work(journal: Journal) -> tuple[list[Change], Stamp]:
+            journal.settle()
+            return [], journal.write(changes, wall)
+
+        stamp: Stamp = await write(work, sum(map(size_of, changes)))
+        self._is_in_doubt = False
+        return stamp
+
+    async def _settle_doubts(self, write: "Write") -> None:
+        """After a crash, or an operation that did not end in time: the points as they are now."""
+        if not self._is_in_doubt:
+            return
+        await self.shard.delete([], acknowledge="applied")
+        ids = await self.pipeline.read(Journal.doubted)
+        before: dict[PointId, Change] = {point: Change(point, None, {}) for point in ids}
+        await self._write_found(write, before, ids)
+
+    async def adopt(self) -> Stamp:
+        """Takes points that the shard had before it had a journal for points written here, now."""
+        async with self.pipeline.alone() as write:
+            ids = await found_ids(self.shard)
+            wall = self._clock.wall()
+            stamp: Stamp = await write(lambda journal: ([], journal.adopt(ids, wall)), 0)
+            return stamp
+
+    async def pack(self, archive: Path, journal: Path, *, deadline_s: float) -> None:
+        """A snapshot of the shard, and the journal that belongs to it, as files that are not there yet."""
+        async with _within(deadline_s, self.shard.name), self.pipeline.alone():
+            await self.shard.pack(str(archive), deadline_s=deadline_s)
+            await self.pipeline.read(lambda own: own.copy(journal))
+
+    async def begin_life(self) -> None:
+        """Writes made here have another origin from now on."""
+        life = secrets.token_hex(LIFE_BYTES)
+        async with self.pipeline.alone():
+            await self.pipeline.read(lambda journal: journal.begin_life(self.node, life))
+
+    def known_to_all(self, vector: Mapping[str, int]) -> None:
+        """Every replica has this: entries up to there need not be kept for any."""
+        self._known_to_all = dict(vector)
+
+    async def _keep_house(self) -> None:
+        await self.pipeline.until_open()
+        while True:
+            try:
+                if self._is_in_doubt:
+                    async with self.pipeline.alone() as write:
+                        await self._settle_doubts(write)
+                if await self.pipeline.keep() or self._known_to_all:
+                    await self._forget()
+            except LittoralError as error:
+                _log.warning("replica of `%s`: %s", self.shard.name, error)
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    async def _forget(self) -> None:
+        known, self._known_to_all = self._known_to_all, {}
+        await self.pipeline.read(lambda journal: journal.forget(known, self._limits.log_bytes))
+        now = self._clock.monotonic()
+        if self._forgot_at is None or now - self._forgot_at >= FORGET_EVERY_S:
+            self._forgot_at = now
+            before = self._clock.wall() - self._limits.deletions_s
+            before -= before % FORGET_EVERY_S
+            await self.pipeline.read(lambda journal: journal.forget_deletions(hybrid_time(before)))
+            self._committed()
+
+
+Write = Callable[[Callable[[Journal], tuple[list[Change], Stamp]], int], Awaitable[Stamp]]
+
+
+@contextlib.asynccontextmanager
+async def _within(deadline_s: float, name: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise UnavailableError(
+            f"replica of `{name}`: not done in {deadline_s:g} s",
+            hint="a write may have happened or not, and can be repeated",
+        ) from error
+
+
+async def _ids(ids: list[PointId]) -> list[PointId]:
+    return list(dict.fromkeys(ids))
+
+
+def _for_ids(change: PayloadChange, ids: list[PointId]) -> PayloadChange:
+    return msgspec.structs.replace(change, ids=ids, filter=None)
+
+
+def own_thread() -> InOrder:
+    """One thread that does what it is given, in order."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="littoral-journal")
+
+    async def in_order(call: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(thread, call)
+
+    return in_order

@@ -1,0 +1,129 @@
+"""`littoral mesh` and `littoral doctor`: what they print, and their exit codes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from command import Done
+from command import littoral as cli
+from littoral.clock import SYSTEM
+from littoral.mesh.identity.identity import Identity
+from mesh_site import DAY_S, MovedClock, found, free_port, joined
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """gw-1's data folder."""
+    founder = found(tmp_path, MovedClock(wall_s=SYSTEM.wall()))
+    founder.clock.save(now=True)
+    return tmp_path / "gw-1"
+
+
+def lines(done: Done) -> list[str]:
+    assert done.code == 0, done.err
+    return done.out.splitlines()
+
+
+def test_a_site_is_founded_once(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[node]\nname = "gw-1"\ndata = "kept"\n')
+    first = lines(cli("mesh", "init", site, "--site", "farm", "--name", "gw-1", folder=tmp_path))
+    assert first[0] == f"site `farm`, node `gw-1`: {tmp_path / 'kept' / 'mesh'}"
+    assert first[1] == "  root    farm-root.pem: take it away from this machine, it is needed once in five years"
+    assert (tmp_path / "farm-root.pem").stat().st_mode & 0o077 == 0
+    again = cli("mesh", "init", site, "--site", "farm", "--name", "gw-1", folder=tmp_path)
+    assert (again.code, again.out) == (4, "")
+    assert again.err == "littoral: `farm-root.pem` exists\nhint: `--root` uses a root that was made before\n"
+    at = ("mesh", "init", tmp_path / "b", "--site", "barn", "--name", "gw-1", "--root", "farm-root.pem", "--json")
+    other = cli(*at, folder=tmp_path)
+    assert other.json["root_file"] is None
+    taken = cli("mesh", "init", site, "--site", "farm", "--name", "gw-1", "--root", "farm-root.pem", folder=tmp_path)
+    assert taken.code == 4
+    assert "holds the identity of a node already" in taken.err
+
+
+def test_status_is_a_contract(site: Path) -> None:
+    report = cli("mesh", "status", site, "--json").json
+    assert report.keys() == {
+        "site", "name", "is_issuer", "serial", "issued_at_s", "expires_at_s", "clock_s", "roster_number", "writer",
+        "nodes", "revoked",
+    }  # fmt: skip
+    assert (report["site"], report["name"], report["is_issuer"], report["writer"]) == ("farm", "gw-1", True, "gw-1")
+    assert report["nodes"] == [{"name": "gw-1", "endpoints": [], "region": "", "labels": {}, "is_issuer": True}]
+    text = lines(cli("mesh", "status", site))
+    assert text[0] == "node `gw-1` of the site `farm`, an issuer"
+    assert text[1].endswith(" days left")
+    assert text[2:] == ["  roster       1, written by `gw-1`", "  gw-1         no region, issuer"]
+
+
+def test_a_token_is_the_only_line_on_stdout(site: Path) -> None:
+    done = cli("mesh", "token", site, "gw-2", "--region", "north", "--label", "rack=7")
+    assert len(lines(done)) == 1
+    assert done.out.startswith("littoral1.gw-1.")
+    assert done.err == "for `gw-2`, once, within 60 minutes\n"
+    wrong = cli("mesh", "token", site, "GW_2")
+    assert (wrong.code, wrong.out) == (4, "")
+    assert "`GW_2`: its name is 1 to 63 of a-z, 0-9 and `-`" in wrong.err
+
+
+def test_without_an_identity_it_says_what_begins_one(tmp_path: Path) -> None:
+    for verb in (("mesh", "status"), ("doctor",)):
+        done = cli(*verb, tmp_path / "nothing")
+        assert done.code == 4
+        assert "`littoral mesh init` begins a site, `littoral mesh join` joins one" in done.err
+
+
+def test_nobody_at_the_door_is_exit_code_6(site: Path, tmp_path: Path) -> None:
+    token = cli("mesh", "token", site, "gw-2").out.strip()
+    at = f"127.0.0.1:{free_port()}"
+    done = cli("mesh", "join", tmp_path / "b", "--at", at, "--token", token, "--name", "gw-2")
+    assert (done.code, done.out) == (6, "")
+    assert f"`{at}`" in done.err
+    assert token not in done.err
+
+
+def test_revoking_and_taking_over(site: Path, tmp_path: Path) -> None:
+    clock = MovedClock(wall_s=SYSTEM.wall())
+    founder = Identity.open(site, clock)
+    second = asyncio.run(joined(tmp_path, founder, "gw-2", clock, is_issuer=True))
+    done = cli("mesh", "revoke", site, "gw-2")
+    assert lines(done) == ["node `gw-2` is revoked"]
+    assert done.err == "`gw-2` held the issuing key: if it was stolen, found the site anew\n"
+    assert cli("mesh", "status", site, "--json").json["revoked"] == ["gw-2"]
+    assert cli("mesh", "revoke", site, "gw-7").err == "littoral: node `gw-7` is not in the roster\n"
+    serial = second.credential.certificate.serial
+    assert lines(cli("mesh", "revoke", site, "--serial", serial)) == [f"certificate {serial} is revoked"]
+    assert cli("mesh", "revoke", site).code == 4
+    took = lines(cli("mesh", "take-over", second.folder.parent))
+    assert took == ["`gw-2` writes the roster, `gw-1` no longer does"]
+
+
+def test_doctor_says_what_fails_and_why(site: Path, tmp_path: Path) -> None:
+    clock = MovedClock(wall_s=SYSTEM.wall())
+    port = free_port()
+    founder = Identity.open(site, clock)
+    asyncio.run(joined(tmp_path, founder, "gw-2", clock, endpoints=[f"tls/127.0.0.1:{port}"]))
+    done = cli("doctor", site)
+    assert done.code == 1
+    assert done.out.splitlines() == [
+        "ok    clock        gw-1: this machine's clock agrees with the site's time",
+        "ok    certificate  gw-1: 30.0 days left",
+        "ok    roster       gw-1: number 2, 2 nodes, 1 issuers",
+        f"fail  port         tls/127.0.0.1:{port}: nothing listens there",
+        "      hint: does the node run, and is this the port of its `[mesh]` table?",
+    ]
+    report = cli("doctor", site, "--peer", "gw-2", "--json").json
+    assert report.keys() == {"ok", "findings"}
+    assert report["ok"] is False
+    assert {tuple(finding) for finding in report["findings"]} == {("check", "subject", "status", "message", "hint")}
+    unknown = cli("doctor", site, "--peer", "gw-7")
+    assert unknown.code == 4
+    assert "the roster has: gw-1, gw-2" in unknown.err
+
+
+def test_doctor_finds_an_ended_certificate(tmp_path: Path) -> None:
+    found(tmp_path, MovedClock(wall_s=SYSTEM.wall() - 31 * DAY_S))
+    done = cli("doctor", tmp_path / "gw-1")
+    assert done.code == 1
+    assert "fail  certificate  gw-1: this node's certificate ended 1.0 days ago" in done.out

@@ -1,0 +1,157 @@
+"""A lab on this machine: real namespaces, real delay, a cut, and the mesh's transport over it."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from command import littoral
+from littoral.errors import ConflictError, NodeError, NotFoundError, SetupError
+from littoral.lab import namespaces
+from littoral.lab.lab import Lab, Order, end, tell
+from littoral.lab.namespaces import address_of, checked_machine, left_over, namespace_of
+from littoral.lab.shape import WAN, Shape
+from littoral.mesh.zenoh_options import ZenohOptions
+from mesh_certificates import Authority
+from needs import need
+
+PEER = Path(__file__).parents[1] / "lab_peer.py"
+ECHO = """
+import socket
+with socket.socket(type=socket.SOCK_DGRAM) as echo:
+    echo.bind(("0.0.0.0", 7))
+    print("ready", flush=True)
+    while True:
+        echo.sendto(*echo.recvfrom(2048))
+"""
+NAME = f"test{os.getpid()}"
+
+
+def in_node(number: int, *command: object) -> list[str]:
+    return ["ip", "netns", "exec", namespace_of(NAME, number), *map(str, command)]
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    try:
+        checked_machine()
+        opened = Lab(NAME, 3, WAN, seed=1, with_host=False)
+    except (SetupError, NodeError) as error:
+        need(None, f"network namespaces and TUN devices, for root: {error}")
+        return
+    running = threading.Thread(target=opened.run)
+    with opened:
+        running.start()
+        yield opened
+        tell(NAME, Order("end"))
+        running.join()
+    assert left_over(NAME) == []
+
+
+@pytest.fixture
+def echo(lab: Lab) -> Iterator[None]:
+    """Node 2 answers to UDP."""
+    with subprocess.Popen(in_node(2, sys.executable, "-c", ECHO), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield
+        process.kill()
+
+
+def round_trips(origin: int, count: int) -> list[float | None]:
+    done = subprocess.run(
+        in_node(origin, sys.executable, PEER, "udp", address_of(2), count), capture_output=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("echo")
+def test_packets_take_their_time_and_a_cut_stops_them() -> None:
+    took = [ms for ms in round_trips(1, 40) if ms is not None]
+    assert len(took) == 40
+    assert min(took) > 35
+    assert statistics.median(took) == pytest.approx(41, abs=6)
+    state = tell(NAME, Order("cut", [2]))
+    assert [node.is_away for node in state.nodes] == [False, True, False]
+    assert round_trips(1, 3) == [None] * 3
+    assert tell(NAME, Order("state")).dropped_count >= 3
+    assert round_trips(2, 1) != [None]
+    tell(NAME, Order("heal"))
+    assert None not in round_trips(3, 3)
+
+
+def test_the_mesh_speaks_over_it(lab: Lab, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    options = {}
+    for number in (1, 2):
+        made = authority.issue(f"gw-{number}", places=(address_of(number),))
+        peers = {f"gw-{other}": f"{address_of(other)}:7447" for other in (1, 2) if other != number}
+        listen = f"{address_of(number)}:7447"
+        told = ZenohOptions("lab", f"gw-{number}", listen, peers, made.ca, made.certificate, made.key)
+        options[number] = json.dumps({key: value for key, value in asdict(told).items() if key != "bulk"}, default=str)
+    node = PEER.with_name("mesh_process.py")
+    with subprocess.Popen(
+        in_node(2, sys.executable, node, options[2]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        asking = in_node(1, sys.executable, PEER, "mesh", options[1], "gw-2", 30)
+        took = json.loads(subprocess.run(asking, capture_output=True, check=True).stdout)
+        process.kill()
+    found = [ms for ms in took if ms is not None]
+    assert len(found) >= 29
+    assert 36 < statistics.median(found) < 60
+
+
+def test_orders_that_make_no_sense_are_refused(lab: Lab) -> None:
+    with pytest.raises(NodeError, match=f"lab `{NAME}`: no node 9, there are 1 to 3"):
+        tell(NAME, Order("cut", [1, 9]))
+    with pytest.raises(ConflictError, match=f"lab `{NAME}`: is there already"):
+        Lab(NAME, 2, Shape(), with_host=False)
+    with pytest.raises(NotFoundError, match="lab `none`: none runs"):
+        tell("none", Order("state"))
+
+
+def test_what_a_killed_lab_left_is_taken_down() -> None:
+    try:
+        checked_machine()
+    except SetupError as error:
+        need(None, str(error))
+    name = f"left{os.getpid()}"
+    script = (
+        f"from littoral.lab.lab import Lab, Shape; import os; Lab({name!r}, 2, Shape(), with_host=False); os._exit(9)"
+    )
+    if subprocess.run([sys.executable, "-c", script], check=False, capture_output=True).returncode != 9:
+        need(None, "network namespaces and TUN devices, for root")
+    assert left_over(name) == [f"littoral-{name}-1", f"littoral-{name}-2"]
+    assert end(name) == [f"littoral-{name}-1", f"littoral-{name}-2"]
+    assert left_over(name) == []
+
+
+def test_without_the_tools_or_the_right_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "TUN", Path("/nowhere/tun"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SetupError, match="a lab needs the program `ip`") as lacking:
+        checked_machine()
+    assert lacking.value.hint == "apt-get install iproute2"
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SetupError, match="which root alone may") as forbidden:
+        checked_machine()
+    assert forbidden.value.hint == "sudo littoral lab …"
+
+
+def test_the_verb_says_that_none_runs() -> None:
+    done = littoral("lab", "state", "--name", "none")
+    if os.geteuid() != 0:
+        need(None, "root")
+    assert done.code == 4
+    assert "lab `none`: none runs" in done.err

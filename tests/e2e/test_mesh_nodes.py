@@ -1,0 +1,161 @@
+"""Three real nodes over QUIC with mutual TLS: one collection, whichever of them is asked, and when one is killed."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from littoral.node.beside import RunningNode, running_node
+from littoral.node.client import NodeClient
+from needs import need
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+NAMES = ("a", "b", "c")
+SIZE = 8
+COUNT = 300
+ROWS = np.random.default_rng(11).standard_normal((COUNT, SIZE)).astype("<f4")
+DEADLINE_MS = 1000
+ANSWER_S_MAX = 8.0
+"""The promise is the deadline; this is for machines with other things to do."""
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[dict[str, RunningNode]]:
+    """Ready, and each has what it is to hold."""
+    need(_has_extra(), "the extra `mesh`")
+    from mesh_nodes import write_mesh_sites
+
+    files = write_mesh_sites(tmp_path, NAMES, spread="shards = 3, replicas = 2, holders = 2", deadline_ms=DEADLINE_MS)
+    with contextlib.ExitStack() as opened:
+        running = {name: opened.enter_context(running_node(file)) for name, file in files.items()}
+        for node in running.values():
+            with contextlib.closing(node.client()) as client:
+                until(lambda client=client: is_whole(client))
+        yield running
+
+
+def _has_extra() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("zenoh") is not None and find_spec("cryptography") is not None
+
+
+def is_whole(client: NodeClient) -> bool:
+    told = client.call("GET", "/api/mesh")
+    return not told["lacking"] and all(member["is_here"] for member in told["members"])
+
+
+def nearest(query: Any, count: int) -> list[int]:
+    return np.argsort(((ROWS - query) ** 2).sum(axis=1), kind="stable")[:count].tolist()
+
+
+def search(node: RunningNode, query: Any, limit: int = 10) -> tuple[list[int], dict[str, Any]]:
+    body = {"query": query.tolist(), "limit": limit, "params": {"exact": True}}
+    request = urllib.request.Request(
+        f"{node.url}/collections/points/points/query",
+        json.dumps(body).encode(),
+        {"content-type": "application/json"},
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        hits = json.load(answer)["result"]["points"]
+        return [hit["id"] for hit in hits], json.loads(answer.headers["littoral-how"])["search"]
+
+
+def fill(node: RunningNode) -> None:
+    with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False)) as client:
+        points = [models.PointStruct(id=i, vector=row.tolist(), payload={"n": i}) for i, row in enumerate(ROWS)]
+        client.upsert("points", points, wait=True)
+
+
+def test_an_unmodified_client_sees_one_collection_on_every_node(nodes: dict[str, RunningNode]) -> None:
+    fill(nodes["b"])
+    query = ROWS[7] + np.float32(0.05)
+    for node in nodes.values():
+        with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False)) as client:
+            assert client.count("points").count == COUNT
+            found = client.query_points("points", query=query.tolist(), limit=10, search_params={"exact": True}).points
+            assert [point.id for point in found] == nearest(query, 10)
+            page, following = client.scroll("points", limit=100)
+            assert ([record.id for record in page], following) == (list(range(100)), 100)
+            assert client.retrieve("points", [3], with_vectors=True)[0].vector == pytest.approx(ROWS[3].tolist())
+            assert [one.name for one in client.get_collections().collections] == ["points"]
+
+
+def test_answers_go_on_when_a_node_is_killed(nodes: dict[str, RunningNode]) -> None:
+    """With two replicas nothing is missing, and no acknowledged write is lost to those that are left."""
+    fill(nodes["a"])
+    stop = threading.Event()
+    slowest_s, errors, count = 0.0, [], 0
+
+    def ask() -> None:
+        nonlocal slowest_s, count
+        random = np.random.default_rng(3)
+        while not stop.is_set():
+            query = random.standard_normal(SIZE).astype("<f4")
+            began = time.perf_counter()
+            try:
+                ids, how = search(nodes["a"], query)
+                if ids != nearest(query, 10) or how["missing"]:
+                    errors.append((ids, how))
+            except OSError as error:
+                errors.append(error)
+            slowest_s = max(slowest_s, time.perf_counter() - began)
+            count += 1
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        until(lambda: count > 5)
+        for pid in group_of(nodes["c"].pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.closing(nodes["a"].client()) as client:
+            until(lambda: not is_whole(client))
+        before = count
+        until(lambda: count > before + 5)
+    finally:
+        stop.set()
+        asking.join()
+    assert errors == []
+    assert slowest_s < ANSWER_S_MAX
+
+
+def group_of(pid: int) -> list[int]:
+    """A supervisor and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def test_a_shard_without_a_holder_is_missing_and_said_so(tmp_path: Path) -> None:
+    need(_has_extra(), "the extra `mesh`")
+    from mesh_nodes import write_mesh_sites
+
+    files = write_mesh_sites(tmp_path, ("a", "b"), spread="shards = 2, replicas = 1", deadline_ms=DEADLINE_MS)
+    with contextlib.ExitStack() as opened:
+        running = {name: opened.enter_context(running_node(file)) for name, file in files.items()}
+        client = opened.enter_context(contextlib.closing(running["a"].client()))
+        for node in running.values():
+            with contextlib.closing(node.client()) as one:
+                until(lambda one=one: is_whole(one))
+        fill(running["a"])
+        assert search(running["a"], ROWS[0])[1]["missing"] == []
+        for pid in group_of(running["b"].pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_whole(client))
+        ids, how = search(running["a"], ROWS[0], limit=COUNT)
+        assert how["missing"] == ["b"]
+        assert not how["certified"]
+        assert 0 < len(ids) < COUNT

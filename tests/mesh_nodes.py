@@ -1,0 +1,75 @@
+"""Site files of nodes of one site on this machine, with certificates, for real processes."""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from mesh_certificates import Authority
+
+SITE = """
+[node]
+name = "{name}"
+listen = "127.0.0.1:0"
+data = "data"
+[mesh]
+site = "shop"
+listen = "127.0.0.1:{port}"
+peers = {{ {peers} }}
+deadline_ms = {deadline_ms}
+transport = "{transport}"
+authority = "{ca}"
+certificate = "{certificate}"
+key = "{key}"
+[collections.points]
+vectors = {{ size = {size}, distance = "{distance}" }}
+spread = {{ {spread} }}
+"""
+
+
+def write_mesh_sites(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    spread: str = "shards = 3, replicas = 1",
+    size: int = 8,
+    distance: str = "Euclid",
+    deadline_ms: int = 1000,
+    transport: str = "quic",
+) -> dict[str, Path]:
+    """The site file of each node, in a folder of its own."""
+    authority = Authority(folder / "ca")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    files = {}
+    for name in names:
+        credentials = authority.issue(name)
+        peers = ", ".join(f'{other} = "127.0.0.1:{ports[other]}"' for other in names if other != name)
+        own = folder / name
+        own.mkdir()
+        files[name] = own / "site.toml"
+        files[name].write_text(
+            SITE.format(
+                name=name,
+                port=ports[name],
+                peers=peers,
+                deadline_ms=deadline_ms,
+                transport=transport,
+                ca=credentials.ca,
+                certificate=credentials.certificate,
+                key=credentials.key,
+                size=size,
+                distance=distance,
+                spread=spread,
+            )
+        )
+    return files
+
+
+def free_ports(count: int) -> list[int]:
+    """That nobody has now, for UDP and, most likely, for TCP."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

@@ -1,0 +1,20 @@
+"""The recall that was asked for is kept in a run of 2,000 queries, whatever the strategy; hundreds: `make sweep`."""
+
+import pytest
+from bench.spread_world import STRATEGIES
+
+from guarantee import runs, told
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_target_is_kept(strategy: str) -> None:
+    found = runs(strategy, seed=1)
+    for run in found:
+        print(told(strategy, run.target, [run]))
+    assert [run for run in found if run.is_missed] == []
+    nodes = [run.nodes for run in found]
+    assert nodes == sorted(nodes)
+    if strategy in ("hash", "geographic"):
+        assert nodes[0] > 2
+    else:
+        assert nodes[1] <= 1.2

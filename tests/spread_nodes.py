@@ -1,0 +1,67 @@
+"""Several nodes of one process with real shard hosts, whose collections are spread over them."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from littoral.clock import SYSTEM
+from littoral.node.federation.federation import Federation
+from littoral.node.mesh_tables import MeshTable, SpreadTable
+from littoral.node.site_tables import CollectionTable, VectorTable
+from littoral.node.supervisor import embedded
+from littoral.vectors.collection import Collection
+from littoral.vectors.collections import Collections
+from littoral.vectors.records import Distance
+from nodes_in_process import Wires
+from waiting import until_async
+
+
+class SpreadNode:
+    """One of them: its federation, and its collections as its HTTP interface sees them."""
+
+    def __init__(self, federation: Federation, collections: Collections) -> None:
+        self.federation = federation
+        self.collections = collections
+
+    def __getitem__(self, name: str) -> Collection:
+        return self.collections.get(name)
+
+
+def spread_table(size: int, distance: Distance = "Euclid", **spread: object) -> CollectionTable:
+    return CollectionTable(vectors=VectorTable(size=size, distance=distance), spread=SpreadTable(**spread))  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def spread_nodes(
+    folder: Path,
+    names: Sequence[str],
+    tables: Mapping[str, CollectionTable],
+    *,
+    wires: Wires | None = None,
+    deadline_ms: int = 1000,
+    own_tables: Mapping[str, Mapping[str, CollectionTable]] | None = None,
+) -> AsyncIterator[dict[str, SpreadNode]]:
+    """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another."""
+    wires = wires or Wires()
+    nodes: dict[str, SpreadNode] = {}
+    async with contextlib.AsyncExitStack() as opened:
+        for name in names:
+            data = folder / name
+            link = await opened.enter_async_context(opened.enter_context(embedded(data)))
+            collections = await Collections.open(data, link)
+            opened.push_async_callback(collections.close)
+            peers = {other: "127.0.0.1:1" for other in names if other != name}
+            mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms)
+            own = (own_tables or {}).get(name, tables)
+            federation = Federation(mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print)
+            opened.push_async_callback(federation.close)
+            await federation.open()
+            nodes[name] = SpreadNode(federation, collections)
+        await settled(nodes)
+        yield nodes
+
+
+async def settled(nodes: Mapping[str, SpreadNode]) -> None:
+    """All know where shards lie, and hold theirs."""
+    for node in nodes.values():
+        await until_async(lambda node=node: not node.federation.lacking())
