@@ -24,6 +24,7 @@ from bench.rows import Row
 HELPERS = {
     "__main__",
     "convolutional",
+    "drifted",
     "figures",
     "graph_layers",
     "guests",
@@ -37,6 +38,7 @@ HELPERS = {
     "results",
     "rows",
     "sentences",
+    "spread_world",
     "transformers",
     "vector_sets",
 }

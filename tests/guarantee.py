@@ -11,7 +11,7 @@ from littoral.vectors.routing.calibration import calibrate, losses_at
 __all__ = ["RUN", "TARGETS", "Run", "runs", "told"]
 
 TARGETS = (0.9, 0.95, 0.99)
-POINTS, SIZE, INNER, CLUSTERS = 5000, 16, 8, 40
+POINTS, SIZE, INNER, CLUSTERS = 2400, 16, 8, 40
 CALIBRATED = RUN = 2000
 
 

@@ -31,7 +31,7 @@ def test_the_mean_form_keeps_the_target_on_average(target: float, optimism: floa
         made = ways(1200, seed, optimism=optimism)
         level = calibrate(made.rows(slice(0, 200)), target, form="mean").level
         recalls.append(1 - losses_at(made.rows(slice(200, 1200)), level).mean())
-    assert target - 0.005 <= np.mean(recalls) <= target + 0.04
+    assert target - 0.005 <= np.mean(recalls) <= target + 0.05
 
 
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])

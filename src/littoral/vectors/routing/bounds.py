@@ -46,10 +46,10 @@ def mean_at_most(values: Floats, risk: float) -> float:
     return high
 
 
-def run_slack(count: int, second_moment: float, risk: float) -> float:
+def run_slack(count: int, variance: float, risk: float) -> float:
     """How far the mean of `count` independent numbers in 0 … 1 may lie above their expectation (Bernstein)."""
     weight = math.log(1 / risk)
-    return (weight / 3 + math.sqrt(weight * weight / 9 + 2 * count * weight * second_moment)) / count
+    return (weight / 3 + math.sqrt(weight * weight / 9 + 2 * count * weight * variance)) / count
 
 
 def binomial_interval(hits: int, count: int, risk: float = 0.05) -> tuple[float, float]:

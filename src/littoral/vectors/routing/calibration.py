@@ -25,11 +25,11 @@ from littoral.vectors.routing.rehearsal import Ways
 
 __all__ = ["LEVELS", "calibrate", "losses_at"]
 
-LEVELS = 1 - 10.0 ** -np.linspace(9, 0.02, 72)
+LEVELS = 1 - 10.0 ** -np.linspace(9, 0.02, 136)
 """Levels that are tried, the strictest first; the same ones for every set of queries."""
 
 RISKS = (0.4, 0.2, 0.4)
-"""Parts of the risk: that the mean loss is not as shown, that its second moment is not, that the run is unlucky."""
+"""Parts of the risk: that the mean loss is not as shown, that its variance is not, that the run is unlucky."""
 
 STEPS = 24
 
@@ -83,11 +83,11 @@ def _holds_on_average(losses: Floats, loss_max: float) -> bool:
 
 def _holds(losses: Floats, loss_max: float, run: int, risk: float) -> bool:
     """Whether a run's mean loss stays below `loss_max`, with what the run itself may add."""
-    of_mean, of_moment, of_run = (risk * part for part in RISKS)
+    of_mean, of_variance, of_run = (risk * part for part in RISKS)
     if not len(losses) or losses.mean() >= loss_max:
         return False
-    moment = mean_at_most(losses * losses, of_moment)
-    return is_mean_below(losses, loss_max - run_slack(run, moment, of_run), of_mean)
+    variance = mean_at_most((losses - loss_max) ** 2, of_variance)
+    return is_mean_below(losses, loss_max - run_slack(run, variance, of_run), of_mean)
 
 
 def _steps(ways: Ways) -> tuple[tuple[float, float], ...]:

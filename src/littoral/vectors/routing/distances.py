@@ -45,8 +45,8 @@ def to_score(distance_of_hit: float, distance: Distance) -> float:
     return -distance_of_hit if distance == "Dot" else distance_of_hit
 
 
-def between(queries: Floats, points: Floats, distance: Distance) -> Floats:
-    """float64[q, p]: distances of `directions`; for Dot the negative products."""
+def between(queries: Floats, points: Floats, distance: Distance, *, point_squares: Floats | None = None) -> Floats:
+    """float64[q, p]: distances of `directions`; for Dot the negative products. point_squares: of lengths, if known."""
     if distance == "Manhattan":
         parts = [
             np.abs(queries[at : at + ROWS_AT_ONCE, None, :] - points[None]).sum(axis=2)
@@ -56,7 +56,9 @@ def between(queries: Floats, points: Floats, distance: Distance) -> Floats:
     products: Floats = queries @ points.T
     if distance == "Dot":
         return -products
-    squares = np.einsum("ij,ij->i", queries, queries)[:, None] + np.einsum("ij,ij->i", points, points)[None]
+    if point_squares is None:
+        point_squares = np.einsum("ij,ij->i", points, points)
+    squares = np.einsum("ij,ij->i", queries, queries)[:, None] + point_squares[None]
     return np.asarray(np.sqrt(np.maximum(squares - 2 * products, 0.0)))
 
 

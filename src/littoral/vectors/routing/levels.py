@@ -13,7 +13,7 @@ ALL = math.inf
 Form = Literal["mean", "high"]
 
 RUN = 2000
-RISK = 0.025
+RISK = 0.05
 K_CLASSES = (1, 3, 10, 30, 100, 300, 1000)
 
 

@@ -64,7 +64,8 @@ class SummaryTable:
         self.radii, self.counts, self.traces, self.spreads = (
             np.concatenate([np.zeros(0), *(part[at] for part in parts)]) for at in (1, 2, 3, 4)
         )
-        self._reach = np.sqrt(np.einsum("ij,ij->i", self.centroids, self.centroids)) + self.radii
+        self._squares = np.einsum("ij,ij->i", self.centroids, self.centroids)
+        self._reach = np.sqrt(self._squares) + self.radii
         self.longest = float(self._reach.max(initial=0.0))
         self.is_known = np.isin(np.arange(len(self.shards)), [self.index[summary.shard] for summary in known])
         self.points = np.bincount(self.owners, self.counts, len(self.shards))
@@ -73,7 +74,7 @@ class SummaryTable:
     def see(self, queries: npt.ArrayLike) -> Sight:
         """queries: float32[q, size]."""
         wide = directions(queries, self.distance)
-        apart = between(wide, self.centroids, self.distance)
+        apart = between(wide, self.centroids, self.distance, point_squares=self._squares)
         lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         sums = lengths[:, None] + self._reach[None]
         if self.distance == "Dot":
