@@ -28,6 +28,7 @@ HELPERS = {
     "figures",
     "graph_layers",
     "guests",
+    "inspector",
     "isolated",
     "load",
     "mesh_peer",

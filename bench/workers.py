@@ -1,4 +1,7 @@
-"""Bundles in workerd and Chromium beside the node and ONNX Runtime Web: sizes, cold starts, milliseconds, memory."""
+"""Bundles in workerd and Chromium beside the node and ONNX Runtime Web: sizes, cold starts, milliseconds.
+
+Their memory is measured by `isolate_memory`.
+"""
 
 import http.client
 import io
@@ -25,7 +28,6 @@ from bench.rows import Row, row
 from littoral.bundle.browser import plan_browser
 from littoral.bundle.plan import Options, gzip_bytes
 from littoral.bundle.recipe import Recipe, read_recipe
-from littoral.bundle.texts import filled
 from littoral.bundle.workers import plan_workers
 from littoral.bundle.writing import write
 from littoral.demo.run import Options as DemoOptions
@@ -41,10 +43,9 @@ NODE = Path(".cache/node").resolve()
 SIDES = (640, 480)
 WARM_UP, ROUNDS = 150, 60
 STARTS = 7
-REQUESTS = 500
 SIZE_MAX, PACKED_MAX = 6e6, 5e6
 START_MS_MAX, PAGE_MS_MAX, SLOWER_MAX, OF_WEB_MAX = 100, 300, 1.6, 0.5
-P50_MS_MAX, P95_MS_MAX, HIT_MS_MAX, MEMORY_MB_MAX = 25, 35, 3, 64
+P50_MS_MAX, P95_MS_MAX, HIT_MS_MAX = 25, 35, 3
 HEADERS = {"content-type": "image/jpeg", "accept": "application/octet-stream", "cache-control": "no-store"}
 WEB_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE = """<!doctype html><script type="module">
@@ -82,7 +83,7 @@ def run() -> list[Row]:
         rows += [found for name in ("lazy", "eager") for found in cold(workerd, places[name], name)]
         rows += in_chromium(places["browser"])
         with in_workerd(workerd, places["lazy"], bindings(node)) as worker:
-            rows += [*embedding(node, worker, node24), *similarity(node, worker), *memory(worker, empty_mb(workerd))]
+            rows += [*embedding(node, worker, node24), *similarity(node, worker)]
     return rows
 
 
@@ -145,10 +146,6 @@ class Asking:
             raise RuntimeError(f"`{path}` answered {answer.status}")
         return took_ms
 
-    def text(self, path: str) -> str:
-        self._connection.request("GET", path)
-        return self._connection.getresponse().read().decode()
-
 
 def cold(workerd: Path, bundle: Path, name: str) -> list[Row]:
     """first: of the first request, once it listens. busy: what of it the isolate's thread computes, whoever else does.
@@ -164,9 +161,8 @@ def cold(workerd: Path, bundle: Path, name: str) -> list[Row]:
             first.append(Asking(worker.address).ms("/embed", data))
             whole.append((time.perf_counter() - began) * 1000)
             busy.append(busy_ms(worker.pid) - idle_ms)
-    limit = START_MS_MAX if name == "eager" else None
     return [
-        row(f"workerd, {name}: first vector", statistics.median(first), "ms", limit=limit),
+        row(f"workerd, {name}: first vector", statistics.median(first), "ms", limit=START_MS_MAX),
         row(f"workerd, {name}: first vector, processor time", statistics.median(busy), "ms"),
         row(f"workerd, {name}: start of the process to first vector", statistics.median(whole), "ms"),
     ]
@@ -280,36 +276,3 @@ def similarity(node: RunningNode, worker: Isolate) -> list[Row]:
 
 def percentile_95(times: Sequence[float]) -> float:
     return statistics.quantiles(times, n=20)[18]
-
-
-def memory(worker: Isolate, empty: float) -> list[Row]:
-    """Of the process, without the pages of its own file, over one whose worker does nothing."""
-    asking, pictures = Asking(worker.address), [jpeg(seed) for seed in range(8)]
-    before = anonymous_mb(worker.pid)
-    for i in range(REQUESTS):
-        asking.ms("/similarity" if i % 2 else "/embed", pictures[i % 8])
-    after = anonymous_mb(worker.pid)
-    guests = next(line for line in asking.text("/metrics").splitlines() if line.startswith("memory_bytes "))
-    return [
-        row(f"memory of the isolate after {REQUESTS} more requests", after - empty, "MB", limit=MEMORY_MB_MAX),
-        row("grown meanwhile", after - before, "MB"),
-        row("of it the guests", float(guests.split()[1]) / 1e6, "MB"),
-        row("workerd without it", empty, "MB"),
-    ]
-
-
-def empty_mb(workerd: Path) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        config = filled("workerd.capnp", bindings='(name = "NOTHING", text = "")').decode()
-        lines = [line for line in config.splitlines() if ".wasm" not in line]
-        Path(folder, "workerd.capnp").write_text("\n".join(lines))
-        Path(folder, "worker.mjs").write_text("export default { fetch: () => new Response() };")
-        with in_workerd(workerd, Path(folder)) as worker:
-            for _ in range(WARM_UP):
-                Asking(worker.address).ms("/", b"")
-            return anonymous_mb(worker.pid)
-
-
-def anonymous_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) * 1024 / 1e6

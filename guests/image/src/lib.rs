@@ -92,8 +92,8 @@ impl Image {
         let source = Source::read(input, &self.settings)?;
         let plan = Plan::of(&source, &self.settings)?;
         let scale = plan.scale(&source, self.settings.dct_scaling);
+        let mut tensors = self.layout.begin(output)?; // it stays: before what does not, so that no hole is cut in two
         let pixels = self.workspace.pixels(input, &source, &plan, scale)?;
-        let mut tensors = self.layout.begin(output)?;
         match self.settings.dtype {
             Dtype::U8 => self.packer.bytes(pixels, &plan, tensors.elements(0)),
             _ => self.packer.floats(pixels, &plan, tensors.elements(0)),

@@ -73,7 +73,10 @@ pub(crate) fn decode(bytes: &[u8], size: Size, rgb: &mut Vec<u8>) -> Result<(), 
     }
     let stride = size.width * 3;
     rgb.clear();
-    rgb.try_reserve_exact(stride * size.height).map_err(|_| Error::memory(stride * size.height))?;
+    if rgb.capacity() < stride * size.height {
+        *rgb = Vec::new(); // old and new never lie in memory together
+        rgb.try_reserve_exact(stride * size.height).map_err(|_| Error::memory(stride * size.height))?;
+    }
     rgb.resize(stride * size.height, 0);
     let mut next = 0;
     let mut pass_row = Vec::new();

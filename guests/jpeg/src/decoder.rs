@@ -12,15 +12,15 @@ use crate::scan::{Entropy, Part, Scan};
 use crate::segments::{Header, Segment};
 use crate::tables::Tables;
 
-/// Decodes pictures one after the other, in memory it keeps.
+/// Decodes pictures one after the other, in memory it keeps; only coefficients, twice as large as the picture, are not
+/// kept, so that the next one, of another kind, does not come on top of them.
 pub struct Decoder {
     canvas: Canvas,
-    grids: [Grid; 3],
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { canvas: Canvas::empty(), grids: Default::default() }
+        Self { canvas: Canvas::empty() }
     }
 }
 
@@ -41,6 +41,7 @@ impl Decoder {
         let frame = &header.frame;
         self.canvas.begin(frame, header.colors, scale, region, rgb)?;
         let mut ledger = Ledger::new(frame);
+        let mut grids: [Grid; 3] = Default::default();
         let mut run = Run { frame, tables: Tables::new()?, restart_interval: 0 };
         for segment in &header.segments {
             match segment {
@@ -58,17 +59,17 @@ impl Decoder {
                         return Ok(frame.scaled(scale));
                     }
                     if ledger.is_empty() {
-                        for (grid, component) in self.grids.iter_mut().zip(&frame.components) {
+                        for (grid, component) in grids.iter_mut().zip(&frame.components) {
                             grid.begin(frame, component)?;
                         }
                     }
                     ledger.enter(&scan)?;
-                    run.store(&scan, data, &mut self.grids)?;
+                    run.store(&scan, data, &mut grids)?;
                 }
             }
         }
         ledger.check_complete()?;
-        draw(frame, &self.grids, &mut self.canvas, rgb)?;
+        draw(frame, &grids, &mut self.canvas, rgb)?;
         Ok(frame.scaled(scale))
     }
 }

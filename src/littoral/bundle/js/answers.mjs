@@ -39,9 +39,15 @@ function textOf(bytes) {
 }
 
 /** @param {unknown} result @param {number} began_ms @param {object} how @param {object} [more] beside the result */
-export function ok(result, began_ms, how, more = {}) {
-  const body = { result, status: "ok", time: (performance.now() - began_ms) / 1000, ...more };
-  return new Response(JSON.stringify(body), { headers: { ...JSON_TYPE, "littoral-how": JSON.stringify(how) } });
+export function ok(result, began_ms, how, more) {
+  return okOf(JSON.stringify(result), began_ms, how, more);
+}
+
+/** As `ok`, of a result that is JSON already. */
+export function okOf(result, began_ms, how, more = {}) {
+  const about = JSON.stringify({ status: "ok", time: (performance.now() - began_ms) / 1000, ...more });
+  const body = `{"result":${result},${about.slice(1)}`;
+  return new Response(body, { headers: { ...JSON_TYPE, "littoral-how": JSON.stringify(how) } });
 }
 
 /** @param {Error} error @param {number} began_ms */

@@ -52,9 +52,12 @@ export class Chain {
     return this.#recipe.takes.kind === "tensors" ? tensorsOf(bytes) : bytes;
   }
 
-  /** Holds manifests and constants against their digests, once. Rejects when one differs. */
+  /** Holds manifests and constants against their digests, once. Rejects when one differs: for good. */
   verify() {
-    this.#verified ??= this.#check();
+    this.#verified ??= this.#check().catch((error) => {
+      if (!(error instanceof Refusal)) this.#verified = null; // such as no memory at that moment
+      throw error;
+    });
     return this.#verified;
   }
 

@@ -9,8 +9,10 @@ const TOLD = "littoral-how, littoral-switch, littoral-version";
  */
 export function originHeaders(request, allowed) {
   const origin = request.headers.get("origin");
-  if (origin === null || !(allowed.includes(origin) || allowed.includes("*"))) return {};
-  return { "access-control-allow-origin": origin, "access-control-expose-headers": TOLD, vary: "origin" };
+  if (allowed.length === 0) return {};
+  const vary = { vary: "origin" };
+  if (origin === null || !(allowed.includes(origin) || allowed.includes("*"))) return vary;
+  return { ...vary, "access-control-allow-origin": origin, "access-control-expose-headers": TOLD };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { Refusal } from "./refusal.mjs";
 
-const ANSWER_BYTES_MAX = 8 << 20;
+const ANSWER_BYTES_MAX = 1 << 20;
 
 /** A failed question. isWorthAnother: whether another endpoint, or a second try, may do better. */
 class Unanswered extends Error {
@@ -69,6 +69,7 @@ async function asked({ url, key }, { collection, headers }, body, signal, metric
       headers: { "content-type": "application/json", ...headers, ...(key ? { "api-key": key } : {}) },
       body,
       signal,
+      redirect: "manual", // to wherever it leads the key would go along
     });
     return points(answer.status, await boundedText(answer));
   } catch (error) {
@@ -106,8 +107,20 @@ function reasonOf(text) {
   }
 }
 
+/** Whatever length the answer declares. One that declares its length is taken at once, which leaves less behind. */
 async function boundedText(answer) {
-  if (Number(answer.headers.get("content-length") ?? 0) > ANSWER_BYTES_MAX)
-    throw new Unanswered("answer", `vector database: answer over ${ANSWER_BYTES_MAX} bytes`, false);
-  return answer.text();
+  if (answer.body === null) return "";
+  const declared = answer.headers.get("content-encoding") === null ? answer.headers.get("content-length") : null;
+  if (declared !== null && Number(declared) <= ANSWER_BYTES_MAX) return answer.text();
+  const decoder = new TextDecoder();
+  const reader = answer.body.getReader();
+  let text = "";
+  let length = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    length += part.value.length;
+    if (length > ANSWER_BYTES_MAX)
+      throw new Unanswered("answer", `vector database: answer over ${ANSWER_BYTES_MAX} bytes`, false);
+    text += decoder.decode(part.value, { stream: true });
+  }
+  return text + decoder.decode();
 }

@@ -1,5 +1,5 @@
-import { accepts, ok, OCTETS, refusal, told } from "./answers.mjs";
-import { Bodies, drain } from "./body.mjs";
+import { accepts, ok, OCTETS, okOf, refusal, told } from "./answers.mjs";
+import { Bodies } from "./body.mjs";
 import { Embeddings, Latest } from "./caches.mjs";
 import { sha256 } from "./digest.mjs";
 import { inputOf } from "./inputs.mjs";
@@ -13,6 +13,8 @@ import { tensorOf } from "./tensors.mjs";
 import { traceHeaders } from "./trace.mjs";
 
 const RESULTS_MAX = 512;
+const RESULTS_BYTES_MAX = 4 << 20;
+const CHARACTER_BYTES = 2;
 
 /** The routes of a bundle, for whatever has fetch's `Request` and `Response`. */
 export class Service {
@@ -21,7 +23,8 @@ export class Service {
   #bodies = new Bodies();
   #metrics = new Metrics();
   #embeddings = new Embeddings();
-  #results = new Latest(RESULTS_MAX);
+  #results = new Latest(RESULTS_MAX, RESULTS_BYTES_MAX);
+  #isWarm = false;
   #settings = new WeakMap();
   #routes = {
     "/similarity": { POST: this.#similarity },
@@ -61,7 +64,8 @@ export class Service {
       response = await work.call(this, call);
     } catch (error) {
       response = refusal(error, began_ms);
-      await drain(request).catch(() => {});
+      call.release();
+      await this.#bodies.drain(request).catch(() => {});
     } finally {
       call.release();
     }
@@ -81,7 +85,7 @@ export class Service {
   async #similarity(call) {
     if (this.#recipe.search === null) throw new Refusal(404, "pipeline has no search; `POST /embed` gives its vector");
     const { result, how } = await this.#found(call);
-    return ok(result, call.began_ms, how);
+    return okOf(result, call.began_ms, how);
   }
 
   async #embed(call) {
@@ -98,7 +102,7 @@ export class Service {
   async #pipeline(call) {
     if (this.#recipe.search !== null) {
       const { result, how } = await this.#found(call);
-      return ok(result, call.began_ms, how, { how: nodesHow(how) });
+      return okOf(result, call.began_ms, how, { how: nodesHow(how) });
     }
     const asked = await this.#asked(call);
     if (this.#recipe.vector !== null) {
@@ -111,7 +115,7 @@ export class Service {
     return told(value, call, how, { how: nodesHow(how) });
   }
 
-  /** Hits of the search. */
+  /** Hits of the search, as JSON. */
   async #found(call) {
     const { search } = this.#recipe;
     const asked = await this.#asked(call);
@@ -125,9 +129,11 @@ export class Service {
     const question = { collection, body, places: places(request), headers: traceHeaders(request) };
     const times = { deadline_ms: settings.DEADLINE_MS, hedge_ms: settings.HEDGE_MS };
     const searched_ms = performance.now();
-    const result = await nearest(settings.endpoints, question, times, this.#metrics);
-    how.stages.search = performance.now() - searched_ms;
-    if (asked.keeps) this.#results.put(asked.key, result, performance.now() + 1000 * settings.RESULT_TTL_S);
+    const result = JSON.stringify(await nearest(settings.endpoints, question, times, this.#metrics));
+    const done_ms = performance.now();
+    how.stages.search = done_ms - searched_ms;
+    const bytes = CHARACTER_BYTES * result.length;
+    if (asked.keeps) this.#results.put(asked.key, result, bytes, done_ms + 1000 * settings.RESULT_TTL_S);
     return { result, how };
   }
 
@@ -140,14 +146,17 @@ export class Service {
   async #told({ request, settings }) {
     await checkToken(request, settings.metricsToken);
     this.#metrics.set("memory_bytes", this.#chain.memoryBytes);
+    this.#metrics.set("body_buffer_bytes", this.#bodies.bytes);
+    this.#metrics.set("cache_bytes", this.#embeddings.bytes + this.#results.bytes);
     return new Response(this.#metrics.text(), { headers: { "content-type": "text/plain; version=0.0.4" } });
   }
 
-  /** Whether this place computes what a node does. */
+  /** Whether this place computes what a node does. Asked again it is not computed again: no token is needed to ask. */
   async #warm({ began_ms }) {
     await this.#chain.verify();
-    if ((await this.#chain.warm()) !== this.#recipe.known.answer)
+    if (!this.#isWarm && (await this.#chain.warm()) !== this.#recipe.known.answer)
       throw new Refusal(503, "known input: its answer is not the node's");
+    this.#isWarm = true;
     return ok({ memory_bytes: this.#chain.memoryBytes }, began_ms, {});
   }
 
@@ -156,22 +165,24 @@ export class Service {
     const { request, settings } = call;
     const { takes, digest } = this.#recipe;
     const tenant = await tenantOf(request, settings.tenants);
-    const { bytes, type, release } = await this.#bodies.take(request, takes.types, settings.BODY_BYTES_MAX);
+    const most = { bytes: settings.BODY_BYTES_MAX, ms: settings.BODY_DEADLINE_MS };
+    const { bytes, type, release } = await this.#bodies.take(request, takes.types, most);
     call.release = release;
     const input = inputOf(bytes, takes, settings.SIDE_MAX, type);
-    const control = request.headers.get("cache-control") ?? "";
+    const control = (request.headers.get("cache-control") ?? "").toLowerCase();
     const keeps = !control.includes("no-store");
     const key = `${tenant.name}/${digest}/${await sha256(bytes)}`;
     return { tenant, input, key, keeps, reads: keeps && !control.includes("no-cache") };
   }
 
-  async #vector({ input, key, keeps, reads }, { after, settings }) {
+  async #vector({ input, key, keeps, reads }, { after, settings, release }) {
     const { embeddings: kv, EMBEDDING_TTL_S } = settings;
     const { size } = this.#recipe.vector;
     const known = reads ? await this.#embeddings.get(key, size, kv, performance.now()) : undefined;
     if (reads) this.#metrics.count("cache_total", { cache: "embedding", outcome: known ? "hit" : "miss" });
     if (known !== undefined) return { vector: known, how: { stages: {}, cache: "embedding" } };
-    const { value: vector, took_ms } = await this.#computed(input, (given) => this.#chain.embed(given));
+    const { value: vector, took_ms } = await this.#computed(input, (given) => this.#chain.embed(given).slice());
+    release(); // the search may take long
     if (keeps) after(this.#embeddings.put(key, vector, kv, EMBEDDING_TTL_S, performance.now()));
     return { vector, how: { stages: { embed: took_ms }, cache: null } };
   }
@@ -191,7 +202,7 @@ export class Service {
 function checkedRoute(route, pathname, method) {
   if (route === undefined) throw new Refusal(404, `no route \`${pathname.slice(0, 80)}\``);
   if (method === "OPTIONS") return () => preflight(Object.keys(route));
-  const work = route[method];
+  const work = Object.hasOwn(route, method) ? route[method] : undefined;
   if (work === undefined) {
     const allow = Object.keys(route).join(", ");
     throw new Refusal(405, `\`${pathname}\` takes ${allow}`, { allow });

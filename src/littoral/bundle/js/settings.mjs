@@ -1,12 +1,16 @@
 import { Refusal } from "./refusal.mjs";
 
-/** Bounds of the numbers among the bindings: [default, least, most]. */
+const NAME_BYTES_MAX = 256; // it is a part of keys in KV, which have 512
+const TOKEN = /^[\x21-\x7e]{16,}$/; // what a header can say
+
+/** Bounds of the whole numbers among the bindings: [default, least, most]. */
 const NUMBERS = {
   DEADLINE_MS: [2000, 1, 60_000],
   HEDGE_MS: [150, 1, 60_000],
   RESULT_TTL_S: [10, 0, 86_400],
   EMBEDDING_TTL_S: [86_400, 60, 31_536_000],
   BODY_BYTES_MAX: [4 << 20, 1024, 64 << 20],
+  BODY_DEADLINE_MS: [30_000, 1, 600_000],
   SIDE_MAX: [1024, 1, 8192],
 };
 
@@ -30,7 +34,7 @@ export function settingsOf(env, recipe) {
 
 function number(env, name, [usual, least, most]) {
   const value = (env[name] ?? "") === "" ? usual : Number(env[name]);
-  if (!(value >= least && value <= most)) throw wrong(name, `a number of ${least} to ${most}`);
+  if (!(Number.isInteger(value) && value >= least && value <= most)) throw wrong(name, `a number of ${least} to ${most}`);
   return value;
 }
 
@@ -41,9 +45,16 @@ function endpoints(env) {
   if (!Array.isArray(found)) throw wrong("ENDPOINTS", expected);
   return found.map((entry) => {
     const { url, regions = [], key = "QDRANT_API_KEY" } = entry ?? {};
-    if (!URL.canParse(url) || !/^https?:/.test(url) || !Array.isArray(regions)) throw wrong("ENDPOINTS", expected);
+    if (!isAddress(url) || !Array.isArray(regions)) throw wrong("ENDPOINTS", expected);
     return { url: url.replace(/\/+$/, ""), regions, key: text(env, key) };
   });
+}
+
+/** Something that a path can follow. Passwords go into `key`: fetch refuses them in an address. */
+function isAddress(text) {
+  if (typeof text !== "string" || !URL.canParse(text)) return false;
+  const { protocol, username, password, search, hash } = new URL(text);
+  return /^https?:$/.test(protocol) && !(username || password || search || hash);
 }
 
 /** @returns {string[]} */
@@ -56,14 +67,27 @@ function origins(env) {
 
 /** @returns {{name: string, token: string, collection?: string, filter?: object}[] | null} null: one tenant, no token */
 function tenants(env) {
-  const found = json(env, "TENANTS", null);
-  if (found === null) return null;
+  if (!text(env, "TENANTS")) return null;
+  const found = json(env, "TENANTS");
   const expected = 'JSON {"NAME": {"token", "collection", "filter"}}, tokens of 16 characters and more, each its own';
-  const entries = Object.entries(found).map(([name, told]) => ({ name, ...told }));
-  const tokens = new Set(entries.map(({ token }) => token));
-  if (tokens.size !== entries.length || [...tokens].some((token) => typeof token !== "string" || token.length < 16))
-    throw wrong("TENANTS", expected);
+  if (typeof found !== "object" || found === null || Array.isArray(found)) throw wrong("TENANTS", expected);
+  const entries = Object.entries(found).map(([name, told]) => ({ ...told, name }));
+  const isOneEach = new Set(entries.map(({ token }) => token)).size === entries.length;
+  if (!isOneEach || !entries.every(isTenant)) throw wrong("TENANTS", expected);
   return entries;
+}
+
+function isTenant({ name, token, collection, filter }) {
+  const bytes = new TextEncoder().encode(name).length;
+  const isNamed = name.isWellFormed() && bytes > 0 && bytes <= NAME_BYTES_MAX;
+  const isApart = collection === undefined || isCollection(collection);
+  const isFilter = filter === undefined || (typeof filter === "object" && filter !== null && !Array.isArray(filter));
+  return isNamed && typeof token === "string" && TOKEN.test(token) && isApart && isFilter;
+}
+
+/** A name that is one part of a path: `..` would lead out of the collections. */
+function isCollection(name) {
+  return typeof name === "string" && name.isWellFormed() && !["", ".", ".."].includes(name);
 }
 
 function json(env, name, usual) {

@@ -4,6 +4,8 @@ using Current = import "../current/workerd.capnp";
 using Next = import "../next/workerd.capnp";
 
 const config :Workerd.Config = (
+  # In megabytes. With room for more V8 would leave what requests leave behind until it is several times as much.
+  v8Flags = ["--initial-old-space-size=8", "--max-old-space-size=20", "--max-semi-space-size=1"],
   services = [
     (name = "switch", worker = .switch),
     (name = "current", worker = Current.main),
