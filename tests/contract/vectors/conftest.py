@@ -120,7 +120,7 @@ def shards_in_hosts(folder: Path) -> Iterator[Callable[[VectorParams], Any]]:
 def shards_on_nodes(folder: Path) -> Iterator[Callable[[VectorParams], Any]]:
     """Collections of two shards, one on each of two nodes."""
     with loop_thread() as run:
-        opened = spread_nodes(folder, ["a", "b"], {})
+        opened = spread_nodes(folder, ["a", "b"], {}, deadline_ms=20_000)
         nodes = run(opened.__aenter__())
 
         def make(params: VectorParams) -> InHost:
