@@ -22,12 +22,12 @@ async def never(_: str, _body: bytes) -> bytes:
 
 
 async def main() -> None:
+    ZenohLog.start()
     plain = json.loads(sys.argv[1])
     paths = {name: Path(plain.pop(name)) for name in ("ca", "certificate", "key")}
     async with await ZenohTransport.open(ZenohOptions(**plain, **paths)) as transport:
         await transport.serve("echo", echo)
         await transport.serve("never", never)
-        ZenohLog.start(transport.count_refused_connection)
 
         async def refused(_: str, _body: bytes) -> bytes:
             return b"%d" % transport.traffic.refused["certificate"]

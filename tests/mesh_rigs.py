@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+import mesh_process
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
 from littoral.transport import Transport
@@ -152,7 +153,7 @@ async def started(options: ZenohOptions) -> asyncio.subprocess.Process:
     """A node as a process."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        Path(__file__).with_name("mesh_process.py"),
+        mesh_process.__file__,
         json.dumps(asdict(options), default=str),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

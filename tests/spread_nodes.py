@@ -40,6 +40,7 @@ async def spread_nodes(
     wires: Wires | None = None,
     deadline_ms: int = 1000,
     own_tables: Mapping[str, Mapping[str, CollectionTable]] | None = None,
+    samples: Mapping[str, Path] | None = None,
 ) -> AsyncIterator[dict[str, SpreadNode]]:
     """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another."""
     wires = wires or Wires()
@@ -53,7 +54,9 @@ async def spread_nodes(
             peers = {other: "127.0.0.1:1" for other in names if other != name}
             mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms)
             own = (own_tables or {}).get(name, tables)
-            federation = Federation(mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print)
+            federation = Federation(
+                mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print, samples=samples
+            )
             opened.push_async_callback(federation.close)
             await federation.open()
             nodes[name] = SpreadNode(federation, collections)

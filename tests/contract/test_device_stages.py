@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wasmtime
 from onnx import TensorProto, helper, numpy_helper
 
 from command import littoral as cli
@@ -13,6 +14,7 @@ from littoral.artifact import custom_section
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.bundle.device import plan_device
 from littoral.bundle.footprint import bare, sizes, stack_bytes
+from littoral.bundle.marking import marked
 from littoral.bundle.plan import Options, Plan
 from littoral.bundle.recipe import read_recipe
 from littoral.compiler.driver import compile_model
@@ -132,8 +134,26 @@ def test_the_parts_of_a_module_add_up() -> None:
 
 
 def test_instructions_are_counted_as_the_standard_writes_them() -> None:
-    small, large = (executed(dense(inputs, 4), "run", {}) for inputs in (8, 16))
-    assert small == executed(dense(8, 4), "run", {}) < large
+    (small, _), (large, _) = (executed(dense(inputs, 4), "run", {}) for inputs in (8, 16))
+    assert (small, {}) == executed(dense(8, 4), "run", {})
+    assert small < large
+
+
+def test_layers_have_their_own_instructions(tmp_path: Path) -> None:
+    steps = '[{ model = "first", take = "y" }, { model = "second" }]'
+    plan = plan_device(read_recipe(read_site(site(tmp_path, steps)), "watch"), Options())
+    for stage in plan.facts["stages"]:
+        counts = [layer["operations"] for layer in stage["layers"]]
+        assert all(count > 0 for count in counts)
+        assert sum(counts) == stage["operations"]
+        assert {layer["function"] for layer in stage["layers"]} <= set(range(len(stage["code_bytes"])))
+        assert sum(stage["code_bytes"]) < stage["flash"]["code"]
+
+
+def test_calls_that_are_not_the_layers_are_not_told_apart() -> None:
+    wasm = dense(6, 5)
+    assert marked(wasm, [0, 0, 0, 0]) is None
+    assert marked(bytes(wasmtime.wat2wasm('(module (import "a" "b" (func)))')), [0]) is None
 
 
 @pytest.mark.parametrize("entry", ["walk", "memory"])

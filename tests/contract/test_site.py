@@ -64,6 +64,8 @@ WRONG = {
     "vectors of no size": '[collections.frames]\nvectors = { size = 0, distance = "Dot" }',
     "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
     "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
+    "a spread that is not offered": MESH + FRAMES + 'spread = { strategy = "geographic" }',
+    "a metric spread without a sample": MESH + FRAMES + 'spread = { strategy = "metric" }',
     "more holders than replicas": MESH + FRAMES + "spread = { replicas = 2, holders = 3 }",
     "a recall of more than all": MESH + FRAMES + "spread = { recall = 1.5 }",
     "a mesh without a site": "[mesh]",

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import platform
 import shutil
 import subprocess
 import urllib.request
@@ -16,6 +17,7 @@ from bench.device import HEAP
 
 from command import littoral as cli
 from engines.interpreters import cargo_built, wasm3_built
+from engines.wamr_sources import wamr_built
 from littoral.bundle.device import MEMORY_BYTES_MAX
 from littoral.compiler.driver import planned, written
 from littoral.compiler.quantize import Int8
@@ -90,12 +92,12 @@ def answered(folder: Path, windows: np.ndarray) -> bytes:
     return scores
 
 
-def in_c(made: Made, folder: Path, change: Callable[[str], str] = str) -> Path:
-    """The bundle's program in C. change: of the text of its modules."""
+def in_c(made: Made, folder: Path, change: Callable[[str], str] = str, bits: int = 64) -> Path:
+    """The bundle's program in C. change: of the text of its modules. bits: of pointers."""
     shutil.copytree(made.dist / "c", folder / "c")
     modules = folder / "c" / "modules.c"
     modules.write_text(change(modules.read_text()))
-    wasm3_built(folder / "pipeline", *sorted((folder / "c").glob("*.c")))
+    wasm3_built(folder / "pipeline", *sorted((folder / "c").glob("*.c")), bits=bits)
     return folder / "pipeline"
 
 
@@ -112,6 +114,22 @@ def test_a_fault_scores_above_one(made: Made) -> None:
 
 def test_in_wasm3(made: Made, tmp_path: Path) -> None:
     done = run([in_c(made, tmp_path)], made.windows.tobytes())
+    assert (done.returncode, done.stdout) == (0, made.scores)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="no compiler for two widths of pointers")
+def test_with_pointers_of_32_bits(made: Made, tmp_path: Path) -> None:
+    done = run([in_c(made, tmp_path, bits=32)], made.windows.tobytes())
+    assert (done.returncode, done.stdout) == (0, made.scores)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="built for one kind of processor")
+@pytest.mark.parametrize("bits", [64, 32])
+def test_in_wamr(made: Made, tmp_path: Path, bits: int) -> None:
+    c = made.dist / "c"
+    sources = [made.dist / "wamr" / "littoral_device.c", c / "main.c", c / "modules.c"]
+    wamr_built(tmp_path / "pipeline", c, *sources, bits=bits)
+    done = run([tmp_path / "pipeline"], made.windows.tobytes())
     assert (done.returncode, done.stdout) == (0, made.scores)
 
 
@@ -167,6 +185,7 @@ def test_the_hosts_are_small(made: Made) -> None:
         len((made.dist / "c" / name).read_text().splitlines()) for name in ("littoral_device.c", "littoral_device.h")
     ]
     assert sum(lines) <= 200
+    assert len((made.dist / "wamr" / "littoral_device.c").read_text().splitlines()) <= 200
     rust = (made.dist / "rust" / "src").glob("*.rs")
     assert sum(len(file.read_text().splitlines()) for file in rust) <= 200
 

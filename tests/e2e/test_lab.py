@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import lab_peer
+import mesh_process
 from command import littoral
 from littoral.errors import ConflictError, NodeError, NotFoundError, SetupError
 from littoral.lab import namespaces
@@ -22,7 +24,7 @@ from littoral.mesh.zenoh_options import ZenohOptions
 from mesh_certificates import Authority
 from needs import need
 
-PEER = Path(__file__).parents[1] / "lab_peer.py"
+PEER = lab_peer.__file__
 ECHO = """
 import socket
 with socket.socket(type=socket.SOCK_DGRAM) as echo:
@@ -96,9 +98,8 @@ def test_the_mesh_speaks_over_it(lab: Lab, tmp_path: Path) -> None:
         listen = f"{address_of(number)}:7447"
         told = ZenohOptions("lab", f"gw-{number}", listen, peers, made.ca, made.certificate, made.key)
         options[number] = json.dumps({key: value for key, value in asdict(told).items() if key != "bulk"}, default=str)
-    node = PEER.with_name("mesh_process.py")
     with subprocess.Popen(
-        in_node(2, sys.executable, node, options[2]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        in_node(2, sys.executable, mesh_process.__file__, options[2]), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

@@ -76,16 +76,21 @@ def wasm3_sources() -> Path:
     return kept("wasm3", SOURCES.read_text(), make) / f"{pin.name}-{pin.version}" / "wasm3"
 
 
-def wasm3_built(program: Path, *sources: Path) -> None:
-    """A program in C with the interpreter in it."""
-    _cc([f"-I{wasm3_sources()}", *sources, *sorted(_wasm3_objects().glob("*.o")), "-lm", "-o", program], program.parent)
+def wasm3_built(program: Path, *sources: Path, bits: int = 64) -> None:
+    """A program in C with the interpreter in it. bits: of pointers."""
+    objects = sorted(_wasm3_objects(bits).glob("*.o"))
+    _cc([*_bits(bits), f"-I{wasm3_sources()}", *sources, *objects, "-lm", "-o", program], program.parent)
 
 
-def _wasm3_objects() -> Path:
-    folder = wasm3_sources()
-    return kept(
-        "objects-of-wasm3", SOURCES.read_text() + " ".join(FLAGS), lambda made: _cc(["-c", *folder.glob("*.c")], made)
-    )
+def _wasm3_objects(bits: int) -> Path:
+    folder, flags = wasm3_sources(), _bits(bits)
+    pins = SOURCES.read_text() + " ".join((*FLAGS, *flags))
+    return kept(f"objects-of-wasm3-{bits}", pins, lambda made: _cc([*flags, "-c", *folder.glob("*.c")], made))
+
+
+def _bits(bits: int) -> tuple[str, ...]:
+    """Flags for another width than the machine's own."""
+    return () if bits == 64 else (f"-m{bits}",)
 
 
 def _cc(arguments: Sequence[str | Path], folder: Path) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
 
-from littoral.bundle.footprint import sizes, stack_bytes
+from littoral.artifact.manifest import Layer
+from littoral.bundle.footprint import code_bytes, sizes, stack_bytes
 from littoral.bundle.plan import Finding, Options, Plan
 from littoral.bundle.recipe import Recipe
-from littoral.bundle.stages import Known, Stage, digest_of, known_answer, stages_of
+from littoral.bundle.stages import Known, Operations, Stage, digest_of, known_answer, stages_of
 from littoral.bundle.texts import filled
 
 __all__ = ["FLASH_BYTES_MAX", "MEMORY_BYTES_MAX", "plan_device"]
@@ -18,6 +19,7 @@ FLASH_BYTES_MAX = 1 << 20
 COPIED = {
     "c/littoral_device.c": "littoral_device.c",
     "c/main.c": "main.c",
+    "wamr/littoral_device.c": "wamr.c",
     "rust/Cargo.toml": "Cargo.toml",
     "rust/Cargo.lock": "Cargo.lock",
     "rust/src/main.rs": "main.rs",
@@ -67,21 +69,29 @@ def _report(recipe: Recipe, stages: Sequence[Stage], known: Known) -> dict[str, 
         "flash_bytes": sum(len(stage.wasm) for stage in stages),
         "memory_bytes": sum(stage.memory_bytes for stage in stages),
         "stack_bytes": sum(row["stack_bytes"] for row in rows),
-        "operations": sum(known.operations),
+        "operations": sum(found.whole for found in known.operations),
     }
 
 
-def _stage_report(stage: Stage, operations: int) -> dict[str, Any]:
-    layers = [layer for layer in stage.part.model.manifest.layers if layer.macs]
+def _stage_report(stage: Stage, operations: Operations) -> dict[str, Any]:
+    layers = stage.part.model.manifest.layers
+    own: Sequence[int | None] = operations.by_layer or [None] * len(layers)
     return {
         "model": stage.name,
         "sha256": stage.part.model.digest,
         "flash": sizes(stage.wasm),
         "memory_bytes": stage.memory_bytes,
         "stack_bytes": stack_bytes(stage.wasm),
-        "operations": operations,
-        "layers": [{"name": x.name, "kind": x.kind, "macs": x.macs, "bytes": x.bytes} for x in layers],
+        "operations": operations.whole,
+        "code_bytes": code_bytes(stage.wasm),
+        "layers": [_layer(layer, count) for layer, count in zip(layers, own, strict=True)],
     }
+
+
+def _layer(layer: Layer, operations: int | None) -> dict[str, Any]:
+    """function: into `code_bytes`; layers that name the same one share its code."""
+    told = {"name": layer.name, "kind": layer.kind, "function": layer.function, "operations": operations}
+    return {**told, "macs": layer.macs, "bytes": layer.bytes}
 
 
 def _header(stages: Sequence[Stage]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from littoral.artifact.sections import HEADER, read_u32, sections
 from littoral.compiler.wasm import written_functions
 from littoral.compiler.wasm.reading import instructions
 
-__all__ = ["bare", "sizes", "stack_bytes"]
+__all__ = ["bare", "code_bytes", "sizes", "stack_bytes"]
 
 CODE, DATA = 10, 11
 SLOT_BYTES = 8
@@ -25,6 +25,11 @@ def sizes(wasm: bytes) -> dict[str, int]:
     found = {part.id: part.stop - part.start for part in sections(wasm)}
     code, data = found.get(CODE, 0), found.get(DATA, 0)
     return {"code": code, "data": data, "other": len(wasm) - code - data}
+
+
+def code_bytes(wasm: bytes) -> list[int]:
+    """Of each function: layers that share one share its code."""
+    return [len(function.code) for function in written_functions(wasm)]
 
 
 def stack_bytes(wasm: bytes) -> int:

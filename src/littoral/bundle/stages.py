@@ -14,11 +14,12 @@ from littoral.artifact import Port, digest
 from littoral.artifact.manifest import PAGE_BYTES
 from littoral.bundle.footprint import bare
 from littoral.bundle.known_answer import some_array
+from littoral.bundle.marking import MARK, marked
 from littoral.bundle.recipe import AgentPart, HostPart, ModelPart, Part, Recipe, SearchPart
 from littoral.runtime.instance import load
 from littoral.runtime.operations import executed
 
-__all__ = ["Known", "Stage", "digest_of", "known_answer", "stages_of"]
+__all__ = ["Known", "Operations", "Stage", "digest_of", "known_answer", "stages_of"]
 
 TARGET = "mvp"
 _OTHERS: Mapping[type[Part], str] = {
@@ -51,7 +52,14 @@ class Known(NamedTuple):
 
     given: bytes
     made: bytes
-    operations: tuple[int, ...]
+    operations: tuple["Operations", ...]
+
+
+class Operations(NamedTuple):
+    """Executed instructions of one stage. by_layer: in the order of the manifest, none where they cannot be told."""
+
+    whole: int
+    by_layer: tuple[int, ...] | None
 
 
 def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
@@ -97,10 +105,20 @@ def known_answer(stages: Sequence[Stage]) -> Known:
     operations = []
     for stage in stages:
         entry_input = np.ascontiguousarray(array).tobytes()
-        operations.append(executed(stage.wasm, stage.entry, {stage.given.offset: entry_input}))
+        operations.append(_counted(stage, entry_input))
         with load(stage.part.model) as session:
             array = session.run({stage.given.name: array.reshape(stage.given.shape)})[stage.made.name]
     return Known(given.tobytes(), np.ascontiguousarray(array).tobytes(), tuple(operations))
+
+
+def _counted(stage: Stage, given: bytes) -> Operations:
+    inputs = {stage.given.offset: given}
+    whole, _ = executed(stage.wasm, stage.entry, inputs)
+    layers = stage.part.model.manifest.layers
+    if not layers or (wasm := marked(stage.wasm, [layer.function for layer in layers])) is None:
+        return Operations(whole, None)
+    _, found = executed(wasm, stage.entry, inputs, MARK)
+    return Operations(whole, tuple(found.get(i, 0) for i in range(len(layers))))
 
 
 def digest_of(stages: Sequence[Stage]) -> str:

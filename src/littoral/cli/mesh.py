@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.cli.console import messages, results, show_json
+from littoral.cli.mesh_members import members
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, SetupError
 
@@ -32,6 +33,9 @@ EndpointOption = Annotated[
 ]
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE; several times.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
+
+
+mesh.command()(members)
 
 
 @mesh.callback()

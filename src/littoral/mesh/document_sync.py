@@ -32,6 +32,7 @@ class DocumentSync:
         self._transport = transport
         self._told = told
         self._newer_at: dict[str, None] = {}
+        self._is_ahead = False
         self._failure = ""
 
     @property
@@ -44,13 +45,20 @@ class DocumentSync:
         """Whether somebody announced something newer."""
         return bool(self._newer_at)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether somebody announced something older, or came, since this node's last announcement."""
+        return self._is_ahead
+
     async def start(self) -> None:
         """Answers, and listens. Raises ConflictError for a second time."""
         await self._transport.serve(DOCUMENTS, self._serve)
         await self._transport.subscribe(DOCUMENTS, self._heard)
+        self._transport.watch(self._saw)
 
     async def announce(self) -> None:
         """Says what is here: after a change, and every now and then for those who missed it."""
+        self._is_ahead = False
         await self._transport.publish(DOCUMENTS, msgspec.json.encode(self._store.numbers()))
 
     async def pull(self, peer: str) -> int:
@@ -92,6 +100,11 @@ class DocumentSync:
         ours = self._store.numbers()
         if any(number > ours.get(kind, 0) for kind, number in theirs.items()):
             self._newer_at[sender] = None
+        if any(number > theirs.get(kind, 0) for kind, number in ours.items()):
+            self._is_ahead = True
+
+    def _saw(self, _name: str, is_here: bool) -> None:
+        self._is_ahead |= is_here
 
     def _tell(self, before: dict[str, int]) -> None:
         for kind, number in self._store.numbers().items():

@@ -4,7 +4,7 @@ Only a node that has a replica of a shard, as the shard map says, gets anything 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from littoral.mesh.replica_messages import (
     decode,
     encode,
 )
+from littoral.telemetry import Reading
 from littoral.transport import Transport
 
 __all__ = ["Copies", "Lag", "ReplicaLog", "ShippingTimes", "Sync"]
@@ -138,6 +139,15 @@ class Sync:
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""
         return [link.lag() for shared in self._shards.values() for link in shared.links.values()]
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        for shared in self._shards.values():
+            for link in shared.links.values():
+                lag, labels = link.lag(), (shared.log.name, link.peer)
+                yield Reading("littoral_replica_lag_entries", labels, lag.entry_count)
+                yield Reading("littoral_replica_lag_seconds", labels, lag.since_s)
+                yield Reading("littoral_replica_repaired_total", labels, link.repaired_count)
 
     async def copies(self, shard: str, origin: str, number: int, *, count: int, deadline_s: float) -> Copies:
         """Waits until `count` nodes, this one included, have that write on their disks; at most for the deadline.

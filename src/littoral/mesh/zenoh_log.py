@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from littoral.mesh.zenoh_session import log_to_standard_output
 
@@ -28,22 +28,23 @@ _log = logging.getLogger(__name__)
 
 
 class ZenohLog:
-    """Of this process, from `start` to its end. on_refusal: called in a thread with the reason."""
+    """Of this process, from `start` to its end. listeners: called in a thread with the reason of a refusal."""
 
-    def __init__(self, on_refusal: Callable[[str], None], out: TextIO) -> None:
-        self._on_refusal = on_refusal
+    listeners: ClassVar[list[Callable[[str], None]]] = []
+
+    def __init__(self, out: TextIO) -> None:
         self._out = out
         self._counts: Counter[str] = Counter()
 
     @classmethod
-    def start(cls, on_refusal: Callable[[str], None]) -> None:
+    def start(cls) -> None:
         """Before the first session, once for a process. Children inherit the taken-over output, which is passed on."""
         sys.stdout.flush()
         kept, (read, write) = os.dup(STANDARD_OUTPUT), os.pipe()
         os.dup2(write, STANDARD_OUTPUT)
         os.close(write)
         sys.stdout = os.fdopen(kept, "w", buffering=1, errors="backslashreplace")
-        log = cls(on_refusal, sys.stdout)
+        log = cls(sys.stdout)
         threading.Thread(target=log.read, args=[os.fdopen(read, errors="replace")], daemon=True).start()
         log_to_standard_output(LEVELS)
 
@@ -64,7 +65,8 @@ class ZenohLog:
         count = self._counts[reason]
         if count & (count - 1) == 0:
             _log.warning("connection refused (%d of this kind so far): %s", count, reason)
-        self._on_refusal(reason)
+        for listener in list(self.listeners):
+            listener(reason)
 
 
 def refusal_in(text: str) -> str | None:

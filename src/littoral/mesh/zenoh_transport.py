@@ -10,6 +10,7 @@ from typing import Self
 from littoral.errors import NodeError, PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
 from littoral.mesh.senders import Senders
+from littoral.mesh.zenoh_log import ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, Answer, ZenohSession
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
@@ -53,6 +54,7 @@ class ZenohTransport:
         except BaseException:
             self._senders.stop()
             raise
+        ZenohLog.listeners.append(self._count_refused_connection)
         return self
 
     async def serve(self, service: str, handler: Handler) -> None:
@@ -105,8 +107,7 @@ class ZenohTransport:
     def watch(self, on_liveness: OnLiveness) -> None:
         self._arrivals.watch(on_liveness)
 
-    def count_refused_connection(self, _reason: str) -> None:
-        """For `ZenohLog`, from its thread."""
+    def _count_refused_connection(self, _reason: str) -> None:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.traffic.count_refused, "certificate")
 
@@ -146,6 +147,7 @@ class ZenohTransport:
             session, self._session = self._session, None
         if session is None:
             return
+        ZenohLog.listeners.remove(self._count_refused_connection)
         self._arrivals.stop()
         for answer in list(self._waiting):
             _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))

@@ -64,8 +64,10 @@ def mesh_readings(federation: Federation) -> list[Reading]:
         Reading("littoral_federated_behind_total", (), federation.replicas.behind_count),
         Reading("littoral_federated_refused_total", (), counts.refused),
     ]
+    if (below := getattr(federation.transport, "readings", None)) is not None:
+        found += below()
     for peer, count in counts.failures_by_peer.items():
         found.append(Reading("littoral_federated_failures_total", (peer,), count))
     for peer, link_ms in federation.asking.links.medians_ms().items():
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
-    return found
+    return [*found, *federation.traffic_readings(), *federation.replicas.readings()]

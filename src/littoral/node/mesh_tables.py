@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MeshTable", "SpreadTable", "check_mesh"]
 
 PEERS_MAX = 256
+OFFERED = ("hash", "metric")
 NODE_NAME = re.compile(r"[a-z0-9-]{1,63}")
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
@@ -56,6 +57,9 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     recall: Annotated[
         float, Meta(gt=0, le=1, description="Of an answer, at least; nodes that cannot matter are not asked")
     ] = 0.95
+    sample: Annotated[
+        str | None, Meta(description="Vectors that `metric` is fitted to: a `.npy` file of float32, one a row")
+    ] = None
     model: Annotated[str, Meta(max_length=200, description="Version of the model whose embeddings these are")] = ""
 
 
@@ -67,6 +71,10 @@ def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "Col
         spread = place / "collections" / name / "spread"
         if mesh is None:
             raise spread.about("needs the table `mesh`, which says who the other nodes are")
+        if table.spread.strategy not in OFFERED:
+            raise (spread / "strategy").about(f"`{table.spread.strategy}` is not offered in this version")
+        if table.spread.strategy == "metric" and table.spread.sample is None:
+            raise (spread / "sample").about("is missing: `metric` is fitted to a sample of the vectors to come")
         if table.spread.holders > table.spread.replicas:
             raise (spread / "holders").wrong(
                 table.spread.holders, f"at most `replicas`, which is {table.spread.replicas}"

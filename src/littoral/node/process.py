@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
         site = read_site(Path(arguments[0]))
         if len(arguments) == 2:
             site = site.listening_at(parse_address(arguments[1]))
+        _hear_zenoh(site)
         uvloop.run(serve(site, link))
     except (LittoralError, OSError) as error:
         link.failed(str(error))
@@ -72,6 +74,14 @@ async def serve(site: Site, link: SupervisorLink) -> None:
             link.ready(node.listen)
             await stopped.wait()
             node.is_ready = False
+
+
+def _hear_zenoh(site: Site) -> None:
+    # Without the extra the node says so when it opens the mesh.
+    if site.mesh is not None and find_spec("zenoh") is not None:
+        from littoral.mesh.zenoh_log import ZenohLog
+
+        ZenohLog.start()
 
 
 def _say(line: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from littoral.errors import LittoralError
+from littoral.transport.traffic import Traffic
 
 __all__ = ["Handler", "OnLiveness", "OnMessage", "Reply", "Transport"]
 
@@ -35,6 +36,7 @@ class Transport(Protocol):
 
     name: str
     body_bytes_max: int
+    traffic: Traffic
 
     async def serve(self, service: str, handler: Handler) -> None:
         """From now on requests for `service` go to `handler`, many at a time. Raises ConflictError for a second."""

@@ -24,6 +24,7 @@ __all__ = [
     "QuantizationParams",
     "SearchParams",
     "SearchQuery",
+    "check_query",
     "parse_params",
     "parse_selector",
 ]

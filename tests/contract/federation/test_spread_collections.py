@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,35 @@ async def test_a_write_needs_as_many_holders_as_it_is_told(tmp_path: Path, wires
         with pytest.raises(UnavailableError, match="at least 2 must"):
             await nodes["a"]["points"].upsert([1, 2, 3], rows(3))
         assert len(await nodes["a"]["points"].search(rows(1)[0])) == 3
+
+
+async def test_by_vectors_few_nodes_are_asked_and_points_that_move_are_there_once(tmp_path: Path, wires: Wires) -> None:
+    """Three clusters far apart, a shard each: the certificate rules the other two out."""
+    middles = np.repeat(np.eye(3, SIZE) * 100, COUNT // 3, axis=0)
+    vectors = (middles + rows(COUNT)).astype("<f4")
+    np.save(tmp_path / "sample.npy", vectors)
+    tables = {"points": spread_table(SIZE, shards=3, replicas=1, strategy="metric", sample="sample.npy")}
+    samples = {"points": tmp_path / "sample.npy"}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, samples=samples) as nodes:
+        collection = nodes["b"]["points"]
+        await collection.upsert(range(COUNT), vectors)
+        counts = [await there(nodes, {name}) for name in NAMES]
+        assert sorted(map(len, counts)) == [COUNT // 3] * 3
+        home = next(name for name, points in zip(NAMES, counts, strict=True) if 0 in points)
+        await until_true(partial(nobody_else_is_asked, nodes[home], vectors))
+        await collection.upsert([0], vectors[COUNT - 1 :])
+        assert await collection.count() == COUNT
+        (found,) = await nodes["c"]["points"].retrieve([0], with_vector=True)
+        assert found.vector == vectors[COUNT - 1].tobytes()
+        with pytest.raises(NotOfferedError, match="upsert it"):
+            await collection.update_vectors([0], [vectors[0].tobytes()])
+
+
+async def nobody_else_is_asked(node: SpreadNode, vectors: Any) -> bool:
+    """For a query beside the first point, whose answer is sure."""
+    _, how = await search(node, vectors[0], limit=5)
+    assert how["missing"] == []
+    return bool(how["certified"] and how["asked"] == 1)
 
 
 async def test_two_models_never_mix(tmp_path: Path, wires: Wires) -> None:

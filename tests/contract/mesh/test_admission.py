@@ -18,6 +18,7 @@ from mesh_site import DAY_S, MovedClock, found, joined
 from waiting import until_async
 
 DEADLINE_S = 2.0
+REFUSED = "littoral_mesh_refused_total"
 
 
 class Node:
@@ -94,6 +95,8 @@ async def test_a_stranger_is_refused_and_counted(nodes: dict[str, Node], network
         "wrong-name": 0,
     }
     assert nodes["gw-2"].heard == []
+    told = {reading.labels: reading.value for reading in nodes["gw-2"].transport.readings() if reading.name == REFUSED}
+    assert told["unknown",] == 1
 
 
 async def test_nobody_outside_the_roster_is_asked(nodes: dict[str, Node]) -> None:

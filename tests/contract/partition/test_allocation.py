@@ -19,7 +19,7 @@ from littoral.vectors.partition.allocation import (
     transfers,
 )
 from littoral.vectors.partition.neighbours import in_blocks, ties_between
-from littoral.vectors.partition.strategy import fit_metric
+from littoral.vectors.partition.strategy import fit_grouped, fit_metric
 from partitioned import clustered
 
 REGIONS = ("harbour", "mill")
@@ -182,6 +182,16 @@ def test_neighbours_share_a_node() -> None:
     twice = allocate(shards, rooms, replicas=2, ties=ties)
     assert len(set(twice.holders.values())) == 2
     assert twice.short == {}
+
+
+def test_a_group_of_shards_shares_a_node() -> None:
+    vectors = clustered(1500, 16, 5, clusters=20)
+    groups = [(0, 3, 6), (1, 4, 7), (2, 5, 8)]
+    strategy = fit_grouped(vectors, distance="Cosine", shards_by_group=groups, seed=1)
+    shards = [ShardLoad(shard, 1000) for shard in strategy.shards]
+    ties = ties_between(strategy, vectors, "Cosine")
+    found = allocate(shards, [Room(f"node-{at}") for at in range(3)], replicas=1, ties=ties)
+    assert sorted(len({found.holders[shard] for shard in group}) for group in groups) == [1, 1, 1]
 
 
 def test_what_is_wrong_is_told() -> None:

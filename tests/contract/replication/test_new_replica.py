@@ -12,7 +12,7 @@ from littoral.mesh.sync import ShippingTimes, Sync
 from littoral.node.supervisor import embedded
 from littoral.transport.fake import Network
 from littoral.vectors.collections import Collections
-from littoral.vectors.filters import Filter
+from littoral.vectors.filters import Condition, Filter
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from littoral.vectors.replication.journal import Journal
@@ -53,6 +53,10 @@ async def test_a_new_replica_begins_with_a_snapshot_and_goes_on_with_the_log(tmp
         await first.upsert_points(batch([*range(300), UUID], 1))
         await first.delete(range(0, 300, 3))
         await first.change_payload(PayloadChange(how="merge", filter=Filter(), payload={"seen": True}))
+
+        none = Filter(must=[Condition(has_id=[999])])
+        await first.change_payload(PayloadChange(how="merge", filter=none, payload={"never": True}))
+        await first.delete_matching(none)
 
         async def pack(_: str, folder: Path) -> list[Path]:
             return await pack_replica(first, folder)

@@ -17,6 +17,7 @@ from littoral.vectors.replication.journal import Journal, Stamp
 from littoral.vectors.replication.replica import Replica, ReplicaLimits
 from littoral.vectors.replication.requests import write_to
 from replica_models import MemoryShard, point, vector
+from waiting import until_async
 
 
 @pytest.fixture
@@ -105,6 +106,19 @@ async def test_a_journal_of_a_shard_that_is_gone_begins_anew(tmp_path: Path) -> 
     kept = await Replica.open(tmp_path / "journal", MemoryShard(Random(1)), "a", shard_life="two")
     assert kept.origin == again.origin
     await kept.close()
+
+
+async def test_whoever_waits_hears_of_the_end(tmp_path: Path) -> None:
+    shard = MemoryShard(Random(1))
+    shard.failures = 1.0
+    replica = await Replica.open(tmp_path / "journal", shard, "a")
+    writing = asyncio.create_task(replica.upsert_points(batch(1)))
+    await until_async(lambda: replica.vector != {})
+    await replica.close()
+    with pytest.raises(UnavailableError, match="is closed here"):
+        await writing
+    with pytest.raises(UnavailableError, match="is closed here"):
+        await replica.upsert_points(batch(2))
 
 
 async def test_writes_that_wait_are_bounded(tmp_path: Path) -> None:

@@ -221,8 +221,11 @@ def test_refusals_are_read_from_the_log(text: str, reason: str | None) -> None:
     assert refusal_in(text) == reason
 
 
-def test_what_is_no_line_of_zenohs_is_passed_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_line_of_zenohs_is_passed_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refused: list[str] = []
+    monkeypatch.setattr(ZenohLog, "listeners", [refused.append])
     said = tmp_path / "said"
     said.write_text(
         "our own line\n"
@@ -231,7 +234,7 @@ def test_what_is_no_line_of_zenohs_is_passed_on(tmp_path: Path, caplog: pytest.L
         "2026-11-22T03:38:13.2Z ERROR net-0 ThreadId(03) zenoh::net::runtime: it broke\n"
     )
     with said.open() as lines, (tmp_path / "out").open("w") as out:
-        ZenohLog(refused.append, out).read(lines)
+        ZenohLog(out).read(lines)
     assert (tmp_path / "out").read_text() == "our own line\n"
     assert refused == ["peer sent no certificates"]
     assert "zenoh::net::runtime: it broke" in caplog.text

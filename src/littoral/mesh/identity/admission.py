@@ -5,11 +5,12 @@ the moment on when this node has the roster that says so.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 from littoral.errors import ForbiddenError, PeerError
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.trust.chain import Reason, Refusal
+from littoral.telemetry import Reading
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply, Transport
 
 __all__ = ["Admission", "GuardedTransport"]
@@ -26,6 +27,11 @@ class Admission:
     def refused(self) -> Mapping[str, int]:
         """How often, by reason: every reason is there."""
         return {reason.value: self._refused[reason] for reason in Reason}
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        for reason, count in self.refused.items():
+            yield Reading("littoral_mesh_refused_total", (reason,), count)
 
     def refusal(self, name: str) -> Refusal | None:
         """Why this name may not speak; None: it may. Not counted."""
@@ -60,6 +66,7 @@ class GuardedTransport:
         self._admission = admission
         self.name = transport.name
         self.body_bytes_max = transport.body_bytes_max
+        self.traffic = transport.traffic
 
     async def serve(self, service: str, handler: Handler) -> None:
         async def guarded(caller: str, body: bytes) -> bytes:
@@ -107,3 +114,9 @@ class GuardedTransport:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape: whom it refused, and what the transport below counts, if it does."""
+        yield from self._admission.readings()
+        if (traffic := getattr(self._transport, "traffic", None)) is not None:
+            yield from traffic.readings(len(self.alive()))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -26,6 +26,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.placing import fitted
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
@@ -43,6 +44,7 @@ from littoral.node.federation.summaries import (
 )
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
+from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 
@@ -75,10 +77,15 @@ class Federation:
         *,
         clock: Clock,
         say: Say,
+        samples: Mapping[str, Path] | None = None,
     ) -> None:
-        """tables: of the collections that are spread. Raises NodeError for files that cannot be read."""
+        """tables: of the collections that are spread. samples: files that `metric` is fitted to.
+
+        Raises NodeError for files that cannot be read.
+        """
         self._mesh = mesh
         self._tables = dict(tables)
+        self._samples = samples or {}
         self._collections = collections
         self._transport = transport
         self._clock = clock
@@ -107,6 +114,10 @@ class Federation:
     def name(self) -> str:
         return self._transport.name
 
+    def traffic_readings(self) -> Iterator[Reading]:
+        """What went over this node's end of the mesh, for the metrics."""
+        return self._transport.traffic.readings(len(self._transport.alive()))
+
     @property
     def site(self) -> str:
         return self._mesh.site
@@ -114,6 +125,11 @@ class Federation:
     @property
     def map(self) -> ShardMap:
         return self._file.map
+
+    @property
+    def transport(self) -> Transport:
+        """To the other nodes."""
+        return self._transport
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as far as it is known."""
@@ -146,7 +162,7 @@ class Federation:
         await self._transport.subscribe(FACTS, self._take_fact)
         await self._transport.subscribe(STALE, self._take_stale)
         self._transport.watch(self._seen)
-        self._write_map()
+        await self._write_map()
         await self._hold_shards()
         self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
 
@@ -154,7 +170,7 @@ class Federation:
         """A further collection, as if it had been there at the start. Raises ConflictError."""
         self._stand_in(name, table)
         self._tables[name] = table
-        self._write_map()
+        await self._write_map()
         await self._hold_shards()
         self._work.set()
 
@@ -192,7 +208,7 @@ class Federation:
         shards = {shard for part in ask.parts for shard in part.shards}
         return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
 
-    def _write_map(self) -> None:
+    async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
         if self.name != min(self.roster()):
             return
@@ -200,7 +216,8 @@ class Federation:
         for name, table in self._tables.items():
             if table.spread is not None and name not in self.map.spreads:
                 places = first_places(name, table.spread.shards, table.spread.replicas, sorted(self.roster()))
-                fresh[name] = Spread(table.spread.strategy, places, table.spread.model)
+                parameters = await asyncio.to_thread(fitted, table.spread, table.config(), self._samples.get(name))
+                fresh[name] = Spread(table.spread.strategy, places, table.spread.model, parameters=parameters)
         if fresh:
             self._take_map(self.map.with_spreads(fresh))
 

@@ -9,6 +9,7 @@ from littoral.clock import Clock
 from littoral.errors import NotFoundError, SettingError, SetupError
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.messages import WRITE
+from littoral.node.kept_mesh import kept
 from littoral.node.site import Site
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
@@ -32,10 +33,15 @@ async def open_federation(
         if transport is None:
             transport = await open_transport(site, clock)
             opened.push_async_callback(transport.close)
+            transport = await opened.enter_async_context(kept(site, transport, clock, say))
             say(
                 f"mesh: node `{transport.name}` of site `{site.mesh.site}`, {site.mesh.transport} at {site.mesh.listen}"
             )
-        federation = Federation(site.mesh, tables, collections, transport, site.data, clock=clock, say=say)
+        found = {name: table.spread.sample for name, table in tables.items() if table.spread is not None}
+        samples = {name: site.path_of(path) for name, path in found.items() if path is not None}
+        federation = Federation(
+            site.mesh, tables, collections, transport, site.data, clock=clock, say=say, samples=samples
+        )
         opened.push_async_callback(federation.close)
         await federation.open()
         yield federation

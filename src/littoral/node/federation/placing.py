@@ -1,16 +1,18 @@
 """Which shards a point belongs to, as the collection's strategy has it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from littoral.errors import InputError, NotOfferedError
+from littoral.errors import InputError, NotOfferedError, SettingError
 from littoral.mesh.shard_map import Spread
+from littoral.node.mesh_tables import SpreadTable
 from littoral.vectors.partition.points import Points
-from littoral.vectors.partition.strategy import Hash, Strategy, decode_strategy
+from littoral.vectors.partition.strategy import Hash, Strategy, decode_strategy, encode_strategy, fit_metric
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["Placing", "placing_of"]
+__all__ = ["Placing", "fitted", "placing_of"]
 
 
 class Placing:
@@ -40,6 +42,30 @@ class Placing:
         vectors = np.frombuffer(batch.vectors, "<f4").reshape(len(batch.ids), self._config.vectors.size)
         placement = self._strategy.place(Points(batch.ids, vectors, [self._region] * len(batch.ids)))
         return [placement.shards_of(row) for row in range(len(batch.ids))]
+
+
+def fitted(table: SpreadTable, config: CollectionConfig, sample: Path | None) -> bytes:
+    """Parameters of a new collection's strategy; `metric` is fitted to a sample of what will come.
+
+    sample: a file of numpy, float32[n, size]. Raises SettingError for one that cannot be read or does not fit.
+    """
+    if table.strategy == "hash":
+        return b""
+    params = config.vectors
+    if sample is None or params is None:
+        raise SettingError(f"`spread.strategy` is `{table.strategy}`, which needs `spread.sample`")
+    try:
+        vectors = np.load(sample, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SettingError(f"`spread.sample`: `{sample}` is no file of numpy: {error}") from error
+    if vectors.ndim != 2 or vectors.shape[1] != params.size:
+        raise SettingError(f"`spread.sample`: `{sample}` has shape {list(vectors.shape)}, must be [n, {params.size}]")
+    shards = range(table.shards)
+    return encode_strategy(
+        fit_metric(
+            vectors.astype(np.float32), distance=params.distance, shards=shards, seed=0, replication=1.0, copies=0
+        )
+    )
 
 
 def placing_of(spread: Spread, config: CollectionConfig, region: str = "") -> Placing:

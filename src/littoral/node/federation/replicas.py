@@ -1,11 +1,12 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from littoral.clock import Clock
 from littoral.errors import UnavailableError
 from littoral.mesh.sync import Lag, Sync
+from littoral.telemetry import Reading
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.replication.replica import Replica
@@ -88,6 +89,14 @@ class Replicas:
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""
         return self._sync.lags()
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        yield from self._sync.readings()
+        for name, replica in self._replicas.items():
+            state = replica.state()
+            yield Reading("littoral_replica_log_bytes", (name,), state.log_bytes)
+            yield Reading("littoral_replica_refused_total", (name,), state.refused_count)
 
     async def close(self) -> None:
         await self._sync.close()

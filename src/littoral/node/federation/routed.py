@@ -21,7 +21,7 @@ from littoral.vectors.records import Hit
 from littoral.vectors.routing.audit import Audit, SampleDraw
 from littoral.vectors.routing.distances import from_scores
 from littoral.vectors.routing.levels import ALL, Calibration, class_of
-from littoral.vectors.routing.plan import Ask, Planner, Route
+from littoral.vectors.routing.plan import Ask, Enough, Planner, Route
 from littoral.vectors.routing.rehearsal import Answers, rehearse
 from littoral.vectors.routing.table import SummaryTable
 
@@ -32,6 +32,7 @@ LEARNING_SHARE = 0.25
 """Of the queries that are audited: once a level holds, and before."""
 
 WAITING_MAX = 64
+ALL_AT_ONCE, NEEDED_STEP, AGAIN_SHARE = 0.95, 0.05, 0.05
 
 
 class RoutedAnswer(NamedTuple):
@@ -62,6 +63,9 @@ class Routing:
         self._plans: dict[str, _Plan] = {}
         self._audits: dict[tuple[object, ...], Audit] = {}
         self._often, self._seldom = SampleDraw(LEARNING_SHARE, seed=seed), SampleDraw(AUDIT_SHARE, seed=seed + 1)
+        self._again = SampleDraw(AGAIN_SHARE, seed=seed + 2)
+        self._needed: dict[str, float] = {}
+        """By collection, the share of the latest searches that had to ask for every shard."""
         self._rehearsing: set[asyncio.Task[None]] = set()
         self._one = asyncio.Lock()
         self.alarm_count = 0
@@ -74,6 +78,9 @@ class Routing:
         if planner is None or len(here) == len(target.spread.places):
             return None
         audits = [self._audit(target, query) for query in queries]
+        is_audited = self._is_audited(audits)
+        if not is_audited and self._asks_all(target.name):
+            return None
         routes = [
             planner.route(
                 _vector(query),
@@ -85,12 +92,21 @@ class Routing:
         ]
         search = _Search(self._asking, target, queries, routes, deadline_s)
         await search.ask(here)
-        if self._is_audited(audits):
+        if is_audited:
             await search.ask(set(range(len(target.spread.places))) - set(here), apart=True)
             self._rehearse(planner, here, search, audits[0])
         else:
             await search.follow()
+            self._note_needed(target.name, search.has_asked_all)
         return search.answer()
+
+    def _asks_all(self, name: str) -> bool:
+        """Where every node is asked anyhow, it is done at once, and now and then seen whether that is still so."""
+        return self._needed.get(name, 0.0) > ALL_AT_ONCE and not self._again.draw()
+
+    def _note_needed(self, name: str, is_all: bool) -> None:
+        before = self._needed.get(name, 0.0)
+        self._needed[name] = before + NEEDED_STEP * (is_all - before)
 
     def _planner(self, target: Target) -> Planner | None:
         """Made anew as summaries and those who are here change."""
@@ -182,6 +198,12 @@ class _Search:
         self._answered: set[str] = set()
         self._missing: set[str] = set()
         self.lost: set[int] = set()
+        self._ends: list[Ask | Enough] = []
+        self._covered: set[int] = set()
+
+    @property
+    def has_asked_all(self) -> bool:
+        return len(self._covered) == len(self._target.spread.places)
 
     async def ask(self, shards: Sequence[int] | set[int], *, apart: bool = False) -> None:
         """apart: each shard's answer by itself, not only the best of all."""
@@ -199,22 +221,20 @@ class _Search:
 
     def _take(self, covered: Sequence[int], answer: frames.Found) -> None:
         self._told.append((covered, answer))
+        self._covered |= set(covered)
         for route, hits in zip(self.routes, answer.hits, strict=True):
             route.answered(covered, [hit.id for hit in hits], [hit.score for hit in hits])
 
     async def follow(self) -> None:
         """Round by round, until every route has had enough."""
-        for _ in self._target.spread.places:
-            wanted = {
-                shard
-                for route in self.routes
-                if isinstance(step := route.next(), Ask)
-                for shards in step.nodes.values()
-                for shard in shards
-            } - self.lost
+        while not self.has_asked_all:
+            self._ends = [route.next() for route in self.routes]
+            steps = [step for step in self._ends if isinstance(step, Ask)]
+            wanted = {shard for step in steps for shards in step.nodes.values() for shard in shards} - self.lost
             if not wanted or self._asking.clock.monotonic() >= self._end:
                 return
             await self.ask(wanted)
+            self._ends = []
             for node in self._missing:
                 for route in self.routes:
                     route.failed(node)
@@ -224,11 +244,14 @@ class _Search:
             merged_hits(query, [answer.hits[i] for _, answer in self._told], self._target.config)
             for i, query in enumerate(self.queries)
         ]
-        told = [self._how(*one) for one in zip(self.queries, self.routes, strict=True)]
+        if self.has_asked_all:
+            ends: Sequence[Ask | Enough] = [Enough(True, 1.0, ()) for _ in self.queries]
+        else:
+            ends = self._ends or [route.next() for route in self.routes]
+        told = [self._how(*one) for one in zip(self.queries, ends, strict=True)]
         return RoutedAnswer(hits, told, max((answer.epoch for _, answer in self._told), default=0))
 
-    def _how(self, query: SearchQuery, route: Route) -> dict[str, object]:
-        end = route.next()
+    def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
         unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
         missing = {node for shard in unreachable & self._dark() for node in self._target.spread.places[shard]}
         is_certain = not isinstance(end, Ask) and end.certified and query.params.exact

@@ -23,7 +23,7 @@ PRICED_ROWS = 1 << 18
 STEPS, STEPS_WITH_REPAIR = 30, 20
 ROUNDS_OF_STEP, ROUNDS = 12, 500
 SEED_TRIES = 4
-TRIES, NEAREST = 6, 10
+TRIES, NEAREST = 10, 10
 TRIAL_ROWS, TRIAL_ROWS_PER_CELL, TRIAL_QUERIES = 1 << 12, 64, 1 << 10
 STARVED = 0.4
 """A cell with less than this of the mean is given a new place."""
@@ -33,13 +33,19 @@ BALANCE_MIN = 1.01
 
 
 def fit_cells(
-    vectors: Vectors, *, distance: Distance, shares: Sequence[float], seed: int, balance: float = 1.25
+    vectors: Vectors,
+    *,
+    distance: Distance,
+    shares: Sequence[float],
+    seed: int,
+    balance: float = 1.25,
+    tries: int = TRIES,
 ) -> Cells:
     """A cell for each share, of which none has more than `balance` times its part of these vectors.
 
     That bound needs vectors that differ: equal ones share a cell, however many. vectors: float32[n, d], at least one a
     cell; of more than 16,384 a seeded sample places the centres, of more than 262,144 one sets the prices. shares:
-    parts of cells against each other. Raises InputError.
+    parts of cells against each other. tries: how many k-means are begun, of which the best is taken. Raises InputError.
     """
     count = len(shares)
     if len(vectors) < count or count < 1:
@@ -51,7 +57,7 @@ def fit_cells(
     grid = grid_for(vectors, distance)
     most = max(SAMPLE_ROWS, SAMPLE_ROWS_PER_CELL * count)
     whole = grid.whole(vectors[_sample(len(vectors), most, random)])
-    centres, prices = _stepped(whole, parts, random, _best_begun(whole, parts, random))
+    centres, prices = _stepped(whole, parts, random, _best_begun(whole, parts, random, tries))
     rows = _sample(len(vectors), PRICED_ROWS, random)
     chunks = [rows[at : at + CHUNK_ROWS] for at in range(0, len(rows), CHUNK_ROWS)]
     found = np.concatenate([costs(grid.whole(vectors[chunk]), centres) for chunk in chunks])
@@ -71,19 +77,19 @@ def _most(parts: Whole, rows: int) -> Ints:
     return found
 
 
-def _best_begun(whole: Whole, parts: Whole, random: np.random.Generator) -> Whole:
+def _best_begun(whole: Whole, parts: Whole, random: np.random.Generator, count: int) -> Whole:
     """Centres to begin with: of several tries on a smaller sample that which leaves most neighbours together.
 
     In which optimum k-means ends matters more than how exactly: on sentences the share of neighbours in one cell of
     four differs by a twentieth between tries, while the squared distances hardly do.
     """
     some = whole[_sample(len(whole), max(TRIAL_ROWS, TRIAL_ROWS_PER_CELL * len(parts)), random)]
-    if len(parts) == 1 or len(some) <= NEAREST:
+    if len(parts) == 1 or count == 1 or len(some) <= NEAREST:
         return _seeded(whole, len(parts), random)
     asked = random.permutation(len(some))[:TRIAL_QUERIES]
     nearest = np.argpartition(costs(some[asked], some), NEAREST, axis=1)[:, : NEAREST + 1]
     tries = []
-    for _ in range(TRIES):
+    for _ in range(count):
         centres, prices = _stepped(some, parts, random, _seeded(some, len(parts), random))
         cells = (costs(some, centres) + prices).argmin(axis=1)
         tries.append((int((cells[nearest] == cells[asked, None]).sum()), centres))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from littoral.vectors.partition.cells import costs
 from littoral.vectors.partition.grid import grid_for
 from littoral.vectors.partition.points import Points, Vectors
-from littoral.vectors.partition.strategy import Strategy
+from littoral.vectors.partition.strategy import Hybrid, Strategy
 from littoral.vectors.records import Distance
 
 __all__ = ["Ties", "in_blocks", "ties_between"]
@@ -23,7 +23,10 @@ POINTS_MAX, QUERIES_MAX, QUERIES_AT_ONCE = 1 << 15, 1024, 64
 
 
 def ties_between(strategy: Strategy, vectors: Vectors, distance: Distance, *, seed: int = 0) -> Ties:
-    """By the order of `strategy.shards`: how often the ten nearest of a vector lie in both, among a sample of these."""
+    """By the order of `strategy.shards`: how often the ten nearest of a vector lie in both, among a sample of these.
+
+    Shards of one outer cell have 1 more, which is more than any others have: they are meant for one node.
+    """
     random = np.random.default_rng(seed)
     some = vectors[np.sort(random.permutation(len(vectors))[:POINTS_MAX])]
     whole = grid_for(some, distance).whole(some)
@@ -36,8 +39,12 @@ def ties_between(strategy: Strategy, vectors: Vectors, distance: Distance, *, se
         nearest = np.argpartition(costs(whole[asked[at : at + QUERIES_AT_ONCE]], whole), near, axis=1)[:, :near]
         shares = np.stack([np.bincount(home[row], minlength=count) for row in nearest]) / near
         found += shares.T @ shares
+    found /= max(1, len(asked))
+    if isinstance(strategy, Hybrid):
+        outer = np.repeat(np.arange(len(strategy.parts)), [len(part.shards) for part in strategy.parts])
+        found += outer[:, None] == outer[None, :]
     np.fill_diagonal(found, 0.0)
-    return found / max(1, len(asked))
+    return found
 
 
 def in_blocks(ties: Ties, sizes: Sequence[int], blocks: int) -> list[list[int]]:

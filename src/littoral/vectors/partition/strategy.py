@@ -43,6 +43,9 @@ __all__ = [
 
 FORMAT = 1
 SHARDS_MAX = 4096
+INNER_BALANCE = 1.06
+"""What is left of the balance for cells within a group: borders between groups matter more."""
+
 SHARD_MAX = 2**31 - 1
 
 
@@ -261,7 +264,8 @@ def fit_grouped(
     than shards goes by id. Raises InputError.
     """
     shares = [len(shards) for shards in shards_by_group]
-    cells = fit_cells(vectors, distance=distance, shares=shares, seed=seed, balance=math.sqrt(balance))
+    outer = max(math.sqrt(balance), balance / INNER_BALANCE)
+    cells = fit_cells(vectors, distance=distance, shares=shares, seed=seed, balance=outer)
     closure = fit_closure(cells, vectors, replication=replication, copies=copies)
     home, mean = cells.nearest(vectors), len(vectors) / sum(shares)
     parts: list[Hash | Metric] = []
@@ -271,7 +275,7 @@ def fit_grouped(
             parts.append(Hash(shards))
             continue
         within = max(BALANCE_MIN, balance * mean * len(shards) / len(own))
-        inner = fit_cells(own, distance=distance, shares=[1] * len(shards), seed=seed, balance=within)
+        inner = fit_cells(own, distance=distance, shares=[1] * len(shards), seed=seed, balance=within, tries=1)
         parts.append(Metric(inner, Closure(), shards))
     return Hybrid(cells, closure, tuple(parts))
 

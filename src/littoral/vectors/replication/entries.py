@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from littoral.errors import InputError
+from littoral.errors import InputError, TooLargeError
 from littoral.vectors.checks import check_points, checked_id
 from littoral.vectors.records import CollectionConfig, Payload, PointBatch, PointId, PointVectors
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
@@ -38,6 +38,9 @@ __all__ = [
 
 ENTRY_BYTES = 128 << 10
 """About as much as one entry holds, unless a single point is larger: entries must fit messages between nodes."""
+
+POINT_BYTES_MAX = 15 << 20
+"""A point that is larger fits no message between nodes."""
 
 CHANGE_BYTES = 64
 ORIGIN_CHARACTERS_MAX = 200
@@ -149,7 +152,15 @@ def _check_ids(changes: Iterable[Change]) -> None:
 
 
 def check_changes(changes: Sequence[Change], config: CollectionConfig) -> None:
-    """What is kept must be what the store takes: everything it refuses is refused here. Raises InputError."""
+    """What is kept must be what the store takes: everything it refuses is refused here, and what cannot be shipped.
+
+    Raises InputError, TooLargeError.
+    """
+    for change in changes:
+        if (size := size_of(change)) > POINT_BYTES_MAX:
+            raise TooLargeError(
+                f"point `{change.id}` has {size} bytes, at most {POINT_BYTES_MAX} where it is replicated"
+            )
     written = [change for change in changes if change.vectors is not None]
     batch = PointBatch([c.id for c in written], [c.vectors or {} for c in written], [c.payload for c in written])
     check_points(batch, config, range(len(written)))

@@ -7,7 +7,7 @@ Source: Kulkarni et al., Logical Physical Clocks (2014); the count carries into 
 
 from littoral.errors import InputError
 
-__all__ = ["TIME_MAX", "HybridClock", "hybrid_time", "wall_s"]
+__all__ = ["TIME_MAX", "HybridClock", "hybrid_time"]
 
 COUNT_BITS = 16
 TIME_MAX = 2**62
@@ -35,8 +35,3 @@ class HybridClock:
 def hybrid_time(wall: float) -> int:
     """The first time of that millisecond. wall: seconds since 1970."""
     return max(0, int(wall * 1000)) << COUNT_BITS
-
-
-def wall_s(time: int) -> float:
-    """Seconds since 1970."""
-    return (time >> COUNT_BITS) / 1000

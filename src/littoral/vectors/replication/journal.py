@@ -33,6 +33,7 @@ from littoral.vectors.replication.entries import (
     parts,
 )
 from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["Journal", "Shipment", "Stamp"]
 
@@ -43,6 +44,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, origin TEXT, number INTEGER, size INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS log ON entries(origin, number) WHERE origin IS NOT NULL;
+CREATE INDEX IF NOT EXISTS repairs ON entries(seq) WHERE origin IS NULL;
 CREATE TABLE IF NOT EXISTS points(
   bucket INTEGER, key BLOB, time INTEGER NOT NULL, origin TEXT NOT NULL, number INTEGER NOT NULL, gone INTEGER NOT NULL,
   PRIMARY KEY(bucket, key)) WITHOUT ROWID;
@@ -172,9 +174,9 @@ class Journal:
         return {origin: known.floor for origin, known in self._known.items() if known.floor}
 
     @property
-    def latest_time(self) -> int:
-        """The highest hybrid time given or seen."""
-        return self._clock.last
+    def knowledge(self) -> Knowledge:
+        """Both, as they are now: between two transactions, what is on the disk."""
+        return Knowledge(self.vector, self.floor)
 
     def write(self, changes: Sequence[Change], wall: float) -> Stamp:
         """A write made here, later than everything known; inside a transaction. wall: seconds since 1970."""
@@ -299,7 +301,7 @@ class Journal:
         """The shard has everything up to this, and keeps it in a power cut."""
         with self.transaction():
             self._set_mark("applied", seq)
-            self._file.execute("DELETE FROM entries WHERE origin IS NULL AND seq <= ?", (seq,))
+            self._delete("origin IS NULL AND seq <= ?", (seq,))
             self.applied_seq = seq
 
     def forget(self, known_to_all: Mapping[str, int], bytes_max: int) -> None:
@@ -311,7 +313,6 @@ class Journal:
             for origin, known in list(self._known.items()):
                 upto = max(min(known_to_all.get(origin, 0), known.number), known.base)
                 self._drop("origin = ? AND number <= ?", (origin, upto))
-            self._count_bytes()
             while self.log_bytes > bytes_max:
                 rows = self._file.execute(
                     "SELECT seq FROM entries WHERE seq <= ? ORDER BY seq LIMIT ?", (self.applied_seq, READ_ROWS)
@@ -319,7 +320,6 @@ class Journal:
                 if not rows:
                     return
                 self._drop("seq <= ?", (rows[-1][0],))
-                self._count_bytes()
 
     def _drop(self, which: str, values: tuple[int | str, ...]) -> None:
         which = f"{which} AND origin IS NOT NULL AND seq <= {self.applied_seq:d}"
@@ -327,10 +327,13 @@ class Journal:
         for origin, base in self._file.execute(last, values).fetchall():
             known = self._known[origin]
             self._know(origin, known._replace(base=max(known.base, base)))
-        self._file.execute(f"DELETE FROM entries WHERE {which}", values)  # noqa: S608
+        self._delete(which, values)
 
-    def _count_bytes(self) -> None:
-        (self.log_bytes,) = self._file.execute("SELECT coalesce(sum(size), 0) FROM entries").fetchone()
+    def _delete(self, which: str, values: tuple[int | str, ...]) -> None:
+        (freed,) = self._file.execute(f"SELECT sum(size) FROM entries WHERE {which}", values).fetchone()  # noqa: S608
+        if freed is not None:
+            self._file.execute(f"DELETE FROM entries WHERE {which}", values)  # noqa: S608
+            self.log_bytes -= freed
 
     def forget_deletions(self, before: int) -> int:
         """Drops what is known of points that were deleted before this hybrid time; how many. Nothing while the shard

@@ -16,6 +16,7 @@ from littoral.vectors.records import PointId
 from littoral.vectors.replication.entries import Change, batch_of, latest, parts
 from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.local_shard import DEADLINE_S, LocalShard
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["InOrder", "Pipeline", "Work"]
 
@@ -48,12 +49,13 @@ class _Group(NamedTuple):
     """What one transaction wrote: up to `seq`; who waits for it, and for which points."""
 
     seq: int
+    knowledge: Knowledge
     changes: list[Change]
     waiting: list[tuple["asyncio.Future[Any]", Any, frozenset[PointId]]]
 
 
 class Pipeline:
-    """For one event loop. committed: told after each transaction that is on the disk.
+    """For one event loop. committed: told what is known after each transaction that is on the disk.
 
     applied_seq: the shard has everything up to this entry of the journal (until a power cut: see `keep`).
     refused: points that the shard would not take though they were checked; the last of them are kept for people.
@@ -65,7 +67,7 @@ class Pipeline:
         shard: LocalShard,
         in_order: InOrder,
         queue_bytes_max: int,
-        committed: Callable[[], None],
+        committed: Callable[[Knowledge], None],
     ) -> None:
         self._journal = journal
         self._shard = shard
@@ -84,16 +86,29 @@ class Pipeline:
         self.applied_seq = journal.applied_seq
         self.committed_seq = journal.last_seq
         self.refused_count = 0
+        self._awaited: set[asyncio.Future[Any]] = set()
+        self._ended: LittoralError | None = None
         self._tasks = [asyncio.create_task(self._write_down()), asyncio.create_task(self._apply())]
+        for task in self._tasks:
+            task.add_done_callback(self._see_end)
 
     async def close(self) -> None:
         """Ends; what waits is told so, and is done after the next opening if it is in the journal."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for job in self._jobs:
-            _fail(job.done, UnavailableError(f"replica of `{self._shard.name}` is closed here"))
-        self._jobs.clear()
+        self._end(UnavailableError(f"replica of `{self._shard.name}` is closed here"))
+
+    def _see_end(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("replica of `%s` takes no more writes", self._shard.name, exc_info=error)
+            self._end(ShardError(f"replica of `{self._shard.name}` takes no more writes: {error}"))
+
+    def _end(self, reason: LittoralError) -> None:
+        self._ended = self._ended or reason
+        for done in self._awaited:
+            _fail(done, reason)
+        self._open.set()
 
     async def submit(self, work: Work[_T], size_bytes: int) -> _T:
         """Returns when the shard has it. Raises UnavailableError if too much waits, RequestError from the work."""
@@ -102,6 +117,8 @@ class Pipeline:
         return await self._enqueue(work, size_bytes)
 
     async def _enqueue(self, work: Work[_T], size_bytes: int) -> _T:
+        if self._ended is not None:
+            raise self._ended
         if self._jobs and self._queued_bytes + size_bytes > self._queue_bytes_max:
             raise UnavailableError(
                 f"replica of `{self._shard.name}`: {self._queued_bytes} bytes of writes wait, "
@@ -113,7 +130,11 @@ class Pipeline:
         self._queued_bytes += size_bytes
         self._under_way += 1
         self._arrived.set()
-        answer: _T = await done
+        self._awaited.add(done)
+        try:
+            answer: _T = await done
+        finally:
+            self._awaited.discard(done)
         return answer
 
     async def read(self, call: Callable[[Journal], _T]) -> _T:
@@ -162,7 +183,7 @@ class Pipeline:
                 await self._tell()
                 continue
             self.committed_seq = group.seq
-            self._committed()
+            self._committed(group.knowledge)
             await self._staged.put(group)
 
     def _taken(self) -> list[_Job]:
@@ -190,7 +211,7 @@ class Pipeline:
                     continue
                 changes += found
                 waiting.append((job.done, answer, frozenset(change.id for change in found)))
-        return _Group(self._journal.last_seq, changes, waiting)
+        return _Group(self._journal.last_seq, self._journal.knowledge, changes, waiting)
 
     async def _apply(self) -> None:
         for seq, changes in await self._in_order(lambda: list(self._journal.unapplied())):

@@ -53,17 +53,18 @@ def _has_seen(vector: Vector, version: Version) -> bool:
     return vector.get(version.origin, 0) >= version.number
 
 
-_decoder = msgspec.msgpack.Decoder(dict[bytes, tuple[int, str, int, bool]])
+_decoder = msgspec.msgpack.Decoder(tuple[dict[bytes, tuple[int, str, int, bool]], dict[str, int]])
 
 
-def encode_versions(versions: Mapping[bytes, Version]) -> bytes:
-    """For another replica."""
-    return msgspec.msgpack.encode(versions)
+def encode_versions(versions: Mapping[bytes, Version], floor: Vector) -> bytes:
+    """For another replica. floor: of the same moment as the versions."""
+    return msgspec.msgpack.encode((versions, floor))
 
 
-def decode_versions(body: bytes) -> dict[bytes, Version]:
+def decode_versions(body: bytes) -> tuple[dict[bytes, Version], dict[str, int]]:
     """Raises InputError."""
     try:
-        return {key: Version(*version) for key, version in _decoder.decode(body).items()}
+        versions, floor = _decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"versions of {len(body)} bytes: {error}") from error
+    return {key: Version(*version) for key, version in versions.items()}, floor

@@ -26,14 +26,16 @@ from littoral.vectors.replication.entries import Change, check_changes, latest, 
 from littoral.vectors.replication.hybrid_clock import hybrid_time
 from littoral.vectors.replication.journal import Journal, Stamp
 from littoral.vectors.replication.local_shard import LocalShard, found_ids, read_points
-from littoral.vectors.replication.pipeline import InOrder, Pipeline
+from littoral.vectors.replication.pipeline import InOrder, Pipeline, Work
+from littoral.vectors.replication.repair import Knowledge
 
 __all__ = ["Replica", "ReplicaLimits", "ReplicaState"]
 
 DEADLINE_S = 10.0
 HOUSEKEEPING_S = 0.5
 FORGET_EVERY_S = 3600.0
-ADOPT_POINTS = 4096
+FOUND_COUNT = 1024
+"""Points that a filter found are changed so many at a time: their former states are held meanwhile."""
 LIFE_BYTES = 4
 
 _log = logging.getLogger("littoral.replication")
@@ -58,7 +60,7 @@ class ReplicaState(NamedTuple):
     """unapplied_count: entries that the shard lacks. refused_count: changes that it would not take."""
 
     origin: str
-    vector: dict[str, int]
+    vector: Mapping[str, int]
     log_bytes: int
     unapplied_count: int
     refused_count: int
@@ -78,8 +80,8 @@ class Replica:
     ) -> None:
         self.shard = shard
         self.node = node
-        self.vector: dict[str, int] = journal.vector
-        self.floor: dict[str, int] = journal.floor
+        self.vector: Mapping[str, int] = journal.vector
+        self.floor: Mapping[str, int] = journal.floor
         self._journal = journal
         self._clock = clock
         self._limits = limits
@@ -138,8 +140,8 @@ class Replica:
         """Called whenever `vector` has grown, in the event loop; must not wait."""
         self._on_news.append(on_news)
 
-    def _committed(self) -> None:
-        self.vector, self.floor = self._journal.vector, self._journal.floor
+    def _committed(self, knowledge: Knowledge) -> None:
+        self.vector, self.floor = knowledge
         for tell in self._on_news:
             tell()
 
@@ -169,10 +171,11 @@ class Replica:
 
     async def delete_matching(self, matching: Filter, *, deadline_s: float = DEADLINE_S) -> Stamp:
         """As `Collection.delete_matching`: what the filter finds here, now."""
-        return await self._in_its_own_way(lambda: found_ids(self.shard, matching), self._delete_here, deadline_s)
-
-    async def _delete_here(self, ids: list[PointId]) -> int:
-        return await self.shard.delete(ids, acknowledge="applied")
+        async with _within(deadline_s, self.shard.name), self.pipeline.alone() as write:
+            await self._settle_doubts(write)
+            for some in _pages(await found_ids(self.shard, matching)):
+                stamp: Stamp = await write(self._written([Change(point) for point in some]), len(some))
+            return stamp
 
     async def update_vectors(
         self,
@@ -184,7 +187,7 @@ class Replica:
     ) -> Stamp:
         """As `Collection.update_vectors`."""
         return await self._in_its_own_way(
-            lambda: _ids(checked_ids(ids)),
+            lambda: _ids(ids),
             lambda _: self.shard.update_vectors(ids, vectors, condition=condition, acknowledge="applied"),
             deadline_s,
         )
@@ -199,7 +202,7 @@ class Replica:
     ) -> Stamp:
         """As `Collection.delete_vectors`."""
         return await self._in_its_own_way(
-            lambda: found_ids(self.shard, matching) if ids is None else _ids(checked_ids(ids)),
+            lambda: self._found(matching) if ids is None else _ids(ids),
             lambda found: self.shard.delete_vectors(names, ids=found, acknowledge="applied"),
             deadline_s,
         )
@@ -209,7 +212,7 @@ class Replica:
         if change.payload is not None:
             check_payload(change.payload, "payload")
         return await self._in_its_own_way(
-            lambda: found_ids(self.shard, change.filter) if change.ids is None else _ids(checked_ids(change.ids)),
+            lambda: self._found(change.filter) if change.ids is None else _ids(change.ids),
             lambda found: self.shard.change_payload(_for_ids(change, found), acknowledge="applied"),
             deadline_s,
         )
@@ -217,33 +220,38 @@ class Replica:
     async def _write(self, changes: list[Change], deadline_s: float) -> Stamp:
         changes = latest(changes)
         check_changes(changes, self.shard.config)
-        wall = self._clock.wall()
-
-        def work(journal: Journal) -> tuple[list[Change], Stamp]:
-            return changes, journal.write(changes, wall)
-
         async with _within(deadline_s, self.shard.name):
-            return await self.pipeline.submit(work, sum(map(size_of, changes)))
+            return await self.pipeline.submit(self._written(changes), sum(map(size_of, changes)))
+
+    def _written(self, changes: list[Change]) -> Work[Stamp]:
+        wall = self._clock.wall()
+        return lambda journal: (changes, journal.write(changes, wall))
 
     async def _in_its_own_way(
         self,
-        which: Callable[[], Awaitable[list[PointId]]],
+        which: Callable[[], Awaitable[list[list[PointId]]]],
         operation: Callable[[list[PointId]], Awaitable[int]],
         deadline_s: float,
     ) -> Stamp:
         """The shard does it; what has become of the points is written down."""
         async with _within(deadline_s, self.shard.name), self.pipeline.alone() as write:
             await self._settle_doubts(write)
-            ids = await which()
-            before = await read_points(self.shard, ids)
-            self._is_in_doubt = True
-            await self.pipeline.read(lambda journal: journal.doubt(ids))
-            try:
-                await operation(ids)
-            except RequestError:
-                await self._write_found(write, {}, [])
-                raise
-            return await self._write_found(write, before, ids)
+            for some in await which():
+                stamp = await self._changed_by(write, operation, some)
+            return stamp
+
+    async def _changed_by(
+        self, write: "Write", operation: Callable[[list[PointId]], Awaitable[int]], ids: list[PointId]
+    ) -> Stamp:
+        before = await read_points(self.shard, ids)
+        self._is_in_doubt = True
+        await self.pipeline.read(lambda journal: journal.doubt(ids))
+        try:
+            await operation(ids)
+        except RequestError:
+            await self._write_found(write, {}, [])
+            raise
+        return await self._write_found(write, before, ids)
 
     async def _write_found(self, write: "Write", before: Mapping[PointId, Change], ids: Sequence[PointId]) -> Stamp:
         after = await read_points(self.shard, ids)
@@ -257,6 +265,9 @@ class Replica:
         stamp: Stamp = await write(work, sum(map(size_of, changes)))
         self._is_in_doubt = False
         return stamp
+
+    async def _found(self, matching: Filter | None) -> list[list[PointId]]:
+        return _pages(await found_ids(self.shard, matching))
 
     async def _settle_doubts(self, write: "Write") -> None:
         """After a crash, or an operation that did not end in time: the points as they are now."""
@@ -313,7 +324,7 @@ class Replica:
             before = self._clock.wall() - self._limits.deletions_s
             before -= before % FORGET_EVERY_S
             await self.pipeline.read(lambda journal: journal.forget_deletions(hybrid_time(before)))
-            self._committed()
+            self.floor = (await self.pipeline.read(lambda journal: journal.knowledge)).floor
 
 
 Write = Callable[[Callable[[Journal], tuple[list[Change], Stamp]], int], Awaitable[Stamp]]
@@ -331,8 +342,13 @@ async def _within(deadline_s: float, name: str) -> AsyncIterator[None]:
         ) from error
 
 
-async def _ids(ids: list[PointId]) -> list[PointId]:
-    return list(dict.fromkeys(ids))
+async def _ids(ids: Sequence[PointId]) -> list[list[PointId]]:
+    """All at once: if one is not there, none is changed."""
+    return [list(dict.fromkeys(checked_ids(ids)))]
+
+
+def _pages(ids: list[PointId]) -> list[list[PointId]]:
+    return [ids[at : at + FOUND_COUNT] for at in range(0, len(ids), FOUND_COUNT)] or [[]]
 
 
 def _for_ids(change: PayloadChange, ids: list[PointId]) -> PayloadChange:

@@ -13,6 +13,7 @@ from littoral.vectors.replication.entries import (
     encode,
     id_of,
     key_of,
+    merged,
     size_of,
 )
 from littoral.vectors.replication.journal import Journal
@@ -33,6 +34,7 @@ class SharedLog:
         self.name = name
         self._replica = replica
         self._pipeline = replica.pipeline
+        self._floor_told: dict[str, int] = {}
 
     @property
     def origin(self) -> str:
@@ -88,7 +90,7 @@ class SharedLog:
     async def versions(self, buckets: Sequence[int]) -> bytes:
         """Of all points below these nodes of the last row."""
         numbers = [node - FIRST_BUCKET for node in buckets]
-        return encode_versions(await self._pipeline.read(lambda journal: journal.versions(numbers)))
+        return await self._pipeline.read(lambda journal: encode_versions(journal.versions(numbers), journal.floor))
 
     async def wanted(
         self, buckets: Sequence[int], versions: bytes, vector: Mapping[str, int], floor: Mapping[str, int]
@@ -97,9 +99,10 @@ class SharedLog:
 
         What it has seen deleted, so long ago that only it can know, is deleted here.
         """
-        theirs = decode_versions(versions)
+        theirs, floor_then = decode_versions(versions)
         numbers = [node - FIRST_BUCKET for node in buckets]
-        there = Knowledge(vector, floor)
+        there = Knowledge(vector, merged(floor, floor_then))
+        self._floor_told = merged(self._floor_told, floor_then)  # deletions may be forgotten while replicas compare
 
         def work(journal: Journal) -> tuple[list[Change], list[bytes]]:
             here = Knowledge(journal.vector, journal.floor)
@@ -138,7 +141,7 @@ class SharedLog:
         """Everything that a replica had when it told this vector and floor is here now."""
 
         def work(journal: Journal) -> tuple[list[Change], None]:
-            journal.learn(vector, floor)
+            journal.learn(vector, merged(floor, self._floor_told))
             return [], None
 
         await self._pipeline.submit(work, 0)

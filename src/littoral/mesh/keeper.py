@@ -1,0 +1,130 @@
+"""What keeps a running node in its site: who is let in follows the roster, documents come along, certificates renew."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from littoral.errors import LittoralError
+from littoral.mesh.document_sync import DocumentSync
+from littoral.mesh.documents import Document
+from littoral.mesh.identity.admission import Admission, GuardedTransport
+from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.renewal import Renewal, asking, serve_renewals
+from littoral.mesh.roster import Roster, RosterNode, split_endpoint
+from littoral.transport import Transport
+
+__all__ = ["Keeper", "Links", "peers_of"]
+
+TICK_S = 5.0
+ANNOUNCE_TICKS = 60
+
+Say = Callable[[str], None]
+
+
+class Links(Transport, Protocol):
+    """A transport whose peers and certificate change while it runs: then its links are made anew."""
+
+    async def admit(self, peers: Mapping[str, str | None]) -> None: ...
+
+    async def renew(self, certificate: Path, key: Path) -> None: ...
+
+
+def peers_of(
+    roster: Roster, name: str, protocol: str, places: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
+    """The others, with HOST:PORT where this protocol reaches them; None: it must reach this node by itself.
+
+    places: what is to be taken before the roster's word, by name.
+    """
+    known = places or {}
+    return {
+        node.name: known.get(node.name) or next(_addresses(node, protocol), None)
+        for node in roster.nodes
+        if node.name != name
+    }
+
+
+class Keeper:
+    """For one node. `transport` is what the rest of the node speaks over. `start` it, then `run` it as a task.
+
+    protocol: `quic` or `tls`. places: addresses of other nodes as this machine knows them, before the roster's.
+    told: called with each document that was taken, in the event loop.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        links: Links,
+        *,
+        protocol: str,
+        told: Callable[[Document], None],
+        say: Say,
+        rng: random.Random,
+        places: Mapping[str, str] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.admission = Admission(identity)
+        self.transport = GuardedTransport(links, self.admission)
+        self.documents = DocumentSync(identity.documents, self.transport, told)
+        self.renewal = Renewal(identity, asking(self.transport), rng)
+        self._links = links
+        self._protocol = protocol
+        self._say = say
+        self._places = places
+        self._announced: dict[str, int] = {}
+        self._tick_count = 0
+        self._is_linked = True
+
+    async def start(self) -> None:
+        """Answers the others' requests for renewals and documents. Raises ConflictError for a second time."""
+        await serve_renewals(self.identity, self.transport)
+        await self.documents.start()
+
+    async def run(self) -> None:
+        """Until it is cancelled. What fails in a round is said, and tried again in the next."""
+        while True:
+            try:
+                await self.tick()
+            except (LittoralError, OSError) as error:
+                self._say(f"mesh: {error}")
+            await asyncio.sleep(TICK_S)
+
+    async def tick(self) -> None:
+        """One round: documents, who is let in, the certificate. Raises OSError and NodeError of the disk."""
+        self.identity.documents.refresh()
+        if self.documents.is_behind and not await self.documents.pull_heard():
+            self._say(f"mesh: documents: {self.documents.failure}")
+        if (roster := self.identity.roster()) is not None:
+            peers = peers_of(roster, self.identity.name, self._protocol, self._places)
+            await self._relink(self._links.admit(peers))
+        if await self.renewal.tick():
+            self._is_linked = False
+            self._say(f"mesh: the certificate of `{self.identity.name}` was renewed")
+        if not self._is_linked:
+            file = self.identity.credential_file
+            await self._links.renew(file, file)
+            self._is_linked = True
+        await self._announce()
+
+    async def _relink(self, change: Awaitable[None]) -> None:
+        """What fails leaves no links, so the next round makes them anew."""
+        self._is_linked, was_linked = False, self._is_linked
+        await change
+        self._is_linked = was_linked
+
+    async def _announce(self) -> None:
+        """After a change, for those who came or are behind, and now and then: an announcement may be lost."""
+        numbers = self.identity.documents.numbers()
+        if numbers != self._announced or self.documents.is_ahead or self._tick_count % ANNOUNCE_TICKS == 0:
+            await self.documents.announce()
+        self._announced = numbers
+        self._tick_count += 1
+
+
+def _addresses(node: RosterNode, protocol: str) -> Iterator[str]:
+    for endpoint in node.endpoints:
+        spoken, host, port = split_endpoint(endpoint)
+        if spoken == protocol:
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,73 @@
+"""Two nodes by `littoral up`, after `mesh init` and `mesh join` alone: one collection, until one of them is revoked."""
+
+import asyncio
+import contextlib
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from command import littoral
+from littoral.clock import SYSTEM
+from littoral.node.beside import running_node
+from littoral.node.client import NodeClient
+from mesh_nodes import free_ports
+from mesh_site import MovedClock, found, joined
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+SITE = """
+[node]
+name = "{name}"
+listen = "127.0.0.1:0"
+data = "data"
+[mesh]
+site = "farm"
+listen = "127.0.0.1:{port}"
+peers = {{ {other} = "127.0.0.1:{other_port}" }}
+[collections.points]
+vectors = {{ size = 2, distance = "Euclid" }}
+spread = {{ shards = 2, replicas = 1 }}
+"""
+
+
+def write_sites(folder: Path) -> dict[str, Path]:
+    """gw-1 founded, gw-2 joined; the site file of each beside its data."""
+    clock = MovedClock(wall_s=SYSTEM.wall())
+    names, ports = ("gw-1", "gw-2"), free_ports(2)
+    places = [f"quic/127.0.0.1:{port}" for port in ports]
+    founder = found(folder, clock, endpoints=places[:1])
+    asyncio.run(joined(folder, founder, "gw-2", clock, endpoints=places[1:]))
+    files = {}
+    for index, name in enumerate(names):
+        (folder / name).rename(folder / "data")
+        (folder / name).mkdir()
+        (folder / "data").rename(folder / name / "data")
+        files[name] = folder / name / "site.toml"
+        files[name].write_text(
+            SITE.format(name=name, port=ports[index], other=names[1 - index], other_port=ports[1 - index])
+        )
+    return files
+
+
+def here(client: NodeClient) -> set[str]:
+    return {member["name"] for member in client.call("GET", "/api/mesh")["members"] if member["is_here"]}
+
+
+def test_nodes_that_joined_run_without_more(tmp_path: Path) -> None:
+    files = write_sites(tmp_path)
+    with contextlib.ExitStack() as stack:
+        nodes = {name: stack.enter_context(running_node(file)) for name, file in files.items()}
+        first, second = (stack.enter_context(contextlib.closing(node.client())) for node in nodes.values())
+        until(lambda: here(first) == here(second) == {"gw-1", "gw-2"})
+        until(lambda: not first.call("GET", "/api/mesh")["lacking"])
+        points = [{"id": number, "vector": [number, 0]} for number in range(20)]
+        first.collection("PUT", "points", "/points?wait=true", {"points": points})
+        query = {"query": [7, 0], "limit": 1}
+        found_there = second.collection("POST", "points", "/points/query", query)["points"]
+        assert [point["id"] for point in found_there] == [7]
+        assert littoral("mesh", "revoke", files["gw-1"], "gw-2").code == 0
+        until(lambda: here(first) == {"gw-1"})
+        with urllib.request.urlopen(f"{nodes['gw-1'].url}/metrics", timeout=10) as answer:
+            assert 'littoral_mesh_refused_total{reason="revoked"}' in answer.read().decode()
