@@ -2,7 +2,8 @@
 
     python mesh_node.py DATA PORT PROTOCOL
 
-`ask PEER` is answered by the peer's word or `no: …`; `tick` lets a round of the keeper pass; the end of stdin ends it.
+`ask PEER` is answered by the peer's word or `no: …`; `tick` lets a round of the keeper pass, `renew` of the
+renewal alone, whose links stay as they are; the end of stdin ends it.
 """
 
 import asyncio
@@ -54,8 +55,8 @@ async def told(words: list[str], keeper: Keeper, said: list[str]) -> str:
             number = keeper.identity.documents.numbers()["roster"]
             renewed = keeper.renewal.state.renewed_count - before
             return f"roster {number}, renewed {renewed}, {keeper.renewal.state.failure or 'no failure'}"
-        case ["refused"]:
-            return str({reason: count for reason, count in keeper.admission.refused.items() if count})
+        case ["renew"]:
+            return str(await keeper.renewal.tick())
     return f"what? {said}"
 
 

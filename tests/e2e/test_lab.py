@@ -19,10 +19,12 @@ from littoral.errors import ConflictError, NodeError, NotFoundError, SetupError
 from littoral.lab import namespaces
 from littoral.lab.lab import Lab, Order, end, tell
 from littoral.lab.namespaces import address_of, checked_machine, left_over, namespace_of
+from littoral.lab.nodes import HTTP_PORT, LabNodes, write_sites
 from littoral.lab.shape import WAN, Shape
 from littoral.mesh.zenoh_options import ZenohOptions
 from mesh_certificates import Authority
 from needs import need
+from waiting import until
 
 PEER = lab_peer.__file__
 ECHO = """
@@ -156,3 +158,41 @@ def test_the_verb_says_that_none_runs() -> None:
         need(None, "root")
     assert done.code == 4
     assert "lab `none`: none runs" in done.err
+
+
+def asked(origin: int, verb: str, path: str, body: object = None) -> dict[str, object]:
+    """A node of the lab is asked over HTTP from inside its own namespace."""
+    script = (
+        "import json, sys, urllib.request as r; verb, url, body = sys.argv[1:];"
+        "asked = r.Request(url, body.encode() or None, {'content-type': 'application/json'}, method=verb);"
+        "print(r.urlopen(asked, timeout=10).read().decode())"
+    )
+    url = f"http://{address_of(origin)}:{HTTP_PORT}{path}"
+    told = "" if body is None else json.dumps(body)
+    done = subprocess.run(
+        in_node(origin, sys.executable, "-c", script, verb, url, told), capture_output=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def is_ready(origin: int) -> bool:
+    try:
+        return asked(origin, "GET", "/readyz")["ready"] is True
+    except subprocess.CalledProcessError:
+        return False
+
+
+def test_nodes_of_a_lab_hold_a_collection_together(lab: Lab, tmp_path: Path) -> None:
+    sites = write_sites(tmp_path, 2)
+    kept = sites[1].read_text()
+    assert write_sites(tmp_path, 2)[1].read_text() == kept
+    nodes = LabNodes(sites, {number: namespace_of(NAME, number) for number in sites})
+    try:
+        until(lambda: all(map(is_ready, sites)))
+        vector = [0.5] * 64
+        points = {"points": [{"id": 7, "vector": vector}]}
+        asked(1, "PUT", "/collections/notes/points?wait=true", points)
+        found = asked(2, "POST", "/collections/notes/points/query", {"query": vector, "limit": 1})
+        assert [point["id"] for point in found["result"]["points"]] == [7]
+    finally:
+        nodes.stop()

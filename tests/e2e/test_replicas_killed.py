@@ -114,9 +114,10 @@ async def write(nodes: list[NodeProcess], seed: int, promised: Promised, stop: a
 
 async def until_alike(nodes: list[NodeProcess]) -> None:
     for _ in range(1000):
-        told = [await node.ask(do="root") for node in nodes]
-        if told[0] == told[1]:
-            return
+        with contextlib.suppress(EndedError):  # a host may be starting still
+            told = [await node.ask(do="root") for node in nodes]
+            if told[0] == told[1]:
+                return
         await asyncio.sleep(0.05)
     raise AssertionError("the replicas never were alike")
 

@@ -23,7 +23,7 @@ from littoral.transport.traffic import Traffic
 __all__ = ["ZenohTransport"]
 
 CLOSE_S = 3.0
-REOPEN_ATTEMPTS = 100
+REOPEN_ATTEMPTS = 500
 REOPEN_PAUSE_S = 0.02
 
 
