@@ -38,7 +38,7 @@ def test_a_breach_is_seen_and_recall_is_whole_at_once() -> None:
     assert audit.statistics.alarms == 1
 
 
-def test_what_came_since_the_change_finds_a_new_level() -> None:
+def test_what_comes_after_it_finds_a_new_level() -> None:
     audit, rng = begun(), np.random.default_rng(1)
     events = [audit.observe(way(float(rng.random() < 0.3))) for _ in range(600)]
     assert [event for event in events if event] == ["alarm", "calibrated", "calibrated"]

@@ -5,7 +5,7 @@ that grows where losses are above 1 − target and starts again at 1 whenever it
 than that, an alarm comes once in `quiet` audited queries or less often, on average.
 
 An alarm ends trust, in summaries too: every shard is asked, so that recall is whole at once, and each query is an
-audited one. From those since the change a level is found again, the epoch grows, and as more come
+audited one. From those after the alarm a level is found again, the epoch grows, and as more come
 the level is found anew at every doubling.
 """
 
@@ -61,7 +61,7 @@ class Audit:
         self._quiet, self._window = quiet, deque[Ways](maxlen=window)
         self._loss_max = 1 - calibration.target
         self._stakes = np.array(STAKES) / self._loss_max
-        self._capital, self._since = np.ones(len(STAKES)), np.zeros(len(STAKES), int)
+        self._capital = np.ones(len(STAKES))
         self._audited = self._alarms = 0
         self._next_attempt = max(2 * calibration.count, ATTEMPT_EVERY)
         self._fresh = calibration.count
@@ -84,17 +84,14 @@ class Audit:
         return self._attempt()
 
     def _is_drift(self, loss: float) -> bool:
-        lost = self._capital <= 1
-        self._since = np.where(lost, 1, self._since + 1)
         self._capital = np.maximum(self._capital, 1.0) * (1 + self._stakes * (loss - self._loss_max))
         return bool(self._capital.mean() >= self._quiet)
 
     def _give_up(self) -> None:
-        """What was seen since the stake that won most began belongs to the time after the change."""
-        since = int(self._since[self._capital.argmax()])
+        """Nothing that was seen so far is kept: it was of other data, or rehearsed with summaries that were wrong."""
         self._alarms += 1
-        self._window = deque(list(self._window)[-since:], maxlen=self._window.maxlen)
-        self._fresh, self._next_attempt = len(self._window), ATTEMPT_EVERY
+        self._window.clear()
+        self._fresh, self._next_attempt = 0, ATTEMPT_EVERY
         old = self.calibration
         self.calibration = msgspec.structs.replace(old, level=ALL, asks_every=True, epoch=old.epoch + 1)
 
@@ -107,7 +104,7 @@ class Audit:
         if new.is_exhaustive:
             return None
         self.calibration = new
-        self._capital, self._since = np.ones(len(STAKES)), np.zeros(len(STAKES), int)
+        self._capital = np.ones(len(STAKES))
         return "calibrated"
 
     def _losses(self) -> Floats:
