@@ -268,7 +268,7 @@ class Federation:
         for name, shard in self._own_shards():
             if (part := self._collections.part(part_name(name, shard))) is not None:
                 with contextlib.suppress(UnavailableError):
-                    await self.summaries.refresh(name, shard, part)
+                    await self.summaries.refresh(name, shard, part, partial(self._tell_stale, name, shard))
 
     async def _pull_summaries(self) -> None:
         """Of every shard that is not here, from the nearest of those that hold it."""
@@ -290,9 +290,8 @@ class Federation:
             for name, summaries in decode_summaries(body, peer).items():
                 self.summaries.take(name, summaries, peer)
 
-    async def _tell_stale(self, collection: str, shards: list[int]) -> None:
-        told = {shard: self.summaries.epoch(collection, shard) for shard in shards}
-        await self._transport.publish(STALE, encode(Stale(collection, told)))
+    async def _tell_stale(self, collection: str, shard: int, epoch: int) -> None:
+        await self._transport.publish(STALE, encode(Stale(collection, {shard: epoch})))
 
     def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
         with contextlib.suppress(InputError):

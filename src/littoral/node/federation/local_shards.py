@@ -33,14 +33,14 @@ class Terms(NamedTuple):
 
 
 class LocalShards:
-    """For one event loop. tell_stale: tells other nodes that summaries of these shards prove nothing any more."""
+    """For one event loop. tell_stale: tells other nodes that summaries of a shard prove nothing before an epoch."""
 
     def __init__(
         self,
         collections: Collections,
         summaries: Summaries,
         replicas: Replicas,
-        tell_stale: Callable[[str, list[int]], Awaitable[None]],
+        tell_stale: Callable[[str, int, int], Awaitable[None]],
     ) -> None:
         self._collections = collections
         self._summaries = summaries
@@ -70,9 +70,11 @@ class LocalShards:
         shard: int,
         config: CollectionConfig,
         request: frames.Upsert | frames.UpdateVectors,
+        epoch: int,
     ) -> None:
-        if self._summaries.wrote(collection, shard, request.points, config):
-            await self._tell_stale(collection, [shard])
+        stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
+        if stale is not None:
+            await self._tell_stale(collection, shard, stale)
 
     async def answer(
         self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms

@@ -17,7 +17,8 @@ __all__ = ["Replicas", "Watched"]
 
 FOLDER = "replicas"
 
-Wrote = Callable[[frames.Upsert | frames.UpdateVectors], Awaitable[None]]
+Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
+"""The write, and the shard's epoch after it."""
 
 
 class Watched:
@@ -29,8 +30,8 @@ class Watched:
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         answer = await self._part.ask(request, deadline_s=deadline_s)
-        if isinstance(request, frames.Upsert | frames.UpdateVectors):
-            await self._wrote(request)
+        if isinstance(request, frames.Upsert | frames.UpdateVectors) and isinstance(answer, frames.Written):
+            await self._wrote(request, answer.epoch)
         return answer
 
 

@@ -2,11 +2,12 @@
 
 A point that lies in the balls of its shard's summary changes nothing that the summary proves. One that lies outside
 makes it stale: that is told to all nodes before the write is acknowledged, and a stale summary proves nothing until its
-holder has told a new one. What a node told that is away is forgotten.
+holder has told a new one. Points are held against the latest summary, so that others may have none but that: an older
+one is told to be stale before its successor counts. What a node told that is away is forgotten.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -123,8 +124,13 @@ class Summaries:
         own = {shard: found.summary for (name, shard), found in self._own.items() if name == collection}
         return told | own
 
-    async def refresh(self, collection: str, shard: int, part: Collection) -> None:
-        """Makes the summary of a shard of this node where it has changed; not all the time. Raises as `part` does."""
+    async def refresh(
+        self, collection: str, shard: int, part: Collection, tell_stale: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """Makes the summary of a shard of this node where it has changed; not all the time. Raises as `part` does.
+
+        tell_stale: tells the other nodes that what has a lower epoch proves nothing.
+        """
         if (params := _plain(part.config)) is None:
             return
         key = (collection, shard)
@@ -142,31 +148,33 @@ class Summaries:
             summary = await asyncio.to_thread(
                 summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
             )
+            await tell_stale(max(epoch, self.epoch(collection, shard) + 1))
         finally:
             del self._late[key]
         if late:
             summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
-        if (before := self.epoch(collection, shard)) >= summary.epoch:
-            summary = msgspec.structs.replace(summary, epoch=before + 1)
+        summary = msgspec.structs.replace(summary, epoch=max(epoch, self.epoch(collection, shard) + 1))
         now_s = self._clock.monotonic()
         self._own[key] = _Own(summary, info.epoch, now_s + (now_s - began) / BUSY_SHARE)
         self.version += 1
 
-    def wrote(self, collection: str, shard: int, batch: PointBatch, config: CollectionConfig) -> bool:
-        """Points were written to a shard of this node; whether that made its summary stale."""
+    def wrote(self, collection: str, shard: int, batch: PointBatch, config: CollectionConfig, epoch: int) -> int | None:
+        """Points were written to a shard of this node, which has this epoch now. What was told of it before the epoch
+        that is returned proves nothing any more; None where it still does.
+        """
         key, params = (collection, shard), _plain(config)
         if params is None or not isinstance(batch.vectors, bytes):
-            return False
+            return None
         if (late := self._late.get(key)) is not None:
             late.append(batch.vectors)
         if (known := self._own.get(key)) is None:
-            return False
+            return epoch  # others may still have one of this node's last life
         vectors = _rows(batch.vectors, params)
         is_inside = _are_inside(known.summary, vectors)
         summary = widened(known.summary, vectors, epoch=known.summary.epoch + 1)
         self._own[key] = known._replace(summary=summary)
         self.version += 1
-        return not is_inside
+        return None if is_inside else summary.epoch
 
     def epoch(self, collection: str, shard: int) -> int:
         """Of the summary of a shard of this node; 0 without one."""
