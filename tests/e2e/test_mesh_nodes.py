@@ -17,6 +17,7 @@ from qdrant_client import QdrantClient, models
 
 from littoral.node.beside import RunningNode, running_node
 from littoral.node.client import NodeClient
+from littoral.telemetry import METRICS
 from needs import need
 from waiting import until
 
@@ -29,6 +30,9 @@ ROWS = np.random.default_rng(11).standard_normal((COUNT, SIZE)).astype("<f4")
 DEADLINE_MS = 1000
 ANSWER_S_MAX = 8.0
 """The promise is the deadline; this is for machines with other things to do."""
+
+OF_A_MESH = ("littoral_mesh_", "littoral_federated_", "littoral_replica_")
+AFTER_FAILURES = {"littoral_federated_failures_total", "littoral_mesh_refused_total", "littoral_mesh_dropped_total"}
 
 
 @pytest.fixture
@@ -92,6 +96,16 @@ def test_an_unmodified_client_sees_one_collection_on_every_node(nodes: dict[str,
             assert ([record.id for record in page], following) == (list(range(100)), 100)
             assert client.retrieve("points", [3], with_vectors=True)[0].vector == pytest.approx(ROWS[3].tolist())
             assert [one.name for one in client.get_collections().collections] == ["points"]
+
+
+def test_a_node_tells_every_metric_of_the_mesh(nodes: dict[str, RunningNode]) -> None:
+    fill(nodes["a"])
+    search(nodes["a"], ROWS[0])
+    with urllib.request.urlopen(f"{nodes['a'].url}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    told = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    wanted = {name for name in METRICS if name.startswith(OF_A_MESH)}
+    assert wanted - told == AFTER_FAILURES
 
 
 def test_answers_go_on_when_a_node_is_killed(nodes: dict[str, RunningNode]) -> None:

@@ -79,7 +79,7 @@ class ZenohSession:
         keys, me = self._keys, self._options.name
         liveliness = self._session.liveliness()
         self._held = [
-            self._session.declare_queryable(keys.ask(me, "*", "*"), self._on_query),
+            self._session.declare_queryable(keys.ask(me, "*", "*"), _direct(self._on_query)),
             liveliness.declare_subscriber(keys.here("*"), self._on_token, history=True),
             liveliness.declare_token(keys.here(me)),
         ]
@@ -104,7 +104,7 @@ class ZenohSession:
         try:
             self._session.get(
                 self._keys.ask(peer, service, self._options.name),
-                cast(Callable[[zenoh.Reply], None], handlers.Callback(reply, end)),
+                cast(Callable[[zenoh.Reply], None], handlers.Callback(reply, end, indirect=False)),
                 target=zenoh.QueryTarget.ALL,
                 consolidation=zenoh.ConsolidationMode.NONE,
                 timeout=deadline_s + DEADLINE_SPARE_S,
@@ -184,6 +184,11 @@ def _opened(options: ZenohOptions) -> zenoh.Session:
             f"mesh: `{options.name}` cannot open `{options.protocol}` on `{options.listen}`: {error}",
             hint="is the port free, and do certificate and key belong together?",
         ) from error
+
+
+def _direct(callback: Callable[[zenoh.Query], None]) -> Callable[[zenoh.Query], None]:
+    """Called in the network's thread, not in one of its own: a hand-over less."""
+    return cast(Callable[[zenoh.Query], None], handlers.Callback(callback, indirect=False))
 
 
 def _read(reply: zenoh.Reply) -> Answer:
