@@ -78,9 +78,13 @@ async def peer_process(*arguments: object) -> AsyncIterator[int]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
-    yield int(await process.stdout.readline())
-    await process.communicate()
+    try:
+        yield int(await process.stdout.readline())
+    finally:
+        process.stdin.close()
+        await process.wait()
 
 
 async def over_zenoh(folder: Path, protocol: str) -> dict[str, float]:
