@@ -183,7 +183,8 @@ def in_chromium(bundle: Path) -> list[Row]:
 
 
 def page_ms(program: str, bundle: Path) -> float:
-    with page_served(bundle) as (address, told, is_told), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the browser's last processes still write there
+    with page_served(bundle) as (address, told, is_told), folder as profile:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
         command = [program, *flags, f"--user-data-dir={profile}", f"{address}/page.html"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
