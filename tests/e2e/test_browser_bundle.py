@@ -33,7 +33,13 @@ from text_node import text_node
 from waiting import until
 
 PICTURES = [shown.data for shown in page_pictures()[::4]]
-TYPES = {".html": "text/html", ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".mjs": "text/javascript",
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+}
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 FRAME = "application/x-safetensors"
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

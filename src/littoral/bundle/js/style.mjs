@@ -31,7 +31,9 @@ export function styleSheet() {
     [part=hits] { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem; margin: 0; padding: 0; list-style: none; }
     li { display: flex; flex-wrap: wrap; justify-content: space-between; align-content: start; gap: .25rem .5rem; min-width: 0; overflow-wrap: anywhere; }
     li img { width: 100%; border: 1px solid var(--line); border-radius: .375rem; }
-    li :last-child { color: var(--muted); font-variant-numeric: tabular-nums; }
+    [part=hits]:not(:has(img)) { grid-template-columns: 1fr; gap: .5rem; max-width: 44rem; }
+    [part=hits]:not(:has(img)) li { flex-wrap: nowrap; }
+    li :last-child { flex: none; color: var(--muted); font-variant-numeric: tabular-nums; }
   `);
   return sheet;
 }
