@@ -72,7 +72,7 @@ class Searches:
     def told(self, queries: Sequence[SearchQuery]) -> list[bytes]:
         """As `search`, each list as JSON; queries that ask for vectors are for `search`."""
         _, pages = self._pages(queries)
-        return [told(page) for page in pages]
+        return [told(page, edge_classes.plain_id) for page in pages]
 
     def _pages(self, queries: Sequence[SearchQuery]) -> tuple[Sequence[SearchQuery], list[list[Any]]]:
         """The queries with vectors in the place of ids, and what the store found for each."""

@@ -1,11 +1,10 @@
 """Hits as JSON, written where they are found: who only passes them on need not read them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from littoral.vectors.edge_classes import plain_id
 from littoral.vectors.records import Payload, PointId
 
 __all__ = ["told"]
@@ -24,15 +23,15 @@ class _Told(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-def told(points: Iterable[Any]) -> bytes:
-    """A JSON list of the store's points, without their vectors."""
-    return _encode([_told(point) for point in points])
+def told(points: Iterable[Any], id_of: Callable[[Any], PointId]) -> bytes:
+    """A JSON list of the store's points or of hits, without their vectors. id_of: what a point's `id` is in JSON."""
+    return _encode([_told(point, id_of) for point in points])
 
 
-def _told(point: Any) -> _Told:
+def _told(point: Any, id_of: Callable[[Any], PointId]) -> _Told:
     payload, order_value = point.payload, point.order_value
     return _Told(
-        plain_id(point.id),
+        id_of(point.id),
         point.version,
         point.score,
         msgspec.UNSET if payload is None else payload,

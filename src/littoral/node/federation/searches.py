@@ -1,4 +1,4 @@
-"""Queries as shards are to answer them, what a merged answer says of itself, and hits as JSON."""
+"""Queries as shards are to answer them, and what a merged answer says of itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +9,9 @@ from littoral.errors import NotOfferedError
 from littoral.node.federation.asking import Gathered
 from littoral.vectors import asks
 from littoral.vectors.queries import SearchQuery, check_query
-from littoral.vectors.records import CollectionConfig, Hit, Payload, PointId
+from littoral.vectors.records import CollectionConfig
 
-__all__ = ["check_spread_query", "for_shards", "how_of", "told_hits"]
+__all__ = ["check_spread_query", "for_shards", "how_of"]
 
 NOT_MERGED: dict[type, str] = {
     asks.Mmr: "`mmr`",
@@ -55,31 +55,3 @@ def how_of(gathered: Gathered, queries: Sequence[SearchQuery]) -> dict[str, Any]
         "certified": is_certain,
         "expected_recall": 1.0 if is_certain else None,
     }
-
-
-class _Told(msgspec.Struct):
-    """As Qdrant's REST interface tells a hit, and as `vectors.told_hits` does."""
-
-    id: PointId
-    version: int
-    score: float
-    payload: Payload | msgspec.UnsetType = msgspec.UNSET
-    order_value: int | float | msgspec.UnsetType = msgspec.UNSET
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def told_hits(hits: Sequence[Hit]) -> bytes:
-    """A JSON list, without vectors."""
-    return _encode([_told(hit) for hit in hits])
-
-
-def _told(hit: Hit) -> _Told:
-    return _Told(
-        hit.id,
-        hit.version,
-        hit.score,
-        msgspec.UNSET if hit.payload is None else hit.payload,
-        msgspec.UNSET if hit.order_value is None else hit.order_value,
-    )

@@ -14,13 +14,14 @@ from littoral.node.federation.asking import Asking, Gathered, Target
 from littoral.node.federation.merging import merge
 from littoral.node.federation.placing import placing_of
 from littoral.node.federation.routed import Routing, is_routable
-from littoral.node.federation.searches import check_spread_query, for_shards, how_of, told_hits
+from littoral.node.federation.searches import check_spread_query, for_shards, how_of
 from littoral.node.search_how import note
 from littoral.vectors import asks, frames
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
 from littoral.vectors.filters import Condition, Filter, Match, as_condition
 from littoral.vectors.queries import RESULT_COUNT_MAX, SearchQuery
 from littoral.vectors.records import PointId, vectors_by_id
+from littoral.vectors.told_hits import told
 
 __all__ = ["SpreadShard"]
 
@@ -73,7 +74,7 @@ class SpreadShard:
         found = await self._found(target, queries, deadline_s)
         hits = [hits[query.offset :] for query, hits in zip(queries, found.hits, strict=True)]
         if request.as_json:
-            return frames.Told(call=0, epoch=found.epoch, hits=[told_hits(one) for one in hits])
+            return frames.Told(call=0, epoch=found.epoch, hits=[told(one, _as_it_is) for one in hits])
         return frames.Found(call=0, epoch=found.epoch, hits=hits)
 
     async def _found(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> frames.Found:
@@ -81,8 +82,8 @@ class SpreadShard:
         if all(map(is_routable, queries)):
             routed = await self._routing.search(target, queries, deadline_s)
             if routed is not None:
-                for told in routed.told:
-                    note(told)
+                for said in routed.told:
+                    note(said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         gathered = await self._asking.read(target, wanted, deadline_s)
@@ -215,6 +216,10 @@ class SpreadShard:
             raise NotFoundError(
                 f"no point has the id `{unknown[0]}` ({len(unknown)} of {len(wanted.ids)} ids are missing)"
             )
+
+
+def _as_it_is(point_id: PointId) -> PointId:
+    return point_id
 
 
 def _may_be_lost(
