@@ -1,6 +1,6 @@
 """What nodes ask each other for: requests as shard hosts take them, with the shards they are for."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -8,11 +8,13 @@ from msgspec import Meta
 from littoral.errors import InputError
 from littoral.vectors import frames
 
-__all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "encode"]
+__all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "decoded", "encode"]
 
 READ = "federated-read"
 WRITE = "federated-write"
 SHARD_COUNT_MAX = 256
+
+_T = TypeVar("_T")
 
 Shard = Annotated[int, Meta(ge=0, lt=SHARD_COUNT_MAX)]
 
@@ -58,15 +60,17 @@ encode = msgspec.msgpack.Encoder().encode
 
 def decode_ask(body: bytes, caller: str) -> Ask:
     """Raises InputError."""
-    try:
-        return _ask_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"request of `{caller}`, {len(body)} bytes: {error}") from error
+    return decoded(_ask_decoder, body, f"request of `{caller}`, {len(body)} bytes")
 
 
 def decode_told(body: bytes, teller: str) -> Told:
     """Raises InputError."""
+    return decoded(_told_decoder, body, f"answer of `{teller}`, {len(body)} bytes")
+
+
+def decoded(decoder: msgspec.msgpack.Decoder[_T], body: bytes, what: str) -> _T:
+    """What another node sent. Raises InputError, which begins with `what`."""
     try:
-        return _told_decoder.decode(body)
+        return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"answer of `{teller}`, {len(body)} bytes: {error}") from error
+        raise InputError(f"{what}: {error}") from error

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.clock import Clock
-from littoral.errors import InputError
+from littoral.node.federation.messages import decoded, encode
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from littoral.vectors.routing.distances import between, directions
@@ -79,31 +79,21 @@ class Stale(msgspec.Struct, array_like=True):
 _stale_decoder = msgspec.msgpack.Decoder(Stale)
 _wanted_decoder = msgspec.msgpack.Decoder(list[Wanted])
 _summaries_decoder = msgspec.msgpack.Decoder(dict[str, list[ShardSummary]])
-encode = msgspec.msgpack.Encoder().encode
 
 
 def decode_wanted(body: bytes, caller: str) -> list[Wanted]:
     """Raises InputError."""
-    try:
-        return _wanted_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"request of `{caller}` for summaries: {error}") from error
+    return decoded(_wanted_decoder, body, f"request of `{caller}` for summaries")
 
 
 def decode_stale(body: bytes, sender: str) -> Stale:
     """Raises InputError."""
-    try:
-        return _stale_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"message of `{sender}` on summaries: {error}") from error
+    return decoded(_stale_decoder, body, f"message of `{sender}` on summaries")
 
 
 def decode_summaries(body: bytes, teller: str) -> dict[str, list[ShardSummary]]:
     """Raises InputError."""
-    try:
-        return _summaries_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"summaries of `{teller}`: {error}") from error
+    return decoded(_summaries_decoder, body, f"summaries of `{teller}`")
 
 
 class Summaries:
