@@ -25,11 +25,13 @@ REPLICA_COUNT_MAX = 8
 SPREAD_COUNT_MAX = 64
 KEPT = "shard-map.json"
 
+Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One collection. places: the nodes of each shard, none twice. epoch: grows with every change to it.
+    """One collection. places: by shard, the nodes that hold it, none twice; the number of a shard that went is not
+    given again. epoch: grows with every change to it.
 
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
     embeddings these are; two never mix.
@@ -37,7 +39,7 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     strategy: Strategy
     places: Annotated[
-        list[Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
+        dict[Shard, Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
         Meta(min_length=1, max_length=SHARD_COUNT_MAX),
     ]
     model: Annotated[str, Meta(max_length=200)] = ""
@@ -46,7 +48,12 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def held_by(self, node: str) -> list[int]:
         """Shards that this node holds."""
-        return [shard for shard, nodes in enumerate(self.places) if node in nodes]
+        return [shard for shard, nodes in sorted(self.places.items()) if node in nodes]
+
+    @property
+    def shards(self) -> list[int]:
+        """Their numbers, in order."""
+        return sorted(self.places)
 
 
 class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,20 +82,20 @@ def decode_map(document: bytes) -> ShardMap:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"shard map: {error}") from error
     for name, spread in found.spreads.items():
-        for shard, nodes in enumerate(spread.places):
+        for shard, nodes in spread.places.items():
             if len(set(nodes)) != len(nodes):
                 raise InputError(f"shard map: shard {shard} of `{name}` lies twice on one node: {', '.join(nodes)}")
     return found
 
 
-def first_places(collection: str, shard_count: int, replica_count: int, nodes: Sequence[str]) -> list[list[str]]:
+def first_places(collection: str, shard_count: int, replica_count: int, nodes: Sequence[str]) -> dict[int, list[str]]:
     """Nodes for the shards of a new collection: equally many each, replicas on different nodes, the same everywhere.
 
     Fewer replicas where there are fewer nodes.
     """
     ordered = sorted(nodes, key=lambda node: hashlib.sha256(f"{collection}\0{node}".encode()).digest())
     count = min(replica_count, len(ordered))
-    return [[ordered[(shard + i) % len(ordered)] for i in range(count)] for shard in range(shard_count)]
+    return {shard: [ordered[(shard + i) % len(ordered)] for i in range(count)] for shard in range(shard_count)}
 
 
 class ShardMapFile:

@@ -44,7 +44,7 @@ def _collection(federation: Federation, name: str) -> dict[str, Any]:
     points = {node: known.fact.points.get(name, {}) for node, known in federation.facts.all().items()}
     shards = [
         {"shard": shard, "nodes": nodes, "points": {node: points.get(node, {}).get(shard) for node in nodes}}
-        for shard, nodes in enumerate(spread.places)
+        for shard, nodes in sorted(spread.places.items())
     ]
     return {"strategy": spread.strategy, "model": spread.model, "epoch": spread.epoch, "shards": shards}
 

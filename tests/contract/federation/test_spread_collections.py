@@ -262,7 +262,7 @@ async def test_both_sides_of_a_cut_go_on_and_write(doubled: Nodes, wires: Wires)
     assert (len(ids), how["missing"]) == (COUNT, [])
     _, how = await search(doubled["c"], rows(1)[0])
     assert how["missing"] == ["a", "b"]
-    for shard, holders in enumerate(doubled["c"].federation.map.spreads["points"].places):
+    for shard, holders in doubled["c"].federation.map.spreads["points"].places.items():
         if "c" in holders:
             part = doubled["c"].collections.part(f"points.{shard}")
             assert part is not None

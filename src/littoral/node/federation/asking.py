@@ -117,7 +117,7 @@ class Asking:
         places = target.spread.places
         coverage = Coverage(
             places,
-            range(len(places)) if shards is None else shards,
+            target.spread.shards if shards is None else shards,
             here=self.here,
             alive=self.alive(),
             cost=self.links.median_s,

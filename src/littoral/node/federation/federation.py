@@ -276,7 +276,7 @@ class Federation:
         asks: dict[str, list[Wanted]] = {}
         for name in self._tables.keys() & self.map.spreads.keys():
             by_peer: dict[str, list[int]] = {}
-            for shard, nodes in enumerate(self.map.spreads[name].places):
+            for shard, nodes in self.map.spreads[name].places.items():
                 if self.name not in nodes and (some := alive.intersection(nodes)):
                     nearest = min(some, key=lambda node: (self.asking.links.median_s(node), node))
                     by_peer.setdefault(nearest, []).append(shard)

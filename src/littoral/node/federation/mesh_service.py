@@ -64,7 +64,7 @@ class MeshService:
                 f"`{ask.model}`",
                 hint="two models never mix in a collection",
             )
-        count = len(target.spread.places)
+        places = target.spread.places
         for shard in (shard for part in ask.parts for shard in part.shards):
-            if shard >= count:
-                raise NotFoundError(f"collection `{ask.collection}` has {count} shards, none with number {shard}")
+            if shard not in places:
+                raise NotFoundError(f"collection `{ask.collection}` has {len(places)} shards, none with number {shard}")

@@ -74,4 +74,4 @@ def placing_of(spread: Spread, config: CollectionConfig, region: str = "") -> Pl
         return Placing(decode_strategy(spread.parameters), config, region)
     if spread.strategy != "hash":
         raise NotOfferedError(f"spread: strategy `{spread.strategy}` has not been fitted")
-    return Placing(Hash(tuple(range(len(spread.places)))), config, region)
+    return Placing(Hash(tuple(spread.shards)), config, region)

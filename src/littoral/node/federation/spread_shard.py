@@ -170,7 +170,7 @@ class SpreadShard:
 
     async def _parts(self, target: Target, request: frames.Request, deadline_s: float) -> splitting.Parts:
         """What each shard is to do."""
-        shards = range(len(target.spread.places))
+        shards = target.spread.shards
         placing = placing_of(target.spread, target.config)
         match request:
             case frames.Upsert():
@@ -205,7 +205,7 @@ class SpreadShard:
             return splitting.change_by_ids(request, ids, placing.of_ids(ids))
         some = Filter(must=[Condition(has_id=list(ids))])
         change = msgspec.structs.replace(request.change, ids=None, filter=some)
-        shards = range(len(target.spread.places))
+        shards = target.spread.shards
         return splitting.everywhere(msgspec.structs.replace(request, change=change), shards)
 
     async def _located(self, target: Target, ids: Sequence[PointId], deadline_s: float) -> None:
