@@ -70,7 +70,7 @@ class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def encode_map(shard_map: ShardMap) -> bytes:
     """The same map gives the same bytes."""
-    return msgspec.json.encode(shard_map, order="deterministic")
+    return msgspec.json.encode(msgspec.to_builtins(shard_map, str_keys=True), order="deterministic")
 
 
 def decode_map(document: bytes) -> ShardMap:
