@@ -18,7 +18,11 @@ from littoral.node.model_opening import Origin, close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.placement.opening import open_placement
+from littoral.node.placement.placement import Placement
+from littoral.node.placement.step import PlacedStep
 from littoral.node.pooling import Pooling
+from littoral.node.residency import Residency, parse_residency, parse_wish
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
@@ -51,6 +55,7 @@ from littoral.vectors.records import CollectionConfig
 __all__ = ["Guests", "check_site", "open_guests", "open_node", "open_pipelines"]
 
 Say = Callable[[str], None]
+Bounds = tuple[Residency, ...]
 
 
 def _silent(_line: str) -> None:
@@ -78,8 +83,13 @@ async def open_node(
             for name, table in site.collections.items():
                 if table.spread is None:
                     await _ensure(collections, site, name, table.config(), say)
-            pipelines = open_pipelines(site, guests, collections.get, clock)
-            async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
+            async with (
+                open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
+                _served(site, guests._replace(placement=placement), collections.get, clock, say) as (
+                    pipelines,
+                    repository,
+                ),
+            ):
                 node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
@@ -96,6 +106,7 @@ async def open_node(
                     clock=clock,
                     started_at=clock.wall(),
                     federation=federation,
+                    placement=placement,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
@@ -134,6 +145,7 @@ class Guests(NamedTuple):
     models: Mapping[str, ServedModel]
     origins: Mapping[str, Origin]
     caches: Caches
+    placement: Placement | None = None
 
 
 @contextlib.contextmanager
@@ -179,15 +191,11 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
 
 
 @contextlib.asynccontextmanager
-async def _repository(
-    site: Site,
-    guests: Guests,
-    pipelines: Mapping[str, ServedPipeline],
-    find: Callable[[str], Collection],
-    clock: Clock,
-    say: Say,
-) -> AsyncIterator[ModelRepository]:
-    """The models' versions, watched where the site file says so."""
+async def _served(
+    site: Site, guests: Guests, find: Callable[[str], Collection], clock: Clock, say: Say
+) -> AsyncIterator[tuple[Mapping[str, ServedPipeline], ModelRepository]]:
+    """Pipelines, and the models' versions, watched where the site file says so."""
+    pipelines = open_pipelines(site, guests, find, clock)
 
     def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
         return _open_pipeline(site, name, guests._replace(models=models), find, clock)
@@ -195,7 +203,7 @@ async def _repository(
     repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
-        yield repository
+        yield pipelines, repository
     finally:
         if watching is not None:
             watching.cancel()
@@ -250,21 +258,39 @@ def _open_pipeline(
     return ServedPipeline(name, pipeline, descriptions)
 
 
-def _placed(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Placed:
-    return Placed(_step(table, site, guests, find), table.name, table.source)
+def _placed(
+    table: StepTable,
+    site: Site,
+    guests: Guests,
+    find: Callable[[str], Collection],
+    bounds: Bounds = (),
+) -> Placed:
+    """bounds: of what the step stands in."""
+    bounds = (*bounds, parse_residency(table.residency))
+    return Placed(_step(table, site, guests, find, bounds), table.name, table.source)
 
 
-def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Step:
+def _movable(step: ModelStep | AgentStep, table: StepTable, digest: str, guests: Guests, bounds: Bounds) -> Step:
+    wish = parse_wish(table.place)
+    if guests.placement is None or wish.is_here:
+        return step
+    return PlacedStep(step, digest, guests.placement.asker, wish, bounds)
+
+
+def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection], bounds: Bounds) -> Step:
     match table:
         case AgentStepTable():
-            return AgentStep(guests.agents[table.agent].pool)
+            agents = guests.agents[table.agent].pool
+            return _movable(AgentStep(agents), table, agents.first.digest, guests, bounds)
         case ModelStepTable():
-            pool = guests.models[table.model].pool
-            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
+            serving = guests.models[table.model].serving
+            batcher = guests.pooling.batchers.get(serving.pool)
+            step = ModelStep(serving.pool, take=table.take, batcher=batcher)
+            return _movable(step, table, serving.model.digest, guests, bounds)
         case HostOptions():
             return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
         case ForEachStepTable():
-            inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
+            inner = [_placed(step, site, guests, find, bounds) for step in inner_steps(table)]
             name = table.name or "for_each"
             return ForEachStep(inner, items_max=table.max, parallel=table.parallel, name=name)
         case SearchStepTable():

@@ -119,7 +119,8 @@ class Federation:
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as far as it is known."""
         known = {name: state.fact.region for name, state in self.facts.all().items()}
-        return {self.name: self._mesh.region} | {name: known.get(name, "") for name in self._mesh.peers}
+        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
+        return {self.name: self._mesh.region} | {name: known.get(name, "") for name in sorted(names)}
 
     def members(self) -> list[MemberState]:
         """One state a node, by name."""
