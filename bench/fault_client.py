@@ -22,7 +22,7 @@ __all__ = ["FAR", "Done", "Spec", "base_points", "owned_ids", "truth"]
 
 SIZE, POINTS, K = 16, 400, 10
 FAR = 40.0
-WRITE_IDS, BATCH = 60, 3
+WRITE_IDS, BATCH = 12, 3
 FIRST_ID, IDS_APART = 1_000_000, 1000
 PATIENCE_S = 40.0
 AWAY_PAUSE_S = 0.05
@@ -129,7 +129,7 @@ class Client:
             if named == missing and ids == truth(query, np.isin(shard_of, lost)):
                 is_honest = not (missing and told["certified"])
                 return is_honest, "" if is_honest else f"certain without {sorted(missing)}"
-        return False, f"{ids} {told}"
+        return False, f"found {ids}, nearest {truth(query, np.isin(shard_of, []))}, {told}"
 
     def _write(self, name: str, thread: int) -> None:
         rng = np.random.default_rng(1000 + self._spec.number)

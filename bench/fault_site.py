@@ -37,6 +37,7 @@ READY_S, WHOLE_S = 90.0, 60.0
 LAG_S_MAX = 0.5
 FAULTS = ("kill", "freeze", "cut", "out", "in")
 PAGE = 1000
+LOG_LINES = 20
 COLLECTION = """
 [collections.{name}]
 vectors = {{ size = {size}, distance = "Euclid" }}
@@ -101,9 +102,11 @@ class FaultSite:
         said = []
         for number in self.places:
             try:
-                said.append(json.dumps(self.get(number, "/api/mesh")))
+                members = self.get(number, "/api/mesh")["members"]
+                said.append(f"{number}: {[(one['name'], one['is_here'], one['lag_s']) for one in members]}")
             except OSError as error:
-                said.append(repr(error))
+                said.append(f"{number}: {error!r}")
+            said += (self.folder / name_of(number) / "log").read_text().splitlines()[-LOG_LINES:]
         return "\n".join(said)
 
     def fill(self) -> None:
