@@ -1,6 +1,6 @@
 """What is wrong with a site, from what one node knows of it: for the page, `mesh status`, and `doctor`. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,8 @@ __all__ = ["LAG_S", "problems"]
 
 LAG_S = 10.0
 """A replica that lacks something for longer is told of: a healthy one has it within a few rounds."""
+
+NAMED_MAX = 12
 
 HINTS = {
     "frozen": "its process is stopped or overloaded, or the network passes nothing that is long: look at its log",
@@ -75,9 +77,8 @@ def _desired(told: MeshTold) -> Iterator[Problem]:
 
 def _collections(told: MeshTold) -> Iterator[Problem]:
     for name, collection in told.collections.items():
+        yield from _short(name, collection.shards)
         for shard in collection.shards:
-            if (found := _holders(f"shard {shard.shard} of `{name}`", shard)) is not None:
-                yield found
             for holder in shard.holders:
                 if holder.state == "here" and holder.lag_s > LAG_S:
                     yield _problem(
@@ -89,32 +90,30 @@ def _collections(told: MeshTold) -> Iterator[Problem]:
                     )
 
 
-def _holders(subject: str, shard: ShardTold) -> Problem | None:
-    if shard.actual >= shard.wanted:
-        return None
-    away = [f"`{holder.node}`" for holder in shard.holders if holder.state != "here"]
-    if shard.actual == 0:
-        return _problem(
-            "fail",
-            "holders",
-            subject,
-            "has no holder that is here: searches say `missing`, counts and writes are refused",
-            f"bring back one of {', '.join(away)}"
-            if away
-            else "it is being made, or its disk is at fault: see the log",
-        )
-    more = len(shard.holders) < shard.wanted
-    return _problem(
-        "warn",
-        "holders",
-        subject,
-        f"has {shard.actual} of {shard.wanted} replicas",
-        f"bring back {', '.join(away)}"
-        if away
-        else "the site has too few nodes for it"
-        if more
-        else "it is being made",
-    )
+def _short(name: str, shards: Sequence[ShardTold]) -> Iterator[Problem]:
+    """Shards with too few replicas: those with none, then the others, one problem for all that lack alike."""
+    groups: dict[tuple[int, int], list[ShardTold]] = {}
+    for shard in shards:
+        if shard.actual < shard.wanted:
+            groups.setdefault((shard.actual, shard.wanted), []).append(shard)
+    for (actual, wanted), some in sorted(groups.items()):
+        numbers = [str(shard.shard) for shard in some]
+        more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
+        subject = f"shard{'s' * (len(some) > 1)} {', '.join(numbers[:NAMED_MAX])}{more} of `{name}`"
+        if actual == 0:
+            words = "no holder that is here: searches say `missing`, counts and writes are refused"
+            yield _problem("fail", "holders", subject, words, _remedy(some))
+        else:
+            yield _problem("warn", "holders", subject, f"{actual} of {wanted} replicas are here", _remedy(some))
+
+
+def _remedy(shards: Sequence[ShardTold]) -> str:
+    away = sorted({f"`{holder.node}`" for shard in shards for holder in shard.holders if holder.state != "here"})
+    if away:
+        return f"bring back {', '.join(away)}"
+    if any(len(shard.holders) < shard.wanted for shard in shards):
+        return "the site has too few nodes for so many replicas: add one, or ask for fewer"
+    return "they are being made; if this stays, the log of their nodes says why"
 
 
 def _models(told: MeshTold, models: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
