@@ -329,7 +329,7 @@ async def test_by_vectors_few_nodes_are_asked_and_points_that_move_are_there_onc
     middles = np.repeat(np.eye(3, SIZE) * 100, COUNT // 3, axis=0)
     vectors = (middles + rows(COUNT)).astype("<f4")
     np.save(tmp_path / "sample.npy", vectors)
-    tables = {"points": spread_table(SIZE, shards=3, replicas=1, strategy="metric", sample="sample.npy")}
+    tables = {"points": spread_table(SIZE, shards=3, replicas=1, strategy="metric", sample="sample.npy", copies=1.0)}
     samples = {"points": tmp_path / "sample.npy"}
     async with spread_nodes(tmp_path, NAMES, tables, wires=wires, samples=samples) as nodes:
         collection = nodes["b"]["points"]
