@@ -100,11 +100,12 @@ def _short(name: str, shards: Sequence[ShardTold]) -> Iterator[Problem]:
         numbers = [str(shard.shard) for shard in some]
         more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
         subject = f"shard{'s' * (len(some) > 1)} {', '.join(numbers[:NAMED_MAX])}{more} of `{name}`"
+        verb = "have" if len(some) > 1 else "has"
         if actual == 0:
-            words = "no holder that is here: searches say `missing`, counts and writes are refused"
+            words = f"{verb} no holder that is here: searches say `missing`, counts and writes are refused"
             yield _problem("fail", "holders", subject, words, _remedy(some))
         else:
-            yield _problem("warn", "holders", subject, f"{actual} of {wanted} replicas are here", _remedy(some))
+            yield _problem("warn", "holders", subject, f"{verb} {actual} of {wanted} replicas here", _remedy(some))
 
 
 def _remedy(shards: Sequence[ShardTold]) -> str:

@@ -35,7 +35,7 @@ function linkCell({ is_up: isUp, round_trip_ms: ms, peer }, away) {
 
 function address({ address: place, state }) {
   if (!place || state !== "here") return place || "–";
-  return make("a", { href: `http://${place}/` }, place);
+  return make("a", { href: `//${place}/` }, place);
 }
 
 function aboutShard(collection, { shard, wanted, actual, holders }) {

@@ -11,8 +11,8 @@ const UPRIGHT_MAX = 16;
 export function layOut(members, width) {
   const groups = byRegion(members);
   const isUpright = members.length <= UPRIGHT_MAX;
-  const labelPx = Math.min(LABEL_CHARACTERS, Math.max(WORD_CHARACTERS, ...members.map(({ name }) => name.length))) * CHARACTER_PX + 14;
-  const height = Math.round(Math.max(300, Math.min(460, 0.62 * width, isUpright ? 380 : 460)));
+  const labelPx = Math.min(LABEL_CHARACTERS, Math.max(isUpright ? WORD_CHARACTERS : 4, ...members.map(({ name }) => name.length))) * CHARACTER_PX + 14;
+  const height = Math.round(isUpright ? Math.max(300, Math.min(380, 0.62 * width)) : Math.max(380, Math.min(480, 0.62 * width)));
   const centre = { x: width / 2, y: height / 2 };
   const rx = Math.max(60, width / 2 - labelPx - 14);
   const ry = Math.max(60, height / 2 - (isUpright ? 44 : labelPx + 10));

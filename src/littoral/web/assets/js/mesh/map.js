@@ -7,19 +7,20 @@ import { linkWord, nodeLabel, pairs } from "./words.js";
 const LABELLED_MAX = 6;
 const CALM_MAX = 12;
 const LABEL_AT = 0.4; // of the way along a link, so that those of two that cross are apart
+const FAR_LABEL_AT = 0.8; // of the way from the node that was chosen, where its links are apart
 
 /** site: of `/api/mesh`; chosen: name of a node or null; stop: the node that Tab reaches; width: in pixels. */
 export function siteMap(site, { chosen, stop, width }) {
   const plan = layOut(site.members, width);
   const links = pairs(site);
-  const many = site.members.length > CALM_MAX;
+  const density = site.members.length > CALM_MAX ? "many" : site.members.length > LABELLED_MAX ? "some" : "few";
   const order = [...links].sort((a, b) => rank(a, chosen) - rank(b, chosen));
   return draw(
     "svg",
-    { class: many ? "site-map many" : "site-map", viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": `Map of ${site.members.length} nodes` },
+    { class: `site-map ${density}`, viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group", "aria-label": `Map of ${site.members.length} nodes` },
     draw("g", { "aria-hidden": "true" }, plan.regions.filter(({ region }) => region).map((region) => regionArc(region, plan))),
     draw("g", { "aria-hidden": "true" }, order.map((link) => linkLine(link, plan, chosen))),
-    draw("g", { "aria-hidden": "true" }, order.filter((link) => isLabelled(link, site, chosen)).map((link) => linkLabel(link, plan))),
+    draw("g", { "aria-hidden": "true" }, order.filter((link) => isLabelled(link, site, chosen)).map((link) => linkLabel(link, plan, density === "few" ? null : chosen))),
     draw("g", { "aria-hidden": "true" }, plan.regions.filter(({ region }) => region).map((region) => regionName(region, plan))),
     site.members.map((member) => nodeMark(member, plan, { isChosen: member.name === chosen, isStop: member.name === stop, isOwn: member.name === site.node })),
   );
@@ -50,9 +51,9 @@ function linkLine(link, plan, chosen) {
   }, draw("title", {}, `${link.nodes.join(" to ")}: ${linkWord(link)}`));
 }
 
-function linkLabel(link, plan) {
+function linkLabel(link, plan, chosen) {
   const { a, b, c } = ends(link, plan);
-  const t = LABEL_AT;
+  const t = touches(link, chosen) ? (link.nodes[0] === chosen ? FAR_LABEL_AT : 1 - FAR_LABEL_AT) : LABEL_AT;
   const at = (axis) => (1 - t) ** 2 * a[axis] + 2 * t * (1 - t) * c[axis] + t ** 2 * b[axis];
   const x = Math.min(plan.width - 26, Math.max(26, at("x")));
   return draw("text", { class: `link-label ${link.speed}`, x: fixed(x), y: fixed(at("y") + 4), "data-key": link.key }, linkWord(link));
