@@ -53,7 +53,8 @@ class MeshService:
         self._heard(caller, ask.map_number)
         target = self._target(ask.collection)
         self._check(caller, ask, target)
-        parts = await self._local.answer(ask.collection, ask.parts, target.config, self._terms(ask, target))
+        terms = Terms.of_read(ask.deadline_s) if kind is frames.Read else self._terms(ask, target)
+        parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
     def _check(self, caller: str, ask: Ask, target: Target) -> None:
