@@ -6,6 +6,8 @@ from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundE
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
+from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.residency import is_from_anywhere, seen_from
 from littoral.transport import Transport
 from littoral.vectors import frames
 
@@ -53,7 +55,10 @@ class MeshService:
         self._heard(caller, ask.map_number)
         target = self._target(ask.collection)
         self._check(caller, ask, target)
-        terms = Terms.of_read(ask.deadline_s) if kind is frames.Read else self._terms(ask, target)
+        if kind is frames.Read:
+            terms = Terms.of_read(ask.deadline_s, has_copies=strategy_of(target.spread).has_copies)
+        else:
+            terms = self._terms(ask, target)
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
@@ -66,6 +71,12 @@ class MeshService:
                 hint="two models never mix in a collection",
             )
         places = target.spread.places
-        for shard in (shard for part in ask.parts for shard in part.shards):
+        seen = seen_from(target.spread, self._members()[caller]).spread.places
+        for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in places:
                 raise NotFoundError(f"collection `{ask.collection}` has {len(places)} shards, none with number {shard}")
+            if shard not in seen and not is_from_anywhere(request):
+                self._counts.refused += 1
+                raise ForbiddenError(
+                    f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"
+                )
