@@ -1,9 +1,9 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
@@ -17,6 +17,8 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["LocalShards", "Terms", "part_name"]
+
+_T = TypeVar("_T")
 
 
 def part_name(collection: str, shard: int) -> str:
@@ -34,6 +36,11 @@ class Terms(NamedTuple):
     least: int
     wait_s: float
     has_copies: bool = False
+
+    @classmethod
+    def of_read(cls, deadline_s: float, *, has_copies: bool) -> "Terms":
+        """Nobody else has to have anything."""
+        return cls(deadline_s, {}, 1, 0.0, has_copies)
 
 
 class LocalShards:
@@ -94,11 +101,11 @@ class LocalShards:
         self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms
     ) -> list[PartTold]:
         """Reads of several shards are merged here: what goes over the network is as large as one shard's answer."""
-        return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
+        return await _together([self._part(collection, part, config, terms) for part in parts])
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
-        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
-        found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
+        asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
+        found = list(zip(part.shards, await _together(asks), strict=True))
         failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if len(answers) > 1 and isinstance(part.request, WHOLE):
@@ -137,3 +144,8 @@ class LocalShards:
                 wait_s=terms.wait_s,
             )
         return await found.ask(request, deadline_s=terms.deadline_s)
+
+
+async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
+    """A single one, as most often, in the task that asks."""
+    return [await asks[0]] if len(asks) == 1 else list(await asyncio.gather(*asks))
