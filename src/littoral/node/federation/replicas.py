@@ -73,7 +73,7 @@ class Replicas:
         began = self._clock.monotonic()
         stamp = await write_to(self._replicas[name], request, deadline_s=deadline_s)
         copies = await self._sync.copies(
-            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s)
+            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s), least=least
         )
         left_s = deadline_s - (self._clock.monotonic() - began)
         if len(copies.have) < least and left_s > 0:
