@@ -10,6 +10,7 @@ from littoral.mesh.facts import Known
 from littoral.mesh.membership import MemberState
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.federation import Federation
+from littoral.node.mesh_moves import move
 from littoral.node.mesh_problems import problems
 from littoral.node.mesh_told import (
     CollectionTold,
@@ -49,7 +50,11 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
             name: _collection(name, spread, federation.replicas_wanted(name), by_name, facts, behind)
             for name, spread in sorted(federation.map.spreads.items())
         },
-        moves=[],
+        moves=[
+            move(name, spread, facts.values())
+            for name, spread in sorted(federation.map.spreads.items())
+            if spread.change is not None
+        ],
         desired=DesiredTold(
             map_number=federation.map.number, writer=federation.writer, signed_by=None, roster_number=None
         ),
@@ -129,7 +134,7 @@ def _collection(
             if replica.collection == name:
                 replicas[replica.shard][node] = replica
     shards = []
-    for shard, nodes in enumerate(spread.places):
+    for shard, nodes in sorted(spread.places.items()):
         lags = {node: behind.get((name, shard, node), (0, 0.0)) for node in nodes}
         holders = [_holder(node, states.get(node, "missing"), replicas[shard].get(node), lags[node]) for node in nodes]
         actual = sum(holder.state == "here" and holder.epoch is not None for holder in holders)

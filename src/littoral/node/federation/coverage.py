@@ -1,6 +1,6 @@
 """Whom to ask so that every shard is answered for once: the state of one request. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Coverage"]
 
@@ -13,7 +13,7 @@ class Coverage:
 
     def __init__(
         self,
-        places: Sequence[Sequence[str]],
+        places: Mapping[int, Sequence[str]],
         shards: Iterable[int],
         *,
         here: str,

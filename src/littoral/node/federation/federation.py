@@ -8,42 +8,28 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import (
-    ConflictError,
-    ForbiddenError,
-    InputError,
-    LittoralError,
-    NotFoundError,
-    PeerError,
-    UnavailableError,
-)
+from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map, first_places
+from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
+from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.own_condition import OwnCondition
-from littoral.node.federation.placing import fitted
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
+from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
-from littoral.node.federation.summaries import (
-    STALE,
-    SUMMARIES,
-    Stale,
-    Summaries,
-    Wanted,
-    decode_stale,
-    decode_summaries,
-    decode_wanted,
-    encode,
-)
+from littoral.node.federation.summaries import Summaries
+from littoral.node.federation.summary_exchange import SummaryExchange
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
@@ -54,11 +40,9 @@ from littoral.vectors.collections import Collections
 __all__ = ["FOLDER", "Federation"]
 
 FOLDER = Path("mesh")
-MAP = "shard-map"
 FACTS = "facts"
 ROUND_S = 2.0
 SOON_S = 0.25
-PULL_S = 2.0
 
 Say = Callable[[str], None]
 
@@ -93,26 +77,31 @@ class Federation:
         self._transport = transport
         self._clock = clock
         self._say = say
-        self._file = ShardMapFile(data / FOLDER)
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
         sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         self._sync = sync
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._tell_stale)
         self._work = asyncio.Event()
+        links = Links(clock)
+        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
+        self._exchange = SummaryExchange(
+            self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
+        )
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
-        self._pull_from: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
         self.facts = Facts(clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
-        self.asking = Asking(transport, self._local, Links(clock), clock, peer_s=mesh.deadline_ms / 1000)
+        self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
         self.routing = Routing(self.asking, self.summaries)
-        self._service = MeshService(self._local, self.target, self.roster, self.asking.counts, self._heard, self._terms)
+        self._service = MeshService(
+            self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+        )
 
     @property
     def name(self) -> str:
@@ -128,7 +117,7 @@ class Federation:
 
     @property
     def map(self) -> ShardMap:
-        return self._file.map
+        return self._keeper.map
 
     @property
     def transport(self) -> Transport:
@@ -136,14 +125,13 @@ class Federation:
         return self._transport
 
     def roster(self) -> Mapping[str, str]:
-        """Who belongs to the site, and the region of each as far as it is known."""
-        known = {name: state.fact.region for name, state in self.facts.all().items()}
-        return {self.name: self._mesh.region} | {name: known.get(name, "") for name in self._mesh.peers}
+        """Who belongs to the site, and the region of each as the site says it, not the node itself."""
+        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
 
     @property
     def writer(self) -> str:
         """The node that writes the shard map."""
-        return min(self.roster())
+        return self._keeper.writer
 
     def replicas_wanted(self, name: str) -> int:
         """Of each shard of a collection, by this node's site file; 0 where it is not there."""
@@ -162,8 +150,21 @@ class Federation:
         return unplaced + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
-        spreads = {name: spread for name, spread in self.map.spreads.items() if name in self._tables}
-        return [(name, shard) for name, spread in spreads.items() for shard in spread.held_by(self.name)]
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+
+    def _spreads(self) -> dict[str, Spread]:
+        """Of this node's collections, without what must not be where the map puts it."""
+        roster = self.roster()
+        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in self._tables}
+
+    def _known_to(self, node: str) -> dict[str, Spread]:
+        """What a member may read."""
+        region = self.roster()[node]
+        return {name: seen_from(spread, region).spread for name, spread in self._spreads().items()}
+
+    @property
+    def _is_waiting(self) -> bool:
+        return any(name not in self.map.spreads for name in self._tables)
 
     async def open(self) -> None:
         """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
@@ -172,10 +173,9 @@ class Federation:
         await self.measured.open()
         await self._service.open(self._transport)
         await self._sync.start()
-        await self._transport.serve(MAP, self._tell_map)
-        await self._transport.serve(SUMMARIES, self._tell_summaries)
+        await self._keeper.open()
+        await self._exchange.open()
         await self._transport.subscribe(FACTS, self._take_fact)
-        await self._transport.subscribe(STALE, self._take_stale)
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
@@ -209,18 +209,20 @@ class Federation:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
         if (table := self._tables.get(name)) is None or table.spread is None:
             raise NotFoundError(f"collection `{name}` is not spread here")
-        if (spread := self.map.spreads.get(name)) is None:
+        if (found := self.map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
                 hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
             )
+        roster, spread = self.roster(), allowed(found, self.roster())
         if spread.model != table.spread.model:
             raise ConflictError(
                 f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
-        return Target(name, table.config(), spread, self.map.number, table.spread.recall, table.spread.holders)
+        own, region = table.spread, roster[self.name]
+        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
@@ -228,28 +230,27 @@ class Federation:
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
-        if self.name != self.writer:
+        if not self._keeper.is_writer:
             return
         fresh: dict[str, Spread] = {}
         for name, table in self._tables.items():
             if table.spread is not None and name not in self.map.spreads:
-                places = first_places(name, table.spread.shards, table.spread.replicas, sorted(self.roster()))
-                parameters = await asyncio.to_thread(fitted, table.spread, table.config(), self._samples.get(name))
-                fresh[name] = Spread(table.spread.strategy, places, table.spread.model, parameters=parameters)
-        if fresh:
-            self._take_map(self.map.with_spreads(fresh))
+                fresh[name] = await asyncio.to_thread(self._laid_out, name, table)
+        self._keeper.write(fresh)
 
-    def _take_map(self, shard_map: ShardMap) -> None:
-        if self._file.take(shard_map):
-            self._say(f"mesh: shard map {shard_map.number}, {len(shard_map.spreads)} collections")
-            self._work.set()
+    def _laid_out(self, name: str, table: CollectionTable) -> Spread:
+        assert table.spread is not None
+        sample = sample_of(table.spread, table.config(), self._samples.get(name))
+        return laid_out(name, table.spread, table.config(), self.roster(), sample)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
+            spreads = self._spreads()
             for name, shard in self._own_shards():
-                nodes = self.map.spreads[name].places[shard]
-                if await self._local.ensure(name, shard, self._tables[name].config(), nodes):
+                nodes = spreads[name].places[shard]
+                config, has_copies = self._tables[name].config(), strategy_of(spreads[name]).has_copies
+                if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
 
@@ -258,91 +259,27 @@ class Federation:
         while True:
             self._work.clear()
             try:
-                await self._pull_maps()
+                await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
-                await self._sum_up()
+                await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
-                await self._pull_summaries()
+                await self._exchange.pull(self._known_to(self.name))
             except LittoralError as error:
                 self._say(f"mesh: {error}")
-            is_waiting = any(name not in self.map.spreads for name in self._tables)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SOON_S if is_waiting else ROUND_S):
+                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
-
-    async def _pull_maps(self) -> None:
-        """From whoever goes by a newer one; from all who are here while this node lacks a collection's place."""
-        peers, self._pull_from = self._pull_from, set()
-        if any(name not in self.map.spreads for name in self._tables):
-            peers |= self._transport.alive()
-        for peer in sorted(peers & self._mesh.peers.keys()):
-            with contextlib.suppress(PeerError):
-                body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
-                if body:
-                    self._take_map(decode_map(body))
-
-    async def _sum_up(self) -> None:
-        """Summaries of this node's shards, where they have changed."""
-        for name, shard in self._own_shards():
-            if (part := self._collections.part(part_name(name, shard))) is not None:
-                with contextlib.suppress(UnavailableError):
-                    await self.summaries.refresh(name, shard, part, partial(self._tell_stale, name, shard))
-
-    async def _pull_summaries(self) -> None:
-        """Of every shard that is not here, from the nearest of those that hold it."""
-        alive = self._transport.alive() & self._mesh.peers.keys()
-        asks: dict[str, list[Wanted]] = {}
-        for name in self._tables.keys() & self.map.spreads.keys():
-            by_peer: dict[str, list[int]] = {}
-            for shard, nodes in enumerate(self.map.spreads[name].places):
-                if self.name not in nodes and (some := alive.intersection(nodes)):
-                    nearest = min(some, key=lambda node: (self.asking.links.median_s(node), node))
-                    by_peer.setdefault(nearest, []).append(shard)
-            for peer, shards in by_peer.items():
-                asks.setdefault(peer, []).append(self.summaries.wanted(name, shards, peer))
-        await asyncio.gather(*(self._pull_from_holder(peer, wanted) for peer, wanted in asks.items()))
-
-    async def _pull_from_holder(self, peer: str, wanted: list[Wanted]) -> None:
-        with contextlib.suppress(PeerError, InputError):
-            body = await self._transport.request(peer, SUMMARIES, encode(wanted), deadline_s=PULL_S)
-            for name, summaries in decode_summaries(body, peer).items():
-                self.summaries.take(name, summaries, peer)
-
-    async def _tell_stale(self, collection: str, shard: int, epoch: int) -> None:
-        await self._transport.publish(STALE, encode(Stale(collection, {shard: epoch})))
-
-    def _take_stale(self, sender: str, _topic: str, body: bytes) -> None:
-        with contextlib.suppress(InputError):
-            stale = decode_stale(body, sender)
-            for shard, epoch in stale.shards.items():
-                self.summaries.stale(stale.collection, shard, sender, epoch)
-            self._work.set()
 
     def _seen(self, name: str, is_here: bool) -> None:
         if not is_here:
             self.summaries.forget(name)
         self._work.set()
 
-    async def _tell_summaries(self, caller: str, body: bytes) -> bytes:
-        if caller not in self.roster():
-            raise ForbiddenError(f"node `{caller}` is no member of this site")
-        wanted = decode_wanted(body, caller)
-        return encode({one.collection: self.summaries.newer(one) for one in wanted})
-
-    async def _tell_map(self, _caller: str, body: bytes) -> bytes:
-        known = int(body) if body.isdigit() and len(body) <= 16 else 0
-        return encode_map(self.map) if self.map.number > known else b""
-
-    def _heard(self, peer: str, map_number: int) -> None:
-        if map_number > self.map.number:
-            self._pull_from.add(peer)
-            self._work.set()
-
     def _take_fact(self, sender: str, _topic: str, body: bytes) -> None:
         with contextlib.suppress(LittoralError):
             fact = decode_fact(body, sender)
             if sender in self._mesh.peers and self.facts.take(fact):
-                self._heard(sender, fact.map_number)
+                self._keeper.heard(sender, fact.map_number)
 
     async def _tell_fact(self) -> None:
         self._counter += 1

@@ -93,7 +93,7 @@ class Routing:
         search = _Search(self._asking, target, queries, routes, deadline_s)
         await search.ask(here)
         if is_audited:
-            await search.ask(set(range(len(target.spread.places))) - set(here), apart=True)
+            await search.ask(target.spread.places.keys() - set(here), apart=True)
             self._rehearse(planner, here, search, audits[0])
         else:
             await search.follow()
@@ -116,7 +116,7 @@ class Routing:
             return None
         key = (self._summaries.version, alive, target.map_number)
         if (plan := self._plans.get(target.name)) is None or plan.key != key:
-            shards = range(len(target.spread.places))
+            shards = target.spread.shards
             table = SummaryTable(shards, known, params.distance, params.size)
             holders = {shard: [node for node in target.spread.places[shard] if node in alive] for shard in shards}
             self._plans[target.name] = plan = _Plan(key, Planner(table, holders))
@@ -253,7 +253,7 @@ class _Search:
 
     def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
         unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
-        missing = {node for shard in unreachable & self._dark() for node in self._target.spread.places[shard]}
+        missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
         is_certain = not isinstance(end, Ask) and end.certified and query.params.exact
         return {
             "asked": len(self._asked | missing),
@@ -267,20 +267,16 @@ class _Search:
         """Of the first query. What several shards have answered as one stands for the first of them."""
         query, params = self.queries[0], self._target.config.vectors
         assert params is not None
-        k, count = query.limit + query.offset, len(self._target.spread.places)
+        k, index = query.limit + query.offset, {shard: at for at, shard in enumerate(self._target.spread.shards)}
+        count = len(index)
         ids, distances = np.zeros((1, count, k), np.int64), np.full((1, count, k), np.inf)
         numbers: dict[object, int] = {}
         for covered, answer in self._told:
             hits = answer.hits[0][:k]
-            ids[0, covered[0], : len(hits)] = [numbers.setdefault(hit.id, len(numbers)) for hit in hits]
-            distances[0, covered[0], : len(hits)] = from_scores([hit.score for hit in hits], params.distance)
+            at = index[covered[0]]
+            ids[0, at, : len(hits)] = [numbers.setdefault(hit.id, len(numbers)) for hit in hits]
+            distances[0, at, : len(hits)] = from_scores([hit.score for hit in hits], params.distance)
         return Answers(ids, distances)
-
-    def _dark(self) -> set[int]:
-        """Shards that nobody who is here holds, and those that were asked for in vain."""
-        alive = self._asking.alive()
-        places = self._target.spread.places
-        return self.lost | {shard for shard, nodes in enumerate(places) if not alive.intersection(nodes)}
 
 
 def _vector(query: SearchQuery) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
