@@ -46,6 +46,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = None
     certificate: Annotated[str | None, Meta(description="Of this node; default: as `mesh join` left it")] = None
     key: Annotated[str | None, Meta(description="Of this node; default: as `mesh join` left it")] = None
+    door: Annotated[
+        NonEmpty | None, Meta(description="On an issuer: address and port where machines join and renew")
+    ] = None
     deadline_ms: Annotated[
         int, Meta(ge=10, le=60_000, description="How long an answer waits for other nodes at most")
     ] = 1000
@@ -106,6 +109,8 @@ def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "Col
             raise (spread / "holders").wrong(
                 table.spread.holders, f"at most `replicas`, which is {table.spread.replicas}"
             )
+    if mesh is not None and mesh.door is not None and mesh.certificate is not None:
+        raise (place / "mesh" / "door").about("needs the identity of `mesh init`, not a named certificate")
     if mesh is not None:
         _check_names(mesh, node, place)
 

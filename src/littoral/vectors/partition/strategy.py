@@ -11,7 +11,7 @@ A strategy is a value. What changes it (`splitting`, `fit_…`) makes another on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
@@ -39,6 +39,7 @@ __all__ = [
     "fit_grouped",
     "fit_hybrid",
     "fit_metric",
+    "renumbered",
 ]
 
 FORMAT = 1
@@ -50,12 +51,20 @@ SHARD_MAX = 2**31 - 1
 
 
 class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
-    """By id: every shard gets as much, a new one takes its part from all, and nothing else moves."""
+    """By id: every shard gets as much, a new one takes its part from all, and nothing else moves.
+
+    names: by which ids are dealt to the shards, in their order; where empty, their numbers.
+    """
 
     shards: tuple[int, ...]
+    names: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
+        if self.names:
+            check_shards(self.names)
+            if len(self.names) != len(self.shards):
+                raise InputError(f"hash partition: {len(self.names)} names for {len(self.shards)} shards")
 
     @property
     def by_id(self) -> bool:
@@ -74,7 +83,12 @@ class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
 
     def place(self, points: Points) -> Placement:
         """Shards of points."""
-        return _without_copies(chosen(keys(points.ids), self.shards))
+        if not self.names:
+            return _without_copies(chosen(keys(points.ids), self.shards))
+        order = np.argsort(np.array(self.names))
+        named = np.array(self.names)[order]
+        found = np.searchsorted(named, chosen(keys(points.ids), self.names))
+        return _without_copies(np.array(self.shards, np.int64)[order[found]])
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metric"):
@@ -228,6 +242,24 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
 
 
 Strategy = Hash | Geographic | Metric | Hybrid
+
+
+def renumbered(strategy: Strategy, numbers: Mapping[int, int]) -> Strategy:
+    """The same, with other shards in the place of some: to each belong the points that belonged to its predecessor."""
+    if isinstance(strategy, Geographic):
+        regions = {region: _renumbered(part, numbers) for region, part in strategy.regions.items()}
+        return msgspec.structs.replace(strategy, regions=regions)
+    return _renumbered(strategy, numbers)
+
+
+def _renumbered(strategy: Hash | Metric | Hybrid, numbers: Mapping[int, int]) -> Hash | Metric | Hybrid:
+    if isinstance(strategy, Hybrid):
+        parts = [_renumbered(part, numbers) for part in strategy.parts]
+        return Hybrid(strategy.cells, strategy.closure, tuple(part for part in parts if not isinstance(part, Hybrid)))
+    shards = tuple(numbers.get(shard, shard) for shard in strategy.shards)
+    if isinstance(strategy, Metric):
+        return Metric(strategy.cells, strategy.closure, shards)
+    return Hash(shards, strategy.names or strategy.shards)
 
 
 class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
