@@ -36,9 +36,11 @@ class SpreadWrites:
         in place is for these alone.
         """
         check_unmarked(request)
+        written = frames.Written(call=0, epoch=0, changed=False)
         for parts in await self._steps(whole, seen, request, deadline_s):
-            written = await self._asking.write(whole, parts, deadline_s)
-        return written if parts else frames.Written(call=0, epoch=0, changed=False)
+            if parts:
+                written = await self._asking.write(whole, parts, deadline_s)
+        return written
 
     async def _steps(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> Sequence[Parts]:
         """What each shard is to do, one after the other."""
@@ -74,7 +76,7 @@ class SpreadWrites:
         if not placing.is_by_id:
             steps.append(splitting.deletions(request, places, whole.spread.shards))
         self._asking.need_writers(whole, {shard for parts in steps for shard in parts})
-        return [parts for parts in steps if parts]
+        return steps
 
     async def _update_vectors(
         self, seen: Target, placing: Placing, request: frames.UpdateVectors, deadline_s: float
