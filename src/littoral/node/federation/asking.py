@@ -22,6 +22,8 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
+from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
 from littoral.vectors import frames
@@ -54,7 +56,8 @@ class Counts:
 
 class Target(NamedTuple):
     """The collection that is asked, as this node sees it now. recall: that its searches are to have. holders: of
-    each shard, that must have a write.
+    each shard, that must have a write. region: of this node. regions: of all nodes. withheld: regions of which shards
+    are left out of `spread`. is_confined: to nodes of its region.
     """
 
     name: str
@@ -63,6 +66,14 @@ class Target(NamedTuple):
     map_number: int
     recall: float = 1.0
     holders: int = 1
+    region: str = ""
+    regions: Mapping[str, str] = {}
+    withheld: Sequence[str] = ()
+    is_confined: bool = False
+
+    def viewed(self, view: View) -> "Target":
+        """For reads of what this view shows."""
+        return self if view.spread is self.spread else self._replace(spread=view.spread, withheld=view.withheld)
 
 
 class Gathered(NamedTuple):
@@ -189,6 +200,12 @@ class Asking:
                 by_node.setdefault(node, []).extend(Part([shard], request) for request in parts[shard])
         return by_node
 
+    def need_writers(self, target: Target, shards: set[int]) -> None:
+        """Before anything is written. Raises UnavailableError where nobody who is here holds one of them."""
+        alive = self.alive()
+        if dark := {shard for shard in shards if not alive.intersection(target.spread.places[shard])}:
+            raise self._refused(target, dark, [])
+
     def _refused(self, target: Target, left: set[int], told: Sequence[Sequence[PartTold]]) -> UnavailableError:
         self.counts.incomplete += 1
         nodes = sorted({f"`{node}`" for shard in left for node in target.spread.places[shard]})
@@ -203,7 +220,8 @@ class Asking:
         """For requests to shards of this node."""
         alive = self.alive()
         here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S))
+        has_copies = strategy_of(target.spread).has_copies
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies)
 
     async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""

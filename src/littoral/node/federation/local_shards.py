@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from littoral.errors import LittoralError, UnavailableError
+from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
 from littoral.node.federation.replicas import Replicas, Watched
@@ -24,12 +25,15 @@ def part_name(collection: str, shard: int) -> str:
 
 
 class Terms(NamedTuple):
-    """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that."""
+    """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
+    has_copies: whether points lie in several shards.
+    """
 
     deadline_s: float
     here: dict[int, int]
     least: int
     wait_s: float
+    has_copies: bool = False
 
 
 class LocalShards:
@@ -48,7 +52,15 @@ class LocalShards:
         self._tell_stale = tell_stale
         self._shards: dict[str, Collection] = {}
 
-    async def ensure(self, collection: str, shard: int, config: CollectionConfig, nodes: Sequence[str]) -> bool:
+    async def ensure(
+        self,
+        collection: str,
+        shard: int,
+        config: CollectionConfig,
+        nodes: Sequence[str],
+        *,
+        has_copies: bool = False,
+    ) -> bool:
         """Makes it if it is not there; whether it did. nodes: that hold it. Raises what `create_part` raises."""
         name = part_name(collection, shard)
         if name in self._collections.damaged:
@@ -60,6 +72,8 @@ class LocalShards:
         if name not in self._shards:
             watched = Watched(part, partial(self._wrote, collection, shard, config))
             self._shards[name] = Collection(name, config, watched)
+            if has_copies:
+                await part.create_index(MARK, "bool")
         if len(nodes) > 1:
             await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
@@ -99,15 +113,27 @@ class LocalShards:
         if (found := self._shards.get(name)) is None:
             return self._collections.damaged.get(name) or UnavailableError(f"shard `{name}` is not on this node")
         try:
-            if isinstance(request, frames.PointWrite) and name in self._replicas:
-                return await self._replicas.write(
-                    name,
-                    request,
-                    terms.deadline_s,
-                    here=terms.here.get(shard, 1),
-                    least=terms.least,
-                    wait_s=terms.wait_s,
-                )
-            return await found.ask(request, deadline_s=terms.deadline_s)
+            if not terms.has_copies:
+                return await self._asked(name, found, shard, request, terms)
+            for one in for_shard(request):
+                answer = await self._asked(name, found, shard, one, terms)
+            copies: frames.Answer | None = None
+            if isinstance(request, frames.Info):
+                copies = await found.ask(frames.Count(call=0, filter=marked()), deadline_s=terms.deadline_s)
+            return without_marks(answer, copies.count if isinstance(copies, frames.Counted) else 0)
         except LittoralError as error:
             return error
+
+    async def _asked(
+        self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
+    ) -> frames.Answer:
+        if isinstance(request, frames.PointWrite) and name in self._replicas:
+            return await self._replicas.write(
+                name,
+                request,
+                terms.deadline_s,
+                here=terms.here.get(shard, 1),
+                least=terms.least,
+                wait_s=terms.wait_s,
+            )
+        return await found.ask(request, deadline_s=terms.deadline_s)

@@ -6,6 +6,7 @@ from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundE
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
+from littoral.node.federation.residency import is_from_anywhere, seen_from
 from littoral.transport import Transport
 from littoral.vectors import frames
 
@@ -65,6 +66,12 @@ class MeshService:
                 hint="two models never mix in a collection",
             )
         places = target.spread.places
-        for shard in (shard for part in ask.parts for shard in part.shards):
+        seen = seen_from(target.spread, self._members()[caller]).spread.places
+        for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in places:
                 raise NotFoundError(f"collection `{ask.collection}` has {len(places)} shards, none with number {shard}")
+            if shard not in seen and not is_from_anywhere(request):
+                self._counts.refused += 1
+                raise ForbiddenError(
+                    f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"
+                )
