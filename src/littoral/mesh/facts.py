@@ -24,6 +24,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
 
     lag_s: by peer, how far its log is behind that peer's. links_ms: by peer, its latest round trips, median.
+    settled: map by which everything is in its place here. owed: by collection and shard that others take the place of,
+    points that are to be handed over.
     """
 
     node: str
@@ -37,6 +39,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     region: str = ""
     address: str = ""
     """Of its HTTP interface."""
+    settled: Number = 0
+    owed: dict[str, dict[int, int]] = {}
 
     @property
     def order(self) -> tuple[int, int]:

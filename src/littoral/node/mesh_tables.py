@@ -43,6 +43,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     deadline_ms: Annotated[
         int, Meta(ge=10, le=60_000, description="How long an answer waits for other nodes at most")
     ] = 1000
+    move_bytes_s: Annotated[
+        int, Meta(ge=1 << 10, le=1 << 40, description="What a node sends a second at most while shards are moved")
+    ] = 8 << 20
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -22,12 +22,13 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
-from littoral.node.federation.splitting import Parts
+from littoral.node.federation.splitting import Parts, has_leavers
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.hybrid_clock import HybridClock
 
-__all__ = ["Asking", "Counts", "Gathered", "Target"]
+__all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
 
 HOLDERS_S = 3.0
@@ -87,6 +88,9 @@ class Asking:
     def __init__(self, transport: Transport, local: LocalShards, links: Links, clock: Clock, *, peer_s: float) -> None:
         self.counts = Counts()
         self.links = links
+        self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
+        """Told which map a peer goes by that has answered."""
+        self._times = HybridClock()
         self._transport = transport
         self._local = local
         self._clock = clock
@@ -156,20 +160,33 @@ class Asking:
         give_up = self._clock.monotonic() + deadline_s
         tried: dict[int, set[str]] = {shard: set() for shard in parts}
         written: list[frames.Answer] = []
-        left = {shard for shard, requests in parts.items() if requests}
+        wanted = left = {shard for shard, requests in parts.items() if requests}
+        has_left, time = has_leavers(parts), self._new_time()
         while left:
             by_node = self._writers(target, parts, left, tried)
             left_s = max(0.001, give_up - self._clock.monotonic())
-            told = await asyncio.gather(*(self.ask(node, target, some, left_s) for node, some in by_node.items()))
+            told = await asyncio.gather(
+                *(self.ask(node, target, some, left_s, time=time) for node, some in by_node.items())
+            )
+            late = {shard: known for some in told for one in some for shard, known in one.late.items()}
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
-            left -= _done(told)
-            if self._clock.monotonic() >= give_up:
+            left = left - _done(told)
+            if late:
+                self._times.saw(max(late.values()))
+                left, time = wanted if has_left else left, self._new_time()
+                tried.update({shard: set() for shard in (left if has_left else late)})
+            if left and self._clock.monotonic() >= give_up:
                 raise self._refused(target, left, told)
         merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
+
+    def _new_time(self) -> int:
+        """Of a write; the one before is nobody's, for points that leave a shard by it."""
+        self._times.tick(self._clock.wall())
+        return self._times.tick(self._clock.wall())
 
     def _writers(
         self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
@@ -177,6 +194,7 @@ class Asking:
         """Raises UnavailableError where nobody is left for a shard."""
         alive = self.alive()
         by_node: dict[str, list[Part]] = {}
+        has_left = has_leavers(parts)
         for shard in sorted(left):
             nodes = [node for node in target.spread.places[shard] if node in alive and node not in tried[shard]]
             if not nodes:
@@ -186,7 +204,10 @@ class Asking:
                 nodes = nodes[:1]
             for node in nodes:
                 tried[shard].add(node)
-                by_node.setdefault(node, []).extend(Part([shard], request) for request in parts[shard])
+                by_node.setdefault(node, []).extend(
+                    Part([shard], request, is_told=not (has_left and isinstance(request, frames.Delete)))
+                    for request in parts[shard]
+                )
         return by_node
 
     def _refused(self, target: Target, left: set[int], told: Sequence[Sequence[PartTold]]) -> UnavailableError:
@@ -199,33 +220,41 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int) -> Terms:
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, time: int) -> Terms:
         """For requests to shards of this node."""
-        alive = self.alive()
-        here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S))
+        alive, places = self.alive(), target.spread.all_places
+        here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), time)
 
-    async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def ask(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, time: int = 0
+    ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
                 shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders)
+                terms = self.terms(target, shards, deadline_s, target.holders, time)
                 return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s)
+            return await self._ask_peer(node, target, parts, deadline_s, time)
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
-    async def _ask_peer(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def _ask_peer(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, time: int
+    ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders)
+        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders, time)
         with self.links.timed(node):
             body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
-        told = decode_told(body, node).parts
+        answer = decode_told(body, node)
+        self.heard(node, answer.map_number)
+        if answer.has_moved:
+            raise UnavailableError(f"node `{node}` goes by shard map {answer.map_number}, which has other shards")
+        told = answer.parts
         if len(told) != len(parts):
             raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
         return told
@@ -299,7 +328,7 @@ def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     """Shards of which one node has done all that was asked of it."""
     done: set[int] = set()
     for some in told:
-        failed = {shard for one in some for shard, _ in one.failures}
+        failed = {shard for one in some for shard, _ in one.failures} | {shard for one in some for shard in one.late}
         done |= {shard for one in some for shards, _ in one.answers for shard in shards} - failed
     return done
 

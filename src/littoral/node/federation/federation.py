@@ -19,6 +19,8 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.moving.handing import Handing
+from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.placing import fitted
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.routed import Routing
@@ -90,9 +92,25 @@ class Federation:
         """Of this node's HTTP interface, once it is known."""
         self.facts = Facts(clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
+        self.asking.heard = self._keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self._service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+        )
+
+        self.moving = Moving(
+            transport,
+            self._local,
+            self.replicas,
+            collections,
+            Handing(transport, self.replicas, self.target, self.roster),
+            self.target,
+            lambda: self.map,
+            self.facts.all,
+            clock=clock,
+            bytes_s=mesh.move_bytes_s,
+            say=say,
+            changed=self._work.set,
         )
 
     @property
@@ -133,7 +151,7 @@ class Federation:
         return unplaced + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
-        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
     def _spreads(self) -> dict[str, Spread]:
         return {name: spread for name, spread in self.map.spreads.items() if name in self._tables}
@@ -154,6 +172,7 @@ class Federation:
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
+        await self.moving.open()
         self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
 
     async def add(self, name: str, table: CollectionTable) -> None:
@@ -165,7 +184,7 @@ class Federation:
         self._work.set()
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -174,6 +193,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
 
@@ -196,7 +216,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, ask.time)
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -213,11 +233,13 @@ class Federation:
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
+            shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
-                nodes = self.map.spreads[name].places[shard]
+                nodes = spreads[name].all_places[shard]
                 if await self._local.ensure(name, shard, self._tables[name].config(), nodes):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
@@ -226,6 +248,8 @@ class Federation:
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
+                if self._keeper.is_writer:
+                    self._keeper.write(self.moving.next_map(self.roster()))
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
                 await self._exchange.pull(self._spreads())
@@ -259,6 +283,8 @@ class Federation:
             models={name: spread.model for name, spread in self.map.spreads.items()},
             region=self._mesh.region,
             address=self.address(),
+            settled=self.moving.settled,
+            owed=self.moving.owed,
         )
         self.facts.take(fact)
         await self._transport.publish(FACTS, encode_fact(fact))

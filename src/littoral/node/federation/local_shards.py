@@ -14,6 +14,8 @@ from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
@@ -24,12 +26,20 @@ def part_name(collection: str, shard: int) -> str:
 
 
 class Terms(NamedTuple):
-    """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that."""
+    """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
+
+    time: hybrid time of a write.
+    """
 
     deadline_s: float
     here: dict[int, int]
     least: int
     wait_s: float
+    time: int = 0
+
+
+AfterWrite = Callable[[str, int, int, float], Awaitable[None]]
+"""Told of a write that is on the disk here: collection, shard, its hybrid time, and how long may be waited."""
 
 
 class LocalShards:
@@ -47,6 +57,7 @@ class LocalShards:
         self._replicas = replicas
         self._tell_stale = tell_stale
         self._shards: dict[str, Collection] = {}
+        self.after_write: AfterWrite | None = None
 
     async def ensure(self, collection: str, shard: int, config: CollectionConfig, nodes: Sequence[str]) -> bool:
         """Makes it if it is not there; whether it did. nodes: that hold it. Raises what `create_part` raises."""
@@ -60,9 +71,27 @@ class LocalShards:
         if name not in self._shards:
             watched = Watched(part, partial(self._wrote, collection, shard, config))
             self._shards[name] = Collection(name, config, watched)
-        if len(nodes) > 1:
-            await self._replicas.keep(name, self._shards[name], nodes, part.life)
+        await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
+
+    async def open_left(self, collection: str, shard: int) -> None:
+        """Of a shard that has no place here any more: for whoever hands its points over, not for callers."""
+        name = part_name(collection, shard)
+        if (part := self._collections.part(name)) is not None:
+            await self._replicas.keep(name, part, [], part.life)
+
+    async def let_go(self, collection: str, shard: int) -> None:
+        """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        await self._replicas.let_go(name)
+        if self._collections.part(name) is not None or name in self._collections.damaged:
+            await self._collections.delete_part(name)
+        await self._replicas.remove_journal(name)
+
+    def close_to_callers(self, collection: str, shard: int) -> None:
+        """What is asked of it from now on is refused."""
+        self._shards.pop(part_name(collection, shard), None)
 
     async def _wrote(
         self,
@@ -83,31 +112,39 @@ class LocalShards:
         return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
-        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
+        asks = (self._one(collection, shard, part, terms) for shard in part.shards)
         found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
-        failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
+        late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
+        failures = [
+            (shard, frames.failure(0, one))
+            for shard, one in found
+            if isinstance(one, LittoralError) and shard not in late
+        ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
-        return PartTold(answers, failures)
+        return PartTold(answers, failures, late)
 
-    async def _one(
-        self, collection: str, shard: int, request: frames.Request, terms: Terms
-    ) -> frames.Answer | LittoralError:
-        name = part_name(collection, shard)
+    async def _one(self, collection: str, shard: int, part: Part, terms: Terms) -> frames.Answer | LittoralError:
+        name, request = part_name(collection, shard), part.request
         if (found := self._shards.get(name)) is None:
             return self._collections.damaged.get(name) or UnavailableError(f"shard `{name}` is not on this node")
         try:
-            if isinstance(request, frames.PointWrite) and name in self._replicas:
-                return await self._replicas.write(
-                    name,
-                    request,
-                    terms.deadline_s,
-                    here=terms.here.get(shard, 1),
-                    least=terms.least,
-                    wait_s=terms.wait_s,
-                )
-            return await found.ask(request, deadline_s=terms.deadline_s)
+            if not isinstance(request, frames.PointWrite):
+                return await found.ask(request, deadline_s=terms.deadline_s)
+            at = At(terms.time, part.is_told) if part.is_told else At(max(0, terms.time - 1), is_told=False)
+            stamp = await self._replicas.write(
+                name,
+                request,
+                terms.deadline_s,
+                here=terms.here.get(shard, 1),
+                least=terms.least,
+                wait_s=terms.wait_s,
+                at=at,
+            )
+            if self.after_write is not None:
+                await self.after_write(collection, shard, stamp.time, terms.deadline_s)
+            return frames.Written(call=0, epoch=stamp.number)
         except LittoralError as error:
             return error

@@ -52,6 +52,8 @@ class MeshService:
             raise InputError(f"request of `{caller}`: a read is no write, and a write is no read")
         self._heard(caller, ask.map_number)
         target = self._target(ask.collection)
+        if self._has_moved(ask, target):
+            return encode(Told(target.map_number, [], has_moved=True))
         self._check(caller, ask, target)
         parts = await self._local.answer(ask.collection, ask.parts, target.config, self._terms(ask, target))
         return encode(Told(target.map_number, parts))
@@ -64,7 +66,16 @@ class MeshService:
                 f"`{ask.model}`",
                 hint="two models never mix in a collection",
             )
-        places = target.spread.places
-        for shard in (shard for part in ask.parts for shard in part.shards):
-            if shard not in places:
-                raise NotFoundError(f"collection `{ask.collection}` has {len(places)} shards, none with number {shard}")
+        known = target.spread.all_places
+        for shard in _shards_of(ask):
+            if shard not in known and ask.map_number <= target.map_number:
+                raise NotFoundError(f"collection `{ask.collection}` has {len(known)} shards, none with number {shard}")
+
+    @staticmethod
+    def _has_moved(ask: Ask, target: Target) -> bool:
+        """A caller that goes by an older map asks for shards in whose place there are others by now."""
+        return ask.map_number < target.map_number and not target.spread.places.keys() >= _shards_of(ask)
+
+
+def _shards_of(ask: Ask) -> set[int]:
+    return {shard for part in ask.parts for shard in part.shards}

@@ -9,7 +9,7 @@ from littoral.node.federation.placing import Placing
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "everywhere", "upsert"]
+__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "everywhere", "has_leavers", "upsert"]
 
 Parts = Mapping[int, Sequence[frames.Write]]
 """By shard."""
@@ -20,6 +20,11 @@ FLOAT_BYTES = 4
 def everywhere(request: frames.Write, shards: Iterable[int]) -> Parts:
     """The same for all."""
     return {shard: [request] for shard in shards}
+
+
+def has_leavers(parts: Parts) -> bool:
+    """Whether its deletions are of points that go to another shard."""
+    return any(isinstance(request, frames.Upsert) for requests in parts.values() for request in requests)
 
 
 def upsert(request: frames.Upsert, placing: Placing, config: CollectionConfig, shards: Iterable[int]) -> Parts:

@@ -4,7 +4,7 @@ Searches go on without what is missing, and say so. Whatever cannot say so (a co
 refused while a shard is missing: an answer that is silently short would be a wrong one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from littoral.vectors.told_hits import told
 
 __all__ = ["SpreadShard"]
 
+TRIES_MAX = 3
 OFFERED_NOT = {
     frames.Pairs: "search/matrix",
     frames.AddVector: "vectors: adding one",
@@ -37,15 +38,37 @@ OFFERED_NOT = {
 
 class SpreadShard:
     """`vectors.collection.ShardAnswers` over nodes. target: what is known of the collection now; raises
-    UnavailableError while that is nothing."""
+    UnavailableError while that is nothing. pull: takes the map of peers that were heard to have a newer one."""
 
-    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing) -> None:
+    def __init__(
+        self,
+        target: Callable[[], Target],
+        asking: Asking,
+        routing: Routing,
+        pull: Callable[[], Awaitable[None]],
+    ) -> None:
         self._target = target
+        self._pull = pull
         self._routing = routing
         self._asking = asking
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
-        target = self._target()
+        """Once more where shards went to other places meanwhile."""
+        for _ in range(TRIES_MAX):
+            target = self._target()
+            try:
+                return await self._ask(target, request, deadline_s)
+            except UnavailableError:
+                if not await self._has_moved(target):
+                    raise
+        return await self._ask(self._target(), request, deadline_s)
+
+    async def _has_moved(self, target: Target) -> bool:
+        """Whether there is another layout than the one that was gone by."""
+        await self._pull()
+        return self._target().spread != target.spread
+
+    async def _ask(self, target: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
         if (what := OFFERED_NOT.get(type(request))) is not None:
             raise NotOfferedError(f"collection `{target.name}` is spread over nodes: {what} is not offered there")
         match request:
@@ -82,11 +105,15 @@ class SpreadShard:
         if all(map(is_routable, queries)):
             routed = await self._routing.search(target, queries, deadline_s)
             if routed is not None:
+                if any(said["missing"] for said in routed.told) and await self._has_moved(target):
+                    return await self._found(self._target(), queries, deadline_s)
                 for said in routed.told:
                     note(said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         gathered = await self._asking.read(target, wanted, deadline_s)
+        if gathered.lost and await self._has_moved(target):
+            return await self._found(self._target(), queries, deadline_s)
         note(how_of(gathered, queries))
         if not gathered.answers:
             raise _lost(target, gathered)
