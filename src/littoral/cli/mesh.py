@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from littoral.mesh.identity.identity import Identity
     from littoral.mesh.identity.issuer import Issuer
 
-__all__ = ["door", "init", "join", "mesh", "open_identity", "renew", "revoke", "status", "take_over", "token"]
+__all__ = [
+    "door",
+    "init",
+    "join",
+    "mesh",
+    "open_identity",
+    "promote",
+    "renew",
+    "revoke",
+    "status",
+    "take_over",
+    "token",
+]
 
 mesh = typer.Typer(name="mesh", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
@@ -174,6 +186,16 @@ def revoke(
     results.print(f"node `{name}` is revoked", markup=False)
     if held_key:
         messages.print(f"`{name}` held the issuing key: if it was stolen, found the site anew", markup=False)
+
+
+@mesh.command()
+def promote(place: PlaceArgument, name: Annotated[str, typer.Argument(help="Node that becomes an issuer.")]) -> None:
+    """Make a node an issuer: it fetches the issuing key by itself. On the node that writes the roster."""
+    _, issuing = _open_issuer(place)
+    if name in issuing.roster().issuers:
+        raise ConflictError(f"node `{name}` is an issuer")
+    issuing.write(lambda roster: roster.with_issuer(name))
+    results.print(f"node `{name}` becomes an issuer as soon as it hears of it", markup=False)
 
 
 @mesh.command("take-over")

@@ -230,6 +230,8 @@ def _checked(site: Site, place: Place) -> Site:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     if site.mesh is not None:
         _check_address(site.mesh.listen, place / "mesh" / "listen")
+        if site.mesh.door is not None:
+            _check_address(site.mesh.door, place / "mesh" / "door")
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     check_mesh(site.mesh, site.node.name, site.collections, place)

@@ -22,11 +22,15 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
-from littoral.node.federation.splitting import Parts, has_leavers
+from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.residency import View
+from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
@@ -55,7 +59,8 @@ class Counts:
 
 class Target(NamedTuple):
     """The collection that is asked, as this node sees it now. recall: that its searches are to have. holders: of
-    each shard, that must have a write.
+    each shard, that must have a write. region: of this node. regions: of all nodes. withheld: regions of which shards
+    are left out of `spread`. is_confined: to nodes of its region.
     """
 
     name: str
@@ -64,6 +69,14 @@ class Target(NamedTuple):
     map_number: int
     recall: float = 1.0
     holders: int = 1
+    region: str = ""
+    regions: Mapping[str, str] = {}
+    withheld: Sequence[str] = ()
+    is_confined: bool = False
+
+    def viewed(self, view: View) -> "Target":
+        """For reads of what this view shows."""
+        return self if view.spread is self.spread else self._replace(spread=view.spread, withheld=view.withheld)
 
 
 class Gathered(NamedTuple):
@@ -150,43 +163,49 @@ class Asking:
             coverage.open_shards(),
         )
 
-    async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
+    async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
         """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
 
-        Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
+        at: time of the write; without, one that is later than all there is in each shard. Raises LateError where it is
+        not, RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
         give_up = self._clock.monotonic() + deadline_s
         tried: dict[int, set[str]] = {shard: set() for shard in parts}
         written: list[frames.Answer] = []
-        wanted = left = {shard for shard, requests in parts.items() if requests}
-        has_left, time = has_leavers(parts), self._new_time()
+        left = {shard for shard, requests in parts.items() if requests}
         while left:
             by_node = self._writers(target, parts, left, tried)
-            left_s = max(0.001, give_up - self._clock.monotonic())
+            left_s, own_at = max(0.001, give_up - self._clock.monotonic()), at or self.new_time()
             told = await asyncio.gather(
-                *(self.ask(node, target, some, left_s, time=time) for node, some in by_node.items())
+                *(self.ask(node, target, some, left_s, at=own_at) for node, some in by_node.items())
             )
-            late = {shard: known for some in told for one in some for shard, known in one.late.items()}
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
             left = left - _done(told)
-            if late:
-                self._times.saw(max(late.values()))
-                left, time = wanted if has_left else left, self._new_time()
-                tried.update({shard: set() for shard in (left if has_left else late)})
+            for shard in self._saw_late(told, at):
+                tried[shard] = set()
             if left and self._clock.monotonic() >= give_up:
                 raise self._refused(target, left, told)
         merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
 
-    def _new_time(self) -> int:
-        """Of a write; the one before is nobody's, for points that leave a shard by it."""
+    def new_time(self) -> At:
+        """Of a write. The time before it is nobody's: for points that leave a shard by it (`leaving`)."""
         self._times.tick(self._clock.wall())
-        return self._times.tick(self._clock.wall())
+        return At(self._times.tick(self._clock.wall()))
+
+    def _saw_late(self, told: Sequence[Sequence[PartTold]], at: At | None) -> list[int]:
+        """Shards where something later was. Raises LateError where another time is not ours to choose."""
+        late = {shard: known for some in told for one in some for shard, known in one.late.items()}
+        if late:
+            self._times.saw(max(late.values()))
+            if at is not None:
+                raise LateError(max(late.values()))
+        return list(late)
 
     def _writers(
         self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
@@ -194,7 +213,6 @@ class Asking:
         """Raises UnavailableError where nobody is left for a shard."""
         alive = self.alive()
         by_node: dict[str, list[Part]] = {}
-        has_left = has_leavers(parts)
         for shard in sorted(left):
             nodes = [node for node in target.spread.places[shard] if node in alive and node not in tried[shard]]
             if not nodes:
@@ -204,11 +222,14 @@ class Asking:
                 nodes = nodes[:1]
             for node in nodes:
                 tried[shard].add(node)
-                by_node.setdefault(node, []).extend(
-                    Part([shard], request, is_told=not (has_left and isinstance(request, frames.Delete)))
-                    for request in parts[shard]
-                )
+                by_node.setdefault(node, []).extend(Part([shard], request) for request in parts[shard])
         return by_node
+
+    def need_writers(self, target: Target, shards: set[int]) -> None:
+        """Before anything is written. Raises UnavailableError where nobody who is here holds one of them."""
+        alive = self.alive()
+        if dark := {shard for shard in shards if not alive.intersection(target.spread.places[shard])}:
+            raise self._refused(target, dark, [])
 
     def _refused(self, target: Target, left: set[int], told: Sequence[Sequence[PartTold]]) -> UnavailableError:
         self.counts.incomplete += 1
@@ -220,34 +241,44 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, time: int) -> Terms:
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, at: At) -> Terms:
         """For requests to shards of this node."""
         alive, places = self.alive(), target.spread.all_places
         here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), time)
+        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
     async def ask(
-        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, time: int = 0
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
     ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
                 shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders, time)
+                terms = self.terms(target, shards, deadline_s, target.holders, at)
                 return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s, time)
+            return await self._ask_peer(node, target, parts, deadline_s, at)
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
     async def _ask_peer(
-        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, time: int
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
     ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders, time)
+        ask = Ask(
+            target.name,
+            target.map_number,
+            target.spread.model,
+            deadline_s,
+            list(parts),
+            target.holders,
+            at.time,
+            at.is_told,
+        )
         with self.links.timed(node):
             body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
         answer = decode_told(body, node)

@@ -11,9 +11,10 @@ from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, Spread, first_places
+from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
@@ -21,8 +22,9 @@ from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
-from littoral.node.federation.placing import fitted
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
+from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
@@ -33,6 +35,7 @@ from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
+from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
@@ -83,7 +86,9 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
-        self._exchange = SummaryExchange(self.summaries, collections, transport, links, self.roster, self._work.set)
+        self._exchange = SummaryExchange(
+            self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
+        )
         self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -135,9 +140,8 @@ class Federation:
         return self._transport
 
     def roster(self) -> Mapping[str, str]:
-        """Who belongs to the site, and the region of each as far as it is known."""
-        known = {name: state.fact.region for name, state in self.facts.all().items()}
-        return {self.name: self._mesh.region} | {name: known.get(name, "") for name in self._mesh.peers}
+        """Who belongs to the site, and the region of each as the site says it, not the node itself."""
+        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
 
     def members(self) -> list[MemberState]:
         """One state a node, by name."""
@@ -154,7 +158,14 @@ class Federation:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
     def _spreads(self) -> dict[str, Spread]:
-        return {name: spread for name, spread in self.map.spreads.items() if name in self._tables}
+        """Of this node's collections, without what must not be where the map puts it."""
+        roster = self.roster()
+        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in self._tables}
+
+    def _known_to(self, node: str) -> dict[str, Spread]:
+        """What a member may read."""
+        region = self.roster()[node]
+        return {name: seen_from(spread, region).spread for name, spread in self._spreads().items()}
 
     @property
     def _is_waiting(self) -> bool:
@@ -201,22 +212,24 @@ class Federation:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
         if (table := self._tables.get(name)) is None or table.spread is None:
             raise NotFoundError(f"collection `{name}` is not spread here")
-        if (spread := self.map.spreads.get(name)) is None:
+        if (found := self.map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
                 hint=f"node `{self._keeper.writer}` writes that down; is it running, and has it this collection?",
             )
+        roster, spread = self.roster(), allowed(found, self.roster())
         if spread.model != table.spread.model:
             raise ConflictError(
                 f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
-        return Target(name, table.config(), spread, self.map.number, table.spread.recall, table.spread.holders)
+        own, region = table.spread, roster[self.name]
+        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, ask.time)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -225,10 +238,13 @@ class Federation:
         fresh: dict[str, Spread] = {}
         for name, table in self._tables.items():
             if table.spread is not None and name not in self.map.spreads:
-                places = first_places(name, table.spread.shards, table.spread.replicas, sorted(self.roster()))
-                parameters = await asyncio.to_thread(fitted, table.spread, table.config(), self._samples.get(name))
-                fresh[name] = Spread(table.spread.strategy, places, table.spread.model, parameters=parameters)
+                fresh[name] = await asyncio.to_thread(self._laid_out, name, table)
         self._keeper.write(fresh)
+
+    def _laid_out(self, name: str, table: CollectionTable) -> Spread:
+        assert table.spread is not None
+        sample = sample_of(table.spread, table.config(), self._samples.get(name))
+        return laid_out(name, table.spread, table.config(), self.roster(), sample)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
@@ -236,7 +252,9 @@ class Federation:
             shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
-                if await self._local.ensure(name, shard, self._tables[name].config(), nodes):
+                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                config = self._tables[name].config()
+                if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
             await self.moving.settle(spreads, shard_map.number)
@@ -252,7 +270,7 @@ class Federation:
                     self._keeper.write(self.moving.next_map(self.roster()))
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
-                await self._exchange.pull(self._spreads())
+                await self._exchange.pull(self._known_to(self.name))
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             with contextlib.suppress(TimeoutError):

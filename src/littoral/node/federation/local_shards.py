@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from littoral.errors import LittoralError, UnavailableError
+from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
 from littoral.node.federation.replicas import Replicas, Watched
@@ -15,7 +16,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.journal import LateError
-from littoral.vectors.replication.replica import At
+from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
@@ -27,15 +28,15 @@ def part_name(collection: str, shard: int) -> str:
 
 class Terms(NamedTuple):
     """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
-
-    time: hybrid time of a write.
+    has_copies: whether points lie in several shards. at: of a write.
     """
 
     deadline_s: float
     here: dict[int, int]
     least: int
     wait_s: float
-    time: int = 0
+    has_copies: bool = False
+    at: At = ANY
 
 
 AfterWrite = Callable[[str, int, int, float], Awaitable[None]]
@@ -59,7 +60,15 @@ class LocalShards:
         self._shards: dict[str, Collection] = {}
         self.after_write: AfterWrite | None = None
 
-    async def ensure(self, collection: str, shard: int, config: CollectionConfig, nodes: Sequence[str]) -> bool:
+    async def ensure(
+        self,
+        collection: str,
+        shard: int,
+        config: CollectionConfig,
+        nodes: Sequence[str],
+        *,
+        has_copies: bool = False,
+    ) -> bool:
         """Makes it if it is not there; whether it did. nodes: that hold it. Raises what `create_part` raises."""
         name = part_name(collection, shard)
         if name in self._collections.damaged:
@@ -71,6 +80,8 @@ class LocalShards:
         if name not in self._shards:
             watched = Watched(part, partial(self._wrote, collection, shard, config))
             self._shards[name] = Collection(name, config, watched)
+            if has_copies:
+                await part.create_index(MARK, "bool")
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
 
@@ -112,7 +123,7 @@ class LocalShards:
         return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
-        asks = (self._one(collection, shard, part, terms) for shard in part.shards)
+        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
         found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
         late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
         failures = [
@@ -126,25 +137,38 @@ class LocalShards:
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
         return PartTold(answers, failures, late)
 
-    async def _one(self, collection: str, shard: int, part: Part, terms: Terms) -> frames.Answer | LittoralError:
-        name, request = part_name(collection, shard), part.request
+    async def _one(
+        self, collection: str, shard: int, request: frames.Request, terms: Terms
+    ) -> frames.Answer | LittoralError:
+        name = part_name(collection, shard)
         if (found := self._shards.get(name)) is None:
             return self._collections.damaged.get(name) or UnavailableError(f"shard `{name}` is not on this node")
         try:
-            if not isinstance(request, frames.PointWrite):
-                return await found.ask(request, deadline_s=terms.deadline_s)
-            at = At(terms.time, part.is_told) if part.is_told else At(max(0, terms.time - 1), is_told=False)
-            stamp = await self._replicas.write(
-                name,
-                request,
-                terms.deadline_s,
-                here=terms.here.get(shard, 1),
-                least=terms.least,
-                wait_s=terms.wait_s,
-                at=at,
-            )
-            if self.after_write is not None:
-                await self.after_write(collection, shard, stamp.time, terms.deadline_s)
-            return frames.Written(call=0, epoch=stamp.number)
+            if not terms.has_copies:
+                return await self._asked(name, found, shard, request, terms)
+            for one in for_shard(request):
+                answer = await self._asked(name, found, shard, one, terms)
+            copies: frames.Answer | None = None
+            if isinstance(request, frames.Info):
+                copies = await found.ask(frames.Count(call=0, filter=marked()), deadline_s=terms.deadline_s)
+            return without_marks(answer, copies.count if isinstance(copies, frames.Counted) else 0)
         except LittoralError as error:
             return error
+
+    async def _asked(
+        self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
+    ) -> frames.Answer:
+        if not isinstance(request, frames.PointWrite):
+            return await found.ask(request, deadline_s=terms.deadline_s)
+        stamp = await self._replicas.write(
+            name,
+            request,
+            terms.deadline_s,
+            here=terms.here.get(shard, 1),
+            least=terms.least,
+            wait_s=terms.wait_s,
+            at=terms.at,
+        )
+        if self.after_write is not None:
+            await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
+        return frames.Written(call=0, epoch=stamp.number)

@@ -6,6 +6,7 @@ from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundE
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
+from littoral.node.federation.residency import is_from_anywhere, seen_from
 from littoral.transport import Transport
 from littoral.vectors import frames
 
@@ -67,15 +68,20 @@ class MeshService:
                 hint="two models never mix in a collection",
             )
         known = target.spread.all_places
-        for shard in _shards_of(ask):
+        seen = {
+            shard for spread in target.spread.both for shard in seen_from(spread, self._members()[caller]).spread.places
+        }
+        for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in known and ask.map_number <= target.map_number:
                 raise NotFoundError(f"collection `{ask.collection}` has {len(known)} shards, none with number {shard}")
+            if shard in known and shard not in seen and not is_from_anywhere(request):
+                self._counts.refused += 1
+                raise ForbiddenError(
+                    f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"
+                )
 
     @staticmethod
     def _has_moved(ask: Ask, target: Target) -> bool:
         """A caller that goes by an older map asks for shards in whose place there are others by now."""
-        return ask.map_number < target.map_number and not target.spread.places.keys() >= _shards_of(ask)
-
-
-def _shards_of(ask: Ask) -> set[int]:
-    return {shard for part in ask.parts for shard in part.shards}
+        asked = {shard for part in ask.parts for shard in part.shards}
+        return ask.map_number < target.map_number and not target.spread.places.keys() >= asked

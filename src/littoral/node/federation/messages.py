@@ -21,18 +21,16 @@ Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 class Part(msgspec.Struct, array_like=True):
-    """One request to some shards of one node. is_told: a write that is to be told to the shards that come in the place
-    of these; not the leaving of a point that goes to another shard, which is told by that one.
-    """
+    """One request to some shards of one node."""
 
     shards: Annotated[list[Shard], Meta(min_length=1, max_length=SHARD_COUNT_MAX)]
     request: frames.Request
-    is_told: bool = True
 
 
 class Ask(msgspec.Struct, array_like=True):
     """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
-    write. time: hybrid time of a write, the same for all shards.
+    write. time: hybrid time of a write, the same for all shards. is_told: not the leaving of a point that goes to
+    another shard, which is told by that one (`replica.At`).
     """
 
     collection: str
@@ -42,6 +40,7 @@ class Ask(msgspec.Struct, array_like=True):
     parts: Annotated[list[Part], Meta(min_length=1, max_length=2 * SHARD_COUNT_MAX)]
     holders: Annotated[int, Meta(ge=1, le=64)] = 1
     time: Annotated[int, Meta(ge=0, lt=TIME_MAX)] = 0
+    is_told: bool = True
 
 
 class PartTold(msgspec.Struct, array_like=True):

@@ -71,6 +71,16 @@ class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
         """Whether the shards of a point follow from its id alone."""
         return True
 
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return False
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return False
+
     def place(self, points: Points) -> Placement:
         """Shards of points."""
         if not self.names:
@@ -97,6 +107,16 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
     def by_id(self) -> bool:
         """Whether the shards of a point follow from its id alone."""
         return False
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return True
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return self.closure.reach > 0.0 and self.closure.copies > 0
 
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
@@ -132,6 +152,16 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
         """Whether the shards of a point follow from its id alone."""
         return False
 
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return True
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return self.closure.reach > 0.0 and self.closure.copies > 0
+
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
         home, rows, copies = placed(self.cells, self.closure, points.need_vectors(self.cells.size))
@@ -149,12 +179,14 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
     """By region of origin, each spread in its own way.
 
     pinned: regions whose points, and shards, never leave them. elsewhere: the region of points from one that is not
-    here; without it they are refused.
+    here; without it they are refused. key: of the payload, which names a point's region; None = the region of the node
+    that takes the write.
     """
 
     regions: dict[str, Hash | Metric | Hybrid]
     pinned: tuple[str, ...] = ()
     elsewhere: str | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
@@ -174,6 +206,16 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
     def by_id(self) -> bool:
         """Whether the shards of a point follow from its id alone."""
         return False
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return any(part.by_vector for part in self.regions.values())
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return any(part.has_copies for part in self.regions.values())
 
     @cached_property
     def pinned_shards(self) -> dict[int, str]:

@@ -54,9 +54,7 @@ def moved(spread: Spread, shard: int, source: str, target: str, nodes: Mapping[s
     return placed(spread, {**spread.places, shard: own})
 
 
-def held_by(
-    spread: Spread, nodes: Mapping[str, str], replicas: int, points: Mapping[int, int] | None = None
-) -> Layout:
+def held_by(spread: Spread, nodes: Mapping[str, str], replicas: int, points: Mapping[int, int] | None = None) -> Layout:
     """The same shards, `replicas` nodes each, all of them of this site; who may stay does.
 
     nodes: with their regions. points: of each shard, as far as known.
@@ -92,7 +90,9 @@ def by_id(spread: Spread, count: int, nodes: Mapping[str, str], replicas: int) -
     rooms = [Room(node, region) for node, region in sorted(nodes.items())]
     loads = [ShardLoad(number, 1) for number in fresh]
     found = allocate(loads, rooms, replicas=min(replicas, len(nodes)), held=held)
-    return Layout("hash", {number: list(holders) for number, holders in found.holders.items()}, encode_strategy(strategy))
+    return Layout(
+        "hash", {number: list(holders) for number, holders in found.holders.items()}, encode_strategy(strategy)
+    )
 
 
 def fitted_anew(spread: Spread, fresh: Spread) -> Layout:
@@ -157,8 +157,8 @@ def _nested(strategy: Strategy, shard: int, vectors: Vectors) -> Hybrid:
         raise _no_cells(strategy)
     distance = strategy.cells.distance
     alone = Metric(fit_cells(vectors, distance=distance, shares=[1], seed=0, balance=2.0), Closure(), (shard,))
-    parts = tuple(alone if isinstance(part, Hash) and part.shards == (shard,) else part for part in strategy.parts)
-    return Hybrid(strategy.cells, strategy.closure, parts)
+    found = [alone if isinstance(part, Hash) and part.shards == (shard,) else part for part in strategy.parts]
+    return Hybrid(strategy.cells, strategy.closure, tuple(found))
 
 
 def _no_cells(strategy: Strategy) -> NotOfferedError:
