@@ -11,7 +11,7 @@ from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, Spread
+from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.layout import laid_out, sample_of
@@ -22,6 +22,7 @@ from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
@@ -193,6 +194,18 @@ class Federation:
         await self._write_map()
         await self._hold_shards()
         self._work.set()
+
+    def go_to(self, name: str, layout: Layout | None) -> None:
+        """As the writer of the map: the collection begins its way to this layout; None = back to the one it has.
+
+        Raises ConflictError, NotFoundError.
+        """
+        if not self._keeper.is_writer:
+            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
+        self._keeper.write({name: following})
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
         shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)

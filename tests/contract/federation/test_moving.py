@@ -1,0 +1,118 @@
+"""A collection gets another layout while it is written, searched, counted: nothing is lost, doubled or brought back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from littoral.errors import UnavailableError
+from littoral.node.federation.moving import planning
+from littoral.vectors.queries import SearchParams
+from moving import begin, shards_on_disk, until_arrived, writer_of
+from spread_nodes import SpreadNode, spread_nodes, spread_table
+
+SIZE = 4
+COUNT = 300
+NAMES = ("a", "b", "c")
+EXACT = SearchParams(exact=True)
+REGIONS = dict.fromkeys(NAMES, "")
+
+Nodes = dict[str, SpreadNode]
+
+
+def rows(count: int, seed: int = 7) -> Any:
+    return np.random.default_rng(seed).standard_normal((count, SIZE)).astype("<f4")
+
+
+class Writers:
+    """Write, change and delete points at all nodes, and know what must be there."""
+
+    def __init__(self, nodes: Nodes, seed: int) -> None:
+        self.nodes = nodes
+        self.random = Random(seed)
+        self.vectors: dict[int, Any] = dict(enumerate(rows(COUNT)))
+        self.unsure: set[int] = set()
+        self.write_count = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            node = self.nodes[self.random.choice(NAMES)]["points"]
+            ids = [self.random.randrange(2 * COUNT) for _ in range(5)]
+            ids = list(dict.fromkeys(ids))
+            try:
+                if self.random.random() < 0.3:
+                    self.unsure.update(ids)
+                    await node.delete(ids)
+                    for point in ids:
+                        self.vectors.pop(point, None)
+                else:
+                    fresh = rows(len(ids), self.random.randrange(1 << 30))
+                    self.unsure.update(ids)
+                    await node.upsert(ids, fresh)
+                    self.vectors.update(zip(ids, fresh, strict=True))
+                self.unsure.difference_update(ids)
+                self.write_count += 1
+            except UnavailableError as error:
+                print("not written:", error)
+            await self.check(self.random.choice(NAMES))
+
+    async def check(self, name: str) -> None:
+        """What was acknowledged is read at every node, at once."""
+        node = self.nodes[name]["points"]
+        ids = [self.random.randrange(2 * COUNT) for _ in range(20)]
+        found = {record.id: record.vector for record in await node.retrieve(list(dict.fromkeys(ids)), with_vector=True)}
+        for point in set(ids) - self.unsure:
+            wanted = self.vectors.get(point)
+            assert found.get(point) == (None if wanted is None else wanted.tobytes()), point
+        if not self.unsure:
+            assert await node.count() == len(self.vectors)
+
+    async def check_all(self) -> None:
+        for node in self.nodes.values():
+            records = []
+            offset = None
+            while True:
+                page, offset = await node["points"].scroll(limit=500, offset=offset, with_vector=True)
+                records += page
+                if offset is None:
+                    break
+            found = {record.id: record.vector for record in records}
+            assert len(found) == len(records)
+            for point in found.keys() | self.vectors.keys():
+                if point not in self.unsure:
+                    wanted = self.vectors.get(point)
+                    assert found.get(point) == (None if wanted is None else wanted.tobytes()), point
+            query = rows(1, 5)[0]
+            hits = await node["points"].search(query, limit=20, params=EXACT)
+            nearest = sorted(self.vectors, key=lambda point: float(((self.vectors[point] - query) ** 2).sum()))
+            if not self.unsure:
+                assert [hit.id for hit in hits] == nearest[:20]
+
+
+@contextlib.asynccontextmanager
+async def written(nodes: Nodes, seed: int = 1) -> AsyncIterator[Writers]:
+    """While it lasts, points are written and read; then they are all compared."""
+    writers, stop = Writers(nodes, seed), asyncio.Event()
+    await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
+    task = asyncio.create_task(writers.run(stop))
+    try:
+        yield writers
+    finally:
+        stop.set()
+        await task
+    await writers.check_all()
+
+
+async def test_a_collection_goes_from_four_shards_to_six_while_it_is_written(tmp_path: Path) -> None:
+    tables = {"points": spread_table(SIZE, shards=4, replicas=1)}
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes) as writers:
+        layout = planning.by_id(writer_of(nodes).federation.map.spreads["points"], 6, REGIONS, 1)
+        begin(nodes, "points", layout)
+        await until_arrived(nodes, "points", layout)
+        assert writers.write_count > 5
+        on_disk = sorted(part for parts in shards_on_disk(nodes).values() for part in parts)
+        assert on_disk == sorted(f"points.{shard}" for shard in layout.places)
