@@ -15,6 +15,7 @@ import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.mesh_tables import MeshTable, check_mesh
+from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
@@ -235,6 +236,7 @@ def _checked(site: Site, place: Place) -> Site:
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     check_mesh(site.mesh, site.node.name, site.collections, place)
+    check_models(site.collections, site.models, site.pipelines, place)
     return site
 
 

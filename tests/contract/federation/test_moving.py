@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from littoral.errors import UnavailableError
+from littoral.mesh.shard_map import Layout, Spread
+from littoral.node.federation.layout import laid_out
 from littoral.node.federation.moving import planning
 from littoral.vectors.queries import SearchParams
 from moving import begin, shards_on_disk, until_arrived, writer_of
 from spread_nodes import SpreadNode, spread_nodes, spread_table
+from waiting import until_async
 
 SIZE = 4
 COUNT = 300
@@ -107,12 +110,64 @@ async def written(nodes: Nodes, seed: int = 1) -> AsyncIterator[Writers]:
     await writers.check_all()
 
 
-async def test_a_collection_goes_from_four_shards_to_six_while_it_is_written(tmp_path: Path) -> None:
+async def go(nodes: Nodes, layout: Layout) -> None:
+    begin(nodes, "points", layout)
+    await until_arrived(nodes, "points", layout)
+    on_disk = sorted({part for parts in shards_on_disk(nodes).values() for part in parts})
+    assert on_disk == sorted(f"points.{shard}" for shard in layout.places)
+
+
+def spread_of(nodes: Nodes) -> Spread:
+    return writer_of(nodes).federation.map.spreads["points"]
+
+
+def by_vector(nodes: Nodes, strategy: str, shards: int) -> Layout:
+    """As a new collection would be laid out."""
+    table = spread_table(SIZE, strategy=strategy, shards=shards, replicas=1, sample="")
+    assert table.spread is not None
+    return planning.fitted_anew(
+        spread_of(nodes), laid_out("points", table.spread, table.config(), REGIONS, rows(600, seed=3))
+    )
+
+
+async def test_a_collection_goes_from_four_shards_to_six_and_to_three(tmp_path: Path) -> None:
     tables = {"points": spread_table(SIZE, shards=4, replicas=1)}
     async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes) as writers:
-        layout = planning.by_id(writer_of(nodes).federation.map.spreads["points"], 6, REGIONS, 1)
-        begin(nodes, "points", layout)
-        await until_arrived(nodes, "points", layout)
+        await go(nodes, planning.by_id(spread_of(nodes), 6, REGIONS, 1))
         assert writers.write_count > 5
-        on_disk = sorted(part for parts in shards_on_disk(nodes).values() for part in parts)
-        assert on_disk == sorted(f"points.{shard}" for shard in layout.places)
+        await go(nodes, planning.by_id(spread_of(nodes), 3, REGIONS, 2))
+
+
+async def test_another_strategy_takes_over(tmp_path: Path) -> None:
+    """By id, by vector with copies at borders, a shard divided, and by id again."""
+    tables = {"points": spread_table(SIZE, shards=3, replicas=1)}
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes, seed=2):
+        await go(nodes, by_vector(nodes, "metric", 3))
+        shard = spread_of(nodes).shards[0]
+        await go(nodes, planning.divided(spread_of(nodes), shard, rows(200, seed=4), None, seed=0))
+        assert len(spread_of(nodes).places) == 4
+        await go(nodes, planning.by_id(spread_of(nodes), 2, REGIONS, 1))
+
+
+async def test_a_shard_goes_to_another_node_and_others_stay(tmp_path: Path) -> None:
+    tables = {"points": spread_table(SIZE, shards=3, replicas=2)}
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes, seed=3):
+        before = spread_of(nodes)
+        held = before.places[1]
+        (free,) = set(NAMES) - set(held)
+        await go(nodes, planning.moved(before, 1, held[0], free, REGIONS))
+        after = spread_of(nodes)
+        assert after.shards == [0, 2, 3]
+        assert sorted(after.places[3]) == sorted([held[1], free])
+
+
+async def test_a_change_is_taken_back(tmp_path: Path) -> None:
+    tables = {"points": spread_table(SIZE, shards=2, replicas=1)}
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes, seed=4):
+        before = spread_of(nodes)
+        begin(nodes, "points", planning.by_id(before, 3, REGIONS, 1))
+        federation = writer_of(nodes).federation
+        await until_async(lambda: (change := spread_of(nodes).change) is not None and change.step == "copying")
+        federation.go_to("points", None)
+        await until_arrived(nodes, "points", before.layout)
+        assert spread_of(nodes).first_free == 5

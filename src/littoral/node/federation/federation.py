@@ -9,6 +9,7 @@ from random import Random
 
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
+from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
@@ -23,6 +24,7 @@ from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.steps import begun, withdrawn
+from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
@@ -35,6 +37,7 @@ from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
 from littoral.transport import Transport
+from littoral.transport.measured import MeasuredTransport
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.replica import At
 
@@ -44,7 +47,6 @@ FOLDER = Path("mesh")
 FACTS = "facts"
 ROUND_S = 2.0
 SOON_S = 0.25
-INFO_S = 1.0
 
 Say = Callable[[str], None]
 
@@ -71,6 +73,7 @@ class Federation:
 
         Raises NodeError for files that cannot be read.
         """
+        transport = self.measured = MeasuredTransport(transport, clock)
         self._mesh = mesh
         self._tables = dict(tables)
         self._samples = samples or {}
@@ -97,6 +100,7 @@ class Federation:
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
         self.facts = Facts(clock)
+        self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
         self.asking.heard = self._keeper.heard
         self.routing = Routing(self.asking, self.summaries)
@@ -144,6 +148,16 @@ class Federation:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
         return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
 
+    @property
+    def writer(self) -> str:
+        """The node that writes the shard map."""
+        return self._keeper.writer
+
+    def replicas_wanted(self, name: str) -> int:
+        """Of each shard of a collection, by this node's site file; 0 where it is not there."""
+        table = self._tables.get(name)
+        return 0 if table is None or table.spread is None else table.spread.replicas
+
     def members(self) -> list[MemberState]:
         """One state a node, by name."""
         now_s = self._clock.monotonic()
@@ -176,6 +190,7 @@ class Federation:
         """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
         for name, table in self._tables.items():
             self._stand_in(name, table)
+        await self.measured.open()
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
@@ -185,7 +200,10 @@ class Federation:
         await self._write_map()
         await self._hold_shards()
         await self.moving.open()
-        self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
+        self._tasks = [
+            asyncio.create_task(self._run(), name="littoral-federation"),
+            asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
+        ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
         """A further collection, as if it had been there at the start. Raises ConflictError."""
@@ -228,7 +246,7 @@ class Federation:
         if (found := self.map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self._keeper.writer}` writes that down; is it running, and has it this collection?",
+                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
             )
         roster, spread = self.roster(), allowed(found, self.roster())
         if spread.model != table.spread.model:
@@ -303,17 +321,19 @@ class Federation:
 
     async def _tell_fact(self) -> None:
         self._counter += 1
+        condition = await self._condition.read(self._own_shards())
         fact = Fact(
             node=self.name,
             boot=self._boot,
             counter=self._counter,
             map_number=self.map.number,
-            points=await self._points(),
+            points=_points(condition),
             lag_s=self._lags_s(),
             links_ms=dict(self.asking.links.medians_ms()),
-            models={name: spread.model for name, spread in self.map.spreads.items()},
+            models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
             region=self._mesh.region,
             address=self.address(),
+            condition=condition,
             settled=self.moving.settled,
             owed=self.moving.owed,
         )
@@ -328,11 +348,9 @@ class Federation:
             found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
         return found
 
-    async def _points(self) -> dict[str, dict[int, int]]:
-        found: dict[str, dict[int, int]] = {}
-        for name, shard in self._own_shards():
-            if (part := self._collections.part(part_name(name, shard))) is not None:
-                with contextlib.suppress(LittoralError):
-                    info = await part.info(deadline_s=INFO_S)
-                    found.setdefault(name, {})[shard] = info.points_count
-        return found
+
+def _points(condition: Condition) -> dict[str, dict[int, int]]:
+    found: dict[str, dict[int, int]] = {}
+    for replica in condition.replicas:
+        found.setdefault(replica.collection, {})[replica.shard] = replica.points
+    return found
