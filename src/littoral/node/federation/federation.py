@@ -21,6 +21,7 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.steps import begun, withdrawn
@@ -93,7 +94,7 @@ class Federation:
         self._exchange = SummaryExchange(
             self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,7 +108,9 @@ class Federation:
         self._service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
         )
-
+        self.changes = Changes(
+            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+        )
         self.moving = Moving(
             transport,
             self._local,
@@ -200,6 +203,7 @@ class Federation:
         await self._write_map()
         await self._hold_shards()
         await self.moving.open()
+        await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
@@ -336,9 +340,18 @@ class Federation:
             condition=condition,
             settled=self.moving.settled,
             owed=self.moving.owed,
+            loads=self._loads(),
         )
         self.facts.take(fact)
         await self._transport.publish(FACTS, encode_fact(fact))
+
+    def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
+        found: dict[str, dict[int, tuple[float, float]]] = {}
+        for name, shard in self._own_shards():
+            load = self._local.loads.of(part_name(name, shard))
+            if load.busy_ms:
+                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
+        return found
 
     def _lags_s(self) -> dict[str, float]:
         """By peer, the shard that is furthest behind it."""

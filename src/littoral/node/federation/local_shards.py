@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.moving.loads import Loads
 from littoral.node.federation.replicas import Replicas, Watched
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
@@ -52,12 +54,14 @@ class LocalShards:
         summaries: Summaries,
         replicas: Replicas,
         tell_stale: Callable[[str, int, int], Awaitable[None]],
+        clock: Clock,
     ) -> None:
         self._collections = collections
         self._summaries = summaries
         self._replicas = replicas
         self._tell_stale = tell_stale
         self._shards: dict[str, Collection] = {}
+        self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
 
     async def ensure(
@@ -103,6 +107,7 @@ class LocalShards:
     def close_to_callers(self, collection: str, shard: int) -> None:
         """What is asked of it from now on is refused."""
         self._shards.pop(part_name(collection, shard), None)
+        self.loads.forget(part_name(collection, shard))
 
     async def _wrote(
         self,
@@ -159,7 +164,11 @@ class LocalShards:
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
         if not isinstance(request, frames.PointWrite):
-            return await found.ask(request, deadline_s=terms.deadline_s)
+            began_s = self.loads.now()
+            answer = await found.ask(request, deadline_s=terms.deadline_s)
+            if isinstance(request, frames.Search | frames.Group):
+                self.loads.searched(name, began_s)
+            return answer
         stamp = await self._replicas.write(
             name,
             request,
