@@ -10,6 +10,7 @@ from littoral.mesh.facts import Known
 from littoral.mesh.membership import MemberState
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.federation import Federation
+from littoral.node.federation.moving.steps import coming, going
 from littoral.node.mesh_problems import problems
 from littoral.node.mesh_told import (
     CollectionTold,
@@ -18,6 +19,7 @@ from littoral.node.mesh_told import (
     LinkTold,
     MemberTold,
     MeshTold,
+    MoveTold,
     RouteClassTold,
     RoutingTold,
     ShardTold,
@@ -49,7 +51,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
             name: _collection(name, spread, federation.replicas_wanted(name), by_name, facts, behind)
             for name, spread in sorted(federation.map.spreads.items())
         },
-        moves=[],
+        moves=[_move(name, spread, facts) for name, spread in sorted(federation.map.spreads.items()) if spread.change],
         desired=DesiredTold(
             map_number=federation.map.number, writer=federation.writer, signed_by=None, roster_number=None
         ),
@@ -141,6 +143,27 @@ def _collection(
         epoch=spread.epoch,
         points=_points(shards),
         shards=shards,
+    )
+
+
+def _move(name: str, spread: Spread, facts: Mapping[str, Known]) -> MoveTold:
+    """share: of the points of shards that are given up, by the holder of each that has handed over most."""
+    assert spread.change is not None
+    places, leaving = spread.all_places, going(spread)
+    left = points = 0
+    for shard in leaving:
+        told = [known.fact for node in places[shard] if (known := facts.get(node)) is not None]
+        counts = [fact.points.get(name, {}).get(shard, 0) for fact in told]
+        points += max(counts, default=0)
+        left += min((fact.owed.get(name, {}).get(shard, max(counts)) for fact in told), default=0)
+    return MoveTold(
+        collection=name,
+        what=f"{spread.change.other.strategy} and {spread.strategy}, {len(coming(spread))} new shards",
+        shards=leaving,
+        sources=sorted({node for shard in leaving for node in places[shard]}),
+        targets=sorted({node for shard in coming(spread) for node in places[shard]}),
+        stage=spread.change.step,
+        share=max(0.0, 1 - left / points) if points else None,
     )
 
 

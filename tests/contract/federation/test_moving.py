@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 
 from littoral.errors import UnavailableError
 from littoral.mesh.shard_map import Layout, Spread
@@ -15,6 +16,7 @@ from littoral.node.federation.layout import laid_out
 from littoral.node.federation.moving import planning
 from littoral.vectors.queries import SearchParams
 from moving import begin, shards_on_disk, until_arrived, writer_of
+from nodes_in_process import Wires
 from spread_nodes import SpreadNode, spread_nodes, spread_table
 from waiting import until_async
 
@@ -29,6 +31,11 @@ Nodes = dict[str, SpreadNode]
 
 def rows(count: int, seed: int = 7) -> Any:
     return np.random.default_rng(seed).standard_normal((count, SIZE)).astype("<f4")
+
+
+@pytest.fixture
+def wires() -> Wires:
+    return Wires()
 
 
 class Writers:
@@ -171,3 +178,73 @@ async def test_a_change_is_taken_back(tmp_path: Path) -> None:
         federation.go_to("points", None)
         await until_arrived(nodes, "points", before.layout)
         assert spread_of(nodes).first_free == 5
+
+
+async def test_what_a_node_took_alone_is_handed_over_when_it_is_back(tmp_path: Path, wires: Wires) -> None:
+    """It was cut off before the change began, and goes by the old map for all of it."""
+    tables = {"points": spread_table(SIZE, shards=4, replicas=2)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
+        await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
+        await until_async(lambda: all(not lag.entry_count for lag in nodes["b"].federation.replicas.lags()))
+        for other in ("a", "b"):
+            wires.cut("c", other)
+        alone: dict[int, Any] = {}
+        for point in range(0, COUNT, 3):
+            vector = rows(1, seed=point)
+            with contextlib.suppress(UnavailableError):
+                if point % 2:
+                    await nodes["c"]["points"].delete([point])
+                    alone[point] = None
+                else:
+                    await nodes["c"]["points"].upsert([point], vector)
+                    alone[point] = vector[0]
+        assert len(alone) > 10
+        layout = planning.by_id(spread_of(nodes), 5, REGIONS, 2)
+        begin(nodes, "points", layout)
+        both = {name: nodes[name] for name in ("a", "b")}
+        await until_arrived(both, "points", layout)
+        later = [point for point in alone if point % 5 == 0]
+        await nodes["b"]["points"].upsert(later, rows(len(later), seed=99))
+        wires.heal()
+        await until_arrived(nodes, "points", layout)
+        wanted = dict(enumerate(rows(COUNT))) | alone | dict(zip(later, rows(len(later), seed=99), strict=True))
+        await until_async(lambda: all(not lag.entry_count for lag in nodes["a"].federation.replicas.lags()))
+        for node in nodes.values():
+            records = await node["points"].retrieve(range(COUNT), with_vector=True)
+            found = {record.id: record.vector for record in records}
+            assert found == {point: vector.tobytes() for point, vector in wanted.items() if vector is not None}
+            assert await node["points"].count() == len(found)
+
+
+async def test_a_target_that_goes_away_is_waited_for(tmp_path: Path, wires: Wires) -> None:
+    tables = {"points": spread_table(SIZE, shards=2, replicas=1)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes, written(nodes, seed=5) as writers:
+        before = spread_of(nodes)
+        (free,) = set(NAMES) - {node for held in before.places.values() for node in held}
+        layout = planning.moved(before, 1, before.places[1][0], free, REGIONS)
+        begin(nodes, "points", layout)
+        await until_async(lambda: (change := spread_of(nodes).change) is not None and change.step == "copying")
+        wires.frozen.add(free)
+        written_then = writers.write_count
+        await until_async(lambda: writers.write_count > written_then)
+        wires.frozen.discard(free)
+        await until_arrived(nodes, "points", layout)
+
+
+async def test_nodes_that_start_again_in_the_middle_go_on_from_there(tmp_path: Path) -> None:
+    """All of them end while points are copied, as after a power cut, and lose nothing."""
+    tables = {"points": spread_table(SIZE, shards=3, replicas=1)}
+    slow = {"move_bytes_s": 4096}
+    async with spread_nodes(tmp_path, NAMES, tables, mesh_options=slow) as nodes:
+        await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
+        layout = planning.by_id(spread_of(nodes), 4, REGIONS, 1)
+        begin(nodes, "points", layout)
+        await until_async(lambda: any(node.federation.moving.owed for node in nodes.values()))
+        await nodes["b"]["points"].delete([7])
+        await nodes["c"]["points"].upsert([8], rows(1, seed=8))
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes:
+        await until_arrived(nodes, "points", layout)
+        for node in nodes.values():
+            assert await node["points"].count() == COUNT - 1
+            (record,) = await node["points"].retrieve([8], with_vector=True)
+            assert record.vector == rows(1, seed=8).tobytes()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
-from littoral.node.federation.moving.loads import Loads
 from littoral.node.federation.replicas import Replicas, Watched
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames

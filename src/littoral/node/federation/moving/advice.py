@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from littoral.mesh.shard_map import Layout, Spread
-from littoral.node.federation.moving.loads import Load
+from littoral.node.federation.loads import Load
 from littoral.node.federation.moving.planning import held_by, placed
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, level

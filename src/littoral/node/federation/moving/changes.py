@@ -9,10 +9,10 @@ from littoral.mesh.facts import Known
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.layout import laid_out
+from littoral.node.federation.loads import Load
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.moving import planning
 from littoral.node.federation.moving.advice import Advised, Use, advised
-from littoral.node.federation.moving.loads import Load
 from littoral.node.federation.moving.sampling import sampled
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import (

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from littoral.clock import Clock
@@ -15,6 +15,7 @@ from littoral.node.federation.moving.handing import Handing, Owed
 from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.steps import Progress, coming, going, name_of, next_step
 from littoral.node.federation.replicas import Replicas
+from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
@@ -86,6 +87,13 @@ class Moving:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        for collection, shards in self.owed.items():
+            yield Reading("littoral_mesh_moving_left", (collection,), sum(shards.values()))
+        yield Reading("littoral_mesh_moved_points_total", (), self._handing.points_count)
+        yield Reading("littoral_mesh_moved_bytes_total", (), self._handing.bytes_count)
 
     def next_map(self, members: Iterable[str]) -> dict[str, Spread]:
         """As the writer of the map: spreads that go a step further."""
