@@ -56,6 +56,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         str | None,
         Meta(description="Of `peers`, a node outside the site: holds no shards, runs steps when the site is exhausted"),
     ] = None
+    move_bytes_s: Annotated[
+        int, Meta(ge=1 << 10, le=1 << 40, description="What a node sends a second at most while shards are moved")
+    ] = 8 << 20
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

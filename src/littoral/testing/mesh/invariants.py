@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from littoral.testing.mesh.clients import Clients
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.site import SimulatedSite
-from littoral.testing.mesh.stores import Stored
 from littoral.transport.desk import SERVED_BODIES_MAX, SERVED_COUNT_MAX
-from littoral.vectors.records import PointId
+
+if TYPE_CHECKING:
+    from littoral.testing.mesh.stores import Stored
+    from littoral.vectors.records import PointId
 
 __all__ = ["LOOK_S", "are_alike", "check_promises", "check_quiet_searches", "differing_members", "watch"]
 
