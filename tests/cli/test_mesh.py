@@ -67,6 +67,22 @@ def test_a_token_is_the_only_line_on_stdout(site: Path) -> None:
     assert "`GW_2`: its name is 1 to 63 of a-z, 0-9 and `-`" in wrong.err
 
 
+def test_a_node_of_the_roster_becomes_an_issuer(tmp_path: Path) -> None:
+    clock = MovedClock(wall_s=SYSTEM.wall())
+    asyncio.run(joined(tmp_path, found(tmp_path, clock), "gw-2", clock))
+    done = cli("mesh", "promote", tmp_path / "gw-1", "gw-2")
+    assert lines(done) == ["node `gw-2` becomes an issuer as soon as it hears of it"]
+    nodes = cli("mesh", "status", tmp_path / "gw-1", "--json").json["nodes"]
+    assert [node["is_issuer"] for node in nodes] == [True, True]
+    again = cli("mesh", "promote", tmp_path / "gw-1", "gw-2")
+    assert (again.code, again.err) == (4, "littoral: node `gw-2` is an issuer\n")
+    unknown = cli("mesh", "promote", tmp_path / "gw-1", "gw-3")
+    assert (unknown.code, unknown.out) == (4, "")
+    assert "node `gw-3` is not in the roster" in unknown.err
+    elsewhere = cli("mesh", "promote", tmp_path / "gw-2", "gw-2")
+    assert elsewhere.code != 0
+
+
 def test_without_an_identity_it_says_what_begins_one(tmp_path: Path) -> None:
     for verb in (("mesh", "status"), ("doctor",)):
         done = cli(*verb, tmp_path / "nothing")

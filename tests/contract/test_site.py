@@ -21,6 +21,7 @@ from site_folder import TEXT
 FILE = Path("site.toml")
 FRAMES = '[collections.frames]\nvectors = { size = 4, distance = "Cosine" }\n'
 MODEL = '[models.embedder]\npath = "m.wasm"\n'
+SPREAD_EU = 'spread = { strategy = "geographic", regions = ["eu"], '
 MESH = '[node]\nname = "a"\n[mesh]\nsite = "shop"\n'
 AGENT = '[agents.decode]\npath = "builtin:image"\n'
 
@@ -64,7 +65,16 @@ WRONG = {
     "vectors of no size": '[collections.frames]\nvectors = { size = 0, distance = "Dot" }',
     "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
     "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
-    "a spread that is not offered": MESH + FRAMES + 'spread = { strategy = "geographic" }',
+    "a region of another strategy": MESH + FRAMES + 'spread = { pinned = ["eu"] }',
+    "a pinned region without shards": MESH + FRAMES + SPREAD_EU + 'pinned = ["us"] }',
+    "points from elsewhere in a pinned region": MESH + FRAMES + SPREAD_EU + 'pinned = ["eu"], elsewhere = "eu" }',
+    "fewer shards than regions": MESH
+    + FRAMES
+    + 'spread = { strategy = "geographic", regions = ["eu", "us"], shards = 1 }',
+    "cells of a distance without": MESH
+    + '[collections.frames]\nvectors = { size = 4, distance = "Dot" }\n'
+    + 'spread = { strategy = "hybrid", sample = "rows.npy" }',
+    "the region of nobody": MESH + 'regions = { z = "eu" }',
     "a metric spread without a sample": MESH + FRAMES + 'spread = { strategy = "metric" }',
     "more holders than replicas": MESH + FRAMES + "spread = { replicas = 2, holders = 3 }",
     "a recall of more than all": MESH + FRAMES + "spread = { recall = 1.5 }",

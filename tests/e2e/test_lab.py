@@ -19,7 +19,7 @@ from littoral.errors import ConflictError, NodeError, NotFoundError, SetupError
 from littoral.lab import namespaces
 from littoral.lab.lab import Lab, Order, end, tell
 from littoral.lab.namespaces import address_of, checked_machine, left_over, namespace_of
-from littoral.lab.nodes import HTTP_PORT, LabNodes, write_sites
+from littoral.lab.nodes import HTTP_PORT, LabNodes, places_of, write_sites
 from littoral.lab.shape import WAN, Shape
 from littoral.mesh.zenoh_options import ZenohOptions
 from mesh_certificates import Authority
@@ -183,9 +183,9 @@ def is_ready(origin: int) -> bool:
 
 
 def test_nodes_of_a_lab_hold_a_collection_together(lab: Lab, tmp_path: Path) -> None:
-    sites = write_sites(tmp_path, 2)
+    sites = write_sites(tmp_path, places_of(2))
     kept = sites[1].read_text()
-    assert write_sites(tmp_path, 2)[1].read_text() == kept
+    assert write_sites(tmp_path, places_of(2))[1].read_text() == kept
     nodes = LabNodes(sites, {number: namespace_of(NAME, number) for number in sites})
     try:
         until(lambda: all(map(is_ready, sites)))

@@ -9,15 +9,17 @@ import msgspec
 import typer
 
 from littoral.cli.console import messages, results, show_json
+from littoral.errors import InputError
 
 if TYPE_CHECKING:
     from littoral.lab.lab import State
 
-__all__ = ["cut", "down", "heal", "lab", "state", "up"]
+__all__ = ["cut", "down", "freeze", "heal", "kill", "lab", "start", "state", "thaw", "up"]
 
 lab = typer.Typer(name="lab", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Option(help="Of the lab, where there are several.")]
+Numbers = Annotated[list[int], typer.Argument(help="Numbers of the nodes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The lab's state as JSON.")]
 
 
@@ -41,7 +43,7 @@ def up(
 ) -> None:
     """Bring up a lab; Ctrl-C or `littoral lab down` takes it down."""
     from littoral.lab.lab import Lab
-    from littoral.lab.nodes import HTTP_PORT, LabNodes, write_sites
+    from littoral.lab.nodes import HTTP_PORT, LabNodes, places_of, write_sites
     from littoral.lab.shape import LAN, WAN
 
     given = {"delay_ms": delay_ms, "jitter_ms": jitter_ms, "rate_mbit": rate_mbit, "loss": loss}
@@ -50,13 +52,18 @@ def up(
         opened = stack.enter_context(Lab(name, nodes, shape))
         signal.signal(signal.SIGTERM, _interrupt)
         if not bare:
-            sites = write_sites(folder.absolute(), nodes)
+            sites = write_sites(folder.absolute(), places_of(nodes))
             spaces = {node.number: node.namespace for node in opened.state().nodes}
-            stack.callback(LabNodes(sites, spaces).stop)
+            opened.nodes = LabNodes(sites, spaces)
+            stack.callback(opened.nodes.stop)
         _show(opened.state(), as_json=as_json)
         if not bare and not as_json:
             results.print(
                 f"  pages     http://{opened.state().nodes[0].address}:{HTTP_PORT}/ and the others", markup=False
+            )
+            results.print(
+                f"  mesh      littoral mesh status --url http://{opened.state().nodes[0].address}:{HTTP_PORT}",
+                markup=False,
             )
             results.print(f"  logs      {folder}/gw-1/log and the others", markup=False)
         messages.print("littoral: the lab is up; Ctrl-C or `littoral lab down` takes it down", markup=False)
@@ -67,17 +74,44 @@ def up(
 @lab.command()
 def cut(
     nodes: Annotated[list[int], typer.Argument(help="Numbers of the nodes that lose the others, and keep each other.")],
+    way: Annotated[
+        str, typer.Option(help="`both`, or what is lost: `out` what they say, `in` what they hear.")
+    ] = "both",
     name: Name = "lab",
     as_json: AsJson = False,
 ) -> None:
     """Cut some nodes off from the others."""
-    _tell(name, "cut", nodes, as_json=as_json)
+    _tell(name, "cut", nodes, way=way, as_json=as_json)
 
 
 @lab.command()
 def heal(name: Name = "lab", as_json: AsJson = False) -> None:
     """Take a cut back."""
     _tell(name, "heal", [], as_json=as_json)
+
+
+@lab.command()
+def freeze(nodes: Numbers, name: Name = "lab", as_json: AsJson = False) -> None:
+    """Stop all processes of some nodes where they stand; their connections stay."""
+    _tell(name, "freeze", nodes, as_json=as_json)
+
+
+@lab.command()
+def thaw(nodes: Numbers, name: Name = "lab", as_json: AsJson = False) -> None:
+    """Let frozen nodes go on."""
+    _tell(name, "thaw", nodes, as_json=as_json)
+
+
+@lab.command()
+def kill(nodes: Numbers, name: Name = "lab", as_json: AsJson = False) -> None:
+    """End all processes of some nodes at once (`kill -9`)."""
+    _tell(name, "kill", nodes, as_json=as_json)
+
+
+@lab.command()
+def start(nodes: Numbers, name: Name = "lab", as_json: AsJson = False) -> None:
+    """Start nodes that were killed."""
+    _tell(name, "start", nodes, as_json=as_json)
 
 
 @lab.command()
@@ -95,10 +129,14 @@ def down(name: Name = "lab") -> None:
         results.print(f"  removed   {left}", markup=False)
 
 
-def _tell(name: str, verb: str, nodes: list[int], *, as_json: bool) -> None:
+def _tell(name: str, verb: str, nodes: list[int], *, way: str = "both", as_json: bool) -> None:
     from littoral.lab.lab import Order, tell
 
-    _show(tell(name, msgspec.convert({"verb": verb, "nodes": nodes}, Order)), as_json=as_json)
+    try:
+        order = msgspec.convert({"verb": verb, "nodes": nodes, "way": way}, Order)
+    except msgspec.ValidationError as error:
+        raise InputError(f"`--way` is `{way}`, must be `both`, `in` or `out`") from error
+    _show(tell(name, order), as_json=as_json)
 
 
 def _show(state: "State", *, as_json: bool) -> None:
@@ -114,6 +152,7 @@ def _show(state: "State", *, as_json: bool) -> None:
     results.print(f"  packets   {state.passed_count} passed, {state.dropped_count} dropped", markup=False)
     for node in state.nodes:
         away = "   cut off" if node.is_away else ""
+        away += "   does not run" if node.is_up is False else ""
         results.print(f"  node {node.number:<4} {node.address:<12} ip netns exec {node.namespace}{away}", markup=False)
 
 

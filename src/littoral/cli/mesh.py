@@ -11,16 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.cli.console import messages, results, show_json
-from littoral.cli.mesh_members import members
+from littoral.cli.mesh_members import members, show_site
+from littoral.cli.mesh_moving import dissolve, divide, move, rebalance, spread
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, SetupError
+from littoral.node.client import DEFAULT_URL
 
 if TYPE_CHECKING:
     from littoral.mesh.identity.founding import Root
     from littoral.mesh.identity.identity import Identity
     from littoral.mesh.identity.issuer import Issuer
 
-__all__ = ["door", "init", "join", "mesh", "open_identity", "renew", "revoke", "status", "take_over", "token"]
+__all__ = [
+    "door",
+    "init",
+    "join",
+    "mesh",
+    "open_identity",
+    "promote",
+    "renew",
+    "revoke",
+    "status",
+    "take_over",
+    "token",
+]
 
 mesh = typer.Typer(name="mesh", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,6 +50,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 mesh.command()(members)
+for command in (spread, move, divide, dissolve, rebalance):
+    mesh.command()(command)
 
 
 @mesh.callback()
@@ -176,6 +192,16 @@ def revoke(
         messages.print(f"`{name}` held the issuing key: if it was stolen, found the site anew", markup=False)
 
 
+@mesh.command()
+def promote(place: PlaceArgument, name: Annotated[str, typer.Argument(help="Node that becomes an issuer.")]) -> None:
+    """Make a node an issuer: it fetches the issuing key by itself. On the node that writes the roster."""
+    _, issuing = _open_issuer(place)
+    if name in issuing.roster().issuers:
+        raise ConflictError(f"node `{name}` is an issuer")
+    issuing.write(lambda roster: roster.with_issuer(name))
+    results.print(f"node `{name}` becomes an issuer as soon as it hears of it", markup=False)
+
+
 @mesh.command("take-over")
 def take_over(place: PlaceArgument) -> None:
     """Write the roster here from now on: on an issuer, when the node that wrote it is lost."""
@@ -186,8 +212,17 @@ def take_over(place: PlaceArgument) -> None:
 
 
 @mesh.command()
-def status(place: PlaceArgument, as_json: JsonOption = False) -> None:
-    """Tell who this node is, how long its certificate is good, and who belongs to the site."""
+def status(
+    place: Annotated[
+        Path | None, typer.Argument(help="Site file, or a node's data folder: of its identity; without, of a node.")
+    ] = None,
+    url: Annotated[str, typer.Option(help="The node that is asked, where no place is given.")] = DEFAULT_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how the site is doing, as a running node sees it; with a place, how the identity there is."""
+    if place is None:
+        show_site(url, as_json=as_json)
+        return
     _show(open_identity(place), as_json=as_json)
 
 

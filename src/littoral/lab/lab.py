@@ -5,15 +5,18 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, LittoralError, NodeError, NotFoundError
 from littoral.lab.namespaces import Port, address_of, checked_machine, close, left_over, namespace_of, open_port, remove
-from littoral.lab.shape import Shape, Wires
+from littoral.lab.shape import Shape, Way, Wires
 from littoral.lab.switch import Switch
+
+if TYPE_CHECKING:
+    from littoral.lab.nodes import LabNodes
 
 __all__ = ["NODE_COUNT_MAX", "Lab", "Order", "State", "end", "tell"]
 
@@ -24,12 +27,13 @@ ANSWER_S = 5.0
 
 
 class Node(msgspec.Struct):
-    """One node of a lab. namespace: for `ip netns exec`."""
+    """One node of a lab. namespace: for `ip netns exec`. is_up: None where the lab runs no nodes."""
 
     number: int
     namespace: str
     address: str
     is_away: bool
+    is_up: bool | None = None
 
 
 class State(msgspec.Struct):
@@ -44,8 +48,11 @@ class State(msgspec.Struct):
 
 
 class Order(msgspec.Struct):
-    verb: Literal["state", "cut", "heal", "end"]
+    """way: of `cut`."""
+
+    verb: Literal["state", "cut", "heal", "freeze", "thaw", "kill", "start", "end"]
     nodes: list[int] = []
+    way: Way = "both"
 
 
 class Lab:
@@ -59,6 +66,8 @@ class Lab:
         if left := left_over(name):
             raise ConflictError(f"lab `{name}`: is there already: {', '.join(left)}", hint="littoral lab down")
         self.name = name
+        self.nodes: LabNodes | None = None
+        """That obey orders; the lab's owner ends them."""
         self._ports: list[Port] = []
         self._socket: socket.socket | None = None
         try:
@@ -81,7 +90,13 @@ class Lab:
         return State(
             self.name,
             [
-                Node(number, namespace_of(self.name, number), address_of(number), number in self._wires.away)
+                Node(
+                    number,
+                    namespace_of(self.name, number),
+                    address_of(number),
+                    number in self._wires.away,
+                    None if self.nodes is None else self.nodes.is_up(number),
+                )
                 for number in numbers
             ],
             self._wires.shape,
@@ -123,9 +138,17 @@ class Lab:
         if unknown := set(order.nodes) - known:
             raise NotFoundError(f"lab `{self.name}`: no node {min(unknown)}, there are 1 to {max(known)}")
         if order.verb == "cut":
-            self._wires.cut(order.nodes)
+            self._wires.cut(order.nodes, order.way)
         elif order.verb == "heal":
             self._wires.heal()
+        elif order.verb in ("freeze", "thaw", "kill", "start"):
+            self._to_nodes(order)
+
+    def _to_nodes(self, order: Order) -> None:
+        if self.nodes is None:
+            raise NotFoundError(f"lab `{self.name}`: it runs no nodes", hint="it was brought up with `--bare`")
+        for number in order.nodes:
+            getattr(self.nodes, order.verb)(number)
 
 
 def tell(name: str, order: Order) -> State:

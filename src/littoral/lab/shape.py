@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from littoral.errors import InputError
 
-__all__ = ["LAN", "WAN", "Shape", "Wires"]
+__all__ = ["LAN", "WAN", "Shape", "Way", "Wires"]
+
+Way = Literal["both", "in", "out"]
 
 QUEUE_S_MAX = 0.25
 """A packet that would have to wait for the rate for longer is dropped, as a full router does."""
@@ -44,19 +46,29 @@ class Wires:
         self._free_s: dict[tuple[int, int], float] = {}
         self._last_s: dict[tuple[int, int], float] = {}
         self.away: frozenset[int] = frozenset()
+        self.way: Way = "both"
 
-    def cut(self, nodes: Collection[int]) -> None:
-        """From now on nothing gets between these and the others; among these it does."""
-        self.away = frozenset(nodes)
+    def cut(self, nodes: Collection[int], way: Way = "both") -> None:
+        """From now on nothing gets between these and the others; among these it does.
+
+        way: `out`: what they say is lost, and they hear the others; `in`: the other way round.
+        """
+        self.away, self.way = frozenset(nodes), way
 
     def heal(self) -> None:
         self.away = frozenset()
+
+    def is_cut(self, origin: int, target: int) -> bool:
+        """Whether nothing gets from the one to the other."""
+        if (origin in self.away) == (target in self.away):
+            return False
+        return self.way == "both" or (self.way == "out") == (origin in self.away)
 
     def arrival_s(self, origin: int, target: int, packet_bytes: int, now_s: float) -> float | None:
         """When a packet arrives that is sent now; None: never."""
         if origin == 0 or target == 0:
             return now_s
-        if (origin in self.away) != (target in self.away) or self._random.random() < self.shape.loss:
+        if self.is_cut(origin, target) or self._random.random() < self.shape.loss:
             return None
         pair = (origin, target)
         sent_s = max(now_s, self._free_s.get(pair, 0.0))

@@ -50,7 +50,7 @@ class Keeper:
     """For one node. `transport` is what the rest of the node speaks over. `start` it, then `run` it as a task.
 
     protocol: `quic` or `tls`. places: addresses of other nodes as this machine knows them, before the roster's.
-    told: called with each document that was taken, in the event loop.
+    told: called with each document that was taken, in the event loop; renewed: when there is another certificate.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Keeper:
         say: Say,
         rng: random.Random,
         places: Mapping[str, str] | None = None,
+        renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self.identity = identity
         self.admission = Admission(identity)
@@ -73,6 +74,7 @@ class Keeper:
         self._protocol = protocol
         self._say = say
         self._places = places
+        self._renewed = renewed
         self._announced: dict[str, int] = {}
         self._tick_count = 0
         self._is_linked = True
@@ -101,6 +103,7 @@ class Keeper:
             await self._relink(self._links.admit(peers))
         if await self.renewal.tick():
             self._is_linked = False
+            self._renewed()
             self._say(f"mesh: the certificate of `{self.identity.name}` was renewed")
         if not self._is_linked:
             file = self.identity.credential_file

@@ -106,6 +106,12 @@ class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(f"{len(nodes)} nodes in the roster, at most {NODE_COUNT_MAX}")
         return msgspec.structs.replace(self, nodes=sorted(nodes, key=lambda other: other.name))
 
+    def with_issuer(self, name: str) -> "Roster":
+        """The node made an issuer. Raises NotFoundError for one that is not in the roster."""
+        if (node := self.find(name)) is None:
+            raise NotFoundError(f"node `{name}` is not in the roster")
+        return self.with_node(msgspec.structs.replace(node, is_issuer=True))
+
     def without(self, name: str, now_s: float) -> "Roster":
         """The node revoked. Raises NotFoundError, and ConflictError for the writer itself."""
         if self.find(name) is None:

@@ -15,9 +15,22 @@ from msgspec import Meta
 from littoral.artifact.model import write_atomically
 from littoral.errors import InputError, NodeError
 
-__all__ = ["KEPT", "ShardMap", "ShardMapFile", "Spread", "Strategy", "decode_map", "encode_map", "first_places"]
+__all__ = [
+    "KEPT",
+    "Change",
+    "Layout",
+    "ShardMap",
+    "ShardMapFile",
+    "Spread",
+    "Step",
+    "Strategy",
+    "decode_map",
+    "encode_map",
+    "first_places",
+]
 
 Strategy = Literal["hash", "geographic", "metric", "hybrid"]
+Step = Literal["making", "copying", "flipping"]
 
 DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
@@ -27,28 +40,90 @@ KEPT = "shard-map.json"
 
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Places = Annotated[
+    dict[Shard, Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
+    Meta(min_length=1, max_length=SHARD_COUNT_MAX),
+]
+
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which shards there are, what belongs to each, and who holds it. parameters: what the strategy knows."""
+
+    strategy: Strategy
+    places: Places
+    parameters: bytes = b""
+
+    @property
+    def shards(self) -> list[int]:
+        """Their numbers, in order."""
+        return sorted(self.places)
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A spread on its way from one layout to another. other: up to the flip the one it goes to, then the one it left.
+
+    since: number of the map with which the step began. A shard that both layouts have has the same points, on the same
+    nodes.
+    """
+
+    step: Step
+    other: Layout
+    since: Annotated[int, Meta(ge=0)] = 0
 
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One collection. places: by shard, the nodes that hold it, none twice; the number of a shard that went is not
-    given again. epoch: grows with every change to it.
+    """One collection. places: by shard, the nodes that hold it, none twice; epoch: grows with every change to it.
 
+    What belongs to a shard, and who holds it, never changes: where one of the two is to change, there are other shards
+    in its place. given: numbers below it were given, and are not given again; 0 = those that are there.
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
     embeddings these are; two never mix.
     """
 
     strategy: Strategy
-    places: Annotated[
-        dict[Shard, Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
-        Meta(min_length=1, max_length=SHARD_COUNT_MAX),
-    ]
+    places: Places
     model: Annotated[str, Meta(max_length=200)] = ""
     epoch: Annotated[int, Meta(ge=1)] = 1
     parameters: bytes = b""
+    given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    change: Change | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """By which it is read, and written first."""
+        return Layout(self.strategy, self.places, self.parameters)
+
+    def by(self, layout: Layout) -> "Spread":
+        """The same collection, by another layout."""
+        return msgspec.structs.replace(
+            self,
+            strategy=layout.strategy,
+            places=layout.places,
+            parameters=layout.parameters,
+        )
+
+    @property
+    def both(self) -> "list[Spread]":
+        """As it is read, and while it changes as by the other layout."""
+        return [self] if self.change is None else [self, self.by(self.change.other)]
+
+    @property
+    def all_places(self) -> dict[int, list[str]]:
+        """Nodes by shard, of both layouts while it changes."""
+        return self.places if self.change is None else {**self.change.other.places, **self.places}
+
+    @property
+    def first_free(self) -> int:
+        """The lowest number that no shard ever had."""
+        return max(self.given, *(shard + 1 for shard in self.all_places))
 
     def held_by(self, node: str) -> list[int]:
         """Shards that this node holds."""
         return [shard for shard, nodes in sorted(self.places.items()) if node in nodes]
+
+    def kept_by(self, node: str) -> list[int]:
+        """Shards that this node has to have: those it holds, and while the spread changes those of the other layout."""
+        return [shard for shard, nodes in sorted(self.all_places.items()) if node in nodes]
 
     @property
     def shards(self) -> list[int]:
@@ -82,7 +157,7 @@ def decode_map(document: bytes) -> ShardMap:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"shard map: {error}") from error
     for name, spread in found.spreads.items():
-        for shard, nodes in spread.places.items():
+        for shard, nodes in spread.all_places.items():
             if len(set(nodes)) != len(nodes):
                 raise InputError(f"shard map: shard {shard} of `{name}` lies twice on one node: {', '.join(nodes)}")
     return found

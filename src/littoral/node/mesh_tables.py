@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["MeshTable", "SpreadTable", "check_mesh"]
 
 PEERS_MAX = 256
-OFFERED = ("hash", "metric")
+REGIONS_MAX = 64
+BY_VECTOR = ("metric", "hybrid")
+FOR_GEOGRAPHIC = ("regions", "pinned", "elsewhere", "region", "within")
 NODE_NAME = re.compile(r"[a-z0-9-]{1,63}")
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 NonEmpty = Annotated[str, Meta(min_length=1, max_length=4096)]
+Region = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,6 +35,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Meta(max_length=PEERS_MAX, description="The other nodes: their names, and the address and port of each"),
     ] = {}
     region: Annotated[str, Meta(max_length=64, description="Where this node is; for `geographic`")] = ""
+    regions: Annotated[
+        dict[Name, Region], Meta(max_length=PEERS_MAX, description="Where the other nodes are, by name")
+    ] = {}
     transport: Annotated[
         Literal["quic", "tls"], Meta(description="`quic`, or `tls` (over TCP) where a network lets no UDP pass")
     ] = "quic"
@@ -40,6 +46,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = None
     certificate: Annotated[str | None, Meta(description="Of this node; default: as `mesh join` left it")] = None
     key: Annotated[str | None, Meta(description="Of this node; default: as `mesh join` left it")] = None
+    door: Annotated[
+        NonEmpty | None, Meta(description="On an issuer: address and port where machines join and renew")
+    ] = None
     deadline_ms: Annotated[
         int, Meta(ge=10, le=60_000, description="How long an answer waits for other nodes at most")
     ] = 1000
@@ -47,6 +56,9 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         str | None,
         Meta(description="Of `peers`, a node outside the site: holds no shards, runs steps when the site is exhausted"),
     ] = None
+    move_bytes_s: Annotated[
+        int, Meta(ge=1 << 10, le=1 << 40, description="What a node sends a second at most while shards are moved")
+    ] = 8 << 20
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,9 +74,33 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         float, Meta(gt=0, le=1, description="Of an answer, at least; nodes that cannot matter are not asked")
     ] = 0.95
     sample: Annotated[
-        str | None, Meta(description="Vectors that `metric` is fitted to: a `.npy` file of float32, one a row")
+        str | None, Meta(description="Vectors that cells are fitted to: a `.npy` file of float32, one a row")
     ] = None
+    copies: Annotated[
+        float, Meta(ge=1, le=4, description="Places a point of `metric` or `hybrid` lies in, in the mean")
+    ] = 1.3
+    regions: Annotated[
+        list[Region], Meta(max_length=REGIONS_MAX, description="Of `geographic`; default: those of the nodes")
+    ] = []
+    region: Annotated[
+        Region | None,
+        Meta(description="Key of the payload that names a point's region; default: that of the node that is asked"),
+    ] = None
+    elsewhere: Annotated[
+        Region | None, Meta(description="The region of points from one that has no shards; default: refused")
+    ] = None
+    pinned: Annotated[
+        list[Region], Meta(max_length=REGIONS_MAX, description="Regions that their points never leave")
+    ] = []
+    within: Annotated[
+        Literal["hash", "metric", "hybrid"], Meta(description="How regions that are not pinned are spread")
+    ] = "hash"
     model: Annotated[str, Meta(max_length=200, description="Version of the model whose embeddings these are")] = ""
+
+    @property
+    def needs_sample(self) -> bool:
+        """Whether cells are to be fitted."""
+        return self.strategy in BY_VECTOR or (self.strategy == "geographic" and self.within in BY_VECTOR)
 
 
 def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "CollectionTable"], place: Place) -> None:
@@ -75,16 +111,41 @@ def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "Col
         spread = place / "collections" / name / "spread"
         if mesh is None:
             raise spread.about("needs the table `mesh`, which says who the other nodes are")
-        if table.spread.strategy not in OFFERED:
-            raise (spread / "strategy").about(f"`{table.spread.strategy}` is not offered in this version")
-        if table.spread.strategy == "metric" and table.spread.sample is None:
-            raise (spread / "sample").about("is missing: `metric` is fitted to a sample of the vectors to come")
+        _check_strategy(table, spread)
         if table.spread.holders > table.spread.replicas:
             raise (spread / "holders").wrong(
                 table.spread.holders, f"at most `replicas`, which is {table.spread.replicas}"
             )
+    if mesh is not None and mesh.door is not None and mesh.certificate is not None:
+        raise (place / "mesh" / "door").about("needs the identity of `mesh init`, not a named certificate")
     if mesh is not None:
         _check_names(mesh, node, place)
+
+
+def _check_strategy(table: "CollectionTable", place: Place) -> None:
+    spread = table.spread
+    assert spread is not None
+    if spread.needs_sample:
+        if spread.sample is None:
+            raise (place / "sample").about("is missing: cells are fitted to a sample of the vectors to come")
+        if table.vectors.distance not in ("Cosine", "Euclid"):
+            raise (place / "strategy").about(
+                f"cells need vectors with `Cosine` or `Euclid`, these have `{table.vectors.distance}`",
+                hint='spread them by `hash`, or by `geographic` with `within = "hash"`',
+            )
+    if spread.strategy != "geographic":
+        defaults = SpreadTable()
+        for key in FOR_GEOGRAPHIC:
+            if getattr(spread, key) != getattr(defaults, key):
+                raise (place / key).about("is for the strategy `geographic`")
+        return
+    for key, region in (*(("pinned", one) for one in spread.pinned), ("elsewhere", spread.elsewhere)):
+        if region is not None and spread.regions and region not in spread.regions:
+            raise (place / key).wrong(region, f"one of `regions`, {', '.join(spread.regions)}")
+    if spread.elsewhere in spread.pinned:
+        raise (place / "elsewhere").about(f"region `{spread.elsewhere}` is pinned, and takes no points from elsewhere")
+    if len(spread.regions) > spread.shards:
+        raise (place / "shards").wrong(spread.shards, f"at least one for each region, {len(spread.regions)}")
 
 
 def _check_names(mesh: MeshTable, node: str, place: Place) -> None:
@@ -100,3 +161,6 @@ def _check_names(mesh: MeshTable, node: str, place: Place) -> None:
             raise (place / "mesh" / "peers").wrong(name, expected)
         if name == node:
             raise (place / "mesh" / "peers" / name).about("is this node itself")
+    for name in mesh.regions:
+        if name not in mesh.peers:
+            raise (place / "mesh" / "regions" / name).about("is none of `peers`; this node's own is `region`")

@@ -17,6 +17,7 @@ from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
+from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
@@ -98,7 +99,7 @@ class ServedAgent(NamedTuple):
 class StepDescription(NamedTuple):
     """kind: agent, model, step, search, upsert or for_each. uses: the agent, model, host step or collection it names.
 
-    sources: the steps that it is given something by; `input` is the pipeline's own.
+    sources: the steps that it is given something by; `input` is the pipeline's own. digest: of its model.
     """
 
     name: str
@@ -107,15 +108,24 @@ class StepDescription(NamedTuple):
     takes: str
     gives: str
     sources: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass
 class ServedPipeline:
-    """As bound to the versions of its models that serve now; replaced in place as they are."""
+    """As bound to the versions of its models that serve now; replaced in place as they are.
+
+    embeds: the model whose vectors it gives, if it gives tensors that one made.
+    """
 
     name: str
     pipeline: Pipeline
     steps: tuple[StepDescription, ...]
+    embeds: ModelVersion | None = None
+
+    def take(self, other: "ServedPipeline") -> None:
+        """From now on it is bound as the other one is."""
+        self.pipeline, self.steps, self.embeds = other.pipeline, other.steps, other.embeds
 
 
 @dataclass

@@ -26,13 +26,14 @@ class SearchHow:
             self.told = told
             return
         recalls = (before["expected_recall"], told["expected_recall"])
+        withheld = sorted({*before.get("withheld", ()), *told.get("withheld", ())})
         self.told = {
             "asked": max(before["asked"], told["asked"]),
             "answered": min(before["answered"], told["answered"]),
             "missing": sorted({*before["missing"], *told["missing"]}),
             "certified": before["certified"] and told["certified"],
             "expected_recall": None if None in recalls else min(recalls),
-        }
+        } | ({"withheld": withheld} if withheld else {})
 
 
 _NOTED: ContextVar[SearchHow | None] = ContextVar("littoral search how", default=None)

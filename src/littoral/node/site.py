@@ -15,6 +15,7 @@ import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.mesh_tables import MeshTable, check_mesh
+from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.placement_checks import check_placement
@@ -234,9 +235,12 @@ def _checked(site: Site, place: Place) -> Site:
         check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
     if site.mesh is not None:
         _check_address(site.mesh.listen, place / "mesh" / "listen")
+        if site.mesh.door is not None:
+            _check_address(site.mesh.door, place / "mesh" / "door")
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     check_mesh(site.mesh, site.node.name, site.collections, place)
+    check_models(site.collections, site.models, site.pipelines, place)
     check_placement(site, place, inner_steps)
     return site
 

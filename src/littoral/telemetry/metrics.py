@@ -168,7 +168,23 @@ METRICS = {
         MetricSpec("littoral_mesh_members", "gauge", (), "Nodes of the site, this one among them"),
         MetricSpec("littoral_mesh_members_here", "gauge", (), "Of these, those that are reached"),
         MetricSpec("littoral_mesh_map_number", "gauge", (), "Number of the shard map that the node goes by"),
+        MetricSpec("littoral_mesh_moving_left", "gauge", ("collection",), "Points of this node to be handed over"),
+        MetricSpec("littoral_mesh_moved_points_total", "read_counter", (), "Points handed over to other shards"),
+        MetricSpec("littoral_mesh_moved_bytes_total", "read_counter", (), "Bytes sent to other nodes for that"),
         MetricSpec("littoral_mesh_link_seconds", "gauge", ("peer",), "Median time of the latest answers of a peer"),
+        MetricSpec("littoral_mesh_members_by_state", "gauge", ("state",), "Nodes that are here, frozen, missing, left"),
+        MetricSpec("littoral_mesh_shards_short", "gauge", (), "Shards with fewer replicas here than they should have"),
+        MetricSpec("littoral_mesh_shards_lost", "gauge", (), "Of these, those with none"),
+        MetricSpec("littoral_mesh_problems", "gauge", ("weight",), "What this node finds wrong with the site"),
+        MetricSpec("littoral_mesh_link_up", "gauge", ("peer",), "1 if a peer is here and answered when asked last"),
+        MetricSpec("littoral_mesh_round_trip_seconds", "gauge", ("peer",), "Median of the latest empty requests"),
+        MetricSpec(
+            "littoral_mesh_link_sent_bytes_total", "read_counter", ("peer",), "Of requests and answers to a peer"
+        ),
+        MetricSpec(
+            "littoral_mesh_link_received_bytes_total", "read_counter", ("peer",), "Of requests and answers from a peer"
+        ),
+        MetricSpec("littoral_mesh_link_failures_total", "read_counter", ("peer",), "Requests without an answer"),
         MetricSpec("littoral_replica_lag_entries", "gauge", ("shard", "peer"), "Writes that a peer's replica lacks"),
         MetricSpec(
             "littoral_replica_lag_seconds",

@@ -1,18 +1,20 @@
 """Which shards a point belongs to, as the collection's strategy has it."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from littoral.errors import InputError, NotOfferedError, SettingError
+from littoral.errors import InputError, NotOfferedError
 from littoral.mesh.shard_map import Spread
-from littoral.node.mesh_tables import SpreadTable
 from littoral.vectors.partition.points import Points
-from littoral.vectors.partition.strategy import Hash, Strategy, decode_strategy, encode_strategy, fit_metric
-from littoral.vectors.records import CollectionConfig, PointBatch, PointId
+from littoral.vectors.partition.strategy import Geographic, Hash, Strategy, decode_strategy
+from littoral.vectors.records import CollectionConfig, Payload, PointBatch, PointId
 
-__all__ = ["Placing", "fitted", "placing_of"]
+__all__ = ["Placing", "placing_of", "strategy_of"]
+
+STRATEGY_COUNT_MAX = 128
 
 
 class Placing:
@@ -28,6 +30,21 @@ class Placing:
         """Whether who knows the id knows where the point is, or would be."""
         return self._strategy.by_id
 
+    @property
+    def is_by_vector(self) -> bool:
+        """Whether another vector may mean another shard."""
+        return self._strategy.by_vector
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return self._strategy.has_copies
+
+    @property
+    def payload_key(self) -> str | None:
+        """Of the payload, which says where a point lies."""
+        return self._strategy.key if isinstance(self._strategy, Geographic) else None
+
     def of_ids(self, ids: Sequence[PointId]) -> list[int]:
         """Where `is_by_id`: the shard of each."""
         found: list[int] = self._strategy.place(Points(ids)).home.tolist()
@@ -37,41 +54,47 @@ class Placing:
         """The shards of each point, the one that it is at home in first. Raises InputError."""
         if self.is_by_id:
             return [[shard] for shard in self.of_ids(batch.ids)]
-        if not isinstance(batch.vectors, bytes) or self._config.vectors is None:
-            raise InputError("upsert: a strategy that goes by vectors needs the one without a name, of every point")
-        vectors = np.frombuffer(batch.vectors, "<f4").reshape(len(batch.ids), self._config.vectors.size)
-        placement = self._strategy.place(Points(batch.ids, vectors, [self._region] * len(batch.ids)))
+        placement = self._strategy.place(Points(batch.ids, self._vectors(batch), self._regions(batch)))
         return [placement.shards_of(row) for row in range(len(batch.ids))]
 
+    def _vectors(self, batch: PointBatch) -> Any:
+        if not self.is_by_vector:
+            return None
+        if not isinstance(batch.vectors, bytes) or self._config.vectors is None:
+            raise InputError("upsert: a strategy that goes by vectors needs the one without a name, of every point")
+        return np.frombuffer(batch.vectors, "<f4").reshape(len(batch.ids), self._config.vectors.size)
 
-def fitted(table: SpreadTable, config: CollectionConfig, sample: Path | None) -> bytes:
-    """Parameters of a new collection's strategy; `metric` is fitted to a sample of what will come.
+    def _regions(self, batch: PointBatch) -> list[str]:
+        if (key := self.payload_key) is None:
+            return [self._region] * len(batch.ids)
+        payloads = batch.payloads or [None] * len(batch.ids)
+        return [_named(point, payload, key) for point, payload in zip(batch.ids, payloads, strict=True)]
 
-    sample: a file of numpy, float32[n, size]. Raises SettingError for one that cannot be read or does not fit.
-    """
-    if table.strategy == "hash":
-        return b""
-    params = config.vectors
-    if sample is None or params is None:
-        raise SettingError(f"`spread.strategy` is `{table.strategy}`, which needs `spread.sample`")
-    try:
-        vectors = np.load(sample, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise SettingError(f"`spread.sample`: `{sample}` is no file of numpy: {error}") from error
-    if vectors.ndim != 2 or vectors.shape[1] != params.size:
-        raise SettingError(f"`spread.sample`: `{sample}` has shape {list(vectors.shape)}, must be [n, {params.size}]")
-    shards = range(table.shards)
-    return encode_strategy(
-        fit_metric(
-            vectors.astype(np.float32), distance=params.distance, shards=shards, seed=0, replication=1.0, copies=0
+
+def _named(point: PointId, payload: Payload | None, key: str) -> str:
+    region = (payload or {}).get(key)
+    if not isinstance(region, str):
+        raise InputError(
+            f"point `{point}`: payload has no text at `{key}`, which says in which region the point lies",
+            hint="`spread.region` names the key; without it, the region is that of the node that takes the write",
         )
-    )
+    return region
+
+
+@lru_cache(maxsize=STRATEGY_COUNT_MAX)
+def _decoded(parameters: bytes) -> Strategy:
+    return decode_strategy(parameters)
+
+
+def strategy_of(spread: Spread) -> Strategy:
+    """Raises InputError for parameters that cannot be read, NotOfferedError for a strategy without any."""
+    if spread.parameters:
+        return _decoded(spread.parameters)
+    if spread.strategy != "hash":
+        raise NotOfferedError(f"spread: strategy `{spread.strategy}` has not been fitted")
+    return Hash(tuple(spread.shards))
 
 
 def placing_of(spread: Spread, config: CollectionConfig, region: str = "") -> Placing:
-    """Raises InputError for parameters that cannot be read, NotOfferedError for a strategy without any."""
-    if spread.parameters:
-        return Placing(decode_strategy(spread.parameters), config, region)
-    if spread.strategy != "hash":
-        raise NotOfferedError(f"spread: strategy `{spread.strategy}` has not been fitted")
-    return Placing(Hash(tuple(spread.shards)), config, region)
+    """region: of the node whose points these are. Raises as `strategy_of`."""
+    return Placing(strategy_of(spread), config, region)

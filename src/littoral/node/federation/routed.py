@@ -253,7 +253,7 @@ class _Search:
 
     def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
         unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
-        missing = {node for shard in unreachable & self._dark() for node in self._target.spread.places[shard]}
+        missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
         is_certain = not isinstance(end, Ask) and end.certified and query.params.exact
         return {
             "asked": len(self._asked | missing),
@@ -277,12 +277,6 @@ class _Search:
             ids[0, at, : len(hits)] = [numbers.setdefault(hit.id, len(numbers)) for hit in hits]
             distances[0, at, : len(hits)] = from_scores([hit.score for hit in hits], params.distance)
         return Answers(ids, distances)
-
-    def _dark(self) -> set[int]:
-        """Shards that nobody who is here holds, and those that were asked for in vain."""
-        alive = self._asking.alive()
-        places = self._target.spread.places
-        return self.lost | {shard for shard, nodes in places.items() if not alive.intersection(nodes)}
 
 
 def _vector(query: SearchQuery) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from littoral.errors import NotOfferedError
-from littoral.node.federation.placing import Placing
+from littoral.node.federation.copies import as_copy
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "everywhere", "upsert"]
+__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "deletions", "everywhere", "upsert"]
 
 Parts = Mapping[int, Sequence[frames.Write]]
 """By shard."""
@@ -22,29 +21,33 @@ def everywhere(request: frames.Write, shards: Iterable[int]) -> Parts:
     return {shard: [request] for shard in shards}
 
 
-def upsert(request: frames.Upsert, placing: Placing, config: CollectionConfig, shards: Iterable[int]) -> Parts:
-    """Where vectors decide, a point that moves leaves the shards it was in: they are told to delete it."""
-    batch = request.points
-    rows = _rows(placing.of_points(batch))
-    parts: dict[int, list[frames.Write]] = {
-        shard: [msgspec.structs.replace(request, points=_some(batch, some, config))] for shard, some in rows.items()
-    }
-    if placing.is_by_id:
-        return parts
-    if request.mode != "upsert" or request.condition is not None:
-        raise NotOfferedError("upsert: a mode or a filter is not offered where vectors decide where a point lies")
-    for shard in shards:
-        here = set(rows.get(shard, ()))
-        if others := [point_id for row, point_id in enumerate(batch.ids) if row not in here]:
-            parts.setdefault(shard, []).append(frames.Delete(call=0, ids=others, acknowledge=request.acknowledge))
+def upsert(request: frames.Upsert, places: Sequence[Sequence[int]], config: CollectionConfig) -> Parts:
+    """places: the shards of each point, its home first."""
+    parts: dict[int, list[frames.Write]] = {}
+    for shard, rows in _rows(places).items():
+        points = _some(request.points, rows, config)
+        if copied := {at for at, row in enumerate(rows) if places[row][0] != shard}:
+            payloads = points.payloads or [None] * len(rows)
+            points.payloads = [as_copy(one) if at in copied else one for at, one in enumerate(payloads)]
+        parts[shard] = [msgspec.structs.replace(request, points=points)]
     return parts
 
 
-def by_points(request: frames.UpdateVectors, shards: Sequence[int], config: CollectionConfig) -> Parts:
-    """shards: of each point."""
+def deletions(request: frames.Upsert, places: Sequence[Sequence[int]], shards: Iterable[int]) -> Parts:
+    """Of an upsert's points, from all shards that they may have been in and are not any more."""
+    parts: dict[int, list[frames.Write]] = {}
+    for shard in shards:
+        ids = [point for point, own in zip(request.points.ids, places, strict=True) if shard not in own]
+        if ids:
+            parts[shard] = [frames.Delete(call=0, ids=ids, acknowledge=request.acknowledge)]
+    return parts
+
+
+def by_points(request: frames.UpdateVectors, places: Sequence[Sequence[int]], config: CollectionConfig) -> Parts:
+    """places: the shards of each point."""
     return {
         shard: [msgspec.structs.replace(request, points=_some(request.points, some, config))]
-        for shard, some in _rows([[shard] for shard in shards]).items()
+        for shard, some in _rows(places).items()
     }
 
 

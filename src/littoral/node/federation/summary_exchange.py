@@ -29,7 +29,9 @@ PULL_S = 2.0
 
 
 class SummaryExchange:
-    """members: names of the nodes of the site. changed: told when something is to be pulled."""
+    """members: names of the nodes of the site. known_to: what a member may read. changed: told when something is to be
+    pulled.
+    """
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class SummaryExchange:
         transport: Transport,
         links: Links,
         members: Callable[[], Mapping[str, str]],
+        known_to: Callable[[str], Mapping[str, Spread]],
         changed: Callable[[], None],
     ) -> None:
         self._summaries = summaries
@@ -45,6 +48,7 @@ class SummaryExchange:
         self._transport = transport
         self._links = links
         self._members = members
+        self._known_to = known_to
         self._changed = changed
 
     async def open(self) -> None:
@@ -94,5 +98,9 @@ class SummaryExchange:
     async def _tell(self, caller: str, body: bytes) -> bytes:
         if caller not in self._members():
             raise ForbiddenError(f"node `{caller}` is no member of this site")
-        wanted = decode_wanted(body, caller)
+        known = self._known_to(caller)
+        wanted = [one for one in decode_wanted(body, caller) if one.collection in known]
+        for one in wanted:
+            places = known[one.collection].places
+            one.shards = {shard: epoch for shard, epoch in one.shards.items() if shard in places}
         return encode({one.collection: self._summaries.newer(one) for one in wanted})

@@ -11,7 +11,7 @@ A strategy is a value. What changes it (`splitting`, `fit_…`) makes another on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
@@ -39,6 +39,7 @@ __all__ = [
     "fit_grouped",
     "fit_hybrid",
     "fit_metric",
+    "renumbered",
 ]
 
 FORMAT = 1
@@ -50,21 +51,44 @@ SHARD_MAX = 2**31 - 1
 
 
 class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
-    """By id: every shard gets as much, a new one takes its part from all, and nothing else moves."""
+    """By id: every shard gets as much, a new one takes its part from all, and nothing else moves.
+
+    names: by which ids are dealt to the shards, in their order; where empty, their numbers.
+    """
 
     shards: tuple[int, ...]
+    names: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
+        if self.names:
+            check_shards(self.names)
+            if len(self.names) != len(self.shards):
+                raise InputError(f"hash partition: {len(self.names)} names for {len(self.shards)} shards")
 
     @property
     def by_id(self) -> bool:
         """Whether the shards of a point follow from its id alone."""
         return True
 
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return False
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return False
+
     def place(self, points: Points) -> Placement:
         """Shards of points."""
-        return _without_copies(chosen(keys(points.ids), self.shards))
+        if not self.names:
+            return _without_copies(chosen(keys(points.ids), self.shards))
+        order = np.argsort(np.array(self.names))
+        named = np.array(self.names)[order]
+        found = np.searchsorted(named, chosen(keys(points.ids), self.names))
+        return _without_copies(np.array(self.shards, np.int64)[order[found]])
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metric"):
@@ -83,6 +107,16 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
     def by_id(self) -> bool:
         """Whether the shards of a point follow from its id alone."""
         return False
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return True
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return self.closure.reach > 0.0 and self.closure.copies > 0
 
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
@@ -118,6 +152,16 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
         """Whether the shards of a point follow from its id alone."""
         return False
 
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return True
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return self.closure.reach > 0.0 and self.closure.copies > 0
+
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
         home, rows, copies = placed(self.cells, self.closure, points.need_vectors(self.cells.size))
@@ -135,12 +179,14 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
     """By region of origin, each spread in its own way.
 
     pinned: regions whose points, and shards, never leave them. elsewhere: the region of points from one that is not
-    here; without it they are refused.
+    here; without it they are refused. key: of the payload, which names a point's region; None = the region of the node
+    that takes the write.
     """
 
     regions: dict[str, Hash | Metric | Hybrid]
     pinned: tuple[str, ...] = ()
     elsewhere: str | None = None
+    key: str | None = None
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
@@ -160,6 +206,16 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
     def by_id(self) -> bool:
         """Whether the shards of a point follow from its id alone."""
         return False
+
+    @property
+    def by_vector(self) -> bool:
+        """Whether they follow from its vector too."""
+        return any(part.by_vector for part in self.regions.values())
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a point may lie in several shards."""
+        return any(part.has_copies for part in self.regions.values())
 
     @cached_property
     def pinned_shards(self) -> dict[int, str]:
@@ -186,6 +242,24 @@ class Geographic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="g
 
 
 Strategy = Hash | Geographic | Metric | Hybrid
+
+
+def renumbered(strategy: Strategy, numbers: Mapping[int, int]) -> Strategy:
+    """The same, with other shards in the place of some: to each belong the points that belonged to its predecessor."""
+    if isinstance(strategy, Geographic):
+        regions = {region: _renumbered(part, numbers) for region, part in strategy.regions.items()}
+        return msgspec.structs.replace(strategy, regions=regions)
+    return _renumbered(strategy, numbers)
+
+
+def _renumbered(strategy: Hash | Metric | Hybrid, numbers: Mapping[int, int]) -> Hash | Metric | Hybrid:
+    if isinstance(strategy, Hybrid):
+        parts = [_renumbered(part, numbers) for part in strategy.parts]
+        return Hybrid(strategy.cells, strategy.closure, tuple(part for part in parts if not isinstance(part, Hybrid)))
+    shards = tuple(numbers.get(shard, shard) for shard in strategy.shards)
+    if isinstance(strategy, Metric):
+        return Metric(strategy.cells, strategy.closure, shards)
+    return Hash(shards, strategy.names or strategy.shards)
 
 
 class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from littoral.errors import ShardError
+from littoral.errors import ConflictError, ShardError
 from littoral.vectors.records import PointId
 from littoral.vectors.replication.digests import Digests, bucket_of, digest_of
 from littoral.vectors.replication.entries import (
@@ -33,9 +33,10 @@ from littoral.vectors.replication.entries import (
     parts,
 )
 from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.owing import LOGGED, Owing
 from littoral.vectors.replication.repair import Knowledge
 
-__all__ = ["Journal", "Shipment", "Stamp"]
+__all__ = ["Journal", "LateError", "Shipment", "Stamp"]
 
 FORMAT = 1
 READ_ROWS = 64
@@ -53,6 +54,14 @@ CREATE TABLE IF NOT EXISTS origins(origin TEXT PRIMARY KEY, number INTEGER, base
 CREATE TABLE IF NOT EXISTS doubts(key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
+
+
+class LateError(ConflictError):
+    """A write is to have a time that is not later than what is there. time: the latest known here."""
+
+    def __init__(self, time: int) -> None:
+        super().__init__(f"a write of hybrid time {time} or before it is there already")
+        self.time = time
 
 
 class Stamp(NamedTuple):
@@ -99,6 +108,7 @@ class Journal:
                     f"journal `{path}` has format {self._mark('format', FORMAT)}, this version knows {FORMAT}"
                 )
             self.was_emptied = str(self._mark("shard", shard)) != shard
+            self.owing = Owing(self._file)
             if self.was_emptied:
                 self._empty()
             self._load()
@@ -108,10 +118,11 @@ class Journal:
             self._set_mark("shard", shard)
 
     def _empty(self) -> None:
-        for table in ("entries", "points", "origins", "doubts", "marks"):
+        for table in ("entries", "points", "origins", "doubts", "marks", "owed"):
             self._file.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def _load(self) -> None:
+        self.owing.load()
         self.origin = str(self._mark("origin", ""))
         self._clock = HybridClock(int(self._mark("clock", 0)))
         rows = self._file.execute("SELECT origin, number, base, floor FROM origins")
@@ -178,16 +189,63 @@ class Journal:
         """Both, as they are now: between two transactions, what is on the disk."""
         return Knowledge(self.vector, self.floor)
 
-    def write(self, changes: Sequence[Change], wall: float) -> Stamp:
-        """A write made here, later than everything known; inside a transaction. wall: seconds since 1970."""
-        time = self._clock.tick(wall)
+    def write(self, changes: Sequence[Change], wall: float, *, time: int = 0, is_told: bool = True) -> Stamp:
+        """A write made here, later than everything known; inside a transaction. wall: seconds since 1970.
+
+        time: that it is to have, later than that of each of these points, else LateError; 0 = any. is_told: whatever
+        it changes is owed to others; else only what was there before.
+        """
+        if time:
+            self.check_time([change.id for change in changes], time)
+            self._clock.saw(time)
+        time = time or self._clock.tick(wall)
+        told = changes if is_told or not self.owing.towards else [one for one in changes if self._has(one.id)]
+        number = self._write_at(time, latest(changes))
+        self._note(told, time)
+        return Stamp(self.origin, number, time)
+
+    def _has(self, point: PointId) -> bool:
+        version = self._version(key_of(point))
+        return version is not None and not version.is_gone
+
+    def _write_at(self, time: int, changes: Sequence[Change]) -> int:
+        """As entries of this origin; the number of the last one."""
         first = self._known.get(self.origin, _Known()).number + 1
-        entries = [Entry(self.origin, first + at, time, part) for at, part in enumerate(parts(latest(changes)))]
+        entries = [Entry(self.origin, first + at, time, part) for at, part in enumerate(parts(changes))]
         for entry, body in [(entry, encode(entry)) for entry in entries]:
             self._append(body, self.origin, entry.number)
             for state in entry.states():
                 self._put(state)
-        return Stamp(self.origin, first + len(entries) - 1, time)
+        return first + len(entries) - 1
+
+    def _note(self, changes: Iterable[Change], time: int) -> None:
+        if self.owing.towards:
+            for change in changes:
+                self.owing.note(key_of(change.id), time)
+
+    def check_time(self, ids: Iterable[PointId], time: int) -> None:
+        """Raises LateError where one of these points has a version that is not older."""
+        with self._errors():
+            known = [version for point in ids if (version := self._version(key_of(point))) is not None]
+        if any(version.time >= time for version in known):
+            raise LateError(max(self._clock.last, *(version.time for version in known)))
+
+    def take_over(self, states: Sequence[State]) -> tuple[list[Change], Stamp]:
+        """States of points that lay elsewhere, written as this origin's own, at the times that they have: those that
+        win here. Inside a transaction.
+        """
+        by_time: dict[int, list[Change]] = {}
+        for state in states:
+            known = self._version(key_of(state.change.id))
+            if known is None or state.time > known.time:
+                by_time.setdefault(state.time, []).append(state.change)
+        winners: list[Change] = []
+        number = self._known.get(self.origin, _Known()).number
+        for time, changes in sorted(by_time.items()):
+            self._clock.saw(time)
+            number = self._write_at(time, changes)
+            winners += changes
+        return winners, Stamp(self.origin, number, max(by_time, default=0))
 
     def take(self, entry: Entry, body: bytes) -> list[Change]:
         """An entry of another log, and as it came: the changes that win here. Inside a transaction.
@@ -198,7 +256,9 @@ class Journal:
             return []
         self._clock.saw(entry.time)
         self._append(body, entry.origin, entry.number)
-        return self._put_all(entry.states())
+        winners = self._put_all(entry.states())
+        self._note(winners, LOGGED)
+        return winners
 
     def take_states(self, states: Sequence[State]) -> list[Change]:
         """Points that a repair found: those that win here. Inside a transaction."""
@@ -206,6 +266,7 @@ class Journal:
             self._clock.saw(state.time)
         winners = self._put_all(states)
         ids = {change.id for change in winners}
+        self._note(winners, LOGGED)
         if ids:
             self._append(encode([state for state in states if state.change.id in ids]), None, None)
         return winners

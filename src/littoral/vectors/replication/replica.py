@@ -22,14 +22,14 @@ from littoral.vectors.checks import check_columns, check_payload, checked_ids
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointBatch, PointId, PointVectors, UpdateMode
-from littoral.vectors.replication.entries import Change, check_changes, latest, size_of, upserts
+from littoral.vectors.replication.entries import Change, State, check_changes, latest, size_of, upserts
 from littoral.vectors.replication.hybrid_clock import hybrid_time
 from littoral.vectors.replication.journal import Journal, Stamp
 from littoral.vectors.replication.local_shard import LocalShard, found_ids, read_points
 from littoral.vectors.replication.pipeline import InOrder, Pipeline, Work
 from littoral.vectors.replication.repair import Knowledge
 
-__all__ = ["Replica", "ReplicaLimits", "ReplicaState"]
+__all__ = ["ANY", "At", "Replica", "ReplicaLimits", "ReplicaState"]
 
 DEADLINE_S = 10.0
 HOUSEKEEPING_S = 0.5
@@ -54,6 +54,19 @@ class ReplicaLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = ReplicaLimits()
+
+
+class At(NamedTuple):
+    """time: the hybrid time of a write, the same in all shards that it is for; 0 = as this replica's clock gives it.
+
+    is_told: to the shards that this one owes its points to; else only what was there before.
+    """
+
+    time: int = 0
+    is_told: bool = True
+
+
+ANY = At()
 
 
 class ReplicaState(NamedTuple):
@@ -152,29 +165,31 @@ class Replica:
         mode: UpdateMode = "upsert",
         condition: Filter | None = None,
         deadline_s: float = DEADLINE_S,
+        at: At = ANY,
     ) -> Stamp:
         """As `Collection.upsert_points`."""
         batch.ids = checked_ids(batch.ids)
         check_columns(batch, self.shard.config)
         if mode == "upsert" and condition is None:
-            return await self._write(upserts(batch), deadline_s)
+            return await self._write(upserts(batch), deadline_s, at)
         check_changes(upserts(batch), self.shard.config)
         return await self._in_its_own_way(
             lambda: _ids(batch.ids),
             lambda _: self.shard.upsert_points(batch, mode=mode, condition=condition, acknowledge="applied"),
             deadline_s,
+            at,
         )
 
-    async def delete(self, ids: Sequence[PointId], *, deadline_s: float = DEADLINE_S) -> Stamp:
+    async def delete(self, ids: Sequence[PointId], *, deadline_s: float = DEADLINE_S, at: At = ANY) -> Stamp:
         """As `Collection.delete`."""
-        return await self._write([Change(point) for point in checked_ids(ids)], deadline_s)
+        return await self._write([Change(point) for point in checked_ids(ids)], deadline_s, at)
 
-    async def delete_matching(self, matching: Filter, *, deadline_s: float = DEADLINE_S) -> Stamp:
+    async def delete_matching(self, matching: Filter, *, deadline_s: float = DEADLINE_S, at: At = ANY) -> Stamp:
         """As `Collection.delete_matching`: what the filter finds here, now."""
         async with _within(deadline_s, self.shard.name), self.pipeline.alone() as write:
             await self._settle_doubts(write)
             for some in _pages(await found_ids(self.shard, matching)):
-                stamp: Stamp = await write(self._written([Change(point) for point in some]), len(some))
+                stamp: Stamp = await write(self._written([Change(point) for point in some], at), len(some))
             return stamp
 
     async def update_vectors(
@@ -184,12 +199,14 @@ class Replica:
         *,
         condition: Filter | None = None,
         deadline_s: float = DEADLINE_S,
+        at: At = ANY,
     ) -> Stamp:
         """As `Collection.update_vectors`."""
         return await self._in_its_own_way(
             lambda: _ids(ids),
             lambda _: self.shard.update_vectors(ids, vectors, condition=condition, acknowledge="applied"),
             deadline_s,
+            at,
         )
 
     async def delete_vectors(
@@ -199,15 +216,17 @@ class Replica:
         ids: Sequence[PointId] | None = None,
         matching: Filter | None = None,
         deadline_s: float = DEADLINE_S,
+        at: At = ANY,
     ) -> Stamp:
         """As `Collection.delete_vectors`."""
         return await self._in_its_own_way(
             lambda: self._found(matching) if ids is None else _ids(ids),
             lambda found: self.shard.delete_vectors(names, ids=found, acknowledge="applied"),
             deadline_s,
+            at,
         )
 
-    async def change_payload(self, change: PayloadChange, *, deadline_s: float = DEADLINE_S) -> Stamp:
+    async def change_payload(self, change: PayloadChange, *, deadline_s: float = DEADLINE_S, at: At = ANY) -> Stamp:
         """As `Collection.change_payload`."""
         if change.payload is not None:
             check_payload(change.payload, "payload")
@@ -215,34 +234,45 @@ class Replica:
             lambda: self._found(change.filter) if change.ids is None else _ids(change.ids),
             lambda found: self.shard.change_payload(_for_ids(change, found), acknowledge="applied"),
             deadline_s,
+            at,
         )
 
-    async def _write(self, changes: list[Change], deadline_s: float) -> Stamp:
+    async def take_over(self, states: list[State], deadline_s: float) -> Stamp:
+        """States of points that lay in other shards, at the times that they have; what is later here stays."""
+        check_changes([state.change for state in states], self.shard.config)
+        size = sum(size_of(state.change) for state in states)
+        async with _within(deadline_s, self.shard.name):
+            return await self.pipeline.submit(lambda journal: journal.take_over(states), size)
+
+    async def _write(self, changes: list[Change], deadline_s: float, at: At) -> Stamp:
         changes = latest(changes)
         check_changes(changes, self.shard.config)
         async with _within(deadline_s, self.shard.name):
-            return await self.pipeline.submit(self._written(changes), sum(map(size_of, changes)))
+            return await self.pipeline.submit(self._written(changes, at), sum(map(size_of, changes)))
 
-    def _written(self, changes: list[Change]) -> Work[Stamp]:
+    def _written(self, changes: list[Change], at: At) -> Work[Stamp]:
         wall = self._clock.wall()
-        return lambda journal: (changes, journal.write(changes, wall))
+        return lambda journal: (changes, journal.write(changes, wall, time=at.time, is_told=at.is_told))
 
     async def _in_its_own_way(
         self,
         which: Callable[[], Awaitable[list[list[PointId]]]],
         operation: Callable[[list[PointId]], Awaitable[int]],
         deadline_s: float,
+        at: At,
     ) -> Stamp:
         """The shard does it; what has become of the points is written down."""
         async with _within(deadline_s, self.shard.name), self.pipeline.alone() as write:
             await self._settle_doubts(write)
             for some in await which():
-                stamp = await self._changed_by(write, operation, some)
+                stamp = await self._changed_by(write, operation, some, at)
             return stamp
 
     async def _changed_by(
-        self, write: "Write", operation: Callable[[list[PointId]], Awaitable[int]], ids: list[PointId]
+        self, write: "Write", operation: Callable[[list[PointId]], Awaitable[int]], ids: list[PointId], at: At
     ) -> Stamp:
+        if at.time:
+            await self.pipeline.read(lambda journal: journal.check_time(ids, at.time))
         before = await read_points(self.shard, ids)
         self._is_in_doubt = True
         await self.pipeline.read(lambda journal: journal.doubt(ids))
@@ -251,16 +281,18 @@ class Replica:
         except RequestError:
             await self._write_found(write, {}, [])
             raise
-        return await self._write_found(write, before, ids)
+        return await self._write_found(write, before, ids, at)
 
-    async def _write_found(self, write: "Write", before: Mapping[PointId, Change], ids: Sequence[PointId]) -> Stamp:
+    async def _write_found(
+        self, write: "Write", before: Mapping[PointId, Change], ids: Sequence[PointId], at: At = ANY
+    ) -> Stamp:
         after = await read_points(self.shard, ids)
         changes = [after.get(point, Change(point)) for point in ids if after.get(point) != before.get(point)]
         wall = self._clock.wall()
 
         def work(journal: Journal) -> tuple[list[Change], Stamp]:
             journal.settle()
-            return [], journal.write(changes, wall)
+            return [], journal.write(changes, wall, time=at.time, is_told=at.is_told)
 
         stamp: Stamp = await write(work, sum(map(size_of, changes)))
         self._is_in_doubt = False

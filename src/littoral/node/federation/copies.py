@@ -1,0 +1,94 @@
+"""Copies of points near a border: marked in their payload, so that counts leave them out, and never shown.
+
+A point lies once at home and, where cells have copies, in some other shards too. Searches, pages and reads by id take
+each id once. Sums cannot: a shard counts what is at home there.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from littoral.errors import InputError
+from littoral.vectors import frames
+from littoral.vectors.filters import Condition, Filter, Match, as_condition
+from littoral.vectors.queries import PayloadChange
+from littoral.vectors.records import Hit, IndexInfo, Payload, PointBatch, PointId, Record, ShardInfo
+
+__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "is_copy", "marked", "without_marks"]
+
+MARK = "littoral_copy"
+IS_COPY = Condition(key=MARK, match=Match(value=True))
+
+_A = TypeVar("_A", bound=frames.Answer)
+
+
+def marked() -> Filter:
+    """What finds the copies of a shard."""
+    return Filter(must=[IS_COPY])
+
+
+def as_copy(payload: Payload | None) -> Payload:
+    """Of a point that is at home elsewhere."""
+    return {**(payload or {}), MARK: True}
+
+
+def is_copy(payload: Payload | None) -> bool:
+    """Whether it is of a point that is at home elsewhere."""
+    return payload is not None and payload.get(MARK) is True
+
+
+def check_unmarked(request: frames.Request) -> None:
+    """Raises InputError for a payload that uses the key itself."""
+    match request:
+        case frames.Upsert(points=PointBatch(ids=ids, payloads=list() as payloads)):
+            for point, payload in zip(ids, payloads, strict=False):
+                if payload and MARK in payload:
+                    raise _reserved(point)
+        case frames.ChangePayload(change=change):
+            if MARK in (*(change.payload or {}), *(change.keys or []), change.key):
+                raise _reserved(None)
+
+
+def _reserved(point: PointId | None) -> InputError:
+    where = "payload" if point is None else f"point `{point}`: payload"
+    return InputError(f"{where}: the key `{MARK}` is reserved in a collection that is spread over nodes")
+
+
+def for_shard(request: frames.Request) -> list[frames.Request]:
+    """What to ask a shard that has copies: its sums leave them out, and what takes a payload away leaves the mark."""
+    match request:
+        case frames.Count() | frames.Facet():
+            return [msgspec.structs.replace(request, filter=_at_home(request.filter))]
+        case frames.ChangePayload(change=PayloadChange(how="replace" | "clear", key=None) as change):
+            copies = Filter(must=[IS_COPY] if change.filter is None else [IS_COPY, as_condition(change.filter)])
+            kept = msgspec.structs.replace(change, how="replace", filter=copies, payload=as_copy(change.payload))
+            homes = msgspec.structs.replace(change, filter=_at_home(change.filter))
+            return [msgspec.structs.replace(request, change=one) for one in (homes, kept)]
+    return [request]
+
+
+def _at_home(matching: Filter | None) -> Filter:
+    return Filter(must_not=[IS_COPY], must=None if matching is None else [as_condition(matching)])
+
+
+def without_marks(answer: _A, copy_count: int = 0) -> _A:
+    """As if there were no copies; changes the answer itself. copy_count: how many the shard has, for `Informed`."""
+    points: list[Hit | Record] = []
+    match answer:
+        case frames.Found():
+            points += [hit for hits in answer.hits for hit in hits]
+        case frames.Grouped():
+            points += [hit for group in answer.groups for hit in group.hits]
+        case frames.Records():
+            points += answer.records
+        case frames.Informed():
+            answer.info = _homes(answer.info, copy_count)
+    for point in points:
+        if point.payload is not None:
+            point.payload.pop(MARK, None)
+    return answer
+
+
+def _homes(info: ShardInfo, copy_count: int) -> ShardInfo:
+    schema: dict[str, IndexInfo] = {name: index for name, index in info.payload_schema.items() if name != MARK}
+    return msgspec.structs.replace(info, points_count=max(0, info.points_count - copy_count), payload_schema=schema)

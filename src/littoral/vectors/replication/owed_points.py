@@ -1,0 +1,92 @@
+"""What a replica owes, for whoever hands it over: which points, how they are now, and what another has of them."""
+
+from collections.abc import Sequence
+
+from littoral.vectors.replication.entries import Change, State, id_of
+from littoral.vectors.replication.journal import Journal
+from littoral.vectors.replication.local_shard import read_points
+from littoral.vectors.replication.replica import Replica
+
+__all__ = ["OwedPoints"]
+
+COUNT = 128
+
+
+class OwedPoints:
+    """Of one replica, see `replication.owing`. Methods raise ShardError, UnavailableError."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._pipeline = replica.pipeline
+
+    async def begin(self, towards: str, *, is_whole: bool) -> None:
+        """From now on writes are noted; is_whole: and all that is there."""
+
+        def work(journal: Journal) -> None:
+            with journal.transaction():
+                journal.owing.begin(towards, is_whole=is_whole)
+
+        await self._pipeline.read(work)
+
+    async def end(self) -> None:
+        """Nothing is owed any more."""
+
+        def work(journal: Journal) -> None:
+            with journal.transaction():
+                journal.owing.end()
+
+        await self._pipeline.read(work)
+
+    async def towards(self) -> str:
+        """What was given to `begin`."""
+        return await self._pipeline.read(lambda journal: journal.owing.towards)
+
+    async def at(self, time: int) -> list[tuple[bytes, int]]:
+        """Points of one write that are not told yet, some at a time."""
+        keys = await self._pipeline.read(lambda journal: journal.owing.at(time, COUNT))
+        return [(key, time) for key in keys]
+
+    async def some(self, written_before: int) -> list[tuple[bytes, int]]:
+        """Points to hand over; none of writes from that hybrid time on."""
+        return await self._pipeline.read(lambda journal: journal.owing.some(written_before, COUNT))
+
+    async def settle(self, told: Sequence[tuple[bytes, int]]) -> None:
+        """They were handed over."""
+
+        def work(journal: Journal) -> None:
+            with journal.transaction():
+                journal.owing.settle(told)
+
+        await self._pipeline.read(work)
+
+    async def stand(self, told: Sequence[tuple[bytes, int]]) -> None:
+        """They could not be told when they were written."""
+
+        def work(journal: Journal) -> None:
+            with journal.transaction():
+                for key, time in told:
+                    journal.owing.stand([key], time)
+
+        await self._pipeline.read(work)
+
+    async def counts(self) -> tuple[int, int]:
+        """Points that have to be handed over, and all that are noted."""
+        return await self._pipeline.read(lambda journal: journal.owing.counts())
+
+    async def states(self, keys: Sequence[bytes]) -> tuple[list[State], set[bytes]]:
+        """Those points as they are, without those that are being changed; and those of which nothing is known."""
+        before = await self._pipeline.read(lambda journal: journal.versions_of(keys))
+        await self._pipeline.until_applied(self._pipeline.committed_seq)
+        found = await read_points(self._replica.shard, [id_of(key) for key, one in before.items() if not one.is_gone])
+        after = await self._pipeline.read(lambda journal: journal.versions_of(keys))
+        told: list[State] = []
+        for key, version in before.items():
+            change = Change(id_of(key)) if version.is_gone else found.get(id_of(key))
+            if change is not None and after.get(key) == version:
+                told.append(State(version.time, version.origin, version.number, change))
+        return told, set(keys) - before.keys()
+
+    async def times(self, keys: Sequence[bytes]) -> list[int]:
+        """Of each point the time of its version: 0 where nothing is known, below 0 where it is gone."""
+        found = await self._pipeline.read(lambda journal: journal.versions_of(keys))
+        return [0 if (one := found.get(key)) is None else -one.time if one.is_gone else one.time for key in keys]
