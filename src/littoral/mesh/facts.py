@@ -24,8 +24,8 @@ Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 class Fact(msgspec.Struct, frozen=True, array_like=True):
     """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
 
-    lag_s: by peer, how far that peer's log is behind its own. links_ms: by peer, its latest answers, median. models: by
-    collection, the version of the model that it goes by. condition: how it is doing.
+    lag_s: by peer, how far that peer's log is behind its own. models: by collection, the version of
+    the model that it goes by. condition: how it is doing.
     """
 
     node: str
@@ -34,7 +34,6 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     map_number: Number = 0
     points: dict[str, dict[int, int]] = {}
     lag_s: dict[str, float] = {}
-    links_ms: dict[str, float] = {}
     models: dict[str, str] = {}
     region: str = ""
     address: str = ""
