@@ -8,11 +8,13 @@ from littoral.node.mesh_told import MoveTold
 
 __all__ = ["move"]
 
+Facts = Mapping[str, Known]
+
 SHARES: Mapping[str, float | None] = {"making": 0.0, "copying": None, "flipping": 1.0}
 """None: by the points that are there."""
 
 
-def move(name: str, spread: Spread, facts: Iterable[Known]) -> MoveTold:
+def move(name: str, spread: Spread, facts: Facts) -> MoveTold:
     """What a collection is on its way to. Its spread has a change."""
     change = spread.change
     assert change is not None
@@ -27,7 +29,7 @@ def move(name: str, spread: Spread, facts: Iterable[Known]) -> MoveTold:
         sources=_nodes(before, going),
         targets=_nodes(after, coming),
         stage=change.step,
-        share=_copied(name, going, coming, facts) if share is None else share,
+        share=_handed_over(name, before.places, going, facts) if share is None else share,
     )
 
 
@@ -50,11 +52,12 @@ def _nodes(layout: Layout, shards: Iterable[int]) -> list[str]:
     return sorted({node for shard in shards for node in layout.places[shard]})
 
 
-def _copied(name: str, going: list[int], coming: list[int], facts: Iterable[Known]) -> float | None:
-    """Points in the shards to come, of those in the shards to go; of each shard the most that a holder told."""
-    most: dict[int, int] = {}
-    for known in facts:
-        for shard, count in known.fact.points.get(name, {}).items():
-            most[shard] = max(most.get(shard, 0), count)
-    old = sum(most.get(shard, 0) for shard in going)
-    return min(1.0, sum(most.get(shard, 0) for shard in coming) / old) if old else None
+def _handed_over(name: str, places: Mapping[int, list[str]], going: list[int], facts: Facts) -> float | None:
+    """Share of the points of shards to go, by the holder of each that has handed over most."""
+    left = points = 0
+    for shard in going:
+        told = [known.fact for node in places[shard] if (known := facts.get(node)) is not None]
+        counts = [fact.points.get(name, {}).get(shard, 0) for fact in told]
+        points += max(counts, default=0)
+        left += min((fact.owed.get(name, {}).get(shard, max(counts)) for fact in told), default=0)
+    return max(0.0, 1 - left / points) if points else None

@@ -52,7 +52,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
             for name, spread in sorted(federation.map.spreads.items())
         },
         moves=[
-            move(name, spread, facts.values())
+            move(name, spread, facts)
             for name, spread in sorted(federation.map.spreads.items())
             if spread.change is not None
         ],

@@ -146,7 +146,8 @@ def test_the_longest_condition_fits_into_a_fact() -> None:
     )
     points = {collection: dict.fromkeys(range(REPLICA_COUNT_MAX), large)}
     lags = {f"{node}{i}": 1.5 for i in range(LINK_COUNT_MAX)}
-    fact = Fact(node, 1, 1, points=points, lag_s=lags, condition=condition)
+    loads = {collection: dict.fromkeys(range(REPLICA_COUNT_MAX), (1.5, 1.5))}
+    fact = Fact(node, 1, 1, points=points, lag_s=lags, condition=condition, owed=points, loads=loads)
     assert len(encode_fact(fact)) <= FACT_BYTES_MAX
     assert decode_fact(encode_fact(fact), node) == fact
     more = msgspec.structs.replace(fact, condition=msgspec.structs.replace(condition, links=2 * condition.links))
