@@ -30,10 +30,14 @@ Say = Callable[[str], None]
 
 
 class _Source(NamedTuple):
-    """A shard of this node whose points go to others. goal: by which layout; among: those that are told."""
+    """A shard of this node whose points go to others. before: holders that go first. goal: by which layout.
+
+    among: those that are told.
+    """
 
     collection: str
     shard: int
+    before: list[str]
     goal: Spread
     among: list[int]
     is_left: bool
@@ -160,8 +164,11 @@ class Moving:
             change = spread.change
             if change is not None and change.step in ("copying", "flipping"):
                 goal = spread if change.step == "flipping" else spread.by(change.other)
-                held = [shard for shard in going(spread) if self._transport.name in spread.all_places[shard]]
-                found += [_Source(name, shard, goal, coming(spread), is_left=False) for shard in held]
+                for shard in going(spread):
+                    nodes = spread.all_places[shard]
+                    if self._transport.name in nodes:
+                        before = nodes[: nodes.index(self._transport.name)]
+                        found.append(_Source(name, shard, before, goal, coming(spread), is_left=False))
         return found
 
     def left_shards(self) -> list[_Source]:
@@ -173,7 +180,7 @@ class Moving:
             if (spread := spreads.get(name)) is None or not number.isdigit():
                 continue
             if int(number) not in spread.kept_by(self._transport.name):
-                found.append(_Source(name, int(number), spread, spread.shards, is_left=True))
+                found.append(_Source(name, int(number), [], spread, spread.shards, is_left=True))
         return sorted(found, key=lambda source: (source.collection, source.shard))
 
     async def _tell(self, collection: str, shard: int, time: int, deadline_s: float) -> None:
@@ -257,8 +264,7 @@ class Moving:
     def _waits_for_another(self, source: _Source) -> bool:
         """The first holder that is here goes first, what it has handed over the others need only compare."""
         alive, facts = self._transport.alive(), self._facts()
-        nodes = self._map().spreads[source.collection].all_places[source.shard]
-        for node in nodes[: nodes.index(self._transport.name)]:
+        for node in source.before:
             if node in alive and node in facts:
                 owed = facts[node].fact.owed.get(source.collection, {}).get(source.shard, 1)
                 if owed:
