@@ -10,7 +10,7 @@ from littoral.mesh.facts import Known
 from littoral.mesh.membership import MemberState
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.federation import Federation
-from littoral.node.federation.moving.steps import coming, going
+from littoral.node.mesh_moves import move
 from littoral.node.mesh_problems import problems
 from littoral.node.mesh_told import (
     CollectionTold,
@@ -19,7 +19,6 @@ from littoral.node.mesh_told import (
     LinkTold,
     MemberTold,
     MeshTold,
-    MoveTold,
     RouteClassTold,
     RoutingTold,
     ShardTold,
@@ -40,18 +39,23 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
     facts = federation.facts.all()
     states = federation.members()
     by_name = {state.name: state_of(state, federation.name) for state in states}
-    behind = _behind(known.fact.condition.behind for known in facts.values())
+    speaking = {name: known for name, known in facts.items() if by_name.get(name) == "here"}
+    behind = _behind(known.fact.condition.behind for known in speaking.values())
     told = MeshTold(
         site=federation.site,
         node=federation.name,
         map_number=federation.map.number,
         members=[_member(state, by_name[state.name], facts.get(state.name), now_s) for state in states],
-        links=_links({name: known for name, known in facts.items() if by_name.get(name) == "here"}),
+        links=_links(speaking),
         collections={
             name: _collection(name, spread, federation.replicas_wanted(name), by_name, facts, behind)
             for name, spread in sorted(federation.map.spreads.items())
         },
-        moves=[_move(name, spread, facts) for name, spread in sorted(federation.map.spreads.items()) if spread.change],
+        moves=[
+            move(name, spread, facts)
+            for name, spread in sorted(federation.map.spreads.items())
+            if spread.change is not None
+        ],
         desired=DesiredTold(
             map_number=federation.map.number, writer=federation.writer, signed_by=None, roster_number=None
         ),
@@ -143,27 +147,6 @@ def _collection(
         epoch=spread.epoch,
         points=_points(shards),
         shards=shards,
-    )
-
-
-def _move(name: str, spread: Spread, facts: Mapping[str, Known]) -> MoveTold:
-    """share: of the points of shards that are given up, by the holder of each that has handed over most."""
-    assert spread.change is not None
-    places, leaving = spread.all_places, going(spread)
-    left = points = 0
-    for shard in leaving:
-        told = [known.fact for node in places[shard] if (known := facts.get(node)) is not None]
-        counts = [fact.points.get(name, {}).get(shard, 0) for fact in told]
-        points += max(counts, default=0)
-        left += min((fact.owed.get(name, {}).get(shard, max(counts)) for fact in told), default=0)
-    return MoveTold(
-        collection=name,
-        what=f"{spread.change.other.strategy} and {spread.strategy}, {len(coming(spread))} new shards",
-        shards=leaving,
-        sources=sorted({node for shard in leaving for node in places[shard]}),
-        targets=sorted({node for shard in coming(spread) for node in places[shard]}),
-        stage=spread.change.step,
-        share=max(0.0, 1 - left / points) if points else None,
     )
 
 

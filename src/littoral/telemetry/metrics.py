@@ -222,6 +222,19 @@ METRICS = {
             "Holders that a write has not reached yet",
         ),
         MetricSpec("littoral_federated_refused_total", "read_counter", (), "Requests of strangers or of another model"),
+        MetricSpec("littoral_placed_steps_total", "read_counter", ("node",), "Steps that may move, by who did them"),
+        MetricSpec("littoral_placed_failures_total", "read_counter", ("node",), "Times that a node did not do a step"),
+        MetricSpec(
+            "littoral_placed_again_total", "read_counter", (), "Steps asked of a further node: one failed, or was slow"
+        ),
+        MetricSpec("littoral_placed_tries_total", "read_counter", (), "Steps that a second node did too, to learn"),
+        MetricSpec("littoral_placed_spilled_total", "read_counter", (), "Steps that the orchestrator's node did"),
+        MetricSpec("littoral_placed_served_total", "read_counter", ("node",), "Steps done here for other nodes"),
+        MetricSpec(
+            "littoral_placed_refused_total", "read_counter", ("reason",), "Steps of other nodes not done, and why"
+        ),
+        MetricSpec("littoral_placed_busy", "gauge", (), "Steps of other nodes under way here"),
+        MetricSpec("littoral_placed_watts", "gauge", (), "What the node draws, counted or estimated"),
         MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
         MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
         MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),

@@ -254,13 +254,18 @@ class Asking:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
-                shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders, at)
+                terms = self._terms_of(target, parts, deadline_s, at)
                 return await self._local.answer(target.name, parts, target.config, terms)
             return await self._ask_peer(node, target, parts, deadline_s, at)
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
+
+    def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
+        if isinstance(parts[0].request, frames.Read):
+            return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
+        shards = {shard for part in parts for shard in part.shards}
+        return self.terms(target, shards, deadline_s, target.holders, at)
 
     async def _ask_peer(
         self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
@@ -279,8 +284,9 @@ class Asking:
             at.time,
             at.is_told,
         )
-        with self.links.timed(node):
-            body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
+        began_s = self._clock.monotonic()
+        body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
+        self.links.took(node, began_s)
         answer = decode_told(body, node)
         self.heard(node, answer.map_number)
         if answer.has_moved:
@@ -304,6 +310,8 @@ class _Asks:
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._ended: list[asyncio.Task[list[PartTold]]] = []
+        self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
     def start(self, asks: Mapping[str, list[int]]) -> None:
@@ -315,17 +323,35 @@ class _Asks:
                 self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
+            task.add_done_callback(self._note)
 
     async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
         """Who has answered; nobody, where one of them is slow and another may be asked instead."""
-        now = self._asking.clock.monotonic()
-        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
-        done, _ = await asyncio.wait(
-            self.running, timeout=max(0.0, min(due, self._end) - now), return_when=asyncio.FIRST_COMPLETED
-        )
+        if not self._ended:
+            await self._move()
+        done, self._ended = self._ended, []
         if not done:
             self._mark_slow(slow)
         return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
+
+    async def _move(self) -> None:
+        """Until one has ended, or is slow, or the time is over. `asyncio.wait` does this too, at thrice the price."""
+        now = self._asking.clock.monotonic()
+        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
+        loop = asyncio.get_running_loop()
+        moved = self._moved = loop.create_future()
+        timer = loop.call_later(max(0.0, min(due, self._end) - now), _settle, moved)
+        try:
+            await moved
+        finally:
+            timer.cancel()
+            self._moved = None
+
+    def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
+        if not task.cancelled():
+            self._ended.append(task)
+        if self._moved is not None:
+            _settle(self._moved)
 
     def _mark_slow(self, slow: Callable[[str], None]) -> None:
         now = self._asking.clock.monotonic()
@@ -340,6 +366,11 @@ class _Asks:
     def cancel(self) -> None:
         for task in self.running:
             task.cancel()
+
+
+def _settle(moved: asyncio.Future[None]) -> None:
+    if not moved.done():
+        moved.set_result(None)
 
 
 def _taken(

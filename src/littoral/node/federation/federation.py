@@ -149,7 +149,8 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
+        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
+        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in sorted(names)}
 
     @property
     def writer(self) -> str:

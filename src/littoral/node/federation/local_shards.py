@@ -1,9 +1,9 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
@@ -22,6 +22,8 @@ from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
+_T = TypeVar("_T")
+
 
 def part_name(collection: str, shard: int) -> str:
     """Of the hidden collection."""
@@ -39,6 +41,11 @@ class Terms(NamedTuple):
     wait_s: float
     has_copies: bool = False
     at: At = ANY
+
+    @classmethod
+    def of_read(cls, deadline_s: float, *, has_copies: bool) -> "Terms":
+        """Nobody else has to have anything."""
+        return cls(deadline_s, {}, 1, 0.0, has_copies)
 
 
 AfterWrite = Callable[[str, int, int, float], Awaitable[None]]
@@ -125,11 +132,11 @@ class LocalShards:
         self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms
     ) -> list[PartTold]:
         """Reads of several shards are merged here: what goes over the network is as large as one shard's answer."""
-        return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
+        return await _together([self._part(collection, part, config, terms) for part in parts])
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
-        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
-        found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
+        asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
+        found = list(zip(part.shards, await _together(asks), strict=True))
         late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
         failures = [
             (shard, frames.failure(0, one))
@@ -181,3 +188,8 @@ class LocalShards:
         if self.after_write is not None:
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
         return frames.Written(call=0, epoch=stamp.number)
+
+
+async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
+    """A single one, as most often, in the task that asks."""
+    return [await asks[0]] if len(asks) == 1 else list(await asyncio.gather(*asks))

@@ -95,7 +95,7 @@ class Replicas:
     ) -> None:
         began = self._clock.monotonic()
         copies = await self._sync.copies(
-            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s)
+            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s), least=least
         )
         left_s = deadline_s - (self._clock.monotonic() - began)
         if len(copies.have) < least and left_s > 0:

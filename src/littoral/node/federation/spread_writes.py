@@ -97,7 +97,7 @@ class SpreadWrites:
         if not placing.is_by_id:
             steps.append(splitting.deletions(request, places, whole.spread.shards))
         self._asking.need_writers(whole, {shard for parts in steps for shard in parts})
-        return [parts for parts in steps if parts]
+        return steps
 
     async def _update_vectors(
         self, seen: Target, placing: Placing, request: frames.UpdateVectors, deadline_s: float
