@@ -146,15 +146,16 @@ class Moving:
 
     async def _count(self) -> None:
         owed: dict[str, dict[int, int]] = {}
-        for source in self._sources():
-            if not source.is_left:
-                with contextlib.suppress(LittoralError):
-                    standing, _ = await self._replicas.owed(part_name(source.collection, source.shard)).counts()
-                    owed.setdefault(source.collection, {})[source.shard] = standing
+        for source in [*self._sources(), *self.left_shards()]:
+            left = owed.setdefault(source.collection, {})
+            left[source.shard] = 1
+            with contextlib.suppress(LittoralError):
+                standing, noted = await self._replicas.owed(part_name(source.collection, source.shard)).counts()
+                left[source.shard] = noted if source.is_left else standing
         if owed != self.owed:
-            is_done = any(not standing for shards in owed.values() for standing in shards.values())
+            is_worth_telling = _unfinished(owed) != _unfinished(self.owed)
             self.owed = owed
-            if is_done:
+            if is_worth_telling:
                 self._changed()
 
     def _sources(self) -> list[_Source]:
@@ -290,6 +291,10 @@ class Moving:
         await self._local.let_go(source.collection, source.shard)
         self._say(f"mesh: shard {source.shard} of `{source.collection}` is handed over and gone from here")
         self._changed()
+
+
+def _unfinished(owed: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, bool]]:
+    return {name: {shard: bool(count) for shard, count in shards.items()} for name, shards in owed.items()}
 
 
 def _untold(collection: str, shard: int, why: LittoralError) -> UnavailableError:
