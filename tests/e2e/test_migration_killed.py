@@ -1,4 +1,4 @@
-"""A node that is killed while it embeds a collection anew, under load: no acknowledged write is lost, no answer mixed."""
+"""A node is killed while it embeds a collection anew, under load: no acknowledged write is lost, no answer mixed."""
 
 import contextlib
 import json
@@ -49,9 +49,8 @@ class Load:
         number = 0
         while not self.ends.is_set():
             number = (number + 1) % COUNT
-            if (
-                reply := self._asked(lambda node, n=number: find(node.address, note(n)))
-            ) is None or reply.status == 503:
+            reply = self._asked(lambda node, n=number: find(node.address, note(n)))
+            if reply is None or reply.status == 503:
                 self.ends.wait(0.05)
                 continue
             hits = reply.json["result"] if reply.status == 200 else None

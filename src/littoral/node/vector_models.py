@@ -143,11 +143,13 @@ class VectorModels:
                     )
 
     def needed(self, models: Mapping[str, ServedModel]) -> Iterator[ModelVersion]:
-        """Versions that collections hold, whose model does not serve them."""
+        """Versions that collections hold, and that do not serve under the name that pipelines have for them."""
         for collection in self._site.collections:
             for one in self.holds(collection):
                 served = models.get(one.name)
-                if served is not None and one.digest not in self._pinned and not serving_version(served).is_same(one):
+                if served is None or one.digest in self._pinned:
+                    continue
+                if one.stands_for or not serving_version(served).is_same(one):
                     yield one
 
 
