@@ -67,7 +67,7 @@ def _site(
             )
         },
         moves=moves,
-        desired=DesiredTold(map_number=3, writer="gw-1", signed_by="gw-1", roster_number=7),
+        desired=DesiredTold(map_number=3, writer="gw-1", signed_by=None, roster_number=7, roster_writer="gw-2"),
         routing=RoutingTold(
             reads=200,
             writes=40,

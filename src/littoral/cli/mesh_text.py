@@ -18,7 +18,11 @@ def headline(told: MeshTold) -> str:
     members = [member for member in told.members if member.is_member]
     here = sum(member.state == "here" for member in members)
     signed = f", signed by `{told.desired.signed_by}`" if told.desired.signed_by else ""
-    roster = "" if told.desired.roster_number is None else f", roster {told.desired.roster_number}"
+    roster = (
+        ""
+        if told.desired.roster_number is None
+        else f", roster {told.desired.roster_number} by `{told.desired.roster_writer}`"
+    )
     return (
         f"site `{told.site}`, seen by `{told.node}`: {here} of {len(members)} nodes here, "
         f"shard map {told.map_number} by `{told.desired.writer}`{signed}{roster}"

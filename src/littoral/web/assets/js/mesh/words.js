@@ -40,7 +40,7 @@ export function summary({ site, members, map_number: number, desired }) {
   const own = members.filter(({ is_member: isMember }) => isMember);
   const here = own.filter(({ state }) => state === "here").length;
   const signed = desired.signed_by ? `, signed by \`${desired.signed_by}\`` : "";
-  const roster = desired.roster_number === null ? "" : ` · roster ${desired.roster_number}`;
+  const roster = desired.roster_number === null ? "" : ` · roster ${desired.roster_number}, written by \`${desired.roster_writer}\``;
   return `Site \`${site}\`: ${here} of ${own.length} nodes here · shard map ${number}, written by \`${desired.writer}\`${signed}${roster}`;
 }
 
