@@ -100,7 +100,7 @@ class CollectionTold(Told, frozen=True):
 
 
 class MoveTold(Told, frozen=True):
-    """A change of where shards lie that is on its way. share: of its work that is done, null where it cannot tell."""
+    """A change of where shards lie that is on its way. shards: to come. share: of its work that is done."""
 
     collection: str
     what: str

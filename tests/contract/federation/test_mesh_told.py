@@ -178,9 +178,9 @@ def test_a_change_is_told_with_the_share_of_points_that_are_handed_over() -> Non
     facts = {"a": known("a", {0: 40, 2: 20}, {0: 10}), "b": known("b", {1: 7}, {}), "c": known("c", {3: 10}, {})}
     copying = msgspec.structs.replace(before, change=Change("copying", after))
     seen = move("notes", copying, facts)
-    assert (seen.what, seen.shards, seen.sources, seen.targets) == ("divides", [2, 3], ["a"], ["a", "c"])
+    assert (seen.what, seen.shards, seen.sources, seen.targets) == ("shard 0 divides", [2, 3], ["a"], ["a", "c"])
     assert (seen.stage, seen.share) == ("copying", 0.75)
     flipping = msgspec.structs.replace(before.by(after), change=Change("flipping", before.layout))
     assert move("notes", flipping, facts) == msgspec.structs.replace(seen, stage="flipping", share=1.0)
     making = msgspec.structs.replace(before, change=Change("making", Layout("metric", {2: ["a"]})))
-    assert move("notes", making, facts).what == "from hash to metric"
+    assert move("notes", making, facts).what == "from hash to metric, 2 shards become 1"
