@@ -103,6 +103,8 @@ class Federation:
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
+        self.roster_word: Callable[[], tuple[int, str] | None] = lambda: None
+        """Number and writer of the signed roster, where the site has one."""
         self.facts = Facts(clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
@@ -160,6 +162,11 @@ class Federation:
         """The node that writes the shard map."""
         return self._keeper.writer
 
+    @property
+    def orchestrator(self) -> str | None:
+        """A peer that does steps when the site is exhausted, and holds no shard."""
+        return self._mesh.orchestrator
+
     def replicas_wanted(self, name: str) -> int:
         """Of each shard of a collection, by this node's site file; 0 where it is not there."""
         table = self._tables.get(name)
@@ -210,7 +217,7 @@ class Federation:
         await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
-            asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
+            asyncio.create_task(self.measured.run(lambda: self._mesh.peers), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
