@@ -142,6 +142,20 @@ METRICS = {
         MetricSpec(
             "littoral_cache_fills_dropped_total", "read_counter", (), "Lists not made: too many waited, or failed"
         ),
+        MetricSpec(
+            "littoral_migration_points", "gauge", ("collection",), "Points of a collection on its way to another model"
+        ),
+        MetricSpec(
+            "littoral_migration_points_done", "gauge", ("collection",), "Of them, compared with the other generation"
+        ),
+        MetricSpec(
+            "littoral_migration_points_behind",
+            "gauge",
+            ("collection",),
+            "Points written that the other has not yet",
+        ),
+        MetricSpec("littoral_migration_points_refused", "gauge", ("collection",), "Points that cannot be embedded"),
+        MetricSpec("littoral_migration_flipped", "gauge", ("collection",), "1 while the one before is kept"),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
         MetricSpec(

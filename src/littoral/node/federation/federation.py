@@ -350,7 +350,6 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            links_ms=dict(self.asking.links.medians_ms()),
             models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
             region=self._mesh.region,
             address=self.address(),
