@@ -254,7 +254,7 @@ class Moving:
                 return True
         elif name not in self._replicas or self._waits_for_another(source):
             return True
-        owed = self._replicas.owed(name)
+        owed, began_s = self._replicas.owed(name), self._pace.now()
         if not await owed.towards():
             return True
         some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]))
@@ -267,7 +267,7 @@ class Moving:
         await owed.settle(outcome.told)
         if outcome.failed is not None:
             raise outcome.failed
-        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some))
+        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s)
         return not outcome.told
 
     def _waits_for_another(self, source: _Source) -> bool:
