@@ -27,7 +27,7 @@ from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
@@ -298,7 +298,7 @@ class Federation:
             shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
-                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                has_copies = may_have_copies(spreads[name])
                 config = self._tables[name].config()
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
