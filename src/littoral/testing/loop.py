@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.processes import PROCESS, Step
@@ -30,7 +30,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.clock = clock or SimulatedClock()
         self._selector = _Jump(self.clock)
-        self.set_task_factory(_task)
+        self.set_task_factory(cast(Any, _task))  # the stubs of 3.11 know no context
 
     def time(self) -> float:
         return self.clock.monotonic()

@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from random import Random
 
-from littoral.errors import PeerError
+from littoral.errors import PeerError, UnavailableError
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map
 from littoral.transport import Transport
 
@@ -12,6 +13,7 @@ __all__ = ["MapKeeper"]
 
 MAP = "shard-map"
 PULL_S = 2.0
+PEERS_ASKED_MAX = 4
 
 Say = Callable[[str], None]
 
@@ -36,7 +38,8 @@ class MapKeeper:
         self._members = members
         self._say = say
         self._changed = changed
-        self._pull_from: set[str] = set()
+        self._pull_from: dict[str, int] = {}
+        self._rng = Random(transport.name)  # noqa: S311 (whom to ask)
 
     @property
     def map(self) -> ShardMap:
@@ -69,17 +72,23 @@ class MapKeeper:
     def heard(self, peer: str, map_number: int) -> None:
         """This peer goes by that map."""
         if map_number > self.map.number:
-            self._pull_from.add(peer)
+            self._pull_from[peer] = map_number
             self._changed()
 
     async def pull(self, *, also: Iterable[str] = ()) -> None:
-        """From whoever was heard to have a newer one, and from these."""
-        peers, self._pull_from = self._pull_from | set(also), set()
-        for peer in sorted(peers & self._members().keys() - {self._transport.name}):
-            with contextlib.suppress(PeerError):
+        """From whoever was heard to have a newer one, and from these; of many from a few. Who does not answer is
+        asked again.
+        """
+        heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
+        self._pull_from = {peer: self._pull_from[peer] for peer in heard}
+        peers = sorted((heard or set(also)) & self._members().keys() - {self._transport.name})
+        for peer in self._rng.sample(peers, min(PEERS_ASKED_MAX, len(peers))):
+            with contextlib.suppress(PeerError, UnavailableError):
                 body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
+                self._pull_from.pop(peer, None)
                 if body:
                     self.take(decode_map(body))
+                    return
 
     async def _tell(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0

@@ -70,12 +70,16 @@ class Replicas:
 
         Raises UnavailableError where fewer than `least` have it in time; it is kept and shipped all the same.
         """
-        began = self._clock.monotonic()
+        give_up = self._clock.monotonic() + deadline_s
         stamp = await write_to(self._replicas[name], request, deadline_s=deadline_s)
         copies = await self._sync.copies(
-            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s)
+            name,
+            stamp.origin,
+            stamp.number,
+            count=max(here, least),
+            deadline_s=min(wait_s, give_up - self._clock.monotonic()),
         )
-        left_s = deadline_s - (self._clock.monotonic() - began)
+        left_s = give_up - self._clock.monotonic()
         if len(copies.have) < least and left_s > 0:
             copies = await self._sync.copies(name, stamp.origin, stamp.number, count=least, deadline_s=left_s)
         self.behind_count += len(copies.missing)

@@ -24,6 +24,8 @@ from littoral.vectors.records import PointId
 
 __all__ = ["SpreadWrites"]
 
+LEFT_S_MIN = 0.001
+
 
 class SpreadWrites:
     """Of one collection."""
@@ -36,8 +38,10 @@ class SpreadWrites:
         in place is for these alone.
         """
         check_unmarked(request)
+        clock = self._asking.clock
+        give_up = clock.monotonic() + deadline_s
         for parts in await self._steps(whole, seen, request, deadline_s):
-            written = await self._asking.write(whole, parts, deadline_s)
+            written = await self._asking.write(whole, parts, max(LEFT_S_MIN, give_up - clock.monotonic()))
         return written if parts else frames.Written(call=0, epoch=0, changed=False)
 
     async def _steps(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> Sequence[Parts]:
