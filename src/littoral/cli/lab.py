@@ -61,6 +61,10 @@ def up(
             results.print(
                 f"  pages     http://{opened.state().nodes[0].address}:{HTTP_PORT}/ and the others", markup=False
             )
+            results.print(
+                f"  mesh      littoral mesh status --url http://{opened.state().nodes[0].address}:{HTTP_PORT}",
+                markup=False,
+            )
             results.print(f"  logs      {folder}/gw-1/log and the others", markup=False)
         messages.print("littoral: the lab is up; Ctrl-C or `littoral lab down` takes it down", markup=False)
         with contextlib.suppress(KeyboardInterrupt):
@@ -145,7 +149,9 @@ def _show(state: "State", *, as_json: bool) -> None:
         f"  links     {shape.delay_ms:g} ms ± {shape.jitter_ms:g} ms each way, {rate}, {shape.loss:.2%} lost",
         markup=False,
     )
-    results.print(f"  packets   {state.passed_count} passed, {state.dropped_count} dropped", markup=False)
+    results.print(
+        f"  packets   {state.passed_count} passed, {state.dropped_count} dropped; cuts by {state.cuts}", markup=False
+    )
     for node in state.nodes:
         away = "   cut off" if node.is_away else ""
         away += "   does not run" if node.is_up is False else ""

@@ -3,8 +3,8 @@
 import asyncio
 import contextvars
 import selectors
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple, cast
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, TypeVar, TypeVarTuple
 
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.processes import PROCESS, Step
@@ -30,7 +30,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.clock = clock or SimulatedClock()
         self._selector = _Jump(self.clock)
-        self.set_task_factory(cast(Any, _task))  # the stubs of 3.11 know no context
+        self.set_task_factory(_task)
 
     def time(self) -> float:
         return self.clock.monotonic()
@@ -71,7 +71,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 def _task(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], context: contextvars.Context | None = None
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, T] | Generator[Any, None, T],
+    context: contextvars.Context | None = None,
 ) -> asyncio.Task[T]:
     context = contextvars.copy_context() if context is None else context
     task = asyncio.Task(work, loop=loop, context=context)

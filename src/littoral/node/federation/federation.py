@@ -12,7 +12,7 @@ from littoral.errors import ConflictError, LittoralError, NotFoundError, Unavail
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, Spread
+from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.fact_exchange import FactExchange
@@ -22,6 +22,11 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.moving.changes import Changes
+from littoral.node.federation.moving.handing import Handing
+from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.steps import begun, withdrawn
+from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
@@ -37,11 +42,13 @@ from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.transport.measured import MeasuredTransport
 from littoral.vectors.collections import Collections
+from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
 FOLDER = Path("mesh")
 ROUND_S = 2.0
+REBALANCE_S = 60.0
 SOON_S = 0.25
 REST_S = 0.02
 """Between two rounds: what happened meanwhile is seen to at once."""
@@ -79,7 +86,8 @@ class Federation:
         self._transport = transport
         self._clock = clock
         self._say = say
-        self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in mesh.peers}
+        others = sorted(mesh.peers.keys() - {mesh.orchestrator})
+        self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
@@ -92,9 +100,10 @@ class Federation:
         self._exchange = SummaryExchange(
             self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
+        self._rebalance_at_s = clock.monotonic() + REBALANCE_S
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
@@ -102,9 +111,27 @@ class Federation:
         self.fact_exchange = FactExchange(self.facts, transport, self.roster, self._keeper.heard, clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
+        self.asking.heard = self._keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self._service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+        )
+        self.changes = Changes(
+            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+        )
+        self.moving = Moving(
+            transport,
+            self._local,
+            self.replicas,
+            collections,
+            Handing(transport, self.replicas, self.target, self.roster),
+            self.target,
+            lambda: self.map,
+            self.facts.all,
+            clock=clock,
+            bytes_s=mesh.move_bytes_s,
+            say=say,
+            changed=self._work.set,
         )
 
     @property
@@ -154,7 +181,7 @@ class Federation:
         return unplaced + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
-        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
@@ -183,6 +210,8 @@ class Federation:
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
+        await self.moving.open()
+        await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
@@ -196,8 +225,20 @@ class Federation:
         await self._hold_shards()
         self._work.set()
 
+    def go_to(self, name: str, layout: Layout | None) -> None:
+        """As the writer of the map: the collection begins its way to this layout; None = back to the one it has.
+
+        Raises ConflictError, NotFoundError.
+        """
+        if not self._keeper.is_writer:
+            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
+        self._keeper.write({name: following})
+
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -206,6 +247,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
 
@@ -230,7 +272,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -250,13 +292,15 @@ class Federation:
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
-            spreads = self._spreads()
+            shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
-                nodes = spreads[name].places[shard]
-                config, has_copies = self._tables[name].config(), strategy_of(spreads[name]).has_copies
+                nodes = spreads[name].all_places[shard]
+                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                config = self._tables[name].config()
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
@@ -268,6 +312,9 @@ class Federation:
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
+                if self._keeper.is_writer:
+                    self._keeper.write(self.moving.next_map(self.roster()))
+                    await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
@@ -279,6 +326,18 @@ class Federation:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait_s)):
                     await self._work.wait()
+
+    async def _rebalance(self) -> None:
+        """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
+        now_s = self._clock.monotonic()
+        if self._mesh.rebalance == "off" or now_s < self._rebalance_at_s:
+            return
+        self._rebalance_at_s = now_s + REBALANCE_S
+        for name, spread in self._spreads().items():
+            if spread.change is None and not self.moving.owed.get(name):
+                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                if plan.is_begun:
+                    self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
         if is_here:
@@ -298,12 +357,22 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            links_ms=dict(self.asking.links.medians_ms()),
             models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
             region=self._mesh.region,
             address=self.address(),
             condition=condition,
+            settled=self.moving.settled,
+            owed=self.moving.owed,
+            loads=self._loads(),
         )
+
+    def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
+        found: dict[str, dict[int, tuple[float, float]]] = {}
+        for name, shard in self._own_shards():
+            load = self._local.loads.of(part_name(name, shard))
+            if load.busy_ms:
+                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
+        return found
 
     def _lags_s(self) -> dict[str, float]:
         """By peer, the shard that is furthest behind it."""

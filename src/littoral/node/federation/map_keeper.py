@@ -1,5 +1,6 @@
 """The shard map that this node goes by: written by one node, pulled by the others from whoever has a newer one."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ class MapKeeper:
         self._changed = changed
         self._pull_from: dict[str, int] = {}
         self._rng = Random(transport.name)  # noqa: S311 (whom to ask)
+        self._pulling = asyncio.Lock()
 
     @property
     def map(self) -> ShardMap:
@@ -76,19 +78,20 @@ class MapKeeper:
             self._changed()
 
     async def pull(self, *, also: Iterable[str] = ()) -> None:
-        """From whoever was heard to have a newer one, and from these; of many from a few. Who does not answer is
-        asked again.
+        """From whoever was heard to have a newer one, and from these, after a pull that is under way; of many from a
+        few. Who does not answer is asked again.
         """
-        heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
-        self._pull_from = {peer: self._pull_from[peer] for peer in heard}
-        peers = sorted((heard or set(also)) & self._members().keys() - {self._transport.name})
-        for peer in self._rng.sample(peers, min(PEERS_ASKED_MAX, len(peers))):
-            with contextlib.suppress(PeerError, UnavailableError):
-                body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
-                self._pull_from.pop(peer, None)
-                if body:
-                    self.take(decode_map(body))
-                    return
+        async with self._pulling:
+            heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
+            self._pull_from = {peer: self._pull_from[peer] for peer in heard}
+            peers = sorted((heard or set(also)) & self._members().keys() - {self._transport.name})
+            for peer in self._rng.sample(peers, min(PEERS_ASKED_MAX, len(peers))):
+                with contextlib.suppress(PeerError, UnavailableError):
+                    body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
+                    self._pull_from.pop(peer, None)
+                    if body:
+                        self.take(decode_map(body))
+                        return
 
     async def _tell(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0

@@ -69,7 +69,7 @@ async def _freeze(node: SimulatedNode, fault: Fault) -> None:
     process = node.process
     node.freeze()
     await asyncio.sleep(fault.for_s)
-    if node.process is process:
+    if process is not None and node.process is process:
         node.thaw()
 
 
