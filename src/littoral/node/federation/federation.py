@@ -50,7 +50,7 @@ FOLDER = Path("mesh")
 ROUND_S = 2.0
 REBALANCE_S = 60.0
 SOON_S = 0.25
-REST_S = 0.02
+REST_S = 0.1
 """Between two rounds: what happened meanwhile is seen to at once."""
 
 Say = Callable[[str], None]
