@@ -10,11 +10,12 @@ from random import Random
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
-from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
+from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
@@ -46,10 +47,11 @@ from littoral.vectors.replication.replica import At
 __all__ = ["FOLDER", "Federation"]
 
 FOLDER = Path("mesh")
-FACTS = "facts"
 ROUND_S = 2.0
 REBALANCE_S = 60.0
 SOON_S = 0.25
+REST_S = 0.1
+"""Between two rounds: what happened meanwhile is seen to at once."""
 
 Say = Callable[[str], None]
 
@@ -84,6 +86,8 @@ class Federation:
         self._transport = transport
         self._clock = clock
         self._say = say
+        others = sorted(mesh.peers.keys() - {mesh.orchestrator})
+        self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
@@ -106,6 +110,7 @@ class Federation:
         self.roster_word: Callable[[], tuple[int, str] | None] = lambda: None
         """Number and writer of the signed roster, where the site has one."""
         self.facts = Facts(clock)
+        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self._keeper.heard, clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
         self.asking.heard = self._keeper.heard
@@ -154,8 +159,7 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
-        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in sorted(names)}
+        return self._roster
 
     @property
     def writer(self) -> str:
@@ -209,7 +213,7 @@ class Federation:
         await self._sync.start()
         await self._keeper.open()
         await self._exchange.open()
-        await self._transport.subscribe(FACTS, self._take_fact)
+        await self.fact_exchange.open()
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
@@ -307,8 +311,11 @@ class Federation:
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
+        all_at_s = 0.0
         while True:
             self._work.clear()
+            if is_all := self._clock.monotonic() >= all_at_s:
+                all_at_s = self._clock.monotonic() + ROUND_S
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
@@ -316,12 +323,15 @@ class Federation:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
-                await self._tell_fact()
-                await self._exchange.pull(self._known_to(self.name))
+                await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
+                await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
+                await self.fact_exchange.ask()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
+            await asyncio.sleep(REST_S)
+            wait_s = min(SOON_S if self._is_waiting else ROUND_S, all_at_s - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
+                async with asyncio.timeout(max(0.0, wait_s)):
                     await self._work.wait()
 
     async def _rebalance(self) -> None:
@@ -337,20 +347,17 @@ class Federation:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
-        if not is_here:
+        if is_here:
+            self.fact_exchange.seen(name)
+        else:
             self.summaries.forget(name)
         self._work.set()
 
-    def _take_fact(self, sender: str, _topic: str, body: bytes) -> None:
-        with contextlib.suppress(LittoralError):
-            fact = decode_fact(body, sender)
-            if sender in self._mesh.peers and self.facts.take(fact):
-                self._keeper.heard(sender, fact.map_number)
-
-    async def _tell_fact(self) -> None:
+    async def _fact(self) -> Fact:
+        """What this node says of itself now."""
         self._counter += 1
         condition = await self._condition.read(self._own_shards())
-        fact = Fact(
+        return Fact(
             node=self.name,
             boot=self._boot,
             counter=self._counter,
@@ -365,8 +372,6 @@ class Federation:
             owed=self.moving.owed,
             loads=self._loads(),
         )
-        self.facts.take(fact)
-        await self._transport.publish(FACTS, encode_fact(fact))
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
         found: dict[str, dict[int, tuple[float, float]]] = {}
