@@ -21,8 +21,8 @@ def until(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
     raise AssertionError("the condition never held")
 
 
-async def until_async(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
-    """As `until`, for coroutines."""
+async def until_async(condition: Callable[[], bool], attempts: int = ATTEMPTS) -> None:
+    """As `until`, for coroutines. attempts: a millisecond each, or longer."""
     for _ in range(attempts):
         if condition():
             return

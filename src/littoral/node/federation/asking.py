@@ -28,8 +28,11 @@ from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
-__all__ = ["Asking", "Counts", "Gathered", "Target"]
+__all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
 
 HOLDERS_S = 3.0
@@ -98,6 +101,9 @@ class Asking:
     def __init__(self, transport: Transport, local: LocalShards, links: Links, clock: Clock, *, peer_s: float) -> None:
         self.counts = Counts()
         self.links = links
+        self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
+        """Told which map a peer goes by that has answered."""
+        self._times = HybridClock()
         self._transport = transport
         self._local = local
         self._clock = clock
@@ -111,6 +117,10 @@ class Asking:
     def here(self) -> str:
         return self._transport.name
 
+    def peers_until(self) -> float:
+        """Of the clock: how long an answer that begins now waits for other nodes."""
+        return self._clock.monotonic() + self._peer_s
+
     async def read(
         self,
         target: Target,
@@ -119,10 +129,12 @@ class Asking:
         *,
         shards: Iterable[int] | None = None,
         apart: bool = False,
+        peers_until: float | None = None,
     ) -> Gathered:
         """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
 
-        apart: one answer a shard, not one a node.
+        apart: one answer a shard, not one a node. peers_until: of the clock, how long other nodes are waited for in
+        all, whoever is asked after whom; default: `peer_s` from now.
         """
         self.counts.reads += 1
         places = target.spread.places
@@ -134,7 +146,7 @@ class Asking:
             cost=self.links.median_s,
         )
         told: list[tuple[list[int], frames.Answer]] = []
-        asks = _Asks(self, target, request, deadline_s, apart=apart)
+        asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -157,10 +169,11 @@ class Asking:
             coverage.open_shards(),
         )
 
-    async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
+    async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
         """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
 
-        Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
+        at: time of the write; without, one that is later than all there is in each shard. Raises LateError where it is
+        not, RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
@@ -170,17 +183,35 @@ class Asking:
         left = {shard for shard, requests in parts.items() if requests}
         while left:
             by_node = self._writers(target, parts, left, tried)
-            left_s = max(0.001, give_up - self._clock.monotonic())
-            told = await asyncio.gather(*(self.ask(node, target, some, left_s) for node, some in by_node.items()))
+            left_s, own_at = max(0.001, give_up - self._clock.monotonic()), at or self.new_time()
+            told = await asyncio.gather(
+                *(self.ask(node, target, some, left_s, at=own_at) for node, some in by_node.items())
+            )
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
-            left -= _done(told)
-            if self._clock.monotonic() >= give_up:
+            left = left - _done(told)
+            for shard in self._saw_late(told, at):
+                tried[shard] = set()
+            if left and self._clock.monotonic() >= give_up:
                 raise self._refused(target, left, told)
         merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
+
+    def new_time(self) -> At:
+        """Of a write. The time before it is nobody's: for points that leave a shard by it (`leaving`)."""
+        self._times.tick(self._clock.wall())
+        return At(self._times.tick(self._clock.wall()))
+
+    def _saw_late(self, told: Sequence[Sequence[PartTold]], at: At | None) -> list[int]:
+        """Shards where something later was. Raises LateError where another time is not ours to choose."""
+        late = {shard: known for some in told for one in some for shard, known in one.late.items()}
+        if late:
+            self._times.saw(max(late.values()))
+            if at is not None:
+                raise LateError(max(late.values()))
+        return list(late)
 
     def _writers(
         self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
@@ -216,34 +247,57 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int) -> Terms:
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, at: At) -> Terms:
         """For requests to shards of this node."""
-        alive = self.alive()
-        here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
-        has_copies = strategy_of(target.spread).has_copies
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies)
+        alive, places = self.alive(), target.spread.all_places
+        here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
+        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
-    async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def ask(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
+    ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
-                shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders)
+                terms = self._terms_of(target, parts, deadline_s, at)
                 return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s)
+            return await self._ask_peer(node, target, parts, deadline_s, at)
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
-    async def _ask_peer(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
+        if isinstance(parts[0].request, frames.Read):
+            return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
+        shards = {shard for part in parts for shard in part.shards}
+        return self.terms(target, shards, deadline_s, target.holders, at)
+
+    async def _ask_peer(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
+    ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders)
-        with self.links.timed(node):
-            body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
-        told = decode_told(body, node).parts
+        ask = Ask(
+            target.name,
+            target.map_number,
+            target.spread.model,
+            deadline_s,
+            list(parts),
+            target.holders,
+            at.time,
+            at.is_told,
+        )
+        began_s = self._clock.monotonic()
+        body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
+        self.links.took(node, began_s)
+        answer = decode_told(body, node)
+        self.heard(node, answer.map_number)
+        if answer.has_moved:
+            raise UnavailableError(f"node `{node}` goes by shard map {answer.map_number}, which has other shards")
+        told = answer.parts
         if len(told) != len(parts):
             raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
         return told
@@ -256,34 +310,67 @@ class Asking:
 class _Asks:
     """The requests of one read that are on their way."""
 
-    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float, *, apart: bool) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        target: Target,
+        request: frames.Read,
+        deadline_s: float,
+        *,
+        apart: bool,
+        peers_until: float | None,
+    ) -> None:
         self._asking = asking
         self._target = target
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_end = min(self._end, asking.peers_until() if peers_until is None else peers_until)
+        self._ended: list[asyncio.Task[list[PartTold]]] = []
+        self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
     def start(self, asks: Mapping[str, list[int]]) -> None:
         now = self._asking.clock.monotonic()
         for node, shards in asks.items():
+            end = self._end if node == self._asking.here else self._peers_end
+            if now >= end:
+                continue
             groups = [[shard] for shard in shards] if self._apart else [shards]
             parts = [Part(group, self._request) for group in groups]
             task = asyncio.create_task(
-                self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+                self._asking.ask(node, self._target, parts, end - now), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
+            task.add_done_callback(self._note)
 
     async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
         """Who has answered; nobody, where one of them is slow and another may be asked instead."""
-        now = self._asking.clock.monotonic()
-        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
-        done, _ = await asyncio.wait(
-            self.running, timeout=max(0.0, min(due, self._end) - now), return_when=asyncio.FIRST_COMPLETED
-        )
+        if not self._ended:
+            await self._move()
+        done, self._ended = self._ended, []
         if not done:
             self._mark_slow(slow)
         return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
+
+    async def _move(self) -> None:
+        """Until one has ended, or is slow, or the time is over. `asyncio.wait` does this too, at thrice the price."""
+        now = self._asking.clock.monotonic()
+        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
+        loop = asyncio.get_running_loop()
+        moved = self._moved = loop.create_future()
+        timer = loop.call_later(max(0.0, min(due, self._end) - now), _settle, moved)
+        try:
+            await moved
+        finally:
+            timer.cancel()
+            self._moved = None
+
+    def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
+        if not task.cancelled():
+            self._ended.append(task)
+        if self._moved is not None:
+            _settle(self._moved)
 
     def _mark_slow(self, slow: Callable[[str], None]) -> None:
         now = self._asking.clock.monotonic()
@@ -298,6 +385,11 @@ class _Asks:
     def cancel(self) -> None:
         for task in self.running:
             task.cancel()
+
+
+def _settle(moved: asyncio.Future[None]) -> None:
+    if not moved.done():
+        moved.set_result(None)
 
 
 def _taken(
@@ -317,7 +409,7 @@ def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     """Shards of which one node has done all that was asked of it."""
     done: set[int] = set()
     for some in told:
-        failed = {shard for one in some for shard, _ in one.failures}
+        failed = {shard for one in some for shard, _ in one.failures} | {shard for one in some for shard in one.late}
         done |= {shard for one in some for shards, _ in one.answers for shard in shards} - failed
     return done
 
