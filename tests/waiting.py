@@ -21,7 +21,7 @@ def until(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
     raise AssertionError("the condition never held")
 
 
-async def until_async(condition: Callable[[], bool], attempts: int = ATTEMPTS) -> None:
+async def until_async(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
     """As `until`, for coroutines. attempts: a millisecond each, or longer."""
     for _ in range(attempts):
         if condition():
