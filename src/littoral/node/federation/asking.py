@@ -78,7 +78,7 @@ class Target(NamedTuple):
 
 class Gathered(NamedTuple):
     """told: answers, each with the shards it is for. missing: nodes that hold what nobody answered for; lost: those
-    shards.
+    shards. behind: shards whose answer may lack writes that were acknowledged.
     """
 
     told: list[tuple[list[int], frames.Answer]]
@@ -86,6 +86,7 @@ class Gathered(NamedTuple):
     answered: frozenset[str]
     missing: list[str]
     lost: list[int]
+    behind: frozenset[int]
 
     @property
     def answers(self) -> list[frames.Answer]:
@@ -134,6 +135,7 @@ class Asking:
             cost=self.links.median_s,
         )
         told: list[tuple[list[int], frames.Answer]] = []
+        behind: set[int] = set()
         asks = _Asks(self, target, request, deadline_s, apart=apart)
         try:
             while not coverage.is_done:
@@ -143,7 +145,7 @@ class Asking:
                 if not asks.running or asks.is_over:
                     break
                 for node, shards_asked, parts in await asks.next(coverage.slow):
-                    told += _taken(coverage, node, parts, request)
+                    told += _taken(coverage, node, parts, request, behind)
                     coverage.done(node, shards_asked)
         finally:
             asks.cancel()
@@ -155,6 +157,7 @@ class Asking:
             frozenset(coverage.answered),
             coverage.missing(),
             coverage.open_shards(),
+            frozenset(behind),
         )
 
     async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
@@ -331,13 +334,15 @@ def _settle(moved: asyncio.Future[None]) -> None:
 
 
 def _taken(
-    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read
+    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read, behind: set[int]
 ) -> list[tuple[list[int], frames.Answer]]:
     """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
     _raise_request_errors(parts)
     taken: list[tuple[list[int], frames.Answer]] = []
+    late = {shard for part in parts for shard in part.behind}
     for shards, answer in (one for part in parts for one in part.answers):
         fresh = coverage.answer(node, shards)
+        behind |= fresh & late
         if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
             taken.append((shards, answer))
     return taken

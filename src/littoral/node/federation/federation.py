@@ -14,7 +14,9 @@ from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.layout import laid_out, sample_of
+from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
@@ -79,14 +81,25 @@ class Federation:
         self.summaries = Summaries(clock)
         sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         self._sync = sync
-        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
+        grants = Grants(clock, is_first_life=self._boot == 1)
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
+        self._completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        complete_s = self._completeness.left_s
         self._exchange = SummaryExchange(
-            self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
+            self.summaries,
+            collections,
+            transport,
+            links,
+            self.roster,
+            self._known_to,
+            clock=clock,
+            grants=Grants(clock, is_first_life=self._boot == 1),
+            complete_s=complete_s,
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, complete_s)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,6 +156,19 @@ class Federation:
         roster = self.roster()
         return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in self._tables}
 
+    def _holdings(self) -> list[Holding]:
+        found = (self._holding_of(name, shard) for name, shard in self._own_shards())
+        return [holding for holding in found if holding is not None]
+
+    def _holding_of(self, name: str, shard: int) -> Holding | None:
+        spread, table = self.map.spreads.get(name), self._tables.get(name)
+        nodes = spread.places.get(shard, []) if spread is not None else []
+        if spread is None or table is None or table.spread is None or self.name not in nodes:
+            return None
+        if len(nodes) > 1:
+            nodes = allowed(spread, self.roster()).places[shard]
+        return Holding(name, shard, nodes, table.spread.holders)
+
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
         region = self.roster()[node]
@@ -159,12 +185,17 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self._completeness.open()
         await self._exchange.open()
         await self._transport.subscribe(FACTS, self._take_fact)
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
-        self._tasks = [asyncio.create_task(self._run(), name="littoral-federation")]
+        self._tasks = [
+            asyncio.create_task(self._run(), name="littoral-federation"),
+            asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
+            asyncio.create_task(self._completeness.keep(self._holdings), name="littoral-leases"),
+        ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
         """A further collection, as if it had been there at the start. Raises ConflictError."""
@@ -245,7 +276,6 @@ class Federation:
                 await self._hold_shards()
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
-                await self._exchange.pull(self._known_to(self.name))
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             with contextlib.suppress(TimeoutError):
@@ -255,6 +285,7 @@ class Federation:
     def _seen(self, name: str, is_here: bool) -> None:
         if not is_here:
             self.summaries.forget(name)
+        self._exchange.want()
         self._work.set()
 
     def _take_fact(self, sender: str, _topic: str, body: bytes) -> None:

@@ -40,10 +40,13 @@ class Ask(msgspec.Struct, array_like=True):
 
 
 class PartTold(msgspec.Struct, array_like=True):
-    """answers: each with the shards it is for. failures: of the others."""
+    """answers: each with the shards it is for. failures: of the others. behind: shards of which the replica that
+    answered may lack writes that were acknowledged.
+    """
 
     answers: list[tuple[list[int], frames.Answer]]
     failures: list[tuple[int, frames.Failure]]
+    behind: list[int] = []
 
 
 class Told(msgspec.Struct, array_like=True):

@@ -114,10 +114,11 @@ class Routing:
         alive = self._asking.alive() - {self._asking.here}
         if params is None or not (known := self._summaries.of(target.name)):
             return None
-        key = (self._summaries.version, alive, target.map_number)
+        proven = self._summaries.proven(target.name)
+        key = (self._summaries.version, alive, target.map_number, tuple(target.withheld), proven)
         if (plan := self._plans.get(target.name)) is None or plan.key != key:
             shards = target.spread.shards
-            table = SummaryTable(shards, known, params.distance, params.size)
+            table = SummaryTable(shards, known, params.distance, params.size, unproven=known.keys() - proven)
             holders = {shard: [node for node in target.spread.places[shard] if node in alive] for shard in shards}
             self._plans[target.name] = plan = _Plan(key, Planner(table, holders))
         return plan.planner
@@ -198,6 +199,7 @@ class _Search:
         self._answered: set[str] = set()
         self._missing: set[str] = set()
         self.lost: set[int] = set()
+        self._is_behind = False
         self._ends: list[Ask | Enough] = []
         self._covered: set[int] = set()
 
@@ -215,6 +217,7 @@ class _Search:
         self._answered |= gathered.answered
         self._missing |= set(gathered.missing)
         self.lost |= set(gathered.lost)
+        self._is_behind |= bool(gathered.behind)
         for covered, answer in gathered.told:
             if isinstance(answer, frames.Found):
                 self._take(covered, answer)
@@ -254,14 +257,17 @@ class _Search:
     def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
         unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
         missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
-        is_certain = not isinstance(end, Ask) and end.certified and query.params.exact
+        is_certain = not isinstance(end, Ask) and end.certified and query.params.exact and not self._is_behind
         return {
             "asked": len(self._asked | missing),
             "answered": len(self._answered),
             "missing": sorted(missing),
             "certified": is_certain,
-            "expected_recall": _expected(end.expected_recall, is_certain, query.params.exact and not missing),
+            "expected_recall": _expected(end.expected_recall, is_certain, self._is_told(query) and not missing),
         }
+
+    def _is_told(self, query: SearchQuery) -> bool:
+        return query.params.exact and not self._is_behind
 
     def answers_by_shard(self) -> Answers:
         """Of the first query. What several shards have answered as one stands for the first of them."""
