@@ -25,6 +25,8 @@ HELPERS = {
     "__main__",
     "convolutional",
     "drifted",
+    "fault_client",
+    "fault_site",
     "figures",
     "graph_layers",
     "guests",

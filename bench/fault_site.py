@@ -34,7 +34,8 @@ __all__ = ["FAULTS", "FaultSite", "Window", "fault_site", "has_lab"]
 READ_FROM, WRITE_TO = ["kept", "thin"], ["kept", "both"]
 HTTP_S = 5.0
 READY_S, WHOLE_S = 90.0, 60.0
-LAG_S_MAX = 0.5
+LAG_S_MAX = 1.0
+POLL_S = 0.2
 FAULTS = ("kill", "freeze", "cut", "out", "in")
 PAGE = 1000
 LOG_LINES = 20
@@ -66,6 +67,10 @@ class FaultSite:
         self._clients: list[subprocess.Popen[bytes]] = []
         self.windows: list[Window] = []
 
+    @property
+    def has_cuts(self) -> bool:
+        return self._lab is not None
+
     def get(self, number: int, path: str, body: object = None, verb: str = "GET") -> Any:
         """JSON. Raises OSError."""
         at = self.places[number]
@@ -94,7 +99,7 @@ class FaultSite:
         while not self.is_whole():
             if SYSTEM.monotonic() > give_up:
                 raise AssertionError(f"not whole after {timeout_s} s: {self.told()}")
-            time.sleep(0.02)
+            time.sleep(POLL_S)
         return SYSTEM.monotonic()
 
     def told(self) -> str:
@@ -177,7 +182,7 @@ class FaultSite:
         if fault == "kill":
             self.nodes.start(victim)
             while not self.is_ready(victim):
-                time.sleep(0.02)
+                time.sleep(POLL_S)
             return SYSTEM.monotonic()
         if fault == "freeze":
             self.nodes.thaw(victim)

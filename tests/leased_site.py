@@ -22,6 +22,7 @@ from littoral.testing.clock import SimulatedClock
 from littoral.transport.fake import Conditions, Network
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, Record, VectorParams
+from littoral.vectors.replication.replica import ANY
 from replica_models import MemoryShard, vector
 from replica_site import TIMES
 
@@ -73,12 +74,19 @@ class Told:
             await self.exchange.tell_stale("frames", 0, stale)
 
 
+class NewShard(MemoryShard):
+    """It is empty when its replica is made."""
+
+    async def info(self, **_: Any) -> Any:
+        return SimpleNamespace(points_count=0)
+
+
 class ReplicaOf:
     """A node with a replica of the shard `frames.0`, all of whose holders take writes."""
 
     def __init__(self, site: "LeasedSite", name: str) -> None:
         self.name, self._site = name, site
-        self.shard = MemoryShard(site.rng)
+        self.shard = NewShard(site.rng)
         transport = site.network.join(name)
         self._sync = Sync(transport, clock=site.clock, rng=Random(site.rng.random()), times=TIMES)
         self.replicas = Replicas(
@@ -98,7 +106,7 @@ class ReplicaOf:
 
     async def write(self, point: int) -> None:
         request = frames.Upsert(call=0, points=PointBatch([point], vector(point)))
-        await self.replicas.write("frames.0", request, DEADLINE_S, here=1, least=1, wait_s=0.0)
+        await self.replicas.write("frames.0", request, DEADLINE_S, here=1, least=1, wait_s=0.0, at=ANY)
 
     def read(self) -> set[int] | None:
         """The points here; None where some may be missing."""

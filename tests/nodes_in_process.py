@@ -7,6 +7,7 @@ from typing import Any
 
 from littoral.errors import ConflictError, LittoralError, PeerError
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
+from littoral.transport.traffic import Traffic
 
 
 class Wires:
@@ -62,6 +63,7 @@ class End:
 
     def __init__(self, name: str, wires: Wires) -> None:
         self.name = name
+        self.traffic = Traffic()
         self.request_count = 0
         self._wires = wires
         self._handlers: dict[str, Handler] = {}

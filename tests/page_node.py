@@ -70,6 +70,7 @@ class PageNode:
         self._times_ms: dict[str, list[dict[str, float]]] = {name: [] for name in pipelines}
         self._failures = dict.fromkeys(pipelines, 0)
         self._started_at = SYSTEM.wall()
+        self.mesh: dict[str, Any] = {"site": None}
         self._listeners: list[queue.SimpleQueue[bytes | None]] = []
         self._lock = threading.Lock()
 
@@ -81,6 +82,7 @@ class PageNode:
             "/api/pipelines": lambda: [self._pipeline(name) for name in self._pipelines],
             "/api/models": lambda: [self._model()] if self._pipelines else [],
             "/api/collections": lambda: [self._collection()] if self._payloads else [],
+            "/api/mesh": lambda: self.mesh,
         }
         if (found := answers.get(path)) is None:
             raise RefusedError(404, f"nothing at `{path}`")

@@ -131,7 +131,13 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def serve_page(pictures: Sequence[Shown], pipelines: Sequence[str] = tuple(PIPELINES), port: int = 0) -> Iterator[str]:
     """The address of a server that lives as long as the `with` block."""
-    node = PageNode(pictures, pipelines)
+    with serve_node(PageNode(pictures, pipelines), port) as address:
+        yield address
+
+
+@contextmanager
+def serve_node(node: PageNode, port: int = 0) -> Iterator[str]:
+    """As `serve_page`, of a node that the test keeps in its hands."""
     handler = type("Handler", (_Handler,), {"node": node})
     with _Server(("127.0.0.1", port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from littoral.cli.console import messages, results, show_json
-from littoral.cli.mesh_members import members
+from littoral.cli.mesh_members import members, show_site
+from littoral.cli.mesh_moving import dissolve, divide, move, rebalance, spread
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, SetupError
+from littoral.node.client import DEFAULT_URL
 
 if TYPE_CHECKING:
     from littoral.mesh.identity.founding import Root
@@ -48,6 +50,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 mesh.command()(members)
+for command in (spread, move, divide, dissolve, rebalance):
+    mesh.command()(command)
 
 
 @mesh.callback()
@@ -208,8 +212,17 @@ def take_over(place: PlaceArgument) -> None:
 
 
 @mesh.command()
-def status(place: PlaceArgument, as_json: JsonOption = False) -> None:
-    """Tell who this node is, how long its certificate is good, and who belongs to the site."""
+def status(
+    place: Annotated[
+        Path | None, typer.Argument(help="Site file, or a node's data folder: of its identity; without, of a node.")
+    ] = None,
+    url: Annotated[str, typer.Option(help="The node that is asked, where no place is given.")] = DEFAULT_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how the site is doing, as a running node sees it; with a place, how the identity there is."""
+    if place is None:
+        show_site(url, as_json=as_json)
+        return
     _show(open_identity(place), as_json=as_json)
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import InputError, NodeError
+from littoral.mesh.condition import Condition
 
 __all__ = ["Fact", "Facts", "Known", "decode_fact", "encode_fact", "next_boot"]
 
@@ -23,7 +24,10 @@ Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 class Fact(msgspec.Struct, frozen=True, array_like=True):
     """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
 
-    lag_s: by peer, how far its log is behind that peer's. links_ms: by peer, its latest round trips, median.
+    lag_s: by peer, how far that peer's log is behind its own. links_ms: by peer, its latest answers, median. models: by
+    collection, the version of the model that it goes by. condition: how it is doing. settled: map by which everything
+    is in its place here. owed: by collection and shard that others take the place of, points to be handed over. loads:
+    by collection and shard, searches a second, and milliseconds that they take of it.
     """
 
     node: str
@@ -37,6 +41,10 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     region: str = ""
     address: str = ""
     """Of its HTTP interface."""
+    condition: Condition = Condition()
+    settled: Number = 0
+    owed: dict[str, dict[int, int]] = {}
+    loads: dict[str, dict[int, tuple[float, float]]] = {}
 
     @property
     def order(self) -> tuple[int, int]:

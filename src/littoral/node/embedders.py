@@ -18,6 +18,7 @@ from littoral.node.node import Node, ServedAgent, ServedPipeline, StepDescriptio
 from littoral.node.observed import Observed
 from littoral.runtime.edges import BYTES, TensorsType
 from littoral.vectors.embedding_cache import Embedding, embedding_key
+from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from littoral.runtime.pipeline import Pipeline
@@ -35,11 +36,12 @@ Content = str | Sequence[int]
 
 
 class Embedded(NamedTuple):
-    """cached: how many of the embeddings were remembered. stages_ms: of the others together, by step."""
+    """cached: how many of the embeddings were remembered. stages_ms: of the others together, by step. model: whose."""
 
     embeddings: list[Embedding]
     cached: int
     stages_ms: Mapping[str, float]
+    model: ModelVersion | None = None
 
 
 def takes_text(served: ServedPipeline, node: Node) -> bool:
@@ -49,10 +51,10 @@ def takes_text(served: ServedPipeline, node: Node) -> bool:
 
 
 def made_of(step: StepDescription, node: Node) -> str:
-    """Digest of a step's agent or model as it is now."""
+    """Digest of a step's agent as it is now, or of the model that it is bound to."""
     if step.kind == "agent":
         return node.agents[step.uses].pool.first.digest
-    return node.models[step.uses].model.digest if step.kind == "model" else step.uses
+    return step.digest if step.kind == "model" else step.uses
 
 
 class Embedders:
@@ -112,23 +114,23 @@ class Embedder:
         self, contents: Sequence[Content], caches: Caches, use: Use, deadline_ms: float, tenant: str = ""
     ) -> Embedded:
         """One embedding for each content, in order. Raises what the pipeline raises, InputError for another shape."""
-        source = self.source()
+        source, model = self.source(), self._served.embeds
         keys = [embedding_key(tenant, source, _packed(content)) for content in contents]
         known = {key: found for key in keys if use.find and (found := caches.embeddings.find(key)) is not None}
         missing = {key: content for key, content in zip(keys, contents, strict=True) if key not in known}
         stages_ms: dict[str, float] = {}
         if missing:
-            made = await self._make(missing, deadline_ms, stages_ms)
+            made = await self._make(missing, self._served.pipeline, deadline_ms, stages_ms)
             known |= made
             if use.keep and self.source() == source:
                 for key, embedding in made.items():
                     caches.embeddings.keep(key, embedding)
-        return Embedded([known[key] for key in keys], sum(key not in missing for key in keys), stages_ms)
+        return Embedded([known[key] for key in keys], sum(key not in missing for key in keys), stages_ms, model)
 
     async def _make(
-        self, missing: Mapping[bytes, Content], deadline_ms: float, stages_ms: dict[str, float]
+        self, missing: Mapping[bytes, Content], pipeline: "Pipeline", deadline_ms: float, stages_ms: dict[str, float]
     ) -> dict[bytes, Embedding]:
-        """As many at a time as the models have instances for."""
+        """As many at a time as the models have instances for, all by the same version of them."""
         until_s = self._node.clock.monotonic() + deadline_ms / 1000
         made: dict[bytes, Embedding] = {}
         waiting = iter(missing.items())
@@ -136,7 +138,7 @@ class Embedder:
         async def work() -> None:
             for key, content in waiting:
                 left_ms = max(0.0, until_s - self._node.clock.monotonic()) * 1000
-                made[key] = await self._one(content, left_ms, stages_ms)
+                made[key] = await self._one(content, pipeline, left_ms, stages_ms)
 
         workers = [asyncio.create_task(work()) for _ in range(min(self._instances(), len(missing)))]
         try:
@@ -152,10 +154,12 @@ class Embedder:
         used = [step.uses for step in self._served.steps if step.kind == "model"]
         return max((self._node.models[name].pool.statistics().instances for name in used), default=1) or 1
 
-    async def _one(self, content: Content, deadline_ms: float, stages_ms: dict[str, float]) -> Embedding:
+    async def _one(
+        self, content: Content, pipeline: "Pipeline", deadline_ms: float, stages_ms: dict[str, float]
+    ) -> Embedding:
         data = _input(content)
         with self._observed.pipeline(self.name) as outcome:
-            answer = await self._served.pipeline.run(data, deadline_ms=deadline_ms)
+            answer = await pipeline.run(data, deadline_ms=deadline_ms)
             outcome.stages_ms = answer.how.stages
         for name, stage_ms in answer.how.stages.items():
             stages_ms[name] = round(stages_ms.get(name, 0.0) + stage_ms, 3)

@@ -1,9 +1,14 @@
 """`/api/mesh`: the nodes of the site as this one sees them, what each holds, and how they reach each other."""
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from typing import get_args
 
-from littoral.mesh.membership import MemberState
+import msgspec
+
 from littoral.node.federation.federation import Federation
+from littoral.node.mesh_told import MeshTold, State, Weight
+from littoral.node.mesh_view import view
 from littoral.node.node import Node
 from littoral.telemetry import Reading
 from littoral.web import Answer, Protocol, Request, Route, json_answer
@@ -12,45 +17,18 @@ __all__ = ["mesh_protocol", "mesh_readings"]
 
 
 def mesh_protocol(node: Node) -> Protocol:
-    """JSON for the page, for `littoral mesh members`, and for people with curl."""
+    """JSON for the page, for `littoral mesh status`, and for people with curl."""
 
     async def told(_: Request) -> Answer:
-        return json_answer({"site": None} if node.federation is None else _told(node.federation))
+        if node.federation is None:
+            return json_answer({"site": None})
+        return json_answer(msgspec.to_builtins(view(node.federation, now_s=node.clock.wall())))
 
     return Protocol((), [Route("GET", "/api/mesh", told)])
 
 
-def _told(federation: Federation) -> dict[str, Any]:
-    facts = federation.facts.all()
-    links = {name: known.fact.links_ms for name, known in facts.items() if known.fact.links_ms}
-    links[federation.name] = dict(federation.asking.links.medians_ms())
-    return {
-        "site": federation.site,
-        "node": federation.name,
-        "map_number": federation.map.number,
-        "members": [_member(member) for member in federation.members()],
-        "links_ms": links,
-        "collections": {name: _collection(federation, name) for name in sorted(federation.map.spreads)},
-        "lacking": federation.lacking(),
-    }
-
-
-def _member(member: MemberState) -> dict[str, Any]:
-    return member._asdict() | {"shards": {name: list(held) for name, held in member.shards.items()}}
-
-
-def _collection(federation: Federation, name: str) -> dict[str, Any]:
-    spread = federation.map.spreads[name]
-    points = {node: known.fact.points.get(name, {}) for node, known in federation.facts.all().items()}
-    shards = [
-        {"shard": shard, "nodes": nodes, "points": {node: points.get(node, {}).get(shard) for node in nodes}}
-        for shard, nodes in sorted(spread.places.items())
-    ]
-    return {"strategy": spread.strategy, "model": spread.model, "epoch": spread.epoch, "shards": shards}
-
-
-def mesh_readings(federation: Federation) -> list[Reading]:
-    """For the metrics."""
+def mesh_readings(federation: Federation, *, now_s: float) -> list[Reading]:
+    """For the metrics. now_s: Unix seconds."""
     counts, states = federation.asking.counts, federation.members()
     found = [
         Reading("littoral_mesh_members", (), sum(state.is_member for state in states)),
@@ -70,4 +48,18 @@ def mesh_readings(federation: Federation) -> list[Reading]:
         found.append(Reading("littoral_federated_failures_total", (peer,), count))
     for peer, link_ms in federation.asking.links.medians_ms().items():
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
-    return [*found, *federation.traffic_readings(), *federation.replicas.readings()]
+    found += _seen(view(federation, now_s=now_s))
+    return [*found, *federation.traffic_readings(), *federation.replicas.readings(), *federation.moving.readings()]
+
+
+def _seen(told: MeshTold) -> Iterator[Reading]:
+    """Counts of what is shown."""
+    states = Counter(member.state for member in told.members)
+    weights = Counter(problem.weight for problem in told.problems)
+    shards = [shard for collection in told.collections.values() for shard in collection.shards]
+    for state in get_args(State):
+        yield Reading("littoral_mesh_members_by_state", (state,), states[state])
+    for weight in get_args(Weight):
+        yield Reading("littoral_mesh_problems", (weight,), weights[weight])
+    yield Reading("littoral_mesh_shards_short", (), sum(shard.actual < shard.wanted for shard in shards))
+    yield Reading("littoral_mesh_shards_lost", (), sum(shard.actual == 0 for shard in shards))

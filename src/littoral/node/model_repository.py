@@ -265,7 +265,7 @@ class ModelRepository:
             kept.previous = before
         served.serving, served.versions = serving, versions
         for name, pipeline in bound.items():
-            self._pipelines[name].pipeline, self._pipelines[name].steps = pipeline.pipeline, pipeline.steps
+            self._pipelines[name].take(pipeline)
         if before is not serving:
             kept.swaps += 1
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")

@@ -17,10 +17,12 @@ from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
 from littoral.runtime.pool import Pool
 from littoral.vectors.collections import Collections
+from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
     from littoral.node.model_repository import ModelRepository
+    from littoral.node.placement.placement import Placement
     from littoral.node.sequences import Sequences
 
 __all__ = [
@@ -97,7 +99,7 @@ class ServedAgent(NamedTuple):
 class StepDescription(NamedTuple):
     """kind: agent, model, step, search, upsert or for_each. uses: the agent, model, host step or collection it names.
 
-    sources: the steps that it is given something by; `input` is the pipeline's own.
+    sources: the steps that it is given something by; `input` is the pipeline's own. digest: of its model.
     """
 
     name: str
@@ -106,15 +108,24 @@ class StepDescription(NamedTuple):
     takes: str
     gives: str
     sources: tuple[str, ...] = ()
+    digest: str = ""
 
 
 @dataclass
 class ServedPipeline:
-    """As bound to the versions of its models that serve now; replaced in place as they are."""
+    """As bound to the versions of its models that serve now; replaced in place as they are.
+
+    embeds: the model whose vectors it gives, if it gives tensors that one made.
+    """
 
     name: str
     pipeline: Pipeline
     steps: tuple[StepDescription, ...]
+    embeds: ModelVersion | None = None
+
+    def take(self, other: "ServedPipeline") -> None:
+        """From now on it is bound as the other one is."""
+        self.pipeline, self.steps, self.embeds = other.pipeline, other.steps, other.embeds
 
 
 @dataclass
@@ -122,7 +133,7 @@ class Node:
     """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
 
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
-    federation: None without a table `mesh`.
+    federation: None without a table `mesh`. placement: None without a table `placement`.
     """
 
     name: str
@@ -138,6 +149,7 @@ class Node:
     batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
     federation: "Federation | None" = None
+    placement: "Placement | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

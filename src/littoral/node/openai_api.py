@@ -18,6 +18,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.pipelines_api import how_header
 from littoral.node.request_options import request_deadline_ms
+from littoral.node.told_model import model_header
 from littoral.runtime.step import How
 from littoral.vectors.embedding_cache import Embedding
 from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer
@@ -130,8 +131,8 @@ async def _embeddings(node: Node, embedders: Embedders, request: Request, rememb
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     is_cached = found.cached == len(found.embeddings)
     how = remembered if is_cached else how_header(How(node=node.name, stages=dict(found.stages_ms)))
-    header = ("littoral-how", how)
-    answer = json_answer({"object": "list", "data": told, "model": body.model, "usage": usage}, 200, header)
+    headers = (("littoral-how", how), *model_header(found.model))
+    answer = json_answer({"object": "list", "data": told, "model": body.model, "usage": usage}, 200, *headers)
     if is_cached and use.keep:
         kept = ToldEmbeddings(body.model, source, answer, found.cached)
         node.caches.told_embeddings.keep((TENANT, data), kept, len(data) + len(answer.body))

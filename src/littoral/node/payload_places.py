@@ -8,7 +8,7 @@ from littoral.errors import InputError
 
 __all__ = ["PLACES", "check_payload_places"]
 
-PLACES = ("id", "digest", "topic", "time")
+PLACES = ("id", "digest", "topic", "time", "input")
 """Beside `{1}` … `{9}` for what the wildcards of a topic caught."""
 
 

@@ -15,6 +15,7 @@ from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
 from littoral.node.request_options import request_deadline_ms, request_priority
 from littoral.node.text_answers import text_question
+from littoral.node.told_model import model_header
 from littoral.runtime.abi import check_tensors
 from littoral.runtime.call import Call
 from littoral.runtime.edges import BYTES, EdgeType, TensorsType, Value
@@ -22,6 +23,7 @@ from littoral.runtime.inputs import as_stored
 from littoral.runtime.pipeline import Answer as PipelineAnswer
 from littoral.runtime.step import How
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
+from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
@@ -71,12 +73,13 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         question = text_question(node, served, data, USE.get())
         if question is not None and (known := question.find()) is not None:
             return await _told(served, known, request, began_s=began, node=node)
+        embeds = served.embeds
         with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
             answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
         if question is not None:
             question.keep(answer)
-        return await _told(served, answer, request, began_s=began, node=node)
+        return await _told(served, answer, request, began_s=began, node=node, embeds=embeds)
 
 
 def pipeline_named(node: Node, name: str) -> ServedPipeline:
@@ -116,18 +119,24 @@ def _tensors(data: bytes, ports: Sequence[TensorSpec], label: str) -> dict[str, 
 
 
 async def _told(
-    served: ServedPipeline, answer: PipelineAnswer, request: Request, *, began_s: float, node: Node
+    served: ServedPipeline,
+    answer: PipelineAnswer,
+    request: Request,
+    *,
+    began_s: float,
+    node: Node,
+    embeds: ModelVersion | None = None,
 ) -> Answer:
-    header = ("littoral-how", how_header(answer.how))
+    headers = (("littoral-how", how_header(answer.how)), *model_header(embeds))
     value, gives = answer.value, served.pipeline.gives
     if isinstance(value, Mapping) and request.accepts(SAFETENSORS):
-        return Answer(encode_frame(value, _dtypes(gives)), 200, SAFETENSORS, (header,))
+        return Answer(encode_frame(value, _dtypes(gives)), 200, SAFETENSORS, headers)
     if isinstance(value, bytes) and request.accepts(OCTETS):
-        return Answer(value, 200, OCTETS, (header,))
+        return Answer(value, 200, OCTETS, headers)
     size = sum(array.nbytes for array in value.values()) if isinstance(value, Mapping) else 0
     result = await asyncio.to_thread(result_of, value, gives) if size > INLINE_BYTES_MAX else result_of(value, gives)
     time_s = node.clock.monotonic() - began_s
-    return json_answer({"status": "ok", "time": time_s, "result": result, "how": answer.how}, 200, header)
+    return json_answer({"status": "ok", "time": time_s, "result": result, "how": answer.how}, 200, *headers)
 
 
 def how_header(how: How) -> str:

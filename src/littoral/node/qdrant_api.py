@@ -33,6 +33,7 @@ from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
 from littoral.node.search_answers import SearchQuestion
 from littoral.node.search_how import SearchHow, noting
 from littoral.node.search_step import searched
+from littoral.node.told_model import collection_for_vectors, collection_to_write
 from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
 from littoral.vectors.queries import SearchParams, parse_params
@@ -65,6 +66,7 @@ WRITE_ROUTES = {
     ("POST", f"{POINTS}/payload/delete"): "delete_payload",
     ("POST", f"{POINTS}/payload/clear"): "clear_payload",
 }
+WITH_VECTORS = frozenset({"upsert", "update_vectors"})
 LACKING = (
     ("GET", f"{COLLECTION}/cluster"),
     ("POST", f"{COLLECTION}/cluster"),
@@ -195,7 +197,7 @@ class _Api:
 
         async def answer_noting(request: Request, how: SearchHow) -> Answer:
             began = self._clock.monotonic()
-            collection, data = self._collection(request), await request.body.read()
+            collection, data = collection_for_vectors(self._node, request), await request.body.read()
             question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
             deadline_s = _deadline_s(request)
             if (known := question.find() or await question.ask(deadline_s)) is not None:
@@ -226,14 +228,18 @@ class _Api:
         write = WRITES[name]
 
         async def work(request: Request) -> object:
-            terms = _terms(request)
-            epoch = await write.run(self._collection(request), await request.json(write.body), terms)
+            terms, body = _terms(request), await request.json(write.body)
+            collection = await self._to_write(request) if name in WITH_VECTORS else self._collection(request)
+            epoch = await write.run(collection, body, terms)
             return _updated(epoch, terms)
 
         return work
 
     def _collection(self, request: Request) -> Collection:
         return self._node.collections.get(request.names["collection"])
+
+    async def _to_write(self, request: Request) -> Collection:
+        return await collection_to_write(self._node, request)
 
     async def _list(self, _: Request) -> object:
         return {"collections": [{"name": name} for name in self._node.collections.names()]}
@@ -310,8 +316,10 @@ class _Api:
         return await reads.retrieve_one(self._collection(request), request.names["id"], _deadline_s(request))
 
     async def _update_batch(self, request: Request) -> object:
-        terms = _terms(request)
-        epochs = await apply_updates(self._collection(request), await request.json(UpdatesBody), terms)
+        terms, body = _terms(request), await request.json(UpdatesBody)
+        has_vectors = any(name in WITH_VECTORS for operation in body.operations for name in operation)
+        collection = await self._to_write(request) if has_vectors else self._collection(request)
+        epochs = await apply_updates(collection, body, terms)
         return [_updated(epoch, terms) for epoch in epochs]
 
 

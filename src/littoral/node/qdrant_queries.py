@@ -14,6 +14,7 @@ from littoral.vectors.asks import Ask, Target
 from littoral.vectors.checks import checked_id
 from littoral.vectors.collection import Collection
 from littoral.vectors.filters import Condition, Filter, as_condition, parse_filter
+from littoral.vectors.model_version import mixed
 from littoral.vectors.packing import packed_vector
 from littoral.vectors.queries import Prefetch, SearchQuery, parse_params, parse_selector
 from littoral.vectors.records import VectorsById, vectors_by_id
@@ -107,6 +108,8 @@ async def _looked_up(
     if lookup.shard_key is not None:
         raise NotOfferedError("lookup_from: `shard_key` is not offered")
     other = find(lookup.collection)
+    if other is not collection and (strange := [model for model in other.config.models if not collection.holds(model)]):
+        raise mixed(collection.name, collection.config.models, strange[0])
     if not (ids := asks.mentioned(ask)):
         return ask, matching
     name = lookup.vector if lookup.vector is not None else body.using or ""

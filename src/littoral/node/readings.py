@@ -43,7 +43,9 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
     found += node.caches.readings()
     if node.federation is not None:
-        found += mesh_readings(node.federation)
+        found += mesh_readings(node.federation, now_s=node.clock.wall())
+    if node.placement is not None:
+        found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
 

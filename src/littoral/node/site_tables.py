@@ -7,8 +7,10 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.mesh_tables import MeshTable, SpreadTable
+from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
+from littoral.node.placement_tables import PlacementTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
@@ -206,7 +208,8 @@ class UpsertStepTable(PlacedTable, frozen=True, kw_only=True):
         Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
     ] = "message"
     payload: Annotated[
-        dict[str, Any], Meta(description="Of the point; may hold `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …")
+        dict[str, Any],
+        Meta(description="Of the point; may hold `{input}` (a text), `{id}`, `{digest}`, `{topic}`, `{time}`, `{1}` …"),
     ] = msgspec.field(default_factory=dict)
 
 
@@ -240,10 +243,18 @@ class CollectionTable(_Table, frozen=True):
     """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
 
     vectors: VectorTable
+    model: Annotated[
+        str | Annotated[list[str], Meta(min_length=1, max_length=MODELS_MAX)],
+        Meta(description="Whose embeddings it holds: a model of this file, `NAME@NUMBER`, or several of one space"),
+    ] = ""
+    is_strict: Annotated[bool, Meta(description="Vectors whose model is not told are refused, with requests too")] = (
+        msgspec.field(default=False, name="strict")
+    )
+    migrate: MigrateTable | None = None
     spread: SpreadTable | None = None
 
     def config(self) -> CollectionConfig:
-        """What it is made with."""
+        """What it is made with, apart from its models."""
         return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
 
 
@@ -300,6 +311,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "cache": CacheTable,
     "mqtt": MqttTable,
     "mesh": MeshTable,
+    "placement": PlacementTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

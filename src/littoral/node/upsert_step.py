@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from littoral.errors import InputError
@@ -16,6 +16,7 @@ from littoral.vectors.records import PointId
 __all__ = ["UpsertStage", "UpsertStep", "payload_of", "point_id"]
 
 ID_MAX = 2**64
+INPUT_BYTES_MAX = 64 << 10
 _PLACE = re.compile(r"\{([a-z]+|[1-9])\}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -23,7 +24,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 class UpsertStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
-    is_by_message: the point's id is that of the message, where it has one; else that of its content.
+    is_by_message: the point's id is that of the message, where it has one; else that of its content. first: awaited
+    before each write.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class UpsertStep:
         is_by_message: bool = True,
         payload: Mapping[str, Any] | None = None,
         name: str = "upsert",
+        first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self._find = find
         self._size = size
         self._is_by_message = is_by_message
         self._payload = dict(payload or {})
+        self._first = first
 
     @property
     def takes(self) -> EdgeType:
@@ -47,7 +51,8 @@ class UpsertStep:
 
     def bind(self, given: EdgeType) -> "UpsertStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
-        return UpsertStage(fit_tensors(given, [wanted])[0], self._size, self._find, self._is_by_message, self._payload)
+        fit = fit_tensors(given, [wanted])[0]
+        return UpsertStage(fit, self._size, self._find, self._is_by_message, self._payload, self._first)
 
 
 class UpsertStage(NamedTuple):
@@ -56,6 +61,7 @@ class UpsertStage(NamedTuple):
     find: Callable[[], Collection]
     is_by_message: bool
     payload: Mapping[str, Any]
+    first: Callable[[], Awaitable[None]] | None = None
 
     @property
     def gives(self) -> EdgeType:
@@ -70,6 +76,8 @@ class UpsertStage(NamedTuple):
         where = origin()
         point = point_id(where, is_by_message=self.is_by_message)
         payload = payload_of(self.payload, where)
+        if self.first is not None:
+            await self.first()
         epoch = await self.find().upsert([point], vectors, [payload], acknowledge="durable")
         return [{"id": point, "epoch": epoch, "payload": payload}]
 
@@ -98,4 +106,17 @@ def _filled(text: str, where: Origin) -> str | float:
 def _value(name: str, where: Origin) -> str:
     if name.isdecimal():
         return where.wildcards[int(name) - 1] if int(name) <= len(where.wildcards) else ""
+    if name == "input":
+        return _text(where.data)
     return {"id": where.id, "digest": where.digest, "topic": where.topic, "time": f"{where.at:.3f}"}[name]
+
+
+def _text(data: bytes) -> str:
+    if len(data) > INPUT_BYTES_MAX:
+        raise InputError(
+            f"step `upsert`: `{{input}}` has {len(data)} bytes, at most {INPUT_BYTES_MAX} go into a payload"
+        )
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"step `upsert`: `{{input}}` is no UTF-8 text at byte {error.start}") from error

@@ -6,47 +6,33 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.errors import NotFoundError
+from littoral.node.binding import Find, Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
+from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
-from littoral.node.model_opening import Origin, close_model, open_model
+from littoral.node.model_opening import close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
-from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline, StepDescription
+from littoral.node.needed_versions import pin_needed
+from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline
+from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
-from littoral.node.search_step import SearchStep
-from littoral.node.site import Site, inner_steps
-from littoral.node.site_tables import (
-    AgentStepTable,
-    AgentTable,
-    CacheTable,
-    ForEachStepTable,
-    ModelStepTable,
-    SearchStepTable,
-    StepTable,
-    UpsertStepTable,
-)
-from littoral.node.upsert_step import UpsertStep
+from littoral.node.site import Site
+from littoral.node.site_collections import as_on_disk, ensure_collections, read_files
+from littoral.node.site_tables import AgentTable, CacheTable
+from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
-from littoral.runtime.for_each import ForEachStep
 from littoral.runtime.foreign_code import CompileBounds
-from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
-from littoral.runtime.host_steps import HostStep
-from littoral.runtime.pipeline import Pipeline
-from littoral.runtime.sources import Placed
-from littoral.runtime.step import Step
 from littoral.transport import Transport
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
-from littoral.vectors.layout import COLLECTIONS, read_collection_file
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.model_version import ModelVersion
 
 __all__ = ["Guests", "check_site", "open_guests", "open_node", "open_pipelines"]
 
@@ -67,19 +53,20 @@ async def open_node(
     for each thing that was opened.
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
+    site = with_spread_models(site)
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     caches = Caches(site.cache, site.data, clock)
     try:
         async with (
             open_federation(site, collections, transport, clock=clock, say=say) as federation,
-            _guests(site, say, clock, caches) as guests,
+            _guests(site, say, clock, caches, collections) as guests,
+            open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
-            site = guests.site
-            for name, table in site.collections.items():
-                if table.spread is None:
-                    await _ensure(collections, site, name, table.config(), say)
-            pipelines = open_pipelines(site, guests, collections.get, clock)
-            async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
+            site = await ensure_collections(collections, guests.site, say)
+            pin_needed(site, guests, say)
+            placed = guests._replace(placement=placement)
+            pipelines = open_pipelines(site, placed, collections.get, clock)
+            async with _repository(site, placed, pipelines, collections.get, clock, say) as repository:
                 node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
@@ -96,6 +83,7 @@ async def open_node(
                     clock=clock,
                     started_at=clock.wall(),
                     federation=federation,
+                    placement=placement,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
@@ -106,34 +94,38 @@ async def open_node(
 
 
 @contextlib.asynccontextmanager
-async def _guests(site: Site, say: Say, clock: Clock, caches: Caches) -> AsyncIterator["Guests"]:
+async def _guests(
+    site: Site, say: Say, clock: Clock, caches: Caches, collections: Collections
+) -> AsyncIterator[Guests]:
+    def holds(name: str) -> tuple[ModelVersion, ...]:
+        return collections.get(name).config.models if name in collections else ()
+
     with open_guests(site, say, clock, caches) as guests:
-        yield guests
+        vector_models = VectorModels(guests.site, guests.agents, holds)
+        try:
+            yield guests._replace(vector_models=vector_models, claim=collections.claim)
+        finally:
+            vector_models.close()
 
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
-    for name, table in site.collections.items():
-        with contextlib.suppress(NotFoundError):
-            found = read_collection_file(site.data / COLLECTIONS / name)
-            _check_config(site, name, table.config(), found.config)
+    files = read_files(site)
+    site = as_on_disk(site, files)
     with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
-        return open_pipelines(guests.site, guests, _no_collection, SYSTEM)
+        vector_models = VectorModels(
+            guests.site, guests.agents, lambda name: files[name].config.models if name in files else ()
+        )
+        checked = guests._replace(vector_models=vector_models)
+        try:
+            pin_needed(site, checked, say)
+            return open_pipelines(guests.site, checked, _no_collection, SYSTEM)
+        finally:
+            vector_models.close()
 
 
 def _no_collection(name: str) -> Collection:
     raise NotFoundError(f"collection `{name}` is not open")
-
-
-class Guests(NamedTuple):
-    """site: of the file, and what the models bring along."""
-
-    site: Site
-    pooling: Pooling
-    agents: Mapping[str, ServedAgent]
-    models: Mapping[str, ServedModel]
-    origins: Mapping[str, Origin]
-    caches: Caches
 
 
 @contextlib.contextmanager
@@ -142,9 +134,11 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
-        guests = Guests(site, pooling, agents := {}, models := {}, origins := {}, caches)
+        agents: dict[str, ServedAgent] = {}
+        unheld = VectorModels(site, agents, lambda _: ())
+        guests = Guests(site, pooling, agents, models := {}, origins := {}, caches, unheld)
         for name, model in site.models.items():
-            with _naming(site, f"models.{name}"):
+            with naming(site, f"models.{name}"):
                 models[name], origins[name] = open_model(
                     name, model, site.path_of(model.path), pooling, clock=clock, say=say
                 )
@@ -152,9 +146,9 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
             session = models[name].pool.first
             say(f"model `{name}`: {model.path}, {session.engine} engine, {session.memory_bytes >> 20} MiB of memory")
         site = with_default_pipelines(site, {name: served.model.manifest for name, served in models.items()})
-        guests = guests._replace(site=site)
+        guests = guests._replace(site=site, vector_models=VectorModels(site, agents, lambda _: ()))
         for name, agent in site.agents.items():
-            with _naming(site, f"agents.{name}"):
+            with naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
             stack.callback(agents[name].pool.close)
             say(f"agent `{name}`: {agent.path}")
@@ -183,14 +177,14 @@ async def _repository(
     site: Site,
     guests: Guests,
     pipelines: Mapping[str, ServedPipeline],
-    find: Callable[[str], Collection],
+    find: Find,
     clock: Clock,
     say: Say,
 ) -> AsyncIterator[ModelRepository]:
     """The models' versions, watched where the site file says so."""
 
     def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
-        return _open_pipeline(site, name, guests._replace(models=models), find, clock)
+        return open_pipeline(site, name, guests._replace(models=models), find, clock)
 
     repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
@@ -202,114 +196,3 @@ async def _repository(
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         repository.close()
-
-
-async def _ensure(collections: Collections, site: Site, name: str, config: CollectionConfig, say: Say) -> None:
-    if name in collections.damaged:
-        raise collections.damaged[name]
-    if name not in collections:
-        await collections.create(name, config)
-        say(f"collection `{name}`: made, {_vectors(config)}")
-        return
-    _check_config(site, name, config, collections.get(name).config)
-    say(f"collection `{name}`: {_vectors(config)}")
-
-
-def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    wanted, plain = config.dense[""], found.dense.get("")
-    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
-        raise SettingError(
-            f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
-            hint="a collection never changes these: name another, or delete this one first",
-        )
-
-
-def _vectors(config: CollectionConfig) -> str:
-    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
-    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))
-
-
-def open_pipelines(
-    site: Site, guests: Guests, find: Callable[[str], Collection], clock: Clock
-) -> dict[str, ServedPipeline]:
-    """Raises SettingError naming the pipeline and the two steps that do not fit."""
-    return {name: _open_pipeline(site, name, guests, find, clock) for name in site.pipelines}
-
-
-def _open_pipeline(
-    site: Site, name: str, guests: Guests, find: Callable[[str], Collection], clock: Clock
-) -> ServedPipeline:
-    tables = site.pipelines[name]
-    with _naming(site, f"pipelines.{name}"):
-        steps = [_placed(table, site, guests, find) for table in tables]
-        pipeline = Pipeline(name, steps, node=site.node.name, clock=clock)
-    descriptions = tuple(
-        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives), edge.sources)
-        for table, edge in zip(tables, pipeline.edges, strict=True)
-    )
-    return ServedPipeline(name, pipeline, descriptions)
-
-
-def _placed(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Placed:
-    return Placed(_step(table, site, guests, find), table.name, table.source)
-
-
-def _step(table: StepTable, site: Site, guests: Guests, find: Callable[[str], Collection]) -> Step:
-    match table:
-        case AgentStepTable():
-            return AgentStep(guests.agents[table.agent].pool)
-        case ModelStepTable():
-            pool = guests.models[table.model].pool
-            return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool))
-        case HostOptions():
-            return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
-        case ForEachStepTable():
-            inner = [_placed(step, site, guests, find) for step in inner_steps(table)]
-            name = table.name or "for_each"
-            return ForEachStep(inner, items_max=table.max, parallel=table.parallel, name=name)
-        case SearchStepTable():
-            name = table.search
-            size = site.collections[name].vectors.size
-            return SearchStep(lambda: find(name), size=size, options=table.options(), caches=guests.caches)
-        case UpsertStepTable():
-            target = table.upsert
-            return UpsertStep(
-                lambda: find(target),
-                size=site.collections[target].vectors.size,
-                is_by_message=table.id == "message",
-                payload=table.payload,
-            )
-
-
-def _labels(table: HostOptions, guests: Guests) -> Sequence[str] | None:
-    if not isinstance(table, TopK | Draw | Ctc) or not isinstance(table.labels, str):
-        return table.labels if isinstance(table, Draw) else None
-    if not (labels := guests.models[table.labels].model.manifest.labels):
-        raise SettingError(f"step `{table.step}`: model `{table.labels}` has no class names")
-    return labels
-
-
-def _kind(table: StepTable) -> tuple[str, str]:
-    match table:
-        case AgentStepTable():
-            return "agent", table.agent
-        case ModelStepTable():
-            return "model", table.model
-        case HostOptions():
-            return "step", table.step
-        case ForEachStepTable():
-            return "for_each", ", ".join(_kind(step)[1] for step in inner_steps(table))
-        case SearchStepTable():
-            return "search", table.search
-        case UpsertStepTable():
-            return "upsert", table.upsert
-
-
-@contextlib.contextmanager
-def _naming(site: Site, key: str) -> Iterator[None]:
-    """Puts file and key before the message of whatever goes wrong."""
-    try:
-        yield
-    except LittoralError as error:
-        error.message = f"{site.file}: `{key}`: {error.message}"
-        raise

@@ -53,13 +53,14 @@ class ShardClient:
         Raises the host's own errors, and UnavailableError when there was no answer in time: a write may then have
         happened or not.
         """
-        request.call = next(self._numbers)
+        # Kept here: who asks several shards the same at once hands each of them this request.
+        request.call = call = next(self._numbers)
         frame = frames.encode(request)
         give_up = self._clock.monotonic() + deadline_s
         pause_s = PAUSE_FIRST_S
         while True:
             try:
-                return await self._attempt(request.call, frame, give_up)
+                return await self._attempt(call, frame, give_up)
             except (_LostError, UnavailableError) as error:
                 if self._closed is not None:
                     raise self._closed from error

@@ -3,7 +3,7 @@
 Today a collection has one shard; `CollectionFile.shards` is a list, so that more can come.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 import msgspec
@@ -16,6 +16,7 @@ from littoral.vectors.client import ShardClient
 from littoral.vectors.doubt import Doubt
 from littoral.vectors.filters import Filter, parse_filter
 from littoral.vectors.indexes import IndexParams
+from littoral.vectors.model_version import ModelVersion, mixed
 from littoral.vectors.packing import Vectors, as_array, packed, packed_rows
 from littoral.vectors.queries import QUERY_COUNT_MAX, PayloadChange, PayloadSelector, SearchParams, SearchQuery
 from littoral.vectors.records import (
@@ -71,6 +72,7 @@ class Collection:
     Every call takes a deadline in seconds and raises UnavailableError after it; until then it waits for a host that
     is being restarted, and asks again. InputError, TooLargeError and NotFoundError mean that nothing was changed.
     `epoch` is the highest that any answer carried: it has grown whenever the points have changed.
+    other: the same points embedded by another model, during a migration. instead: does the writes, then.
     """
 
     def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
@@ -78,12 +80,34 @@ class Collection:
         self.config = config
         self.epoch = 0
         self.doubt = Doubt()
+        self.is_strict = False
+        self.other: Collection | None = None
+        self.instead: Callable[[frames.Write, float], Awaitable[int]] | None = None
         self._shard = shard
 
     @property
     def life(self) -> str:
         """Another once its points were exchanged as a whole (made anew, recovered); empty if it has no one shard."""
         return self._shard.life if isinstance(self._shard, ShardClient) else ""
+
+    def holds(self, model: ModelVersion) -> bool:
+        """Whether vectors of this model may meet those in it; true while nobody knows whose they are."""
+        return not self.config.models or any(model.is_same(one) for one in self.config.models)
+
+    def of(self, model: ModelVersion | None) -> "Collection":
+        """The generation that holds vectors of this model; itself while nobody knows whose it holds. None: not told.
+
+        Raises ConflictError where both hold those of others, and for None if it is strict.
+        """
+        if model is None:
+            if self.is_strict:
+                raise mixed(self.name, self.config.models, None)
+            return self
+        if self.holds(model):
+            return self
+        if self.other is not None and self.other.holds(model):
+            return self.other
+        raise mixed(self.name, self.config.models, model)
 
     async def upsert(
         self,
@@ -207,7 +231,7 @@ class Collection:
 
     async def pack(self, target: str, *, deadline_s: float = DEADLINE_S) -> int:
         """Writes a snapshot to a file that is not there yet; writes wait meanwhile, reads go on."""
-        return await self._write(frames.Pack(call=0, target=target), deadline_s)
+        return await self.write_here(frames.Pack(call=0, target=target), deadline_s)
 
     async def optimize(self, *, deadline_s: float = OPTIMIZE_DEADLINE_S) -> int:
         """Builds the search graph, beside reads and writes (16 s for 100 000 × 128)."""
@@ -356,6 +380,12 @@ class Collection:
         return await self._shard.ask(request, deadline_s)
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
+        if self.instead is not None:
+            return await self.instead(request, deadline_s)
+        return await self.write_here(request, deadline_s)
+
+    async def write_here(self, request: frames.Write, deadline_s: float = DEADLINE_S) -> int:
+        """A write to this generation alone; the epoch after it."""
         number = self.doubt.started()
         try:
             written = await self._ask(request, frames.Written, deadline_s)

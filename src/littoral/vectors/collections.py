@@ -4,11 +4,9 @@
 """
 
 import asyncio
-import contextlib
-import re
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +17,6 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import (
     ConflictError,
     InputError,
-    LittoralError,
     NotFoundError,
     NotOfferedError,
     RequestError,
@@ -27,29 +24,24 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
-from littoral.settings import number
 from littoral.vectors import layout
 from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
-from littoral.vectors.layout import STORE
-from littoral.vectors.owner_lock import OwnerLock
+from littoral.vectors.collection_folders import NAME, doom, is_part, make, scan, unpack_beside, wait_for_owner
+from littoral.vectors.generations import Generations
+from littoral.vectors.model_version import ModelVersion, mixed
 from littoral.vectors.records import CollectionConfig, VectorParams
-from littoral.vectors.snapshots import config_in, unpack_store
+from littoral.vectors.snapshots import config_in
 from littoral.vectors.tuning import SparseParams
 
 __all__ = ["Collections", "ShardHosts"]
 
-NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
-PART_NAME = re.compile(r"[a-zA-Z0-9_-]{1,200}\.[a-z0-9]{1,50}")
 COLLECTION_COUNT_MAX = 64
 PART_COUNT_MAX = 128
 CREATE_DEADLINE_S = 20.0
-HOST_END_WAIT_S = 3.0
 LOOK_S = 0.05
 OPENING_TRIES = 3
-STAGED = ".new-"
-DOOMED = ".deleted-"
 
 
 class ShardHosts(Protocol):
@@ -78,6 +70,8 @@ class Collections:
         self._clock = clock
         self._collections: dict[str, Collection] = {}
         self._clients: dict[str, tuple[str, ShardClient]] = {}
+        self._files: dict[str, layout.CollectionFile] = {}
+        self.generations = Generations(self)
         self._aliases = Aliases(data / layout.COLLECTIONS)
         self._stand_ins: dict[str, Collection] = {}
         self._changing = asyncio.Lock()
@@ -90,7 +84,7 @@ class Collections:
         A collection whose file cannot be read is in `damaged`, and `get` raises its error.
         """
         collections = cls(data, hosts, clock)
-        found = await asyncio.to_thread(_scan, collections._folder)
+        found = await asyncio.to_thread(scan, collections._folder)
         await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
             if isinstance(file, ShardError):
@@ -104,13 +98,14 @@ class Collections:
         """Ends the connections; the hosts are the supervisor's."""
         for _, client in self._clients.values():
             await client.close()
+        await self.generations.close()
 
     def __contains__(self, name: str) -> bool:
-        return (name := self._aliases.of(name)) in self._stand_ins or (name in self._collections and not _is_part(name))
+        return (name := self._aliases.of(name)) in self._stand_ins or (name in self._collections and not is_part(name))
 
     def names(self) -> list[str]:
         """In alphabetical order, without the damaged ones."""
-        return sorted([*self._stand_ins, *(name for name in self._collections if not _is_part(name))])
+        return sorted([*self._stand_ins, *(name for name in self._collections if not is_part(name))])
 
     def stand_in(self, collection: Collection) -> None:
         """From now on its name means this one, whose points lie in parts, here and elsewhere. Raises ConflictError."""
@@ -124,7 +119,7 @@ class Collections:
 
     def parts(self) -> list[str]:
         """Names of what lies here for collections that are spread: `NAME.PART`, which no request can name."""
-        return sorted(name for name in self._collections if _is_part(name))
+        return sorted(name for name in self._collections if is_part(name))
 
     def aliases(self) -> dict[str, str]:
         """The collection that each alias means."""
@@ -143,7 +138,7 @@ class Collections:
         damaged one.
         """
         name = self._aliases.of(name)
-        if (found := self._stand_ins.get(name) or self._collections.get(name)) is not None and not _is_part(name):
+        if (found := self._stand_ins.get(name) or self._collections.get(name)) is not None and not is_part(name):
             return found
         if name in self.damaged:
             raise self.damaged[name]
@@ -161,7 +156,7 @@ class Collections:
         self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S
     ) -> Collection:
         """As `create`, for `NAME.PART`."""
-        if not _is_part(name):
+        if not is_part(name):
             raise InputError(f"name of a part is `{name[:80]}`, must be NAME.PART")
         return await self._create(name, config, deadline_s)
 
@@ -171,7 +166,7 @@ class Collections:
                 raise ConflictError(f"collection `{name}` exists already")
             self._check_room(name)
             file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
-            await asyncio.to_thread(_make, self._folder, name, file)
+            await asyncio.to_thread(make, self._folder, name, file)
             collection = self._add(name, file)
             await self._want()
             try:
@@ -251,6 +246,68 @@ class Collections:
             await self._keep(collection.name, msgspec.structs.replace(config, named=named, sparse=sparse))
             return epoch
 
+    async def claim(self, name: str, models: Sequence[ModelVersion]) -> None:
+        """What is in it was embedded by these, and nothing else will be.
+
+        Raises ConflictError where it holds embeddings of others.
+        """
+        self._refuse_stand_in(name, "claimed")
+        async with self._changing:
+            collection = self.get(name)
+            holds = collection.config.models
+            if holds and not all(any(model.is_same(one) for one in holds) for model in models):
+                raise mixed(collection.name, holds, models[0])
+            if models and not holds:
+                await self._keep(collection.name, msgspec.structs.replace(collection.config, models=tuple(models)))
+
+    async def begin_generation(
+        self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S
+    ) -> Collection:
+        """As `Generations.begin`."""
+        self._refuse_stand_in(name, "embedded anew")
+        async with self._changing:
+            return await self.generations.begin(self.get(name).name, config, deadline_s)
+
+    async def flip_generations(self, name: str, declared: str, then: Callable[[], None]) -> None:
+        """As `Generations.flip`."""
+        async with self._changing:
+            await self.generations.flip(name, self._clock.wall(), declared, then)
+
+    async def end_generation(self, name: str) -> None:
+        """As `Generations.end`."""
+        async with self._changing:
+            await self.generations.end(name)
+
+    def file_of(self, name: str) -> layout.CollectionFile:
+        """What its file says."""
+        return self._files[name]
+
+    async def keep_file(self, name: str, file: layout.CollectionFile) -> None:
+        """Replaces its file; what runs is the caller's."""
+        path = self._folder / name / layout.COLLECTION_FILE
+        await asyncio.to_thread(write_atomically, path, msgspec.json.encode(file))
+        self._files[name] = file
+
+    def find(self, name: str) -> Collection:
+        """One that lies here, by its own name."""
+        return self._collections[name]
+
+    def exchange(self, name: str, shard: str, client: ShardClient, collection: Collection) -> tuple[str, ShardClient]:
+        """From now on the name means this one; the shard that it meant before."""
+        before, self._clients[name] = self._clients[name], (shard, client)
+        self._collections[name] = collection
+        return before
+
+    async def want_hosts(self) -> None:
+        """Of all shards that are there."""
+        await self._want()
+
+    async def drop_shard(self, name: str, shard: str) -> None:
+        """One whose host is to end already."""
+        folder = self._folder / name / shard
+        await asyncio.to_thread(wait_for_owner, folder, self._clock)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     async def recover(
         self, name: str, archive: Path, *, sha256: str | None = None, deadline_s: float = CREATE_DEADLINE_S
     ) -> None:
@@ -269,26 +326,24 @@ class Collections:
             existing = self._collections.get(name)
             if existing is None:
                 self._check_room(name)
-            if existing is not None and _kinds(existing.config) != _kinds(config):
-                raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
+            if existing is not None:
+                config = _recovered(name, existing, config)
             shard = f"shard-0-{secrets.token_hex(4)}"
             folder = self._folder / name
             if existing is None:
                 file = layout.CollectionFile(config, [shard])
-                await asyncio.to_thread(_make, self._folder, name, file, archive)
+                await asyncio.to_thread(make, self._folder, name, file, archive)
             else:
                 former = folder / self._clients[name][0]
-                await asyncio.to_thread(_unpack_beside, archive, former, folder / shard)
-            await self._take_over(
-                name, existing, layout.CollectionFile(existing.config if existing else config, [shard]), deadline_s
-            )
+                await asyncio.to_thread(unpack_beside, archive, former, folder / shard)
+            await self._take_over(name, existing, layout.CollectionFile(config, [shard]), deadline_s)
 
     async def _take_over(
         self, name: str, former: Collection | None, file: layout.CollectionFile, deadline_s: float
     ) -> None:
         """A host on the new shard; when it answers, the name means that one."""
         shard = file.shards[0]
-        client = self._client(name, shard)
+        client = self.client_of(name, shard)
         kept = self._clients.get(name)
         try:
             await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
@@ -296,19 +351,21 @@ class Collections:
         except BaseException:
             await client.close()
             await self._want()
-            await asyncio.to_thread(_wait_for_owner, self._folder / name / shard, self._clock)
-            doomed = self._folder / name / shard if former else await asyncio.to_thread(_doom, self._folder, name)
+            await asyncio.to_thread(wait_for_owner, self._folder / name / shard, self._clock)
+            doomed = self._folder / name / shard if former else await asyncio.to_thread(doom, self._folder, name)
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
             raise
         self._clients[name] = (shard, client)
         self._collections[name] = Collection(name, file.config, client)
-        await self._keep(name, file.config)
+        self._collections[name].is_strict = former is not None and former.is_strict
+        declared = self._files[name].declared if name in self._files else ""
+        await self.keep_file(name, msgspec.structs.replace(file, declared=declared))
         await self._want()
         if kept is not None:
             await kept[1].close(
                 UnavailableError(f"collection `{name}` was recovered from a snapshot", hint="try again")
             )
-            await asyncio.to_thread(_wait_for_owner, self._folder / name / kept[0], self._clock)
+            await asyncio.to_thread(wait_for_owner, self._folder / name / kept[0], self._clock)
             await asyncio.to_thread(shutil.rmtree, self._folder / name / kept[0], ignore_errors=True)
 
     async def _see_opened(self, name: str, shard: str, collection: Collection, deadline_s: float) -> None:
@@ -326,46 +383,46 @@ class Collections:
             raise NotOfferedError(f"collection `{name}` is spread over nodes: it cannot be {what} as one")
 
     def _check_room(self, name: str) -> None:
-        same = [known for known in self._collections if _is_part(known) == _is_part(name)]
-        if len(same) >= (most := PART_COUNT_MAX if _is_part(name) else COLLECTION_COUNT_MAX):
+        same = [known for known in self._collections if is_part(known) == is_part(name)]
+        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else COLLECTION_COUNT_MAX):
             raise TooLargeError(f"{most} collections are there, which is the most")
 
     async def _keep(self, name: str, config: CollectionConfig) -> None:
-        file = layout.CollectionFile(config, [self._clients[name][0]])
-        await asyncio.to_thread(
-            write_atomically, self._folder / name / layout.COLLECTION_FILE, msgspec.json.encode(file)
-        )
+        await self.keep_file(name, msgspec.structs.replace(self._files[name], config=config))
         self._collections[name].config = config
 
     async def _remove(self, name: str) -> None:
         """The host ends first; the rename is what makes it so; what a crash leaves behind is cleared at opening."""
         self.damaged.pop(name, None)
+        self._files.pop(name, None)
         if self._collections.pop(name, None) is not None:
             shard, client = self._clients.pop(name)
+            other = await self.generations.forget(name)
             await client.close(NotFoundError(f"collection `{name}` was deleted"))
             await self._want()
-            await asyncio.to_thread(_wait_for_owner, self._folder / name / shard, self._clock)
-        doomed = await asyncio.to_thread(_doom, self._folder, name)
+            for ended in (shard, *([other] if other else [])):
+                await asyncio.to_thread(wait_for_owner, self._folder / name / ended, self._clock)
+        doomed = await asyncio.to_thread(doom, self._folder, name)
         await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
     def _add(self, name: str, file: layout.CollectionFile) -> Collection:
         shard = file.shards[0]
-        client = self._client(name, shard)
+        client = self.client_of(name, shard)
         self._clients[name] = (shard, client)
+        self._files[name] = file
         self._collections[name] = Collection(name, file.config, client)
+        if file.other is not None:
+            self.generations.add(name, file.other)
         return self._collections[name]
 
-    def _client(self, name: str, shard: str) -> ShardClient:
+    def client_of(self, name: str, shard: str) -> ShardClient:
+        """To a shard's host."""
         path = f"{layout.COLLECTIONS}/{name}/{shard}"
         return ShardClient(self._folder / name / shard, self._clock, state=lambda: self._hosts.state_of(path))
 
     async def _want(self, *more: str) -> None:
-        wanted = [f"{layout.COLLECTIONS}/{name}/{shard}" for name, (shard, _) in self._clients.items()]
-        await self._hosts.want([*wanted, *more])
-
-
-def _is_part(name: str) -> bool:
-    return PART_NAME.fullmatch(name) is not None
+        shards = [*((name, shard) for name, (shard, _) in self._clients.items()), *self.generations.shards()]
+        await self._hosts.want([*(f"{layout.COLLECTIONS}/{name}/{shard}" for name, shard in shards), *more])
 
 
 def _check_name(name: str) -> None:
@@ -373,73 +430,17 @@ def _check_name(name: str) -> None:
         raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
 
 
-def _scan(folder: Path) -> dict[str, layout.CollectionFile | ShardError]:
-    """Clears what a crash left, and reads the rest."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found: dict[str, layout.CollectionFile | ShardError] = {}
-    for path in folder.iterdir():
-        if path.name.startswith((STAGED, DOOMED)):
-            shutil.rmtree(path, ignore_errors=True)
-        elif NAME.fullmatch(path.name) or _is_part(path.name):
-            found[path.name] = _read(path)
-    return found
-
-
-def _read(folder: Path) -> layout.CollectionFile | ShardError:
-    try:
-        file = layout.read_collection_file(folder)
-    except LittoralError as error:
-        return ShardError(error.message)
-    for left in folder.glob("shard-*"):
-        if left.name not in file.shards:
-            shutil.rmtree(left, ignore_errors=True)
-    if len(file.shards) != 1 or not NAME.fullmatch(file.shards[0]):
-        return ShardError(f"`{folder / layout.COLLECTION_FILE}`: `shards` must name one folder")
-    return file
+def _recovered(name: str, existing: Collection, config: CollectionConfig) -> CollectionConfig:
+    """What the collection is made with after a snapshot took its place. Raises InputError, ConflictError."""
+    if existing.other is not None:
+        raise ConflictError(f"collection `{name}` is being taken to another model", hint="let that end, or drop it")
+    if _kinds(existing.config) != _kinds(config):
+        raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
+    holds = existing.config.models
+    if holds and config.models and not any(one.is_same(model) for one in holds for model in config.models):
+        raise mixed(name, holds, config.models[0])
+    return msgspec.structs.replace(existing.config, models=holds or config.models)
 
 
 def _kinds(config: CollectionConfig) -> object:
     return {name: (params.size, params.distance) for name, params in config.dense.items()}, set(config.sparse)
-
-
-def _reserve_bytes() -> int:
-    return number("LITTORAL_DISK_RESERVE_MB") << 20
-
-
-def _unpack_beside(archive: Path, former: Path, fresh: Path) -> None:
-    """A new shard of a collection; nothing is left of one that fails."""
-    try:
-        unpack_store(archive, fresh / STORE, reserve_bytes=_reserve_bytes())
-        layout.keep_boots(former, fresh)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-
-
-def _make(folder: Path, name: str, file: layout.CollectionFile, archive: Path | None = None) -> None:
-    """archive: a snapshot whose points it has from the start."""
-    staged = folder / f"{STAGED}{secrets.token_hex(8)}"
-    for shard in file.shards:
-        (staged / shard).mkdir(parents=True, mode=0o700)
-        if archive is not None:
-            try:
-                unpack_store(archive, staged / shard / STORE, reserve_bytes=_reserve_bytes())
-            except BaseException:
-                shutil.rmtree(staged, ignore_errors=True)
-                raise
-    write_atomically(staged / layout.COLLECTION_FILE, msgspec.json.encode(file))
-    staged.rename(folder / name)
-    layout.sync_folder(folder)
-
-
-def _doom(folder: Path, name: str) -> Path:
-    doomed = folder / f"{DOOMED}{secrets.token_hex(8)}"
-    (folder / name).rename(doomed)
-    layout.sync_folder(folder)
-    return doomed
-
-
-def _wait_for_owner(shard_folder: Path, clock: Clock) -> None:
-    """A host that cannot end in time loses its folder while it runs; nobody else uses what it then writes."""
-    with contextlib.suppress(UnavailableError):
-        OwnerLock.take(shard_folder, clock, wait_s=HOST_END_WAIT_S).release()

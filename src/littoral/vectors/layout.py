@@ -23,6 +23,7 @@ __all__ = [
     "FILE_BYTES_MAX",
     "STORE",
     "CollectionFile",
+    "Generation",
     "count_boot",
     "keep_boots",
     "listen",
@@ -40,12 +41,36 @@ FILE_BYTES_MAX = 1 << 20
 LISTEN_BACKLOG = 64
 
 
-class CollectionFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of `collection.json`: what the collection is made with, and the folders of its shards."""
+class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The same points embedded by another model. shards: as of the collection. flipped_at: Unix time since which it is
+    the one before, 0 while it is being built."""
 
     config: CollectionConfig
     shards: list[str]
+    flipped_at: float = 0.0
+
+
+class CollectionFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Content of `collection.json`: what the collection is made with, and the folders of its shards.
+
+    other: a second generation, which is to take its place, or had it before. declared: what the site file said of the
+    collection when they last changed places.
+    """
+
+    config: CollectionConfig
+    shards: list[str]
+    other: Generation | None = None
+    declared: str = ""
     format: Literal[1] = 1
+
+    @property
+    def all_shards(self) -> list[str]:
+        """Of both generations."""
+        return [*self.shards, *(self.other.shards if self.other else ())]
+
+    def config_of(self, shard: str) -> CollectionConfig:
+        """What this shard is made with."""
+        return self.other.config if self.other is not None and shard in self.other.shards else self.config
 
 
 def read_collection_file(folder: Path) -> CollectionFile:

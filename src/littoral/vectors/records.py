@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.tuning import (
     HnswTuning,
     MultiVector,
@@ -98,7 +99,10 @@ class VectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a collection is made with. `vectors` is the one without a name; at least one vector of any kind is there."""
+    """What a collection is made with. `vectors` is the one without a name; at least one vector of any kind is there.
+
+    models: whose embeddings they are; several that embed into the same space; none = not known.
+    """
 
     vectors: VectorParams | None = None
     named: dict[str, VectorParams] = {}
@@ -109,6 +113,7 @@ class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     payload: Placement | None = None
     id_tracker: Placement | None = None
     metadata: Payload | None = None
+    models: tuple[ModelVersion, ...] = ()
 
     @property
     def dense(self) -> dict[str, VectorParams]:

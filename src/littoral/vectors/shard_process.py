@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def serve(folder: Path, lifeline: Lifeline) -> None:
     """Makes the shard if its folder has none, and serves it until SIGTERM."""
-    config = layout.read_collection_file(folder.parent).config
+    config = layout.read_collection_file(folder.parent).config_of(folder.name)
     shard = Shard.open(
         folder,
         config,

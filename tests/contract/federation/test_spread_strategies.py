@@ -1,5 +1,6 @@
 """Each strategy gives the answers of one collection: no point twice, none too few, whatever becomes of its vector."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,33 @@ async def test_each_node_holds_its_part(nodes: Nodes) -> None:
         assert len(set(held)) == len(held)
     counts = {name: len(spread.held_by(name)) for name in NAMES}
     assert max(counts.values()) - min(counts.values()) <= 1 or spread.strategy == "geographic"
+
+
+async def test_a_point_that_moves_is_found_at_every_moment(nodes: Nodes) -> None:
+    """One point goes to and fro between far ends while it is looked for; never is there none of it, or two."""
+    ends = np.array([[9.0] * SIZE, [-9.0] * SIZE], "<f4")
+    collection = nodes["a"]["points"]
+    await fill(collection, [1000], ends[:1])
+    is_over = False
+
+    async def move() -> None:
+        for turn in range(30):
+            region = {"region": ("eu", "us")[turn % 2]}
+            await nodes["b"]["points"].upsert([1000], ends[turn % 2 : turn % 2 + 1], [region])
+
+    async def look(node: SpreadNode) -> int:
+        looks = 0
+        while not is_over:
+            hits = await node["points"].search(ends[looks % 2], limit=COUNT + 1, params=EXACT)
+            assert [hit.id for hit in hits].count(1000) == 1
+            assert len(hits) == COUNT + 1
+            looks += 1
+        return looks
+
+    looking = [asyncio.create_task(look(node)) for node in nodes.values()]
+    try:
+        await move()
+    finally:
+        is_over = True
+    assert min(await asyncio.gather(*looking)) > 2
+    assert await collection.count() == COUNT + 1

@@ -13,7 +13,8 @@ import pytest
 from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError, UnavailableError
 from littoral.node.supervisor import embedded
 from littoral.node.supervisor_link import SupervisorLink
-from littoral.vectors.collections import COLLECTION_COUNT_MAX, DOOMED, STAGED, Collections
+from littoral.vectors.collection_folders import DOOMED, STAGED
+from littoral.vectors.collections import COLLECTION_COUNT_MAX, Collections
 from littoral.vectors.layout import COLLECTION_FILE, COLLECTIONS
 from littoral.vectors.records import CollectionConfig, VectorParams
 from waiting import until_async

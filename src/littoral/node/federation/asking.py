@@ -28,8 +28,11 @@ from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
-__all__ = ["Asking", "Counts", "Gathered", "Target"]
+__all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
 
 HOLDERS_S = 3.0
@@ -99,6 +102,9 @@ class Asking:
     def __init__(self, transport: Transport, local: LocalShards, links: Links, clock: Clock, *, peer_s: float) -> None:
         self.counts = Counts()
         self.links = links
+        self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
+        """Told which map a peer goes by that has answered."""
+        self._times = HybridClock()
         self._transport = transport
         self._local = local
         self._clock = clock
@@ -160,10 +166,11 @@ class Asking:
             frozenset(behind),
         )
 
-    async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
+    async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
         """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
 
-        Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
+        at: time of the write; without, one that is later than all there is in each shard. Raises LateError where it is
+        not, RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
@@ -173,17 +180,35 @@ class Asking:
         left = {shard for shard, requests in parts.items() if requests}
         while left:
             by_node = self._writers(target, parts, left, tried)
-            left_s = max(0.001, give_up - self._clock.monotonic())
-            told = await asyncio.gather(*(self.ask(node, target, some, left_s) for node, some in by_node.items()))
+            left_s, own_at = max(0.001, give_up - self._clock.monotonic()), at or self.new_time()
+            told = await asyncio.gather(
+                *(self.ask(node, target, some, left_s, at=own_at) for node, some in by_node.items())
+            )
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
-            left -= _done(told)
-            if self._clock.monotonic() >= give_up:
+            left = left - _done(told)
+            for shard in self._saw_late(told, at):
+                tried[shard] = set()
+            if left and self._clock.monotonic() >= give_up:
                 raise self._refused(target, left, told)
         merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
+
+    def new_time(self) -> At:
+        """Of a write. The time before it is nobody's: for points that leave a shard by it (`leaving`)."""
+        self._times.tick(self._clock.wall())
+        return At(self._times.tick(self._clock.wall()))
+
+    def _saw_late(self, told: Sequence[Sequence[PartTold]], at: At | None) -> list[int]:
+        """Shards where something later was. Raises LateError where another time is not ours to choose."""
+        late = {shard: known for some in told for one in some for shard, known in one.late.items()}
+        if late:
+            self._times.saw(max(late.values()))
+            if at is not None:
+                raise LateError(max(late.values()))
+        return list(late)
 
     def _writers(
         self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
@@ -219,39 +244,57 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int) -> Terms:
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, at: At) -> Terms:
         """For requests to shards of this node."""
-        alive = self.alive()
-        here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
-        has_copies = strategy_of(target.spread).has_copies
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies)
+        alive, places = self.alive(), target.spread.all_places
+        here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
+        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
-    async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def ask(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
+    ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
-                terms = self._terms_of(target, parts, deadline_s)
+                terms = self._terms_of(target, parts, deadline_s, at)
                 return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s)
+            return await self._ask_peer(node, target, parts, deadline_s, at)
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
-    def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float) -> Terms:
+    def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
         if isinstance(parts[0].request, frames.Read):
             return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
-        return self.terms(target, {shard for part in parts for shard in part.shards}, deadline_s, target.holders)
+        shards = {shard for part in parts for shard in part.shards}
+        return self.terms(target, shards, deadline_s, target.holders, at)
 
-    async def _ask_peer(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def _ask_peer(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
+    ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders)
+        ask = Ask(
+            target.name,
+            target.map_number,
+            target.spread.model,
+            deadline_s,
+            list(parts),
+            target.holders,
+            at.time,
+            at.is_told,
+        )
         began_s = self._clock.monotonic()
         body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
         self.links.took(node, began_s)
-        told = decode_told(body, node).parts
+        answer = decode_told(body, node)
+        self.heard(node, answer.map_number)
+        if answer.has_moved:
+            raise UnavailableError(f"node `{node}` goes by shard map {answer.map_number}, which has other shards")
+        told = answer.parts
         if len(told) != len(parts):
             raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
         return told
@@ -339,10 +382,10 @@ def _taken(
     """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
     _raise_request_errors(parts)
     taken: list[tuple[list[int], frames.Answer]] = []
-    late = {shard for part in parts for shard in part.behind}
+    short = {shard for part in parts for shard in part.behind}
     for shards, answer in (one for part in parts for one in part.answers):
         fresh = coverage.answer(node, shards)
-        behind |= fresh & late
+        behind |= fresh & short
         if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
             taken.append((shards, answer))
     return taken
@@ -352,7 +395,7 @@ def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     """Shards of which one node has done all that was asked of it."""
     done: set[int] = set()
     for some in told:
-        failed = {shard for one in some for shard, _ in one.failures}
+        failed = {shard for one in some for shard, _ in one.failures} | {shard for one in some for shard in one.late}
         done |= {shard for one in some for shards, _ in one.answers for shard in shards} - failed
     return done
 

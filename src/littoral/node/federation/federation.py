@@ -9,9 +9,10 @@ from random import Random
 
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
+from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, Spread
+from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
@@ -22,6 +23,11 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.moving.changes import Changes
+from littoral.node.federation.moving.handing import Handing
+from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.steps import begun, withdrawn
+from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
@@ -34,7 +40,9 @@ from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
 from littoral.transport import Transport
+from littoral.transport.measured import MeasuredTransport
 from littoral.vectors.collections import Collections
+from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
@@ -42,7 +50,6 @@ FOLDER = Path("mesh")
 FACTS = "facts"
 ROUND_S = 2.0
 SOON_S = 0.25
-INFO_S = 1.0
 
 Say = Callable[[str], None]
 
@@ -69,6 +76,7 @@ class Federation:
 
         Raises NodeError for files that cannot be read.
         """
+        transport = self.measured = MeasuredTransport(transport, clock)
         self._mesh = mesh
         self._tables = dict(tables)
         self._samples = samples or {}
@@ -99,17 +107,38 @@ class Federation:
             grants=Grants(clock, is_first_life=self._boot == 1),
             complete_s=complete_s,
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, complete_s)
+        self._local = LocalShards(
+            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
+        )
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
         self.facts = Facts(clock)
+        self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
+        self.asking.heard = self._keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self._service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+        )
+        self.changes = Changes(
+            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+        )
+        self.moving = Moving(
+            transport,
+            self._local,
+            self.replicas,
+            collections,
+            Handing(transport, self.replicas, self.target, self.roster),
+            self.target,
+            lambda: self.map,
+            self.facts.all,
+            clock=clock,
+            bytes_s=mesh.move_bytes_s,
+            say=say,
+            changed=self._work.set,
         )
 
     @property
@@ -135,7 +164,18 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
+        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
+        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in sorted(names)}
+
+    @property
+    def writer(self) -> str:
+        """The node that writes the shard map."""
+        return self._keeper.writer
+
+    def replicas_wanted(self, name: str) -> int:
+        """Of each shard of a collection, by this node's site file; 0 where it is not there."""
+        table = self._tables.get(name)
+        return 0 if table is None or table.spread is None else table.spread.replicas
 
     def members(self) -> list[MemberState]:
         """One state a node, by name."""
@@ -149,7 +189,7 @@ class Federation:
         return unplaced + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
-        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
@@ -182,6 +222,7 @@ class Federation:
         """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
         for name, table in self._tables.items():
             self._stand_in(name, table)
+        await self.measured.open()
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
@@ -191,10 +232,13 @@ class Federation:
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
+        await self.moving.open()
+        await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self._completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
@@ -205,8 +249,20 @@ class Federation:
         await self._hold_shards()
         self._work.set()
 
+    def go_to(self, name: str, layout: Layout | None) -> None:
+        """As the writer of the map: the collection begins its way to this layout; None = back to the one it has.
+
+        Raises ConflictError, NotFoundError.
+        """
+        if not self._keeper.is_writer:
+            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
+        self._keeper.write({name: following})
+
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -215,6 +271,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
 
@@ -225,7 +282,7 @@ class Federation:
         if (found := self.map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self._keeper.writer}` writes that down; is it running, and has it this collection?",
+                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
             )
         roster, spread = self.roster(), allowed(found, self.roster())
         if spread.model != table.spread.model:
@@ -239,7 +296,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -259,13 +316,15 @@ class Federation:
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
-            spreads = self._spreads()
+            shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
-                nodes = spreads[name].places[shard]
-                config, has_copies = self._tables[name].config(), strategy_of(spreads[name]).has_copies
+                nodes = spreads[name].all_places[shard]
+                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                config = self._tables[name].config()
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
@@ -274,6 +333,8 @@ class Federation:
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
+                if self._keeper.is_writer:
+                    self._keeper.write(self.moving.next_map(self.roster()))
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
             except LittoralError as error:
@@ -296,20 +357,33 @@ class Federation:
 
     async def _tell_fact(self) -> None:
         self._counter += 1
+        condition = await self._condition.read(self._own_shards())
         fact = Fact(
             node=self.name,
             boot=self._boot,
             counter=self._counter,
             map_number=self.map.number,
-            points=await self._points(),
+            points=_points(condition),
             lag_s=self._lags_s(),
             links_ms=dict(self.asking.links.medians_ms()),
-            models={name: spread.model for name, spread in self.map.spreads.items()},
+            models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
             region=self._mesh.region,
             address=self.address(),
+            condition=condition,
+            settled=self.moving.settled,
+            owed=self.moving.owed,
+            loads=self._loads(),
         )
         self.facts.take(fact)
         await self._transport.publish(FACTS, encode_fact(fact))
+
+    def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
+        found: dict[str, dict[int, tuple[float, float]]] = {}
+        for name, shard in self._own_shards():
+            load = self._local.loads.of(part_name(name, shard))
+            if load.busy_ms:
+                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
+        return found
 
     def _lags_s(self) -> dict[str, float]:
         """By peer, the shard that is furthest behind it."""
@@ -319,11 +393,9 @@ class Federation:
             found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
         return found
 
-    async def _points(self) -> dict[str, dict[int, int]]:
-        found: dict[str, dict[int, int]] = {}
-        for name, shard in self._own_shards():
-            if (part := self._collections.part(part_name(name, shard))) is not None:
-                with contextlib.suppress(LittoralError):
-                    info = await part.info(deadline_s=INFO_S)
-                    found.setdefault(name, {})[shard] = info.points_count
-        return found
+
+def _points(condition: Condition) -> dict[str, dict[int, int]]:
+    found: dict[str, dict[int, int]] = {}
+    for replica in condition.replicas:
+        found.setdefault(replica.collection, {})[replica.shard] = replica.points
+    return found

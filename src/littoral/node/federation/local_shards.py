@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
 from littoral.node.federation.replicas import Replicas, Watched
@@ -15,6 +17,8 @@ from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
@@ -28,7 +32,7 @@ def part_name(collection: str, shard: int) -> str:
 
 class Terms(NamedTuple):
     """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
-    has_copies: whether points lie in several shards.
+    has_copies: whether points lie in several shards. at: of a write.
     """
 
     deadline_s: float
@@ -36,11 +40,16 @@ class Terms(NamedTuple):
     least: int
     wait_s: float
     has_copies: bool = False
+    at: At = ANY
 
     @classmethod
     def of_read(cls, deadline_s: float, *, has_copies: bool) -> "Terms":
         """Nobody else has to have anything."""
         return cls(deadline_s, {}, 1, 0.0, has_copies)
+
+
+AfterWrite = Callable[[str, int, int, float], Awaitable[None]]
+"""Told of a write that is on the disk here: collection, shard, its hybrid time, and how long may be waited."""
 
 
 class LocalShards:
@@ -52,6 +61,7 @@ class LocalShards:
         summaries: Summaries,
         replicas: Replicas,
         tell_stale: Callable[[str, int, int], Awaitable[None]],
+        clock: Clock,
         complete_s: Callable[[str, int], float],
     ) -> None:
         """complete_s: for how long a shard here is known to have every write that was acknowledged."""
@@ -61,6 +71,8 @@ class LocalShards:
         self._tell_stale = tell_stale
         self._complete_s = complete_s
         self._shards: dict[str, Collection] = {}
+        self.loads = Loads(clock)
+        self.after_write: AfterWrite | None = None
 
     async def ensure(
         self,
@@ -84,9 +96,28 @@ class LocalShards:
             self._shards[name] = Collection(name, config, watched)
             if has_copies:
                 await part.create_index(MARK, "bool")
-        if len(nodes) > 1:
-            await self._replicas.keep(name, self._shards[name], nodes, part.life)
+        await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
+
+    async def open_left(self, collection: str, shard: int) -> None:
+        """Of a shard that has no place here any more: for whoever hands its points over, not for callers."""
+        name = part_name(collection, shard)
+        if (part := self._collections.part(name)) is not None:
+            await self._replicas.keep(name, part, [], part.life)
+
+    async def let_go(self, collection: str, shard: int) -> None:
+        """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        await self._replicas.let_go(name)
+        if self._collections.part(name) is not None or name in self._collections.damaged:
+            await self._collections.delete_part(name)
+        await self._replicas.remove_journal(name)
+
+    def close_to_callers(self, collection: str, shard: int) -> None:
+        """What is asked of it from now on is refused."""
+        self._shards.pop(part_name(collection, shard), None)
+        self.loads.forget(part_name(collection, shard))
 
     async def _wrote(
         self,
@@ -112,12 +143,17 @@ class LocalShards:
             behind = [shard for shard in part.shards if not self._complete_s(collection, shard)]
         asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
         found = list(zip(part.shards, await _together(asks), strict=True))
-        failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
+        late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
+        failures = [
+            (shard, frames.failure(0, one))
+            for shard, one in found
+            if isinstance(one, LittoralError) and shard not in late
+        ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
-        return PartTold(answers, failures, behind)
+        return PartTold(answers, failures, late, behind)
 
     async def _one(
         self, collection: str, shard: int, request: frames.Request, terms: Terms
@@ -140,16 +176,24 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
-        if isinstance(request, frames.PointWrite) and name in self._replicas:
-            return await self._replicas.write(
-                name,
-                request,
-                terms.deadline_s,
-                here=terms.here.get(shard, 1),
-                least=terms.least,
-                wait_s=terms.wait_s,
-            )
-        return await found.ask(request, deadline_s=terms.deadline_s)
+        if not isinstance(request, frames.PointWrite):
+            began_s = self.loads.now()
+            answer = await found.ask(request, deadline_s=terms.deadline_s)
+            if isinstance(request, frames.Search | frames.Group):
+                self.loads.searched(name, began_s)
+            return answer
+        stamp = await self._replicas.write(
+            name,
+            request,
+            terms.deadline_s,
+            here=terms.here.get(shard, 1),
+            least=terms.least,
+            wait_s=terms.wait_s,
+            at=terms.at,
+        )
+        if self.after_write is not None:
+            await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
+        return frames.Written(call=0, epoch=stamp.number)
 
 
 async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:

@@ -40,6 +40,10 @@ def pinned_to(spread: Spread) -> Mapping[int, str]:
 
 def allowed(spread: Spread, regions: Mapping[str, str]) -> Spread:
     """Without the places where a pinned shard must not lie. regions: of each node that is a member."""
+    if spread.change is not None:
+        other = allowed(msgspec.structs.replace(spread.by(spread.change.other), change=None), regions).layout
+        own = allowed(msgspec.structs.replace(spread, change=None), regions)
+        return msgspec.structs.replace(own, change=msgspec.structs.replace(spread.change, other=other))
     pinned = pinned_to(spread)
     places = {
         shard: [node for node in nodes if shard not in pinned or regions.get(node) == pinned[shard]]

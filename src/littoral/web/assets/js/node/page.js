@@ -2,6 +2,7 @@
 
 import { NodeError, getJson } from "../api.js";
 import { byId, complaint, make } from "../dom.js";
+import { watchSite } from "../mesh/panel.js";
 import { wireTheme } from "../theme.js";
 import { watch } from "../watch.js";
 import { collectionCards, searchedCollection } from "./collections.js";
@@ -130,4 +131,5 @@ async function take(file) {
 
 wirePictureInput(byId("picture"), { take, refuse: view.refused });
 wireTheme(byId("theme"), latency.recolour);
+watchSite();
 for (const change of ["online", "offline"]) addEventListener(change, () => node.refresh());

@@ -108,11 +108,12 @@ function showClasses(element) {
   byId("classes").setAttribute("aria-busy", "false");
 }
 
-/** What a search says of itself, in a sentence. */
+/** What a search says of itself, in a sentence; `asked` and `answered` are nodes. */
 function searchNote(search) {
   if (!search) return [];
-  const { asked, answered, certified, expected_recall: recall } = search;
-  const shards = `${answered} of ${asked} ${asked === 1 ? "shard" : "shards"} answered`;
-  const promise = certified ? "exact: compared with every point" : recall === null ? "no promise on recall" : `expected recall ${recall.toFixed(3)}`;
-  return [make("p", { class: "hint stages-note" }, `${shards} · ${promise}`)];
+  const { asked, answered, missing, certified, expected_recall: recall } = search;
+  const nodes = `${answered} of ${asked} ${asked === 1 ? "node" : "nodes"} answered`;
+  const gone = missing.length ? ` · missing: ${missing.join(", ")}` : "";
+  const promise = certified ? "exact: compared with every point that could matter" : recall === null ? "no promise on recall" : `expected recall ${recall.toFixed(3)}`;
+  return [make("p", { class: "hint stages-note" }, `${nodes}${gone} · ${promise}`)];
 }

@@ -1,0 +1,98 @@
+"""Which version of a model the site file means by `encoder` or `encoder@2`, and how a version is told from another.
+
+Two versions are the same where they compute the same: their manifests name the same source, and the same integers, if
+they are in integers. Compiling a model again, for another machine or by another release, makes no other version of it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from littoral.artifact import Model
+from littoral.artifact.manifest import Manifest
+from littoral.errors import NotFoundError, SettingError
+from littoral.node.model_files import Policy, find_versions
+from littoral.node.site import Site
+from littoral.node.site_tables import CollectionTable
+from littoral.runtime.file_identity import FileIdentity
+from littoral.vectors.model_version import ModelVersion, told_over_the_mesh
+
+__all__ = [
+    "Wanted",
+    "declared_versions",
+    "file_of",
+    "parse_wanted",
+    "read_version",
+    "version_of",
+    "with_spread_models",
+]
+
+Wanted = tuple[str, int]
+"""A model of the site file, and its number; 0 = the one that serves."""
+
+
+def version_of(name: str, number: int, manifest: Manifest) -> ModelVersion:
+    """What vectors of this model are known by."""
+    told = [manifest.source_sha256, manifest.int8]
+    return ModelVersion(name, hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest(), number)
+
+
+def parse_wanted(text: str, site: Site) -> Wanted:
+    """`NAME` or `NAME@NUMBER`. Raises SettingError."""
+    name, at, number = text.partition("@")
+    is_number = number.isascii() and number.isdecimal() and 0 < len(number) <= 9
+    if (at and not is_number) or name not in site.models:
+        known = ", ".join(f"`{known}`" for known in site.models) or "none"
+        raise SettingError(
+            f"`{text[:80]}` is no model of the site file, or no `NAME@NUMBER` of its versions; models: {known}"
+        )
+    return name, int(number or 0)
+
+
+def declared_versions(site: Site, table: CollectionTable) -> tuple[ModelVersion, ...]:
+    """Of the models that a collection names, read from their files. Raises SettingError and what the files raise."""
+    names = [table.model] if isinstance(table.model, str) else table.model
+    return tuple(read_version(site, parse_wanted(text, site)) for text in names if text)
+
+
+def with_spread_models(site: Site) -> Site:
+    """Collections that are spread and name models tell the other nodes their digests, so that all have the same."""
+    tables = dict(site.collections)
+    for name, table in site.collections.items():
+        if table.spread is not None and table.model:
+            told = " ".join(filter(None, [table.spread.model, told_over_the_mesh(declared_versions(site, table))]))
+            spread = msgspec.structs.replace(table.spread, model=told)
+            tables[name] = msgspec.structs.replace(table, spread=spread)
+    return site._replace(collections=tables)
+
+
+def file_of(site: Site, wanted: Wanted) -> tuple[int, Path]:
+    """The number and the file of a version. Raises NotFoundError."""
+    name, number = wanted
+    table = site.models[name]
+    files = find_versions(site.path_of(table.path))
+    number = number or max(Policy.of(table.versions).choose(files, f"model `{name}`"))
+    if number not in files:
+        raise NotFoundError(
+            f"model `{name}`: no version {number}, there is {_numbers(sorted(files))}",
+            hint="put it at `NUMBER/model.wasm` below the model's folder",
+        )
+    return number, files[number]
+
+
+def read_version(site: Site, wanted: Wanted) -> ModelVersion:
+    """What its file says of a version. Raises NotFoundError, ArtifactError."""
+    number, file = file_of(site, wanted)
+    return version_of(wanted[0], number, _manifest(file, FileIdentity.of(file.stat())))
+
+
+@lru_cache(16)
+def _manifest(file: Path, _identity: FileIdentity) -> Manifest:
+    return Model.open(file).manifest
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"

@@ -1,0 +1,68 @@
+"""Table of a site file about a collection that is taken to another model: where what was embedded is kept."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from littoral.node.site_problems import NAME_PATTERN, Place, nearest_hint
+
+if TYPE_CHECKING:
+    from littoral.node.site_tables import CollectionTable
+
+__all__ = ["MigrateTable", "check_models"]
+
+MODELS_MAX = 8
+MODEL = re.compile(r"[a-zA-Z0-9_-]{1,64}(@[0-9]{1,9})?")
+
+
+class MigrateTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the points of a collection are embedded anew."""
+
+    source: Annotated[
+        str,
+        Meta(
+            pattern="^(payload|file):.{1,256}$",
+            description="What was embedded: `payload:KEY` (a text) or `file:KEY` (the name of a file below `folder`)",
+        ),
+    ]
+    pipeline: Annotated[str, Meta(pattern=NAME_PATTERN, description="Embeds it: bytes in, one tensor [1, size] out")]
+    folder: Annotated[str, Meta(max_length=4096, description="Of the files that `file:KEY` names")] = "."
+    points_per_s: Annotated[float, Meta(gt=0, le=100_000, description="Points embedded anew a second, at most")] = 100.0
+    keep_h: Annotated[
+        float, Meta(ge=0, le=8760, description="Hours for which the generation before is kept for the way back")
+    ] = 24.0
+
+
+def check_models(
+    collections: Mapping[str, "CollectionTable"], models: Mapping[str, Any], pipelines: Mapping[str, Any], place: Place
+) -> None:
+    """What the tables say of each other. Raises SettingError."""
+    for name, table in collections.items():
+        at = place / "collections" / name
+        for text in [table.model] if isinstance(table.model, str) else table.model:
+            _check_model(text, models, at / "model")
+        if table.migrate is not None:
+            _check_migrate(table.migrate, table, pipelines, at / "migrate")
+
+
+def _check_model(text: str, models: Mapping[str, Any], at: Place) -> None:
+    if not text:
+        return
+    if MODEL.fullmatch(text) is None:
+        raise at.wrong(text, "a model of this file, or `NAME@NUMBER` for one of its versions")
+    if (name := text.partition("@")[0]) not in models:
+        raise at.wrong(text, "a model of this file", hint=nearest_hint(name, models))
+
+
+def _check_migrate(
+    migrate: MigrateTable, table: "CollectionTable", pipelines: Mapping[str, Sequence[Any]], at: Place
+) -> None:
+    if table.spread is not None:
+        raise at.about("is not offered for a collection that is spread")
+    if migrate.pipeline not in pipelines:
+        raise (at / "pipeline").wrong(
+            migrate.pipeline, "a pipeline of this file", hint=nearest_hint(migrate.pipeline, pipelines)
+        )

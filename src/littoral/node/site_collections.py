@@ -1,0 +1,116 @@
+"""The collections of a site file: made where they are missing, held against what is there where they are not."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from littoral.errors import NotFoundError, SettingError
+from littoral.node.declared_models import declared_versions
+from littoral.node.site import Site
+from littoral.node.site_tables import CollectionTable, VectorTable
+from littoral.vectors.collections import Collections
+from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection_file
+from littoral.vectors.model_version import ModelVersion, listed
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["as_on_disk", "declared", "ensure_collections", "read_files"]
+
+Say = Callable[[str], None]
+
+
+async def ensure_collections(collections: Collections, site: Site, say: Say) -> Site:
+    """The site with the vectors that its collections have; a migration may have given them others than the file says.
+
+    Raises SettingError where the file says something else than what is there, and what making one raises.
+    """
+    for name, table in site.collections.items():
+        if table.spread is None:
+            await _ensure(collections, site, name, table, say)
+        elif models := declared_versions(site, table):
+            spread = collections.get(name)
+            spread.config = msgspec.structs.replace(spread.config, models=models)
+        collections.get(name).is_strict = table.is_strict
+    plain = [name for name, table in site.collections.items() if table.spread is None]
+    return as_on_disk(site, {name: collections.file_of(collections.get(name).name) for name in plain})
+
+
+def read_files(site: Site) -> dict[str, CollectionFile]:
+    """What lies on disk, where no node runs. Raises SettingError as `ensure_collections`."""
+    found: dict[str, CollectionFile] = {}
+    for name, table in site.collections.items():
+        with contextlib.suppress(NotFoundError):
+            found[name] = read_collection_file(site.data / COLLECTIONS / name)
+            _check(site, name, table, found[name])
+    return found
+
+
+def as_on_disk(site: Site, files: Mapping[str, CollectionFile]) -> Site:
+    """The site with the vectors that these collections have."""
+    tables = dict(site.collections)
+    for name, file in files.items():
+        if (plain := file.config.vectors) is not None:
+            vectors = VectorTable(size=plain.size, distance=plain.distance)
+            tables[name] = msgspec.structs.replace(tables[name], vectors=vectors)
+    return site._replace(collections=tables)
+
+
+def declared(table: CollectionTable) -> str:
+    """What the file says of vectors and models, as it is remembered at a flip."""
+    models = table.model if isinstance(table.model, str) else ", ".join(table.model)
+    return f"{table.vectors.size} × {table.vectors.distance} {models}".strip()
+
+
+async def _ensure(collections: Collections, site: Site, name: str, table: CollectionTable, say: Say) -> None:
+    if name in collections.damaged:
+        raise collections.damaged[name]
+    if name not in collections:
+        config = msgspec.structs.replace(table.config(), models=declared_versions(site, table))
+        await collections.create(name, config)
+        say(f"collection `{name}`: made, {_vectors(config)}")
+        return
+    file = collections.file_of(collections.get(name).name)
+    _check(site, name, table, file)
+    if not file.config.models and not _is_past(table, file):
+        await collections.claim(name, declared_versions(site, table))
+    say(f"collection `{name}`: {_vectors(file.config)}")
+
+
+def _check(site: Site, name: str, table: CollectionTable, file: CollectionFile) -> None:
+    if _is_past(table, file):
+        return
+    wanted = declared_versions(site, table)
+    is_other = file.config.models and not _same(wanted, file.config.models)
+    if is_other and table.migrate is not None:
+        return  # that is what it is to be taken to
+    _check_config(site, name, table.config(), file.config)
+    if is_other:
+        raise SettingError(
+            f"{site.file}: `collections.{name}.model` is {listed(wanted)}, it holds embeddings of "
+            f"{listed(file.config.models)}",
+            hint=f"two models never mix in a collection: with `collections.{name}.migrate` it is embedded anew",
+        )
+
+
+def _is_past(table: CollectionTable, file: CollectionFile) -> bool:
+    """Whether the file still says what it said before a migration changed what is there."""
+    return bool(file.declared) and declared(table) == file.declared
+
+
+def _same(wanted: tuple[ModelVersion, ...], holds: tuple[ModelVersion, ...]) -> bool:
+    """A model without a number is any of its versions."""
+    return all(any(one.is_same(other) for other in holds) for one in wanted)
+
+
+def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
+    wanted, plain = config.dense[""], found.dense.get("")
+    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
+        raise SettingError(
+            f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
+            hint="a collection never changes these: name another, or delete this one first",
+        )
+
+
+def _vectors(config: CollectionConfig) -> str:
+    told = [f"{f'`{name}` ' if name else ''}{params.size} × {params.distance}" for name, params in config.dense.items()]
+    return ", ".join((*told, *(f"`{name}` sparse" for name in config.sparse)))

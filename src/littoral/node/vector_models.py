@@ -1,0 +1,159 @@
+"""Whose vectors meet whose: binds the steps of pipelines to the model that the collections hold they feed.
+
+A pipeline whose model is another is not bound at all, neither at the start nor when a version takes over. Versions
+that a collection needs and that do not serve are pinned: open for its pipelines alone.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from littoral.errors import SettingError
+from littoral.node.declared_models import version_of
+from littoral.node.node import ServedAgent, ServedModel, ServedVersion
+from littoral.node.site import Site
+from littoral.node.vector_makers import Maker, Makers, feeds
+from littoral.runtime.builtin_agents import PREFIX
+from littoral.vectors.model_version import ModelVersion, listed
+
+__all__ = ["Holds", "VectorModels", "serving_version"]
+
+Holds = Callable[[str], Sequence[ModelVersion]]
+"""Whose vectors a collection holds; none while nobody knows."""
+
+Versions = Mapping[str, ServedVersion]
+"""By the name that steps have for a model."""
+
+
+class VectorModels:
+    """site: its collections and pipelines. pinned: versions by their digest (`ModelVersion.digest`)."""
+
+    def __init__(self, site: Site, agents: Mapping[str, ServedAgent], holds: Holds) -> None:
+        self._site = site
+        self._agents = agents
+        self.holds = holds
+        self._pinned: dict[str, ServedVersion] = {}
+
+    def with_holds(self, holds: Holds) -> "VectorModels":
+        """The same, as if collections held others."""
+        other = VectorModels(self._site, self._agents, holds)
+        other._pinned = self._pinned
+        return other
+
+    def pin(self, model: ModelVersion, version: ServedVersion) -> None:
+        """From now on it is there for who needs it."""
+        self._pinned[model.digest] = version
+
+    def pinned(self, model: ModelVersion) -> ServedVersion | None:
+        """None if it is not."""
+        return self._pinned.get(model.digest)
+
+    def unpin(self, model: ModelVersion) -> None:
+        """Closes it; what runs on it is answered."""
+        if (version := self._pinned.pop(model.digest, None)) is not None:
+            version.pool.close(drains=True)
+
+    def close(self) -> None:
+        for version in self._pinned.values():
+            version.pool.close()
+        self._pinned.clear()
+
+    def feeders(self, collection: str) -> list[str]:
+        """The pipelines whose vectors meet those of a collection."""
+        return [name for name in self._site.pipelines if collection in feeds(self._site, name)]
+
+    def bound(self, pipeline: str, models: Mapping[str, ServedModel]) -> Versions:
+        """Versions for the models of a pipeline that are not those that serve.
+
+        Raises SettingError where a collection holds the embeddings of another model than can be had.
+        """
+        chosen: dict[str, ServedVersion] = {}
+        for collection, makers in feeds(self._site, pipeline).items():
+            if not (holds := self.holds(collection)):
+                continue
+            for maker in makers:
+                if maker.kind == "model":
+                    self._choose(collection, holds, maker, models[maker.name], chosen)
+                elif not any(self._agent(maker.name).is_same(one) for one in holds):
+                    raise _strange(collection, holds, self._agent(maker.name))
+        return {name: version for name, version in chosen.items() if version is not models[name].serving}
+
+    def _choose(
+        self,
+        collection: str,
+        holds: Sequence[ModelVersion],
+        maker: Maker,
+        served: ServedModel,
+        chosen: dict[str, ServedVersion],
+    ) -> None:
+        serving = serving_version(served)
+        version = served.serving
+        if not any(serving.is_same(one) for one in holds):
+            pins = (self._pinned.get(one.digest) for one in holds if maker.name in (one.name, one.stands_for))
+            if (found := next(filter(None, pins), None)) is None:
+                raise _strange(collection, holds, serving)
+            version = found
+        if chosen.setdefault(maker.name, version) is not version:
+            raise SettingError(
+                f"model `{maker.name}` is to be another version for `{collection}` than for another collection of this "
+                f"pipeline",
+                hint="give each collection a pipeline of its own",
+            )
+
+    def joined(self, makers: Makers, models: Mapping[str, ServedModel], chosen: Versions) -> ModelVersion | None:
+        """What vectors of these makers are known by; None for those that come with a request."""
+        versions = sorted((self._version(maker, models, chosen) for maker in makers), key=str)
+        if len(versions) < 2:
+            return versions[0] if versions else None
+        digest = hashlib.sha256(" ".join(one.digest for one in versions).encode()).hexdigest()
+        return ModelVersion("+".join(one.name for one in versions)[:200], digest)
+
+    def _version(self, maker: Maker, models: Mapping[str, ServedModel], chosen: Versions) -> ModelVersion:
+        if maker.kind == "agent":
+            return self._agent(maker.name)
+        served = models[maker.name]
+        version = chosen.get(maker.name, served.serving)
+        return version_of(maker.name, version.number, version.model.manifest)
+
+    def _agent(self, name: str) -> ModelVersion:
+        """An agent that is shipped with the package is known by its name: releases build it anew."""
+        table = self._site.agents[name]
+        digest = self._agents[name].pool.first.digest
+        if table.path.startswith(PREFIX):
+            digest = hashlib.sha256(f"{table.path} {sorted(table.config.items())}".encode()).hexdigest()
+        return ModelVersion(name, digest)
+
+    def check_alone(self, models: Mapping[str, ServedModel]) -> None:
+        """Raises SettingError where pipelines with different models feed one collection that names none."""
+        first: dict[str, tuple[str, ModelVersion]] = {}
+        for pipeline in self._site.pipelines:
+            for collection, makers in feeds(self._site, pipeline).items():
+                version = self.joined(makers, models, {})
+                if version is None or self.holds(collection):
+                    continue
+                known, other = first.setdefault(collection, (pipeline, version))
+                if not other.is_same(version):
+                    raise SettingError(
+                        f"{self._site.file}: pipelines `{known}` ({other}) and `{pipeline}` ({version}) both feed "
+                        f"collection `{collection}`",
+                        hint=f"two models never mix, unless `collections.{collection}.model` lists both",
+                    )
+
+    def needed(self, models: Mapping[str, ServedModel]) -> Iterator[ModelVersion]:
+        """Versions that collections hold, whose model does not serve them."""
+        for collection in self._site.collections:
+            for one in self.holds(collection):
+                served = models.get(one.name)
+                if served is not None and one.digest not in self._pinned and not serving_version(served).is_same(one):
+                    yield one
+
+
+def serving_version(served: ServedModel) -> ModelVersion:
+    """Of a model, what answers who asks for none."""
+    return version_of(served.name, served.serving.number, served.serving.model.manifest)
+
+
+def _strange(collection: str, holds: Iterable[ModelVersion], given: ModelVersion) -> SettingError:
+    return SettingError(
+        f"collection `{collection}` holds embeddings of {listed(list(holds))}, this pipeline makes those of `{given}`",
+        hint=f"two models never mix: `littoral collections migrate {collection} --to NAME@NUMBER` embeds it anew",
+    )

@@ -1,0 +1,70 @@
+"""Which model made the vectors of a collection. Two never mix in one: their distances mean nothing to each other."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from littoral.errors import ConflictError, InputError
+
+__all__ = ["ModelVersion", "listed", "mixed", "parse_version", "told_over_the_mesh"]
+
+DIGEST_SHOWN = 16
+_VERSION = re.compile(r"(?:([a-zA-Z0-9_+-]{1,200})(?:@([0-9]{1,10}))?)?:([0-9a-f]{16,64})")
+
+
+class ModelVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """name, number: as a site file knows it, `NAME@NUMBER`. digest: SHA-256 of what it computes; it alone is compared.
+
+    stands_for: the model in whose place it stands in pipelines, since a migration; "" = itself.
+    """
+
+    name: Annotated[str, Meta(max_length=200)]
+    digest: Annotated[str, Meta(min_length=DIGEST_SHOWN, max_length=64)]
+    number: Annotated[int, Meta(ge=0)] = 0
+    stands_for: Annotated[str, Meta(max_length=200)] = ""
+
+    def __str__(self) -> str:
+        number = f"@{self.number}" if self.number else ""
+        return f"{self.name}{number}:{self.digest[:DIGEST_SHOWN]}"
+
+    def is_same(self, other: "ModelVersion") -> bool:
+        """Whether vectors of the one are those of the other; what a request tells may be the digest's beginning."""
+        size = min(len(self.digest), len(other.digest))
+        return self.digest[:size] == other.digest[:size]
+
+
+def parse_version(text: str) -> ModelVersion:
+    """`NAME@NUMBER:DIGEST`, where name and number may be missing. Raises InputError."""
+    if (found := _VERSION.fullmatch(text.strip())) is None:
+        raise InputError(
+            f"version of a model is `{text[:80]}`, must be `NAME@NUMBER:DIGEST`",
+            hint="answers that hold embeddings tell it in the header `littoral-model`",
+        )
+    return ModelVersion(found[1] or "", found[3], int(found[2] or 0))
+
+
+def listed(models: Sequence[ModelVersion]) -> str:
+    """For people."""
+    return ", ".join(f"`{model}`" for model in models) or "an unknown model"
+
+
+def mixed(collection: str, holds: Sequence[ModelVersion], given: ModelVersion | None) -> ConflictError:
+    """What is raised where vectors of `given` would meet others. None: of a model that was not told."""
+    if given is None:
+        return ConflictError(
+            f"collection `{collection}` is strict and holds embeddings of {listed(holds)}, the model of these vectors "
+            f"is not told",
+            hint="the header `littoral-model` tells it, as answers with embeddings do",
+        )
+    return ConflictError(
+        f"collection `{collection}` holds embeddings of {listed(holds)}, these vectors are of `{given}`",
+        hint="two models never mix in a collection: `littoral collections migrate` takes it to another one",
+    )
+
+
+def told_over_the_mesh(models: Sequence[ModelVersion]) -> str:
+    """The same on every node that has the same models, whatever their numbers are there."""
+    return " ".join(sorted(f"{model.name}:{model.digest[:DIGEST_SHOWN]}" for model in models))

@@ -1,0 +1,223 @@
+"""Data that is pinned to a region never leaves it: every byte between nodes is looked at, and every file elsewhere."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from littoral.errors import ForbiddenError, LittoralError, NotFoundError
+from littoral.node.federation.messages import READ, WRITE, Ask, Part, encode
+from littoral.node.federation.residency import allowed, pinned_to
+from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries
+from littoral.node.search_how import noting
+from littoral.vectors import asks, frames
+from littoral.vectors.filters import Filter, parse_filter
+from littoral.vectors.packing import packed
+from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
+from recorded_wires import RecordedWires
+from spread_nodes import SpreadNode, spread_nodes, spread_table
+from waiting import until_async
+
+SIZE = 8
+COUNT = 40
+NAMES = ("a", "b", "c", "d")
+REGIONS = {"a": "eu", "b": "eu", "c": "us", "d": "us"}
+EU, US = ("a", "b"), ("c", "d")
+SECRET = b"sealed"
+EXACT = SearchParams(exact=True)
+FEW = {"must": [{"key": "n", "range": {"lt": 9}}]}
+ROWS = np.random.default_rng(5).standard_normal((2 * COUNT, SIZE)).astype("<f4")
+PINNED = range(COUNT)
+ROWS[:COUNT, 2:5] = (0.71, -1.37, 0.43)
+"""By these three, a vector that is pinned, or a mean of such, is known wherever it lies."""
+
+FREE = range(COUNT, 2 * COUNT)
+
+Nodes = dict[str, SpreadNode]
+
+
+def payload(point: int) -> dict[str, Any]:
+    if point in PINNED:
+        return {"region": "eu", "name": f"sealed {point % 4}", "n": point}
+    return {"region": "us", "name": f"open {point % 4}", "n": point}
+
+
+@pytest.fixture
+def wires() -> RecordedWires:
+    return RecordedWires()
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path, wires: RecordedWires) -> AsyncIterator[Nodes]:
+    """Two nodes in one region, two in another. Half of the points are pinned; each half is written where it belongs."""
+    spread = {"strategy": "geographic", "region": "region", "pinned": ["eu"], "shards": 4, "replicas": 2}
+    tables = {"points": spread_table(SIZE, **spread)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, regions=REGIONS) as found:
+        await found["a"]["points"].upsert(list(PINNED), ROWS[:COUNT], [payload(i) for i in PINNED])
+        await found["c"]["points"].upsert(list(FREE), ROWS[COUNT:], [payload(i) for i in FREE])
+        yield found
+
+
+def traces(data: bytes) -> list[str]:
+    """Of what is pinned, in these bytes."""
+    vectors = {f"vector as {kind}": ROWS[0, 2:5].astype(kind).tobytes() for kind in ("<f4", "<f8", ">f4", ">f8")}
+    return [what for what, bytes_of in {"payload": SECRET, **vectors}.items() if bytes_of in data]
+
+
+def nothing_left(wires: RecordedWires, folder: Path) -> None:
+    """Nothing pinned went out of its region, or lies on a disk elsewhere."""
+    assert traces(wires.between(EU, US)) == []
+    for name in US:
+        for file in (folder / name).rglob("*"):
+            if file.is_file():
+                assert (file, traces(file.read_bytes())) == (file, [])
+
+
+async def test_what_is_pinned_never_leaves(nodes: Nodes, wires: RecordedWires, tmp_path: Path) -> None:
+    """All that can be asked of a collection, on both sides, and time for summaries and facts to go round."""
+    assert traces(wires.between(EU, EU)) != [], "the recorder would see it"
+    for node in nodes.values():
+        await until_async(lambda node=node: node.federation.summaries.of("points"))
+        await ask_everything(node)
+    nothing_left(wires, tmp_path)
+
+
+async def ask_everything(node: SpreadNode) -> None:
+    collection = node["points"]
+    await collection.create_index("name", "keyword")
+    await collection.create_index("n", "integer")
+    some = {"must": [{"key": "n", "range": {"lt": COUNT + 9}}]}
+    queries = np.random.default_rng(6).standard_normal((20, SIZE)).astype("<f4")
+    target = packed(queries[3], (SIZE,), "query")
+    example = SearchQuery(asks.Recommend([asks.Of(3)], [], "average_vector"), limit=9, params=EXACT)
+    calls: list[Awaitable[Any]] = [
+        *(collection.search(query, limit=20, with_vector=True, params=EXACT) for query in queries),
+        collection.search(queries[1], matching={"must": [{"has_id": [1, 2, COUNT + 1]}]}, with_vector=True),
+        collection.search_batch([example]),
+        collection.search_batch([SearchQuery(asks.Nearest(asks.Of(5)), limit=9, with_vector=True)]),
+        collection.search_batch([SearchQuery(asks.OrderBy("n"), limit=9)]),
+        collection.group(SearchQuery(target, limit=3, params=EXACT), "name"),
+        collection.scroll(limit=100, with_vector=True),
+        collection.scroll(limit=5, order=asks.OrderBy("n")),
+        collection.retrieve(list(range(2 * COUNT)), with_vector=True),
+        collection.facet("name", exact=True),
+        collection.count(),
+        collection.count(parse_filter({"must": [{"key": "n", "range": {"lt": COUNT}}]})),
+        collection.info(),
+        collection.change_payload(PayloadChange("merge", ids=[3], payload={"more": "sealed more"})),
+        collection.change_payload(
+            PayloadChange("merge", filter=parse_filter(FEW), payload={"more": "sealed by filter"})
+        ),
+        collection.update_vectors([7], [ROWS[7].tobytes()]),
+        collection.delete_matching(some | {"must_not": [{"has_id": list(range(2 * COUNT - 1))}]}),
+        collection.optimize(),
+    ]
+    for call in calls:
+        with contextlib.suppress(LittoralError):
+            await call
+
+
+async def test_each_side_sees_what_is_its_own_to_see(nodes: Nodes) -> None:
+    assert await nodes["a"]["points"].count() == 2 * COUNT
+    assert await nodes["c"]["points"].count() == COUNT
+    assert [record.id for record in await nodes["c"]["points"].retrieve([3, COUNT + 3])] == [COUNT + 3]
+    for name, told in (("b", None), ("c", ["eu"])):
+        with noting() as how:
+            hits = await nodes[name]["points"].search(ROWS[3], limit=2 * COUNT, params=EXACT)
+        assert how.told is not None
+        assert how.told.get("withheld") == told
+        assert how.told["missing"] == []
+        assert len(hits) == (COUNT if told else 2 * COUNT)
+    with pytest.raises(NotFoundError, match="`3`"):
+        await nodes["c"]["points"].change_payload(PayloadChange("merge", ids=[3], payload={"seen": True}))
+
+
+async def test_an_example_that_is_pinned_is_asked_for_in_its_region_alone(nodes: Nodes) -> None:
+    query = SearchQuery(asks.Recommend([asks.Of(3)], [], "average_vector"), limit=2 * COUNT, params=EXACT)
+    with noting() as how:
+        (hits,) = await nodes["a"]["points"].search_batch([query])
+    assert {hit.id for hit in hits} == set(PINNED) - {3}
+    assert how.told is not None
+    assert how.told["withheld"] == ["us"]
+    free = msgspec.structs.replace(query, ask=asks.Recommend([asks.Of(COUNT + 3)], [], "average_vector"))
+    (hits,) = await nodes["a"]["points"].search_batch([free])
+    assert len(hits) == 2 * COUNT - 1
+
+
+async def test_a_point_may_be_written_from_elsewhere_and_is_not_kept_on_the_way(
+    nodes: Nodes, wires: RecordedWires, tmp_path: Path
+) -> None:
+    row = ROWS[0] + 1
+    await nodes["c"]["points"].upsert([500], row[None], [{"region": "eu", "name": "sealed far"}])
+    (found,) = await nodes["b"]["points"].retrieve([500])
+    assert found.payload == {"region": "eu", "name": "sealed far"}
+    assert await nodes["c"]["points"].retrieve([500]) == []
+    nothing_left(wires, tmp_path)
+    await nodes["a"]["points"].upsert([500], row[None], [{"region": "us", "name": "open now"}])
+    assert [record.id for record in await nodes["c"]["points"].retrieve([500])] == [500]
+    assert await nodes["a"]["points"].count() == 2 * COUNT + 1
+    await nodes["c"]["points"].delete([500, 0])
+    assert await nodes["a"]["points"].count() == 2 * COUNT - 1
+
+
+async def test_who_asks_all_the_same_is_refused(nodes: Nodes, wires: RecordedWires) -> None:
+    spread = nodes["a"].federation.map.spreads["points"]
+    shard = min(pinned_to(spread))
+    number = nodes["a"].federation.map.number
+    search = SearchQuery(packed(ROWS[0], (SIZE,), "query"), limit=3)
+    requests: list[tuple[str, frames.Request]] = [
+        (READ, frames.Search(call=0, queries=[search])),
+        (READ, frames.Count(call=0)),
+        (READ, frames.Scroll(call=0)),
+        (READ, frames.Retrieve(call=0, ids=[0])),
+        (WRITE, frames.Delete(call=0, filter=Filter())),
+        (WRITE, frames.Pack(call=0, target="/tmp/x")),
+        (WRITE, frames.ChangePayload(call=0, change=PayloadChange("clear", ids=[0]))),
+    ]
+    for service, request in requests:
+        ask = encode(Ask("points", number, "", 1.0, [Part([shard], request)]))
+        with pytest.raises(ForbiddenError, match="pinned to a region"):
+            await wires.ends["c"].request("a", service, ask, deadline_s=1.0)
+    body = encode([Wanted("points", dict.fromkeys(spread.shards, 0))])
+    told = await wires.ends["c"].request("a", SUMMARIES, body, deadline_s=1.0)
+    assert {summary.shard for summary in decode_summaries(told, "a")["points"]} & pinned_to(spread).keys() == set()
+
+
+async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: RecordedWires, tmp_path: Path) -> None:
+    """As a writer with a mistake would: a pinned shard on the node elsewhere."""
+    node = nodes["c"]
+    spread = node.federation.map.spreads["points"]
+    places = {shard: ["c", "a"] if shard in pinned_to(spread) else held for shard, held in spread.places.items()}
+    wrong = msgspec.structs.replace(spread, places=places, epoch=spread.epoch + 1)
+    assert set(allowed(wrong, REGIONS).held_by("c")) == set(spread.held_by("c"))
+    for name in NAMES:
+        federation = nodes[name].federation
+        federation._keeper.take(federation.map.with_spreads({"points": wrong}))  # as if it had been pulled
+    await nodes["a"]["points"].upsert([1], ROWS[1:2], [payload(1)])
+    await asyncio.gather(*(look["points"].count() for look in nodes.values()))
+    assert {int(part.partition(".")[2]) for part in node.collections.parts()} & pinned_to(spread).keys() == set()
+    nothing_left(wires, tmp_path)
+
+
+async def test_replicas_that_were_apart_are_repaired_within_their_region(
+    nodes: Nodes, wires: RecordedWires, tmp_path: Path
+) -> None:
+    wires.cut("a", "b")
+    await nodes["a"]["points"].upsert([0, 1], ROWS[2:4], [payload(0), payload(1)])
+    wires.heal()
+    await until_async(lambda: not any(lag.entry_count for lag in nodes["a"].federation.replicas.lags()))
+    nothing_left(wires, tmp_path)
+
+
+async def test_a_node_of_no_region_sees_nothing_pinned(tmp_path: Path, wires: RecordedWires) -> None:
+    spread = {"strategy": "geographic", "region": "region", "pinned": ["eu"], "shards": 2, "replicas": 1}
+    tables = {"points": spread_table(SIZE, **spread)}
+    async with spread_nodes(tmp_path, ["a", "z"], tables, wires=wires, regions={"a": "eu"}) as nodes:
+        await nodes["a"]["points"].upsert([0], ROWS[:1], [payload(0)])
+        with pytest.raises(ForbiddenError, match="pinned to regions eu"):
+            await nodes["z"]["points"].search(ROWS[0])
