@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import (
@@ -41,7 +41,9 @@ HOLDERS_S = 3.0
 
 @dataclass
 class Counts:
-    """Since the start. again: asks of another replica, beside one that was slow."""
+    """Since the start. again: asks of another replica, beside one that was slow. certified, estimated, uncertain:
+    searches, by what their answer could say of itself.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -50,7 +52,19 @@ class Counts:
     again: int = 0
     incomplete: int = 0
     refused: int = 0
+    certified: int = 0
+    estimated: int = 0
+    uncertain: int = 0
     failures_by_peer: dict[str, int] = field(default_factory=dict)
+
+    def told(self, said: Mapping[str, Any]) -> None:
+        """Of one search."""
+        if said["certified"]:
+            self.certified += 1
+        elif said["expected_recall"] is not None:
+            self.estimated += 1
+        else:
+            self.uncertain += 1
 
     def failed(self, peer: str) -> None:
         self.failures += 1
