@@ -112,7 +112,7 @@ class SummaryExchange:
                     nearest = min(some, key=lambda node: (self._links.median_s(node), node))
                     by_peer.setdefault(nearest, []).append(shard)
             for peer, shards in by_peer.items():
-                asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer))
+                asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer, spread.model))
         asks = {peer: wanted for peer, wanted in asks.items() if peer not in self._busy}
         self._busy |= asks.keys()
         try:
@@ -157,7 +157,7 @@ class SummaryExchange:
         self._check(caller)
         known, told = self._known_to(caller), {}
         for one in decode_wanted(body, caller):
-            if (spread := known.get(one.collection)) is None:
+            if (spread := known.get(one.collection)) is None or one.model != spread.model:
                 continue
             one.shards = {shard: epoch for shard, epoch in one.shards.items() if shard in spread.places}
             vouched = told[one.collection] = self._summaries.vouched(one, partial(self._complete_s, one.collection))
