@@ -96,8 +96,8 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
-        self._completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
-        complete_s = self._completeness.left_s
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
             collections,
@@ -229,7 +229,7 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
-        await self._completeness.open()
+        await self.completeness.open()
         await self._exchange.open()
         await self._transport.subscribe(FACTS, self._take_fact)
         self._transport.watch(self._seen)
@@ -240,7 +240,7 @@ class Federation:
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
-            asyncio.create_task(self._completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
             asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
         ]
 
