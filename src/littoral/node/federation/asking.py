@@ -1,6 +1,7 @@
 """Asks the nodes that hold shards, this one included, and says whose answer is missing."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
+from littoral.node.federation.moves import Version
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
@@ -102,6 +104,7 @@ class Asking:
         self._local = local
         self._clock = clock
         self._peer_s = peer_s
+        self._left_at: dict[str, float] = {}
 
     def alive(self) -> frozenset[str]:
         """Who may be asked."""
@@ -157,8 +160,20 @@ class Asking:
             coverage.open_shards(),
         )
 
-    async def write(self, target: Target, parts: Parts, deadline_s: float) -> frames.Written:
+    def has_left_since(self, name: str, at: float) -> bool:
+        """Whether a point may have left a shard of this collection since then, as far as answers have told."""
+        return self._left_at.get(name, -math.inf) >= at
+
+    def _note_left(self, name: str, told: Sequence[PartTold]) -> None:
+        ago_s = min((one.left_s for one in told if one.left_s is not None), default=None)
+        if ago_s is not None:
+            self._left_at[name] = max(self._left_at.get(name, -math.inf), self._clock.monotonic() - ago_s)
+
+    async def write(
+        self, target: Target, parts: Parts, deadline_s: float, version: Version | None = None
+    ) -> frames.Written:
         """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
+        version: where points may move.
 
         Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
         `holders` have it in time: it may have happened on some, and can be repeated.
@@ -169,9 +184,10 @@ class Asking:
         written: list[frames.Answer] = []
         left = {shard for shard, requests in parts.items() if requests}
         while left:
-            by_node = self._writers(target, parts, left, tried)
+            by_node = self._writers(target, parts, left, tried, is_here_first=version is None)
             left_s = max(0.001, give_up - self._clock.monotonic())
-            told = await asyncio.gather(*(self.ask(node, target, some, left_s) for node, some in by_node.items()))
+            asks = (self.ask(node, target, some, left_s, version) for node, some in by_node.items())
+            told = await asyncio.gather(*asks)
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
@@ -183,16 +199,17 @@ class Asking:
         return merged
 
     def _writers(
-        self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
+        self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]], *, is_here_first: bool
     ) -> dict[str, list[Part]]:
-        """Raises UnavailableError where nobody is left for a shard."""
+        """Raises UnavailableError where nobody is left for a shard. Writes with a version meet at the same holder."""
         alive = self.alive()
         by_node: dict[str, list[Part]] = {}
         for shard in sorted(left):
             nodes = [node for node in target.spread.places[shard] if node in alive and node not in tried[shard]]
             if not nodes:
                 raise self._refused(target, left, [])
-            nodes.sort(key=lambda node: node != self.here)
+            if is_here_first:
+                nodes.sort(key=lambda node: node != self.here)
             if isinstance(parts[shard][0], frames.PointWrite):
                 nodes = nodes[:1]
             for node in nodes:
@@ -216,31 +233,50 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int) -> Terms:
+    def terms(
+        self,
+        target: Target,
+        shards: Iterable[int],
+        deadline_s: float,
+        holders: int,
+        version: Version | None = None,
+    ) -> Terms:
         """For requests to shards of this node."""
         alive = self.alive()
         here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
         has_copies = strategy_of(target.spread).has_copies
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies)
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, version)
 
-    async def ask(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def ask(
+        self,
+        node: str,
+        target: Target,
+        parts: Sequence[Part],
+        deadline_s: float,
+        version: Version | None = None,
+    ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
                 shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders)
-                return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s)
+                terms = self.terms(target, shards, deadline_s, target.holders, version)
+                told = await self._local.answer(target.name, parts, target.config, terms)
+            else:
+                told = await self._ask_peer(node, target, parts, deadline_s, version)
+            self._note_left(target.name, told)
+            return told
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
-    async def _ask_peer(self, node: str, target: Target, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+    async def _ask_peer(
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, version: Version | None
+    ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders)
+        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders, version)
         with self.links.timed(node):
             body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
         told = decode_told(body, node).parts

@@ -21,6 +21,7 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
+from littoral.node.federation.moves import VersionClock
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
@@ -89,7 +90,8 @@ class Federation:
         self._exchange = SummaryExchange(
             self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale)
+        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
+        self._versions = VersionClock(clock, transport.name)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -193,7 +195,7 @@ class Federation:
         self._work.set()
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._versions)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -226,7 +228,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, ask.version)
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""

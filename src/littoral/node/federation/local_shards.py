@@ -5,11 +5,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
+from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.moves import Moves, Version
 from littoral.node.federation.replicas import Replicas, Watched
+from littoral.node.federation.splitting import some_points
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
@@ -26,7 +31,7 @@ def part_name(collection: str, shard: int) -> str:
 
 class Terms(NamedTuple):
     """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
-    has_copies: whether points lie in several shards.
+    has_copies: whether points lie in several shards. version: of a write that may move points.
     """
 
     deadline_s: float
@@ -34,6 +39,7 @@ class Terms(NamedTuple):
     least: int
     wait_s: float
     has_copies: bool = False
+    version: Version | None = None
 
 
 class LocalShards:
@@ -45,12 +51,15 @@ class LocalShards:
         summaries: Summaries,
         replicas: Replicas,
         tell_stale: Callable[[str, int, int], Awaitable[None]],
+        clock: Clock,
     ) -> None:
         self._collections = collections
         self._summaries = summaries
         self._replicas = replicas
         self._tell_stale = tell_stale
+        self._clock = clock
         self._shards: dict[str, Collection] = {}
+        self._moves: dict[str, Moves] = {}
 
     async def ensure(
         self,
@@ -70,7 +79,8 @@ class LocalShards:
         if part is None:
             part = await self._collections.create_part(name, config)
         if name not in self._shards:
-            watched = Watched(part, partial(self._wrote, collection, shard, config))
+            self._moves[name] = moves = Moves(self._clock)
+            watched = Watched(part, partial(self._wrote, collection, shard, config), moves.left)
             self._shards[name] = Collection(name, config, watched)
             if has_copies:
                 await part.create_index(MARK, "bool")
@@ -104,7 +114,13 @@ class LocalShards:
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
-        return PartTold(answers, failures)
+        return PartTold(answers, failures, self._left_s(collection, part))
+
+    def _left_s(self, collection: str, part: Part) -> float | None:
+        if not isinstance(part.request, frames.Read):
+            return None
+        moves = (self._moves.get(part_name(collection, shard)) for shard in part.shards)
+        return min((left_s for one in moves if one is not None and (left_s := one.left_s()) is not None), default=None)
 
     async def _one(
         self, collection: str, shard: int, request: frames.Request, terms: Terms
@@ -127,6 +143,11 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
+        if terms.version is not None:
+            latest = self._latest(name, request, found.config, terms.version)
+            if latest is None:
+                return frames.Written(call=0, epoch=0, changed=False)
+            request = latest
         if isinstance(request, frames.PointWrite) and name in self._replicas:
             return await self._replicas.write(
                 name,
@@ -137,3 +158,18 @@ class LocalShards:
                 wait_s=terms.wait_s,
             )
         return await found.ask(request, deadline_s=terms.deadline_s)
+
+    def _latest(
+        self, name: str, request: frames.Request, config: CollectionConfig, version: Version
+    ) -> frames.Request | None:
+        """Without points that a later write was here for; None if that is all of them."""
+        match request:
+            case frames.Upsert(points=points):
+                rows = self._moves[name].latest(points.ids, version)
+                some: frames.Request = msgspec.structs.replace(request, points=some_points(points, rows, config))
+            case frames.Delete(ids=list() as ids):
+                rows = self._moves[name].latest(ids, version)
+                some = msgspec.structs.replace(request, ids=[ids[row] for row in rows])
+            case _:
+                return request
+        return some if rows else None

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import InputError
+from littoral.node.federation.moves import Version
 from littoral.vectors import frames
 
 __all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "decoded", "encode"]
@@ -28,7 +29,7 @@ class Part(msgspec.Struct, array_like=True):
 
 class Ask(msgspec.Struct, array_like=True):
     """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
-    write.
+    write. version: of a write that may move points.
     """
 
     collection: str
@@ -37,13 +38,15 @@ class Ask(msgspec.Struct, array_like=True):
     deadline_s: Annotated[float, Meta(gt=0, le=3600)]
     parts: Annotated[list[Part], Meta(min_length=1, max_length=2 * SHARD_COUNT_MAX)]
     holders: Annotated[int, Meta(ge=1, le=64)] = 1
+    version: Version | None = None
 
 
 class PartTold(msgspec.Struct, array_like=True):
-    """answers: each with the shards it is for. failures: of the others."""
+    """answers: each with the shards it is for. failures: of the others. left_s: how long ago a point left one."""
 
     answers: list[tuple[list[int], frames.Answer]]
     failures: list[tuple[int, frames.Failure]]
+    left_s: float | None = None
 
 
 class Told(msgspec.Struct, array_like=True):

@@ -12,6 +12,8 @@ import msgspec
 from littoral.errors import ForbiddenError, NotOfferedError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merge
+from littoral.node.federation.moves import VersionClock
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.points_by_id import located, lost, retrieve
 from littoral.node.federation.residency import pinned_to, seen_from, within
 from littoral.node.federation.routed import Routing, is_routable
@@ -27,6 +29,8 @@ from littoral.vectors.told_hits import told
 
 __all__ = ["SpreadShard"]
 
+AGAIN_MAX = 8
+
 OFFERED_NOT = {
     frames.Pairs: "search/matrix",
     frames.AddVector: "vectors: adding one",
@@ -41,13 +45,26 @@ class SpreadShard:
     """`vectors.collection.ShardAnswers` over nodes. target: what is known of the collection now; raises
     UnavailableError while that is nothing."""
 
-    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing) -> None:
+    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing, versions: VersionClock) -> None:
         self._target = target
         self._routing = routing
         self._asking = asking
-        self._writes = SpreadWrites(asking)
+        self._writes = SpreadWrites(asking, versions)
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """A read during which a point left a shard is made again: it may have been in none that was looked at."""
+        clock = self._asking.clock
+        end = clock.monotonic() + deadline_s
+        for _ in range(AGAIN_MAX):
+            began = clock.monotonic()
+            answer = await self._answer(request, max(0.001, end - began))
+            target = self._target()
+            is_still = not isinstance(request, frames.Read) or strategy_of(target.spread).by_id
+            if is_still or not self._asking.has_left_since(target.name, began) or clock.monotonic() >= end:
+                break
+        return answer
+
+    async def _answer(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         whole = self._target()
         target = whole.viewed(seen_from(whole.spread, whole.region))
         if (what := OFFERED_NOT.get(type(request))) is not None:

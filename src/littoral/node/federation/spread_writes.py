@@ -12,7 +12,8 @@ from littoral.errors import InputError, NotOfferedError
 from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import check_unmarked
-from littoral.node.federation.placing import Placing, placing_of
+from littoral.node.federation.moves import VersionClock, is_versioned
+from littoral.node.federation.placing import Placing, placing_of, strategy_of
 from littoral.node.federation.points_by_id import located, lost, need_all
 from littoral.node.federation.residency import pinned_to
 from littoral.node.federation.splitting import Parts
@@ -28,8 +29,9 @@ __all__ = ["SpreadWrites"]
 class SpreadWrites:
     """Of one collection."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, versions: VersionClock) -> None:
         self._asking = asking
+        self._versions = versions
 
     async def write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
         """whole: with all shards. seen: with those that may be read from here; what goes by filters or changes points
@@ -37,9 +39,11 @@ class SpreadWrites:
         """
         check_unmarked(request)
         written = frames.Written(call=0, epoch=0, changed=False)
+        moves = is_versioned(request) and not strategy_of(whole.spread).by_id
+        version = self._versions.next() if moves else None
         for parts in await self._steps(whole, seen, request, deadline_s):
             if parts:
-                written = await self._asking.write(whole, parts, deadline_s)
+                written = await self._asking.write(whole, parts, deadline_s, version)
         return written
 
     async def _steps(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> Sequence[Parts]:
