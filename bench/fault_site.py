@@ -67,6 +67,10 @@ class FaultSite:
         self._clients: list[subprocess.Popen[bytes]] = []
         self.windows: list[Window] = []
 
+    @property
+    def has_cuts(self) -> bool:
+        return self._lab is not None
+
     def get(self, number: int, path: str, body: object = None, verb: str = "GET") -> Any:
         """JSON. Raises OSError."""
         at = self.places[number]

@@ -210,6 +210,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/"): [Seed(headers={"accept": "text/html"}), Seed()],
     ("GET", "/api/node"): [Seed()],
     ("GET", "/api/mesh"): [Seed()],
+    ("GET", "/api/placement"): [Seed()],
     ("GET", "/api/pipelines"): [Seed()],
     ("GET", "/api/models"): [Seed()],
     ("GET", "/api/agents"): [Seed()],

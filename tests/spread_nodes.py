@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from littoral.clock import SYSTEM
 from littoral.node.federation.federation import Federation
@@ -42,10 +43,11 @@ async def spread_nodes(
     own_tables: Mapping[str, Mapping[str, CollectionTable]] | None = None,
     samples: Mapping[str, Path] | None = None,
     regions: Mapping[str, str] | None = None,
+    mesh_options: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[dict[str, SpreadNode]]:
     """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another.
 
-    regions: of the nodes.
+    regions: of the nodes. mesh_options: more of the table `mesh`.
     """
     wires = wires or Wires()
     nodes: dict[str, SpreadNode] = {}
@@ -58,7 +60,14 @@ async def spread_nodes(
             peers = {other: "127.0.0.1:1" for other in names if other != name}
             of = regions or {}
             others = {other: of[other] for other in peers if other in of}
-            mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms, region=of.get(name, ""), regions=others)
+            mesh = MeshTable(
+                site="shop",
+                peers=peers,
+                deadline_ms=deadline_ms,
+                region=of.get(name, ""),
+                regions=others,
+                **(mesh_options or {}),
+            )
             own = (own_tables or {}).get(name, tables)
             federation = Federation(
                 mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print, samples=samples

@@ -18,9 +18,9 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("the condition never held")
 
 
-async def until_async(condition: Callable[[], bool]) -> None:
-    """As `until`, for coroutines."""
-    for _ in range(ATTEMPTS):
+async def until_async(condition: Callable[[], bool], attempts: int = ATTEMPTS) -> None:
+    """As `until`, for coroutines. attempts: a millisecond each, or longer."""
+    for _ in range(attempts):
         if condition():
             return
         await asyncio.sleep(PAUSE_S)

@@ -16,6 +16,7 @@ __all__ = [
     "Setting",
     "boolean",
     "cache_folder",
+    "default_for_library",
     "environment",
     "from_environment",
     "number",
@@ -105,6 +106,11 @@ def from_environment(name: str) -> str | None:
 def environment(**values: str) -> dict[str, str]:
     """For a child process: this one's environment, with declared variables set; KeyError for others."""
     return dict(os.environ) | {SETTINGS[name].name: value for name, value in values.items()}  # noqa: TID251
+
+
+def default_for_library(name: str, value: str) -> None:
+    """A variable that a library reads for itself; what the user has set stays."""
+    os.environ.setdefault(name, value)  # noqa: TID251
 
 
 @contextlib.contextmanager

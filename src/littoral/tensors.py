@@ -20,11 +20,13 @@ __all__ = [
     "RANK_MAX",
     "Array",
     "DType",
+    "Frame",
     "TensorSpec",
     "decode_frame",
     "element_count",
     "encode_frame",
     "merged_specs",
+    "read_frame",
 ]
 
 Array = npt.NDArray[Any]
@@ -32,6 +34,7 @@ Array = npt.NDArray[Any]
 FRAME_HEADER_BYTES_MAX = 1 << 16
 FRAME_TENSORS_MAX = 256
 RANK_MAX = 32
+METADATA = "__metadata__"
 
 
 class DType(NamedTuple):
@@ -113,28 +116,39 @@ def element_count(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def encode_frame(tensors: Mapping[str, Array], dtypes: Mapping[str, str] | None = None) -> bytes:
+def encode_frame(
+    tensors: Mapping[str, Array], dtypes: Mapping[str, str] | None = None, metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Tensors as one safetensors frame, in the mapping's order.
 
-    dtypes: dtype by name, for arrays of raw bits. Raises InputError for a dtype safetensors lacks.
+    dtypes: dtype by name, for arrays of raw bits. metadata: texts of the header. Raises InputError for a dtype
+    safetensors lacks.
     """
-    header: dict[str, Any] = {}
-    chunks = []
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    chunks: list[Array] = []
     at = 0
     for name, array in tensors.items():
         kind = (dtypes or {}).get(name, array.dtype.name)
         if (dtype := DTYPES.get(kind)) is None or not dtype.safetensors:
             raise InputError(f"tensor `{name}`: dtype `{kind}` has no safetensors name")
         if array.dtype.name == dtype.storage.name:
-            data = np.ascontiguousarray(array, dtype.storage).tobytes()
+            data = np.ascontiguousarray(array, dtype.storage)
         else:
-            data = np.ascontiguousarray(array).view(dtype.storage).tobytes()  # ml_dtypes: the bits as they are
-        header[name] = {"dtype": dtype.safetensors, "shape": list(array.shape), "data_offsets": [at, at + len(data)]}
+            data = np.ascontiguousarray(array).view(dtype.storage)  # ml_dtypes: the bits as they are
+        size = data.nbytes
+        header[name] = {"dtype": dtype.safetensors, "shape": list(array.shape), "data_offsets": [at, at + size]}
         chunks.append(data)
-        at += len(data)
+        at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
+    return b"".join([len(text).to_bytes(8, "little"), text, *(chunk.data for chunk in chunks if chunk.size)])
+
+
+class Frame(NamedTuple):
+    """What a safetensors frame holds. The arrays are read-only views of it."""
+
+    tensors: dict[str, Array]
+    metadata: dict[str, str]
 
 
 class _FrameEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -154,6 +168,19 @@ def decode_frame(
 ) -> dict[str, Array]:
     """Tensors of a safetensors frame; the arrays are read-only views of `frame`.
 
+    Raises as `read_frame`.
+    """
+    return read_frame(frame, header_bytes_max=header_bytes_max, tensors_max=tensors_max).tensors
+
+
+def read_frame(
+    frame: bytes | memoryview,
+    *,
+    header_bytes_max: int = FRAME_HEADER_BYTES_MAX,
+    tensors_max: int = FRAME_TENSORS_MAX,
+) -> Frame:
+    """Tensors and metadata of a safetensors frame.
+
     Raises InputError for bytes that are no such frame, TooLargeError over the limits (64 KiB of header, 256 tensors).
     """
     view = memoryview(frame)
@@ -168,11 +195,19 @@ def decode_frame(
         entries = _frame_header.decode(view[8 : 8 + size])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"safetensors frame: header is no JSON object: {error}") from error
-    entries.pop("__metadata__", None)
+    metadata = _metadata(entries.pop(METADATA, None))
     if len(entries) > tensors_max:
         raise TooLargeError(f"safetensors frame: {len(entries)} tensors, at most {tensors_max}")
     data = view[8 + size :]
-    return {name: _frame_tensor(name, raw, data) for name, raw in entries.items()}
+    return Frame({name: _frame_tensor(name, raw, data) for name, raw in entries.items()}, metadata)
+
+
+def _metadata(raw: msgspec.Raw | None) -> dict[str, str]:
+    """Others' frames may hold anything there: what is no text by name counts as none."""
+    try:
+        return {} if raw is None else msgspec.json.decode(raw, type=dict[str, str])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
 
 
 def _frame_tensor(name: str, raw: msgspec.Raw, data: memoryview) -> Array:

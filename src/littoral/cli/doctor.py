@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from littoral.cli.console import results, show_json
+from littoral.cli.doctor_site import examine_site, has_own_certificate
 from littoral.cli.mesh import open_identity
 from littoral.clock import SYSTEM
 
@@ -28,7 +29,7 @@ def doctor(
     peer: PeerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Tell why nodes do not talk: name, clock, authority, certificate, port, protocol. Exit code 1: something fails."""
+    """Tell why nodes do not talk, and what is wrong with their site. Exit code 1: something fails."""
     from littoral.mesh.doctor import Status
 
     findings: list[Finding] = []
@@ -46,8 +47,13 @@ def doctor(
 
 def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
     """Raises NotFoundError for a node without an identity, and for a peer that the roster does not have."""
+    from littoral.mesh.doctor import Finding, Status, examine_node, examine_peer
+
+    if has_own_certificate(place):
+        words = "the site file names its certificate: nobody renews it, and there is no roster to look at"
+        yield Finding("certificate", str(place), Status.WARN, words)
+        return
     identity = open_identity(place)
-    from littoral.mesh.doctor import examine_node, examine_peer
 
     yield from examine_node(identity, SYSTEM)
     roster = identity.roster()
@@ -56,7 +62,11 @@ def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
         yield from examine_peer(identity, name, SYSTEM)
 
 
-CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {"mesh": _mesh}
+def _site(place: Path, _peers: list[str]) -> "Iterator[Finding]":
+    yield from examine_site(place)
+
+
+CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {"mesh": _mesh, "site": _site}
 
 
 def _show(finding: "Finding") -> None:

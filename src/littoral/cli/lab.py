@@ -61,6 +61,10 @@ def up(
             results.print(
                 f"  pages     http://{opened.state().nodes[0].address}:{HTTP_PORT}/ and the others", markup=False
             )
+            results.print(
+                f"  mesh      littoral mesh status --url http://{opened.state().nodes[0].address}:{HTTP_PORT}",
+                markup=False,
+            )
             results.print(f"  logs      {folder}/gw-1/log and the others", markup=False)
         messages.print("littoral: the lab is up; Ctrl-C or `littoral lab down` takes it down", markup=False)
         with contextlib.suppress(KeyboardInterrupt):

@@ -12,6 +12,7 @@ import typer
 
 from littoral.cli.console import messages, results, show_json
 from littoral.cli.mesh_members import members, show_site
+from littoral.cli.mesh_moving import dissolve, divide, move, rebalance, spread
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, SetupError
 from littoral.node.client import DEFAULT_URL
@@ -49,6 +50,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 mesh.command()(members)
+for command in (spread, move, divide, dissolve, rebalance):
+    mesh.command()(command)
 
 
 @mesh.callback()

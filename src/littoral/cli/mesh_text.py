@@ -131,7 +131,7 @@ def _holder(shard: ShardTold, index: int) -> str:
     holder = shard.holders[index]
     notes: list[str] = [] if holder.state == "here" else [holder.state]
     if holder.lag_entries:
-        notes.append(f"{holder.lag_entries} writes behind for {holder.lag_s:.1f} s")
+        notes.append(f"{holder.lag_entries} write{'s' * (holder.lag_entries != 1)} behind for {holder.lag_s:.1f} s")
     return f"{holder.node} ({', '.join(notes)})" if notes else holder.node
 
 

@@ -25,7 +25,9 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
 
     lag_s: by peer, how far that peer's log is behind its own. links_ms: by peer, its latest answers, median. models: by
-    collection, the version of the model that it goes by. condition: how it is doing.
+    collection, the version of the model that it goes by. condition: how it is doing. settled: map by which everything
+    is in its place here. owed: by collection and shard that others take the place of, points to be handed over. loads:
+    by collection and shard, searches a second, and milliseconds that they take of it.
     """
 
     node: str
@@ -40,6 +42,9 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     address: str = ""
     """Of its HTTP interface."""
     condition: Condition = Condition()
+    settled: Number = 0
+    owed: dict[str, dict[int, int]] = {}
+    loads: dict[str, dict[int, tuple[float, float]]] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -103,6 +103,11 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     @property
+    def both(self) -> "list[Spread]":
+        """As it is read, and while it changes as by the other layout."""
+        return [self] if self.change is None else [self, self.by(self.change.other)]
+
+    @property
     def all_places(self) -> dict[int, list[str]]:
         """Nodes by shard, of both layouts while it changes."""
         return self.places if self.change is None else {**self.change.other.places, **self.places}

@@ -56,8 +56,7 @@ class _Shared:
 
     def learned(self) -> None:
         """Wakes who waits for copies; what all have need not be kept."""
-        self.moved.set()
-        self.moved = asyncio.Event()
+        self.stirred()
         vectors = [link.vector for link in self.links.values()]
         if vectors and all(vector is not None for vector in vectors):
             known = (vector for vector in vectors if vector is not None)
@@ -65,6 +64,11 @@ class _Shared:
             for vector in known:
                 common = {origin: min(number, vector.get(origin, 0)) for origin, number in common.items()}
             self.log.known_to_all(common)
+
+    def stirred(self) -> None:
+        """Who waits for copies looks again."""
+        self.moved.set()
+        self.moved = asyncio.Event()
 
     def news(self) -> None:
         for link in self.links.values():
@@ -149,10 +153,13 @@ class Sync:
                 yield Reading("littoral_replica_lag_seconds", labels, lag.since_s)
                 yield Reading("littoral_replica_repaired_total", labels, link.repaired_count)
 
-    async def copies(self, shard: str, origin: str, number: int, *, count: int, deadline_s: float) -> Copies:
+    async def copies(
+        self, shard: str, origin: str, number: int, *, count: int, deadline_s: float, least: int | None = None
+    ) -> Copies:
         """Waits until `count` nodes, this one included, have that write on their disks; at most for the deadline.
 
-        Says who has it then, be they enough or not. Raises InputError if there are not so many replicas.
+        least: so many are enough where the others are away, or go meanwhile. Says who has it then, be they enough or
+        not. Raises InputError if there are not so many replicas.
         """
         shared = self._of(shard)
         if count > 1 + len(shared.links):
@@ -163,6 +170,9 @@ class Sync:
             found = self._who_has(shared, origin, number)
             left_s = give_up - self._clock.monotonic()
             if len(found.have) >= count or left_s <= 0:
+                return found
+            is_least = least is not None and len(found.have) >= least
+            if is_least and self._transport.alive().isdisjoint(found.missing):
                 return found
             try:
                 async with asyncio.timeout(left_s):
@@ -177,8 +187,12 @@ class Sync:
 
     def _came(self, peer: str, is_here: bool) -> None:
         for shared in self._shards.values():
-            if is_here and (link := shared.links.get(peer)) is not None:
+            if (link := shared.links.get(peer)) is None:
+                continue
+            if is_here:
                 link.came()
+            else:
+                shared.stirred()
 
     def _of(self, shard: str) -> _Shared:
         if (found := self._shards.get(shard)) is None:

@@ -9,7 +9,10 @@ from littoral.errors import LittoralError, SettingError
 from littoral.node.caches import Caches
 from littoral.node.model_opening import Origin
 from littoral.node.node import ServedAgent, ServedModel, ServedPipeline, ServedVersion, StepDescription
+from littoral.node.placement.placement import Placement
+from littoral.node.placement.step import PlacedStep
 from littoral.node.pooling import Pooling
+from littoral.node.residency import Residency, parse_residency, parse_wish
 from littoral.node.search_step import SearchStep
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
@@ -36,6 +39,7 @@ from littoral.vectors.model_version import ModelVersion
 __all__ = ["Find", "Guests", "naming", "open_pipeline", "open_pipelines"]
 
 Find = Callable[[str], Collection]
+Bounds = tuple[Residency, ...]
 Claim = Callable[[str, Sequence[ModelVersion]], Awaitable[None]]
 """Says whose vectors a collection holds that nobody said it of."""
 
@@ -51,6 +55,7 @@ class Guests(NamedTuple):
     caches: Caches
     vector_models: VectorModels
     claim: Claim | None = None
+    placement: Placement | None = None
 
 
 def open_pipelines(site: Site, guests: Guests, find: Find, clock: Clock) -> dict[str, ServedPipeline]:
@@ -85,9 +90,10 @@ class _Binding:
         self._find = find
         self._chosen = chosen
 
-    def placed(self, tables: Sequence[StepTable], outer: Makers) -> list[Placed]:
+    def placed(self, tables: Sequence[StepTable], outer: Makers, bounds: Bounds = ()) -> list[Placed]:
+        """bounds: of what the steps stand in."""
         return [
-            Placed(self._step(table, makers), table.name, table.source)
+            Placed(self._step(table, makers, (*bounds, parse_residency(table.residency))), table.name, table.source)
             for table, makers in zip(tables, given_by(tables, outer), strict=True)
         ]
 
@@ -101,18 +107,27 @@ class _Binding:
         served = self._guests.models[model]
         return self._chosen.get(model, served.serving)
 
-    def _step(self, table: StepTable, makers: Makers) -> Step:
+    def _movable(self, step: ModelStep | AgentStep, table: StepTable, digest: str, bounds: Bounds) -> Step:
+        wish, placement = parse_wish(table.place), self._guests.placement
+        if placement is None or wish.is_here:
+            return step
+        return PlacedStep(step, digest, placement.asker, wish, bounds)
+
+    def _step(self, table: StepTable, makers: Makers, bounds: Bounds) -> Step:
         guests = self._guests
         match table:
             case AgentStepTable():
-                return AgentStep(guests.agents[table.agent].pool)
+                agents = guests.agents[table.agent].pool
+                return self._movable(AgentStep(agents), table, agents.first.digest, bounds)
             case ModelStepTable():
-                pool = self._version_of(table.model).pool
-                return ModelStep(pool, take=table.take, batcher=guests.pooling.batchers.get(pool), name=table.model)
+                serving = self._version_of(table.model)
+                batcher = guests.pooling.batchers.get(serving.pool)
+                step = ModelStep(serving.pool, take=table.take, batcher=batcher, name=table.model)
+                return self._movable(step, table, serving.model.digest, bounds)
             case HostOptions():
                 return HostStep(table, threads=guests.pooling.threads, labels=_labels(table, guests))
             case ForEachStepTable():
-                inner = self.placed(inner_steps(table), makers)
+                inner = self.placed(inner_steps(table), makers, bounds)
                 name = table.name or "for_each"
                 return ForEachStep(inner, items_max=table.max, parallel=table.parallel, name=name)
             case SearchStepTable():

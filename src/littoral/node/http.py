@@ -2,12 +2,14 @@
 
 from littoral.node.health import health_protocol
 from littoral.node.mesh_api import mesh_protocol
+from littoral.node.mesh_changes_api import mesh_changes_protocol
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
 from littoral.node.openai_api import openai_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
+from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.web import Origins, Router
@@ -24,6 +26,8 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             page_protocol(),
             api_protocol(node, observed),
             mesh_protocol(node),
+            placement_protocol(node),
+            mesh_changes_protocol(node),
             health_protocol(node, observed, lambda: router.busy_count),
             pipelines_protocol(node, observed),
             oip_protocol(inference),

@@ -85,7 +85,7 @@ def _collections(told: MeshTold) -> Iterator[Problem]:
                         "warn",
                         "lag",
                         f"shard {shard.shard} of `{name}` on `{holder.node}`",
-                        f"lacks {holder.lag_entries} writes, for {holder.lag_s:.0f} s",
+                        f"lacks {holder.lag_entries} write{'s' * (holder.lag_entries != 1)}, for {holder.lag_s:.0f} s",
                         f"look at the link to `{holder.node}` and at its disk; it catches up by itself",
                     )
 

@@ -52,6 +52,13 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     deadline_ms: Annotated[
         int, Meta(ge=10, le=60_000, description="How long an answer waits for other nodes at most")
     ] = 1000
+    orchestrator: Annotated[
+        str | None,
+        Meta(description="Of `peers`, a node outside the site: holds no shards, runs steps when the site is exhausted"),
+    ] = None
+    move_bytes_s: Annotated[
+        int, Meta(ge=1 << 10, le=1 << 40, description="What a node sends a second at most while shards are moved")
+    ] = 8 << 20
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -147,6 +154,8 @@ def _check_names(mesh: MeshTable, node: str, place: Place) -> None:
         raise (place / "node" / "name").wrong(node, expected)
     if not NODE_NAME.fullmatch(mesh.site):
         raise (place / "mesh" / "site").wrong(mesh.site, expected)
+    if mesh.orchestrator is not None and mesh.orchestrator not in mesh.peers:
+        raise (place / "mesh" / "orchestrator").wrong(mesh.orchestrator, "one of `mesh.peers`")
     for name in mesh.peers:
         if not NODE_NAME.fullmatch(name):
             raise (place / "mesh" / "peers").wrong(name, expected)

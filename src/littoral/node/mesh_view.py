@@ -10,6 +10,7 @@ from littoral.mesh.facts import Known
 from littoral.mesh.membership import MemberState
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.federation import Federation
+from littoral.node.mesh_moves import move
 from littoral.node.mesh_problems import problems
 from littoral.node.mesh_told import (
     CollectionTold,
@@ -38,18 +39,23 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
     facts = federation.facts.all()
     states = federation.members()
     by_name = {state.name: state_of(state, federation.name) for state in states}
-    behind = _behind(known.fact.condition.behind for known in facts.values())
+    speaking = {name: known for name, known in facts.items() if by_name.get(name) == "here"}
+    behind = _behind(known.fact.condition.behind for known in speaking.values())
     told = MeshTold(
         site=federation.site,
         node=federation.name,
         map_number=federation.map.number,
         members=[_member(state, by_name[state.name], facts.get(state.name), now_s) for state in states],
-        links=_links({name: known for name, known in facts.items() if by_name.get(name) == "here"}),
+        links=_links(speaking),
         collections={
             name: _collection(name, spread, federation.replicas_wanted(name), by_name, facts, behind)
             for name, spread in sorted(federation.map.spreads.items())
         },
-        moves=[],
+        moves=[
+            move(name, spread, facts)
+            for name, spread in sorted(federation.map.spreads.items())
+            if spread.change is not None
+        ],
         desired=DesiredTold(
             map_number=federation.map.number, writer=federation.writer, signed_by=None, roster_number=None
         ),

@@ -22,6 +22,7 @@ from littoral.vectors.model_version import ModelVersion
 if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
     from littoral.node.model_repository import ModelRepository
+    from littoral.node.placement.placement import Placement
     from littoral.node.sequences import Sequences
 
 __all__ = [
@@ -132,7 +133,7 @@ class Node:
     """Made by `wiring.open_node`. is_ready: false while it starts, and again when it stops.
 
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
-    federation: None without a table `mesh`.
+    federation: None without a table `mesh`. placement: None without a table `placement`.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Node:
     batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
     federation: "Federation | None" = None
+    placement: "Placement | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -44,6 +44,8 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
     found += node.caches.readings()
     if node.federation is not None:
         found += mesh_readings(node.federation, now_s=node.clock.wall())
+    if node.placement is not None:
+        found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
 

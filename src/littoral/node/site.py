@@ -18,6 +18,8 @@ from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
+from littoral.node.placement_checks import check_placement
+from littoral.node.placement_tables import PlacementTable
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -75,6 +77,7 @@ class Site(NamedTuple):
     mqtt: MqttTable | None = None
     cache: CacheTable = CacheTable()
     mesh: MeshTable | None = None
+    placement: PlacementTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -143,6 +146,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["mqtt"], MqttTable, place / "mqtt") if "mqtt" in tables else None,
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
             _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
+            _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
         ),
         place,
     )
@@ -237,6 +241,7 @@ def _checked(site: Site, place: Place) -> Site:
             _check_address(address, place / "mesh" / "peers" / name)
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, place)
+    check_placement(site, place, inner_steps)
     return site
 
 

@@ -9,14 +9,19 @@ from typing import Any, Literal
 import msgspec
 
 from littoral.errors import SettingError
-from littoral.runtime.host.options import NAME_PATTERN
+from littoral.runtime.host.options import NAME_PATTERN, PLACE_PATTERN, RESIDENCY_PATTERN
 
 __all__ = ["DIGEST_PATTERN", "NAME_PATTERN", "PATTERNS", "Place", "nearest_hint"]
 
 VALUE_CHARACTERS_MAX = 60
 
 DIGEST_PATTERN = r"^[0-9A-Fa-f]{64}$"
-PATTERNS = {NAME_PATTERN: "1 to 64 of a-z, A-Z, 0-9, `_` and `-`", DIGEST_PATTERN: "64 hexadecimal digits"}
+PATTERNS = {
+    NAME_PATTERN: "1 to 64 of a-z, A-Z, 0-9, `_` and `-`",
+    DIGEST_PATTERN: "64 hexadecimal digits",
+    PLACE_PATTERN: "`here`, `auto` or `node:NAME`",
+    RESIDENCY_PATTERN: "`node`, `region:NAME`, `site` or `any`",
+}
 
 _WORDS = {
     "int": "an integer",

@@ -10,6 +10,7 @@ from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
+from littoral.node.placement_tables import PlacementTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
@@ -310,6 +311,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "cache": CacheTable,
     "mqtt": MqttTable,
     "mesh": MeshTable,
+    "placement": PlacementTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

@@ -20,6 +20,7 @@ from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.needed_versions import pin_needed
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline
+from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
 from littoral.node.site import Site
 from littoral.node.site_collections import as_on_disk, ensure_collections, read_files
@@ -59,11 +60,13 @@ async def open_node(
         async with (
             open_federation(site, collections, transport, clock=clock, say=say) as federation,
             _guests(site, say, clock, caches, collections) as guests,
+            open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
             site = await ensure_collections(collections, guests.site, say)
             pin_needed(site, guests, say)
-            pipelines = open_pipelines(site, guests, collections.get, clock)
-            async with _repository(site, guests, pipelines, collections.get, clock, say) as repository:
+            placed = guests._replace(placement=placement)
+            pipelines = open_pipelines(site, placed, collections.get, clock)
+            async with _repository(site, placed, pipelines, collections.get, clock, say) as repository:
                 node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
@@ -80,6 +83,7 @@ async def open_node(
                     clock=clock,
                     started_at=clock.wall(),
                     federation=federation,
+                    placement=placement,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,8 @@ class ForEachStage(NamedTuple):
         for inner in self.graph.names:
             how.stages[f"{self.name}.{inner}"] = round(sum(item.stages.get(inner, 0.0) for item in hows), 3)
         how.search = next((item.search for item in hows if item.search), how.search)
+        if told := [one for item in hows if item.placement for one in item.placement]:
+            how.placement = [*(how.placement or []), *_slowest(told)]
         return results if self.gives == HITS_OF_EACH else self._stacked([tensors_of(result) for result in results])
 
     def _stacked(self, results: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
@@ -106,6 +108,14 @@ class ForEachStage(NamedTuple):
                 f"step `{self.name}`: items give `{port.name}` of shapes {list(shapes[0])} and {list(shapes[1])}"
             )
         return np.stack(arrays)
+
+
+def _slowest(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the items whose step a node did, the one that took longest, with their count."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in told:
+        found.setdefault((one["step"], one["node"]), []).append(one)
+    return [max(alike, key=lambda one: one["taken_ms"]) | {"items": len(alike)} for alike in found.values()]
 
 
 def _count(name: str, tensors: Mapping[str, Array]) -> int:

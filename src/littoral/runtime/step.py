@@ -13,12 +13,15 @@ __all__ = ["How", "Stage", "Step"]
 
 
 class How(msgspec.Struct, kw_only=True):
-    """How an answer was made. stages: milliseconds by step, in order. search: what a search step says of itself."""
+    """How an answer was made. stages: milliseconds by step, in order. search: what a search step says of itself.
+    placement: of each step that might have run on another node.
+    """
 
     node: str = ""
     stages: dict[str, float] = {}
     cache: str | None = None
     search: dict[str, Any] | None = None
+    placement: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Stage(Protocol):

@@ -168,6 +168,9 @@ METRICS = {
         MetricSpec("littoral_mesh_members", "gauge", (), "Nodes of the site, this one among them"),
         MetricSpec("littoral_mesh_members_here", "gauge", (), "Of these, those that are reached"),
         MetricSpec("littoral_mesh_map_number", "gauge", (), "Number of the shard map that the node goes by"),
+        MetricSpec("littoral_mesh_moving_left", "gauge", ("collection",), "Points of this node to be handed over"),
+        MetricSpec("littoral_mesh_moved_points_total", "read_counter", (), "Points handed over to other shards"),
+        MetricSpec("littoral_mesh_moved_bytes_total", "read_counter", (), "Bytes sent to other nodes for that"),
         MetricSpec("littoral_mesh_link_seconds", "gauge", ("peer",), "Median time of the latest answers of a peer"),
         MetricSpec("littoral_mesh_members_by_state", "gauge", ("state",), "Nodes that are here, frozen, missing, left"),
         MetricSpec("littoral_mesh_shards_short", "gauge", (), "Shards with fewer replicas here than they should have"),
@@ -219,6 +222,19 @@ METRICS = {
             "Holders that a write has not reached yet",
         ),
         MetricSpec("littoral_federated_refused_total", "read_counter", (), "Requests of strangers or of another model"),
+        MetricSpec("littoral_placed_steps_total", "read_counter", ("node",), "Steps that may move, by who did them"),
+        MetricSpec("littoral_placed_failures_total", "read_counter", ("node",), "Times that a node did not do a step"),
+        MetricSpec(
+            "littoral_placed_again_total", "read_counter", (), "Steps asked of a further node: one failed, or was slow"
+        ),
+        MetricSpec("littoral_placed_tries_total", "read_counter", (), "Steps that a second node did too, to learn"),
+        MetricSpec("littoral_placed_spilled_total", "read_counter", (), "Steps that the orchestrator's node did"),
+        MetricSpec("littoral_placed_served_total", "read_counter", ("node",), "Steps done here for other nodes"),
+        MetricSpec(
+            "littoral_placed_refused_total", "read_counter", ("reason",), "Steps of other nodes not done, and why"
+        ),
+        MetricSpec("littoral_placed_busy", "gauge", (), "Steps of other nodes under way here"),
+        MetricSpec("littoral_placed_watts", "gauge", (), "What the node draws, counted or estimated"),
         MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
         MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
         MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),

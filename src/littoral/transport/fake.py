@@ -5,15 +5,16 @@ Nodes may be killed, frozen and cut off from each other. What a message takes fr
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
+from typing import NamedTuple, Protocol
 
 from littoral.errors import ConflictError
 from littoral.transport.desk import Rights
 from littoral.transport.fake_end import FakeTransport
 from littoral.transport.names import checked_name
 
-__all__ = ["BODY_BYTES_MAX", "LEASE_S", "Calm", "Conditions", "Network"]
+__all__ = ["BODY_BYTES_MAX", "LEASE_S", "Calm", "Conditions", "Cut", "Network"]
 
 BODY_BYTES_MAX = 16 << 20
 LEASE_S = 2.0
@@ -23,28 +24,45 @@ LEASE_S = 2.0
 class Conditions(Protocol):
     """What lies between two nodes."""
 
-    def delay_s(self, origin: str, target: str, body_bytes: int) -> float | None:
-        """Until a message arrives that is sent now; None: never."""
+    def arrivals_s(self, origin: str, target: str, body_bytes: int) -> Sequence[float]:
+        """After how long a message arrives that is sent now; several: more than once, none: never."""
         ...
 
 
 class Calm:
     """Everything arrives at once."""
 
-    def delay_s(self, origin: str, target: str, body_bytes: int) -> float | None:  # noqa: ARG002
-        return 0.0
+    def arrivals_s(self, origin: str, target: str, body_bytes: int) -> Sequence[float]:  # noqa: ARG002
+        return _AT_ONCE
+
+
+_AT_ONCE = (0.0,)
 
 
 class Network:
-    """For one event loop."""
+    """For one event loop. is_orderly: what one node sends another arrives in that order, as a transport promises.
 
-    def __init__(self, conditions: Conditions | None = None, *, lease_s: float = LEASE_S) -> None:
+    told: called with each message that is sent: origin, target, bytes.
+    """
+
+    def __init__(
+        self,
+        conditions: Conditions | None = None,
+        *,
+        lease_s: float = LEASE_S,
+        is_orderly: bool = True,
+        told: Callable[[str, str, int], None] | None = None,
+    ) -> None:
         self._conditions = conditions or Calm()
         self._lease_s = lease_s
+        self._is_orderly = is_orderly
+        self._told = told
+        self._context = copy_context()
         self._ends: dict[str, FakeTransport] = {}
         self._seen: set[str] = set()
         self._hidden: dict[str, set[str]] = {}
-        self._cuts: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._everyone: frozenset[str] | None = None
+        self._cuts: list[Cut] = []
         self._parked: dict[str, list[Callable[[], None]]] = {}
         self._last_s: dict[tuple[str, str], float] = {}
 
@@ -54,8 +72,9 @@ class Network:
             raise ConflictError(f"node `{name}`: is on this network already")
         end = self._ends[name] = FakeTransport(self, name, body_bytes_max, rights)
         self._hidden[name] = set()
-        _loop().call_soon(self._appear, name)
-        _loop().call_soon(self._settle)
+        self._soon(self._appear, name)
+        if self._cuts:
+            self._soon(self._settle)
         return end
 
     def kill(self, name: str) -> None:
@@ -63,29 +82,34 @@ class Network:
         if (end := self._ends.pop(name, None)) is not None:
             end.end()
             self._parked.pop(name, None)
-            _loop().call_later(self._lease_s, self._vanish, name, end)
+            self._later(self._lease_s, self._vanish, name, end)
 
     def freeze(self, name: str) -> None:
         """The process stands still: what it sends and what it is sent waits."""
         self._parked.setdefault(name, [])
-        _loop().call_later(self._lease_s, self._vanish_frozen, name)
+        self._later(self._lease_s, self._vanish_frozen, name)
 
     def thaw(self, name: str) -> None:
         """It goes on, and gets what waited."""
         for deliver in self._parked.pop(name, []):
-            _loop().call_soon(deliver)
+            self._soon(deliver)
         if name in self._ends:
             self._appear(name)
 
-    def cut(self, some: Iterable[str], others: Iterable[str]) -> None:
-        """Nothing gets from either group to the other, until `heal`."""
-        self._cuts.append((frozenset(some), frozenset(others)))
-        _loop().call_later(self._lease_s, self._settle)
+    def cut(self, some: Iterable[str], others: Iterable[str], *, is_one_way: bool = False) -> "Cut":
+        """Nothing gets from either group to the other, until `heal`. is_one_way: from the first to the second.
 
-    def heal(self) -> None:
-        """Every cut is gone."""
-        self._cuts.clear()
-        _loop().call_soon(self._settle)
+        Who does not hear another says nothing to it any more, so that after the lease neither sees the other.
+        """
+        made = Cut(frozenset(some), frozenset(others), is_one_way)
+        self._cuts.append(made)
+        self._later(self._lease_s, self._settle)
+        return made
+
+    def heal(self, cut: "Cut | None" = None) -> None:
+        """This cut is gone; without one, every cut."""
+        self._cuts = [one for one in self._cuts if cut is not None and one is not cut]
+        self._soon(self._settle)
 
     # What an end asks of its network.
 
@@ -99,22 +123,35 @@ class Network:
         return other in self._seen and other not in self._hidden.get(name, ())
 
     def seen_by(self, name: str) -> frozenset[str]:
-        return frozenset(self._seen - self._hidden.get(name, set()) | {name})
+        if self._everyone is None:
+            self._everyone = frozenset(self._seen)
+        if not (hidden := self._hidden.get(name)):
+            return self._everyone if name in self._everyone else self._everyone | {name}
+        return self._everyone - hidden | {name}
 
     def send(self, origin: str, target: str, body_bytes: int, deliver: Callable[[], None]) -> None:
-        """In order between two nodes. What a cut is in the way of, or the conditions lose, never arrives."""
+        """What a cut is in the way of, or the conditions lose, never arrives."""
         if origin in self._parked:
             self._parked[origin].append(lambda: self.send(origin, target, body_bytes, deliver))
             return
-        delay_s = self._conditions.delay_s(origin, target, body_bytes)
-        if delay_s is None or self._is_cut(origin, target):
+        if self._told is not None:
+            self._told(origin, target, body_bytes)
+        arrivals_s = self._conditions.arrivals_s(origin, target, body_bytes)
+        if self._cuts and self._is_cut(origin, target):
             return
+        for arrival_s in arrivals_s:
+            self._deliver_in(arrival_s, origin, target, deliver)
+
+    def _deliver_in(self, delay_s: float, origin: str, target: str, deliver: Callable[[], None]) -> None:
         loop, pair = _loop(), (origin, target)
-        self._last_s[pair] = arrival_s = max(loop.time() + delay_s, self._last_s.get(pair, 0.0))
-        if arrival_s <= loop.time():
-            loop.call_soon(self._arrive, target, deliver)
+        now_s = loop.time()
+        arrival_s = now_s + delay_s
+        if self._is_orderly:
+            self._last_s[pair] = arrival_s = max(arrival_s, self._last_s.get(pair, 0.0))
+        if arrival_s <= now_s:
+            self._soon(self._arrive, target, deliver)
         else:
-            loop.call_at(arrival_s, self._arrive, target, deliver)
+            loop.call_at(arrival_s, self._arrive, target, deliver, context=self._context)
 
     def leave(self, end: FakeTransport) -> None:
         """Gracefully: the others learn of it at once."""
@@ -128,25 +165,26 @@ class Network:
         else:
             deliver()
 
-    def _is_cut(self, one: str, other: str) -> bool:
-        return any(
-            (one in some and other in others) or (one in others and other in some) for some, others in self._cuts
-        )
+    def _is_cut(self, origin: str, target: str) -> bool:
+        return any(cut.holds_up(origin, target) for cut in self._cuts)
 
     def _appear(self, name: str) -> None:
         if name not in self._ends or name in self._seen:
             return
         self._seen.add(name)
+        self._everyone = None
         self._tell(name, True)
 
     def _vanish_frozen(self, name: str) -> None:
         if name in self._parked and name in self._seen:
             self._seen.discard(name)
+            self._everyone = None
             self._tell(name, False)
 
     def _vanish(self, name: str, end: FakeTransport) -> None:
         if name in self._seen and self._ends.get(name, end) is end:
             self._seen.discard(name)
+            self._everyone = None
             self._tell(name, False)
 
     def _tell(self, name: str, is_here: bool) -> None:
@@ -157,10 +195,38 @@ class Network:
     def _settle(self) -> None:
         """Who is hidden from whom follows the cuts that are there now."""
         for name, end in list(self._ends.items()):
-            hidden = {other for other in self._seen if self._is_cut(name, other)} if self._cuts else set()
+            hidden: set[str] = set()
+            for cut in self._cuts:
+                hidden |= cut.hidden_from(name)
             before, self._hidden[name] = self._hidden[name], hidden
-            for other in sorted((hidden ^ before) & self._seen):
-                end.notice(other, other not in hidden)
+            if hidden != before:
+                for other in sorted((hidden ^ before) & self._seen):
+                    end.notice(other, other not in hidden)
+
+    def _soon(self, call: Callable[..., None], *args: object) -> None:
+        _loop().call_soon(call, *args, context=self._context)
+
+    def _later(self, delay_s: float, call: Callable[..., None], *args: object) -> None:
+        _loop().call_later(delay_s, call, *args, context=self._context)
+
+
+class Cut(NamedTuple):
+    """Between two groups of nodes; one way: from the first to the second."""
+
+    some: frozenset[str]
+    others: frozenset[str]
+    is_one_way: bool
+
+    def holds_up(self, origin: str, target: str) -> bool:
+        return (origin in self.some and target in self.others) or (
+            not self.is_one_way and origin in self.others and target in self.some
+        )
+
+    def hidden_from(self, name: str) -> frozenset[str]:
+        return (self.others if name in self.some else _NOBODY) | (self.some if name in self.others else _NOBODY)
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

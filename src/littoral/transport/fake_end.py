@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import copy_context
 from typing import Protocol, Self
 
 from littoral.errors import LittoralError, PeerError, TooLargeError
@@ -46,7 +47,8 @@ class FakeTransport:
         self._listeners: dict[str, list[OnMessage]] = {}
         self._watchers: list[OnLiveness] = []
         self._waiting: dict[asyncio.Future[bytes], str] = {}
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], None] = {}
+        self._context = copy_context()
         self._is_open = True
 
     async def serve(self, service: str, handler: Handler) -> None:
@@ -108,7 +110,7 @@ class FakeTransport:
     def end(self) -> None:
         """Nothing goes in or out any more; what waits ends with PeerError."""
         self._is_open = False
-        for task in self._serving:
+        for task in list(self._serving):
             task.cancel()
         for answer in list(self._waiting):
             _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))
@@ -119,6 +121,10 @@ class FakeTransport:
             for answer, peer in list(self._waiting.items()):
                 if peer == name:
                     _settle(answer, PeerError(f"peer `{peer}`: went before it answered"))
+        if self._watchers:
+            self._context.copy().run(self._tell_watchers, name, is_here)
+
+    def _tell_watchers(self, name: str, is_here: bool) -> None:
         for on_liveness in self._watchers:
             on_liveness(name, is_here)
 
@@ -160,9 +166,9 @@ class FakeTransport:
             if self._is_open:
                 respond(outcome)
 
-        task = asyncio.get_running_loop().create_task(answer())
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        task = asyncio.get_running_loop().create_task(answer(), context=self._context.copy())
+        self._serving[task] = None
+        task.add_done_callback(self._serving.pop)
 
     def _delivery(self, name: str, topic: str, body: bytes) -> Callable[[], None]:
         def deliver() -> None:
@@ -173,6 +179,10 @@ class FakeTransport:
 
     def hear(self, sender: str, topic: str, body: bytes) -> None:
         """A message arrived here."""
+        if self._listeners.get(topic):
+            self._context.copy().run(self._hear, sender, topic, body)
+
+    def _hear(self, sender: str, topic: str, body: bytes) -> None:
         for on_message in self._listeners.get(topic, ()):
             self.traffic.received += 1
             try:

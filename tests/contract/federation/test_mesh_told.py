@@ -8,8 +8,11 @@ import msgspec
 import pytest
 
 from littoral.clock import SYSTEM
+from littoral.mesh.facts import Fact, Known
+from littoral.mesh.shard_map import Change, Layout, Spread
 from littoral.node.federation.placing import placing_of
 from littoral.node.mesh_api import mesh_readings
+from littoral.node.mesh_moves import move
 from littoral.node.mesh_told import MemberTold, MeshTold, schema
 from littoral.node.mesh_view import view
 from littoral.telemetry import METRICS
@@ -151,3 +154,20 @@ async def test_metrics_tell_of_links_and_members(nodes: Nodes) -> None:
     assert values["littoral_mesh_link_up", ("b",)] == 1
     assert 0 < values["littoral_mesh_round_trip_seconds", ("c",)] < 5
     assert values["littoral_mesh_shards_short", ()] == 0
+
+
+def test_a_change_is_told_with_the_share_of_points_that_are_there() -> None:
+    def known(node: str, points: dict[int, int]) -> Known:
+        return Known(Fact(node, 1, 1, points={"notes": points}), 0.0)
+
+    before = Spread("hash", {0: ["a"], 1: ["b"]})
+    after = Layout("hash", {1: ["b"], 2: ["a"], 3: ["c"]})
+    facts = [known("a", {0: 40, 2: 20}), known("b", {1: 7}), known("c", {3: 10})]
+    copying = msgspec.structs.replace(before, change=Change("copying", after))
+    seen = move("notes", copying, facts)
+    assert (seen.what, seen.shards, seen.sources, seen.targets) == ("divides", [2, 3], ["a"], ["a", "c"])
+    assert (seen.stage, seen.share) == ("copying", 0.75)
+    flipping = msgspec.structs.replace(before.by(after), change=Change("flipping", before.layout))
+    assert move("notes", flipping, facts) == msgspec.structs.replace(seen, stage="flipping", share=1.0)
+    making = msgspec.structs.replace(before, change=Change("making", Layout("metric", {2: ["a"]})))
+    assert move("notes", making, facts).what == "from hash to metric"

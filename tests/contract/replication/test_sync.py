@@ -11,6 +11,7 @@ from littoral.errors import ForbiddenError, InputError, NotFoundError
 from littoral.mesh.replica_messages import PULL, PUSH, STATES, Pull, Push, encode
 from littoral.mesh.sync import Copies
 from littoral.testing import SimulatedClock, run_simulated
+from littoral.transport.fake import LEASE_S
 from littoral.vectors.records import PointBatch
 from replica_models import vector
 from replica_site import SHARD, ReplicaSite
@@ -58,6 +59,23 @@ def test_copies_are_told_and_waited_for_no_longer_than_the_deadline(play: Callab
             await sync.copies(SHARD, stamp.origin, stamp.number, count=4, deadline_s=1)
         with pytest.raises(NotFoundError, match="no replica of `other`"):
             await sync.copies("other", stamp.origin, stamp.number, count=1, deadline_s=1)
+
+    play(scene)
+
+
+def test_a_copy_is_not_waited_for_once_its_node_is_known_to_be_away(play: Callable[[Play], None]) -> None:
+    async def scene(site: ReplicaSite) -> None:
+        sync = site.nodes["a"].sync
+        assert sync is not None
+        site.network.cut({"c"}, {"a", "b"})
+        stamp = await write(site, "a", 1)
+        began = site.clock.monotonic()
+        found = await sync.copies(SHARD, stamp.origin, stamp.number, count=3, least=2, deadline_s=9)
+        assert found == Copies(["a", "b"], ["c"])
+        assert site.clock.monotonic() - began == pytest.approx(LEASE_S, abs=0.1)
+        found = await sync.copies(SHARD, stamp.origin, stamp.number, count=3, least=3, deadline_s=5)
+        assert found == Copies(["a", "b"], ["c"])
+        assert site.clock.monotonic() - began == pytest.approx(LEASE_S + 5, abs=0.1)
 
     play(scene)
 

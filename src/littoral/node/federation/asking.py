@@ -1,7 +1,6 @@
 """Asks the nodes that hold shards, this one included, and says whose answer is missing."""
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,15 +22,18 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
-from littoral.node.federation.moves import Version
+from littoral.node.federation.moves import Departures
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
-__all__ = ["Asking", "Counts", "Gathered", "Target"]
+__all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
 
 HOLDERS_S = 3.0
@@ -100,11 +102,14 @@ class Asking:
     def __init__(self, transport: Transport, local: LocalShards, links: Links, clock: Clock, *, peer_s: float) -> None:
         self.counts = Counts()
         self.links = links
+        self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
+        """Told which map a peer goes by that has answered."""
+        self.departures = Departures(clock)
+        self._times = HybridClock()
         self._transport = transport
         self._local = local
         self._clock = clock
         self._peer_s = peer_s
-        self._left_at: dict[str, float] = {}
 
     def alive(self) -> frozenset[str]:
         """Who may be asked."""
@@ -160,22 +165,11 @@ class Asking:
             coverage.open_shards(),
         )
 
-    def has_left_since(self, name: str, at: float) -> bool:
-        """Whether a point may have left a shard of this collection since then, as far as answers have told."""
-        return self._left_at.get(name, -math.inf) >= at
-
-    def _note_left(self, name: str, told: Sequence[PartTold]) -> None:
-        ago_s = min((one.left_s for one in told if one.left_s is not None), default=None)
-        if ago_s is not None:
-            self._left_at[name] = max(self._left_at.get(name, -math.inf), self._clock.monotonic() - ago_s)
-
-    async def write(
-        self, target: Target, parts: Parts, deadline_s: float, version: Version | None = None
-    ) -> frames.Written:
+    async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
         """Points go to one holder of each shard, which ships them to the others; all else goes to every holder.
-        version: where points may move.
 
-        Raises RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
+        at: time of the write; without, one that is later than all there is in each shard. Raises LateError where it is
+        not, RequestError where a shard does, UnavailableError where no holder of a shard took it, or fewer than
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
@@ -184,32 +178,48 @@ class Asking:
         written: list[frames.Answer] = []
         left = {shard for shard, requests in parts.items() if requests}
         while left:
-            by_node = self._writers(target, parts, left, tried, is_here_first=version is None)
-            left_s = max(0.001, give_up - self._clock.monotonic())
-            asks = (self.ask(node, target, some, left_s, version) for node, some in by_node.items())
-            told = await asyncio.gather(*asks)
+            by_node = self._writers(target, parts, left, tried)
+            left_s, own_at = max(0.001, give_up - self._clock.monotonic()), at or self.new_time()
+            told = await asyncio.gather(
+                *(self.ask(node, target, some, left_s, at=own_at) for node, some in by_node.items())
+            )
             for some in told:
                 _raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
-            left -= _done(told)
-            if self._clock.monotonic() >= give_up:
+            left = left - _done(told)
+            for shard in self._saw_late(told, at):
+                tried[shard] = set()
+            if left and self._clock.monotonic() >= give_up:
                 raise self._refused(target, left, told)
         merged = merge(next(request for requests in parts.values() for request in requests), written, target.config)
         assert isinstance(merged, frames.Written)
         return merged
 
+    def new_time(self) -> At:
+        """Of a write. The time before it is nobody's: for points that leave a shard by it (`leaving`)."""
+        self._times.tick(self._clock.wall())
+        return At(self._times.tick(self._clock.wall()))
+
+    def _saw_late(self, told: Sequence[Sequence[PartTold]], at: At | None) -> list[int]:
+        """Shards where something later was. Raises LateError where another time is not ours to choose."""
+        late = {shard: known for some in told for one in some for shard, known in one.late.items()}
+        if late:
+            self._times.saw(max(late.values()))
+            if at is not None:
+                raise LateError(max(late.values()))
+        return list(late)
+
     def _writers(
-        self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]], *, is_here_first: bool
+        self, target: Target, parts: Parts, left: set[int], tried: dict[int, set[str]]
     ) -> dict[str, list[Part]]:
-        """Raises UnavailableError where nobody is left for a shard. Writes with a version meet at the same holder."""
+        """Raises UnavailableError where nobody is left for a shard."""
         alive = self.alive()
         by_node: dict[str, list[Part]] = {}
         for shard in sorted(left):
             nodes = [node for node in target.spread.places[shard] if node in alive and node not in tried[shard]]
             if not nodes:
                 raise self._refused(target, left, [])
-            if is_here_first:
-                nodes.sort(key=lambda node: node != self.here)
+            nodes.sort(key=lambda node: node != self.here)
             if isinstance(parts[shard][0], frames.PointWrite):
                 nodes = nodes[:1]
             for node in nodes:
@@ -233,53 +243,60 @@ class Asking:
             hint="try again; the write may have happened on some nodes, and can be repeated",
         )
 
-    def terms(
-        self,
-        target: Target,
-        shards: Iterable[int],
-        deadline_s: float,
-        holders: int,
-        version: Version | None = None,
-    ) -> Terms:
+    def terms(self, target: Target, shards: Iterable[int], deadline_s: float, holders: int, at: At) -> Terms:
         """For requests to shards of this node."""
-        alive = self.alive()
-        here = {shard: len(alive.intersection(target.spread.places[shard])) for shard in shards}
-        has_copies = strategy_of(target.spread).has_copies
-        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, version)
+        alive, places = self.alive(), target.spread.all_places
+        here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
+        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
     async def ask(
-        self,
-        node: str,
-        target: Target,
-        parts: Sequence[Part],
-        deadline_s: float,
-        version: Version | None = None,
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
     ) -> list[PartTold]:
         """What one node says. One that does not answer has failed at every shard."""
         try:
             if node == self.here:
-                shards = {shard for part in parts for shard in part.shards}
-                terms = self.terms(target, shards, deadline_s, target.holders, version)
+                terms = self._terms_of(target, parts, deadline_s, at)
                 told = await self._local.answer(target.name, parts, target.config, terms)
             else:
-                told = await self._ask_peer(node, target, parts, deadline_s, version)
-            self._note_left(target.name, told)
+                told = await self._ask_peer(node, target, parts, deadline_s, at)
+            self.departures.heard(target.name, (one.left_s for one in told))
             return told
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
 
+    def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
+        if isinstance(parts[0].request, frames.Read):
+            return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
+        shards = {shard for part in parts for shard in part.shards}
+        return self.terms(target, shards, deadline_s, target.holders, at)
+
     async def _ask_peer(
-        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, version: Version | None
+        self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
     ) -> list[PartTold]:
         self.counts.remote_asks += 1
         service = WRITE
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
-        ask = Ask(target.name, target.map_number, target.spread.model, deadline_s, list(parts), target.holders, version)
-        with self.links.timed(node):
-            body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
-        told = decode_told(body, node).parts
+        ask = Ask(
+            target.name,
+            target.map_number,
+            target.spread.model,
+            deadline_s,
+            list(parts),
+            target.holders,
+            at.time,
+            at.is_told,
+        )
+        began_s = self._clock.monotonic()
+        body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
+        self.links.took(node, began_s)
+        answer = decode_told(body, node)
+        self.heard(node, answer.map_number)
+        if answer.has_moved:
+            raise UnavailableError(f"node `{node}` goes by shard map {answer.map_number}, which has other shards")
+        told = answer.parts
         if len(told) != len(parts):
             raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
         return told
@@ -298,6 +315,8 @@ class _Asks:
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._ended: list[asyncio.Task[list[PartTold]]] = []
+        self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
     def start(self, asks: Mapping[str, list[int]]) -> None:
@@ -309,17 +328,35 @@ class _Asks:
                 self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
+            task.add_done_callback(self._note)
 
     async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
         """Who has answered; nobody, where one of them is slow and another may be asked instead."""
-        now = self._asking.clock.monotonic()
-        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
-        done, _ = await asyncio.wait(
-            self.running, timeout=max(0.0, min(due, self._end) - now), return_when=asyncio.FIRST_COMPLETED
-        )
+        if not self._ended:
+            await self._move()
+        done, self._ended = self._ended, []
         if not done:
             self._mark_slow(slow)
         return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
+
+    async def _move(self) -> None:
+        """Until one has ended, or is slow, or the time is over. `asyncio.wait` does this too, at thrice the price."""
+        now = self._asking.clock.monotonic()
+        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
+        loop = asyncio.get_running_loop()
+        moved = self._moved = loop.create_future()
+        timer = loop.call_later(max(0.0, min(due, self._end) - now), _settle, moved)
+        try:
+            await moved
+        finally:
+            timer.cancel()
+            self._moved = None
+
+    def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
+        if not task.cancelled():
+            self._ended.append(task)
+        if self._moved is not None:
+            _settle(self._moved)
 
     def _mark_slow(self, slow: Callable[[str], None]) -> None:
         now = self._asking.clock.monotonic()
@@ -334,6 +371,11 @@ class _Asks:
     def cancel(self) -> None:
         for task in self.running:
             task.cancel()
+
+
+def _settle(moved: asyncio.Future[None]) -> None:
+    if not moved.done():
+        moved.set_result(None)
 
 
 def _taken(
@@ -353,7 +395,7 @@ def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     """Shards of which one node has done all that was asked of it."""
     done: set[int] = set()
     for some in told:
-        failed = {shard for one in some for shard, _ in one.failures}
+        failed = {shard for one in some for shard, _ in one.failures} | {shard for one in some for shard in one.late}
         done |= {shard for one in some for shards, _ in one.answers for shard in shards} - failed
     return done
 

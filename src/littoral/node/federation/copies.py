@@ -14,7 +14,7 @@ from littoral.vectors.filters import Condition, Filter, Match, as_condition
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import Hit, IndexInfo, Payload, PointBatch, PointId, Record, ShardInfo
 
-__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "marked", "without_marks"]
+__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "is_copy", "marked", "without_marks"]
 
 MARK = "littoral_copy"
 IS_COPY = Condition(key=MARK, match=Match(value=True))
@@ -30,6 +30,11 @@ def marked() -> Filter:
 def as_copy(payload: Payload | None) -> Payload:
     """Of a point that is at home elsewhere."""
     return {**(payload or {}), MARK: True}
+
+
+def is_copy(payload: Payload | None) -> bool:
+    """Whether it is of a point that is at home elsewhere."""
+    return payload is not None and payload.get(MARK) is True
 
 
 def check_unmarked(request: frames.Request) -> None:

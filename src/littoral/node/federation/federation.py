@@ -12,7 +12,7 @@ from littoral.errors import ConflictError, LittoralError, NotFoundError, Unavail
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
 from littoral.mesh.membership import MemberState, members
-from littoral.mesh.shard_map import ShardMap, Spread
+from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.layout import laid_out, sample_of
@@ -21,7 +21,10 @@ from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
-from littoral.node.federation.moves import VersionClock
+from littoral.node.federation.moving.changes import Changes
+from littoral.node.federation.moving.handing import Handing
+from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
@@ -37,6 +40,7 @@ from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.transport.measured import MeasuredTransport
 from littoral.vectors.collections import Collections
+from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
@@ -91,7 +95,6 @@ class Federation:
             self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
         )
         self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
-        self._versions = VersionClock(clock, transport.name)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,9 +103,27 @@ class Federation:
         self.facts = Facts(clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
+        self.asking.heard = self._keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self._service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+        )
+        self.changes = Changes(
+            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+        )
+        self.moving = Moving(
+            transport,
+            self._local,
+            self.replicas,
+            collections,
+            Handing(transport, self.replicas, self.target, self.roster),
+            self.target,
+            lambda: self.map,
+            self.facts.all,
+            clock=clock,
+            bytes_s=mesh.move_bytes_s,
+            say=say,
+            changed=self._work.set,
         )
 
     @property
@@ -128,7 +149,8 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in self._mesh.peers}
+        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
+        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in sorted(names)}
 
     @property
     def writer(self) -> str:
@@ -152,7 +174,7 @@ class Federation:
         return unplaced + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
-        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
@@ -181,6 +203,8 @@ class Federation:
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
+        await self.moving.open()
+        await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
@@ -194,8 +218,20 @@ class Federation:
         await self._hold_shards()
         self._work.set()
 
+    def go_to(self, name: str, layout: Layout | None) -> None:
+        """As the writer of the map: the collection begins its way to this layout; None = back to the one it has.
+
+        Raises ConflictError, NotFoundError.
+        """
+        if not self._keeper.is_writer:
+            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
+        self._keeper.write({name: following})
+
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._versions)
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -204,6 +240,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
 
@@ -228,7 +265,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, ask.version)
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -248,13 +285,15 @@ class Federation:
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
-            spreads = self._spreads()
+            shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
-                nodes = spreads[name].places[shard]
-                config, has_copies = self._tables[name].config(), strategy_of(spreads[name]).has_copies
+                nodes = spreads[name].all_places[shard]
+                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                config = self._tables[name].config()
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
@@ -263,6 +302,8 @@ class Federation:
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
+                if self._keeper.is_writer:
+                    self._keeper.write(self.moving.next_map(self.roster()))
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
                 await self._exchange.pull(self._known_to(self.name))
@@ -298,9 +339,20 @@ class Federation:
             region=self._mesh.region,
             address=self.address(),
             condition=condition,
+            settled=self.moving.settled,
+            owed=self.moving.owed,
+            loads=self._loads(),
         )
         self.facts.take(fact)
         await self._transport.publish(FACTS, encode_fact(fact))
+
+    def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
+        found: dict[str, dict[int, tuple[float, float]]] = {}
+        for name, shard in self._own_shards():
+            load = self._local.loads.of(part_name(name, shard))
+            if load.busy_ms:
+                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
+        return found
 
     def _lags_s(self) -> dict[str, float]:
         """By peer, the shard that is furthest behind it."""

@@ -1,8 +1,7 @@
 """How long peers take to answer, as this node sees it."""
 
-import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from littoral.clock import Clock
 
@@ -12,6 +11,8 @@ ROUND_COUNT_MAX = 128
 FIRST_S = 0.05
 HEDGE_FACTOR = 3.0
 HEDGE_MIN_S = 0.02
+REFRESH_COUNT = 8
+"""Quantiles are taken anew after so many rounds: they are asked for with every search."""
 
 
 class Links:
@@ -19,30 +20,39 @@ class Links:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._rounds_s: dict[str, deque[float]] = {}
+        self._links: dict[str, _Link] = {}
 
-    @contextlib.contextmanager
-    def timed(self, peer: str) -> Iterator[None]:
-        """Around one request that is answered; one that raises does not count."""
-        began = self._clock.monotonic()
-        yield
-        self._rounds_s.setdefault(peer, deque(maxlen=ROUND_COUNT_MAX)).append(self._clock.monotonic() - began)
+    def took(self, peer: str, began_s: float) -> None:
+        """It has answered what was asked at this time."""
+        if (link := self._links.get(peer)) is None:
+            link = self._links[peer] = _Link()
+        link.add(self._clock.monotonic() - began_s)
 
     def median_s(self, peer: str) -> float:
         """A guess before the first answer."""
-        return _quantile(self._rounds_s.get(peer), 0.5)
+        return link.median_s if (link := self._links.get(peer)) is not None else FIRST_S
 
     def hedge_s(self, peer: str) -> float:
         """After so long another replica is asked beside this peer."""
-        return max(HEDGE_MIN_S, HEDGE_FACTOR * _quantile(self._rounds_s.get(peer), 0.95))
+        high_s = link.high_s if (link := self._links.get(peer)) is not None else FIRST_S
+        return max(HEDGE_MIN_S, HEDGE_FACTOR * high_s)
 
     def medians_ms(self) -> Mapping[str, float]:
         """By peer that has answered."""
-        return {peer: round(_quantile(rounds, 0.5) * 1000, 3) for peer, rounds in self._rounds_s.items()}
+        return {peer: round(link.median_s * 1000, 3) for peer, link in self._links.items()}
 
 
-def _quantile(rounds_s: deque[float] | None, share: float) -> float:
-    if not rounds_s:
-        return FIRST_S
-    ordered = sorted(rounds_s)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+class _Link:
+    def __init__(self) -> None:
+        self._rounds_s: deque[float] = deque(maxlen=ROUND_COUNT_MAX)
+        self._fresh_count = 0
+        self.median_s = self.high_s = FIRST_S
+
+    def add(self, round_s: float) -> None:
+        self._rounds_s.append(round_s)
+        self._fresh_count += 1
+        if self._fresh_count >= min(REFRESH_COUNT, len(self._rounds_s)):
+            self._fresh_count = 0
+            ordered = sorted(self._rounds_s)
+            self.median_s = ordered[len(ordered) // 2]
+            self.high_s = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]

@@ -1,27 +1,29 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import NamedTuple
-
-import msgspec
+from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
-from littoral.node.federation.moves import Moves, Version
+from littoral.node.federation.moves import Leaving
 from littoral.node.federation.replicas import Replicas, Watched
-from littoral.node.federation.splitting import some_points
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
+
+_T = TypeVar("_T")
 
 
 def part_name(collection: str, shard: int) -> str:
@@ -31,7 +33,7 @@ def part_name(collection: str, shard: int) -> str:
 
 class Terms(NamedTuple):
     """here: holders of a shard that are here. least: of them, that must have a write. wait_s: for those beyond that.
-    has_copies: whether points lie in several shards. version: of a write that may move points.
+    has_copies: whether points lie in several shards. at: of a write.
     """
 
     deadline_s: float
@@ -39,7 +41,16 @@ class Terms(NamedTuple):
     least: int
     wait_s: float
     has_copies: bool = False
-    version: Version | None = None
+    at: At = ANY
+
+    @classmethod
+    def of_read(cls, deadline_s: float, *, has_copies: bool) -> "Terms":
+        """Nobody else has to have anything."""
+        return cls(deadline_s, {}, 1, 0.0, has_copies)
+
+
+AfterWrite = Callable[[str, int, int, float], Awaitable[None]]
+"""Told of a write that is on the disk here: collection, shard, its hybrid time, and how long may be waited."""
 
 
 class LocalShards:
@@ -57,9 +68,10 @@ class LocalShards:
         self._summaries = summaries
         self._replicas = replicas
         self._tell_stale = tell_stale
-        self._clock = clock
         self._shards: dict[str, Collection] = {}
-        self._moves: dict[str, Moves] = {}
+        self._leaving = Leaving(clock)
+        self.loads = Loads(clock)
+        self.after_write: AfterWrite | None = None
 
     async def ensure(
         self,
@@ -79,14 +91,32 @@ class LocalShards:
         if part is None:
             part = await self._collections.create_part(name, config)
         if name not in self._shards:
-            self._moves[name] = moves = Moves(self._clock)
-            watched = Watched(part, partial(self._wrote, collection, shard, config), moves.left)
+            watched = Watched(part, partial(self._wrote, collection, shard, config), partial(self._leaving.left, name))
             self._shards[name] = Collection(name, config, watched)
             if has_copies:
                 await part.create_index(MARK, "bool")
-        if len(nodes) > 1:
-            await self._replicas.keep(name, self._shards[name], nodes, part.life)
+        await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
+
+    async def open_left(self, collection: str, shard: int) -> None:
+        """Of a shard that has no place here any more: for whoever hands its points over, not for callers."""
+        name = part_name(collection, shard)
+        if (part := self._collections.part(name)) is not None:
+            await self._replicas.keep(name, part, [], part.life)
+
+    async def let_go(self, collection: str, shard: int) -> None:
+        """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        await self._replicas.let_go(name)
+        if self._collections.part(name) is not None or name in self._collections.damaged:
+            await self._collections.delete_part(name)
+        await self._replicas.remove_journal(name)
+
+    def close_to_callers(self, collection: str, shard: int) -> None:
+        """What is asked of it from now on is refused."""
+        self._shards.pop(part_name(collection, shard), None)
+        self.loads.forget(part_name(collection, shard))
 
     async def _wrote(
         self,
@@ -104,23 +134,23 @@ class LocalShards:
         self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms
     ) -> list[PartTold]:
         """Reads of several shards are merged here: what goes over the network is as large as one shard's answer."""
-        return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
+        return await _together([self._part(collection, part, config, terms) for part in parts])
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
-        asks = (self._one(collection, shard, part.request, terms) for shard in part.shards)
-        found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
-        failures = [(shard, frames.failure(0, one)) for shard, one in found if isinstance(one, LittoralError)]
+        asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
+        found = list(zip(part.shards, await _together(asks), strict=True))
+        late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
+        failures = [
+            (shard, frames.failure(0, one))
+            for shard, one in found
+            if isinstance(one, LittoralError) and shard not in late
+        ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
-        return PartTold(answers, failures, self._left_s(collection, part))
-
-    def _left_s(self, collection: str, part: Part) -> float | None:
-        if not isinstance(part.request, frames.Read):
-            return None
-        moves = (self._moves.get(part_name(collection, shard)) for shard in part.shards)
-        return min((left_s for one in moves if one is not None and (left_s := one.left_s()) is not None), default=None)
+        names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
+        return PartTold(answers, failures, late, self._leaving.ago_s(names))
 
     async def _one(
         self, collection: str, shard: int, request: frames.Request, terms: Terms
@@ -143,33 +173,26 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
-        if terms.version is not None:
-            latest = self._latest(name, request, found.config, terms.version)
-            if latest is None:
-                return frames.Written(call=0, epoch=0, changed=False)
-            request = latest
-        if isinstance(request, frames.PointWrite) and name in self._replicas:
-            return await self._replicas.write(
-                name,
-                request,
-                terms.deadline_s,
-                here=terms.here.get(shard, 1),
-                least=terms.least,
-                wait_s=terms.wait_s,
-            )
-        return await found.ask(request, deadline_s=terms.deadline_s)
+        if not isinstance(request, frames.PointWrite):
+            began_s = self.loads.now()
+            answer = await found.ask(request, deadline_s=terms.deadline_s)
+            if isinstance(request, frames.Search | frames.Group):
+                self.loads.searched(name, began_s)
+            return answer
+        stamp = await self._replicas.write(
+            name,
+            request,
+            terms.deadline_s,
+            here=terms.here.get(shard, 1),
+            least=terms.least,
+            wait_s=terms.wait_s,
+            at=terms.at,
+        )
+        if self.after_write is not None:
+            await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
+        return frames.Written(call=0, epoch=stamp.number)
 
-    def _latest(
-        self, name: str, request: frames.Request, config: CollectionConfig, version: Version
-    ) -> frames.Request | None:
-        """Without points that a later write was here for; None if that is all of them."""
-        match request:
-            case frames.Upsert(points=points):
-                rows = self._moves[name].latest(points.ids, version)
-                some: frames.Request = msgspec.structs.replace(request, points=some_points(points, rows, config))
-            case frames.Delete(ids=list() as ids):
-                rows = self._moves[name].latest(ids, version)
-                some = msgspec.structs.replace(request, ids=[ids[row] for row in rows])
-            case _:
-                return request
-        return some if rows else None
+
+async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
+    """A single one, as most often, in the task that asks."""
+    return [await asks[0]] if len(asks) == 1 else list(await asyncio.gather(*asks))

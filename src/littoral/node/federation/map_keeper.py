@@ -1,5 +1,6 @@
 """The shard map that this node goes by: written by one node, pulled by the others from whoever has a newer one."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ class MapKeeper:
         self._say = say
         self._changed = changed
         self._pull_from: set[str] = set()
+        self._pulling = asyncio.Lock()
 
     @property
     def map(self) -> ShardMap:
@@ -73,13 +75,14 @@ class MapKeeper:
             self._changed()
 
     async def pull(self, *, also: Iterable[str] = ()) -> None:
-        """From whoever was heard to have a newer one, and from these."""
-        peers, self._pull_from = self._pull_from | set(also), set()
-        for peer in sorted(peers & self._members().keys() - {self._transport.name}):
-            with contextlib.suppress(PeerError):
-                body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
-                if body:
-                    self.take(decode_map(body))
+        """From whoever was heard to have a newer one, and from these; after a pull that is under way."""
+        async with self._pulling:
+            peers, self._pull_from = self._pull_from | set(also), set()
+            for peer in sorted(peers & self._members().keys() - {self._transport.name}):
+                with contextlib.suppress(PeerError):
+                    body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
+                    if body:
+                        self.take(decode_map(body))
 
     async def _tell(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0

@@ -94,8 +94,8 @@ def _order(ask: bytes | Ask | None, using: str, config: CollectionConfig) -> Cal
         case bytes() | asks.Nearest() | asks.Recommend(strategy="average_vector"):
             params = config.dense.get(using)
             if params is not None and params.multivector_config is None and params.distance in LOW_FIRST:
-                return lambda hit: (_score(hit), id_order(hit.id))
-    return lambda hit: (-_score(hit), id_order(hit.id))
+                return lambda hit: (_score(hit), isinstance(hit.id, str), hit.id)
+    return lambda hit: (-_score(hit), isinstance(hit.id, str), hit.id)
 
 
 def _score(hit: Hit | Record) -> float:

@@ -6,6 +6,7 @@ from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundE
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.residency import is_from_anywhere, seen_from
 from littoral.transport import Transport
 from littoral.vectors import frames
@@ -53,8 +54,14 @@ class MeshService:
             raise InputError(f"request of `{caller}`: a read is no write, and a write is no read")
         self._heard(caller, ask.map_number)
         target = self._target(ask.collection)
+        if self._has_moved(ask, target):
+            return encode(Told(target.map_number, [], has_moved=True))
         self._check(caller, ask, target)
-        parts = await self._local.answer(ask.collection, ask.parts, target.config, self._terms(ask, target))
+        if kind is frames.Read:
+            terms = Terms.of_read(ask.deadline_s, has_copies=strategy_of(target.spread).has_copies)
+        else:
+            terms = self._terms(ask, target)
+        parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
     def _check(self, caller: str, ask: Ask, target: Target) -> None:
@@ -65,13 +72,21 @@ class MeshService:
                 f"`{ask.model}`",
                 hint="two models never mix in a collection",
             )
-        places = target.spread.places
-        seen = seen_from(target.spread, self._members()[caller]).spread.places
+        known = target.spread.all_places
+        seen = {
+            shard for spread in target.spread.both for shard in seen_from(spread, self._members()[caller]).spread.places
+        }
         for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
-            if shard not in places:
-                raise NotFoundError(f"collection `{ask.collection}` has {len(places)} shards, none with number {shard}")
-            if shard not in seen and not is_from_anywhere(request):
+            if shard not in known and ask.map_number <= target.map_number:
+                raise NotFoundError(f"collection `{ask.collection}` has {len(known)} shards, none with number {shard}")
+            if shard in known and shard not in seen and not is_from_anywhere(request):
                 self._counts.refused += 1
                 raise ForbiddenError(
                     f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"
                 )
+
+    @staticmethod
+    def _has_moved(ask: Ask, target: Target) -> bool:
+        """A caller that goes by an older map asks for shards in whose place there are others by now."""
+        asked = {shard for part in ask.parts for shard in part.shards}
+        return ask.map_number < target.map_number and not target.spread.places.keys() >= asked

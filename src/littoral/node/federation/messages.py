@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import InputError
-from littoral.node.federation.moves import Version
 from littoral.vectors import frames
+from littoral.vectors.replication.hybrid_clock import TIME_MAX
 
 __all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "decoded", "encode"]
 
@@ -17,7 +17,7 @@ SHARD_COUNT_MAX = 256
 
 _T = TypeVar("_T")
 
-Shard = Annotated[int, Meta(ge=0, lt=SHARD_COUNT_MAX)]
+Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 class Part(msgspec.Struct, array_like=True):
@@ -29,7 +29,8 @@ class Part(msgspec.Struct, array_like=True):
 
 class Ask(msgspec.Struct, array_like=True):
     """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
-    write. version: of a write that may move points.
+    write. time: hybrid time of a write, the same for all shards. is_told: not the leaving of a point that goes to
+    another shard, which is told by that one (`replica.At`).
     """
 
     collection: str
@@ -38,22 +39,29 @@ class Ask(msgspec.Struct, array_like=True):
     deadline_s: Annotated[float, Meta(gt=0, le=3600)]
     parts: Annotated[list[Part], Meta(min_length=1, max_length=2 * SHARD_COUNT_MAX)]
     holders: Annotated[int, Meta(ge=1, le=64)] = 1
-    version: Version | None = None
+    time: Annotated[int, Meta(ge=0, lt=TIME_MAX)] = 0
+    is_told: bool = True
 
 
 class PartTold(msgspec.Struct, array_like=True):
-    """answers: each with the shards it is for. failures: of the others. left_s: how long ago a point left one."""
+    """answers: each with the shards it is for. failures: of the others. late: shards that have something later than
+    the write, and the latest time that they know. left_s: how long ago a point left one of them.
+    """
 
     answers: list[tuple[list[int], frames.Answer]]
     failures: list[tuple[int, frames.Failure]]
+    late: dict[int, int] = {}
     left_s: float | None = None
 
 
 class Told(msgspec.Struct, array_like=True):
-    """map_number: what the teller goes by. parts: as asked."""
+    """map_number: what the teller goes by. parts: as asked; none where the teller knows that the shards asked for are
+    no longer those to ask.
+    """
 
     map_number: int
     parts: list[PartTold]
+    has_moved: bool = False
 
 
 _ask_decoder = msgspec.msgpack.Decoder(Ask)

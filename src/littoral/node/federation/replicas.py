@@ -1,5 +1,6 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from littoral.mesh.sync import Lag, Sync
 from littoral.telemetry import Reading
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
-from littoral.vectors.replication.replica import Replica
+from littoral.vectors.replication.entries import State
+from littoral.vectors.replication.journal import Stamp
+from littoral.vectors.replication.owed_points import OwedPoints
+from littoral.vectors.replication.replica import At, Replica
 from littoral.vectors.replication.requests import write_to
+from littoral.vectors.replication.seeding import remove_journal
 from littoral.vectors.replication.shared_log import SharedLog
 
 __all__ = ["Replicas", "Watched"]
@@ -71,22 +76,39 @@ class Replicas:
             await self._sync.set_peers(name, [node for node in nodes if node != self._node])
             return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{name}.sqlite"
+        path = self._path(name)
         replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life)
+        if not replica.vector and (await shard.info()).points_count:
+            await replica.adopt()
         self._replicas[name] = replica
         self._sync.add(SharedLog(name, replica), [node for node in nodes if node != self._node])
 
     async def write(
-        self, name: str, request: frames.PointWrite, deadline_s: float, *, here: int, least: int, wait_s: float
-    ) -> frames.Written:
+        self, name: str, request: frames.PointWrite, deadline_s: float, *, here: int, least: int, wait_s: float, at: At
+    ) -> Stamp:
         """A write that is on the disk here, and on those of all holders that are `here`, as far as they are quick.
 
         Raises UnavailableError where fewer than `least` have it in time; it is kept and shipped all the same.
         """
         began = self._clock.monotonic()
-        stamp = await write_to(self._replicas[name], request, deadline_s=deadline_s)
+        stamp = await write_to(self._of(name), request, deadline_s=deadline_s, at=at)
+        await self._see_copies(name, stamp, deadline_s - (self._clock.monotonic() - began), here, least, wait_s)
+        return stamp
+
+    async def take_over(
+        self, name: str, states: list[State], deadline_s: float, *, here: int, least: int, wait_s: float
+    ) -> None:
+        """As `write`, for points that lay in other shards, with the versions that they have."""
+        began = self._clock.monotonic()
+        stamp = await self._of(name).take_over(states, deadline_s)
+        await self._see_copies(name, stamp, deadline_s - (self._clock.monotonic() - began), here, least, wait_s)
+
+    async def _see_copies(
+        self, name: str, stamp: Stamp, deadline_s: float, here: int, least: int, wait_s: float
+    ) -> None:
+        began = self._clock.monotonic()
         copies = await self._sync.copies(
-            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s)
+            name, stamp.origin, stamp.number, count=max(here, least), deadline_s=min(wait_s, deadline_s), least=least
         )
         left_s = deadline_s - (self._clock.monotonic() - began)
         if len(copies.have) < least and left_s > 0:
@@ -98,7 +120,32 @@ class Replicas:
                 f"shard `{name}`: {len(copies.have)} nodes have the write, at least {least} must; not yet: {missing}",
                 hint="it is kept here and shipped to them; it can be repeated",
             )
-        return frames.Written(call=0, epoch=stamp.number)
+
+    def owed(self, name: str) -> OwedPoints:
+        """What this replica has to hand over."""
+        return OwedPoints(self._of(name))
+
+    async def let_go(self, name: str) -> None:
+        """This node has no replica of it any more; its journal stays."""
+        if (replica := self._replicas.pop(name, None)) is not None:
+            await self._sync.remove(name)
+            await replica.close()
+
+    async def remove_journal(self, name: str) -> None:
+        """From the disk; the shard must be gone already."""
+        await asyncio.to_thread(remove_journal, self._path(name))
+
+    def kept(self) -> list[str]:
+        """Names of shards whose journals lie here."""
+        return sorted(path.stem for path in self._folder.glob("*.sqlite")) if self._folder.is_dir() else []
+
+    def _of(self, name: str) -> Replica:
+        if (replica := self._replicas.get(name)) is None:
+            raise UnavailableError(f"shard `{name}` is not on this node")
+        return replica
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.sqlite"
 
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""

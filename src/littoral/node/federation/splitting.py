@@ -8,7 +8,7 @@ from littoral.node.federation.copies import as_copy
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "deletions", "everywhere", "some_points", "upsert"]
+__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "deletions", "everywhere", "upsert"]
 
 Parts = Mapping[int, Sequence[frames.Write]]
 """By shard."""
@@ -25,7 +25,7 @@ def upsert(request: frames.Upsert, places: Sequence[Sequence[int]], config: Coll
     """places: the shards of each point, its home first."""
     parts: dict[int, list[frames.Write]] = {}
     for shard, rows in _rows(places).items():
-        points = some_points(request.points, rows, config)
+        points = _some(request.points, rows, config)
         if copied := {at for at, row in enumerate(rows) if places[row][0] != shard}:
             payloads = points.payloads or [None] * len(rows)
             points.payloads = [as_copy(one) if at in copied else one for at, one in enumerate(payloads)]
@@ -46,7 +46,7 @@ def deletions(request: frames.Upsert, places: Sequence[Sequence[int]], shards: I
 def by_points(request: frames.UpdateVectors, places: Sequence[Sequence[int]], config: CollectionConfig) -> Parts:
     """places: the shards of each point."""
     return {
-        shard: [msgspec.structs.replace(request, points=some_points(request.points, some, config))]
+        shard: [msgspec.structs.replace(request, points=_some(request.points, some, config))]
         for shard, some in _rows(places).items()
     }
 
@@ -80,8 +80,7 @@ def _rows(places: Sequence[Sequence[int]]) -> dict[int, list[int]]:
     return rows
 
 
-def some_points(batch: PointBatch, rows: Sequence[int], config: CollectionConfig) -> PointBatch:
-    """These rows of them."""
+def _some(batch: PointBatch, rows: Sequence[int], config: CollectionConfig) -> PointBatch:
     payloads = None if batch.payloads is None else [batch.payloads[row] for row in rows]
     ids = [batch.ids[row] for row in rows]
     if isinstance(batch.vectors, list):

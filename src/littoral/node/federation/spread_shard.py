@@ -4,15 +4,14 @@ Searches go on without what is missing, and say so. Whatever cannot say so (a co
 refused while a shard is missing: an answer that is silently short would be a wrong one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from littoral.errors import ForbiddenError, NotOfferedError
+from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merge
-from littoral.node.federation.moves import VersionClock
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.points_by_id import located, lost, retrieve
 from littoral.node.federation.residency import pinned_to, seen_from, within
@@ -29,8 +28,8 @@ from littoral.vectors.told_hits import told
 
 __all__ = ["SpreadShard"]
 
+TRIES_MAX = 3
 AGAIN_MAX = 8
-
 OFFERED_NOT = {
     frames.Pairs: "search/matrix",
     frames.AddVector: "vectors: adding one",
@@ -43,29 +42,52 @@ OFFERED_NOT = {
 
 class SpreadShard:
     """`vectors.collection.ShardAnswers` over nodes. target: what is known of the collection now; raises
-    UnavailableError while that is nothing."""
+    UnavailableError while that is nothing. pull: takes the map of peers that were heard to have a newer one."""
 
-    def __init__(self, target: Callable[[], Target], asking: Asking, routing: Routing, versions: VersionClock) -> None:
+    def __init__(
+        self,
+        target: Callable[[], Target],
+        asking: Asking,
+        routing: Routing,
+        pull: Callable[[], Awaitable[None]],
+    ) -> None:
         self._target = target
+        self._pull = pull
         self._routing = routing
         self._asking = asking
-        self._writes = SpreadWrites(asking, versions)
+        self._writes = SpreadWrites(asking)
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
-        """A read during which a point left a shard is made again: it may have been in none that was looked at."""
-        clock = self._asking.clock
+        """Once more where shards went to other places meanwhile."""
+        for _ in range(TRIES_MAX):
+            whole = self._target()
+            try:
+                return await self._settled(whole, request, deadline_s)
+            except UnavailableError:
+                if not await self._has_moved(whole):
+                    raise
+        return await self._settled(self._target(), request, deadline_s)
+
+    async def _settled(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """A read during which a point left a shard is made again: the point may have been in none when looked for."""
+        clock, departures = self._asking.clock, self._asking.departures
+        is_still = whole.spread.change is None and strategy_of(whole.spread).by_id
+        if is_still or not isinstance(request, frames.Read):
+            return await self._ask(whole, request, deadline_s)
         end = clock.monotonic() + deadline_s
         for _ in range(AGAIN_MAX):
             began = clock.monotonic()
-            answer = await self._answer(request, max(0.001, end - began))
-            target = self._target()
-            is_still = not isinstance(request, frames.Read) or strategy_of(target.spread).by_id
-            if is_still or not self._asking.has_left_since(target.name, began) or clock.monotonic() >= end:
+            answer = await self._ask(whole, request, max(0.001, end - began))
+            if not departures.is_since(whole.name, began) or clock.monotonic() >= end:
                 break
         return answer
 
-    async def _answer(self, request: frames.Request, deadline_s: float) -> frames.Answer:
-        whole = self._target()
+    async def _has_moved(self, target: Target) -> bool:
+        """Whether there is another map than the one that was gone by."""
+        await self._pull()
+        return self._target().map_number != target.map_number
+
+    async def _ask(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
         target = whole.viewed(seen_from(whole.spread, whole.region))
         if (what := OFFERED_NOT.get(type(request))) is not None:
             raise NotOfferedError(f"collection `{target.name}` is spread over nodes: {what} is not offered there")
@@ -110,11 +132,15 @@ class SpreadShard:
         if all(map(is_routable, queries)) and not target.is_confined:
             routed = await self._routing.search(target, queries, deadline_s)
             if routed is not None:
+                if any(said["missing"] for said in routed.told) and await self._has_moved(target):
+                    raise UnavailableError(f"collection `{target.name}`: shards went to other places meanwhile")
                 for said in routed.told:
                     _note(target, said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         gathered = await self._asking.read(target, wanted, deadline_s)
+        if gathered.lost and await self._has_moved(target):
+            raise lost(target, gathered)
         _note(target, how_of(gathered, queries))
         if not gathered.answers:
             raise lost(target, gathered)

@@ -4,16 +4,16 @@ Where the shard of a point may change, a write first brings it to its new shards
 others: at every moment it is in one of them.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
 
-from littoral.errors import InputError, NotOfferedError
+from littoral.errors import InputError, NotOfferedError, UnavailableError
 from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import check_unmarked
-from littoral.node.federation.moves import VersionClock, is_versioned
-from littoral.node.federation.placing import Placing, placing_of, strategy_of
+from littoral.node.federation.placing import Placing, placing_of
 from littoral.node.federation.points_by_id import located, lost, need_all
 from littoral.node.federation.residency import pinned_to
 from littoral.node.federation.splitting import Parts
@@ -22,29 +22,46 @@ from littoral.vectors.checks import check_columns, check_points, checked_ids
 from littoral.vectors.filters import Condition, Filter
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointId
+from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.replica import At
 
 __all__ = ["SpreadWrites"]
+
+LATE_MAX = 8
 
 
 class SpreadWrites:
     """Of one collection."""
 
-    def __init__(self, asking: Asking, versions: VersionClock) -> None:
+    def __init__(self, asking: Asking) -> None:
         self._asking = asking
-        self._versions = versions
 
     async def write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
         """whole: with all shards. seen: with those that may be read from here; what goes by filters or changes points
         in place is for these alone.
         """
         check_unmarked(request)
-        written = frames.Written(call=0, epoch=0, changed=False)
-        moves = is_versioned(request) and not strategy_of(whole.spread).by_id
-        version = self._versions.next() if moves else None
-        for parts in await self._steps(whole, seen, request, deadline_s):
-            if parts:
-                written = await self._asking.write(whole, parts, deadline_s, version)
-        return written
+        steps = [parts for parts in await self._steps(whole, seen, request, deadline_s) if parts]
+        if not steps:
+            return frames.Written(call=0, epoch=0, changed=False)
+        if len(steps) == 1:
+            return await self._asking.write(whole, steps[0], deadline_s)
+        return await self._moving(whole, steps, deadline_s)
+
+    async def _moving(self, whole: Target, steps: Sequence[Parts], deadline_s: float) -> frames.Written:
+        """Points come to their shards at one time, and leave all others a moment before it: whoever hears of both in
+        any order knows where they are. Where something later is known, all of it at a later time.
+        """
+        for _ in range(LATE_MAX):
+            at = self._asking.new_time()
+            with contextlib.suppress(LateError):
+                written = await self._asking.write(whole, steps[0], deadline_s, at=at)
+                for parts in steps[1:]:
+                    await self._asking.write(whole, parts, deadline_s, at=At(at.time - 1, is_told=False))
+                return written
+        raise UnavailableError(
+            f"collection `{whole.name}`: the points are written by others at the same time", hint="try again"
+        )
 
     async def _steps(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> Sequence[Parts]:
         """What each shard is to do, one after the other."""

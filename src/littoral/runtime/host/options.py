@@ -10,6 +10,8 @@ __all__ = [
     "COUNT_MAX",
     "NAME_PATTERN",
     "OPTIONS",
+    "PLACE_PATTERN",
+    "RESIDENCY_PATTERN",
     "BoxFormat",
     "Crop",
     "Ctc",
@@ -29,6 +31,8 @@ __all__ = [
 COUNT_MAX = 4096
 SIDE_MAX = 4096
 NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+PLACE_PATTERN = r"^(here|auto|node:[a-z0-9-]{1,63})$"
+RESIDENCY_PATTERN = r"^(node|site|any|region:.{1,64})$"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Source = str | list[str] | dict[str, str] | None
@@ -45,6 +49,20 @@ class PlacedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     source: Annotated[
         Source, Meta(description="A step, several, or tensors by the name that the step knows; default: the one before")
     ] = msgspec.field(default=None, name="from")
+    place: Annotated[
+        str,
+        Meta(
+            pattern=PLACE_PATTERN,
+            description="Where a model or agent runs: `here`, `auto` (wherever it is done first) or `node:NAME`",
+        ),
+    ] = "here"
+    residency: Annotated[
+        str,
+        Meta(
+            pattern=RESIDENCY_PATTERN,
+            description="How far what the step is given may go: `node`, `region:NAME`, `site` or `any`",
+        ),
+    ] = "site"
 
 
 class HostOptions(PlacedTable, frozen=True, kw_only=True):

@@ -192,17 +192,21 @@ class Journal:
     def write(self, changes: Sequence[Change], wall: float, *, time: int = 0, is_told: bool = True) -> Stamp:
         """A write made here, later than everything known; inside a transaction. wall: seconds since 1970.
 
-        time: that it is to have, later than that of each of these points, else LateError; 0 = any. is_told: to those
-        that the shard owes its points to.
+        time: that it is to have, later than that of each of these points, else LateError; 0 = any. is_told: whatever
+        it changes is owed to others; else only what was there before.
         """
         if time:
             self.check_time([change.id for change in changes], time)
             self._clock.saw(time)
         time = time or self._clock.tick(wall)
+        told = changes if is_told or not self.owing.towards else [one for one in changes if self._has(one.id)]
         number = self._write_at(time, latest(changes))
-        if is_told:
-            self._note(changes, time)
+        self._note(told, time)
         return Stamp(self.origin, number, time)
+
+    def _has(self, point: PointId) -> bool:
+        version = self._version(key_of(point))
+        return version is not None and not version.is_gone
 
     def _write_at(self, time: int, changes: Sequence[Change]) -> int:
         """As entries of this origin; the number of the last one."""

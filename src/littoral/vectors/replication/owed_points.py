@@ -73,8 +73,8 @@ class OwedPoints:
         """Points that have to be handed over, and all that are noted."""
         return await self._pipeline.read(lambda journal: journal.owing.counts())
 
-    async def states(self, keys: Sequence[bytes]) -> list[State]:
-        """Those points as they are; not those that are being changed, nor what was never there."""
+    async def states(self, keys: Sequence[bytes]) -> tuple[list[State], set[bytes]]:
+        """Those points as they are, without those that are being changed; and those of which nothing is known."""
         before = await self._pipeline.read(lambda journal: journal.versions_of(keys))
         await self._pipeline.until_applied(self._pipeline.committed_seq)
         found = await read_points(self._replica.shard, [id_of(key) for key, one in before.items() if not one.is_gone])
@@ -84,7 +84,7 @@ class OwedPoints:
             change = Change(id_of(key)) if version.is_gone else found.get(id_of(key))
             if change is not None and after.get(key) == version:
                 told.append(State(version.time, version.origin, version.number, change))
-        return told
+        return told, set(keys) - before.keys()
 
     async def times(self, keys: Sequence[bytes]) -> list[int]:
         """Of each point the time of its version: 0 where nothing is known, below 0 where it is gone."""

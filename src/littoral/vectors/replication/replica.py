@@ -59,7 +59,7 @@ DEFAULT_LIMITS = ReplicaLimits()
 class At(NamedTuple):
     """time: the hybrid time of a write, the same in all shards that it is for; 0 = as this replica's clock gives it.
 
-    is_told: to the shards that this one owes its points to.
+    is_told: to the shards that this one owes its points to; else only what was there before.
     """
 
     time: int = 0

@@ -2,7 +2,7 @@
 
 import { draw } from "../dom.js";
 import { layOut, shortName } from "./layout.js";
-import { linkWord, nodeLabel, pairs } from "./words.js";
+import { linkWord, nodeLabel, pairs, shortLinkWord } from "./words.js";
 
 const LABELLED_MAX = 6;
 const CALM_MAX = 12;
@@ -56,7 +56,7 @@ function linkLabel(link, plan, chosen) {
   const t = touches(link, chosen) ? (link.nodes[0] === chosen ? FAR_LABEL_AT : 1 - FAR_LABEL_AT) : LABEL_AT;
   const at = (axis) => (1 - t) ** 2 * a[axis] + 2 * t * (1 - t) * c[axis] + t ** 2 * b[axis];
   const x = Math.min(plan.width - 26, Math.max(26, at("x")));
-  return draw("text", { class: `link-label ${link.speed}`, x: fixed(x), y: fixed(at("y") + 4), "data-key": link.key }, linkWord(link));
+  return draw("text", { class: `link-label ${link.speed}`, x: fixed(x), y: fixed(at("y") + 4), "data-key": link.key }, shortLinkWord(link));
 }
 
 function regionArc({ region, from, to }, { centre, rx, ry }) {

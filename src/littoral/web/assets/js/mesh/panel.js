@@ -38,7 +38,7 @@ export function watchSite() {
   function settle() {
     const names = site.members.map(({ name }) => name);
     const cells = cellKeys(site);
-    const isThere = chosen && (chosen.node === undefined ? site.collections[chosen.collection]?.shards[chosen.shard] : names.includes(chosen.node));
+    const isThere = chosen && (chosen.node === undefined ? site.collections[chosen.collection]?.shards.some(({ shard }) => shard === chosen.shard) : names.includes(chosen.node));
     if (!isThere) chosen = { node: site.node };
     stops = {
       node: names.includes(stops.node) ? stops.node : site.node,

@@ -32,6 +32,9 @@ function speedOf({ isUp, ms }) {
 
 export const linkWord = ({ isUp, ms }) => (isUp ? (ms === null ? "–" : milliseconds(ms)) : "cut");
 
+/** As `linkWord`, where there is little room. */
+export const shortLinkWord = (link) => (link.isUp && link.ms >= 10 ? `${Math.round(link.ms)}\u202fms` : linkWord(link));
+
 /** The site in a sentence. */
 export function summary({ site, members, map_number: number, desired }) {
   const own = members.filter(({ is_member: isMember }) => isMember);

@@ -1,0 +1,1 @@
+"""A spread collection gets another layout while it is read and written."""

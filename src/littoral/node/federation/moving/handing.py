@@ -1,0 +1,232 @@
+"""Hands points of a shard of this node to the shards that come in its place, and takes those that others hand over."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from littoral.errors import ConflictError, ForbiddenError, LittoralError, UnavailableError
+from littoral.mesh.shard_map import Spread
+from littoral.node.federation.asking import HOLDERS_S, Target
+from littoral.node.federation.local_shards import part_name
+from littoral.node.federation.moving.messages import (
+    HAND,
+    OFFER,
+    Hand,
+    Handed,
+    Offer,
+    Offered,
+    decode_hand,
+    decode_handed,
+    decode_offer,
+    decode_offered,
+    encode,
+)
+from littoral.node.federation.moving.routes import Routes, region_of, routes, still_wanted
+from littoral.node.federation.replicas import Replicas
+from littoral.transport import Transport
+from littoral.vectors.replication.entries import State, decode_states, key_of, size_of
+from littoral.vectors.replication.entries import encode as encode_states
+
+__all__ = ["Handing", "Outcome"]
+
+MESSAGE_BYTES = 1 << 20
+REQUEST_S = 10.0
+
+Owed = Sequence[tuple[bytes, int]]
+
+
+class Outcome(NamedTuple):
+    """told: what was handed over, or is known there. away: what goes to shards that nobody here holds. failed: why
+    somebody who is here did not take it; None if all did. bytes: sent.
+    """
+
+    told: list[tuple[bytes, int]]
+    away: list[tuple[bytes, int]]
+    failed: LittoralError | None
+    bytes: int
+
+
+class _NobodyError(UnavailableError):
+    """No node that is here has this shard."""
+
+
+class Handing:
+    """target: a collection by its name. members: names of the nodes of the site."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        replicas: Replicas,
+        target: Callable[[str], Target],
+        members: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._transport = transport
+        self._replicas = replicas
+        self._target = target
+        self._members = members
+        self.bytes_count = 0
+        self.points_count = 0
+
+    async def open(self) -> None:
+        """From now on points are taken."""
+        await self._transport.serve(OFFER, self._answer_offer)
+        await self._transport.serve(HAND, self._answer_hand)
+
+    async def hand(
+        self,
+        target: Target,
+        shard: int,
+        owed: Owed,
+        goal: Spread,
+        among: Sequence[int],
+        *,
+        is_asked_first: bool,
+        deadline_s: float = REQUEST_S,
+    ) -> Outcome:
+        """Points of a shard of this node to those of `goal`, a spread of the collection by another layout.
+
+        among: shards that are told. is_asked_first: what is there already is not sent.
+        """
+        name = part_name(target.name, shard)
+        states, unknown = await self._replicas.owed(name).states([key for key, _ in owed])
+        found = routes(states, goal, target.config, among, region_of(target.spread, shard))
+        away: set[bytes] = set()
+        sent = 0
+        failed: LittoralError | None = None
+        if is_asked_first and found:
+            try:
+                known = await self._known(target, goal, found)
+            except _NobodyError:
+                return Outcome([], list(owed), None, 0)
+            except LittoralError as error:
+                return Outcome([], [], error, 0)
+            found = still_wanted(found, known)
+        for some in _messages(found):
+            try:
+                sent += await self._send(target, goal, some, deadline_s)
+            except _NobodyError:
+                away |= {key_of(state.change.id) for states in some.values() for state in states}
+            except LittoralError as error:
+                failed = error
+                away |= {key_of(state.change.id) for states in some.values() for state in states}
+        seen = {key_of(state.change.id) for state in states} | unknown
+        done = [(key, noted) for key, noted in owed if key in seen and key not in away]
+        left = [(key, noted) for key, noted in owed if key in away]
+        self.bytes_count += sent
+        self.points_count += len(done)
+        return Outcome(done, [] if failed else left, failed, sent)
+
+    async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
+        """What each shard that is told of points knows of them."""
+        keys = {shard: [key_of(state.change.id) for state in states] for shard, states in found.items()}
+        known: dict[int, dict[bytes, int]] = {}
+        for node, shards in self._by_node(goal, list(keys)).items():
+            offer = Offer(target.name, goal.model, {shard: keys[shard] for shard in shards})
+            told = await self._offer(node, offer)
+            for shard in shards:
+                if shard not in told.times:
+                    raise _NobodyError(f"shard {shard} of `{target.name}` is not on `{node}` yet")
+                known[shard] = dict(zip(keys[shard], told.times[shard], strict=True))
+        return known
+
+    async def _offer(self, node: str, offer: Offer) -> Offered:
+        if node == self._transport.name:
+            return await self._look_up(offer)
+        body = await self._transport.request(node, OFFER, encode(offer), deadline_s=REQUEST_S)
+        return decode_offered(body, node)
+
+    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> int:
+        sent = 0
+        for node, shards in self._by_node(goal, list(some)).items():
+            states = {shard: encode_states(some[shard]) for shard in shards}
+            hand = Hand(target.name, goal.model, deadline_s, target.holders, states)
+            if node == self._transport.name:
+                handed = await self._take(hand)
+            else:
+                body = encode(hand)
+                sent += len(body)
+                answer = await self._transport.request(node, HAND, body, deadline_s=deadline_s)
+                handed = decode_handed(answer, node)
+            if left := set(shards) - set(handed.taken):
+                raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on `{node}` yet")
+        return sent
+
+    def _by_node(self, goal: Spread, shards: Sequence[int]) -> dict[str, list[int]]:
+        """Raises _NobodyError."""
+        alive = self._transport.alive() | {self._transport.name}
+        found: dict[str, list[int]] = {}
+        for shard in shards:
+            nodes = [node for node in goal.places[shard] if node in alive]
+            if not nodes:
+                raise _NobodyError(f"shard {shard}: none of {', '.join(goal.places[shard])} is here")
+            node = self._transport.name if self._transport.name in nodes else nodes[0]
+            found.setdefault(node, []).append(shard)
+        return found
+
+    async def _answer_offer(self, caller: str, body: bytes) -> bytes:
+        self._check(caller)
+        offer = decode_offer(body, caller)
+        self._check_model(caller, offer.collection, offer.model)
+        return encode(await self._look_up(offer))
+
+    async def _answer_hand(self, caller: str, body: bytes) -> bytes:
+        self._check(caller)
+        hand = decode_hand(body, caller)
+        self._check_model(caller, hand.collection, hand.model)
+        return encode(await self._take(hand))
+
+    def _check(self, caller: str) -> None:
+        if caller not in self._members():
+            raise ForbiddenError(f"node `{caller}` is no member of this site")
+
+    def _check_model(self, caller: str, collection: str, model: str) -> None:
+        own = self._target(collection).spread.model
+        if model != own:
+            raise ConflictError(
+                f"collection `{collection}`: embeddings of model `{own}`, node `{caller}` goes by `{model}`",
+                hint="two models never mix in a collection",
+            )
+
+    async def _look_up(self, offer: Offer) -> Offered:
+        times: dict[int, list[int]] = {}
+        for shard, keys in offer.keys.items():
+            if (name := part_name(offer.collection, shard)) in self._replicas:
+                times[shard] = await self._replicas.owed(name).times(keys)
+        return Offered(times)
+
+    async def _take(self, hand: Hand) -> Handed:
+        target = self._target(hand.collection)
+        alive, places = self._transport.alive() | {self._transport.name}, target.spread.all_places
+        taken: list[int] = []
+        for shard, states in hand.states.items():
+            name = part_name(hand.collection, shard)
+            if name not in self._replicas or shard not in places:
+                continue
+            here = len(alive.intersection(places[shard]))
+            await self._replicas.take_over(
+                name,
+                decode_states(states),
+                hand.deadline_s,
+                here=here,
+                least=min(hand.holders, here),
+                wait_s=min(HOLDERS_S, hand.deadline_s),
+            )
+            taken.append(shard)
+        return Handed(taken)
+
+
+def _messages(found: Routes) -> list[Routes]:
+    """In pieces that fit a message between nodes; a point goes with all that is told of it."""
+    by_key: dict[bytes, list[tuple[int, State]]] = {}
+    for shard, states in found.items():
+        for state in states:
+            by_key.setdefault(key_of(state.change.id), []).append((shard, state))
+    pieces: list[Routes] = [{}]
+    size = 0
+    for told in by_key.values():
+        if size > MESSAGE_BYTES:
+            pieces.append({})
+            size = 0
+        for shard, state in told:
+            pieces[-1].setdefault(shard, []).append(state)
+            size += size_of(state.change)
+    return [piece for piece in pieces if piece]

@@ -1,0 +1,293 @@
+"""One node's part in changes of layout: what it owes, what it tells the others of, what it gives up, and when."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from littoral.clock import Clock
+from littoral.errors import LittoralError, UnavailableError
+from littoral.mesh.facts import Known
+from littoral.mesh.shard_map import ShardMap, Spread
+from littoral.node.federation.asking import Target
+from littoral.node.federation.local_shards import LocalShards, part_name
+from littoral.node.federation.moving.handing import Handing, Owed
+from littoral.node.federation.moving.pacing import Pace
+from littoral.node.federation.moving.steps import Progress, coming, going, name_of, next_step
+from littoral.node.federation.replicas import Replicas
+from littoral.telemetry import Reading
+from littoral.transport import Transport
+from littoral.vectors.collections import Collections
+from littoral.vectors.replication.hybrid_clock import TIME_MAX
+
+__all__ = ["Moving"]
+
+LEAVING = "leaving"
+PAUSE_S = 0.5
+AWAY_PAUSE_S = 2.0
+
+Say = Callable[[str], None]
+
+
+class _Source(NamedTuple):
+    """A shard of this node whose points go to others. goal: by which layout; among: those that are told."""
+
+    collection: str
+    shard: int
+    goal: Spread
+    among: list[int]
+    is_left: bool
+
+
+class Moving:
+    """Of one node. target: a collection by its name; map_now: that this node goes by."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        local: LocalShards,
+        replicas: Replicas,
+        collections: Collections,
+        handing: Handing,
+        target: Callable[[str], Target],
+        map_now: Callable[[], ShardMap],
+        facts: Callable[[], Mapping[str, Known]],
+        *,
+        clock: Clock,
+        bytes_s: float,
+        say: Say,
+        changed: Callable[[], None],
+    ) -> None:
+        """changed: told when there is something to tell the others."""
+        self._transport = transport
+        self._local = local
+        self._replicas = replicas
+        self._collections = collections
+        self._handing = handing
+        self._target = target
+        self._map = map_now
+        self._facts = facts
+        self._pace = Pace(clock, bytes_s)
+        self._say = say
+        self._changed = changed
+        self._work = asyncio.Event()
+        self._under_way: dict[str, list[int]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.settled = 0
+        self.owed: dict[str, dict[int, int]] = {}
+        local.after_write = self._tell
+
+    async def open(self) -> None:
+        """From now on points are taken, and handed over."""
+        await self._handing.open()
+        self._task = asyncio.create_task(self._run(), name="littoral-moving")
+
+    async def close(self) -> None:
+        """What is under way ends; it goes on from there after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        for collection, shards in self.owed.items():
+            yield Reading("littoral_mesh_moving_left", (collection,), sum(shards.values()))
+        yield Reading("littoral_mesh_moved_points_total", (), self._handing.points_count)
+        yield Reading("littoral_mesh_moved_bytes_total", (), self._handing.bytes_count)
+
+    def next_map(self, members: Iterable[str]) -> dict[str, Spread]:
+        """As the writer of the map: spreads that go a step further."""
+        shard_map = self._map()
+        here = self._here(members)
+        return {
+            name: following
+            for name, spread in shard_map.spreads.items()
+            if (following := next_step(spread, self.progress(name, here), number=shard_map.number + 1)) is not None
+        }
+
+    def _here(self, members: Iterable[str]) -> set[str]:
+        return (set(self._transport.alive()) | {self._transport.name}) & set(members)
+
+    def progress(self, collection: str, here: Iterable[str]) -> dict[str, Progress]:
+        """Of these nodes, as far as they have told."""
+        facts = self._facts()
+        found: dict[str, Progress] = {}
+        for node in here:
+            fact = facts[node].fact if node in facts else None
+            found[node] = Progress(0, {}) if fact is None else Progress(fact.settled, fact.owed.get(collection, {}))
+        if self._transport.name in found:
+            found[self._transport.name] = Progress(self.settled, self.owed.get(collection, {}))
+        return found
+
+    async def settle(self, spreads: Mapping[str, Spread], number: int) -> None:
+        """Shards of these spreads that this node has to have are there, by map `number`: what they owe is noted from
+        now on.
+        """
+        for name, spread in spreads.items():
+            own = set(spread.kept_by(self._transport.name))
+            change = spread.change
+            step = None if change is None else change.step
+            for shard in own:
+                owed = self._replicas.owed(part_name(name, shard))
+                towards = await owed.towards()
+                if step in ("copying", "flipping") and shard in going(spread):
+                    await owed.begin(name_of(spread), is_whole=True)
+                elif step is not None and shard in coming(spread):
+                    await owed.begin(name_of(spread), is_whole=False)
+                elif towards:
+                    await owed.end()
+        await self._count()
+        self.settled = max(self.settled, number)
+        self._work.set()
+
+    async def _count(self) -> None:
+        owed: dict[str, dict[int, int]] = {}
+        for source in self._sources():
+            if not source.is_left:
+                with contextlib.suppress(LittoralError):
+                    standing, _ = await self._replicas.owed(part_name(source.collection, source.shard)).counts()
+                    owed.setdefault(source.collection, {})[source.shard] = standing
+        if owed != self.owed:
+            is_done = any(not standing for shards in owed.values() for standing in shards.values())
+            self.owed = owed
+            if is_done:
+                self._changed()
+
+    def _sources(self) -> list[_Source]:
+        """Shards here whose points go elsewhere, by the map as it is."""
+        found: list[_Source] = []
+        for name, spread in self._map().spreads.items():
+            change = spread.change
+            if change is not None and change.step in ("copying", "flipping"):
+                goal = spread if change.step == "flipping" else spread.by(change.other)
+                held = [shard for shard in going(spread) if self._transport.name in spread.all_places[shard]]
+                found += [_Source(name, shard, goal, coming(spread), is_left=False) for shard in held]
+        return found
+
+    def left_shards(self) -> list[_Source]:
+        """Shards that lie here and have no place in the map any more."""
+        found: list[_Source] = []
+        spreads = self._map().spreads
+        for part in {*self._collections.parts(), *self._replicas.kept()}:
+            name, _, number = part.rpartition(".")
+            if (spread := spreads.get(name)) is None or not number.isdigit():
+                continue
+            if int(number) not in spread.kept_by(self._transport.name):
+                found.append(_Source(name, int(number), spread, spread.shards, is_left=True))
+        return sorted(found, key=lambda source: (source.collection, source.shard))
+
+    async def _tell(self, collection: str, shard: int, time: int, deadline_s: float) -> None:
+        """A write that is on the disk here is told to the shards of the other layout, before it is acknowledged.
+
+        Those that nobody here holds get it later. Raises UnavailableError where one that is here did not take it.
+        """
+        target = self._target(collection)
+        change = target.spread.change
+        if change is None or change.step == "making":
+            return
+        goal, among = self._other_side(target.spread, shard)
+        if not among:
+            return
+        owed = self._replicas.owed(part_name(collection, shard))
+        under_way = self._under_way.setdefault(part_name(collection, shard), [])
+        under_way.append(time)
+        try:
+            while some := await owed.at(time):
+                outcome = await self._handing.hand(
+                    target, shard, some, goal, among, is_asked_first=False, deadline_s=deadline_s
+                )
+                await owed.settle(outcome.told)
+                await owed.stand(outcome.away)
+                if outcome.failed is not None:
+                    raise _untold(collection, shard, outcome.failed)
+        finally:
+            under_way.remove(time)
+            self._work.set()
+
+    def _other_side(self, spread: Spread, shard: int) -> tuple[Spread, list[int]]:
+        """By which layout, and to which shards, the points of this one are told."""
+        assert spread.change is not None
+        by_other = spread.by(spread.change.other)
+        old, new = (spread, by_other) if spread.change.step != "flipping" else (by_other, spread)
+        if shard in going(spread):
+            return new, coming(spread)
+        return (old, going(spread)) if shard in coming(spread) else (old, [])
+
+    async def _run(self) -> None:
+        while True:
+            self._work.clear()
+            pause_s = PAUSE_S
+            try:
+                is_idle = True
+                for source in [*self._sources(), *self.left_shards()]:
+                    is_idle &= await self._hand_some(source)
+                await self._count()
+                pause_s = AWAY_PAUSE_S if is_idle else 0.0
+            except LittoralError as error:
+                self._say(f"mesh: moving points: {error}")
+            if pause_s:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._work.wait()
+
+    async def _hand_some(self, source: _Source) -> bool:
+        """Whether there was nothing to do. Raises LittoralError."""
+        name = part_name(source.collection, source.shard)
+        if source.is_left:
+            if not await self._open_left(source):
+                return True
+        elif name not in self._replicas or self._waits_for_another(source):
+            return True
+        owed = self._replicas.owed(name)
+        if not await owed.towards():
+            return True
+        some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]))
+        if not some:
+            if source.is_left:
+                await self._let_go(source)
+            return True
+        target = self._target(source.collection)
+        outcome = await self._handing.hand(target, source.shard, some, source.goal, source.among, is_asked_first=True)
+        await owed.settle(outcome.told)
+        if outcome.failed is not None:
+            raise outcome.failed
+        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some))
+        return not outcome.told
+
+    def _waits_for_another(self, source: _Source) -> bool:
+        """The first holder that is here goes first, what it has handed over the others need only compare."""
+        alive, facts = self._transport.alive(), self._facts()
+        nodes = self._map().spreads[source.collection].all_places[source.shard]
+        for node in nodes[: nodes.index(self._transport.name)]:
+            if node in alive and node in facts:
+                owed = facts[node].fact.owed.get(source.collection, {}).get(source.shard, 1)
+                if owed:
+                    return True
+        return False
+
+    async def _open_left(self, source: _Source) -> bool:
+        """A shard without a place here: nobody may ask for it, and all of it is owed. False if it is gone already."""
+        name = part_name(source.collection, source.shard)
+        self._local.close_to_callers(source.collection, source.shard)
+        if name in self._collections.damaged:
+            return False
+        if self._collections.part(name) is None:
+            await self._let_go(source)
+            return False
+        await self._local.open_left(source.collection, source.shard)
+        owed = self._replicas.owed(name)
+        if await owed.towards() != LEAVING:
+            await owed.begin(LEAVING, is_whole=True)
+        return True
+
+    async def _let_go(self, source: _Source) -> None:
+        await self._local.let_go(source.collection, source.shard)
+        self._say(f"mesh: shard {source.shard} of `{source.collection}` is handed over and gone from here")
+        self._changed()
+
+
+def _untold(collection: str, shard: int, why: LittoralError) -> UnavailableError:
+    return UnavailableError(
+        f"collection `{collection}`: shard {shard} has the write, those that come in its place do not: {why.message}",
+        hint="it is kept and handed over; it can be repeated",
+    )

@@ -1,0 +1,25 @@
+"""How fast points are moved: no more than so many bytes a second, and a pause for every burst of work."""
+
+import asyncio
+
+from littoral.clock import Clock
+
+__all__ = ["Pace"]
+
+BURST_S = 0.25
+
+
+class Pace:
+    """A bucket of tokens. bytes_s: that flow into it."""
+
+    def __init__(self, clock: Clock, bytes_s: float) -> None:
+        self._clock = clock
+        self.bytes_s = bytes_s
+        self._free_at_s = clock.monotonic()
+
+    async def spent(self, bytes_sent: int) -> None:
+        """Returns when more may be sent."""
+        now_s = self._clock.monotonic()
+        self._free_at_s = max(self._free_at_s, now_s - BURST_S) + bytes_sent / self.bytes_s
+        if self._free_at_s > now_s:
+            await asyncio.sleep(self._free_at_s - now_s)

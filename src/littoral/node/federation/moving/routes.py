@@ -1,0 +1,86 @@
+"""Which points of a shard go to which others by another layout. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from littoral.errors import InputError
+from littoral.mesh.shard_map import Spread
+from littoral.node.federation.copies import as_copy, is_copy
+from littoral.node.federation.placing import placing_of
+from littoral.vectors.partition.strategy import Geographic, decode_strategy
+from littoral.vectors.records import CollectionConfig, PointBatch
+from littoral.vectors.replication.entries import Change, State, batch_of, key_of
+
+__all__ = ["Routes", "region_of", "routes", "still_wanted"]
+
+Routes = dict[int, list[State]]
+"""By shard."""
+
+
+def routes(
+    states: Sequence[State], goal: Spread, config: CollectionConfig, among: Iterable[int], region: str
+) -> Routes:
+    """Where each point is to be, and where it must not be any more, by the layout of `goal`.
+
+    among: shards that are told. region: where these points come from. What is a copy of a point at home elsewhere is
+    told by its home. What must not be there is a deletion a moment before the point's own time, so that the two never
+    contradict each other. Raises InputError.
+    """
+    placing, told = placing_of(goal, config, region), frozenset(among)
+    found: Routes = {shard: [] for shard in told}
+    gone = [state for state in states if state.change.vectors is None]
+    there = [state for state in states if state.change.vectors is not None and not is_copy(state.change.payload)]
+    if placing.is_by_id:
+        homed = [*there, *gone]
+        for state, shard in zip(homed, placing.of_ids([state.change.id for state in homed]), strict=True):
+            if shard in told:
+                found[shard].append(state)
+        return {shard: some for shard, some in found.items() if some}
+    homes = placing.of_points(_batch(there)) if there else []
+    for state, shards in zip(there, homes, strict=True):
+        absent = State(max(1, state.time - 1), state.origin, state.number, Change(state.change.id))
+        change = state.change
+        copy = State(state.time, state.origin, state.number, Change(change.id, change.vectors, as_copy(change.payload)))
+        for shard in told:
+            found[shard].append(absent if shard not in shards else state if shard == shards[0] else copy)
+    for shard in told:
+        found[shard] += gone
+    return {shard: some for shard, some in found.items() if some}
+
+
+def _batch(states: Sequence[State]) -> PointBatch:
+    batch = batch_of([state.change for state in states])
+    if not isinstance(batch.vectors, bytes):
+        raise InputError("points to hand over: a strategy that goes by vectors needs the one without a name")
+    return batch
+
+
+def still_wanted(found: Routes, known: Mapping[int, Mapping[bytes, int]]) -> Routes:
+    """Without what is known there already, or later anywhere, and without deletions of what nobody has.
+
+    known: times of points by shard and key, as `messages.Offered` tells them.
+    """
+    latest: dict[bytes, int] = {}
+    for times in known.values():
+        for key, time in times.items():
+            latest[key] = max(latest.get(key, 0), abs(time))
+    wanted: Routes = {}
+    for shard, states in found.items():
+        for state in states:
+            key = key_of(state.change.id)
+            here = known.get(shard, {}).get(key, 0)
+            is_there = state.change.vectors is not None
+            if is_there and (abs(here) >= state.time or latest.get(key, 0) > state.time):
+                continue
+            if not is_there and not 0 < here < state.time:
+                continue
+            wanted.setdefault(shard, []).append(state)
+    return wanted
+
+
+def region_of(spread: Spread, shard: int) -> str:
+    """Where the points of a shard come from, as far as that follows from the shard."""
+    if spread.strategy == "geographic" and spread.parameters:
+        strategy = decode_strategy(spread.parameters)
+        if isinstance(strategy, Geographic):
+            return next((region for region, part in strategy.regions.items() if shard in part.shards), "")
+    return ""

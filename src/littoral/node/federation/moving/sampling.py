@@ -1,0 +1,65 @@
+"""Vectors of a collection as they are, to fit cells to: a fair sample, taken from the shards that hold them."""
+
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+
+from littoral.errors import InputError, UnavailableError
+from littoral.node.federation.asking import Asking, Target
+from littoral.vectors import frames
+from littoral.vectors.partition.points import Vectors
+from littoral.vectors.records import PointId, Record
+
+__all__ = ["sampled"]
+
+PAGE_COUNT = 4096
+ASK_COUNT = 256
+IDS_MAX = 4_000_000
+PAGE_S = 30.0
+
+
+async def sampled(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> Vectors:
+    """float32[n, size]: of `count` points of these shards, or of all if they are fewer.
+
+    Raises UnavailableError where a shard does not answer, InputError where there are no points, or no such vectors.
+    """
+    if target.config.vectors is None:
+        raise InputError(f"collection `{target.name}`: cells need the one vector without a name")
+    random = Random(seed)  # noqa: S311
+    rows: list[bytes] = []
+    ids_by_shard = [await _ids(asking, target, shard) for shard in shards]
+    total = sum(map(len, ids_by_shard))
+    for shard, ids in zip(shards, ids_by_shard, strict=True):
+        chosen = random.sample(ids, min(len(ids), -(-count * len(ids) // max(1, total))))
+        for at in range(0, len(chosen), ASK_COUNT):
+            wanted = frames.Retrieve(call=0, ids=chosen[at : at + ASK_COUNT], with_payload=False, with_vector=True)
+            records = await _records(asking, target, shard, wanted)
+            rows += [record.vector for record in records if isinstance(record.vector, bytes)]
+    if not rows:
+        raise InputError(f"collection `{target.name}`: there are no points to fit cells to")
+    return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), target.config.vectors.size)
+
+
+async def _ids(asking: Asking, target: Target, shard: int) -> list[PointId]:
+    ids: list[PointId] = []
+    offset: PointId | None = None
+    while len(ids) < IDS_MAX:
+        page = frames.Scroll(call=0, limit=PAGE_COUNT, offset=offset, with_payload=False)
+        gathered = await _gathered(asking, target, shard, page)
+        ids += [record.id for record in gathered.records]
+        if (offset := gathered.following) is None:
+            break
+    return ids
+
+
+async def _records(asking: Asking, target: Target, shard: int, wanted: frames.Retrieve) -> list[Record]:
+    return (await _gathered(asking, target, shard, wanted)).records
+
+
+async def _gathered(asking: Asking, target: Target, shard: int, request: frames.Read) -> frames.Records:
+    gathered = await asking.read(target, request, PAGE_S, shards=[shard])
+    found = [answer for answer in gathered.answers if isinstance(answer, frames.Records)]
+    if not found:
+        raise UnavailableError(f"collection `{target.name}`: shard {shard} has no answer", hint="try again")
+    return found[0]

@@ -1,0 +1,39 @@
+"""Simulates sites: `python -m littoral.testing.mesh --nodes 20 --seed 7 [--seeds 10] [--trace]`.
+
+One JSON line a seed; exit code 1 where an invariant did not hold. A seed gives the same run in every process:
+what was found is replayed by `--seed`, and `--trace` shows it.
+"""
+
+import argparse
+import json
+import logging
+import sys
+
+from littoral.testing.mesh.plan import Plan
+from littoral.testing.mesh.run import simulate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code."""
+    parser = argparse.ArgumentParser(prog="python -m littoral.testing.mesh", description="simulate sites of nodes")
+    parser.add_argument("--nodes", type=int, default=20, help="of the site")
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--trace", action="store_true", help="show what happens, and when")
+    given = parser.parse_args(arguments)
+    logging.getLogger("littoral").setLevel(logging.CRITICAL)
+    is_broken = False
+    for seed in range(given.seed, given.seed + given.seeds):
+        report = simulate(Plan.of(seed, given.nodes), show=_say if given.trace else None)
+        is_broken |= bool(report.broken)
+        _say(json.dumps(report._asdict()))
+    return int(is_broken)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""One node of a simulated site: the real federation, on a network, a disk and a clock that are simulated."""
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from littoral.clock import Clock
+from littoral.errors import LittoralError, UnavailableError
+from littoral.node.federation.federation import FOLDER, Federation
+from littoral.node.federation.replicas import FOLDER as JOURNALS
+from littoral.node.mesh_tables import MeshTable
+from littoral.node.site_tables import CollectionTable
+from littoral.testing.mesh.stores import Disk, SimulatedCollections
+from littoral.testing.mesh.trace import Trace
+from littoral.testing.processes import Process
+from littoral.transport.fake import Network
+from littoral.vectors.collection import Collection
+
+__all__ = ["NodeClock", "SimulatedNode"]
+
+AGAIN_S = 1.0
+TORN_BYTES_MAX = 2_000
+
+T = TypeVar("T")
+
+
+class NodeClock:
+    """Of one node: `monotonic` is that of the simulation, `wall` may be set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.offset_s = 0.0
+        self._clock = clock
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def wall(self) -> float:
+        return max(0.0, self._clock.wall() + self.offset_s)
+
+
+class SimulatedNode:
+    """process, federation and collections are those of its present life; None while it is down.
+
+    folder: for its files. They are real ones, so that what reads and writes them is; a crash keeps what was synced.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mesh: MeshTable,
+        tables: dict[str, CollectionTable],
+        samples: dict[str, Path],
+        folder: Path,
+        *,
+        network: Network,
+        clock: Clock,
+        rng: Random,
+        trace: Trace,
+    ) -> None:
+        self.name = name
+        self.mesh = mesh
+        self.tables = tables
+        self.disk = Disk()
+        self.clock = NodeClock(clock)
+        self.boots = 0
+        self.process: Process | None = None
+        self.federation: Federation | None = None
+        self.collections: SimulatedCollections | None = None
+        self.down_since_s: float | None = 0.0
+        self.woke_s = 0.0
+        self._samples = samples
+        self._folder = folder
+        self._network = network
+        self._rng = rng
+        self._trace = trace
+        self.dead: list[Process] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it works: started, and neither dead nor frozen."""
+        return self.federation is not None and self.process is not None and not self.process.is_frozen
+
+    @property
+    def has_process(self) -> bool:
+        """Up, frozen, or on its way up."""
+        return self.process is not None
+
+    async def start(self) -> None:
+        """Returns when it is open, or has died meanwhile. A start that fails is made again, as a supervisor would."""
+        while True:
+            process = self.process = Process(self.name)
+            opening = process.begin(self._open())
+            awaited: set[asyncio.Future[None]] = {opening, process.ended}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if process.is_dead:
+                return
+            if (error := opening.exception()) is None:
+                return
+            if not isinstance(error, LittoralError):
+                raise error
+            self._trace.note(f"{self.name}: does not start: {error}")
+            self.crash(power=False)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _open(self) -> None:
+        transport = self._network.join(self.name)
+        collections = await SimulatedCollections.on(self._folder, self.disk, self._rng, self.clock)
+        self.boots += 1
+        federation = Federation(
+            self.mesh,
+            self.tables,
+            collections,
+            transport,
+            self._folder,
+            clock=self.clock,
+            say=self._say,
+            samples=self._samples,
+        )
+        await federation.open()
+        self.collections, self.federation = collections, federation
+        self.down_since_s = None
+
+    def _say(self, line: str) -> None:
+        self._trace.note(f"{self.name}: {line}")
+
+    def crash(self, *, power: bool) -> None:
+        """Its process ends at once. power: and so does the machine: what was not synced is gone."""
+        if (process := self.process) is None:
+            return
+        process.kill()
+        if self.down_since_s is None:
+            self.down_since_s = self.clock.monotonic()
+        self.dead.append(process)
+        self._network.kill(self.name)
+        self.process = self.federation = self.collections = None
+        if power:
+            for store in self.disk.stores.values():
+                store.cut_power(self._rng)
+        for journal in sorted((self._folder / FOLDER / JOURNALS).glob("*.sqlite")):
+            self._leave_behind(journal, power=power)
+
+    def _leave_behind(self, journal: Path, *, power: bool) -> None:
+        """The files as the next life finds them: of this one, which has them open, nothing reaches them any more.
+
+        Every transaction was synced; a power cut leaves half a page of the next one behind the last.
+        """
+        log = journal.with_name(f"{journal.name}-wal")
+        files = {file: file.read_bytes() for file in (journal, log) if file.exists()}
+        if power and log in files:
+            files[log] += self._rng.randbytes(self._rng.randrange(TORN_BYTES_MAX))
+        for file in journal.parent.glob(f"{journal.name}*"):
+            file.unlink()
+        for file, data in files.items():
+            file.write_bytes(data)
+
+    def freeze(self) -> None:
+        """It stands still, and what it is sent waits."""
+        if self.process is not None:
+            self.process.freeze()
+            self._network.freeze(self.name)
+
+    def thaw(self) -> None:
+        """It goes on where it was."""
+        if self.process is not None:
+            self.woke_s = self.clock.monotonic()
+            self.process.thaw()
+            self._network.thaw(self.name)
+
+    async def call(self, work: Coroutine[Any, Any, T], wait_s: float) -> T:
+        """What a client at this node gets of it. Raises what the work does; UnavailableError if the node dies or does
+        not answer in time.
+        """
+        assert self.process is not None
+        process, task = self.process, self.process.begin(work)
+        task.add_done_callback(_unheard)
+        awaited: set[asyncio.Future[Any]] = {task, process.ended}
+        await asyncio.wait(awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise UnavailableError(f"node `{self.name}` {'died' if process.is_dead else 'does not answer'}")
+
+    def collection(self, name: str) -> Collection:
+        """As its HTTP interface sees it."""
+        assert self.collections is not None
+        return self.collections.get(name)
+
+    async def close(self) -> None:
+        """The node ends as it should."""
+        if (process := self.process) is None or (federation := self.federation) is None:
+            return
+        end = process.begin(federation.close())
+        await end
+        await federation.transport.close()
+        self.dead.append(process)
+        self.process = self.federation = self.collections = None
+
+
+def _unheard(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,74 @@
+"""What one simulation is to be, from its seed: how large, how its collection is spread, what goes wrong and when."""
+
+from random import Random
+from typing import Literal, NamedTuple
+
+from littoral.mesh.shard_map import Strategy
+
+__all__ = ["Fault", "Kind", "Plan"]
+
+Kind = Literal["crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full"]
+KINDS: tuple[Kind, ...] = ("crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full")
+CALM_S = 3.0
+FAULT_S = (0.5, 6.0)
+NODES_PER_FAULT = 20
+FAULTS_MIN = 5
+
+
+class Fault(NamedTuple):
+    """nodes: whom it befalls. strength: 0 … 1, what that means is the kind's."""
+
+    at_s: float
+    for_s: float
+    kind: Kind
+    nodes: tuple[str, ...]
+    strength: float
+
+
+class Plan(NamedTuple):
+    """holders: nodes that must have a write. trouble_s: from the first fault to the end of the last."""
+
+    seed: int
+    names: tuple[str, ...]
+    late: frozenset[str]
+    strategy: Strategy
+    shards: int
+    replicas: int
+    holders: int
+    loss: float
+    writers: int
+    searchers: int
+    trouble_s: float
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, seed: int, node_count: int, *, trouble_s: float = 20.0, kinds: tuple[Kind, ...] = KINDS) -> "Plan":
+        """The same for the same arguments."""
+        rng = Random(f"{seed}/{node_count}")  # noqa: S311
+        names = tuple(f"n{at:04}" for at in range(node_count))
+        replicas = min(node_count, rng.choice((1, 2, 3, 3)))
+        count = max(FAULTS_MIN, node_count // NODES_PER_FAULT)
+        faults = sorted(_fault(rng, names, trouble_s, kinds) for _ in range(count))
+        return cls(
+            seed=seed,
+            names=names,
+            late=frozenset(rng.sample(names[1:], node_count // 10)),
+            strategy=rng.choice(("hash", "metric")),
+            shards=min(16, max(2, node_count // 2)),
+            replicas=replicas,
+            holders=rng.randrange(1, replicas + 1),
+            loss=rng.choice((0.0, 0.0, 0.02)),
+            writers=4,
+            searchers=4,
+            trouble_s=trouble_s,
+            faults=tuple(faults),
+        )
+
+
+def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[Kind, ...]) -> Fault:
+    kind = rng.choice(kinds)
+    for_s = rng.uniform(*FAULT_S)
+    at_s = rng.uniform(CALM_S, max(CALM_S, trouble_s - for_s))
+    share = rng.random() / 2
+    count = max(1, round(share * len(names))) if kind in ("cut", "one-way") else 1
+    return Fault(at_s, for_s, kind, tuple(rng.sample(names, count)), rng.random())

@@ -1,0 +1,151 @@
+"""One simulation from its plan to its report."""
+
+import asyncio
+import contextlib
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from littoral.testing.clock import SimulatedClock
+from littoral.testing.loop import run_simulated
+from littoral.testing.mesh.clients import Clients
+from littoral.testing.mesh.faults import befall
+from littoral.testing.mesh.invariants import (
+    LOOK_S,
+    are_alike,
+    check_promises,
+    check_quiet_searches,
+    differing_members,
+    watch,
+)
+from littoral.testing.mesh.plan import Plan
+from littoral.testing.mesh.site import SimulatedSite
+
+__all__ = ["CONVERGED_S_MAX", "Report", "simulate"]
+
+CONVERGED_S_MAX = 10.0
+STARTED_WITHIN_S = 1.0
+GIVE_UP_S = 60.0
+QUIET_SEARCHES = 20
+MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+class Report(NamedTuple):
+    """broken: what did not hold, with the simulated second. started_s, healed_s, alike_s: until everybody knew who is
+    here, at the start and after the last fault, and until all replicas were equal. digest: of all that happened.
+    """
+
+    seed: int
+    node_count: int
+    broken: list[str]
+    digest: str
+    started_s: float
+    healed_s: float
+    alike_s: float
+    simulated_s: float
+    message_count: int
+    message_bytes: int
+    acknowledged_count: int
+    refused_count: int
+    search_count: int
+    failed_count: int
+    certified_count: int
+    stale_count: int
+    fault_count: int
+
+
+def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report:
+    """The same for the same plan, in every process. show: called with each line of the trace."""
+    clock = SimulatedClock()
+    memory = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder, _seeded_secrets(plan.seed):
+        return run_simulated(lambda: _live(SimulatedSite(plan, Path(folder), clock, show=show)), clock)
+
+
+@contextlib.contextmanager
+def _seeded_secrets(seed: int) -> Iterator[None]:
+    """Names that nobody else should have follow from the seed here."""
+    rng, real = Random(f"secrets {seed}"), secrets.token_hex  # noqa: S311
+    secrets.token_hex = lambda nbytes=None: rng.randbytes(nbytes or 32).hex()
+    try:
+        yield
+    finally:
+        secrets.token_hex = real
+
+
+async def _live(site: SimulatedSite) -> Report:
+    try:
+        return await _run(site)
+    finally:
+        await site.bury()
+
+
+async def _run(site: SimulatedSite) -> Report:
+    site.trace.note(f"{len(site.nodes)} nodes, {site.plan.strategy}, {site.plan.shards} shards of {site.plan.replicas}")
+    clients, watching = Clients(site), asyncio.create_task(watch(site))
+    started_s = await _start(site)
+    clients.start()
+    await befall(site)
+    for name in sorted(site.plan.late - {node.name for node in site.up()}):
+        if site.nodes[name].process is None:
+            site.start(name)
+    healed_s = await _until_members_agree(site)
+    await clients.stop()
+    alike_s = await _until(site, lambda: are_alike(site))
+    if alike_s > CONVERGED_S_MAX:
+        site.breaks(f"replicas were alike after {alike_s:.1f} s, at most: {CONVERGED_S_MAX}")
+    check_promises(site)
+    await check_quiet_searches(site, clients, QUIET_SEARCHES)
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    simulated_s = site.clock.monotonic()
+    await site.close()
+    return Report(
+        seed=site.plan.seed,
+        node_count=len(site.nodes),
+        broken=site.broken,
+        digest=site.trace.digest,
+        started_s=round(started_s, 3),
+        healed_s=round(healed_s, 3),
+        alike_s=round(alike_s, 3),
+        simulated_s=round(simulated_s, 3),
+        message_count=site.trace.message_count,
+        message_bytes=site.trace.message_bytes,
+        acknowledged_count=site.ledger.acknowledged_count,
+        refused_count=site.ledger.refused_count,
+        search_count=clients.search_count,
+        failed_count=clients.failed_count,
+        certified_count=clients.certified_count,
+        stale_count=clients.stale_count,
+        fault_count=len(site.plan.faults),
+    )
+
+
+async def _start(site: SimulatedSite) -> float:
+    """All but those that come later; seconds until they know each other, from the last one's start."""
+    for name in site.plan.names:
+        if name not in site.plan.late:
+            site.start(name, site.rng.random() * STARTED_WITHIN_S)
+    await site.all_started()
+    for name in sorted(site.plan.late):
+        site.start(name, CONVERGED_S_MAX + site.rng.random() * site.plan.trouble_s / 2)
+    return await _until_members_agree(site)
+
+
+async def _until_members_agree(site: SimulatedSite) -> float:
+    took_s = await _until(site, lambda: next(differing_members(site), None) is None)
+    if took_s > CONVERGED_S_MAX:
+        site.breaks(f"members agree after {took_s:.1f} s: {next(differing_members(site), 'now they do')}")
+    return took_s
+
+
+async def _until(site: SimulatedSite, holds: Callable[[], bool]) -> float:
+    """Seconds that it took; GIVE_UP_S if it did not come about."""
+    began_s = site.clock.monotonic()
+    while not holds() and site.clock.monotonic() < began_s + GIVE_UP_S:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_S)
+    return site.clock.monotonic() - began_s

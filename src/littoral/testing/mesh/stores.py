@@ -1,0 +1,235 @@
+"""Shards in the memory of a simulation: what is on their disk, and what answers for it as a shard host does."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.clock import Clock
+from littoral.errors import NotOfferedError, UnavailableError
+from littoral.vectors import frames
+from littoral.vectors.client import ShardClient
+from littoral.vectors.collections import Collections
+from littoral.vectors.queries import SearchQuery
+from littoral.vectors.records import Hit, Payload, PointBatch, PointId, Record, ShardInfo, UpdateMode
+
+__all__ = ["Disk", "SimulatedCollections", "Stored"]
+
+ANSWER_S_MAX = 0.004
+BOOT_EPOCHS = 1_000
+
+
+class Stored(NamedTuple):
+    """One point on the disk of one shard."""
+
+    vector: bytes
+    payload: Payload | None
+
+
+class Store:
+    """The points of a shard, and which of them a power cut leaves: everything up to the last sync, and then some."""
+
+    def __init__(self) -> None:
+        self.points: dict[PointId, Stored] = {}
+        self.epoch = 1
+        self.since_s: dict[PointId, float] = {}
+        self._durable: dict[PointId, Stored] = {}
+        self._unsynced: list[tuple[PointId, Stored | None]] = []
+        self._table: tuple[int, list[PointId], npt.NDArray[np.float64]] | None = None
+
+    def put(self, point: PointId, stored: Stored | None) -> None:
+        """None: it is deleted. since_s: when each point became what it is."""
+        self.since_s[point] = asyncio.get_running_loop().time()
+        _put(self.points, point, stored)
+        self._unsynced.append((point, stored))
+
+    def wrote(self) -> None:
+        """After one message."""
+        self.epoch += 1
+
+    def sync(self) -> None:
+        for point, stored in self._unsynced:
+            _put(self._durable, point, stored)
+        self._unsynced.clear()
+
+    def cut_power(self, rng: Random) -> None:
+        """Of what was not synced a beginning is there, of any length."""
+        kept = self._unsynced[: rng.randrange(len(self._unsynced) + 1)]
+        for point, stored in kept:
+            _put(self._durable, point, stored)
+        self._unsynced.clear()
+        self.points = dict(self._durable)
+
+    def boot(self) -> None:
+        """A host opens it: epochs of its former life do not come again."""
+        self.epoch += BOOT_EPOCHS
+        self._table = None
+
+    def table(self) -> tuple[list[PointId], npt.NDArray[np.float64]]:
+        """Ids, and float64[n, size]."""
+        if self._table is None or self._table[0] != self.epoch:
+            ids = sorted(self.points, key=str)
+            rows = np.frombuffer(b"".join(self.points[one].vector for one in ids), "<f4").astype(np.float64)
+            self._table = (self.epoch, ids, rows.reshape(len(ids), -1 if ids else 0))
+        return self._table[1], self._table[2]
+
+
+def _put(points: dict[PointId, Stored], point: PointId, stored: Stored | None) -> None:
+    if stored is None:
+        points.pop(point, None)
+    else:
+        points[point] = stored
+
+
+class Disk:
+    """Of one node: stores of its shards by folder, and whether there is room. It outlives the node's processes."""
+
+    def __init__(self) -> None:
+        self.stores: dict[str, Store] = {}
+        self.is_full = False
+
+    def by_part(self) -> dict[str, Store]:
+        """The stores that are there, by the name of their part."""
+        return {Path(folder).parent.name: store for folder, store in self.stores.items()}
+
+
+class _Hosts:
+    """Who runs shard hosts: here nobody, a store answers by itself. It goes when its folder is not wanted any more."""
+
+    def __init__(self, disk: Disk, rng: Random) -> None:
+        self.disk = disk
+        self.rng = rng
+
+    async def want(self, shard_folders: Iterable[str]) -> None:
+        wanted = {str(Path(*Path(one).parts[-2:])) for one in shard_folders}
+        for folder in self.disk.stores.keys() - wanted:
+            del self.disk.stores[folder]
+
+    def state_of(self, shard_folder: str) -> str:
+        return f"simulated: {shard_folder}"
+
+    def restart_count(self, shard_folder: str) -> int:  # noqa: ARG002
+        return 0
+
+
+class SimulatedCollections(Collections):
+    """The collections of a node, folders and all, but for the processes that answer for them."""
+
+    @classmethod
+    async def on(cls, data: Path, disk: Disk, rng: Random, clock: Clock) -> "SimulatedCollections":
+        """See `Collections.open`."""
+        found = await cls.open(data, _Hosts(disk, rng), clock)
+        assert isinstance(found, cls)
+        return found
+
+    def _client(self, name: str, shard: str) -> ShardClient:
+        assert isinstance(self._hosts, _Hosts)
+        disk = self._hosts.disk
+        store = disk.stores.setdefault(f"{name}/{shard}", Store())
+        store.boot()
+        return _Host(self._folder / name / shard, self._clock, disk, store, self._hosts.rng)
+
+
+class _Host(ShardClient):
+    """Answers for one store, after a while."""
+
+    def __init__(self, folder: Path, clock: Clock, disk: Disk, store: Store, rng: Random) -> None:
+        super().__init__(folder, clock)
+        self._disk = disk
+        self._store = store
+        self._rng = rng
+
+    async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asyncio.sleep(self._rng.random() * ANSWER_S_MAX)
+                return await self._answer(request)
+        except TimeoutError as error:
+            raise UnavailableError(f"store `{self.life}`: no answer in {deadline_s:g} s") from error
+
+    async def _answer(self, request: frames.Request) -> frames.Answer:
+        store = self._store
+        match request:
+            case frames.Upsert(points=batch, condition=None):
+                return await self._write(_upserted(batch, request.mode, store), request)
+            case frames.Delete(ids=list() as ids, filter=None):
+                return await self._write([(one, None) for one in ids], request)
+            case frames.Search():
+                return frames.Found(call=0, epoch=store.epoch, hits=[_hits(store, one) for one in request.queries])
+            case frames.Retrieve():
+                found = [_record(one, store, request) for one in request.ids if one in store.points]
+                return frames.Records(call=0, epoch=store.epoch, records=found)
+            case frames.Scroll(filter=None, order=None):
+                return _page(store, request)
+            case frames.Count(filter=None):
+                return frames.Counted(call=0, epoch=store.epoch, count=len(store.points))
+            case frames.Info():
+                count = len(store.points)
+                info = ShardInfo(count, count, 1, {}, store.epoch)
+                return frames.Informed(call=0, info=info)
+        raise NotOfferedError(f"simulated store: {type(request).__name__} is not offered")
+
+    async def _write(self, changes: Sequence[tuple[PointId, Stored | None]], request: frames.Write) -> frames.Answer:
+        """A disk without room takes nothing, as a shard host refuses writes then."""
+        if self._disk.is_full and changes:
+            raise UnavailableError("disk: no room is left", hint="make room")
+        for point, stored in changes:
+            self._store.put(point, stored)
+        self._store.wrote()
+        if request.acknowledge == "durable":
+            await asyncio.sleep(self._rng.random() * ANSWER_S_MAX)
+            self._store.sync()
+        return frames.Written(call=0, epoch=self._store.epoch)
+
+
+def _upserted(batch: PointBatch, mode: UpdateMode, store: Store) -> list[tuple[PointId, Stored | None]]:
+    payloads = batch.payloads or [None] * len(batch.ids)
+    pairs = zip(batch.ids, _rows(batch), payloads, strict=True)
+    return [
+        (one, Stored(row, payload))
+        for one, row, payload in pairs
+        if mode == "upsert" or (one in store.points) == (mode == "update_only")
+    ]
+
+
+def _rows(batch: PointBatch) -> list[bytes]:
+    if isinstance(batch.vectors, list):
+        return [row for row in batch.vectors if isinstance(row, bytes)]
+    size = len(batch.vectors) // max(1, len(batch.ids))
+    return [batch.vectors[at * size : (at + 1) * size] for at in range(len(batch.ids))]
+
+
+def _hits(store: Store, query: SearchQuery) -> list[Hit]:
+    """By Euclid's distance, exact; equal ones in the order of ids."""
+    if not isinstance(query.ask, bytes) or query.filter is not None:
+        raise NotOfferedError("simulated store: only plain searches for what is near to a vector")
+    ids, rows = store.table()
+    if not ids:
+        return []
+    apart = np.sqrt(((rows - np.frombuffer(query.ask, "<f4").astype(np.float64)) ** 2).sum(axis=1))
+    order = sorted(range(len(ids)), key=lambda at: (apart[at], str(ids[at])))
+    chosen = order[query.offset : query.offset + query.limit]
+    found = [Hit(ids[at], float(apart[at]), 0, store.points[ids[at]].payload) for at in chosen]
+    threshold = query.score_threshold
+    return found if threshold is None else [hit for hit in found if hit.score <= threshold]
+
+
+def _record(point: PointId, store: Store, request: frames.Retrieve | frames.Scroll) -> Record:
+    stored = store.points[point]
+    return Record(
+        point,
+        stored.payload if request.with_payload else None,
+        stored.vector if request.with_vector else None,
+    )
+
+
+def _page(store: Store, request: frames.Scroll) -> frames.Records:
+    ids = sorted(one for one in store.points if isinstance(one, int))
+    start = 0 if request.offset is None else next((i for i, one in enumerate(ids) if one >= request.offset), len(ids))  # type: ignore[operator]
+    page, rest = ids[start : start + request.limit], ids[start + request.limit :]
+    records = [_record(one, store, request) for one in page]
+    return frames.Records(call=0, epoch=store.epoch, records=records, following=rest[0] if rest else None)
