@@ -29,7 +29,7 @@ from littoral.mesh.shard_map import ShardMapFile, Spread
 from littoral.node.federation.placing import placing_of
 from littoral.vectors.records import CollectionConfig, VectorParams
 
-__all__ = ["FAULTS", "FaultSite", "Window", "fault_site", "has_lab"]
+__all__ = ["FAULTS", "FaultSite", "Window", "fault_site", "has_lab", "lost_writes", "running_lab"]
 
 READ_FROM, WRITE_TO = ["kept", "thin"], ["kept", "both"]
 HTTP_S = 5.0

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import mesh_process
+from littoral.clock import SYSTEM
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
 from littoral.transport import Transport
 from littoral.transport.desk import Rights
 from littoral.transport.fake import Network
+from littoral.transport.measured import MeasuredTransport
 from littoral.transport.traffic import Traffic
 from mesh_certificates import Authority
 from waiting import until_async
@@ -90,6 +92,13 @@ class FakeRig:
     async def close(self) -> None:
         for end in self._ends:
             await end.close()
+
+
+class MeasuredRig(FakeRig):
+    """As a node's own parts see the network: through what measures it."""
+
+    async def join(self, name: str, *, rights: Rights | None = None) -> Counted:
+        return MeasuredTransport(await super().join(name, rights=rights), SYSTEM)
 
 
 @dataclass

@@ -31,7 +31,7 @@ def has_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> b
 
 
 async def until_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> None:
-    await until_async(lambda: has_arrived(nodes, name, layout), ARRIVE_ATTEMPTS)
+    await until_async(lambda: has_arrived(nodes, name, layout), attempts=ARRIVE_ATTEMPTS)
 
 
 def shards_on_disk(nodes: Mapping[str, SpreadNode]) -> dict[str, list[str]]:

@@ -60,14 +60,8 @@ async def spread_nodes(
             peers = {other: "127.0.0.1:1" for other in names if other != name}
             of = regions or {}
             others = {other: of[other] for other in peers if other in of}
-            mesh = MeshTable(
-                site="shop",
-                peers=peers,
-                deadline_ms=deadline_ms,
-                region=of.get(name, ""),
-                regions=others,
-                **(mesh_options or {}),
-            )
+            more = {"region": of.get(name, ""), "regions": others} | dict(mesh_options or {})
+            mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms, **more)
             own = (own_tables or {}).get(name, tables)
             federation = Federation(
                 mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print, samples=samples

@@ -8,17 +8,20 @@ ATTEMPTS = 10_000
 PAUSE_S = 0.001
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Returns as soon as the condition holds; fails after ten seconds and more."""
+def until(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
+    """Returns as soon as the condition holds; fails after ten seconds and more.
+
+    attempts: more where several processes must come up first, on a machine with other things to do.
+    """
     pause = threading.Event()
-    for _ in range(ATTEMPTS):
+    for _ in range(attempts):
         if condition():
             return
         pause.wait(PAUSE_S)
     raise AssertionError("the condition never held")
 
 
-async def until_async(condition: Callable[[], bool], attempts: int = ATTEMPTS) -> None:
+async def until_async(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
     """As `until`, for coroutines. attempts: a millisecond each, or longer."""
     for _ in range(attempts):
         if condition():

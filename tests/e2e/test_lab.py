@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -42,11 +43,20 @@ def in_node(number: int, *command: object) -> list[str]:
     return ["ip", "netns", "exec", namespace_of(NAME, number), *map(str, command)]
 
 
+@pytest.fixture(params=["nftables", "switch"])
+def cuts(request: pytest.FixtureRequest) -> str:
+    """Who makes them."""
+    if request.param == "nftables":
+        need(shutil.which("nft"), "nft (Debian: nftables)")
+    return str(request.param)
+
+
 @pytest.fixture
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    cuts = request.getfixturevalue("cuts") if "cuts" in request.fixturenames else "switch"
     try:
         checked_machine()
-        opened = Lab(NAME, 3, WAN, seed=1, with_host=False)
+        opened = Lab(NAME, 3, WAN, seed=1, with_host=False, with_firewall=cuts == "nftables")
     except (SetupError, NodeError) as error:
         need(None, f"network namespaces and TUN devices, for root: {error}")
         return
@@ -77,7 +87,7 @@ def round_trips(origin: int, count: int) -> list[float | None]:
 
 
 @pytest.mark.usefixtures("echo")
-def test_packets_take_their_time_and_a_cut_stops_them() -> None:
+def test_packets_take_their_time_and_a_cut_stops_them(cuts: str) -> None:
     took = [ms for ms in round_trips(1, 40) if ms is not None]
     assert len(took) == 40
     assert min(took) > 35
@@ -85,9 +95,15 @@ def test_packets_take_their_time_and_a_cut_stops_them() -> None:
     state = tell(NAME, Order("cut", [2]))
     assert [node.is_away for node in state.nodes] == [False, True, False]
     assert round_trips(1, 3) == [None] * 3
-    assert tell(NAME, Order("state")).dropped_count >= 3
+    assert state.cuts == cuts
+    assert (tell(NAME, Order("state")).dropped_count >= 3) == (cuts == "switch")
     assert round_trips(2, 1) != [None]
+    for way in ("in", "out"):
+        tell(NAME, Order("cut", [1], way))
+        assert round_trips(1, 2) == [None] * 2
+        assert round_trips(3, 1) != [None]
     tell(NAME, Order("heal"))
+    assert None not in round_trips(1, 3)
     assert None not in round_trips(3, 3)
 
 

@@ -16,7 +16,7 @@ from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
 from mesh_site import DAY_S, MovedClock, found, free_port, joined
 from needs import need
-from waiting import until
+from waiting import ATTEMPTS, until
 
 pytestmark = pytest.mark.e2e
 
@@ -57,8 +57,9 @@ class Process:
         return self._read()
 
     def hears(self, peer: str) -> bool:
-        """True once the peer answers; fails when it does not within ten seconds and more."""
-        until(lambda: self.say(f"ask {peer}").startswith("hello"))
+        """True once the peer answers; fails when it does not within a minute: a handshake that the machine is too busy
+        for in a second and a half begins again."""
+        until(lambda: self.say(f"ask {peer}").startswith("hello"), attempts=6 * ATTEMPTS)
         return True
 
     def settles(self, answer: str) -> bool:

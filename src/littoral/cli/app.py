@@ -16,6 +16,7 @@ VERBS = {
     "build": "build",
     "bundle": "bundle",
     "camera": "camera",
+    "collections": "collections",
     "compare": "compare",
     "config": "config",
     "demo": "demo_verb",

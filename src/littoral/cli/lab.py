@@ -149,7 +149,9 @@ def _show(state: "State", *, as_json: bool) -> None:
         f"  links     {shape.delay_ms:g} ms ± {shape.jitter_ms:g} ms each way, {rate}, {shape.loss:.2%} lost",
         markup=False,
     )
-    results.print(f"  packets   {state.passed_count} passed, {state.dropped_count} dropped", markup=False)
+    results.print(
+        f"  packets   {state.passed_count} passed, {state.dropped_count} dropped; cuts by {state.cuts}", markup=False
+    )
     for node in state.nodes:
         away = "   cut off" if node.is_away else ""
         away += "   does not run" if node.is_up is False else ""

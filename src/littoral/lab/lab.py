@@ -11,6 +11,7 @@ import msgspec
 
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, LittoralError, NodeError, NotFoundError
+from littoral.lab.firewall import Firewall, has_firewall
 from littoral.lab.namespaces import Port, address_of, checked_machine, close, left_over, namespace_of, open_port, remove
 from littoral.lab.shape import Shape, Way, Wires
 from littoral.lab.switch import Switch
@@ -37,13 +38,16 @@ class Node(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """What a lab says of itself. error: why an order was refused."""
+    """What a lab says of itself. cuts: who makes them, `nftables` or the lab's own `switch`. error: why an order was
+    refused.
+    """
 
     name: str = ""
     nodes: list[Node] = []
     shape: Shape = Shape()
     passed_count: int = 0
     dropped_count: int = 0
+    cuts: str = ""
     error: str = ""
 
 
@@ -56,9 +60,21 @@ class Order(msgspec.Struct):
 
 
 class Lab:
-    """Open until `close`. with_host: the host has an address among the nodes, and a way to them without shape."""
+    """Open until `close`. with_host: the host has an address among the nodes, and a way to them without shape.
 
-    def __init__(self, name: str, node_count: int, shape: Shape, *, seed: int = 0, with_host: bool = True) -> None:
+    with_firewall: cuts are made by nftables where they can be, else by the switch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node_count: int,
+        shape: Shape,
+        *,
+        seed: int = 0,
+        with_host: bool = True,
+        with_firewall: bool = True,
+    ) -> None:
         if not 2 <= node_count <= NODE_COUNT_MAX:
             raise InputError(f"a lab of {node_count} nodes: must be 2 to {NODE_COUNT_MAX}")
         self._wires = Wires(shape, seed)
@@ -78,6 +94,9 @@ class Lab:
             self.close()
             raise
         self._switch = Switch(self._ports, self._wires, SYSTEM)
+        spaces = {port.number: port.namespace for port in self._ports if port.namespace is not None}
+        has_nft = with_firewall and has_firewall(namespace_of(name, 1))
+        self._cuts: Wires | Firewall = Firewall(spaces) if has_nft else self._wires
 
     def run(self) -> None:
         """Until it is told to end."""
@@ -94,7 +113,7 @@ class Lab:
                     number,
                     namespace_of(self.name, number),
                     address_of(number),
-                    number in self._wires.away,
+                    number in self._cuts.away,
                     None if self.nodes is None else self.nodes.is_up(number),
                 )
                 for number in numbers
@@ -102,6 +121,7 @@ class Lab:
             self._wires.shape,
             self._switch.passed_count,
             self._switch.dropped_count,
+            "nftables" if isinstance(self._cuts, Firewall) else "switch",
         )
 
     def close(self) -> None:
@@ -138,9 +158,9 @@ class Lab:
         if unknown := set(order.nodes) - known:
             raise NotFoundError(f"lab `{self.name}`: no node {min(unknown)}, there are 1 to {max(known)}")
         if order.verb == "cut":
-            self._wires.cut(order.nodes, order.way)
+            self._cuts.cut(order.nodes, order.way)
         elif order.verb == "heal":
-            self._wires.heal()
+            self._cuts.heal()
         elif order.verb in ("freeze", "thaw", "kill", "start"):
             self._to_nodes(order)
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from littoral.errors import InputError
 
-__all__ = ["LAN", "WAN", "Shape", "Way", "Wires"]
+__all__ = ["LAN", "WAN", "Shape", "Way", "Wires", "is_between"]
 
 Way = Literal["both", "in", "out"]
 
@@ -37,6 +37,13 @@ LAN = Shape()
 WAN = Shape(delay_ms=20.0, jitter_ms=2.0, rate_mbit=50.0)
 
 
+def is_between(away: Collection[int], way: Way, origin: int, target: int) -> bool:
+    """Whether that cut keeps packets of `origin` from `target`."""
+    if (origin in away) == (target in away):
+        return False
+    return way == "both" or (way == "out") == (origin in away)
+
+
 class Wires:
     """Between every two nodes, numbered from 1; 0 is the host, to which nothing is shaped, lost or cut."""
 
@@ -58,17 +65,11 @@ class Wires:
     def heal(self) -> None:
         self.away = frozenset()
 
-    def is_cut(self, origin: int, target: int) -> bool:
-        """Whether nothing gets from the one to the other."""
-        if (origin in self.away) == (target in self.away):
-            return False
-        return self.way == "both" or (self.way == "out") == (origin in self.away)
-
     def arrival_s(self, origin: int, target: int, packet_bytes: int, now_s: float) -> float | None:
         """When a packet arrives that is sent now; None: never."""
         if origin == 0 or target == 0:
             return now_s
-        if self.is_cut(origin, target) or self._random.random() < self.shape.loss:
+        if is_between(self.away, self.way, origin, target) or self._random.random() < self.shape.loss:
             return None
         pair = (origin, target)
         sent_s = max(now_s, self._free_s.get(pair, 0.0))

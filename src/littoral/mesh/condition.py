@@ -11,8 +11,8 @@ from msgspec import Meta
 __all__ = ["LAG_COUNT_MAX", "LINK_COUNT_MAX", "REPLICA_COUNT_MAX", "BehindTold", "Condition", "LinkTold", "ReplicaTold"]
 
 LINK_COUNT_MAX = 256
-REPLICA_COUNT_MAX = 512
-LAG_COUNT_MAX = 256
+REPLICA_COUNT_MAX = 384
+LAG_COUNT_MAX = 128
 
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Name = Annotated[str, Meta(max_length=64)]

@@ -14,7 +14,7 @@ from littoral.mesh.condition import Condition
 
 __all__ = ["Fact", "Facts", "Known", "decode_fact", "encode_fact", "next_boot"]
 
-FACT_BYTES_MAX = 64 << 10
+FACT_BYTES_MAX = 128 << 10
 NODE_COUNT_MAX = 4096
 BOOT_FILE = "boot"
 
@@ -24,10 +24,10 @@ Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
 class Fact(msgspec.Struct, frozen=True, array_like=True):
     """map_number: of the shard map it goes by. points: of the shards it holds, by collection and shard.
 
-    lag_s: by peer, how far that peer's log is behind its own. links_ms: by peer, its latest answers, median. models: by
-    collection, the version of the model that it goes by. condition: how it is doing. settled: map by which everything
-    is in its place here. owed: by collection and shard that others take the place of, points to be handed over. loads:
-    by collection and shard, searches a second, and milliseconds that they take of it.
+    lag_s: by peer, how far that peer's log is behind its own. models: by collection, the version of
+    the model that it goes by. condition: how it is doing. settled: map by which everything is in its place here. owed:
+    by collection and shard that others take the place of, points to be handed over. loads: by collection and shard,
+    searches a second, and milliseconds that they take of it.
     """
 
     node: str
@@ -36,7 +36,6 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     map_number: Number = 0
     points: dict[str, dict[int, int]] = {}
     lag_s: dict[str, float] = {}
-    links_ms: dict[str, float] = {}
     models: dict[str, str] = {}
     region: str = ""
     address: str = ""

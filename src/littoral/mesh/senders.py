@@ -1,7 +1,8 @@
 """Sends what may have to wait for a peer that takes nothing, without holding up the event loop or the other peers.
 
-A send waits when the queue to that peer is full. So what is small is sent on the spot while what was sent so to that
-peer, since it was last heard of, fits in the queue; all else is sent by threads, one at a time for each peer.
+A send waits when the queue to that peer is full. So what is small, or not very large, is sent on the spot while what
+was sent so to that peer, since it was last heard of, fits in its queue (there is one for either); all else is sent by
+threads, one at a time for each peer.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ __all__ = ["Senders"]
 THREAD_COUNT = 8
 UNHEARD_BYTES_MAX = 256 << 10
 """Half of the queue."""
+MIDDLE_BYTES_MAX = 256 << 10
+UNHEARD_MIDDLE_BYTES_MAX = 512 << 10
+"""Half of the other queue."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +32,7 @@ class Senders:
         self._threads = ThreadPoolExecutor(THREAD_COUNT, thread_name_prefix="littoral-mesh")
         self._turns: dict[str, asyncio.Lock] = {}
         self._unheard_bytes: dict[str, int] = {}
+        self._unheard_middle_bytes: dict[str, int] = {}
 
     async def send(self, peer: str, body_bytes: int, call: Callable[[], T]) -> T:
         """What `call` gives, which sends so many bytes to that peer."""
@@ -35,12 +40,19 @@ class Senders:
         if body_bytes <= SMALL_BYTES_MAX and unheard_bytes <= UNHEARD_BYTES_MAX:
             self._unheard_bytes[peer] = unheard_bytes
             return call()
-        async with self._turns.setdefault(peer, asyncio.Lock()):
+        turn = self._turns.setdefault(peer, asyncio.Lock())
+        middle_bytes = self._unheard_middle_bytes.get(peer, 0) + body_bytes
+        is_middle = SMALL_BYTES_MAX < body_bytes <= MIDDLE_BYTES_MAX
+        if is_middle and middle_bytes <= UNHEARD_MIDDLE_BYTES_MAX and not turn.locked():
+            self._unheard_middle_bytes[peer] = middle_bytes
+            return call()
+        async with turn:
             return await self.run(call)
 
     def heard(self, peer: str) -> None:
         """It sent something, so it takes what it is sent."""
         self._unheard_bytes.pop(peer, None)
+        self._unheard_middle_bytes.pop(peer, None)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """In a thread, now."""

@@ -24,6 +24,8 @@ HEAD_BYTES_MAX = 64 << 10
 """Of a message, beside its body."""
 SMALL_QUEUE_COUNT = 8
 """Batches of 64 KiB."""
+LARGE_QUEUE_COUNT = 16
+"""The same, for what is larger: a body of 600 KB is on its way before its first batches have arrived."""
 HERE = "here"
 
 Json = object
@@ -100,6 +102,7 @@ def settings(options: ZenohOptions) -> dict[str, Json]:
         "transport/link/rx/max_message_size": options.body_bytes_max + HEAD_BYTES_MAX,
         "transport/link/tx/lease": options.lease_ms,
         "transport/link/tx/queue/size/interactive_high": SMALL_QUEUE_COUNT,
+        "transport/link/tx/queue/size/data_low": LARGE_QUEUE_COUNT,
         "transport/link/tx/queue/congestion_control/block/wait_before_close": options.lease_ms * 1000,
         "transport/link/tls": {
             "root_ca_certificate": str(options.ca),

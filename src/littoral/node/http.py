@@ -3,6 +3,7 @@
 from littoral.node.health import health_protocol
 from littoral.node.mesh_api import mesh_protocol
 from littoral.node.mesh_changes_api import mesh_changes_protocol
+from littoral.node.migration.api import migrations_protocol
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
@@ -26,6 +27,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
             page_protocol(),
             api_protocol(node, observed),
             mesh_protocol(node),
+            migrations_protocol(node),
             placement_protocol(node),
             mesh_changes_protocol(node),
             health_protocol(node, observed, lambda: router.busy_count),

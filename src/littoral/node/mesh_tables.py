@@ -57,8 +57,12 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Meta(description="Of `peers`, a node outside the site: holds no shards, runs steps when the site is exhausted"),
     ] = None
     move_bytes_s: Annotated[
-        int, Meta(ge=1 << 10, le=1 << 40, description="What a node sends a second at most while shards are moved")
+        int, Meta(ge=1 << 10, le=1 << 40, description="What a node hands over a second at most while shards are moved")
     ] = 8 << 20
+    rebalance: Annotated[
+        Literal["off", "auto"],
+        Meta(description="`auto`: the node that writes the map moves, divides, dissolves shards where that gains"),
+    ] = "off"
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -103,7 +103,8 @@ class ModelRepository:
         self._pooling = pooling
         self._say = say
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Whoever holds it knows that no version takes over."""
         self._kept = {
             name: _Kept(origins[name], served, origins[name].seen, served.serving.number)
             for name, served in models.items()
@@ -118,13 +119,13 @@ class ModelRepository:
         a pipeline does not take the new version, and what opening a version raises; everything is as it was then.
         """
         kept = self._find(name)
-        async with self._turn:
+        async with self.turn:
             return await self._load(kept, policy or Policy.of(kept.origin.table.versions), uploads or {})
 
     async def roll_back(self, name: str) -> Sequence[int]:
         """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""
         kept = self._find(name)
-        async with self._turn:
+        async with self.turn:
             if (version := kept.previous) is None:
                 raise ConflictError(f"model `{name}`: no version served before this one")
             version.pool.wake()
@@ -140,7 +141,7 @@ class ModelRepository:
     async def unload(self, name: str) -> None:
         """Refuses the model to requests and to pipelines; what runs or waits is answered. Unloading twice is fine."""
         kept = self._find(name)
-        async with self._turn:
+        async with self.turn:
             pools = [version.pool for version in _open_versions(kept)]
             kept.served.versions, kept.previous, kept.is_held = {}, None, True
             await asyncio.to_thread(_close, pools)

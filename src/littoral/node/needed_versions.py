@@ -1,18 +1,21 @@
-"""Versions that collections hold the embeddings of, opened beside those that serve, before pipelines are bound."""
+"""Versions that collections hold the embeddings of, opened beside those that serve."""
 
 import contextlib
 from collections.abc import Callable
 
-from littoral.errors import LittoralError
+from littoral.errors import LittoralError, NotFoundError
 from littoral.node.binding import Guests
 from littoral.node.declared_models import file_of, read_version
+from littoral.node.machine_code import make_machine_code
 from littoral.node.model_files import find_versions
-from littoral.node.model_opening import open_version
-from littoral.node.node import ServedVersion
+from littoral.node.model_opening import open_version, warm
+from littoral.node.node import Instances, ServedVersion
 from littoral.node.site import Site
+from littoral.runtime.guest_threads import GuestThreads
+from littoral.runtime.thread_priority import BESIDE_NICE
 from littoral.vectors.model_version import ModelVersion
 
-__all__ = ["open_beside", "pin_needed"]
+__all__ = ["open_warm", "pin_needed"]
 
 Say = Callable[[str], object]
 
@@ -23,25 +26,41 @@ def pin_needed(site: Site, guests: Guests, say: Say) -> None:
     Where it is not there, a pipeline that feeds the collection says so when it is bound.
     """
     for model in list(guests.vector_models.needed(guests.models)):
-        if (version := _found(site, guests, model)) is not None:
+        if (number := _number(site, model)) is not None:
+            _, file = file_of(site, (model.name, number))
+            version = open_version(model.name, number, file, site.models[model.name], guests.pooling, say)
             guests.vector_models.pin(model, version)
-            say(f"model `{model.name}`: version {version.number} is open for collections that hold its embeddings")
+            say(f"model `{model.name}`: version {number} is open for collections that hold its embeddings")
 
 
-def open_beside(site: Site, guests: Guests, model: ModelVersion, say: Say = lambda _: None) -> ServedVersion:
-    """A version by its number, not yet warm. Raises NotFoundError and what opening it raises."""
-    number, file = file_of(site, (model.name, model.number))
-    return open_version(model.name, number, file, site.models[model.name], guests.pooling, say)
-
-
-def _found(site: Site, guests: Guests, model: ModelVersion) -> ServedVersion | None:
-    """By its digest: first where it was, then in any version that is there."""
+async def open_warm(site: Site, guests: Guests, model: ModelVersion) -> ServedVersion:
+    """A version that was run once. Raises NotFoundError where it is not there, and what opening it raises."""
+    if model.name not in site.models or (number := _number(site, model)) is None:
+        raise NotFoundError(
+            f"model `{model}` is not there any more", hint="put its file back, or drop the generation that needs it"
+        )
+    table = site.models[model.name]
+    _, file = file_of(site, (model.name, number))
+    await make_machine_code(file)
+    threads = GuestThreads(1, name="beside", nice=BESIDE_NICE)  # takes no core from requests
     try:
-        numbers = sorted(find_versions(site.path_of(site.models[model.name].path)), key=lambda n: n != model.number)
-    except LittoralError:
-        return None
-    for number in numbers:
-        with contextlib.suppress(LittoralError):
-            if read_version(site, (model.name, number)).is_same(model):
-                return open_beside(site, guests, ModelVersion(model.name, model.digest, number))
+        version = await threads.run(open_version, model.name, number, file, table, guests.pooling)
+        try:
+            await warm(version, Instances(table.instances.min, table.instances.max), threads)
+        except BaseException:
+            version.pool.close()
+            raise
+        return version
+    finally:
+        threads.close(0.0)
+
+
+def _number(site: Site, model: ModelVersion) -> int | None:
+    """Of the version with its digest: first where it was, then in any that is there."""
+    with contextlib.suppress(LittoralError):
+        found = find_versions(site.path_of(site.models[model.name].path))
+        for number in sorted(found, key=lambda one: (one != model.number, one)):
+            with contextlib.suppress(LittoralError):
+                if read_version(site, (model.name, number)).is_same(model):
+                    return number
     return None

@@ -21,6 +21,7 @@ from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
+    from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
     from littoral.node.sequences import Sequences
@@ -149,6 +150,7 @@ class Node:
     batchers: Mapping[Pool[Session], Batcher] = field(default_factory=dict)
     budget: MemoryBudget = field(default_factory=MemoryBudget)
     federation: "Federation | None" = None
+    migrations: "Migrations | None" = None
     placement: "Placement | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from littoral.node.collection_status import collection_states
 from littoral.node.load_readings import pipeline_readings
 from littoral.node.mesh_api import mesh_readings
+from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
 from littoral.runtime.agents import Agent
@@ -42,6 +43,7 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
     found += node.caches.readings()
+    found += migration_readings(node)
     if node.federation is not None:
         found += mesh_readings(node.federation, now_s=node.clock.wall())
     if node.placement is not None:

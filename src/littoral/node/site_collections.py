@@ -14,7 +14,7 @@ from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection
 from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["as_on_disk", "declared", "ensure_collections", "read_files"]
+__all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "read_files"]
 
 Say = Callable[[str], None]
 
@@ -31,8 +31,7 @@ async def ensure_collections(collections: Collections, site: Site, say: Say) -> 
             spread = collections.get(name)
             spread.config = msgspec.structs.replace(spread.config, models=models)
         collections.get(name).is_strict = table.is_strict
-    plain = [name for name, table in site.collections.items() if table.spread is None]
-    return as_on_disk(site, {name: collections.file_of(collections.get(name).name) for name in plain})
+    return as_it_is(site, collections)
 
 
 def read_files(site: Site) -> dict[str, CollectionFile]:
@@ -43,6 +42,12 @@ def read_files(site: Site) -> dict[str, CollectionFile]:
             found[name] = read_collection_file(site.data / COLLECTIONS / name)
             _check(site, name, table, found[name])
     return found
+
+
+def as_it_is(site: Site, collections: Collections) -> Site:
+    """`as_on_disk`, by what lies there now."""
+    plain = [name for name, table in site.collections.items() if table.spread is None and name in collections]
+    return as_on_disk(site, {name: collections.file_of(collections.get(name).name) for name in plain})
 
 
 def as_on_disk(site: Site, files: Mapping[str, CollectionFile]) -> Site:

@@ -30,30 +30,31 @@ class VectorModels:
     def __init__(self, site: Site, agents: Mapping[str, ServedAgent], holds: Holds) -> None:
         self._site = site
         self._agents = agents
+        self._prefers_pins = False
         self.holds = holds
-        self._pinned: dict[str, ServedVersion] = {}
+        self._pinned: dict[str, tuple[ModelVersion, ServedVersion]] = {}
 
-    def with_holds(self, holds: Holds) -> "VectorModels":
-        """The same, as if collections held others."""
+    def with_holds(self, holds: Holds, *, prefers_pins: bool = False) -> "VectorModels":
+        """The same, as if collections held others. prefers_pins: also where the version that serves is the same."""
         other = VectorModels(self._site, self._agents, holds)
-        other._pinned = self._pinned
+        other._pinned, other._prefers_pins = self._pinned, prefers_pins
         return other
 
     def pin(self, model: ModelVersion, version: ServedVersion) -> None:
         """From now on it is there for who needs it."""
-        self._pinned[model.digest] = version
+        self._pinned[model.digest] = (model, version)
 
     def pinned(self, model: ModelVersion) -> ServedVersion | None:
         """None if it is not."""
-        return self._pinned.get(model.digest)
+        return self._pinned[model.digest][1] if model.digest in self._pinned else None
 
     def unpin(self, model: ModelVersion) -> None:
         """Closes it; what runs on it is answered."""
-        if (version := self._pinned.pop(model.digest, None)) is not None:
-            version.pool.close(drains=True)
+        if (found := self._pinned.pop(model.digest, None)) is not None:
+            found[1].pool.close(drains=True)
 
     def close(self) -> None:
-        for version in self._pinned.values():
+        for _, version in self._pinned.values():
             version.pool.close()
         self._pinned.clear()
 
@@ -87,8 +88,8 @@ class VectorModels:
     ) -> None:
         serving = serving_version(served)
         version = served.serving
-        if not any(serving.is_same(one) for one in holds):
-            pins = (self._pinned.get(one.digest) for one in holds if maker.name in (one.name, one.stands_for))
+        if self._prefers_pins or not any(serving.is_same(one) for one in holds):
+            pins = (self.pinned(one) for one in holds if maker.name in (one.name, one.stands_for))
             if (found := next(filter(None, pins), None)) is None:
                 raise _strange(collection, holds, serving)
             version = found
@@ -112,6 +113,9 @@ class VectorModels:
             return self._agent(maker.name)
         served = models[maker.name]
         version = chosen.get(maker.name, served.serving)
+        for model, pinned in self._pinned.values():
+            if pinned is version:
+                return ModelVersion(model.name, model.digest, version.number)
         return version_of(maker.name, version.number, version.model.manifest)
 
     def _agent(self, name: str) -> ModelVersion:
@@ -139,11 +143,13 @@ class VectorModels:
                     )
 
     def needed(self, models: Mapping[str, ServedModel]) -> Iterator[ModelVersion]:
-        """Versions that collections hold, whose model does not serve them."""
+        """Versions that collections hold, and that do not serve under the name that pipelines have for them."""
         for collection in self._site.collections:
             for one in self.holds(collection):
                 served = models.get(one.name)
-                if served is not None and one.digest not in self._pinned and not serving_version(served).is_same(one):
+                if served is None or one.digest in self._pinned:
+                    continue
+                if one.stands_for or not serving_version(served).is_same(one):
                     yield one
 
 

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
-from littoral.node.binding import Find, Guests, naming, open_pipeline, open_pipelines
+from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
+from littoral.node.migration.migrations import Migrations, Parts
 from littoral.node.model_opening import close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
@@ -23,7 +24,7 @@ from littoral.node.node import Instances, Node, ServedAgent, ServedModel, Served
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
 from littoral.node.site import Site
-from littoral.node.site_collections import as_on_disk, ensure_collections, read_files
+from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
@@ -66,7 +67,7 @@ async def open_node(
             pin_needed(site, guests, say)
             placed = guests._replace(placement=placement)
             pipelines = open_pipelines(site, placed, collections.get, clock)
-            async with _repository(site, placed, pipelines, collections.get, clock, say) as repository:
+            async with _repository(placed, pipelines, collections, clock, say) as repository:
                 node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
@@ -87,7 +88,13 @@ async def open_node(
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
-                yield node
+                parts = Parts(guests.site, placed, collections.get, collections, pipelines, repository, clock, say)
+                node.migrations = Migrations(parts)
+                try:
+                    await node.migrations.open()
+                    yield node
+                finally:
+                    await node.migrations.close()
     finally:
         await caches.close()
         await collections.close()
@@ -174,17 +181,14 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
 
 @contextlib.asynccontextmanager
 async def _repository(
-    site: Site,
-    guests: Guests,
-    pipelines: Mapping[str, ServedPipeline],
-    find: Find,
-    clock: Clock,
-    say: Say,
+    guests: Guests, pipelines: Mapping[str, ServedPipeline], collections: Collections, clock: Clock, say: Say
 ) -> AsyncIterator[ModelRepository]:
     """The models' versions, watched where the site file says so."""
+    site = guests.site
 
     def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
-        return open_pipeline(site, name, guests._replace(models=models), find, clock)
+        now = as_it_is(site, collections)
+        return open_pipeline(now, name, guests._replace(models=models), collections.get, clock)
 
     repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None

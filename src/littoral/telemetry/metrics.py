@@ -142,6 +142,20 @@ METRICS = {
         MetricSpec(
             "littoral_cache_fills_dropped_total", "read_counter", (), "Lists not made: too many waited, or failed"
         ),
+        MetricSpec(
+            "littoral_migration_points", "gauge", ("collection",), "Points of a collection on its way to another model"
+        ),
+        MetricSpec(
+            "littoral_migration_points_done", "gauge", ("collection",), "Of them, compared with the other generation"
+        ),
+        MetricSpec(
+            "littoral_migration_points_behind",
+            "gauge",
+            ("collection",),
+            "Points written that the other has not yet",
+        ),
+        MetricSpec("littoral_migration_points_refused", "gauge", ("collection",), "Points that cannot be embedded"),
+        MetricSpec("littoral_migration_flipped", "gauge", ("collection",), "1 while the one before is kept"),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
         MetricSpec(
@@ -170,7 +184,7 @@ METRICS = {
         MetricSpec("littoral_mesh_map_number", "gauge", (), "Number of the shard map that the node goes by"),
         MetricSpec("littoral_mesh_moving_left", "gauge", ("collection",), "Points of this node to be handed over"),
         MetricSpec("littoral_mesh_moved_points_total", "read_counter", (), "Points handed over to other shards"),
-        MetricSpec("littoral_mesh_moved_bytes_total", "read_counter", (), "Bytes sent to other nodes for that"),
+        MetricSpec("littoral_mesh_moved_bytes_total", "read_counter", (), "Bytes of these"),
         MetricSpec("littoral_mesh_link_seconds", "gauge", ("peer",), "Median time of the latest answers of a peer"),
         MetricSpec("littoral_mesh_members_by_state", "gauge", ("state",), "Nodes that are here, frozen, missing, left"),
         MetricSpec("littoral_mesh_shards_short", "gauge", (), "Shards with fewer replicas here than they should have"),

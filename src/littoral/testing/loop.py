@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar, TypeVarTuple
 
 from littoral.testing.clock import SimulatedClock
@@ -71,7 +71,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 def _task(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], context: contextvars.Context | None = None
+    loop: asyncio.AbstractEventLoop,
+    work: Coroutine[Any, Any, T] | Generator[Any, None, T],
+    context: contextvars.Context | None = None,
 ) -> asyncio.Task[T]:
     context = contextvars.copy_context() if context is None else context
     task = asyncio.Task(work, loop=loop, context=context)

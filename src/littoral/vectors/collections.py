@@ -302,6 +302,10 @@ class Collections:
         """Of all shards that are there."""
         await self._want()
 
+    async def make_shard(self, name: str, shard: str) -> None:
+        """A folder beside that of the first one."""
+        await asyncio.to_thread((self._folder / name / shard).mkdir, mode=0o700)
+
     async def drop_shard(self, name: str, shard: str) -> None:
         """One whose host is to end already."""
         folder = self._folder / name / shard

@@ -34,6 +34,8 @@ class Keeper(Protocol):
 
     def find(self, name: str) -> Collection: ...
 
+    async def make_shard(self, name: str, shard: str) -> None: ...
+
     async def drop_shard(self, name: str, shard: str) -> None: ...
 
 
@@ -67,6 +69,7 @@ class Generations:
                 hint="let its migration end, or drop it: `littoral collections migrate NAME --drop`",
             )
         generation = Generation(config, [f"shard-0-{secrets.token_hex(4)}"])
+        await self._keeper.make_shard(name, generation.shards[0])
         await self._keeper.keep_file(name, _with_other(file, generation))
         self.add(name, generation)
         await self._keeper.want_hosts()

@@ -156,13 +156,13 @@ async def test_metrics_tell_of_links_and_members(nodes: Nodes) -> None:
     assert values["littoral_mesh_shards_short", ()] == 0
 
 
-def test_a_change_is_told_with_the_share_of_points_that_are_there() -> None:
-    def known(node: str, points: dict[int, int]) -> Known:
-        return Known(Fact(node, 1, 1, points={"notes": points}), 0.0)
+def test_a_change_is_told_with_the_share_of_points_that_are_handed_over() -> None:
+    def known(node: str, points: dict[int, int], owed: dict[int, int]) -> Known:
+        return Known(Fact(node, 1, 1, points={"notes": points}, owed={"notes": owed}), 0.0)
 
     before = Spread("hash", {0: ["a"], 1: ["b"]})
     after = Layout("hash", {1: ["b"], 2: ["a"], 3: ["c"]})
-    facts = [known("a", {0: 40, 2: 20}), known("b", {1: 7}), known("c", {3: 10})]
+    facts = {"a": known("a", {0: 40, 2: 20}, {0: 10}), "b": known("b", {1: 7}, {}), "c": known("c", {3: 10}, {})}
     copying = msgspec.structs.replace(before, change=Change("copying", after))
     seen = move("notes", copying, facts)
     assert (seen.what, seen.shards, seen.sources, seen.targets) == ("divides", [2, 3], ["a"], ["a", "c"])

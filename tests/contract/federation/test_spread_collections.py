@@ -27,6 +27,8 @@ COUNT = 60
 NAMES = ("a", "b", "c")
 EXACT = SearchParams(exact=True)
 DEADLINE_MS = 1000
+PATIENT_MS = 20_000
+"""For tests in which every node answers, however busy the machine is."""
 
 Nodes = dict[str, SpreadNode]
 
@@ -44,7 +46,7 @@ def wires() -> Wires:
 async def pairs(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
     """Three nodes, three shards of one replica: each shard has one holder."""
     tables = {"points": spread_table(SIZE, shards=3, replicas=1)}
-    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=PATIENT_MS) as nodes:
         await fill(nodes["a"]["points"])
         yield nodes
 
@@ -253,13 +255,16 @@ async def test_another_replica_answers_for_a_node_that_does_not(doubled: Nodes, 
     assert await doubled["a"]["points"].count() == COUNT
 
 
-async def test_a_frozen_node_costs_one_deadline_and_is_missing(pairs: Nodes, wires: Wires) -> None:
-    wires.frozen.add("b")
-    began = asyncio.get_running_loop().time()
-    _, how = await search(pairs["a"], rows(1)[0])
-    assert how["missing"] == ["b"]
-    assert how["answered"] == 2
-    assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_MS / 1000
+async def test_a_frozen_node_costs_one_deadline_and_is_missing(tmp_path: Path, wires: Wires) -> None:
+    tables = {"points": spread_table(SIZE, shards=2, replicas=1)}
+    async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
+        await fill(nodes["a"]["points"])
+        wires.frozen.add("b")
+        began = asyncio.get_running_loop().time()
+        _, how = await search(nodes["a"], rows(1)[0])
+        assert how["missing"] == ["b"]
+        assert how["answered"] == 1
+        assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_MS / 1000
 
 
 async def test_a_slow_node_is_not_waited_for_where_another_has_the_shard(doubled: Nodes, wires: Wires) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from mesh_rigs import FakeRig, Rig, ZenohRig
+from mesh_rigs import FakeRig, MeasuredRig, Rig, ZenohRig
 
 
-@pytest.fixture(params=["fake", "zenoh_quic", "zenoh_tls"])
+@pytest.fixture(params=["fake", "measured", "zenoh_quic", "zenoh_tls"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     made: Rig
     match request.param:
+        case "measured":
+            made = MeasuredRig()
         case "zenoh_quic":
             made = ZenohRig(tmp_path, "quic")
         case "zenoh_tls":

@@ -14,7 +14,7 @@ from littoral.vectors.filters import Condition, Filter, Match, as_condition
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import Hit, IndexInfo, Payload, PointBatch, PointId, Record, ShardInfo
 
-__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "is_copy", "marked", "without_marks"]
+__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "is_copy", "marked", "without_mark", "without_marks"]
 
 MARK = "littoral_copy"
 IS_COPY = Condition(key=MARK, match=Match(value=True))
@@ -35,6 +35,11 @@ def as_copy(payload: Payload | None) -> Payload:
 def is_copy(payload: Payload | None) -> bool:
     """Whether it is of a point that is at home elsewhere."""
     return payload is not None and payload.get(MARK) is True
+
+
+def without_mark(payload: Payload | None) -> Payload | None:
+    """As it is at home."""
+    return payload if not is_copy(payload) else {key: value for key, value in (payload or {}).items() if key != MARK}
 
 
 def check_unmarked(request: frames.Request) -> None:

@@ -25,6 +25,7 @@ from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.steps import begun, withdrawn
+from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
@@ -47,6 +48,7 @@ __all__ = ["FOLDER", "Federation"]
 FOLDER = Path("mesh")
 FACTS = "facts"
 ROUND_S = 2.0
+REBALANCE_S = 60.0
 SOON_S = 0.25
 
 Say = Callable[[str], None]
@@ -97,6 +99,7 @@ class Federation:
         self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
+        self._rebalance_at_s = clock.monotonic() + REBALANCE_S
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
@@ -304,6 +307,7 @@ class Federation:
                 await self._hold_shards()
                 if self._keeper.is_writer:
                     self._keeper.write(self.moving.next_map(self.roster()))
+                    await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self._tell_fact()
                 await self._exchange.pull(self._known_to(self.name))
@@ -312,6 +316,18 @@ class Federation:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
+
+    async def _rebalance(self) -> None:
+        """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
+        now_s = self._clock.monotonic()
+        if self._mesh.rebalance == "off" or now_s < self._rebalance_at_s:
+            return
+        self._rebalance_at_s = now_s + REBALANCE_S
+        for name, spread in self._spreads().items():
+            if spread.change is None and not self.moving.owed.get(name):
+                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                if plan.is_begun:
+                    self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
         if not is_here:
@@ -334,7 +350,6 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            links_ms=dict(self.asking.links.medians_ms()),
             models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
             region=self._mesh.region,
             address=self.address(),

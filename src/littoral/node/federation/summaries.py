@@ -50,10 +50,12 @@ Rows = npt.NDArray[np.float32]
 
 
 class Wanted(msgspec.Struct, array_like=True):
-    """shards: that are asked for, with the epoch of what the caller has of this very node, 0 = none."""
+    """shards: that are asked for, with the epoch of what the caller has of this very node, 0 = none. model: that the
+    caller goes by."""
 
     collection: str
     shards: dict[int, int]
+    model: str = ""
 
 
 class _Own(NamedTuple):
@@ -185,7 +187,7 @@ class Summaries:
             del self._told[key]
             self.version += 1
 
-    def wanted(self, collection: str, shards: Iterable[int], teller: str) -> Wanted:
+    def wanted(self, collection: str, shards: Iterable[int], teller: str, model: str = "") -> Wanted:
         """What to ask a holder of these shards for."""
         known = {shard: self._told.get((collection, shard)) for shard in shards}
         return Wanted(
@@ -194,6 +196,7 @@ class Summaries:
                 shard: found.summary.epoch if found is not None and found.teller == teller else 0
                 for shard, found in known.items()
             },
+            model,
         )
 
     def newer(self, wanted: Wanted) -> list[ShardSummary]:

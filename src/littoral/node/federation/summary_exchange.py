@@ -75,7 +75,7 @@ class SummaryExchange:
                     nearest = min(some, key=lambda node: (self._links.median_s(node), node))
                     by_peer.setdefault(nearest, []).append(shard)
             for peer, shards in by_peer.items():
-                asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer))
+                asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer, spread.model))
         await asyncio.gather(*(self._pull_from_holder(peer, wanted) for peer, wanted in asks.items()))
 
     async def _pull_from_holder(self, peer: str, wanted: list[Wanted]) -> None:
@@ -100,6 +100,7 @@ class SummaryExchange:
             raise ForbiddenError(f"node `{caller}` is no member of this site")
         known = self._known_to(caller)
         wanted = [one for one in decode_wanted(body, caller) if one.collection in known]
+        wanted = [one for one in wanted if one.model == known[one.collection].model]
         for one in wanted:
             places = known[one.collection].places
             one.shards = {shard: epoch for shard, epoch in one.shards.items() if shard in places}

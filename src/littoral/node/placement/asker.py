@@ -211,7 +211,7 @@ class Asker:
         here_s = next((one.expected.high_s for one in order if one.standing == "here"), 0.0)
         race: Race[Ranked, Value] = Race(
             order,
-            partial(self._done_by, running),
+            partial(self._start, running),
             patience_s=lambda ranked: _patience_s(ranked, running.left_s, here_s),
             is_own=lambda ranked: ranked.standing == "here",
         )
@@ -221,7 +221,7 @@ class Asker:
         """Begun beside; what comes of it after the answer is only learned from."""
         if choice.tried is None or len(self._tries) >= TRIES_AT_ONCE_MAX:
             return None
-        task = asyncio.create_task(self._done_by(running, choice.tried))
+        task = self._start(running, choice.tried)
         self._tries.add(task)
         task.add_done_callback(self._end_try)
         self.tries_count += 1
@@ -232,10 +232,15 @@ class Asker:
         if not task.cancelled():
             task.exception()  # it was counted where it happened
 
-    async def _done_by(self, running: _Running, ranked: Ranked) -> Value:
+    def _start(self, running: _Running, ranked: Ranked) -> "asyncio.Task[Value]":
+        """Counted from now on, so that who chooses in the same moment knows of it."""
         if ranked.standing == "here":
-            return await self._here(running, ranked)
-        return await self._there(running, ranked)
+            return asyncio.create_task(self._here(running, ranked))
+        on_the_way, key = self.neighbours.of(ranked.node).on_the_way, running.step.key
+        on_the_way[key] = on_the_way.get(key, 0) + 1
+        task = asyncio.create_task(self._there(running, ranked))
+        task.add_done_callback(lambda _: on_the_way.update({key: on_the_way[key] - 1}))
+        return task
 
     async def _here(self, running: _Running, ranked: Ranked) -> Value:
         began_s = self._clock.monotonic()
@@ -247,8 +252,6 @@ class Asker:
     async def _there(self, running: _Running, ranked: Ranked) -> Value:
         """Raises PeerError and the like; then, or if it is overtaken, it took at least so long as that took."""
         key, began_s = running.step.key, self._clock.monotonic()
-        on_the_way = self.neighbours.of(ranked.node).on_the_way
-        on_the_way[key] = on_the_way.get(key, 0) + 1
         try:
             return await self._answer_of(running, ranked)
         except BaseException as error:
@@ -259,8 +262,6 @@ class Asker:
                 self.neighbours.failed(ranked.node, error)
                 self.failures[ranked.node] += 1
             raise
-        finally:
-            on_the_way[key] -= 1
 
     async def _answer_of(self, running: _Running, ranked: Ranked) -> Value:
         step, call = running.step, current_call()

@@ -50,7 +50,9 @@ class Neighbours:
         self._known: dict[str, Neighbour] = {}
 
     def of(self, name: str) -> Neighbour:
-        return self._known.setdefault(name, Neighbour())
+        if (found := self._known.get(name)) is None:
+            found = self._known[name] = Neighbour()
+        return found
 
     def away(self, name: str, alive: Collection[str]) -> str:
         """Why a node cannot be asked, else empty."""

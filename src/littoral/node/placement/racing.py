@@ -1,8 +1,8 @@
 """One piece of work, done by the first of several who succeeds: one after another, the next beside one that is slow."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from littoral.errors import LittoralError, UnavailableError
 
@@ -30,13 +30,13 @@ class Race(Generic[_W, _R]):
     def __init__(
         self,
         order: Sequence[_W],
-        work: Callable[[_W], Coroutine[Any, Any, _R]],
+        start: Callable[[_W], "asyncio.Task[_R]"],
         *,
         patience_s: Callable[[_W], float | None],
         is_own: Callable[[_W], bool],
     ) -> None:
         self._waiting = list(order)
-        self._work = work
+        self._start = start
         self._patience_s = patience_s
         self._is_own = is_own
         self._running: dict[asyncio.Task[_R], _W] = {}
@@ -71,7 +71,7 @@ class Race(Generic[_W, _R]):
 
     def _begin(self) -> "asyncio.Task[_R]":
         who = self._waiting.pop(0)
-        task = asyncio.create_task(self._work(who))
+        task = self._start(who)
         self._running[task] = who
         return task
 

@@ -36,7 +36,7 @@ Owed = Sequence[tuple[bytes, int]]
 
 class Outcome(NamedTuple):
     """told: what was handed over, or is known there. away: what goes to shards that nobody here holds. failed: why
-    somebody who is here did not take it; None if all did. bytes: sent.
+    somebody who is here did not take it; None if all did. bytes: handed over, within this node too.
     """
 
     told: list[tuple[bytes, int]]
@@ -139,12 +139,11 @@ class Handing:
         for node, shards in self._by_node(goal, list(some)).items():
             states = {shard: encode_states(some[shard]) for shard in shards}
             hand = Hand(target.name, goal.model, deadline_s, target.holders, states)
+            sent += sum(map(len, states.values()))
             if node == self._transport.name:
                 handed = await self._take(hand)
             else:
-                body = encode(hand)
-                sent += len(body)
-                answer = await self._transport.request(node, HAND, body, deadline_s=deadline_s)
+                answer = await self._transport.request(node, HAND, encode(hand), deadline_s=deadline_s)
                 handed = decode_handed(answer, node)
             if left := set(shards) - set(handed.taken):
                 raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on `{node}` yet")

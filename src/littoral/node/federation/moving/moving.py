@@ -30,10 +30,14 @@ Say = Callable[[str], None]
 
 
 class _Source(NamedTuple):
-    """A shard of this node whose points go to others. goal: by which layout; among: those that are told."""
+    """A shard of this node whose points go to others. before: holders that go first. goal: by which layout.
+
+    among: those that are told.
+    """
 
     collection: str
     shard: int
+    before: list[str]
     goal: Spread
     among: list[int]
     is_left: bool
@@ -142,15 +146,16 @@ class Moving:
 
     async def _count(self) -> None:
         owed: dict[str, dict[int, int]] = {}
-        for source in self._sources():
-            if not source.is_left:
-                with contextlib.suppress(LittoralError):
-                    standing, _ = await self._replicas.owed(part_name(source.collection, source.shard)).counts()
-                    owed.setdefault(source.collection, {})[source.shard] = standing
+        for source in [*self._sources(), *self.left_shards()]:
+            left = owed.setdefault(source.collection, {})
+            left[source.shard] = 1
+            with contextlib.suppress(LittoralError):
+                standing, noted = await self._replicas.owed(part_name(source.collection, source.shard)).counts()
+                left[source.shard] = noted if source.is_left else standing
         if owed != self.owed:
-            is_done = any(not standing for shards in owed.values() for standing in shards.values())
+            is_worth_telling = _unfinished(owed) != _unfinished(self.owed)
             self.owed = owed
-            if is_done:
+            if is_worth_telling:
                 self._changed()
 
     def _sources(self) -> list[_Source]:
@@ -160,8 +165,11 @@ class Moving:
             change = spread.change
             if change is not None and change.step in ("copying", "flipping"):
                 goal = spread if change.step == "flipping" else spread.by(change.other)
-                held = [shard for shard in going(spread) if self._transport.name in spread.all_places[shard]]
-                found += [_Source(name, shard, goal, coming(spread), is_left=False) for shard in held]
+                for shard in going(spread):
+                    nodes = spread.all_places[shard]
+                    if self._transport.name in nodes:
+                        before = nodes[: nodes.index(self._transport.name)]
+                        found.append(_Source(name, shard, before, goal, coming(spread), is_left=False))
         return found
 
     def left_shards(self) -> list[_Source]:
@@ -173,7 +181,7 @@ class Moving:
             if (spread := spreads.get(name)) is None or not number.isdigit():
                 continue
             if int(number) not in spread.kept_by(self._transport.name):
-                found.append(_Source(name, int(number), spread, spread.shards, is_left=True))
+                found.append(_Source(name, int(number), [], spread, spread.shards, is_left=True))
         return sorted(found, key=lambda source: (source.collection, source.shard))
 
     async def _tell(self, collection: str, shard: int, time: int, deadline_s: float) -> None:
@@ -257,8 +265,7 @@ class Moving:
     def _waits_for_another(self, source: _Source) -> bool:
         """The first holder that is here goes first, what it has handed over the others need only compare."""
         alive, facts = self._transport.alive(), self._facts()
-        nodes = self._map().spreads[source.collection].all_places[source.shard]
-        for node in nodes[: nodes.index(self._transport.name)]:
+        for node in source.before:
             if node in alive and node in facts:
                 owed = facts[node].fact.owed.get(source.collection, {}).get(source.shard, 1)
                 if owed:
@@ -284,6 +291,10 @@ class Moving:
         await self._local.let_go(source.collection, source.shard)
         self._say(f"mesh: shard {source.shard} of `{source.collection}` is handed over and gone from here")
         self._changed()
+
+
+def _unfinished(owed: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, bool]]:
+    return {name: {shard: bool(count) for shard, count in shards.items()} for name, shards in owed.items()}
 
 
 def _untold(collection: str, shard: int, why: LittoralError) -> UnavailableError:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from littoral.errors import InputError
 from littoral.mesh.shard_map import Spread
-from littoral.node.federation.copies import as_copy, is_copy
+from littoral.node.federation.copies import as_copy, is_copy, without_mark
 from littoral.node.federation.placing import placing_of
 from littoral.vectors.partition.strategy import Geographic, decode_strategy
 from littoral.vectors.records import CollectionConfig, PointBatch
@@ -21,30 +21,39 @@ def routes(
 ) -> Routes:
     """Where each point is to be, and where it must not be any more, by the layout of `goal`.
 
-    among: shards that are told. region: where these points come from. What is a copy of a point at home elsewhere is
-    told by its home. What must not be there is a deletion a moment before the point's own time, so that the two never
-    contradict each other. Raises InputError.
+    among: shards that are told. region: where these points come from. What is a copy is told by its home, unless that
+    is in a shard that stays as it is, and tells nothing. What must not be there is a deletion a moment before the
+    point's own time, so that the two never contradict each other. Raises InputError.
     """
     placing, told = placing_of(goal, config, region), frozenset(among)
     found: Routes = {shard: [] for shard in told}
     gone = [state for state in states if state.change.vectors is None]
-    there = [state for state in states if state.change.vectors is not None and not is_copy(state.change.payload)]
+    there = [state for state in states if state.change.vectors is not None]
     if placing.is_by_id:
-        homed = [*there, *gone]
+        homed = [*(state for state in there if not is_copy(state.change.payload)), *gone]
         for state, shard in zip(homed, placing.of_ids([state.change.id for state in homed]), strict=True):
             if shard in told:
                 found[shard].append(state)
         return {shard: some for shard, some in found.items() if some}
-    homes = placing.of_points(_batch(there)) if there else []
-    for state, shards in zip(there, homes, strict=True):
-        absent = State(max(1, state.time - 1), state.origin, state.number, Change(state.change.id))
-        change = state.change
-        copy = State(state.time, state.origin, state.number, Change(change.id, change.vectors, as_copy(change.payload)))
+    places = placing.of_points(_batch(there)) if there else []
+    for state, shards in zip(there, places, strict=True):
+        if is_copy(state.change.payload) and shards[0] in told:
+            continue
         for shard in told:
-            found[shard].append(absent if shard not in shards else state if shard == shards[0] else copy)
+            found[shard].append(_at(state, shard, shards))
     for shard in told:
         found[shard] += gone
     return {shard: some for shard, some in found.items() if some}
+
+
+def _at(state: State, shard: int, shards: Sequence[int]) -> State:
+    """A point as this shard is to have it. shards: where it is to be, its home first."""
+    change = state.change
+    if shard not in shards:
+        return State(max(1, state.time - 1), state.origin, state.number, Change(change.id))
+    payload = without_mark(change.payload)
+    told = Change(change.id, change.vectors, payload if shard == shards[0] else as_copy(payload))
+    return State(state.time, state.origin, state.number, told)
 
 
 def _batch(states: Sequence[State]) -> PointBatch:

@@ -1,0 +1,1 @@
+"""A collection is embedded anew by another model, beside requests, and flipped."""

@@ -1,0 +1,65 @@
+"""Whether a new generation answers as it should, before it takes the place of the one before."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from littoral.node.migration.pair import Side
+from littoral.vectors.collection import Collection
+from littoral.vectors.queries import SearchParams
+from littoral.vectors.records import Hit, PointId
+
+__all__ = ["FOUND_MIN", "RECALL_MIN", "Checked", "check"]
+
+LIMIT = 10
+FOUND_MIN = 0.95
+RECALL_MIN = 0.9
+SCORE_TOLERANCE = 1e-5
+
+
+class Checked(NamedTuple):
+    """points: that were looked for. found: share that found themselves, embedded anew. recall: of its usual searches
+    beside comparisons with every point."""
+
+    points: int
+    found: float
+    recall: float
+
+    @property
+    def is_good(self) -> bool:
+        return self.found >= FOUND_MIN and self.recall >= RECALL_MIN
+
+
+async def check(side: Side, sample: Sequence[PointId]) -> Checked:
+    """Searches for each of these points with its own vector, made now."""
+    records = await side.collection.retrieve(list(sample))
+    found = recalled = 0.0
+    for record in records:
+        vector = np.frombuffer(await side.embed(record.payload), "<f4")
+        exact = await _searched(side.collection, vector, is_exact=True)
+        usual = await _searched(side.collection, vector, is_exact=False)
+        found += _finds(exact, record.id)
+        recalled += _recall(usual, exact)
+    count = max(1, len(records))
+    return Checked(len(records), found / count, recalled / count)
+
+
+async def _searched(collection: Collection, vector: np.ndarray, *, is_exact: bool) -> list[Hit]:
+    return await collection.search(vector, limit=LIMIT, with_payload=False, params=SearchParams(exact=is_exact))
+
+
+def _finds(hits: Sequence[Hit], point: PointId) -> bool:
+    """Among the first hits, or as near as all of them: the same text may be there many times."""
+    if any(hit.id == point for hit in hits):
+        return True
+    return len(hits) == LIMIT and abs(hits[0].score - hits[-1].score) <= SCORE_TOLERANCE
+
+
+def _recall(usual: Sequence[Hit], exact: Sequence[Hit]) -> float:
+    """By scores, so that points that are equally near count alike."""
+    if not exact:
+        return 1.0
+    best, last = exact[0].score, exact[-1].score
+    good = sum(min(best, last) - SCORE_TOLERANCE <= hit.score <= max(best, last) + SCORE_TOLERANCE for hit in usual)
+    return min(1.0, good / len(exact))

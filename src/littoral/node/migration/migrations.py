@@ -1,0 +1,313 @@
+"""The migrations of a node: begun by request or by its site file, and taken up again at its start.
+
+A flip exchanges the generations and the pipelines that feed the collection in one turn of the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from littoral.clock import Clock
+from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError, SettingError
+from littoral.node.binding import Find, Guests, open_pipeline
+from littoral.node.declared_models import declared_versions, parse_wanted, read_version
+from littoral.node.migrate_tables import MigrateTable
+from littoral.node.migration.embedding import Embedding
+from littoral.node.migration.migration import Migration, Progress
+from littoral.node.migration.pair import Pair, Side
+from littoral.node.migration.sources import Source
+from littoral.node.model_repository import ModelRepository
+from littoral.node.needed_versions import open_warm
+from littoral.node.node import ServedPipeline
+from littoral.node.site import Site
+from littoral.node.site_collections import as_it_is, as_on_disk, declared
+from littoral.node.vector_makers import made_by
+from littoral.vectors.collection import Collection
+from littoral.vectors.collections import Collections
+from littoral.vectors.indexes import parse_schema
+from littoral.vectors.model_version import ModelVersion, listed
+from littoral.vectors.records import CollectionConfig
+
+__all__ = ["Migrations", "Parts"]
+
+
+class Parts(NamedTuple):
+    """What of a node migrations change. site: as its file says it. pipelines: replaced in place."""
+
+    site: Site
+    guests: Guests
+    find: Find
+    collections: Collections
+    pipelines: Mapping[str, ServedPipeline]
+    repository: ModelRepository
+    clock: Clock
+    say: Callable[[str], None]
+
+
+class Migrations:
+    """For one event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._running: dict[str, Migration] = {}
+        self._failed: dict[str, str] = {}
+        self._starting = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Goes on with what was under way, and begins what the site file wants. What cannot be begun is told, and seen
+        in `progress`."""
+        for name, table in self._parts.site.collections.items():
+            if table.spread is not None:
+                continue
+            try:
+                if self._parts.collections.file_of(self._own_name(name)).other is not None:
+                    await self._resume(name)
+                elif (wanted := self._wanted(name)) is not None:
+                    await self._begin(name, wanted)
+            except (LittoralError, OSError) as error:
+                self._failed[name] = str(error)
+                self._parts.say(f"collection `{name}`: migration: {error}")
+
+    async def close(self) -> None:
+        """What is under way goes on at the next start."""
+        for migration in self._running.values():
+            await migration.stop()
+
+    async def start(self, name: str, to: str) -> Progress:
+        """to: `MODEL@VERSION` of the site file. Raises NotFoundError, ConflictError, NotOfferedError, SettingError."""
+        async with self._starting:
+            model = await asyncio.to_thread(read_version, self._parts.site, parse_wanted(to, self._parts.site))
+            own = self._own_name(name)
+            if own in self._running:
+                progress = self._running[own].progress
+                if progress.other.is_same(model) and progress.state != "flipped":
+                    return progress
+            return (await self._begin(own, model)).progress
+
+    async def back(self, name: str) -> Progress:
+        """Raises NotFoundError where no generation before is kept, and as `Migration.back`."""
+        migration = self._find(name)
+        await migration.back()
+        return migration.progress
+
+    async def drop(self, name: str) -> None:
+        """Ends a migration before its flip, or the generation that is kept after it. Raises NotFoundError."""
+        async with self._starting:
+            own = self._own_name(name)
+            if (migration := self._running.get(own)) is not None:
+                await migration.stop()
+            await self._end(own)
+
+    def progress(self, name: str) -> Progress | None:
+        """None where nothing is under way."""
+        found = self._running.get(self._own_name(name))
+        return None if found is None else found.progress
+
+    def failure(self, name: str) -> str:
+        """Why a migration that should go on does not; '' otherwise."""
+        return self._failed.get(self._own_name(name), "")
+
+    def all(self) -> Mapping[str, Migration]:
+        """By collection."""
+        return self._running
+
+    def _own_name(self, name: str) -> str:
+        return self._parts.collections.get(name).name
+
+    def _find(self, name: str) -> Migration:
+        if (found := self._running.get(self._own_name(name))) is None:
+            raise NotFoundError(f"collection `{name}` has one generation: none is being built, none is kept")
+        return found
+
+    def _wanted(self, name: str) -> ModelVersion | None:
+        """What the site file wants of a collection that holds something else."""
+        table, file = self._parts.site.collections[name], self._parts.collections.file_of(self._own_name(name))
+        if table.migrate is None or not file.config.models or declared(table) == file.declared:
+            return None
+        wanted = declared_versions(self._parts.site, table)
+        if len(wanted) != 1 or any(wanted[0].is_same(one) for one in file.config.models):
+            return None
+        return wanted[0] if "@" in declared(table) or self._is_of_no_version(name, wanted[0]) else None
+
+    def _is_of_no_version(self, name: str, wanted: ModelVersion) -> bool:
+        """Whether it holds embeddings of another model: a name without a number means any version of it."""
+        return all(one.name != wanted.name for one in self._parts.collections.get(name).config.models)
+
+    async def _begin(self, name: str, model: ModelVersion) -> Migration:
+        collection, table = self._parts.collections.get(name), self._table(name)
+        source, target = self._endpoints(collection, table, model)
+        await self._check_sources(collection, Source.of(table, self._folder))
+        await self._open_versions((source, target))
+        embeds = self._embedding(name, target)
+        config = await self._config(collection, target, embeds)
+        self._bound(name, config)  # what does not fit is refused now
+        other = await self._parts.collections.begin_generation(name, config)
+        for field, index in (await collection.info()).payload_schema.items():
+            await other.create_index(field, parse_schema(index.params or index.data_type))
+        self._parts.say(f"collection `{name}`: is embedded anew by `{target}`, from `{table.source}`")
+        return self._run(name, 0.0)
+
+    async def _resume(self, name: str) -> None:
+        name = self._own_name(name)
+        file = self._parts.collections.file_of(name)
+        assert file.other is not None
+        self._table(name)
+        await self._open_versions((*file.config.models, *file.other.config.models))
+        self._run(name, file.other.flipped_at)
+        self._parts.say(f"collection `{name}`: its migration goes on")
+
+    def _run(self, name: str, kept_since: float) -> Migration:
+        parts, table = self._parts, self._table(name)
+        collection = parts.collections.get(name)
+        other = parts.collections.generations.other_of(name)
+        current = Side(collection, self._embedding(name, collection.config.models[0]))
+        following = Side(other, self._embedding(name, other.config.models[0]))
+        pair = Pair(current, following, Source.of(table, self._folder))
+        migration = Migration(
+            pair,
+            Progress(collection.config.models[0], other.config.models[0]),
+            flip=partial(self._flip, name, pair),
+            drop=partial(self._end, name),
+            points_per_s=table.points_per_s,
+            keep_s=table.keep_h * 3600,
+            kept_since=kept_since,
+            is_there=lambda: name in parts.collections and parts.collections.get(name) is pair.current.collection,
+            clock=parts.clock,
+            say=parts.say,
+        )
+        self._running[name] = migration
+        self._failed.pop(name, None)
+        migration.start()
+        return migration
+
+    async def _flip(self, name: str, pair: Pair) -> None:
+        """Collection and pipelines in one turn of the loop; no version of a model takes over meanwhile."""
+        parts = self._parts
+        async with parts.repository.turn:
+            bound = self._bound(name, pair.other.collection.config)
+
+            def then() -> None:
+                pair.swap()
+                for pipeline, served in bound.items():
+                    parts.pipelines[pipeline].take(served)
+
+            await parts.collections.flip_generations(name, declared(parts.site.collections[name]), then)
+
+    async def _end(self, name: str) -> None:
+        other = self._parts.collections.generations.other_of(name)
+        self._running.pop(name, None)
+        self._failed.pop(name, None)
+        await self._parts.collections.end_generation(name)
+        for model in other.config.models:
+            if not any(self._holds(one, model) for one in self._parts.site.collections):
+                await asyncio.to_thread(self._parts.guests.vector_models.unpin, model)
+        self._parts.say(f"collection `{name}`: embeddings of {listed(other.config.models)} are dropped")
+
+    def _holds(self, collection: str, model: ModelVersion) -> bool:
+        if collection not in self._parts.collections:
+            return False
+        found = self._parts.collections.get(collection)
+        models = (*found.config.models, *(found.other.config.models if found.other else ()))
+        return any(model.is_same(one) for one in models)
+
+    @property
+    def _folder(self) -> Path:
+        return self._parts.site.path_of(".")
+
+    def _table(self, name: str) -> MigrateTable:
+        table = self._parts.site.collections.get(name)
+        if table is None or table.migrate is None:
+            raise ConflictError(
+                f"collection `{name}` keeps nothing to embed anew",
+                hint=f"`collections.{name}.migrate` in the site file says where what was embedded is kept",
+            )
+        return table.migrate
+
+    def _endpoints(
+        self, collection: Collection, table: MigrateTable, model: ModelVersion
+    ) -> tuple[ModelVersion, ModelVersion]:
+        """From where to where. Raises ConflictError, NotOfferedError."""
+        config, name = collection.config, collection.name
+        if collection.other is not None:
+            raise ConflictError(
+                f"collection `{name}` has two generations already",
+                hint="`--back` takes the one before, `--drop` ends the one that does not answer",
+            )
+        if config.vectors is None or config.named or config.sparse or config.vectors.multivector_config is not None:
+            raise NotOfferedError(f"collection `{name}`: only one with a plain vector without a name is embedded anew")
+        if len(config.models) != 1:
+            raise ConflictError(
+                f"collection `{name}` holds embeddings of {listed(config.models)}, must be those of one model",
+                hint=f"`collections.{name}.model` in the site file says whose they are",
+            )
+        (source,) = config.models
+        if source.is_same(model):
+            raise ConflictError(f"collection `{name}` holds embeddings of `{model}` already")
+        return source, msgspec.structs.replace(model, stands_for=self._stands_for(table, model))
+
+    def _stands_for(self, table: MigrateTable, model: ModelVersion) -> str:
+        makers = [maker for maker in made_by(self._parts.site.pipelines[table.pipeline]) if maker.kind == "model"]
+        if len(makers) != 1:
+            raise ConflictError(f"pipeline `{table.pipeline}` does not end in what one model makes")
+        return makers[0].name if makers[0].name != model.name else ""
+
+    async def _check_sources(self, collection: Collection, source: Source) -> None:
+        if lacking := await collection.count(source.lacking()):
+            raise ConflictError(
+                f"collection `{collection.name}`: {lacking} points keep nothing at `{source}` to embed anew",
+                hint="write it to their payloads first, or make another collection",
+            )
+
+    async def _open_versions(self, models: tuple[ModelVersion, ...]) -> None:
+        """Of their own: those that serve may be replaced while generations of a collection need them."""
+        for model in models:
+            if self._parts.guests.vector_models.pinned(model) is None:
+                version = await open_warm(self._parts.site, self._parts.guests, model)
+                self._parts.guests.vector_models.pin(model, version)
+
+    def _embedding(self, name: str, model: ModelVersion) -> Embedding:
+        """The pipeline that embeds anew, as if the collection held embeddings of this model."""
+        table, config = self._table(name), self._parts.collections.get(name).config
+        served = self._open(name, table.pipeline, msgspec.structs.replace(config, models=(model,)), prefers_pins=True)
+        return Embedding(served.pipeline, Source.of(table, self._folder))
+
+    def _bound(self, name: str, config: CollectionConfig) -> Mapping[str, ServedPipeline]:
+        """Every pipeline that feeds the collection, as if this were its configuration. Raises ConflictError."""
+        feeders = self._parts.guests.vector_models.feeders(name)
+        return {pipeline: self._open(name, pipeline, config) for pipeline in feeders}
+
+    def _open(
+        self, name: str, pipeline: str, config: CollectionConfig, *, prefers_pins: bool = False
+    ) -> ServedPipeline:
+        parts = self._parts
+        known = parts.guests.vector_models
+        held = known.with_holds(
+            lambda one: config.models if one == name else known.holds(one), prefers_pins=prefers_pins
+        )
+        file = msgspec.structs.replace(parts.collections.file_of(name), config=config)
+        guests = parts.guests._replace(vector_models=held)
+        try:
+            site = as_on_disk(as_it_is(parts.site, parts.collections), {name: file})
+            return open_pipeline(site, pipeline, guests, parts.find, parts.clock)
+        except SettingError as error:
+            raise ConflictError(
+                error.message, hint=error.hint or f"`{config.models[0]}` must take what it is given there"
+            ) from error
+
+    async def _config(self, collection: Collection, model: ModelVersion, embeds: Embedding) -> CollectionConfig:
+        """Of the new generation: as the old one, with vectors of the new model's size."""
+        config, size = collection.config, embeds.size
+        assert config.vectors is not None
+        if size < 1:
+            records, _ = await collection.scroll(limit=1)
+            if not records:
+                raise ConflictError(
+                    f"collection `{collection.name}` is empty, and only a vector of `{model}` tells how large they are"
+                )
+            size = len(await embeds(records[0].payload)) // 4
+        vectors = msgspec.structs.replace(config.vectors, size=size)
+        return msgspec.structs.replace(config, vectors=vectors, models=(model,))

@@ -1,0 +1,263 @@
+"""Two generations of one collection: every write goes to the one that the name means, and from there to the other.
+
+Payloads are the same in both, and a vector follows from its payload. So a point is up to date in the other generation
+if its payload is the same there: no log is needed to go on after a crash, both are compared. A write marks its points
+before it is done and again after it; one task at a time carries marked points over, reading each anew.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from littoral.errors import ConflictError, InputError, NodeError, UnavailableError
+from littoral.node.migration.gate import WriteGate
+from littoral.node.migration.sources import Source
+from littoral.vectors import frames
+from littoral.vectors.collection import Collection
+from littoral.vectors.filters import Filter
+from littoral.vectors.records import Payload, PointBatch, PointId, Record
+
+__all__ = ["BATCH", "Pair", "Side"]
+
+BATCH = 16
+PAGE = 64
+IDS_PAGE = 1000
+BEHIND_MAX = 20_000
+"""Points that may wait to be carried over; writes wait then."""
+
+REFUSED_MAX = 100
+EMBEDDED_AT_ONCE = 4
+
+Embed = Callable[[Payload | None], Awaitable[bytes]]
+"""The vector of a point, float32, by one model. Raises InputError where it cannot be had."""
+
+
+class Side(NamedTuple):
+    collection: Collection
+    embed: Embed
+
+
+class Pair:
+    """current: what the name means. For one event loop; `sync` and `scan` are for one task."""
+
+    def __init__(self, current: Side, other: Side, source: Source) -> None:
+        self.current = current
+        self.other = other
+        self.gate = WriteGate(f"collection `{current.collection.name}`")
+        self.refused: dict[PointId, str] = {}
+        """Points that could not be embedded, with the reason; no more than `REFUSED_MAX` are told."""
+        self.needs_scan = True
+        self.carried_count = 0
+        self.work = asyncio.Event()
+        self._source = source
+        self._marks: dict[PointId, int] = {}
+        self._numbers = itertools.count(1)
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    @property
+    def behind(self) -> int:
+        """Points that are to be carried over."""
+        return len(self._marks)
+
+    def take_writes(self) -> None:
+        """From now on writes to either go through this."""
+        for side in (self.current, self.other):
+            side.collection.instead = self._instead(side.collection)
+
+    def leave(self) -> None:
+        """Writes go where they went before."""
+        for side in (self.current, self.other):
+            side.collection.instead = None
+        self._has_room.set()
+
+    def swap(self) -> None:
+        """The name means the other one."""
+        self.current, self.other = self.other, self.current
+
+    def _instead(self, into: Collection) -> Callable[[frames.Write, float], Awaitable[int]]:
+        async def write(request: frames.Write, deadline_s: float) -> int:
+            return await self._write(into, request, deadline_s)
+
+        return write
+
+    async def _write(self, into: Collection, request: frames.Write, deadline_s: float) -> int:
+        """into: the generation that the caller means; after a flip he may still mean the one before."""
+        match request:
+            case frames.Optimize() | frames.Pack():
+                return await into.write_here(request, deadline_s)
+            case frames.CreateIndex() | frames.DeleteIndex():
+                await self.other.collection.write_here(_again(request), deadline_s)
+                return await self.current.collection.write_here(request, deadline_s)
+            case frames.Upsert():
+                return await self._upsert(into, request, deadline_s)
+            case frames.Delete(ids=list() as ids):
+                return await self._marked(ids, request, deadline_s)
+            case frames.ChangePayload() if request.change.ids is not None:
+                return await self._marked(request.change.ids, request, deadline_s)
+            case frames.Delete() | frames.ChangePayload():
+                return await self._alone(request, deadline_s)
+        raise ConflictError(
+            f"collection `{into.name}` has two generations: `{type(request).__name__}` would change one of them alone",
+            hint="upsert whole points, or let the migration end: `littoral collections migrate NAME --drop`",
+        )
+
+    async def _upsert(self, into: Collection, request: frames.Upsert, deadline_s: float) -> int:
+        self._source.check(request.points, into.name)
+        await self._wait_for_room(deadline_s)
+        async with self.gate.write(deadline_s):
+            if into is not self.current.collection:
+                request = await self._made_anew(request)
+            return await self._write_marked(request.points.ids, request, deadline_s)
+
+    async def _marked(self, ids: list[PointId], request: frames.Write, deadline_s: float) -> int:
+        await self._wait_for_room(deadline_s)
+        async with self.gate.write(deadline_s):
+            return await self._write_marked(ids, request, deadline_s)
+
+    async def _write_marked(self, ids: Iterable[PointId], request: frames.Write, deadline_s: float) -> int:
+        self._mark(ids)
+        try:
+            return await self.current.collection.write_here(request, deadline_s)
+        finally:
+            self._mark(ids)
+
+    async def _alone(self, request: frames.Delete | frames.ChangePayload, deadline_s: float) -> int:
+        """Points that a filter finds: which they are is looked up while no other write is under way."""
+        matching = request.filter if isinstance(request, frames.Delete) else request.change.filter
+        async with self.gate.alone():
+            ids = await self._matching(matching, deadline_s)
+            if ids is None:
+                self.needs_scan = True
+            return await self._write_marked(ids or [], request, deadline_s)
+
+    async def _matching(self, matching: Filter | None, deadline_s: float) -> list[PointId] | None:
+        """None for more than may be marked."""
+        found: list[PointId] = []
+        collection, offset = self.current.collection, None
+        while True:
+            records, offset = await collection.scroll(
+                limit=IDS_PAGE, offset=offset, matching=matching, with_payload=False, deadline_s=deadline_s
+            )
+            found += [record.id for record in records]
+            if len(found) > BEHIND_MAX:
+                return None
+            if offset is None:
+                return found
+
+    async def _made_anew(self, request: frames.Upsert) -> frames.Upsert:
+        """With the vectors of the current model, for who embedded by the one before."""
+        payloads = request.points.payloads or []
+        vectors = [await self.current.embed(payload) for payload in payloads]
+        return msgspec.structs.replace(
+            request, points=PointBatch(request.points.ids, b"".join(vectors), request.points.payloads)
+        )
+
+    async def _wait_for_room(self, deadline_s: float) -> None:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._has_room.wait()
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"collection `{self.current.collection.name}`: {self.behind} points wait to be embedded for its other "
+                f"generation",
+                hint="write slower, or try again",
+            ) from error
+
+    def _mark(self, ids: Iterable[PointId]) -> None:
+        for point in ids:
+            self._marks[point] = next(self._numbers)
+        if self.behind > BEHIND_MAX:
+            self._has_room.clear()
+        self.work.set()
+
+    async def sync(self, most: int = BATCH) -> int:
+        """Carries over as many points that are marked; how many it were."""
+        taken = dict(itertools.islice(self._marks.items(), most))
+        await self._carry(list(taken))
+        for point, number in taken.items():
+            if self._marks.get(point) == number:
+                del self._marks[point]
+        if self.behind <= BEHIND_MAX:
+            self._has_room.set()
+        return len(taken)
+
+    async def scan(self) -> AsyncIterator[tuple[int, int]]:
+        """Compares both, page by page, and carries over what differs; after each page how many points were compared,
+        and how many of them were embedded."""
+        self.needs_scan = False
+        self.refused.clear()
+        offset: PointId | None = None
+        while True:
+            records, offset = await self.current.collection.scroll(limit=PAGE, offset=offset)
+            stale = await self._stale(records)
+            for start in range(0, len(stale), BATCH):
+                await self._carry(stale[start : start + BATCH])
+                yield 0, len(stale[start : start + BATCH])
+            yield len(records), 0
+            if offset is None:
+                break
+        async for _ in self._left_over():
+            yield 0, 0
+
+    async def _stale(self, records: list[Record]) -> list[PointId]:
+        there = await self.other.collection.retrieve([record.id for record in records])
+        payloads = {record.id: record.payload or {} for record in there}
+        return [record.id for record in records if payloads.get(record.id) != (record.payload or {})]
+
+    async def _left_over(self) -> AsyncIterator[None]:
+        """Points of the other generation that are gone here."""
+        offset: PointId | None = None
+        while True:
+            records, offset = await self.other.collection.scroll(limit=IDS_PAGE, offset=offset, with_payload=False)
+            ids = [record.id for record in records]
+            here = {record.id for record in await self.current.collection.retrieve(ids, with_payload=False)}
+            if gone := [point for point in ids if point not in here]:
+                await self.other.collection.write_here(frames.Delete(call=0, ids=gone))
+            yield
+            if offset is None:
+                return
+
+    async def _carry(self, ids: list[PointId]) -> None:
+        """Makes these points in the other generation what they are here now."""
+        if not ids:
+            return
+        records = await self.current.collection.retrieve(ids)
+        here = {record.id for record in records}
+        if gone := [point for point in ids if point not in here]:
+            await self.other.collection.write_here(frames.Delete(call=0, ids=gone))
+        at_once = asyncio.Semaphore(EMBEDDED_AT_ONCE)
+        vectors = await asyncio.gather(*(self._embedded(record, at_once) for record in records))
+        made = [(record, vector) for record, vector in zip(records, vectors, strict=True) if vector is not None]
+        if made:
+            points = PointBatch(
+                [record.id for record, _ in made],
+                b"".join(vector for _, vector in made),
+                [record.payload for record, _ in made],
+            )
+            await self.other.collection.write_here(frames.Upsert(call=0, points=points))
+        self.carried_count += len(made)
+        for point in {*gone, *(record.id for record, _ in made)}:
+            self.refused.pop(point, None)
+
+    async def _embedded(self, record: Record, at_once: asyncio.Semaphore) -> bytes | None:
+        """None for a point that cannot be embedded, which is noted."""
+        async with at_once:
+            try:
+                return await self.other.embed(record.payload)
+            except UnavailableError:
+                raise
+            except (InputError, NodeError) as error:
+                if len(self.refused) < REFUSED_MAX or record.id in self.refused:
+                    self.refused[record.id] = error.message
+                else:
+                    self.needs_scan = True
+                return None
+
+
+def _again(request: frames.CreateIndex | frames.DeleteIndex) -> frames.Write:
+    """For another host: each call has a number of its own."""
+    return msgspec.structs.replace(request)

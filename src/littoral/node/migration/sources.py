@@ -1,0 +1,66 @@
+"""What was embedded, as a point keeps it: a text in its payload, or a file that its payload names."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from littoral.errors import ConflictError, InputError
+from littoral.node.migrate_tables import MigrateTable
+from littoral.vectors.filters import Condition, Filter, PayloadField
+from littoral.vectors.records import Payload, PointBatch
+
+__all__ = ["FILE_BYTES_MAX", "Source"]
+
+FILE_BYTES_MAX = 64 << 20
+
+
+class Source(NamedTuple):
+    """folder: of the files that `file:KEY` names."""
+
+    kind: Literal["payload", "file"]
+    key: str
+    folder: Path
+
+    @classmethod
+    def of(cls, table: MigrateTable, folder: Path) -> "Source":
+        """folder: that the table's is relative to."""
+        kind, _, key = table.source.partition(":")
+        return cls("file" if kind == "file" else "payload", key, (folder / table.folder).resolve())
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.key}"
+
+    def read(self, payload: Payload | None) -> bytes:
+        """What was embedded. Raises InputError where it is not there."""
+        text = self.text(payload)
+        if self.kind == "payload":
+            return text.encode()
+        file = (self.folder / text).resolve()
+        if not file.is_relative_to(self.folder) or not file.is_file():
+            raise InputError(f"file `{text[:200]}` is not there below `{self.folder}`")
+        if (size := file.stat().st_size) > FILE_BYTES_MAX:
+            raise InputError(f"file `{text[:200]}` has {size} bytes, at most {FILE_BYTES_MAX}")
+        return file.read_bytes()
+
+    def text(self, payload: Payload | None) -> str:
+        """What the key holds. Raises InputError."""
+        text = (payload or {}).get(self.key)
+        if not isinstance(text, str) or not text:
+            raise InputError(f"payload has no text at `{self.key}`")
+        return text
+
+    def check(self, batch: PointBatch, collection: str) -> None:
+        """Raises ConflictError where a point cannot be embedded by the other model."""
+        payloads = batch.payloads or [None] * len(batch.ids)
+        for point, payload in zip(batch.ids, payloads, strict=True):
+            try:
+                self.text(payload)
+            except InputError as error:
+                raise ConflictError(
+                    f"collection `{collection}` has two generations, and point `{point}` cannot be embedded for both: "
+                    f"{error.message}",
+                    hint=f"`collections.{collection}.migrate.source` is `{self}`: write what was embedded there",
+                ) from error
+
+    def lacking(self) -> Filter:
+        """Finds the points that do not keep it."""
+        return Filter(must=[Condition(is_empty=PayloadField(key=self.key))])
