@@ -41,7 +41,7 @@ async def identities(tmp_path: Path) -> Identities:
     writer = found_site(tmp_path / "b", root, site="shop", name="b", clock=SYSTEM)
     found = {"b": writer}
     for name in ("a", "c"):
-        found[name] = await joined(tmp_path, writer, name, SYSTEM, region="eu")  # type: ignore[arg-type]
+        found[name] = await joined(tmp_path, writer, name, SYSTEM, region="eu", is_issuer=name == "a")  # type: ignore[arg-type]
     signed = writer.documents.signed(ROSTER)
     assert signed is not None
     for identity in found.values():
@@ -68,7 +68,7 @@ async def test_the_map_is_a_document_that_the_roster_s_writer_has_signed(nodes: 
 
 
 async def test_a_map_that_the_site_has_not_signed_is_not_taken(nodes: Nodes, identities: Identities) -> None:
-    keeper = nodes["a"].federation._keeper
+    keeper = nodes["c"].federation._keeper
     before = keeper.map
     with pytest.raises(TrustError):
         keeper.take(encode_map(before.with_spreads({"points": Spread("hash", {9: ["a"]})})))
@@ -115,13 +115,21 @@ async def test_a_node_that_was_revoked_is_asked_nothing_and_tells_nothing(nodes:
     assert nodes["c"].federation.lacking() == []
 
 
-async def test_the_map_outlives_a_restart_and_a_writer_that_is_lost(
+async def test_another_issuer_writes_where_the_writer_is_lost(
     tmp_path: Path, wires: Wires, identities: Identities
 ) -> None:
     tables = {"points": spread_table(SIZE, shards=2, replicas=1)}
     async with spread_nodes(tmp_path, ["a", "b", "c"], tables, wires=wires, identities=identities) as nodes:
         number = nodes["a"].federation.map.number
-    wires = Wires()
-    async with spread_nodes(tmp_path, ["a"], tables, wires=wires, identities=identities) as nodes:
+    Issuer(identities["a"]).take_over()
+    taken_over = identities["a"].documents.signed(ROSTER)
+    assert taken_over is not None
+    identities["c"].documents.take(taken_over)
+    async with spread_nodes(tmp_path, ["a", "c"], tables, wires=Wires(), identities=identities) as nodes:
+        assert {node.federation.writer for node in nodes.values()} == {"a"}
         assert nodes["a"].federation.map.number == number
-        assert nodes["a"].federation.writer == "b"
+        nodes["a"].federation._keeper.write({"points": nodes["a"].federation.map.spreads["points"]})
+        await until_async(lambda: nodes["c"].federation.map.number > number)
+        document = identities["c"].documents.current(SHARD_MAP)
+        assert document is not None
+        assert document.writer == "a"
