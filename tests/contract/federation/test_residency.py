@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from littoral.errors import ForbiddenError, LittoralError, NotFoundError
+from littoral.mesh.shard_map import encode_map
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, encode
 from littoral.node.federation.residency import allowed, pinned_to
 from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries
@@ -199,7 +200,7 @@ async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: Re
     assert set(allowed(wrong, REGIONS).held_by("c")) == set(spread.held_by("c"))
     for name in NAMES:
         federation = nodes[name].federation
-        federation._keeper.take(federation.map.with_spreads({"points": wrong}))  # as if it had been pulled
+        federation._keeper.take(encode_map(federation.map.with_spreads({"points": wrong})))  # as if it had been pulled
     await nodes["a"]["points"].upsert([1], ROWS[1:2], [payload(1)])
     await asyncio.gather(*(look["points"].count() for look in nodes.values()))
     assert {int(part.partition(".")[2]) for part in node.collections.parts()} & pinned_to(spread).keys() == set()
