@@ -15,7 +15,7 @@ from littoral.node.site import read_site
 from littoral.node.wiring import check_site
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from node_fixture import Served, node_in_thread
-from raw_http import Reply, send
+from raw_http import Reply, ask, request, send
 from two_models import MIGRATE, add_version, embedded, find, installation, keep, note, write_notes_site
 from waiting import until
 
@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
 
 def migrate(served: Served, to: str) -> Reply:
     body = json.dumps({"to": to}).encode()
-    return send(served.address, "POST", "/api/collections/notes/migration", body)
+    return ask(served.address, request("POST", "/api/collections/notes/migration", body), timeout_s=60)
 
 
 def told(served: Served) -> Any:
