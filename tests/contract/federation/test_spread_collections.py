@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError, UnavailableError
+from littoral.node.federation.messages import READ
 from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries, encode
 from littoral.node.search_how import noting
 from littoral.vectors import asks, frames
@@ -266,6 +267,16 @@ async def test_a_frozen_node_costs_one_deadline_and_is_missing(tmp_path: Path, w
         assert how["missing"] == ["b"]
         assert how["answered"] == 1
         assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_MS / 1000
+
+
+async def test_one_deadline_is_for_all_who_are_asked_after_each_other(doubled: Nodes, wires: Wires) -> None:
+    wires.frozen |= {"b", "c"}
+    wires.waits_s.clear()
+    _, how = await search(doubled["a"], rows(1)[0], limit=COUNT)
+    assert how["missing"] == ["b", "c"]
+    _, *later_s = wires.waits_s[READ]
+    assert later_s
+    assert max(later_s) < DEADLINE_MS / 1000
 
 
 async def test_a_slow_node_is_not_waited_for_where_another_has_the_shard(doubled: Nodes, wires: Wires) -> None:
