@@ -62,6 +62,7 @@ class Told:
 
     async def start(self) -> "asyncio.Task[None]":
         await self.exchange.open()
+        self.summaries.use("frames")
         return asyncio.create_task(self.exchange.keep())
 
     async def write(self, place: Sequence[float]) -> None:

@@ -4,7 +4,7 @@ Only a node that has a replica of a shard, as the shard map says, gets anything 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import NamedTuple
 
@@ -139,6 +139,13 @@ class Sync:
         """This node has no replica of it any more."""
         if (shared := self._shards.pop(shard, None)) is not None:
             await asyncio.gather(*(link.close() for link in shared.links.values()))
+
+    def has(self, shard: str, peer: str, vector: Mapping[str, int]) -> bool:
+        """Whether this peer's replica is known to have everything up to there."""
+        shared = self._shards.get(shard)
+        link = None if shared is None else shared.links.get(peer)
+        theirs = {} if link is None or link.vector is None else link.vector
+        return all(theirs.get(origin, 0) >= number for origin, number in vector.items())
 
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""

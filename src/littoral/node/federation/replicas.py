@@ -67,6 +67,8 @@ class Replicas:
         self._grants = grants
         self._awaited: Counter[tuple[str, str]] = Counter()
         """Replicas and peers that a write waits for, because they may be believed to have it."""
+        self._promised: dict[tuple[str, str], Mapping[str, int]] = {}
+        """By replica and peer, what was here when the last promise was given."""
         self.behind_count = 0
 
     def __contains__(self, name: str) -> bool:
@@ -179,9 +181,14 @@ class Replicas:
         return {peer: until_s for peer, until_s in holders.items() if peer not in copies.have}
 
     def promise(self, name: str, peer: str) -> Mapping[str, int] | None:
-        """What is here; from now on `write` waits for this peer. None where it has not got what a write waits for."""
+        """What is here; from now on `write` waits for this peer. None where it has not got what a write waits for, or
+        what was here when it asked last: it would hold up everything, and believe nothing.
+        """
         if (replica := self._replicas.get(name)) is None or self._awaited[name, peer] > 0:
             return None
+        if not self._sync.has(name, peer, self._promised.get((name, peer), {})):
+            return None
+        self._promised[name, peer] = dict(replica.vector)
         # First the promise: a write that the vector does not tell of finds it.
         self._grants.grant((name, 0), peer)
         return dict(replica.vector)

@@ -122,6 +122,7 @@ class Routing:
 
     def _planner(self, target: Target) -> Planner | None:
         """Made anew as summaries and those who are here change."""
+        self._summaries.use(target.name)
         params = target.config.vectors
         alive = self._asking.alive() - {self._asking.here}
         if params is None or not (known := self._summaries.of(target.name)):

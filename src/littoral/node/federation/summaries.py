@@ -46,6 +46,8 @@ BUSY_SHARE = 0.05
 """Of the time in which this node makes summaries."""
 
 INFO_S = 2.0
+USED_S = 30.0
+"""A collection that was searched within this time has its leases renewed."""
 
 
 Rows = npt.NDArray[np.float32]
@@ -123,6 +125,7 @@ class Summaries:
         self._least: dict[tuple[str, int, str], int] = {}
         self._late: dict[tuple[str, int], list[bytes]] = {}
         """Vectors that were written while a summary is being made."""
+        self._used_s: dict[str, float] = {}
         self._next: dict[tuple[str, int], int] = {}
         """Epoch of a summary that is about to take the place of one of this node's: nothing older is vouched for."""
 
@@ -131,6 +134,15 @@ class Summaries:
         told = {shard: found.summary for (name, shard), found in self._told.items() if name == collection}
         own = {shard: found.summary for (name, shard), found in self._own.items() if name == collection}
         return told | own
+
+    def use(self, collection: str) -> None:
+        """It is searched: what is known of it is to be proven at any moment."""
+        self._used_s[collection] = self._clock.monotonic()
+
+    def is_used(self, collection: str) -> bool:
+        """Whether it was searched of late."""
+        used_s = self._used_s.get(collection)
+        return used_s is not None and self._clock.monotonic() - used_s < USED_S
 
     def proven(self, collection: str) -> frozenset[int]:
         """Shards whose summary proves something at this moment."""
