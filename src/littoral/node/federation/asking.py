@@ -22,7 +22,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
@@ -117,6 +117,10 @@ class Asking:
     def here(self) -> str:
         return self._transport.name
 
+    def peers_until(self) -> float:
+        """Of the clock: how long an answer that begins now waits for other nodes."""
+        return self._clock.monotonic() + self._peer_s
+
     async def read(
         self,
         target: Target,
@@ -125,10 +129,12 @@ class Asking:
         *,
         shards: Iterable[int] | None = None,
         apart: bool = False,
+        peers_until: float | None = None,
     ) -> Gathered:
         """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
 
-        apart: one answer a shard, not one a node.
+        apart: one answer a shard, not one a node. peers_until: of the clock, how long other nodes are waited for in
+        all, whoever is asked after whom; default: `peer_s` from now.
         """
         self.counts.reads += 1
         places = target.spread.places
@@ -140,7 +146,7 @@ class Asking:
             cost=self.links.median_s,
         )
         told: list[tuple[list[int], frames.Answer]] = []
-        asks = _Asks(self, target, request, deadline_s, apart=apart)
+        asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -245,7 +251,7 @@ class Asking:
         """For requests to shards of this node."""
         alive, places = self.alive(), target.spread.all_places
         here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
-        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        has_copies = may_have_copies(target.spread)
         return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
     async def ask(
@@ -263,7 +269,7 @@ class Asking:
 
     def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
         if isinstance(parts[0].request, frames.Read):
-            return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
+            return Terms.of_read(deadline_s, has_copies=may_have_copies(target.spread))
         shards = {shard for part in parts for shard in part.shards}
         return self.terms(target, shards, deadline_s, target.holders, at)
 
@@ -304,12 +310,22 @@ class Asking:
 class _Asks:
     """The requests of one read that are on their way."""
 
-    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float, *, apart: bool) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        target: Target,
+        request: frames.Read,
+        deadline_s: float,
+        *,
+        apart: bool,
+        peers_until: float | None,
+    ) -> None:
         self._asking = asking
         self._target = target
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_end = min(self._end, asking.peers_until() if peers_until is None else peers_until)
         self._ended: list[asyncio.Task[list[PartTold]]] = []
         self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
@@ -317,10 +333,13 @@ class _Asks:
     def start(self, asks: Mapping[str, list[int]]) -> None:
         now = self._asking.clock.monotonic()
         for node, shards in asks.items():
+            end = self._end if node == self._asking.here else self._peers_end
+            if now >= end:
+                continue
             groups = [[shard] for shard in shards] if self._apart else [shards]
             parts = [Part(group, self._request) for group in groups]
             task = asyncio.create_task(
-                self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+                self._asking.ask(node, self._target, parts, end - now), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
             task.add_done_callback(self._note)
