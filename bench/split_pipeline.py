@@ -48,10 +48,10 @@ certificate = "../{name}.pem"
 key = "../{name}.key"
 [placement]
 tries = 0.0
-[collections.frames]
-vectors = {{ size = {size}, distance = "Cosine" }}
 """
 OF_KIND = """
+[collections.frames_{kind}]
+vectors = {{ size = {size}, distance = "Cosine" }}
 [models.{kind}]
 path = "../{kind}.wasm"
 [agents.decode_{kind}]
@@ -64,7 +64,7 @@ steps = [
   {{ agent = "decode_{kind}" }},
   {{ model = "{kind}", place = "{place}" }},
   {{ step = "normalize" }},
-  {{ search = "frames", limit = 5 }},
+  {{ search = "frames_{kind}", limit = 5 }},
 ]
 """
 
@@ -103,10 +103,10 @@ def write_sites(folder: Path) -> dict[str, Path]:
     for name, other in ((CALLER, PEER), (PEER, CALLER)):
         (folder / name).mkdir()
         files[name] = folder / name / "site.toml"
-        text = SITE.format(name=name, port=ports[name], other=other, other_port=ports[other], size=EMBEDDING)
+        text = SITE.format(name=name, port=ports[name], other=other, other_port=ports[other])
         for kind, (dtype, _, _) in KINDS.items():
             layout = "nhwc" if kind == "u8" else "nchw"
-            text += OF_KIND.format(kind=kind, side=SIDE, layout=layout, dtype=dtype)
+            text += OF_KIND.format(kind=kind, size=EMBEDDING, side=SIDE, layout=layout, dtype=dtype)
             for where, place in (("here", "here"), ("split", f"node:{other}")):
                 text += PIPELINE.format(kind=kind, where=where, place=place)
         files[name].write_text(text)
@@ -162,7 +162,8 @@ async def measured(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray, float]
         async with link, open_node(site, link) as node:
             await until_offered(node)
             rows = np.random.default_rng(5).standard_normal((POINTS, EMBEDDING)).astype("<f4")
-            await node.collections.get("frames").upsert(range(POINTS), rows)
+            for kind in KINDS:
+                await node.collections.get(f"frames_{kind}").upsert(range(POINTS), rows)
             found = {}
             for kind in KINDS:
                 times = np.zeros((WARM + REQUESTS, 2))

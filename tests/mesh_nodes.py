@@ -16,6 +16,7 @@ site = "shop"
 listen = "127.0.0.1:{port}"
 peers = {{ {peers} }}
 deadline_ms = {deadline_ms}
+move_bytes_s = {move_bytes_s}
 transport = "{transport}"
 authority = "{ca}"
 certificate = "{certificate}"
@@ -35,6 +36,7 @@ def write_mesh_sites(
     distance: str = "Euclid",
     deadline_ms: int = 1000,
     transport: str = "quic",
+    move_bytes_s: int = 8 << 20,
 ) -> dict[str, Path]:
     """The site file of each node, in a folder of its own."""
     authority = Authority(folder / "ca")
@@ -53,6 +55,7 @@ def write_mesh_sites(
                 peers=peers,
                 deadline_ms=deadline_ms,
                 transport=transport,
+                move_bytes_s=move_bytes_s,
                 ca=credentials.ca,
                 certificate=credentials.certificate,
                 key=credentials.key,

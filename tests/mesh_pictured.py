@@ -30,7 +30,13 @@ def hurt_site() -> MeshTold:
     """Five nodes: one killed, one frozen, a cut link, a replica behind, a shard on its way to another node."""
     states: dict[str, State] = {"gw-1": "here", "gw-2": "here", "gw-3": "missing", "gw-4": "here", "gw-5": "frozen"}
     move = MoveTold(
-        collection="notes", what="moves", shards=[4], sources=["gw-3"], targets=["gw-4"], stage="copying", share=0.4
+        collection="notes",
+        what="shard 4 moves",
+        shards=[5],
+        sources=["gw-3"],
+        targets=["gw-4"],
+        stage="copying",
+        share=0.4,
     )
     return _site(states, cut=[("gw-1", "gw-4")], behind={("gw-2", 1): (17, 42.0)}, moves=[move])
 
@@ -67,7 +73,7 @@ def _site(
             )
         },
         moves=moves,
-        desired=DesiredTold(map_number=3, writer="gw-1", signed_by="gw-1", roster_number=7),
+        desired=DesiredTold(map_number=3, writer="gw-1", signed_by=None, roster_number=7, roster_writer="gw-2"),
         routing=RoutingTold(
             reads=200,
             writes=40,

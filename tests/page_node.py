@@ -71,6 +71,7 @@ class PageNode:
         self._failures = dict.fromkeys(pipelines, 0)
         self._started_at = SYSTEM.wall()
         self.mesh: dict[str, Any] = {"site": None}
+        self.searched: dict[str, Any] = SEARCHED
         self._listeners: list[queue.SimpleQueue[bytes | None]] = []
         self._lock = threading.Lock()
 
@@ -125,7 +126,7 @@ class PageNode:
             self._announce(name, began, stages, is_ok=False)
             raise
         time_s = self._announce(name, began, stages, is_ok=True)
-        how = {"node": "store-12", "stages": stages, "cache": None, "search": SEARCHED}
+        how = {"node": "store-12", "stages": stages, "cache": None, "search": self.searched}
         return {"status": "ok", "time": time_s, "result": result, "how": how}
 
     def _announce(self, name: str, began: float, stages: dict[str, float], *, is_ok: bool) -> float:

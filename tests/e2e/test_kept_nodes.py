@@ -73,6 +73,8 @@ def test_nodes_that_joined_run_without_more(tmp_path: Path) -> None:
         first, second = (stack.enter_context(contextlib.closing(node.client())) for node in nodes.values())
         until(lambda: here(first) == here(second) == {"gw-1", "gw-2"})
         until(lambda: not first.call("GET", "/api/mesh")["lacking"])
+        desired = second.call("GET", "/api/mesh")["desired"]
+        assert (desired["roster_writer"], desired["roster_number"] >= 1) == ("gw-1", True)
         points = [{"id": number, "vector": [number, 0]} for number in range(20)]
         first.collection("PUT", "points", "/points?wait=true", {"points": points})
         query = {"query": [7, 0], "limit": 1}

@@ -148,6 +148,8 @@ def test_a_chosen_picture_finds_five(page: Browser, address: str, query: Path) -
     assert page.text("#query-facts") == f"query.jpg · 320 × 180 · {query.stat().st_size / 1000:.1f}\u202fkB"
     assert page.run("return document.getElementById('query-picture').naturalWidth") == 320
 
+    assert page.text(".stages-note").startswith("1 of 1 node answered · ")
+
     steps = next(p["steps"] for p in get(address, "/api/pipelines") if p["name"] == "similar")
     names = [step["name"] for step in steps]
     stages = page.run("return [...document.querySelectorAll('.stage-bar span')].map((e) => e.dataset.stage)")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from littoral.clock import SYSTEM
 from littoral.node.mesh_told import MeshTold
 from mesh_pictured import NOW_S, hurt_site, large_site, whole_site
 from page_node import PageNode
+from page_pictures import draw, jpeg, page_pictures
 from page_server import serve_node
 from waiting import until
 
@@ -113,7 +115,7 @@ def test_shards_lie_in_the_rows_of_their_nodes(page: Browser) -> None:
         "return [...document.querySelectorAll('.cells li')].map((row) => row.innerText.split(/\\s+/).join(' '))"
     )
     assert rows == ["gw-1 0 4", "gw-2 0 1 −17", "gw-3 missing 1 2", "gw-4 2 3", "gw-5 frozen 3 4"]
-    assert page.text(".moves li p") == "notes: moves, shard 4 from gw-3 to gw-4: copying, 40 % done"
+    assert page.text(".moves li p") == "notes: shard 4 moves, from gw-3 to gw-4: copying, 40 % done"
 
 
 def test_arrows_go_from_node_to_node_and_enter_chooses(page: Browser) -> None:
@@ -196,3 +198,18 @@ def test_axe_finds_nothing(chromium: Browser, served: tuple[PageNode, str], size
     until(lambda: chromium.run("return document.getAnimations().length") == 0)
     assert chromium.accessibility(AXE) == []
     assert chromium.complaints() == []
+
+
+def test_a_search_says_which_nodes_are_missing(chromium: Browser, tmp_path: Path) -> None:
+    query = tmp_path / "query.jpg"
+    query.write_bytes(jpeg(draw(1, 3.4)))
+    node = PageNode(page_pictures(), ("similar",))
+    node.searched = {"asked": 3, "answered": 2, "missing": ["gw-3"], "certified": False, "expected_recall": None}
+    with serve_node(node) as address:
+        chromium.open(address)
+        chromium.until("#samples button", count=6)
+        chromium.one("#picture").send_keys(str(query))
+        chromium.until("#search[data-state=answered] #neighbours li", count=5)
+        assert chromium.text(".stages-note") == "2 of 3 nodes answered · missing: gw-3 · no promise on recall"
+        assert chromium.complaints() == []
+        chromium.driver.get("about:blank")

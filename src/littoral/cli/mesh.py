@@ -13,6 +13,7 @@ import typer
 from littoral.cli.console import messages, results, show_json
 from littoral.cli.mesh_members import members, show_site
 from littoral.cli.mesh_moving import dissolve, divide, move, rebalance, spread
+from littoral.cli.mesh_placement import placement
 from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, SetupError
 from littoral.node.client import DEFAULT_URL
@@ -50,6 +51,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 mesh.command()(members)
+mesh.command()(placement)
 for command in (spread, move, divide, dissolve, rebalance):
     mesh.command()(command)
 

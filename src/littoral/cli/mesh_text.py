@@ -8,6 +8,7 @@ from littoral.node.mesh_told import CollectionTold, LinkTold, MemberTold, MeshTo
 __all__ = ["headline", "member_lines", "status_lines"]
 
 MATRIX_NODES_MAX = 10
+MOVE_NODES_MAX = 4
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 Row = Sequence[str]
@@ -18,7 +19,11 @@ def headline(told: MeshTold) -> str:
     members = [member for member in told.members if member.is_member]
     here = sum(member.state == "here" for member in members)
     signed = f", signed by `{told.desired.signed_by}`" if told.desired.signed_by else ""
-    roster = "" if told.desired.roster_number is None else f", roster {told.desired.roster_number}"
+    roster = (
+        ""
+        if told.desired.roster_number is None
+        else f", roster {told.desired.roster_number} by `{told.desired.roster_writer}`"
+    )
     return (
         f"site `{told.site}`, seen by `{told.node}`: {here} of {len(members)} nodes here, "
         f"shard map {told.map_number} by `{told.desired.writer}`{signed}{roster}"
@@ -137,9 +142,9 @@ def _holder(shard: ShardTold, index: int) -> str:
 
 def _move(move: MoveTold) -> str:
     share = "" if move.share is None else f", {move.share:.0%} done"
-    ways = f" from {', '.join(move.sources)} to {', '.join(move.targets)}" if move.targets else ""
-    shards = f", shard {', '.join(map(str, move.shards))}" if move.shards else ""
-    return f"`{move.collection}`: {move.what}{shards}{ways}: {move.stage}{share}"
+    ways = f", from {', '.join(move.sources)} to {', '.join(move.targets)}"
+    is_short = max(len(move.sources), len(move.targets)) <= MOVE_NODES_MAX
+    return f"`{move.collection}`: {move.what}{ways if is_short else ''}: {move.stage}{share}"
 
 
 def _routing(routing: RoutingTold) -> Iterator[str]:

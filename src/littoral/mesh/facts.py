@@ -1,6 +1,6 @@
 """What nodes say of themselves: each writes its own facts, numbered `(boot, counter)`; the newest of a node wins."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -12,7 +12,7 @@ from littoral.clock import Clock
 from littoral.errors import InputError, NodeError
 from littoral.mesh.condition import Condition
 
-__all__ = ["Fact", "Facts", "Known", "decode_fact", "encode_fact", "next_boot"]
+__all__ = ["Fact", "Facts", "Known", "decode_fact", "decode_facts", "encode_fact", "encode_facts", "next_boot"]
 
 FACT_BYTES_MAX = 128 << 10
 NODE_COUNT_MAX = 4096
@@ -51,14 +51,36 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Known(NamedTuple):
-    """taken_s: on this node's clock, when it came."""
+    """taken_s: on this node's clock, when it came. is_proven: from the node itself, not from another that told it."""
 
     fact: Fact
     taken_s: float
+    is_proven: bool = True
 
 
 def encode_fact(fact: Fact) -> bytes:
     return msgspec.msgpack.encode(fact)
+
+
+def encode_facts(facts: Iterable[Fact], bytes_max: int) -> bytes:
+    """As many as fit, at least one if there are any."""
+    told: list[tuple[str, bytes]] = []
+    size = 0
+    for fact in facts:
+        body = encode_fact(fact)
+        size += len(body) + len(fact.node)
+        if told and size > bytes_max:
+            break
+        told.append((fact.node, body))
+    return msgspec.msgpack.encode(told)
+
+
+def decode_facts(body: bytes, teller: str) -> list[tuple[str, bytes]]:
+    """Each node with what `decode_fact` takes. Raises InputError."""
+    try:
+        return msgspec.msgpack.decode(body, type=list[tuple[str, bytes]])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"facts told by `{teller}`: {error}") from error
 
 
 def decode_fact(body: bytes, sender: str) -> Fact:
@@ -75,20 +97,24 @@ def decode_fact(body: bytes, sender: str) -> Fact:
 
 
 class Facts:
-    """The newest fact of every node."""
+    """The newest fact of every node. What others tell of it counts until it speaks itself."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[str, Known] = {}
+        self._proven: dict[str, tuple[int, int]] = {}
 
-    def take(self, fact: Fact) -> bool:
-        """Whether it is newer than what was known of its node."""
+    def take(self, fact: Fact, *, is_proven: bool = True) -> bool:
+        """Whether it is newer than what was known of its node; a node's own word is held against its own alone."""
         before = self._known.get(fact.node)
-        if before is not None and fact.order <= before.fact.order:
+        against = self._proven.get(fact.node) if is_proven else before and before.fact.order
+        if against is not None and fact.order <= against:
             return False
         if before is None and len(self._known) >= NODE_COUNT_MAX:
             return False
-        self._known[fact.node] = Known(fact, self._clock.monotonic())
+        if is_proven:
+            self._proven[fact.node] = fact.order
+        self._known[fact.node] = Known(fact, self._clock.monotonic(), is_proven)
         return True
 
     def all(self) -> Mapping[str, Known]:

@@ -40,12 +40,14 @@ def _ways(spread: Spread, change: Change) -> tuple[Layout, Layout]:
 
 def _what(before: Layout, after: Layout, going: list[int], coming: list[int]) -> str:
     if before.strategy != after.strategy:
-        return f"from {before.strategy} to {after.strategy}"
-    if len(coming) > len(going):
-        return "divides"
-    if len(coming) < len(going):
-        return "merges"
-    return "moves"
+        return f"from {before.strategy} to {after.strategy}, {_counted(going)} become {len(coming)}"
+    if len(going) == 1:
+        return f"shard {going[0]} {'moves' if len(coming) == 1 else 'divides'}"
+    return f"{_counted(going)} become {len(coming)}"
+
+
+def _counted(shards: list[int]) -> str:
+    return f"{len(shards)} shard{'s' * (len(shards) != 1)}"
 
 
 def _nodes(layout: Layout, shards: Iterable[int]) -> list[str]:

@@ -100,7 +100,7 @@ class CollectionTold(Told, frozen=True):
 
 
 class MoveTold(Told, frozen=True):
-    """A change of where shards lie that is on its way. share: of its work that is done, null where it cannot tell."""
+    """A change of where shards lie that is on its way. shards: to come. share: of its work that is done."""
 
     collection: str
     what: str
@@ -112,12 +112,13 @@ class MoveTold(Told, frozen=True):
 
 
 class DesiredTold(Told, frozen=True):
-    """What the site should be. Null where nothing signs it."""
+    """What the site should be. The roster is null where the site file says who belongs to it."""
 
     map_number: int
     writer: Annotated[str, Meta(description="The one node that writes the shard map")]
-    signed_by: str | None
+    signed_by: Annotated[str | None, Meta(description="Who signed the shard map; null: nobody")]
     roster_number: int | None
+    roster_writer: Annotated[str | None, Meta(description="The one node that writes and signs the roster")]
 
 
 class RouteClassTold(Told, frozen=True):

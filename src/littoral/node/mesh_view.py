@@ -38,7 +38,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
     """now_s: Unix seconds."""
     facts = federation.facts.all()
     states = federation.members()
-    by_name = {state.name: state_of(state, federation.name) for state in states}
+    by_name = {state.name: state_of(state, federation.name, federation.orchestrator) for state in states}
     speaking = {name: known for name, known in facts.items() if by_name.get(name) == "here"}
     behind = _behind(known.fact.condition.behind for known in speaking.values())
     told = MeshTold(
@@ -56,9 +56,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
             for name, spread in sorted(federation.map.spreads.items())
             if spread.change is not None
         ],
-        desired=DesiredTold(
-            map_number=federation.map.number, writer=federation.writer, signed_by=None, roster_number=None
-        ),
+        desired=_desired(federation),
         routing=_routing(federation),
         lacking=federation.lacking(),
         problems=[],
@@ -66,14 +64,25 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
     return problems(told, {name: known.fact.models for name, known in facts.items()})
 
 
-def state_of(member: MemberState, here: str) -> State:
-    """here: the node that tells, which is never frozen to itself."""
-    if not member.is_member:
+def state_of(member: MemberState, here: str, orchestrator: str | None = None) -> State:
+    """here: the node that tells, never frozen to itself. orchestrator: no member, and not one that has left."""
+    if not member.is_member and member.name != orchestrator:
         return "left"
     if not member.is_here:
         return "missing"
     is_silent = member.fact_age_s is not None and member.fact_age_s > SILENT_S
     return "frozen" if is_silent and member.name != here else "here"
+
+
+def _desired(federation: Federation) -> DesiredTold:
+    number, writer = federation.roster_word() or (None, None)
+    return DesiredTold(
+        map_number=federation.map.number,
+        writer=federation.writer,
+        signed_by=None,
+        roster_number=number,
+        roster_writer=writer,
+    )
 
 
 def _member(state: MemberState, word: State, known: Known | None, now_s: float) -> MemberTold:

@@ -19,7 +19,13 @@ __all__ = ["PING", "LinkState", "MeasuredTransport"]
 PING = "ping"
 PERIOD_S = 2.0
 PING_S = 1.0
-PINGS_MAX = 32
+PINGS_MAX, PINGS_MIN = 32, 4
+PINGS_OF_SITE = 2048
+"""Of all nodes together in one period: in a large site each measures fewer links at a time."""
+
+REST_S = 0.25
+"""Between two rounds, however many nodes come."""
+
 ROUND_COUNT_MAX = 32
 LINK_COUNT_MAX = 512
 
@@ -92,8 +98,9 @@ class MeasuredTransport:
         while True:
             self._came.clear()
             await self.measure(sorted(peers()))
+            await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD_S):
+                async with asyncio.timeout(PERIOD_S - REST_S):
                     await self._came.wait()
 
     async def measure(self, peers: list[str]) -> None:
@@ -101,7 +108,8 @@ class MeasuredTransport:
         here = self._transport.alive()
         asked = [peer for peer in peers if peer in here and peer != self.name]
         first = self._turn % len(asked) if asked else 0
-        turn = [*asked[first:], *asked[:first]][:PINGS_MAX]
+        most = max(PINGS_MIN, min(PINGS_MAX, PINGS_OF_SITE // (1 + len(peers))))
+        turn = [*asked[first:], *asked[:first]][:most]
         self._turn = first + len(turn)
         await asyncio.gather(*map(self._ping, turn))
         now_s = self._clock.monotonic()

@@ -9,12 +9,13 @@ import pytest
 
 from littoral.clock import SYSTEM
 from littoral.mesh.facts import Fact, Known
+from littoral.mesh.membership import MemberState
 from littoral.mesh.shard_map import Change, Layout, Spread
 from littoral.node.federation.placing import placing_of
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.mesh_moves import move
-from littoral.node.mesh_told import MemberTold, MeshTold, schema
-from littoral.node.mesh_view import view
+from littoral.node.mesh_told import MemberTold, MeshTold, State, schema
+from littoral.node.mesh_view import SILENT_S, state_of, view
 from littoral.telemetry import METRICS
 from nodes_in_process import Wires
 from spread_nodes import SpreadNode, spread_nodes, spread_table
@@ -117,6 +118,18 @@ async def test_a_frozen_node_seems_to_be_here_and_is_told_apart(nodes: Nodes, wi
     await until_async(down)
 
 
+def test_states_follow_from_roster_liveness_and_silence() -> None:
+    def state(name: str = "b", *, is_member: bool = True, is_here: bool = True, age_s: float | None = 1.0) -> State:
+        member = MemberState(name, "", is_member, is_here, {}, None, None, None, age_s, "")
+        return state_of(member, "a", "far")
+
+    assert (state(), state(age_s=None)) == ("here", "here")
+    assert (state(is_here=False), state(is_here=False, age_s=None)) == ("missing", "missing")
+    assert (state(age_s=SILENT_S + 1), state("a", age_s=SILENT_S + 1)) == ("frozen", "here")
+    assert (state(is_member=False), state(is_member=False, is_here=False)) == ("left", "left")
+    assert (state("far", is_member=False), state("far", is_member=False, is_here=False)) == ("here", "missing")
+
+
 async def test_a_replica_that_lags_is_told_with_what_it_lacks(nodes: Nodes, wires: Wires) -> None:
     wires.cut("a", "b")
     wires.cut("a", "c")
@@ -165,9 +178,9 @@ def test_a_change_is_told_with_the_share_of_points_that_are_handed_over() -> Non
     facts = {"a": known("a", {0: 40, 2: 20}, {0: 10}), "b": known("b", {1: 7}, {}), "c": known("c", {3: 10}, {})}
     copying = msgspec.structs.replace(before, change=Change("copying", after))
     seen = move("notes", copying, facts)
-    assert (seen.what, seen.shards, seen.sources, seen.targets) == ("divides", [2, 3], ["a"], ["a", "c"])
+    assert (seen.what, seen.shards, seen.sources, seen.targets) == ("shard 0 divides", [2, 3], ["a"], ["a", "c"])
     assert (seen.stage, seen.share) == ("copying", 0.75)
     flipping = msgspec.structs.replace(before.by(after), change=Change("flipping", before.layout))
     assert move("notes", flipping, facts) == msgspec.structs.replace(seen, stage="flipping", share=1.0)
     making = msgspec.structs.replace(before, change=Change("making", Layout("metric", {2: ["a"]})))
-    assert move("notes", making, facts).what == "from hash to metric"
+    assert move("notes", making, facts).what == "from hash to metric, 2 shards become 1"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 from littoral.errors import ForbiddenError, PeerError
 from littoral.mesh.identity.identity import Identity
+from littoral.mesh.roster import ROSTER
 from littoral.mesh.trust.chain import Reason, Refusal
 from littoral.telemetry import Reading
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply, Transport
@@ -32,6 +33,11 @@ class Admission:
         """For a scrape."""
         for reason, count in self.refused.items():
             yield Reading("littoral_mesh_refused_total", (reason,), count)
+
+    def roster_word(self) -> tuple[int, str] | None:
+        """Number and writer of the roster; None while there is none."""
+        roster = self._identity.roster()
+        return None if roster is None else (self._identity.documents.numbers()[ROSTER], roster.writer)
 
     def refusal(self, name: str) -> Refusal | None:
         """Why this name may not speak; None: it may. Not counted."""
@@ -114,6 +120,10 @@ class GuardedTransport:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    def roster_word(self) -> tuple[int, str] | None:
+        """Number and writer of the roster that it goes by; None while there is none."""
+        return self._admission.roster_word()
 
     def readings(self) -> Iterator[Reading]:
         """For a scrape: whom it refused, and what the transport below counts, if it does."""

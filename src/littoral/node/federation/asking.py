@@ -22,7 +22,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
 from littoral.transport import Transport
@@ -251,7 +251,7 @@ class Asking:
         """For requests to shards of this node."""
         alive, places = self.alive(), target.spread.all_places
         here = {shard: len(alive.intersection(places.get(shard, ()))) for shard in shards}
-        has_copies = any(strategy_of(spread).has_copies for spread in target.spread.both)
+        has_copies = may_have_copies(target.spread)
         return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
     async def ask(
@@ -269,7 +269,7 @@ class Asking:
 
     def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
         if isinstance(parts[0].request, frames.Read):
-            return Terms.of_read(deadline_s, has_copies=strategy_of(target.spread).has_copies)
+            return Terms.of_read(deadline_s, has_copies=may_have_copies(target.spread))
         shards = {shard for part in parts for shard in part.shards}
         return self.terms(target, shards, deadline_s, target.holders, at)
 

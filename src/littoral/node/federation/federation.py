@@ -10,11 +10,12 @@ from random import Random
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
-from littoral.mesh.facts import Fact, Facts, decode_fact, encode_fact, next_boot
+from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
@@ -27,7 +28,7 @@ from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
@@ -46,10 +47,11 @@ from littoral.vectors.replication.replica import At
 __all__ = ["FOLDER", "Federation"]
 
 FOLDER = Path("mesh")
-FACTS = "facts"
 ROUND_S = 2.0
 REBALANCE_S = 60.0
 SOON_S = 0.25
+REST_S = 0.1
+"""Between two rounds: what happened meanwhile is seen to at once."""
 
 Say = Callable[[str], None]
 
@@ -84,6 +86,8 @@ class Federation:
         self._transport = transport
         self._clock = clock
         self._say = say
+        others = sorted(mesh.peers.keys() - {mesh.orchestrator})
+        self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
@@ -103,7 +107,10 @@ class Federation:
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
+        self.roster_word: Callable[[], tuple[int, str] | None] = lambda: None
+        """Number and writer of the signed roster, where the site has one."""
         self.facts = Facts(clock)
+        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self._keeper.heard, clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
         self.asking.heard = self._keeper.heard
@@ -152,13 +159,17 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        names = self._mesh.peers.keys() - {self._mesh.orchestrator}
-        return {self.name: self._mesh.region} | {name: self._mesh.regions.get(name, "") for name in sorted(names)}
+        return self._roster
 
     @property
     def writer(self) -> str:
         """The node that writes the shard map."""
         return self._keeper.writer
+
+    @property
+    def orchestrator(self) -> str | None:
+        """A peer that does steps when the site is exhausted, and holds no shard."""
+        return self._mesh.orchestrator
 
     def replicas_wanted(self, name: str) -> int:
         """Of each shard of a collection, by this node's site file; 0 where it is not there."""
@@ -202,7 +213,7 @@ class Federation:
         await self._sync.start()
         await self._keeper.open()
         await self._exchange.open()
-        await self._transport.subscribe(FACTS, self._take_fact)
+        await self.fact_exchange.open()
         self._transport.watch(self._seen)
         await self._write_map()
         await self._hold_shards()
@@ -210,7 +221,7 @@ class Federation:
         await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
-            asyncio.create_task(self.measured.run(self.roster), name="littoral-links"),
+            asyncio.create_task(self.measured.run(lambda: self._mesh.peers), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
@@ -291,7 +302,7 @@ class Federation:
             shard_map, spreads = self.map, self._spreads()
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
-                has_copies = any(strategy_of(spread).has_copies for spread in spreads[name].both)
+                has_copies = may_have_copies(spreads[name])
                 config = self._tables[name].config()
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
@@ -300,8 +311,11 @@ class Federation:
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
+        all_at_s = 0.0
         while True:
             self._work.clear()
+            if is_all := self._clock.monotonic() >= all_at_s:
+                all_at_s = self._clock.monotonic() + ROUND_S
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
@@ -309,12 +323,15 @@ class Federation:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
-                await self._tell_fact()
-                await self._exchange.pull(self._known_to(self.name))
+                await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
+                await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
+                await self.fact_exchange.ask()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
+            await asyncio.sleep(REST_S)
+            wait_s = min(SOON_S if self._is_waiting else ROUND_S, all_at_s - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
+                async with asyncio.timeout(max(0.0, wait_s)):
                     await self._work.wait()
 
     async def _rebalance(self) -> None:
@@ -330,20 +347,17 @@ class Federation:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
-        if not is_here:
+        if is_here:
+            self.fact_exchange.seen(name)
+        else:
             self.summaries.forget(name)
         self._work.set()
 
-    def _take_fact(self, sender: str, _topic: str, body: bytes) -> None:
-        with contextlib.suppress(LittoralError):
-            fact = decode_fact(body, sender)
-            if sender in self._mesh.peers and self.facts.take(fact):
-                self._keeper.heard(sender, fact.map_number)
-
-    async def _tell_fact(self) -> None:
+    async def _fact(self) -> Fact:
+        """What this node says of itself now."""
         self._counter += 1
         condition = await self._condition.read(self._own_shards())
-        fact = Fact(
+        return Fact(
             node=self.name,
             boot=self._boot,
             counter=self._counter,
@@ -358,8 +372,6 @@ class Federation:
             owed=self.moving.owed,
             loads=self._loads(),
         )
-        self.facts.take(fact)
-        await self._transport.publish(FACTS, encode_fact(fact))
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
         found: dict[str, dict[int, tuple[float, float]]] = {}

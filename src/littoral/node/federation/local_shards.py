@@ -89,10 +89,10 @@ class LocalShards:
         if part is None:
             part = await self._collections.create_part(name, config)
         if name not in self._shards:
-            watched = Watched(part, partial(self._wrote, collection, shard, config))
-            self._shards[name] = Collection(name, config, watched)
             if has_copies:
                 await part.create_index(MARK, "bool")
+            watched = Watched(part, partial(self._wrote, collection, shard, config))
+            self._shards[name] = Collection(name, config, watched)
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
 

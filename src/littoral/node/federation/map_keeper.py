@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from random import Random
 
-from littoral.errors import PeerError
+from littoral.errors import PeerError, UnavailableError
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map
 from littoral.transport import Transport
 
@@ -13,6 +14,7 @@ __all__ = ["MapKeeper"]
 
 MAP = "shard-map"
 PULL_S = 2.0
+PEERS_ASKED_MAX = 4
 
 Say = Callable[[str], None]
 
@@ -37,7 +39,8 @@ class MapKeeper:
         self._members = members
         self._say = say
         self._changed = changed
-        self._pull_from: set[str] = set()
+        self._pull_from: dict[str, int] = {}
+        self._rng = Random(transport.name)  # noqa: S311 (whom to ask)
         self._pulling = asyncio.Lock()
 
     @property
@@ -71,18 +74,24 @@ class MapKeeper:
     def heard(self, peer: str, map_number: int) -> None:
         """This peer goes by that map."""
         if map_number > self.map.number:
-            self._pull_from.add(peer)
+            self._pull_from[peer] = map_number
             self._changed()
 
     async def pull(self, *, also: Iterable[str] = ()) -> None:
-        """From whoever was heard to have a newer one, and from these; after a pull that is under way."""
+        """From whoever was heard to have a newer one, and from these, after a pull that is under way; of many from a
+        few. Who does not answer is asked again.
+        """
         async with self._pulling:
-            peers, self._pull_from = self._pull_from | set(also), set()
-            for peer in sorted(peers & self._members().keys() - {self._transport.name}):
-                with contextlib.suppress(PeerError):
+            heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
+            self._pull_from = {peer: self._pull_from[peer] for peer in heard}
+            peers = sorted((heard or set(also)) & self._members().keys() - {self._transport.name})
+            for peer in self._rng.sample(peers, min(PEERS_ASKED_MAX, len(peers))):
+                with contextlib.suppress(PeerError, UnavailableError):
                     body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
+                    self._pull_from.pop(peer, None)
                     if body:
                         self.take(decode_map(body))
+                        return
 
     async def _tell(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0

@@ -6,7 +6,7 @@ from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundE
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import is_from_anywhere, seen_from
 from littoral.transport import Transport
 from littoral.vectors import frames
@@ -58,7 +58,7 @@ class MeshService:
             return encode(Told(target.map_number, [], has_moved=True))
         self._check(caller, ask, target)
         if kind is frames.Read:
-            terms = Terms.of_read(ask.deadline_s, has_copies=strategy_of(target.spread).has_copies)
+            terms = Terms.of_read(ask.deadline_s, has_copies=may_have_copies(target.spread))
         else:
             terms = self._terms(ask, target)
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)

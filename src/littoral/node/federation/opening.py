@@ -42,6 +42,7 @@ async def open_federation(
         federation = Federation(
             site.mesh, tables, collections, transport, site.data, clock=clock, say=say, samples=samples
         )
+        federation.roster_word = getattr(transport, "roster_word", federation.roster_word)
         opened.push_async_callback(federation.close)
         await federation.open()
         yield federation

@@ -12,7 +12,7 @@ from littoral.vectors.partition.points import Points
 from littoral.vectors.partition.strategy import Geographic, Hash, Strategy, decode_strategy
 from littoral.vectors.records import CollectionConfig, Payload, PointBatch, PointId
 
-__all__ = ["Placing", "placing_of", "strategy_of"]
+__all__ = ["Placing", "may_have_copies", "placing_of", "strategy_of"]
 
 STRATEGY_COUNT_MAX = 128
 
@@ -93,6 +93,11 @@ def strategy_of(spread: Spread) -> Strategy:
     if spread.strategy != "hash":
         raise NotOfferedError(f"spread: strategy `{spread.strategy}` has not been fitted")
     return Hash(tuple(spread.shards))
+
+
+def may_have_copies(spread: Spread) -> bool:
+    """Whether points may lie in several of its shards, by either of its layouts while it changes. As `strategy_of`."""
+    return any(strategy_of(one).has_copies for one in spread.both)
 
 
 def placing_of(spread: Spread, config: CollectionConfig, region: str = "") -> Placing:

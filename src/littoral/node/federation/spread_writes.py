@@ -28,6 +28,7 @@ from littoral.vectors.replication.replica import At
 __all__ = ["SpreadWrites"]
 
 LATE_MAX = 8
+LEFT_S_MIN = 0.001
 
 
 class SpreadWrites:
@@ -52,12 +53,15 @@ class SpreadWrites:
         """Points come to their shards at one time, and leave all others a moment before it: whoever hears of both in
         any order knows where they are. Where something later is known, all of it at a later time.
         """
+        clock = self._asking.clock
+        give_up = clock.monotonic() + deadline_s
         for _ in range(LATE_MAX):
             at = self._asking.new_time()
             with contextlib.suppress(LateError):
-                written = await self._asking.write(whole, steps[0], deadline_s, at=at)
+                written = await self._asking.write(whole, steps[0], max(LEFT_S_MIN, give_up - clock.monotonic()), at=at)
                 for parts in steps[1:]:
-                    await self._asking.write(whole, parts, deadline_s, at=At(at.time - 1, is_told=False))
+                    left_s = max(LEFT_S_MIN, give_up - clock.monotonic())
+                    await self._asking.write(whole, parts, left_s, at=At(at.time - 1, is_told=False))
                 return written
         raise UnavailableError(
             f"collection `{whole.name}`: the points are written by others at the same time", hint="try again"

@@ -63,8 +63,8 @@ class SummaryExchange:
                 with contextlib.suppress(UnavailableError):
                     await self._summaries.refresh(name, shard, part, partial(self.tell_stale, name, shard))
 
-    async def pull(self, spreads: Mapping[str, Spread]) -> None:
-        """Of every shard that is not here, from the nearest of those that hold it."""
+    async def pull(self, spreads: Mapping[str, Spread], *, is_lacking_only: bool = False) -> None:
+        """Of every shard that is not here, from the nearest of those that hold it; or of those without one alone."""
         here = self._transport.name
         alive = self._transport.alive() & self._members().keys() - {here}
         asks: dict[str, list[Wanted]] = {}
@@ -76,6 +76,8 @@ class SummaryExchange:
                     by_peer.setdefault(nearest, []).append(shard)
             for peer, shards in by_peer.items():
                 asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer, spread.model))
+        if is_lacking_only:
+            asks = {peer: wanted for peer, wanted in asks.items() if any(0 in one.shards.values() for one in wanted)}
         await asyncio.gather(*(self._pull_from_holder(peer, wanted) for peer, wanted in asks.items()))
 
     async def _pull_from_holder(self, peer: str, wanted: list[Wanted]) -> None:

@@ -55,11 +55,11 @@ async def _befall(site: SimulatedSite, fault: Fault, began_s: float) -> None:
 
 
 async def _crash(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:
-    if node.process is None:
+    if node.is_down():
         return
     node.crash(power=fault.kind == "power")
     await asyncio.sleep(fault.for_s)
-    if not node.has_process:
+    if node.is_down():
         site.start(node.name)
 
 

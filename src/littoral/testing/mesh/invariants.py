@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from littoral.testing.mesh.stores import Stored
     from littoral.vectors.records import PointId
 
-__all__ = ["LOOK_S", "are_alike", "check_promises", "check_quiet_searches", "differing_members", "watch"]
+__all__ = ["LOOK_S", "check_promises", "check_quiet_searches", "differing_members", "differing_replicas", "watch"]
 
 LOOK_S = 0.1
 TASKS_MAX = 5_000
@@ -77,18 +77,18 @@ def _differing(node: SimulatedNode, here: frozenset[str], number: int, boots: di
     return None
 
 
-def are_alike(site: SimulatedSite) -> bool:
-    """Whether all holders of each shard have the same points, and know so."""
-    first: dict[int, dict[PointId, Stored]] = {}
-    for shard, _, store in site.stores():
-        if first.setdefault(shard, dict(store.points)) != store.points:
-            return False
-    return all(
-        not lag.entry_count and lag.failure is None
-        for node in site.up()
-        if node.federation is not None
-        for lag in node.federation.replicas.lags()
-    )
+def differing_replicas(site: SimulatedSite) -> Iterator[str]:
+    """Holders of a shard that have not the same points as the first, or do not know that they have."""
+    first: dict[int, tuple[str, dict[PointId, Stored]]] = {}
+    for shard, node, store in site.stores():
+        name, points = first.setdefault(shard, (node.name, dict(store.points)))
+        if points != store.points:
+            differing = [one for one in points.keys() | store.points.keys() if points.get(one) != store.points.get(one)]
+            yield f"shard {shard}: {node.name} and {name} differ in {len(differing)} points, {min(differing, key=str)}"
+    for node in site.up():
+        for lag in node.federation.replicas.lags() if node.federation is not None else ():
+            if lag.entry_count or lag.failure is not None:
+                yield f"{node.name}: `{lag.shard}` at {lag.peer}: {lag.entry_count} entries behind, {lag.failure}"
 
 
 def check_promises(site: SimulatedSite) -> None:

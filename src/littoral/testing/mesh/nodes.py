@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
+from littoral.mesh.facts import decode_fact
 from littoral.node.federation.federation import FOLDER, Federation
 from littoral.node.federation.replicas import FOLDER as JOURNALS
 from littoral.node.mesh_tables import MeshTable
@@ -19,6 +21,9 @@ from littoral.transport.fake import Network
 from littoral.vectors.collection import Collection
 
 __all__ = ["NodeClock", "SimulatedNode"]
+
+decode_once = lru_cache(100_000)(decode_fact)
+"""What a thousand nodes are told is one object here."""
 
 AGAIN_S = 1.0
 TORN_BYTES_MAX = 2_000
@@ -82,10 +87,9 @@ class SimulatedNode:
         """Whether it works: started, and neither dead nor frozen."""
         return self.federation is not None and self.process is not None and not self.process.is_frozen
 
-    @property
-    def has_process(self) -> bool:
-        """Up, frozen, or on its way up."""
-        return self.process is not None
+    def is_down(self) -> bool:
+        """Neither up, nor frozen, nor on its way up."""
+        return self.process is None
 
     async def start(self) -> None:
         """Returns when it is open, or has died meanwhile. A start that fails is made again, as a supervisor would."""
@@ -118,6 +122,7 @@ class SimulatedNode:
             say=self._say,
             samples=self._samples,
         )
+        federation.fact_exchange.decode = decode_once
         await federation.open()
         self.collections, self.federation = collections, federation
         self.down_since_s = None

@@ -15,10 +15,10 @@ from littoral.testing.mesh.clients import Clients
 from littoral.testing.mesh.faults import befall
 from littoral.testing.mesh.invariants import (
     LOOK_S,
-    are_alike,
     check_promises,
     check_quiet_searches,
     differing_members,
+    differing_replicas,
     watch,
 )
 from littoral.testing.mesh.plan import Plan
@@ -92,11 +92,9 @@ async def _run(site: SimulatedSite) -> Report:
     for name in sorted(site.plan.late - {node.name for node in site.up()}):
         if site.nodes[name].process is None:
             site.start(name)
-    healed_s = await _until_members_agree(site)
+    healed_s = await _until_none(site, differing_members, "members agree")
     await clients.stop()
-    alike_s = await _until(site, lambda: are_alike(site))
-    if alike_s > CONVERGED_S_MAX:
-        site.breaks(f"replicas were alike after {alike_s:.1f} s, at most: {CONVERGED_S_MAX}")
+    alike_s = await _until_none(site, differing_replicas, "replicas are alike")
     check_promises(site)
     await check_quiet_searches(site, clients, QUIET_SEARCHES)
     watching.cancel()
@@ -133,19 +131,15 @@ async def _start(site: SimulatedSite) -> float:
     await site.all_started()
     for name in sorted(site.plan.late):
         site.start(name, CONVERGED_S_MAX + site.rng.random() * site.plan.trouble_s / 2)
-    return await _until_members_agree(site)
+    return await _until_none(site, differing_members, "members agree")
 
 
-async def _until_members_agree(site: SimulatedSite) -> float:
-    took_s = await _until(site, lambda: next(differing_members(site), None) is None)
-    if took_s > CONVERGED_S_MAX:
-        site.breaks(f"members agree after {took_s:.1f} s: {next(differing_members(site), 'now they do')}")
-    return took_s
-
-
-async def _until(site: SimulatedSite, holds: Callable[[], bool]) -> float:
-    """Seconds that it took; GIVE_UP_S if it did not come about."""
-    began_s = site.clock.monotonic()
-    while not holds() and site.clock.monotonic() < began_s + GIVE_UP_S:  # noqa: ASYNC110
+async def _until_none(site: SimulatedSite, differing: Callable[[SimulatedSite], Iterator[str]], what: str) -> float:
+    """Seconds that it took until nothing differed any more; GIVE_UP_S if it did not come about."""
+    began_s, last = site.clock.monotonic(), ""
+    while (reason := next(differing(site), None)) is not None and site.clock.monotonic() < began_s + GIVE_UP_S:
+        last = reason
         await asyncio.sleep(LOOK_S)
-    return site.clock.monotonic() - began_s
+    if (took_s := site.clock.monotonic() - began_s) > CONVERGED_S_MAX:
+        site.breaks(f"{what} after {took_s:.1f} s, at most {CONVERGED_S_MAX}; last: {last}")
+    return took_s

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from littoral.errors import NotOfferedError, UnavailableError
 from littoral.vectors import frames
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collections import Collections
+from littoral.vectors.filters import Condition, Filter
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Hit, Payload, PointBatch, PointId, Record, ShardInfo, UpdateMode
 
@@ -126,7 +128,7 @@ class SimulatedCollections(Collections):
         assert isinstance(found, cls)
         return found
 
-    def _client(self, name: str, shard: str) -> ShardClient:
+    def client_of(self, name: str, shard: str) -> ShardClient:
         assert isinstance(self._hosts, _Hosts)
         disk = self._hosts.disk
         store = disk.stores.setdefault(f"{name}/{shard}", Store())
@@ -158,15 +160,17 @@ class _Host(ShardClient):
                 return await self._write(_upserted(batch, request.mode, store), request)
             case frames.Delete(ids=list() as ids, filter=None):
                 return await self._write([(one, None) for one in ids], request)
+            case frames.CreateIndex() | frames.DeleteIndex():
+                return await self._write([], request)
             case frames.Search():
                 return frames.Found(call=0, epoch=store.epoch, hits=[_hits(store, one) for one in request.queries])
             case frames.Retrieve():
                 found = [_record(one, store, request) for one in request.ids if one in store.points]
                 return frames.Records(call=0, epoch=store.epoch, records=found)
-            case frames.Scroll(filter=None, order=None):
+            case frames.Scroll(order=None):
                 return _page(store, request)
-            case frames.Count(filter=None):
-                return frames.Counted(call=0, epoch=store.epoch, count=len(store.points))
+            case frames.Count():
+                return frames.Counted(call=0, epoch=store.epoch, count=len(_matching(store, request.filter)))
             case frames.Info():
                 count = len(store.points)
                 info = ShardInfo(count, count, 1, {}, store.epoch)
@@ -205,30 +209,58 @@ def _rows(batch: PointBatch) -> list[bytes]:
 
 def _hits(store: Store, query: SearchQuery) -> list[Hit]:
     """By Euclid's distance, exact; equal ones in the order of ids."""
-    if not isinstance(query.ask, bytes) or query.filter is not None:
-        raise NotOfferedError("simulated store: only plain searches for what is near to a vector")
+    if not isinstance(query.ask, bytes):
+        raise NotOfferedError("simulated store: only searches for what is near to a vector")
     ids, rows = store.table()
     if not ids:
         return []
     apart = np.sqrt(((rows - np.frombuffer(query.ask, "<f4").astype(np.float64)) ** 2).sum(axis=1))
-    order = sorted(range(len(ids)), key=lambda at: (apart[at], str(ids[at])))
+    found = range(len(ids)) if query.filter is None else _matching(store, query.filter)
+    order = sorted(found, key=lambda at: (apart[at], str(ids[at])))
     chosen = order[query.offset : query.offset + query.limit]
-    found = [Hit(ids[at], float(apart[at]), 0, store.points[ids[at]].payload) for at in chosen]
+    hits = [Hit(ids[at], float(apart[at]), 0, copy(store.points[ids[at]].payload)) for at in chosen]
     threshold = query.score_threshold
-    return found if threshold is None else [hit for hit in found if hit.score <= threshold]
+    return hits if threshold is None else [hit for hit in hits if hit.score <= threshold]
+
+
+def _matching(store: Store, matching: Filter | None) -> list[int]:
+    """Rows of the points that a filter finds."""
+    ids, _ = store.table()
+    return [at for at, one in enumerate(ids) if matching is None or _matches(one, store.points[one], matching)]
+
+
+def _matches(point: PointId, stored: Stored, matching: Filter | Condition) -> bool:
+    """Of filters those that nodes make among themselves: by id, and by a value of the payload."""
+    if isinstance(matching, Condition):
+        if matching.has_id is not None:
+            return point in matching.has_id
+        if matching.key is not None and matching.match is not None and matching.match.value is not None:
+            return (stored.payload or {}).get(matching.key) == matching.match.value
+    if matching.should is not None or matching.min_should is not None:
+        raise NotOfferedError("simulated store: filter by `should`")
+    return all(_matches(point, stored, one) for one in _listed(matching.must)) and not any(
+        _matches(point, stored, one) for one in _listed(matching.must_not)
+    )
+
+
+def _listed(conditions: list[Condition] | Condition | None) -> list[Condition]:
+    if conditions is None:
+        return []
+    return conditions if isinstance(conditions, list) else [conditions]
 
 
 def _record(point: PointId, store: Store, request: frames.Retrieve | frames.Scroll) -> Record:
     stored = store.points[point]
     return Record(
         point,
-        stored.payload if request.with_payload else None,
+        copy(stored.payload) if request.with_payload else None,
         stored.vector if request.with_vector else None,
     )
 
 
 def _page(store: Store, request: frames.Scroll) -> frames.Records:
-    ids = sorted(one for one in store.points if isinstance(one, int))
+    every, _ = store.table()
+    ids = sorted(one for at in _matching(store, request.filter) if isinstance(one := every[at], int))
     start = 0 if request.offset is None else next((i for i, one in enumerate(ids) if one >= request.offset), len(ids))  # type: ignore[operator]
     page, rest = ids[start : start + request.limit], ids[start + request.limit :]
     records = [_record(one, store, request) for one in page]

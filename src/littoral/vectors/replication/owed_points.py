@@ -9,7 +9,7 @@ from littoral.vectors.replication.replica import Replica
 
 __all__ = ["OwedPoints"]
 
-COUNT = 128
+COUNT = 256
 
 
 class OwedPoints:

@@ -28,6 +28,7 @@ from littoral.node.federation.moving.wishes import (
     decode_plan,
     encode,
 )
+from littoral.node.federation.residency import pinned_to
 from littoral.node.site_tables import CollectionTable
 from littoral.transport import Transport
 
@@ -175,17 +176,23 @@ class Changes:
         if strategy == spread.strategy and shards == len(spread.places):
             points = {shard: use.points for shard, use in self.uses(wish.collection, spread).items()}
             return planning.held_by(spread, self._members(), replicas, points)
-        if strategy == "hash":
-            return planning.by_id(spread, shards, self._members(), replicas)
+        pinned = pinned_to(spread)
         target, table = self._target(wish.collection), self._tables[wish.collection].spread
         assert table is not None
+        if pinned and (strategy != "geographic" or not set(pinned.values()) <= set(table.pinned)):
+            raise ConflictError(
+                f"collection `{wish.collection}`: regions {', '.join(sorted(set(pinned.values())))} are pinned, "
+                f"what is there does not leave them",
+                hint="`spread.pinned` of the site file must name them",
+            )
+        if strategy == "hash":
+            return planning.by_id(spread, shards, self._members(), replicas)
         if strategy == "geographic" and table.region is None:
             raise ConflictError(
                 "`geographic` needs `spread.region`, the key of the payload that names a point's region",
                 hint="where the points that are there came from is not known otherwise",
             )
         fresh = msgspec.structs.replace(table, strategy=strategy, shards=shards, replicas=replicas)
-        sample = (
-            await sampled(self._asking, target, spread.shards, SAMPLE_COUNT, seed=SEED) if fresh.needs_sample else None
-        )
+        free = [shard for shard in spread.shards if shard not in pinned]
+        sample = await sampled(self._asking, target, free, SAMPLE_COUNT, seed=SEED) if fresh.needs_sample else None
         return planning.fitted_anew(spread, laid_out(wish.collection, fresh, target.config, self._members(), sample))

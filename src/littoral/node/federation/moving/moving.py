@@ -161,7 +161,9 @@ class Moving:
     def _sources(self) -> list[_Source]:
         """Shards here whose points go elsewhere, by the map as it is."""
         found: list[_Source] = []
-        for name, spread in self._map().spreads.items():
+        for name in self._map().spreads:
+            if (spread := self._spread(name)) is None:
+                continue
             change = spread.change
             if change is not None and change.step in ("copying", "flipping"):
                 goal = spread if change.step == "flipping" else spread.by(change.other)
@@ -180,9 +182,15 @@ class Moving:
             name, _, number = part.rpartition(".")
             if (spread := spreads.get(name)) is None or not number.isdigit():
                 continue
-            if int(number) not in spread.kept_by(self._transport.name):
-                found.append(_Source(name, int(number), [], spread, spread.shards, is_left=True))
+            if int(number) not in spread.kept_by(self._transport.name) and (own := self._spread(name)) is not None:
+                found.append(_Source(name, int(number), [], own, own.shards, is_left=True))
         return sorted(found, key=lambda source: (source.collection, source.shard))
+
+    def _spread(self, name: str) -> Spread | None:
+        """As this node's requests go by it; None for a collection that it has not."""
+        with contextlib.suppress(LittoralError):
+            return self._target(name).spread
+        return None
 
     async def _tell(self, collection: str, shard: int, time: int, deadline_s: float) -> None:
         """A write that is on the disk here is told to the shards of the other layout, before it is acknowledged.
@@ -246,7 +254,7 @@ class Moving:
                 return True
         elif name not in self._replicas or self._waits_for_another(source):
             return True
-        owed = self._replicas.owed(name)
+        owed, began_s = self._replicas.owed(name), self._pace.now()
         if not await owed.towards():
             return True
         some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]))
@@ -259,7 +267,7 @@ class Moving:
         await owed.settle(outcome.told)
         if outcome.failed is not None:
             raise outcome.failed
-        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some))
+        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s)
         return not outcome.told
 
     def _waits_for_another(self, source: _Source) -> bool:

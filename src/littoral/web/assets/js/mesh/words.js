@@ -5,6 +5,7 @@ import { bytes, count, duration, milliseconds } from "../format.js";
 export const STATES = { here: "here", frozen: "frozen", missing: "missing", left: "no member" };
 export const TONES = { here: "good", frozen: "warn", missing: "bad", left: "warn" };
 
+const MOVE_NODES_MAX = 4;
 const SITE_MS = 2;
 const FAR_MS = 15;
 export const SPEEDS = { near: `below ${SITE_MS} ms`, middle: `below ${FAR_MS} ms`, far: `${FAR_MS} ms and more`, cut: "cut" };
@@ -40,7 +41,7 @@ export function summary({ site, members, map_number: number, desired }) {
   const own = members.filter(({ is_member: isMember }) => isMember);
   const here = own.filter(({ state }) => state === "here").length;
   const signed = desired.signed_by ? `, signed by \`${desired.signed_by}\`` : "";
-  const roster = desired.roster_number === null ? "" : ` · roster ${desired.roster_number}`;
+  const roster = desired.roster_number === null ? "" : ` · roster ${desired.roster_number}, written by \`${desired.roster_writer}\``;
   return `Site \`${site}\`: ${here} of ${own.length} nodes here · shard map ${number}, written by \`${desired.writer}\`${signed}${roster}`;
 }
 
@@ -91,9 +92,9 @@ export function replicaWord(holder) {
 export const behindWord = ({ lag_entries: entries, lag_s: seconds }) =>
   `${count(entries)} ${entries === 1 ? "write" : "writes"} behind, for ${duration(Math.max(1, seconds))}`;
 
-export function moveWord({ collection, what, shards, sources, targets, stage, share }) {
-  const of = shards.length ? `, shard ${shards.join(", ")}` : "";
-  const way = targets.length ? ` from ${sources.join(", ") || "nobody"} to ${targets.join(", ")}` : "";
+export function moveWord({ collection, what, sources, targets, stage, share }) {
+  const isShort = Math.max(sources.length, targets.length) <= MOVE_NODES_MAX;
+  const way = isShort ? `, from ${sources.join(", ")} to ${targets.join(", ")}` : "";
   const done = share === null ? "" : `, ${Math.round(100 * share)} % done`;
-  return `\`${collection}\`: ${what}${of}${way}: ${stage}${done}`;
+  return `\`${collection}\`: ${what}${way}: ${stage}${done}`;
 }
