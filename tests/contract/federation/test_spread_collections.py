@@ -12,6 +12,7 @@ import pytest
 
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError, UnavailableError
 from littoral.node.federation.messages import READ
+from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries, encode
 from littoral.node.search_how import noting
 from littoral.vectors import asks, frames
 from littoral.vectors.collection import Collection
@@ -425,3 +426,18 @@ async def test_a_batch_may_be_of_points_with_payloads_and_modes(pairs: Nodes) ->
     found = await pairs["b"]["points"].retrieve([1, 200])
     assert [(record.payload or {})["n"] for record in found] == [1, 200]
     assert await pairs["b"]["points"].count(parse_filter({"must": [{"key": "n", "range": {"gte": 200}}]})) == 1
+
+
+async def test_a_summary_is_told_only_to_who_goes_by_the_same_model(tmp_path: Path, wires: Wires) -> None:
+    tables = {"points": spread_table(SIZE, shards=1, replicas=1, model="lite 1")}
+    async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires) as nodes:
+        await nodes["a"]["points"].upsert([1], rows(1))
+        holder = nodes["a"].federation.map.spreads["points"].places[0][0]
+        asker = wires.ends["b" if holder == "a" else "a"]
+
+        async def told(model: str) -> int:
+            body = await asker.request(holder, SUMMARIES, encode([Wanted("points", {0: 0}, model)]), deadline_s=5)
+            return sum(map(len, decode_summaries(body, holder).values()))
+
+        await until_async(lambda: nodes[holder].federation.summaries.newer(Wanted("points", {0: 0})) != [])
+        assert (await told("lite 1"), await told("lite 2")) == (1, 0)
