@@ -209,8 +209,9 @@ class Sync:
     async def _pull(self, peer: str, body: bytes) -> bytes:
         asked = decode(body, Pull)
         log, link = self._for(asked.shard, peer)
-        link.heard(asked.vector)
-        vector = dict(log.vector)
+        if asked.settled is not None:
+            link.heard(asked.settled)
+        vector = dict(await log.settled())
         entries, is_gapped = await log.entries_after(asked.vector, _bounded(asked.bytes_max))
         return encode(Pulled(entries, is_gapped, vector))
 
@@ -218,7 +219,7 @@ class Sync:
         told = decode(body, Push)
         log, _ = self._for(told.shard, peer)
         await log.take_entries(told.entries)
-        return encode(Pushed(dict(log.vector)))
+        return encode(Pushed(dict(await log.settled())))
 
     async def _digests(self, peer: str, body: bytes) -> bytes:
         asked = decode(body, AskDigests)
