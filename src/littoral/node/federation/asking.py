@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import (
@@ -42,7 +42,9 @@ HOLDERS_S = 3.0
 
 @dataclass
 class Counts:
-    """Since the start. again: asks of another replica, beside one that was slow."""
+    """Since the start. again: asks of another replica, beside one that was slow. certified, estimated, uncertain:
+    searches, by what their answer could say of itself.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -51,7 +53,19 @@ class Counts:
     again: int = 0
     incomplete: int = 0
     refused: int = 0
+    certified: int = 0
+    estimated: int = 0
+    uncertain: int = 0
     failures_by_peer: dict[str, int] = field(default_factory=dict)
+
+    def told(self, said: Mapping[str, Any]) -> None:
+        """Of one search."""
+        if said["certified"]:
+            self.certified += 1
+        elif said["expected_recall"] is not None:
+            self.estimated += 1
+        else:
+            self.uncertain += 1
 
     def failed(self, peer: str) -> None:
         self.failures += 1
@@ -82,7 +96,7 @@ class Target(NamedTuple):
 
 class Gathered(NamedTuple):
     """told: answers, each with the shards it is for. missing: nodes that hold what nobody answered for; lost: those
-    shards.
+    shards. behind: shards whose answer may lack writes that were acknowledged.
     """
 
     told: list[tuple[list[int], frames.Answer]]
@@ -90,6 +104,7 @@ class Gathered(NamedTuple):
     answered: frozenset[str]
     missing: list[str]
     lost: list[int]
+    behind: frozenset[int]
 
     @property
     def answers(self) -> list[frames.Answer]:
@@ -149,6 +164,7 @@ class Asking:
         )
         told: list[tuple[list[int], frames.Answer]] = []
         asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
+        behind: set[int] = set()
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -157,7 +173,7 @@ class Asking:
                 if not asks.running or asks.is_over:
                     break
                 for node, shards_asked, parts in await asks.next(coverage.slow):
-                    told += _taken(coverage, node, parts, request)
+                    told += _taken(coverage, node, parts, request, behind)
                     coverage.done(node, shards_asked)
         finally:
             asks.cancel()
@@ -169,6 +185,7 @@ class Asking:
             frozenset(coverage.answered),
             coverage.missing(),
             coverage.open_shards(),
+            frozenset(behind),
         )
 
     async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
@@ -398,13 +415,15 @@ def _settle(moved: asyncio.Future[None]) -> None:
 
 
 def _taken(
-    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read
+    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read, behind: set[int]
 ) -> list[tuple[list[int], frames.Answer]]:
     """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
     _raise_request_errors(parts)
     taken: list[tuple[list[int], frames.Answer]] = []
+    short = {shard for part in parts for shard in part.behind}
     for shards, answer in (one for part in parts for one in part.answers):
         fresh = coverage.answer(node, shards)
+        behind |= fresh & short
         if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
             taken.append((shards, answer))
     return taken

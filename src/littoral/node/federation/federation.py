@@ -15,8 +15,10 @@ from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.layout import laid_out, sample_of
+from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
@@ -97,14 +99,27 @@ class Federation:
         self.summaries = Summaries(clock)
         sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         self._sync = sync
-        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
+        grants = Grants(clock, is_first_life=self._boot == 1)
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
-            self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
+            self.summaries,
+            collections,
+            transport,
+            links,
+            self.roster,
+            self._known_to,
+            clock=clock,
+            grants=Grants(clock, is_first_life=self._boot == 1),
+            complete_s=complete_s,
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
+        self._local = LocalShards(
+            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
+        )
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -206,6 +221,19 @@ class Federation:
         mine = self._tables if self.name in roster else {}
         return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in mine}
 
+    def _holdings(self) -> list[Holding]:
+        found = (self._holding_of(name, shard) for name, shard in self._own_shards())
+        return [holding for holding in found if holding is not None]
+
+    def _holding_of(self, name: str, shard: int) -> Holding | None:
+        spread, table = self.map.spreads.get(name), self._tables.get(name)
+        nodes = spread.places.get(shard, []) if spread is not None else []
+        if spread is None or table is None or table.spread is None or self.name not in nodes:
+            return None
+        if len(nodes) > 1:
+            nodes = allowed(spread, self.roster()).places[shard]
+        return Holding(name, shard, nodes, table.spread.holders)
+
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
         region = self.roster().get(node, "")
@@ -223,6 +251,7 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self.completeness.open()
         await self._exchange.open()
         await self.fact_exchange.open()
         self._transport.watch(self._seen)
@@ -232,6 +261,8 @@ class Federation:
         await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
+            asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
+            asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -324,11 +355,8 @@ class Federation:
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
-        all_at_s = 0.0
         while True:
             self._work.clear()
-            if is_all := self._clock.monotonic() >= all_at_s:
-                all_at_s = self._clock.monotonic() + ROUND_S
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
@@ -337,14 +365,12 @@ class Federation:
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
-                await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
                 await self.fact_exchange.ask()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
-            wait_s = min(SOON_S if self._is_waiting else ROUND_S, all_at_s - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, wait_s)):
+                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
 
     async def _rebalance(self) -> None:
@@ -364,6 +390,7 @@ class Federation:
             self.fact_exchange.seen(name)
         else:
             self.summaries.forget(name)
+        self._exchange.want()
         self._work.set()
 
     async def _fact(self) -> Fact:

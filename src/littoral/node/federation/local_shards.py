@@ -63,11 +63,14 @@ class LocalShards:
         replicas: Replicas,
         tell_stale: Callable[[str, int, int], Awaitable[None]],
         clock: Clock,
+        complete_s: Callable[[str, int], float],
     ) -> None:
+        """complete_s: for how long a shard here is known to have every write that was acknowledged."""
         self._collections = collections
         self._summaries = summaries
         self._replicas = replicas
         self._tell_stale = tell_stale
+        self._complete_s = complete_s
         self._shards: dict[str, Collection] = {}
         self._leaving = Leaving(clock)
         self.loads = Loads(clock)
@@ -137,6 +140,9 @@ class LocalShards:
         return await _together([self._part(collection, part, config, terms) for part in parts])
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
+        behind = []
+        if isinstance(part.request, frames.Search | frames.Group):
+            behind = [shard for shard in part.shards if not self._complete_s(collection, shard)]
         asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
         found = list(zip(part.shards, await _together(asks), strict=True))
         late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
@@ -150,7 +156,7 @@ class LocalShards:
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
         names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
-        return PartTold(answers, failures, late, self._leaving.ago_s(names))
+        return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
     async def _one(
         self, collection: str, shard: int, request: frames.Request, terms: Terms

@@ -127,6 +127,10 @@ class SpreadShard:
             return frames.Told(call=0, epoch=found.epoch, hits=[told(one, _as_it_is) for one in hits])
         return frames.Found(call=0, epoch=found.epoch, hits=hits)
 
+    def _tell(self, said: dict[str, Any]) -> None:
+        self._asking.counts.told(said)
+        note(said)
+
     async def _found(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> frames.Found:
         """Of each query the `offset + limit` best."""
         if all(map(is_routable, queries)) and not target.is_confined:

@@ -96,6 +96,11 @@ class Migration:
     def name(self) -> str:
         return self.pair.current.collection.name
 
+    @property
+    def is_there(self) -> bool:
+        """False once the collection was deleted."""
+        return self._is_there()
+
     def start(self) -> None:
         """From now on writes go to both, and the task runs."""
         self.pair.take_writes()
