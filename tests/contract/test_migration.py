@@ -15,11 +15,12 @@ from littoral.node.site import read_site
 from littoral.node.wiring import check_site
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from node_fixture import Served, node_in_thread
-from raw_http import Reply, send
+from raw_http import Reply, ask, request, send
 from two_models import MIGRATE, add_version, embedded, find, installation, keep, note, write_notes_site
 from waiting import until
 
 COUNT = 60
+POINTS_MAX = 10_000
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder() -> Iterator[Path]:
 
 def migrate(served: Served, to: str) -> Reply:
     body = json.dumps({"to": to}).encode()
-    return send(served.address, "POST", "/api/collections/notes/migration", body)
+    return ask(served.address, request("POST", "/api/collections/notes/migration", body), timeout_s=60)
 
 
 def told(served: Served) -> Any:
@@ -50,9 +51,10 @@ def until_state(served: Served, state: str) -> Any:
 
 
 def points(served: Served) -> dict[int, str]:
-    body = json.dumps({"limit": 1000, "with_payload": True}).encode()
-    found = send(served.address, "POST", "/collections/notes/points/scroll", body).json["result"]["points"]
-    return {point["id"]: point["payload"]["text"] for point in found}
+    body = json.dumps({"limit": POINTS_MAX, "with_payload": True}).encode()
+    found = send(served.address, "POST", "/collections/notes/points/scroll", body).json["result"]
+    assert found["next_page_offset"] is None
+    return {point["id"]: point["payload"]["text"] for point in found["points"]}
 
 
 def vector_of(served: Served, number: int) -> Any:
@@ -213,7 +215,7 @@ class Load:
 
     def write(self, start: int) -> None:
         number = start
-        while not self.ends.is_set():
+        while not self.ends.is_set() and len(self.written) < POINTS_MAX // 2:
             reply = keep(self.served, number, text := f"{note(number)} written {number}")
             if reply.status == 200:
                 self.written[number] = text
@@ -267,3 +269,61 @@ def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_under_load
         for number in list(load.written)[:: max(1, len(load.written) // 20)]:
             assert np.allclose(vector_of(served, number), embedded(served, kept[number])[0], atol=1e-6)
         assert told(served)["migration"]["flip_ms"] < 2000
+
+
+def test_the_site_file_names_the_model_and_the_start_begins(folder: Path) -> None:
+    """`keep_h = 0`: nothing is kept for the way back."""
+    site = write_notes_site(folder, MIGRATE.replace("100000", "100000, keep_h = 0"))
+    with node_in_thread(folder, site=site) as served:
+        fill(served, 12)
+    add_version(folder, 2)
+    with node_in_thread(folder, site=site) as served:  # the newest version serves; the collection goes on with its own
+        assert told(served)["models"][0].startswith("encoder@1:")
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+    wanted = site.read_text().replace('distance = "Cosine" }', 'distance = "Cosine" }\nmodel = "encoder@2"')
+    site.write_text(wanted)
+    check_site(read_site(site))
+    with node_in_thread(folder, site=site) as served:
+        until(lambda: told(served)["models"][0].startswith("encoder@2:") and told(served)["migration"] is None)
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+        assert file_of(folder).other is None
+    site.write_text(wanted.replace("encoder@2", "wide").replace("size = 24", "size = 48"))
+    with node_in_thread(folder, site=site) as served:
+        until(lambda: told(served)["models"][0].startswith("wide@1:"))
+        assert len(embedded(served, "a")[0]) == 48
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+
+
+def test_what_a_filter_deletes_or_changes_is_so_in_both_generations(folder: Path) -> None:
+    slow = MIGRATE.replace("100000", "20")
+    with node_in_thread(folder, site=write_notes_site(folder, slow)) as served:
+        fill(served, 40)
+        add_version(folder, 2)
+        assert migrate(served, "encoder@2").status == 200
+        until(lambda: told(served)["migration"]["embedded"] > 4)
+        only = {"filter": {"must": [{"has_id": [1, 2, 35]}]}}
+        path = "/collections/notes/points"
+        assert send(served.address, "POST", f"{path}/delete", json.dumps(only).encode()).status == 200
+        marked = {"filter": {"must": [{"has_id": [3, 36]}]}, "payload": {"seen": True}}
+        assert send(served.address, "POST", f"{path}/payload", json.dumps(marked).encode()).status == 200
+        until_state(served, "flipped")
+        assert points(served) == {number: note(number) for number in range(40) if number not in (1, 2, 35)}
+        seen = json.dumps({"filter": {"must": [{"key": "seen", "match": {"value": True}}]}}).encode()
+        assert send(served.address, "POST", f"{path}/count", seen).json["result"]["count"] == 2
+
+
+def test_a_collection_that_is_deleted_takes_its_migration_along(folder: Path) -> None:
+    slow = MIGRATE.replace("100000", "1")
+    with node_in_thread(folder, site=write_notes_site(folder, slow)) as served:
+        fill(served, 10)
+        add_version(folder, 2)
+        assert migrate(served, "encoder@2").status == 200
+        snapshot = send(served.address, "POST", "/collections/notes/snapshots")
+        assert snapshot.status == 200
+        assert send(served.address, "DELETE", "/collections/notes").json["result"] is True
+        assert not (folder / "data" / COLLECTIONS / "notes").exists()
+        assert send(served.address, "GET", "/readyz").status == 200
+        config = json.dumps({"vectors": {"size": 24, "distance": "Cosine"}}).encode()
+        assert send(served.address, "PUT", "/collections/notes", config).status == 200
+        assert keep(served, 1).status == 200
+        assert told(served)["migration"] is None

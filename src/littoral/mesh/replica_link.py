@@ -179,8 +179,8 @@ class ReplicaLink:
     async def _pull(self) -> None:
         """Asks for what is there beyond what is here, until there is nothing."""
         while True:
-            before = dict(self._log.vector)
-            told = await self._ask(PULL, Pull(self._log.name, before, self._batch_bytes), Pulled)
+            before, settled = dict(self._log.vector), self._log.settled_now
+            told = await self._ask(PULL, Pull(self._log.name, before, self._batch_bytes, settled), Pulled)
             await self._see_own_numbers(told.vector)
             if told.entries:
                 await self._log.take_entries(told.entries)

@@ -23,6 +23,15 @@ class ReplicaLog(Protocol):
     @property
     def vector(self) -> Mapping[str, int]: ...
 
+    async def settled(self) -> Mapping[str, int]:
+        """`vector`, once searches find all of it: this is what peers may count on."""
+        ...
+
+    @property
+    def settled_now(self) -> dict[str, int] | None:
+        """What searches find at this moment; None where that is not known."""
+        ...
+
     @property
     def floor(self) -> Mapping[str, int]: ...
 

@@ -37,11 +37,14 @@ _T = TypeVar("_T")
 
 
 class Pull(msgspec.Struct, array_like=True):
-    """What is there beyond this vector? The asking replica has all of it."""
+    """What is there beyond this vector? The asking replica has all of it on its disk. settled: what its searches find
+    too, if that is known.
+    """
 
     shard: str
     vector: dict[str, int]
     bytes_max: int
+    settled: dict[str, int] | None = None
 
 
 class Pulled(msgspec.Struct, array_like=True):

@@ -4,7 +4,7 @@ Only a node that has a replica of a shard, as the shard map says, gets anything 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import NamedTuple
 
@@ -140,6 +140,13 @@ class Sync:
         if (shared := self._shards.pop(shard, None)) is not None:
             await asyncio.gather(*(link.close() for link in shared.links.values()))
 
+    def has(self, shard: str, peer: str, vector: Mapping[str, int]) -> bool:
+        """Whether this peer's replica is known to have everything up to there."""
+        shared = self._shards.get(shard)
+        link = None if shared is None else shared.links.get(peer)
+        theirs = {} if link is None or link.vector is None else link.vector
+        return all(theirs.get(origin, 0) >= number for origin, number in vector.items())
+
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""
         return [link.lag() for shared in self._shards.values() for link in shared.links.values()]
@@ -209,8 +216,9 @@ class Sync:
     async def _pull(self, peer: str, body: bytes) -> bytes:
         asked = decode(body, Pull)
         log, link = self._for(asked.shard, peer)
-        link.heard(asked.vector)
-        vector = dict(log.vector)
+        if asked.settled is not None:
+            link.heard(asked.settled)
+        vector = dict(await log.settled())
         entries, is_gapped = await log.entries_after(asked.vector, _bounded(asked.bytes_max))
         return encode(Pulled(entries, is_gapped, vector))
 
@@ -218,7 +226,7 @@ class Sync:
         told = decode(body, Push)
         log, _ = self._for(told.shard, peer)
         await log.take_entries(told.entries)
-        return encode(Pushed(dict(log.vector)))
+        return encode(Pushed(dict(await log.settled())))
 
     async def _digests(self, peer: str, body: bytes) -> bytes:
         asked = decode(body, AskDigests)

@@ -138,7 +138,13 @@ class _Binding:
     def _search(self, table: SearchStepTable, model: ModelVersion | None) -> SearchStep:
         find, name = self._find, table.search
         size = self._site.collections[name].vectors.size
-        return SearchStep(lambda: find(name).of(model), size=size, options=table.options(), caches=self._guests.caches)
+        return SearchStep(
+            lambda: find(name).of(model),
+            size=size,
+            options=table.options(),
+            caches=self._guests.caches,
+            recall=table.recall,
+        )
 
     def _upsert(self, table: UpsertStepTable, model: ModelVersion | None) -> UpsertStep:
         find, name, claim = self._find, table.upsert, self._guests.claim

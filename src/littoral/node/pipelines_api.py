@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError, NotFoundError
+from littoral.node.asked_recall import asking_recall, request_recall
 from littoral.node.caches import USE, use_of
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
@@ -74,7 +75,8 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
         if question is not None and (known := question.find()) is not None:
             return await _told(served, known, request, began_s=began, node=node)
         embeds = served.embeds
-        with coming_from(Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())):
+        origin = Origin(data, request.headers.get(ID_HEADER, ""), at=node.clock.wall())
+        with coming_from(origin), asking_recall(request_recall(request)):
             answer = await served.pipeline.run(value, deadline_ms=deadline_ms, priority=priority)
         outcome.stages_ms = answer.how.stages
         if question is not None:

@@ -12,6 +12,7 @@ import msgspec
 from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
+from littoral.node.asked_recall import asking_recall, request_recall
 from littoral.node.caches import use_of
 from littoral.node.node import Node
 from littoral.node.pipelines_api import status_error
@@ -192,7 +193,7 @@ class _Api:
         """As a read, and says in `littoral-how` how it searched."""
 
         async def answer(request: Request) -> Answer:
-            with noting() as how:
+            with noting() as how, asking_recall(request_recall(request)):
                 return await answer_noting(request, how)
 
         async def answer_noting(request: Request, how: SearchHow) -> Answer:

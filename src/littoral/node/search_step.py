@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from littoral.errors import InputError
+from littoral.node.asked_recall import asking_recall
 from littoral.node.cached_search import search_through
 from littoral.node.caches import USE, Caches
 from littoral.node.search_how import noting
@@ -25,7 +26,7 @@ class SearchStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
     options: what each query says beside its vector; `params.exact` makes every answer a certified one. caches: default
-    none.
+    none. recall: that is enough, where the collection is spread; the request's goes before it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class SearchStep:
         size: int,
         options: QueryOptions,
         caches: Caches | None = None,
+        recall: float | None = None,
         name: str = "search",
     ) -> None:
         self.name = name
@@ -42,6 +44,7 @@ class SearchStep:
         self._size = size
         self._options = options
         self._caches = caches or Caches(OFF)
+        self._recall = recall
 
     @property
     def takes(self) -> EdgeType:
@@ -49,7 +52,9 @@ class SearchStep:
 
     def bind(self, given: EdgeType) -> "SearchStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
-        return SearchStage(fit_tensors(given, [wanted])[0], self._size, self._find, self._options, self._caches)
+        return SearchStage(
+            fit_tensors(given, [wanted])[0], self._size, self._find, self._options, self._caches, self._recall
+        )
 
 
 class SearchStage(NamedTuple):
@@ -58,6 +63,7 @@ class SearchStage(NamedTuple):
     find: Callable[[], Collection]
     options: QueryOptions
     caches: Caches
+    recall: float | None = None
 
     @property
     def gives(self) -> EdgeType:
@@ -68,7 +74,7 @@ class SearchStage(NamedTuple):
         vectors = self.fit.of(tensors_of(value))
         if vectors.shape != (1, self.size):
             raise InputError(f"step `search`: vector of shape {list(vectors.shape)}, expected [1, {self.size}]")
-        with noting() as noted:
+        with noting() as noted, asking_recall(self.recall):
             found = await search_through(self.caches, self.find(), vectors[0], self.options, USE.get())
         how.search = noted.told or searched(self.options)
         if found.cache is not None:

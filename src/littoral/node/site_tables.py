@@ -45,6 +45,7 @@ __all__ = [
     "SequencesTable",
     "StepTable",
     "UpsertStepTable",
+    "VectorTable",
 ]
 
 ENTRIES_MAX = 64
@@ -185,6 +186,10 @@ class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
     ] = True
     score_threshold: Annotated[float | None, Meta(description="Hits beyond it are left out")] = None
     filter: Annotated[dict[str, Any] | None, Meta(description="As in a query")] = None
+    recall: Annotated[
+        Annotated[float, Meta(ge=0.5, le=1)] | None,
+        Meta(description="That is enough, where the collection is spread; default: the collection's"),
+    ] = None
     params: Annotated[dict[str, Any], Meta(description="As in a query; `exact` is true unless set")] = msgspec.field(
         default_factory=dict
     )

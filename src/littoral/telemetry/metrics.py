@@ -222,6 +222,11 @@ METRICS = {
         MetricSpec("littoral_federated_reads_total", "read_counter", (), "Reads of collections that are spread"),
         MetricSpec("littoral_federated_writes_total", "read_counter", (), "Writes to them"),
         MetricSpec("littoral_federated_asks_total", "read_counter", (), "Requests to other nodes for these"),
+        MetricSpec(
+            "littoral_federated_searches_total", "read_counter", ("worth",), "Searches, by what they say of themselves"
+        ),
+        MetricSpec("littoral_federated_audited_total", "read_counter", (), "Searches asked of every shard, to learn"),
+        MetricSpec("littoral_federated_alarms_total", "read_counter", (), "Calibrations that were given up"),
         MetricSpec("littoral_federated_failures_total", "read_counter", ("peer",), "Of these, those without an answer"),
         MetricSpec(
             "littoral_federated_again_total", "read_counter", (), "Another replica asked beside one that was slow"

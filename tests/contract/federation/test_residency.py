@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from littoral.errors import ForbiddenError, LittoralError, NotFoundError
+from littoral.mesh.shard_map import encode_map
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, encode
 from littoral.node.federation.residency import allowed, pinned_to
 from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries
@@ -185,7 +186,9 @@ async def test_who_asks_all_the_same_is_refused(nodes: Nodes, wires: RecordedWir
             await wires.ends["c"].request("a", service, ask, deadline_s=1.0)
     body = encode([Wanted("points", dict.fromkeys(spread.shards, 0))])
     told = await wires.ends["c"].request("a", SUMMARIES, body, deadline_s=1.0)
-    assert {summary.shard for summary in decode_summaries(told, "a")["points"]} & pinned_to(spread).keys() == set()
+    vouched = decode_summaries(told, "a")["points"]
+    assert pinned_to(spread).keys().isdisjoint(summary.shard for summary in vouched.summaries)
+    assert pinned_to(spread).keys().isdisjoint(vouched.shards)
 
 
 async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: RecordedWires, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: Re
     assert set(allowed(wrong, REGIONS).held_by("c")) == set(spread.held_by("c"))
     for name in NAMES:
         federation = nodes[name].federation
-        federation._keeper.take(federation.map.with_spreads({"points": wrong}))  # as if it had been pulled
+        federation._keeper.take(encode_map(federation.map.with_spreads({"points": wrong})))  # as if it had been pulled
     await nodes["a"]["points"].upsert([1], ROWS[1:2], [payload(1)])
     await asyncio.gather(*(look["points"].count() for look in nodes.values()))
     assert {int(part.partition(".")[2]) for part in node.collections.parts()} & pinned_to(spread).keys() == set()

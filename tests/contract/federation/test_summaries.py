@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.node.federation.leases import LEASE_S
 from littoral.node.federation.summaries import Summaries
 from littoral.testing.clock import SimulatedClock
 from littoral.vectors.records import CollectionConfig, PointBatch, Record, VectorParams
@@ -51,7 +52,8 @@ class Two:
         await self.holder.refresh("frames", 0, self.shard, self.hear)  # type: ignore[arg-type]
 
     def pull(self) -> None:
-        self.asker.take("frames", self.holder.newer(self.asker.wanted("frames", [0], "holder")), "holder")
+        vouched = self.holder.vouched(self.asker.wanted("frames", [0], "holder"), lambda _: LEASE_S)
+        self.asker.take("frames", vouched, "holder", self.clock.monotonic())
 
     async def acknowledge(self, batch: PointBatch) -> None:
         epoch = self.holder.wrote("frames", 0, batch, CONFIG, self.shard.epoch)

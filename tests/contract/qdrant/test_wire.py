@@ -180,3 +180,16 @@ def test_a_grpc_client_is_refused_at_once(served: Served) -> None:
     with pytest.raises((RpcError, ResponseHandlingException)):
         client.get_collections()
     client.close()
+
+
+def test_a_request_says_how_much_is_enough_in_a_header_or_as_a_parameter(served: Served, twins: Twins) -> None:
+    asked = {"query": [0.5] * PLAIN_SIZE, "limit": 3}
+    route = f"{served.url}/collections/{NAME}/points/query"
+    with_header = QdrantClient(url=served.url, timeout=20, headers={"littoral-recall": "0.95"})
+    assert len(with_header.query_points(NAME, asked["query"], limit=3).points) == 3
+    with_header.close()
+    assert httpx.post(f"{route}?recall=1", json=asked).status_code == 200
+    for wrong in ("0.2", "1.01", "nan", "much"):
+        reply = httpx.post(f"{route}?recall={wrong}", json=asked)
+        told = f"parameter `recall` is `{wrong}`, must be 0.5..1"
+        assert (reply.status_code, reply.json()["status"]["error"]) == (400, told)

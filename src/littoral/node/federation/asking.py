@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import (
@@ -22,6 +22,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
+from littoral.node.federation.moves import Departures
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
@@ -41,7 +42,9 @@ HOLDERS_S = 3.0
 
 @dataclass
 class Counts:
-    """Since the start. again: asks of another replica, beside one that was slow."""
+    """Since the start. again: asks of another replica, beside one that was slow. certified, estimated, uncertain:
+    searches, by what their answer could say of itself.
+    """
 
     reads: int = 0
     writes: int = 0
@@ -50,7 +53,19 @@ class Counts:
     again: int = 0
     incomplete: int = 0
     refused: int = 0
+    certified: int = 0
+    estimated: int = 0
+    uncertain: int = 0
     failures_by_peer: dict[str, int] = field(default_factory=dict)
+
+    def told(self, said: Mapping[str, Any]) -> None:
+        """Of one search."""
+        if said["certified"]:
+            self.certified += 1
+        elif said["expected_recall"] is not None:
+            self.estimated += 1
+        else:
+            self.uncertain += 1
 
     def failed(self, peer: str) -> None:
         self.failures += 1
@@ -81,7 +96,7 @@ class Target(NamedTuple):
 
 class Gathered(NamedTuple):
     """told: answers, each with the shards it is for. missing: nodes that hold what nobody answered for; lost: those
-    shards.
+    shards. behind: shards whose answer may lack writes that were acknowledged.
     """
 
     told: list[tuple[list[int], frames.Answer]]
@@ -89,6 +104,7 @@ class Gathered(NamedTuple):
     answered: frozenset[str]
     missing: list[str]
     lost: list[int]
+    behind: frozenset[int]
 
     @property
     def answers(self) -> list[frames.Answer]:
@@ -103,6 +119,7 @@ class Asking:
         self.links = links
         self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
         """Told which map a peer goes by that has answered."""
+        self.departures = Departures(clock)
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -117,6 +134,10 @@ class Asking:
     def here(self) -> str:
         return self._transport.name
 
+    def peers_until(self) -> float:
+        """Of the clock: how long an answer that begins now waits for other nodes."""
+        return self._clock.monotonic() + self._peer_s
+
     async def read(
         self,
         target: Target,
@@ -125,10 +146,12 @@ class Asking:
         *,
         shards: Iterable[int] | None = None,
         apart: bool = False,
+        peers_until: float | None = None,
     ) -> Gathered:
         """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
 
-        apart: one answer a shard, not one a node.
+        apart: one answer a shard, not one a node. peers_until: of the clock, how long other nodes are waited for in
+        all, whoever is asked after whom; default: `peer_s` from now.
         """
         self.counts.reads += 1
         places = target.spread.places
@@ -140,7 +163,8 @@ class Asking:
             cost=self.links.median_s,
         )
         told: list[tuple[list[int], frames.Answer]] = []
-        asks = _Asks(self, target, request, deadline_s, apart=apart)
+        asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
+        behind: set[int] = set()
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -149,7 +173,7 @@ class Asking:
                 if not asks.running or asks.is_over:
                     break
                 for node, shards_asked, parts in await asks.next(coverage.slow):
-                    told += _taken(coverage, node, parts, request)
+                    told += _taken(coverage, node, parts, request, behind)
                     coverage.done(node, shards_asked)
         finally:
             asks.cancel()
@@ -161,6 +185,7 @@ class Asking:
             frozenset(coverage.answered),
             coverage.missing(),
             coverage.open_shards(),
+            frozenset(behind),
         )
 
     async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
@@ -255,8 +280,11 @@ class Asking:
         try:
             if node == self.here:
                 terms = self._terms_of(target, parts, deadline_s, at)
-                return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s, at)
+                told = await self._local.answer(target.name, parts, target.config, terms)
+            else:
+                told = await self._ask_peer(node, target, parts, deadline_s, at)
+            self.departures.heard(target.name, (one.left_s for one in told))
+            return told
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]
@@ -304,12 +332,22 @@ class Asking:
 class _Asks:
     """The requests of one read that are on their way."""
 
-    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float, *, apart: bool) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        target: Target,
+        request: frames.Read,
+        deadline_s: float,
+        *,
+        apart: bool,
+        peers_until: float | None,
+    ) -> None:
         self._asking = asking
         self._target = target
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_end = min(self._end, asking.peers_until() if peers_until is None else peers_until)
         self._ended: list[asyncio.Task[list[PartTold]]] = []
         self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
@@ -317,10 +355,13 @@ class _Asks:
     def start(self, asks: Mapping[str, list[int]]) -> None:
         now = self._asking.clock.monotonic()
         for node, shards in asks.items():
+            end = self._end if node == self._asking.here else self._peers_end
+            if now >= end:
+                continue
             groups = [[shard] for shard in shards] if self._apart else [shards]
             parts = [Part(group, self._request) for group in groups]
             task = asyncio.create_task(
-                self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+                self._asking.ask(node, self._target, parts, end - now), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
             task.add_done_callback(self._note)
@@ -374,13 +415,15 @@ def _settle(moved: asyncio.Future[None]) -> None:
 
 
 def _taken(
-    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read
+    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read, behind: set[int]
 ) -> list[tuple[list[int], frames.Answer]]:
     """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
     _raise_request_errors(parts)
     taken: list[tuple[list[int], frames.Answer]] = []
+    short = {shard for part in parts for shard in part.behind}
     for shards, answer in (one for part in parts for one in part.answers):
         fresh = coverage.answer(node, shards)
+        behind |= fresh & short
         if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
             taken.append((shards, answer))
     return taken

@@ -8,15 +8,17 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
 from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.layout import laid_out, sample_of
+from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
@@ -32,6 +34,7 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
@@ -73,8 +76,10 @@ class Federation:
         clock: Clock,
         say: Say,
         samples: Mapping[str, Path] | None = None,
+        signed: SignedSite | None = None,
     ) -> None:
-        """tables: of the collections that are spread. samples: files that `metric` is fitted to.
+        """tables: of the collections that are spread. samples: files that cells are fitted to. signed: roster and map
+        of a site whose nodes have identities; without, the site file says who belongs to it.
 
         Raises NodeError for files that cannot be read.
         """
@@ -87,20 +92,34 @@ class Federation:
         self._clock = clock
         self._say = say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
+        self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
         sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         self._sync = sync
-        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock)
+        grants = Grants(clock, is_first_life=self._boot == 1)
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
-        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
+        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
-            self.summaries, collections, transport, links, self.roster, self._known_to, self._work.set
+            self.summaries,
+            collections,
+            transport,
+            links,
+            self.roster,
+            self._known_to,
+            clock=clock,
+            grants=Grants(clock, is_first_life=self._boot == 1),
+            complete_s=complete_s,
         )
-        self._local = LocalShards(collections, self.summaries, self.replicas, self._exchange.tell_stale, clock)
+        self._local = LocalShards(
+            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
+        )
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -159,6 +178,8 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
+        if self._signed is not None and (signed := self._signed.roster()) is not None:
+            return {name: region for name, region in signed.items() if name != self._mesh.orchestrator}
         return self._roster
 
     @property
@@ -193,11 +214,25 @@ class Federation:
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
-        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in self._tables}
+        mine = self._tables if self.name in roster else {}
+        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in mine}
+
+    def _holdings(self) -> list[Holding]:
+        found = (self._holding_of(name, shard) for name, shard in self._own_shards())
+        return [holding for holding in found if holding is not None]
+
+    def _holding_of(self, name: str, shard: int) -> Holding | None:
+        spread, table = self.map.spreads.get(name), self._tables.get(name)
+        nodes = spread.places.get(shard, []) if spread is not None else []
+        if spread is None or table is None or table.spread is None or self.name not in nodes:
+            return None
+        if len(nodes) > 1:
+            nodes = allowed(spread, self.roster()).places[shard]
+        return Holding(name, shard, nodes, table.spread.holders)
 
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
-        region = self.roster()[node]
+        region = self.roster().get(node, "")
         return {name: seen_from(spread, region).spread for name, spread in self._spreads().items()}
 
     @property
@@ -212,6 +247,7 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self.completeness.open()
         await self._exchange.open()
         await self.fact_exchange.open()
         self._transport.watch(self._seen)
@@ -221,6 +257,8 @@ class Federation:
         await self.changes.open()
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
+            asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
+            asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
             asyncio.create_task(self.measured.run(lambda: self._mesh.peers), name="littoral-links"),
         ]
 
@@ -274,6 +312,8 @@ class Federation:
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
+        if self.name not in roster:
+            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
         own, region = table.spread, roster[self.name]
         return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
 
@@ -311,11 +351,8 @@ class Federation:
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
-        all_at_s = 0.0
         while True:
             self._work.clear()
-            if is_all := self._clock.monotonic() >= all_at_s:
-                all_at_s = self._clock.monotonic() + ROUND_S
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
@@ -324,14 +361,12 @@ class Federation:
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
-                await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
                 await self.fact_exchange.ask()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
-            wait_s = min(SOON_S if self._is_waiting else ROUND_S, all_at_s - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, wait_s)):
+                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
 
     async def _rebalance(self) -> None:
@@ -351,6 +386,7 @@ class Federation:
             self.fact_exchange.seen(name)
         else:
             self.summaries.forget(name)
+        self._exchange.want()
         self._work.set()
 
     async def _fact(self) -> Fact:

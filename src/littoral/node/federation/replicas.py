@@ -1,12 +1,14 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from littoral.clock import Clock
 from littoral.errors import UnavailableError
-from littoral.mesh.sync import Lag, Sync
+from littoral.mesh.sync import Copies, Lag, Sync
+from littoral.node.federation.leases import Grants
 from littoral.telemetry import Reading
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
@@ -27,28 +29,46 @@ Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
 
 
 class Watched:
-    """A shard that tells of every point written to it, whoever wrote it."""
+    """A shard that tells of every point written to it or taken from it, whoever did so."""
 
-    def __init__(self, part: Collection, wrote: Wrote) -> None:
+    def __init__(self, part: Collection, wrote: Wrote, left: Callable[[], None]) -> None:
         self._part = part
         self._wrote = wrote
+        self._left = left
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
+            try:
+                return await self._part.ask(request, deadline_s=deadline_s)
+            finally:
+                self._left()
         answer = await self._part.ask(request, deadline_s=deadline_s)
         if isinstance(request, frames.Upsert | frames.UpdateVectors) and isinstance(answer, frames.Written):
             await self._wrote(request, answer.epoch)
         return answer
 
+    async def _has_some(self, request: frames.Delete, deadline_s: float) -> bool:
+        if request.ids is None:
+            return True
+        asked = frames.Retrieve(call=0, ids=request.ids, with_payload=False)
+        found = await self._part.ask(asked, deadline_s=deadline_s)
+        return isinstance(found, frames.Records) and bool(found.records)
+
 
 class Replicas:
-    """For one event loop. folder: of the mesh's files."""
+    """For one event loop. folder: of the mesh's files. grants: which peers may hold their replica to be complete."""
 
-    def __init__(self, sync: Sync, folder: Path, node: str, clock: Clock) -> None:
+    def __init__(self, sync: Sync, folder: Path, node: str, clock: Clock, grants: Grants) -> None:
         self._sync = sync
         self._folder = folder / FOLDER
         self._node = node
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
+        self._grants = grants
+        self._awaited: Counter[tuple[str, str]] = Counter()
+        """Replicas and peers that a write waits for, because they may be believed to have it."""
+        self._promised: dict[tuple[str, str], Mapping[str, int]] = {}
+        """By replica and peer, what was here when the last promise was given."""
         self.behind_count = 0
 
     def __contains__(self, name: str) -> bool:
@@ -107,6 +127,7 @@ class Replicas:
                 f"shard `{name}`: {len(copies.have)} nodes have the write, at least {least} must; not yet: {missing}",
                 hint="it is kept here and shipped to them; it can be repeated",
             )
+        await self._outlast(name, stamp, copies, began + deadline_s)
 
     def owed(self, name: str) -> OwedPoints:
         """What this replica has to hand over."""
@@ -133,6 +154,55 @@ class Replicas:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.sqlite"
+
+    async def _outlast(self, name: str, stamp: Stamp, copies: Copies, end_s: float) -> None:
+        """Until nobody who lacks the write may believe that its replica is complete. Raises UnavailableError."""
+        while pending := self._believers(name, copies):
+            now_s = self._clock.monotonic()
+            if now_s >= end_s:
+                raise UnavailableError(
+                    f"shard `{name}`: {', '.join(f'`{node}`' for node in pending)} may still tell others to have all",
+                    hint="it is kept here and shipped to them; it can be repeated",
+                )
+            awaited = [(name, peer) for peer in pending]
+            self._awaited.update(awaited)
+            try:
+                wait_s = min(end_s, *pending.values()) - now_s
+                if not copies.missing:  # it holds the shard no more, and may not know that yet
+                    await asyncio.sleep(wait_s)
+                    continue
+                count = len(copies.have) + 1
+                copies = await self._sync.copies(name, stamp.origin, stamp.number, count=count, deadline_s=wait_s)
+            finally:
+                self._awaited.subtract(awaited)
+
+    def _believers(self, name: str, copies: Copies) -> dict[str, float]:
+        holders = self._grants.holders((name, 0), [*copies.have, *copies.missing])
+        return {peer: until_s for peer, until_s in holders.items() if peer not in copies.have}
+
+    def promise(self, name: str, peer: str) -> Mapping[str, int] | None:
+        """What is here; from now on `write` waits for this peer. None where it has not got what a write waits for, or
+        what was here when it asked last: it would hold up everything, and believe nothing.
+        """
+        if (replica := self._replicas.get(name)) is None or self._awaited[name, peer] > 0:
+            return None
+        if not self._sync.has(name, peer, self._promised.get((name, peer), {})):
+            return None
+        self._promised[name, peer] = dict(replica.vector)
+        # First the promise: a write that the vector does not tell of finds it.
+        self._grants.grant((name, 0), peer)
+        return dict(replica.vector)
+
+    async def reached(self, name: str, vector: Mapping[str, int], deadline_s: float) -> bool:
+        """Whether everything up to there is in the shard here by then."""
+        if (replica := self._replicas.get(name)) is None:
+            return False
+        try:
+            async with asyncio.timeout(deadline_s):
+                await replica.reach(vector)
+        except TimeoutError:
+            return False
+        return True
 
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""

@@ -11,16 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from littoral.errors import LittoralError
+from littoral.node.asked_recall import asked_recall
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merged_hits
+from littoral.node.federation.query_classes import Classes, Kind
 from littoral.node.federation.searches import for_shards
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import asks, frames
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Hit
-from littoral.vectors.routing.audit import Audit, SampleDraw
+from littoral.vectors.routing.audit import SampleDraw
 from littoral.vectors.routing.distances import from_scores
-from littoral.vectors.routing.levels import ALL, Calibration, class_of
 from littoral.vectors.routing.plan import Ask, Enough, Planner, Route
 from littoral.vectors.routing.rehearsal import Answers, rehearse
 from littoral.vectors.routing.table import SummaryTable
@@ -33,6 +34,8 @@ LEARNING_SHARE = 0.25
 
 WAITING_MAX = 64
 ALL_AT_ONCE, NEEDED_STEP, AGAIN_SHARE = 0.95, 0.05, 0.05
+NEEDED_COUNT_MAX = 1024
+COUNT_S = 2.0
 
 
 class RoutedAnswer(NamedTuple):
@@ -41,6 +44,9 @@ class RoutedAnswer(NamedTuple):
     hits: list[list[Hit]]
     told: list[dict[str, object]]
     epoch: int
+
+
+_Need = tuple[str, Kind | None]
 
 
 class _Plan(NamedTuple):
@@ -61,11 +67,11 @@ class Routing:
         self._asking = asking
         self._summaries = summaries
         self._plans: dict[str, _Plan] = {}
-        self._audits: dict[tuple[object, ...], Audit] = {}
+        self._classes = Classes()
         self._often, self._seldom = SampleDraw(LEARNING_SHARE, seed=seed), SampleDraw(AUDIT_SHARE, seed=seed + 1)
         self._again = SampleDraw(AGAIN_SHARE, seed=seed + 2)
-        self._needed: dict[str, float] = {}
-        """By collection, the share of the latest searches that had to ask for every shard."""
+        self._needed: dict[_Need, float] = {}
+        """By collection and class, the share of the latest searches that had to ask for every shard."""
         self._rehearsing: set[asyncio.Task[None]] = set()
         self._one = asyncio.Lock()
         self.alarm_count = 0
@@ -77,78 +83,81 @@ class Routing:
         planner = self._planner(target)
         if planner is None or len(here) == len(target.spread.places):
             return None
-        audits = [self._audit(target, query) for query in queries]
-        is_audited = self._is_audited(audits)
-        if not is_audited and self._asks_all(target.name):
+        kinds = [self._kind(target, query) for query in queries]
+        needs = [(target.name, kind) for kind in kinds]
+        is_audited = self._is_audited(kinds)
+        if not is_audited and self._asks_all(needs):
             return None
         routes = [
             planner.route(
                 _vector(query),
                 query.limit + query.offset,
-                calibration=None if audit is None else audit.calibration,
+                calibration=None if kind is None else kind.audit.calibration,
                 threshold=query.score_threshold,
+                selectivity=1.0 if kind is None else kind.share,
             )
-            for query, audit in zip(queries, audits, strict=True)
+            for query, kind in zip(queries, kinds, strict=True)
         ]
         search = _Search(self._asking, target, queries, routes, deadline_s)
         await search.ask(here)
         if is_audited:
             await search.ask(target.spread.places.keys() - set(here), apart=True)
-            self._rehearse(planner, here, search, audits[0])
+            assert kinds[0] is not None
+            self._learn(target, planner, here, search, kinds[0])
         else:
             await search.follow()
-            self._note_needed(target.name, search.has_asked_all)
+            for need in needs:
+                self._note_needed(need, search.has_asked_all)
         return search.answer()
 
-    def _asks_all(self, name: str) -> bool:
+    def _asks_all(self, needs: Sequence[_Need]) -> bool:
         """Where every node is asked anyhow, it is done at once, and now and then seen whether that is still so."""
-        return self._needed.get(name, 0.0) > ALL_AT_ONCE and not self._again.draw()
+        return any(self._needed.get(need, 0.0) > ALL_AT_ONCE for need in needs) and not self._again.draw()
 
-    def _note_needed(self, name: str, is_all: bool) -> None:
-        before = self._needed.get(name, 0.0)
-        self._needed[name] = before + NEEDED_STEP * (is_all - before)
+    def _note_needed(self, need: _Need, is_all: bool) -> None:
+        if len(self._needed) >= NEEDED_COUNT_MAX:
+            self._needed.clear()
+        before = self._needed.get(need, 0.0)
+        self._needed[need] = before + NEEDED_STEP * (is_all - before)
 
     def _planner(self, target: Target) -> Planner | None:
         """Made anew as summaries and those who are here change."""
+        self._summaries.use(target.name)
         params = target.config.vectors
         alive = self._asking.alive() - {self._asking.here}
         if params is None or not (known := self._summaries.of(target.name)):
             return None
-        key = (self._summaries.version, alive, target.map_number)
+        proven = self._summaries.proven(target.name)
+        key = (self._summaries.version, alive, target.map_number, tuple(target.withheld), proven)
         if (plan := self._plans.get(target.name)) is None or plan.key != key:
             shards = target.spread.shards
-            table = SummaryTable(shards, known, params.distance, params.size)
+            table = SummaryTable(shards, known, params.distance, params.size, unproven=known.keys() - proven)
             holders = {shard: [node for node in target.spread.places[shard] if node in alive] for shard in shards}
             self._plans[target.name] = plan = _Plan(key, Planner(table, holders))
         return plan.planner
 
-    def _audit(self, target: Target, query: SearchQuery) -> Audit | None:
-        """None where no level may be learned: what a filter lets through is not known, a search by graph has
-        a recall of its own, and 1 is no estimate's.
-        """
-        recall = target.recall
-        if query.filter is not None or query.score_threshold is not None or recall >= 1 or not query.params.exact:
-            return None
-        key = (*class_of(target.name, target.spread.strategy, query.limit + query.offset), target.spread.epoch, recall)
-        if (audit := self._audits.get(key)) is None:
-            empty = Calibration(target=recall, form="high", level=ALL, count=0, recall=1.0, below=0.0)
-            audit = self._audits[key] = Audit(empty)
-        return audit
+    def _kind(self, target: Target, query: SearchQuery) -> Kind | None:
+        asked = asked_recall()
+        recall = target.recall if asked is None else asked
+        return self._classes.of(target.name, target.spread.strategy, target.spread.epoch, query, recall)
 
-    def _is_audited(self, audits: Sequence[Audit | None]) -> bool:
-        if len(audits) != 1 or (audit := audits[0]) is None or len(self._rehearsing) >= WAITING_MAX:
+    def _is_audited(self, kinds: Sequence[Kind | None]) -> bool:
+        if len(kinds) != 1 or (kind := kinds[0]) is None or len(self._rehearsing) >= WAITING_MAX:
             return False
-        return (self._often if audit.calibration.is_exhaustive else self._seldom).draw()
+        return (self._often if kind.audit.calibration.is_exhaustive else self._seldom).draw()
 
-    def _rehearse(self, planner: Planner, here: Sequence[int], search: "_Search", audit: Audit | None) -> None:
-        """Beside the answer: what another level would have found."""
-        if audit is None or search.lost:
+    def _learn(self, target: Target, planner: Planner, here: Sequence[int], search: "_Search", kind: Kind) -> None:
+        """Beside the answer: what another level would have found, or first how much such a filter lets through."""
+        if search.lost:
             return
 
         async def run() -> None:
             async with self._one:
                 with contextlib.suppress(LittoralError):
-                    event = await asyncio.to_thread(_observe, planner, here, search, audit)
+                    if kind.wants_share:
+                        kind.measured(await self._share(target, planner, search.queries[0]))
+                        return
+                    event = await asyncio.to_thread(_observe, planner, here, search, kind)
                     self.audited_count += 1
                     self.alarm_count += event == "alarm"
 
@@ -156,12 +165,19 @@ class Routing:
         self._rehearsing.add(task)
         task.add_done_callback(self._rehearsing.discard)
 
+    async def _share(self, target: Target, planner: Planner, query: SearchQuery) -> float:
+        """Of all points, those that this filter lets through."""
+        count = frames.Count(call=0, filter=query.filter, exact=False)
+        gathered = await self._asking.read(target, count, COUNT_S)
+        found = sum(answer.count for answer in gathered.answers if isinstance(answer, frames.Counted))
+        return found / max(1.0, float(planner.table.points.sum()))
+
     def statistics(self) -> Mapping[str, dict[str, object]]:
         """By class of queries: where its routes stop, and what that keeps."""
         told: dict[str, dict[str, object]] = {}
-        for key, audit in self._audits.items():
-            found, calibration = audit.statistics, audit.calibration
-            told["/".join(map(str, key))] = {
+        for name, kind in self._classes.items():
+            found, calibration = kind.audit.statistics, kind.audit.calibration
+            told["/".join(map(str, name))] = {
                 "target": calibration.target,
                 "level": None if calibration.is_exhaustive else calibration.level,
                 "audited": found.audited,
@@ -193,11 +209,13 @@ class _Search:
         self.routes = routes
         self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_until = asking.peers_until()
         self._told: list[tuple[Sequence[int], frames.Found]] = []
         self._asked: set[str] = set()
         self._answered: set[str] = set()
         self._missing: set[str] = set()
         self.lost: set[int] = set()
+        self._is_behind = False
         self._ends: list[Ask | Enough] = []
         self._covered: set[int] = set()
 
@@ -210,11 +228,14 @@ class _Search:
         if not shards:
             return
         left_s = max(0.001, self._end - self._asking.clock.monotonic())
-        gathered = await self._asking.read(self._target, self._request, left_s, shards=shards, apart=apart)
+        gathered = await self._asking.read(
+            self._target, self._request, left_s, shards=shards, apart=apart, peers_until=self._peers_until
+        )
         self._asked |= gathered.asked
         self._answered |= gathered.answered
         self._missing |= set(gathered.missing)
         self.lost |= set(gathered.lost)
+        self._is_behind |= bool(gathered.behind)
         for covered, answer in gathered.told:
             if isinstance(answer, frames.Found):
                 self._take(covered, answer)
@@ -254,14 +275,17 @@ class _Search:
     def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
         unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
         missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
-        is_certain = not isinstance(end, Ask) and end.certified and query.params.exact
+        is_certain = not isinstance(end, Ask) and end.certified and query.params.exact and not self._is_behind
         return {
             "asked": len(self._asked | missing),
             "answered": len(self._answered),
             "missing": sorted(missing),
             "certified": is_certain,
-            "expected_recall": _expected(end.expected_recall, is_certain, query.params.exact and not missing),
+            "expected_recall": _expected(end.expected_recall, is_certain, self._is_told(query) and not missing),
         }
+
+    def _is_told(self, query: SearchQuery) -> bool:
+        return query.params.exact and not self._is_behind
 
     def answers_by_shard(self) -> Answers:
         """Of the first query. What several shards have answered as one stands for the first of them."""
@@ -291,7 +315,16 @@ def _expected(found: float, is_certain: bool, is_told: bool) -> float | None:
     return round(found, 6) if is_told else None
 
 
-def _observe(planner: Planner, here: Sequence[int], search: _Search, audit: Audit) -> str | None:
+def _observe(planner: Planner, here: Sequence[int], search: _Search, kind: Kind) -> str | None:
     """In a thread: the event that it brought, if any."""
-    way = rehearse(planner, here, _vector(search.queries[0])[None], search.answers_by_shard())
-    return audit.observe(way)
+    query, table = search.queries[0], planner.table
+    threshold = np.inf if query.score_threshold is None else float(from_scores(query.score_threshold, table.distance))
+    way = rehearse(
+        planner,
+        here,
+        _vector(query)[None],
+        search.answers_by_shard(),
+        limits=np.array([threshold]),
+        selectivity=kind.share,
+    )
+    return kind.audit.observe(way)

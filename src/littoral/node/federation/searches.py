@@ -47,7 +47,7 @@ def for_shards(query: SearchQuery) -> SearchQuery:
 
 def how_of(gathered: Gathered, queries: Sequence[SearchQuery]) -> dict[str, Any]:
     """asked, answered: nodes. Certain only where all shards have compared with every point."""
-    is_certain = not gathered.lost and all(query.params.exact for query in queries)
+    is_certain = not gathered.lost and not gathered.behind and all(query.params.exact for query in queries)
     return {
         "asked": len(gathered.asked.union(gathered.missing)),
         "answered": len(gathered.answered),

@@ -1,9 +1,10 @@
 """Summaries of shards: of this node's own, made anew as they change, and of the others', as their holders tell them.
 
 A point that lies in the balls of its shard's summary changes nothing that the summary proves. One that lies outside
-makes it stale: that is told to all nodes before the write is acknowledged, and a stale summary proves nothing until its
-holder has told a new one. Points are held against the latest summary, so that others may have none but that: an older
-one is told to be stale before its successor counts. What a node told that is away is forgotten.
+makes it stale: every node that may believe it knows that before the write is acknowledged, or its lease is over
+(`leases`), and a stale summary proves nothing until its holder has told a new one. Points are held against the latest
+summary, so that others may have none but that: an older one is told to be stale before its successor counts. What a
+node told that is away is forgotten.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ __all__ = [
     "SUMMARIES",
     "Stale",
     "Summaries",
+    "Vouched",
     "Wanted",
     "decode_stale",
     "decode_summaries",
@@ -44,6 +46,8 @@ BUSY_SHARE = 0.05
 """Of the time in which this node makes summaries."""
 
 INFO_S = 2.0
+USED_S = 30.0
+"""A collection that was searched within this time has its leases renewed."""
 
 
 Rows = npt.NDArray[np.float32]
@@ -67,8 +71,11 @@ class _Own(NamedTuple):
 
 
 class _Told(NamedTuple):
+    """until_s: so long it proves something: its teller acknowledges no write outside of it before this node knows."""
+
     teller: str
     summary: ShardSummary
+    until_s: float = 0.0
 
 
 class Stale(msgspec.Struct, array_like=True):
@@ -78,9 +85,18 @@ class Stale(msgspec.Struct, array_like=True):
     shards: dict[int, int]
 
 
+class Vouched(msgspec.Struct, array_like=True):
+    """Of one collection. summaries: that the caller has not. shards: epoch of this node's summary, and for how many
+    seconds from the question it proves something.
+    """
+
+    summaries: list[ShardSummary]
+    shards: dict[int, tuple[int, float]]
+
+
 _stale_decoder = msgspec.msgpack.Decoder(Stale)
 _wanted_decoder = msgspec.msgpack.Decoder(list[Wanted])
-_summaries_decoder = msgspec.msgpack.Decoder(dict[str, list[ShardSummary]])
+_summaries_decoder = msgspec.msgpack.Decoder(dict[str, Vouched])
 
 
 def decode_wanted(body: bytes, caller: str) -> list[Wanted]:
@@ -93,7 +109,7 @@ def decode_stale(body: bytes, sender: str) -> Stale:
     return decoded(_stale_decoder, body, f"message of `{sender}` on summaries")
 
 
-def decode_summaries(body: bytes, teller: str) -> dict[str, list[ShardSummary]]:
+def decode_summaries(body: bytes, teller: str) -> dict[str, Vouched]:
     """Raises InputError."""
     return decoded(_summaries_decoder, body, f"summaries of `{teller}`")
 
@@ -109,12 +125,30 @@ class Summaries:
         self._least: dict[tuple[str, int, str], int] = {}
         self._late: dict[tuple[str, int], list[bytes]] = {}
         """Vectors that were written while a summary is being made."""
+        self._used_s: dict[str, float] = {}
+        self._next: dict[tuple[str, int], int] = {}
+        """Epoch of a summary that is about to take the place of one of this node's: nothing older is vouched for."""
 
     def of(self, collection: str) -> Mapping[int, ShardSummary]:
         """By shard; this node's own first."""
         told = {shard: found.summary for (name, shard), found in self._told.items() if name == collection}
         own = {shard: found.summary for (name, shard), found in self._own.items() if name == collection}
         return told | own
+
+    def use(self, collection: str) -> None:
+        """It is searched: what is known of it is to be proven at any moment."""
+        self._used_s[collection] = self._clock.monotonic()
+
+    def is_used(self, collection: str) -> bool:
+        """Whether it was searched of late."""
+        used_s = self._used_s.get(collection)
+        return used_s is not None and self._clock.monotonic() - used_s < USED_S
+
+    def proven(self, collection: str) -> frozenset[int]:
+        """Shards whose summary proves something at this moment."""
+        now_s = self._clock.monotonic()
+        told = (shard for (name, shard), found in self._told.items() if name == collection and found.until_s > now_s)
+        return frozenset(told) | {shard for name, shard in self._own if name == collection}
 
     async def refresh(
         self, collection: str, shard: int, part: Collection, tell_stale: Callable[[int], Awaitable[None]]
@@ -140,9 +174,11 @@ class Summaries:
             summary = await asyncio.to_thread(
                 summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
             )
-            await tell_stale(max(epoch, self.epoch(collection, shard) + 1))
+            self._next[key] = max(epoch, self.epoch(collection, shard) + 1)
+            await tell_stale(self._next[key])
         finally:
             del self._late[key]
+            self._next.pop(key, None)
         if late:
             summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
         summary = msgspec.structs.replace(summary, epoch=max(epoch, self.epoch(collection, shard) + 1))
@@ -199,18 +235,33 @@ class Summaries:
             model,
         )
 
-    def newer(self, wanted: Wanted) -> list[ShardSummary]:
-        """Of this node's shards, those summaries that the caller has not."""
-        found = ((self._own.get((wanted.collection, shard)), epoch) for shard, epoch in wanted.shards.items())
-        return [own.summary for own, epoch in found if own is not None and own.summary.epoch != epoch]
+    def vouched(self, wanted: Wanted, for_s: Callable[[int], float]) -> Vouched:
+        """Of this node's shards, those summaries that the caller has not, and what all of them prove.
 
-    def take(self, collection: str, summaries: Iterable[ShardSummary], teller: str) -> None:
-        """From a holder."""
-        for summary in summaries:
+        for_s: by shard, for how long no write can be acknowledged that this node does not hear of.
+        """
+        found = {shard: self._own.get((wanted.collection, shard)) for shard in wanted.shards}
+        own = {shard: one.summary for shard, one in found.items() if one is not None}
+        return Vouched(
+            [summary for shard, summary in own.items() if summary.epoch != wanted.shards[shard]],
+            {
+                shard: (summary.epoch, for_s(shard))
+                for shard, summary in own.items()
+                if summary.epoch >= self._next.get((wanted.collection, shard), 0)
+            },
+        )
+
+    def take(self, collection: str, vouched: Vouched, teller: str, asked_s: float) -> None:
+        """From a holder, who was asked at this time."""
+        for summary in vouched.summaries:
             if summary.epoch < self._least.get((collection, summary.shard, teller), 0):
                 continue
             self._told[collection, summary.shard] = _Told(teller, summary)
             self.version += 1
+        for shard, (epoch, for_s) in vouched.shards.items():
+            found = self._told.get((collection, shard))
+            if found is not None and found.teller == teller and found.summary.epoch == epoch:
+                self._told[collection, shard] = found._replace(until_s=asked_s + for_s)
 
 
 def _plain(config: CollectionConfig) -> VectorParams | None:

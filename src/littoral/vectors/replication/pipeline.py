@@ -148,20 +148,21 @@ class Pipeline:
             await self.until_open()
             self._open.clear()
             try:
-                await self._until(lambda: self._under_way == 0)
+                await self.until(lambda: self._under_way == 0)
                 yield self._enqueue
             finally:
                 self._open.set()
 
     async def until_applied(self, seq: int) -> None:
         """Returns when the shard has everything up to this entry."""
-        await self._until(lambda: self.applied_seq >= seq)
+        await self.until(lambda: self.applied_seq >= seq)
 
     async def until_open(self) -> None:
         """Returns when the shard has what was in the journal at the start."""
         await self._open.wait()
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Looked at whenever the shard has got something."""
         async with self._moved:
             await self._moved.wait_for(holds)
 

@@ -149,6 +149,11 @@ class Replica:
         lacking = self.pipeline.committed_seq - self.pipeline.applied_seq
         return ReplicaState(self.origin, self.vector, self._journal.log_bytes, lacking, self.pipeline.refused_count)
 
+    async def reach(self, vector: Mapping[str, int]) -> None:
+        """Returns when everything up to there is here, and the shard has it."""
+        await self.pipeline.until(lambda: all(self.vector.get(one, 0) >= number for one, number in vector.items()))
+        await self.pipeline.until_applied(self.pipeline.committed_seq)
+
     def watch(self, on_news: Callable[[], None]) -> None:
         """Called whenever `vector` has grown, in the event loop; must not wait."""
         self._on_news.append(on_news)

@@ -46,6 +46,18 @@ class SharedLog:
         """Up to which number the writes of each origin are here, and on the disk."""
         return self._replica.vector
 
+    async def settled(self) -> Mapping[str, int]:
+        """`vector`, once the shard has all of it: what others may count on in searches."""
+        vector = self.vector
+        await self._pipeline.until_applied(self._pipeline.committed_seq)
+        return vector
+
+    @property
+    def settled_now(self) -> dict[str, int] | None:
+        """Up to which numbers the shard has writes; None while it lacks some."""
+        is_settled = self._pipeline.applied_seq >= self._pipeline.committed_seq
+        return dict(self.vector) if is_settled else None
+
     @property
     def floor(self) -> Mapping[str, int]:
         """Up to which number of each origin deletions may be forgotten here."""

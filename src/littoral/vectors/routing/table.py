@@ -1,6 +1,6 @@
 """The summaries of all shards of a collection, side by side, and what they say about a batch of queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,12 +41,19 @@ class Sight(NamedTuple):
 
 class SummaryTable:
     """shards: all that the collection has, in one order; those without a summary are unknown: nothing rules them out.
+    unproven: shards whose summary tells where points are likely to be, and rules nothing out.
 
     Raises PeerError where a summary is of another distance or size, or does not fit together.
     """
 
     def __init__(
-        self, shards: Sequence[int], summaries: Mapping[int, ShardSummary], distance: Distance, size: int
+        self,
+        shards: Sequence[int],
+        summaries: Mapping[int, ShardSummary],
+        distance: Distance,
+        size: int,
+        *,
+        unproven: Collection[int] = (),
     ) -> None:
         self.shards, self.distance, self.size = tuple(shards), distance, size
         self.index = {shard: at for at, shard in enumerate(self.shards)}
@@ -69,6 +76,7 @@ class SummaryTable:
         self.longest = float(self._reach.max(initial=0.0))
         self.is_known = np.isin(np.arange(len(self.shards)), [self.index[summary.shard] for summary in known])
         self.points = np.bincount(self.owners, self.counts, len(self.shards))
+        self._is_unproven = np.array([shard in unproven for shard in self.shards], bool)
         self._starts = np.searchsorted(self.owners, np.arange(len(self.shards)))
 
     def see(self, queries: npt.ArrayLike) -> Sight:
@@ -84,7 +92,9 @@ class SummaryTable:
             least = np.sqrt(np.maximum(apart * apart - PRODUCT_ROUNDING * sums * sums, 0.0))
             nearest = np.maximum(least - self.radii[None], 0.0)
         means, deviations = self._moments(apart, lengths)
-        return Sight(self._least(nearest), self._least(apart), means, deviations, lengths)
+        bounds = self._least(nearest)
+        bounds[:, self._is_unproven] = -np.inf
+        return Sight(bounds, self._least(apart), means, deviations, lengths)
 
     def by_shard(self, of_balls: npt.NDArray[np.float32]) -> Floats:
         """float64[..., balls] added up to float64[..., shards]."""
