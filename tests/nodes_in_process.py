@@ -13,7 +13,7 @@ from littoral.transport.traffic import Traffic
 class Wires:
     """Between the ends of one process. dead: nobody hears of them. frozen: seem to be here, and do not answer.
 
-    slow_s: by name, how long an answer takes.
+    slow_s: by name, how long an answer takes. waits_s: by service, how long each request would wait.
     """
 
     def __init__(self) -> None:
@@ -21,6 +21,7 @@ class Wires:
         self.dead: set[str] = set()
         self.frozen: set[str] = set()
         self.slow_s: dict[str, float] = {}
+        self.waits_s: dict[str, list[float]] = {}
         self._cut: set[frozenset[str]] = set()
 
     def end(self, name: str) -> "End":
@@ -77,6 +78,7 @@ class End:
 
     async def request(self, peer: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
         self.request_count += 1
+        self._wires.waits_s.setdefault(service, []).append(deadline_s)
         end = self._wires.ends.get(peer)
         if end is None or not self._wires.reaches(self.name, peer):
             raise PeerError(f"peer `{peer}`: no route")

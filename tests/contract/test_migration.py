@@ -267,3 +267,61 @@ def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_under_load
         for number in list(load.written)[:: max(1, len(load.written) // 20)]:
             assert np.allclose(vector_of(served, number), embedded(served, kept[number])[0], atol=1e-6)
         assert told(served)["migration"]["flip_ms"] < 2000
+
+
+def test_the_site_file_names_the_model_and_the_start_begins(folder: Path) -> None:
+    """`keep_h = 0`: nothing is kept for the way back."""
+    site = write_notes_site(folder, MIGRATE.replace("100000", "100000, keep_h = 0"))
+    with node_in_thread(folder, site=site) as served:
+        fill(served, 12)
+    add_version(folder, 2)
+    with node_in_thread(folder, site=site) as served:  # the newest version serves; the collection goes on with its own
+        assert told(served)["models"][0].startswith("encoder@1:")
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+    wanted = site.read_text().replace('distance = "Cosine" }', 'distance = "Cosine" }\nmodel = "encoder@2"')
+    site.write_text(wanted)
+    check_site(read_site(site))
+    with node_in_thread(folder, site=site) as served:
+        until(lambda: told(served)["models"][0].startswith("encoder@2:") and told(served)["migration"] is None)
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+        assert file_of(folder).other is None
+    site.write_text(wanted.replace("encoder@2", "wide").replace("size = 24", "size = 48"))
+    with node_in_thread(folder, site=site) as served:
+        until(lambda: told(served)["models"][0].startswith("wide@1:"))
+        assert len(embedded(served, "a")[0]) == 48
+        assert find(served, note(3)).json["result"][0]["score"] > 0.999
+
+
+def test_what_a_filter_deletes_or_changes_is_so_in_both_generations(folder: Path) -> None:
+    slow = MIGRATE.replace("100000", "20")
+    with node_in_thread(folder, site=write_notes_site(folder, slow)) as served:
+        fill(served, 40)
+        add_version(folder, 2)
+        assert migrate(served, "encoder@2").status == 200
+        until(lambda: told(served)["migration"]["embedded"] > 4)
+        only = {"filter": {"must": [{"has_id": [1, 2, 35]}]}}
+        path = "/collections/notes/points"
+        assert send(served.address, "POST", f"{path}/delete", json.dumps(only).encode()).status == 200
+        marked = {"filter": {"must": [{"has_id": [3, 36]}]}, "payload": {"seen": True}}
+        assert send(served.address, "POST", f"{path}/payload", json.dumps(marked).encode()).status == 200
+        until_state(served, "flipped")
+        assert points(served) == {number: note(number) for number in range(40) if number not in (1, 2, 35)}
+        seen = json.dumps({"filter": {"must": [{"key": "seen", "match": {"value": True}}]}}).encode()
+        assert send(served.address, "POST", f"{path}/count", seen).json["result"]["count"] == 2
+
+
+def test_a_collection_that_is_deleted_takes_its_migration_along(folder: Path) -> None:
+    slow = MIGRATE.replace("100000", "1")
+    with node_in_thread(folder, site=write_notes_site(folder, slow)) as served:
+        fill(served, 10)
+        add_version(folder, 2)
+        assert migrate(served, "encoder@2").status == 200
+        snapshot = send(served.address, "POST", "/collections/notes/snapshots")
+        assert snapshot.status == 200
+        assert send(served.address, "DELETE", "/collections/notes").json["result"] is True
+        assert not (folder / "data" / COLLECTIONS / "notes").exists()
+        assert send(served.address, "GET", "/readyz").status == 200
+        config = json.dumps({"vectors": {"size": 24, "distance": "Cosine"}}).encode()
+        assert send(served.address, "PUT", "/collections/notes", config).status == 200
+        assert keep(served, 1).status == 200
+        assert told(served)["migration"] is None

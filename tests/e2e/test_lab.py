@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -136,6 +137,50 @@ def test_orders_that_make_no_sense_are_refused(lab: Lab) -> None:
         Lab(NAME, 2, Shape(), with_host=False)
     with pytest.raises(NotFoundError, match="lab `none`: none runs"):
         tell("none", Order("state"))
+
+
+ENTER = """
+import sys
+from littoral.lab.rootless import enter, sockets_before
+sockets = sockets_before(2, 0)
+print(*(one.getsockname()[1] for one in sockets), flush=True)
+enter(["lab", "up", "--bare", "--nodes", "2", "--name", sys.argv[1]], sockets)
+"""
+
+
+def test_a_lab_in_a_user_namespace_is_reached_by_loopback() -> None:
+    """As whoever runs this: root of a user namespace is not root of the machine."""
+    need(shutil.which("unshare") and os.access(namespaces.TUN, os.W_OK), "unshare, and a TUN device that one may open")
+    name = f"user{os.getpid()}"
+    with subprocess.Popen([sys.executable, "-c", ENTER, name], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ports = process.stdout.readline().split()
+        until(lambda: process.poll() is not None or is_told(name))
+        state = tell(name, Order("cut", [1]))
+        assert [node.is_away for node in state.nodes] == [True, False]
+        assert left_over(name) == []
+        within = [*state.enter.split(), "ip", "netns", "exec", namespace_of(name, 2), sys.executable, "-m"]
+        with subprocess.Popen([*within, "http.server", str(HTTP_PORT)], stderr=subprocess.DEVNULL) as server:
+            until(lambda: is_served(ports[1]))
+            assert not is_served(ports[0])
+            server.kill()
+        end(name)
+        assert process.wait(20) == 0
+
+
+def is_told(name: str) -> bool:
+    try:
+        return tell(name, Order("state")).name == name
+    except NotFoundError:
+        return False
+
+
+def is_served(port: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_what_a_killed_lab_left_is_taken_down() -> None:

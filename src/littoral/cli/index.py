@@ -41,11 +41,12 @@ class Picture(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A picture's point, or why it has none."""
+    """A picture's point, or why it has none. model: that made its vector, as the node says."""
 
     picture: Picture
     point: dict[str, Any] | None
     refusal: str = ""
+    model: str = ""
 
 
 def index(
@@ -125,15 +126,23 @@ def index_pictures(
     def embed(picture: Picture) -> Embedded:
         return embedded(client, picture, pipeline, payload, thumbnail)
 
-    began, points, refused, count = clock.monotonic(), [], [], 0
+    def write() -> int:
+        points = [one.point for one in waiting]
+        client.collection("PUT", collection, "/points?wait=true", {"points": points}, model=waiting[0].model)
+        waiting.clear()
+        return len(points)
+
+    began, refused, count = clock.monotonic(), [], 0
+    waiting: list[Embedded] = []
     for done, result in enumerate(in_parallel(embed, pictures, jobs, client.close), 1):
         if result.point is None:
             refused.append({"path": str(result.picture.file), "reason": result.refusal})
         else:
-            points.append(result.point)
-        if points and (len(points) == batch or done == len(pictures)):
-            client.collection("PUT", collection, "/points?wait=true", {"points": points})
-            count, points = count + len(points), []
+            if waiting and result.model != waiting[0].model:  # another version took over: its vectors go by themselves
+                count += write()
+            waiting.append(result)
+        if waiting and (len(waiting) == batch or done == len(pictures)):
+            count += write()
         tell(f"{done / max(1e-9, clock.monotonic() - began):.0f} pictures/s", done, len(pictures))
     seconds = clock.monotonic() - began
     rate = count / max(1e-9, seconds)
@@ -150,14 +159,15 @@ def embedded(
     """Raises UnavailableError and NotFoundError, which are not the picture's fault."""
     try:
         data = _read(picture.file)
-        vector = vector_of(client.run_pipeline(pipeline, data).result)
+        answer = client.run_pipeline(pipeline, data)
+        vector = vector_of(answer.result)
         shown = {"thumbnail": thumbnail(data)} if thumbnail else {}
     except (UnavailableError, NotFoundError):
         raise
     except (LittoralError, OSError) as error:
         return Embedded(picture, None, str(error))
     about = payload | {"source": picture.source, "path": picture.path} | shown
-    return Embedded(picture, {"id": picture.id, "vector": vector, "payload": about})
+    return Embedded(picture, {"id": picture.id, "vector": vector, "payload": about}, model=answer.model)
 
 
 def vector_of(result: Any) -> list[float]:

@@ -1,7 +1,9 @@
 """`littoral lab`: several nodes on this machine, with a wide-area network between them that can be cut."""
 
 import contextlib
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,17 +41,33 @@ def up(
     folder: Annotated[Path, typer.Option(help="Site files, certificates, data and logs of the nodes.")] = Path("lab"),
     bare: Annotated[bool, typer.Option("--bare", help="The network alone, no nodes in it.")] = False,
     name: Name = "lab",
+    inside: Annotated[
+        str | None, typer.Option(help="Handles of sockets, in a lab without root: it begins itself again so.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring up a lab; Ctrl-C or `littoral lab down` takes it down."""
     from littoral.lab.lab import Lab
     from littoral.lab.nodes import HTTP_PORT, LabNodes, places_of, write_sites
+    from littoral.lab.rootless import Relays, enter, own_mounts, sockets_before
     from littoral.lab.shape import LAN, WAN
+
+    if inside is None and os.geteuid() != 0:
+        enter(sys.argv[1:], sockets_before(nodes, HTTP_PORT))
 
     given = {"delay_ms": delay_ms, "jitter_ms": jitter_ms, "rate_mbit": rate_mbit, "loss": loss}
     shape = (WAN if wan else LAN)._replace(**{key: value for key, value in given.items() if value is not None})
     with contextlib.ExitStack() as stack:
+        if inside is not None:
+            own_mounts()
         opened = stack.enter_context(Lab(name, nodes, shape))
+        urls = [f"http://{place.host}:{place.http}" for place in places_of(nodes).values()]
+        if inside is not None:
+            handles = map(int, inside.split(","))
+            ways = {handle: (at.host, at.http) for handle, at in zip(handles, places_of(nodes).values(), strict=True)}
+            relays = Relays(ways)
+            stack.callback(relays.close)
+            urls = relays.urls()
         signal.signal(signal.SIGTERM, _interrupt)
         if not bare:
             sites = write_sites(folder.absolute(), places_of(nodes))
@@ -58,13 +76,8 @@ def up(
             stack.callback(opened.nodes.stop)
         _show(opened.state(), as_json=as_json)
         if not bare and not as_json:
-            results.print(
-                f"  pages     http://{opened.state().nodes[0].address}:{HTTP_PORT}/ and the others", markup=False
-            )
-            results.print(
-                f"  mesh      littoral mesh status --url http://{opened.state().nodes[0].address}:{HTTP_PORT}",
-                markup=False,
-            )
+            results.print(f"  pages     {'  '.join(urls)}", markup=False)
+            results.print(f"  mesh      littoral mesh status --url {urls[0]}", markup=False)
             results.print(f"  logs      {folder}/gw-1/log and the others", markup=False)
         messages.print("littoral: the lab is up; Ctrl-C or `littoral lab down` takes it down", markup=False)
         with contextlib.suppress(KeyboardInterrupt):
@@ -155,7 +168,10 @@ def _show(state: "State", *, as_json: bool) -> None:
     for node in state.nodes:
         away = "   cut off" if node.is_away else ""
         away += "   does not run" if node.is_up is False else ""
-        results.print(f"  node {node.number:<4} {node.address:<12} ip netns exec {node.namespace}{away}", markup=False)
+        results.print(
+            f"  node {node.number:<4} {node.address:<12} {state.enter}ip netns exec {node.namespace}{away}",
+            markup=False,
+        )
 
 
 def _interrupt(*_: object) -> None:

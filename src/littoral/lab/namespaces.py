@@ -102,7 +102,10 @@ def remove(namespaces: list[str]) -> None:
 
 
 def _tun(name: str) -> int:
-    file = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        file = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SetupError(f"a lab needs `{TUN}`: {error.strerror}", hint="sudo littoral lab …") from error
     try:
         fcntl.ioctl(file, _SET_INTERFACE, struct.pack("16sH", name.encode(), _TUN_WITHOUT_HEADER))
     except OSError as error:

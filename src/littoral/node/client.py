@@ -28,6 +28,8 @@ TRY_COUNT_MAX = 6
 BACK_OFF_S = 0.1
 BACK_OFF_MAX_S = 2.0
 BINARY = "application/octet-stream"
+JSON = "application/json"
+MODEL_HEADER = "littoral-model"
 
 _ERRORS: dict[int, type[LittoralError]] = {
     404: NotFoundError,
@@ -39,11 +41,13 @@ _ERRORS: dict[int, type[LittoralError]] = {
 
 
 class PipelineAnswer(NamedTuple):
-    """result: hits, or `{"outputs": …}`. stages_ms: by step, as the node measured it."""
+    """result: hits, or `{"outputs": …}`. stages_ms: by step, as the node measured it. model: whose embeddings these
+    are, as the header `littoral-model` says it; '' where none is told."""
 
     result: Any
     stages_ms: dict[str, float]
     how: dict[str, Any]
+    model: str = ""
 
 
 class NodeClient:
@@ -66,24 +70,30 @@ class NodeClient:
 
     def run_pipeline(self, name: str, data: bytes, *, media_type: str = BINARY) -> PipelineAnswer:
         """The pipeline's answer to these bytes. Raises as `call`."""
-        said = self.call("POST", f"/pipelines/{quote(name, safe='')}", data, media_type=media_type)
-        return PipelineAnswer(said["result"], said["how"]["stages"], said["how"])
+        said, model = self._said("POST", f"/pipelines/{quote(name, safe='')}", data, media_type, "")
+        return PipelineAnswer(said["result"], said["how"]["stages"], said["how"], model)
 
-    def collection(self, method: str, name: str, rest: str = "", body: object = None) -> Any:
-        """`result` of a call to Qdrant's REST API. Raises as `call`."""
+    def collection(self, method: str, name: str, rest: str = "", body: object = None, *, model: str = "") -> Any:
+        """`result` of a call to Qdrant's REST API. model: that made the vectors of the body. Raises as `call`."""
         path = f"/collections/{quote(name, safe='')}{rest}"
-        return self.call(method, path, None if body is None else json.dumps(body).encode())["result"]
+        data = None if body is None else json.dumps(body).encode()
+        return self._said(method, path, data, JSON, model)[0]["result"]
 
-    def call(self, method: str, path: str, body: bytes | None = None, *, media_type: str = "application/json") -> Any:
+    def call(self, method: str, path: str, body: bytes | None = None, *, media_type: str = JSON) -> Any:
         """The JSON of the answer. A node that is busy or restarting is asked again, at most six times.
 
         Raises what the status stands for: InputError, NotFoundError, ConflictError, TooLargeError, NotOfferedError,
         DeadlineError, UnavailableError, NodeError; PeerError for an answer that is no JSON or too large.
         """
+        return self._said(method, path, body, media_type, "")[0]
+
+    def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
+        """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S
         for left in range(TRY_COUNT_MAX - 1, -1, -1):
             try:
-                return self._read(*self._ask(method, path, body, media_type))
+                status, data, told = self._ask(method, path, body, media_type, model)
+                return self._read(status, data), told
             except UnavailableError:
                 if not left:
                     raise
@@ -98,8 +108,10 @@ class NodeClient:
             connection.close()
             del self._own.connection
 
-    def _ask(self, method: str, path: str, body: bytes | None, media_type: str) -> tuple[int, bytes]:
+    def _ask(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[int, bytes, str]:
         headers = {} if body is None else {"Content-Type": media_type}
+        if model:
+            headers[MODEL_HEADER] = model
         try:
             connection = self._connection()
             connection.request(method, path, body, headers)
@@ -116,7 +128,7 @@ class NodeClient:
         if len(data) > ANSWER_BYTES_MAX:
             self.close()
             raise PeerError(f"node at {self.url}: its answer has more than {ANSWER_BYTES_MAX} bytes")
-        return response.status, data
+        return response.status, data, response.getheader(MODEL_HEADER, "")
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)

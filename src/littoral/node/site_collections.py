@@ -30,7 +30,9 @@ async def ensure_collections(collections: Collections, site: Site, say: Say) -> 
         elif models := declared_versions(site, table):
             spread = collections.get(name)
             spread.config = msgspec.structs.replace(spread.config, models=models)
-        collections.get(name).is_strict = table.is_strict
+        collection = collections.get(name)
+        for one in filter(None, (collection, collection.other)):
+            one.is_strict = table.is_strict
     return as_it_is(site, collections)
 
 

@@ -48,10 +48,10 @@ class VectorModels:
         """None if it is not."""
         return self._pinned[model.digest][1] if model.digest in self._pinned else None
 
-    def unpin(self, model: ModelVersion) -> None:
-        """Closes it; what runs on it is answered."""
-        if (found := self._pinned.pop(model.digest, None)) is not None:
-            found[1].pool.close(drains=True)
+    def unpin(self, model: ModelVersion) -> ServedVersion | None:
+        """It is not there any more; closing it is the caller's."""
+        found = self._pinned.pop(model.digest, None)
+        return None if found is None else found[1]
 
     def close(self) -> None:
         for _, version in self._pinned.values():

@@ -231,7 +231,7 @@ class Collection:
 
     async def pack(self, target: str, *, deadline_s: float = DEADLINE_S) -> int:
         """Writes a snapshot to a file that is not there yet; writes wait meanwhile, reads go on."""
-        return await self.write_here(frames.Pack(call=0, target=target), deadline_s)
+        return await self._write(frames.Pack(call=0, target=target), deadline_s)
 
     async def optimize(self, *, deadline_s: float = OPTIMIZE_DEADLINE_S) -> int:
         """Builds the search graph, beside reads and writes (16 s for 100 000 × 128)."""

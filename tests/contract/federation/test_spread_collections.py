@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError, UnavailableError
+from littoral.node.federation.messages import READ
+from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries, encode
 from littoral.node.search_how import noting
 from littoral.vectors import asks, frames
 from littoral.vectors.collection import Collection
@@ -267,6 +269,16 @@ async def test_a_frozen_node_costs_one_deadline_and_is_missing(tmp_path: Path, w
         assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_MS / 1000
 
 
+async def test_one_deadline_is_for_all_who_are_asked_after_each_other(doubled: Nodes, wires: Wires) -> None:
+    wires.frozen |= {"b", "c"}
+    wires.waits_s.clear()
+    _, how = await search(doubled["a"], rows(1)[0], limit=COUNT)
+    assert how["missing"] == ["b", "c"]
+    _, *later_s = wires.waits_s[READ]
+    assert later_s
+    assert max(later_s) < DEADLINE_MS / 1000
+
+
 async def test_a_slow_node_is_not_waited_for_where_another_has_the_shard(doubled: Nodes, wires: Wires) -> None:
     query = rows(1, seed=6)[0]
     wires.slow_s["b"] = 30.0
@@ -414,3 +426,18 @@ async def test_a_batch_may_be_of_points_with_payloads_and_modes(pairs: Nodes) ->
     found = await pairs["b"]["points"].retrieve([1, 200])
     assert [(record.payload or {})["n"] for record in found] == [1, 200]
     assert await pairs["b"]["points"].count(parse_filter({"must": [{"key": "n", "range": {"gte": 200}}]})) == 1
+
+
+async def test_a_summary_is_told_only_to_who_goes_by_the_same_model(tmp_path: Path, wires: Wires) -> None:
+    tables = {"points": spread_table(SIZE, shards=1, replicas=1, model="lite 1")}
+    async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires) as nodes:
+        await nodes["a"]["points"].upsert([1], rows(1))
+        holder = nodes["a"].federation.map.spreads["points"].places[0][0]
+        asker = wires.ends["b" if holder == "a" else "a"]
+
+        async def told(model: str) -> int:
+            body = await asker.request(holder, SUMMARIES, encode([Wanted("points", {0: 0}, model)]), deadline_s=5)
+            return sum(map(len, decode_summaries(body, holder).values()))
+
+        await until_async(lambda: nodes[holder].federation.summaries.newer(Wanted("points", {0: 0})) != [])
+        assert (await told("lite 1"), await told("lite 2")) == (1, 0)

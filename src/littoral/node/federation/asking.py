@@ -132,6 +132,10 @@ class Asking:
     def here(self) -> str:
         return self._transport.name
 
+    def peers_until(self) -> float:
+        """Of the clock: how long an answer that begins now waits for other nodes."""
+        return self._clock.monotonic() + self._peer_s
+
     async def read(
         self,
         target: Target,
@@ -140,10 +144,12 @@ class Asking:
         *,
         shards: Iterable[int] | None = None,
         apart: bool = False,
+        peers_until: float | None = None,
     ) -> Gathered:
         """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
 
-        apart: one answer a shard, not one a node.
+        apart: one answer a shard, not one a node. peers_until: of the clock, how long other nodes are waited for in
+        all, whoever is asked after whom; default: `peer_s` from now.
         """
         self.counts.reads += 1
         places = target.spread.places
@@ -155,8 +161,8 @@ class Asking:
             cost=self.links.median_s,
         )
         told: list[tuple[list[int], frames.Answer]] = []
+        asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
         behind: set[int] = set()
-        asks = _Asks(self, target, request, deadline_s, apart=apart)
         try:
             while not coverage.is_done:
                 nodes = coverage.next_asks()
@@ -321,12 +327,22 @@ class Asking:
 class _Asks:
     """The requests of one read that are on their way."""
 
-    def __init__(self, asking: Asking, target: Target, request: frames.Read, deadline_s: float, *, apart: bool) -> None:
+    def __init__(
+        self,
+        asking: Asking,
+        target: Target,
+        request: frames.Read,
+        deadline_s: float,
+        *,
+        apart: bool,
+        peers_until: float | None,
+    ) -> None:
         self._asking = asking
         self._target = target
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_end = min(self._end, asking.peers_until() if peers_until is None else peers_until)
         self._ended: list[asyncio.Task[list[PartTold]]] = []
         self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
@@ -334,10 +350,13 @@ class _Asks:
     def start(self, asks: Mapping[str, list[int]]) -> None:
         now = self._asking.clock.monotonic()
         for node, shards in asks.items():
+            end = self._end if node == self._asking.here else self._peers_end
+            if now >= end:
+                continue
             groups = [[shard] for shard in shards] if self._apart else [shards]
             parts = [Part(group, self._request) for group in groups]
             task = asyncio.create_task(
-                self._asking.ask(node, self._target, parts, max(0.001, self._end - now)), name=f"littoral-ask-{node}"
+                self._asking.ask(node, self._target, parts, end - now), name=f"littoral-ask-{node}"
             )
             self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
             task.add_done_callback(self._note)

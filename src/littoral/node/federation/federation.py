@@ -342,11 +342,8 @@ class Federation:
 
     async def _run(self) -> None:
         """What is to be done now, and again: pull the map, hold shards, tell facts."""
-        all_at_s = 0.0
         while True:
             self._work.clear()
-            if is_all := self._clock.monotonic() >= all_at_s:
-                all_at_s = self._clock.monotonic() + ROUND_S
             try:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
@@ -355,14 +352,12 @@ class Federation:
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
-                await self._exchange.pull(self._known_to(self.name), is_lacking_only=not is_all)
                 await self.fact_exchange.ask()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
-            wait_s = min(SOON_S if self._is_waiting else ROUND_S, all_at_s - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, wait_s)):
+                async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
 
     async def _rebalance(self) -> None:

@@ -209,6 +209,7 @@ class _Search:
         self.routes = routes
         self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         self._end = asking.clock.monotonic() + deadline_s
+        self._peers_until = asking.peers_until()
         self._told: list[tuple[Sequence[int], frames.Found]] = []
         self._asked: set[str] = set()
         self._answered: set[str] = set()
@@ -227,7 +228,9 @@ class _Search:
         if not shards:
             return
         left_s = max(0.001, self._end - self._asking.clock.monotonic())
-        gathered = await self._asking.read(self._target, self._request, left_s, shards=shards, apart=apart)
+        gathered = await self._asking.read(
+            self._target, self._request, left_s, shards=shards, apart=apart, peers_until=self._peers_until
+        )
         self._asked |= gathered.asked
         self._answered |= gathered.answered
         self._missing |= set(gathered.missing)

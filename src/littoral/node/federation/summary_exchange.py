@@ -78,7 +78,10 @@ class SummaryExchange:
                     await self._summaries.refresh(name, shard, part, partial(self.tell_stale, name, shard))
 
     async def keep(self) -> None:
-        """Goes on pulling what is searched, until it is cancelled: each time, what is here already is proven anew."""
+        """Goes on pulling, until it is cancelled: each time, what is here already is proven anew.
+
+        Every other time what is searched here alone.
+        """
         try:
             await self._keep()
         finally:
@@ -86,10 +89,11 @@ class SummaryExchange:
                 pull.cancel()
 
     async def _keep(self) -> None:
+        is_all = False
         while True:
-            spreads = self._known_to(self._transport.name)
-            searched = {name: spread for name, spread in spreads.items() if self._summaries.is_used(name)}
-            pull = asyncio.create_task(self.pull(searched), name="littoral-summaries")
+            is_all, spreads = not is_all, self._known_to(self._transport.name)
+            some = {name: spread for name, spread in spreads.items() if is_all or self._summaries.is_used(name)}
+            pull = asyncio.create_task(self.pull(some), name="littoral-summaries")
             self._pulls.add(pull)
             pull.add_done_callback(self._pulls.discard)
             with contextlib.suppress(TimeoutError):
@@ -102,11 +106,8 @@ class SummaryExchange:
         """Something may be known elsewhere that is not known here."""
         self._wanted.set()
 
-    async def pull(self, spreads: Mapping[str, Spread], *, is_lacking_only: bool = False) -> None:
-        """Of every shard that is not here, from the nearest of those that hold it; or of those without one alone.
-
-        Who is being asked is not asked again.
-        """
+    async def pull(self, spreads: Mapping[str, Spread]) -> None:
+        """Of every shard that is not here, from the nearest of those that hold it, and that is not being asked."""
         here = self._transport.name
         alive = self._transport.alive() & self._members().keys() - {here}
         asks: dict[str, list[Wanted]] = {}
@@ -118,8 +119,6 @@ class SummaryExchange:
                     by_peer.setdefault(nearest, []).append(shard)
             for peer, shards in by_peer.items():
                 asks.setdefault(peer, []).append(self._summaries.wanted(name, shards, peer, spread.model))
-        if is_lacking_only:
-            asks = {peer: wanted for peer, wanted in asks.items() if any(0 in one.shards.values() for one in wanted)}
         asks = {peer: wanted for peer, wanted in asks.items() if peer not in self._busy}
         self._busy |= asks.keys()
         try:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Literal
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError
+from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.node.migration.checking import FOUND_MIN, RECALL_MIN, Checked, check
 from littoral.node.migration.pair import Pair
 from littoral.vectors.model_version import ModelVersion
@@ -131,10 +131,11 @@ class Migration:
                 if await self._is_over():
                     return
                 pause_s = PAUSE_FIRST_S
-            except LittoralError as error:
+            except Exception as error:  # noqa: BLE001 (the task's outermost boundary: told, and tried again)
                 if not self._is_there():
+                    self._end_back(NotFoundError(f"collection `{self.name}` is gone"))
                     return
-                self._stuck(str(error))
+                self._stuck(str(error) if isinstance(error, LittoralError) else repr(error))
                 self._end_back(error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
@@ -149,8 +150,8 @@ class Migration:
         self._check_refused()
         self.progress.is_whole = True
         if self._back is not None and not self._back.done():
-            await self._change_places()
-            self._back.set_result(None)
+            if await self._change_places():
+                self._back.set_result(None)
         elif not self._kept_since:
             await self._try_flip()
         elif self._clock.wall() - self._kept_since >= self._keep_s:
@@ -222,11 +223,13 @@ class Migration:
                     ids[at] = record.id
         return self._rng.sample(ids, min(SAMPLE_POINTS, len(ids)))
 
-    async def _change_places(self) -> None:
-        """While no write is under way, and nothing is left to be carried over."""
+    async def _change_places(self) -> bool:
+        """While no write is under way, and nothing is left to be carried over; false if there was too much of that."""
         await self._catch_up(FEW)
         began = self._clock.monotonic()
         async with self.pair.gate.alone():
+            if self.pair.needs_scan:
+                return False
             await self._catch_up(0)
             self._check_refused()
             await self._check_counts()
@@ -240,6 +243,7 @@ class Migration:
             f"collection `{self.name}`: `{progress.current}` answers, writes waited {progress.flip_ms:.0f} ms; "
             f"`{progress.other}` is kept for the way back"
         )
+        return True
 
     async def _check_counts(self) -> None:
         ours, theirs = await self.pair.current.collection.count(), await self.pair.other.collection.count()
@@ -262,6 +266,6 @@ class Migration:
         if not self._kept_since:
             self.progress.state = "stuck"
 
-    def _end_back(self, error: LittoralError) -> None:
+    def _end_back(self, error: Exception) -> None:
         if self._back is not None and not self._back.done():
             self._back.set_exception(error)

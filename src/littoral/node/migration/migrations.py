@@ -204,8 +204,13 @@ class Migrations:
         await self._parts.collections.end_generation(name)
         for model in other.config.models:
             if not any(self._holds(one, model) for one in self._parts.site.collections):
-                await asyncio.to_thread(self._parts.guests.vector_models.unpin, model)
+                await self._close(model)
         self._parts.say(f"collection `{name}`: embeddings of {listed(other.config.models)} are dropped")
+
+    async def _close(self, model: ModelVersion) -> None:
+        if (version := self._parts.guests.vector_models.unpin(model)) is not None:
+            self._parts.guests.pooling.forget(version.pool)
+            await asyncio.to_thread(partial(version.pool.close, drains=True))
 
     def _holds(self, collection: str, model: ModelVersion) -> bool:
         if collection not in self._parts.collections:

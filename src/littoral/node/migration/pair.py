@@ -26,7 +26,7 @@ BATCH = 16
 PAGE = 64
 IDS_PAGE = 1000
 BEHIND_MAX = 20_000
-"""Points that may wait to be carried over; writes wait then."""
+"""Points that may wait to be carried over; beyond that both generations are compared again instead."""
 
 REFUSED_MAX = 100
 EMBEDDED_AT_ONCE = 4
@@ -55,8 +55,6 @@ class Pair:
         self._source = source
         self._marks: dict[PointId, int] = {}
         self._numbers = itertools.count(1)
-        self._has_room = asyncio.Event()
-        self._has_room.set()
 
     @property
     def behind(self) -> int:
@@ -72,7 +70,6 @@ class Pair:
         """Writes go where they went before."""
         for side in (self.current, self.other):
             side.collection.instead = None
-        self._has_room.set()
 
     def swap(self) -> None:
         """The name means the other one."""
@@ -87,8 +84,11 @@ class Pair:
     async def _write(self, into: Collection, request: frames.Write, deadline_s: float) -> int:
         """into: the generation that the caller means; after a flip he may still mean the one before."""
         match request:
-            case frames.Optimize() | frames.Pack():
+            case frames.Optimize():
                 return await into.write_here(request, deadline_s)
+            case frames.Pack():  # a snapshot says whose vectors it holds, as the file does that a flip replaces
+                async with self.gate.write(deadline_s):
+                    return await into.write_here(request, deadline_s)
             case frames.CreateIndex() | frames.DeleteIndex():
                 await self.other.collection.write_here(_again(request), deadline_s)
                 return await self.current.collection.write_here(request, deadline_s)
@@ -107,14 +107,12 @@ class Pair:
 
     async def _upsert(self, into: Collection, request: frames.Upsert, deadline_s: float) -> int:
         self._source.check(request.points, into.name)
-        await self._wait_for_room(deadline_s)
         async with self.gate.write(deadline_s):
             if into is not self.current.collection:
                 request = await self._made_anew(request)
             return await self._write_marked(request.points.ids, request, deadline_s)
 
     async def _marked(self, ids: list[PointId], request: frames.Write, deadline_s: float) -> int:
-        await self._wait_for_room(deadline_s)
         async with self.gate.write(deadline_s):
             return await self._write_marked(ids, request, deadline_s)
 
@@ -156,22 +154,12 @@ class Pair:
             request, points=PointBatch(request.points.ids, b"".join(vectors), request.points.payloads)
         )
 
-    async def _wait_for_room(self, deadline_s: float) -> None:
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._has_room.wait()
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"collection `{self.current.collection.name}`: {self.behind} points wait to be embedded for its other "
-                f"generation",
-                hint="write slower, or try again",
-            ) from error
-
     def _mark(self, ids: Iterable[PointId]) -> None:
         for point in ids:
             self._marks[point] = next(self._numbers)
         if self.behind > BEHIND_MAX:
-            self._has_room.clear()
+            self._marks.clear()
+            self.needs_scan = True
         self.work.set()
 
     async def sync(self, most: int = BATCH) -> int:
@@ -181,8 +169,6 @@ class Pair:
         for point, number in taken.items():
             if self._marks.get(point) == number:
                 del self._marks[point]
-        if self.behind <= BEHIND_MAX:
-            self._has_room.set()
         return len(taken)
 
     async def scan(self) -> AsyncIterator[tuple[int, int]]:
