@@ -78,7 +78,10 @@ class SummaryExchange:
                     await self._summaries.refresh(name, shard, part, partial(self.tell_stale, name, shard))
 
     async def keep(self) -> None:
-        """Goes on pulling, until it is cancelled: each time, what is here already is proven anew."""
+        """Goes on pulling, until it is cancelled: each time, what is here already is proven anew.
+
+        Every other time what is searched here alone.
+        """
         try:
             await self._keep()
         finally:
@@ -86,8 +89,11 @@ class SummaryExchange:
                 pull.cancel()
 
     async def _keep(self) -> None:
+        is_all = False
         while True:
-            pull = asyncio.create_task(self.pull(self._known_to(self._transport.name)), name="littoral-summaries")
+            is_all, spreads = not is_all, self._known_to(self._transport.name)
+            some = {name: spread for name, spread in spreads.items() if is_all or self._summaries.is_used(name)}
+            pull = asyncio.create_task(self.pull(some), name="littoral-summaries")
             self._pulls.add(pull)
             pull.add_done_callback(self._pulls.discard)
             with contextlib.suppress(TimeoutError):
