@@ -17,7 +17,7 @@ from littoral.transport.interface import Handler
 from littoral.transport.names import checked_name
 from littoral.transport.traffic import Traffic
 
-__all__ = ["Desk", "Rights"]
+__all__ = ["SERVED_BODIES_MAX", "SERVED_COUNT_MAX", "Desk", "Rights"]
 
 SERVED_COUNT_MAX = 256
 SERVED_BODIES_MAX = 4

@@ -20,7 +20,7 @@ from littoral.vectors.replication.requests import write_to
 from littoral.vectors.replication.seeding import remove_journal
 from littoral.vectors.replication.shared_log import SharedLog
 
-__all__ = ["Replicas", "Watched"]
+__all__ = ["FOLDER", "Replicas", "Watched"]
 
 FOLDER = "replicas"
 
