@@ -27,6 +27,7 @@ HELPERS = {
     "drifted",
     "fault_client",
     "fault_site",
+    "fault_soak",
     "figures",
     "graph_layers",
     "guests",

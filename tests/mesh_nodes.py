@@ -1,7 +1,7 @@
 """Site files of nodes of one site on this machine, with certificates, for real processes."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mesh_certificates import Authority
@@ -21,9 +21,11 @@ transport = "{transport}"
 authority = "{ca}"
 certificate = "{certificate}"
 key = "{key}"
+{regions}
 [collections.points]
 vectors = {{ size = {size}, distance = "{distance}" }}
 spread = {{ {spread} }}
+{more}
 """
 
 
@@ -37,8 +39,10 @@ def write_mesh_sites(
     deadline_ms: int = 1000,
     transport: str = "quic",
     move_bytes_s: int = 8 << 20,
+    regions: Mapping[str, str] | None = None,
+    more: str = "",
 ) -> dict[str, Path]:
-    """The site file of each node, in a folder of its own."""
+    """The site file of each node, in a folder of its own. regions: of the nodes. more: further tables."""
     authority = Authority(folder / "ca")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     files = {}
@@ -56,6 +60,8 @@ def write_mesh_sites(
                 deadline_ms=deadline_ms,
                 transport=transport,
                 move_bytes_s=move_bytes_s,
+                regions=_regions(name, regions or {}),
+                more=more,
                 ca=credentials.ca,
                 certificate=credentials.certificate,
                 key=credentials.key,
@@ -65,6 +71,11 @@ def write_mesh_sites(
             )
         )
     return files
+
+
+def _regions(name: str, regions: Mapping[str, str]) -> str:
+    others = ", ".join(f'{other} = "{region}"' for other, region in regions.items() if other != name)
+    return f'region = "{regions[name]}"\nregions = {{ {others} }}' if regions else ""
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,10 +3,13 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from littoral.clock import SYSTEM
+from littoral.mesh.identity.admission import Admission, GuardedTransport
+from littoral.mesh.identity.identity import Identity
 from littoral.node.federation.federation import Federation
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
 from littoral.node.supervisor import embedded
@@ -15,6 +18,9 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.records import Distance
 from nodes_in_process import Wires
 from waiting import until_async
+
+if TYPE_CHECKING:
+    from littoral.transport import Transport
 
 
 class SpreadNode:
@@ -44,10 +50,11 @@ async def spread_nodes(
     samples: Mapping[str, Path] | None = None,
     regions: Mapping[str, str] | None = None,
     mesh_options: Mapping[str, Any] | None = None,
+    identities: Mapping[str, Identity] | None = None,
 ) -> AsyncIterator[dict[str, SpreadNode]]:
     """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another.
 
-    regions: of the nodes. mesh_options: more of the table `mesh`.
+    regions: of the nodes. mesh_options: more of the table `mesh`. identities: of the nodes, if they have any.
     """
     wires = wires or Wires()
     nodes: dict[str, SpreadNode] = {}
@@ -63,8 +70,20 @@ async def spread_nodes(
             more = {"region": of.get(name, ""), "regions": others} | dict(mesh_options or {})
             mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms, **more)
             own = (own_tables or {}).get(name, tables)
+            transport: Transport = wires.end(name)
+            identity = (identities or {}).get(name)
+            if identity is not None:
+                transport = GuardedTransport(transport, Admission(identity))
             federation = Federation(
-                mesh, own, collections, wires.end(name), data, clock=SYSTEM, say=print, samples=samples
+                mesh,
+                own,
+                collections,
+                transport,
+                data,
+                clock=SYSTEM,
+                say=print,
+                samples=samples,
+                signed=None if identity is None else SignedSite(identity),
             )
             opened.push_async_callback(federation.close)
             await federation.open()

@@ -15,11 +15,12 @@ from littoral.node.site import read_site
 from littoral.node.wiring import check_site
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from node_fixture import Served, node_in_thread
-from raw_http import Reply, send
+from raw_http import Reply, ask, request, send
 from two_models import MIGRATE, add_version, embedded, find, installation, keep, note, write_notes_site
 from waiting import until
 
 COUNT = 60
+POINTS_MAX = 10_000
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder() -> Iterator[Path]:
 
 def migrate(served: Served, to: str) -> Reply:
     body = json.dumps({"to": to}).encode()
-    return send(served.address, "POST", "/api/collections/notes/migration", body)
+    return ask(served.address, request("POST", "/api/collections/notes/migration", body), timeout_s=60)
 
 
 def told(served: Served) -> Any:
@@ -50,9 +51,10 @@ def until_state(served: Served, state: str) -> Any:
 
 
 def points(served: Served) -> dict[int, str]:
-    body = json.dumps({"limit": 1000, "with_payload": True}).encode()
-    found = send(served.address, "POST", "/collections/notes/points/scroll", body).json["result"]["points"]
-    return {point["id"]: point["payload"]["text"] for point in found}
+    body = json.dumps({"limit": POINTS_MAX, "with_payload": True}).encode()
+    found = send(served.address, "POST", "/collections/notes/points/scroll", body).json["result"]
+    assert found["next_page_offset"] is None
+    return {point["id"]: point["payload"]["text"] for point in found["points"]}
 
 
 def vector_of(served: Served, number: int) -> Any:
@@ -213,7 +215,7 @@ class Load:
 
     def write(self, start: int) -> None:
         number = start
-        while not self.ends.is_set():
+        while not self.ends.is_set() and len(self.written) < POINTS_MAX // 2:
             reply = keep(self.served, number, text := f"{note(number)} written {number}")
             if reply.status == 200:
                 self.written[number] = text
@@ -254,7 +256,8 @@ def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_under_load
                 seen = load.found
                 until(lambda: load.found > seen + 20)
                 for _ in range(3):
-                    assert send(served.address, "POST", "/api/collections/notes/migration/back").status == 200
+                    back = request("POST", "/api/collections/notes/migration/back")
+                    assert ask(served.address, back, timeout_s=60).status == 200
             finally:
                 load.ends.set()
             for one in running:

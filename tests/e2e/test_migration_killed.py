@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from littoral.node.beside import RunningNode, running_node
-from raw_http import Reply, send
+from raw_http import Reply, ask, request, send
 from two_models import MIGRATE, add_version, embedded, find, installation, keep, note, write_notes_site
 from waiting import until
 
@@ -111,7 +111,8 @@ def test_a_migration_goes_on_after_a_kill_and_loses_nothing(folder: Path) -> Non
                 running = [threads.submit(load.write, 100_000), threads.submit(load.write, 200_000)]
                 running.append(threads.submit(load.read))
                 body = b'{"to": "encoder@2"}'
-                assert send(node.address, "POST", "/api/collections/notes/migration", body).status == 200
+                begun = ask(node.address, request("POST", "/api/collections/notes/migration", body), timeout_s=60)
+                assert begun.status == 200
                 until(lambda: told(node)["embedded"] > COUNT // 4)
                 assert told(node)["state"] == "building"
                 load.node = None

@@ -67,6 +67,7 @@ async def _compile(path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
 
 
 def main(arguments: list[str]) -> int:

@@ -45,6 +45,7 @@ __all__ = [
     "SequencesTable",
     "StepTable",
     "UpsertStepTable",
+    "VectorTable",
 ]
 
 ENTRIES_MAX = 64

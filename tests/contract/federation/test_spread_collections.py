@@ -437,7 +437,10 @@ async def test_a_summary_is_told_only_to_who_goes_by_the_same_model(tmp_path: Pa
 
         async def told(model: str) -> int:
             body = await asker.request(holder, SUMMARIES, encode([Wanted("points", {0: 0}, model)]), deadline_s=5)
-            return sum(map(len, decode_summaries(body, holder).values()))
+            return sum(len(vouched.summaries) for vouched in decode_summaries(body, holder).values())
 
-        await until_async(lambda: nodes[holder].federation.summaries.newer(Wanted("points", {0: 0})) != [])
+        def has_summary() -> bool:
+            return bool(nodes[holder].federation.summaries.vouched(Wanted("points", {0: 0}), lambda _: 0.0).summaries)
+
+        await until_async(has_summary)
         assert (await told("lite 1"), await told("lite 2")) == (1, 0)

@@ -29,7 +29,10 @@ SPREADS: dict[str, dict[str, Any]] = {
     "hash": {"strategy": "hash"},
     "metric": {"strategy": "metric", "copies": 1.6},
     "hybrid": {"strategy": "hybrid", "copies": 1.6},
-    "geographic": {"strategy": "geographic", "region": "region", "shards": 4},
+    "geographic": {
+        "strategy": "geographic",
+        "region": "region",
+    },
     "geographic, cells within": {
         "strategy": "geographic",
         "region": "region",
@@ -37,7 +40,6 @@ SPREADS: dict[str, dict[str, Any]] = {
         "within": "metric",
         "copies": 1.6,
         "replicas": 1,
-        "shards": 5,
     },
 }
 
@@ -49,7 +51,7 @@ def rows(count: int = COUNT, seed: int = 7) -> Any:
 @pytest.fixture(params=SPREADS)
 async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Nodes]:
     """Three nodes, one collection, filled through one of them."""
-    options = {"shards": 6, "replicas": 2} | SPREADS[request.param]
+    options = {"shards": 4, "replicas": 2} | SPREADS[request.param]
     np.save(tmp_path / "sample.npy", rows())
     samples = {"points": tmp_path / "sample.npy"}
     tables = {"points": spread_table(SIZE, sample="sample.npy", **options)}
@@ -192,3 +194,20 @@ async def test_a_point_that_moves_is_found_at_every_moment(nodes: Nodes) -> None
         is_over = True
     assert min(await asyncio.gather(*looking)) > 2
     assert await collection.count() == COUNT + 1
+
+
+async def test_of_two_writes_at_once_one_remains_in_whole(nodes: Nodes) -> None:
+    """Two nodes write the same points to far ends at the same time."""
+    ends = np.array([[9.0] * SIZE, [-9.0] * SIZE], "<f4")
+    ids = list(range(2000, 2010))
+
+    async def write(node: SpreadNode, turn: int) -> None:
+        payloads = [{"region": ("eu", "us")[turn], "turn": turn} for _ in ids]
+        await node["points"].upsert(ids, np.repeat(ends[turn : turn + 1], len(ids), axis=0), payloads)
+
+    for _ in range(5):
+        await asyncio.gather(write(nodes["a"], 0), write(nodes["c"], 1))
+        assert await nodes["b"]["points"].count() == COUNT + len(ids)
+        for record in await nodes["b"]["points"].retrieve(ids, with_vector=True):
+            assert record.payload is not None
+            assert record.vector == ends[record.payload["turn"]].tobytes()

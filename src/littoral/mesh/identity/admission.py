@@ -21,7 +21,7 @@ class Admission:
     """Counts whom it refuses; names are as the transport has proven them."""
 
     def __init__(self, identity: Identity) -> None:
-        self._identity = identity
+        self._identity = self.identity = identity
         self._refused: Counter[Reason] = Counter()
 
     @property
@@ -73,6 +73,7 @@ class GuardedTransport:
         self.name = transport.name
         self.body_bytes_max = transport.body_bytes_max
         self.traffic = transport.traffic
+        self.identity = admission.identity
 
     async def serve(self, service: str, handler: Handler) -> None:
         async def guarded(caller: str, body: bytes) -> bytes:

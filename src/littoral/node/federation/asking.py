@@ -22,6 +22,7 @@ from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
+from littoral.node.federation.moves import Departures
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
@@ -118,6 +119,7 @@ class Asking:
         self.links = links
         self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
         """Told which map a peer goes by that has answered."""
+        self.departures = Departures(clock)
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -278,8 +280,11 @@ class Asking:
         try:
             if node == self.here:
                 terms = self._terms_of(target, parts, deadline_s, at)
-                return await self._local.answer(target.name, parts, target.config, terms)
-            return await self._ask_peer(node, target, parts, deadline_s, at)
+                told = await self._local.answer(target.name, parts, target.config, terms)
+            else:
+                told = await self._ask_peer(node, target, parts, deadline_s, at)
+            self.departures.heard(target.name, (one.left_s for one in told))
+            return told
         except LittoralError as error:
             self.counts.failed(node)
             return [_failed(part, error) for part in parts]

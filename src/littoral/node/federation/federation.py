@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -34,6 +34,7 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
@@ -75,8 +76,10 @@ class Federation:
         clock: Clock,
         say: Say,
         samples: Mapping[str, Path] | None = None,
+        signed: SignedSite | None = None,
     ) -> None:
-        """tables: of the collections that are spread. samples: files that `metric` is fitted to.
+        """tables: of the collections that are spread. samples: files that cells are fitted to. signed: roster and map
+        of a site whose nodes have identities; without, the site file says who belongs to it.
 
         Raises NodeError for files that cannot be read.
         """
@@ -89,6 +92,7 @@ class Federation:
         self._clock = clock
         self._say = say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
+        self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
@@ -99,7 +103,7 @@ class Federation:
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
-        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set)
+        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
@@ -174,7 +178,13 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
+        if self._signed is not None and (signed := self._signed.roster()) is not None:
+            return {name: region for name, region in signed.items() if name != self._mesh.orchestrator}
         return self._roster
+
+    def _others(self) -> set[str]:
+        """Nodes that may be asked for something, the orchestrator among them."""
+        return {*self.roster(), *self._mesh.peers} - {self.name}
 
     @property
     def writer(self) -> str:
@@ -208,7 +218,8 @@ class Federation:
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
-        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in self._tables}
+        mine = self._tables if self.name in roster else {}
+        return {name: allowed(spread, roster) for name, spread in self.map.spreads.items() if name in mine}
 
     def _holdings(self) -> list[Holding]:
         found = (self._holding_of(name, shard) for name, shard in self._own_shards())
@@ -225,7 +236,7 @@ class Federation:
 
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
-        region = self.roster()[node]
+        region = self.roster().get(node, "")
         return {name: seen_from(spread, region).spread for name, spread in self._spreads().items()}
 
     @property
@@ -252,7 +263,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(self.measured.run(lambda: self._mesh.peers), name="littoral-links"),
+            asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
@@ -305,6 +316,8 @@ class Federation:
                 f"`{table.spread.model}`",
                 hint="two models never mix in a collection: set `spread.model`, or make another collection",
             )
+        if self.name not in roster:
+            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
         own, region = table.spread, roster[self.name]
         return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
 
@@ -392,7 +405,7 @@ class Federation:
             points=_points(condition),
             lag_s=self._lags_s(),
             models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
-            region=self._mesh.region,
+            region=self.roster().get(self.name, ""),
             address=self.address(),
             condition=condition,
             settled=self.moving.settled,

@@ -11,6 +11,7 @@ from littoral.node.federation.copies import MARK, for_shard, marked, without_mar
 from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
+from littoral.node.federation.moves import Leaving
 from littoral.node.federation.replicas import Replicas, Watched
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
@@ -71,6 +72,7 @@ class LocalShards:
         self._tell_stale = tell_stale
         self._complete_s = complete_s
         self._shards: dict[str, Collection] = {}
+        self._leaving = Leaving(clock)
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
 
@@ -94,7 +96,7 @@ class LocalShards:
         if name not in self._shards:
             if has_copies:
                 await part.create_index(MARK, "bool")
-            watched = Watched(part, partial(self._wrote, collection, shard, config))
+            watched = Watched(part, partial(self._wrote, collection, shard, config), partial(self._leaving.left, name))
             self._shards[name] = Collection(name, config, watched)
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
@@ -153,7 +155,8 @@ class LocalShards:
         if len(answers) > 1 and isinstance(part.request, WHOLE):
             shards = [shard for one, _ in answers for shard in one]
             answers = [(shards, merge(part.request, [one for _, one in answers], config))]
-        return PartTold(answers, failures, late, behind)
+        names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
+        return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
     async def _one(
         self, collection: str, shard: int, request: frames.Request, terms: Terms

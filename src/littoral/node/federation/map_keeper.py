@@ -8,6 +8,7 @@ from random import Random
 
 from littoral.errors import PeerError, UnavailableError
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map
+from littoral.node.federation.signed_site import SignedSite
 from littoral.transport import Transport
 
 __all__ = ["MapKeeper"]
@@ -22,7 +23,8 @@ Say = Callable[[str], None]
 class MapKeeper:
     """members: names of the nodes of the site; the first of them writes. changed: told after another map holds.
 
-    Raises NodeError for a file that cannot be read.
+    signed: of a site whose nodes have identities: the map is a document then, written by the roster's writer, and one
+    that is not signed by the site is not taken. Raises NodeError for a file that cannot be read.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class MapKeeper:
         *,
         say: Say,
         changed: Callable[[], None],
+        signed: SignedSite | None = None,
     ) -> None:
+        self._signed = signed
         self._file = ShardMapFile(folder)
         self._transport = transport
         self._members = members
@@ -50,7 +54,9 @@ class MapKeeper:
     @property
     def writer(self) -> str:
         """Who writes the map."""
-        return min(self._members())
+        if self._signed is not None and (writer := self._signed.writer) is not None:
+            return writer
+        return min(self._members(), default=self._transport.name)
 
     @property
     def is_writer(self) -> bool:
@@ -59,14 +65,31 @@ class MapKeeper:
     async def open(self) -> None:
         """From now on peers that go by an older map are told."""
         await self._transport.serve(MAP, self._tell)
+        if self._signed is not None and self._signed.map() is None and self.is_writer and self.map.spreads:
+            self._take(self._signed.write(self.map))  # of the time before the site had identities
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes the signed map that came by another way, as documents do."""
+        if self._signed is not None and (found := self._signed.map()) is not None:
+            self._take(found)
 
     def write(self, spreads: Mapping[str, Spread]) -> None:
         """The writer's: the next map has these, beside those that are there."""
         if spreads:
-            self.take(self.map.with_spreads(spreads))
+            following = self.map.with_spreads(spreads)
+            self._take(following if self._signed is None else self._signed.write(following))
 
-    def take(self, shard_map: ShardMap) -> None:
-        """It holds from now on, if it is newer."""
+    def take(self, told: bytes) -> None:
+        """What a peer told: it holds from now on, if it is newer. Raises InputError, TrustError for one that the site
+        has not signed, ConflictError.
+        """
+        if self._signed is None:
+            self._take(decode_map(told))
+        elif (found := self._signed.take(told)) is not None:
+            self._take(found)
+
+    def _take(self, shard_map: ShardMap) -> None:
         if self._file.take(shard_map):
             self._say(f"mesh: shard map {shard_map.number}, {len(shard_map.spreads)} collections")
             self._changed()
@@ -81,6 +104,7 @@ class MapKeeper:
         """From whoever was heard to have a newer one, and from these, after a pull that is under way; of many from a
         few. Who does not answer is asked again.
         """
+        self.refresh()
         async with self._pulling:
             heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
             self._pull_from = {peer: self._pull_from[peer] for peer in heard}
@@ -90,9 +114,11 @@ class MapKeeper:
                     body = await self._transport.request(peer, MAP, b"%d" % self.map.number, deadline_s=PULL_S)
                     self._pull_from.pop(peer, None)
                     if body:
-                        self.take(decode_map(body))
+                        self.take(body)
                         return
 
     async def _tell(self, _caller: str, body: bytes) -> bytes:
         known = int(body) if body.isdigit() and len(body) <= 16 else 0
-        return encode_map(self.map) if self.map.number > known else b""
+        if self.map.number <= known:
+            return b""
+        return encode_map(self.map) if self._signed is None else self._signed.signed_map() or b""

@@ -46,13 +46,14 @@ class Ask(msgspec.Struct, array_like=True):
 class PartTold(msgspec.Struct, array_like=True):
     """answers: each with the shards it is for. failures: of the others. late: shards that have something later than
     the write, and the latest time that they know. behind: shards of which the replica that answered may lack writes
-    that were acknowledged.
+    that were acknowledged. left_s: how long ago a point left one of them.
     """
 
     answers: list[tuple[list[int], frames.Answer]]
     failures: list[tuple[int, frames.Failure]]
     late: dict[int, int] = {}
     behind: list[int] = []
+    left_s: float | None = None
 
 
 class Told(msgspec.Struct, array_like=True):

@@ -9,6 +9,7 @@ from littoral.clock import Clock
 from littoral.errors import NotFoundError, SettingError, SetupError
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.messages import WRITE
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.kept_mesh import kept
 from littoral.node.site import Site
 from littoral.transport import Transport
@@ -39,8 +40,17 @@ async def open_federation(
             )
         found = {name: table.spread.sample for name, table in tables.items() if table.spread is not None}
         samples = {name: site.path_of(path) for name, path in found.items() if path is not None}
+        identity = getattr(transport, "identity", None)
         federation = Federation(
-            site.mesh, tables, collections, transport, site.data, clock=clock, say=say, samples=samples
+            site.mesh,
+            tables,
+            collections,
+            transport,
+            site.data,
+            clock=clock,
+            say=say,
+            samples=samples,
+            signed=None if identity is None else SignedSite(identity),
         )
         federation.roster_word = getattr(transport, "roster_word", federation.roster_word)
         opened.push_async_callback(federation.close)

@@ -29,17 +29,30 @@ Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
 
 
 class Watched:
-    """A shard that tells of every point written to it, whoever wrote it."""
+    """A shard that tells of every point written to it or taken from it, whoever did so."""
 
-    def __init__(self, part: Collection, wrote: Wrote) -> None:
+    def __init__(self, part: Collection, wrote: Wrote, left: Callable[[], None]) -> None:
         self._part = part
         self._wrote = wrote
+        self._left = left
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
+            try:
+                return await self._part.ask(request, deadline_s=deadline_s)
+            finally:
+                self._left()
         answer = await self._part.ask(request, deadline_s=deadline_s)
         if isinstance(request, frames.Upsert | frames.UpdateVectors) and isinstance(answer, frames.Written):
             await self._wrote(request, answer.epoch)
         return answer
+
+    async def _has_some(self, request: frames.Delete, deadline_s: float) -> bool:
+        if request.ids is None:
+            return True
+        asked = frames.Retrieve(call=0, ids=request.ids, with_payload=False)
+        found = await self._part.ask(asked, deadline_s=deadline_s)
+        return isinstance(found, frames.Records) and bool(found.records)
 
 
 class Replicas:

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from littoral.mesh.shard_map import Spread
+from littoral.errors import ConflictError
+from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors import frames
 from littoral.vectors.partition.strategy import Geographic
 
-__all__ = ["View", "allowed", "is_from_anywhere", "pinned_to", "seen_from", "within"]
+__all__ = ["View", "allowed", "check_still_pinned", "is_from_anywhere", "pinned_to", "seen_from", "within"]
 
 
 class View(NamedTuple):
@@ -31,30 +32,48 @@ class View(NamedTuple):
 
 
 def pinned_to(spread: Spread) -> Mapping[int, str]:
-    """Shards that must not leave a region, and which."""
-    if spread.strategy != "geographic":
-        return {}
-    strategy = strategy_of(spread)
-    return strategy.pinned_shards if isinstance(strategy, Geographic) else {}
+    """Shards that must not leave a region, and which; of both layouts while it changes."""
+    found: dict[int, str] = {}
+    for one in spread.both:
+        strategy = strategy_of(one) if one.strategy == "geographic" else None
+        if isinstance(strategy, Geographic):
+            found |= strategy.pinned_shards
+    return found
+
+
+def check_still_pinned(spread: Spread, layout: Layout) -> None:
+    """Raises ConflictError where a collection would go to a layout that lets out what its own one pins."""
+    before, after = set(pinned_to(spread).values()), set(pinned_to(spread.by(layout)).values())
+    if lost := sorted(before - after):
+        raise ConflictError(
+            f"region `{lost[0]}` is pinned, and would not be any more",
+            hint="what is pinned stays so: make another collection for points that may leave",
+        )
 
 
 def allowed(spread: Spread, regions: Mapping[str, str]) -> Spread:
     """Without the places where a pinned shard must not lie. regions: of each node that is a member."""
-    if spread.change is not None:
-        other = allowed(msgspec.structs.replace(spread.by(spread.change.other), change=None), regions).layout
-        own = allowed(msgspec.structs.replace(spread, change=None), regions)
-        return msgspec.structs.replace(own, change=msgspec.structs.replace(spread.change, other=other))
     pinned = pinned_to(spread)
-    places = {
+    if not pinned:
+        return spread
+    if (change := spread.change) is not None:
+        other = msgspec.structs.replace(change.other, places=_inside(change.other.places, pinned, regions))
+        change = msgspec.structs.replace(change, other=other)
+    return msgspec.structs.replace(spread, places=_inside(spread.places, pinned, regions), change=change)
+
+
+def _inside(
+    places: Mapping[int, list[str]], pinned: Mapping[int, str], regions: Mapping[str, str]
+) -> dict[int, list[str]]:
+    return {
         shard: [node for node in nodes if shard not in pinned or regions.get(node) == pinned[shard]]
-        for shard, nodes in spread.places.items()
+        for shard, nodes in places.items()
     }
-    return spread if places == spread.places else msgspec.structs.replace(spread, places=places)
 
 
 def seen_from(spread: Spread, region: str) -> View:
     """What a node of this region may read."""
-    hidden = {shard: of for shard, of in pinned_to(spread).items() if of != region}
+    hidden = {shard: of for shard, of in pinned_to(spread).items() if of != region and shard in spread.places}
     if not hidden:
         return View(spread, [])
     places = {shard: nodes for shard, nodes in spread.places.items() if shard not in hidden}

@@ -12,6 +12,7 @@ import msgspec
 from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merge
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.points_by_id import located, lost, retrieve
 from littoral.node.federation.residency import pinned_to, seen_from, within
 from littoral.node.federation.routed import Routing, is_routable
@@ -28,6 +29,7 @@ from littoral.vectors.told_hits import told
 __all__ = ["SpreadShard"]
 
 TRIES_MAX = 3
+AGAIN_MAX = 8
 OFFERED_NOT = {
     frames.Pairs: "search/matrix",
     frames.AddVector: "vectors: adding one",
@@ -60,11 +62,25 @@ class SpreadShard:
         for _ in range(TRIES_MAX):
             whole = self._target()
             try:
-                return await self._ask(whole, request, deadline_s)
+                return await self._settled(whole, request, deadline_s)
             except UnavailableError:
                 if not await self._has_moved(whole):
                     raise
-        return await self._ask(self._target(), request, deadline_s)
+        return await self._settled(self._target(), request, deadline_s)
+
+    async def _settled(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """A read during which a point left a shard is made again: the point may have been in none when looked for."""
+        clock, departures = self._asking.clock, self._asking.departures
+        is_still = whole.spread.change is None and strategy_of(whole.spread).by_id
+        if is_still or not isinstance(request, frames.Read):
+            return await self._ask(whole, request, deadline_s)
+        end = clock.monotonic() + deadline_s
+        for _ in range(AGAIN_MAX):
+            began = clock.monotonic()
+            answer = await self._ask(whole, request, max(0.001, end - began))
+            if not departures.is_since(whole.name, began) or clock.monotonic() >= end:
+                break
+        return answer
 
     async def _has_moved(self, target: Target) -> bool:
         """Whether there is another map than the one that was gone by."""

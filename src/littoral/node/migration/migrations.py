@@ -80,6 +80,7 @@ class Migrations:
     async def start(self, name: str, to: str) -> Progress:
         """to: `MODEL@VERSION` of the site file. Raises NotFoundError, ConflictError, NotOfferedError, SettingError."""
         async with self._starting:
+            await self._forget_deleted()
             model = await asyncio.to_thread(read_version, self._parts.site, parse_wanted(to, self._parts.site))
             own = self._own_name(name)
             if own in self._running:
@@ -97,6 +98,7 @@ class Migrations:
     async def drop(self, name: str) -> None:
         """Ends a migration before its flip, or the generation that is kept after it. Raises NotFoundError."""
         async with self._starting:
+            await self._forget_deleted()
             own = self._own_name(name)
             if (migration := self._running.get(own)) is not None:
                 await migration.stop()
@@ -104,7 +106,7 @@ class Migrations:
 
     def progress(self, name: str) -> Progress | None:
         """None where nothing is under way."""
-        found = self._running.get(self._own_name(name))
+        found = self.all().get(self._own_name(name))
         return None if found is None else found.progress
 
     def failure(self, name: str) -> str:
@@ -113,13 +115,13 @@ class Migrations:
 
     def all(self) -> Mapping[str, Migration]:
         """By collection."""
-        return self._running
+        return {name: migration for name, migration in self._running.items() if migration.is_there}
 
     def _own_name(self, name: str) -> str:
         return self._parts.collections.get(name).name
 
     def _find(self, name: str) -> Migration:
-        if (found := self._running.get(self._own_name(name))) is None:
+        if (found := self.all().get(self._own_name(name))) is None:
             raise NotFoundError(f"collection `{name}` has one generation: none is being built, none is kept")
         return found
 
@@ -206,6 +208,11 @@ class Migrations:
             if not any(self._holds(one, model) for one in self._parts.site.collections):
                 await self._close(model)
         self._parts.say(f"collection `{name}`: embeddings of {listed(other.config.models)} are dropped")
+
+    async def _forget_deleted(self) -> None:
+        for name, migration in list(self._running.items()):
+            if not migration.is_there:
+                await self._running.pop(name).stop()
 
     async def _close(self, model: ModelVersion) -> None:
         if (version := self._parts.guests.vector_models.unpin(model)) is not None:

@@ -18,6 +18,7 @@ import msgspec
 
 from littoral.errors import ConflictError
 from littoral.mesh.shard_map import Change, Layout, Spread
+from littoral.node.federation.residency import check_still_pinned
 
 __all__ = ["Progress", "begun", "coming", "going", "name_of", "next_step", "waits_for", "withdrawn"]
 
@@ -32,13 +33,14 @@ class Progress(NamedTuple):
 def begun(spread: Spread, layout: Layout, *, number: int) -> Spread:
     """On its way to that layout, whose new shards have numbers that none had. number: of the map that says so.
 
-    Raises ConflictError where it is on its way already, or nothing is new.
+    Raises ConflictError where it is on its way already, nothing is new, or what is pinned would not be any more.
     """
     if spread.change is not None:
         raise ConflictError(
             f"the collection is on its way to another layout, step `{spread.change.step}`",
             hint="wait until it is there, or take it back",
         )
+    check_still_pinned(spread, layout)
     fresh = layout.places.keys() - spread.places.keys()
     if not fresh:
         raise ConflictError("nothing would change")

@@ -1,0 +1,66 @@
+"""Roster and shard map of a site whose nodes have identities: documents that one node signs and every node verifies."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from littoral.errors import ForbiddenError, TrustError
+from littoral.mesh.shard_map import ShardMap, decode_map, encode_map
+
+if TYPE_CHECKING:
+    from littoral.mesh.identity.identity import Identity
+
+__all__ = ["SHARD_MAP", "SignedSite"]
+
+SHARD_MAP = "shard-map"
+"""Kind of the document."""
+
+
+class SignedSite:
+    """Of one node. The roster is the truth for who belongs to the site, who may write the map, and where nodes are."""
+
+    def __init__(self, identity: "Identity") -> None:
+        self._identity = identity
+
+    def roster(self) -> Mapping[str, str] | None:
+        """Regions by node; None while this node has no roster."""
+        roster = self._identity.roster()
+        return None if roster is None else {node.name: node.region for node in roster.nodes}
+
+    @property
+    def writer(self) -> str | None:
+        """Who writes documents; None while this node has no roster."""
+        roster = self._identity.roster()
+        return None if roster is None else roster.writer
+
+    def map(self) -> ShardMap | None:
+        """The latest that is here and verified. Its number is that of its document. Raises InputError."""
+        document = self._identity.documents.current(SHARD_MAP)
+        if document is None:
+            return None
+        return msgspec.structs.replace(decode_map(document.content), number=document.number)
+
+    def signed_map(self) -> bytes | None:
+        """As it travels."""
+        return self._identity.documents.signed(SHARD_MAP)
+
+    def take(self, signed: bytes) -> ShardMap | None:
+        """One that came from a peer; None where it is no newer. Raises TrustError, InputError, ConflictError."""
+        from littoral.mesh.documents import open_document
+
+        document = open_document(signed, self._identity.trust)
+        if document.kind != SHARD_MAP:
+            raise TrustError(f"document of kind `{document.kind}`, expected `{SHARD_MAP}`")
+        decode_map(document.content)
+        return self.map() if self._identity.documents.take(signed) else None
+
+    def write(self, shard_map: ShardMap) -> ShardMap:
+        """As the writer: signed, one number on. Raises ForbiddenError on another node."""
+        from littoral.mesh.identity.issuer import Issuer
+
+        Issuer(self._identity).write_document(SHARD_MAP, encode_map(shard_map))
+        written = self.map()
+        if written is None:
+            raise ForbiddenError(f"node `{self._identity.name}` has written no shard map")
+        return written
