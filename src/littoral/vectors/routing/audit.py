@@ -108,7 +108,8 @@ class Audit:
         return "calibrated"
 
     def _losses(self) -> Floats:
-        return np.array([_loss(way, self.calibration.level) for way in self._window])
+        window, level = tuple(self._window), self.calibration.level  # statistics may be asked for from another thread
+        return np.array([_loss(way, level) for way in window])
 
 
 def _loss(way: Ways, level: float) -> float:
