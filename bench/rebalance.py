@@ -202,8 +202,8 @@ def thirty_percent(federation: Federation, spread: Spread) -> Layout:
     wanted = MOVED_SHARE * sum(use.points for use in uses.values())
     places = {shard: list(nodes) for shard, nodes in spread.places.items()}
     for shard in sorted(uses, key=lambda shard: -uses[shard].points):
-        if wanted <= 0:
-            break
+        if uses[shard].points > 1.5 * wanted:
+            continue
         wanted -= uses[shard].points
         places[shard] = [NAMES[(NAMES.index(places[shard][0]) + 1) % len(NAMES)]]
     return planning.placed(spread, places)

@@ -256,7 +256,8 @@ def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_under_load
                 seen = load.found
                 until(lambda: load.found > seen + 20)
                 for _ in range(3):
-                    assert send(served.address, "POST", "/api/collections/notes/migration/back").status == 200
+                    back = request("POST", "/api/collections/notes/migration/back")
+                    assert ask(served.address, back, timeout_s=60).status == 200
             finally:
                 load.ends.set()
             for one in running:

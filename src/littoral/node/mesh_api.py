@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import get_args
 
-import msgspec
-
 from littoral.node.federation.federation import Federation
 from littoral.node.mesh_told import MeshTold, State, Weight
 from littoral.node.mesh_view import view
@@ -22,7 +20,7 @@ def mesh_protocol(node: Node) -> Protocol:
     async def told(_: Request) -> Answer:
         if node.federation is None:
             return json_answer({"site": None})
-        return json_answer(msgspec.to_builtins(view(node.federation, now_s=node.clock.wall())))
+        return json_answer(view(node.federation, now_s=node.clock.wall()))
 
     return Protocol((), [Route("GET", "/api/mesh", told)])
 

@@ -1,6 +1,5 @@
 """The site as one node sees it, put together from the roster, the shard map, liveness and what every node said."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -32,6 +31,7 @@ SILENT_S = 6.0
 """Three rounds of facts: who is here and says nothing for so long is frozen, or does not hear this node."""
 
 Behind = Mapping[tuple[str, int, str], tuple[int, float]]
+Replicas = Mapping[tuple[str, int, str], ReplicaTold]
 
 
 def view(federation: Federation, *, now_s: float) -> MeshTold:
@@ -41,6 +41,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
     by_name = {state.name: state_of(state, federation.name, federation.orchestrator) for state in states}
     speaking = {name: known for name, known in facts.items() if by_name.get(name) == "here"}
     behind = _behind(known.fact.condition.behind for known in speaking.values())
+    replicas = _replicas(facts)
     told = MeshTold(
         site=federation.site,
         node=federation.name,
@@ -48,7 +49,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
         members=[_member(state, by_name[state.name], facts.get(state.name), now_s) for state in states],
         links=_links(speaking),
         collections={
-            name: _collection(name, spread, federation.replicas_wanted(name), by_name, facts, behind)
+            name: _collection(name, spread, federation.replicas_wanted(name), by_name, replicas, behind)
             for name, spread in sorted(federation.map.spreads.items())
         },
         moves=[
@@ -135,18 +136,24 @@ def _behind(rows: Iterable[list[BehindTold]]) -> Behind:
     return found
 
 
+def _replicas(facts: Mapping[str, Known]) -> Replicas:
+    """By collection, shard and node."""
+    return {
+        (replica.collection, replica.shard, node): replica
+        for node, known in facts.items()
+        for replica in known.fact.condition.replicas
+    }
+
+
 def _collection(
-    name: str, spread: Spread, wanted: int, states: Mapping[str, State], facts: Mapping[str, Known], behind: Behind
+    name: str, spread: Spread, wanted: int, states: Mapping[str, State], replicas: Replicas, behind: Behind
 ) -> CollectionTold:
-    replicas: dict[int, dict[str, ReplicaTold]] = defaultdict(dict)
-    for node, known in facts.items():
-        for replica in known.fact.condition.replicas:
-            if replica.collection == name:
-                replicas[replica.shard][node] = replica
     shards = []
     for shard, nodes in sorted(spread.places.items()):
         lags = {node: behind.get((name, shard, node), (0, 0.0)) for node in nodes}
-        holders = [_holder(node, states.get(node, "missing"), replicas[shard].get(node), lags[node]) for node in nodes]
+        holders = [
+            _holder(node, states.get(node, "missing"), replicas.get((name, shard, node)), lags[node]) for node in nodes
+        ]
         actual = sum(holder.state == "here" and holder.epoch is not None for holder in holders)
         shards.append(ShardTold(shard=shard, wanted=max(wanted, len(nodes)), actual=actual, holders=holders))
     return CollectionTold(

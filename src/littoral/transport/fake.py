@@ -5,8 +5,10 @@ Nodes may be killed, frozen and cut off from each other. What a message takes fr
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from littoral.errors import ConflictError
@@ -19,6 +21,8 @@ __all__ = ["BODY_BYTES_MAX", "LEASE_S", "Calm", "Conditions", "Cut", "Network"]
 BODY_BYTES_MAX = 16 << 20
 LEASE_S = 2.0
 """A node that says nothing for so long is told to be gone."""
+
+TOGETHER_S = 0.001
 
 
 class Conditions(Protocol):
@@ -113,9 +117,6 @@ class Network:
 
     # What an end asks of its network.
 
-    def names(self) -> list[str]:
-        return list(self._ends)
-
     def end_of(self, name: str) -> FakeTransport | None:
         return self._ends.get(name)
 
@@ -142,12 +143,44 @@ class Network:
         for arrival_s in arrivals_s:
             self._deliver_in(arrival_s, origin, target, deliver)
 
-    def _deliver_in(self, delay_s: float, origin: str, target: str, deliver: Callable[[], None]) -> None:
-        loop, pair = _loop(), (origin, target)
-        now_s = loop.time()
-        arrival_s = now_s + delay_s
+    def send_all(self, origin: str, body_bytes: int, deliver: Callable[[str], None]) -> None:
+        """To every other node; what arrives within a millisecond arrives together."""
+        if origin in self._parked:
+            self._parked[origin].append(lambda: self.send_all(origin, body_bytes, deliver))
+            return
+        now_s = _loop().time()
+        together: dict[int, list[str]] = {}
+        for target in self._ends:
+            if target == origin:
+                continue
+            if self._told is not None:
+                self._told(origin, target, body_bytes)
+            arrivals_s = self._conditions.arrivals_s(origin, target, body_bytes)
+            if self._cuts and self._is_cut(origin, target):
+                continue
+            for delay_s in arrivals_s:
+                arrival_s = self._arrival_s(origin, target, now_s + delay_s)
+                moment = math.ceil((arrival_s - now_s) / TOGETHER_S)
+                self._arrival_s(origin, target, now_s + moment * TOGETHER_S)
+                together.setdefault(moment, []).append(target)
+        for moment, targets in together.items():
+            self._later(moment * TOGETHER_S, self._arrive_all, targets, deliver)
+
+    def _arrive_all(self, targets: list[str], deliver: Callable[[str], None]) -> None:
+        for target in targets:
+            self._arrive(target, partial(deliver, target))
+
+    def _arrival_s(self, origin: str, target: str, arrival_s: float) -> float:
+        """Not before what was sent before it."""
         if self._is_orderly:
+            pair = (origin, target)
             self._last_s[pair] = arrival_s = max(arrival_s, self._last_s.get(pair, 0.0))
+        return arrival_s
+
+    def _deliver_in(self, delay_s: float, origin: str, target: str, deliver: Callable[[], None]) -> None:
+        loop = _loop()
+        now_s = loop.time()
+        arrival_s = self._arrival_s(origin, target, now_s + delay_s)
         if arrival_s <= now_s:
             self._soon(self._arrive, target, deliver)
         else:

@@ -22,8 +22,6 @@ _log = logging.getLogger(__name__)
 
 
 class _Network(Protocol):
-    def names(self) -> list[str]: ...
-
     def end_of(self, name: str) -> "FakeTransport | None": ...
 
     def sees(self, name: str, other: str) -> bool: ...
@@ -31,6 +29,8 @@ class _Network(Protocol):
     def seen_by(self, name: str) -> frozenset[str]: ...
 
     def send(self, origin: str, target: str, body_bytes: int, deliver: Callable[[], None]) -> None: ...
+
+    def send_all(self, origin: str, body_bytes: int, deliver: Callable[[str], None]) -> None: ...
 
     def leave(self, end: "FakeTransport") -> None: ...
 
@@ -81,9 +81,7 @@ class FakeTransport:
         self._check(body)
         checked_topic(topic)
         self.traffic.published += 1
-        for name in self._network.names():
-            if name != self.name:
-                self._network.send(self.name, name, len(body), self._delivery(name, topic, body))
+        self._network.send_all(self.name, len(body), lambda name: self._deliver(name, topic, body))
 
     async def subscribe(self, topic: str, on_message: OnMessage) -> None:
         self._listeners.setdefault(checked_topic(topic), []).append(on_message)
@@ -170,12 +168,9 @@ class FakeTransport:
         self._serving[task] = None
         task.add_done_callback(self._serving.pop)
 
-    def _delivery(self, name: str, topic: str, body: bytes) -> Callable[[], None]:
-        def deliver() -> None:
-            if (end := self._network.end_of(name)) is not None:
-                end.hear(self.name, topic, body)
-
-        return deliver
+    def _deliver(self, name: str, topic: str, body: bytes) -> None:
+        if (end := self._network.end_of(name)) is not None:
+            end.hear(self.name, topic, body)
 
     def hear(self, sender: str, topic: str, body: bytes) -> None:
         """A message arrived here."""

@@ -12,9 +12,12 @@ import pytest
 
 from littoral.errors import ForbiddenError, LittoralError, NotFoundError
 from littoral.mesh.shard_map import encode_map
+from littoral.node.federation.layout import laid_out
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, encode
+from littoral.node.federation.moving.planning import fitted_anew
 from littoral.node.federation.residency import allowed, pinned_to
 from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries
+from littoral.node.mesh_tables import SpreadTable
 from littoral.node.search_how import noting
 from littoral.vectors import asks, frames
 from littoral.vectors.filters import Filter, parse_filter
@@ -205,6 +208,26 @@ async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: Re
     await asyncio.gather(*(look["points"].count() for look in nodes.values()))
     assert {int(part.partition(".")[2]) for part in node.collections.parts()} & pinned_to(spread).keys() == set()
     nothing_left(wires, tmp_path)
+
+
+async def test_what_is_pinned_stays_in_its_region_while_the_collection_changes(
+    nodes: Nodes, wires: RecordedWires, tmp_path: Path
+) -> None:
+    """Other shards in the place of all: each point is handed over."""
+    writer = nodes["a"].federation
+    before = writer.map.spreads["points"]
+    table = SpreadTable(strategy="geographic", region="region", pinned=["eu"], shards=6, replicas=1)
+    fresh = laid_out("points", table, spread_table(SIZE).config(), REGIONS)
+    writer.go_to("points", fitted_anew(before, fresh))
+    await until_async(lambda: all(is_there(node, before.epoch) for node in nodes.values()))
+    assert await nodes["b"]["points"].count() == 2 * COUNT
+    assert await nodes["d"]["points"].count() == COUNT
+    nothing_left(wires, tmp_path)
+
+
+def is_there(node: SpreadNode, epoch: int) -> bool:
+    spread = node.federation.map.spreads["points"]
+    return spread.epoch > epoch and spread.change is None
 
 
 async def test_replicas_that_were_apart_are_repaired_within_their_region(

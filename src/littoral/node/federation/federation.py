@@ -182,6 +182,10 @@ class Federation:
             return {name: region for name, region in signed.items() if name != self._mesh.orchestrator}
         return self._roster
 
+    def _others(self) -> set[str]:
+        """Nodes that may be asked for something, the orchestrator among them."""
+        return {*self.roster(), *self._mesh.peers} - {self.name}
+
     @property
     def writer(self) -> str:
         """The node that writes the shard map."""
@@ -259,7 +263,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(self.measured.run(lambda: self._mesh.peers), name="littoral-links"),
+            asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
@@ -401,7 +405,7 @@ class Federation:
             points=_points(condition),
             lag_s=self._lags_s(),
             models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
-            region=self._mesh.region,
+            region=self.roster().get(self.name, ""),
             address=self.address(),
             condition=condition,
             settled=self.moving.settled,

@@ -24,7 +24,10 @@ State = Literal["building", "checking", "flipped", "stuck"]
 
 SAMPLE_POINTS = 64
 FEW = 32
-"""Points that may wait to be carried over when writes are held for the flip."""
+"""Points that may wait to be carried over when writes are held for the flip; more if they do not become fewer."""
+
+ROUNDS_MAX = 256
+HELD_MAX = 1000
 
 LOOK_S = 1.0
 PAUSE_FIRST_S = 1.0
@@ -149,7 +152,7 @@ class Migration:
         """One round: compare both where that is to be done, then what was written; then a flip, if it is time."""
         if self.pair.needs_scan:
             await self._scan()
-        await self._catch_up(0)
+        await self._catch_up()
         if self.pair.needs_scan:
             return False
         self._check_refused()
@@ -185,8 +188,22 @@ class Migration:
         wait_s = count / self._points_per_s - (self._clock.monotonic() - began)
         await asyncio.sleep(max(0.0, wait_s))
 
-    async def _catch_up(self, left: int) -> None:
-        while self.pair.behind > left:
+    async def _catch_up(self) -> None:
+        """Until few points are left, or writes come as fast as they are carried over."""
+        for _ in range(ROUNDS_MAX):
+            self.progress.embedded += await self.pair.sync()
+            if self.pair.behind <= FEW:
+                return
+
+    async def _carry_all(self) -> None:
+        """While writes wait. Raises ConflictError where that would be for too long."""
+        if self.pair.behind > HELD_MAX:
+            raise ConflictError(
+                f"collection `{self.name}`: writes come faster than they can be embedded for the other generation, "
+                f"{self.pair.behind} points wait",
+                hint="write slower for a while, or give the model more `instances`",
+            )
+        while self.pair.behind:
             self.progress.embedded += await self.pair.sync()
 
     def _check_refused(self) -> None:
@@ -230,12 +247,12 @@ class Migration:
 
     async def _change_places(self) -> bool:
         """While no write is under way, and nothing is left to be carried over; false if there was too much of that."""
-        await self._catch_up(FEW)
+        await self._catch_up()
         began = self._clock.monotonic()
         async with self.pair.gate.alone():
             if self.pair.needs_scan:
                 return False
-            await self._catch_up(0)
+            await self._carry_all()
             self._check_refused()
             await self._check_counts()
             await self._flip()

@@ -129,7 +129,9 @@ class Asker:
     def want(self, key: str) -> None:
         """A step that may go elsewhere is there, or is asked for."""
         if len(self.keys) >= KEYS_MAX and key not in self.keys:
-            del self.keys[min(self.keys, key=self.keys.__getitem__)]
+            oldest = min(self.keys, key=self.keys.__getitem__)
+            del self.keys[oldest]
+            self._answer_bytes.pop(oldest, None)
         self.keys[key] = self._clock.monotonic()
         if self._is_idle:
             self._wanted.set()
@@ -239,7 +241,7 @@ class Asker:
         on_the_way, key = self.neighbours.of(ranked.node).on_the_way, running.step.key
         on_the_way[key] = on_the_way.get(key, 0) + 1
         task = asyncio.create_task(self._there(running, ranked))
-        task.add_done_callback(lambda _: on_the_way.update({key: on_the_way[key] - 1}))
+        task.add_done_callback(lambda _: _count_down(on_the_way, key))
         return task
 
     async def _here(self, running: _Running, ranked: Ranked) -> Value:
@@ -322,6 +324,12 @@ def _patience_s(ranked: Ranked, left_s: float | None, here_s: float) -> float | 
         return None
     usual_s = max(PATIENCE_MIN_S, PATIENCE_FACTOR * ranked.expected.high_s)
     return usual_s if left_s is None else min(usual_s, max(SPARE_SHARE * left_s, left_s - PATIENCE_FACTOR * here_s))
+
+
+def _count_down(counts: dict[str, int], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 def _size_bytes(value: Value) -> int:

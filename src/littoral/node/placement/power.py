@@ -36,7 +36,7 @@ class PowerMeter:
         """Of late; measured anew twice a second at most."""
         now_s = self._clock.monotonic()
         if (passed_s := now_s - self._at_s) >= ROUND_S:
-            used = self._read()
+            used = self._used if (read := self._counted()) is None else read
             latest = max(0.0, used - self._used) / passed_s  # a counter begins anew now and then
             self._used, self._at_s = used, now_s
             drawn = latest if self._counter is not None else self._table.idle_watts + latest * self._table.core_watts
@@ -46,6 +46,13 @@ class PowerMeter:
     def is_spent(self) -> bool:
         """Whether one more core at work would be beyond the budget."""
         return self.watts_max is not None and self.watts() + self._table.core_watts > self.watts_max
+
+    def _counted(self) -> float | None:
+        """None where the counter cannot be read for once."""
+        try:
+            return self._read()
+        except SettingError:
+            return None
 
     def _read(self) -> float:
         """Joules, or core seconds."""

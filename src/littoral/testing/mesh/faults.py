@@ -55,7 +55,7 @@ async def _befall(site: SimulatedSite, fault: Fault, began_s: float) -> None:
 
 
 async def _crash(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:
-    if node.is_down():
+    if not node.is_up:
         return
     node.crash(power=fault.kind == "power")
     await asyncio.sleep(fault.for_s)

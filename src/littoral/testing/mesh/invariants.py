@@ -86,9 +86,14 @@ def differing_replicas(site: SimulatedSite) -> Iterator[str]:
             differing = [one for one in points.keys() | store.points.keys() if points.get(one) != store.points.get(one)]
             yield f"shard {shard}: {node.name} and {name} differ in {len(differing)} points, {min(differing, key=str)}"
     for node in site.up():
-        for lag in node.federation.replicas.lags() if node.federation is not None else ():
+        assert node.federation is not None
+        replicas = node.federation.replicas
+        for lag in replicas.lags():
             if lag.entry_count or lag.failure is not None:
                 yield f"{node.name}: `{lag.shard}` at {lag.peer}: {lag.entry_count} entries behind, {lag.failure}"
+        for name, replica in replicas._replicas.items():
+            if count := replica.state().unapplied_count:
+                yield f"{node.name}: `{name}`: its shard lacks {count} entries of its journal"
 
 
 def check_promises(site: SimulatedSite) -> None:

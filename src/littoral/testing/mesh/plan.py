@@ -13,6 +13,7 @@ CALM_S = 3.0
 FAULT_S = (0.5, 6.0)
 NODES_PER_FAULT = 20
 FAULTS_MIN = 5
+LATE_MAX = 10
 
 
 class Fault(NamedTuple):
@@ -52,11 +53,11 @@ class Plan(NamedTuple):
         return cls(
             seed=seed,
             names=names,
-            late=frozenset(rng.sample(names[1:], node_count // 10)),
+            late=frozenset(rng.sample(names[1:], min(LATE_MAX, node_count // 10))),
             strategy=rng.choice(("hash", "metric")),
             shards=min(16, max(2, node_count // 2)),
             replicas=replicas,
-            holders=rng.randrange(1, replicas + 1),
+            holders=min(rng.randrange(1, replicas + 1), max(1, replicas - 1)),
             loss=rng.choice((0.0, 0.0, 0.02)),
             writers=4,
             searchers=4,

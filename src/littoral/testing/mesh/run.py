@@ -89,9 +89,7 @@ async def _run(site: SimulatedSite) -> Report:
     started_s = await _start(site)
     clients.start()
     await befall(site)
-    for name in sorted(site.plan.late - {node.name for node in site.up()}):
-        if site.nodes[name].process is None:
-            site.start(name)
+    await site.all_started()
     healed_s = await _until_none(site, differing_members, "members agree")
     await clients.stop()
     alike_s = await _until_none(site, differing_replicas, "replicas are alike")
@@ -129,9 +127,10 @@ async def _start(site: SimulatedSite) -> float:
         if name not in site.plan.late:
             site.start(name, site.rng.random() * STARTED_WITHIN_S)
     await site.all_started()
+    took_s = await _until_none(site, differing_members, "members agree")
     for name in sorted(site.plan.late):
-        site.start(name, CONVERGED_S_MAX + site.rng.random() * site.plan.trouble_s / 2)
-    return await _until_none(site, differing_members, "members agree")
+        site.start(name, site.rng.random() * site.plan.trouble_s / 2)
+    return took_s
 
 
 async def _until_none(site: SimulatedSite, differing: Callable[[SimulatedSite], Iterator[str]], what: str) -> float:

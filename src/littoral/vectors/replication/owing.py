@@ -8,7 +8,7 @@ same, for that one may be lost. For one thread, inside the journal's transaction
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-__all__ = ["LOGGED", "STANDING", "Owing"]
+__all__ = ["LEAVING", "LOGGED", "STANDING", "Owing"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS owed(key BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
@@ -17,6 +17,8 @@ CREATE INDEX IF NOT EXISTS owed_by_time ON owed(time);
 STANDING = 0
 LOGGED = -1
 MARK = "owing"
+LEAVING = "leaving"
+"""Towards what a shard owes that has no place any more."""
 
 
 class Owing:
@@ -32,13 +34,18 @@ class Owing:
         self.towards = "" if row is None else str(row[0])
 
     def begin(self, towards: str, *, is_whole: bool) -> None:
-        """From now on writes are noted; is_whole: and every point that is there or was deleted. Again = no change."""
+        """From now on writes are noted; is_whole: and every point that is there. Again = no change.
+
+        Deletions of before are noted where nothing was owed yet and the shard is given up at once (`leaving`).
+        """
         if self.towards == towards:
             return
-        self._file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (MARK, towards))
-        self._file.execute("DELETE FROM owed")
+        if towards != LEAVING:
+            self._file.execute("DELETE FROM owed")
         if is_whole:
-            self._file.execute("INSERT INTO owed SELECT key, ? FROM points", (STANDING,))
+            gone = "" if towards == LEAVING and not self.towards else "WHERE gone = 0"
+            self._file.execute(f"INSERT OR IGNORE INTO owed SELECT key, ? FROM points {gone}", (STANDING,))  # noqa: S608
+        self._file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (MARK, towards))
         self.towards = towards
 
     def end(self) -> None:

@@ -19,10 +19,10 @@ from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
+from littoral.vectors.replication.owing import LEAVING
 
 __all__ = ["Moving"]
 
-LEAVING = "leaving"
 PAUSE_S = 0.5
 AWAY_PAUSE_S = 2.0
 
