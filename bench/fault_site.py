@@ -4,6 +4,7 @@ In a lab (`littoral.lab`) where this machine can have one, else on loopback, whe
 """
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -11,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,11 +74,14 @@ class FaultSite:
     def get(self, number: int, path: str, body: object = None, verb: str = "GET") -> Any:
         """JSON. Raises OSError."""
         at = self.places[number]
-        data = None if body is None else json.dumps(body).encode()
-        asked = urllib.request.Request(
-            f"http://{at.host}:{at.http}{path}", data, {"content-type": "application/json"}, method=verb
-        )
-        with urllib.request.urlopen(asked, timeout=HTTP_S) as answer:
+        asking = http.client.HTTPConnection(at.host, at.http)
+        asking.sock = self.nodes.connect(number, at, HTTP_S)
+        with contextlib.closing(asking):
+            data = None if body is None else json.dumps(body)
+            asking.request(verb, path, data, {"content-type": "application/json"})
+            answer = asking.getresponse()
+            if answer.status >= 400:
+                raise OSError(f"node {number}: {path}: status {answer.status}")
             return json.load(answer)
 
     def is_whole(self) -> bool:
@@ -264,7 +267,8 @@ def running_lab(name: str, node_count: int, shape: Shape, seed: int) -> Iterator
     script = (
         "import json, sys; from littoral.lab.lab import Lab, Shape;"
         "name, count, shape, seed = json.loads(sys.argv[1]);"
-        "lab = Lab(name, count, Shape(*shape), seed=seed); print('ready', flush=True); lab.run(); lab.close()"
+        "lab = Lab(name, count, Shape(*shape), seed=seed, with_host=False);"
+        "print('ready', flush=True); lab.run(); lab.close()"
     )
     asked = json.dumps([name, node_count, list(shape), seed])
     with subprocess.Popen([sys.executable, "-c", script, asked], stdout=subprocess.PIPE) as process:

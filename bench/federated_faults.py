@@ -61,9 +61,15 @@ def of_window(window: Window, done: Iterable[Done]) -> list[Row]:
         row(f"{what}: longest without a right answer", longest_gap_ms(window, reads), "ms"),
         row(f"{what}: searches not answered in time", len(reads) - in_time, f"of {len(reads)}", limit=0),
         row(f"{what}: answers not right, or `missing` not", sum(not one.is_right for one in reads), "", limit=0),
+        row(f"{what}: `missing` although another has a replica", needless(window, reads), f"of {len(reads)}"),
         row(f"{what}: longest without a write", longest_gap_ms(window, writes), "ms"),
         row(f"{what}: all as before, after", window.whole_s - window.healed_s, "s", limit=HEALED_S_MAX),
     ]
+
+
+def needless(window: Window, reads: Iterable[Done]) -> int:
+    """Answers of the collection with two replicas, by nodes that reach one of each."""
+    return sum(bool(one.missing) for one in reads if one.collection == "kept" and one.client != window.victim)
 
 
 def is_counted(one: Done, window: Window) -> bool:

@@ -1,10 +1,13 @@
 """Linux network namespaces, each with one TUN device whose packets come to this process. For root."""
 
+import ctypes
 import fcntl
 import os
 import shutil
+import socket
 import struct
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +19,7 @@ __all__ = [
     "address_of",
     "checked_machine",
     "close",
+    "connect",
     "left_over",
     "namespace_of",
     "open_port",
@@ -30,6 +34,8 @@ DEVICE = "wan0"
 MTU = 1500
 _SET_INTERFACE = 0x400454CA
 _TUN_WITHOUT_HEADER = 0x1001
+_NETWORK = 0x40000000
+DEVICE_CHARACTERS_MAX = 15
 
 
 class Port(NamedTuple):
@@ -63,7 +69,9 @@ def checked_machine() -> None:
 
 def open_port(lab: str, number: int) -> Port:
     """A namespace with a device and the node's address; for the host, the device alone. Raises NodeError."""
-    made_as = f"lt{os.getpid() % 1_000_000}-{number}" if number else f"littoral-{lab}"[:15]
+    made_as = f"lt{os.getpid() % 1_000_000}-{number}"
+    if not number and len(f"littoral-{lab}") <= DEVICE_CHARACTERS_MAX:
+        made_as = f"littoral-{lab}"
     file = _tun(made_as)
     name = namespace_of(lab, number) if number else None
     try:
@@ -87,6 +95,20 @@ def close(port: Port) -> None:
     os.close(port.file)
     if port.namespace is not None and (NAMESPACES / port.namespace).exists():
         _ip("netns", "delete", port.namespace)
+
+
+def connect(namespace: str, address: tuple[str, int], timeout_s: float) -> socket.socket:
+    """A connection by TCP from inside a namespace. Raises OSError."""
+
+    def made() -> socket.socket:
+        with (NAMESPACES / namespace).open("rb") as file:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _NETWORK):
+                raise OSError(ctypes.get_errno(), f"namespace `{namespace}`")
+        return socket.create_connection(address, timeout_s)
+
+    # A thread of its own: it alone is in the namespace from then on, and ends with this.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(made).result()
 
 
 def left_over(lab: str) -> list[str]:

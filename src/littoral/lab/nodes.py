@@ -1,6 +1,7 @@
 """Nodes of one site for a lab: certificates and a site file for each, and the processes, which end with the lab."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ConflictError, NotFoundError
 from littoral.lab import processes
-from littoral.lab.namespaces import address_of
+from littoral.lab.namespaces import address_of, connect
 from littoral.lifeline import LIFELINE_VARIABLE, STATUS_VARIABLE
 from littoral.mesh.trust.certificates import issue, make_issuing, make_request, make_root, pem_of_chain, read_request
 from littoral.mesh.trust.keys import new_issuing_key, new_node_key, pem_of
@@ -150,6 +151,12 @@ class LabNodes:
         """What runs a command where that node runs."""
         namespace = self._namespaces.get(number)
         return [] if namespace is None else ["ip", "netns", "exec", namespace]
+
+    def connect(self, number: int, at: Place, timeout_s: float) -> socket.socket:
+        """To its HTTP port, from where it runs. Raises OSError."""
+        if (namespace := self._namespaces.get(number)) is None:
+            return socket.create_connection((at.host, at.http), timeout_s)
+        return connect(namespace, (at.host, at.http), timeout_s)
 
     def is_up(self, number: int) -> bool:
         """Whether its processes are there, and not frozen."""
