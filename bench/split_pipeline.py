@@ -1,8 +1,8 @@
-"""What it costs that a pipeline's model runs on another node: two processes, QUIC with mutual TLS, on this machine.
+"""What it costs that a pipeline's model runs on another node: two processes, mutual TLS, on this machine.
 
 The same picture goes through the same pipeline with its model here and, in turn, on the other node; `added` is the
-median of one less that of the other. The model takes the picture as bytes (150 KB travel) or as float32 (600 KB). This
-process is the node that is asked, without HTTP.
+median of one less that of the other. The model takes the picture as bytes (150 KB travel) or as float32 (600 KB), over
+QUIC and over TLS. This process is the node that is asked, without HTTP.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ SIDE, EMBEDDING, POINTS = 224, 128, 1000
 WARM, REQUESTS = 100, 600
 KINDS = {"u8": ("uint8", 150, 1.5), "f32": ("float32", 600, 4.0)}
 """By the name of the kind: dtype, KB that travel, the most that may be added to the median, in ms."""
+TRANSPORTS = {"quic": socket.SOCK_DGRAM, "tls": socket.SOCK_STREAM}
 SITE = """
 [node]
 name = "{name}"
@@ -42,6 +43,7 @@ listen = "127.0.0.1:0"
 [mesh]
 site = "bench"
 listen = "127.0.0.1:{port}"
+transport = "{transport}"
 peers = {{ {other} = "127.0.0.1:{other_port}" }}
 authority = "../ca.pem"
 certificate = "../{name}.pem"
@@ -70,30 +72,35 @@ steps = [
 
 
 def run() -> list[Row]:
+    return [one for transport in TRANSPORTS for one in over(transport)]
+
+
+def over(transport: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
-        files = write_sites(Path(name))
+        files = write_sites(Path(name), transport)
         with running_node(files[PEER]):
             times = uvloop.run(measured(files[CALLER]))
     rows = []
     for kind, (_, kilobytes, limit) in KINDS.items():
         here, split, share = times[kind]
+        label = f"{kind}, {transport}"
         rows += [
-            row(f"{kind}: whole pipeline in one node, p50", float(np.median(here)), "ms"),
-            row(f"{kind}: model on the other node, {kilobytes} KB, p50", float(np.median(split)), "ms"),
-            row(f"{kind}: added, p50", float(np.median(split) - np.median(here)), "ms", limit=limit),
-            row(f"{kind}: added, p95", float(np.quantile(split, 0.95) - np.quantile(here, 0.95)), "ms"),
-            row(f"{kind}: answered by the other node", share, ""),
+            row(f"{label}: whole pipeline in one node, p50", float(np.median(here)), "ms"),
+            row(f"{label}: model on the other node, {kilobytes} KB, p50", float(np.median(split)), "ms"),
+            row(f"{label}: added, p50", float(np.median(split) - np.median(here)), "ms", limit=limit),
+            row(f"{label}: added, p95", float(np.quantile(split, 0.95) - np.quantile(here, 0.95)), "ms"),
+            row(f"{label}: answered by the other node", share, ""),
         ]
     return rows
 
 
-def write_sites(folder: Path) -> dict[str, Path]:
+def write_sites(folder: Path, transport: str) -> dict[str, Path]:
     certify(folder)
     for kind in KINDS:
         model = littoral.compile(embedder(kind), name=kind)
         Store().record(model.digest)
         model.save(folder / f"{kind}.wasm")
-    sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]
+    sockets = [socket.socket(type=TRANSPORTS[transport]) for _ in range(2)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = dict(zip((CALLER, PEER), (one.getsockname()[1] for one in sockets), strict=True))
@@ -103,7 +110,7 @@ def write_sites(folder: Path) -> dict[str, Path]:
     for name, other in ((CALLER, PEER), (PEER, CALLER)):
         (folder / name).mkdir()
         files[name] = folder / name / "site.toml"
-        text = SITE.format(name=name, port=ports[name], other=other, other_port=ports[other])
+        text = SITE.format(name=name, port=ports[name], other=other, other_port=ports[other], transport=transport)
         for kind, (dtype, _, _) in KINDS.items():
             layout = "nhwc" if kind == "u8" else "nchw"
             text += OF_KIND.format(kind=kind, size=EMBEDDING, side=SIDE, layout=layout, dtype=dtype)

@@ -39,6 +39,7 @@ def test_a_check_as_json(tmp_path: Path) -> None:
         "takes": "`gemm_16` float32[1, 5]",
         "gives": "hits",
         "sources": ["normalize"],
+        "digest": "",
     }
 
 

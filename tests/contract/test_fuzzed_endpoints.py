@@ -9,7 +9,14 @@ from http_seeds import SEEDS
 from littoral.node.qdrant_api import LACKING
 
 CASES = 800
-REFUSED = {("POST", "/collections/{collection}/snapshots/upload")}
+MIGRATION = "/api/collections/{collection}/migration"
+REFUSED = {
+    ("POST", "/collections/{collection}/snapshots/upload"),
+    ("POST", "/api/mesh/changes"),
+    ("POST", MIGRATION),
+    ("POST", f"{MIGRATION}/back"),
+    ("DELETE", MIGRATION),
+}
 """Its seed has no points in it."""
 
 

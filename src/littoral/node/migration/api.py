@@ -1,11 +1,12 @@
 """`/api/collections/{collection}`: whose embeddings a collection holds, and its way to another model."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from littoral.errors import NotOfferedError
+from littoral.errors import InputError, NotOfferedError, SettingError
 from littoral.node.migration.migration import Progress
 from littoral.node.migration.migrations import Migrations
 from littoral.node.node import Node
@@ -22,7 +23,7 @@ REFUSED_TOLD_MAX = 20
 class _Start(msgspec.Struct, forbid_unknown_fields=True):
     """to: `MODEL@VERSION` of the site file."""
 
-    to: str
+    to: Annotated[str, Meta(max_length=200)]
 
 
 def migrations_protocol(node: Node) -> Protocol:
@@ -33,7 +34,10 @@ def migrations_protocol(node: Node) -> Protocol:
 
     async def start(request: Request) -> None:
         body = await request.json(_Start)
-        await _migrations(node).start(request.names["collection"], body.to)
+        try:
+            await _migrations(node).start(request.names["collection"], body.to)
+        except SettingError as error:
+            raise InputError(error.message, hint=error.hint) from error
 
     async def back(request: Request) -> None:
         await _migrations(node).back(request.names["collection"])
