@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.fault_site import has_lab, running_lab
 from bench.federated_latency import quantile, timed
+from bench.mesh_sites import until_here
 from bench.rows import Row, row
 from littoral.clock import SYSTEM
 from littoral.lab.namespaces import address_of
@@ -132,15 +133,6 @@ def rounds_ms() -> list[float]:
                 asking.recv(64)
                 found.append((SYSTEM.monotonic() - began_s) * 1000)
     return found
-
-
-async def until_here(federation: Federation) -> None:
-    """All nodes are here, and have what they are to hold."""
-    while True:
-        states = federation.members()
-        if not federation.lacking() and all(state.is_here and state.points is not None for state in states):
-            return
-        await asyncio.sleep(0.1)
 
 
 async def alone_ms(federation: Federation, at: int) -> float:

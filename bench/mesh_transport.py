@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import statistics
 import sys
 import tempfile
@@ -13,9 +12,8 @@ from pathlib import Path
 import grpc
 
 from bench.mesh_peer import CALLER, PEER, credentials, options
+from bench.mesh_sites import certify, free_ports
 from bench.rows import Row, row
-from littoral.mesh.trust.certificates import issue, make_issuing, make_request, make_root, pem_of_chain, read_request
-from littoral.mesh.trust.keys import new_issuing_key, new_node_key, pem_of
 from littoral.mesh.zenoh_transport import ZenohTransport
 
 __all__ = ["run"]
@@ -30,7 +28,7 @@ Echo = Callable[[bytes], Awaitable[bytes]]
 
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
-        certify(folder := Path(name))
+        certify(folder := Path(name), (CALLER, PEER))
         measured = {
             "QUIC": asyncio.run(over_zenoh(folder, "quic")),
             "TLS": asyncio.run(over_zenoh(folder, "tls")),
@@ -54,21 +52,6 @@ def unit_of(key: str) -> str:
     return "µs" if key.endswith("a request") else "ms"
 
 
-def certify(folder: Path) -> None:
-    """Files of PEM for both ends, of one site."""
-    now_s = time.time()  # noqa: TID251
-    root_key, issuing_key = new_issuing_key(), new_issuing_key()
-    root = make_root("bench", root_key, now_s)
-    issuing = make_issuing("bench", issuing_key.public_key(), root, root_key, now_s)
-    (folder / "ca.pem").write_bytes(pem_of_chain([root]))
-    for name in (CALLER, PEER):
-        key = new_node_key()
-        request = read_request(make_request(name, key))
-        node = issue(request, issuing, issuing_key, now_s=now_s, life_s=86400, hosts=["127.0.0.1"])
-        (folder / f"{name}.pem").write_bytes(pem_of_chain([node, issuing]))
-        (folder / f"{name}.key").write_bytes(pem_of(key))
-
-
 @contextlib.asynccontextmanager
 async def peer_process(*arguments: object) -> AsyncIterator[int]:
     """The port at which the other end listens, until the block ends."""
@@ -88,9 +71,7 @@ async def peer_process(*arguments: object) -> AsyncIterator[int]:
 
 
 async def over_zenoh(folder: Path, protocol: str) -> dict[str, float]:
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1, protocol)
     async with peer_process(protocol, folder, port):
         here = options(folder, protocol, CALLER, "127.0.0.1:0", {PEER: f"127.0.0.1:{port}"})
         async with await ZenohTransport.open(here) as transport:

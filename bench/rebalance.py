@@ -7,7 +7,6 @@ are written lie far from all queries, so that the true answers stay those of the
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.federated_latency import NAMES, certify, until_whole
+from bench.federated_latency import NAMES
+from bench.mesh_sites import until_here, until_whole, write_sites
 from bench.rows import Row, row
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.beside import running_node
@@ -36,21 +36,11 @@ STEADY_S, WARM_S, MOVED_SHARE, FILL_POINTS = 20.0, 15.0, 0.3, 1000
 MOVE_BYTES_S = 1 << 20
 RECALL, RATIO_MAX = 0.95, 2.0
 EXACT = SearchParams(exact=True)
-SITE = """
-[node]
-name = "{name}"
-listen = "127.0.0.1:0"
-[mesh]
-site = "bench"
-listen = "127.0.0.1:{port}"
-peers = {{ {peers} }}
-authority = "../ca.pem"
-certificate = "../{name}.pem"
-key = "../{name}.key"
-move_bytes_s = {move_bytes_s}
+REST = f"""
+move_bytes_s = {MOVE_BYTES_S}
 [collections.points]
-vectors = {{ size = {size}, distance = "Euclid" }}
-spread = {{ strategy = "metric", shards = {shards}, replicas = 1, recall = {recall}, sample = "../sample.npy" }}
+vectors = {{ size = {SIZE}, distance = "Euclid" }}
+spread = {{ strategy = "metric", shards = {SHARDS}, replicas = 1, recall = {RECALL}, sample = "../sample.npy" }}
 """
 
 
@@ -77,28 +67,10 @@ def run(points: int = POINTS) -> list[Row]:
         folder = Path(name)
         vectors = clustered(points, seed=1)
         np.save(folder / "sample.npy", vectors[:: max(1, points // 20_000)])
-        files = write_sites(folder)
+        files = write_sites(folder, NAMES, REST)
         peers = [opened.enter_context(running_node(files[peer])) for peer in NAMES[1:]]
         moved = asyncio.run(measured(files["a"], peers, vectors))
     return rows_of(moved, points)
-
-
-def write_sites(folder: Path) -> dict[str, Path]:
-    certify(folder)
-    sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in NAMES]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = {name: one.getsockname()[1] for name, one in zip(NAMES, sockets, strict=True)}
-    for one in sockets:
-        one.close()
-    options = {"size": SIZE, "shards": SHARDS, "recall": RECALL, "move_bytes_s": MOVE_BYTES_S}
-    files = {}
-    for name in NAMES:
-        peers = ", ".join(f'{peer} = "127.0.0.1:{ports[peer]}"' for peer in NAMES if peer != name)
-        (folder / name).mkdir()
-        files[name] = folder / name / "site.toml"
-        files[name].write_text(SITE.format(name=name, port=ports[name], peers=peers, **options))
-    return files
 
 
 def clustered(count: int, seed: int) -> np.ndarray:
@@ -147,8 +119,7 @@ async def measured(file: Path, peers: list, vectors: np.ndarray) -> Moved:  # ty
         async with link, open_node(site, link) as node:
             federation = node.federation
             assert federation is not None
-            while federation.lacking() or len(federation.asking.alive()) < len(NAMES):  # noqa: ASYNC110 (nothing tells)
-                await asyncio.sleep(0.1)
+            await until_here(federation)
             for peer in peers:
                 await until_whole(peer)
             whole = node.collections.get("points")

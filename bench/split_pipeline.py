@@ -8,7 +8,6 @@ QUIC and over TLS. This process is the node that is asked, without HTTP.
 import asyncio
 import contextlib
 import io
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image
 
 import littoral
 from bench.mesh_peer import CALLER, PEER
-from bench.mesh_transport import certify
+from bench.mesh_sites import SOCKETS, write_sites
 from bench.rows import Row, row
 from littoral.artifact import Store
 from littoral.node.beside import running_node
@@ -35,19 +34,7 @@ SIDE, EMBEDDING, POINTS = 224, 128, 1000
 WARM, REQUESTS = 100, 600
 KINDS = {"u8": ("uint8", 150, 1.5), "f32": ("float32", 600, 4.0)}
 """By the name of the kind: dtype, KB that travel, the most that may be added to the median, in ms."""
-TRANSPORTS = {"quic": socket.SOCK_DGRAM, "tls": socket.SOCK_STREAM}
-SITE = """
-[node]
-name = "{name}"
-listen = "127.0.0.1:0"
-[mesh]
-site = "bench"
-listen = "127.0.0.1:{port}"
-transport = "{transport}"
-peers = {{ {other} = "127.0.0.1:{other_port}" }}
-authority = "../ca.pem"
-certificate = "../{name}.pem"
-key = "../{name}.key"
+PLACEMENT = """
 [placement]
 tries = 0.0
 """
@@ -72,12 +59,12 @@ steps = [
 
 
 def run() -> list[Row]:
-    return [one for transport in TRANSPORTS for one in over(transport)]
+    return [one for transport in SOCKETS for one in over(transport)]
 
 
 def over(transport: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
-        files = write_sites(Path(name), transport)
+        files = write_files(Path(name), transport)
         with running_node(files[PEER]):
             times = uvloop.run(measured(files[CALLER]))
     rows = []
@@ -94,30 +81,25 @@ def over(transport: str) -> list[Row]:
     return rows
 
 
-def write_sites(folder: Path, transport: str) -> dict[str, Path]:
-    certify(folder)
+def write_files(folder: Path, transport: str) -> dict[str, Path]:
     for kind in KINDS:
         model = littoral.compile(embedder(kind), name=kind)
         Store().record(model.digest)
         model.save(folder / f"{kind}.wasm")
-    sockets = [socket.socket(type=TRANSPORTS[transport]) for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = dict(zip((CALLER, PEER), (one.getsockname()[1] for one in sockets), strict=True))
-    for one in sockets:
-        one.close()
-    files = {}
+    files = write_sites(folder, (CALLER, PEER), PLACEMENT, transport=transport)
     for name, other in ((CALLER, PEER), (PEER, CALLER)):
-        (folder / name).mkdir()
-        files[name] = folder / name / "site.toml"
-        text = SITE.format(name=name, port=ports[name], other=other, other_port=ports[other], transport=transport)
-        for kind, (dtype, _, _) in KINDS.items():
-            layout = "nhwc" if kind == "u8" else "nchw"
-            text += OF_KIND.format(kind=kind, size=EMBEDDING, side=SIDE, layout=layout, dtype=dtype)
-            for where, place in (("here", "here"), ("split", f"node:{other}")):
-                text += PIPELINE.format(kind=kind, where=where, place=place)
-        files[name].write_text(text)
+        with files[name].open("a") as file:
+            file.writelines(of_kind(kind, other) for kind in KINDS)
     return files
+
+
+def of_kind(kind: str, other: str) -> str:
+    dtype, _, _ = KINDS[kind]
+    layout = "nhwc" if kind == "u8" else "nchw"
+    text = OF_KIND.format(kind=kind, size=EMBEDDING, side=SIDE, layout=layout, dtype=dtype)
+    for where, place in (("here", "here"), ("split", f"node:{other}")):
+        text += PIPELINE.format(kind=kind, where=where, place=place)
+    return text
 
 
 def embedder(kind: str) -> bytes:
