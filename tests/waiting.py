@@ -4,12 +4,12 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
-ATTEMPTS = 10_000
+ATTEMPTS = 60_000
 PAUSE_S = 0.001
 
 
 def until(condition: Callable[[], bool], *, attempts: int = ATTEMPTS) -> None:
-    """Returns as soon as the condition holds; fails after ten seconds and more.
+    """Returns as soon as the condition holds; fails after a minute and more.
 
     attempts: more where several processes must come up first, on a machine with other things to do.
     """

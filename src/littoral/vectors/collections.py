@@ -99,7 +99,7 @@ class Collections:
 
     async def close(self) -> None:
         """Ends the connections; the hosts are the supervisor's."""
-        for _, client in self._clients.values():
+        for _, client in list(self._clients.values()):
             await client.close()
         await self.generations.close()
 

@@ -27,6 +27,7 @@ from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
@@ -141,17 +142,18 @@ class Federation:
         self.changes = Changes(
             transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
+        pace = Pace(clock, mesh.move_bytes_s)
+        self._local.loads.heard = pace.searched
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            Handing(transport, self.replicas, self.target, self.roster),
+            Handing(transport, self.replicas, self.target, self.roster, pace),
             self.target,
             lambda: self.map,
             self.facts.all,
-            clock=clock,
-            bytes_s=mesh.move_bytes_s,
+            pace=pace,
             say=say,
             changed=self._work.set,
         )
