@@ -107,6 +107,15 @@ class LocalShards:
         if (part := self._collections.part(name)) is not None:
             await self._replicas.keep(name, part, [], part.life)
 
+    async def exchanged(self, collection: str, shard: int) -> None:
+        """Its points were exchanged as a whole: `ensure` opens it anew, nothing that was known of them holds."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        self._summaries.exchanged(collection, shard)
+        await self._replicas.let_go(name)
+        if (part := self._collections.part(name)) is not None:
+            await self._tell_stale(collection, shard, (await part.info()).epoch)
+
     async def let_go(self, collection: str, shard: int) -> None:
         """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
         name = part_name(collection, shard)

@@ -79,6 +79,11 @@ class Moving:
         self.owed: dict[str, dict[int, int]] = {}
         local.after_write = self._tell
 
+    @property
+    def pace(self) -> Pace:
+        """Of all points that are moved."""
+        return self._pace
+
     async def open(self) -> None:
         """From now on points are taken, and handed over."""
         await self._handing.open()
