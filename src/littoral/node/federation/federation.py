@@ -157,16 +157,19 @@ class Federation:
             say=say,
             changed=self._work.set,
         )
-        self.seeding = sync.seeds = Seeding(
-            transport,
+        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _seeding(self, folder: Path) -> Seeding:
+        return Seeding(
+            self._transport,
             self.replicas,
-            collections,
-            data / FOLDER,
+            self._collections,
+            folder,
             self._steady_holders,
             self._reopen,
             pace=self.moving.pace,
-            clock=clock,
-            say=say,
+            clock=self._clock,
+            say=self._say,
         )
 
     @property
