@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from littoral.clock import Clock
+from littoral.mesh.replica_log import Seeds
 from littoral.mesh.sync import ShippingTimes, Sync
 from littoral.transport.fake import Network
 from littoral.vectors.replication.replica import Replica, ReplicaLimits
@@ -24,6 +25,7 @@ class ReplicaNode:
         self.shard = MemoryShard(site.rng)
         self.replica: Replica | None = None
         self.sync: Sync | None = None
+        self.seeds: Seeds | None = None
         self._site = site
         self._life = 0
 
@@ -45,6 +47,7 @@ class ReplicaNode:
         )
         transport = site.network.join(self.name)
         sync = Sync(transport, clock=site.clock, rng=Random(site.rng.random()), times=TIMES)
+        sync.seeds = self.seeds
         await sync.start()
         sync.add(SharedLog(SHARD, replica), [name for name in site.nodes if name != self.name])
         self.replica, self.sync = replica, sync
