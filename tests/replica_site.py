@@ -3,15 +3,17 @@
 import asyncio
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from littoral.clock import Clock
-from littoral.mesh.replica_log import Seeds
 from littoral.mesh.sync import ShippingTimes, Sync
 from littoral.transport.fake import Network
 from littoral.vectors.replication.replica import Replica, ReplicaLimits
 from littoral.vectors.replication.shared_log import SharedLog
 from replica_models import MemoryShard
+
+if TYPE_CHECKING:
+    from littoral.mesh.replica_log import Seeds
 
 SHARD = "frames-0"
 TIMES = ShippingTimes(pull_s=2.0, compare_s=8.0, request_s=2.0, pause_max_s=2.0)

@@ -168,8 +168,8 @@ class Sync:
     ) -> Copies:
         """Waits until `count` nodes, this one included, have that write on their disks; at most for the deadline.
 
-        least: so many are enough where the others are away, or go meanwhile, or lack what no log has. Says who has it then, be they enough or
-        not. Raises InputError if there are not so many replicas.
+        least: so many are enough where the others are away, or go meanwhile, or lack what no log has. Says who has it
+        then, be they enough or not. Raises InputError if there are not so many replicas.
         """
         shared = self._of(shard)
         if count > 1 + len(shared.links):

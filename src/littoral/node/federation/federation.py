@@ -17,6 +17,7 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -99,8 +100,7 @@ class Federation:
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
-        self._sync = sync
+        sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
@@ -122,6 +122,7 @@ class Federation:
         self._local = LocalShards(
             collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
         )
+        self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -402,12 +403,21 @@ class Federation:
                 await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
+                await self._settle_indexes()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
+
+    async def _settle_indexes(self) -> None:
+        """What others know of, and shards here have not."""
+        for known in list(self.facts.all().values()):
+            await self._indexes.heard(known.fact.indexes)
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                await self._indexes.settle(name, part)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -447,6 +457,7 @@ class Federation:
             settled=self.moving.settled,
             owed=self.moving.owed,
             loads=self._loads(),
+            indexes=self._indexes.told(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
