@@ -164,9 +164,8 @@ class LocalShards:
             if isinstance(one, LittoralError) and shard not in late
         ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
-        if len(answers) > 1 and isinstance(part.request, WHOLE):
-            shards = [shard for one, _ in answers for shard in one]
-            answers = [(shards, merge(part.request, [one for _, one in answers], config))]
+        if isinstance(part.request, WHOLE):
+            answers = _merged(part.request, answers, behind, config)
         names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
         return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
@@ -224,6 +223,21 @@ class LocalShards:
         answer = await found.ask(request, deadline_s=terms.deadline_s)
         await indexes.note(collection, request, terms.at.time)
         return answer
+
+
+def _merged(
+    request: frames.Read,
+    answers: list[tuple[list[int], frames.Answer]],
+    behind: Sequence[int],
+    config: CollectionConfig,
+) -> list[tuple[list[int], frames.Answer]]:
+    """As one, but for shards that lack writes: who asks can leave these out where another replica answers as well."""
+    whole = [(shards, answer) for shards, answer in answers if shards[0] not in behind]
+    if len(whole) < 2:
+        return answers
+    merged = merge(request, [answer for _, answer in whole], config)
+    rest = [(shards, answer) for shards, answer in answers if shards[0] in behind]
+    return [([shard for shards, _ in whole for shard in shards], merged), *rest]
 
 
 async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
