@@ -23,6 +23,7 @@ from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
+from littoral.node.federation.map_lease import MapLease
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
@@ -106,7 +107,8 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
-        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
@@ -158,6 +160,7 @@ class Federation:
             say=say,
             changed=self._work.set,
         )
+        self.moving.older_s = self._map_lease.older_s
         self.seeding = sync.seeds = self._seeding(data / FOLDER)
 
     def _seeding(self, folder: Path) -> Seeding:
@@ -250,7 +253,9 @@ class Federation:
             return None
         if len(nodes) > 1:
             nodes = allowed(spread, self.roster()).places[shard]
-        return Holding(name, shard, nodes, table.spread.holders)
+        least, change = table.spread.holders, spread.change
+        may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
+        return Holding(name, shard, nodes, least, may_pass)
 
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
@@ -285,6 +290,7 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
         await self.seeding.open()
@@ -298,6 +304,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
