@@ -222,6 +222,14 @@ class Replicas:
             return False
         return True
 
+    def is_whole(self, name: str) -> bool:
+        """Whether nothing is missing there of the time before it was made, or made anew."""
+        return name in self._replicas and self._replicas[name].is_whole
+
+    async def become_whole(self, name: str) -> None:
+        """From now on it is. Raises UnavailableError, ShardError."""
+        await self.of(name).become_whole()
+
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""
         return self._sync.lags()
