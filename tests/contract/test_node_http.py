@@ -31,6 +31,8 @@ OF_TABLES = (
     "littoral_replica_",
     "littoral_placed_",
     "littoral_migration_",
+    "littoral_trace_",
+    "littoral_log_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 

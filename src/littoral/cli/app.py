@@ -24,6 +24,7 @@ VERBS = {
     "explain": "explain",
     "index": "index",
     "lab": "lab",
+    "logs": "logs",
     "mesh": "mesh",
     "run": "run",
     "search": "search",

@@ -8,6 +8,7 @@ from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
+from littoral.node.process_readings import process_readings
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
@@ -30,19 +31,29 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]
+    found += process_readings(node.started_at)
     found += model_readings(node)
     for model in node.models.values():
         found += _pool("model", model.name, model.pool)
     for agent in node.agents.values():
         found += _pool("agent", agent.name, agent.pool)
-        dropped = agent.pool.first.statistics().log_lines_dropped
-        found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), dropped))
+        own = agent.pool.first.statistics()
+        found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), own.log_lines_dropped))
+        found.append(Reading("littoral_agent_memory_bytes", (agent.name,), own.memory_bytes))
+        ends = agent.pool.ends.items()
+        found += [Reading("littoral_agent_ends_total", (agent.name, reason), count) for reason, count in ends]
     found += pipeline_readings(node)
     for collection, state in states:
         found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
+            indexed = state.indexed_vectors_count
+            found.append(Reading("littoral_collection_indexed_vectors", (collection.name,), indexed))
     found += node.caches.readings()
+    if node.log is not None:
+        found += node.log.readings()
+    if node.traces is not None:
+        found += node.traces.exporter.readings()
     found += migration_readings(node)
     if node.federation is not None:
         found += mesh_readings(node.federation, now_s=node.clock.wall())

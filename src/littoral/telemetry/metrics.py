@@ -7,11 +7,13 @@ from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted unde
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from littoral.telemetry.metric_spec import OF_ITSELF, MetricSpec
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
 
@@ -20,15 +22,6 @@ OTHER = "other"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BOUNDS = (*map(str, BUCKETS_S), "+Inf")
-
-
-class MetricSpec(NamedTuple):
-    """kind: counter and histogram are written as things happen, read_counter and gauge are read at each scrape."""
-
-    name: str
-    kind: Literal["counter", "histogram", "gauge", "read_counter"]
-    labels: tuple[str, ...]
-    sentence: str
 
 
 METRICS = {
@@ -291,6 +284,7 @@ METRICS = {
         ),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
+        *OF_ITSELF,
     )
 }
 

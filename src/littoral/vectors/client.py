@@ -12,6 +12,7 @@ from pathlib import Path
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, ShardError, UnavailableError
+from littoral.telemetry import Kind, recorded_trace, span
 from littoral.vectors import frames
 from littoral.vectors.channel import Channel
 from littoral.vectors.frames import Answer, Failure, Request
@@ -53,6 +54,14 @@ class ShardClient:
         Raises the host's own errors, and UnavailableError when there was no answer in time: a write may then have
         happened or not.
         """
+        if recorded_trace() is None:
+            return await self._asked(request, deadline_s)
+        what = request.__struct_config__.tag
+        told = {"littoral.collection": self._folder.parent.name, "littoral.shard": self.life}
+        with span(f"shard {what}", Kind.CLIENT, told):
+            return await self._asked(request, deadline_s)
+
+    async def _asked(self, request: Request, deadline_s: float) -> Answer:
         # Kept here: who asks several shards the same at once hands each of them this request.
         request.call = call = next(self._numbers)
         frame = frames.encode(request)
