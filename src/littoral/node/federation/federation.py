@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,6 +27,7 @@ from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
@@ -34,6 +35,7 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
@@ -140,19 +142,31 @@ class Federation:
         self.changes = Changes(
             transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
+        pace = Pace(clock, mesh.move_bytes_s)
+        self._local.loads.heard = pace.searched
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            Handing(transport, self.replicas, self.target, self.roster),
+            Handing(transport, self.replicas, self.target, self.roster, pace),
             self.target,
             lambda: self.map,
             self.facts.all,
-            clock=clock,
-            bytes_s=mesh.move_bytes_s,
+            pace=pace,
             say=say,
             changed=self._work.set,
+        )
+        self.seeding = sync.seeds = Seeding(
+            transport,
+            self.replicas,
+            collections,
+            data / FOLDER,
+            self._steady_holders,
+            self._reopen,
+            pace=self.moving.pace,
+            clock=clock,
+            say=say,
         )
 
     @property
@@ -234,6 +248,22 @@ class Federation:
             nodes = allowed(spread, self.roster()).places[shard]
         return Holding(name, shard, nodes, table.spread.holders)
 
+    def _steady_holders(self, part: str) -> Sequence[str]:
+        """Of a shard of this node; none while its collection goes to another layout."""
+        name, _, shard = part.rpartition(".")
+        spread = self.map.spreads.get(name)
+        if spread is None or spread.change is not None or not shard.isdigit():
+            return ()
+        holding = self._holding_of(name, int(shard))
+        return () if holding is None else holding.nodes
+
+    async def _reopen(self, part: str) -> None:
+        """Other points took the place of a shard's."""
+        name, _, shard = part.rpartition(".")
+        async with self._holding:
+            await self._local.exchanged(name, int(shard))
+        await self._hold_shards()
+
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
         region = self.roster().get(node, "")
@@ -253,6 +283,7 @@ class Federation:
         await self._keeper.open()
         await self.completeness.open()
         await self._exchange.open()
+        await self.seeding.open()
         await self.fact_exchange.open()
         self._transport.watch(self._seen)
         await self._write_map()
@@ -296,6 +327,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.seeding.close()
         await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
@@ -364,6 +396,7 @@ class Federation:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
+                await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
             except LittoralError as error:
