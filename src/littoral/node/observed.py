@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from littoral.node.collection_status import KnownStates
 from littoral.node.node import Node
 from littoral.node.readings import read_node
 from littoral.node.request_log import RequestLog
@@ -27,6 +28,7 @@ class Observed:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.events = Events()
+        self._states = KnownStates(node.collections)
         self.readings: list[Reading] = []
         self.sources: list[Callable[[], Iterable[Reading]]] = []
         """Further parts of the node that have numbers to tell at a scrape."""
@@ -59,7 +61,7 @@ class Observed:
 
     async def read(self, busy_count: int) -> bytes:
         """The text for a scraper."""
-        self.readings = await read_node(self._node, self.events, busy_count)
+        self.readings = await read_node(self._node, self._states, self.events, busy_count)
         self.readings += [reading for source in self.sources for reading in source()]
         return self.metrics.text()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from littoral.node.collection_status import collection_states
+from littoral.node.collection_status import KnownStates
 from littoral.node.load_readings import pipeline_readings
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
@@ -18,12 +18,10 @@ from littoral.web import Events
 
 __all__ = ["read_node"]
 
-COLLECTION_S = 1.0
 
-
-async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading]:
+async def read_node(node: Node, states: KnownStates, events: Events, busy_count: int) -> list[Reading]:
     """A collection that does not answer within a second is told as such."""
-    states = await collection_states(node.collections, COLLECTION_S)
+    known = await states.read()
     found = [
         Reading("littoral_http_requests_busy", (), busy_count),
         Reading("littoral_node_ready", (), node.is_ready),
@@ -43,12 +41,14 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         ends = agent.pool.ends.items()
         found += [Reading("littoral_agent_ends_total", (agent.name, reason), count) for reason, count in ends]
     found += pipeline_readings(node)
-    for collection, state in states:
+    for collection, state in known:
         found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
             indexed = state.indexed_vectors_count
             found.append(Reading("littoral_collection_indexed_vectors", (collection.name,), indexed))
+    times = node.collections.request_times()
+    found += [Reading("littoral_shard_request_duration_seconds", (name, asked), took) for name, asked, took in times]
     found += node.caches.readings()
     if node.log is not None:
         found += node.log.readings()

@@ -4,6 +4,7 @@ from littoral.telemetry.log import Log, LogOptions
 from littoral.telemetry.log_limit import Limit
 from littoral.telemetry.metrics import METRICS, TEXT_TYPE, Metrics, MetricSpec, Reading
 from littoral.telemetry.spans import NOTHING, Kind, Recording, Span, Spans, record_span, recorded_trace, root_span, span
+from littoral.telemetry.spread import Spread
 from littoral.telemetry.trace_context import Trace, current_trace, incoming_trace, traceparent, tracing
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Recording",
     "Span",
     "Spans",
+    "Spread",
     "Trace",
     "current_trace",
     "incoming_trace",

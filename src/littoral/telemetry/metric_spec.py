@@ -6,10 +6,10 @@ __all__ = ["OF_ITSELF", "MetricSpec"]
 
 
 class MetricSpec(NamedTuple):
-    """kind: counter and histogram are written as things happen, read_counter and gauge are read at each scrape."""
+    """kind: counter and histogram are written as things happen, the others are read at each scrape."""
 
     name: str
-    kind: Literal["counter", "histogram", "gauge", "read_counter"]
+    kind: Literal["counter", "histogram", "gauge", "read_counter", "read_histogram"]
     labels: tuple[str, ...]
     sentence: str
 
@@ -31,6 +31,12 @@ OF_ITSELF = (
         "read_counter",
         ("agent", "reason"),
         "Instances that a call cost: `trap`, `deadline`, `memory`",
+    ),
+    MetricSpec(
+        "littoral_shard_request_duration_seconds",
+        "read_histogram",
+        ("collection", "request"),
+        "From a request to a shard host of this node to its answer",
     ),
     MetricSpec("littoral_collection_indexed_vectors", "gauge", ("collection",), "Of its vectors, those in an index"),
     MetricSpec("littoral_trace_spans_total", "read_counter", (), "Spans that were recorded"),
