@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -41,6 +41,7 @@ from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
+from littoral.node.federation.targets import Targets
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
@@ -106,6 +107,9 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self._targets = Targets(
+            transport.name, self._tables, lambda: self.map, self.roster, lambda: self._keeper.writer
+        )
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
@@ -334,24 +338,7 @@ class Federation:
 
     def target(self, name: str) -> Target:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
-        if (table := self._tables.get(name)) is None or table.spread is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
-        if (found := self.map.spreads.get(name)) is None:
-            raise UnavailableError(
-                f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
-            )
-        roster, spread = self.roster(), allowed(found, self.roster())
-        if spread.model != table.spread.model:
-            raise ConflictError(
-                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
-                f"`{table.spread.model}`",
-                hint="two models never mix in a collection: set `spread.model`, or make another collection",
-            )
-        if self.name not in roster:
-            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
-        own, region = table.spread, roster[self.name]
-        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
+        return self._targets.of(name)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
