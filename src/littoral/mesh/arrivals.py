@@ -105,7 +105,7 @@ class Arrivals:
     async def _answer(self, request: Request) -> None:
         try:
             answer = await self._desk.answer(
-                request.caller, request.service, request.body, deadline_s=request.deadline_s
+                request.caller, request.service, request.body, deadline_s=request.deadline_s, parent=request.parent
             )
             if self._senders.takes_now(request.caller, len(answer)):
                 request.reply(answer)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from littoral.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from littoral.mesh.shard_map import ShardMap
 from littoral.node.federation.asking import Target
+from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.residency import allowed
 from littoral.node.site_tables import CollectionTable
 
@@ -26,20 +27,18 @@ class Targets:
         self,
         name: str,
         tables: Mapping[str, CollectionTable],
-        shard_map: Callable[[], ShardMap],
+        keeper: MapKeeper,
         roster: Callable[[], Mapping[str, str]],
-        writer: Callable[[], str],
     ) -> None:
         self._name = name
         self._tables = tables
-        self._map = shard_map
+        self._keeper = keeper
         self._roster = roster
-        self._writer = writer
         self._kept: dict[str, _Kept] = {}
 
     def of(self, name: str) -> Target:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
-        shard_map, table, roster = self._map(), self._tables.get(name), self._roster()
+        shard_map, table, roster = self._keeper.map, self._tables.get(name), self._roster()
         kept = self._kept.get(name)
         if kept is not None and kept.map is shard_map and kept.table is table and kept.roster == roster:
             return kept.target
@@ -54,7 +53,7 @@ class Targets:
         if (found := shard_map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self._writer()}` writes that down; is it running, and has it this collection?",
+                hint=f"node `{self._keeper.writer}` writes that down; is it running, and has it this collection?",
             )
         spread = allowed(found, roster)
         if spread.model != table.spread.model:
