@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -43,6 +43,7 @@ from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
+from littoral.node.federation.targets import Targets
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
@@ -89,12 +90,10 @@ class Federation:
         """
         transport = self.measured = MeasuredTransport(transport, clock)
         self._mesh = mesh
-        self._tables = dict(tables)
-        self._samples = samples or {}
+        self._tables, self._samples = dict(tables), samples or {}
         self._collections = collections
         self._transport = transport
-        self._clock = clock
-        self._say = say
+        self._clock, self._say = clock, say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
@@ -107,6 +106,7 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self._targets = Targets(transport.name, self._tables, self._keeper, self.roster)
         self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
@@ -121,9 +121,8 @@ class Federation:
             grants=Grants(clock, is_first_life=self._boot == 1),
             complete_s=complete_s,
         )
-        self._local = LocalShards(
-            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
-        )
+        tell_stale = self._exchange.tell_stale
+        self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, complete_s)
         self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -345,24 +344,7 @@ class Federation:
 
     def target(self, name: str) -> Target:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
-        if (table := self._tables.get(name)) is None or table.spread is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
-        if (found := self.map.spreads.get(name)) is None:
-            raise UnavailableError(
-                f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
-            )
-        roster, spread = self.roster(), allowed(found, self.roster())
-        if spread.model != table.spread.model:
-            raise ConflictError(
-                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
-                f"`{table.spread.model}`",
-                hint="two models never mix in a collection: set `spread.model`, or make another collection",
-            )
-        if self.name not in roster:
-            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
-        own, region = table.spread, roster[self.name]
-        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
+        return self._targets.of(name)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
