@@ -235,6 +235,10 @@ class Federation:
     def _own_shards(self) -> list[tuple[str, int]]:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
+    def _read_shards(self) -> list[tuple[str, int]]:
+        """Without those that come in the place of others: a summary of what is just being filled is out of date."""
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
@@ -388,7 +392,7 @@ class Federation:
                 if self._keeper.is_writer:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
-                await self._exchange.sum_up(self._own_shards())
+                await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
