@@ -20,6 +20,7 @@ from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.placement_checks import check_placement
 from littoral.node.placement_tables import PlacementTable
+from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -41,6 +42,7 @@ from littoral.node.site_tables import (
     StepTable,
     UpsertStepTable,
 )
+from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
@@ -78,6 +80,8 @@ class Site(NamedTuple):
     cache: CacheTable = CacheTable()
     mesh: MeshTable | None = None
     placement: PlacementTable | None = None
+    signatures: SignaturesTable | None = None
+    telemetry: TelemetryTable = TelemetryTable()
 
     @property
     def listen(self) -> Address:
@@ -147,6 +151,8 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
             _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
             _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
+            _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
+            _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
         ),
         place,
     )
@@ -242,6 +248,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, place)
     check_placement(site, place, inner_steps)
+    check_telemetry(site.telemetry, place / "telemetry")
     return site
 
 
