@@ -394,7 +394,7 @@ class Federation:
                     await self._rebalance()
                 await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
-                await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
+                await self._tell_fact()
                 await self.fact_exchange.ask()
                 await self._settle_indexes()
             except LittoralError as error:
@@ -425,12 +425,22 @@ class Federation:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
+        """In a large site somebody comes or goes all the time: most of them are nobody's business."""
         if is_here:
-            self.fact_exchange.seen(name)
+            self.fact_exchange.seen()
         else:
             self.summaries.forget(name)
-        self._exchange.want()
-        self._work.set()
+        is_small = not self.fact_exchange.is_large
+        if is_small or name in self._keeper.holders:
+            self._exchange.want()
+        if is_small or self._keeper.is_writer or self._is_waiting:
+            self._work.set()
+
+    async def _tell_fact(self) -> None:
+        is_moving = bool(self.moving.owed) or any(
+            spread.change is not None and spread.kept_by(self.name) for spread in self.map.spreads.values()
+        )
+        await self.fact_exchange.tell(self._fact, map_number=self.map.number, writer=self.writer, is_moving=is_moving)
 
     async def _fact(self) -> Fact:
         """What this node says of itself now."""
