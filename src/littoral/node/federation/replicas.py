@@ -37,8 +37,16 @@ class Watched:
         self._part = part
         self._wrote = wrote
         self._left = left
+        self.write_count = 0
+        """Since it was opened, writes whose outcome nobody knows among them."""
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        try:
+            return await self._asked(request, deadline_s)
+        finally:
+            self.write_count += not isinstance(request, frames.Read)
+
+    async def _asked(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
             try:
                 return await self._part.ask(request, deadline_s=deadline_s)
