@@ -211,7 +211,7 @@ class Asking:
 
     def written(self, target: Target) -> tuple[object, ...]:
         """Another whenever something was written through this node, or to a shard here."""
-        return self._written[target.name], self._local.write_counts(target.name, target.spread.all_places)
+        return self._written[target.name], self._local.written(target.name, target.spread.all_places)
 
     async def _write(self, target: Target, parts: Parts, deadline_s: float, at: At | None) -> frames.Written:
         give_up = self._clock.monotonic() + deadline_s
