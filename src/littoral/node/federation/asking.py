@@ -1,6 +1,7 @@
 """Asks the nodes that hold shards, this one included, and says whose answer is missing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -129,6 +130,8 @@ class Asking:
         """Told which map a peer goes by that has answered."""
         self.departures = Departures(clock)
         self._lagging = Lagging(clock)
+        self._written: Counter[str] = Counter()
+        """By collection, writes through this node: that have begun, and that have ended in whatever way."""
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -200,6 +203,17 @@ class Asking:
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
+        self._written[target.name] += 1
+        try:
+            return await self._write(target, parts, deadline_s, at)
+        finally:
+            self._written[target.name] += 1
+
+    def written(self, target: Target) -> tuple[object, ...]:
+        """Another whenever something was written through this node, or to a shard here."""
+        return self._written[target.name], self._local.written(target.name, target.spread.all_places)
+
+    async def _write(self, target: Target, parts: Parts, deadline_s: float, at: At | None) -> frames.Written:
         give_up = self._clock.monotonic() + deadline_s
         tried: dict[int, set[str]] = {shard: set() for shard in parts}
         written: list[frames.Answer] = []

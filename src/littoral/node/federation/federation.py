@@ -18,6 +18,7 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.indexes import PayloadIndexes
+from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -332,7 +333,9 @@ class Federation:
         self._keeper.write({name: following})
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
+        age_s = 0.0 if table.spread is None else table.spread.max_age_s
+        kept = KeptAnswers(self._clock, age_s) if age_s else None
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull, kept)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
