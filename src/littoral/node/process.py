@@ -4,9 +4,11 @@ SIGTERM ends it in order. What keeps it from starting goes to the supervisor, an
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
 from littoral.node.reload import reloading
+from littoral.node.service_manager import SHARE, watchdog_s
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
@@ -73,12 +76,32 @@ async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
             grpc_interface(site, inference, _say),
             mqtt_routes(site, node, observed),
             reloading(node),
+            signs_of_life(link),
         ):
             node.listen = server.address
             node.is_ready = True
             link.ready(node.listen)
             await stopped.wait()
             node.is_ready = False
+
+
+@contextlib.asynccontextmanager
+async def signs_of_life(link: SupervisorLink) -> AsyncIterator[None]:
+    """From this loop, which serves every request, as often as a service manager asks for them."""
+    if (limit_s := watchdog_s()) is None:
+        yield
+        return
+
+    async def go_on() -> None:
+        while True:
+            link.alive()
+            await asyncio.sleep(SHARE * limit_s)
+
+    telling = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _hear_zenoh(site: Site) -> None:

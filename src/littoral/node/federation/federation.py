@@ -17,11 +17,13 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
+from littoral.node.federation.map_lease import MapLease
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
@@ -99,14 +101,14 @@ class Federation:
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
-        self._sync = sync
+        sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
-        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
@@ -122,6 +124,7 @@ class Federation:
         self._local = LocalShards(
             collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
         )
+        self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -157,16 +160,20 @@ class Federation:
             say=say,
             changed=self._work.set,
         )
-        self.seeding = sync.seeds = Seeding(
-            transport,
+        self.moving.older_s = self._map_lease.older_s
+        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _seeding(self, folder: Path) -> Seeding:
+        return Seeding(
+            self._transport,
             self.replicas,
-            collections,
-            data / FOLDER,
+            self._collections,
+            folder,
             self._steady_holders,
             self._reopen,
             pace=self.moving.pace,
-            clock=clock,
-            say=say,
+            clock=self._clock,
+            say=self._say,
         )
 
     @property
@@ -246,7 +253,9 @@ class Federation:
             return None
         if len(nodes) > 1:
             nodes = allowed(spread, self.roster()).places[shard]
-        return Holding(name, shard, nodes, table.spread.holders)
+        least, change = table.spread.holders, spread.change
+        may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
+        return Holding(name, shard, nodes, least, may_pass)
 
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
@@ -281,6 +290,7 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
         await self.seeding.open()
@@ -294,6 +304,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -399,12 +410,21 @@ class Federation:
                 await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
+                await self._settle_indexes()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
+
+    async def _settle_indexes(self) -> None:
+        """What others know of, and shards here have not."""
+        for known in list(self.facts.all().values()):
+            await self._indexes.heard(known.fact.indexes)
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                await self._indexes.settle(name, part)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -444,6 +464,7 @@ class Federation:
             settled=self.moving.settled,
             owed=self.moving.owed,
             loads=self._loads(),
+            indexes=self._indexes.told(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
@@ -75,6 +76,8 @@ class LocalShards:
         self._leaving = Leaving(clock)
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
+        self.indexes: PayloadIndexes | None = None
+        """Where it is noted which payload indexes there are to be."""
 
     async def ensure(
         self,
@@ -135,10 +138,13 @@ class LocalShards:
         collection: str,
         shard: int,
         config: CollectionConfig,
-        request: frames.Upsert | frames.UpdateVectors,
+        request: frames.Upsert | frames.UpdateVectors | frames.ChangePayload,
         epoch: int,
     ) -> None:
-        stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
+        if isinstance(request, frames.ChangePayload):
+            stale = self._summaries.changed(collection, shard, request.change, config, epoch)
+        else:
+            stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
         if stale is not None:
             await self._tell_stale(collection, shard, stale)
 
@@ -187,6 +193,8 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
+        if isinstance(request, frames.CreateIndex | frames.DeleteIndex) and self.indexes is not None:
+            return await self._indexed(self.indexes, name.rpartition(".")[0], found, request, terms)
         if not isinstance(request, frames.PointWrite):
             began_s = self.loads.now()
             answer = await found.ask(request, deadline_s=terms.deadline_s)
@@ -205,6 +213,19 @@ class LocalShards:
         if self.after_write is not None:
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
         return frames.Written(call=0, epoch=stamp.number)
+
+    async def _indexed(
+        self,
+        indexes: PayloadIndexes,
+        collection: str,
+        found: Collection,
+        request: frames.CreateIndex | frames.DeleteIndex,
+        terms: Terms,
+    ) -> frames.Answer:
+        indexes.check(collection, request.field, terms.at.time)
+        answer = await found.ask(request, deadline_s=terms.deadline_s)
+        await indexes.note(collection, request, terms.at.time)
+        return answer
 
 
 def _merged(
