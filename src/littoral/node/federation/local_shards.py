@@ -138,10 +138,13 @@ class LocalShards:
         collection: str,
         shard: int,
         config: CollectionConfig,
-        request: frames.Upsert | frames.UpdateVectors,
+        request: frames.Upsert | frames.UpdateVectors | frames.ChangePayload,
         epoch: int,
     ) -> None:
-        stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
+        if isinstance(request, frames.ChangePayload):
+            stale = self._summaries.changed(collection, shard, request.change, config, epoch)
+        else:
+            stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
         if stale is not None:
             await self._tell_stale(collection, shard, stale)
 

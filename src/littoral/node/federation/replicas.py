@@ -26,7 +26,7 @@ __all__ = ["FOLDER", "Replicas", "Watched"]
 FOLDER = "replicas"
 SEEDS = "seeds"
 
-Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
+Wrote = Callable[[frames.Upsert | frames.UpdateVectors | frames.ChangePayload, int], Awaitable[None]]
 """The write, and the shard's epoch after it."""
 
 
@@ -45,8 +45,10 @@ class Watched:
             finally:
                 self._left()
         answer = await self._part.ask(request, deadline_s=deadline_s)
-        if isinstance(request, frames.Upsert | frames.UpdateVectors) and isinstance(answer, frames.Written):
-            await self._wrote(request, answer.epoch)
+        if isinstance(answer, frames.Written):
+            match request:
+                case frames.Upsert() | frames.UpdateVectors() | frames.ChangePayload():
+                    await self._wrote(request, answer.epoch)
         return answer
 
     async def _has_some(self, request: frames.Delete, deadline_s: float) -> bool:
