@@ -426,7 +426,11 @@ class Federation:
         self._rebalance_at_s = now_s + REBALANCE_S
         for name, spread in self._spreads().items():
             if spread.change is None and not self.moving.owed.get(name):
-                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                try:
+                    plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                except LittoralError as error:
+                    self._say(f"mesh: `{name}` is not rebalanced: {error}")
+                    continue
                 if plan.is_begun:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
