@@ -27,6 +27,7 @@ VERBS = {
     "mesh": "mesh",
     "run": "run",
     "search": "search",
+    "tokens": "tokens",
     "tune": "tune",
     "up": "up",
 }
