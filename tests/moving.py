@@ -8,8 +8,6 @@ from waiting import until_async
 
 __all__ = ["begin", "has_arrived", "shards_on_disk", "until_arrived", "writer_of"]
 
-ARRIVE_ATTEMPTS = 60_000
-
 
 def writer_of(nodes: Mapping[str, SpreadNode]) -> SpreadNode:
     return nodes[min(nodes)]
@@ -31,7 +29,7 @@ def has_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> b
 
 
 async def until_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> None:
-    await until_async(lambda: has_arrived(nodes, name, layout), attempts=ARRIVE_ATTEMPTS)
+    await until_async(lambda: has_arrived(nodes, name, layout))
 
 
 def shards_on_disk(nodes: Mapping[str, SpreadNode]) -> dict[str, list[str]]:

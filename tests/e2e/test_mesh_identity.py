@@ -17,7 +17,7 @@ from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
 from mesh_site import DAY_S, MovedClock, found, free_port, joined
 from needs import need
-from waiting import ATTEMPTS, until
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -60,7 +60,7 @@ class Process:
     def hears(self, peer: str) -> bool:
         """True once the peer answers; fails when it does not within a minute: a handshake that the machine is too busy
         for in a second and a half begins again."""
-        until(lambda: self.say(f"ask {peer}").startswith("hello"), attempts=6 * ATTEMPTS)
+        until(lambda: self.say(f"ask {peer}").startswith("hello"))
         return True
 
     def settles(self, answer: str) -> bool:

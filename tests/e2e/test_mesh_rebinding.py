@@ -13,7 +13,7 @@ from mesh_certificates import Authority
 from mesh_nodes import free_ports
 from needs import need
 from udp_relay import UdpRelay
-from waiting import ATTEMPTS, until_async
+from waiting import until_async
 
 pytestmark = pytest.mark.e2e
 
@@ -41,7 +41,7 @@ def options(tmp_path: Path) -> Options:
 
 async def met(*transports: Any) -> None:
     names = {one.name for one in transports}
-    await until_async(lambda: all(names <= one.alive() for one in transports), attempts=6 * ATTEMPTS)
+    await until_async(lambda: all(names <= one.alive() for one in transports))
 
 
 async def test_a_link_goes_on_when_the_port_of_its_client_changes(options: Options) -> None:

@@ -18,7 +18,7 @@ import replica_process
 from littoral.vectors.replication.entries import Version
 from replica_process import SIZE
 from supervised import short_folder
-from waiting import ATTEMPTS, until_async
+from waiting import until_async
 
 pytestmark = pytest.mark.e2e
 
@@ -137,9 +137,7 @@ async def test_two_replicas_may_be_killed_at_any_moment(nodes: list[NodeProcess]
     for turn in range(ROUNDS):
         enough = promised.count + rng.randrange(1, 60)
         # All writers may wait for the one node that is starting.
-        await until_async(
-            lambda enough=enough: promised.count >= enough or any(one.done() for one in writers), attempts=12 * ATTEMPTS
-        )
+        await until_async(lambda enough=enough: promised.count >= enough or any(one.done() for one in writers))
         node = rng.choice(nodes)
         if turn % 2:
             node.kill()

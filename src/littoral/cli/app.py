@@ -23,13 +23,18 @@ VERBS = {
     "doctor": "doctor",
     "explain": "explain",
     "index": "index",
+    "keys": "keys",
     "lab": "lab",
+    "logs": "logs",
     "mesh": "mesh",
     "run": "run",
     "search": "search",
+    "sign": "sign",
     "tokens": "tokens",
+    "top": "top",
     "tune": "tune",
     "up": "up",
+    "verify": "verify",
 }
 """What a verb is called, and the function (or group) in the module of that name."""
 

@@ -105,7 +105,7 @@ class Arrivals:
     async def _answer(self, request: Request) -> None:
         try:
             answer = await self._desk.answer(
-                request.caller, request.service, request.body, deadline_s=request.deadline_s
+                request.caller, request.service, request.body, deadline_s=request.deadline_s, parent=request.parent
             )
             await self._senders.send(request.caller, len(answer), lambda: request.reply(answer))
         except LittoralError as error:

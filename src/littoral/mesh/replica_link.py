@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, TooLargeError
-from littoral.mesh.replica_log import ReplicaLog
+from littoral.mesh.replica_log import ReplicaLog, Seeds
 from littoral.mesh.replica_messages import (
     DIGESTS,
     PULL,
@@ -73,7 +73,9 @@ class Lag(NamedTuple):
 
 
 class ReplicaLink:
-    """Works from `start` to `close`. learned: told whenever more is known of what the peer has."""
+    """Works from `start` to `close`. learned: told whenever more is known of what the peer has. seeds: may bring what
+    is there faster than a comparison would.
+    """
 
     def __init__(
         self,
@@ -85,17 +87,21 @@ class ReplicaLink:
         rng: Random,
         times: ShippingTimes,
         learned: Callable[[], None],
+        seeds: Seeds | None = None,
     ) -> None:
         self.peer = peer
         self.vector: dict[str, int] | None = None
         self.repaired_count = 0
         self.failure: str | None = None
+        self.is_gapped = False
+        """Whether the peer lacks what no log has any more: it takes a while until it has anything new."""
         self._log = log
         self._transport = transport
         self._clock = clock
         self._rng = rng
         self._times = times
         self._learned = learned
+        self._seeds = seeds
         self._wake = asyncio.Event()
         self._here = asyncio.Event()
         self._in_step_at = clock.monotonic()
@@ -129,6 +135,7 @@ class ReplicaLink:
         self.vector = dict(vector)
         if self.entry_count == 0:
             self._in_step_at = self._clock.monotonic()
+            self.is_gapped = False
         self._learned()
 
     @property
@@ -203,6 +210,9 @@ class ReplicaLink:
             if after >= own.get(origin, 0):
                 return
             entries, is_gapped = await self._log.entries_after({**own, origin: after}, self._batch_bytes)
+            if is_gapped != self.is_gapped:
+                self.is_gapped = is_gapped
+                self._learned()
             if is_gapped or not entries:
                 return  # the peer sees that when it pulls, and repairs itself
             told = await self._ask(PUSH, Push(self._log.name, entries), Pushed)
@@ -216,6 +226,8 @@ class ReplicaLink:
         nodes = await self._log.differing({0: root.digests[0]}) if len(root.digests) == 1 else []
         while nodes and (under := self._log.below(nodes)):
             nodes = await self._differing(under)
+        if await self._is_seeded(len(nodes)):
+            return False
         is_whole, count, at = True, VERSION_NODES, 0
         while at < len(nodes):
             some = nodes[at : at + count]
@@ -232,6 +244,12 @@ class ReplicaLink:
         if is_whole:
             await self._log.learn(root.vector, root.floor)
         return is_whole
+
+    async def _is_seeded(self, differing_count: int) -> bool:
+        """What the log still has is shipped as that."""
+        if not self._must_repair or self._seeds is None:
+            return False
+        return await self._seeds.takes(self._log.name, self.peer, differing_count)
 
     async def _differing(self, nodes: Sequence[int]) -> list[int]:
         found: list[int] = []

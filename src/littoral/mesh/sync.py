@@ -11,7 +11,7 @@ from typing import NamedTuple
 from littoral.clock import Clock
 from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from littoral.mesh.replica_link import BATCH_BYTES, Lag, ReplicaLink, ShippingTimes
-from littoral.mesh.replica_log import ReplicaLog
+from littoral.mesh.replica_log import ReplicaLog, Seeds
 from littoral.mesh.replica_messages import (
     DIGESTS,
     KEY_COUNT_MAX,
@@ -86,6 +86,8 @@ class Sync:
         self._rng = rng
         self._times = times
         self._shards: dict[str, _Shared] = {}
+        self.seeds: Seeds | None = None
+        """Where replicas that lack nearly everything get it from at once."""
 
     async def start(self) -> None:
         """Answers from now on, and hears who comes."""
@@ -131,6 +133,7 @@ class Sync:
                 rng=self._rng,
                 times=self._times,
                 learned=shared.learned,
+                seeds=self.seeds,
             )
             shared.links[peer] = link
             link.start()
@@ -165,8 +168,8 @@ class Sync:
     ) -> Copies:
         """Waits until `count` nodes, this one included, have that write on their disks; at most for the deadline.
 
-        least: so many are enough where the others are away, or go meanwhile. Says who has it then, be they enough or
-        not. Raises InputError if there are not so many replicas.
+        least: so many are enough where the others are away, or go meanwhile, or lack what no log has. Says who has it
+        then, be they enough or not. Raises InputError if there are not so many replicas.
         """
         shared = self._of(shard)
         if count > 1 + len(shared.links):
@@ -179,13 +182,17 @@ class Sync:
             if len(found.have) >= count or left_s <= 0:
                 return found
             is_least = least is not None and len(found.have) >= least
-            if is_least and self._transport.alive().isdisjoint(found.missing):
+            if is_least and not self._may_come(shared, found.missing):
                 return found
             try:
                 async with asyncio.timeout(left_s):
                     await moved.wait()
             except TimeoutError:
                 return self._who_has(shared, origin, number)
+
+    def _may_come(self, shared: _Shared, missing: Iterable[str]) -> bool:
+        alive = self._transport.alive()
+        return any(peer in alive and not shared.links[peer].is_gapped for peer in missing)
 
     def _who_has(self, shared: _Shared, origin: str, number: int) -> Copies:
         have = {peer for peer, link in shared.links.items() if (link.vector or {}).get(origin, 0) >= number}

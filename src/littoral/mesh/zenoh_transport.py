@@ -13,6 +13,7 @@ from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_log import MISNAMED, ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, Answer, ZenohSession
+from littoral.telemetry import traceparent
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
 from littoral.transport.desk import Desk, Rights
 from littoral.transport.fan_out import replies
@@ -190,8 +191,10 @@ class ZenohTransport:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(_settle, answer, came)
 
+        parent = traceparent()
+
         def ask() -> Callable[[], None]:
-            return session.ask(peer, service, body, deadline_s=deadline_s, on_answer=on_answer)
+            return session.ask(peer, service, body, deadline_s=deadline_s, on_answer=on_answer, parent=parent)
 
         self._waiting[answer] = peer
         cancel: Callable[[], None] | None = None

@@ -101,6 +101,13 @@ class NodeClient:
         """
         return self._said(method, path, body, media_type, "")[0]
 
+    def text(self, path: str) -> str:
+        """The text of an answer. Raises as `call`; not asked again."""
+        status, data, _ = self._ask("GET", path, None, "", "")
+        if status != 200:
+            self._read(status, data)
+        return data.decode(errors="replace")
+
     def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
         """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S

@@ -3,6 +3,7 @@
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
 from littoral.node.health import health_protocol
+from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
 from littoral.node.mesh_changes_api import mesh_changes_protocol
 from littoral.node.migration.api import migrations_protocol
@@ -41,6 +42,7 @@ def application(
             page_protocol(),
             session_protocol(access, is_secure=is_secure),
             api_protocol(node, observed),
+            logs_protocol(node),
             mesh_protocol(node),
             migrations_protocol(node),
             placement_protocol(node),
@@ -56,6 +58,7 @@ def application(
         origins=Origins(node.origins),
         hosts=Hosts((node.name, *node.hosts)),
         admit=access.check,
+        spans=None if node.traces is None else node.traces.spans,
         clock=node.clock,
     )
     return router

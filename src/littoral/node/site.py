@@ -22,6 +22,7 @@ from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.placement_checks import check_placement
 from littoral.node.placement_tables import PlacementTable
+from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -43,6 +44,7 @@ from littoral.node.site_tables import (
     StepTable,
     UpsertStepTable,
 )
+from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
@@ -82,6 +84,8 @@ class Site(NamedTuple):
     placement: PlacementTable | None = None
     auth: AuthTable | None = None
     tls: TlsTable | None = None
+    signatures: SignaturesTable | None = None
+    telemetry: TelemetryTable = TelemetryTable()
 
     @property
     def listen(self) -> Address:
@@ -154,6 +158,8 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
             _one(tables["auth"], AuthTable, place / "auth") if "auth" in tables else None,
             _one(tables["tls"], TlsTable, place / "tls") if "tls" in tables else None,
+            _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
+            _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
         ),
         place,
     )
@@ -251,6 +257,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, place)
     check_placement(site, place, inner_steps)
+    check_telemetry(site.telemetry, place / "telemetry")
     return site
 
 

@@ -123,7 +123,7 @@ class Generations:
 
     async def close(self) -> None:
         """Ends the connections."""
-        for _, client in self._clients.values():
+        for _, client in list(self._clients.values()):
             await client.close()
 
 

@@ -39,6 +39,7 @@ admin      DELETE /api/collections/{collection}/migration
 admin      POST   /api/collections/{collection}/migration
 admin      POST   /api/collections/{collection}/migration/back
 read       GET    /api/events
+admin      GET    /api/logs
 read       GET    /api/mesh
 admin      POST   /api/mesh/changes
 read,infer GET    /api/models

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,16 +17,19 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
+from littoral.node.federation.map_lease import MapLease
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
@@ -34,6 +37,7 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
@@ -97,14 +101,14 @@ class Federation:
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
-        self._sync = sync
+        sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
-        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
@@ -120,6 +124,7 @@ class Federation:
         self._local = LocalShards(
             collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
         )
+        self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -140,19 +145,35 @@ class Federation:
         self.changes = Changes(
             transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
+        pace = Pace(clock, mesh.move_bytes_s)
+        self._local.loads.heard = pace.searched
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            Handing(transport, self.replicas, self.target, self.roster),
+            Handing(transport, self.replicas, self.target, self.roster, pace),
             self.target,
             lambda: self.map,
             self.facts.all,
-            clock=clock,
-            bytes_s=mesh.move_bytes_s,
+            pace=pace,
             say=say,
             changed=self._work.set,
+        )
+        self.moving.older_s = self._map_lease.older_s
+        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _seeding(self, folder: Path) -> Seeding:
+        return Seeding(
+            self._transport,
+            self.replicas,
+            self._collections,
+            folder,
+            self._steady_holders,
+            self._reopen,
+            pace=self.moving.pace,
+            clock=self._clock,
+            say=self._say,
         )
 
     @property
@@ -232,7 +253,25 @@ class Federation:
             return None
         if len(nodes) > 1:
             nodes = allowed(spread, self.roster()).places[shard]
-        return Holding(name, shard, nodes, table.spread.holders)
+        least, change = table.spread.holders, spread.change
+        may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
+        return Holding(name, shard, nodes, least, may_pass)
+
+    def _steady_holders(self, part: str) -> Sequence[str]:
+        """Of a shard of this node; none while its collection goes to another layout."""
+        name, _, shard = part.rpartition(".")
+        spread = self.map.spreads.get(name)
+        if spread is None or spread.change is not None or not shard.isdigit():
+            return ()
+        holding = self._holding_of(name, int(shard))
+        return () if holding is None else holding.nodes
+
+    async def _reopen(self, part: str) -> None:
+        """Other points took the place of a shard's."""
+        name, _, shard = part.rpartition(".")
+        async with self._holding:
+            await self._local.exchanged(name, int(shard))
+        await self._hold_shards()
 
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
@@ -251,8 +290,10 @@ class Federation:
         await self._service.open(self._transport)
         await self._sync.start()
         await self._keeper.open()
+        await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
+        await self.seeding.open()
         await self.fact_exchange.open()
         self._transport.watch(self._seen)
         await self._write_map()
@@ -263,6 +304,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -296,6 +338,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.seeding.close()
         await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
@@ -364,14 +407,24 @@ class Federation:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
+                await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
+                await self._settle_indexes()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
+
+    async def _settle_indexes(self) -> None:
+        """What others know of, and shards here have not."""
+        for known in list(self.facts.all().values()):
+            await self._indexes.heard(known.fact.indexes)
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                await self._indexes.settle(name, part)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -411,6 +464,7 @@ class Federation:
             settled=self.moving.settled,
             owed=self.moving.owed,
             loads=self._loads(),
+            indexes=self._indexes.told(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:

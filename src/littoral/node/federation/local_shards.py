@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
@@ -75,6 +76,8 @@ class LocalShards:
         self._leaving = Leaving(clock)
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
+        self.indexes: PayloadIndexes | None = None
+        """Where it is noted which payload indexes there are to be."""
 
     async def ensure(
         self,
@@ -107,6 +110,15 @@ class LocalShards:
         if (part := self._collections.part(name)) is not None:
             await self._replicas.keep(name, part, [], part.life)
 
+    async def exchanged(self, collection: str, shard: int) -> None:
+        """Its points were exchanged as a whole: `ensure` opens it anew, nothing that was known of them holds."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        self._summaries.exchanged(collection, shard)
+        await self._replicas.let_go(name)
+        if (part := self._collections.part(name)) is not None:
+            await self._tell_stale(collection, shard, (await part.info()).epoch)
+
     async def let_go(self, collection: str, shard: int) -> None:
         """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
         name = part_name(collection, shard)
@@ -126,10 +138,13 @@ class LocalShards:
         collection: str,
         shard: int,
         config: CollectionConfig,
-        request: frames.Upsert | frames.UpdateVectors,
+        request: frames.Upsert | frames.UpdateVectors | frames.ChangePayload,
         epoch: int,
     ) -> None:
-        stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
+        if isinstance(request, frames.ChangePayload):
+            stale = self._summaries.changed(collection, shard, request.change, config, epoch)
+        else:
+            stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
         if stale is not None:
             await self._tell_stale(collection, shard, stale)
 
@@ -152,9 +167,8 @@ class LocalShards:
             if isinstance(one, LittoralError) and shard not in late
         ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
-        if len(answers) > 1 and isinstance(part.request, WHOLE):
-            shards = [shard for one, _ in answers for shard in one]
-            answers = [(shards, merge(part.request, [one for _, one in answers], config))]
+        if isinstance(part.request, WHOLE):
+            answers = _merged(part.request, answers, behind, config)
         names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
         return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
@@ -179,6 +193,8 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
+        if isinstance(request, frames.CreateIndex | frames.DeleteIndex) and self.indexes is not None:
+            return await self._indexed(self.indexes, name.rpartition(".")[0], found, request, terms)
         if not isinstance(request, frames.PointWrite):
             began_s = self.loads.now()
             answer = await found.ask(request, deadline_s=terms.deadline_s)
@@ -197,6 +213,34 @@ class LocalShards:
         if self.after_write is not None:
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
         return frames.Written(call=0, epoch=stamp.number)
+
+    async def _indexed(
+        self,
+        indexes: PayloadIndexes,
+        collection: str,
+        found: Collection,
+        request: frames.CreateIndex | frames.DeleteIndex,
+        terms: Terms,
+    ) -> frames.Answer:
+        indexes.check(collection, request.field, terms.at.time)
+        answer = await found.ask(request, deadline_s=terms.deadline_s)
+        await indexes.note(collection, request, terms.at.time)
+        return answer
+
+
+def _merged(
+    request: frames.Read,
+    answers: list[tuple[list[int], frames.Answer]],
+    behind: Sequence[int],
+    config: CollectionConfig,
+) -> list[tuple[list[int], frames.Answer]]:
+    """As one, but for shards that lack writes: who asks can leave these out where another replica answers as well."""
+    whole = [(shards, answer) for shards, answer in answers if shards[0] not in behind]
+    if len(whole) < 2:
+        return answers
+    merged = merge(request, [answer for _, answer in whole], config)
+    rest = [(shards, answer) for shards, answer in answers if shards[0] in behind]
+    return [([shard for shards, _ in whole for shard in shards], merged), *rest]
 
 
 async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:

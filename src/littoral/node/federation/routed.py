@@ -14,10 +14,12 @@ from littoral.errors import LittoralError
 from littoral.node.asked_recall import asked_recall
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merged_hits
+from littoral.node.federation.patience import Patience
 from littoral.node.federation.query_classes import Classes, Kind
-from littoral.node.federation.searches import for_shards
+from littoral.node.federation.searches import for_shards, told_of_filter
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import asks, frames
+from littoral.vectors.filters import Filter
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Hit
 from littoral.vectors.routing.audit import SampleDraw
@@ -77,8 +79,17 @@ class Routing:
         self.alarm_count = 0
         self.audited_count = 0
 
-    async def search(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> RoutedAnswer | None:
-        """None where nothing is known of the other nodes' shards yet: they are all to be asked."""
+    async def search(
+        self,
+        target: Target,
+        queries: Sequence[SearchQuery],
+        barren: Sequence[frozenset[int]],
+        deadline_s: float,
+        patience: Patience,
+    ) -> RoutedAnswer | None:
+        """None where nothing is known of the other nodes' shards yet: they are all to be asked. barren: of each query,
+        shards that its filter rules out.
+        """
         here = target.spread.held_by(self._asking.here)
         planner = self._planner(target)
         if planner is None or len(here) == len(target.spread.places):
@@ -95,10 +106,11 @@ class Routing:
                 calibration=None if kind is None else kind.audit.calibration,
                 threshold=query.score_threshold,
                 selectivity=1.0 if kind is None else kind.share,
+                barren=out,
             )
-            for query, kind in zip(queries, kinds, strict=True)
+            for query, kind, out in zip(queries, kinds, barren, strict=True)
         ]
-        search = _Search(self._asking, target, queries, routes, deadline_s)
+        search = _Search(self._asking, target, queries, routes, barren, deadline_s, patience)
         await search.ask(here)
         if is_audited:
             await search.ask(target.spread.places.keys() - set(here), apart=True)
@@ -109,6 +121,19 @@ class Routing:
             for need in needs:
                 self._note_needed(need, search.has_asked_all)
         return search.answer()
+
+    def barren(self, target: Target, matching: Filter | None) -> frozenset[int]:
+        """Shards of other nodes in which provably nothing passes this filter; one is left where it would be all."""
+        if matching is None:
+            return frozenset()
+        self._summaries.use(target.name)
+        places, here = target.spread.places, self._asking.here
+        found = frozenset(
+            shard
+            for shard in self._summaries.barren(target.name, matching)
+            if shard in places and here not in places[shard]
+        )
+        return found if len(found) < len(places) else found - {min(places)}
 
     def _asks_all(self, needs: Sequence[_Need]) -> bool:
         """Where every node is asked anyhow, it is done at once, and now and then seen whether that is still so."""
@@ -201,19 +226,21 @@ class _Search:
         target: Target,
         queries: Sequence[SearchQuery],
         routes: Sequence[Route],
+        barren: Sequence[frozenset[int]],
         deadline_s: float,
+        patience: Patience,
     ) -> None:
         self._asking = asking
         self._target = target
         self.queries = queries
         self.routes = routes
+        self.barren = barren
         self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         self._end = asking.clock.monotonic() + deadline_s
-        self._peers_until = asking.peers_until()
+        self._patience = patience
         self._told: list[tuple[Sequence[int], frames.Found]] = []
         self._asked: set[str] = set()
         self._answered: set[str] = set()
-        self._missing: set[str] = set()
         self.lost: set[int] = set()
         self._is_behind = False
         self._ends: list[Ask | Enough] = []
@@ -229,11 +256,10 @@ class _Search:
             return
         left_s = max(0.001, self._end - self._asking.clock.monotonic())
         gathered = await self._asking.read(
-            self._target, self._request, left_s, shards=shards, apart=apart, peers_until=self._peers_until
+            self._target, self._request, left_s, shards=shards, apart=apart, patience=self._patience
         )
         self._asked |= gathered.asked
         self._answered |= gathered.answered
-        self._missing |= set(gathered.missing)
         self.lost |= set(gathered.lost)
         self._is_behind |= bool(gathered.behind)
         for covered, answer in gathered.told:
@@ -250,15 +276,22 @@ class _Search:
         """Round by round, until every route has had enough."""
         while not self.has_asked_all:
             self._ends = [route.next() for route in self.routes]
-            steps = [step for step in self._ends if isinstance(step, Ask)]
-            wanted = {shard for step in steps for shards in step.nodes.values() for shard in shards} - self.lost
+            wanted = self._wanted()
             if not wanted or self._asking.clock.monotonic() >= self._end:
                 return
             await self.ask(wanted)
             self._ends = []
-            for node in self._missing:
-                for route in self.routes:
-                    route.failed(node)
+            for route in self.routes:
+                route.lost(self.lost)
+
+    def _wanted(self) -> set[int]:
+        """What the routes ask for, and what they would if they knew who has come meanwhile."""
+        asked = {shard for end in self._ends if isinstance(end, Ask) for part in end.nodes.values() for shard in part}
+        unreachable = {shard for end in self._ends if isinstance(end, Enough) for shard in end.unreachable}
+        if not unreachable <= self.lost:
+            alive, places = self._asking.alive(), self._target.spread.places
+            asked |= {shard for shard in unreachable if alive.intersection(places[shard])}
+        return asked - self.lost
 
     def answer(self) -> RoutedAnswer:
         hits = [
@@ -269,11 +302,12 @@ class _Search:
             ends: Sequence[Ask | Enough] = [Enough(True, 1.0, ()) for _ in self.queries]
         else:
             ends = self._ends or [route.next() for route in self.routes]
-        told = [self._how(*one) for one in zip(self.queries, ends, strict=True)]
+        told = [self._how(*one) for one in zip(self.queries, ends, self.barren, strict=True)]
         return RoutedAnswer(hits, told, max((answer.epoch for _, answer in self._told), default=0))
 
-    def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
-        unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
+    def _how(self, query: SearchQuery, end: Ask | Enough, barren: frozenset[int]) -> dict[str, object]:
+        # An end that still asks is one for which no time was left.
+        unreachable = self.lost.union(*end.nodes.values()) if isinstance(end, Ask) else set(end.unreachable)
         missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
         is_certain = not isinstance(end, Ask) and end.certified and query.params.exact and not self._is_behind
         return {
@@ -282,7 +316,7 @@ class _Search:
             "missing": sorted(missing),
             "certified": is_certain,
             "expected_recall": _expected(end.expected_recall, is_certain, self._is_told(query) and not missing),
-        }
+        } | told_of_filter(barren - self._covered)
 
     def _is_told(self, query: SearchQuery) -> bool:
         return query.params.exact and not self._is_behind
@@ -326,5 +360,6 @@ def _observe(planner: Planner, here: Sequence[int], search: _Search, kind: Kind)
         search.answers_by_shard(),
         limits=np.array([threshold]),
         selectivity=kind.share,
+        barren=sorted(search.barren[0]),
     )
     return kind.audit.observe(way)

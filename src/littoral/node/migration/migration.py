@@ -163,7 +163,7 @@ class Migration:
         elif not self._kept_since:
             await self._try_flip()
         elif self._clock.wall() - self._kept_since >= self._keep_s:
-            await self._drop()
+            await _whole(self._drop())
             return True
         else:
             self.progress.state = "flipped"
@@ -291,3 +291,13 @@ class Migration:
     def _end_back(self, error: Exception) -> None:
         if self._back is not None and not self._back.done():
             self._back.set_exception(error)
+
+
+async def _whole(step: Awaitable[None]) -> None:
+    """A step that goes to its end also when its task is cancelled, which is cancelled after it."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

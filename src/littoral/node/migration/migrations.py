@@ -74,7 +74,7 @@ class Migrations:
 
     async def close(self) -> None:
         """What is under way goes on at the next start."""
-        for migration in self._running.values():
+        for migration in list(self._running.values()):
             await migration.stop()
 
     async def start(self, name: str, to: str) -> Progress:
@@ -200,13 +200,14 @@ class Migrations:
             await parts.collections.flip_generations(name, declared(parts.site.collections[name]), then)
 
     async def _end(self, name: str) -> None:
-        other = self._parts.collections.generations.other_of(name)
-        self._running.pop(name, None)
-        self._failed.pop(name, None)
+        other, ended = self._parts.collections.generations.other_of(name), self._running.get(name)
         await self._parts.collections.end_generation(name)
+        self._failed.pop(name, None)
         for model in other.config.models:
             if not any(self._holds(one, model) for one in self._parts.site.collections):
                 await self._close(model)
+        if self._running.get(name) is ended:
+            self._running.pop(name, None)
         self._parts.say(f"collection `{name}`: embeddings of {listed(other.config.models)} are dropped")
 
     async def _forget_deleted(self) -> None:

@@ -124,6 +124,7 @@ class Journal:
     def _load(self) -> None:
         self.owing.load()
         self.origin = str(self._mark("origin", ""))
+        self.is_whole = bool(self._mark("whole", 0))
         self._clock = HybridClock(int(self._mark("clock", 0)))
         rows = self._file.execute("SELECT origin, number, base, floor FROM origins")
         self._known = {origin: _Known(number, base, floor) for origin, number, base, floor in rows}
@@ -139,6 +140,12 @@ class Journal:
             self.origin = f"{node}.{life}"
             self._set_mark("format", FORMAT)
             self._set_mark("origin", self.origin)
+
+    def become_whole(self) -> None:
+        """Nothing that was acknowledged before the journal began is missing."""
+        with self.transaction():
+            self._set_mark("whole", 1)
+            self.is_whole = True
 
     def close(self) -> None:
         """May be called twice."""
@@ -467,11 +474,16 @@ class Journal:
         return Stamp(self.origin, number, time)
 
     def copy(self, target: Path) -> None:
-        """The whole journal, at this moment, as a file that is not there yet. Raises ShardError."""
-        with self._errors():
-            self._file.execute("VACUUM INTO ?", (str(target),))
-        with contextlib.closing(sqlite3.connect(target)) as copied:
-            copied.execute("DELETE FROM marks WHERE name IN ('origin', 'shard')")
+        """What is known of points and origins, without the log, as a journal that is not there yet: for a shard that
+        has everything. Raises ShardError.
+        """
+        with self._errors(), contextlib.closing(sqlite3.connect(target)) as copied:
+            copied.executescript(SCHEMA)
+            points = self._file.execute("SELECT * FROM points")
+            copied.executemany("INSERT INTO points VALUES (?, ?, ?, ?, ?, ?)", points)
+            origins = [(origin, known.number, known.number, known.floor) for origin, known in self._known.items()]
+            copied.executemany("INSERT INTO origins VALUES (?, ?, ?, ?)", origins)
+            copied.execute("INSERT INTO marks VALUES ('clock', ?)", (self._clock.last,))
             copied.commit()
 
     def count(self) -> tuple[int, int]:

@@ -144,6 +144,16 @@ class Replica:
         """Who writes here: the node, and this life of its journal."""
         return self._journal.origin
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has once had everything that its peers had, since its shard was made or made anew."""
+        return self._journal.is_whole
+
+    async def become_whole(self) -> None:
+        """From now on it is, after a restart too."""
+        if not self.is_whole:
+            await self.pipeline.read(Journal.become_whole)
+
     def state(self) -> ReplicaState:
         """For people and metrics."""
         lacking = self.pipeline.committed_seq - self.pipeline.applied_seq
@@ -325,9 +335,16 @@ class Replica:
 
     async def pack(self, archive: Path, journal: Path, *, deadline_s: float) -> None:
         """A snapshot of the shard, and the journal that belongs to it, as files that are not there yet."""
-        async with _within(deadline_s, self.shard.name), self.pipeline.alone():
+        async with _within(deadline_s, self.shard.name), self.still():
             await self.shard.pack(str(archive), deadline_s=deadline_s)
             await self.pipeline.read(lambda own: own.copy(journal))
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile; what was is in the shard, and in the journal."""
+        async with self.pipeline.alone() as write:
+            await self._settle_doubts(write)
+            yield
 
     async def begin_life(self) -> None:
         """Writes made here have another origin from now on."""

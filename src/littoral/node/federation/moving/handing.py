@@ -20,6 +20,7 @@ from littoral.node.federation.moving.messages import (
     decode_offered,
     encode,
 )
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.routes import Routes, region_of, routes, still_wanted
 from littoral.node.federation.replicas import Replicas
 from littoral.transport import Transport
@@ -36,13 +37,15 @@ Owed = Sequence[tuple[bytes, int]]
 
 class Outcome(NamedTuple):
     """told: what was handed over, or is known there. away: what goes to shards that nobody here holds. failed: why
-    somebody who is here did not take it; None if all did. bytes: handed over, within this node too.
+    somebody who is here did not take it; None if all did. bytes: handed over, within this node too. level: of
+    `pacing.GAITS`, that suits those who took it.
     """
 
     told: list[tuple[bytes, int]]
     away: list[tuple[bytes, int]]
     failed: LittoralError | None
     bytes: int
+    level: int = 0
 
 
 class _NobodyError(UnavailableError):
@@ -58,11 +61,13 @@ class Handing:
         replicas: Replicas,
         target: Callable[[str], Target],
         members: Callable[[], Mapping[str, str]],
+        pace: Pace,
     ) -> None:
         self._transport = transport
         self._replicas = replicas
         self._target = target
         self._members = members
+        self._pace = pace
         self.bytes_count = 0
         self.points_count = 0
 
@@ -90,7 +95,7 @@ class Handing:
         states, unknown = await self._replicas.owed(name).states([key for key, _ in owed])
         found = routes(states, goal, target.config, among, region_of(target.spread, shard))
         away: set[bytes] = set()
-        sent = 0
+        sent = level = 0
         failed: LittoralError | None = None
         if is_asked_first and found:
             try:
@@ -102,7 +107,8 @@ class Handing:
             found = still_wanted(found, known)
         for some in _messages(found):
             try:
-                sent += await self._send(target, goal, some, deadline_s)
+                size, gait = await self._send(target, goal, some, deadline_s)
+                sent, level = sent + size, max(level, gait)
             except _NobodyError:
                 away |= {key_of(state.change.id) for states in some.values() for state in states}
             except LittoralError as error:
@@ -113,7 +119,7 @@ class Handing:
         left = [(key, noted) for key, noted in owed if key in away]
         self.bytes_count += sent
         self.points_count += len(done)
-        return Outcome(done, [] if failed else left, failed, sent)
+        return Outcome(done, [] if failed else left, failed, sent, level)
 
     async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
         """What each shard that is told of points knows of them."""
@@ -134,8 +140,9 @@ class Handing:
         body = await self._transport.request(node, OFFER, encode(offer), deadline_s=REQUEST_S)
         return decode_offered(body, node)
 
-    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> int:
-        sent = 0
+    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> tuple[int, int]:
+        """How many bytes, and the level that suits those who took them."""
+        sent = level = 0
         for node, shards in self._by_node(goal, list(some)).items():
             states = {shard: encode_states(some[shard]) for shard in shards}
             hand = Hand(target.name, goal.model, deadline_s, target.holders, states)
@@ -145,9 +152,10 @@ class Handing:
             else:
                 answer = await self._transport.request(node, HAND, encode(hand), deadline_s=deadline_s)
                 handed = decode_handed(answer, node)
+            level = max(level, handed.level)
             if left := set(shards) - set(handed.taken):
                 raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on `{node}` yet")
-        return sent
+        return sent, level
 
     def _by_node(self, goal: Spread, shards: Sequence[int]) -> dict[str, list[int]]:
         """Raises _NobodyError."""
@@ -193,6 +201,10 @@ class Handing:
         return Offered(times)
 
     async def _take(self, hand: Hand) -> Handed:
+        with self._pace.at_work():
+            return Handed(await self._taken(hand), self._pace.level)
+
+    async def _taken(self, hand: Hand) -> list[int]:
         target = self._target(hand.collection)
         alive, places = self._transport.alive() | {self._transport.name}, target.spread.all_places
         taken: list[int] = []
@@ -210,7 +222,7 @@ class Handing:
                 wait_s=min(HOLDERS_S, hand.deadline_s),
             )
             taken.append(shard)
-        return Handed(taken)
+        return taken
 
 
 def _messages(found: Routes) -> list[Routes]:

@@ -5,15 +5,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.mesh.facts import Known
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.asking import Target
 from littoral.node.federation.local_shards import LocalShards, part_name
 from littoral.node.federation.moving.handing import Handing, Owed
-from littoral.node.federation.moving.pacing import Pace
-from littoral.node.federation.moving.steps import Progress, coming, going, name_of, next_step
+from littoral.node.federation.moving.pacing import GAITS, Pace
+from littoral.node.federation.moving.steps import Progress, coming, going, is_done, name_back, name_of, next_step
 from littoral.node.federation.replicas import Replicas
 from littoral.telemetry import Reading
 from littoral.transport import Transport
@@ -57,8 +56,7 @@ class Moving:
         map_now: Callable[[], ShardMap],
         facts: Callable[[], Mapping[str, Known]],
         *,
-        clock: Clock,
-        bytes_s: float,
+        pace: Pace,
         say: Say,
         changed: Callable[[], None],
     ) -> None:
@@ -71,15 +69,22 @@ class Moving:
         self._target = target
         self._map = map_now
         self._facts = facts
-        self._pace = Pace(clock, bytes_s)
+        self._pace = pace
         self._say = say
         self._changed = changed
         self._work = asyncio.Event()
         self._under_way: dict[str, list[int]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.older_s: Callable[[], float] = lambda: 0.0
+        """For how long others may hold an older map for the newest, and answer by that alone."""
         self.settled = 0
         self.owed: dict[str, dict[int, int]] = {}
         local.after_write = self._tell
+
+    @property
+    def pace(self) -> Pace:
+        """Of all points that are moved."""
+        return self._pace
 
     async def open(self) -> None:
         """From now on points are taken, and handed over."""
@@ -103,10 +108,12 @@ class Moving:
         """As the writer of the map: spreads that go a step further."""
         shard_map = self._map()
         here = self._here(members)
+        is_older_held = not here.issuperset(members) and self.older_s() > 0
         return {
             name: following
             for name, spread in shard_map.spreads.items()
             if (following := next_step(spread, self.progress(name, here), number=shard_map.number + 1)) is not None
+            and not (is_older_held and _is_flipping(spread))
         }
 
     def _here(self, members: Iterable[str]) -> set[str]:
@@ -137,7 +144,7 @@ class Moving:
                 if step in ("copying", "flipping") and shard in going(spread):
                     await owed.begin(name_of(spread), is_whole=True)
                 elif step is not None and shard in coming(spread):
-                    await owed.begin(name_of(spread), is_whole=False)
+                    await owed.begin(name_back(spread), is_whole=False)
                 elif towards:
                     await owed.end()
         await self._count()
@@ -216,9 +223,19 @@ class Moving:
                 await owed.stand(outcome.away)
                 if outcome.failed is not None:
                     raise _untold(collection, shard, outcome.failed)
+                if outcome.away and _is_flipping(target.spread):
+                    await self._outlast(collection, shard, deadline_s)
         finally:
             under_way.remove(time)
             self._work.set()
+
+    async def _outlast(self, collection: str, shard: int, deadline_s: float) -> None:
+        """Until no holder by the layout of before, which is away, may say that it has everything."""
+        left_s = self.older_s()
+        await asyncio.sleep(min(left_s, deadline_s))
+        if left_s > deadline_s:
+            away = UnavailableError("a holder is away that may still go by the map of before")
+            raise _untold(collection, shard, away)
 
     def _other_side(self, spread: Spread, shard: int) -> tuple[Spread, list[int]]:
         """By which layout, and to which shards, the points of this one are told."""
@@ -257,17 +274,21 @@ class Moving:
         owed, began_s = self._replicas.owed(name), self._pace.now()
         if not await owed.towards():
             return True
-        some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]))
+        count = GAITS[self._pace.level].points
+        some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]), count)
         if not some:
             if source.is_left:
                 await self._let_go(source)
             return True
         target = self._target(source.collection)
-        outcome = await self._handing.hand(target, source.shard, some, source.goal, source.among, is_asked_first=True)
-        await owed.settle(outcome.told)
+        with self._pace.at_work():
+            outcome = await self._handing.hand(
+                target, source.shard, some, source.goal, source.among, is_asked_first=True
+            )
+            await owed.settle(outcome.told)
         if outcome.failed is not None:
             raise outcome.failed
-        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s)
+        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s, level=outcome.level)
         return not outcome.told
 
     def _waits_for_another(self, source: _Source) -> bool:
@@ -291,14 +312,18 @@ class Moving:
             return False
         await self._local.open_left(source.collection, source.shard)
         owed = self._replicas.owed(name)
-        if await owed.towards() != LEAVING:
-            await owed.begin(LEAVING, is_whole=True)
+        if (towards := await owed.towards()) != LEAVING:
+            await owed.begin(LEAVING, is_whole=not is_done(source.goal, towards))
         return True
 
     async def _let_go(self, source: _Source) -> None:
         await self._local.let_go(source.collection, source.shard)
         self._say(f"mesh: shard {source.shard} of `{source.collection}` is handed over and gone from here")
         self._changed()
+
+
+def _is_flipping(spread: Spread) -> bool:
+    return spread.change is not None and spread.change.step == "flipping"
 
 
 def _unfinished(owed: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, bool]]:
