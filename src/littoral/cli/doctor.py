@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from littoral.cli.console import results, show_json
+from littoral.cli.doctor_access import examine_access
 from littoral.cli.doctor_site import examine_site, has_own_certificate
 from littoral.cli.mesh import open_identity
 from littoral.clock import SYSTEM
+from littoral.node.site import read_site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +51,8 @@ def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
     """Raises NotFoundError for a node without an identity, and for a peer that the roster does not have."""
     from littoral.mesh.doctor import Finding, Status, examine_node, examine_peer
 
+    if place.suffix == ".toml" and read_site(place).mesh is None:
+        return
     if has_own_certificate(place):
         words = "the site file names its certificate: nobody renews it, and there is no roster to look at"
         yield Finding("certificate", str(place), Status.WARN, words)
@@ -66,7 +70,15 @@ def _site(place: Path, _peers: list[str]) -> "Iterator[Finding]":
     yield from examine_site(place)
 
 
-CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {"mesh": _mesh, "site": _site}
+def _access(place: Path, _peers: list[str]) -> "Iterator[Finding]":
+    yield from examine_access(place)
+
+
+CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {
+    "mesh": _mesh,
+    "site": _site,
+    "access": _access,
+}
 
 
 def _show(finding: "Finding") -> None:

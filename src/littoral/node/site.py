@@ -97,6 +97,11 @@ class Site(NamedTuple):
         return self._replace(node=msgspec.structs.replace(self.node, listen=str(address)))
 
     @property
+    def scheme(self) -> str:
+        """Of the addresses that it is asked at."""
+        return "http" if self.tls is None else "https"
+
+    @property
     def data(self) -> Path:
         return self.path_of(self.node.data)
 
