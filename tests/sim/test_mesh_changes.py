@@ -26,7 +26,7 @@ from littoral.testing.mesh.site import COLLECTION, SIZE, SimulatedSite
 NODES = 4
 KINDS = ("spread", "cells", "move", "divide", "dissolve", "replicas", "back")
 STEPS = ("making", "copying", "flipping", "leaving")
-MEMORY = Path("/dev/shm")  # noqa: S108
+MEMORY = Path("/dev/shm")
 QUIET_S, STEP_S, DONE_S, DOWN_S = 5.0, 20.0, 120.0, 3.0
 
 
