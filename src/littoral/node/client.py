@@ -65,7 +65,9 @@ class NodeClient:
     those in the file that `LITTORAL_CA` names.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S, try_count_max: int = TRY_COUNT_MAX
+    ) -> None:
         refused = InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
         try:
             parts = urlsplit(url)
@@ -77,6 +79,7 @@ class NodeClient:
         self.url = url.rstrip("/")
         self._host = parts.hostname
         self._timeout_s = timeout_s
+        self._try_count_max = try_count_max
         self._own = threading.local()
         self._pause = threading.Event()
         self._token = settings.text("LITTORAL_TOKEN").strip()
@@ -111,7 +114,7 @@ class NodeClient:
     def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
         """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S
-        for left in range(TRY_COUNT_MAX - 1, -1, -1):
+        for left in range(self._try_count_max - 1, -1, -1):
             try:
                 status, data, told = self._ask(method, path, body, media_type, model)
                 return self._read(status, data), told
