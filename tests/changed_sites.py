@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from littoral.testing.mesh.invariants import check_promises, check_quiet_searche
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Plan
 from littoral.testing.mesh.site import COLLECTION, SIZE, SimulatedSite
-from littoral.vectors.records import PointId
+
+if TYPE_CHECKING:
+    from littoral.vectors.records import PointId
 
 __all__ = ["KINDS", "STEPS", "broken_by_a_crash"]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from littoral.cli.console import results, show_json
+from littoral.cli.doctor_access import examine_access
 from littoral.cli.doctor_site import examine_site, has_own_certificate
 from littoral.cli.mesh import open_identity
 from littoral.clock import SYSTEM
@@ -81,7 +82,16 @@ def _site(place: Path, _peers: list[str]) -> Iterator[Finding]:
     yield from examine_site(place)
 
 
-CHECKS: dict[str, Callable[[Path, list[str]], Iterator[Finding]]] = {"node": _node, "mesh": _mesh, "site": _site}
+def _access(place: Path, _peers: list[str]) -> Iterator[Finding]:
+    yield from examine_access(place)
+
+
+CHECKS: dict[str, Callable[[Path, list[str]], Iterator[Finding]]] = {
+    "node": _node,
+    "mesh": _mesh,
+    "site": _site,
+    "access": _access,
+}
 
 
 def _show(finding: Finding) -> None:

@@ -54,4 +54,5 @@ def _findings(told: MeshTold) -> Iterator[Finding]:
 def _url(site: Site) -> str | None:
     """None for a port that is chosen at the start."""
     host, port = site.listen
-    return None if port == 0 else f"http://{ANY_HOSTS.get(host, f'[{host}]' if ':' in host else host)}:{port}"
+    shown = ANY_HOSTS.get(host, f"[{host}]" if ":" in host else host)
+    return None if port == 0 else f"{site.scheme}://{shown}:{port}"
