@@ -209,6 +209,7 @@ class LocalShards:
             if isinstance(request, frames.Search | frames.Group):
                 self.loads.searched(name, began_s)
             return answer
+        began_s = self.loads.now()
         stamp = await self._replicas.write(
             name,
             request,
@@ -219,7 +220,8 @@ class LocalShards:
             at=terms.at,
         )
         if self.after_write is not None:
-            await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
+            left_s = terms.deadline_s - (self.loads.now() - began_s)
+            await self.after_write(name.rpartition(".")[0], shard, stamp.time, left_s)
         return frames.Written(call=0, epoch=stamp.number)
 
     async def _indexed(
