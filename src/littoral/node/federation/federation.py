@@ -18,6 +18,7 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.indexes import PayloadIndexes
+from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -235,6 +236,10 @@ class Federation:
     def _own_shards(self) -> list[tuple[str, int]]:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
+    def _read_shards(self) -> list[tuple[str, int]]:
+        """Without those that come in the place of others: a summary of what is just being filled is out of date."""
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
@@ -255,6 +260,9 @@ class Federation:
         least, change = table.spread.holders, spread.change
         may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
         return Holding(name, shard, nodes, least, may_pass)
+
+    def _is_holder(self) -> bool:
+        return self.name in self._keeper.holders
 
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
@@ -303,7 +311,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
+            asyncio.create_task(self._map_lease.keep(self._is_holder), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -328,7 +336,9 @@ class Federation:
         self._keeper.write({name: following})
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
+        age_s = 0.0 if table.spread is None else table.spread.max_age_s
+        kept = KeptAnswers(self._clock, age_s) if age_s else None
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull, kept)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -388,9 +398,9 @@ class Federation:
                 if self._keeper.is_writer:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
-                await self._exchange.sum_up(self._own_shards())
+                await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
-                await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
+                await self._tell_fact()
                 await self.fact_exchange.ask()
                 await self._settle_indexes()
             except LittoralError as error:
@@ -402,8 +412,8 @@ class Federation:
 
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
-        for known in list(self.facts.all().values()):
-            await self._indexes.heard(known.fact.indexes)
+        for told in [known.fact.indexes for known in self.facts.all().values() if known.fact.indexes]:
+            await self._indexes.heard(told)
         for name, shard in self._own_shards():
             if (part := self._collections.part(part_name(name, shard))) is not None:
                 await self._indexes.settle(name, part)
@@ -416,17 +426,31 @@ class Federation:
         self._rebalance_at_s = now_s + REBALANCE_S
         for name, spread in self._spreads().items():
             if spread.change is None and not self.moving.owed.get(name):
-                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                try:
+                    plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                except LittoralError as error:
+                    self._say(f"mesh: `{name}` is not rebalanced: {error}")
+                    continue
                 if plan.is_begun:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
+        """In a large site somebody comes or goes all the time: most of them are nobody's business."""
         if is_here:
-            self.fact_exchange.seen(name)
+            self.fact_exchange.seen()
         else:
             self.summaries.forget(name)
-        self._exchange.want()
-        self._work.set()
+        is_small = not self.fact_exchange.is_large
+        if is_small or name in self._keeper.holders:
+            self._exchange.want()
+        if is_small or self._keeper.is_writer or self._is_waiting:
+            self._work.set()
+
+    async def _tell_fact(self) -> None:
+        is_moving = bool(self.moving.owed) or any(
+            spread.change is not None and spread.kept_by(self.name) for spread in self.map.spreads.values()
+        )
+        await self.fact_exchange.tell(self._fact, map_number=self.map.number, writer=self.writer, is_moving=is_moving)
 
     async def _fact(self) -> Fact:
         """What this node says of itself now."""

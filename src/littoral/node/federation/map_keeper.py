@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -46,17 +47,30 @@ class MapKeeper:
         self._pull_from: dict[str, int] = {}
         self._rng = Random(transport.name)  # noqa: S311 (whom to ask)
         self._pulling = asyncio.Lock()
+        self._first: tuple[Mapping[str, str], str] = ({}, transport.name)
+        self._holders: tuple[int, frozenset[str]] = (0, frozenset())
 
     @property
     def map(self) -> ShardMap:
         return self._file.map
 
     @property
+    def holders(self) -> frozenset[str]:
+        """Nodes that hold some shard."""
+        if self._holders[0] != self.map.number:
+            places = (spread.all_places for spread in self.map.spreads.values())
+            named = (nodes for shards in places for nodes in shards.values())
+            self._holders = (self.map.number, frozenset(chain.from_iterable(named)))
+        return self._holders[1]
+
+    @property
     def writer(self) -> str:
         """Who writes the map."""
         if self._signed is not None and (writer := self._signed.writer) is not None:
             return writer
-        return min(self._members(), default=self._transport.name)
+        if (members := self._members()) is not self._first[0]:
+            self._first = (members, min(members, default=self._transport.name))
+        return self._first[1]
 
     @property
     def is_writer(self) -> bool:
