@@ -18,7 +18,13 @@ from littoral.mesh.zenoh_transport import ZenohTransport
 
 __all__ = ["run"]
 
-SIZES = {"2 KB": (2_000, 1000), "20 KB": (20_000, 1000), "4 MB": (4_000_000, 20)}
+SIZES = {
+    "2 KB": (2_000, 1000),
+    "20 KB": (20_000, 1000),
+    "150 KB": (150_000, 300),
+    "600 KB": (600_000, 100),
+    "4 MB": (4_000_000, 20),
+}
 IN_FLIGHT, REQUESTS = 16, 4000
 DEADLINE_S = 10.0
 P50_MS_MAX = 2.0
