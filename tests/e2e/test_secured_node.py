@@ -110,10 +110,8 @@ def test_verbs_show_their_token_and_check_the_certificate(secured: tuple[Up, Aut
     with pytest.raises(TrustError, match="its certificate is not trusted"):
         NodeClient(url).call("GET", "/api/node")
     found = littoral("doctor", node.site, "--json")
-    assert {(finding["check"], finding["status"]) for finding in found.json["findings"]} == {
-        ("tls", "ok"),
-        ("tokens", "ok"),
-    }
+    told = {(finding["check"], finding["status"]) for finding in found.json["findings"]}
+    assert told >= {("tls", "ok"), ("tokens", "ok")}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from littoral.clock import SYSTEM
 from littoral.errors import LittoralError
@@ -10,9 +9,7 @@ from littoral.node.access.exposure import is_loopback
 from littoral.node.access.tokens import read_tokens
 from littoral.node.opened_access import TlsFiles, open_certificates, tls_files, tokens_file
 from littoral.node.site import Site, read_site
-
-if TYPE_CHECKING:
-    from littoral.mesh.doctor import Finding
+from littoral.telemetry.findings import Finding, Status
 
 __all__ = ["examine_access"]
 
@@ -20,10 +17,8 @@ DAY_S = 86400.0
 WARN_DAYS = 14.0
 
 
-def examine_access(place: Path) -> Iterator["Finding"]:
+def examine_access(place: Path) -> Iterator[Finding]:
     """Nothing for a data folder, and for a site file that neither asks for tokens nor speaks TLS nor is reached."""
-    from littoral.mesh.doctor import Finding, Status
-
     if place.suffix != ".toml":
         return
     site = read_site(place)
@@ -42,8 +37,7 @@ def examine_access(place: Path) -> Iterator["Finding"]:
         )
 
 
-def _certificate(site: Site, files: TlsFiles) -> "Finding":
-    from littoral.mesh.doctor import Finding, Status
+def _certificate(site: Site, files: TlsFiles) -> Finding:
     from littoral.mesh.trust.certificates import certificates_of, expires_at_s
 
     subject = str(files.certificate)
@@ -68,9 +62,7 @@ def _certificate(site: Site, files: TlsFiles) -> "Finding":
     return Finding("tls", subject, status, f"{days:.1f} days left", hint)
 
 
-def _tokens(file: Path) -> "Finding":
-    from littoral.mesh.doctor import Finding, Status
-
+def _tokens(file: Path) -> Finding:
     try:
         tokens = read_tokens(file)
     except LittoralError as error:

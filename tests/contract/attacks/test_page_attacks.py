@@ -53,6 +53,7 @@ async def log_in(node: Guarded, *roles: Role) -> str:
         "",
         ":8642",
         "[::1].evil.example",
+        "a" * 5000,
     ],
 )
 @pytest.mark.parametrize("need", ["open", "read", "admin"])

@@ -84,6 +84,9 @@ def _collection(path: Path, told: Told | None) -> Finding:
             return Finding("shard", subject, Status.WARN, words, "does another node use this data folder?")
     if told is None:
         return Finding("shard", subject, Status.OK, f"{len(shards)} on disk, nobody holds them")
+    if not told:
+        words = f"{len(shards)} on disk; the node says nothing of them without a token"
+        return Finding("shard", subject, Status.OK, words, "`LITTORAL_TOKEN`, with the role `read`")
     return _answering(subject, path.name, told)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from littoral.errors import LittoralError
+from littoral.errors import ForbiddenError, LittoralError, UnauthorizedError
 from littoral.node.client import NodeClient
 from littoral.node.mqtt_broker import parse_broker
 from littoral.node.site import Address, Site, parse_address
@@ -24,16 +24,19 @@ Running = dict[str, dict[str, Any]]
 
 
 def running_node(site: Site) -> Running | None:
-    """None where no node of this name answers at the site's address."""
+    """None where no node of this name answers at the site's address; nothing of its collections where it asks for a
+    token that is not in `LITTORAL_TOKEN`."""
     if site.listen.port == 0:
         return None
     host = ANY_HOSTS.get(site.listen.host, site.listen.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{site.listen.port}"
+    url = f"{site.scheme}://{f'[{host}]' if ':' in host else host}:{site.listen.port}"
     with contextlib.closing(NodeClient(url, timeout_s=WAIT_S, try_count_max=1)) as client:
         try:
             if client.call("GET", "/api/node")["name"] != site.node.name:
                 return None
             return {found["name"]: found for found in client.call("GET", "/api/collections")}
+        except (UnauthorizedError, ForbiddenError):
+            return {}
         except (LittoralError, KeyError, TypeError):
             return None
 
