@@ -1,4 +1,4 @@
-"""Crashes at every step of every kind of change with many seeds: see tests/sim/test_mesh_crashed_changes.py."""
+"""Crashes at every step of every kind of change with many seeds: see tests/sim/test_mesh_changes.py."""
 
 import pytest
 
