@@ -185,15 +185,18 @@ def test_shards_on_disk(served: Served, tmp_path: Path) -> None:
     assert shard.status is Status.WARN
     assert "is held by process" in shard.message
     copy = site(tmp_path)
-    ours = own_site(served).data / "collections"
-    shutil.copytree(ours, copy.data / "collections", ignore=shutil.ignore_patterns("*.sock"))
+    ours, theirs = (of.data / "collections/frames" for of in (own_site(served), copy))
+    (shard_folder,) = ours.glob("*/edge")
+    folder = theirs / shard_folder.relative_to(ours)
+    folder.mkdir(parents=True)
+    (folder.parent / ".owner.lock").touch()
+    shutil.copy(ours / "collection.json", theirs)
     assert [one.message for one in examine_shards(copy, None)] == ["1 on disk, nobody holds them"]
-    (folder,) = (copy.data / "collections/frames").glob("*/edge")
     with (folder.parent / ".owner.lock").open("rb") as lock:  # it was looked at, and left free
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     shutil.rmtree(folder)
     assert "has no store" in bad(examine_shards(copy, None))[0].message
-    (copy.data / "collections/frames/collection.json").write_text("{")
+    (theirs / "collection.json").write_text("{")
     (shard,) = bad(examine_shards(copy, None))
     assert "recover it from a snapshot" in str(shard.hint)
 

@@ -63,8 +63,9 @@ async def test_a_holder_that_lost_its_disk_is_not_certain_before_it_is_whole(tmp
         await site.start("b")
         assert not await is_certain(site.nodes["b"], SIZE)
         site.wires.heal()
-        await until_certain(site.nodes["b"], SIZE)
+        await until_async(lambda: site.federation("b").completeness.left_s("points", 0) > 0)
         assert len(await site.points("b")) == 5
+        await until_certain(site.nodes["b"], SIZE)
 
 
 async def test_a_holder_whom_nobody_tells_that_its_map_is_the_newest_is_not_certain(tmp_path: Path) -> None:

@@ -155,14 +155,11 @@ def test_the_last_shard_of_a_cell_goes_to_the_cells_beside() -> None:
 
 def test_cells_are_not_within_cells_for_ever() -> None:
     vectors = clustered(300, 16, 1)
-    found = fit_metric(vectors, distance="Cosine", shards=(0, 1), seed=1)
-    with pytest.raises(InputError, match="cells within cells are 17 deep, at most 16"):
-        divided_again_and_again(found, vectors)
-
-
-def divided_again_and_again(found: Hybrid | Metric, vectors: np.ndarray) -> None:
-    for half in range(2, 40):
+    found: Hybrid | Metric = fit_metric(vectors, distance="Cosine", shards=(0, 1), seed=1)
+    for half in range(2, 17):
         found = divide_shard(nested(found, 0, vectors), 0, half, vectors, seed=0)
+    with pytest.raises(InputError, match="cells within cells are 17 deep, at most 16"):
+        nested(divide_shard(nested(found, 0, vectors), 0, 17, vectors, seed=0), 0, vectors)
 
 
 def test_a_cell_gets_a_shard_more() -> None:

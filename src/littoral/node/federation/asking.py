@@ -29,7 +29,8 @@ from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
-from littoral.node.federation.taking import Taking, check_told, is_way_lost, is_whole, raise_request_errors
+from littoral.node.federation.taking import Taking, check_told, is_way_lost, raise_request_errors
+from littoral.node.federation.under_way import Asks
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
@@ -45,8 +46,6 @@ OF_SHARDS = 0.9
 
 HOLDERS_S = 3.0
 """A write waits so long for holders beyond those it needs: one that froze is known to be away by then."""
-
-LEFT_S_MIN = 0.001
 
 
 @dataclass
@@ -165,7 +164,17 @@ class Asking:
         apart: one answer a shard, not one a node. patience: of the request that this is a part of.
         """
         self.counts.reads += 1
-        asks = _Asks(self, target, request, deadline_s, apart=apart, patience=patience or self.patience())
+        asks = Asks(
+            partial(self._ask_for, target),
+            request,
+            deadline_s,
+            here=self.here,
+            alive=self.alive,
+            links=self.links,
+            clock=self._clock,
+            patience=patience or self.patience(),
+            apart=apart,
+        )
         peers = Peers(
             asks.alive, self.links.median_s, self.links.is_silent, partial(self._lagging.has_said, target.name)
         )
@@ -291,6 +300,9 @@ class Asking:
         has_copies = may_have_copies(target.spread)
         return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
+    async def _ask_for(self, target: Target, node: str, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+        return await self.ask(node, target, parts, deadline_s)
+
     async def ask(
         self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
     ) -> list[PartTold]:
@@ -354,115 +366,6 @@ class Asking:
     @property
     def clock(self) -> Clock:
         return self._clock
-
-
-class _Asks:
-    """The requests of one read that are on their way."""
-
-    def __init__(
-        self,
-        asking: Asking,
-        target: Target,
-        request: frames.Read,
-        deadline_s: float,
-        *,
-        apart: bool,
-        patience: Patience,
-    ) -> None:
-        self._asking = asking
-        self._target = target
-        self._request = request
-        self._apart = apart
-        self._end = asking.clock.monotonic() + deadline_s
-        self._patience = patience
-        self._ended: list[asyncio.Task[list[PartTold]]] = []
-        self._is_news = False
-        self._asks_beside = False
-        self._moved: asyncio.Future[None] | None = None
-        self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
-
-    def alive(self) -> frozenset[str]:
-        """Who may be asked: nobody else when no answer would be waited for."""
-        return frozenset() if self._patience.is_over else self._asking.alive()
-
-    def start(self, asks: Mapping[str, list[int]]) -> None:
-        """Shards of this node one by one: that one of them hangs holds up none of the others."""
-        self._asks_beside = self._asks_beside or bool(asks and self.running)
-        for node, shards in asks.items():
-            if node == self._asking.here:
-                for shard in shards:
-                    self._start(node, [shard], self._end)
-            else:
-                self._patience.begin()
-                self._start(node, shards, min(self._end, self._patience.end_s))
-
-    def _start(self, node: str, shards: list[int], end: float) -> None:
-        now = self._asking.clock.monotonic()
-        left_s = max(LEFT_S_MIN, end - now)
-        groups = [[shard] for shard in shards] if self._apart else [shards]
-        parts = [Part(group, self._request) for group in groups]
-        ask = self._asking.ask(node, self._target, parts, left_s)
-        task = asyncio.create_task(ask, name=f"littoral-ask-{node}")
-        # Another replica that is asked instead must have time to answer, however slow this node usually is.
-        self.running[task] = (node, shards, now + min(self._asking.links.hedge_s(node), left_s / 2))
-        task.add_done_callback(self._note)
-
-    async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
-        """Who has answered: all, or some where another may be asked beside one that is slow, or instead of one that
-        did not answer for all it was asked for. While nobody else is to be asked, answers wait for each other.
-        """
-        if not self._is_news:
-            await self._move()
-        done, self._ended, self._is_news = self._ended, [], False
-        self._mark_slow(slow)
-        return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
-
-    async def _move(self) -> None:
-        """Until one has ended, or is slow, or the time is over. `asyncio.wait` does this too, at thrice the price."""
-        now = self._asking.clock.monotonic()
-        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
-        loop = asyncio.get_running_loop()
-        moved = self._moved = loop.create_future()
-        timer = loop.call_later(max(0.0, min(due, self._end) - now), _settle, moved)
-        try:
-            await moved
-        finally:
-            timer.cancel()
-            self._moved = None
-
-    def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
-        if task.cancelled():
-            return
-        self._ended.append(task)
-        self._is_news = (
-            self._is_news
-            or self._asks_beside
-            or len(self._ended) == len(self.running)
-            or task.exception() is not None
-            or not all(map(is_whole, task.result()))
-        )
-        if self._is_news and self._moved is not None:
-            _settle(self._moved)
-
-    def _mark_slow(self, slow: Callable[[str], None]) -> None:
-        now = self._asking.clock.monotonic()
-        for task, (node, _, at) in self.running.items():
-            if at <= now and not task.done():
-                slow(node)
-                self._asking.links.was_silent(node)
-
-    @property
-    def is_over(self) -> bool:
-        return self._asking.clock.monotonic() >= self._end
-
-    def cancel(self) -> None:
-        for task in self.running:
-            task.cancel()
-
-
-def _settle(moved: asyncio.Future[None]) -> None:
-    if not moved.done():
-        moved.set_result(None)
 
 
 def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:

@@ -261,6 +261,9 @@ class Federation:
         may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
         return Holding(name, shard, nodes, least, may_pass)
 
+    def _is_holder(self) -> bool:
+        return self.name in self._keeper.holders
+
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
         name, _, shard = part.rpartition(".")
@@ -308,7 +311,7 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
+            asyncio.create_task(self._map_lease.keep(self._is_holder), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -409,8 +412,8 @@ class Federation:
 
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
-        for known in list(self.facts.all().values()):
-            await self._indexes.heard(known.fact.indexes)
+        for told in [known.fact.indexes for known in self.facts.all().values() if known.fact.indexes]:
+            await self._indexes.heard(told)
         for name, shard in self._own_shards():
             if (part := self._collections.part(part_name(name, shard))) is not None:
                 await self._indexes.settle(name, part)
@@ -423,7 +426,11 @@ class Federation:
         self._rebalance_at_s = now_s + REBALANCE_S
         for name, spread in self._spreads().items():
             if spread.change is None and not self.moving.owed.get(name):
-                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                try:
+                    plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                except LittoralError as error:
+                    self._say(f"mesh: `{name}` is not rebalanced: {error}")
+                    continue
                 if plan.is_begun:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 

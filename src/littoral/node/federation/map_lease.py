@@ -71,12 +71,13 @@ class MapLease:
             if told == YES:
                 self._confirmed, self._until_s = number, asked_s + LEASE_S
 
-    async def keep(self) -> None:
-        """Goes on renewing."""
+    async def keep(self, is_needed: Callable[[], bool] = lambda: True) -> None:
+        """Goes on renewing while it is needed: by who holds shards, so that a large site does not ask its writer."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
-                    await self.renew()
+                    if is_needed():
+                        await self.renew()
                     await asyncio.Event().wait()
 
     async def _grant(self, caller: str, body: bytes) -> bytes:

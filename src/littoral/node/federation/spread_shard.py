@@ -182,7 +182,7 @@ class SpreadShard:
                     self._tell(target, said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
-        out = frozenset.intersection(*barren)
+        out = frozenset.intersection(*barren) if barren else frozenset()
         gathered = await self._asking.read(
             target, wanted, deadline_s, shards=target.spread.places.keys() - out, patience=patience
         )

@@ -97,6 +97,11 @@ class Moving:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def away_point_count(self) -> int:
+        """Points that were sent to other nodes."""
+        return self._handing.away_point_count
+
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
         for collection, shards in self.owed.items():

@@ -6,15 +6,28 @@ all others stay as they are, and their points where they lie.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, allocate
-from littoral.vectors.partition.points import Vectors
+from littoral.vectors.partition.points import Points, Vectors
 from littoral.vectors.partition.splitting import dissolve_shard, divide_shard, nested, unchanged
 from littoral.vectors.partition.strategy import Geographic, Hash, Hybrid, Metric, Strategy, encode_strategy, renumbered
 
-__all__ = ["by_id", "divided", "fitted_anew", "held_by", "moved", "placed", "without_shard"]
+__all__ = [
+    "by_id",
+    "divided",
+    "fitted_anew",
+    "halved",
+    "held_by",
+    "moved",
+    "placed",
+    "shares_by",
+    "shares_without",
+    "without_shard",
+]
 
 Places = Mapping[int, Sequence[str]]
 
@@ -110,8 +123,25 @@ def divided(spread: Spread, shard: int, vectors: Vectors, targets: Sequence[str]
     if shard not in spread.places:
         raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
     before, half = _with_cells(spread), spread.first_free
-    after = divide_shard(nested(before, shard, vectors), shard, half, vectors, seed=seed)
-    return _renewed(spread, before, after, {half: list(targets or spread.places[shard])})
+    return _renewed(
+        spread, before, halved(spread, shard, vectors, seed=seed), {half: list(targets or spread.places[shard])}
+    )
+
+
+def halved(spread: Spread, shard: int, vectors: Vectors, *, seed: int) -> Metric | Hybrid:
+    """What `divided` leads to, with the shard's number for the first half and the first free one for the second."""
+    return divide_shard(nested(_with_cells(spread), shard, vectors), shard, spread.first_free, vectors, seed=seed)
+
+
+def shares_without(spread: Spread, shard: int, vectors: Vectors) -> dict[int, float]:
+    """To which shards the points of this one would go, and what part to each. Raises as `without_shard`."""
+    return shares_by(dissolve_shard(_with_cells(spread), shard), vectors)
+
+
+def shares_by(strategy: Strategy, vectors: Vectors) -> dict[int, float]:
+    """What part of these points is at home in each shard."""
+    shards, counts = np.unique(strategy.place(Points(range(len(vectors)), vectors)).home, return_counts=True)
+    return {int(shard): int(count) / len(vectors) for shard, count in zip(shards, counts, strict=True)}
 
 
 def without_shard(spread: Spread, shard: int) -> Layout:
