@@ -27,7 +27,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     lag_s: by peer, how far that peer's log is behind its own. models: by collection, the version of
     the model that it goes by. condition: how it is doing. settled: map by which everything is in its place here. owed:
     by collection and shard that others take the place of, points to be handed over. loads: by collection and shard,
-    searches a second, and milliseconds that they take of it.
+    searches a second, and milliseconds that they take of it. unready: collections that go to another model, and why
+    this node does not go along yet; stuck: what keeps points of them from being embedded anew.
     """
 
     node: str
@@ -44,6 +45,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     settled: Number = 0
     owed: dict[str, dict[int, int]] = {}
     loads: dict[str, dict[int, tuple[float, float]]] = {}
+    unready: dict[str, str] = {}
+    stuck: dict[str, str] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import msgspec
+
 from littoral.clock import Clock
 from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.condition import Condition
@@ -17,6 +19,7 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
+from littoral.node.federation.generations import Embedders, config_of, strange
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -140,12 +143,13 @@ class Federation:
         self.changes = Changes(
             transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
+        self._handing = Handing(transport, self.replicas, self.target, self.roster)
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            Handing(transport, self.replicas, self.target, self.roster),
+            self._handing,
             self.target,
             lambda: self.map,
             self.facts.all,
@@ -158,6 +162,24 @@ class Federation:
     @property
     def name(self) -> str:
         return self._transport.name
+
+    @property
+    def embedders(self) -> Embedders:
+        """Who embeds collections anew that go to another model."""
+        return self._handing.embedders
+
+    def embed_by(self, embedders: Embedders) -> None:
+        """From now on collections can go to another model here."""
+        self._handing.embedders = embedders
+        self._work.set()
+
+    async def pull(self) -> None:
+        """The map of whoever was heard to have a newer one, the writer's among them."""
+        await self._keeper.pull(also=[self._keeper.writer])
+
+    def wake(self) -> None:
+        """There is something to look at."""
+        self._work.set()
 
     def traffic_readings(self) -> Iterator[Reading]:
         """What went over this node's end of the mesh, for the metrics."""
@@ -279,16 +301,38 @@ class Federation:
 
         Raises ConflictError, NotFoundError.
         """
+        spread = self.spread_to_write(name)
+        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
+        self._keeper.write({name: following})
+
+    def spread_to_write(self, name: str) -> Spread:
+        """As the map has it. Raises ConflictError where another node writes the map, NotFoundError."""
         if not self._keeper.is_writer:
             raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
         if (spread := self.map.spreads.get(name)) is None:
             raise NotFoundError(f"collection `{name}` is not spread here")
-        following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
-        self._keeper.write({name: following})
+        return spread
+
+    def write(self, name: str, spread: Spread) -> None:
+        """As the writer of the map: this is so from now on."""
+        self._keeper.write({name: spread})
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
-        self._collections.stand_in(SpreadCollection(name, table.config(), shard))
+        assert table.spread is not None
+        spread = self.map.spreads.get(name)
+        goes_by = table.spread.model if spread is None or table.migrate is None else spread.model
+        self._collections.stand_in(self.generation(name, goes_by))
+
+    def generation(self, name: str, model: str) -> SpreadCollection:
+        """A collection in the layout that holds embeddings of this model, whenever there is one."""
+        shard = SpreadShard(partial(self.target, name, model), self.asking, self.routing, self._keeper.pull)
+        spread, config = self.map.spreads.get(name), self._tables[name].config()
+        seen = None if spread is None else spread.of_model(model)
+        return SpreadCollection(name, config if seen is None else config_of(config, seen), shard, model)
+
+    def _goes_by(self, name: str) -> str:
+        found = self._collections.get(name)
+        return found.model if isinstance(found, SpreadCollection) else ""
 
     async def close(self) -> None:
         """Ends what runs here; the transport is its owner's."""
@@ -300,26 +344,30 @@ class Federation:
         await self.routing.close()
         await self.replicas.close()
 
-    def target(self, name: str) -> Target:
-        """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
+    def target(self, name: str, model: str | None = None) -> Target:
+        """model: whose embeddings are asked for; default: those by which the map has it read.
+
+        Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError.
+        """
         if (table := self._tables.get(name)) is None or table.spread is None:
             raise NotFoundError(f"collection `{name}` is not spread here")
-        if (found := self.map.spreads.get(name)) is None:
+        if (kept := self.map.spreads.get(name)) is None:
             raise UnavailableError(
                 f"collection `{name}`: no node has told yet where its shards lie",
                 hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
             )
-        roster, spread = self.roster(), allowed(found, self.roster())
-        if spread.model != table.spread.model:
-            raise ConflictError(
-                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
-                f"`{table.spread.model}`",
-                hint="two models never mix in a collection: set `spread.model`, or make another collection",
-            )
+        roster, spread = self.roster(), allowed(kept, self.roster())
+        if spread.model != table.spread.model and table.migrate is None:
+            raise strange(name, spread.model, f"this node's are of `{table.spread.model}`")
         if self.name not in roster:
             raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
         own, region = table.spread, roster[self.name]
-        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
+        config = config_of(table.config(), spread)
+        found = Target(name, config, spread, self.map.number, own.recall, own.holders, region, roster)
+        seen = found if model is None or table.migrate is None else found.of(model)
+        if seen is None:
+            raise strange(name, spread.model, f"what was asked is of `{model}`")
+        return seen
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
@@ -338,7 +386,10 @@ class Federation:
     def _laid_out(self, name: str, table: CollectionTable) -> Spread:
         assert table.spread is not None
         sample = sample_of(table.spread, table.config(), self._samples.get(name))
-        return laid_out(name, table.spread, table.config(), self.roster(), sample)
+        config = table.config()
+        found = laid_out(name, table.spread, config, self.roster(), sample)
+        size = 0 if config.vectors is None else config.vectors.size
+        return msgspec.structs.replace(found, size=size, declared=found.model)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
@@ -347,10 +398,13 @@ class Federation:
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
                 has_copies = may_have_copies(spreads[name])
-                config = self._tables[name].config()
+                by = next(one for one in spreads[name].both if shard in one.places)
+                config = config_of(self._tables[name].config(), by)
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            whys = {name: self.embedders.unready(name, spread) for name, spread in spreads.items()}
+            self.moving.unready = {name: why for name, why in whys.items() if why}
             await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
@@ -361,7 +415,8 @@ class Federation:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
                 if self._keeper.is_writer:
-                    self._keeper.write(self.moving.next_map(self.roster()))
+                    self._keeper.write(self.embedders.following(self.moving.next_map(self.roster())))
+                    self._keeper.write(self.embedders.over())
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
@@ -404,13 +459,15 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
+            models={name: self._goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
             address=self.address(),
             condition=condition,
             settled=self.moving.settled,
             owed=self.moving.owed,
             loads=self._loads(),
+            unready=self.moving.unready,
+            stuck=self.embedders.stuck(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:

@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from littoral.errors import (
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    LittoralError,
+    NotFoundError,
+    UnavailableError,
+)
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
@@ -53,9 +60,12 @@ class MeshService:
         if not all(isinstance(part.request, kind) for part in ask.parts):  # type: ignore[arg-type]
             raise InputError(f"request of `{caller}`: a read is no write, and a write is no read")
         self._heard(caller, ask.map_number)
-        target = self._target(ask.collection)
-        if self._has_moved(ask, target):
-            return encode(Told(target.map_number, [], has_moved=True))
+        current = self._target(ask.collection)
+        target = current.of(ask.model)
+        if self._has_moved(ask, current, target):
+            return encode(Told(current.map_number, [], has_moved=True))
+        if target is None:
+            raise self._strange(caller, ask, current)
         self._check(caller, ask, target)
         if kind is frames.Read:
             terms = Terms.of_read(ask.deadline_s, has_copies=may_have_copies(target.spread))
@@ -64,14 +74,14 @@ class MeshService:
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
+    def _strange(self, caller: str, ask: Ask, target: Target) -> LittoralError:
+        told = f"collection `{ask.collection}`: embeddings of model `{target.spread.model}`, node `{caller}` goes by "
+        if ask.map_number > target.map_number:
+            return UnavailableError(f"{told}`{ask.model}` and a later shard map", hint="try again")
+        self._counts.refused += 1
+        return ConflictError(f"{told}`{ask.model}`", hint="two models never mix in a collection")
+
     def _check(self, caller: str, ask: Ask, target: Target) -> None:
-        if ask.model != target.spread.model:
-            self._counts.refused += 1
-            raise ConflictError(
-                f"collection `{ask.collection}`: embeddings of model `{target.spread.model}`, node `{caller}` goes by "
-                f"`{ask.model}`",
-                hint="two models never mix in a collection",
-            )
         known = target.spread.all_places
         seen = {
             shard for spread in target.spread.both for shard in seen_from(spread, self._members()[caller]).spread.places
@@ -86,7 +96,11 @@ class MeshService:
                 )
 
     @staticmethod
-    def _has_moved(ask: Ask, target: Target) -> bool:
-        """A caller that goes by an older map asks for shards in whose place there are others by now."""
+    def _has_moved(ask: Ask, current: Target, target: Target | None) -> bool:
+        """A caller that goes by an older map asks for shards in whose place there are others by now. target: by the
+        layout of his model.
+        """
+        if ask.map_number >= current.map_number:
+            return False
         asked = {shard for part in ask.parts for shard in part.shards}
-        return ask.map_number < target.map_number and not target.spread.places.keys() >= asked
+        return target is None or not target.spread.places.keys() >= asked

@@ -8,10 +8,14 @@ __all__ = ["SpreadCollection"]
 
 
 class SpreadCollection(Collection):
-    """No cache holds its answers: a write on another node is one that this node does not hear of."""
+    """No cache holds its answers: a write on another node is one that this node does not hear of.
 
-    def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
+    model: whose embeddings it holds, as nodes tell it each other.
+    """
+
+    def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers, model: str = "") -> None:
         super().__init__(name, config, shard)
+        self.model = model
         self.doubt = _AlwaysInDoubt()
 
 
