@@ -41,13 +41,17 @@ class Authority:
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, days: float = 30, places: tuple[str, ...] = ("127.0.0.1",)) -> Credentials:
-        """days: until it expires; negative: so long ago."""
+    def issue(
+        self, name: str, *, days: float = 30, places: tuple[str, ...] = ("127.0.0.1",), common_name: str = ""
+    ) -> Credentials:
+        """days: until it expires; negative: so long ago. common_name: default: the name."""
         key = ec.generate_private_key(ec.SECP256R1())
         end = dt.datetime.now(dt.UTC) + days * DAY
         addresses = [x509.IPAddress(ipaddress.ip_address(place)) for place in places]
         certificate = (
-            x509.CertificateBuilder(self._name, _named(name), key.public_key(), x509.random_serial_number())
+            x509.CertificateBuilder(
+                self._name, _named(common_name or name), key.public_key(), x509.random_serial_number()
+            )
             .not_valid_before(end - 60 * DAY)
             .not_valid_after(end)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name), *addresses]), critical=False)

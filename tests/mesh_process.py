@@ -1,16 +1,18 @@
 """A node of a mesh as a process of its own, for tests that kill and freeze it: `mesh_process.py OPTIONS_JSON`.
 
-Serves `echo`, `never` and `refused`, a count of connections; ends when its input does. Says `ready`.
+Serves `echo`, `never` and `refused`, the count of a reason; ends when its input does. Says `ready`.
 """
 
 import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 from littoral.mesh.zenoh_log import ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
+from littoral.transport.traffic import Refused
 
 
 async def echo(_: str, body: bytes) -> bytes:
@@ -29,8 +31,8 @@ async def main() -> None:
         await transport.serve("echo", echo)
         await transport.serve("never", never)
 
-        async def refused(_: str, _body: bytes) -> bytes:
-            return b"%d" % transport.traffic.refused["certificate"]
+        async def refused(_: str, body: bytes) -> bytes:
+            return b"%d" % transport.traffic.refused[cast(Refused, body.decode())]
 
         await transport.serve("refused", refused)
         print("ready", flush=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from littoral.errors import ConflictError, LittoralError, PeerError
@@ -13,7 +13,9 @@ from littoral.transport.traffic import Traffic
 class Wires:
     """Between the ends of one process. dead: nobody hears of them. frozen: seem to be here, and do not answer.
 
-    slow_s: by name, how long an answer takes. waits_s: by service, how long each request would wait.
+    slow_s: by name, how long an answer takes. waits_s: by service, how long each request would wait. on_request: told
+    of each request (caller, peer, service) before it is sent, may raise. on_answer: gives what comes of an answer
+    (peer, service, body).
     """
 
     def __init__(self) -> None:
@@ -22,6 +24,8 @@ class Wires:
         self.frozen: set[str] = set()
         self.slow_s: dict[str, float] = {}
         self.waits_s: dict[str, list[float]] = {}
+        self.on_request: Callable[[str, str, str], None] = lambda *_: None
+        self.on_answer: Callable[[str, str, bytes], bytes] = lambda _peer, _service, body: body
         self._cut: set[frozenset[str]] = set()
 
     def end(self, name: str) -> "End":
@@ -79,6 +83,7 @@ class End:
     async def request(self, peer: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
         self.request_count += 1
         self._wires.waits_s.setdefault(service, []).append(deadline_s)
+        self._wires.on_request(self.name, peer, service)
         end = self._wires.ends.get(peer)
         if end is None or not self._wires.reaches(self.name, peer):
             raise PeerError(f"peer `{peer}`: no route")
@@ -87,7 +92,8 @@ class End:
                 if peer in self._wires.frozen:
                     await asyncio.Event().wait()
                 await asyncio.sleep(self._wires.slow_s.get(peer, 0.0))
-                return await end.handler(service)(self.name, bytes(body))
+                answer = await end.handler(service)(self.name, bytes(body))
+                return self._wires.on_answer(peer, service, answer)
         except TimeoutError as error:
             raise PeerError(f"peer `{peer}`: no answer in {deadline_s:g} s") from error
 

@@ -60,36 +60,63 @@ async def spread_nodes(
     nodes: dict[str, SpreadNode] = {}
     async with contextlib.AsyncExitStack() as opened:
         for name in names:
-            data = folder / name
-            link = await opened.enter_async_context(opened.enter_context(embedded(data)))
-            collections = await Collections.open(data, link)
-            opened.push_async_callback(collections.close)
-            peers = {other: "127.0.0.1:1" for other in names if other != name}
             of = regions or {}
-            others = {other: of[other] for other in peers if other in of}
+            others = {other: of[other] for other in names if other != name and other in of}
             more = {"region": of.get(name, ""), "regions": others} | dict(mesh_options or {})
-            mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms, **more)
-            own = (own_tables or {}).get(name, tables)
-            transport: Transport = wires.end(name)
-            identity = (identities or {}).get(name)
-            if identity is not None:
-                transport = GuardedTransport(transport, Admission(identity))
-            federation = Federation(
-                mesh,
-                own,
-                collections,
-                transport,
-                data,
-                clock=SYSTEM,
-                say=print,
+            node = spread_node(
+                folder,
+                name,
+                names,
+                (own_tables or {}).get(name, tables),
+                wires,
+                deadline_ms=deadline_ms,
                 samples=samples,
-                signed=None if identity is None else SignedSite(identity),
+                mesh_options=more,
+                identity=(identities or {}).get(name),
             )
-            opened.push_async_callback(federation.close)
-            await federation.open()
-            nodes[name] = SpreadNode(federation, collections)
+            nodes[name] = await opened.enter_async_context(node)
         await settled(nodes)
         yield nodes
+
+
+@contextlib.asynccontextmanager
+async def spread_node(
+    folder: Path,
+    name: str,
+    names: Sequence[str],
+    tables: Mapping[str, CollectionTable],
+    wires: Wires,
+    *,
+    deadline_ms: int = 1000,
+    samples: Mapping[str, Path] | None = None,
+    mesh_options: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
+) -> AsyncIterator[SpreadNode]:
+    """One of them, which may come and go; what it keeps lies in a folder of its name."""
+    data = folder / name
+    async with contextlib.AsyncExitStack() as opened:
+        link = await opened.enter_async_context(opened.enter_context(embedded(data)))
+        collections = await Collections.open(data, link)
+        opened.push_async_callback(collections.close)
+        peers = {other: "127.0.0.1:1" for other in names if other != name}
+        mesh = MeshTable(site="shop", peers=peers, deadline_ms=deadline_ms, **(mesh_options or {}))
+        transport: Transport = wires.end(name)
+        if identity is not None:
+            transport = GuardedTransport(transport, Admission(identity))
+        federation = Federation(
+            mesh,
+            tables,
+            collections,
+            transport,
+            data,
+            clock=SYSTEM,
+            say=print,
+            samples=samples,
+            signed=None if identity is None else SignedSite(identity),
+        )
+        opened.push_async_callback(federation.close)
+        await federation.open()
+        yield SpreadNode(federation, collections)
 
 
 async def settled(nodes: Mapping[str, SpreadNode]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 ATTEMPTS = 60_000
 PAUSE_S = 0.001
@@ -25,6 +25,15 @@ async def until_async(condition: Callable[[], bool], *, attempts: int = ATTEMPTS
     """As `until`, for coroutines. attempts: a millisecond each, or longer."""
     for _ in range(attempts):
         if condition():
+            return
+        await asyncio.sleep(PAUSE_S)
+    raise AssertionError("the condition never held")
+
+
+async def until_true(condition: Callable[[], Awaitable[bool]], *, attempts: int = ATTEMPTS) -> None:
+    """As `until_async`, for what has to be asked."""
+    for _ in range(attempts):
+        if await condition():
             return
         await asyncio.sleep(PAUSE_S)
     raise AssertionError("the condition never held")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,6 +141,35 @@ def test_nodes_join_while_others_run_and_one_is_revoked(tmp_path: Path, started:
     assert third.learns(4, first)
     assert second.say("ask gw-3").startswith("no: ")
     assert third.hears("gw-1")
+
+
+def test_a_stolen_certificate_of_a_node_that_stays_is_refused_by_all(
+    tmp_path: Path, started: contextlib.ExitStack
+) -> None:
+    """The thief has a copy of the node's folder, from before it renewed."""
+    a, b, c, port = tmp_path / "a", tmp_path / "b", tmp_path / "c", free_port()
+    place = f"quic/127.0.0.1:{port}"
+    assert (
+        littoral("mesh", "init", a, "--site", "farm", "--name", "gw-1", "--endpoint", place, folder=tmp_path).code == 0
+    )
+    with door_of(a, tmp_path / "door.log") as at:
+        second_port, third_port = joins(b, "gw-2", a, at), joins(c, "gw-3", a, at)
+        shutil.copytree(b, tmp_path / "stolen")
+        assert littoral("mesh", "renew", b, "--at", at).code == 0
+    first = start(started, a, port, "quic")
+    third = start(started, c, third_port, "quic")
+    thief = start(started, tmp_path / "stolen", free_port(), "quic")
+    assert third.hears("gw-1")
+    assert thief.hears("gw-1")
+    serial = Identity.open(tmp_path / "stolen", SYSTEM).credential.certificate.serial
+    assert littoral("mesh", "revoke", a, "gw-2", "--serial", serial).code == 0
+    number = Identity.open(a, SYSTEM).documents.numbers()["roster"]
+    second = start(started, b, second_port, "quic")
+    until(lambda: first.say("tick").startswith(f"roster {number}, ") and "renewed 1" in second.say("tick"))
+    assert third.learns(number, first)
+    for node in ("gw-1", "gw-3"):
+        assert second.hears(node)
+        assert thief.say(f"ask {node}").startswith("no: ")
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,27 @@ async def test_a_revoked_certificate_renews_no_more(island: Island) -> None:
         Issuer(writer).renew(prove(node.credential, RENEW, make_request("gw-4", new_node_key())))
 
 
+async def test_a_node_whose_other_certificate_was_revoked_renews_the_one_it_has(island: Island) -> None:
+    """At once, without a command there."""
+    node, writer = island.nodes["gw-4"], island.nodes["gw-1"]
+    stolen = node.credential
+    Issuer(writer).write(lambda roster: roster)
+    answer = Issuer(writer).renew(prove(stolen, RENEW, make_request("gw-4", key := new_node_key())))
+    node.renew(answer.chain, key)
+    Issuer(writer).write(lambda roster: roster.without_certificate("gw-4", stolen.certificate.serial))
+    for name in ("gw-2", "gw-3", "gw-4"):
+        island.nodes[name].documents.take(writer.documents.signed("roster") or b"")
+    roster = node.roster()
+    assert roster is not None
+    assert "generation 0" in str(roster.refusal_of(node.credential.certificate))
+    for name in ("gw-1", "gw-2"):
+        with pytest.raises(TrustError, match=r"certificate [0-9a-f]+ of `gw-4` was revoked"):
+            Issuer(island.nodes[name]).renew(prove(stolen, RENEW, make_request("gw-4", new_node_key())))
+    assert await island.renewals["gw-4"].tick()
+    assert node.credential.certificate.generation == 1
+    assert roster.refusal_of(node.credential.certificate) is None
+
+
 async def test_a_name_is_not_anothers_to_renew(island: Island) -> None:
     node, issuer = island.nodes["gw-4"], Issuer(island.nodes["gw-1"])
     with pytest.raises(ForbiddenError, match=r"`gw-4` asks for a certificate of `gw-3`"):

@@ -1,7 +1,8 @@
-"""This installation's own store: a secret key, and the digests of the modules it compiled itself.
+"""This installation's own store: a secret key, the digests of the modules it compiled itself, and whose signatures
+others were found to carry.
 
-Only modules in this store may run in the engine without epochs. An entry is a MAC under the key, so a file that
-another user drops into the folder is worth nothing.
+Only what it compiled, or what a trusted key signed, may run in the engine without epochs. An entry is a MAC under the
+key, so a file that another user drops into the folder is worth nothing.
 """
 
 import contextlib
@@ -28,9 +29,11 @@ class Store:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or state_folder()
         self._entries = self.folder / "compiled"
+        self._signed = self.folder / "signed"
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._entries.mkdir(exist_ok=True, mode=0o700)
+            self._signed.mkdir(exist_ok=True, mode=0o700)
             self.key = self._read_or_make_key()
         except OSError as error:
             raise SetupError(
@@ -61,18 +64,33 @@ class Store:
 
     def record(self, digest: str) -> None:
         """Notes that this installation compiled the module with this digest; the oldest of 4096 make room."""
-        path = self._entries / digest
-        if self.holds(digest):
+        self._note(self._entries / digest, self.mac(b"compiled", digest.encode()))
+
+    def holds(self, digest: str) -> bool:
+        """Whether this installation compiled the module with this digest."""
+        return _has(self._entries / digest, self.mac(b"compiled", digest.encode()))
+
+    def record_signed(self, digest: str, key: bytes) -> None:
+        """Notes that the module with this digest carries a signature of this public key, of all of it; bounded as
+        `record`."""
+        self._note(self._signed / f"{digest}.{key.hex()}", self.mac(b"signed", digest.encode(), key))
+
+    def is_signed(self, digest: str, key: bytes) -> bool:
+        """Whether that was noted."""
+        return _has(self._signed / f"{digest}.{key.hex()}", self.mac(b"signed", digest.encode(), key))
+
+    def _note(self, path: Path, mac: bytes) -> None:
+        if _has(path, mac):
             with contextlib.suppress(FileNotFoundError):  # another process made room
                 os.utime(path)
                 return
-        write_atomically(path, self.mac(b"compiled", digest.encode()), mode=0o600)
-        self._make_room()
+        write_atomically(path, mac, mode=0o600)
+        self._make_room(path.parent)
 
-    def _make_room(self) -> None:
+    def _make_room(self, folder: Path) -> None:
         """Removes the oldest entries. Files that others write, or remove at the same time, are theirs."""
         changed_at: dict[str, float] = {}
-        with os.scandir(self._entries) as entries:
+        with os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     changed_at[entry.name] = entry.stat().st_mtime
@@ -80,12 +98,12 @@ class Store:
         abandoned_at = max(changed_at.values()) - BEING_WRITTEN_S
         abandoned = [n for n, changed in changed_at.items() if n.startswith(".") and changed < abandoned_at]
         for name in (*digests[: max(0, len(digests) - ENTRIES_MAX)], *abandoned):
-            (self._entries / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
-    def holds(self, digest: str) -> bool:
-        """Whether this installation compiled the module with this digest."""
-        try:
-            found = (self._entries / digest).read_bytes()
-        except OSError:
-            return False
-        return hmac.compare_digest(found, self.mac(b"compiled", digest.encode()))
+
+def _has(path: Path, mac: bytes) -> bool:
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return False
+    return hmac.compare_digest(found, mac)

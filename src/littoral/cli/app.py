@@ -23,12 +23,15 @@ VERBS = {
     "doctor": "doctor",
     "explain": "explain",
     "index": "index",
+    "keys": "keys",
     "lab": "lab",
     "mesh": "mesh",
     "run": "run",
     "search": "search",
+    "sign": "sign",
     "tune": "tune",
     "up": "up",
+    "verify": "verify",
 }
 """What a verb is called, and the function (or group) in the module of that name."""
 

@@ -174,19 +174,18 @@ def renew(
 @mesh.command()
 def revoke(
     place: PlaceArgument,
-    name: Annotated[str | None, typer.Argument(help="Node that is to go.")] = None,
-    serial: Annotated[str | None, typer.Option(help="One certificate, by its serial number.")] = None,
+    name: Annotated[str, typer.Argument(help="Node that is to go, or whose certificate is.")],
+    serial: Annotated[
+        str | None, typer.Option(help="One certificate, by its serial number: the node stays, with a newer one.")
+    ] = None,
 ) -> None:
-    """Take a node out of the site, or one certificate. On the node that writes the roster."""
-    if (name is None) == (serial is None):
-        raise InputError("either a node's name or `--serial`")
+    """Take a node out of the site, or one of its certificates. On the node that writes the roster."""
     identity, issuing = _open_issuer(place)
     now_s = identity.clock.wall()
     if serial is not None:
-        issuing.write(lambda roster: roster.without_serial(serial))
-        results.print(f"certificate {serial} is revoked", markup=False)
+        issuing.write(lambda roster: roster.without_certificate(name, serial))
+        results.print(f"certificate {serial} of `{name}` is revoked", markup=False)
         return
-    assert name is not None
     held_key = name in issuing.roster().issuers
     issuing.write(lambda roster: roster.without(name, now_s))
     results.print(f"node `{name}` is revoked", markup=False)

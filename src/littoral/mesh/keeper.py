@@ -15,7 +15,7 @@ from littoral.mesh.identity.renewal import Renewal, asking, serve_renewals
 from littoral.mesh.roster import Roster, RosterNode, split_endpoint
 from littoral.transport import Transport
 
-__all__ = ["Keeper", "Links", "peers_of"]
+__all__ = ["Keeper", "Links", "generations_of", "peers_of"]
 
 TICK_S = 5.0
 ANNOUNCE_TICKS = 60
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 class Links(Transport, Protocol):
     """A transport whose peers and certificate change while it runs: then its links are made anew."""
 
-    async def admit(self, peers: Mapping[str, str | None]) -> None: ...
+    async def admit(self, peers: Mapping[str, str | None], generations: Mapping[str, int]) -> None: ...
 
     async def renew(self, certificate: Path, key: Path) -> None: ...
 
@@ -44,6 +44,11 @@ def peers_of(
         for node in roster.nodes
         if node.name != name
     }
+
+
+def generations_of(roster: Roster, name: str) -> dict[str, int]:
+    """Of the others: those of which a certificate was revoked, and how often."""
+    return {node.name: node.generation for node in roster.nodes if node.name != name and node.generation}
 
 
 class Keeper:
@@ -100,7 +105,7 @@ class Keeper:
             self._say(f"mesh: documents: {self.documents.failure}")
         if (roster := self.identity.roster()) is not None:
             peers = peers_of(roster, self.identity.name, self._protocol, self._places)
-            await self._relink(self._links.admit(peers))
+            await self._relink(self._links.admit(peers, generations_of(roster, self.identity.name)))
         if await self.renewal.tick():
             self._is_linked = False
             self._renewed()

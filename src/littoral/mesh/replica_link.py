@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, TooLargeError
-from littoral.mesh.replica_log import ReplicaLog
+from littoral.mesh.replica_log import ReplicaLog, Seeds
 from littoral.mesh.replica_messages import (
     DIGESTS,
     PULL,
@@ -73,7 +73,9 @@ class Lag(NamedTuple):
 
 
 class ReplicaLink:
-    """Works from `start` to `close`. learned: told whenever more is known of what the peer has."""
+    """Works from `start` to `close`. learned: told whenever more is known of what the peer has. seeds: may bring what
+    is there faster than a comparison would.
+    """
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class ReplicaLink:
         rng: Random,
         times: ShippingTimes,
         learned: Callable[[], None],
+        seeds: Seeds | None = None,
     ) -> None:
         self.peer = peer
         self.vector: dict[str, int] | None = None
@@ -96,6 +99,7 @@ class ReplicaLink:
         self._rng = rng
         self._times = times
         self._learned = learned
+        self._seeds = seeds
         self._wake = asyncio.Event()
         self._here = asyncio.Event()
         self._in_step_at = clock.monotonic()
@@ -216,6 +220,8 @@ class ReplicaLink:
         nodes = await self._log.differing({0: root.digests[0]}) if len(root.digests) == 1 else []
         while nodes and (under := self._log.below(nodes)):
             nodes = await self._differing(under)
+        if await self._is_seeded(len(nodes)):
+            return False
         is_whole, count, at = True, VERSION_NODES, 0
         while at < len(nodes):
             some = nodes[at : at + count]
@@ -232,6 +238,12 @@ class ReplicaLink:
         if is_whole:
             await self._log.learn(root.vector, root.floor)
         return is_whole
+
+    async def _is_seeded(self, differing_count: int) -> bool:
+        """What the log still has is shipped as that."""
+        if not self._must_repair or self._seeds is None:
+            return False
+        return await self._seeds.takes(self._log.name, self.peer, differing_count)
 
     async def _differing(self, nodes: Sequence[int]) -> list[int]:
         found: list[int] = []

@@ -7,7 +7,17 @@ which number deletions may be forgotten. What is shipped is bytes that only repl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-__all__ = ["ReplicaLog"]
+__all__ = ["ReplicaLog", "Seeds"]
+
+
+class Seeds(Protocol):
+    """Snapshots in the place of comparisons."""
+
+    async def takes(self, shard: str, peer: str, differing_count: int) -> bool:
+        """Whether a snapshot of this peer's replica, or of another's, is on its way now. differing_count: buckets of
+        points that are not the same there.
+        """
+        ...
 
 
 class ReplicaLog(Protocol):

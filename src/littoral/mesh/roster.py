@@ -30,6 +30,7 @@ NODE_COUNT_MAX = 4096
 ENDPOINT_COUNT_MAX = 8
 LABEL_COUNT_MAX = 16
 REVOKED_COUNT_MAX = 8192
+GENERATION_MAX = 4096
 _ENDPOINT = re.compile(r"^(?P<protocol>quic|tls)/(?P<host>\[[0-9a-f:.]+\]|[A-Za-z0-9.-]{1,253}):(?P<port>[0-9]{1,5})\Z")
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
@@ -38,7 +39,10 @@ Endpoint = Annotated[str, Meta(max_length=300)]
 
 
 class RosterNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """endpoints: where others reach it, such as `quic/10.0.0.5:7447`. joined_at_s: older certificates do not count."""
+    """endpoints: where others reach it, such as `quic/10.0.0.5:7447`. joined_at_s: older certificates do not count.
+
+    generation: certificates of an earlier one do nothing but learn of it and renew, unless they were revoked.
+    """
 
     name: Name
     joined_at_s: Annotated[int, Meta(ge=0)]
@@ -46,6 +50,7 @@ class RosterNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: Word = ""
     labels: Annotated[dict[Word, Word], Meta(max_length=LABEL_COUNT_MAX)] = {}
     is_issuer: bool = False
+    generation: Annotated[int, Meta(ge=0, le=GENERATION_MAX)] = 0
 
 
 class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +88,20 @@ class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
     def refusal_of(self, certificate: NodeCertificate) -> Refusal | None:
+        """As `refusal_to_renew`; also a certificate of an earlier generation."""
+        if refusal := self.refusal_to_renew(certificate):
+            return refusal
+        node = self.find(certificate.name)
+        if node and certificate.generation < node.generation:
+            return Refusal(
+                Reason.REVOKED,
+                f"certificate {certificate.serial} of `{certificate.name}` is of generation {certificate.generation}, "
+                f"and since then one of its certificates was revoked",
+                "a running node renews it by itself; else `littoral mesh renew`",
+            )
+        return None
+
+    def refusal_to_renew(self, certificate: NodeCertificate) -> Refusal | None:
         """As for its name; also a certificate that was revoked, or is older than the node."""
         if refusal := self.refusal_of_name(certificate.name):
             return refusal
@@ -126,8 +145,22 @@ class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kept = {name: at_s for name, at_s in self.revoked.items() if at_s >= revoked_before_s}
         return self if kept == self.revoked else msgspec.structs.replace(self, revoked=kept)
 
+    def renewed(self, name: str) -> "Roster":
+        """Every certificate that the node has now only renews. Raises NotFoundError, InputError for too often."""
+        if (node := self.find(name)) is None:
+            raise NotFoundError(f"node `{name}` is not in the roster")
+        if node.generation >= GENERATION_MAX:
+            raise InputError(f"certificates of `{name}` were revoked {node.generation} times", hint="take another name")
+        return self.with_node(msgspec.structs.replace(node, generation=node.generation + 1))
+
+    def without_certificate(self, name: str, serial: str) -> "Roster":
+        """One certificate revoked, of a node that stays: it renews another one that it has, which every node then asks
+        of it. Raises as `renewed` and `without_serial`.
+        """
+        return self.without_serial(serial).renewed(name)
+
     def without_serial(self, serial: str) -> "Roster":
-        """One certificate revoked; the node may renew another that it has. Raises InputError for what is none."""
+        """One certificate that does not renew any more. Raises InputError for what is none."""
         if not re.fullmatch(r"[0-9a-f]{1,40}", serial):
             raise InputError(f"serial number `{serial[:60]}` is not hexadecimal")
         serials = sorted({*self.revoked_serials, serial})

@@ -4,8 +4,7 @@ Who reads takes a document with a higher number and nothing else; what it took i
 where shards should be, not who is here.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,7 +26,6 @@ __all__ = [
     "Strategy",
     "decode_map",
     "encode_map",
-    "first_places",
 ]
 
 Strategy = Literal["hash", "geographic", "metric", "hybrid"]
@@ -207,16 +205,6 @@ def decode_map(document: bytes) -> ShardMap:
             if len(set(nodes)) != len(nodes):
                 raise InputError(f"shard map: shard {shard} of `{name}` lies twice on one node: {', '.join(nodes)}")
     return found
-
-
-def first_places(collection: str, shard_count: int, replica_count: int, nodes: Sequence[str]) -> dict[int, list[str]]:
-    """Nodes for the shards of a new collection: equally many each, replicas on different nodes, the same everywhere.
-
-    Fewer replicas where there are fewer nodes.
-    """
-    ordered = sorted(nodes, key=lambda node: hashlib.sha256(f"{collection}\0{node}".encode()).digest())
-    count = min(replica_count, len(ordered))
-    return {shard: [ordered[(shard + i) % len(ordered)] for i in range(count)] for shard in range(shard_count)}
 
 
 class ShardMapFile:

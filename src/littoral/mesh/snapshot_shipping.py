@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -21,7 +21,7 @@ from littoral.errors import ForbiddenError, InputError, LittoralError, NodeError
 from littoral.mesh.replica_messages import decode, encode
 from littoral.transport import Transport
 
-__all__ = ["Fetch", "SnapshotOffers", "fetch_snapshot"]
+__all__ = ["Fetch", "Pace", "SnapshotOffers", "fetch_snapshot"]
 
 OFFER = "replica-snapshot"
 PIECE = "replica-snapshot-piece"
@@ -38,6 +38,18 @@ Pack = Callable[[str, Path], Awaitable[list[Path]]]
 
 MayHave = Callable[[str, str], bool]
 """Whether a peer may have that shard."""
+
+
+class Pace(Protocol):
+    """How fast pieces are fetched."""
+
+    def now(self) -> float:
+        """Seconds, for `spent`."""
+        ...
+
+    async def spent(self, bytes_sent: int, began_s: float) -> None:
+        """Returns when more may be fetched. began_s: when these were asked for."""
+        ...
 
 
 class OfferedFile(msgspec.Struct, array_like=True):
@@ -87,6 +99,8 @@ class SnapshotOffers:
         self._keep_s = keep_s
         self._kept: dict[str, _Kept] = {}
         self._packing = asyncio.Lock()
+        self.told_bytes = 0
+        """Of pieces, since the start."""
 
     async def start(self) -> None:
         """Offers from now on."""
@@ -141,7 +155,9 @@ class SnapshotOffers:
             raise InputError(f"snapshot `{asked.snapshot}` has no file `{asked.file[:80]}`")
         self._kept[asked.shard] = kept._replace(used_at=self._clock.monotonic())
         size = kept.offer.piece_bytes
-        return await asyncio.to_thread(_read_piece, kept.folder / asked.file, asked.index * size, size)
+        piece = await asyncio.to_thread(_read_piece, kept.folder / asked.file, asked.index * size, size)
+        self.told_bytes += len(piece)
+        return piece
 
 
 def _offered(file: Path, piece_bytes: int) -> OfferedFile:
@@ -166,30 +182,39 @@ class Fetch(NamedTuple):
 
 
 async def fetch_snapshot(
-    transport: Transport, peer: str, shard: str, folder: Path, *, clock: Clock, rate_bytes_s: float | None = None
+    transport: Transport,
+    peer: str,
+    shard: str,
+    folder: Path,
+    *,
+    pace: Pace | None = None,
+    room_bytes: Callable[[], int] | None = None,
 ) -> Fetch:
     """The files of a peer's snapshot, in that folder; goes on with what a former call has left there.
 
     Raises PeerError (call it again to go on), TrustError for a piece that is not what was offered, NodeError for the
-    disk. rate_bytes_s: at most, on the average.
+    disk. room_bytes: how large it may be.
     """
     body = await transport.request(peer, OFFER, encode(AskOffer(shard)), deadline_s=OFFER_DEADLINE_S)
     offer = decode(body, Offer)
     _check_offer(offer)
+    fetched = 0
     try:
         await asyncio.to_thread(_begin, folder, offer.snapshot, body)
-        fetched, began = 0, clock.monotonic()
+        if room_bytes is not None and (size := sum(file.size_bytes for file in offer.files)) > room_bytes():
+            raise NodeError(f"snapshot of `{shard}` from `{peer}`: {size} bytes find no room on the disk")
         for file in offer.files:
             part = folder / f"{file.name}{PART}"
             for index in range(await asyncio.to_thread(_sound_pieces, part, file, offer.piece_bytes), len(file.pieces)):
+                began_s = 0.0 if pace is None else pace.now()
                 ask = AskPiece(shard, offer.snapshot, file.name, index)
                 piece = await transport.request(peer, PIECE, encode(ask), deadline_s=PIECE_DEADLINE_S)
                 if hashlib.sha256(piece).digest() != file.pieces[index]:
                     raise TrustError(f"snapshot of `{shard}` from `{peer}`: piece {index} of `{file.name}` is another")
                 await asyncio.to_thread(_append, part, index * offer.piece_bytes, piece)
                 fetched += len(piece)
-                if rate_bytes_s and (ahead_s := fetched / rate_bytes_s - (clock.monotonic() - began)) > 0:
-                    await asyncio.sleep(ahead_s)
+                if pace is not None:
+                    await pace.spent(len(piece), began_s)
         files = await asyncio.to_thread(_finish, folder, [file.name for file in offer.files])
     except OSError as error:
         raise NodeError(f"snapshot of `{shard}` in `{folder}`: {error.strerror}") from error

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from littoral.clock import Clock
 from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from littoral.mesh.replica_link import BATCH_BYTES, Lag, ReplicaLink, ShippingTimes
-from littoral.mesh.replica_log import ReplicaLog
+from littoral.mesh.replica_log import ReplicaLog, Seeds
 from littoral.mesh.replica_messages import (
     DIGESTS,
     KEY_COUNT_MAX,
@@ -86,6 +86,8 @@ class Sync:
         self._rng = rng
         self._times = times
         self._shards: dict[str, _Shared] = {}
+        self.seeds: Seeds | None = None
+        """Where replicas that lack nearly everything get it from at once."""
 
     async def start(self) -> None:
         """Answers from now on, and hears who comes."""
@@ -131,6 +133,7 @@ class Sync:
                 rng=self._rng,
                 times=self._times,
                 learned=shared.learned,
+                seeds=self.seeds,
             )
             shared.links[peer] = link
             link.start()

@@ -1,6 +1,6 @@
-"""What Zenoh says, made part of our log, and of it: whose connections were refused.
+"""What Zenoh says, made part of our log, and of it: whose connections were refused, and which messages.
 
-Zenoh tells of a connection that it refused nowhere but in its log, and writes that to standard output. So a process
+Zenoh tells of what it refused nowhere but in its log, and writes that to standard output. So a process
 that wants to know takes that over: its own output goes on to where it went, Zenoh's lines come here.
 """
 
@@ -15,13 +15,23 @@ from typing import ClassVar, TextIO
 
 from littoral.mesh.zenoh_session import log_to_standard_output
 
-__all__ = ["ZenohLog", "refusal_in"]
+__all__ = ["MISNAMED", "ZenohLog", "refusal_in"]
 
-LEVELS = "error,zenoh_link_commons::quic=warn,zenoh_link_quic=warn,zenoh_link_tls=warn"
+LEVELS = (
+    "error,zenoh_link_commons::quic=warn,zenoh_link_quic=warn,zenoh_link_tls=warn,"
+    "zenoh::net::routing::interceptor=trace,zenoh::net::routing::interceptor::access_control=error"
+)
+"""The last two: one line for each message that access control drops, and none for those that it lets pass."""
+MISNAMED = "a message under a name that its link's certificate does not have"
+INTERCEPTOR = "zenoh::net::routing::interceptor"
+RECEIVING = "rx-"
+"""Threads that take what comes in; what this node sends is bound too, and is not an attack on it."""
 STANDARD_OUTPUT = 1
 LINE_CHARACTERS_MAX = 4096
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\S+ +(?P<level>[A-Z]+) .*?(?P<part>zenoh\w*(?:::\w+)*): (?P<text>.*)$")
+_LINE = re.compile(
+    r"^\d{4}-\d\d-\d\dT\S+ +(?P<level>[A-Z]+) (?P<thread>.*?)(?P<part>zenoh\w*(?:::\w+)*): (?P<text>.*)$"
+)
 _REFUSAL = re.compile(r"invalid peer certificate: \w+(?: \w+)*|peer sent no certificates")
 
 _log = logging.getLogger(__name__)
@@ -57,6 +67,9 @@ class ZenohLog:
                 self._out.flush()
             elif reason := refusal_in(said["text"]):
                 self._refused(reason)
+            elif said["part"] == INTERCEPTOR:
+                if said["thread"].startswith(RECEIVING):
+                    self._refused(MISNAMED)
             else:
                 _log.warning("%s: %s", said["part"], said["text"])
 
@@ -64,7 +77,7 @@ class ZenohLog:
         self._counts[reason] += 1
         count = self._counts[reason]
         if count & (count - 1) == 0:
-            _log.warning("connection refused (%d of this kind so far): %s", count, reason)
+            _log.warning("refused (%d of this kind so far): %s", count, reason)
         for listener in list(self.listeners):
             listener(reason)
 

@@ -5,11 +5,12 @@ says that a node is alive. Every link is mutual TLS, and what comes over it is l
 the common name of that link's certificate: so a name in a key that arrived is proven.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from littoral.mesh.trust.certificates import common_name_of
 from littoral.transport.fake import BODY_BYTES_MAX
 from littoral.transport.names import checked_name
 
@@ -27,6 +28,10 @@ SMALL_QUEUE_COUNT = 8
 LARGE_QUEUE_COUNT = 16
 """The same, for what is larger: a body of 600 KB is on its way before its first batches have arrived."""
 HERE = "here"
+GENERATIONS_AHEAD = 3
+"""Of a peer whose newer certificate came before the roster that asks for it."""
+RENEWING = ("documents", "identity-renew")
+"""Services, and of their names topics, that a certificate of an earlier generation is good for."""
 
 Json = object
 
@@ -38,7 +43,8 @@ class ZenohOptions:
     Certificate (common name = the node's name, subject names = what others reach it at, for server and client) and key
     are files of PEM, as is what certificates are checked against. protocol: QUIC, or TLS over TCP where UDP does not
     get through. is_name_verified: whether a node that is connected to must have the address in its certificate.
-    bulk: services whose answers are large; all others go before them.
+    bulk: services whose answers are large; all others go before them. generations: of peers of which a certificate was
+    revoked: what they show must be of that generation or a later one, and an earlier one only lets them renew.
     """
 
     site: str
@@ -53,6 +59,7 @@ class ZenohOptions:
     is_name_verified: bool = True
     lease_ms: int = LEASE_MS
     bulk: frozenset[str] = frozenset()
+    generations: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checked_name("site", self.site)
@@ -125,42 +132,52 @@ def _access(options: ZenohOptions) -> Json:
     all of, and that may be another than it is for.
     """
     keys, me = Keys(options.site), options.name
-    rules, policies = [], []
+    rules, policies, subjects = [], [], []
     for peer in sorted(options.peers):
-        into = _messages(keys, speaker=peer, hearer=me)
-        out = _messages(keys, speaker=me, hearer=peer)
-        of_peer = [*_allowed(f"in-{peer}", "ingress", into), *_allowed(f"out-{peer}", "egress", out)]
-        rules += of_peer
-        policies.append({"rules": [rule["id"] for rule in of_peer], "subjects": [peer]})
+        generation = options.generations.get(peer, 0)
+        now = range(generation, generation + GENERATIONS_AHEAD + 1)
+        for subject, generations, services in ((peer, now, ("*",)), (f"{peer}-renewing", range(generation), RENEWING)):
+            if not generations:
+                continue
+            into = _messages(keys, speaker=peer, hearer=me, services=services)
+            out = _messages(keys, speaker=me, hearer=peer, services=services)
+            allowed = [*_allowed(f"in-{subject}", "ingress", into), *_allowed(f"out-{subject}", "egress", out)]
+            rules += allowed
+            policies.append({"rules": [rule["id"] for rule in allowed], "subjects": [subject]})
+            subjects.append({"id": subject, "cert_common_names": [common_name_of(peer, at) for at in generations]})
     return {
         "enabled": True,
         "default_permission": "deny",
         "rules": rules,
-        "subjects": [{"id": peer, "cert_common_names": [peer]} for peer in sorted(options.peers)],
+        "subjects": subjects,
         "policies": policies,
     }
 
 
-def _messages(keys: Keys, *, speaker: str, hearer: str) -> dict[str, str]:
+def _messages(keys: Keys, *, speaker: str, hearer: str, services: Sequence[str]) -> dict[str, list[str]]:
     """What one node may say to another: kind of message, and keys."""
+    is_whole = "*" in services
     return {
-        "query": keys.ask(hearer, "*", speaker),
-        "reply": keys.ask(speaker, "*", hearer),
-        "put": keys.say(speaker, "**"),
-        "declare_subscriber": keys.say("*", "**"),
-        "declare_queryable": keys.ask(speaker, "*", "*"),
-        "liveliness_token": keys.here(speaker),
-        "liveliness_query": keys.here("*"),
-        "declare_liveliness_subscriber": keys.here("*"),
+        "query": [keys.ask(hearer, service, speaker) for service in services],
+        "reply": [keys.ask(speaker, service, hearer) for service in services],
+        "put": [keys.say(speaker, "**" if is_whole else service) for service in services],
+        "declare_subscriber": [keys.say("*", "**")],
+        "declare_queryable": [keys.ask(speaker, "*", "*")],
+        "liveliness_token": [keys.here(speaker)] if is_whole else [],
+        "liveliness_query": [keys.here("*")] if is_whole else [],
+        "declare_liveliness_subscriber": [keys.here("*")] if is_whole else [],
     }
 
 
-def _allowed(name: str, flow: Literal["ingress", "egress"], messages: Mapping[str, str]) -> Iterable[dict[str, Json]]:
-    for message, key in messages.items():
-        yield {
-            "id": f"{name}-{message}",
-            "permission": "allow",
-            "flows": [flow],
-            "messages": [message],
-            "key_exprs": [key],
-        }
+def _allowed(
+    name: str, flow: Literal["ingress", "egress"], messages: Mapping[str, list[str]]
+) -> Iterable[dict[str, Json]]:
+    for message, keys in messages.items():
+        if keys:
+            yield {
+                "id": f"{name}-{message}",
+                "permission": "allow",
+                "flows": [flow],
+                "messages": [message],
+                "key_exprs": keys,
+            }

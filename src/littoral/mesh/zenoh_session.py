@@ -143,8 +143,9 @@ class ZenohSession:
         self._held.append(self._session.declare_subscriber(self._keys.say("*", topic), self._on_sample))
 
     def links(self) -> list[tuple[str, str]]:
-        """Common name and address of who is linked."""
-        return sorted((link.auth_identifier or "", link.dst.partition("/")[2]) for link in self._session.info.links())
+        """Name by certificate, and address, of who is linked."""
+        links = self._session.info.links()
+        return sorted(((link.auth_identifier or "").partition(".")[0], link.dst.partition("/")[2]) for link in links)
 
     def close(self) -> None:
         """Takes about a second if a peer went without a word."""

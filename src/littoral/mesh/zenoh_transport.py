@@ -10,7 +10,7 @@ from typing import Self
 from littoral.errors import NodeError, PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
 from littoral.mesh.senders import Senders
-from littoral.mesh.zenoh_log import ZenohLog
+from littoral.mesh.zenoh_log import MISNAMED, ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, Answer, ZenohSession
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
@@ -18,7 +18,7 @@ from littoral.transport.desk import Desk, Rights
 from littoral.transport.fan_out import replies
 from littoral.transport.names import checked_name, checked_topic
 from littoral.transport.told_errors import heard_error
-from littoral.transport.traffic import Traffic
+from littoral.transport.traffic import Refused, Traffic
 
 __all__ = ["ZenohTransport"]
 
@@ -54,7 +54,7 @@ class ZenohTransport:
         except BaseException:
             self._senders.stop()
             raise
-        ZenohLog.listeners.append(self._count_refused_connection)
+        ZenohLog.listeners.append(self._count_refused)
         return self
 
     async def serve(self, service: str, handler: Handler) -> None:
@@ -107,21 +107,23 @@ class ZenohTransport:
     def watch(self, on_liveness: OnLiveness) -> None:
         self._arrivals.watch(on_liveness)
 
-    def _count_refused_connection(self, _reason: str) -> None:
+    def _count_refused(self, reason: str) -> None:
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self.traffic.count_refused, "certificate")
+            counted: Refused = "name" if reason == MISNAMED else "certificate"
+            self._loop.call_soon_threadsafe(self.traffic.count_refused, counted)
 
     def links(self) -> list[tuple[str, str]]:
         """Name by certificate, and address, of who is linked."""
         return self._session.links() if self._session is not None else []
 
-    async def admit(self, peers: Mapping[str, str | None]) -> None:
-        """From now on these are the peers, and no others.
+    async def admit(self, peers: Mapping[str, str | None], generations: Mapping[str, int] | None = None) -> None:
+        """From now on these are the peers, and no others. generations: as in `ZenohOptions`.
 
         Links are made anew, and what waits for an answer over them ends with PeerError; what is asked meanwhile waits.
         """
-        if dict(peers) != dict(self._options.peers):
-            await self._open_anew(replace(self._options, peers=dict(peers)))
+        options = replace(self._options, peers=dict(peers), generations=dict(generations or {}))
+        if options != self._options:
+            await self._open_anew(options)
 
     async def renew(self, certificate: Path, key: Path) -> None:
         """From now on these are shown; links are made anew, as by `admit`."""
@@ -147,7 +149,7 @@ class ZenohTransport:
             session, self._session = self._session, None
         if session is None:
             return
-        ZenohLog.listeners.remove(self._count_refused_connection)
+        ZenohLog.listeners.remove(self._count_refused)
         self._arrivals.stop()
         for answer in list(self._waiting):
             _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))

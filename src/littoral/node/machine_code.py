@@ -3,7 +3,7 @@
 Compiling takes every core for a second and more, and memory that a process does not give back: not while requests run.
 What it makes is found in the cache; what goes wrong is told by whoever loads the model next.
 
-    python -m littoral.node.machine_code FILE
+    python -m littoral.node.machine_code FILE [THRESHOLD ACCEPTS_OWN KEY ...]
 """
 
 import asyncio
@@ -12,11 +12,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from littoral import settings
 from littoral.artifact.manifest import MODEL_SECTION
 from littoral.errors import LittoralError
 from littoral.runtime.modules import has_machine_code, load_module
+
+if TYPE_CHECKING:
+    from littoral.artifact.signing import Signers
 
 __all__ = ["main", "make_machine_code"]
 
@@ -26,16 +30,18 @@ COMPILE_S_MAX = 120.0
 VARIABLES = ("LITTORAL_STATE", "LITTORAL_CACHE", "LITTORAL_CODE_CACHE_MB")
 
 
-async def make_machine_code(source: Path | bytes) -> None:
-    """Until it is there, or cannot be had."""
-    if await asyncio.to_thread(_is_small, source) or await asyncio.to_thread(has_machine_code, source, MODEL_SECTION):
+async def make_machine_code(source: Path | bytes, signers: "Signers | None" = None) -> None:
+    """Until it is there, or cannot be had. signers: who must have signed it."""
+    if await asyncio.to_thread(_is_small, source):
+        return
+    if await asyncio.to_thread(has_machine_code, source, MODEL_SECTION, signers):
         return
     if isinstance(source, Path):
-        await _compile(source)
+        await _compile(source, signers)
         return
     with tempfile.NamedTemporaryFile(suffix=".wasm") as file:
         await asyncio.to_thread(_write, Path(file.name), source)
-        await _compile(Path(file.name))
+        await _compile(Path(file.name), signers)
 
 
 def _is_small(source: Path | bytes) -> bool:
@@ -50,10 +56,10 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-async def _compile(path: Path) -> None:
+async def _compile(path: Path, signers: "Signers | None") -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-P", "-m", "littoral.node.machine_code", str(path)),
+        *("-P", "-m", "littoral.node.machine_code", str(path), *_told(signers)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -70,13 +76,29 @@ async def _compile(path: Path) -> None:
         await process.wait()
 
 
+def _told(signers: "Signers | None") -> list[str]:
+    if signers is None:
+        return []
+    return [str(signers.threshold), str(int(signers.accepts_own)), *(key.data.hex() for key in signers.keys)]
+
+
+def _signers(told: list[str]) -> "Signers | None":
+    if not told:
+        return None
+    from littoral.artifact.ed25519 import PublicKey
+    from littoral.artifact.signing import Signers
+
+    threshold, accepts_own, *keys = told
+    return Signers(tuple(PublicKey(bytes.fromhex(key)) for key in keys), int(threshold), accepts_own == "1")
+
+
 def main(arguments: list[str]) -> int:
     """Exit code 0 when the machine code is in the cache, 1 when it cannot be made, 2 for wrong arguments."""
-    if len(arguments) != 1:
+    if not arguments:
         return 2
     os.nice(NICENESS)
     try:
-        load_module(arguments[0], MODEL_SECTION)
+        load_module(arguments[0], MODEL_SECTION, signers=_signers(arguments[1:]))
     except (LittoralError, OSError):
         return 1
     return 0

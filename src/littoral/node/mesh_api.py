@@ -52,7 +52,8 @@ def mesh_readings(federation: Federation, *, now_s: float) -> list[Reading]:
     for peer, link_ms in federation.asking.links.medians_ms().items():
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
     found += _seen(view(federation, now_s=now_s))
-    return [*found, *federation.traffic_readings(), *federation.replicas.readings(), *federation.moving.readings()]
+    found += [*federation.replicas.readings(), *federation.seeding.readings()]
+    return [*found, *federation.traffic_readings(), *federation.moving.readings()]
 
 
 def _seen(told: MeshTold) -> Iterator[Reading]:

@@ -117,7 +117,7 @@ def open_version(
     table's `sha256`."""
     if isinstance(source, Path):
         refuse_onnx(source)
-    session = load(source, sha256=table.sha256)
+    session = load(source, sha256=table.sha256, signers=pooling.signers)
     size_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
     model = ModelFile(session.manifest, session.digest, size_bytes)
     return ServedVersion(number, model, pooling.model(session, name, table, say))

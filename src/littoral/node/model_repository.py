@@ -230,7 +230,7 @@ class ModelRepository:
     async def _version(self, kept: _Kept, number: int, source: Source, fresh: list[ServedVersion]) -> ServedVersion:
         """As it is open already, or opened and warm, and then among `fresh`."""
         table, served = kept.origin.table, kept.served
-        await make_machine_code(source)
+        await make_machine_code(source, self._pooling.signers)
         with _beside() as threads:
             version = await threads.run(open_version, served.name, number, source, table, self._pooling, self._say)
         is_file = source == kept.origin.path

@@ -39,7 +39,7 @@ async def open_warm(site: Site, guests: Guests, model: ModelVersion) -> ServedVe
         )
     table = site.models[model.name]
     _, file = file_of(site, (model.name, number))
-    await make_machine_code(file)
+    await make_machine_code(file, guests.pooling.signers)
     threads = GuestThreads(1, name="beside", nice=BESIDE_NICE)  # takes no core from requests
     try:
         version = await threads.run(open_version, model.name, number, file, table, guests.pooling)

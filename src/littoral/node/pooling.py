@@ -1,7 +1,7 @@
 """Models and agents in their pools: sizes, memory, quarantine and batches as the site file says."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from littoral.clock import SYSTEM, Clock
@@ -17,6 +17,9 @@ from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pool import Pool
 from littoral.runtime.quarantine import Quarantine
 
+if TYPE_CHECKING:
+    from littoral.artifact.signing import Signers
+
 __all__ = ["Pooling"]
 
 _W = TypeVar("_W", Agent, Session)
@@ -25,11 +28,20 @@ _W = TypeVar("_W", Agent, Session)
 class Pooling:
     """Of one node. batchers: of the pools whose requests are computed together where they meet.
 
-    memory_mb: that all instances may take; None = no bound.
+    memory_mb: that all instances may take; None = no bound. signers: who must have signed what runs in it; None =
+    nobody.
     """
 
-    def __init__(self, threads: GuestThreads, *, memory_mb: int | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        threads: GuestThreads,
+        *,
+        memory_mb: int | None = None,
+        signers: "Signers | None" = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.threads = threads
+        self.signers = signers
         self.budget = MemoryBudget(None if memory_mb is None else memory_mb << 20)
         self.batchers: WeakKeyDictionary[Pool[Session], Batcher] = WeakKeyDictionary()
         self._clock = clock

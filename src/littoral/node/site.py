@@ -20,6 +20,7 @@ from littoral.node.mqtt_tables import MqttTable, check_mqtt
 from littoral.node.payload_places import check_payload_places
 from littoral.node.placement_checks import check_placement
 from littoral.node.placement_tables import PlacementTable
+from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
@@ -78,6 +79,7 @@ class Site(NamedTuple):
     cache: CacheTable = CacheTable()
     mesh: MeshTable | None = None
     placement: PlacementTable | None = None
+    signatures: SignaturesTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -147,6 +149,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
             _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
             _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
+            _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
         ),
         place,
     )

@@ -11,6 +11,7 @@ from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.placement_tables import PlacementTable
+from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
@@ -317,6 +318,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "mqtt": MqttTable,
     "mesh": MeshTable,
     "placement": PlacementTable,
+    "signatures": SignaturesTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

@@ -24,6 +24,7 @@ from littoral.node.needed_versions import pin_needed
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
+from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
@@ -141,7 +142,8 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
     """Models and agents, each in its pool, over one set of guest threads; agents may have been granted models."""
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
-        pooling = Pooling(threads, memory_mb=site.node.memory_mb, clock=clock)
+        signers = signers_of(site)
+        pooling = Pooling(threads, memory_mb=site.node.memory_mb, signers=signers, clock=clock)
         agents: dict[str, ServedAgent] = {}
         unheld = VectorModels(site, agents, lambda _: ())
         guests = Guests(site, pooling, agents, models := {}, origins := {}, caches, unheld)
@@ -175,6 +177,7 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
         sha256=table.sha256,
         files={key: site.path_of(path) for key, path in table.files.items()},
         bounds=CompileBounds(table.compile.code_mb << 20, table.compile.memory_mb << 20, table.compile.time_s),
+        signers=guests.pooling.signers,
     )
     instances = Instances(table.instances.min, table.instances.max)
     return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.artifact.manifest import AGENT_SECTION, AgentManifest
 from littoral.clock import SYSTEM, Clock
@@ -45,6 +45,9 @@ from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Limits
 from littoral.runtime.wasi_nn import NeuralModels, OfferedModel
 from littoral.tensors import Array, TensorSpec, decode_frame, encode_frame
+
+if TYPE_CHECKING:
+    from littoral.artifact.signing import Signers
 
 __all__ = ["Agent", "AgentStatistics", "Config", "Lent"]
 
@@ -116,6 +119,7 @@ class Agent:
         sha256: str | None = None,
         files: Files | None = None,
         bounds: CompileBounds | None = STRANGERS,
+        signers: "Signers | None" = None,
         clock: Clock = SYSTEM,
     ) -> "Agent":
         """Loads, checks and starts an agent.
@@ -125,13 +129,13 @@ class Agent:
         start_deadline_ms: for the start of the module and `init`. grants: imports that it may have. models: those
         there are, for an agent that is granted `wasi_ephemeral_nn`, or `wasi_ephemeral_nn:NAME` for one of them.
         files: by name, a path or bytes each; `init` gets them in one frame with the configuration. bounds: for
-        compiling it.
+        compiling it. signers: who must have signed it; None = nobody, and nobody for what is built in.
         Raises NotFoundError, SetupError, ArtifactError, TrustError, SettingError, and AgentError where `init` refuses.
         """
         if isinstance(path, str) and path.startswith(PREFIX):
             path, sha256 = builtin_agent(path.removeprefix(PREFIX), sha256)
-            bounds = None
-        module = load_module(path, AGENT_SECTION, engine="guarded", sha256=sha256, bounds=bounds)
+            bounds = signers = None
+        module = load_module(path, AGENT_SECTION, engine="guarded", sha256=sha256, bounds=bounds, signers=signers)
         with naming(path):
             manifest = AgentManifest.decode(module.manifest)
             name = name or printable(manifest.name)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from littoral.runtime.sandbox import Guest, Limits
 from littoral.runtime.team import ALONE, HELP, STOP, Team
 from littoral.tensors import Array, TensorSpec, merged_specs
 
+if TYPE_CHECKING:
+    from littoral.artifact.signing import Signers
+
 __all__ = ["Session", "SessionStatistics", "load"]
 
 MEMORY_BYTES_MAX = 1 << 32
@@ -41,16 +45,18 @@ def load(
     model: Source,
     *,
     sha256: str | None = None,
+    signers: "Signers | None" = None,
     memory_bytes: int | None = None,
     deadline_ms: int = FOREIGN_DEADLINE_MS,
 ) -> "Session":
     """A session for a compiled model: a path (the fastest), the bytes of the file, or a `Model`.
 
-    A module that this installation compiled runs in the engine without epochs. Any other runs guarded, within
-    `memory_bytes` (default 1 GiB) and `deadline_ms` per call (default 10 s). sha256: what the file must have, in hex.
+    A module that this installation compiled, or that the signers signed, runs in the engine without epochs. Any other
+    runs guarded, within `memory_bytes` (default 1 GiB) and `deadline_ms` per call (default 10 s). sha256: what the file
+    must have, in hex. signers: who must have signed it (`littoral.artifact.signing.Signers`); None = nobody.
     Raises NotFoundError, ArtifactError, TrustError, SettingError, SandboxError.
     """
-    module = load_module(model, MODEL_SECTION, sha256=sha256)
+    module = load_module(model, MODEL_SECTION, sha256=sha256, signers=signers)
     if memory_bytes is None:
         memory_bytes = FOREIGN_MEMORY_BYTES_MAX if module.code.kind == "guarded" else MEMORY_BYTES_MAX
     for what, value in (("memory_bytes", memory_bytes), ("deadline_ms", deadline_ms)):

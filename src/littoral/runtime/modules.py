@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.artifact.manifest import AGENT_SECTION, MODEL_SECTION
 from littoral.artifact.model import FILE_BYTES_MAX, Model
@@ -32,6 +32,14 @@ from littoral.runtime.foreign_code import STRANGERS, CompileBounds, compile_fore
 from littoral.runtime.interface import shares_memory
 from littoral.runtime.verified import VerifiedDigests
 from littoral.settings import cache_folder, number, state_folder
+
+if TYPE_CHECKING:
+    from littoral.artifact.signing import Signers
+
+SIGNATURE_SUFFIX = ".sig"
+"""Of the file beside a module that has the signatures which the module itself does not carry."""
+
+SIGNATURE_BYTES_MAX = 1 << 20
 
 __all__ = ["LoadedModule", "Source", "code_cache", "has_machine_code", "load_module", "naming"]
 
@@ -59,31 +67,34 @@ def load_module(
     engine: EngineKind | None = None,
     sha256: str | None = None,
     bounds: CompileBounds | None = STRANGERS,
+    signers: "Signers | None" = None,
     clock: Clock = SYSTEM,
 ) -> LoadedModule:
     """The module in `source`, ready to be instantiated.
 
-    section: the custom section with its manifest. engine: None = trusted if this installation compiled the module,
-    else guarded. sha256: what the file must have, in hex. bounds: for compiling a module from elsewhere, None = it is
-    ours. Errors name the file.
+    section: the custom section with its manifest. engine: None = trusted if this installation compiled the module, or
+    one of the signers signed it, else guarded. sha256: what the file must have, in hex. bounds: for compiling a module
+    from elsewhere, None = it is ours. signers: who must have signed it, in its section or in `FILE.sig` beside it; None
+    = nobody. Errors name the file.
     Raises NotFoundError, TooLargeError, ArtifactError, TrustError, SetupError.
     """
     here = _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20)
+    asked = _Asked(section, engine, sha256, bounds, signers)
     if not isinstance(source, str | os.PathLike):
         if isinstance(source, Model):
-            return here.load(source.wasm, source.digest, section, engine, sha256, bounds)
+            return here.load(source.wasm, source.digest, asked)
         wasm = bytes(source)
-        return here.load(wasm, digest_of(wasm), section, engine, sha256, bounds)
+        return here.load(wasm, digest_of(wasm), asked)
     with naming(source):
-        return here.load_file(Path(source), section, engine, sha256, bounds, clock)
+        return here.load_file(Path(source), asked, clock)
 
 
-def has_machine_code(source: Path | bytes, section: str) -> bool:
+def has_machine_code(source: Path | bytes, section: str, signers: "Signers | None" = None) -> bool:
     """Whether loading this module would find its machine code; True also where it cannot be loaded at all."""
     here = _installation(state_folder(), cache_folder(), number("LITTORAL_CODE_CACHE_MB") << 20)
     try:
         wasm = source if isinstance(source, bytes) else _read(source)[0]
-        return here.is_cached(digest_of(wasm), section)
+        return here.is_cached(digest_of(wasm), _Asked(section, None, None, None, signers))
     except (OSError, LittoralError):
         return True
 
@@ -114,23 +125,25 @@ def _installation(state: Path, cache: Path, limit_bytes: int) -> "_Installation"
     )
 
 
+class _Asked(NamedTuple):
+    """Of one module."""
+
+    section: str
+    engine: EngineKind | None
+    sha256: str | None
+    bounds: CompileBounds | None
+    signers: "Signers | None"
+
+
 class _Installation(NamedTuple):
     store: Store
     code: CodeCache
     verified: VerifiedDigests
 
-    def load_file(
-        self,
-        path: Path,
-        section: str,
-        engine: EngineKind | None,
-        sha256: str | None,
-        bounds: CompileBounds | None,
-        clock: Clock,
-    ) -> LoadedModule:
+    def load_file(self, path: Path, asked: _Asked, clock: Clock) -> LoadedModule:
         try:
             known = self.verified.find(FileIdentity.of(path.stat()))
-            if known is not None and (loaded := self._cached(known, section, engine, sha256)) is not None:
+            if known is not None and (loaded := self._known(known, asked)) is not None:
                 return loaded
             now_ns = int(clock.wall() * 1e9)
             wasm, identity = _read(path)
@@ -139,39 +152,50 @@ class _Installation(NamedTuple):
         except ValueError as error:  # a name with a zero byte
             raise NotFoundError(f"module `{str(path)!r}`: {error}") from error
         digest = digest_of(wasm)
-        loaded = self.load(wasm, digest, section, engine, sha256, bounds)
+        loaded = self.load(wasm, digest, asked, _beside(path))
         if identity.is_settled(now_ns):
             self.verified.record(identity, digest)
         return loaded
 
-    def load(
-        self,
-        wasm: bytes,
-        digest: str,
-        section: str,
-        engine: EngineKind | None,
-        sha256: str | None,
-        bounds: CompileBounds | None,
-    ) -> LoadedModule:
-        if (loaded := self._cached(digest, section, engine, sha256)) is not None:
+    def load(self, wasm: bytes, digest: str, asked: _Asked, detached: bytes | None = None) -> LoadedModule:
+        self._check_signed(wasm, digest, asked, detached)
+        if (loaded := self._cached(digest, asked)) is not None:
             return loaded
+        section, bounds = asked.section, asked.bounds
         if (manifest := custom_section(wasm, section)) is None:
             raise ArtifactError(f"WebAssembly module has no section `{section}`", hint=_HINTS.get(section))
-        kind = _engine_with_threads(engine or self._engine_for(digest), wasm)
+        kind = _engine_with_threads(self._engine_for(digest, asked), wasm)
         is_foreign = kind == "guarded" and bounds is not None
         code = compile_foreign(wasm, bounds or STRANGERS) if is_foreign else compile_module(wasm, kind)
         self.code.keep(_key(digest, section, code.kind), code.serialize(), code.interface, manifest)
         return LoadedModule(code, digest, manifest, is_cached=False)
 
-    def is_cached(self, digest: str, section: str) -> bool:
-        with self.code.find(_key(digest, section, self._engine_for(digest))) as found:
+    def is_cached(self, digest: str, asked: _Asked) -> bool:
+        with self.code.find(_key(digest, asked.section, self._engine_for(digest, asked))) as found:
             return found is not None
 
-    def _cached(self, digest: str, section: str, engine: EngineKind | None, sha256: str | None) -> LoadedModule | None:
-        if sha256 is not None and digest != sha256.lower():
-            raise TrustError(f"SHA-256 is `{digest}`, expected `{sha256.lower()}`")
-        kind = engine or self._engine_for(digest)
-        key = _key(digest, section, kind)
+    def _known(self, digest: str, asked: _Asked) -> LoadedModule | None:
+        """Without the module's bytes; None where these are needed."""
+        return self._cached(digest, asked) if self._is_known_as_signed(digest, asked) else None
+
+    def _is_known_as_signed(self, digest: str, asked: _Asked) -> bool:
+        """Without the module's bytes: whether enough of those who must have signed it were found before."""
+        signers = asked.signers
+        if signers is None or (signers.accepts_own and self.store.holds(digest)):
+            return True
+        return sum(self.store.is_signed(digest, key.data) for key in signers.keys) >= signers.threshold
+
+    def _check_signed(self, wasm: bytes, digest: str, asked: _Asked, detached: bytes | None) -> None:
+        """Raises TrustError."""
+        if asked.signers is not None and not self._is_known_as_signed(digest, asked):
+            for key in asked.signers.check(wasm, detached):
+                self.store.record_signed(digest, key.data)
+
+    def _cached(self, digest: str, asked: _Asked) -> LoadedModule | None:
+        if asked.sha256 is not None and digest != asked.sha256.lower():
+            raise TrustError(f"SHA-256 is `{digest}`, expected `{asked.sha256.lower()}`")
+        kind = self._engine_for(digest, asked)
+        key = _key(digest, asked.section, kind)
         with self.code.find(key) as found:
             if found is None:
                 return None
@@ -183,8 +207,11 @@ class _Installation(NamedTuple):
                 return None
             return LoadedModule(code, digest, found.manifest, is_cached=True)
 
-    def _engine_for(self, digest: str) -> EngineKind:
-        return "trusted" if self.store.holds(digest) else "guarded"
+    def _engine_for(self, digest: str, asked: _Asked) -> EngineKind:
+        """Whoever must sign may also be trusted with the engine that nothing stops."""
+        if asked.engine is not None:
+            return asked.engine
+        return "trusted" if asked.signers is not None or self.store.holds(digest) else "guarded"
 
 
 def _engine_with_threads(engine: EngineKind, wasm: bytes) -> EngineKind:
@@ -203,6 +230,15 @@ def _key(digest: str, section: str, engine: EngineKind) -> CodeKey:
     """The same key with and without threads: it is the module that decides between those two engines."""
     engine = "trusted" if engine == "threaded" else engine
     return CodeKey(digest, section, configuration(engine), engine_version(), cpu_features())
+
+
+def _beside(path: Path) -> bytes | None:
+    """Signatures in the file that belongs to this one."""
+    try:
+        with open(f"{path}{SIGNATURE_SUFFIX}", "rb", opener=_open_without_waiting) as file:
+            return file.read(SIGNATURE_BYTES_MAX)
+    except OSError:
+        return None
 
 
 def _read(path: Path) -> tuple[bytes, FileIdentity]:

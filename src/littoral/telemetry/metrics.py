@@ -212,6 +212,12 @@ METRICS = {
             ("shard", "peer"),
             "Points taken over from a peer because digests differed",
         ),
+        MetricSpec(
+            "littoral_replica_snapshot_bytes_total",
+            "read_counter",
+            ("shard",),
+            "Fetched of peers' snapshots, for replicas that lacked nearly everything",
+        ),
         MetricSpec("littoral_replica_log_bytes", "gauge", ("shard",), "Log kept for replicas that lack some of it"),
         MetricSpec(
             "littoral_replica_refused_total",

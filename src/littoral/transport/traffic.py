@@ -9,9 +9,10 @@ from littoral.telemetry import Reading
 
 __all__ = ["Dropped", "Refused", "Traffic"]
 
-Refused = Literal["service", "rights", "large", "busy", "late", "certificate"]
+Refused = Literal["service", "rights", "large", "busy", "late", "certificate", "name"]
 """Of requests and connections: no such service, not for this caller, over the bound, too many at once, the deadline was
-over before the answer, a connection without a certificate that this site trusts."""
+over before the answer, a connection without a certificate that this site trusts, and what came over a link under a name
+that its certificate does not prove, or with one that the roster does not let in."""
 
 Dropped = Literal["busy", "failed"]
 """Of messages: too many at once, the one who listens failed."""

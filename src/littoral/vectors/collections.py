@@ -6,7 +6,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,9 @@ PART_COUNT_MAX = 128
 CREATE_DEADLINE_S = 20.0
 LOOK_S = 0.05
 OPENING_TRIES = 3
+
+
+Ready = Callable[[Collection], Awaitable[None]]
 
 
 class ShardHosts(Protocol):
@@ -322,7 +325,21 @@ class Collections:
         """
         _check_name(name)
         self._refuse_stand_in(name, "recovered")
-        name = self._aliases.of(name)
+        await self._recover(self._aliases.of(name), archive, sha256, deadline_s)
+
+    async def recover_part(
+        self, name: str, archive: Path, ready: Ready, *, deadline_s: float = CREATE_DEADLINE_S
+    ) -> None:
+        """As `recover`, for a part that is there. ready: is given what is to take its place, and changes what it likes
+        before it does; if it raises, everything is as before.
+        """
+        if name not in self._collections:
+            raise NotFoundError(f"collection `{name}` does not exist")
+        await self._recover(name, archive, None, deadline_s, ready)
+
+    async def _recover(
+        self, name: str, archive: Path, sha256: str | None, deadline_s: float, ready: Ready | None = None
+    ) -> None:
         config = await asyncio.to_thread(config_in, archive, sha256)
         async with self._changing:
             if name in self.damaged:
@@ -340,10 +357,15 @@ class Collections:
             else:
                 former = folder / self._clients[name][0]
                 await asyncio.to_thread(unpack_beside, archive, former, folder / shard)
-            await self._take_over(name, existing, layout.CollectionFile(config, [shard]), deadline_s)
+            await self._take_over(name, existing, layout.CollectionFile(config, [shard]), deadline_s, ready)
 
     async def _take_over(
-        self, name: str, former: Collection | None, file: layout.CollectionFile, deadline_s: float
+        self,
+        name: str,
+        former: Collection | None,
+        file: layout.CollectionFile,
+        deadline_s: float,
+        ready: Ready | None,
     ) -> None:
         """A host on the new shard; when it answers, the name means that one."""
         shard = file.shards[0]
@@ -351,7 +373,10 @@ class Collections:
         kept = self._clients.get(name)
         try:
             await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
-            await self._see_opened(name, shard, Collection(name, file.config, client), deadline_s)
+            fresh = Collection(name, file.config, client)
+            await self._see_opened(name, shard, fresh, deadline_s)
+            if ready is not None:
+                await ready(fresh)
         except BaseException:
             await client.close()
             await self._want()

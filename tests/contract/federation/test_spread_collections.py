@@ -200,21 +200,6 @@ async def test_a_dead_node_is_missing_and_never_no_hits(pairs: Nodes, wires: Wir
     assert ids == nearest(query, left)[:10]
 
 
-async def test_a_node_that_comes_back_during_a_search_is_missing_from_its_answer(pairs: Nodes, wires: Wires) -> None:
-    """It was not asked."""
-    federation = pairs["a"].federation
-    await until_async(lambda: len(federation.summaries.of("points")) == 3)
-    wires.kill("c")
-    wires.slow_s["b"] = 0.5
-    before = federation.asking.counts.remote_asks
-    asking = asyncio.create_task(search(pairs["a"], rows(1, seed=4)[0], limit=COUNT))
-    await until_async(lambda: federation.asking.counts.remote_asks > before)
-    wires.revive("c")
-    ids, how = await asking
-    assert (how["missing"], how["certified"]) == (["c"], False)
-    assert set(ids) == await there(pairs, {"a", "b"})
-
-
 async def there(nodes: Nodes, names: set[str]) -> set[int]:
     """Points on these nodes."""
     found: set[int] = set()

@@ -23,9 +23,11 @@ class Relinked(FakeTransport):
         self.peers: list[Mapping[str, str | None]] = []
         self.shown = 0
         self.failures = 0
+        self.generations: dict[str, int] = {}
 
-    async def admit(self, peers: Mapping[str, str | None]) -> None:
+    async def admit(self, peers: Mapping[str, str | None], generations: Mapping[str, int]) -> None:
         self._fail()
+        self.generations = dict(generations)
         if not self.peers or self.peers[-1] != peers:
             self.peers.append(peers)
 

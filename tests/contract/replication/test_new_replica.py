@@ -63,7 +63,7 @@ async def test_a_new_replica_begins_with_a_snapshot_and_goes_on_with_the_log(tmp
 
         offers = SnapshotOffers(ends[0], tmp_path / "offers", pack, lambda *_: True, clock=SYSTEM)
         await offers.start()
-        fetched = await fetch_snapshot(ends[1], "a", SHARD, tmp_path / "fetched", clock=SYSTEM)
+        fetched = await fetch_snapshot(ends[1], "a", SHARD, tmp_path / "fetched")
         await first.upsert_points(batch([1, 1000], 2))
 
         await collections[1].recover("frames", fetched.files[ARCHIVE])

@@ -36,14 +36,14 @@ async def ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Fak
 
 
 async def test_what_is_fetched_is_whole(ends: dict[str, FakeTransport], tmp_path: Path) -> None:
-    found = await fetch_snapshot(ends["new"], "old", SHARD, tmp_path / "new", clock=SimulatedClock())
+    found = await fetch_snapshot(ends["new"], "old", SHARD, tmp_path / "new")
     assert {name: path.read_bytes() for name, path in found.files.items()} == {"points.tar": DATA, "journal": b""}
     assert found.fetched_bytes == len(DATA)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["journal", "points.tar"]
 
 
 async def test_it_goes_on_where_it_was(ends: dict[str, FakeTransport], tmp_path: Path) -> None:
-    clock, folder, asked = SimulatedClock(), tmp_path / "new", 0
+    folder, asked = tmp_path / "new", 0
     plain = ends["new"].request
 
     async def broken(peer: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
@@ -55,11 +55,11 @@ async def test_it_goes_on_where_it_was(ends: dict[str, FakeTransport], tmp_path:
 
     ends["new"].request = broken  # type: ignore[method-assign]
     with pytest.raises(NotFoundError):
-        await fetch_snapshot(ends["new"], "old", SHARD, folder, clock=clock)
+        await fetch_snapshot(ends["new"], "old", SHARD, folder)
     with (folder / "points.tar.part").open("r+b") as torn:
         torn.seek(2500)
         torn.write(b"\xff\xff\xff")
-    found = await fetch_snapshot(ends["new"], "old", SHARD, folder, clock=clock)
+    found = await fetch_snapshot(ends["new"], "old", SHARD, folder)
     assert found.files["points.tar"].read_bytes() == DATA
     assert found.fetched_bytes == len(DATA) - 2000
 
@@ -73,12 +73,12 @@ async def test_a_piece_that_is_another_is_refused(ends: dict[str, FakeTransport]
 
     ends["new"].request = lying  # type: ignore[method-assign]
     with pytest.raises(TrustError, match=r"piece 0 of `points.tar`"):
-        await fetch_snapshot(ends["new"], "old", SHARD, tmp_path / "new", clock=SimulatedClock())
+        await fetch_snapshot(ends["new"], "old", SHARD, tmp_path / "new")
 
 
 async def test_only_who_may_have_the_shard_gets_it(ends: dict[str, FakeTransport], tmp_path: Path) -> None:
     with pytest.raises(ForbiddenError, match="has no replica"):
-        await fetch_snapshot(ends["stranger"], "old", SHARD, tmp_path / "x", clock=SimulatedClock())
+        await fetch_snapshot(ends["stranger"], "old", SHARD, tmp_path / "x")
 
 
 async def test_no_file_but_those_offered_is_told(ends: dict[str, FakeTransport], tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_shard_without_a_summary_is_asked_and_one_without_points_is_not(distan
     step = route.next()
     assert isinstance(step, Ask)
     assert (step.nodes, step.expected_recall) == ({"c": (2,)}, 0.0)
-    route.failed("c")
+    route.lost([2])
     assert route.next() == Enough(False, 0.0, (2,))
 
 

@@ -1,6 +1,7 @@
 """Attacks on a mesh over Zenoh, by who has no certificate, a wrong one, or one of somebody else's name."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from littoral.errors import NodeError, PeerError
-from littoral.mesh.zenoh_log import ZenohLog, refusal_in
+from littoral.mesh.zenoh_log import MISNAMED, ZenohLog, refusal_in
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_session import Answer, Request, ZenohSession
+from littoral.mesh.zenoh_transport import ZenohTransport
 from mesh_certificates import Authority
 from mesh_rigs import ZenohRig, echo, meet
 from waiting import until_async
@@ -151,6 +153,63 @@ async def test_a_renewed_certificate_takes_the_place_of_the_old(rig: ZenohRig) -
     assert await other.request("gw-1", "echo", b"x", deadline_s=DEADLINE_S) == b"x"
 
 
+async def counted(node: ZenohTransport, peer: str, reason: str, least: int) -> int:
+    """How often the peer has refused something for this reason, once that is so often."""
+    count = 0
+    for _ in range(3000):
+        count = int(await node.request(peer, "refused", reason.encode(), deadline_s=DEADLINE_S))
+        if count >= least:
+            break
+        await asyncio.sleep(0.02)
+    assert count >= least
+    return count
+
+
+async def test_what_comes_under_the_name_of_another_is_counted_where_it_comes(rig: ZenohRig) -> None:
+    await rig.spawn("gw-2")
+    third = await rig.join("gw-4")
+    await until_async(lambda: "gw-2" in third.alive())
+    assert await counted(third, "gw-2", "name", 0) == 0
+    false, _ = await impostor(rig, "gw-1", certificate_of="gw-3")
+    with false:
+        count = 0
+        for _ in range(3):
+            assert await asked(false, "gw-2", "echo", b"forged") == Answer(None, None)
+            count = await counted(third, "gw-2", "name", count + 1)
+
+
+async def reaches(node: ZenohTransport, peer: str, service: str) -> None:
+    """Returns once the peer answers."""
+    for _ in range(3000):
+        with contextlib.suppress(PeerError):
+            await node.request(peer, service, b"", deadline_s=DEADLINE_S)
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{peer} never answered")
+
+
+async def test_a_certificate_from_before_a_revocation_only_renews(rig: ZenohRig) -> None:
+    peers = rig.options("gw-1").peers
+    one, other = await rig.join("gw-1"), await rig.join("gw-2")
+    for service in ("echo", "identity-renew"):
+        await one.serve(service, echo)
+        await other.serve(service, echo)
+    await meet(one, other)
+    await one.admit(peers, {"gw-2": 1})
+    await reaches(other, "gw-1", "identity-renew")
+    await reaches(one, "gw-2", "identity-renew")
+    for asker, peer in ((other, "gw-1"), (one, "gw-2")):
+        with pytest.raises(PeerError):
+            await asker.request(peer, "echo", b"x", deadline_s=SHORT_S)
+    await until_async(lambda: one.alive() == {"gw-1"})
+    for generation in (1, 2):
+        renewed = rig.authority.issue("gw-2", common_name=f"gw-2.{generation}")
+        await other.renew(renewed.certificate, renewed.key)
+        await meet(one, other)
+        assert await other.request("gw-1", "echo", b"x", deadline_s=DEADLINE_S) == b"x"
+        assert [name for name, _ in one.links()] == ["gw-2"]
+
+
 def strangers(rig: ZenohRig, kind: str) -> ZenohOptions:
     """Who is to be refused, and says to be gw-2."""
     options = rig.options("gw-2")
@@ -173,13 +232,7 @@ async def test_a_certificate_that_does_not_hold_is_refused_and_counted(rig: Zeno
     await until_async(lambda: "gw-1" in third.alive())
     stranger = await rig.open(replace(strangers(rig, kind), listen="127.0.0.1:0"))
 
-    async def count() -> int:
-        return int(await third.request("gw-1", "refused", b"", deadline_s=DEADLINE_S))
-
-    for _ in range(500):
-        if await count():
-            break
-        await asyncio.sleep(0.02)
+    await counted(third, "gw-1", "certificate", 1)
     assert stranger.alive() == {"gw-2"}
     with pytest.raises(PeerError):
         await stranger.request("gw-1", "echo", b"", deadline_s=SHORT_S)
@@ -232,9 +285,11 @@ def test_what_is_no_line_of_zenohs_is_passed_on(
         "\x1b[2m2026-11-22T03:38:13.259754Z\x1b[0m \x1b[33m WARN\x1b[0m acc-0 ThreadId(05) zenoh_link_tls::unicast: "
         "peer sent no certificates. Hint: increase the system open file limit.\n"
         "2026-11-22T03:38:13.2Z ERROR net-0 ThreadId(03) zenoh::net::runtime: it broke\n"
+        "2026-11-22T09:33:15.8Z TRACE rx-3 ThreadId(05) zenoh::net::routing::interceptor: Msg intercepted!\n"
+        "2026-11-22T09:33:39.0Z TRACE ThreadId(23) zenoh::net::routing::interceptor: Msg intercepted!\n"
     )
     with said.open() as lines, (tmp_path / "out").open("w") as out:
         ZenohLog(out).read(lines)
     assert (tmp_path / "out").read_text() == "our own line\n"
-    assert refused == ["peer sent no certificates"]
+    assert refused == ["peer sent no certificates", MISNAMED]
     assert "zenoh::net::runtime: it broke" in caplog.text

@@ -88,6 +88,7 @@ class Issuer:
         if request.name != grant.name:
             raise ForbiddenError(f"the join token is for `{grant.name}`, not for `{request.name}`")
         check_endpoints(grant.name, ask.endpoints)
+        known = roster.find(grant.name)
         node = RosterNode(
             name=grant.name,
             joined_at_s=int(now_s),
@@ -95,10 +96,13 @@ class Issuer:
             region=grant.region,
             labels=grant.labels,
             is_issuer=grant.is_issuer,
+            generation=known.generation if known else 0,
         )
         roster = roster.with_node(node)
+        if known is not None and not grant.used_by:
+            roster = roster.renewed(grant.name)
         self._tokens.use(ask.id, grant, key_digest)
-        chain = self._certificate(ask.request, hosts_of(ask.endpoints), now_s)
+        chain = self._certificate(ask.request, roster.find(grant.name) or node, now_s)
         signed = self._write(roster)
         return JoinAnswer(chain, signed, self._sealed(request.public_key) if grant.is_issuer else b"")
 
@@ -109,7 +113,7 @@ class Issuer:
         request = read_request(proof.content)
         if request.name != node.name:
             raise ForbiddenError(f"node `{node.name}` asks for a certificate of `{request.name}`")
-        chain = self._certificate(proof.content, hosts_of(node.endpoints), now_s)
+        chain = self._certificate(proof.content, node, now_s)
         return RenewAnswer(chain, self._identity.documents.signed(ROSTER) or b"")
 
     def share_key(self, proof: Proven, *, caller: str | None = None) -> ShareAnswer:
@@ -163,15 +167,24 @@ class Issuer:
         if caller not in (None, certificate.name):
             raise TrustError(f"node `{caller}` shows the certificate of `{certificate.name}`")
         roster = self.roster()
-        if refusal := roster.refusal_of(certificate):
+        refusal = roster.refusal_to_renew(certificate) if purpose == RENEW else roster.refusal_of(certificate)
+        if refusal is not None:
             raise refusal.error()
         node = roster.find(certificate.name)
         assert node is not None, "the roster refuses whom it does not have"
         return node
 
-    def _certificate(self, request: bytes, hosts: list[str], now_s: float) -> bytes:
-        issuing = self._identity.trust.issuing
-        leaf = issue(read_request(request), issuing, self._key, now_s=now_s, life_s=LIFE_S, hosts=hosts)
+    def _certificate(self, request: bytes, node: RosterNode, now_s: float) -> bytes:
+        issuing, hosts = self._identity.trust.issuing, hosts_of(node.endpoints)
+        leaf = issue(
+            read_request(request),
+            issuing,
+            self._key,
+            now_s=now_s,
+            life_s=LIFE_S,
+            hosts=hosts,
+            generation=node.generation,
+        )
         return pem_of_chain([leaf, issuing])
 
     def _sealed(self, recipient: NodePublicKey) -> bytes:

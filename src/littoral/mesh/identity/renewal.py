@@ -29,6 +29,8 @@ __all__ = ["Renewal", "RenewalState", "asking", "renew_from_s", "serve_renewals"
 RENEW_AT = 2 / 3
 SPREAD = 0.05
 RETRY_S = 600.0
+RETRY_REFUSED_S = 10.0
+"""While the others take nothing but a renewal."""
 DEADLINE_S = 10.0
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -67,8 +69,15 @@ class Renewal:
     @property
     def state(self) -> RenewalState:
         certificate = self._identity.credential.certificate
-        due_s = max(self._not_before_s, renew_from_s(certificate, self._share))
+        due_s = max(self._not_before_s, 0.0 if self._is_outdated else renew_from_s(certificate, self._share))
         return RenewalState(certificate.expires_at_s, due_s, self._count, self._failure)
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether a certificate of this node was revoked since this one was made: the others ask for a newer one."""
+        roster = self._identity.roster()
+        own = roster.find(self._identity.name) if roster else None
+        return own is not None and self._identity.credential.certificate.generation < own.generation
 
     async def tick(self) -> bool:
         """Whether there is a new certificate: then the transport is to be opened anew. Keeps the clock on disk.
@@ -82,7 +91,8 @@ class Renewal:
         if self._identity.clock.wall() < self.state.next_s:
             return False
         renewed = await self._renew()
-        self._not_before_s = 0.0 if renewed else self._identity.clock.wall() + RETRY_S
+        retry_s = RETRY_REFUSED_S if self._is_outdated else RETRY_S
+        self._not_before_s = 0.0 if renewed else self._identity.clock.wall() + retry_s
         return renewed
 
     async def _renew(self) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "NodeCertificate",
     "Request",
     "certificates_of",
+    "common_name_of",
     "digest_of",
     "expires_at_s",
     "hosts_in",
@@ -36,6 +37,7 @@ __all__ = [
     "make_issuing",
     "make_request",
     "make_root",
+    "node_of_common_name",
     "pem_of_chain",
     "read_node_certificate",
     "read_request",
@@ -67,6 +69,7 @@ _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _ISSUING = "littoral issuing "
 _ROOT = "littoral root "
 _NAME = re.compile(NAME_PATTERN)
+_COMMON_NAME = re.compile(r"^(?P<name>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.(?P<generation>[1-9][0-9]{0,3}))?\Z")
 
 
 class Request(NamedTuple):
@@ -77,13 +80,17 @@ class Request(NamedTuple):
 
 
 class NodeCertificate(NamedTuple):
-    """What a node's certificate says. serial: hexadecimal. Times are Unix time in seconds."""
+    """What a node's certificate says. serial: hexadecimal. Times are Unix time in seconds.
+
+    generation: how often certificates of its node had been revoked when it was made.
+    """
 
     name: str
     serial: str
     issued_at_s: int
     expires_at_s: int
     public_key: NodePublicKey
+    generation: int = 0
 
 
 def make_root(site: str, key: IssuingKey, now_s: float) -> Certificate:
@@ -132,12 +139,14 @@ def issue(
     now_s: float,
     life_s: float,
     hosts: Sequence[str] = (),
+    generation: int = 0,
 ) -> Certificate:
     """A node's certificate: to serve and to connect, for its name and hosts, not beyond the issuer's end."""
     end_s = min(int(now_s + life_s), expires_at_s(issuing))
     names = [_general_name(host) for host in dict.fromkeys((request.name, *hosts[:HOST_COUNT_MAX]))]
     usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    builder = _builder(_name(request.name), issuing.subject, request.public_key, now_s, end_s)
+    subject = _name(common_name_of(request.name, generation))
+    builder = _builder(subject, issuing.subject, request.public_key, now_s, end_s)
     return (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(is_authority=False), critical=True)
@@ -216,13 +225,22 @@ def read_node_certificate(certificate: Certificate, issuing: Certificate) -> Nod
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise TrustError("the node's key is not P-256")
+    name, generation = node_of_common_name(_common_name(certificate.subject))
     return NodeCertificate(
-        _node_name(certificate.subject),
-        serial_of(certificate),
-        issued_at_s(certificate),
-        expires_at_s(certificate),
-        key,
+        name, serial_of(certificate), issued_at_s(certificate), expires_at_s(certificate), key, generation
     )
+
+
+def common_name_of(name: str, generation: int) -> str:
+    """What a certificate of the node says of itself: the one thing that Zenoh lets rules depend on."""
+    return f"{name}.{generation}" if generation else name
+
+
+def node_of_common_name(text: str) -> tuple[str, int]:
+    """Name and generation. Raises TrustError for what no node has."""
+    if (found := _COMMON_NAME.match(text)) is None:
+        raise _no_name(text)
+    return found["name"], int(found["generation"] or 0)
 
 
 def _authority(
@@ -309,5 +327,9 @@ def _common_name(name: x509.Name) -> str:
 
 def _node_name(name: x509.Name) -> str:
     if not _NAME.match(found := _common_name(name)):
-        raise TrustError(f"`{found[:80]}` is not a node's name: 1 to 63 of a-z, 0-9 and `-`")
+        raise _no_name(found)
     return found
+
+
+def _no_name(text: str) -> TrustError:
+    return TrustError(f"`{text[:80]}` is not a node's name: 1 to 63 of a-z, 0-9 and `-`")

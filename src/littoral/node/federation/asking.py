@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from littoral.clock import Clock
@@ -12,21 +13,23 @@ from littoral.errors import (
     LittoralError,
     NotOfferedError,
     PeerError,
-    RequestError,
     TooLargeError,
     UnavailableError,
 )
 from littoral.mesh.shard_map import Spread
-from littoral.node.federation.coverage import Coverage
+from littoral.node.federation.coverage import Coverage, Peers
 from littoral.node.federation.generations import config_of
+from littoral.node.federation.lagging import Lagging
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
-from littoral.node.federation.merging import WHOLE, merge
+from littoral.node.federation.merging import merge
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, PartTold, decode_told, encode
 from littoral.node.federation.moves import Departures
+from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
+from littoral.node.federation.taking import Taking, check_told, is_way_lost, raise_request_errors
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
@@ -37,8 +40,13 @@ from littoral.vectors.replication.replica import ANY, At
 __all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
 
+OF_SHARDS = 0.9
+"""Of what a peer is given: so long it waits for its own shards, and tells in time what the others have answered."""
+
 HOLDERS_S = 3.0
 """A write waits so long for holders beyond those it needs: one that froze is known to be away by then."""
+
+LEFT_S_MIN = 0.001
 
 
 @dataclass
@@ -127,6 +135,7 @@ class Asking:
         self.heard: Callable[[str, int], None] = lambda _peer, _map_number: None
         """Told which map a peer goes by that has answered."""
         self.departures = Departures(clock)
+        self._lagging = Lagging(clock)
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -141,9 +150,9 @@ class Asking:
     def here(self) -> str:
         return self._transport.name
 
-    def peers_until(self) -> float:
-        """Of the clock: how long an answer that begins now waits for other nodes."""
-        return self._clock.monotonic() + self._peer_s
+    def patience(self) -> Patience:
+        """For one request: how long its answer waits for other nodes."""
+        return Patience(self._clock, self._peer_s)
 
     async def read(
         self,
@@ -153,46 +162,41 @@ class Asking:
         *,
         shards: Iterable[int] | None = None,
         apart: bool = False,
-        peers_until: float | None = None,
+        patience: Patience | None = None,
     ) -> Gathered:
         """The answers of all shards that can be had in time. Raises RequestError as soon as one shard does.
 
-        apart: one answer a shard, not one a node. peers_until: of the clock, how long other nodes are waited for in
-        all, whoever is asked after whom; default: `peer_s` from now.
+        apart: one answer a shard, not one a node. patience: of the request that this is a part of.
         """
         self.counts.reads += 1
-        places = target.spread.places
-        coverage = Coverage(
-            places,
-            target.spread.shards if shards is None else shards,
-            here=self.here,
-            alive=self.alive(),
-            cost=self.links.median_s,
+        asks = _Asks(self, target, request, deadline_s, apart=apart, patience=patience or self.patience())
+        peers = Peers(
+            asks.alive, self.links.median_s, self.links.is_silent, partial(self._lagging.has_said, target.name)
         )
-        told: list[tuple[list[int], frames.Answer]] = []
-        asks = _Asks(self, target, request, deadline_s, apart=apart, peers_until=peers_until)
-        behind: set[int] = set()
+        wanted = target.spread.shards if shards is None else shards
+        coverage = Coverage(target.spread.places, wanted, here=self.here, peers=peers)
+        taking = Taking(coverage, request)
         try:
-            while not coverage.is_done:
+            while True:
                 nodes = coverage.next_asks()
                 self.counts.again += len(nodes) if asks.running else 0
                 asks.start(nodes)
-                if not asks.running or asks.is_over:
+                if coverage.is_done or not asks.running or asks.is_over:
                     break
                 for node, shards_asked, parts in await asks.next(coverage.slow):
-                    told += _taken(coverage, node, parts, request, behind)
-                    coverage.done(node, shards_asked)
+                    taking.take(node, parts)
+                    coverage.done(node, shards_asked, may_repeat=is_way_lost(parts))
         finally:
             asks.cancel()
-        if not coverage.is_done:
+        if lost := coverage.open_shards():
             self.counts.incomplete += 1
         return Gathered(
-            told,
+            taking.told,
             frozenset(coverage.asked),
             frozenset(coverage.answered),
             coverage.missing(),
-            coverage.open_shards(),
-            frozenset(behind),
+            lost,
+            taking.behind,
         )
 
     async def write(self, target: Target, parts: Parts, deadline_s: float, *, at: At | None = None) -> frames.Written:
@@ -214,7 +218,7 @@ class Asking:
                 *(self.ask(node, target, some, left_s, at=own_at) for node, some in by_node.items())
             )
             for some in told:
-                _raise_request_errors(some)
+                raise_request_errors(some)
                 written += [answer for one in some for _, answer in one.answers]
             left = left - _done(told)
             for shard in self._saw_late(told, at):
@@ -290,11 +294,18 @@ class Asking:
                 told = await self._local.answer(target.name, parts, target.config, terms)
             else:
                 told = await self._ask_peer(node, target, parts, deadline_s, at)
-            self.departures.heard(target.name, (one.left_s for one in told))
+            self._heard(target.name, node, told)
             return told
         except LittoralError as error:
             self.counts.failed(node)
+            if isinstance(error, PeerError):
+                self.links.was_silent(node)
             return [_failed(part, error) for part in parts]
+
+    def _heard(self, collection: str, node: str, told: Sequence[PartTold]) -> None:
+        self.departures.heard(collection, (one.left_s for one in told))
+        for shard in (shard for one in told for shard in one.behind):
+            self._lagging.said(collection, shard, node)
 
     def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
         if isinstance(parts[0].request, frames.Read):
@@ -306,14 +317,15 @@ class Asking:
         self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, at: At
     ) -> list[PartTold]:
         self.counts.remote_asks += 1
-        service = WRITE
+        service, own_s = WRITE, deadline_s
         if isinstance(parts[0].request, frames.Read):
             service, deadline_s = READ, min(deadline_s, self._peer_s)
+            own_s = deadline_s * OF_SHARDS
         ask = Ask(
             target.name,
             target.map_number,
             target.spread.model,
-            deadline_s,
+            own_s,
             list(parts),
             target.holders,
             at.time,
@@ -322,14 +334,15 @@ class Asking:
         began_s = self._clock.monotonic()
         body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)
         self.links.took(node, began_s)
-        answer = decode_told(body, node)
+        try:
+            answer = decode_told(body, node)
+        except InputError as error:
+            raise PeerError(f"peer `{node}`: {error.message}") from error
         self.heard(node, answer.map_number)
         if answer.has_moved:
             raise UnavailableError(f"node `{node}` goes by shard map {answer.map_number}, which has other shards")
-        told = answer.parts
-        if len(told) != len(parts):
-            raise PeerError(f"peer `{node}`: answered {len(told)} parts, asked for {len(parts)}")
-        return told
+        check_told(node, parts, answer.parts)
+        return answer.parts
 
     @property
     def clock(self) -> Clock:
@@ -347,31 +360,42 @@ class _Asks:
         deadline_s: float,
         *,
         apart: bool,
-        peers_until: float | None,
+        patience: Patience,
     ) -> None:
         self._asking = asking
         self._target = target
         self._request = request
         self._apart = apart
         self._end = asking.clock.monotonic() + deadline_s
-        self._peers_end = min(self._end, asking.peers_until() if peers_until is None else peers_until)
+        self._patience = patience
         self._ended: list[asyncio.Task[list[PartTold]]] = []
         self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
+    def alive(self) -> frozenset[str]:
+        """Who may be asked: nobody else when no answer would be waited for."""
+        return frozenset() if self._patience.is_over else self._asking.alive()
+
     def start(self, asks: Mapping[str, list[int]]) -> None:
-        now = self._asking.clock.monotonic()
+        """Shards of this node one by one: that one of them hangs holds up none of the others."""
         for node, shards in asks.items():
-            end = self._end if node == self._asking.here else self._peers_end
-            if now >= end:
-                continue
-            groups = [[shard] for shard in shards] if self._apart else [shards]
-            parts = [Part(group, self._request) for group in groups]
-            task = asyncio.create_task(
-                self._asking.ask(node, self._target, parts, end - now), name=f"littoral-ask-{node}"
-            )
-            self.running[task] = (node, shards, now + self._asking.links.hedge_s(node))
-            task.add_done_callback(self._note)
+            if node == self._asking.here:
+                for shard in shards:
+                    self._start(node, [shard], self._end)
+            else:
+                self._patience.begin()
+                self._start(node, shards, min(self._end, self._patience.end_s))
+
+    def _start(self, node: str, shards: list[int], end: float) -> None:
+        now = self._asking.clock.monotonic()
+        left_s = max(LEFT_S_MIN, end - now)
+        groups = [[shard] for shard in shards] if self._apart else [shards]
+        parts = [Part(group, self._request) for group in groups]
+        ask = self._asking.ask(node, self._target, parts, left_s)
+        task = asyncio.create_task(ask, name=f"littoral-ask-{node}")
+        # Another replica that is asked instead must have time to answer, however slow this node usually is.
+        self.running[task] = (node, shards, now + min(self._asking.links.hedge_s(node), left_s / 2))
+        task.add_done_callback(self._note)
 
     async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
         """Who has answered; nobody, where one of them is slow and another may be asked instead."""
@@ -406,6 +430,7 @@ class _Asks:
         for node, _, at in self.running.values():
             if at <= now:
                 slow(node)
+                self._asking.links.was_silent(node)
 
     @property
     def is_over(self) -> bool:
@@ -421,21 +446,6 @@ def _settle(moved: asyncio.Future[None]) -> None:
         moved.set_result(None)
 
 
-def _taken(
-    coverage: Coverage, node: str, parts: Sequence[PartTold], request: frames.Read, behind: set[int]
-) -> list[tuple[list[int], frames.Answer]]:
-    """Raises RequestError. A sum that counts a shard another answer has counted is not taken."""
-    _raise_request_errors(parts)
-    taken: list[tuple[list[int], frames.Answer]] = []
-    short = {shard for part in parts for shard in part.behind}
-    for shards, answer in (one for part in parts for one in part.answers):
-        fresh = coverage.answer(node, shards)
-        behind |= fresh & short
-        if fresh == set(shards) or (fresh and isinstance(request, WHOLE)):
-            taken.append((shards, answer))
-    return taken
-
-
 def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     """Shards of which one node has done all that was asked of it."""
     done: set[int] = set()
@@ -445,16 +455,10 @@ def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:
     return done
 
 
-def _raise_request_errors(told: Sequence[PartTold]) -> None:
-    for _, failure in (found for one in told for found in one.failures):
-        if isinstance(error := frames.error_of(failure), RequestError):
-            raise error
-
-
 def _failed(part: Part, error: LittoralError) -> PartTold:
     """What the request itself is at fault for stays so; whatever else keeps a peer from answering makes it missing."""
-    is_at_fault = isinstance(error, ConflictError | InputError | NotOfferedError | TooLargeError)
-    told = error if is_at_fault else UnavailableError(error.message, hint=error.hint)
+    is_kept = isinstance(error, ConflictError | InputError | NotOfferedError | TooLargeError | PeerError)
+    told = error if is_kept else UnavailableError(error.message, hint=error.hint)
     return PartTold([], [(shard, frames.failure(0, told)) for shard in part.shards])
 
 

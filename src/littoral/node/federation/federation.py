@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ from random import Random
 import msgspec
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -19,7 +19,7 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
-from littoral.node.federation.generations import Embedders, config_of, strange
+from littoral.node.federation.generations import config_of
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -30,6 +30,7 @@ from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
@@ -37,11 +38,13 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
+from littoral.node.federation.targets import Targets
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
@@ -97,6 +100,7 @@ class Federation:
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
+        self.target = Targets(self._tables, lambda: self.map, self.roster, lambda: self.writer, transport.name).find
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
@@ -143,42 +147,45 @@ class Federation:
         self.changes = Changes(
             transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
-        self._handing = Handing(transport, self.replicas, self.target, self.roster)
+        pace = Pace(clock, mesh.move_bytes_s)
+        self._local.loads.heard = pace.searched
+        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace)
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            self._handing,
+            self.handing,
             self.target,
             lambda: self.map,
             self.facts.all,
-            clock=clock,
-            bytes_s=mesh.move_bytes_s,
+            pace=pace,
             say=say,
-            changed=self._work.set,
+            changed=self.wake,
+        )
+        self.seeding = sync.seeds = Seeding(
+            transport,
+            self.replicas,
+            collections,
+            data / FOLDER,
+            self._steady_holders,
+            self._reopen,
+            pace=self.moving.pace,
+            clock=clock,
+            say=say,
         )
 
     @property
     def name(self) -> str:
         return self._transport.name
 
-    @property
-    def embedders(self) -> Embedders:
-        """Who embeds collections anew that go to another model."""
-        return self._handing.embedders
-
-    def embed_by(self, embedders: Embedders) -> None:
-        """From now on collections can go to another model here."""
-        self._handing.embedders = embedders
-        self._work.set()
-
     async def pull(self) -> None:
         """The map of whoever was heard to have a newer one, the writer's among them."""
         await self._keeper.pull(also=[self._keeper.writer])
 
     def wake(self) -> None:
-        """There is something to look at."""
+        """There is something to look at, and to tell."""
+        self.fact_exchange.soon()
         self._work.set()
 
     def traffic_readings(self) -> Iterator[Reading]:
@@ -256,6 +263,22 @@ class Federation:
             nodes = allowed(spread, self.roster()).places[shard]
         return Holding(name, shard, nodes, table.spread.holders)
 
+    def _steady_holders(self, part: str) -> Sequence[str]:
+        """Of a shard of this node; none while its collection goes to another layout."""
+        name, _, shard = part.rpartition(".")
+        spread = self.map.spreads.get(name)
+        if spread is None or spread.change is not None or not shard.isdigit():
+            return ()
+        holding = self._holding_of(name, int(shard))
+        return () if holding is None else holding.nodes
+
+    async def _reopen(self, part: str) -> None:
+        """Other points took the place of a shard's."""
+        name, _, shard = part.rpartition(".")
+        async with self._holding:
+            await self._local.exchanged(name, int(shard))
+        await self._hold_shards()
+
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
         region = self.roster().get(node, "")
@@ -275,6 +298,7 @@ class Federation:
         await self._keeper.open()
         await self.completeness.open()
         await self._exchange.open()
+        await self.seeding.open()
         await self.fact_exchange.open()
         self._transport.watch(self._seen)
         await self._write_map()
@@ -340,34 +364,10 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.seeding.close()
         await self.moving.close()
         await self.routing.close()
         await self.replicas.close()
-
-    def target(self, name: str, model: str | None = None) -> Target:
-        """model: whose embeddings are asked for; default: those by which the map has it read.
-
-        Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError.
-        """
-        if (table := self._tables.get(name)) is None or table.spread is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
-        if (kept := self.map.spreads.get(name)) is None:
-            raise UnavailableError(
-                f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
-            )
-        roster, spread = self.roster(), allowed(kept, self.roster())
-        if spread.model != table.spread.model and table.migrate is None:
-            raise strange(name, spread.model, f"this node's are of `{table.spread.model}`")
-        if self.name not in roster:
-            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
-        own, region = table.spread, roster[self.name]
-        config = config_of(table.config(), spread)
-        found = Target(name, config, spread, self.map.number, own.recall, own.holders, region, roster)
-        seen = found if model is None or table.migrate is None else found.of(model)
-        if seen is None:
-            raise strange(name, spread.model, f"what was asked is of `{model}`")
-        return seen
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
@@ -403,7 +403,7 @@ class Federation:
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
-            whys = {name: self.embedders.unready(name, spread) for name, spread in spreads.items()}
+            whys = {name: self.handing.embedders.unready(name, spread) for name, spread in spreads.items()}
             self.moving.unready = {name: why for name, why in whys.items() if why}
             await self.moving.settle(spreads, shard_map.number)
 
@@ -415,10 +415,11 @@ class Federation:
                 await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
                 if self._keeper.is_writer:
-                    self._keeper.write(self.embedders.following(self.moving.next_map(self.roster())))
-                    self._keeper.write(self.embedders.over())
+                    self._keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
+                    self._keeper.write(self.handing.embedders.over())
                     await self._rebalance()
                 await self._exchange.sum_up(self._own_shards())
+                await self.seeding.tidy()
                 await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
                 await self.fact_exchange.ask()
             except LittoralError as error:
@@ -467,7 +468,7 @@ class Federation:
             owed=self.moving.owed,
             loads=self._loads(),
             unready=self.moving.unready,
-            stuck=self.embedders.stuck(),
+            stuck=self.handing.embedders.stuck(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:

@@ -11,6 +11,9 @@ ROUND_COUNT_MAX = 128
 FIRST_S = 0.05
 HEDGE_FACTOR = 3.0
 HEDGE_MIN_S = 0.02
+SILENT_S = 2.0
+"""As long as a node that died may still seem to be here."""
+
 REFRESH_COUNT = 8
 """Quantiles are taken anew after so many rounds: they are asked for with every search."""
 
@@ -21,9 +24,19 @@ class Links:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._links: dict[str, _Link] = {}
+        self._silent_until_s: dict[str, float] = {}
+
+    def was_silent(self, peer: str) -> None:
+        """It left somebody waiting, or there was no way to it."""
+        self._silent_until_s[peer] = self._clock.monotonic() + SILENT_S
+
+    def is_silent(self, peer: str) -> bool:
+        """Of late, and has not answered since."""
+        return self._clock.monotonic() < self._silent_until_s.get(peer, 0.0)
 
     def took(self, peer: str, began_s: float) -> None:
         """It has answered what was asked at this time."""
+        self._silent_until_s.pop(peer, None)
         if (link := self._links.get(peer)) is None:
             link = self._links[peer] = _Link()
         link.add(self._clock.monotonic() - began_s)

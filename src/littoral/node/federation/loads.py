@@ -1,9 +1,12 @@
 """How busy the shards of a node are with searches, of late."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Load", "Loads"]
 
@@ -24,6 +27,8 @@ class Loads:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[str, tuple[float, float, float]] = {}
+        self.heard: Callable[[float], None] = lambda _began_s: None
+        """Told of every search, whatever the shard."""
 
     def now(self) -> float:
         """Seconds, for `searched`."""
@@ -34,6 +39,7 @@ class Loads:
         now_s = self._clock.monotonic()
         count, busy_s = self._faded(name, now_s)
         self._known[name] = (now_s, count + 1, busy_s + now_s - began_s)
+        self.heard(began_s)
 
     def _faded(self, name: str, now_s: float) -> tuple[float, float]:
         at_s, count, busy_s = self._known.get(name, (now_s, 0.0, 0.0))

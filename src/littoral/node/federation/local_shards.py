@@ -107,6 +107,15 @@ class LocalShards:
         if (part := self._collections.part(name)) is not None:
             await self._replicas.keep(name, part, [], part.life)
 
+    async def exchanged(self, collection: str, shard: int) -> None:
+        """Its points were exchanged as a whole: `ensure` opens it anew, nothing that was known of them holds."""
+        name = part_name(collection, shard)
+        self.close_to_callers(collection, shard)
+        self._summaries.exchanged(collection, shard)
+        await self._replicas.let_go(name)
+        if (part := self._collections.part(name)) is not None:
+            await self._tell_stale(collection, shard, (await part.info()).epoch)
+
     async def let_go(self, collection: str, shard: int) -> None:
         """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
         name = part_name(collection, shard)
@@ -152,9 +161,8 @@ class LocalShards:
             if isinstance(one, LittoralError) and shard not in late
         ]
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
-        if len(answers) > 1 and isinstance(part.request, WHOLE):
-            shards = [shard for one, _ in answers for shard in one]
-            answers = [(shards, merge(part.request, [one for _, one in answers], config))]
+        if isinstance(part.request, WHOLE):
+            answers = _merged(part.request, answers, behind, config)
         names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
         return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
@@ -197,6 +205,21 @@ class LocalShards:
         if self.after_write is not None:
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
         return frames.Written(call=0, epoch=stamp.number)
+
+
+def _merged(
+    request: frames.Read,
+    answers: list[tuple[list[int], frames.Answer]],
+    behind: Sequence[int],
+    config: CollectionConfig,
+) -> list[tuple[list[int], frames.Answer]]:
+    """As one, but for shards that lack writes: who asks can leave these out where another replica answers as well."""
+    whole = [(shards, answer) for shards, answer in answers if shards[0] not in behind]
+    if len(whole) < 2:
+        return answers
+    merged = merge(request, [answer for _, answer in whole], config)
+    rest = [(shards, answer) for shards, answer in answers if shards[0] in behind]
+    return [([shard for shards, _ in whole for shard in shards], merged), *rest]
 
 
 async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:

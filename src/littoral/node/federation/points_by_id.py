@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from littoral.errors import NotFoundError, UnavailableError
 from littoral.node.federation.asking import Asking, Gathered, Target
 from littoral.node.federation.merging import merge
+from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import placing_of
 from littoral.vectors import frames
 from littoral.vectors.checks import checked_ids
@@ -13,10 +14,12 @@ from littoral.vectors.records import PointId
 __all__ = ["located", "lost", "need_all", "retrieve"]
 
 
-async def retrieve(asking: Asking, target: Target, request: frames.Retrieve, deadline_s: float) -> frames.Records:
+async def retrieve(
+    asking: Asking, target: Target, request: frames.Retrieve, deadline_s: float, patience: Patience | None = None
+) -> frames.Records:
     """In the order of the ids. Refused only where a point that was not found may be on a shard that is missing."""
     ids = list(dict.fromkeys(request.ids))
-    gathered = await _asked(asking, target, request, ids, deadline_s)
+    gathered = await _asked(asking, target, request, ids, deadline_s, patience=patience)
     records = {}
     epoch = 0
     if gathered.answers:
@@ -28,11 +31,19 @@ async def retrieve(asking: Asking, target: Target, request: frames.Retrieve, dea
 
 
 async def located(
-    asking: Asking, target: Target, ids: Sequence[PointId], deadline_s: float, *, shards: Iterable[int] | None = None
+    asking: Asking,
+    target: Target,
+    ids: Sequence[PointId],
+    deadline_s: float,
+    *,
+    shards: Iterable[int] | None = None,
+    patience: Patience | None = None,
 ) -> dict[PointId, list[int]]:
     """The shards that have each of those points that are there. shards: to look in; None = in all that may have one."""
     wanted = frames.Retrieve(call=0, ids=checked_ids(ids), with_payload=False)
-    gathered = await _asked(asking, target, wanted, wanted.ids, deadline_s, shards=shards, apart=True)
+    gathered = await _asked(
+        asking, target, wanted, wanted.ids, deadline_s, shards=shards, apart=True, patience=patience
+    )
     found: dict[PointId, list[int]] = {}
     for (shard, *_), answer in gathered.told:
         if isinstance(answer, frames.Records):
@@ -57,11 +68,12 @@ async def _asked(
     *,
     shards: Iterable[int] | None = None,
     apart: bool = False,
+    patience: Patience | None = None,
 ) -> Gathered:
     placing = placing_of(target.spread, target.config)
     if shards is None and placing.is_by_id:
         shards = sorted(set(placing.of_ids(ids)))
-    return await asking.read(target, request, deadline_s, shards=shards, apart=apart)
+    return await asking.read(target, request, deadline_s, shards=shards, apart=apart, patience=patience)
 
 
 def _check_whole(target: Target, gathered: Gathered, ids: Sequence[PointId], found: Iterable[PointId]) -> None:

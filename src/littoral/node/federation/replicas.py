@@ -1,6 +1,7 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,13 @@ from littoral.vectors.replication.journal import Stamp
 from littoral.vectors.replication.owed_points import OwedPoints
 from littoral.vectors.replication.replica import At, Replica
 from littoral.vectors.replication.requests import write_to
-from littoral.vectors.replication.seeding import remove_journal
+from littoral.vectors.replication.seeding import JOURNAL, install_left_journal, remove_journal
 from littoral.vectors.replication.shared_log import SharedLog
 
 __all__ = ["FOLDER", "Replicas", "Watched"]
 
 FOLDER = "replicas"
+SEEDS = "seeds"
 
 Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
 """The write, and the shard's epoch after it."""
@@ -62,6 +64,7 @@ class Replicas:
     def __init__(self, sync: Sync, folder: Path, node: str, clock: Clock, grants: Grants) -> None:
         self._sync = sync
         self._folder = folder / FOLDER
+        self._seeds = folder / SEEDS
         self._node = node
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
@@ -71,6 +74,10 @@ class Replicas:
         self._promised: dict[tuple[str, str], Mapping[str, int]] = {}
         """By replica and peer, what was here when the last promise was given."""
         self.behind_count = 0
+
+    def names(self) -> list[str]:
+        """Of the shards that are open here."""
+        return list(self._replicas)
 
     def __contains__(self, name: str) -> bool:
         return name in self._replicas
@@ -85,6 +92,9 @@ class Replicas:
             return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(name)
+        seed = self.seed_folder(name)
+        if await asyncio.to_thread(install_left_journal, seed / JOURNAL, path, life):
+            await asyncio.to_thread(shutil.rmtree, seed, ignore_errors=True)
         replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life)
         if not replica.vector and (await shard.info()).points_count:
             await replica.adopt()
@@ -99,7 +109,7 @@ class Replicas:
         Raises UnavailableError where fewer than `least` have it in time; it is kept and shipped all the same.
         """
         began = self._clock.monotonic()
-        stamp = await write_to(self._of(name), request, deadline_s=deadline_s, at=at)
+        stamp = await write_to(self.of(name), request, deadline_s=deadline_s, at=at)
         await self._see_copies(name, stamp, deadline_s - (self._clock.monotonic() - began), here, least, wait_s)
         return stamp
 
@@ -108,7 +118,7 @@ class Replicas:
     ) -> None:
         """As `write`, for points that lay in other shards, with the versions that they have."""
         began = self._clock.monotonic()
-        stamp = await self._of(name).take_over(states, deadline_s)
+        stamp = await self.of(name).take_over(states, deadline_s)
         await self._see_copies(name, stamp, deadline_s - (self._clock.monotonic() - began), here, least, wait_s)
 
     async def _see_copies(
@@ -132,11 +142,11 @@ class Replicas:
 
     def config(self, name: str) -> CollectionConfig:
         """Of the shard that lies here, the model among it."""
-        return self._of(name).shard.config
+        return self.of(name).shard.config
 
     def owed(self, name: str) -> OwedPoints:
         """What this replica has to hand over."""
-        return OwedPoints(self._of(name))
+        return OwedPoints(self.of(name))
 
     async def let_go(self, name: str) -> None:
         """This node has no replica of it any more; its journal stays."""
@@ -146,16 +156,22 @@ class Replicas:
 
     async def remove_journal(self, name: str) -> None:
         """From the disk; the shard must be gone already."""
+        await asyncio.to_thread(shutil.rmtree, self.seed_folder(name), ignore_errors=True)
         await asyncio.to_thread(remove_journal, self._path(name))
 
     def kept(self) -> list[str]:
         """Names of shards whose journals lie here."""
         return sorted(path.stem for path in self._folder.glob("*.sqlite")) if self._folder.is_dir() else []
 
-    def _of(self, name: str) -> Replica:
+    def of(self, name: str) -> Replica:
+        """Raises UnavailableError."""
         if (replica := self._replicas.get(name)) is None:
             raise UnavailableError(f"shard `{name}` is not on this node")
         return replica
+
+    def seed_folder(self, name: str) -> Path:
+        """Where a snapshot of a peer's lies until it takes the place of this one."""
+        return self._seeds / name
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.sqlite"

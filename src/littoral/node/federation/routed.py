@@ -14,6 +14,7 @@ from littoral.errors import LittoralError
 from littoral.node.asked_recall import asked_recall
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merged_hits
+from littoral.node.federation.patience import Patience
 from littoral.node.federation.query_classes import Classes, Kind
 from littoral.node.federation.searches import for_shards
 from littoral.node.federation.summaries import Summaries
@@ -77,7 +78,9 @@ class Routing:
         self.alarm_count = 0
         self.audited_count = 0
 
-    async def search(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> RoutedAnswer | None:
+    async def search(
+        self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
+    ) -> RoutedAnswer | None:
         """None where nothing is known of the other nodes' shards yet: they are all to be asked."""
         here = target.spread.held_by(self._asking.here)
         planner = self._planner(target)
@@ -98,7 +101,7 @@ class Routing:
             )
             for query, kind in zip(queries, kinds, strict=True)
         ]
-        search = _Search(self._asking, target, queries, routes, deadline_s)
+        search = _Search(self._asking, target, queries, routes, deadline_s, patience)
         await search.ask(here)
         if is_audited:
             await search.ask(target.spread.places.keys() - set(here), apart=True)
@@ -202,6 +205,7 @@ class _Search:
         queries: Sequence[SearchQuery],
         routes: Sequence[Route],
         deadline_s: float,
+        patience: Patience,
     ) -> None:
         self._asking = asking
         self._target = target
@@ -209,11 +213,10 @@ class _Search:
         self.routes = routes
         self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         self._end = asking.clock.monotonic() + deadline_s
-        self._peers_until = asking.peers_until()
+        self._patience = patience
         self._told: list[tuple[Sequence[int], frames.Found]] = []
         self._asked: set[str] = set()
         self._answered: set[str] = set()
-        self._missing: set[str] = set()
         self.lost: set[int] = set()
         self._is_behind = False
         self._ends: list[Ask | Enough] = []
@@ -229,11 +232,10 @@ class _Search:
             return
         left_s = max(0.001, self._end - self._asking.clock.monotonic())
         gathered = await self._asking.read(
-            self._target, self._request, left_s, shards=shards, apart=apart, peers_until=self._peers_until
+            self._target, self._request, left_s, shards=shards, apart=apart, patience=self._patience
         )
         self._asked |= gathered.asked
         self._answered |= gathered.answered
-        self._missing |= set(gathered.missing)
         self.lost |= set(gathered.lost)
         self._is_behind |= bool(gathered.behind)
         for covered, answer in gathered.told:
@@ -250,15 +252,22 @@ class _Search:
         """Round by round, until every route has had enough."""
         while not self.has_asked_all:
             self._ends = [route.next() for route in self.routes]
-            steps = [step for step in self._ends if isinstance(step, Ask)]
-            wanted = {shard for step in steps for shards in step.nodes.values() for shard in shards} - self.lost
+            wanted = self._wanted()
             if not wanted or self._asking.clock.monotonic() >= self._end:
                 return
             await self.ask(wanted)
             self._ends = []
-            for node in self._missing:
-                for route in self.routes:
-                    route.failed(node)
+            for route in self.routes:
+                route.lost(self.lost)
+
+    def _wanted(self) -> set[int]:
+        """What the routes ask for, and what they would if they knew who has come meanwhile."""
+        asked = {shard for end in self._ends if isinstance(end, Ask) for part in end.nodes.values() for shard in part}
+        unreachable = {shard for end in self._ends if isinstance(end, Enough) for shard in end.unreachable}
+        if not unreachable <= self.lost:
+            alive, places = self._asking.alive(), self._target.spread.places
+            asked |= {shard for shard in unreachable if alive.intersection(places[shard])}
+        return asked - self.lost
 
     def answer(self) -> RoutedAnswer:
         hits = [
@@ -273,7 +282,8 @@ class _Search:
         return RoutedAnswer(hits, told, max((answer.epoch for _, answer in self._told), default=0))
 
     def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
-        unreachable = set(end.unreachable) if not isinstance(end, Ask) else self.lost
+        # An end that still asks is one for which no time was left.
+        unreachable = self.lost.union(*end.nodes.values()) if isinstance(end, Ask) else set(end.unreachable)
         missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
         is_certain = not isinstance(end, Ask) and end.certified and query.params.exact and not self._is_behind
         return {

@@ -12,13 +12,14 @@ import msgspec
 from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merge
+from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.points_by_id import located, lost, retrieve
 from littoral.node.federation.residency import pinned_to, seen_from, within
 from littoral.node.federation.routed import Routing, is_routable
 from littoral.node.federation.searches import check_spread_query, for_shards, how_of
 from littoral.node.federation.spread_writes import SpreadWrites
-from littoral.node.search_how import note
+from littoral.node.search_how import note, noting
 from littoral.vectors import asks, frames
 from littoral.vectors.checks import checked_id
 from littoral.vectors.filters import Condition, Filter, Match, as_condition
@@ -69,17 +70,24 @@ class SpreadShard:
         return await self._settled(self._target(), request, deadline_s)
 
     async def _settled(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
-        """A read during which a point left a shard is made again: the point may have been in none when looked for."""
-        clock, departures = self._asking.clock, self._asking.departures
+        """A read during which a point left a shard is made again: the point may have been in none when looked for.
+
+        What is told of the answer is of the one that is given.
+        """
+        clock, departures, patience = self._asking.clock, self._asking.departures, self._asking.patience()
         is_still = whole.spread.change is None and strategy_of(whole.spread).by_id
         if is_still or not isinstance(request, frames.Read):
-            return await self._ask(whole, request, deadline_s)
+            return await self._ask(whole, request, deadline_s, patience)
         end = clock.monotonic() + deadline_s
         for _ in range(AGAIN_MAX):
             began = clock.monotonic()
-            answer = await self._ask(whole, request, max(0.001, end - began))
-            if not departures.is_since(whole.name, began) or clock.monotonic() >= end:
+            with noting() as how:
+                answer = await self._ask(whole, request, max(0.001, end - began), patience)
+            is_settled = not departures.is_since(whole.name, began)
+            if is_settled or patience.is_over or clock.monotonic() >= end:
                 break
+        if how.told is not None:
+            note(how.told if is_settled else how.told | {"certified": False, "expected_recall": None})
         return answer
 
     async def _has_moved(self, target: Target) -> bool:
@@ -87,7 +95,9 @@ class SpreadShard:
         await self._pull()
         return self._target().map_number != target.map_number
 
-    async def _ask(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
+    async def _ask(
+        self, whole: Target, request: frames.Request, deadline_s: float, patience: Patience
+    ) -> frames.Answer:
         target = whole.viewed(seen_from(whole.spread, whole.region))
         if (what := OFFERED_NOT.get(type(request))) is not None:
             raise NotOfferedError(f"collection `{target.name}` is spread over nodes: {what} is not offered there")
@@ -99,9 +109,9 @@ class SpreadShard:
             )
         match request:
             case frames.Search():
-                return await self._search(target, request, deadline_s)
+                return await self._search(target, request, deadline_s, patience)
             case frames.Group():
-                return await self._group(target, request, deadline_s)
+                return await self._group(target, request, deadline_s, patience)
             case frames.Retrieve():
                 return await retrieve(self._asking, target, request, deadline_s)
             case frames.Facet():
@@ -116,58 +126,66 @@ class SpreadShard:
                 return merge(request, gathered.answers, target.config)
         return await self._writes.write(whole, target, request, deadline_s)
 
-    async def _search(self, target: Target, request: frames.Search, deadline_s: float) -> frames.Answer:
-        target = await self._confined(target, request.queries, deadline_s)
-        queries = [await self._resolved(target, query, deadline_s) for query in request.queries]
+    async def _search(
+        self, target: Target, request: frames.Search, deadline_s: float, patience: Patience
+    ) -> frames.Answer:
+        target = await self._confined(target, request.queries, deadline_s, patience)
+        queries = [await self._resolved(target, query, deadline_s, patience) for query in request.queries]
         for query in queries:
             check_spread_query(query, target.config)
-        found = await self._found(target, queries, deadline_s)
+        found = await self._found(target, queries, deadline_s, patience)
         hits = [hits[query.offset :] for query, hits in zip(queries, found.hits, strict=True)]
         if request.as_json:
             return frames.Told(call=0, epoch=found.epoch, hits=[told(one, _as_it_is) for one in hits])
         return frames.Found(call=0, epoch=found.epoch, hits=hits)
 
-    def _tell(self, said: dict[str, Any]) -> None:
+    def _tell(self, target: Target, said: dict[str, Any]) -> None:
+        """What a search says of itself."""
         self._asking.counts.told(said)
-        note(said)
+        note(said | {"withheld": list(target.withheld)} if target.withheld else said)
 
-    async def _found(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> frames.Found:
+    async def _found(
+        self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
+    ) -> frames.Found:
         """Of each query the `offset + limit` best."""
         if all(map(is_routable, queries)) and not target.is_confined:
-            routed = await self._routing.search(target, queries, deadline_s)
+            routed = await self._routing.search(target, queries, deadline_s, patience)
             if routed is not None:
                 if any(said["missing"] for said in routed.told) and await self._has_moved(target):
                     raise UnavailableError(f"collection `{target.name}`: shards went to other places meanwhile")
                 for said in routed.told:
-                    _note(target, said)
+                    self._tell(target, said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
-        gathered = await self._asking.read(target, wanted, deadline_s)
+        gathered = await self._asking.read(target, wanted, deadline_s, patience=patience)
         if gathered.lost and await self._has_moved(target):
             raise lost(target, gathered)
-        _note(target, how_of(gathered, queries))
+        self._tell(target, how_of(gathered, queries))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(wanted, gathered.answers, target.config)
         assert isinstance(merged, frames.Found)
         return merged
 
-    async def _confined(self, target: Target, queries: Sequence[SearchQuery], deadline_s: float) -> Target:
+    async def _confined(
+        self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
+    ) -> Target:
         """Where an example is pinned to this region, its vector stays here: nobody elsewhere is asked."""
         asked = [query.ask for query in queries if query.ask is not None and not isinstance(query.ask, bytes)]
         ids = list(dict.fromkeys(checked_id(point) for ask in asked for point in asks.mentioned(ask)))
         shards = sorted(pinned_to(target.spread).keys() & target.spread.places.keys())
-        if not ids or not shards or not await located(self._asking, target, ids, deadline_s, shards=shards):
+        if not ids or not shards:
             return target
-        return _inside(target)
+        is_here = await located(self._asking, target, ids, deadline_s, shards=shards, patience=patience)
+        return _inside(target) if is_here else target
 
-    async def _resolved(self, target: Target, query: SearchQuery, deadline_s: float) -> SearchQuery:
+    async def _resolved(self, target: Target, query: SearchQuery, deadline_s: float, patience: Patience) -> SearchQuery:
         """With vectors in the place of ids, whose points are not among the answers then."""
         if isinstance(query.ask, bytes) or not (ids := asks.mentioned(query.ask)):
             return query
         plain = {point_id: checked_id(point_id) for point_id in ids}
         wanted = frames.Retrieve(call=0, ids=list(plain.values()), with_payload=False, with_vector=[query.using])
-        answer = await retrieve(self._asking, target, wanted, deadline_s)
+        answer = await retrieve(self._asking, target, wanted, deadline_s, patience)
         found = vectors_by_id(answer.records, query.using)
         vectors = {point_id: found[own] for point_id, own in plain.items() if own in found}
         others = Filter(must_not=[Condition(has_id=list(plain.values()))])
@@ -176,18 +194,22 @@ class SpreadShard:
         ask = asks.with_vectors_of(query.ask, vectors, "this collection")
         return msgspec.structs.replace(query, ask=ask, filter=others)
 
-    async def _group(self, target: Target, request: frames.Group, deadline_s: float) -> frames.Answer:
+    async def _group(
+        self, target: Target, request: frames.Group, deadline_s: float, patience: Patience
+    ) -> frames.Answer:
         """First which groups there are, then the best hits of these from every shard.
 
         Names of groups are payload: where some may be pinned, nobody elsewhere is asked for them.
         """
         if pinned_to(target.spread).keys() & target.spread.places.keys():
             target = _inside(target)
-        query = await self._resolved(target, request.query, deadline_s)
+        query = await self._resolved(target, request.query, deadline_s, patience)
         check_spread_query(query, target.config)
         first = msgspec.structs.replace(request, query=query)
-        gathered = await self._asking.read(target, first, deadline_s)
-        _note(target, how_of(gathered, [query]))
+        gathered = await self._asking.read(target, first, deadline_s, patience=patience)
+        if gathered.lost and await self._has_moved(target):
+            raise lost(target, gathered)
+        self._tell(target, how_of(gathered, [query]))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(first, gathered.answers, target.config)
@@ -201,9 +223,10 @@ class SpreadShard:
         second = msgspec.structs.replace(
             first, query=msgspec.structs.replace(query, filter=matching, limit=min(limit, 4 * len(names)))
         )
-        gathered = await self._asking.read(target, second, deadline_s)
-        _note(target, how_of(gathered, [query]))
-        merged = merge(second, gathered.answers, target.config)
+        more = await self._asking.read(target, second, deadline_s, patience=patience)
+        self._tell(target, how_of(more, [query]))
+        # Who answered before and not again has told its best: nothing of that is lost.
+        merged = merge(second, gathered.answers + more.answers, target.config)
         assert isinstance(merged, frames.Grouped)
         groups = [group for group in merged.groups if group.id in names][: request.query.limit]
         return frames.Grouped(call=0, epoch=merged.epoch, groups=groups)
@@ -219,10 +242,6 @@ class SpreadShard:
 
 def _inside(target: Target) -> Target:
     return target.viewed(within(target.spread, target.region, target.regions))._replace(is_confined=True)
-
-
-def _note(target: Target, said: dict[str, Any]) -> None:
-    note(said | {"withheld": list(target.withheld)} if target.withheld else said)
 
 
 def _as_it_is(point_id: PointId) -> PointId:

@@ -125,6 +125,8 @@ class Summaries:
         self._least: dict[tuple[str, int, str], int] = {}
         self._late: dict[tuple[str, int], list[bytes]] = {}
         """Vectors that were written while a summary is being made."""
+        self._doomed: set[tuple[str, int]] = set()
+        """Summaries that are being made of points which lie here no more."""
         self._used_s: dict[str, float] = {}
         self._next: dict[tuple[str, int], int] = {}
         """Epoch of a summary that is about to take the place of one of this node's: nothing older is vouched for."""
@@ -176,9 +178,12 @@ class Summaries:
             )
             self._next[key] = max(epoch, self.epoch(collection, shard) + 1)
             await tell_stale(self._next[key])
+            if key in self._doomed:
+                return
         finally:
             del self._late[key]
             self._next.pop(key, None)
+            self._doomed.discard(key)
         if late:
             summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
         summary = msgspec.structs.replace(summary, epoch=max(epoch, self.epoch(collection, shard) + 1))
@@ -203,6 +208,14 @@ class Summaries:
         self._own[key] = known._replace(summary=summary)
         self.version += 1
         return None if is_inside else summary.epoch
+
+    def exchanged(self, collection: str, shard: int) -> None:
+        """Other points are in this shard of this node."""
+        key = (collection, shard)
+        self._own.pop(key, None)
+        if key in self._late:
+            self._doomed.add(key)
+        self.version += 1
 
     def epoch(self, collection: str, shard: int) -> int:
         """Of the summary of a shard of this node; 0 without one."""

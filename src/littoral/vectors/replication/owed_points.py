@@ -46,9 +46,9 @@ class OwedPoints:
         keys = await self._pipeline.read(lambda journal: journal.owing.at(time, COUNT))
         return [(key, time) for key in keys]
 
-    async def some(self, written_before: int) -> list[tuple[bytes, int]]:
-        """Points to hand over; none of writes from that hybrid time on."""
-        return await self._pipeline.read(lambda journal: journal.owing.some(written_before, COUNT))
+    async def some(self, written_before: int, count: int = COUNT) -> list[tuple[bytes, int]]:
+        """Points to hand over, so many at most; none of writes from that hybrid time on."""
+        return await self._pipeline.read(lambda journal: journal.owing.some(written_before, count))
 
     async def settle(self, told: Sequence[tuple[bytes, int]]) -> None:
         """They were handed over."""

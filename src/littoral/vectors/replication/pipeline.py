@@ -97,14 +97,15 @@ class Pipeline:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._end(UnavailableError(f"replica of `{self._shard.name}` is closed here"))
+        self.end(UnavailableError(f"replica of `{self._shard.name}` is closed here"))
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("replica of `%s` takes no more writes", self._shard.name, exc_info=error)
-            self._end(ShardError(f"replica of `{self._shard.name}` takes no more writes: {error}"))
+            self.end(ShardError(f"replica of `{self._shard.name}` takes no more writes: {error}"))
 
-    def _end(self, reason: LittoralError) -> None:
+    def end(self, reason: LittoralError) -> None:
+        """Takes nothing more; what waits is told so."""
         self._ended = self._ended or reason
         for done in self._awaited:
             _fail(done, reason)

@@ -325,9 +325,16 @@ class Replica:
 
     async def pack(self, archive: Path, journal: Path, *, deadline_s: float) -> None:
         """A snapshot of the shard, and the journal that belongs to it, as files that are not there yet."""
-        async with _within(deadline_s, self.shard.name), self.pipeline.alone():
+        async with _within(deadline_s, self.shard.name), self.still():
             await self.shard.pack(str(archive), deadline_s=deadline_s)
             await self.pipeline.read(lambda own: own.copy(journal))
+
+    @contextlib.asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile; what was is in the shard, and in the journal."""
+        async with self.pipeline.alone() as write:
+            await self._settle_doubts(write)
+            yield
 
     async def begin_life(self) -> None:
         """Writes made here have another origin from now on."""

@@ -88,14 +88,19 @@ class Planner:
         return Route(self, query, k, limit, selectivity, calibration)
 
     def choose(
-        self, outlook_of_one: Outlook, *, failed: Collection[str] = (), together: float = TOGETHER
+        self,
+        outlook_of_one: Outlook,
+        *,
+        is_lost: npt.NDArray[np.bool_] | bool = False,
+        together: float = TOGETHER,
     ) -> dict[str, tuple[int, ...]]:
         """Nodes for the next round, best first, and what each is to answer; none where nobody holds an open shard.
 
-        outlook_of_one: of a single query. together: 0 = all at once, as few nodes as hold them.
+        outlook_of_one: of a single query. is_lost: bool[s], shards that are asked for no more. together: 0 = all at
+        once, as few nodes as hold them.
         """
-        left = np.where(outlook_of_one.is_open[0], outlook_of_one.shares[0] + LEAST_SHARE, 0.0)
-        nodes = [node for node in self.held if node not in failed]
+        left = np.where(outlook_of_one.is_open[0] & ~np.asarray(is_lost), outlook_of_one.shares[0] + LEAST_SHARE, 0.0)
+        nodes = list(self.held)
         chosen: dict[str, tuple[int, ...]] = {}
         least = 0.0
         while nodes:
@@ -132,7 +137,7 @@ class Route:
             self._sight = self._sight.blind()
         self._has_answered = np.zeros((1, len(self._table.shards)), bool)
         self._nearest: dict[PointId, float] = {}
-        self._failed: set[str] = set()
+        self._is_lost = np.zeros(len(self._table.shards), bool)
 
     def answered(self, shards: Iterable[int], ids: Sequence[PointId], scores: Sequence[float]) -> None:
         """These shards' hits came, their top k together or more; scores as the store has them."""
@@ -145,9 +150,10 @@ class Route:
             nearest = sorted(self._nearest.items(), key=lambda item: item[1])
             self._nearest = dict(nearest[: self._k])
 
-    def failed(self, node: str) -> None:
-        """It is asked no more; its shards are asked of others that hold them."""
-        self._failed.add(node)
+    def lost(self, shards: Iterable[int]) -> None:
+        """None of those that hold them has answered: they are asked for no more."""
+        for shard in shards:
+            self._is_lost[self._table.index[shard]] = True
 
     def next(self) -> Ask | Enough:
         """Whom to ask now; `Enough` where the level is reached, or nobody is left."""
@@ -166,7 +172,7 @@ class Route:
         is_enough = found >= self._level
         told = found if self._calibration is None else self._calibration.expected(found)
         together = TOGETHER if self._level < ALL else 0.0
-        nodes = {} if is_enough else self._planner.choose(now, failed=self._failed, together=together)
+        nodes = {} if is_enough else self._planner.choose(now, is_lost=self._is_lost, together=together)
         if nodes:
             return Ask(nodes, told)
         return Enough(False, told, self._unreachable(now.is_open[0]))
@@ -178,6 +184,6 @@ class Route:
         return hits
 
     def _unreachable(self, is_open: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        alive = [rows for node, rows in self._planner.held.items() if node not in self._failed]
-        held = np.concatenate([np.zeros(0, np.int64), *alive])
-        return tuple(self._table.shards[row] for row in np.flatnonzero(is_open) if row not in held)
+        held = np.concatenate([np.zeros(0, np.int64), *self._planner.held.values()])
+        is_out_of_reach = self._is_lost | ~np.isin(np.arange(len(self._is_lost)), held)
+        return tuple(self._table.shards[row] for row in np.flatnonzero(is_open & is_out_of_reach))

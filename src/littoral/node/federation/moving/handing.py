@@ -22,6 +22,7 @@ from littoral.node.federation.moving.messages import (
     decode_offered,
     encode,
 )
+from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.routes import Routes, region_of, routes, still_wanted
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
@@ -40,14 +41,16 @@ Owed = Sequence[tuple[bytes, int]]
 
 class Outcome(NamedTuple):
     """told: what was handed over, or is known there. away: what goes to shards that nobody here holds. failed: why
-    somebody who is here did not take it; None if all did. bytes: handed over, within this node too. refused: what the
-    other layout's model cannot embed. embedded: points for which that was tried.
+    somebody who is here did not take it; None if all did. bytes: handed over, within this node too. level: of
+    `pacing.GAITS`, that suits those who took it. refused: what the other layout's model cannot embed. embedded: points
+    for which that was tried.
     """
 
     told: list[tuple[bytes, int]]
     away: list[tuple[bytes, int]]
     failed: LittoralError | None
     bytes: int
+    level: int = 0
     refused: Owed = ()
     embedded: int = 0
 
@@ -65,12 +68,14 @@ class Handing:
         replicas: Replicas,
         target: Callable[[str], Target],
         members: Callable[[], Mapping[str, str]],
+        pace: Pace,
     ) -> None:
         self.embedders: Embedders = NoEmbedders()
         self._transport = transport
         self._replicas = replicas
         self._target = target
         self._members = members
+        self._pace = pace
         self.bytes_count = 0
         self.points_count = 0
 
@@ -97,7 +102,7 @@ class Handing:
         name = part_name(target.name, shard)
         states, unknown = await self._replicas.owed(name).states([key for key, _ in owed])
         away: set[bytes] = set()
-        sent = 0
+        sent = level = 0
         failed: LittoralError | None = None
         made = Made(states, {}, 0)
         try:
@@ -113,7 +118,8 @@ class Handing:
             return Outcome([], [], error, 0)
         for some in _messages(found):
             try:
-                sent += await self._send(target, goal, some, deadline_s)
+                size, gait = await self._send(target, goal, some, deadline_s)
+                sent, level = sent + size, max(level, gait)
             except _NobodyError:
                 away |= {key_of(state.change.id) for states in some.values() for state in states}
             except LittoralError as error:
@@ -127,7 +133,7 @@ class Handing:
         refused = [(key, noted) for key, noted in owed if key in made.refused]
         if states:
             self.embedders.refused(target.name, made.refused, [key for key, _ in done])
-        return Outcome(done, [] if failed else left, failed, sent, refused, made.tried)
+        return Outcome(done, [] if failed else left, failed, sent, level, refused, made.tried)
 
     async def _embedded(
         self,
@@ -170,8 +176,9 @@ class Handing:
         body = await self._transport.request(node, OFFER, encode(offer), deadline_s=REQUEST_S)
         return decode_offered(body, node)
 
-    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> int:
-        sent = 0
+    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> tuple[int, int]:
+        """How many bytes, and the level that suits those who took them."""
+        sent = level = 0
         for node, shards in self._by_node(goal, list(some)).items():
             states = {shard: encode_states(some[shard]) for shard in shards}
             hand = Hand(target.name, goal.model, deadline_s, target.holders, states)
@@ -181,9 +188,10 @@ class Handing:
             else:
                 answer = await self._transport.request(node, HAND, encode(hand), deadline_s=deadline_s)
                 handed = decode_handed(answer, node)
+            level = max(level, handed.level)
             if left := set(shards) - set(handed.taken):
                 raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on `{node}` yet")
-        return sent
+        return sent, level
 
     def _by_node(self, goal: Spread, shards: Sequence[int]) -> dict[str, list[int]]:
         """Raises _NobodyError."""
@@ -231,6 +239,10 @@ class Handing:
         return Offered(times)
 
     async def _take(self, hand: Hand) -> Handed:
+        with self._pace.at_work():
+            return Handed(await self._taken(hand), self._pace.level)
+
+    async def _taken(self, hand: Hand) -> list[int]:
         target = self._target(hand.collection)
         alive, places = self._transport.alive() | {self._transport.name}, target.spread.all_places
         taken: list[int] = []
@@ -248,7 +260,7 @@ class Handing:
                 wait_s=min(HOLDERS_S, hand.deadline_s),
             )
             taken.append(shard)
-        return Handed(taken)
+        return taken
 
 
 def _messages(found: Routes) -> list[Routes]:

@@ -57,9 +57,12 @@ class Hand(msgspec.Struct, array_like=True):
 
 
 class Handed(msgspec.Struct, array_like=True):
-    """taken: shards that have them on the disk. The others are not there."""
+    """taken: shards that have them on the disk. The others are not there. level: of `pacing.GAITS`, that suits the
+    searches of the callee.
+    """
 
     taken: list[int]
+    level: Annotated[int, Meta(ge=0)] = 0
 
 
 _offers = msgspec.msgpack.Decoder(Offer)

@@ -5,15 +5,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, UnavailableError
 from littoral.mesh.facts import Known
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.asking import Target
 from littoral.node.federation.local_shards import LocalShards, part_name
 from littoral.node.federation.moving.handing import Handing, Owed
-from littoral.node.federation.moving.pacing import Pace
-from littoral.node.federation.moving.steps import Progress, coming, going, name_of, next_step
+from littoral.node.federation.moving.pacing import GAITS, Pace
+from littoral.node.federation.moving.steps import Progress, coming, going, is_done, name_back, name_of, next_step
 from littoral.node.federation.replicas import Replicas
 from littoral.telemetry import Reading
 from littoral.transport import Transport
@@ -58,8 +57,7 @@ class Moving:
         map_now: Callable[[], ShardMap],
         facts: Callable[[], Mapping[str, Known]],
         *,
-        clock: Clock,
-        bytes_s: float,
+        pace: Pace,
         say: Say,
         changed: Callable[[], None],
     ) -> None:
@@ -72,7 +70,7 @@ class Moving:
         self._target = target
         self._map = map_now
         self._facts = facts
-        self._pace = Pace(clock, bytes_s)
+        self._pace = pace
         self._say = say
         self._changed = changed
         self._work = asyncio.Event()
@@ -83,6 +81,11 @@ class Moving:
         self.unready: dict[str, str] = {}
         """Collections that go to another model, and why this node does not go along yet."""
         local.after_write = self._tell
+
+    @property
+    def pace(self) -> Pace:
+        """Of all points that are moved."""
+        return self._pace
 
     async def open(self) -> None:
         """From now on points are taken, and handed over."""
@@ -148,7 +151,7 @@ class Moving:
                 if step not in (None, "making") and shard in going(spread):
                     await owed.begin(name_of(spread), is_whole=True)
                 elif step is not None and shard in coming(spread):
-                    await owed.begin(name_of(spread), is_whole=False)
+                    await owed.begin(name_back(spread), is_whole=False)
                 elif towards:
                     await owed.end()
         await self._count()
@@ -271,19 +274,23 @@ class Moving:
         owed, began_s = self._replicas.owed(name), self._pace.now()
         if not await owed.towards():
             return True
-        some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]))
+        count = GAITS[self._pace.level].points
+        some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]), count)
         if not some:
             if source.is_left:
                 await self._let_go(source)
             return True
         target = self._target(source.collection)
-        outcome = await self._handing.hand(target, source.shard, some, source.goal, source.among, is_asked_first=True)
-        await owed.settle(outcome.told)
-        await owed.refuse(outcome.refused)
+        with self._pace.at_work():
+            outcome = await self._handing.hand(
+                target, source.shard, some, source.goal, source.among, is_asked_first=True
+            )
+            await owed.settle(outcome.told)
+            await owed.refuse(outcome.refused)
         if outcome.failed is not None:
             raise outcome.failed
         await self._handing.embedders.rest(source.collection, outcome.embedded, began_s)
-        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s)
+        await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s, level=outcome.level)
         return not outcome.told
 
     def _waits_for_another(self, source: _Source) -> bool:
@@ -307,8 +314,8 @@ class Moving:
             return False
         await self._local.open_left(source.collection, source.shard)
         owed = self._replicas.owed(name)
-        if await owed.towards() != LEAVING:
-            await owed.begin(LEAVING, is_whole=True)
+        if (towards := await owed.towards()) != LEAVING:
+            await owed.begin(LEAVING, is_whole=not is_done(source.goal, towards))
         return True
 
     async def _let_go(self, source: _Source) -> None:

@@ -21,7 +21,18 @@ from littoral.errors import ConflictError
 from littoral.mesh.shard_map import Change, Layout, Spread
 from littoral.node.federation.residency import check_still_pinned
 
-__all__ = ["Progress", "begun", "coming", "going", "name_of", "next_step", "waits_for", "withdrawn"]
+__all__ = [
+    "Progress",
+    "begun",
+    "coming",
+    "going",
+    "is_done",
+    "name_back",
+    "name_of",
+    "next_step",
+    "waits_for",
+    "withdrawn",
+]
 
 
 class Progress(NamedTuple):
@@ -84,6 +95,20 @@ def _only(spread: Spread, *, is_old: bool) -> list[int]:
 def name_of(spread: Spread) -> str:
     """Of its change: no other has the same."""
     return f"to {coming(spread)[0]}" if spread.change is not None else ""
+
+
+def name_back(spread: Spread) -> str:
+    """Of what its new shards tell those that they take the place of."""
+    return f"beside {coming(spread)[0]}" if spread.change is not None else ""
+
+
+def is_done(spread: Spread, name: str) -> bool:
+    """Whether the spread has the layout that the change of that name led to, or a part of it.
+
+    What a shard was to hand over for it, and has, is then there, or was handed on from there.
+    """
+    towards, _, number = name.partition(" ")
+    return towards == "to" and number.isdigit() and int(number) in spread.places
 
 
 def waits_for(spread: Spread, here: Mapping[str, Progress]) -> list[str]:

@@ -48,7 +48,8 @@ class SpreadMigrations:
             return
         await federation.transport.serve(WISH, self._answer_wish)
         await federation.transport.serve(CAN, self._answer_can)
-        federation.embed_by(self)
+        federation.handing.embedders = self
+        federation.wake()
         self._beginning = asyncio.create_task(self._begin_declared(), name="littoral-declared-models")
 
     async def close(self) -> None:
