@@ -16,6 +16,7 @@ from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
 from littoral.runtime.edges import tensors_of
+from littoral.vectors.collection import Collection
 from littoral.vectors.records import PointId
 from mixed_texts import wordpiece
 from nodes_in_process import Wires
@@ -107,12 +108,16 @@ class NotesNode:
         (vector,) = tensors_of(await self.run("sentences", text.encode())).values()
         return np.asarray(vector[0], np.float32)
 
+    @property
+    def collection(self) -> Collection:
+        return self.node.collections.get("notes")
+
     async def texts(self) -> dict[PointId, str]:
-        records, _ = await self.node.collections.get("notes").scroll(limit=10_000)
+        records, _ = await self.collection.scroll(limit=10_000)
         return {record.id: (record.payload or {}).get("text", "") for record in records}
 
     async def vector(self, point: int) -> npt.NDArray[np.float32]:
-        (record,) = await self.node.collections.get("notes").retrieve([point], with_vector=True)
+        (record,) = await self.collection.retrieve([point], with_vector=True)
         assert isinstance(record.vector, bytes)
         return np.frombuffer(record.vector, "<f4")
 
@@ -136,7 +141,7 @@ class NotesNode:
     @property
     def model(self) -> str:
         """Whose embeddings answer on this node."""
-        (model,) = self.node.collections.get("notes").config.models
+        (model,) = self.collection.config.models
         return f"{model.name}@{model.number}"
 
     @property

@@ -21,6 +21,7 @@ from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.spread.guards import Write, guarded, made_anew
 from littoral.node.migration.spread.messages import Cannot
+from littoral.node.migration.spread.progress import OPENING
 from littoral.vectors.collection import Collection
 from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh
 from littoral.vectors.records import CollectionConfig, Payload
@@ -32,7 +33,6 @@ REFUSED_MAX = 100
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
 FLOAT_BYTES = 4
-OPENING = "its models are being opened"
 
 
 @dataclass

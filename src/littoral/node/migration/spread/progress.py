@@ -8,7 +8,9 @@ from littoral.node.federation.moving.steps import going
 from littoral.node.migration.migration import Progress, State, Told
 from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh
 
-__all__ = ["told"]
+__all__ = ["OPENING", "told"]
+
+OPENING = "its models are being opened"
 
 STATES: Mapping[str, State] = {"making": "building", "copying": "building", "flipping": "flipping", "kept": "flipped"}
 
@@ -30,10 +32,11 @@ def told(name: str, spread: Spread, facts: Mapping[str, Fact]) -> Told:
         for node, fact in sorted(facts.items())
         if (why := fact.unready.get(name) or fact.stuck.get(name))
     ]
+    is_stuck = any((fact.unready.get(name) or OPENING) != OPENING or name in fact.stuck for fact in facts.values())
     progress = Progress(
         current=_version(spread.model),
         other=_version(change.other.generation.model),
-        state="stuck" if whys and not change.is_flipped else STATES[change.step],
+        state="stuck" if is_stuck and not change.is_flipped else STATES[change.step],
         points=points,
         done=max(0, points - left),
         embedded=max(0, points - left),
