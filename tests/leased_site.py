@@ -55,7 +55,7 @@ class Told:
     config = CONFIG
 
     async def info(self, **_: Any) -> Any:
-        return SimpleNamespace(epoch=self.epoch, points_count=len(self.vectors))
+        return SimpleNamespace(epoch=self.epoch, points_count=len(self.vectors), payload_schema={})
 
     async def scroll(self, **_: Any) -> tuple[list[Record], None]:
         return [Record(i, None, one) for i, one in enumerate(self.vectors)], None

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from littoral.clock import Clock
 from littoral.mesh.sync import ShippingTimes, Sync
@@ -11,6 +11,9 @@ from littoral.transport.fake import Network
 from littoral.vectors.replication.replica import Replica, ReplicaLimits
 from littoral.vectors.replication.shared_log import SharedLog
 from replica_models import MemoryShard
+
+if TYPE_CHECKING:
+    from littoral.mesh.replica_log import Seeds
 
 SHARD = "frames-0"
 TIMES = ShippingTimes(pull_s=2.0, compare_s=8.0, request_s=2.0, pause_max_s=2.0)
@@ -24,6 +27,7 @@ class ReplicaNode:
         self.shard = MemoryShard(site.rng)
         self.replica: Replica | None = None
         self.sync: Sync | None = None
+        self.seeds: Seeds | None = None
         self._site = site
         self._life = 0
 
@@ -45,6 +49,7 @@ class ReplicaNode:
         )
         transport = site.network.join(self.name)
         sync = Sync(transport, clock=site.clock, rng=Random(site.rng.random()), times=TIMES)
+        sync.seeds = self.seeds
         await sync.start()
         sync.add(SharedLog(SHARD, replica), [name for name in site.nodes if name != self.name])
         self.replica, self.sync = replica, sync

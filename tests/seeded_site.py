@@ -20,8 +20,6 @@ SIZE = 8
 COUNT = 6000
 """So many differ that a snapshot is worth it."""
 
-TABLES = {"points": spread_table(SIZE, shards=1, replicas=2, holders=1)}
-
 
 def rows_of(ids: range, turn: int = 0) -> np.ndarray:
     return np.random.default_rng([ids.start, turn]).standard_normal((len(ids), SIZE)).astype("<f4")
@@ -30,8 +28,9 @@ def rows_of(ids: range, turn: int = 0) -> np.ndarray:
 class SeededSite:
     """`start` and `stop` nodes; what they keep lies in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, holders: int = 1) -> None:
         self.folder = folder
+        self._tables = {"points": spread_table(SIZE, shards=1, replicas=2, holders=holders)}
         self.wires = Wires()
         self.nodes: dict[str, SpreadNode] = {}
         self._running: dict[str, contextlib.AsyncExitStack] = {}
@@ -40,7 +39,9 @@ class SeededSite:
         for name in names:
             self.wires.dead.discard(name)
             stack = self._running[name] = contextlib.AsyncExitStack()
-            node = spread_node(self.folder, name, NAMES, TABLES, self.wires, mesh_options={"move_bytes_s": 1 << 30})
+            node = spread_node(
+                self.folder, name, NAMES, self._tables, self.wires, mesh_options={"move_bytes_s": 1 << 30}
+            )
             self.nodes[name] = await stack.enter_async_context(node)
         for name in names:
             await until_async(lambda name=name: not self.nodes[name].federation.lacking())
@@ -105,8 +106,8 @@ class SeededSite:
 
 
 @contextlib.asynccontextmanager
-async def seeded_site(folder: Path) -> AsyncIterator[SeededSite]:
-    site = SeededSite(folder)
+async def seeded_site(folder: Path, holders: int = 1) -> AsyncIterator[SeededSite]:
+    site = SeededSite(folder, holders)
     try:
         yield site
     finally:

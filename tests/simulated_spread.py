@@ -16,13 +16,12 @@ from littoral.errors import UnavailableError
 from littoral.node.federation.federation import Federation
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
-from littoral.testing import SimulatedClock
 from littoral.testing.mesh.stores import Disk, SimulatedCollections
 from littoral.vectors import asks, frames
 from littoral.vectors.client import ShardClient
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import SearchQuery
-from littoral.vectors.records import FacetValue, Hit, HitGroup
+from littoral.vectors.records import FacetValue, Hit, HitGroup, IndexInfo
 from nodes_in_process import Wires
 from spread_nodes import SpreadNode, settled
 
@@ -30,7 +29,10 @@ EVERY = 10_000
 
 
 class FaultyCollections(SimulatedCollections):
-    """stalled: names of shards whose hosts do not answer, as while they are restarted, until they are taken out."""
+    """stalled: names of shards whose hosts do not answer, as while they are restarted, until they are taken out.
+
+    Offers some of what stores in memory do not: groups, facets, changes of payloads by ids, indexes that are told of.
+    """
 
     stalled: set[str]
     changed: asyncio.Event
@@ -38,6 +40,7 @@ class FaultyCollections(SimulatedCollections):
     def client_of(self, name: str, shard: str) -> ShardClient:
         client = super().client_of(name, shard)
         plain = client.ask
+        indexes: dict[str, IndexInfo] = {}
 
         async def ask(request: frames.Request, deadline_s: float) -> frames.Answer:
             try:
@@ -46,13 +49,23 @@ class FaultyCollections(SimulatedCollections):
                         await self.changed.wait()
             except TimeoutError as error:
                 raise UnavailableError(f"shard `{name}`: no answer in {deadline_s:g} s") from error
-            if isinstance(request, frames.Group):
-                return await _grouped(plain, request, deadline_s)
-            if isinstance(request, frames.Facet):
-                return await _counted(plain, request, deadline_s)
-            if isinstance(request, frames.Search):
-                return await plain(frames.Search(call=0, queries=[_plain(one) for one in request.queries]), deadline_s)
-            return await plain(request, deadline_s)
+            match request:
+                case frames.Group():
+                    return await _grouped(plain, request, deadline_s)
+                case frames.Facet():
+                    return await _counted(plain, request, deadline_s)
+                case frames.Search():
+                    queries = [_plain(one) for one in request.queries]
+                    return await plain(frames.Search(call=0, queries=queries), deadline_s)
+                case frames.CreateIndex(schema=str() as kind):
+                    indexes[request.field] = IndexInfo(kind, 0)
+                case frames.ChangePayload():
+                    _merge(client, request)
+                    return await plain(frames.CreateIndex(call=0, field="", schema="bool"), deadline_s)
+            answer = await plain(request, deadline_s)
+            if isinstance(answer, frames.Informed):
+                answer.info.payload_schema = dict(indexes)
+            return answer
 
         client.ask = ask  # type: ignore[method-assign]
         return client
@@ -65,6 +78,13 @@ class FaultyCollections(SimulatedCollections):
         self.stalled.discard(name)
         self.changed.set()
         self.changed = asyncio.Event()
+
+
+def _merge(client: Any, request: frames.ChangePayload) -> None:
+    assert request.change.how == "merge"
+    for point in request.change.ids or ():
+        stored = client._store.points[point]
+        client._store.put(point, stored._replace(payload={**(stored.payload or {}), **(request.change.payload or {})}))
 
 
 def _plain(query: SearchQuery) -> SearchQuery:
@@ -136,7 +156,3 @@ def part_of(node: SpreadNode, shard: int) -> FaultyCollections:
     assert isinstance(node.collections, FaultyCollections)
     assert node.collections.part(f"points.{shard}") is not None
     return node.collections
-
-
-def new_clock() -> SimulatedClock:
-    return SimulatedClock()

@@ -16,6 +16,7 @@ from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
 from littoral.runtime.edges import tensors_of
+from littoral.runtime.pipeline import Answer
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import PointId
 from mixed_texts import wordpiece
@@ -27,7 +28,7 @@ MESH = """
 [mesh]
 site = "shop"
 peers = {{ {peers} }}
-deadline_ms = 5000
+deadline_ms = 30000
 """
 SITE = """
 [node]
@@ -64,6 +65,7 @@ MIGRATE = 'migrate = { source = "payload:text", pipeline = "sentences", points_p
 SPREAD = 'strategy = "hash", shards = 2, replicas = 1, recall = 1.0'
 DEADLINE_MS = 60_000.0
 NAMES = ("a", "b", "c")
+ATTEMPTS = 240_000
 
 
 def site_text(
@@ -93,9 +95,12 @@ class NotesNode:
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    async def run(self, pipeline: str, data: bytes, point: int = 0) -> Any:
+    async def answer(self, pipeline: str, data: bytes, point: int = 0) -> Answer:
         with coming_from(Origin(data, id=str(point))):
-            return (await self.node.pipelines[pipeline].pipeline.run(data, deadline_ms=DEADLINE_MS)).value
+            return await self.node.pipelines[pipeline].pipeline.run(data, deadline_ms=DEADLINE_MS)
+
+    async def run(self, pipeline: str, data: bytes, point: int = 0) -> Any:
+        return (await self.answer(pipeline, data, point)).value
 
     async def keep(self, point: int, text: str) -> None:
         await self.run("keep", text.encode(), point)
@@ -185,7 +190,9 @@ async def settled(nodes: Mapping[str, NotesNode]) -> None:
 async def until_model(nodes: Mapping[str, NotesNode], model: str, step: str) -> None:
     """Of all nodes."""
     try:
-        await until_async(lambda: all((node.model, node.step) == (model, step) for node in nodes.values()))
+        await until_async(
+            lambda: all((node.model, node.step) == (model, step) for node in nodes.values()), attempts=ATTEMPTS
+        )
     except AssertionError as error:
         found = {name: (node.model, node.step, node.told()) for name, node in nodes.items()}
         raise AssertionError(f"not all go by {model}, step {step!r}: {found}") from error

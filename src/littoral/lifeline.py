@@ -13,12 +13,13 @@ import sys
 
 from littoral.settings import number, text
 
-__all__ = ["FAILED", "LIFELINE_VARIABLE", "READY", "STATUS_VARIABLE", "Lifeline"]
+__all__ = ["ALIVE", "FAILED", "LIFELINE_VARIABLE", "READY", "STATUS_VARIABLE", "Lifeline"]
 
 LIFELINE_VARIABLE = "LITTORAL_LIFELINE_FD"
 STATUS_VARIABLE = "LITTORAL_STATUS_FD"
 READY = "ready"
 FAILED = "failed"
+ALIVE = "alive"
 LINE_BYTES_MAX = 2048
 
 
@@ -51,6 +52,10 @@ class Lifeline:
     def ready(self, address: str = "") -> None:
         """Tells the supervisor that this process serves, and where."""
         self._report(f"{READY} {address}".rstrip())
+
+    def alive(self) -> None:
+        """Tells the supervisor that this process still gets round."""
+        self._report(ALIVE)
 
     def failed(self, reason: str) -> None:
         """Tells the supervisor why this process ends."""

@@ -66,6 +66,9 @@ SETTINGS = {
             "OPENBLAS_NUM_THREADS", "1", "threads", "Of numpy's products in a node; more would wait for each other"
         ),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
+        Setting("NOTIFY_SOCKET", "", "", "Set by systemd: where it wants to hear that a node serves, or stops"),
+        Setting("WATCHDOG_PID", "", "", "Set by systemd: whose signs of life it wants"),
+        Setting("WATCHDOG_USEC", "", "µs", "Set by systemd: so long without a sign of life, and it starts a node anew"),
         Setting("NO_COLOR", "", "", "Set to anything: no colour on the terminal"),
         Setting("XDG_CACHE_HOME", "", "", "The user's cache folder; default `~/.cache`"),
         Setting("XDG_STATE_HOME", "", "", "The user's state folder; default `~/.local/state`"),

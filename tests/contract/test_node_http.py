@@ -20,6 +20,7 @@ from page_node import PIPELINES, PageNode
 from page_pictures import draw, jpeg, page_pictures
 from raw_http import Reply, connect, request, send, send_json
 from supervised import short_folder
+from waiting import until
 
 FRAME = "application/x-safetensors"
 PICTURE = jpeg(draw(0, 0))
@@ -31,6 +32,8 @@ OF_TABLES = (
     "littoral_replica_",
     "littoral_placed_",
     "littoral_migration_",
+    "littoral_trace_",
+    "littoral_log_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 
@@ -262,14 +265,14 @@ def test_metrics_count_what_happened(served: Served) -> None:
     assert grown('littoral_http_requests_total{method="POST",route="/pipelines/{name}",status="422"}') == 1
     assert grown('littoral_http_request_duration_seconds_count{route="/pipelines/{name}"}') == 2
     assert grown('littoral_pool_runs_total{kind="model",name="embedder"}') == 1
-    assert after['littoral_collection_points{collection="frames"}'] == 3
+    until(lambda: series(served)['littoral_collection_points{collection="frames"}'] == 3)
     assert after["littoral_node_ready"] == 1
 
 
 def test_every_metric_is_in_the_table_and_every_row_is_told(served: Served) -> None:
     lines = get(served, "/metrics").body.decode().splitlines()
     told = {line.split()[2]: line.split()[3] for line in lines if line.startswith("# TYPE ")}
-    kinds = {name: "counter" if spec.kind == "read_counter" else spec.kind for name, spec in METRICS.items()}
+    kinds = {name: spec.kind.removeprefix("read_") for name, spec in METRICS.items()}
     assert told == {name: kind for name, kind in kinds.items() if not name.startswith(OF_TABLES)}
 
 

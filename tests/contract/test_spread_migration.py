@@ -5,11 +5,12 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from littoral.errors import ConflictError, LittoralError
+from littoral.errors import ConflictError, LittoralError, UnavailableError
 from littoral.vectors.queries import PayloadChange
 from nodes_in_process import Wires
 from spread_notes import NotesNode, fill, notes_nodes, opened_note_node, settled, shards_on_disk, until_model
@@ -57,28 +58,33 @@ class Load:
 
     async def write(self, node: NotesNode, number: int) -> None:
         while True:
+            await asyncio.sleep(0.05)
             number += 1
             text = f"{note(number)} written {number}"
             try:
                 await node.keep(number, text)
                 self.texts[number] = text
+            except UnavailableError:
+                continue
             except LittoralError as error:
                 self.wrong.append(f"write: {error}")
-            await asyncio.sleep(0.05)
 
     async def read(self, node: NotesNode) -> None:
         """A text that is there finds itself; a vector of the other model would find nothing so near."""
         number = 0
         while True:
+            await asyncio.sleep(0.02)
             number = (number + 1) % COUNT
             try:
-                hits = await node.find(note(number))
-                if not hits or hits[0].score < 0.999:
-                    self.wrong.append(f"read: {note(number)} finds {hits[:1]}")
+                answer = await node.answer("find", note(number).encode())
+                hits: Any = answer.value
+                if not (answer.how.search or {}).get("missing") and (not hits or hits[0].score < 0.999):
+                    self.wrong.append(f"read: {note(number)} finds {hits[:1]}, {answer.how.search}")
+            except UnavailableError:
+                continue
             except LittoralError as error:
                 self.wrong.append(f"read: {error}")
             self.found += 1
-            await asyncio.sleep(0.02)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

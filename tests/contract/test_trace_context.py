@@ -10,7 +10,8 @@ import pytest
 from littoral.runtime.agents import Agent
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.pool import Pool
-from littoral.telemetry import Trace, TraceLines, current_trace, incoming_trace, tracing
+from littoral.telemetry import Trace, current_trace, incoming_trace, tracing
+from littoral.telemetry.log_lines import as_text, line_of
 from littoral.web import Answer, Protocol, Request, Route, Router, json_answer
 from modules_in_text import LOG, agent
 
@@ -90,12 +91,13 @@ def test_lines_of_the_log_tell_the_request(caplog: pytest.LogCaptureFixture) -> 
         answer, seen = asked({"traceparent": PARENT, "x-request-id": "order-7"}, fails=True)
     assert answer.status == 500
     assert seen is not None
-    lines = TraceLines("%(levelname)s: %(message)s")
     with tracing(seen):
-        first, _, rest = lines.format(caplog.records[-1]).partition("\n")
+        line = line_of(caplog.records[-1], 1, 0)
+    first, *rest = as_text(line).splitlines()
     assert first.endswith(f" [request order-7 trace {TRACE}]")
-    assert "RuntimeError: broken" in rest
-    assert "[request" not in lines.format(caplog.records[-1])
+    assert rest[0] == "  RuntimeError"
+    assert any("test_trace_context.py" in place for place in rest)
+    assert "[request" not in as_text(line_of(caplog.records[-1], 1, 0))
 
 
 async def test_an_agents_lines_belong_to_the_request_it_works_for() -> None:

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from leased_site import LeasedSite, Told
 from littoral.node.federation.leases import LEASE_S
+from littoral.node.federation.map_lease import MapLease
 from littoral.testing import SimulatedClock, Weather, run_simulated
 from littoral.transport.fake import Network
 from littoral.vectors.routing.summary import balls_of
@@ -121,3 +124,42 @@ def test_who_says_to_have_every_write_has_every_write(seed: int, tmp_path: Path)
     site = run_simulated(main, clock)
     assert len(site.acknowledged) >= 40
     assert site.certain > site.uncertain
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nobody_holds_an_older_map_for_the_newest_once_that_time_is_over(seed: int) -> None:
+    """The writer is `a`; the others learn of a new map whenever they can."""
+    clock, rng = SimulatedClock(), Random(seed)
+    names = ("a", "b", "c")
+
+    async def main() -> None:
+        network = Network(Weather(seed, loss=0.1, delay_s=0.2, jitter_s=0.2))
+        numbers = dict.fromkeys(names, 1)
+        members = dict.fromkeys(names, "")
+        leases = {
+            name: MapLease(network.join(name), partial(numbers.get, name, 0), lambda: "a", lambda: members, clock)
+            for name in names
+        }
+        for lease in leases.values():
+            await lease.open()
+        tasks = [asyncio.create_task(lease.keep()) for lease in leases.values()]
+        promised = 0
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            event = rng.random()
+            if event < 0.01:
+                numbers["a"] += 1
+            elif event < 0.05:
+                network.cut({rng.choice("bc")}, {"a"})
+            elif event < 0.1:
+                network.heal()
+            elif event < 0.2:
+                numbers[rng.choice("bc")] = numbers["a"]
+            if not leases["a"].older_s():
+                assert all(numbers[name] == numbers["a"] or not leases[name].left_s() for name in names)
+            promised += sum(leases[name].left_s() > 0 for name in "bc")
+        for task in tasks:
+            task.cancel()
+        assert promised > 100
+
+    run_simulated(main, clock)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from littoral.errors import LittoralError, UnavailableError
 from littoral.lifeline import Lifeline
+from littoral.node.service_manager import ServiceManager
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor import Supervisor
 
@@ -52,7 +53,7 @@ def supervise(site: Site) -> None:
 
     command = [sys.executable, "-P", "-m", NODE_MODULE, str(site.file.absolute()), str(site.listen)]
     try:
-        Supervisor(site.data, command, on_ready=tell).run_until_signal()
+        Supervisor(site.data, command, on_ready=tell, manager=ServiceManager.attach()).run_until_signal()
     except LittoralError as error:
         lifeline.failed(error.message)
         raise

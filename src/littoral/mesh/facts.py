@@ -1,5 +1,6 @@
 """What nodes say of themselves: each writes its own facts, numbered `(boot, counter)`; the newest of a node wins."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -12,13 +13,30 @@ from littoral.clock import Clock
 from littoral.errors import InputError, NodeError
 from littoral.mesh.condition import Condition
 
-__all__ = ["Fact", "Facts", "Known", "decode_fact", "decode_facts", "encode_fact", "encode_facts", "next_boot"]
+__all__ = [
+    "FACT_BYTES_MAX",
+    "Fact",
+    "Facts",
+    "Known",
+    "Lives",
+    "Number",
+    "decode_fact",
+    "decode_facts",
+    "encode_fact",
+    "encode_facts",
+    "next_boot",
+]
 
 FACT_BYTES_MAX = 128 << 10
 NODE_COUNT_MAX = 4096
 BOOT_FILE = "boot"
+LIFE_BYTES = 6
 
 Number = Annotated[int, Meta(ge=0, lt=1 << 53)]
+
+Lives = tuple[Number, Number]
+"""Of the members that somebody knows the sum of their boots, and a digest of which node is in which: who has the higher
+one knows of a life that the other does not."""
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True):
@@ -27,7 +45,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     lag_s: by peer, how far that peer's log is behind its own. models: by collection, the version of
     the model that it goes by. condition: how it is doing. settled: map by which everything is in its place here. owed:
     by collection and shard that others take the place of, points to be handed over. loads: by collection and shard,
-    searches a second, and milliseconds that they take of it. unready: collections that go to another model, and why
+    searches a second, and milliseconds that they take of it. indexes: of payloads, by collection and field, with the
+    hybrid time of the last request for it; nothing = dropped. unready: collections that go to another model, and why
     this node does not go along yet; stuck: what keeps points of them from being embedded anew.
     """
 
@@ -45,6 +64,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     settled: Number = 0
     owed: dict[str, dict[int, int]] = {}
     loads: dict[str, dict[int, tuple[float, float]]] = {}
+    indexes: dict[str, dict[str, tuple[int, bytes]]] = {}
     unready: dict[str, str] = {}
     stuck: dict[str, str] = {}
 
@@ -54,27 +74,31 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Known(NamedTuple):
-    """taken_s: on this node's clock, when it came. is_proven: from the node itself, not from another that told it."""
+    """taken_s: on this node's clock, when it came. is_proven: from the node itself, not from another that told it.
+
+    told: as it came, where it came from elsewhere.
+    """
 
     fact: Fact
     taken_s: float
     is_proven: bool = True
+    told: bytes = b""
 
 
 def encode_fact(fact: Fact) -> bytes:
     return msgspec.msgpack.encode(fact)
 
 
-def encode_facts(facts: Iterable[Fact], bytes_max: int) -> bytes:
+def encode_facts(facts: Iterable[Known], bytes_max: int) -> bytes:
     """As many as fit, at least one if there are any."""
     told: list[tuple[str, bytes]] = []
     size = 0
-    for fact in facts:
-        body = encode_fact(fact)
-        size += len(body) + len(fact.node)
+    for known in facts:
+        node, body = known.fact.node, known.told or encode_fact(known.fact)
+        size += len(body) + len(node)
         if told and size > bytes_max:
             break
-        told.append((fact.node, body))
+        told.append((node, body))
     return msgspec.msgpack.encode(told)
 
 
@@ -100,29 +124,61 @@ def decode_fact(body: bytes, sender: str) -> Fact:
 
 
 class Facts:
-    """The newest fact of every node. What others tell of it counts until it speaks itself."""
+    """The newest fact of every node. What others tell of it counts until it speaks itself. orders: of each."""
 
     def __init__(self, clock: Clock) -> None:
+        self.orders: dict[str, tuple[int, int]] = {}
         self._clock = clock
         self._known: dict[str, Known] = {}
         self._proven: dict[str, tuple[int, int]] = {}
+        self._strangers: set[str] = set()
+        self._boots = self._digest = 0
 
-    def take(self, fact: Fact, *, is_proven: bool = True) -> bool:
+    @property
+    def lives(self) -> Lives:
+        """Of members."""
+        return self._boots, self._digest
+
+    def belong(self, members: Mapping[str, str]) -> None:
+        """Lives are told of these alone."""
+        if (strangers := self._known.keys() - members.keys()) == self._strangers:
+            return
+        self._strangers = strangers
+        self._boots = self._digest = 0
+        for node, known in self._known.items():
+            self._count(node, known.fact.boot, 1)
+
+    def _count(self, node: str, boot: int, sign: int) -> None:
+        if node not in self._strangers:
+            self._boots += sign * boot
+            self._digest ^= _life(node, boot)
+
+    def take(self, fact: Fact, *, is_proven: bool = True, told: bytes = b"") -> bool:
         """Whether it is newer than what was known of its node; a node's own word is held against its own alone."""
-        before = self._known.get(fact.node)
-        against = self._proven.get(fact.node) if is_proven else before and before.fact.order
-        if against is not None and fact.order <= against:
+        node, order = fact.node, fact.order
+        before = self.orders.get(node)
+        against = self._proven.get(node) if is_proven else before
+        if against is not None and order <= against:
             return False
         if before is None and len(self._known) >= NODE_COUNT_MAX:
             return False
         if is_proven:
-            self._proven[fact.node] = fact.order
-        self._known[fact.node] = Known(fact, self._clock.monotonic(), is_proven)
+            self._proven[node] = order
+        if before is None or before[0] != fact.boot:
+            if before is not None:
+                self._count(node, before[0], -1)
+            self._count(node, fact.boot, 1)
+        self.orders[node] = order
+        self._known[node] = Known(fact, self._clock.monotonic(), is_proven, told)
         return True
 
     def all(self) -> Mapping[str, Known]:
         """By node."""
         return self._known
+
+
+def _life(node: str, boot: int) -> int:
+    return int.from_bytes(hashlib.blake2b(b"%d %s" % (boot, node.encode()), digest_size=LIFE_BYTES).digest())
 
 
 def next_boot(folder: Path) -> int:

@@ -93,6 +93,8 @@ class ReplicaLink:
         self.vector: dict[str, int] | None = None
         self.repaired_count = 0
         self.failure: str | None = None
+        self.is_gapped = False
+        """Whether the peer lacks what no log has any more: it takes a while until it has anything new."""
         self._log = log
         self._transport = transport
         self._clock = clock
@@ -133,6 +135,7 @@ class ReplicaLink:
         self.vector = dict(vector)
         if self.entry_count == 0:
             self._in_step_at = self._clock.monotonic()
+            self.is_gapped = False
         self._learned()
 
     @property
@@ -207,6 +210,9 @@ class ReplicaLink:
             if after >= own.get(origin, 0):
                 return
             entries, is_gapped = await self._log.entries_after({**own, origin: after}, self._batch_bytes)
+            if is_gapped != self.is_gapped:
+                self.is_gapped = is_gapped
+                self._learned()
             if is_gapped or not entries:
                 return  # the peer sees that when it pulls, and repairs itself
             told = await self._ask(PUSH, Push(self._log.name, entries), Pushed)

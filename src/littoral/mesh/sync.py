@@ -168,8 +168,8 @@ class Sync:
     ) -> Copies:
         """Waits until `count` nodes, this one included, have that write on their disks; at most for the deadline.
 
-        least: so many are enough where the others are away, or go meanwhile. Says who has it then, be they enough or
-        not. Raises InputError if there are not so many replicas.
+        least: so many are enough where the others are away, or go meanwhile, or lack what no log has. Says who has it
+        then, be they enough or not. Raises InputError if there are not so many replicas.
         """
         shared = self._of(shard)
         if count > 1 + len(shared.links):
@@ -182,13 +182,17 @@ class Sync:
             if len(found.have) >= count or left_s <= 0:
                 return found
             is_least = least is not None and len(found.have) >= least
-            if is_least and self._transport.alive().isdisjoint(found.missing):
+            if is_least and not self._may_come(shared, found.missing):
                 return found
             try:
                 async with asyncio.timeout(left_s):
                     await moved.wait()
             except TimeoutError:
                 return self._who_has(shared, origin, number)
+
+    def _may_come(self, shared: _Shared, missing: Iterable[str]) -> bool:
+        alive = self._transport.alive()
+        return any(peer in alive and not shared.links[peer].is_gapped for peer in missing)
 
     def _who_has(self, shared: _Shared, origin: str, number: int) -> Copies:
         have = {peer for peer, link in shared.links.items() if (link.vector or {}).get(origin, 0) >= number}

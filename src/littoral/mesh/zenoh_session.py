@@ -26,14 +26,15 @@ for an echo), and a thread that waits for another's work is not the last one tha
 
 
 class Request:
-    """One request that arrived. Must be closed, or the caller waits for its deadline."""
+    """One request that arrived. Must be closed, or the caller waits for its deadline. parent: `traceparent`, or ''."""
 
-    __slots__ = ("_query", "body", "caller", "deadline_s", "service")
+    __slots__ = ("_query", "body", "caller", "deadline_s", "parent", "service")
 
     def __init__(self, query: zenoh.Query) -> None:
         _, _, _, self.service, self.caller = str(query.key_expr).split("/")
         self.body = query.payload.to_bytes() if query.payload is not None else b""
-        self.deadline_s = int(query.attachment.to_bytes()) / 1000 if query.attachment is not None else 0.0
+        said, _, parent = (query.attachment.to_bytes() if query.attachment is not None else b"0").partition(b" ")
+        self.deadline_s, self.parent = int(said) / 1000, parent.decode("latin-1")
         self._query = query
 
     def reply(self, body: bytes) -> None:
@@ -89,11 +90,18 @@ class ZenohSession:
         ]
 
     def ask(
-        self, peer: str, service: str, body: bytes, *, deadline_s: float, on_answer: Callable[[Answer], None]
+        self,
+        peer: str,
+        service: str,
+        body: bytes,
+        *,
+        deadline_s: float,
+        on_answer: Callable[[Answer], None],
+        parent: str = "",
     ) -> Callable[[], None]:
         """Calls `on_answer` once. Gives what cancels it, after which it may still be called.
 
-        May wait for as long as the peer takes nothing.
+        May wait for as long as the peer takes nothing. parent: `traceparent` of who asks.
         """
         is_told = False
 
@@ -116,7 +124,7 @@ class ZenohSession:
                 consolidation=zenoh.ConsolidationMode.NONE,
                 timeout=deadline_s + DEADLINE_SPARE_S,
                 payload=body,
-                attachment=str(round(deadline_s * 1000)).encode(),
+                attachment=f"{deadline_s * 1000:.0f} {parent}".rstrip().encode(),
                 cancellation_token=cancellation,
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 priority=self._priority(service, len(body)),

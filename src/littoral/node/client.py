@@ -53,7 +53,9 @@ class PipelineAnswer(NamedTuple):
 class NodeClient:
     """url: `http://host:port`. One connection a thread, kept open. Raises InputError for anything else."""
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S, try_count_max: int = TRY_COUNT_MAX
+    ) -> None:
         refused = InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
         try:
             parts = urlsplit(url)
@@ -65,6 +67,7 @@ class NodeClient:
         self.url = url.rstrip("/")
         self._host = parts.hostname
         self._timeout_s = timeout_s
+        self._try_count_max = try_count_max
         self._own = threading.local()
         self._pause = threading.Event()
 
@@ -87,10 +90,17 @@ class NodeClient:
         """
         return self._said(method, path, body, media_type, "")[0]
 
+    def text(self, path: str) -> str:
+        """The text of an answer. Raises as `call`; not asked again."""
+        status, data, _ = self._ask("GET", path, None, "", "")
+        if status != 200:
+            self._read(status, data)
+        return data.decode(errors="replace")
+
     def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
         """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S
-        for left in range(TRY_COUNT_MAX - 1, -1, -1):
+        for left in range(self._try_count_max - 1, -1, -1):
             try:
                 status, data, told = self._ask(method, path, body, media_type, model)
                 return self._read(status, data), told

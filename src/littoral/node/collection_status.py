@@ -7,7 +7,31 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import ShardInfo
 
-__all__ = ["collection_states"]
+__all__ = ["KnownStates", "collection_states"]
+
+SHORT_S = 0.01
+COLLECTION_S = 1.0
+
+States = list[tuple[Collection, ShardInfo | LittoralError]]
+
+
+class KnownStates:
+    """As `collection_states`, for who asks again and again: one that is busy is told as it was when it answered."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+        self._asking: asyncio.Task[States] | None = None
+        self._known: States | None = None
+
+    async def read(self) -> States:
+        """After ten milliseconds those of the time before, as long as these are not the first."""
+        if self._asking is None:
+            self._asking = asyncio.create_task(collection_states(self._collections, COLLECTION_S))
+        asking = self._asking
+        await asyncio.wait([asking], timeout=None if self._known is None else SHORT_S)
+        if asking.done():
+            self._known, self._asking = asking.result(), None
+        return self._known or []
 
 
 async def collection_states(

@@ -1,6 +1,7 @@
 """Everything that a node answers over HTTP, put together: one protocol after the other."""
 
 from littoral.node.health import health_protocol
+from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
 from littoral.node.mesh_changes_api import mesh_changes_protocol
 from littoral.node.migration.api import migrations_protocol
@@ -26,6 +27,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
         [
             page_protocol(),
             api_protocol(node, observed),
+            logs_protocol(node),
             mesh_protocol(node),
             migrations_protocol(node),
             placement_protocol(node),
@@ -39,6 +41,7 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
         ],
         observe=observed.answered,
         origins=Origins(node.origins),
+        spans=None if node.traces is None else node.traces.spans,
         clock=node.clock,
     )
     return router

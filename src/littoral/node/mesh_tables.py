@@ -77,6 +77,9 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     recall: Annotated[
         float, Meta(gt=0, le=1, description="Of an answer, at least; nodes that cannot matter are not asked")
     ] = 0.95
+    max_age_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Answers to the same search are told again for so long; 0: never")
+    ] = 0.0
     sample: Annotated[
         str | None, Meta(description="Vectors that cells are fitted to: a `.npy` file of float32, one a row")
     ] = None

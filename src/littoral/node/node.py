@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
+    from littoral.node.request_log import RequestsTold
     from littoral.node.sequences import Sequences
+    from littoral.node.traces import Traces
+    from littoral.telemetry import Log
 
 __all__ = [
     "Instances",
@@ -135,6 +138,8 @@ class Node:
 
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
     federation: None without a table `mesh`. placement: None without a table `placement`.
+    traces: None where none are recorded. log: of its process, if it has one.
+    requests_told: those that have a line in it.
     """
 
     name: str
@@ -152,6 +157,9 @@ class Node:
     federation: "Federation | None" = None
     migrations: "Migrations | None" = None
     placement: "Placement | None" = None
+    traces: "Traces | None" = None
+    log: "Log | None" = None
+    requests_told: "RequestsTold" = "failed"
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

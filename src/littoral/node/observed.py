@@ -4,10 +4,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from littoral.node.collection_status import KnownStates
 from littoral.node.node import Node
 from littoral.node.readings import read_node
+from littoral.node.request_log import RequestLog
 from littoral.node.request_statistics import RequestStatistics
-from littoral.telemetry import Metrics, Reading
+from littoral.telemetry import Metrics, Reading, Trace, incoming_trace
 from littoral.web import Events, Seen
 
 __all__ = ["Observed", "Outcome"]
@@ -26,11 +28,18 @@ class Observed:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.events = Events()
+        self._states = KnownStates(node.collections)
         self.readings: list[Reading] = []
         self.sources: list[Callable[[], Iterable[Reading]]] = []
         """Further parts of the node that have numbers to tell at a scrape."""
         self.metrics = Metrics(lambda: self.readings)
+        self._requests = RequestLog(node.requests_told, node.clock)
         self.statistics = {name: RequestStatistics() for name in node.pipelines}
+
+    def traced(self, parent: str | None, state: str | None, request: str | None) -> Trace:
+        """What comes in over another way than HTTP, recorded if its sender or the ratio says so."""
+        trace = incoming_trace(parent, state, request)
+        return trace if self._node.traces is None else self._node.traces.spans.incoming(trace)
 
     @contextlib.contextmanager
     def pipeline(self, name: str) -> Iterator[Outcome]:
@@ -48,10 +57,11 @@ class Observed:
         """After each request of HTTP."""
         self.metrics.count("littoral_http_requests_total", _method(seen.method), seen.route, str(seen.status))
         self.metrics.observe("littoral_http_request_duration_seconds", seen.route, value=seen.seconds)
+        self._requests.answered(seen)
 
     async def read(self, busy_count: int) -> bytes:
         """The text for a scraper."""
-        self.readings = await read_node(self._node, self.events, busy_count)
+        self.readings = await read_node(self._node, self._states, self.events, busy_count)
         self.readings += [reading for source in self.sources for reading in source()]
         return self.metrics.text()
 

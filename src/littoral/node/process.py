@@ -4,9 +4,11 @@ SIGTERM ends it in order. What keeps it from starting goes to the supervisor, an
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,13 +21,16 @@ from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
 from littoral.node.reload import reloading
+from littoral.node.service_manager import SHARE, watchdog_s
 from littoral.node.site import Site, parse_address, read_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
-from littoral.telemetry import TraceLines
+from littoral.telemetry import Log, LogOptions
 from littoral.web import Limits, serving
 
 __all__ = ["main"]
+
+_log = logging.getLogger("littoral.node")
 
 GRACE_S = 0.7
 """For requests in flight; the supervisor gives the node 1.4 s in all."""
@@ -34,9 +39,7 @@ GRACE_S = 0.7
 def main(arguments: list[str]) -> int:
     """Exit code 0 after SIGTERM, 1 if the node failed, 2 for wrong arguments."""
     link = SupervisorLink.from_environment()
-    log = logging.StreamHandler()
-    log.setFormatter(TraceLines("littoral: %(levelname)s: %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[log], level=logging.WARNING)
+    log = Log.start(LogOptions())
     if len(arguments) not in (1, 2):
         _say("usage: python -m littoral.node.process <site file> [<host:port>]")
         return 2
@@ -44,19 +47,24 @@ def main(arguments: list[str]) -> int:
         site = read_site(Path(arguments[0]))
         if len(arguments) == 2:
             site = site.listening_at(parse_address(arguments[1]))
+        logs = site.telemetry.logs
+        log = Log.start(LogOptions(logs.level, logs.format, logs.lines_per_s, logs.keep))
         _hear_zenoh(site)
-        uvloop.run(serve(site, link))
+        uvloop.run(serve(site, link, log))
     except (LittoralError, OSError) as error:
         link.failed(str(error))
         return 1
+    finally:
+        log.stop()
     return 0
 
 
-async def serve(site: Site, link: SupervisorLink) -> None:
+async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
     """Until SIGTERM."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with link, open_node(site, link, say=_say) as node:
+        node.log = log
         limits = Limits(**msgspec.structs.asdict(site.limits))
         host, port = site.listen
         observed = Observed(node)
@@ -68,12 +76,32 @@ async def serve(site: Site, link: SupervisorLink) -> None:
             grpc_interface(site, inference, _say),
             mqtt_routes(site, node, observed),
             reloading(node),
+            signs_of_life(link),
         ):
             node.listen = server.address
             node.is_ready = True
             link.ready(node.listen)
             await stopped.wait()
             node.is_ready = False
+
+
+@contextlib.asynccontextmanager
+async def signs_of_life(link: SupervisorLink) -> AsyncIterator[None]:
+    """From this loop, which serves every request, as often as a service manager asks for them."""
+    if (limit_s := watchdog_s()) is None:
+        yield
+        return
+
+    async def go_on() -> None:
+        while True:
+            link.alive()
+            await asyncio.sleep(SHARE * limit_s)
+
+    telling = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _hear_zenoh(site: Site) -> None:
@@ -85,7 +113,7 @@ def _hear_zenoh(site: Site) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    _log.info("%s", line, extra={"suppressed": 0})
 
 
 if __name__ == "__main__":

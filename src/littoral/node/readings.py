@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from littoral.node.collection_status import collection_states
+from littoral.node.collection_status import KnownStates
 from littoral.node.load_readings import pipeline_readings
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings
 from littoral.node.node import Node
+from littoral.node.process_readings import process_readings
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
@@ -17,12 +18,10 @@ from littoral.web import Events
 
 __all__ = ["read_node"]
 
-COLLECTION_S = 1.0
 
-
-async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading]:
+async def read_node(node: Node, states: KnownStates, events: Events, busy_count: int) -> list[Reading]:
     """A collection that does not answer within a second is told as such."""
-    states = await collection_states(node.collections, COLLECTION_S)
+    known = await states.read()
     found = [
         Reading("littoral_http_requests_busy", (), busy_count),
         Reading("littoral_node_ready", (), node.is_ready),
@@ -30,19 +29,31 @@ async def read_node(node: Node, events: Events, busy_count: int) -> list[Reading
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]
+    found += process_readings(node.started_at)
     found += model_readings(node)
     for model in node.models.values():
         found += _pool("model", model.name, model.pool)
     for agent in node.agents.values():
         found += _pool("agent", agent.name, agent.pool)
-        dropped = agent.pool.first.statistics().log_lines_dropped
-        found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), dropped))
+        own = agent.pool.first.statistics()
+        found.append(Reading("littoral_agent_log_lines_dropped_total", (agent.name,), own.log_lines_dropped))
+        found.append(Reading("littoral_agent_memory_bytes", (agent.name,), own.memory_bytes))
+        ends = agent.pool.ends.items()
+        found += [Reading("littoral_agent_ends_total", (agent.name, reason), count) for reason, count in ends]
     found += pipeline_readings(node)
-    for collection, state in states:
+    for collection, state in known:
         found.append(Reading("littoral_collection_answers", (collection.name,), isinstance(state, ShardInfo)))
         if isinstance(state, ShardInfo):
             found.append(Reading("littoral_collection_points", (collection.name,), state.points_count))
+            indexed = state.indexed_vectors_count
+            found.append(Reading("littoral_collection_indexed_vectors", (collection.name,), indexed))
+    times = node.collections.request_times()
+    found += [Reading("littoral_shard_request_duration_seconds", (name, asked), took) for name, asked, took in times]
     found += node.caches.readings()
+    if node.log is not None:
+        found += node.log.readings()
+    if node.traces is not None:
+        found += node.traces.exporter.readings()
     found += migration_readings(node)
     if node.federation is not None:
         found += mesh_readings(node.federation, now_s=node.clock.wall())

@@ -27,13 +27,20 @@ class SearchHow:
             return
         recalls = (before["expected_recall"], told["expected_recall"])
         withheld = sorted({*before.get("withheld", ()), *told.get("withheld", ())})
+        filtered_out = min(before.get("filtered_out", 0), told.get("filtered_out", 0))
         self.told = {
             "asked": max(before["asked"], told["asked"]),
             "answered": min(before["answered"], told["answered"]),
             "missing": sorted({*before["missing"], *told["missing"]}),
             "certified": before["certified"] and told["certified"],
             "expected_recall": None if None in recalls else min(recalls),
-        } | ({"withheld": withheld} if withheld else {})
+        }
+        if filtered_out:
+            self.told["filtered_out"] = filtered_out
+        if age_s := max(before.get("age_s", 0.0), told.get("age_s", 0.0)):
+            self.told["age_s"] = age_s
+        if withheld:
+            self.told["withheld"] = withheld
 
 
 _NOTED: ContextVar[SearchHow | None] = ContextVar("littoral search how", default=None)

@@ -42,6 +42,7 @@ from littoral.node.site_tables import (
     StepTable,
     UpsertStepTable,
 )
+from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
@@ -80,6 +81,7 @@ class Site(NamedTuple):
     mesh: MeshTable | None = None
     placement: PlacementTable | None = None
     signatures: SignaturesTable | None = None
+    telemetry: TelemetryTable = TelemetryTable()
 
     @property
     def listen(self) -> Address:
@@ -150,6 +152,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
             _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
+            _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
         ),
         place,
     )
@@ -245,6 +248,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, place)
     check_placement(site, place, inner_steps)
+    check_telemetry(site.telemetry, place / "telemetry")
     return site
 
 

@@ -13,6 +13,7 @@ from littoral.node.mqtt_tables import MqttTable
 from littoral.node.placement_tables import PlacementTable
 from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
+from littoral.node.telemetry_tables import TelemetryTable
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
 from littoral.vectors.filters import parse_filter
@@ -319,7 +320,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "mesh": MeshTable,
     "placement": PlacementTable,
     "signatures": SignaturesTable,
+    "telemetry": TelemetryTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "telemetry", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "tenants", "tls", "tokens", "updates")

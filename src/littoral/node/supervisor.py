@@ -19,8 +19,9 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NodeError
-from littoral.lifeline import FAILED, READY, Lifeline
+from littoral.lifeline import ALIVE, FAILED, READY, Lifeline
 from littoral.node.child import Child
+from littoral.node.service_manager import ServiceManager
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
 from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want, link_pair
 from littoral.vectors.layout import COLLECTIONS
@@ -54,10 +55,12 @@ class Supervisor:
         lock_wait_s: float = LOCK_WAIT_S,
         clock: Clock = SYSTEM,
         on_ready: Callable[[str], None] = _ignore,
+        manager: ServiceManager | None = None,
     ) -> None:
         """node_command: None if the node is this very process, which then holds the other end of `link`.
 
-        on_ready: called with the node's address each time that it begins to serve.
+        on_ready: called with the node's address each time that it begins to serve. manager: who started this process,
+        and is told of the node; None = nobody.
         """
         self._data = data.absolute()
         self._node_command = node_command
@@ -69,6 +72,8 @@ class Supervisor:
         self._link: socket.socket | None = None
         self._told: dict[str, ChildState] | None = None
         self._on_ready = on_ready
+        self._manager = manager or ServiceManager("", None)
+        self._alive_at = 0.0
         self._has_served = False
         self._failure = ""
         self._stop_count = 0
@@ -139,11 +144,13 @@ class Supervisor:
 
     def _turn(self) -> bool:
         """What is due now; True if it is all over."""
+        self._speak_for_node()
         if self._reloads_seen < self._reload_count and self._is_node_ready():
             self._children[NODE].hang_up()
         self._reloads_seen = self._reload_count
         while self._stops_seen < self._stop_count:
             self._stops_seen += 1
+            self._manager.stopping()
             self._core.stop(self._clock.monotonic())
         for action in self._core.actions(self._clock.monotonic()):
             if action.do is Do.START:
@@ -155,8 +162,18 @@ class Supervisor:
         self._tell()
         return self._core.is_over
 
+    def _speak_for_node(self) -> None:
+        """While there is no node that could: its restart is this process' business."""
+        now = self._clock.monotonic()
+        if self._manager.alive_every_s is None or self._is_node_ready() or now < self._alive_at:
+            return
+        self._manager.alive()
+        self._alive_at = now + self._manager.alive_every_s
+
     def _wait_s(self) -> float | None:
         wake_at = self._core.wake_at()
+        if self._manager.alive_every_s is not None and not self._is_node_ready():
+            wake_at = self._alive_at if wake_at is None else min(wake_at, self._alive_at)
         wait_s = None if wake_at is None else max(0.0, wake_at - self._clock.monotonic())
         if self._link is not None and self._told != self._core.states():
             return RETRY_S if wait_s is None else min(wait_s, RETRY_S)
@@ -196,7 +213,10 @@ class Supervisor:
     def _hear_node(self, word: str, rest: str) -> None:
         if word == READY:
             self._has_served = True
+            self._manager.ready(rest)
             self._on_ready(rest)
+        elif word == ALIVE:
+            self._manager.alive()
         elif word == FAILED and not self._has_served and not self._stop_count:
             self._failure = rest
             self.stop()
@@ -207,6 +227,8 @@ class Supervisor:
         self._selector.unregister(child.ended)
         self._selector.unregister(child.status)
         how = child.reap()
+        if name == NODE and not self._stop_count:
+            self._manager.status(f"the node ended, {how}: it is started again")
         if name == NODE and how.startswith("exit code"):
             self._hear_node(FAILED, f"node: ended before it was ready: {how}")
         self._core.ended(name, how, self._clock.monotonic())

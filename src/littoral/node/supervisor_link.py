@@ -57,6 +57,10 @@ class SupervisorLink:
         """Tells the supervisor that this node serves: from now on a crash is followed by a quick restart."""
         self._lifeline.ready(address)
 
+    def alive(self) -> None:
+        """Tells the supervisor that this node's loop goes round."""
+        self._lifeline.alive()
+
     def failed(self, reason: str) -> None:
         """Tells the supervisor why this node ends. Before it was ever ready, that ends the supervisor as well."""
         self._lifeline.failed(reason)

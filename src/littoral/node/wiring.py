@@ -28,6 +28,7 @@ from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
+from littoral.node.traces import Traces, open_traces
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
 from littoral.runtime.foreign_code import CompileBounds
@@ -56,12 +57,22 @@ async def open_node(
     for each thing that was opened.
     Raises SettingError naming the key, and what `Agent.open`, `load` and `Collections` raise.
     """
+    with open_traces(site) as traces:
+        async with _open_node(site, hosts, transport, traces, say, clock) as node:
+            yield node
+
+
+@contextlib.asynccontextmanager
+async def _open_node(
+    site: Site, hosts: ShardHosts, transport: Transport | None, traces: Traces | None, say: Say, clock: Clock
+) -> AsyncIterator[Node]:
     site = with_spread_models(site)
+    spans = None if traces is None else traces.spans
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
     caches = Caches(site.cache, site.data, clock)
     try:
         async with (
-            open_federation(site, collections, transport, clock=clock, say=say) as federation,
+            open_federation(site, collections, transport, clock=clock, say=say, spans=spans) as federation,
             _guests(site, say, clock, caches, collections) as guests,
             open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
@@ -87,6 +98,8 @@ async def open_node(
                     started_at=clock.wall(),
                     federation=federation,
                     placement=placement,
+                    traces=traces,
+                    requests_told=site.telemetry.logs.requests,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen

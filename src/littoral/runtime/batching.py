@@ -23,6 +23,7 @@ from littoral.runtime.call import Call, calling, current_call
 from littoral.runtime.fitting import Place
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import WAIT_MS, WAITING_MAX, Pool
+from littoral.telemetry import Trace, record_span, recorded_trace
 from littoral.tensors import Array
 
 __all__ = ["Batcher", "BatchingStatistics"]
@@ -62,6 +63,7 @@ class _Entry(NamedTuple):
     feeds: Feeds
     came_at: float
     answer: "asyncio.Future[Outputs]"
+    trace: Trace | None = None
 
 
 @dataclass
@@ -210,7 +212,9 @@ class Batcher:
             group = self._groups.setdefault(place.group, _Group())
         self._number += 1
         answer = asyncio.get_running_loop().create_future()
-        entry = _Entry((*call.order(), self._number), call, place, feeds, self._clock.monotonic(), answer)
+        entry = _Entry(
+            (*call.order(), self._number), call, place, feeds, self._clock.monotonic(), answer, recorded_trace()
+        )
         group.entries.append(entry)
         group.entries.sort(key=lambda found: found.order)
         group.came.set()
@@ -305,8 +309,11 @@ class Batcher:
         chosen = len(counts) if is_try else self.costs.choose(first.place, counts, left_s)
         batch, group.entries = group.entries[:chosen], group.entries[chosen:]
         self._waiting -= chosen
+        now_s = self._clock.monotonic()
         for entry in batch:
-            entry.call.waited(self._clock.monotonic() - entry.came_at)
+            entry.call.waited(now_s - entry.came_at)
+            if entry.trace is not None:
+                record_span(entry.trace, "wait", entry.came_at, now_s, {"littoral.pool": self.pool.name})
         return batch
 
     async def _compute(self, batch: Sequence[_Entry]) -> None:
@@ -314,6 +321,7 @@ class Batcher:
         self._batches += 1
         self._largest = max(self._largest, len(batch))
         self._requests += len(batch) if len(batch) > 1 else 0
+        began_s = self._clock.monotonic()
         try:
             with calling(_longest(batch)):
                 answers = await self.pool.run(lambda s: self._timed(s, place, items, [e.feeds for e in batch]))
@@ -328,9 +336,16 @@ class Batcher:
         except Exception as error:  # noqa: BLE001  each of them is told
             _fail(batch, error)
         else:
+            self._record(batch, began_s)
             for entry, outputs in zip(batch, answers, strict=True):
                 if not entry.answer.done():
                     entry.answer.set_result(outputs)
+
+    def _record(self, batch: Sequence[_Entry], began_s: float) -> None:
+        """One run, for each of those that are traced."""
+        for trace in (entry.trace for entry in batch if entry.trace is not None):
+            told: dict[str, str | int] = {"littoral.pool": self.pool.name, "littoral.batch": len(batch)}
+            record_span(trace, f"run {self.pool.name}", began_s, self._clock.monotonic(), told)
 
     def _single(self, session: Session, place: Place, feeds: Feeds) -> Outputs:
         began = THREAD.monotonic()

@@ -14,6 +14,7 @@ from littoral.runtime.edges import EdgeType, TensorsType, Value
 from littoral.runtime.guest_steps import AgentStage, Loan, ModelStage
 from littoral.runtime.sources import INPUT, Placed, Take, gathered, input_type, joined_type, step_names, takes_of
 from littoral.runtime.step import How, Stage, Step
+from littoral.telemetry import NOTHING, recorded_trace, span
 
 __all__ = ["Edge", "Graph"]
 
@@ -122,14 +123,16 @@ class Graph:
 
     async def _run_row(self, row: _Row, value: Value, how: How) -> Value:
         loan: Loan | None = None
+        is_recorded = recorded_trace() is not None
         for name, stage, is_lending in row.stages:
             began = self._clock.monotonic()
-            if loan is not None and isinstance(stage, ModelStage):
-                value, loan = await stage.run_loan(loan), None
-            elif is_lending and isinstance(stage, AgentStage):
-                loan = await stage.lend(value)
-            else:
-                value = await stage.run(value, how)
+            with span(f"step {name}") if is_recorded else NOTHING:
+                if loan is not None and isinstance(stage, ModelStage):
+                    value, loan = await stage.run_loan(loan), None
+                elif is_lending and isinstance(stage, AgentStage):
+                    loan = await stage.lend(value)
+                else:
+                    value = await stage.run(value, how)
             how.stages[name] = round((self._clock.monotonic() - began) * 1000, 3)
         return value
 

@@ -15,13 +15,14 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import UnavailableError
+from littoral.errors import DeadlineError, MemoryCapError, TrapError, UnavailableError
 from littoral.runtime.call import Call, current_call
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.quarantine import Quarantine
 from littoral.runtime.thread_stack import holds_guests
 from littoral.runtime.waiting import WaitingCalls
+from littoral.telemetry import record_span, recorded_trace, span
 
 __all__ = ["Lease", "Pool", "PoolStatistics", "Worker"]
 
@@ -34,6 +35,10 @@ CALLS_MIN = 8
 
 HERE_S = 0.0002
 """Mean time of calls that are made where they are asked for, rather than in a guest thread."""
+
+
+ENDS: dict[type[BaseException], str] = {TrapError: "trap", DeadlineError: "deadline", MemoryCapError: "memory"}
+"""Failures that cost an instance."""
 
 
 class Worker(Protocol):
@@ -87,6 +92,7 @@ class Pool(Generic[_W]):
     first: belongs to the pool from now on. waiting_max: callers that may wait; the next one is refused, or goes before
     one that is less urgent. wait_ms: how long a caller waits for an instance unless it says otherwise; never past its
     deadline (`call.Call`). budget: memory for instances, with the bytes of the first and of each other one.
+    ends: calls that cost an instance, by why.
     Raises SettingError where the budget has not room for `instances_min`.
     """
 
@@ -111,6 +117,7 @@ class Pool(Generic[_W]):
         self.first = first
         self.threads = threads
         self.quarantine = quarantine
+        self.ends = dict.fromkeys(ENDS.values(), 0)
         self._wait_ms = wait_ms
         self._waiting_max = waiting_max
         self._clock = clock
@@ -368,6 +375,9 @@ class Pool(Generic[_W]):
         call.waited(seconds)
         with self._lock:
             self._waited_s += seconds
+        if (trace := recorded_trace()) is not None:
+            now_s = self._clock.monotonic()
+            record_span(trace, "wait", now_s - seconds, now_s, {"littoral.pool": self.name})
 
     def _begin(self, slot: "_Slot[_W]", work: Callable[[_W], _R], asked_at: float) -> _R:
         """In a guest thread, for which it may have waited too."""
@@ -375,6 +385,12 @@ class Pool(Generic[_W]):
         return self._work(slot, work)
 
     def _work(self, slot: "_Slot[_W]", work: Callable[[_W], _R]) -> _R:
+        if recorded_trace() is None:
+            return self._timed(slot, work)
+        with span(f"run {self.name}", attributes={"littoral.pool": self.name}):
+            return self._timed(slot, work)
+
+    def _timed(self, slot: "_Slot[_W]", work: Callable[[_W], _R]) -> _R:
         began = self._clock.monotonic()
         try:
             if slot.worker is None:
@@ -384,6 +400,8 @@ class Pool(Generic[_W]):
         except BaseException as error:
             with self._lock:
                 self._failures += 1
+                if type(error) in ENDS:
+                    self.ends[ENDS[type(error)]] += 1
                 if self.quarantine is not None:
                     self.quarantine.failed(error)
             raise

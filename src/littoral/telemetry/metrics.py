@@ -1,35 +1,21 @@
-"""The one door to prometheus_client: a table of metrics, what counts them, and the text that a scraper reads.
+"""What a node tells in numbers: a table of metrics, what counts them, and the text that a scraper reads.
 
 Label values come from what the node was configured with (routes, pipelines, steps, models, agents, collections), never
 from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import accumulate
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from littoral.telemetry.exposition import Exposition
+from littoral.telemetry.metric_spec import OF_ITSELF, MetricSpec
+from littoral.telemetry.spread import Spread
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
 
 SERIES_COUNT_MAX = 512
 OTHER = "other"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_BOUNDS = (*map(str, BUCKETS_S), "+Inf")
-
-
-class MetricSpec(NamedTuple):
-    """kind: counter and histogram are written as things happen, read_counter and gauge are read at each scrape."""
-
-    name: str
-    kind: Literal["counter", "histogram", "gauge", "read_counter"]
-    labels: tuple[str, ...]
-    sentence: str
-
 
 METRICS = {
     spec.name: spec
@@ -297,30 +283,27 @@ METRICS = {
         ),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
+        *OF_ITSELF,
     )
 }
 
 
 class Reading(NamedTuple):
-    """A value at a scrape, of a metric of kind gauge or read_counter. labels: values in the order of the table."""
+    """A value at a scrape, of a metric that is read. labels: values in the order of the table."""
 
     name: str
     labels: tuple[str, ...]
-    value: float
+    value: float | Spread
 
 
 class Metrics:
-    """read: asked at each `text`. For one thread.
-
-    The library has no part in what happens at each request, where it would take longer than a small answer.
-    """
+    """read: asked at each `text`. For one thread."""
 
     def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
+        self._read = read
+        self._exposition = Exposition()
         self._counts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _named("counter")}
-        self._spreads: dict[str, dict[tuple[str, ...], _Spread]] = {name: {} for name in _named("histogram")}
-        self._registry.register(_Written(self._counts, self._spreads))
-        self._registry.register(_Readings(read))
+        self._spreads: dict[str, dict[tuple[str, ...], Spread]] = {name: {} for name in _named("histogram")}
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table."""
@@ -335,66 +318,20 @@ class Metrics:
         if (spread := known.get(labels)) is None:
             if len(known) >= SERIES_COUNT_MAX:
                 labels = (OTHER,) * len(labels)
-            spread = known.setdefault(labels, _Spread())
-        spread.counts[bisect_left(BUCKETS_S, value)] += 1
-        spread.sum += value
+            spread = known.setdefault(labels, Spread())
+        spread.observe(value)
 
     def text(self) -> bytes:
-        """Prometheus' text format, version 0.0.4."""
-        return generate_latest(self._registry)
+        """Prometheus' text format, version 0.0.4: what is counted here, and of the rest what is there."""
+        series: dict[str, dict[tuple[str, ...], float | Spread]] = {**self._counts, **self._spreads}  # type: ignore[dict-item]
+        for name, labels, value in self._read():
+            series.setdefault(name, {})[labels] = value
+        lines: list[str] = []
+        for name, spec in METRICS.items():
+            if (found := series.get(name)) is not None:
+                lines += self._exposition.family(spec, found.items())
+        return "".join(lines).encode()
 
 
 def _named(kind: str) -> list[str]:
     return [name for name, spec in METRICS.items() if spec.kind == kind]
-
-
-class _Spread:
-    """One series of a histogram. counts: of values up to each of `BUCKETS_S`, and of those beyond."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_S) + 1)
-        self.sum = 0.0
-
-
-class _Written(Collector):
-    """What was counted as it happened."""
-
-    def __init__(
-        self,
-        counts: Mapping[str, Mapping[tuple[str, ...], float]],
-        spreads: Mapping[str, Mapping[tuple[str, ...], _Spread]],
-    ) -> None:
-        self._counts = counts
-        self._spreads = spreads
-
-    def collect(self) -> Iterator[Metric]:
-        for name, counts in self._counts.items():
-            counter = CounterMetricFamily(name, METRICS[name].sentence, labels=METRICS[name].labels)
-            for labels, value in counts.items():
-                counter.add_metric(labels, value)
-            yield counter
-        for name, known in self._spreads.items():
-            histogram = HistogramMetricFamily(name, METRICS[name].sentence, labels=METRICS[name].labels)
-            for labels, spread in known.items():
-                histogram.add_metric(labels, list(zip(_BOUNDS, accumulate(spread.counts), strict=True)), spread.sum)
-            yield histogram
-
-
-class _Readings(Collector):
-    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-        for reading in self._read():
-            if (family := families.get(reading.name)) is None:
-                families[reading.name] = family = _family(METRICS[reading.name])
-            family.add_metric(reading.labels, reading.value)
-        yield from families.values()
-
-
-def _family(spec: MetricSpec) -> GaugeMetricFamily | CounterMetricFamily:
-    kind = GaugeMetricFamily if spec.kind == "gauge" else CounterMetricFamily
-    return kind(spec.name, spec.sentence, labels=spec.labels)

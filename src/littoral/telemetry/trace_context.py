@@ -3,13 +3,15 @@
 Source: W3C Trace Context, level 1. What is malformed counts as absent, as the specification wants it.
 """
 
-import logging
 import re
 import secrets
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["Trace", "TraceLines", "current_trace", "incoming_trace", "tracing"]
+if TYPE_CHECKING:
+    from littoral.telemetry.spans import Recording
+
+__all__ = ["Trace", "current_trace", "incoming_trace", "traceparent", "tracing"]
 
 STATE_CHARACTERS_MAX = 512
 STATE_MEMBERS_MAX = 32
@@ -20,13 +22,18 @@ _NOTHING = {"0" * 32, "0" * 16}
 
 
 class Trace(NamedTuple):
-    """One request. span: of this node's part. trace: empty where the caller sent none."""
+    """One request. span: of what is done now. trace: empty where the caller sent none, and nothing is recorded.
+
+    parent: the caller's span. recording: of what is done for it; None for a request that is not recorded.
+    """
 
     request: str
     span: str
     trace: str = ""
     flags: str = "00"
     state: str = ""
+    parent: str = ""
+    recording: "Recording | None" = None
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """For the answer, and for whatever is asked on the request's behalf."""
@@ -43,6 +50,15 @@ _TRACE: ContextVar[Trace | None] = ContextVar("littoral_trace", default=None)
 def current_trace() -> Trace | None:
     """The request that the running task, or guest, works for."""
     return _TRACE.get()
+
+
+def traceparent() -> str:
+    """What another node is told of the running request; empty where there is nothing to tell."""
+    trace = _TRACE.get()
+    if trace is None or not trace.trace:
+        return ""
+    is_over = trace.recording is not None and trace.recording.is_over
+    return f"00-{trace.trace}-{trace.span}-{'00' if is_over else trace.flags}"
 
 
 class tracing:  # noqa: N801  used as a function is; a generator would take as long as all else here
@@ -64,26 +80,15 @@ def incoming_trace(parent: str | None, state: str | None, request: str | None) -
     """Of the headers `traceparent`, `tracestate` and `x-request-id`. A request without an id gets one."""
     span = secrets.token_hex(8)
     known = request if request is not None and REQUEST_ID.fullmatch(request) else span
-    if parent is None:
+    if not parent:
         return Trace(known, span)
     found = _PARENT.fullmatch(parent)
     if found is None or found[2] in _NOTHING or found[3] in _NOTHING or (found[1] == "00" and found[5]):
         return Trace(known, span)
-    return Trace(known, span, found[2], found[4], state if state is not None and _is_state(state) else "")
+    told = state if state is not None and _is_state(state) else ""
+    return Trace(known, span, found[2], found[4], told, found[3])
 
 
 def _is_state(text: str) -> bool:
     is_small = len(text) <= STATE_CHARACTERS_MAX and text.count(",") < STATE_MEMBERS_MAX
     return is_small and _STATE.fullmatch(text) is not None
-
-
-class TraceLines(logging.Formatter):
-    """Lines of the log with the request that they belong to."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if (trace := _TRACE.get()) is None:
-            return line
-        told = f" [request {trace.request}{f' trace {trace.trace}' if trace.trace else ''}]"
-        first, newline, rest = line.partition("\n")
-        return f"{first}{told}{newline}{rest}"

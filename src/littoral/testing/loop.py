@@ -2,7 +2,8 @@
 
 import asyncio
 import contextvars
-import selectors
+import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -26,34 +27,72 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     bring about any more.
     """
 
+    _ready: deque[Step]
+    _stopping: bool
+
     def __init__(self, clock: SimulatedClock | None = None) -> None:
         super().__init__()
         self.clock = clock or SimulatedClock()
-        self._selector = _Jump(self.clock)
+        self._timers: list[tuple[float, int, Step]] = []
+        self._timer_count = 0
         self.set_task_factory(_task)
 
     def time(self) -> float:
         return self.clock.monotonic()
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Step:
         context = contextvars.copy_context() if context is None else context
-        if (process := context.get(PROCESS)) is None:
-            return super().call_soon(callback, *args, context=context)
-        step = Step(process, context, callback, args)
-        step.handle = super().call_soon(step, context=context)
-        return step.handle
+        step = Step(context.get(PROCESS), context, callback, args)
+        self._ready.append(step)
+        return step
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Step:
         context = contextvars.copy_context() if context is None else context
-        if (process := context.get(PROCESS)) is None:
-            return super().call_at(when, callback, *args, context=context)
-        step = Step(process, context, callback, args)
-        handle = step.handle = super().call_at(when, step, context=context)
-        return handle
+        step = Step(context.get(PROCESS), context, callback, args, when)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, step))
+        return step
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> Step:
+        return self.call_at(self.clock.monotonic() + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """What is ready now, not what becomes so meanwhile; first the clock moves on if nothing is."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].is_cancelled:
+            heapq.heappop(timers)
+        if not ready and not self._stopping:
+            if not timers:
+                raise RuntimeError("nothing is left to happen in the simulation, and something is awaited")
+            self._wait(timers[0][0] - self.clock.monotonic())
+        until_s = self.clock.monotonic() + MOMENT_S
+        while timers and timers[0][0] < until_s:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            self._take(ready.popleft())
+
+    def _wait(self, for_s: float) -> None:
+        if for_s > 0:
+            self.clock.advance(max(for_s, MOMENT_S))
+
+    def _take(self, step: Step) -> None:
+        if step.is_cancelled:
+            return
+        if step.process is not None and step.process.is_still:
+            step.process.park(step)
+            return
+        try:
+            step.context.run(step.call, *step.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001
+            self.call_exception_handler({"message": f"{step.call} failed", "exception": error})
 
     def run_in_executor(self, _executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         outcome: asyncio.Future[T] = self.create_future()
@@ -81,23 +120,6 @@ def _task(
         process.tasks[task] = None
         task.add_done_callback(process.tasks.pop)
     return task
-
-
-class _Jump:
-    """In the place of a selector: waiting moves the clock."""
-
-    def __init__(self, clock: SimulatedClock) -> None:
-        self._clock = clock
-
-    def select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("nothing is left to happen in the simulation, and something is awaited")
-        if timeout > 0:
-            self._clock.advance(max(timeout, MOMENT_S))
-        return []
-
-    def close(self) -> None:
-        pass
 
 
 def run_simulated(main: Callable[[], Coroutine[Any, Any, T]], clock: SimulatedClock | None = None) -> T:

@@ -11,26 +11,43 @@ T = TypeVar("T")
 
 
 class Step:
-    """One call that a loop runs for a process. handle: that whoever asked for it may cancel it by."""
+    """One call that a loop runs, for a process if it is one's; whoever asked for it may cancel it, as a handle."""
 
-    __slots__ = ("_args", "_call", "_process", "context", "handle")
+    __slots__ = ("_when", "args", "call", "context", "is_cancelled", "process")
 
     def __init__(
-        self, process: "Process", context: contextvars.Context, call: Callable[..., object], args: tuple[Any, ...]
+        self,
+        process: "Process | None",
+        context: contextvars.Context,
+        call: Callable[..., object],
+        args: tuple[Any, ...],
+        when: float = 0.0,
     ) -> None:
-        self.handle: asyncio.Handle | None = None
+        self.process = process
         self.context = context
-        self._process = process
-        self._call = call
-        self._args = args
+        self.call = call
+        self.args = args
+        self.is_cancelled = False
+        self._when = when
 
-    def __call__(self) -> None:
-        if self.handle is not None and self.handle.cancelled():
-            return
-        if self._process.is_still:
-            self._process.park(self)
-        else:
-            self._call(*self._args)
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self.call, self.args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+    def when(self) -> float:
+        """Seconds of the loop's clock."""
+        return self._when
+
+
+def _nothing() -> None:
+    """In the place of what was cancelled."""
+
+
+def _go_on(step: Step) -> None:
+    step.call(*step.args)
 
 
 class Process:
@@ -72,7 +89,7 @@ class Process:
         parked, self._parked = self._parked, []
         loop = asyncio.get_running_loop()
         for step in parked:
-            loop.call_soon(step.context.run, step, context=_OUTSIDE)
+            loop.call_soon(_go_on, step, context=step.context)
 
     @property
     def is_still(self) -> bool:
@@ -94,5 +111,3 @@ class Process:
 
 
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("littoral process", default=None)
-
-_OUTSIDE = contextvars.Context()

@@ -13,6 +13,7 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
+from littoral.telemetry import incoming_trace, tracing
 from littoral.transport.interface import Handler
 from littoral.transport.names import checked_name
 from littoral.transport.traffic import Traffic
@@ -58,8 +59,14 @@ class Desk:
         traffic.refused["busy"] += 1
         return False
 
-    async def answer(self, caller: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
-        """What the handler answers within the deadline. caller: proven."""
+    async def answer(self, caller: str, service: str, body: bytes, *, deadline_s: float, parent: str = "") -> bytes:
+        """What the handler answers within the deadline. caller: proven. parent: the caller's `traceparent`, if any."""
+        if not parent:
+            return await self._answer(caller, service, body, deadline_s)
+        with tracing(incoming_trace(parent, None, None)):
+            return await self._answer(caller, service, body, deadline_s)
+
+    async def _answer(self, caller: str, service: str, body: bytes, deadline_s: float) -> bytes:
         handler = self._admitted(caller, service, body)
         traffic = self._traffic
         traffic.busy += 1

@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import copy_context
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from littoral.errors import LittoralError, PeerError, TooLargeError
+from littoral.telemetry import traceparent
 from littoral.transport.desk import Desk, Rights
 from littoral.transport.fan_out import replies
 from littoral.transport.interface import Handler, OnLiveness, OnMessage, Reply
@@ -33,6 +34,16 @@ class _Network(Protocol):
     def send_all(self, origin: str, body_bytes: int, deliver: Callable[[str], None]) -> None: ...
 
     def leave(self, end: "FakeTransport") -> None: ...
+
+
+class _Asked(NamedTuple):
+    """parent: the caller's `traceparent`, or ''."""
+
+    caller: str
+    service: str
+    body: bytes
+    deadline_at_s: float
+    parent: str
 
 
 class FakeTransport:
@@ -63,8 +74,8 @@ class FakeTransport:
             raise PeerError(f"peer `{peer}`: is not here")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = peer
-        deadline_at_s = asyncio.get_running_loop().time() + deadline_s
-        self._network.send(self.name, peer, len(body), lambda: self._reach(peer, service, body, answer, deadline_at_s))
+        asked = _Asked(self.name, service, body, asyncio.get_running_loop().time() + deadline_s, traceparent())
+        self._network.send(self.name, peer, len(body), lambda: self._reach(peer, asked, answer))
         try:
             async with asyncio.timeout(deadline_s):
                 return await answer
@@ -132,7 +143,7 @@ class FakeTransport:
         if len(body) > self.body_bytes_max:
             raise TooLargeError(f"body has {len(body)} bytes, at most: {self.body_bytes_max}")
 
-    def _reach(self, peer: str, service: str, body: bytes, answer: asyncio.Future[bytes], deadline_at_s: float) -> None:
+    def _reach(self, peer: str, asked: "_Asked", answer: asyncio.Future[bytes]) -> None:
         if (end := self._network.end_of(peer)) is None:
             return
 
@@ -143,22 +154,17 @@ class FakeTransport:
                 peer, self.name, len(told), lambda: _settle(answer, heard_error(peer, told) if is_error else told)
             )
 
-        end.take(self.name, service, body, deadline_at_s, respond)
+        end.take(asked, respond)
 
-    def take(
-        self,
-        caller: str,
-        service: str,
-        body: bytes,
-        deadline_at_s: float,
-        respond: Callable[[bytes | LittoralError], None],
-    ) -> None:
+    def take(self, asked: "_Asked", respond: Callable[[bytes | LittoralError], None]) -> None:
         """A request arrived here."""
 
         async def answer() -> None:
             try:
-                left_s = deadline_at_s - asyncio.get_running_loop().time()
-                outcome: bytes | LittoralError = await self._desk.answer(caller, service, body, deadline_s=left_s)
+                left_s = asked.deadline_at_s - asyncio.get_running_loop().time()
+                outcome: bytes | LittoralError = await self._desk.answer(
+                    asked.caller, asked.service, asked.body, deadline_s=left_s, parent=asked.parent
+                )
             except LittoralError as error:
                 outcome = error
             if self._is_open:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, ShardError, UnavailableError
+from littoral.telemetry import Kind, Spread, recorded_trace, span
 from littoral.vectors import frames
 from littoral.vectors.channel import Channel
 from littoral.vectors.frames import Answer, Failure, Request
@@ -41,6 +42,8 @@ class ShardClient:
         self._connecting = asyncio.Lock()
         self._closed: LittoralError | None = None
         self.reconnect_count = 0
+        self.times: dict[str, Spread] = {}
+        """Of requests that were answered, by what they asked for."""
 
     @property
     def life(self) -> str:
@@ -53,6 +56,14 @@ class ShardClient:
         Raises the host's own errors, and UnavailableError when there was no answer in time: a write may then have
         happened or not.
         """
+        if recorded_trace() is None:
+            return await self._asked(request, deadline_s)
+        what = request.__struct_config__.tag
+        told = {"littoral.collection": self._folder.parent.name, "littoral.shard": self.life}
+        with span(f"shard {what}", Kind.CLIENT, told):
+            return await self._asked(request, deadline_s)
+
+    async def _asked(self, request: Request, deadline_s: float) -> Answer:
         # Kept here: who asks several shards the same at once hands each of them this request.
         request.call = call = next(self._numbers)
         frame = frames.encode(request)
@@ -60,7 +71,9 @@ class ShardClient:
         pause_s = PAUSE_FIRST_S
         while True:
             try:
-                return await self._attempt(call, frame, give_up)
+                answer = await self._attempt(call, frame, give_up)
+                self._took(request, self._clock.monotonic() - give_up + deadline_s)
+                return answer
             except (_LostError, UnavailableError) as error:
                 if self._closed is not None:
                     raise self._closed from error
@@ -68,6 +81,12 @@ class ShardClient:
                     raise self._late(deadline_s, error) from error
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    def _took(self, request: Request, seconds: float) -> None:
+        tag = str(request.__struct_config__.tag)
+        if (spread := self.times.get(tag)) is None:
+            spread = self.times[tag] = Spread()
+        spread.observe(seconds)
 
     def _late(self, deadline_s: float, error: Exception) -> UnavailableError:
         return UnavailableError(

@@ -6,7 +6,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from littoral.errors import (
     TooLargeError,
     UnavailableError,
 )
+from littoral.telemetry import Spread
 from littoral.vectors import layout
 from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
@@ -135,6 +136,12 @@ class Collections:
                 if change.alias is not None:
                     _check_name(change.alias)
             await asyncio.to_thread(self._aliases.change, changes, {*self.names(), *self.damaged})
+
+    def request_times(self) -> Iterator[tuple[str, str, Spread]]:
+        """Of every shard host: its collection, what was asked, how long answers took."""
+        for name, (_, client) in self._clients.items():
+            for request, spread in client.times.items():
+                yield name, request, spread
 
     def get(self, name: str) -> Collection:
         """By its name or an alias. Raises NotFoundError, InputError for a name that none can have, ShardError for a

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
-from littoral.telemetry import incoming_trace, tracing
+from littoral.telemetry import Kind, Recording, Spans, Trace, incoming_trace, tracing
 from littoral.web.failures import failure_of
 from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
 from littoral.web.origins import Origins
@@ -75,7 +75,8 @@ class _Candidates(NamedTuple):
 
 
 class Router:
-    """observe: called after each request. request_count_max: more at a time are refused with 503.
+    """observe: called after each request. request_count_max: more at a time are refused with 503. spans: of requests
+    that are traced; None: none is.
 
     Of two patterns that match the one with fewer named places is taken.
     """
@@ -87,12 +88,14 @@ class Router:
         observe: Callable[[Seen], object] = lambda _: None,
         request_count_max: int = REQUEST_COUNT_MAX,
         origins: Origins = SAME_ORIGIN,
+        spans: Spans | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._protocols = protocols
         self._observe = observe
         self._request_count_max = request_count_max
         self._origins = origins
+        self._spans = spans
         self._clock = clock
         self._busy = 0
         self._table: dict[int, dict[str, dict[str, Route]]] = {}
@@ -114,14 +117,16 @@ class Router:
     async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
         get = request.headers.get
         trace = incoming_trace(get("traceparent"), get("tracestate"), get("x-request-id"))
+        if self._spans is not None:
+            trace = self._spans.incoming(trace)
         with tracing(trace):
-            answer = await self._answer(request)
+            answer = await self._answer(request, trace)
         if not isinstance(answer, Answer):
             return answer
         headers = (*answer.headers, *trace.headers(), *self._origins.headers(request))
         return Answer(answer.body, answer.status, answer.media_type, headers)
 
-    async def _answer(self, request: Request) -> Answer | Stream | Upgrade:
+    async def _answer(self, request: Request, trace: Trace) -> Answer | Stream | Upgrade:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
@@ -141,7 +146,10 @@ class Router:
             told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
             answer = json_answer(told, failure.status, *failure.headers)
         status = answer.status if isinstance(answer, Answer) else 101 if isinstance(answer, Upgrade) else 200
-        self._observe(Seen(request.method, label, status, self._clock.monotonic() - began))
+        seen = Seen(request.method, label, status, self._clock.monotonic() - began)
+        self._observe(seen)
+        if trace.recording is not None:
+            _record(trace, trace.recording, seen)
         return answer
 
     async def _admit(self, route: Route, request: Request) -> Answer | Stream | Upgrade:
@@ -179,6 +187,20 @@ class _MethodError(Exception):
     def __init__(self, method: str, path: str, allowed: Iterable[str]) -> None:
         self.allowed = sorted(set(allowed))
         super().__init__(f"`{path}` takes {', '.join(self.allowed)}, not {method}")
+
+
+def _record(trace: Trace, recording: Recording, seen: Seen) -> None:
+    ended = recording.now_s()
+    method = seen.method[:20]
+    told: dict[str, str | int] = {
+        "http.request.method": method,
+        "http.route": seen.route,
+        "http.response.status_code": seen.status,
+        "littoral.request_id": trace.request,
+    }
+    failure = str(seen.status) if seen.status >= 500 else ""
+    name = f"{method} {seen.route}"
+    recording.add(trace, name, Kind.SERVER, ended - seen.seconds, ended, told, failure)
 
 
 def _routes(protocols: Sequence[Protocol]) -> list[Route]:

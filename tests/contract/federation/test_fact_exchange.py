@@ -2,7 +2,7 @@
 
 import asyncio
 
-from littoral.mesh.facts import Fact, Facts, decode_facts, encode_fact, encode_facts
+from littoral.mesh.facts import Fact, Facts, Known, decode_facts, encode_fact, encode_facts
 from littoral.node.federation.fact_exchange import FACTS, FactExchange
 from littoral.testing import SimulatedClock, run_simulated
 from littoral.transport.fake import Network
@@ -22,14 +22,14 @@ class Node:
 
     async def open(self) -> None:
         await self.exchange.open()
-        self.transport.watch(lambda name, is_here: self.exchange.seen(name) if is_here else None)
+        self.transport.watch(lambda _name, is_here: self.exchange.seen() if is_here else None)
 
     async def fact(self) -> Fact:
         self.counter += 1
         return Fact(self.name, 1, self.counter, map_number=3)
 
-    async def round(self, map_number: int = 3, *, is_writer: bool = False) -> None:
-        await self.exchange.tell(self.fact, map_number=map_number, is_writer=is_writer)
+    async def round(self, map_number: int = 3, *, writer: str = "n1", is_moving: bool = False) -> None:
+        await self.exchange.tell(self.fact, map_number=map_number, writer=writer, is_moving=is_moving)
         await self.exchange.ask()
 
     def known(self) -> dict[str, bool]:
@@ -63,23 +63,92 @@ def test_in_a_small_site_everyone_tells_every_two_seconds_and_a_new_map_at_once(
     run_simulated(main, clock)
 
 
-def test_in_a_large_site_facts_are_seldom_and_only_the_writer_tells_a_map_at_once() -> None:
+def test_in_a_large_site_facts_are_seldom_and_only_the_writer_hears_of_a_new_map_at_once() -> None:
     clock = SimulatedClock()
 
     async def main() -> None:
-        one, _ = await nodes(clock, "01", LARGE)
+        one, writer, other = await nodes(clock, "012", LARGE)
         assert one.exchange.tell_s == 8
         await one.round()
         await one.round(map_number=4)
-        assert one.counter == 1
-        await one.round(map_number=5, is_writer=True)
-        assert one.counter == 2
+        assert (writer.facts.orders, other.facts.orders) == ({"n0": (1, 2)}, {"n0": (1, 1)})
+        await one.round(map_number=5, writer="n0")
+        await asyncio.sleep(0.01)
+        assert other.facts.orders == {"n0": (1, 3)}
         for _ in range(1000):
             await asyncio.sleep(0.1)
             await one.round(map_number=5)
-        assert 2 + 9 <= one.counter <= 2 + 17
+        assert 3 + 9 <= one.counter <= 3 + 17
 
     run_simulated(main, clock)
+
+
+def test_who_moves_points_tells_of_it_every_two_seconds_in_a_large_site_too() -> None:
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        one, other = await nodes(clock, "02", LARGE)
+        for _ in range(31):
+            await one.round(is_moving=True)
+            await asyncio.sleep(0.1)
+        assert one.counter == 2
+        assert other.facts.orders == {"n0": (1, 2)}
+
+    run_simulated(main, clock)
+
+
+def test_who_was_first_tells_its_fact_again_once_there_are_others() -> None:
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        (one,) = await nodes(clock, "0", LARGE)
+        await one.round()
+        others = [Node(f"n{at}", one.transport._network, clock, LARGE) for at in (1, 2)]  # type: ignore[arg-type]
+        for node in others:
+            await node.open()
+        await asyncio.sleep(2)
+        await one.round()
+        await asyncio.sleep(0.01)
+        assert [node.facts.orders for node in others] == [{"n0": (1, 2)}] * 2
+
+    run_simulated(main, clock)
+
+
+def test_what_did_not_reach_a_node_is_found_out_by_comparing_lives() -> None:
+    """Facts of a large site are many seconds apart: nobody waits for the next one to learn of a node's new life."""
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        made = await nodes(clock, "0123", 100)
+        for node in made:
+            await node.round()
+        await asyncio.sleep(2)
+        for node in made[1:]:
+            node.facts.take(Fact("n7", 2, 1))
+        assert made[0].facts.lives < made[1].facts.lives
+        for _ in range(20):
+            await asyncio.sleep(1)
+            await made[0].round()
+        assert made[0].facts.orders["n7"] == (2, 1)
+        assert made[0].facts.lives == made[1].facts.lives
+        assert made[0].heard.keys() >= {"n1", "n2", "n3"}
+
+    run_simulated(main, clock)
+
+
+def test_lives_are_those_of_members() -> None:
+    facts, fewer = Facts(SimulatedClock()), Facts(SimulatedClock())
+    for node, boot in (("a", 1), ("b", 1), ("b", 3), ("gone", 7)):
+        facts.take(Fact(node, boot, 1))
+    for node, boot in (("b", 3), ("a", 1)):
+        fewer.take(Fact(node, boot, 1))
+    assert facts.lives > fewer.lives
+    facts.belong({"a": "", "b": ""})
+    assert facts.lives == fewer.lives
+    facts.take(Fact("gone", 8, 1))
+    assert facts.lives == fewer.lives
+    facts.belong({"a": "", "b": "", "gone": ""})
+    assert facts.lives > fewer.lives
 
 
 def test_who_comes_late_to_a_large_site_asks_what_others_know() -> None:
@@ -131,6 +200,6 @@ def test_facts_of_others_are_of_members_and_never_of_the_node_itself() -> None:
 
 
 def test_an_answer_is_bounded_and_asked_for_again() -> None:
-    facts = [Fact(f"n{at}", 1, 1, address="x" * 100) for at in range(50)]
+    facts = [Known(Fact(f"n{at}", 1, 1, address="x" * 100), 0.0) for at in range(50)]
     assert len(decode_facts(encode_facts(facts, 1000), "b")) < 10
     assert len(decode_facts(encode_facts(facts[:1], 1), "b")) == 1

@@ -31,7 +31,7 @@ class Shard:
         return PointBatch(list(range(len(vectors))), vectors.tobytes())
 
     async def info(self, **_: Any) -> Any:
-        return SimpleNamespace(epoch=self.epoch, points_count=len(self.vectors))
+        return SimpleNamespace(epoch=self.epoch, points_count=len(self.vectors), payload_schema={})
 
     async def scroll(self, **_: Any) -> tuple[list[Record], None]:
         return [Record(i, None, vector) for i, vector in enumerate(self.vectors)], None
@@ -107,3 +107,14 @@ async def test_points_inside_leave_it_believed(two: Two) -> None:
     two.pull()
     await two.acknowledge(two.shard.apply(ELSEWHERE))
     assert two.asker.of("frames")[0].count == 4
+
+
+async def test_vectors_that_are_replaced_make_it_stale_too(two: Two) -> None:
+    """They come as a list, with names or without."""
+    two.shard.apply(np.zeros((1, 2), np.float32))
+    await two.refresh()
+    for vectors in ([ELSEWHERE[0].tobytes()], [{"": (2 * ELSEWHERE[0]).tobytes()}]):
+        two.pull()
+        assert two.asker.proven("frames") == {0}
+        await two.acknowledge(PointBatch([0], vectors))  # type: ignore[arg-type]
+        assert two.asker.proven("frames") == frozenset()

@@ -80,6 +80,33 @@ def test_a_copy_is_not_waited_for_once_its_node_is_known_to_be_away(play: Callab
     play(scene)
 
 
+class FarSeeds:
+    """A snapshot that is on its way, and does not come."""
+
+    async def takes(self, *_: object) -> bool:
+        return True
+
+
+def test_a_replica_that_has_to_be_made_anew_is_not_waited_for(play: Callable[[Play], None]) -> None:
+    async def scene(site: ReplicaSite) -> None:
+        sync, lost = site.nodes["a"].sync, site.nodes["c"]
+        assert sync is not None
+        await write(site, "a", 1)
+        await asyncio.sleep(10)  # all have it, the logs have it no more
+        lost.crash()
+        lost.lose_disk()
+        lost.seeds = FarSeeds()
+        await lost.start()
+        await asyncio.sleep(5)
+        stamp = await write(site, "a", 2)
+        began = site.clock.monotonic()
+        found = await sync.copies(SHARD, stamp.origin, stamp.number, count=3, least=2, deadline_s=9)
+        assert found == Copies(["a", "b"], ["c"])
+        assert site.clock.monotonic() - began < 1
+
+    play(scene)
+
+
 def test_who_is_away_is_behind_and_says_why(play: Callable[[Play], None]) -> None:
     async def scene(site: ReplicaSite) -> None:
         sync = site.nodes["a"].sync

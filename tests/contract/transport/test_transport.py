@@ -15,6 +15,7 @@ from littoral.errors import (
     TrapError,
     UnavailableError,
 )
+from littoral.telemetry import Trace, current_trace, incoming_trace, tracing
 from littoral.transport import desk
 from mesh_rigs import BODY_BYTES_MAX, LEASE_S, Rig, echo, meet, never
 from waiting import until_async
@@ -34,6 +35,26 @@ async def test_a_request_is_answered_and_its_caller_is_named(rig: Rig) -> None:
     assert await one.request("gw-2", "greet", b"hello", deadline_s=DEADLINE_S) == b"gw-1 says hello"
     assert await one.request("gw-2", "greet", b"", deadline_s=DEADLINE_S) == b"gw-1 says "
     assert (one.traffic.asked, other.traffic.served, one.traffic.unanswered) == (2, 2, 0)
+
+
+async def test_a_request_carries_its_trace(rig: Rig) -> None:
+    one, other = await rig.join("gw-1"), await rig.join("gw-2")
+    await meet(one, other)
+    seen: list[Trace | None] = []
+
+    async def look(_: str, body: bytes) -> bytes:
+        seen.append(current_trace())
+        return body
+
+    await other.serve("look", look)
+    trace = incoming_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None, None)
+    with tracing(trace):
+        assert await one.request("gw-2", "look", b"x", deadline_s=DEADLINE_S) == b"x"
+    assert await one.request("gw-2", "look", b"x", deadline_s=DEADLINE_S) == b"x"
+    (there, nothing) = seen
+    assert there is not None
+    assert (there.trace, there.parent, there.flags) == (trace.trace, trace.span, "01")
+    assert nothing is None
 
 
 async def test_many_requests_are_answered_at_a_time(rig: Rig) -> None:

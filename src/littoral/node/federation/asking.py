@@ -1,6 +1,7 @@
 """Asks the nodes that hold shards, this one included, and says whose answer is missing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +30,7 @@ from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
-from littoral.node.federation.taking import Taking, check_told, is_way_lost, raise_request_errors
+from littoral.node.federation.taking import Taking, check_told, is_way_lost, is_whole, raise_request_errors
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
@@ -136,6 +137,8 @@ class Asking:
         """Told which map a peer goes by that has answered."""
         self.departures = Departures(clock)
         self._lagging = Lagging(clock)
+        self._written: Counter[str] = Counter()
+        """By collection, writes through this node: that have begun, and that have ended in whatever way."""
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -207,6 +210,17 @@ class Asking:
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
+        self._written[target.name] += 1
+        try:
+            return await self._write(target, parts, deadline_s, at)
+        finally:
+            self._written[target.name] += 1
+
+    def written(self, target: Target) -> tuple[object, ...]:
+        """Another whenever something was written through this node, or to a shard here."""
+        return self._written[target.name], self._local.written(target.name, target.spread.all_places)
+
+    async def _write(self, target: Target, parts: Parts, deadline_s: float, at: At | None) -> frames.Written:
         give_up = self._clock.monotonic() + deadline_s
         tried: dict[int, set[str]] = {shard: set() for shard in parts}
         written: list[frames.Answer] = []
@@ -369,6 +383,8 @@ class _Asks:
         self._end = asking.clock.monotonic() + deadline_s
         self._patience = patience
         self._ended: list[asyncio.Task[list[PartTold]]] = []
+        self._is_news = False
+        self._asks_beside = False
         self._moved: asyncio.Future[None] | None = None
         self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
 
@@ -378,6 +394,7 @@ class _Asks:
 
     def start(self, asks: Mapping[str, list[int]]) -> None:
         """Shards of this node one by one: that one of them hangs holds up none of the others."""
+        self._asks_beside = self._asks_beside or bool(asks and self.running)
         for node, shards in asks.items():
             if node == self._asking.here:
                 for shard in shards:
@@ -398,12 +415,13 @@ class _Asks:
         task.add_done_callback(self._note)
 
     async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
-        """Who has answered; nobody, where one of them is slow and another may be asked instead."""
-        if not self._ended:
+        """Who has answered: all, or some where another may be asked beside one that is slow, or instead of one that
+        did not answer for all it was asked for. While nobody else is to be asked, answers wait for each other.
+        """
+        if not self._is_news:
             await self._move()
-        done, self._ended = self._ended, []
-        if not done:
-            self._mark_slow(slow)
+        done, self._ended, self._is_news = self._ended, [], False
+        self._mark_slow(slow)
         return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
 
     async def _move(self) -> None:
@@ -420,15 +438,23 @@ class _Asks:
             self._moved = None
 
     def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
-        if not task.cancelled():
-            self._ended.append(task)
-        if self._moved is not None:
+        if task.cancelled():
+            return
+        self._ended.append(task)
+        self._is_news = (
+            self._is_news
+            or self._asks_beside
+            or len(self._ended) == len(self.running)
+            or task.exception() is not None
+            or not all(map(is_whole, task.result()))
+        )
+        if self._is_news and self._moved is not None:
             _settle(self._moved)
 
     def _mark_slow(self, slow: Callable[[str], None]) -> None:
         now = self._asking.clock.monotonic()
-        for node, _, at in self.running.values():
-            if at <= now:
+        for task, (node, _, at) in self.running.items():
+            if at <= now and not task.done():
                 slow(node)
                 self._asking.links.was_silent(node)
 

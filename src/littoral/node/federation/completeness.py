@@ -2,7 +2,8 @@
 
 Each holder asks every other one for a lease, and gets with it what the other has. Once that is here too, the replica is
 complete until the lease ends: the other acknowledges no write meanwhile that this node has not, or waits for the end.
-Where every holder must have each write there is nothing to ask for.
+Where every holder must have each write there is nothing to ask for, once a replica that was made, or made anew, has
+got what the others had before.
 """
 
 import asyncio
@@ -30,12 +31,16 @@ _told = msgspec.msgpack.Decoder(list[dict[str, int] | None])
 
 
 class Holding(NamedTuple):
-    """A shard of this node. nodes: that hold it. least: of them, that must have a write before it is acknowledged."""
+    """A shard of this node. nodes: that hold it. least: of them, that must have a write before it is acknowledged.
+
+    may_pass: whether others may go on to another layout without this node, and acknowledge writes by that.
+    """
 
     collection: str
     shard: int
     nodes: Sequence[str]
     least: int
+    may_pass: bool = False
 
     @property
     def what(self) -> tuple[str, int]:
@@ -52,8 +57,11 @@ class Completeness:
         holding: Callable[[str, int], Holding | None],
         members: Callable[[], Mapping[str, str]],
         clock: Clock,
+        map_s: Callable[[], float] = lambda: LEASE_S,
     ) -> None:
+        """map_s: for how long the map of this node is the newest."""
         self._transport = transport
+        self._map_s = map_s
         self._replicas = replicas
         self._holding = holding
         self._members = members
@@ -68,11 +76,15 @@ class Completeness:
         """For how long this node's replica is known to be complete; 0 where it is not."""
         if (holding := self._holding(collection, shard)) is None:
             return 0.0
-        return self._beliefs.left_s(holding.what, self._lessors(holding))
+        left_s = self._beliefs.left_s(holding.what, self._lessors(holding))
+        return min(left_s, self._map_s()) if holding.may_pass else left_s
 
     def _lessors(self, holding: Holding) -> list[str]:
-        if holding.least >= len(holding.nodes):
+        if holding.least >= len(holding.nodes) and self._replicas.is_whole(part_name(*holding.what)):
             return []
+        return self._others(holding)
+
+    def _others(self, holding: Holding) -> list[str]:
         return [node for node in holding.nodes if node != self._transport.name]
 
     async def renew(self, holdings: Iterable[Holding]) -> None:
@@ -110,6 +122,8 @@ class Completeness:
         left_s = asked_s + LEASE_S - self._clock.monotonic()
         if await self._replicas.reached(part_name(*holding.what), vector, left_s):
             self._beliefs.believe(holding.what, peer, asked_s + LEASE_S)
+            if self._beliefs.left_s(holding.what, self._others(holding)) > 0:
+                await self._replicas.become_whole(part_name(*holding.what))
 
     async def _grant(self, caller: str, body: bytes) -> bytes:
         if caller not in self._members():

@@ -1,10 +1,12 @@
 """Facts on their way between nodes: each tells all others its own, the more seldom the more they are.
 
-In a large site who comes, or comes back, asks a few others what they know, and so does everyone now and then: what they
-say of third nodes is hearsay, which that node's own word replaces.
+In a large site who comes asks a few others what they know. From then on each compares itself with one other at a time,
+and who knows of fewer lives asks the other for its facts. What is said of third nodes is hearsay, which that node's own
+word replaces.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
@@ -12,7 +14,17 @@ import msgspec
 
 from littoral.clock import Clock
 from littoral.errors import ForbiddenError, InputError, LittoralError
-from littoral.mesh.facts import Fact, Facts, decode_fact, decode_facts, encode_fact, encode_facts
+from littoral.mesh.facts import (
+    FACT_BYTES_MAX,
+    Fact,
+    Facts,
+    Lives,
+    Number,
+    decode_fact,
+    decode_facts,
+    encode_fact,
+    encode_facts,
+)
 from littoral.node.federation.messages import decoded
 from littoral.transport import Transport
 
@@ -20,17 +32,22 @@ __all__ = ["FACTS", "FactExchange"]
 
 FACTS = "facts"
 FACTS_KNOWN = "facts-known"
+FACT_TOLD = "fact-told"
+LIVES = "lives"
 TELL_S = 2.0
 HEARD_PER_S = 25.0
 """So many facts reach a node in a second, however many nodes there are."""
 
-ASKED_COUNT = 2
 ASK_S = 2.0
-REST_S = 1.0
-"""Between two times of asking, however many come."""
+COMPARE_S = 1.0
+COMPARED_COUNT = 3
+TRIED_COUNT = 32
+KNOWING_COUNT_MAX = 8
+VAIN_COUNT_MAX = 64
 
 ANSWER_BYTES = 1 << 20
 
+_compared = msgspec.msgpack.Decoder(tuple[Number, Lives])
 _orders = msgspec.msgpack.Decoder(dict[str, tuple[int, int]])
 
 
@@ -53,9 +70,15 @@ class FactExchange:
         self._clock = clock
         self._rng = Random(transport.name)  # noqa: S311 (when to tell)
         self._tell_at_s = 0.0
+        self._told_at_s = -TELL_S
+        self._told_count = 0
         self._told_map = -1
-        self._ask_at_s = self._rest_until_s = 0.0
-        self._came: set[str] = set()
+        self._map_number = 0
+        self._compare_at_s = 0.0
+        self._is_new = True
+        self._knowing: dict[str, Lives] = {}
+        self._vain: deque[Lives] = deque(maxlen=VAIN_COUNT_MAX)
+        self._names: tuple[Mapping[str, str], list[str]] = ({}, [])
 
     @property
     def tell_s(self) -> float:
@@ -71,10 +94,11 @@ class FactExchange:
         """From now on it hears what others tell, and answers who asks."""
         await self._transport.subscribe(FACTS, self._take)
         await self._transport.serve(FACTS_KNOWN, self._tell_known)
+        await self._transport.serve(FACT_TOLD, self._take_told)
+        await self._transport.serve(LIVES, self._compare)
 
-    def seen(self, name: str) -> None:
-        """A node came, which may know what was told while it could not be heard."""
-        self._came.add(name)
+    def seen(self) -> None:
+        """A node came."""
         if not self.is_large:
             self._tell_at_s = 0.0
 
@@ -83,67 +107,134 @@ class FactExchange:
         if not self.is_large:
             self._tell_at_s = 0.0
 
-    async def tell(self, make: Callable[[], Awaitable[Fact]], *, map_number: int, is_writer: bool) -> None:
-        """This node's fact, where it is due; at once where it goes by another map: in a large site, if it wrote it."""
-        now_s = self._clock.monotonic()
-        is_new_map = map_number != self._told_map and (is_writer or not self.is_large)
-        if now_s < self._tell_at_s and not is_new_map:
+    async def tell(
+        self, make: Callable[[], Awaitable[Fact]], *, map_number: int, writer: str, is_moving: bool = False
+    ) -> None:
+        """This node's fact, where it is due; at once where it goes by another map: in a large site to who wrote it.
+
+        is_moving: what it holds is being moved, and others wait for its word. Who told it to less than half of those
+        who are here tells it again.
+        """
+        self._map_number = map_number
+        now_s, is_writer = self._clock.monotonic(), writer == self._transport.name
+        is_new_map = map_number != self._told_map
+        here_count = len(self._transport.alive())
+        is_awaited = is_moving or here_count > 2 * self._told_count
+        is_for_all = now_s >= self._tell_at_s or (is_awaited and now_s >= self._told_at_s + TELL_S)
+        is_for_all |= is_new_map and (is_writer or is_moving or not self.is_large)
+        if not is_for_all and not is_new_map:
             return
-        self._told_map = map_number
-        self._tell_at_s = now_s + self.tell_s * (0.75 + self._rng.random() / 2 if self.is_large else 0.99)
         fact = await make()
         self._facts.take(fact)
+        if not is_for_all:
+            with contextlib.suppress(LittoralError):
+                await self._transport.request(writer, FACT_TOLD, encode_fact(fact), deadline_s=ASK_S)
+                self._told_map = map_number
+            return
+        self._told_map, self._told_at_s, self._told_count = map_number, now_s, here_count
+        self._tell_at_s = now_s + self.tell_s * (0.75 + self._rng.random() / 2 if self.is_large else 0.99)
         await self._transport.publish(FACTS, encode_fact(fact))
 
     async def ask(self) -> None:
-        """What a few others know: those who came, else now and then somebody."""
+        """In a large site: what is known elsewhere and not here, of lives and of the map."""
+        self._facts.belong(self._members())
         now_s = self._clock.monotonic()
-        if not self.is_large or now_s < self._rest_until_s:
+        if not self.is_large or now_s < self._compare_at_s:
             return
-        came, self._came = self._came, set()
-        self._rest_until_s = now_s + REST_S
-        alive = self._transport.alive() - {self._transport.name}
-        if not (came := came & alive):
-            if now_s < self._ask_at_s:
-                return
-            came = set(alive & self._members().keys())
-        self._ask_at_s = now_s + self.tell_s * (0.5 + self._rng.random())
-        for peer in self._rng.sample(sorted(came), min(ASKED_COUNT, len(came))):
-            try:
-                await self._ask_one(peer)
-            except LittoralError:
-                self._came.add(peer)
+        self._compare_at_s = now_s + COMPARE_S
+        if self._is_new:
+            for peer in self._some(1):
+                await self._ask_of(peer, None)
+        else:
+            for peer in self._some(COMPARED_COUNT):
+                if await self._is_alike(peer):
+                    break
+        knowing, self._knowing = self._knowing, {}
+        for peer, lives in knowing.items():
+            if self._is_more(lives):
+                await self._ask_of(peer, lives)
 
-    async def _ask_one(self, peer: str) -> None:
-        """Until it tells nothing new."""
-        is_news = True
-        while is_news:
-            known = {name: one.fact.order for name, one in self._facts.all().items()}
-            body = await self._transport.request(peer, FACTS_KNOWN, msgspec.msgpack.encode(known), deadline_s=ASK_S)
+    def _some(self, count: int) -> list[str]:
+        """Members that are here, at random."""
+        if (members := self._members()) is not self._names[0]:
+            self._names = (members, sorted(members))
+        here = self._transport.alive() - {self._transport.name}
+        tried = self._rng.sample(self._names[1], min(TRIED_COUNT, len(members)))
+        found = [name for name in tried if name in here] or sorted(here & members.keys())
+        return found[:count]
+
+    async def _is_alike(self, peer: str) -> bool:
+        """Whether it knows of the same lives."""
+        try:
+            answer = await self._transport.request(peer, LIVES, self._own_lives(), deadline_s=COMPARE_S)
+        except LittoralError:
+            return False
+        return self._hear_lives(peer, answer) == self._facts.lives
+
+    async def _compare(self, caller: str, body: bytes) -> bytes:
+        if caller not in self._members():
+            raise ForbiddenError(f"node `{caller}` is no member of this site")
+        self._hear_lives(caller, body)
+        return self._own_lives()
+
+    def _own_lives(self) -> bytes:
+        return msgspec.msgpack.encode((self._map_number, self._facts.lives))
+
+    def _hear_lives(self, peer: str, body: bytes) -> Lives:
+        map_number, lives = decoded(_compared, body, f"lives that `{peer}` knows of")
+        self._heard(peer, map_number)
+        if self._is_more(lives) and len(self._knowing) < KNOWING_COUNT_MAX:
+            self._knowing[peer] = lives
+        return lives
+
+    def _is_more(self, lives: Lives) -> bool:
+        return lives > self._facts.lives and lives not in self._vain
+
+    async def _ask_of(self, peer: str, lives: Lives | None) -> None:
+        try:
+            is_news = await self._ask_one(peer)
+        except LittoralError:
+            if lives is not None:
+                self._knowing[peer] = lives
+            return
+        self._is_new = False
+        if lives is not None and not is_news:
+            self._vain.append(lives)
+
+    async def _ask_one(self, peer: str) -> bool:
+        """All that it knows; whether there was something new."""
+        has_told = False
+        while True:
+            known = msgspec.msgpack.encode(self._facts.orders)
+            body = await self._transport.request(peer, FACTS_KNOWN, known, deadline_s=ASK_S)
             is_news = False
             for sender, told in decode_facts(body, peer):
                 with contextlib.suppress(InputError):
-                    is_news |= self._take_one(self.decode(told, sender), is_proven=sender == peer)
+                    is_news |= self._take_one(self.decode(told, sender), told, is_proven=sender == peer)
+            has_told |= is_news
+            if not is_news or len(body) + FACT_BYTES_MAX < ANSWER_BYTES:
+                return has_told
 
     async def _tell_known(self, caller: str, body: bytes) -> bytes:
         if caller not in self._members():
             raise ForbiddenError(f"node `{caller}` is no member of this site")
         known = decoded(_orders, body, f"request of `{caller}` for facts")
-        newer = (
-            one.fact
-            for name, one in self._facts.all().items()
-            if name != caller and one.fact.order > known.get(name, ())
-        )
+        facts, orders = self._facts.all(), self._facts.orders
+        newer = (facts[name] for name, order in orders.items() if order > known.get(name, ()) and name != caller)
         return encode_facts(newer, ANSWER_BYTES)
+
+    async def _take_told(self, caller: str, body: bytes) -> bytes:
+        self._take_one(self.decode(body, caller), body, is_proven=True)
+        return b""
 
     def _take(self, sender: str, _topic: str, body: bytes) -> None:
         with contextlib.suppress(LittoralError):
-            self._take_one(self.decode(body, sender), is_proven=True)
+            self._take_one(self.decode(body, sender), body, is_proven=True)
 
-    def _take_one(self, fact: Fact, *, is_proven: bool) -> bool:
+    def _take_one(self, fact: Fact, told: bytes, *, is_proven: bool) -> bool:
         if fact.node == self._transport.name or fact.node not in self._members():
             return False
-        is_news = self._facts.take(fact, is_proven=is_proven)
+        is_news = self._facts.take(fact, is_proven=is_proven, told=told)
         if is_news:
             self._heard(fact.node, fact.map_number)
         return is_news

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from random import Random
 
 import msgspec
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError
+from littoral.errors import LittoralError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -20,11 +19,13 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.generations import config_of
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
 from littoral.node.federation.map_keeper import MapKeeper
+from littoral.node.federation.map_lease import MapLease
 from littoral.node.federation.mesh_service import MeshService
 from littoral.node.federation.messages import Ask
 from littoral.node.federation.moving.changes import Changes
@@ -40,8 +41,7 @@ from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
-from littoral.node.federation.spread_collection import SpreadCollection
-from littoral.node.federation.spread_shard import SpreadShard
+from littoral.node.federation.stand_ins import StandIns
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
 from littoral.node.federation.targets import Targets
@@ -91,27 +91,25 @@ class Federation:
         """
         transport = self.measured = MeasuredTransport(transport, clock)
         self._mesh = mesh
-        self._tables = dict(tables)
-        self._samples = samples or {}
+        self._tables, self._samples = dict(tables), samples or {}
         self._collections = collections
         self._transport = transport
-        self._clock = clock
-        self._say = say
+        self._clock, self._say = clock, say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
-        self.target = Targets(self._tables, lambda: self.map, self.roster, lambda: self.writer, transport.name).find
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
-        sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
-        self._sync = sync
+        sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
-        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
-        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock)
+        self.keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self._targets = Targets(transport.name, self._tables, self.keeper, self.roster)
+        self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
+        self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
@@ -124,9 +122,9 @@ class Federation:
             grants=Grants(clock, is_first_life=self._boot == 1),
             complete_s=complete_s,
         )
-        self._local = LocalShards(
-            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
-        )
+        tell_stale = self._exchange.tell_stale
+        self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, complete_s)
+        self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
         self._rebalance_at_s = clock.monotonic() + REBALANCE_S
@@ -136,16 +134,17 @@ class Federation:
         self.roster_word: Callable[[], tuple[int, str] | None] = lambda: None
         """Number and writer of the signed roster, where the site has one."""
         self.facts = Facts(clock)
-        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self._keeper.heard, clock)
+        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self.keeper.heard, clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
-        self.asking.heard = self._keeper.heard
+        self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
+        self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
         self._service = MeshService(
-            self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+            self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
-            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
@@ -163,25 +162,25 @@ class Federation:
             say=say,
             changed=self.wake,
         )
-        self.seeding = sync.seeds = Seeding(
-            transport,
+        self.moving.older_s = self._map_lease.older_s
+        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _seeding(self, folder: Path) -> Seeding:
+        return Seeding(
+            self._transport,
             self.replicas,
-            collections,
-            data / FOLDER,
+            self._collections,
+            folder,
             self._steady_holders,
             self._reopen,
             pace=self.moving.pace,
-            clock=clock,
-            say=say,
+            clock=self._clock,
+            say=self._say,
         )
 
     @property
     def name(self) -> str:
         return self._transport.name
-
-    async def pull(self) -> None:
-        """The map of whoever was heard to have a newer one, the writer's among them."""
-        await self._keeper.pull(also=[self._keeper.writer])
 
     def wake(self) -> None:
         """There is something to look at, and to tell."""
@@ -198,7 +197,7 @@ class Federation:
 
     @property
     def map(self) -> ShardMap:
-        return self._keeper.map
+        return self.keeper.map
 
     @property
     def transport(self) -> Transport:
@@ -218,7 +217,7 @@ class Federation:
     @property
     def writer(self) -> str:
         """The node that writes the shard map."""
-        return self._keeper.writer
+        return self.keeper.writer
 
     @property
     def orchestrator(self) -> str | None:
@@ -244,6 +243,10 @@ class Federation:
     def _own_shards(self) -> list[tuple[str, int]]:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
+    def _read_shards(self) -> list[tuple[str, int]]:
+        """Without those that come in the place of others: a summary of what is just being filled is out of date."""
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
@@ -261,7 +264,9 @@ class Federation:
             return None
         if len(nodes) > 1:
             nodes = allowed(spread, self.roster()).places[shard]
-        return Holding(name, shard, nodes, table.spread.holders)
+        least, change = table.spread.holders, spread.change
+        may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
+        return Holding(name, shard, nodes, least, may_pass)
 
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
@@ -290,12 +295,13 @@ class Federation:
 
     async def open(self) -> None:
         """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
-        for name, table in self._tables.items():
-            self._stand_in(name, table)
+        for name in self._tables:
+            self.stand_ins.add(name)
         await self.measured.open()
         await self._service.open(self._transport)
         await self._sync.start()
-        await self._keeper.open()
+        await self.keeper.open()
+        await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
         await self.seeding.open()
@@ -309,13 +315,15 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
+            asyncio.create_task(self._map_lease.keep(), name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
     async def add(self, name: str, table: CollectionTable) -> None:
         """A further collection, as if it had been there at the start. Raises ConflictError."""
-        self._stand_in(name, table)
+        self.stand_ins.check(name)
         self._tables[name] = table
+        self.stand_ins.add(name)
         await self._write_map()
         await self._hold_shards()
         self._work.set()
@@ -325,38 +333,9 @@ class Federation:
 
         Raises ConflictError, NotFoundError.
         """
-        spread = self.spread_to_write(name)
+        spread = self.keeper.spread_to_write(name)
         following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
-        self._keeper.write({name: following})
-
-    def spread_to_write(self, name: str) -> Spread:
-        """As the map has it. Raises ConflictError where another node writes the map, NotFoundError."""
-        if not self._keeper.is_writer:
-            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
-        if (spread := self.map.spreads.get(name)) is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
-        return spread
-
-    def write(self, name: str, spread: Spread) -> None:
-        """As the writer of the map: this is so from now on."""
-        self._keeper.write({name: spread})
-
-    def _stand_in(self, name: str, table: CollectionTable) -> None:
-        assert table.spread is not None
-        spread = self.map.spreads.get(name)
-        goes_by = table.spread.model if spread is None or table.migrate is None else spread.model
-        self._collections.stand_in(self.generation(name, goes_by))
-
-    def generation(self, name: str, model: str) -> SpreadCollection:
-        """A collection in the layout that holds embeddings of this model, whenever there is one."""
-        shard = SpreadShard(partial(self.target, name, model), self.asking, self.routing, self._keeper.pull)
-        spread, config = self.map.spreads.get(name), self._tables[name].config()
-        seen = None if spread is None else spread.of_model(model)
-        return SpreadCollection(name, config if seen is None else config_of(config, seen), shard, model)
-
-    def _goes_by(self, name: str) -> str:
-        found = self._collections.get(name)
-        return found.model if isinstance(found, SpreadCollection) else ""
+        self.keeper.write({name: following})
 
     async def close(self) -> None:
         """Ends what runs here; the transport is its owner's."""
@@ -369,19 +348,23 @@ class Federation:
         await self.routing.close()
         await self.replicas.close()
 
+    def target(self, name: str, model: str | None = None) -> Target:
+        """As `Targets.of`."""
+        return self._targets.of(name, model)
+
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
         return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
-        if not self._keeper.is_writer:
+        if not self.keeper.is_writer:
             return
         fresh: dict[str, Spread] = {}
         for name, table in self._tables.items():
             if table.spread is not None and name not in self.map.spreads:
                 fresh[name] = await asyncio.to_thread(self._laid_out, name, table)
-        self._keeper.write(fresh)
+        self.keeper.write(fresh)
 
     def _laid_out(self, name: str, table: CollectionTable) -> Spread:
         assert table.spread is not None
@@ -412,22 +395,31 @@ class Federation:
         while True:
             self._work.clear()
             try:
-                await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
+                await self.keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
-                if self._keeper.is_writer:
-                    self._keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
-                    self._keeper.write(self.handing.embedders.over())
+                if self.keeper.is_writer:
+                    self.keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
+                    self.keeper.write(self.handing.embedders.over())
                     await self._rebalance()
-                await self._exchange.sum_up(self._own_shards())
+                await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
-                await self.fact_exchange.tell(self._fact, map_number=self.map.number, is_writer=self._keeper.is_writer)
+                await self._tell_fact()
                 await self.fact_exchange.ask()
+                await self._settle_indexes()
             except LittoralError as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
+
+    async def _settle_indexes(self) -> None:
+        """What others know of, and shards here have not."""
+        for known in list(self.facts.all().values()):
+            await self._indexes.heard(known.fact.indexes)
+        for name, shard in self._own_shards():
+            if (part := self._collections.part(part_name(name, shard))) is not None:
+                await self._indexes.settle(name, part)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -442,12 +434,22 @@ class Federation:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
+        """In a large site somebody comes or goes all the time: most of them are nobody's business."""
         if is_here:
-            self.fact_exchange.seen(name)
+            self.fact_exchange.seen()
         else:
             self.summaries.forget(name)
-        self._exchange.want()
-        self._work.set()
+        is_small = not self.fact_exchange.is_large
+        if is_small or name in self.keeper.holders:
+            self._exchange.want()
+        if is_small or self.keeper.is_writer or self._is_waiting:
+            self._work.set()
+
+    async def _tell_fact(self) -> None:
+        is_moving = bool(self.moving.owed) or any(
+            spread.change is not None and spread.kept_by(self.name) for spread in self.map.spreads.values()
+        )
+        await self.fact_exchange.tell(self._fact, map_number=self.map.number, writer=self.writer, is_moving=is_moving)
 
     async def _fact(self) -> Fact:
         """What this node says of itself now."""
@@ -460,13 +462,14 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            models={name: self._goes_by(name) for name in self._tables},
+            models={name: self.stand_ins.goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
             address=self.address(),
             condition=condition,
             settled=self.moving.settled,
             owed=self.moving.owed,
             loads=self._loads(),
+            indexes=self._indexes.told(),
             unready=self.moving.unready,
             stuck=self.handing.embedders.stuck(),
         )

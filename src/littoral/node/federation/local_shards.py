@@ -1,13 +1,14 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
+from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.loads import Loads
 from littoral.node.federation.merging import WHOLE, merge
 from littoral.node.federation.messages import Part, PartTold
@@ -72,9 +73,12 @@ class LocalShards:
         self._tell_stale = tell_stale
         self._complete_s = complete_s
         self._shards: dict[str, Collection] = {}
+        self._watched: dict[str, Watched] = {}
         self._leaving = Leaving(clock)
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
+        self.indexes: PayloadIndexes | None = None
+        """Where it is noted which payload indexes there are to be."""
 
     async def ensure(
         self,
@@ -97,6 +101,7 @@ class LocalShards:
             if has_copies:
                 await part.create_index(MARK, "bool")
             watched = Watched(part, partial(self._wrote, collection, shard, config), partial(self._leaving.left, name))
+            self._watched[name] = watched
             self._shards[name] = Collection(name, config, watched)
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
@@ -128,17 +133,26 @@ class LocalShards:
     def close_to_callers(self, collection: str, shard: int) -> None:
         """What is asked of it from now on is refused."""
         self._shards.pop(part_name(collection, shard), None)
+        self._watched.pop(part_name(collection, shard), None)
         self.loads.forget(part_name(collection, shard))
+
+    def written(self, collection: str, shards: Iterable[int]) -> tuple[object, ...]:
+        """Another whenever one of these shards was written to that lie here, by whomever."""
+        found = ((shard, self._watched.get(part_name(collection, shard))) for shard in shards)
+        return tuple((shard, watched.written) for shard, watched in found if watched is not None)
 
     async def _wrote(
         self,
         collection: str,
         shard: int,
         config: CollectionConfig,
-        request: frames.Upsert | frames.UpdateVectors,
+        request: frames.Upsert | frames.UpdateVectors | frames.ChangePayload,
         epoch: int,
     ) -> None:
-        stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
+        if isinstance(request, frames.ChangePayload):
+            stale = self._summaries.changed(collection, shard, request.change, config, epoch)
+        else:
+            stale = self._summaries.wrote(collection, shard, request.points, config, epoch)
         if stale is not None:
             await self._tell_stale(collection, shard, stale)
 
@@ -187,6 +201,8 @@ class LocalShards:
     async def _asked(
         self, name: str, found: Collection, shard: int, request: frames.Request, terms: Terms
     ) -> frames.Answer:
+        if isinstance(request, frames.CreateIndex | frames.DeleteIndex) and self.indexes is not None:
+            return await self._indexed(self.indexes, name.rpartition(".")[0], found, request, terms)
         if not isinstance(request, frames.PointWrite):
             began_s = self.loads.now()
             answer = await found.ask(request, deadline_s=terms.deadline_s)
@@ -205,6 +221,19 @@ class LocalShards:
         if self.after_write is not None:
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
         return frames.Written(call=0, epoch=stamp.number)
+
+    async def _indexed(
+        self,
+        indexes: PayloadIndexes,
+        collection: str,
+        found: Collection,
+        request: frames.CreateIndex | frames.DeleteIndex,
+        terms: Terms,
+    ) -> frames.Answer:
+        indexes.check(collection, request.field, terms.at.time)
+        answer = await found.ask(request, deadline_s=terms.deadline_s)
+        await indexes.note(collection, request, terms.at.time)
+        return answer
 
 
 def _merged(

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from random import Random
 
-from littoral.errors import PeerError, UnavailableError
+from littoral.errors import ConflictError, NotFoundError, PeerError, UnavailableError
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map
 from littoral.node.federation.signed_site import SignedSite
 from littoral.transport import Transport
@@ -46,17 +47,30 @@ class MapKeeper:
         self._pull_from: dict[str, int] = {}
         self._rng = Random(transport.name)  # noqa: S311 (whom to ask)
         self._pulling = asyncio.Lock()
+        self._first: tuple[Mapping[str, str], str] = ({}, transport.name)
+        self._holders: tuple[int, frozenset[str]] = (0, frozenset())
 
     @property
     def map(self) -> ShardMap:
         return self._file.map
 
     @property
+    def holders(self) -> frozenset[str]:
+        """Nodes that hold some shard."""
+        if self._holders[0] != self.map.number:
+            places = (spread.all_places for spread in self.map.spreads.values())
+            named = (nodes for shards in places for nodes in shards.values())
+            self._holders = (self.map.number, frozenset(chain.from_iterable(named)))
+        return self._holders[1]
+
+    @property
     def writer(self) -> str:
         """Who writes the map."""
         if self._signed is not None and (writer := self._signed.writer) is not None:
             return writer
-        return min(self._members(), default=self._transport.name)
+        if (members := self._members()) is not self._first[0]:
+            self._first = (members, min(members, default=self._transport.name))
+        return self._first[1]
 
     @property
     def is_writer(self) -> bool:
@@ -73,6 +87,14 @@ class MapKeeper:
         """Takes the signed map that came by another way, as documents do."""
         if self._signed is not None and (found := self._signed.map()) is not None:
             self._take(found)
+
+    def spread_to_write(self, name: str) -> Spread:
+        """As the map has it. Raises ConflictError where another node writes the map, NotFoundError."""
+        if not self.is_writer:
+            raise ConflictError(f"node `{self.writer}` writes the shard map, not `{self._transport.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        return spread
 
     def write(self, spreads: Mapping[str, Spread]) -> None:
         """The writer's: the next map has these, beside those that are there."""

@@ -14,7 +14,7 @@ from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
 from littoral.node.federation.placing import may_have_copies
-from littoral.node.federation.residency import is_from_anywhere, seen_from
+from littoral.node.federation.residency import is_from_anywhere, pinned_to
 from littoral.transport import Transport
 from littoral.vectors import frames
 
@@ -53,7 +53,8 @@ class MeshService:
         return await self._answer(caller, body, frames.Write)
 
     async def _answer(self, caller: str, body: bytes, kind: object) -> bytes:
-        if caller not in self._members():
+        region = self._members().get(caller)
+        if region is None:
             self._counts.refused += 1
             raise ForbiddenError(f"node `{caller}` is no member of this site")
         ask = decode_ask(body, caller)
@@ -66,7 +67,7 @@ class MeshService:
             return encode(Told(current.map_number, [], has_moved=True))
         if target is None:
             raise self._strange(caller, ask, current)
-        self._check(caller, ask, target)
+        self._check(caller, region, ask, target)
         if kind is frames.Read:
             terms = Terms.of_read(ask.deadline_s, has_copies=may_have_copies(target.spread))
         else:
@@ -81,15 +82,12 @@ class MeshService:
         self._counts.refused += 1
         return ConflictError(f"{told}`{ask.model}`", hint="two models never mix in a collection")
 
-    def _check(self, caller: str, ask: Ask, target: Target) -> None:
-        known = target.spread.all_places
-        seen = {
-            shard for spread in target.spread.both for shard in seen_from(spread, self._members()[caller]).spread.places
-        }
+    def _check(self, caller: str, region: str, ask: Ask, target: Target) -> None:
+        known, pinned = target.spread.all_places, pinned_to(target.spread)
         for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in known and ask.map_number <= target.map_number:
                 raise NotFoundError(f"collection `{ask.collection}` has {len(known)} shards, none with number {shard}")
-            if shard in known and shard not in seen and not is_from_anywhere(request):
+            if shard in known and pinned.get(shard, region) != region and not is_from_anywhere(request):
                 self._counts.refused += 1
                 raise ForbiddenError(
                     f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"

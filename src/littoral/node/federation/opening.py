@@ -12,7 +12,9 @@ from littoral.node.federation.messages import WRITE
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.kept_mesh import kept
 from littoral.node.site import Site
+from littoral.telemetry import Spans
 from littoral.transport import Transport
+from littoral.transport.traced import TracedTransport
 from littoral.vectors.collections import Collections
 
 __all__ = ["open_federation", "open_transport"]
@@ -20,9 +22,16 @@ __all__ = ["open_federation", "open_transport"]
 
 @contextlib.asynccontextmanager
 async def open_federation(
-    site: Site, collections: Collections, transport: Transport | None, *, clock: Clock, say: Callable[[str], None]
+    site: Site,
+    collections: Collections,
+    transport: Transport | None,
+    *,
+    clock: Clock,
+    say: Callable[[str], None],
+    spans: Spans | None = None,
 ) -> AsyncIterator[Federation | None]:
     """None without the table. transport: to the other nodes, if the caller has one; it is not closed here then.
+    spans: where requests to other nodes, and theirs, are recorded.
 
     Raises SettingError for certificates that are not there, and what `Federation` raises.
     """
@@ -45,7 +54,7 @@ async def open_federation(
             site.mesh,
             tables,
             collections,
-            transport,
+            transport if spans is None else TracedTransport(transport, spans),
             site.data,
             clock=clock,
             say=say,

@@ -1,6 +1,7 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
 import asyncio
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -27,8 +28,11 @@ __all__ = ["FOLDER", "Replicas", "Watched"]
 FOLDER = "replicas"
 SEEDS = "seeds"
 
-Wrote = Callable[[frames.Upsert | frames.UpdateVectors, int], Awaitable[None]]
+Wrote = Callable[[frames.Upsert | frames.UpdateVectors | frames.ChangePayload, int], Awaitable[None]]
 """The write, and the shard's epoch after it."""
+
+
+_lives = itertools.count()
 
 
 class Watched:
@@ -38,16 +42,31 @@ class Watched:
         self._part = part
         self._wrote = wrote
         self._left = left
+        self._write_count = 0
+        self._life = next(_lives)
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """Another after every write, those among them whose outcome nobody knows, and in every life of the shard."""
+        return self._life, self._write_count
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        try:
+            return await self._asked(request, deadline_s)
+        finally:
+            self._write_count += not isinstance(request, frames.Read)
+
+    async def _asked(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
             try:
                 return await self._part.ask(request, deadline_s=deadline_s)
             finally:
                 self._left()
         answer = await self._part.ask(request, deadline_s=deadline_s)
-        if isinstance(request, frames.Upsert | frames.UpdateVectors) and isinstance(answer, frames.Written):
-            await self._wrote(request, answer.epoch)
+        if isinstance(answer, frames.Written):
+            match request:
+                case frames.Upsert() | frames.UpdateVectors() | frames.ChangePayload():
+                    await self._wrote(request, answer.epoch)
         return answer
 
     async def _has_some(self, request: frames.Delete, deadline_s: float) -> bool:
@@ -224,6 +243,14 @@ class Replicas:
         except TimeoutError:
             return False
         return True
+
+    def is_whole(self, name: str) -> bool:
+        """Whether nothing is missing there of the time before it was made, or made anew."""
+        return name in self._replicas and self._replicas[name].is_whole
+
+    async def become_whole(self, name: str) -> None:
+        """From now on it is. Raises UnavailableError, ShardError."""
+        await self.of(name).become_whole()
 
     def lags(self) -> list[Lag]:
         """Of each peer's replica of each shard."""

@@ -16,9 +16,10 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.merging import merged_hits
 from littoral.node.federation.patience import Patience
 from littoral.node.federation.query_classes import Classes, Kind
-from littoral.node.federation.searches import for_shards
+from littoral.node.federation.searches import for_shards, told_of_filter
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import asks, frames
+from littoral.vectors.filters import Filter
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Hit
 from littoral.vectors.routing.audit import SampleDraw
@@ -79,9 +80,16 @@ class Routing:
         self.audited_count = 0
 
     async def search(
-        self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
+        self,
+        target: Target,
+        queries: Sequence[SearchQuery],
+        barren: Sequence[frozenset[int]],
+        deadline_s: float,
+        patience: Patience,
     ) -> RoutedAnswer | None:
-        """None where nothing is known of the other nodes' shards yet: they are all to be asked."""
+        """None where nothing is known of the other nodes' shards yet: they are all to be asked. barren: of each query,
+        shards that its filter rules out.
+        """
         here = target.spread.held_by(self._asking.here)
         planner = self._planner(target)
         if planner is None or len(here) == len(target.spread.places):
@@ -98,10 +106,11 @@ class Routing:
                 calibration=None if kind is None else kind.audit.calibration,
                 threshold=query.score_threshold,
                 selectivity=1.0 if kind is None else kind.share,
+                barren=out,
             )
-            for query, kind in zip(queries, kinds, strict=True)
+            for query, kind, out in zip(queries, kinds, barren, strict=True)
         ]
-        search = _Search(self._asking, target, queries, routes, deadline_s, patience)
+        search = _Search(self._asking, target, queries, routes, barren, deadline_s, patience)
         await search.ask(here)
         if is_audited:
             await search.ask(target.spread.places.keys() - set(here), apart=True)
@@ -112,6 +121,23 @@ class Routing:
             for need in needs:
                 self._note_needed(need, search.has_asked_all)
         return search.answer()
+
+    def known(self, target: Target) -> tuple[object, ...]:
+        """Another whenever this node knows of a write to the collection that it did not know of."""
+        return self._asking.written(target), self._summaries.epochs(target.name)
+
+    def barren(self, target: Target, matching: Filter | None) -> frozenset[int]:
+        """Shards of other nodes in which provably nothing passes this filter; one is left where it would be all."""
+        if matching is None:
+            return frozenset()
+        self._summaries.use(target.name)
+        places, here = target.spread.places, self._asking.here
+        found = frozenset(
+            shard
+            for shard in self._summaries.barren(target.name, matching)
+            if shard in places and here not in places[shard]
+        )
+        return found if len(found) < len(places) else found - {min(places)}
 
     def _asks_all(self, needs: Sequence[_Need]) -> bool:
         """Where every node is asked anyhow, it is done at once, and now and then seen whether that is still so."""
@@ -204,6 +230,7 @@ class _Search:
         target: Target,
         queries: Sequence[SearchQuery],
         routes: Sequence[Route],
+        barren: Sequence[frozenset[int]],
         deadline_s: float,
         patience: Patience,
     ) -> None:
@@ -211,6 +238,7 @@ class _Search:
         self._target = target
         self.queries = queries
         self.routes = routes
+        self.barren = barren
         self._request = frames.Search(call=0, queries=[for_shards(query) for query in queries])
         self._end = asking.clock.monotonic() + deadline_s
         self._patience = patience
@@ -278,10 +306,10 @@ class _Search:
             ends: Sequence[Ask | Enough] = [Enough(True, 1.0, ()) for _ in self.queries]
         else:
             ends = self._ends or [route.next() for route in self.routes]
-        told = [self._how(*one) for one in zip(self.queries, ends, strict=True)]
+        told = [self._how(*one) for one in zip(self.queries, ends, self.barren, strict=True)]
         return RoutedAnswer(hits, told, max((answer.epoch for _, answer in self._told), default=0))
 
-    def _how(self, query: SearchQuery, end: Ask | Enough) -> dict[str, object]:
+    def _how(self, query: SearchQuery, end: Ask | Enough, barren: frozenset[int]) -> dict[str, object]:
         # An end that still asks is one for which no time was left.
         unreachable = self.lost.union(*end.nodes.values()) if isinstance(end, Ask) else set(end.unreachable)
         missing = {node for shard in unreachable for node in self._target.spread.places[shard]}
@@ -292,7 +320,7 @@ class _Search:
             "missing": sorted(missing),
             "certified": is_certain,
             "expected_recall": _expected(end.expected_recall, is_certain, self._is_told(query) and not missing),
-        }
+        } | told_of_filter(barren - self._covered)
 
     def _is_told(self, query: SearchQuery) -> bool:
         return query.params.exact and not self._is_behind
@@ -336,5 +364,6 @@ def _observe(planner: Planner, here: Sequence[int], search: _Search, kind: Kind)
         search.answers_by_shard(),
         limits=np.array([threshold]),
         selectivity=kind.share,
+        barren=sorted(search.barren[0]),
     )
     return kind.audit.observe(way)

@@ -1,6 +1,6 @@
 """Queries as shards are to answer them, and what a merged answer says of itself."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from littoral.vectors import asks
 from littoral.vectors.queries import SearchQuery, check_query
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["check_spread_query", "for_shards", "how_of"]
+__all__ = ["check_spread_query", "for_shards", "how_of", "told_of_filter"]
 
 NOT_MERGED: dict[type, str] = {
     asks.Mmr: "`mmr`",
@@ -45,8 +45,10 @@ def for_shards(query: SearchQuery) -> SearchQuery:
     return msgspec.structs.replace(query, limit=query.limit + query.offset, offset=0)
 
 
-def how_of(gathered: Gathered, queries: Sequence[SearchQuery]) -> dict[str, Any]:
-    """asked, answered: nodes. Certain only where all shards have compared with every point."""
+def how_of(gathered: Gathered, queries: Sequence[SearchQuery], barren: Collection[int] = ()) -> dict[str, Any]:
+    """asked, answered: nodes. Certain only where all shards have compared with every point. barren: those that were
+    not asked, for nothing in them passes the filter.
+    """
     is_certain = not gathered.lost and not gathered.behind and all(query.params.exact for query in queries)
     return {
         "asked": len(gathered.asked.union(gathered.missing)),
@@ -54,4 +56,9 @@ def how_of(gathered: Gathered, queries: Sequence[SearchQuery]) -> dict[str, Any]
         "missing": gathered.missing,
         "certified": is_certain,
         "expected_recall": 1.0 if is_certain else None,
-    }
+    } | told_of_filter(barren)
+
+
+def told_of_filter(barren: Collection[int]) -> dict[str, Any]:
+    """Where the filter alone has ruled shards out: how many."""
+    return {"filtered_out": len(barren)} if barren else {}

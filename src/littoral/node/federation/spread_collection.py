@@ -8,9 +8,8 @@ __all__ = ["SpreadCollection"]
 
 
 class SpreadCollection(Collection):
-    """No cache holds its answers: a write on another node is one that this node does not hear of.
-
-    model: whose embeddings it holds, as nodes tell it each other.
+    """No cache of the node's holds its answers: a write on another node is one that this node may not hear of. What may
+    be told again all the same, `kept_answers` has. model: whose embeddings it holds, as nodes tell it each other.
     """
 
     def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers, model: str = "") -> None:

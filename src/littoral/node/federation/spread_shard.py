@@ -10,7 +10,10 @@ from typing import Any
 import msgspec
 
 from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
+from littoral.node.asked_recall import asked_recall
+from littoral.node.caches import USE
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.merging import merge
 from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import strategy_of
@@ -51,7 +54,10 @@ class SpreadShard:
         asking: Asking,
         routing: Routing,
         pull: Callable[[], Awaitable[None]],
+        kept: KeptAnswers | None = None,
     ) -> None:
+        """kept: answers that may be told again."""
+        self._kept = kept
         self._target = target
         self._pull = pull
         self._routing = routing
@@ -59,6 +65,24 @@ class SpreadShard:
         self._writes = SpreadWrites(asking)
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """As one shard would."""
+        if self._kept is None or not isinstance(request, frames.Search):
+            return await self._tried(request, deadline_s)
+        target, use = self._target(), USE.get()
+        asked = (target.map_number, target.recall if asked_recall() is None else asked_recall())
+        question = self._kept.question(request, asked, self._routing.known(target))
+        if use.find and (found := self._kept.find(question)) is not None:
+            note(found[1])
+            return found[0]
+        with noting() as how:
+            answer = await self._tried(request, deadline_s)
+        if use.keep:
+            self._kept.keep(question, answer, how.told, self._routing.known(self._target()))
+        if how.told is not None:
+            note(how.told)
+        return answer
+
+    async def _tried(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         """Once more where shards went to other places meanwhile."""
         for _ in range(TRIES_MAX):
             whole = self._target()
@@ -116,9 +140,9 @@ class SpreadShard:
                 return await retrieve(self._asking, target, request, deadline_s)
             case frames.Facet():
                 wide = msgspec.structs.replace(request, limit=RESULT_COUNT_MAX)
-                return await self._whole(target, wide, deadline_s, merge_as=request)
+                return await self._whole(target, wide, deadline_s, patience, merge_as=request)
             case frames.Scroll() | frames.Count():
-                return await self._whole(target, request, deadline_s)
+                return await self._whole(target, request, deadline_s, patience)
             case frames.Info():
                 gathered = await self._asking.read(target, request, deadline_s)
                 if not gathered.answers:
@@ -148,8 +172,9 @@ class SpreadShard:
         self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
     ) -> frames.Found:
         """Of each query the `offset + limit` best."""
+        barren = [self._routing.barren(target, query.filter) for query in queries]
         if all(map(is_routable, queries)) and not target.is_confined:
-            routed = await self._routing.search(target, queries, deadline_s, patience)
+            routed = await self._routing.search(target, queries, barren, deadline_s, patience)
             if routed is not None:
                 if any(said["missing"] for said in routed.told) and await self._has_moved(target):
                     raise UnavailableError(f"collection `{target.name}`: shards went to other places meanwhile")
@@ -157,10 +182,13 @@ class SpreadShard:
                     self._tell(target, said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
-        gathered = await self._asking.read(target, wanted, deadline_s, patience=patience)
+        out = frozenset.intersection(*barren)
+        gathered = await self._asking.read(
+            target, wanted, deadline_s, shards=target.spread.places.keys() - out, patience=patience
+        )
         if gathered.lost and await self._has_moved(target):
             raise lost(target, gathered)
-        self._tell(target, how_of(gathered, queries))
+        self._tell(target, how_of(gathered, queries, out))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(wanted, gathered.answers, target.config)
@@ -206,10 +234,12 @@ class SpreadShard:
         query = await self._resolved(target, request.query, deadline_s, patience)
         check_spread_query(query, target.config)
         first = msgspec.structs.replace(request, query=query)
-        gathered = await self._asking.read(target, first, deadline_s, patience=patience)
+        out = self._routing.barren(target, query.filter)
+        shards = target.spread.places.keys() - out
+        gathered = await self._asking.read(target, first, deadline_s, shards=shards, patience=patience)
         if gathered.lost and await self._has_moved(target):
             raise lost(target, gathered)
-        self._tell(target, how_of(gathered, [query]))
+        self._tell(target, how_of(gathered, [query], out))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(first, gathered.answers, target.config)
@@ -223,8 +253,8 @@ class SpreadShard:
         second = msgspec.structs.replace(
             first, query=msgspec.structs.replace(query, filter=matching, limit=min(limit, 4 * len(names)))
         )
-        more = await self._asking.read(target, second, deadline_s, patience=patience)
-        self._tell(target, how_of(more, [query]))
+        more = await self._asking.read(target, second, deadline_s, shards=shards, patience=patience)
+        self._tell(target, how_of(more, [query], out))
         # Who answered before and not again has told its best: nothing of that is lost.
         merged = merge(second, gathered.answers + more.answers, target.config)
         assert isinstance(merged, frames.Grouped)
@@ -232,9 +262,17 @@ class SpreadShard:
         return frames.Grouped(call=0, epoch=merged.epoch, groups=groups)
 
     async def _whole(
-        self, target: Target, request: frames.Read, deadline_s: float, *, merge_as: frames.Read | None = None
+        self,
+        target: Target,
+        request: frames.Scroll | frames.Count | frames.Facet,
+        deadline_s: float,
+        patience: Patience,
+        *,
+        merge_as: frames.Read | None = None,
     ) -> frames.Answer:
-        gathered = await self._asking.read(target, request, deadline_s)
+        """Shards that the filter rules out have nothing to add."""
+        shards = target.spread.places.keys() - self._routing.barren(target, request.filter)
+        gathered = await self._asking.read(target, request, deadline_s, shards=shards, patience=patience)
         if gathered.lost:
             raise lost(target, gathered)
         return merge(merge_as or request, gathered.answers, target.config)

@@ -2,13 +2,14 @@
 
 A point that lies in the balls of its shard's summary changes nothing that the summary proves. One that lies outside
 makes it stale: every node that may believe it knows that before the write is acknowledged, or its lease is over
-(`leases`), and a stale summary proves nothing until its holder has told a new one. Points are held against the latest
-summary, so that others may have none but that: an older one is told to be stale before its successor counts. What a
-node told that is away is forgotten.
+(`leases`), and a stale summary proves nothing until its holder has told a new one. So it is with what points have at
+indexed payload keys, by which a filter rules out shards that have nothing of the kind. Points are held against the
+latest summary, so that others may have none but that: an older one is told to be stale before its successor counts.
+What a node told that is away is forgotten.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,10 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.clock import Clock
+from littoral.node.federation.copies import MARK
 from littoral.node.federation.messages import decoded, encode
 from littoral.vectors.collection import Collection
-from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
+from littoral.vectors.filters import Filter
+from littoral.vectors.queries import PayloadChange, PayloadSelector
+from littoral.vectors.records import CollectionConfig, Payload, PointBatch, VectorParams
 from littoral.vectors.routing.distances import between, directions
+from littoral.vectors.routing.payload_summary import keys_of, may_match, summed_up, widened_by
 from littoral.vectors.routing.summary import ShardSummary, balls_of, summarize, widened
 
 __all__ = [
@@ -68,6 +73,13 @@ class _Own(NamedTuple):
     summary: ShardSummary
     epoch: int
     busy_until_s: float
+
+
+class _Late(NamedTuple):
+    """What was written while a summary is being made."""
+
+    vectors: list[bytes]
+    payloads: list[Payload | None]
 
 
 class _Told(NamedTuple):
@@ -123,8 +135,7 @@ class Summaries:
         self._own: dict[tuple[str, int], _Own] = {}
         self._told: dict[tuple[str, int], _Told] = {}
         self._least: dict[tuple[str, int, str], int] = {}
-        self._late: dict[tuple[str, int], list[bytes]] = {}
-        """Vectors that were written while a summary is being made."""
+        self._late: dict[tuple[str, int], _Late] = {}
         self._doomed: set[tuple[str, int]] = set()
         """Summaries that are being made of points which lie here no more."""
         self._used_s: dict[str, float] = {}
@@ -152,6 +163,22 @@ class Summaries:
         told = (shard for (name, shard), found in self._told.items() if name == collection and found.until_s > now_s)
         return frozenset(told) | {shard for name, shard in self._own if name == collection}
 
+    def epochs(self, collection: str) -> tuple[tuple[int, str, int], ...]:
+        """What other holders have told of their shards: it grows with every write that they tell of."""
+        told = ((shard, found) for (name, shard), found in self._told.items() if name == collection)
+        return tuple(sorted((shard, found.teller, found.summary.epoch) for shard, found in told))
+
+    def barren(self, collection: str, matching: Filter | None) -> frozenset[int]:
+        """Shards of other nodes in which provably nothing passes this filter, at this moment."""
+        if matching is None:
+            return frozenset()
+        now_s = self._clock.monotonic()
+        return frozenset(
+            shard
+            for (name, shard), found in self._told.items()
+            if name == collection and found.until_s > now_s and not may_match(found.summary.payload, matching)
+        )
+
     async def refresh(
         self, collection: str, shard: int, part: Collection, tell_stale: Callable[[int], Awaitable[None]]
     ) -> None:
@@ -166,12 +193,13 @@ class Summaries:
         began = self._clock.monotonic()
         if (known is not None and began < known.busy_until_s) or key in self._late:
             return
-        late = self._late[key] = []
+        late = self._late[key] = _Late([], [])
         try:
             info = await part.info(deadline_s=INFO_S)
             if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
                 return
-            vectors = await _vectors_of(part, params)
+            keys = {key: kind for key, kind in keys_of(info.payload_schema).items() if key != MARK}
+            vectors, payloads = await _points_of(part, params, list(keys))
             epoch = info.epoch
             summary = await asyncio.to_thread(
                 summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
@@ -184,9 +212,11 @@ class Summaries:
             del self._late[key]
             self._next.pop(key, None)
             self._doomed.discard(key)
-        if late:
-            summary = widened(summary, _rows(b"".join(late), params), epoch=epoch)
-        summary = msgspec.structs.replace(summary, epoch=max(epoch, self.epoch(collection, shard) + 1))
+        if late.vectors:
+            summary = widened(summary, _rows(b"".join(late.vectors), params), epoch=epoch)
+        values = widened_by(summed_up(keys, payloads), late.payloads)
+        epoch = max(epoch, self.epoch(collection, shard) + 1)
+        summary = msgspec.structs.replace(summary, epoch=epoch, payload=values)
         now_s = self._clock.monotonic()
         self._own[key] = _Own(summary, info.epoch, now_s + (now_s - began) / BUSY_SHARE)
         self.version += 1
@@ -195,17 +225,36 @@ class Summaries:
         """Points were written to a shard of this node, which has this epoch now. What was told of it before the epoch
         that is returned proves nothing any more; None where it still does.
         """
-        key, params = (collection, shard), _plain(config)
-        if params is None or not isinstance(batch.vectors, bytes):
+        if (params := _plain(config)) is None:
             return None
+        numbers = _numbers(batch)
+        if (late := self._late.get((collection, shard))) is not None:
+            late.vectors.append(numbers)
+        return self._widened(collection, shard, _rows(numbers, params), batch.payloads or [], epoch)
+
+    def changed(
+        self, collection: str, shard: int, change: PayloadChange, config: CollectionConfig, epoch: int
+    ) -> int | None:
+        """As `wrote`, for payloads alone."""
+        if (params := _plain(config)) is None:
+            return None
+        payload = change.payload if change.key is None else {_top(change.key): [[change.payload]]}
+        return self._widened(collection, shard, _rows(b"", params), [payload], epoch)
+
+    def _widened(
+        self, collection: str, shard: int, vectors: Rows, payloads: Sequence[Payload | None], epoch: int
+    ) -> int | None:
+        key = (collection, shard)
         if (late := self._late.get(key)) is not None:
-            late.append(batch.vectors)
+            late.payloads.extend(payloads)
         if (known := self._own.get(key)) is None:
             return epoch  # others may still have one of this node's last life
-        vectors = _rows(batch.vectors, params)
-        is_inside = _are_inside(known.summary, vectors)
+        values = widened_by(known.summary.payload, payloads)
+        is_inside = _are_inside(known.summary, vectors) and values == known.summary.payload
+        if is_inside and not len(vectors):
+            return None
         summary = widened(known.summary, vectors, epoch=known.summary.epoch + 1)
-        self._own[key] = known._replace(summary=summary)
+        self._own[key] = known._replace(summary=msgspec.structs.replace(summary, payload=values))
         self.version += 1
         return None if is_inside else summary.epoch
 
@@ -283,6 +332,14 @@ def _plain(config: CollectionConfig) -> VectorParams | None:
     return None if params is None or params.multivector_config is not None else params
 
 
+def _numbers(batch: PointBatch) -> bytes:
+    """Of the vectors without a name, those that are there."""
+    if isinstance(batch.vectors, bytes):
+        return batch.vectors
+    plain = (one.get("") if isinstance(one, dict) else one for one in batch.vectors)
+    return b"".join(one for one in plain if isinstance(one, bytes))
+
+
 def _rows(numbers: bytes, params: VectorParams) -> Rows:
     return np.frombuffer(numbers, "<f4").reshape(-1, params.size)
 
@@ -296,13 +353,21 @@ def _are_inside(summary: ShardSummary, vectors: Rows) -> bool:
     return bool((apart <= balls.radii[None]).any(axis=1).all())
 
 
-async def _vectors_of(part: Collection, params: VectorParams) -> Rows:
-    """float32[n, size], of all points."""
+def _top(key: str) -> str:
+    """The key of the payload below which this one lies."""
+    return key.partition(".")[0].partition("[")[0].strip('"')
+
+
+async def _points_of(part: Collection, params: VectorParams, keys: list[str]) -> tuple[Rows, list[Payload | None]]:
+    """Of all points: float32[n, size], and payloads with these keys."""
     limit = max(1, min(PAGE_POINTS, PAGE_BYTES // (4 * params.size)))
+    selected = PayloadSelector(include=keys) if keys else False
     rows: list[bytes] = []
+    payloads: list[Payload | None] = []
     offset = None
     while True:
-        records, offset = await part.scroll(limit=limit, offset=offset, with_payload=False, with_vector=True)
+        records, offset = await part.scroll(limit=limit, offset=offset, with_payload=selected, with_vector=True)
         rows += [record.vector for record in records if isinstance(record.vector, bytes)]
+        payloads += [record.payload for record in records]
         if offset is None:
-            return _rows(b"".join(rows), params)
+            return _rows(b"".join(rows), params), payloads

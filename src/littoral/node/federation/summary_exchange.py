@@ -33,6 +33,10 @@ AGAIN_S = 0.1
 SOON_S = 0.25
 """Between two pulls, however often something changes."""
 
+IDLE_S = 1.5
+IDLE_PULLS_PER_S = 25.0
+"""So many nodes ask a holder in a second for what they do not search, however many there are."""
+
 
 class SummaryExchange:
     """members: names of the nodes of the site. known_to: what a member may read. complete_s: for how long a shard here
@@ -64,6 +68,7 @@ class SummaryExchange:
         self._wanted = asyncio.Event()
         self._busy: set[str] = set()
         self._pulls: set[asyncio.Task[None]] = set()
+        self._all_at_s = 0.0
 
     async def open(self) -> None:
         """From now on peers are told what is known here, and tell when that has changed."""
@@ -78,10 +83,7 @@ class SummaryExchange:
                     await self._summaries.refresh(name, shard, part, partial(self.tell_stale, name, shard))
 
     async def keep(self) -> None:
-        """Goes on pulling, until it is cancelled: each time, what is here already is proven anew.
-
-        Every other time what is searched here alone.
-        """
+        """Goes on pulling, until it is cancelled: each time, what is here already is proven anew."""
         try:
             await self._keep()
         finally:
@@ -89,18 +91,25 @@ class SummaryExchange:
                 pull.cancel()
 
     async def _keep(self) -> None:
-        is_all = False
         while True:
-            is_all, spreads = not is_all, self._known_to(self._transport.name)
-            some = {name: spread for name, spread in spreads.items() if is_all or self._summaries.is_used(name)}
-            pull = asyncio.create_task(self.pull(some), name="littoral-summaries")
-            self._pulls.add(pull)
-            pull.add_done_callback(self._pulls.discard)
+            if some := self._due():
+                pull = asyncio.create_task(self.pull(some), name="littoral-summaries")
+                self._pulls.add(pull)
+                pull.add_done_callback(self._pulls.discard)
+            self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
                     await self._wanted.wait()
                     await asyncio.sleep(SOON_S)
-            self._wanted.clear()
+
+    def _due(self) -> Mapping[str, Spread]:
+        """What is searched here; from time to time, or in a small site when something has changed, the rest too."""
+        now_s, spreads = self._clock.monotonic(), self._known_to(self._transport.name)
+        every_s = max(IDLE_S, len(self._members()) / IDLE_PULLS_PER_S)
+        if now_s >= self._all_at_s or (self._wanted.is_set() and every_s == IDLE_S):
+            self._all_at_s = now_s + every_s
+            return spreads
+        return {name: spread for name, spread in spreads.items() if self._summaries.is_used(name)}
 
     def want(self) -> None:
         """Something may be known elsewhere that is not known here."""

@@ -9,6 +9,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from littoral.node.node import ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
 from littoral.node.pipelines_api import pipeline_input, result_of, status_error
+from littoral.telemetry import Kind, root_span, traceparent
 from littoral.web.failures import failure_of
 
 __all__ = ["Plan", "Route", "RouteStatistics"]
@@ -164,13 +166,21 @@ class Route:
             work = self._again.begin(message)
             self._busy += 1
             try:
-                await self._handle(message)
+                with self._traced(message):
+                    await self._handle(message)
             except BaseException:
                 self._again.forget(work)
                 raise
             finally:
                 self._busy -= 1
             self._again.end(work)
+
+    def _traced(self, message: Message) -> AbstractContextManager[object]:
+        """The sender says in user properties (MQTT 5) what it does over HTTP in headers."""
+        said = message.properties.get
+        trace = self._observed.traced(said("traceparent"), said("tracestate"), message.id or None)
+        told = {"messaging.system": "mqtt", "messaging.destination.name": self.plan.topic}
+        return root_span(trace, f"mqtt {self.plan.name}", Kind.CONSUMER, told)
 
     async def _next(self) -> Message:
         while True:
@@ -272,6 +282,8 @@ class Route:
             if (topic := topic_of(message)) is None:
                 return True
             properties = {ID_PROPERTY: message.id} if message.id else {}
+            if parent := traceparent():
+                properties["traceparent"] = parent
             outgoing = Outgoing(
                 topic, payload, self.plan.qos, self.plan.is_retained, message.correlation, JSON, properties
             )

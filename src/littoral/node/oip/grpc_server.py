@@ -5,6 +5,7 @@ The service has the name that clients know, its messages one of our own (`grpc_m
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from secrets import token_hex
 from typing import Any
 
 import grpc
@@ -29,12 +30,14 @@ from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
 from littoral.node.oip.grpc_messages import messages
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
+from littoral.telemetry import Trace, root_span
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
 
 SERVICE = "inference.GRPCInferenceService"
 HOW = "littoral-how"
+RPC = {"rpc.system": "grpc", "rpc.service": SERVICE}
 REQUEST_COUNT_MAX = 64
 GRACE_S = 0.5
 _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
@@ -106,7 +109,10 @@ class _Service:
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
         }
-        found = {name: grpc.unary_unary_rpc_method_handler(_told(call), **_codec(name)) for name, call in calls.items()}
+        found = {
+            name: grpc.unary_unary_rpc_method_handler(self._told(name, call), **_codec(name))
+            for name, call in calls.items()
+        }
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream,
             request_deserializer=messages()["ModelInferRequest"].FromString,
@@ -154,32 +160,39 @@ class _Service:
         await control.unload(self._node, asked.model_name)
         return messages()["RepositoryModelUnloadResponse"]()
 
-    async def _stream(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+    async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer after the other, in the order of the requests; an error is an answer too."""
+        trace = self._trace(context)
         async for asked in requests:
             told = messages()["ModelStreamInferResponse"]()
             try:
-                told.infer_response.CopyFrom(answer_of(await self._answer(asked, None), asked.id))
+                with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
+                    answer = await self._answer(asked, None)
+                told.infer_response.CopyFrom(answer_of(answer, asked.id))
             except Exception as error:  # noqa: BLE001  the stream goes on
                 told.error_message = failure_of(error).message
                 told.infer_response.id = asked.id
             yield told
 
+    def _told(self, name: str, call: _Call) -> _Call:
+        """An error of ours as a status; of another kind, an id that the log has too."""
+
+        async def answered(asked: Any, context: Any) -> Any:
+            try:
+                with root_span(self._trace(context), name, attributes=RPC):
+                    return await call(asked, context)
+            except Exception as error:  # noqa: BLE001  every request gets an answer
+                code, message = _code(error), failure_of(error).message
+            return await context.abort(code, message)
+
+        return answered
+
+    def _trace(self, context: Any) -> Trace:
+        said = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}.get
+        return self._inference.observed.traced(said("traceparent"), said("tracestate"), said("x-request-id"))
+
     async def _answer(self, asked: Any, deadline_ms: float | None) -> Any:
         return await self._inference.infer(asked.model_name, asked.model_version, request_of(asked, deadline_ms))
-
-
-def _told(call: _Call) -> _Call:
-    """An error of ours as a status; of another kind, an id that the log has too."""
-
-    async def answered(asked: Any, context: Any) -> Any:
-        try:
-            return await call(asked, context)
-        except Exception as error:  # noqa: BLE001  every request gets an answer
-            code, message = _code(error), failure_of(error).message
-        return await context.abort(code, message)
-
-    return answered
 
 
 def _code(error: Exception) -> grpc.StatusCode:

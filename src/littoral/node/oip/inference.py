@@ -48,7 +48,7 @@ class Inference:
     def __init__(self, node: Node, observed: Observed) -> None:
         self.node = node
         self.targets = Targets(node)
-        self._observed = observed
+        self.observed = observed
         self._pipelines: dict[str, ModelStatistics] = {}
 
     def asked_statistics(self, name: str, version: str) -> list[tuple[Target, ModelStatistics]]:
@@ -106,7 +106,7 @@ class Inference:
         wanted = _wanted(target, request.outputs)
         deadline_ms = request_deadline_ms(request)
         times.decoded = times.run_began = self.node.clock.monotonic()
-        with self._observed.pipeline(target.served.name) as outcome:
+        with self.observed.pipeline(target.served.name) as outcome:
             with coming_from(Origin(_content(feeds), request.id, at=self.node.clock.wall())):
                 answer = await target.served.pipeline.run(
                     target.value(feeds), deadline_ms=deadline_ms, priority=priority_of(request.parameters)

@@ -72,8 +72,8 @@ def _differing(node: SimulatedNode, here: frozenset[str], number: int, boots: di
         return f"lacks {', '.join(lacking)}"
     known = federation.facts.all()
     for name, boot in boots.items():
-        if (one := known.get(name)) is None or (one.fact.boot, one.fact.map_number) != (boot, number):
-            return f"does not know how `{name}` is"
+        if (one := known.get(name)) is None or one.fact.boot != boot:
+            return f"does not know in which life `{name}` is"
     return None
 
 

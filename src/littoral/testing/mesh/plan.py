@@ -14,6 +14,9 @@ FAULT_S = (0.5, 6.0)
 NODES_PER_FAULT = 20
 FAULTS_MIN = 5
 LATE_MAX = 10
+MOST_OF_CUTS = 200
+"""Of larger sites most cuts separate few nodes: a thousand that lose half of the others tell each other so a quarter of
+a million times."""
 
 
 class Fault(NamedTuple):
@@ -70,6 +73,6 @@ def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[K
     kind = rng.choice(kinds)
     for_s = rng.uniform(*FAULT_S)
     at_s = rng.uniform(CALM_S, max(CALM_S, trouble_s - for_s))
-    share = rng.random() / 2
+    share = rng.random() ** max(1, len(names) // MOST_OF_CUTS) / 2
     count = max(1, round(share * len(names))) if kind in ("cut", "one-way") else 1
     return Fault(at_s, for_s, kind, tuple(rng.sample(names, count)), rng.random())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ CONVERGED_S_MAX = 10.0
 STARTED_WITHIN_S = 1.0
 GIVE_UP_S = 60.0
 QUIET_SEARCHES = 20
+COLLECTED_EVERY = (200_000, 20, 1_000)
 MEMORY = Path("/dev/shm")  # noqa: S108
 
 
@@ -61,7 +63,11 @@ def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report
     """The same for the same plan, in every process. show: called with each line of the trace."""
     clock = SimulatedClock()
     memory = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder, _seeded_secrets(plan.seed):
+    with (
+        tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder,
+        _seeded_secrets(plan.seed),
+        _seldom_collected(),
+    ):
         return run_simulated(lambda: _live(SimulatedSite(plan, Path(folder), clock, show=show)), clock)
 
 
@@ -74,6 +80,17 @@ def _seeded_secrets(seed: int) -> Iterator[None]:
         yield
     finally:
         secrets.token_hex = real
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Looking for cycles among millions of objects that are all in use takes longer than what they do."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTED_EVERY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 async def _live(site: SimulatedSite) -> Report:

@@ -124,6 +124,7 @@ class Journal:
     def _load(self) -> None:
         self.owing.load()
         self.origin = str(self._mark("origin", ""))
+        self.is_whole = bool(self._mark("whole", 0))
         self._clock = HybridClock(int(self._mark("clock", 0)))
         rows = self._file.execute("SELECT origin, number, base, floor FROM origins")
         self._known = {origin: _Known(number, base, floor) for origin, number, base, floor in rows}
@@ -139,6 +140,12 @@ class Journal:
             self.origin = f"{node}.{life}"
             self._set_mark("format", FORMAT)
             self._set_mark("origin", self.origin)
+
+    def become_whole(self) -> None:
+        """Nothing that was acknowledged before the journal began is missing."""
+        with self.transaction():
+            self._set_mark("whole", 1)
+            self.is_whole = True
 
     def close(self) -> None:
         """May be called twice."""

@@ -144,6 +144,16 @@ class Replica:
         """Who writes here: the node, and this life of its journal."""
         return self._journal.origin
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has once had everything that its peers had, since its shard was made or made anew."""
+        return self._journal.is_whole
+
+    async def become_whole(self) -> None:
+        """From now on it is, after a restart too."""
+        if not self.is_whole:
+            await self.pipeline.read(Journal.become_whole)
+
     def state(self) -> ReplicaState:
         """For people and metrics."""
         lacking = self.pipeline.committed_seq - self.pipeline.applied_seq

@@ -77,15 +77,16 @@ class Planner:
         calibration: Calibration | None = None,
         threshold: float | None = None,
         selectivity: float = 1.0,
+        barren: Collection[int] = (),
     ) -> "Route":
         """query: float32[size]. calibration: of the query's class; without one, every shard is asked that is not ruled
         out. threshold: a score; hits that are no better are left out. selectivity: the share of points that the
-        search's filter lets through, as far as one knows.
+        search's filter lets through, as far as one knows. barren: shards that have none of these, provably.
         """
         limit = math.inf
         if threshold is not None:
             limit = float(from_scores(threshold, self.table.distance))
-        return Route(self, query, k, limit, selectivity, calibration)
+        return Route(self, query, k, limit, selectivity, calibration, barren)
 
     def choose(
         self,
@@ -127,9 +128,12 @@ class Route:
         limit: float,
         selectivity: float,
         calibration: Calibration | None,
+        barren: Collection[int],
     ) -> None:
         self._planner, self._table = planner, planner.table
         self._sight = self._table.see(query)
+        if barren:
+            self._sight = self._sight.without([self._table.index[shard] for shard in barren])
         self._k, self._limits, self._selectivity = k, np.array([limit]), selectivity
         self._level = ALL if calibration is None else calibration.level
         self._calibration = calibration

@@ -77,9 +77,12 @@ def rehearse(
     *,
     limits: Floats | None = None,
     selectivity: float = 1.0,
+    barren: Sequence[int] = (),
 ) -> Ways:
-    """local: shards of the asking node itself. queries: float32[q, size]. limits: of thresholds, as distances."""
-    sight = planner.table.see(queries)
+    """local: shards of the asking node itself. queries: float32[q, size]. limits: of thresholds, as distances. barren:
+    shards that the filter of all of them rules out.
+    """
+    sight = planner.table.see(queries).without([planner.table.index[shard] for shard in barren])
     true = nearest_of(answers, np.ones(sight.bounds.shape, bool))
     found, recalls, asked = [], [], []
     for state in rounds(planner, local, sight, answers, limits=limits, selectivity=selectivity):

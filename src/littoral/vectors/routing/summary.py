@@ -15,6 +15,7 @@ from littoral.errors import PeerError
 from littoral.vectors.records import Distance
 from littoral.vectors.routing import halves
 from littoral.vectors.routing.distances import Floats, between, directions
+from littoral.vectors.routing.payload_summary import KeyValues
 from littoral.vectors.routing.seeded_means import nearest_rows, seeded_means
 
 __all__ = ["BYTES_MAX", "Balls", "ShardSummary", "balls_of", "summarize", "widened"]
@@ -27,6 +28,7 @@ NEW_BALLS_SHARE = 8
 POINTS_PER_BALL_MIN = 4
 WIDENING = 1 + 1e-6
 BYTES_BESIDE = 128
+BYTES_BESIDE_KEY = 64
 
 
 class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
@@ -34,6 +36,7 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
 
     centroids: rows as `halves` packs them, [balls, size]. radii: float32[balls], none too small. counts: uint32[balls].
     traces, deviations: float32[balls], mean and standard deviation of the points' squared distance to their centroid.
+    payload: what the points have at indexed keys.
     """
 
     shard: int
@@ -46,12 +49,14 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     counts: bytes
     traces: bytes
     deviations: bytes
+    payload: dict[str, KeyValues] = {}
 
     @property
     def bytes(self) -> int:
         """About what it takes on the way."""
         numbers = (self.centroids, self.radii, self.counts, self.traces, self.deviations)
-        return sum(map(len, numbers)) + BYTES_BESIDE
+        keys = sum(len(key) + len(values.words) + BYTES_BESIDE_KEY for key, values in self.payload.items())
+        return sum(map(len, numbers)) + BYTES_BESIDE + keys
 
 
 class Balls(NamedTuple):
@@ -107,7 +112,9 @@ def widened(summary: ShardSummary, vectors: npt.ArrayLike, *, epoch: int, bytes_
         owners = nearest_rows(points, old.centroids)
         old = _joined(old, _measured(points, old.centroids, owners, summary.distance))
     balls = Balls(*(np.concatenate(arrays) for arrays in zip(old, *parts, strict=True)))
-    return _encoded(balls, summary.distance, summary.shard, epoch, summary.size)
+    return msgspec.structs.replace(
+        _encoded(balls, summary.distance, summary.shard, epoch, summary.size), payload=summary.payload
+    )
 
 
 def balls_of(summary: ShardSummary) -> Balls:

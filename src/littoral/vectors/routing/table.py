@@ -35,6 +35,12 @@ class Sight(NamedTuple):
         """Without what rules shards out."""
         return self._replace(bounds=np.full_like(self.bounds, -np.inf))
 
+    def without(self, columns: Sequence[int]) -> "Sight":
+        """As if these shards had no points."""
+        bounds = self.bounds.copy()
+        bounds[:, list(columns)] = np.inf
+        return self._replace(bounds=bounds)
+
     def rows(self, rows: npt.NDArray[np.int64] | slice) -> "Sight":
         return Sight(*(numbers[rows] for numbers in self))
 

@@ -76,6 +76,8 @@ class Moving:
         self._work = asyncio.Event()
         self._under_way: dict[str, list[int]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.older_s: Callable[[], float] = lambda: 0.0
+        """For how long others may hold an older map for the newest, and answer by that alone."""
         self.settled = 0
         self.owed: dict[str, dict[int, int]] = {}
         self.unready: dict[str, str] = {}
@@ -109,10 +111,12 @@ class Moving:
         """As the writer of the map: spreads that go a step further."""
         shard_map = self._map()
         here = self._here(members)
+        is_older_held = not here.issuperset(members) and self.older_s() > 0
         return {
             name: following
             for name, spread in shard_map.spreads.items()
             if (following := next_step(spread, self.progress(name, here), number=shard_map.number + 1)) is not None
+            and not (is_older_held and _is_flipping(spread))
         }
 
     def _here(self, members: Iterable[str]) -> set[str]:
@@ -233,9 +237,19 @@ class Moving:
                     raise _untold(collection, shard, outcome.failed)
                 if outcome.refused and change.is_flipped and shard in going(target.spread):
                     raise _not_embedded(collection, outcome.refused)
+                if outcome.away and _is_flipping(target.spread):
+                    await self._outlast(collection, shard, deadline_s)
         finally:
             under_way.remove(time)
             self._work.set()
+
+    async def _outlast(self, collection: str, shard: int, deadline_s: float) -> None:
+        """Until no holder by the layout of before, which is away, may say that it has everything."""
+        left_s = self.older_s()
+        await asyncio.sleep(min(left_s, deadline_s))
+        if left_s > deadline_s:
+            away = UnavailableError("a holder is away that may still go by the map of before")
+            raise _untold(collection, shard, away)
 
     def _other_side(self, spread: Spread, shard: int) -> tuple[Spread, list[int]]:
         """By which layout, and to which shards, the points of this one are told."""
@@ -322,6 +336,10 @@ class Moving:
         await self._local.let_go(source.collection, source.shard)
         self._say(f"mesh: shard {source.shard} of `{source.collection}` is handed over and gone from here")
         self._changed()
+
+
+def _is_flipping(spread: Spread) -> bool:
+    return spread.change is not None and spread.change.is_flipped
 
 
 def _unfinished(owed: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, bool]]:

@@ -155,7 +155,7 @@ class Members:
         parts.say(f"collection `{name}`: `{model}` answers")
 
     def _generation(self, name: str, told: str, model: ModelVersion) -> SpreadCollection:
-        made = self._federation.generation(name, told)
+        made = self._federation.stand_ins.generation(name, told)
         made.config = msgspec.structs.replace(made.config, models=(model,))
         made.is_strict = self._current(name).is_strict
         return made

@@ -86,7 +86,7 @@ class SpreadMigrations:
             await self._do(wish)
             return
         await federation.transport.request(federation.writer, WISH, encode(wish), deadline_s=WISH_S)
-        await federation.pull()
+        await federation.keeper.pull(also=[federation.writer])
 
     async def _do(self, wish: Wish) -> None:
         match wish.kind:

@@ -60,7 +60,7 @@ class Writer:
     async def start(self, name: str, told: str) -> None:
         """Raises ConflictError, NotFoundError, NotOfferedError; ConflictError naming the nodes that lack the model."""
         async with self._changing:
-            spread = self._federation.spread_to_write(name)
+            spread = self._federation.keeper.spread_to_write(name)
             if _goes_to(spread) == told:
                 return
             collection = self._parts.collections.get(name)
@@ -74,9 +74,9 @@ class Writer:
             size = await self._size(name, told)
             generation = Generation(told, size)
             sample = await self._sample(name, spread, told) if goes_by_vectors(spread) else None
-            spread = self._federation.spread_to_write(name)
+            spread = self._federation.keeper.spread_to_write(name)
             self._check_can_go(name, spread, told, collection)
-            self._federation.write(name, self._begun(name, spread, generation, sample))
+            self._federation.keeper.write({name: self._begun(name, spread, generation, sample)})
             self.checked.pop(name, None)
             self._parts.say(f"collection `{name}`: is embedded anew by `{told}`, from `{source}`")
 
@@ -173,9 +173,8 @@ class Writer:
                     f"collection `{name}`: a node that was away hands over what it took meanwhile", hint="try again"
                 )
             number = self._federation.map.number + 1
-            self._federation.write(
-                name, msgspec.structs.replace(spread, change=Change("copying", change.other, number))
-            )
+            again = Change("copying", change.other, number)
+            self._federation.keeper.write({name: msgspec.structs.replace(spread, change=again)})
 
     async def drop(self, name: str) -> None:
         """The generation that does not answer ends. Raises ConflictError while they change places, NotFoundError."""
@@ -184,11 +183,11 @@ class Writer:
             change = spread.change
             if change is not None and change.step == "flipping":
                 raise ConflictError(f"collection `{name}`: its generations change places", hint="try again")
-            self._federation.write(name, _ended(spread))
+            self._federation.keeper.write({name: _ended(spread)})
             self.whys.pop(name, None)
 
     def _two(self, name: str) -> Spread:
-        spread = self._federation.spread_to_write(name)
+        spread = self._federation.keeper.spread_to_write(name)
         if not spread.to_another_model:
             raise NotFoundError(f"collection `{name}` has one generation: none is being built, none is kept")
         return spread
