@@ -15,6 +15,7 @@ from littoral.node.client import DEFAULT_URL, NodeClient
 __all__ = ["collections", "migrate"]
 
 LOOK_S = 0.5
+UNDER_WAY = ("building", "checking", "flipping")
 STUCK = 1
 
 collections = typer.Typer(name="collections", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
@@ -42,7 +43,7 @@ def migrate(
     with contextlib.closing(NodeClient(url)) as client:
         told = _asked(client, path, to, back=back, drop=drop)
         pause = threading.Event()
-        while wait and (under_way := told["migration"]) is not None and under_way["state"] in ("building", "checking"):
+        while wait and (under_way := told["migration"]) is not None and under_way["state"] in UNDER_WAY:
             messages.print(_line(told), markup=False)
             pause.wait(LOOK_S)
             told = client.call("GET", path)

@@ -46,7 +46,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     the model that it goes by. condition: how it is doing. settled: map by which everything is in its place here. owed:
     by collection and shard that others take the place of, points to be handed over. loads: by collection and shard,
     searches a second, and milliseconds that they take of it. indexes: of payloads, by collection and field, with the
-    hybrid time of the last request for it; nothing = dropped.
+    hybrid time of the last request for it; nothing = dropped. unready: collections that go to another model, and why
+    this node does not go along yet; stuck: what keeps points of them from being embedded anew.
     """
 
     node: str
@@ -64,6 +65,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     owed: dict[str, dict[int, int]] = {}
     loads: dict[str, dict[int, tuple[float, float]]] = {}
     indexes: dict[str, dict[str, tuple[int, bytes]]] = {}
+    unready: dict[str, str] = {}
+    stuck: dict[str, str] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from littoral.errors import InputError, NodeError
 __all__ = [
     "KEPT",
     "Change",
+    "Generation",
     "Layout",
     "ShardMap",
     "ShardMapFile",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 Strategy = Literal["hash", "geographic", "metric", "hybrid"]
-Step = Literal["making", "copying", "flipping"]
+Step = Literal["making", "copying", "flipping", "kept"]
 
 DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
@@ -44,12 +45,23 @@ Places = Annotated[
 ]
 
 
+class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose embeddings there are. model: as nodes tell it each other. size: numbers of a vector, 0 = by site files."""
+
+    model: Annotated[str, Meta(max_length=400)] = ""
+    size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+
+
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which shards there are, what belongs to each, and who holds it. parameters: what the strategy knows."""
+    """Which shards there are, what belongs to each, and who holds it. parameters: what the strategy knows.
+
+    generation: of another model than the layout beside which it stands; None = of the same.
+    """
 
     strategy: Strategy
     places: Places
     parameters: bytes = b""
+    generation: Generation | None = None
 
     @property
     def shards(self) -> list[int]:
@@ -61,12 +73,18 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A spread on its way from one layout to another. other: up to the flip the one it goes to, then the one it left.
 
     since: number of the map with which the step began. A shard that both layouts have has the same points, on the same
-    nodes.
+    nodes. until_s: Unix time up to which another model's layout is kept for the way back.
     """
 
     step: Step
     other: Layout
     since: Annotated[int, Meta(ge=0)] = 0
+    until_s: Annotated[int, Meta(ge=0)] = 0
+
+    @property
+    def is_flipped(self) -> bool:
+        """Whether the collection is read by the layout that it went to."""
+        return self.step in ("flipping", "kept")
 
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,16 +93,19 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     What belongs to a shard, and who holds it, never changes: where one of the two is to change, there are other shards
     in its place. given: numbers below it were given, and are not given again; 0 = those that are there.
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
-    embeddings these are; two never mix.
+    embeddings these are; two never mix. size: numbers of a vector, 0 = as site files say. declared: the model that the
+    site file of the map's writer named when the collection last went to another one.
     """
 
     strategy: Strategy
     places: Places
-    model: Annotated[str, Meta(max_length=200)] = ""
+    model: Annotated[str, Meta(max_length=400)] = ""
     epoch: Annotated[int, Meta(ge=1)] = 1
     parameters: bytes = b""
     given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     change: Change | None = None
+    size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+    declared: Annotated[str, Meta(max_length=400)] = ""
 
     @property
     def layout(self) -> Layout:
@@ -93,12 +114,37 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def by(self, layout: Layout) -> "Spread":
         """The same collection, by another layout."""
+        generation = layout.generation or self.generation
         return msgspec.structs.replace(
             self,
             strategy=layout.strategy,
             places=layout.places,
             parameters=layout.parameters,
+            model=generation.model,
+            size=generation.size,
         )
+
+    @property
+    def generation(self) -> Generation:
+        """Whose embeddings it is read by."""
+        return Generation(self.model, self.size)
+
+    @property
+    def to_another_model(self) -> bool:
+        """Whether the two layouts between which it is are of two models."""
+        return self.change is not None and self.change.other.generation is not None
+
+    def of_model(self, model: str) -> "Spread | None":
+        """As the layout has it that holds embeddings of this model; None where neither does."""
+        if model == self.model:
+            return self
+        change = self.change
+        if change is None or change.other.generation is None or change.other.generation.model != model:
+            return None
+        back = msgspec.structs.replace(self.layout, generation=self.generation)
+        epoch = self.epoch - 1 if change.is_flipped else self.epoch + 1
+        other = msgspec.structs.replace(change, other=back)
+        return msgspec.structs.replace(self.by(change.other), change=other, epoch=max(1, epoch))
 
     @property
     def both(self) -> "list[Spread]":

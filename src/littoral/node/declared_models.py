@@ -4,6 +4,7 @@ Two versions are the same where they compute the same: their manifests name the 
 they are in integers. Compiling a model again, for another machine or by another release, makes no other version of it.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,7 +14,7 @@ import msgspec
 
 from littoral.artifact import Model
 from littoral.artifact.manifest import Manifest
-from littoral.errors import NotFoundError, SettingError
+from littoral.errors import LittoralError, NotFoundError, SettingError
 from littoral.node.model_files import Policy, find_versions
 from littoral.node.site import Site
 from littoral.node.site_tables import CollectionTable
@@ -24,8 +25,10 @@ __all__ = [
     "Wanted",
     "declared_versions",
     "file_of",
+    "number_of",
     "parse_wanted",
     "read_version",
+    "resolved",
     "version_of",
     "with_spread_models",
 ]
@@ -87,6 +90,23 @@ def read_version(site: Site, wanted: Wanted) -> ModelVersion:
     """What its file says of a version. Raises NotFoundError, ArtifactError."""
     number, file = file_of(site, wanted)
     return version_of(wanted[0], number, _manifest(file, FileIdentity.of(file.stat())))
+
+
+def number_of(site: Site, model: ModelVersion) -> int | None:
+    """Of the version with its digest: first where it was, then in any that is there; None where it is not."""
+    with contextlib.suppress(LittoralError, KeyError):
+        found = find_versions(site.path_of(site.models[model.name].path))
+        for number in sorted(found, key=lambda one: (one != model.number, one)):
+            with contextlib.suppress(LittoralError):
+                if read_version(site, (model.name, number)).is_same(model):
+                    return number
+    return None
+
+
+def resolved(site: Site, model: ModelVersion) -> ModelVersion | None:
+    """With its whole digest, and the number that it has here; None where it is not."""
+    number = number_of(site, model)
+    return None if number is None else read_version(site, (model.name, number))
 
 
 @lru_cache(16)

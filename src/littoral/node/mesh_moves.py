@@ -10,7 +10,7 @@ __all__ = ["move"]
 
 Facts = Mapping[str, Known]
 
-SHARES: Mapping[str, float | None] = {"making": 0.0, "copying": None, "flipping": 1.0}
+SHARES: Mapping[str, float | None] = {"making": 0.0, "copying": None, "flipping": 1.0, "kept": 1.0}
 """None: by the points that are there."""
 
 
@@ -35,7 +35,7 @@ def move(name: str, spread: Spread, facts: Facts) -> MoveTold:
 
 def _ways(spread: Spread, change: Change) -> tuple[Layout, Layout]:
     """From, to: with the flip the two change places."""
-    return (change.other, spread.layout) if change.step == "flipping" else (spread.layout, change.other)
+    return (change.other, spread.layout) if change.is_flipped else (spread.layout, change.other)
 
 
 def _what(before: Layout, after: Layout, going: list[int], coming: list[int]) -> str:

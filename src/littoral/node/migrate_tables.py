@@ -45,7 +45,7 @@ def check_models(
         for text in [table.model] if isinstance(table.model, str) else table.model:
             _check_model(text, models, at / "model")
         if table.migrate is not None:
-            _check_migrate(table.migrate, table, pipelines, at / "migrate")
+            _check_migrate(table.migrate, pipelines, at / "migrate")
 
 
 def _check_model(text: str, models: Mapping[str, Any], at: Place) -> None:
@@ -57,11 +57,7 @@ def _check_model(text: str, models: Mapping[str, Any], at: Place) -> None:
         raise at.wrong(text, "a model of this file", hint=nearest_hint(name, models))
 
 
-def _check_migrate(
-    migrate: MigrateTable, table: "CollectionTable", pipelines: Mapping[str, Sequence[Any]], at: Place
-) -> None:
-    if table.spread is not None:
-        raise at.about("is not offered for a collection that is spread")
+def _check_migrate(migrate: MigrateTable, pipelines: Mapping[str, Sequence[Any]], at: Place) -> None:
     if migrate.pipeline not in pipelines:
         raise (at / "pipeline").wrong(
             migrate.pipeline, "a pipeline of this file", hint=nearest_hint(migrate.pipeline, pipelines)

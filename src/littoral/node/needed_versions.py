@@ -1,13 +1,11 @@
 """Versions that collections hold the embeddings of, opened beside those that serve."""
 
-import contextlib
 from collections.abc import Callable
 
-from littoral.errors import LittoralError, NotFoundError
+from littoral.errors import NotFoundError
 from littoral.node.binding import Guests
-from littoral.node.declared_models import file_of, read_version
+from littoral.node.declared_models import file_of, number_of
 from littoral.node.machine_code import make_machine_code
-from littoral.node.model_files import find_versions
 from littoral.node.model_opening import open_version, warm
 from littoral.node.node import Instances, ServedVersion
 from littoral.node.site import Site
@@ -26,7 +24,7 @@ def pin_needed(site: Site, guests: Guests, say: Say) -> None:
     Where it is not there, a pipeline that feeds the collection says so when it is bound.
     """
     for model in list(guests.vector_models.needed(guests.models)):
-        if (number := _number(site, model)) is not None:
+        if (number := number_of(site, model)) is not None:
             _, file = file_of(site, (model.name, number))
             version = open_version(model.name, number, file, site.models[model.name], guests.pooling, say)
             guests.vector_models.pin(model, version)
@@ -35,7 +33,7 @@ def pin_needed(site: Site, guests: Guests, say: Say) -> None:
 
 async def open_warm(site: Site, guests: Guests, model: ModelVersion) -> ServedVersion:
     """A version that was run once. Raises NotFoundError where it is not there, and what opening it raises."""
-    if model.name not in site.models or (number := _number(site, model)) is None:
+    if model.name not in site.models or (number := number_of(site, model)) is None:
         raise NotFoundError(
             f"model `{model}` is not there any more", hint="put its file back, or drop the generation that needs it"
         )
@@ -53,14 +51,3 @@ async def open_warm(site: Site, guests: Guests, model: ModelVersion) -> ServedVe
         return version
     finally:
         threads.close(0.0)
-
-
-def _number(site: Site, model: ModelVersion) -> int | None:
-    """Of the version with its digest: first where it was, then in any that is there."""
-    with contextlib.suppress(LittoralError):
-        found = find_versions(site.path_of(site.models[model.name].path))
-        for number in sorted(found, key=lambda one: (one != model.number, one)):
-            with contextlib.suppress(LittoralError):
-                if read_version(site, (model.name, number)).is_same(model):
-                    return number
-    return None

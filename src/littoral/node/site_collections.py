@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from littoral.errors import NotFoundError, SettingError
-from littoral.node.declared_models import declared_versions
+from littoral.errors import ConflictError, NotFoundError, SettingError
+from littoral.node.declared_models import declared_versions, resolved
 from littoral.node.site import Site
 from littoral.node.site_tables import CollectionTable, VectorTable
+from littoral.node.vector_makers import in_its_place
 from littoral.vectors.collections import Collections
 from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection_file
 from littoral.vectors.model_version import ModelVersion, listed
@@ -27,13 +28,25 @@ async def ensure_collections(collections: Collections, site: Site, say: Say) -> 
     for name, table in site.collections.items():
         if table.spread is None:
             await _ensure(collections, site, name, table, say)
-        elif models := declared_versions(site, table):
+        else:
             spread = collections.get(name)
-            spread.config = msgspec.structs.replace(spread.config, models=models)
+            models = tuple(_here(site, table, one) for one in spread.config.models)
+            spread.config = msgspec.structs.replace(spread.config, models=models or declared_versions(site, table))
         collection = collections.get(name)
         for one in filter(None, (collection, collection.other)):
             one.is_strict = table.is_strict
     return as_it_is(site, collections)
+
+
+def _here(site: Site, table: CollectionTable, model: ModelVersion) -> ModelVersion:
+    """What the other nodes call so, as it is here."""
+    found = resolved(site, model) or model
+    if table.migrate is None:
+        return found
+    pipeline = table.migrate.pipeline
+    with contextlib.suppress(ConflictError):
+        found = in_its_place(found, pipeline, site.pipelines[pipeline])
+    return found
 
 
 def read_files(site: Site) -> dict[str, CollectionFile]:
@@ -48,8 +61,8 @@ def read_files(site: Site) -> dict[str, CollectionFile]:
 
 def as_it_is(site: Site, collections: Collections) -> Site:
     """`as_on_disk`, by what lies there now."""
-    plain = [name for name, table in site.collections.items() if table.spread is None and name in collections]
-    return as_on_disk(site, {name: collections.file_of(collections.get(name).name) for name in plain})
+    there = [name for name in site.collections if name in collections]
+    return as_on_disk(site, {name: CollectionFile(collections.get(name).config, []) for name in there})
 
 
 def as_on_disk(site: Site, files: Mapping[str, CollectionFile]) -> Site:

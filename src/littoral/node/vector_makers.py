@@ -7,6 +7,9 @@ model stands between. A vector that comes with the request has none.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import msgspec
+
+from littoral.errors import ConflictError
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import (
     AgentStepTable,
@@ -20,8 +23,9 @@ from littoral.runtime.edges import BYTES, EdgeType
 from littoral.runtime.host.options import HostOptions
 from littoral.runtime.sources import Placed, step_names, takes_of
 from littoral.runtime.step import Stage
+from littoral.vectors.model_version import ModelVersion
 
-__all__ = ["Maker", "Makers", "feeds", "given_by", "made_by"]
+__all__ = ["Maker", "Makers", "feeds", "given_by", "in_its_place", "made_by"]
 
 
 class Maker(NamedTuple):
@@ -43,6 +47,14 @@ def given_by(tables: Sequence[StepTable], outer: Makers = NOBODY) -> list[Makers
 def made_by(tables: Sequence[StepTable], outer: Makers = NOBODY) -> Makers:
     """The makers of what the last step gives."""
     return _walked(tables, outer)[1][-1]
+
+
+def in_its_place(model: ModelVersion, pipeline: str, tables: Sequence[StepTable]) -> ModelVersion:
+    """As it stands in pipelines where the steps of this one embed. Raises ConflictError."""
+    makers = [maker for maker in made_by(tables) if maker.kind == "model"]
+    if len(makers) != 1:
+        raise ConflictError(f"pipeline `{pipeline}` does not end in what one model makes")
+    return msgspec.structs.replace(model, stands_for=makers[0].name if makers[0].name != model.name else "")
 
 
 def feeds(site: Site, pipeline: str) -> Mapping[str, Makers]:

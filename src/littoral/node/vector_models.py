@@ -46,11 +46,12 @@ class VectorModels:
 
     def pinned(self, model: ModelVersion) -> ServedVersion | None:
         """None if it is not."""
-        return self._pinned[model.digest][1] if model.digest in self._pinned else None
+        return next((version for known, version in self._pinned.values() if known.is_same(model)), None)
 
     def unpin(self, model: ModelVersion) -> ServedVersion | None:
         """It is not there any more; closing it is the caller's."""
-        found = self._pinned.pop(model.digest, None)
+        digest = next((digest for digest, (known, _) in self._pinned.items() if known.is_same(model)), "")
+        found = self._pinned.pop(digest, None)
         return None if found is None else found[1]
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class VectorModels:
         for collection in self._site.collections:
             for one in self.holds(collection):
                 served = models.get(one.name)
-                if served is None or one.digest in self._pinned:
+                if served is None or self.pinned(one) is not None:
                     continue
                 if one.stands_for or not serving_version(served).is_same(one):
                     yield one

@@ -15,7 +15,8 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
-from littoral.node.migration.migrations import Migrations, Parts
+from littoral.node.migration.bindings import Parts
+from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model
 from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
@@ -105,7 +106,7 @@ async def _open_node(
                 if federation is not None:
                     federation.address = lambda: node.listen
                 parts = Parts(guests.site, placed, collections.get, collections, pipelines, repository, clock, say)
-                node.migrations = Migrations(parts)
+                node.migrations = Migrations(parts, federation)
                 try:
                     await node.migrations.open()
                     yield node

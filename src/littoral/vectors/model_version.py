@@ -9,7 +9,16 @@ from msgspec import Meta
 
 from littoral.errors import ConflictError, InputError
 
-__all__ = ["ModelVersion", "listed", "mixed", "parse_version", "told_over_the_mesh"]
+__all__ = [
+    "ModelVersion",
+    "are_same",
+    "heard_over_the_mesh",
+    "listed",
+    "mixed",
+    "parse_version",
+    "told_instead",
+    "told_over_the_mesh",
+]
 
 DIGEST_SHOWN = 16
 _VERSION = re.compile(r"(?:([a-zA-Z0-9_+-]{1,200})(?:@([0-9]{1,10}))?)?:([0-9a-f]{16,64})")
@@ -68,3 +77,22 @@ def mixed(collection: str, holds: Sequence[ModelVersion], given: ModelVersion | 
 def told_over_the_mesh(models: Sequence[ModelVersion]) -> str:
     """The same on every node that has the same models, whatever their numbers are there."""
     return " ".join(sorted(f"{model.name}:{model.digest[:DIGEST_SHOWN]}" for model in models))
+
+
+def heard_over_the_mesh(text: str) -> tuple[ModelVersion, ...]:
+    """What `told_over_the_mesh` was given, as far as it was told; words that name no version are left out."""
+    found = (_VERSION.fullmatch(word) for word in text.split())
+    return tuple(ModelVersion(one[1] or "", one[3], int(one[2] or 0)) for one in found if one is not None)
+
+
+def told_instead(text: str, models: Sequence[ModelVersion]) -> str:
+    """The same with other versions; words that name none stay."""
+    words = [word for word in text.split() if _VERSION.fullmatch(word) is None]
+    return " ".join([*words, told_over_the_mesh(models)])
+
+
+def are_same(one: Sequence[ModelVersion], other: Sequence[ModelVersion]) -> bool:
+    """Whether vectors of the ones may meet those of the others; true where it is not known of either."""
+    if not one or not other:
+        return True
+    return all(any(a.is_same(b) for b in other) for a in one)

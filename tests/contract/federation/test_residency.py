@@ -203,7 +203,7 @@ async def test_a_map_that_says_otherwise_is_not_followed(nodes: Nodes, wires: Re
     assert set(allowed(wrong, REGIONS).held_by("c")) == set(spread.held_by("c"))
     for name in NAMES:
         federation = nodes[name].federation
-        federation._keeper.take(encode_map(federation.map.with_spreads({"points": wrong})))  # as if it had been pulled
+        federation.keeper.take(encode_map(federation.map.with_spreads({"points": wrong})))  # as if it had been pulled
     await nodes["a"]["points"].upsert([1], ROWS[1:2], [payload(1)])
     await asyncio.gather(*(look["points"].count() for look in nodes.values()))
     assert {int(part.partition(".")[2]) for part in node.collections.parts()} & pinned_to(spread).keys() == set()

@@ -68,7 +68,7 @@ async def test_the_map_is_a_document_that_the_roster_s_writer_has_signed(nodes: 
 
 
 async def test_a_map_that_the_site_has_not_signed_is_not_taken(nodes: Nodes, identities: Identities) -> None:
-    keeper = nodes["c"].federation._keeper
+    keeper = nodes["c"].federation.keeper
     before = keeper.map
     with pytest.raises(TrustError):
         keeper.take(encode_map(before.with_spreads({"points": Spread("hash", {9: ["a"]})})))
@@ -85,10 +85,10 @@ async def test_a_map_goes_round_and_an_older_one_never_comes_back(nodes: Nodes, 
     writer, reader = nodes["b"].federation, nodes["a"].federation
     old = identities["b"].documents.signed(SHARD_MAP)
     assert old is not None
-    writer._keeper.write({"points": writer.map.spreads["points"]})
+    writer.keeper.write({"points": writer.map.spreads["points"]})
     await until_async(lambda: reader.map.number == writer.map.number)
     number = reader.map.number
-    reader._keeper.take(old)
+    reader.keeper.take(old)
     assert reader.map.number == number
 
 
@@ -128,7 +128,7 @@ async def test_another_issuer_writes_where_the_writer_is_lost(
     async with spread_nodes(tmp_path, ["a", "c"], tables, wires=Wires(), identities=identities) as nodes:
         assert {node.federation.writer for node in nodes.values()} == {"a"}
         assert nodes["a"].federation.map.number == number
-        nodes["a"].federation._keeper.write({"points": nodes["a"].federation.map.spreads["points"]})
+        nodes["a"].federation.keeper.write({"points": nodes["a"].federation.map.spreads["points"]})
         await until_async(lambda: nodes["c"].federation.map.number > number)
         document = identities["c"].documents.current(SHARD_MAP)
         assert document is not None

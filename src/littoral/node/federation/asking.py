@@ -19,6 +19,7 @@ from littoral.errors import (
 )
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.coverage import Coverage, Peers
+from littoral.node.federation.generations import config_of
 from littoral.node.federation.lagging import Lagging
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms
@@ -96,6 +97,12 @@ class Target(NamedTuple):
     regions: Mapping[str, str] = {}
     withheld: Sequence[str] = ()
     is_confined: bool = False
+
+    def of(self, model: str) -> "Target | None":
+        """By the layout that holds embeddings of this model; None where there is none."""
+        if (spread := self.spread.of_model(model)) is None:
+            return None
+        return self if spread is self.spread else self._replace(spread=spread, config=config_of(self.config, spread))
 
     def viewed(self, view: View) -> "Target":
         """For reads of what this view shows."""

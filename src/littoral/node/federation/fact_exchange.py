@@ -102,6 +102,11 @@ class FactExchange:
         if not self.is_large:
             self._tell_at_s = 0.0
 
+    def soon(self) -> None:
+        """There is something that others wait for: it is told in the next round, in a site that is not large."""
+        if not self.is_large:
+            self._tell_at_s = 0.0
+
     async def tell(
         self, make: Callable[[], Awaitable[Fact]], *, map_number: int, writer: str, is_moving: bool = False
     ) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from random import Random
 
+import msgspec
+
 from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError
+from littoral.errors import LittoralError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -17,8 +18,8 @@ from littoral.mesh.sync import Sync
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
+from littoral.node.federation.generations import config_of
 from littoral.node.federation.indexes import PayloadIndexes
-from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -40,8 +41,7 @@ from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
 from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
-from littoral.node.federation.spread_collection import SpreadCollection
-from littoral.node.federation.spread_shard import SpreadShard
+from littoral.node.federation.stand_ins import StandIns
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
 from littoral.node.federation.targets import Targets
@@ -106,8 +106,8 @@ class Federation:
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
         self._work = asyncio.Event()
         links = Links(clock)
-        self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
-        self._targets = Targets(transport.name, self._tables, self._keeper, self.roster)
+        self.keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self._targets = Targets(transport.name, self._tables, self.keeper, self.roster)
         self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
@@ -134,31 +134,33 @@ class Federation:
         self.roster_word: Callable[[], tuple[int, str] | None] = lambda: None
         """Number and writer of the signed roster, where the site has one."""
         self.facts = Facts(clock)
-        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self._keeper.heard, clock)
+        self.fact_exchange = FactExchange(self.facts, transport, self.roster, self.keeper.heard, clock)
         self._condition = OwnCondition(collections, data, self.measured, self.replicas, clock)
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
-        self.asking.heard = self._keeper.heard
+        self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
+        self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
         self._service = MeshService(
-            self._local, self.target, self.roster, self.asking.counts, self._keeper.heard, self._terms
+            self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
-            transport, self._keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
         )
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
+        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace)
         self.moving = Moving(
             transport,
             self._local,
             self.replicas,
             collections,
-            Handing(transport, self.replicas, self.target, self.roster, pace),
+            self.handing,
             self.target,
             lambda: self.map,
             self.facts.all,
             pace=pace,
             say=say,
-            changed=self._work.set,
+            changed=self.wake,
         )
         self.moving.older_s = self._map_lease.older_s
         self.seeding = sync.seeds = self._seeding(data / FOLDER)
@@ -180,6 +182,11 @@ class Federation:
     def name(self) -> str:
         return self._transport.name
 
+    def wake(self) -> None:
+        """There is something to look at, and to tell."""
+        self.fact_exchange.soon()
+        self._work.set()
+
     def traffic_readings(self) -> Iterator[Reading]:
         """What went over this node's end of the mesh, for the metrics."""
         return self._transport.traffic.readings(len(self._transport.alive()))
@@ -190,7 +197,7 @@ class Federation:
 
     @property
     def map(self) -> ShardMap:
-        return self._keeper.map
+        return self.keeper.map
 
     @property
     def transport(self) -> Transport:
@@ -210,7 +217,7 @@ class Federation:
     @property
     def writer(self) -> str:
         """The node that writes the shard map."""
-        return self._keeper.writer
+        return self.keeper.writer
 
     @property
     def orchestrator(self) -> str | None:
@@ -291,12 +298,12 @@ class Federation:
 
     async def open(self) -> None:
         """Collections that are spread are there from now on, the shards of this node as soon as the map says which."""
-        for name, table in self._tables.items():
-            self._stand_in(name, table)
+        for name in self._tables:
+            self.stand_ins.add(name)
         await self.measured.open()
         await self._service.open(self._transport)
         await self._sync.start()
-        await self._keeper.open()
+        await self.keeper.open()
         await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
@@ -317,8 +324,9 @@ class Federation:
 
     async def add(self, name: str, table: CollectionTable) -> None:
         """A further collection, as if it had been there at the start. Raises ConflictError."""
-        self._stand_in(name, table)
+        self.stand_ins.check(name)
         self._tables[name] = table
+        self.stand_ins.add(name)
         await self._write_map()
         await self._hold_shards()
         self._work.set()
@@ -328,18 +336,9 @@ class Federation:
 
         Raises ConflictError, NotFoundError.
         """
-        if not self._keeper.is_writer:
-            raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self.name}`")
-        if (spread := self.map.spreads.get(name)) is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
+        spread = self.keeper.spread_to_write(name)
         following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
-        self._keeper.write({name: following})
-
-    def _stand_in(self, name: str, table: CollectionTable) -> None:
-        age_s = 0.0 if table.spread is None else table.spread.max_age_s
-        kept = KeptAnswers(self._clock, age_s) if age_s else None
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull, kept)
-        self._collections.stand_in(SpreadCollection(name, table.config(), shard))
+        self.keeper.write({name: following})
 
     async def close(self) -> None:
         """Ends what runs here; the transport is its owner's."""
@@ -352,9 +351,9 @@ class Federation:
         await self.routing.close()
         await self.replicas.close()
 
-    def target(self, name: str) -> Target:
-        """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
-        return self._targets.of(name)
+    def target(self, name: str, model: str | None = None) -> Target:
+        """As `Targets.of`."""
+        return self._targets.of(name, model)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
@@ -362,18 +361,21 @@ class Federation:
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
-        if not self._keeper.is_writer:
+        if not self.keeper.is_writer:
             return
         fresh: dict[str, Spread] = {}
         for name, table in self._tables.items():
             if table.spread is not None and name not in self.map.spreads:
                 fresh[name] = await asyncio.to_thread(self._laid_out, name, table)
-        self._keeper.write(fresh)
+        self.keeper.write(fresh)
 
     def _laid_out(self, name: str, table: CollectionTable) -> Spread:
         assert table.spread is not None
         sample = sample_of(table.spread, table.config(), self._samples.get(name))
-        return laid_out(name, table.spread, table.config(), self.roster(), sample)
+        config = table.config()
+        found = laid_out(name, table.spread, config, self.roster(), sample)
+        size = 0 if config.vectors is None else config.vectors.size
+        return msgspec.structs.replace(found, size=size, declared=found.model)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
@@ -382,10 +384,13 @@ class Federation:
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
                 has_copies = may_have_copies(spreads[name])
-                config = self._tables[name].config()
+                by = next(one for one in spreads[name].both if shard in one.places)
+                config = config_of(self._tables[name].config(), by)
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
+            whys = {name: self.handing.embedders.unready(name, spread) for name, spread in spreads.items()}
+            self.moving.unready = {name: why for name, why in whys.items() if why}
             await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
@@ -393,10 +398,11 @@ class Federation:
         while True:
             self._work.clear()
             try:
-                await self._keeper.pull(also=self._transport.alive() if self._is_waiting else ())
+                await self.keeper.pull(also=self._transport.alive() if self._is_waiting else ())
                 await self._hold_shards()
-                if self._keeper.is_writer:
-                    self._keeper.write(self.moving.next_map(self.roster()))
+                if self.keeper.is_writer:
+                    self.keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
+                    self.keeper.write(self.handing.embedders.over())
                     await self._rebalance()
                 await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
@@ -441,9 +447,9 @@ class Federation:
         else:
             self.summaries.forget(name)
         is_small = not self.fact_exchange.is_large
-        if is_small or name in self._keeper.holders:
+        if is_small or name in self.keeper.holders:
             self._exchange.want()
-        if is_small or self._keeper.is_writer or self._is_waiting:
+        if is_small or self.keeper.is_writer or self._is_waiting:
             self._work.set()
 
     async def _tell_fact(self) -> None:
@@ -463,7 +469,7 @@ class Federation:
             map_number=self.map.number,
             points=_points(condition),
             lag_s=self._lags_s(),
-            models={name: table.spread.model for name, table in self._tables.items() if table.spread is not None},
+            models={name: self.stand_ins.goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
             address=self.address(),
             condition=condition,
@@ -471,6 +477,8 @@ class Federation:
             owed=self.moving.owed,
             loads=self._loads(),
             indexes=self._indexes.told(),
+            unready=self.moving.unready,
+            stuck=self.handing.embedders.stuck(),
         )
 
     def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:

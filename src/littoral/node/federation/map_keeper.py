@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from random import Random
 
-from littoral.errors import PeerError, UnavailableError
+from littoral.errors import ConflictError, NotFoundError, PeerError, UnavailableError
 from littoral.mesh.shard_map import ShardMap, ShardMapFile, Spread, decode_map, encode_map
 from littoral.node.federation.signed_site import SignedSite
 from littoral.transport import Transport
@@ -87,6 +87,14 @@ class MapKeeper:
         """Takes the signed map that came by another way, as documents do."""
         if self._signed is not None and (found := self._signed.map()) is not None:
             self._take(found)
+
+    def spread_to_write(self, name: str) -> Spread:
+        """As the map has it. Raises ConflictError where another node writes the map, NotFoundError."""
+        if not self.is_writer:
+            raise ConflictError(f"node `{self.writer}` writes the shard map, not `{self._transport.name}`")
+        if (spread := self.map.spreads.get(name)) is None:
+            raise NotFoundError(f"collection `{name}` is not spread here")
+        return spread
 
     def write(self, spreads: Mapping[str, Spread]) -> None:
         """The writer's: the next map has these, beside those that are there."""

@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
+from littoral.errors import (
+    ConflictError,
+    ForbiddenError,
+    InputError,
+    LittoralError,
+    NotFoundError,
+    UnavailableError,
+)
 from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
@@ -54,9 +61,12 @@ class MeshService:
         if not all(isinstance(part.request, kind) for part in ask.parts):  # type: ignore[arg-type]
             raise InputError(f"request of `{caller}`: a read is no write, and a write is no read")
         self._heard(caller, ask.map_number)
-        target = self._target(ask.collection)
-        if self._has_moved(ask, target):
-            return encode(Told(target.map_number, [], has_moved=True))
+        current = self._target(ask.collection)
+        target = current.of(ask.model)
+        if self._has_moved(ask, current, target):
+            return encode(Told(current.map_number, [], has_moved=True))
+        if target is None:
+            raise self._strange(caller, ask, current)
         self._check(caller, region, ask, target)
         if kind is frames.Read:
             terms = Terms.of_read(ask.deadline_s, has_copies=may_have_copies(target.spread))
@@ -65,14 +75,14 @@ class MeshService:
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
+    def _strange(self, caller: str, ask: Ask, target: Target) -> LittoralError:
+        told = f"collection `{ask.collection}`: embeddings of model `{target.spread.model}`, node `{caller}` goes by "
+        if ask.map_number > target.map_number:
+            return UnavailableError(f"{told}`{ask.model}` and a later shard map", hint="try again")
+        self._counts.refused += 1
+        return ConflictError(f"{told}`{ask.model}`", hint="two models never mix in a collection")
+
     def _check(self, caller: str, region: str, ask: Ask, target: Target) -> None:
-        if ask.model != target.spread.model:
-            self._counts.refused += 1
-            raise ConflictError(
-                f"collection `{ask.collection}`: embeddings of model `{target.spread.model}`, node `{caller}` goes by "
-                f"`{ask.model}`",
-                hint="two models never mix in a collection",
-            )
         known, pinned = target.spread.all_places, pinned_to(target.spread)
         for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in known and ask.map_number <= target.map_number:
@@ -84,8 +94,11 @@ class MeshService:
                 )
 
     @staticmethod
-    def _has_moved(ask: Ask, target: Target) -> bool:
-        """A caller that goes by an older map asks for shards in whose place there are others by now."""
-        if ask.map_number >= target.map_number:
+    def _has_moved(ask: Ask, current: Target, target: Target | None) -> bool:
+        """A caller that goes by an older map asks for shards in whose place there are others by now. target: by the
+        layout of his model.
+        """
+        if ask.map_number >= current.map_number:
             return False
-        return not target.spread.places.keys() >= {shard for part in ask.parts for shard in part.shards}
+        asked = {shard for part in ask.parts for shard in part.shards}
+        return target is None or not target.spread.places.keys() >= asked

@@ -14,6 +14,7 @@ from littoral.node.federation.leases import Grants
 from littoral.telemetry import Reading
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
+from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.entries import State
 from littoral.vectors.replication.journal import Stamp
 from littoral.vectors.replication.owed_points import OwedPoints
@@ -157,6 +158,10 @@ class Replicas:
                 hint="it is kept here and shipped to them; it can be repeated",
             )
         await self._outlast(name, stamp, copies, began + deadline_s)
+
+    def config(self, name: str) -> CollectionConfig:
+        """Of the shard that lies here, the model among it."""
+        return self.of(name).shard.config
 
     def owed(self, name: str) -> OwedPoints:
         """What this replica has to hand over."""

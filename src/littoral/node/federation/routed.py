@@ -68,7 +68,8 @@ class Routing:
     def __init__(self, asking: Asking, summaries: Summaries, *, seed: int = 0) -> None:
         self._asking = asking
         self._summaries = summaries
-        self._plans: dict[str, _Plan] = {}
+        self._plans: dict[tuple[str, str], _Plan] = {}
+        """By collection and model."""
         self._classes = Classes()
         self._often, self._seldom = SampleDraw(LEARNING_SHARE, seed=seed), SampleDraw(AUDIT_SHARE, seed=seed + 1)
         self._again = SampleDraw(AGAIN_SHARE, seed=seed + 2)
@@ -158,11 +159,12 @@ class Routing:
             return None
         proven = self._summaries.proven(target.name)
         key = (self._summaries.version, alive, target.map_number, tuple(target.withheld), proven)
-        if (plan := self._plans.get(target.name)) is None or plan.key != key:
+        name = (target.name, target.spread.model)
+        if (plan := self._plans.get(name)) is None or plan.key != key:
             shards = target.spread.shards
             table = SummaryTable(shards, known, params.distance, params.size, unproven=known.keys() - proven)
             holders = {shard: [node for node in target.spread.places[shard] if node in alive] for shard in shards}
-            self._plans[target.name] = plan = _Plan(key, Planner(table, holders))
+            self._plans[name] = plan = _Plan(key, Planner(table, holders))
         return plan.planner
 
     def _kind(self, target: Target, query: SearchQuery) -> Kind | None:

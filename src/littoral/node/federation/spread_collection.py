@@ -9,11 +9,12 @@ __all__ = ["SpreadCollection"]
 
 class SpreadCollection(Collection):
     """No cache of the node's holds its answers: a write on another node is one that this node may not hear of. What may
-    be told again all the same, `kept_answers` has.
+    be told again all the same, `kept_answers` has. model: whose embeddings it holds, as nodes tell it each other.
     """
 
-    def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
+    def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers, model: str = "") -> None:
         super().__init__(name, config, shard)
+        self.model = model
         self.doubt = _AlwaysInDoubt()
 
 

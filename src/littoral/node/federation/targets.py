@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from littoral.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from littoral.errors import ForbiddenError, NotFoundError, UnavailableError
 from littoral.mesh.shard_map import ShardMap
 from littoral.node.federation.asking import Target
+from littoral.node.federation.generations import config_of, strange
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.residency import allowed
 from littoral.node.site_tables import CollectionTable
@@ -36,8 +37,19 @@ class Targets:
         self._roster = roster
         self._kept: dict[str, _Kept] = {}
 
-    def of(self, name: str) -> Target:
-        """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
+    def of(self, name: str, model: str | None = None) -> Target:
+        """model: whose embeddings are asked for; default: those by which the map has it read.
+
+        Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError.
+        """
+        found, table = self._now(name), self._tables[name]
+        if model is None or model == found.spread.model or table.migrate is None:
+            return found
+        if (seen := found.of(model)) is None:
+            raise strange(name, found.spread.model, f"what was asked is of `{model}`")
+        return seen
+
+    def _now(self, name: str) -> Target:
         shard_map, table, roster = self._keeper.map, self._tables.get(name), self._roster()
         kept = self._kept.get(name)
         if kept is not None and kept.map is shard_map and kept.table is table and kept.roster == roster:
@@ -56,13 +68,9 @@ class Targets:
                 hint=f"node `{self._keeper.writer}` writes that down; is it running, and has it this collection?",
             )
         spread = allowed(found, roster)
-        if spread.model != table.spread.model:
-            raise ConflictError(
-                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
-                f"`{table.spread.model}`",
-                hint="two models never mix in a collection: set `spread.model`, or make another collection",
-            )
+        if spread.model != table.spread.model and table.migrate is None:
+            raise strange(name, spread.model, f"this node's are of `{table.spread.model}`")
         if self._name not in roster:
             raise ForbiddenError(f"node `{self._name}` is no member of this site", hint="its roster does not have it")
-        own, region = table.spread, roster[self._name]
-        return Target(name, table.config(), spread, shard_map.number, own.recall, own.holders, region, roster)
+        own, region, config = table.spread, roster[self._name], config_of(table.config(), spread)
+        return Target(name, config, spread, shard_map.number, own.recall, own.holders, region, roster)

@@ -64,13 +64,13 @@ def migrations_protocol(node: Node) -> Protocol:
 def migration_readings(node: Node) -> list[Reading]:
     """For the metrics."""
     found: list[Reading] = []
-    for name, migration in (node.migrations.all() if node.migrations else {}).items():
-        progress = migration.progress
+    for name, told in (node.migrations.all() if node.migrations else {}).items():
+        progress = told.progress
         found += [
             Reading("littoral_migration_points", (name,), progress.points),
             Reading("littoral_migration_points_done", (name,), progress.done),
-            Reading("littoral_migration_points_behind", (name,), migration.pair.behind),
-            Reading("littoral_migration_points_refused", (name,), len(migration.pair.refused)),
+            Reading("littoral_migration_points_behind", (name,), told.behind),
+            Reading("littoral_migration_points_refused", (name,), told.refused),
             Reading("littoral_migration_flipped", (name,), progress.state == "flipped"),
         ]
     return found
@@ -90,7 +90,7 @@ def _told(node: Node, name: str) -> dict[str, Any]:
         "name": collection.name,
         "models": [str(model) for model in collection.config.models],
         "strict": collection.is_strict,
-        "migration": None if running is None else _migration(running.progress, running.pair.behind),
+        "migration": None if running is None else _migration(running.progress, running.behind),
         "failure": "" if migrations is None else migrations.failure(name),
     }
 

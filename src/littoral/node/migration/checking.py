@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from littoral.errors import ConflictError
 from littoral.node.migration.pair import Side
 from littoral.vectors.collection import Collection
 from littoral.vectors.queries import SearchParams
 from littoral.vectors.records import Hit, PointId
 
-__all__ = ["FOUND_MIN", "RECALL_MIN", "Checked", "check"]
+__all__ = ["FOUND_MIN", "RECALL_MIN", "Checked", "check", "too_bad"]
 
 LIMIT = 10
 FOUND_MIN = 0.95
@@ -64,3 +65,12 @@ def _recall(usual: Sequence[Hit], exact: Sequence[Hit]) -> float:
     best, last = exact[0].score, exact[-1].score
     good = sum(min(best, last) - SCORE_TOLERANCE <= hit.score <= max(best, last) + SCORE_TOLERANCE for hit in usual)
     return min(1.0, good / len(exact))
+
+
+def too_bad(collection: str, checked: Checked, model: object) -> ConflictError:
+    """What is raised where a generation of this model does not answer as it should."""
+    return ConflictError(
+        f"collection `{collection}`: of {checked.points} points {checked.found:.0%} find themselves by `{model}`, must "
+        f"be {FOUND_MIN:.0%}; recall of usual searches {checked.recall:.3f}, must be {RECALL_MIN}",
+        hint="does the pipeline embed what `migrate.source` names? `--drop` ends the migration",
+    )

@@ -9,18 +9,18 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError
-from littoral.node.migration.checking import FOUND_MIN, RECALL_MIN, Checked, check
+from littoral.node.migration.checking import Checked, check, too_bad
 from littoral.node.migration.pair import Pair
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import PointId
 
-__all__ = ["Migration", "Progress", "State"]
+__all__ = ["Migration", "Progress", "State", "Told"]
 
-State = Literal["building", "checking", "flipped", "stuck"]
+State = Literal["building", "checking", "flipping", "flipped", "stuck"]
 
 SAMPLE_POINTS = 64
 FEW = 32
@@ -39,8 +39,9 @@ Flip = Callable[[], Awaitable[None]]
 @dataclass
 class Progress:
     """current: whose embeddings answer; other: those of the other generation. state: `flipped` = the new one answers,
-    and the one before is kept. points: of the collection when both were last compared; done: compared since then. why:
-    the last thing that went wrong. flip_ms: that writes waited for the flip. is_whole: the other one has every point.
+    and the one before is kept; `flipping` = nodes change over, one after the other. points: of the collection when both
+    were last compared; done: compared since then. why: the last thing that went wrong. flip_ms: that writes waited for
+    the flip. is_whole: the other one has every point.
     """
 
     current: ModelVersion
@@ -54,6 +55,14 @@ class Progress:
     flip_ms: float = 0.0
     is_whole: bool = False
     refused: dict[PointId, str] = field(default_factory=dict)
+
+
+class Told(NamedTuple):
+    """behind: points that are to be carried over. refused: points that cannot be."""
+
+    progress: Progress
+    behind: int
+    refused: int
 
 
 class Migration:
@@ -103,6 +112,11 @@ class Migration:
     def is_there(self) -> bool:
         """False once the collection was deleted."""
         return self._is_there()
+
+    @property
+    def told(self) -> Told:
+        """How far it is."""
+        return Told(self.progress, self.pair.behind, len(self.pair.refused))
 
     def start(self) -> None:
         """From now on writes go to both, and the task runs."""
@@ -224,12 +238,7 @@ class Migration:
         self.progress.checked = checked = await check(self.pair.other, await self._sampled())
         if not checked.is_good:
             self.pair.needs_scan = True
-            raise ConflictError(
-                f"collection `{self.name}`: of {checked.points} points {checked.found:.0%} find themselves by "
-                f"`{self.progress.other}`, must be {FOUND_MIN:.0%}; recall of usual searches {checked.recall:.3f}, "
-                f"must be {RECALL_MIN}",
-                hint="does the pipeline embed what `migrate.source` names? `--drop` ends the migration",
-            )
+            raise too_bad(self.name, checked, self.progress.other)
         await self._change_places()
 
     async def _sampled(self) -> list[PointId]:

@@ -4,55 +4,37 @@ A flip exchanges the generations and the pipelines that feed the collection in o
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from littoral.clock import Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError, SettingError
-from littoral.node.binding import Find, Guests, open_pipeline
+from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError
 from littoral.node.declared_models import declared_versions, parse_wanted, read_version
-from littoral.node.migrate_tables import MigrateTable
+from littoral.node.federation.federation import Federation
+from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.embedding import Embedding
-from littoral.node.migration.migration import Migration, Progress
+from littoral.node.migration.migration import Migration, Progress, Told
 from littoral.node.migration.pair import Pair, Side
 from littoral.node.migration.sources import Source
-from littoral.node.model_repository import ModelRepository
-from littoral.node.needed_versions import open_warm
-from littoral.node.node import ServedPipeline
-from littoral.node.site import Site
-from littoral.node.site_collections import as_it_is, as_on_disk, declared
-from littoral.node.vector_makers import made_by
+from littoral.node.migration.spread.migrations import SpreadMigrations
+from littoral.node.site_collections import declared
 from littoral.vectors.collection import Collection
-from littoral.vectors.collections import Collections
 from littoral.vectors.indexes import parse_schema
 from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["Migrations", "Parts"]
-
-
-class Parts(NamedTuple):
-    """What of a node migrations change. site: as its file says it. pipelines: replaced in place."""
-
-    site: Site
-    guests: Guests
-    find: Find
-    collections: Collections
-    pipelines: Mapping[str, ServedPipeline]
-    repository: ModelRepository
-    clock: Clock
-    say: Callable[[str], None]
+__all__ = ["Migrations"]
 
 
 class Migrations:
     """For one event loop."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, federation: Federation | None = None) -> None:
+        """federation: of the collections that are spread over nodes."""
         self._parts = parts
+        self._bindings = Bindings(parts)
+        self._spread = SpreadMigrations(parts, self._bindings, federation)
         self._running: dict[str, Migration] = {}
         self._failed: dict[str, str] = {}
         self._starting = asyncio.Lock()
@@ -71,57 +53,65 @@ class Migrations:
             except (LittoralError, OSError) as error:
                 self._failed[name] = str(error)
                 self._parts.say(f"collection `{name}`: migration: {error}")
+        await self._spread.open()
 
     async def close(self) -> None:
         """What is under way goes on at the next start."""
+        await self._spread.close()
         for migration in list(self._running.values()):
             await migration.stop()
 
-    async def start(self, name: str, to: str) -> Progress:
+    async def start(self, name: str, to: str) -> None:
         """to: `MODEL@VERSION` of the site file. Raises NotFoundError, ConflictError, NotOfferedError, SettingError."""
         async with self._starting:
             await self._forget_deleted()
             model = await asyncio.to_thread(read_version, self._parts.site, parse_wanted(to, self._parts.site))
             own = self._own_name(name)
+            if own in self._spread:
+                await self._spread.start(own, model)
+                return
             if own in self._running:
                 progress = self._running[own].progress
                 if progress.other.is_same(model) and progress.state != "flipped":
-                    return progress
-            return (await self._begin(own, model)).progress
+                    return
+            await self._begin(own, model)
 
-    async def back(self, name: str) -> Progress:
-        """Raises NotFoundError where no generation before is kept, and as `Migration.back`."""
-        migration = self._find(name)
-        await migration.back()
-        return migration.progress
+    async def back(self, name: str) -> None:
+        """Raises NotFoundError where no generation before is kept, and as `Migration.back`, `Writer.back`."""
+        if (own := self._own_name(name)) in self._spread:
+            await self._spread.back(own)
+        else:
+            await self._find(name).back()
 
     async def drop(self, name: str) -> None:
         """Ends a migration before its flip, or the generation that is kept after it. Raises NotFoundError."""
         async with self._starting:
             await self._forget_deleted()
             own = self._own_name(name)
+            if own in self._spread:
+                await self._spread.drop(own)
+                return
             if (migration := self._running.get(own)) is not None:
                 await migration.stop()
             await self._end(own)
 
-    def progress(self, name: str) -> Progress | None:
-        """None where nothing is under way."""
-        found = self.all().get(self._own_name(name))
-        return None if found is None else found.progress
-
     def failure(self, name: str) -> str:
         """Why a migration that should go on does not; '' otherwise."""
-        return self._failed.get(self._own_name(name), "")
+        own = self._own_name(name)
+        return self._spread.failure(own) if own in self._spread else self._failed.get(own, "")
 
-    def all(self) -> Mapping[str, Migration]:
+    def all(self) -> Mapping[str, Told]:
         """By collection."""
+        return {**self._spread.all(), **{name: one.told for name, one in self._alive().items()}}
+
+    def _alive(self) -> Mapping[str, Migration]:
         return {name: migration for name, migration in self._running.items() if migration.is_there}
 
     def _own_name(self, name: str) -> str:
         return self._parts.collections.get(name).name
 
     def _find(self, name: str) -> Migration:
-        if (found := self.all().get(self._own_name(name))) is None:
+        if (found := self._alive().get(self._own_name(name))) is None:
             raise NotFoundError(f"collection `{name}` has one generation: none is being built, none is kept")
         return found
 
@@ -140,13 +130,13 @@ class Migrations:
         return all(one.name != wanted.name for one in self._parts.collections.get(name).config.models)
 
     async def _begin(self, name: str, model: ModelVersion) -> Migration:
-        collection, table = self._parts.collections.get(name), self._table(name)
-        source, target = self._endpoints(collection, table, model)
-        await self._check_sources(collection, Source.of(table, self._folder))
-        await self._open_versions((source, target))
-        embeds = self._embedding(name, target)
+        collection, table = self._parts.collections.get(name), self._bindings.table(name)
+        source, target = self._endpoints(collection, model)
+        await self._check_sources(collection, self._bindings.source(name))
+        await self._bindings.open_versions((source, target))
+        embeds = self._bindings.embedding(name, target)
         config = await self._config(collection, target, embeds)
-        self._bound(name, config)  # what does not fit is refused now
+        self._bindings.bound(name, config)  # what does not fit is refused now
         other = await self._parts.collections.begin_generation(name, config)
         for field, index in (await collection.info()).payload_schema.items():
             await other.create_index(field, parse_schema(index.params or index.data_type))
@@ -157,18 +147,18 @@ class Migrations:
         name = self._own_name(name)
         file = self._parts.collections.file_of(name)
         assert file.other is not None
-        self._table(name)
-        await self._open_versions((*file.config.models, *file.other.config.models))
+        self._bindings.table(name)
+        await self._bindings.open_versions((*file.config.models, *file.other.config.models))
         self._run(name, file.other.flipped_at)
         self._parts.say(f"collection `{name}`: its migration goes on")
 
     def _run(self, name: str, kept_since: float) -> Migration:
-        parts, table = self._parts, self._table(name)
+        parts, table = self._parts, self._bindings.table(name)
         collection = parts.collections.get(name)
         other = parts.collections.generations.other_of(name)
-        current = Side(collection, self._embedding(name, collection.config.models[0]))
-        following = Side(other, self._embedding(name, other.config.models[0]))
-        pair = Pair(current, following, Source.of(table, self._folder))
+        current = Side(collection, self._bindings.embedding(name, collection.config.models[0]))
+        following = Side(other, self._bindings.embedding(name, other.config.models[0]))
+        pair = Pair(current, following, self._bindings.source(name))
         migration = Migration(
             pair,
             Progress(collection.config.models[0], other.config.models[0]),
@@ -190,7 +180,7 @@ class Migrations:
         """Collection and pipelines in one turn of the loop; no version of a model takes over meanwhile."""
         parts = self._parts
         async with parts.repository.turn:
-            bound = self._bound(name, pair.other.collection.config)
+            bound = self._bindings.bound(name, pair.other.collection.config)
 
             def then() -> None:
                 pair.swap()
@@ -203,9 +193,7 @@ class Migrations:
         other, ended = self._parts.collections.generations.other_of(name), self._running.get(name)
         await self._parts.collections.end_generation(name)
         self._failed.pop(name, None)
-        for model in other.config.models:
-            if not any(self._holds(one, model) for one in self._parts.site.collections):
-                await self._close(model)
+        await self._bindings.close_unheld(other.config.models)
         if self._running.get(name) is ended:
             self._running.pop(name, None)
         self._parts.say(f"collection `{name}`: embeddings of {listed(other.config.models)} are dropped")
@@ -215,34 +203,7 @@ class Migrations:
             if not migration.is_there:
                 await self._running.pop(name).stop()
 
-    async def _close(self, model: ModelVersion) -> None:
-        if (version := self._parts.guests.vector_models.unpin(model)) is not None:
-            self._parts.guests.pooling.forget(version.pool)
-            await asyncio.to_thread(partial(version.pool.close, drains=True))
-
-    def _holds(self, collection: str, model: ModelVersion) -> bool:
-        if collection not in self._parts.collections:
-            return False
-        found = self._parts.collections.get(collection)
-        models = (*found.config.models, *(found.other.config.models if found.other else ()))
-        return any(model.is_same(one) for one in models)
-
-    @property
-    def _folder(self) -> Path:
-        return self._parts.site.path_of(".")
-
-    def _table(self, name: str) -> MigrateTable:
-        table = self._parts.site.collections.get(name)
-        if table is None or table.migrate is None:
-            raise ConflictError(
-                f"collection `{name}` keeps nothing to embed anew",
-                hint=f"`collections.{name}.migrate` in the site file says where what was embedded is kept",
-            )
-        return table.migrate
-
-    def _endpoints(
-        self, collection: Collection, table: MigrateTable, model: ModelVersion
-    ) -> tuple[ModelVersion, ModelVersion]:
+    def _endpoints(self, collection: Collection, model: ModelVersion) -> tuple[ModelVersion, ModelVersion]:
         """From where to where. Raises ConflictError, NotOfferedError."""
         config, name = collection.config, collection.name
         if collection.other is not None:
@@ -260,13 +221,7 @@ class Migrations:
         (source,) = config.models
         if source.is_same(model):
             raise ConflictError(f"collection `{name}` holds embeddings of `{model}` already")
-        return source, msgspec.structs.replace(model, stands_for=self._stands_for(table, model))
-
-    def _stands_for(self, table: MigrateTable, model: ModelVersion) -> str:
-        makers = [maker for maker in made_by(self._parts.site.pipelines[table.pipeline]) if maker.kind == "model"]
-        if len(makers) != 1:
-            raise ConflictError(f"pipeline `{table.pipeline}` does not end in what one model makes")
-        return makers[0].name if makers[0].name != model.name else ""
+        return source, self._bindings.in_its_place(name, model)
 
     async def _check_sources(self, collection: Collection, source: Source) -> None:
         if lacking := await collection.count(source.lacking()):
@@ -274,42 +229,6 @@ class Migrations:
                 f"collection `{collection.name}`: {lacking} points keep nothing at `{source}` to embed anew",
                 hint="write it to their payloads first, or make another collection",
             )
-
-    async def _open_versions(self, models: tuple[ModelVersion, ...]) -> None:
-        """Of their own: those that serve may be replaced while generations of a collection need them."""
-        for model in models:
-            if self._parts.guests.vector_models.pinned(model) is None:
-                version = await open_warm(self._parts.site, self._parts.guests, model)
-                self._parts.guests.vector_models.pin(model, version)
-
-    def _embedding(self, name: str, model: ModelVersion) -> Embedding:
-        """The pipeline that embeds anew, as if the collection held embeddings of this model."""
-        table, config = self._table(name), self._parts.collections.get(name).config
-        served = self._open(name, table.pipeline, msgspec.structs.replace(config, models=(model,)), prefers_pins=True)
-        return Embedding(served.pipeline, Source.of(table, self._folder))
-
-    def _bound(self, name: str, config: CollectionConfig) -> Mapping[str, ServedPipeline]:
-        """Every pipeline that feeds the collection, as if this were its configuration. Raises ConflictError."""
-        feeders = self._parts.guests.vector_models.feeders(name)
-        return {pipeline: self._open(name, pipeline, config) for pipeline in feeders}
-
-    def _open(
-        self, name: str, pipeline: str, config: CollectionConfig, *, prefers_pins: bool = False
-    ) -> ServedPipeline:
-        parts = self._parts
-        known = parts.guests.vector_models
-        held = known.with_holds(
-            lambda one: config.models if one == name else known.holds(one), prefers_pins=prefers_pins
-        )
-        file = msgspec.structs.replace(parts.collections.file_of(name), config=config)
-        guests = parts.guests._replace(vector_models=held)
-        try:
-            site = as_on_disk(as_it_is(parts.site, parts.collections), {name: file})
-            return open_pipeline(site, pipeline, guests, parts.find, parts.clock)
-        except SettingError as error:
-            raise ConflictError(
-                error.message, hint=error.hint or f"`{config.models[0]}` must take what it is given there"
-            ) from error
 
     async def _config(self, collection: Collection, model: ModelVersion, embeds: Embedding) -> CollectionConfig:
         """Of the new generation: as the old one, with vectors of the new model's size."""

@@ -69,6 +69,17 @@ class OwedPoints:
 
         await self._pipeline.read(work)
 
+    async def refuse(self, told: Sequence[tuple[bytes, int]]) -> None:
+        """They cannot be handed over as they are."""
+        if not told:
+            return
+
+        def work(journal: Journal) -> None:
+            with journal.transaction():
+                journal.owing.refuse(told)
+
+        await self._pipeline.read(work)
+
     async def counts(self) -> tuple[int, int]:
         """Points that have to be handed over, and all that are noted."""
         return await self._pipeline.read(lambda journal: journal.owing.counts())

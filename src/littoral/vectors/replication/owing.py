@@ -2,7 +2,8 @@
 
 A row is a point. 0: it was there when the owing began, or could not be told when it was written. A hybrid time: the
 write of that time is about to be told. LOGGED: it came from another replica, whose task it is to tell; noted all the
-same, for that one may be lost. For one thread, inside the journal's transactions.
+same, for that one may be lost. REFUSED: it could not be handed over as it is; all
+others go first. For one thread, inside the journal's transactions.
 """
 
 import sqlite3
@@ -16,6 +17,7 @@ CREATE INDEX IF NOT EXISTS owed_by_time ON owed(time);
 """
 STANDING = 0
 LOGGED = -1
+REFUSED = -2
 MARK = "owing"
 LEAVING = "leaving"
 """Towards what a shard owes that has no place any more."""
@@ -68,9 +70,15 @@ class Owing:
     def some(self, written_before: int, count_max: int) -> list[tuple[bytes, int]]:
         """Points to hand over, with what is noted of each; not those of writes that are just being told."""
         rows = self._file.execute(
-            "SELECT key, time FROM owed WHERE time < ? ORDER BY time LIMIT ?", (written_before, count_max)
+            "SELECT key, time FROM owed WHERE time < ? AND time > ? ORDER BY time LIMIT ?",
+            (written_before, REFUSED, count_max),
         )
-        return [(key, time) for key, time in rows.fetchall()]
+        if not (found := rows.fetchall()):
+            rows = self._file.execute(
+                "SELECT key, time FROM owed WHERE time = ? ORDER BY random() LIMIT ?", (REFUSED, count_max)
+            )
+            found = rows.fetchall()
+        return [(key, time) for key, time in found]
 
     def settle(self, told: Sequence[tuple[bytes, int]]) -> None:
         """They were handed over, unless something else was noted of them since."""
@@ -81,8 +89,14 @@ class Owing:
         changed = [(STANDING, key, time) for key in keys]
         self._file.executemany("UPDATE owed SET time = ? WHERE key = ? AND time = ?", changed)
 
+    def refuse(self, told: Sequence[tuple[bytes, int]]) -> None:
+        """They cannot be handed over as they are, unless something else was noted of them since."""
+        changed = [(REFUSED, key, time) for key, time in told]
+        self._file.executemany("UPDATE owed SET time = ? WHERE key = ? AND time = ?", changed)
+
     def counts(self) -> tuple[int, int]:
         """Points that have to be handed over, and all that are noted."""
-        (standing,) = self._file.execute("SELECT count(*) FROM owed WHERE time = ?", (STANDING,)).fetchone()
+        standing_for = (STANDING, REFUSED)
+        (standing,) = self._file.execute("SELECT count(*) FROM owed WHERE time IN (?, ?)", standing_for).fetchone()
         (noted,) = self._file.execute("SELECT count(*) FROM owed").fetchone()
         return standing, noted

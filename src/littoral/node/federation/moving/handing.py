@@ -1,11 +1,13 @@
 """Hands points of a shard of this node to the shards that come in its place, and takes those that others hand over."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from littoral.errors import ConflictError, ForbiddenError, LittoralError, UnavailableError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.asking import HOLDERS_S, Target
+from littoral.node.federation.generations import Embedders, Made, NoEmbedders, config_of, made_anew, not_known_yet
 from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.moving.messages import (
     HAND,
@@ -22,8 +24,10 @@ from littoral.node.federation.moving.messages import (
 )
 from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.routes import Routes, region_of, routes, still_wanted
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.transport import Transport
+from littoral.vectors.model_version import are_same, heard_over_the_mesh
 from littoral.vectors.replication.entries import State, decode_states, key_of, size_of
 from littoral.vectors.replication.entries import encode as encode_states
 
@@ -38,7 +42,8 @@ Owed = Sequence[tuple[bytes, int]]
 class Outcome(NamedTuple):
     """told: what was handed over, or is known there. away: what goes to shards that nobody here holds. failed: why
     somebody who is here did not take it; None if all did. bytes: handed over, within this node too. level: of
-    `pacing.GAITS`, that suits those who took it.
+    `pacing.GAITS`, that suits those who took it. refused: what the other layout's model cannot embed. embedded: points
+    for which that was tried.
     """
 
     told: list[tuple[bytes, int]]
@@ -46,6 +51,8 @@ class Outcome(NamedTuple):
     failed: LittoralError | None
     bytes: int
     level: int = 0
+    refused: Owed = ()
+    embedded: int = 0
 
 
 class _NobodyError(UnavailableError):
@@ -63,6 +70,7 @@ class Handing:
         members: Callable[[], Mapping[str, str]],
         pace: Pace,
     ) -> None:
+        self.embedders: Embedders = NoEmbedders()
         self._transport = transport
         self._replicas = replicas
         self._target = target
@@ -95,18 +103,21 @@ class Handing:
         """
         name = part_name(target.name, shard)
         states, unknown = await self._replicas.owed(name).states([key for key, _ in owed])
-        found = routes(states, goal, target.config, among, region_of(target.spread, shard))
         away: set[bytes] = set()
         sent = level = 0
         failed: LittoralError | None = None
-        if is_asked_first and found:
-            try:
-                known = await self._known(target, goal, found)
-            except _NobodyError:
-                return Outcome([], list(owed), None, 0)
-            except LittoralError as error:
-                return Outcome([], [], error, 0)
-            found = still_wanted(found, known)
+        made = Made(states, {}, 0)
+        try:
+            if are_same(self._replicas.config(name).models, heard_over_the_mesh(goal.model)):
+                found = routes(states, goal, target.config, among, region_of(target.spread, shard))
+                if is_asked_first and found:
+                    found = still_wanted(found, await self._known(target, goal, found))
+            else:
+                found, made = await self._embedded(target, shard, states, goal, among, is_asked_first=is_asked_first)
+        except _NobodyError:
+            return Outcome([], list(owed), None, 0)
+        except LittoralError as error:
+            return Outcome([], [], error, 0)
         for some in _messages(found):
             try:
                 size, gait = await self._send(target, goal, some, deadline_s)
@@ -116,12 +127,37 @@ class Handing:
             except LittoralError as error:
                 failed = error
                 away |= {key_of(state.change.id) for states in some.values() for state in states}
-        seen = {key_of(state.change.id) for state in states} | unknown
+        seen = ({key_of(state.change.id) for state in states} | unknown) - made.refused.keys()
         done = [(key, noted) for key, noted in owed if key in seen and key not in away]
         left = [(key, noted) for key, noted in owed if key in away]
         self.bytes_count += sent
         self.points_count += len(done)
-        return Outcome(done, [] if failed else left, failed, sent, level)
+        refused = [(key, noted) for key, noted in owed if key in made.refused]
+        if states:
+            self.embedders.refused(target.name, made.refused, [key for key, _ in done])
+        return Outcome(done, [] if failed else left, failed, sent, level, refused, made.tried)
+
+    async def _embedded(
+        self,
+        target: Target,
+        shard: int,
+        states: Sequence[State],
+        goal: Spread,
+        among: Sequence[int],
+        *,
+        is_asked_first: bool,
+    ) -> tuple[Routes, Made]:
+        """As `routes`, for shards of another model: what is not known there is embedded anew."""
+        config = config_of(target.config, goal)
+        known: dict[int, dict[bytes, int]] = {}
+        if is_asked_first and states:
+            is_by_id, region = strategy_of(goal).by_id, region_of(target.spread, shard)
+            asked = routes(states, goal, config, among, region) if is_by_id else {one: list(states) for one in among}
+            known = await self._known(target, goal, asked)
+            states = not_known_yet(states, known)
+        made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model))
+        found = routes(made.states, goal, config, among, region_of(target.spread, shard))
+        return still_wanted(found, known) if is_asked_first else found, made
 
     async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
         """What each shard that is told of points knows of them."""
@@ -175,26 +211,28 @@ class Handing:
     async def _answer_offer(self, caller: str, body: bytes) -> bytes:
         self._check(caller)
         offer = decode_offer(body, caller)
-        self._check_model(caller, offer.collection, offer.model)
+        self._check_model(caller, offer.collection, offer.model, offer.keys)
         return encode(await self._look_up(offer))
 
     async def _answer_hand(self, caller: str, body: bytes) -> bytes:
         self._check(caller)
         hand = decode_hand(body, caller)
-        self._check_model(caller, hand.collection, hand.model)
+        self._check_model(caller, hand.collection, hand.model, hand.states)
         return encode(await self._take(hand))
 
     def _check(self, caller: str) -> None:
         if caller not in self._members():
             raise ForbiddenError(f"node `{caller}` is no member of this site")
 
-    def _check_model(self, caller: str, collection: str, model: str) -> None:
-        own = self._target(collection).spread.model
-        if model != own:
-            raise ConflictError(
-                f"collection `{collection}`: embeddings of model `{own}`, node `{caller}` goes by `{model}`",
-                hint="two models never mix in a collection",
-            )
+    def _check_model(self, caller: str, collection: str, model: str, shards: Iterable[int]) -> None:
+        """Shards that have no place here are not taken anyhow."""
+        for spread in self._target(collection).spread.both:
+            if model != spread.model and not spread.places.keys().isdisjoint(shards):
+                raise ConflictError(
+                    f"collection `{collection}`: embeddings of model `{spread.model}`, node `{caller}` goes by "
+                    f"`{model}`",
+                    hint="two models never mix in a collection",
+                )
 
     async def _look_up(self, offer: Offer) -> Offered:
         times: dict[int, list[int]] = {}

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from littoral.errors import LittoralError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, UnavailableError
 from littoral.mesh.facts import Known
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.asking import Target
@@ -17,6 +17,7 @@ from littoral.node.federation.replicas import Replicas
 from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
+from littoral.vectors.replication.entries import id_of
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
 from littoral.vectors.replication.owing import LEAVING
 
@@ -80,6 +81,8 @@ class Moving:
         """For how long others may hold an older map for the newest, and answer by that alone."""
         self.settled = 0
         self.owed: dict[str, dict[int, int]] = {}
+        self.unready: dict[str, str] = {}
+        """Collections that go to another model, and why this node does not go along yet."""
         local.after_write = self._tell
 
     @property
@@ -131,10 +134,18 @@ class Moving:
         found: dict[str, Progress] = {}
         for node in here:
             fact = facts[node].fact if node in facts else None
-            found[node] = Progress(0, {}) if fact is None else Progress(fact.settled, fact.owed.get(collection, {}))
-        if self._transport.name in found:
-            found[self._transport.name] = Progress(self.settled, self.owed.get(collection, {}))
+            settled = 0 if fact is None or collection in fact.unready else fact.settled
+            found[node] = Progress(settled, {} if fact is None else fact.owed.get(collection, {}))
+        if (own := self._transport.name) in found:
+            settled = 0 if collection in self.unready else self.settled
+            found[own] = Progress(settled, self.owed.get(collection, {}))
         return found
+
+    def is_owed(self, collection: str, members: Iterable[str]) -> bool:
+        """Whether a node that is here has points of shards that are given up to hand over."""
+        spread = self._map().spreads[collection]
+        found = self.progress(collection, self._here(members))
+        return any(one.owed.get(shard, 0) for one in found.values() for shard in going(spread))
 
     async def settle(self, spreads: Mapping[str, Spread], number: int) -> None:
         """Shards of these spreads that this node has to have are there, by map `number`: what they owe is noted from
@@ -147,7 +158,7 @@ class Moving:
             for shard in own:
                 owed = self._replicas.owed(part_name(name, shard))
                 towards = await owed.towards()
-                if step in ("copying", "flipping") and shard in going(spread):
+                if step not in (None, "making") and shard in going(spread):
                     await owed.begin(name_of(spread), is_whole=True)
                 elif step is not None and shard in coming(spread):
                     await owed.begin(name_back(spread), is_whole=False)
@@ -178,8 +189,8 @@ class Moving:
             if (spread := self._spread(name)) is None:
                 continue
             change = spread.change
-            if change is not None and change.step in ("copying", "flipping"):
-                goal = spread if change.step == "flipping" else spread.by(change.other)
+            if change is not None and change.step != "making":
+                goal = spread if change.is_flipped else spread.by(change.other)
                 for shard in going(spread):
                     nodes = spread.all_places[shard]
                     if self._transport.name in nodes:
@@ -229,8 +240,11 @@ class Moving:
                 )
                 await owed.settle(outcome.told)
                 await owed.stand(outcome.away)
+                await owed.refuse(outcome.refused)
                 if outcome.failed is not None:
                     raise _untold(collection, shard, outcome.failed)
+                if outcome.refused and change.is_flipped and shard in going(target.spread):
+                    raise _not_embedded(collection, outcome.refused)
                 if outcome.away and _is_flipping(target.spread):
                     await self._outlast(collection, shard, deadline_s)
         finally:
@@ -249,7 +263,7 @@ class Moving:
         """By which layout, and to which shards, the points of this one are told."""
         assert spread.change is not None
         by_other = spread.by(spread.change.other)
-        old, new = (spread, by_other) if spread.change.step != "flipping" else (by_other, spread)
+        old, new = (by_other, spread) if spread.change.is_flipped else (spread, by_other)
         if shard in going(spread):
             return new, coming(spread)
         return (old, going(spread)) if shard in coming(spread) else (old, [])
@@ -294,8 +308,10 @@ class Moving:
                 target, source.shard, some, source.goal, source.among, is_asked_first=True
             )
             await owed.settle(outcome.told)
+            await owed.refuse(outcome.refused)
         if outcome.failed is not None:
             raise outcome.failed
+        await self._handing.embedders.rest(source.collection, outcome.embedded, began_s)
         await self._pace.spent(outcome.bytes + sum(len(key) for key, _ in some), began_s, level=outcome.level)
         return not outcome.told
 
@@ -331,7 +347,7 @@ class Moving:
 
 
 def _is_flipping(spread: Spread) -> bool:
-    return spread.change is not None and spread.change.step == "flipping"
+    return spread.change is not None and spread.change.is_flipped
 
 
 def _unfinished(owed: Mapping[str, Mapping[int, int]]) -> dict[str, dict[int, bool]]:
@@ -342,4 +358,12 @@ def _untold(collection: str, shard: int, why: LittoralError) -> UnavailableError
     return UnavailableError(
         f"collection `{collection}`: shard {shard} has the write, those that come in its place do not: {why.message}",
         hint="it is kept and handed over; it can be repeated",
+    )
+
+
+def _not_embedded(collection: str, refused: Sequence[tuple[bytes, int]]) -> ConflictError:
+    return ConflictError(
+        f"collection `{collection}` holds embeddings of another model by now, by which point `{id_of(refused[0][0])}` "
+        f"cannot be embedded",
+        hint="ask again: this node has heard of it",
     )

@@ -5,6 +5,7 @@
 | making | the layout it has | | every node here that holds one of the new shards has it |
 | copying | the layout it has | to the other, before it is acknowledged | all points were handed over |
 | flipping | the new layout | to the other, before it is acknowledged | every node here goes by it |
+| kept | the new layout | to the other, before it is acknowledged | it is told to: another model is kept |
 | (none) | the new layout | | each holder deletes what it held, once nothing of it is missing in the new one |
 
 Up to the flip a change can be taken back by forgetting it. Nodes that are away are not waited for; what they took
@@ -68,7 +69,7 @@ def withdrawn(spread: Spread) -> Spread:
     """As if it had not been begun. Raises ConflictError from the flip on."""
     if spread.change is None:
         raise ConflictError("the collection is not on its way to another layout")
-    if spread.change.step == "flipping":
+    if spread.change.is_flipped:
         raise ConflictError("the change can no longer be taken back: nodes may read by the new layout")
     return msgspec.structs.replace(spread, change=None, given=spread.first_free)
 
@@ -87,7 +88,7 @@ def _only(spread: Spread, *, is_old: bool) -> list[int]:
     if spread.change is None:
         return []
     ours, others = spread.places.keys(), spread.change.other.places.keys()
-    is_ours = is_old != (spread.change.step == "flipping")
+    is_ours = is_old != spread.change.is_flipped
     return sorted(ours - others if is_ours else others - ours)
 
 
@@ -120,7 +121,7 @@ def waits_for(spread: Spread, here: Mapping[str, Progress]) -> list[str]:
     ]
     places = spread.all_places
     needed = coming(spread) if change.step == "making" else [*coming(spread), *going(spread)]
-    if change.step != "flipping":
+    if not change.is_flipped:
         behind += [
             f"a node with shard {shard} ({', '.join(places[shard])})"
             for shard in needed
@@ -139,12 +140,16 @@ def waits_for(spread: Spread, here: Mapping[str, Progress]) -> list[str]:
 def next_step(spread: Spread, here: Mapping[str, Progress], *, number: int) -> Spread | None:
     """What the next map says of it; None where there is something to wait for. number: of that map."""
     change = spread.change
-    if change is None or waits_for(spread, here):
+    if change is None or change.step == "kept" or waits_for(spread, here):
         return None
     if change.step == "making":
         return msgspec.structs.replace(spread, change=Change("copying", change.other, number))
     if change.step == "copying":
         flipped = spread.by(change.other)
-        back = Change("flipping", spread.layout, number)
-        return msgspec.structs.replace(flipped, change=back, epoch=spread.epoch + 1)
+        left = spread.layout
+        if spread.to_another_model:
+            left = msgspec.structs.replace(left, generation=spread.generation)
+        return msgspec.structs.replace(flipped, change=Change("flipping", left, number), epoch=spread.epoch + 1)
+    if spread.to_another_model:
+        return msgspec.structs.replace(spread, change=Change("kept", change.other, number))
     return msgspec.structs.replace(spread, change=None, given=spread.first_free)

@@ -1,0 +1,283 @@
+"""The part of the node that writes the shard map: begins, checks, ends and takes back what goes to another model."""
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+
+import msgspec
+import numpy as np
+
+from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError
+from littoral.mesh.shard_map import Change, Generation, Spread
+from littoral.node.federation.federation import Federation
+from littoral.node.federation.generations import config_of
+from littoral.node.federation.moving.steps import withdrawn
+from littoral.node.federation.residency import pinned_to
+from littoral.node.migration.bindings import Bindings, Parts
+from littoral.node.migration.checking import Checked, check, too_bad
+from littoral.node.migration.pair import Side
+from littoral.node.migration.spread.layouts import goes_by_vectors, layout_of
+from littoral.node.migration.spread.members import Members
+from littoral.node.migration.spread.messages import CAN, Can, decode_cannot, encode
+from littoral.vectors.collection import Collection
+from littoral.vectors.indexes import parse_schema
+from littoral.vectors.model_version import are_same, heard_over_the_mesh, listed
+from littoral.vectors.partition.points import Vectors
+from littoral.vectors.records import PointId
+
+__all__ = ["Writer"]
+
+CAN_S = 120.0
+SAMPLE_COUNT = 2048
+CHECKED_COUNT = 64
+PAGE = 1000
+IDS_MAX = 100_000
+AGAIN_S = 10.0
+
+
+class Writer:
+    """For one event loop."""
+
+    def __init__(self, parts: Parts, bindings: Bindings, federation: Federation, members: Members) -> None:
+        self._parts = parts
+        self._bindings = bindings
+        self._federation = federation
+        self._members = members
+        self._changing = asyncio.Lock()
+        self._checks: dict[str, asyncio.Task[None]] = {}
+        self._good: dict[str, int] = {}
+        """By collection, the map's number since which it is copied to a layout that was found good."""
+        self._again_s: dict[str, float] = {}
+        self.checked: dict[str, Checked] = {}
+        self.whys: dict[str, str] = {}
+
+    async def close(self) -> None:
+        """What is being checked is given up."""
+        for task in self._checks.values():
+            task.cancel()
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
+
+    async def start(self, name: str, told: str) -> None:
+        """Raises ConflictError, NotFoundError, NotOfferedError; ConflictError naming the nodes that lack the model."""
+        async with self._changing:
+            spread = self._federation.keeper.spread_to_write(name)
+            if _goes_to(spread) == told:
+                return
+            collection = self._parts.collections.get(name)
+            self._check_can_go(name, spread, told, collection)
+            source = self._bindings.source(name)
+            if lacking := await collection.count(source.lacking()):
+                raise ConflictError(
+                    f"collection `{name}`: {lacking} points keep nothing at `{source}` to embed anew",
+                    hint="write it to their payloads first, or make another collection",
+                )
+            size = await self._size(name, told)
+            generation = Generation(told, size)
+            sample = await self._sample(name, spread, told) if goes_by_vectors(spread) else None
+            spread = self._federation.keeper.spread_to_write(name)
+            self._check_can_go(name, spread, told, collection)
+            self._federation.keeper.write({name: self._begun(name, spread, generation, sample)})
+            self.checked.pop(name, None)
+            self._parts.say(f"collection `{name}`: is embedded anew by `{told}`, from `{source}`")
+
+    def _check_can_go(self, name: str, spread: Spread, told: str, collection: Collection) -> None:
+        if spread.change is not None:
+            raise ConflictError(
+                f"collection `{name}` is on its way already, step `{spread.change.step}`",
+                hint="`--back` takes the generation before, `--drop` ends the one that does not answer",
+            )
+        config, models = collection.config, heard_over_the_mesh(spread.model)
+        if config.vectors is None or config.named or config.sparse or config.vectors.multivector_config is not None:
+            raise NotOfferedError(f"collection `{name}`: only one with a plain vector without a name is embedded anew")
+        if len(models) != 1:
+            raise ConflictError(
+                f"collection `{name}` holds embeddings of {listed(models)}, must be those of one model",
+                hint=f"`collections.{name}.model` in the site file said whose they are when it was made",
+            )
+        if are_same(models, heard_over_the_mesh(told)):
+            raise ConflictError(f"collection `{name}` holds embeddings of `{told}` already")
+
+    async def _size(self, name: str, told: str) -> int:
+        """Numbers of a vector, on which all nodes that are here agree. Raises ConflictError."""
+        transport, own = self._federation.transport, self._federation.name
+        here = sorted((set(transport.alive()) & self._federation.roster().keys()) - {own})
+        body = encode(Can(name, told))
+        asked = (transport.request(node, CAN, body, deadline_s=CAN_S) for node in here)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        answers = {own: await self._members.can(name, told)}
+        lacking: dict[str, str] = {}
+        for node, answer in zip(here, found, strict=True):
+            if isinstance(answer, LittoralError):
+                lacking[node] = answer.message
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                answers[node] = decode_cannot(answer, node)
+        lacking |= {node: answer.why for node, answer in answers.items() if answer.why}
+        if lacking:
+            nodes = ", ".join(f"`{node}`" for node in sorted(lacking))
+            node, why = min(lacking.items())
+            raise ConflictError(
+                f"collection `{name}`: nodes {nodes} cannot embed it by `{told}`; `{node}`: {why}",
+                hint="each node of the site needs the model's file and `migrate` in its site file",
+            )
+        sizes = {answer.size for answer in answers.values()}
+        if len(sizes) != 1 or 0 in sizes:
+            raise ConflictError(f"collection `{name}`: vectors of `{told}` have sizes {sorted(sizes)} on these nodes")
+        return sizes.pop()
+
+    def _begun(self, name: str, spread: Spread, generation: Generation, sample: Vectors | None) -> Spread:
+        table = self._parts.site.collections[name]
+        assert table.spread is not None
+        base = table.config()
+        own = config_of(base, spread)
+        assert own.vectors is not None
+        spread = msgspec.structs.replace(spread, size=own.vectors.size, declared=table.spread.model)
+        config = config_of(base, msgspec.structs.replace(spread, model=generation.model, size=generation.size))
+        layout = layout_of(name, spread, generation, table.spread, config, self._federation.roster(), sample)
+        return msgspec.structs.replace(spread, change=Change("making", layout, self._federation.map.number + 1))
+
+    async def _sample(self, name: str, spread: Spread, told: str) -> Vectors:
+        """float32[n, size]: some points, embedded here by the other model."""
+        version = self._members.version(name, told)
+        await self._bindings.open_versions([version])
+        try:
+            embed, collection = self._bindings.embedding(name, version), self._parts.collections.get(name)
+            if pinned_to(spread):
+                raise NotOfferedError(
+                    f"collection `{name}`: cells are fitted to what other nodes may not read, since regions are pinned"
+                )
+            ids = await sampled_ids(collection, SAMPLE_COUNT)
+            rows: list[bytes] = []
+            for start in range(0, len(ids), PAGE):
+                records = await collection.retrieve(ids[start : start + PAGE])
+                rows += [await embed(record.payload) for record in records]
+        finally:
+            await self._bindings.close_unheld([version])
+        if not rows:
+            raise ConflictError(f"collection `{name}`: there are no points to fit cells to")
+        return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
+
+    async def back(self, name: str) -> None:
+        """The generation before answers again, as soon as it has everything. Raises ConflictError, NotFoundError."""
+        async with self._changing:
+            spread = self._two(name)
+            change = spread.change
+            if change is None or change.step != "kept":
+                raise ConflictError(
+                    f"collection `{name}` is not flipped yet, step `{'' if change is None else change.step}`",
+                    hint="`--drop` ends the migration",
+                )
+            if self._federation.moving.is_owed(name, self._federation.roster()):
+                raise ConflictError(
+                    f"collection `{name}`: a node that was away hands over what it took meanwhile", hint="try again"
+                )
+            number = self._federation.map.number + 1
+            again = Change("copying", change.other, number)
+            self._federation.keeper.write({name: msgspec.structs.replace(spread, change=again)})
+
+    async def drop(self, name: str) -> None:
+        """The generation that does not answer ends. Raises ConflictError while they change places, NotFoundError."""
+        async with self._changing:
+            spread = self._two(name)
+            change = spread.change
+            if change is not None and change.step == "flipping":
+                raise ConflictError(f"collection `{name}`: its generations change places", hint="try again")
+            self._federation.keeper.write({name: _ended(spread)})
+            self.whys.pop(name, None)
+
+    def _two(self, name: str) -> Spread:
+        spread = self._federation.keeper.spread_to_write(name)
+        if not spread.to_another_model:
+            raise NotFoundError(f"collection `{name}` has one generation: none is being built, none is kept")
+        return spread
+
+    def over(self) -> dict[str, Spread]:
+        """As `Embedders.over`."""
+        now = self._parts.clock.wall()
+        return {
+            name: _ended(spread)
+            for name, spread in self._federation.map.spreads.items()
+            if (change := spread.change) is not None and change.step == "kept" and now >= change.until_s
+        }
+
+    def following(self, spreads: Mapping[str, Spread]) -> dict[str, Spread]:
+        """As `Embedders.following`."""
+        found: dict[str, Spread] = {}
+        for name, spread in spreads.items():
+            change = spread.change
+            if change is None or not spread.to_another_model:
+                found[name] = spread
+            elif change.step == "kept":
+                until_s = int(self._parts.clock.wall() + 3600 * self._bindings.table(name).keep_h)
+                found[name] = msgspec.structs.replace(spread, change=msgspec.structs.replace(change, until_s=until_s))
+            elif change.step != "flipping" or self._may_flip(name, spread):
+                found[name] = spread
+        return found
+
+    def _may_flip(self, name: str, spread: Spread) -> bool:
+        """Whether what was built answers as it should; looks, if nobody did. spread: as it is about to be."""
+        now = self._federation.map.spreads[name].change
+        assert now is not None
+        assert spread.change is not None
+        if self._good.get(name) == now.since or max(spread.places) < max(spread.change.other.places):
+            return True  # was found good, or goes back to what did answer
+        running = self._checks.get(name)
+        if (running is None or running.done()) and self._parts.clock.monotonic() >= self._again_s.get(name, 0.0):
+            self._checks[name] = asyncio.create_task(
+                self._check(name, spread.model, now.since), name=f"littoral-check-{name}"
+            )
+        return False
+
+    async def _check(self, name: str, told: str, since: int) -> None:
+        try:
+            current, other = self._parts.collections.get(name), self._members.unseen(name, told)
+            for field, index in (await current.info()).payload_schema.items():
+                await other.create_index(field, parse_schema(index.params or index.data_type))
+            sample = await sampled_ids(current, CHECKED_COUNT)
+            checked = self.checked[name] = await check(Side(other, self._members.embed(name, told)), sample)
+            if not checked.is_good:
+                raise too_bad(name, checked, told)
+            self._good[name] = since
+            self.whys.pop(name, None)
+            self._federation.wake()
+        except LittoralError as error:
+            self.failed(name, error)
+            self._again_s[name] = self._parts.clock.monotonic() + AGAIN_S
+
+    def failed(self, name: str, error: LittoralError) -> None:
+        """It is told, and tried again."""
+        if (why := str(error)) != self.whys.get(name):
+            self._parts.say(f"collection `{name}`: {why}")
+        self.whys[name] = why
+
+    def is_checking(self, name: str) -> bool:
+        """Whether it is being looked at right now."""
+        return name in self._checks and not self._checks[name].done()
+
+
+def _goes_to(spread: Spread) -> str | None:
+    """The model that a collection is being embedded by."""
+    change = spread.change
+    if change is None or change.is_flipped or change.other.generation is None:
+        return None
+    return change.other.generation.model
+
+
+def _ended(spread: Spread) -> Spread:
+    if spread.change is not None and not spread.change.is_flipped:
+        return withdrawn(spread)
+    return msgspec.structs.replace(spread, change=None, given=spread.first_free)
+
+
+async def sampled_ids(collection: Collection, count: int) -> list[PointId]:
+    """Of so many points, or all if they are fewer, by lot among the first `IDS_MAX`."""
+    rng = Random(collection.name)  # noqa: S311 (a sample)
+    ids: list[PointId] = []
+    offset: PointId | None = None
+    while len(ids) < IDS_MAX:
+        records, offset = await collection.scroll(limit=PAGE, offset=offset, with_payload=False)
+        ids += [record.id for record in records]
+        if offset is None:
+            break
+    return rng.sample(ids, min(count, len(ids)))
