@@ -24,6 +24,8 @@ from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
+LEFT_S_MIN = 0.001
+
 _T = TypeVar("_T")
 
 
@@ -201,6 +203,7 @@ class LocalShards:
             if isinstance(request, frames.Search | frames.Group):
                 self.loads.searched(name, began_s)
             return answer
+        end_s = self.loads.now() + terms.deadline_s
         stamp = await self._replicas.write(
             name,
             request,
@@ -211,7 +214,8 @@ class LocalShards:
             at=terms.at,
         )
         if self.after_write is not None:
-            await self.after_write(name.rpartition(".")[0], shard, stamp.time, terms.deadline_s)
+            left_s = max(LEFT_S_MIN, end_s - self.loads.now())
+            await self.after_write(name.rpartition(".")[0], shard, stamp.time, left_s)
         return frames.Written(call=0, epoch=stamp.number)
 
     async def _indexed(
