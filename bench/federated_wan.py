@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 from bench.fault_site import has_lab, running_lab
 from bench.federated_latency import quantile, timed
@@ -143,4 +144,4 @@ async def alone_ms(federation: Federation, at: int) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(searches(Path(sys.argv[1])))))
+    print(json.dumps(uvloop.run(searches(Path(sys.argv[1])))))

@@ -1,6 +1,7 @@
 """A node under changed requests: what is sent, what must come back, and what must be left of the node afterwards."""
 
 import contextlib
+import io
 import json
 import logging
 import re
@@ -15,6 +16,7 @@ from http_seeds import PAYLOAD, SEEDS, SHORT, SNAPSHOT, UUID, Seed, write_fuzzed
 from littoral import settings
 from littoral.node.http import application
 from littoral.node.qdrant_api import LACKING
+from littoral.telemetry.log import Log, LogOptions
 from littoral.web import Limits
 from mutations import Mutator
 from node_fixture import Served, node_in_thread
@@ -340,10 +342,12 @@ def fuzzed_node() -> Iterator[FuzzedNode]:
             settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
             node_in_thread(folder, site=write_fuzzed_site(folder), limits=LIMITS) as served,
         ):
+            served.node.log = kept = Log.start(LogOptions(), io.StringIO())
             node = FuzzedNode(served, log)
             try:
                 yield node
             finally:
                 node.talk.close()
+                kept.stop()
     finally:
         logging.getLogger("littoral").removeHandler(log)

@@ -209,6 +209,9 @@ _OPERATIONS = {
 SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/"): [Seed(headers={"accept": "text/html"}), Seed()],
     ("GET", "/api/node"): [Seed()],
+    ("GET", "/api/session"): [Seed()],
+    ("POST", "/api/session"): [Seed(body={"token": "littoral_0123456789ab_x"})],
+    ("DELETE", "/api/session"): [Seed()],
     ("GET", "/api/mesh"): [Seed()],
     ("POST", "/api/mesh/changes"): [
         Seed(headers=JSON, body={"wish": {"kind": "spread", "collection": "fuzzed", "shards": 6}, "is_applied": True}),

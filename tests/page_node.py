@@ -64,6 +64,7 @@ class PageNode:
     """What a node would answer. pictures: those in its collection. pipelines: those it offers."""
 
     def __init__(self, pictures: Sequence[Shown], pipelines: Sequence[str]) -> None:
+        self.name = "store-12"
         self._payloads = [payload_of(picture) for picture in pictures]
         self._vectors = np.array([embedding(picture.data) for picture in pictures])
         self._pipelines = pipelines
@@ -167,7 +168,7 @@ class PageNode:
 
     def _node(self) -> dict[str, Any]:
         uptime_s = SYSTEM.wall() - self._started_at
-        told = {"name": "store-12", "version": "0.1.0", "started_at": self._started_at, "uptime_s": uptime_s}
+        told = {"name": self.name, "version": "0.1.0", "started_at": self._started_at, "uptime_s": uptime_s}
         return told | {"ready": True, "listen": "127.0.0.1:8642"}
 
     def _model(self) -> dict[str, Any]:

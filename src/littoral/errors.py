@@ -12,6 +12,8 @@
     │   ├── ConflictError             the name is taken
     │   ├── TooLargeError             over a stated limit
     │   ├── ForbiddenError            not for this caller
+    │   ├── UnauthorizedError         who calls did not say who it is, or not truly
+    │   ├── TooOftenError             too many of these from one address: wait
     │   ├── SlowRequestError          the request did not arrive in time
     │   └── NotOfferedError           a known request that this version does not serve
     ├── NodeError                     the machine, its files or its load are at fault
@@ -55,8 +57,10 @@ __all__ = [
     "ShardError",
     "SlowRequestError",
     "TooLargeError",
+    "TooOftenError",
     "TrapError",
     "TrustError",
+    "UnauthorizedError",
     "UnavailableError",
     "UnsupportedOperatorError",
 ]
@@ -140,6 +144,18 @@ class TooLargeError(RequestError):
 
 class ForbiddenError(RequestError):
     """Not for this caller."""
+
+
+class UnauthorizedError(RequestError):
+    """Who calls did not say who it is, or said what is not true."""
+
+
+class TooOftenError(RequestError):
+    """Too many of these came from one address. retry_after_s: when the next is looked at."""
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class SlowRequestError(RequestError):

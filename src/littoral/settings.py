@@ -42,6 +42,9 @@ SETTINGS = {
         Setting(
             "LITTORAL_STATE", "", "", "Folder for this installation's key and store; default: the user's state folder"
         ),
+        Setting(
+            "LITTORAL_CA", "", "", "File of authorities (PEM) beside the machine's, for nodes that are asked by https"
+        ),
         Setting("LITTORAL_CODE_CACHE_MB", "2048", "MB", "Most that the machine code in the cache folder may take"),
         Setting(
             "LITTORAL_DEBUG",
@@ -66,6 +69,7 @@ SETTINGS = {
             "OPENBLAS_NUM_THREADS", "1", "threads", "Of numpy's products in a node; more would wait for each other"
         ),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
+        Setting("LITTORAL_TOKEN", "", "", "Token that verbs show to a node that asks for one"),
         Setting("NOTIFY_SOCKET", "", "", "Set by systemd: where it wants to hear that a node serves, or stops"),
         Setting("WATCHDOG_PID", "", "", "Set by systemd: whose signs of life it wants"),
         Setting("WATCHDOG_USEC", "", "µs", "Set by systemd: so long without a sign of life, and it starts a node anew"),

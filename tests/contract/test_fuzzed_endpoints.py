@@ -13,6 +13,7 @@ MIGRATION = "/api/collections/{collection}/migration"
 REFUSED = {
     ("POST", "/collections/{collection}/snapshots/upload"),
     ("POST", "/api/mesh/changes"),
+    ("POST", "/api/session"),
     ("POST", MIGRATION),
     ("POST", f"{MIGRATION}/back"),
     ("DELETE", MIGRATION),

@@ -276,6 +276,27 @@ def test_every_metric_is_in_the_table_and_every_row_is_told(served: Served) -> N
     assert told == {name: kind for name, kind in kinds.items() if not name.startswith(OF_TABLES)}
 
 
+def test_models_are_told_under_tritons_names_too(served: Served) -> None:
+    def told() -> dict[str, float]:
+        lines = get(served, "/metrics?compat=triton").body.decode().splitlines()
+        rows = (line.rpartition(" ") for line in lines if line.startswith("nv_inference_"))
+        return {name: float(value) for name, _, value in rows}
+
+    at, before = '{model="plain",version="1"}', told()
+    asked = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+    assert send_json(served.address, "POST", "/v2/models/plain/infer", asked).status == 200
+    after = told()
+    assert after[f"nv_inference_request_success{at}"] == before[f"nv_inference_request_success{at}"] + 1
+    assert after[f"nv_inference_request_duration_us{at}"] > before[f"nv_inference_request_duration_us{at}"]
+    assert after[f"nv_inference_pending_request_count{at}"] == 0
+    assert {name.partition("{")[0] for name in after} >= {
+        "nv_inference_request_failure", "nv_inference_count", "nv_inference_exec_count",
+        "nv_inference_queue_duration_us", "nv_inference_compute_infer_duration_us",
+    }  # fmt: skip
+    assert b"nv_inference" not in get(served, "/metrics").body
+    assert get(served, "/metrics?compat=other").status == 400
+
+
 def test_no_request_can_make_a_series(served: Served) -> None:
     def ask_strangely(name: str) -> None:
         get(served, f"/nothing/{name}")

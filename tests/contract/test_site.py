@@ -75,7 +75,7 @@ WRONG = {
     + '[collections.frames]\nvectors = { size = 4, distance = "Dot" }\n'
     + 'spread = { strategy = "hybrid", sample = "rows.npy" }',
     "the region of nobody": MESH + 'regions = { z = "eu" }',
-    "a metric spread without a sample": MESH + FRAMES + 'spread = { strategy = "metric" }',
+    "cells of a region without a sample": MESH + FRAMES + 'spread = { strategy = "geographic", within = "metric" }',
     "more holders than replicas": MESH + FRAMES + "spread = { replicas = 2, holders = 3 }",
     "a recall of more than all": MESH + FRAMES + "spread = { recall = 1.5 }",
     "a mesh without a site": "[mesh]",

@@ -104,7 +104,7 @@ def test_the_unit_is_one_and_is_as_closed_as_it_says(tmp_path: Path) -> None:
     text = UNIT.read_text()
     program = Path(sys.executable).with_name("littoral")
     file = tmp_path / UNIT.name
-    file.write_text(text.replace("/opt/littoral/bin/littoral", str(program)))
+    file.write_text(text.replace("/usr/local/bin/littoral", str(program)))
     verified = subprocess.run([analyze, "verify", file], capture_output=True, text=True, timeout=ANSWER_S)
     assert (verified.returncode, verified.stderr) == (0, "")
     options = ("security", "--offline=true", f"--threshold={EXPOSURE_MAX}", "--no-pager")

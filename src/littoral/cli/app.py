@@ -30,6 +30,7 @@ VERBS = {
     "run": "run",
     "search": "search",
     "sign": "sign",
+    "tokens": "tokens",
     "top": "top",
     "tune": "tune",
     "up": "up",

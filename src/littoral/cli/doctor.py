@@ -1,19 +1,18 @@
 """`littoral doctor`: what is wrong with a node, as far as it can find out by itself."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from littoral.cli.console import results, show_json
+from littoral.cli.doctor_access import examine_access
 from littoral.cli.doctor_site import examine_site, has_own_certificate
 from littoral.cli.mesh import open_identity
 from littoral.clock import SYSTEM
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from littoral.mesh.doctor import Finding
+from littoral.node.site import read_site
+from littoral.telemetry.findings import Finding, Status
 
 __all__ = ["doctor"]
 
@@ -29,9 +28,7 @@ def doctor(
     peer: PeerOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Tell why nodes do not talk, and what is wrong with their site. Exit code 1: something fails."""
-    from littoral.mesh.doctor import Status
-
+    """Tell what is wrong with a node, its machine and its site, and what mends it. Exit code 1: something fails."""
     findings: list[Finding] = []
     for check in CHECKS.values():
         for finding in check(place, peer or []):
@@ -45,15 +42,16 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
+def _mesh(place: Path, peers: list[str]) -> Iterator[Finding]:
     """Raises NotFoundError for a node without an identity, and for a peer that the roster does not have."""
-    from littoral.mesh.doctor import Finding, Status, examine_node, examine_peer
-
+    if place.suffix == ".toml" and read_site(place).mesh is None:
+        return
     if has_own_certificate(place):
         words = "the site file names its certificate: nobody renews it, and there is no roster to look at"
         yield Finding("certificate", str(place), Status.WARN, words)
         return
     identity = open_identity(place)
+    from littoral.mesh.doctor import examine_node, examine_peer
 
     yield from examine_node(identity, SYSTEM)
     roster = identity.roster()
@@ -62,14 +60,41 @@ def _mesh(place: Path, peers: list[str]) -> "Iterator[Finding]":
         yield from examine_peer(identity, name, SYSTEM)
 
 
-def _site(place: Path, _peers: list[str]) -> "Iterator[Finding]":
+def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
+    """Nothing for a data folder."""
+    if place.suffix != ".toml":
+        return
+    from littoral.node.doctor.files import examine_caches, examine_digests, examine_shards
+    from littoral.node.doctor.machine import examine_machine
+    from littoral.node.doctor.network import examine_ports, examine_services, running_node
+
+    site = read_site(place)
+    running = running_node(site)
+    yield from examine_machine(site, SYSTEM)
+    yield from examine_ports(site, is_running=running is not None)
+    yield from examine_services(site)
+    yield from examine_digests(site)
+    yield from examine_shards(site, running)
+    yield from examine_caches()
+
+
+def _site(place: Path, _peers: list[str]) -> Iterator[Finding]:
     yield from examine_site(place)
 
 
-CHECKS: "dict[str, Callable[[Path, list[str]], Iterator[Finding]]]" = {"mesh": _mesh, "site": _site}
+def _access(place: Path, _peers: list[str]) -> Iterator[Finding]:
+    yield from examine_access(place)
 
 
-def _show(finding: "Finding") -> None:
+CHECKS: dict[str, Callable[[Path, list[str]], Iterator[Finding]]] = {
+    "node": _node,
+    "mesh": _mesh,
+    "site": _site,
+    "access": _access,
+}
+
+
+def _show(finding: Finding) -> None:
     results.print(f"{finding.status:<4}  {finding.check:<11}  {finding.subject}: {finding.message}", markup=False)
     if finding.hint:
         results.print(f"      hint: {finding.hint}", markup=False)

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from littoral.cli.mesh_members import ask_mesh
 from littoral.errors import DeadlineError, LittoralError, UnavailableError
 from littoral.node.mesh_told import MeshTold
 from littoral.node.site import Site, read_site
-
-if TYPE_CHECKING:
-    from littoral.mesh.doctor import Finding
+from littoral.telemetry.findings import Finding, Status
 
 __all__ = ["examine_site", "has_own_certificate"]
 
@@ -25,12 +22,10 @@ def has_own_certificate(place: Path) -> bool:
     return mesh is not None and mesh.certificate is not None
 
 
-def examine_site(place: Path) -> Iterator["Finding"]:
+def examine_site(place: Path) -> Iterator[Finding]:
     """Nothing for a data folder, and for a site file without the table `mesh`."""
     if place.suffix != ".toml" or (site := read_site(place)).mesh is None:
         return
-    from littoral.mesh.doctor import Finding, Status
-
     url = _url(site)
     if url is None:
         yield Finding("site", site.node.name, Status.WARN, "its port is not fixed: ask `littoral mesh status --url`")
@@ -46,9 +41,7 @@ def examine_site(place: Path) -> Iterator["Finding"]:
     yield from _findings(told)
 
 
-def _findings(told: MeshTold) -> Iterator["Finding"]:
-    from littoral.mesh.doctor import Finding, Status
-
+def _findings(told: MeshTold) -> Iterator[Finding]:
     for problem in told.problems:
         status = Status.FAIL if problem.weight == "fail" else Status.WARN
         yield Finding(problem.check, problem.subject, status, problem.message, problem.hint)
@@ -61,4 +54,5 @@ def _findings(told: MeshTold) -> Iterator["Finding"]:
 def _url(site: Site) -> str | None:
     """None for a port that is chosen at the start."""
     host, port = site.listen
-    return None if port == 0 else f"http://{ANY_HOSTS.get(host, f'[{host}]' if ':' in host else host)}:{port}"
+    shown = ANY_HOSTS.get(host, f"[{host}]" if ":" in host else host)
+    return None if port == 0 else f"{site.scheme}://{shown}:{port}"

@@ -48,7 +48,8 @@ def supervise(site: Site) -> None:
     lifeline = Lifeline.attach()
 
     def tell(address: str) -> None:
-        print(f"littoral: node `{site.node.name}` serves http://{address}", file=sys.stderr, flush=True)  # noqa: T201
+        where = f"{site.scheme}://{address}"
+        print(f"littoral: node `{site.node.name}` serves {where}", file=sys.stderr, flush=True)  # noqa: T201
         lifeline.ready(address)
 
     command = [sys.executable, "-P", "-m", NODE_MODULE, str(site.file.absolute()), str(site.listen)]

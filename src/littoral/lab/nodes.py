@@ -30,6 +30,7 @@ SITE_FILE = """\
 [node]
 name = "{name}"
 listen = "{address}:{http}"
+beyond_loopback = "without token and TLS"
 data = "data"
 
 [mesh]

@@ -107,7 +107,10 @@ class Arrivals:
             answer = await self._desk.answer(
                 request.caller, request.service, request.body, deadline_s=request.deadline_s, parent=request.parent
             )
-            await self._senders.send(request.caller, len(answer), lambda: request.reply(answer))
+            if self._senders.takes_now(request.caller, len(answer)):
+                request.reply(answer)
+            else:
+                await self._senders.send_behind(request.caller, lambda: request.reply(answer))
         except LittoralError as error:
             request.fail(told_error(error))
         finally:

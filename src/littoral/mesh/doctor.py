@@ -1,8 +1,6 @@
 """Why two nodes of a site do not talk: what one finds out by itself, and by looking at the others' endpoints."""
 
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import NotFoundError
@@ -12,26 +10,11 @@ from littoral.mesh.probe import Met, Probed, probe
 from littoral.mesh.roster import Roster, split_endpoint
 from littoral.mesh.trust.certificates import certificates_of, hosts_in
 from littoral.mesh.trust.chain import Reason, Refusal
+from littoral.telemetry.findings import Finding, Status
 
 __all__ = ["Finding", "Status", "examine_node", "examine_peer", "read_probed"]
 
 DAY_S = 86400.0
-
-
-class Status(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Finding(NamedTuple):
-    """check: what was looked at. subject: of which node, or at which endpoint."""
-
-    check: str
-    subject: str
-    status: Status
-    message: str
-    hint: str | None = None
 
 
 def examine_node(identity: Identity, machine: Clock) -> Iterator[Finding]:

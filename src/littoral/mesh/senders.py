@@ -34,19 +34,23 @@ class Senders:
         self._unheard_bytes: dict[str, int] = {}
         self._unheard_middle_bytes: dict[str, int] = {}
 
-    async def send(self, peer: str, body_bytes: int, call: Callable[[], T]) -> T:
-        """What `call` gives, which sends so many bytes to that peer."""
+    def takes_now(self, peer: str, body_bytes: int) -> bool:
+        """Whether so many bytes may be sent to that peer on the spot; then they count as sent."""
         unheard_bytes = self._unheard_bytes.get(peer, 0) + body_bytes
         if body_bytes <= SMALL_BYTES_MAX and unheard_bytes <= UNHEARD_BYTES_MAX:
             self._unheard_bytes[peer] = unheard_bytes
-            return call()
-        turn = self._turns.setdefault(peer, asyncio.Lock())
+            return True
         middle_bytes = self._unheard_middle_bytes.get(peer, 0) + body_bytes
         is_middle = SMALL_BYTES_MAX < body_bytes <= MIDDLE_BYTES_MAX
-        if is_middle and middle_bytes <= UNHEARD_MIDDLE_BYTES_MAX and not turn.locked():
+        turn = self._turns.get(peer)
+        if is_middle and middle_bytes <= UNHEARD_MIDDLE_BYTES_MAX and not (turn is not None and turn.locked()):
             self._unheard_middle_bytes[peer] = middle_bytes
-            return call()
-        async with turn:
+            return True
+        return False
+
+    async def send_behind(self, peer: str, call: Callable[[], T]) -> T:
+        """What `call` gives, which sends what may not be sent on the spot: after all else that waits for that peer."""
+        async with self._turns.setdefault(peer, asyncio.Lock()):
             return await self.run(call)
 
     def heard(self, peer: str) -> None:

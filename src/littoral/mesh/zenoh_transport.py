@@ -67,11 +67,7 @@ class ZenohTransport:
         session = await self._opened(body)
         self.traffic.asked += 1
         try:
-            async with asyncio.timeout(deadline_s):
-                answer = await self._asked(session, peer, service, body, deadline_s)
-        except TimeoutError:
-            self.traffic.unanswered += 1
-            raise PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s") from None
+            answer = await self._asked(session, peer, service, body, deadline_s)
         except PeerError:
             self.traffic.unanswered += 1
             raise
@@ -184,6 +180,7 @@ class ZenohTransport:
         return self._session
 
     async def _asked(self, session: ZenohSession, peer: str, service: str, body: bytes, deadline_s: float) -> Answer:
+        """Raises PeerError where none comes in time."""
         answer: asyncio.Future[Answer] = self._loop.create_future()
 
         def on_answer(came: Answer) -> None:
@@ -197,21 +194,42 @@ class ZenohTransport:
             return session.ask(peer, service, body, deadline_s=deadline_s, on_answer=on_answer, parent=parent)
 
         self._waiting[answer] = peer
+        late = self._loop.call_later(deadline_s, _expire, answer, peer, deadline_s)
         cancel: Callable[[], None] | None = None
         try:
-            cancel = await self._senders.send(peer, len(body), ask)
+            if self._senders.takes_now(peer, len(body)):
+                cancel = ask()
+            else:
+                cancel = await self._sent_behind(peer, ask, answer)
             return await answer
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, PeerError):
             if cancel is not None:
                 cancel()
             raise
         finally:
+            late.cancel()
             del self._waiting[answer]
+
+    async def _sent_behind(
+        self, peer: str, ask: Callable[[], Callable[[], None]], answer: asyncio.Future[Answer]
+    ) -> Callable[[], None] | None:
+        """When what waits for that peer is sent; None where the answer's time is over before that."""
+        sending = asyncio.ensure_future(self._senders.send_behind(peer, ask))
+        try:
+            await asyncio.wait((sending, answer), return_when=asyncio.FIRST_COMPLETED)
+            return await sending if sending.done() else None
+        finally:
+            if not sending.done():
+                sending.cancel()
 
     def _give_up(self, name: str) -> None:
         for answer, peer in list(self._waiting.items()):
             if peer == name:
                 _settle(answer, PeerError(f"peer `{peer}`: went before it answered"))
+
+
+def _expire(answer: asyncio.Future[Answer], peer: str, deadline_s: float) -> None:
+    _settle(answer, PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s"))
 
 
 def _settle(answer: asyncio.Future[Answer], came: Answer | PeerError) -> None:

@@ -2,20 +2,26 @@
 
 import http.client
 import json
+import ssl
 import threading
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from littoral import settings
 from littoral.errors import (
     ConflictError,
     DeadlineError,
+    ForbiddenError,
     InputError,
     LittoralError,
     NodeError,
     NotFoundError,
     NotOfferedError,
     PeerError,
+    SettingError,
     TooLargeError,
+    TrustError,
+    UnauthorizedError,
     UnavailableError,
 )
 
@@ -32,6 +38,8 @@ JSON = "application/json"
 MODEL_HEADER = "littoral-model"
 
 _ERRORS: dict[int, type[LittoralError]] = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
     413: TooLargeError,
@@ -51,22 +59,31 @@ class PipelineAnswer(NamedTuple):
 
 
 class NodeClient:
-    """url: `http://host:port`. One connection a thread, kept open. Raises InputError for anything else."""
+    """url: `http://host:port`, or `https`. One connection a thread, kept open. Raises InputError for anything else.
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S) -> None:
+    A token is shown where `LITTORAL_TOKEN` has one; certificates are checked against the machine's authorities, and
+    those in the file that `LITTORAL_CA` names.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = TIMEOUT_S, try_count_max: int = TRY_COUNT_MAX
+    ) -> None:
         refused = InputError(f"address of a node is `{url}`, must be like {DEFAULT_URL}")
         try:
             parts = urlsplit(url)
-            self._port = parts.port or 80
+            self._port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise refused from error
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise refused
         self.url = url.rstrip("/")
         self._host = parts.hostname
         self._timeout_s = timeout_s
+        self._try_count_max = try_count_max
         self._own = threading.local()
         self._pause = threading.Event()
+        self._token = settings.text("LITTORAL_TOKEN").strip()
+        self._context = _trusting(settings.text("LITTORAL_CA")) if parts.scheme == "https" else None
 
     def run_pipeline(self, name: str, data: bytes, *, media_type: str = BINARY) -> PipelineAnswer:
         """The pipeline's answer to these bytes. Raises as `call`."""
@@ -97,7 +114,7 @@ class NodeClient:
     def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
         """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S
-        for left in range(TRY_COUNT_MAX - 1, -1, -1):
+        for left in range(self._try_count_max - 1, -1, -1):
             try:
                 status, data, told = self._ask(method, path, body, media_type, model)
                 return self._read(status, data), told
@@ -119,6 +136,8 @@ class NodeClient:
         headers = {} if body is None else {"Content-Type": media_type}
         if model:
             headers[MODEL_HEADER] = model
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         try:
             connection = self._connection()
             connection.request(method, path, body, headers)
@@ -127,6 +146,12 @@ class NodeClient:
         except TimeoutError as error:
             self.close()
             raise DeadlineError(f"node at {self.url}: no answer in {self._timeout_s:g} s") from error
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise TrustError(
+                f"node at {self.url}: its certificate is not trusted: {error.verify_message}",
+                hint="`LITTORAL_CA` names a file of PEM with the authority that issued it",
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UnavailableError(
@@ -140,7 +165,12 @@ class NodeClient:
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+            if self._context is None:
+                connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+            else:
+                connection = http.client.HTTPSConnection(
+                    self._host, self._port, timeout=self._timeout_s, context=self._context
+                )
             self._own.connection = connection
         return connection
 
@@ -154,7 +184,23 @@ class NodeClient:
         fallback = InputError if status < 500 else NodeError
         if status == 504:
             fallback = DeadlineError
-        raise _ERRORS.get(status, fallback)(_message(said) or f"node at {self.url}: status {status}")
+        message = _message(said) or f"node at {self.url}: status {status}"
+        if status == 401:
+            raise UnauthorizedError(
+                message.partition(" · hint")[0], hint="set `LITTORAL_TOKEN` to a token of that node"
+            )
+        raise _ERRORS.get(status, fallback)(message)
+
+
+def _trusting(file: str) -> ssl.SSLContext:
+    """Raises SettingError for a file of authorities that is none."""
+    context = ssl.create_default_context()
+    if file:
+        try:
+            context.load_verify_locations(file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingError(f"environment variable `LITTORAL_CA`: `{file}`: {error}") from error
+    return context
 
 
 def _message(said: Any) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from littoral.errors import InputError
 from littoral.node.collection_status import collection_states
 from littoral.node.load_readings import quarantined
 from littoral.node.node import Node
 from littoral.node.observed import Observed
+from littoral.node.triton_metrics import triton_text
 from littoral.telemetry import TEXT_TYPE
 from littoral.vectors.records import ShardInfo
 from littoral.web import Answer, Protocol, Request, Route, json_answer
@@ -13,6 +15,7 @@ from littoral.web import Answer, Protocol, Request, Route, json_answer
 __all__ = ["health_protocol"]
 
 COLLECTION_S = 1.0
+TRITON = "triton"
 
 
 def health_protocol(node: Node, observed: Observed, busy_count: Callable[[], int]) -> Protocol:
@@ -29,8 +32,12 @@ def health_protocol(node: Node, observed: Observed, busy_count: Callable[[], int
         told = {"ready": not reasons, "reasons": reasons, "quarantined": quarantined(node)}
         return json_answer(told, 503 if reasons else 200)
 
-    async def metrics(_: Request) -> Answer:
-        return Answer(await observed.read(busy_count()), 200, TEXT_TYPE)
+    async def metrics(request: Request) -> Answer:
+        compat = request.query.get("compat", "")
+        if compat not in ("", TRITON):
+            raise InputError(f"parameter `compat` is `{compat[:40]}`, must be `{TRITON}`")
+        more = triton_text(node) if compat else b""
+        return Answer(await observed.read(busy_count()) + more, 200, TEXT_TYPE)
 
     routes = {"/healthz": healthz, "/livez": healthz, "/readyz": readyz, "/metrics": metrics}
     return Protocol((), [Route("GET", path, handler, is_always_taken=True) for path, handler in routes.items()])

@@ -1,5 +1,7 @@
 """Everything that a node answers over HTTP, put together: one protocol after the other."""
 
+from littoral.node.access.access import Access
+from littoral.node.access.session_api import session_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -14,18 +16,31 @@ from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.streams_api import streams_protocol
-from littoral.web import Origins, Router
+from littoral.web import Hosts, Origins, Router
 
 __all__ = ["application"]
 
 
-def application(node: Node, observed: Observed | None = None, inference: Inference | None = None) -> Router:
-    """A handler for `littoral.web.serving`. observed, inference: shared with other servers of the same node."""
+def application(
+    node: Node,
+    observed: Observed | None = None,
+    inference: Inference | None = None,
+    access: Access | None = None,
+    *,
+    is_secure: bool = False,
+) -> Router:
+    """A handler for `littoral.web.serving`. observed, inference, access: shared with other servers of the same node.
+
+    access: who may ask for what; None: anybody. is_secure: what it answers goes over TLS.
+    """
     observed = observed or Observed(node)
+    access = access or Access(None, frozenset(), node.clock)
+    observed.sources.append(access.readings)
     inference = inference or Inference(node, observed)
     router = Router(
         [
             page_protocol(),
+            session_protocol(access, is_secure=is_secure),
             api_protocol(node, observed),
             logs_protocol(node),
             mesh_protocol(node),
@@ -41,6 +56,8 @@ def application(node: Node, observed: Observed | None = None, inference: Inferen
         ],
         observe=observed.answered,
         origins=Origins(node.origins),
+        hosts=Hosts((node.name, *node.hosts)),
+        admit=access.check,
         spans=None if node.traces is None else node.traces.spans,
         clock=node.clock,
     )

@@ -77,8 +77,12 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     recall: Annotated[
         float, Meta(gt=0, le=1, description="Of an answer, at least; nodes that cannot matter are not asked")
     ] = 0.95
+    max_age_s: Annotated[
+        float, Meta(ge=0, le=3600, description="Answers to the same search are told again for so long; 0: never")
+    ] = 0.0
     sample: Annotated[
-        str | None, Meta(description="Vectors that cells are fitted to: a `.npy` file of float32, one a row")
+        str | None,
+        Meta(description="Vectors that cells are fitted to: a `.npy` file of float32, one a row; without, own points"),
     ] = None
     copies: Annotated[
         float, Meta(ge=1, le=4, description="Places a point of `metric` or `hybrid` lies in, in the mean")
@@ -106,6 +110,11 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Whether cells are to be fitted."""
         return self.strategy in BY_VECTOR or (self.strategy == "geographic" and self.within in BY_VECTOR)
 
+    @property
+    def begins_by_id(self) -> bool:
+        """Whether cells are fitted to the collection's own points, once there are enough."""
+        return self.strategy in BY_VECTOR and self.sample is None
+
 
 def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "CollectionTable"], place: Place) -> None:
     """What the tables say of each other. Raises SettingError."""
@@ -130,7 +139,7 @@ def _check_strategy(table: "CollectionTable", place: Place) -> None:
     spread = table.spread
     assert spread is not None
     if spread.needs_sample:
-        if spread.sample is None:
+        if spread.sample is None and not spread.begins_by_id:
             raise (place / "sample").about("is missing: cells are fitted to a sample of the vectors to come")
         if table.vectors.distance not in ("Cosine", "Euclid"):
             raise (place / "strategy").about(

@@ -147,6 +147,7 @@ class Node:
     data: Path
     collections: Collections
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     agents: Mapping[str, ServedAgent] = field(default_factory=dict)
     pipelines: Mapping[str, ServedPipeline] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
+from littoral.node.opened_access import open_access, open_certificates
 from littoral.node.reload import reloading
 from littoral.node.service_manager import SHARE, watchdog_s
 from littoral.node.site import Site, parse_address, read_site
@@ -69,11 +70,11 @@ async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
         host, port = site.listen
         observed = Observed(node)
         inference = Inference(node, observed)
+        access, certificates = open_access(site, node.clock), open_certificates(site, node.clock)
+        handler = application(node, observed, inference, access, is_secure=certificates is not None)
         async with (
-            serving(
-                application(node, observed, inference), host=host, port=port, limits=limits, grace_s=GRACE_S
-            ) as server,
-            grpc_interface(site, inference, _say),
+            serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
+            grpc_interface(site, inference, _say, access),
             mqtt_routes(site, node, observed),
             reloading(node),
             signs_of_life(link),

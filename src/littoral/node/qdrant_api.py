@@ -13,7 +13,7 @@ from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
 from littoral.node.asked_recall import asking_recall, request_recall
-from littoral.node.caches import use_of
+from littoral.node.caches import USE, use_of
 from littoral.node.node import Node
 from littoral.node.pipelines_api import status_error
 from littoral.node.qdrant_bodies import (
@@ -199,7 +199,8 @@ class _Api:
         async def answer_noting(request: Request, how: SearchHow) -> Answer:
             began = self._clock.monotonic()
             collection, data = collection_for_vectors(self._node, request), await request.body.read()
-            question = SearchQuestion(self._node.caches, collection, path, data, use_of(request))
+            USE.set(use := use_of(request))
+            question = SearchQuestion(self._node.caches, collection, path, data, use)
             deadline_s = _deadline_s(request)
             if (known := question.find() or await question.ask(deadline_s)) is not None:
                 return self._told(known.result, how.as_json() or known.searched, known.cache, began)

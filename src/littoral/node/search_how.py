@@ -37,6 +37,8 @@ class SearchHow:
         }
         if filtered_out:
             self.told["filtered_out"] = filtered_out
+        if age_s := max(before.get("age_s", 0.0), told.get("age_s", 0.0)):
+            self.told["age_s"] = age_s
         if withheld:
             self.told["withheld"] = withheld
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
+from littoral.node.access.exposure import Exposure
+from littoral.node.access.tables import AuthTable, TlsTable
 from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
@@ -80,6 +82,8 @@ class Site(NamedTuple):
     cache: CacheTable = CacheTable()
     mesh: MeshTable | None = None
     placement: PlacementTable | None = None
+    auth: AuthTable | None = None
+    tls: TlsTable | None = None
     signatures: SignaturesTable | None = None
     telemetry: TelemetryTable = TelemetryTable()
 
@@ -88,8 +92,14 @@ class Site(NamedTuple):
         return parse_address(self.node.listen)
 
     def listening_at(self, address: Address) -> "Site":
-        """The same site at another address."""
+        """The same site at another address. Raises SettingError for one that others reach and should not."""
+        _check_exposure(self, address, Place(str(self.file)) / "node" / "listen")
         return self._replace(node=msgspec.structs.replace(self.node, listen=str(address)))
+
+    @property
+    def scheme(self) -> str:
+        """Of the addresses that it is asked at."""
+        return "http" if self.tls is None else "https"
 
     @property
     def data(self) -> Path:
@@ -151,6 +161,8 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("cache", {}), CacheTable, place / "cache"),
             _one(tables["mesh"], MeshTable, place / "mesh") if "mesh" in tables else None,
             _one(tables["placement"], PlacementTable, place / "placement") if "placement" in tables else None,
+            _one(tables["auth"], AuthTable, place / "auth") if "auth" in tables else None,
+            _one(tables["tls"], TlsTable, place / "tls") if "tls" in tables else None,
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
         ),
@@ -224,6 +236,8 @@ def _checked(site: Site, place: Place) -> Site:
     _check_address(site.node.listen, place / "node" / "listen")
     if site.node.grpc is not None:
         _check_address(site.node.grpc, place / "node" / "grpc")
+        _check_exposure(site, parse_address(site.node.grpc), place / "node" / "grpc")
+    _check_exposure(site, site.listen, place / "node" / "listen")
     for index, origin in enumerate(site.node.origins):
         _check_origin(origin, place / "node" / "origins" / index)
     _check_range(site.node.memory_mb, 1, NODE_MEMORY_MB_MAX, place / "node" / "memory_mb")
@@ -257,6 +271,13 @@ def _check_address(text: str, place: Place) -> None:
         parse_address(text)
     except SettingError as error:
         raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
+
+
+def _check_exposure(site: Site, address: Address, place: Place) -> None:
+    exposure = Exposure(site.auth is not None, site.tls is not None, site.node.beyond_loopback)
+    if (refusal := exposure.refusal(address.host)) is not None:
+        told, hint = refusal
+        raise place.about(f"at `{address}` {told}", hint=hint)
 
 
 def _check_origin(text: str, place: Place) -> None:

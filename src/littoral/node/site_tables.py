@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
@@ -80,6 +81,13 @@ class NodeTable(_Table, frozen=True):
     origins: Annotated[
         list[str], Meta(max_length=ENTRIES_MAX, description="Of pages elsewhere that may ask this node")
     ] = []
+    hosts: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[a-zA-Z0-9.-]{1,253}$")]],
+        Meta(max_length=ENTRIES_MAX, description="Names, with a dot, that this node is asked by"),
+    ] = []
+    beyond_loopback: Annotated[
+        BeyondLoopback, Meta(description="What may be lacking where others than this machine reach the node")
+    ] = "with token and TLS"
     memory_mb: Annotated[
         int | None, Meta(description="That all instances of models and agents may take, in MiB; default: no bound")
     ] = None
@@ -317,6 +325,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "repository": RepositoryTable,
     "cache": CacheTable,
     "mqtt": MqttTable,
+    "auth": AuthTable,
+    "tls": TlsTable,
     "mesh": MeshTable,
     "placement": PlacementTable,
     "signatures": SignaturesTable,
@@ -324,4 +334,4 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 
-NOT_YET = ("gateway", "tenants", "tls", "tokens", "updates")
+NOT_YET = ("gateway", "tenants", "updates")

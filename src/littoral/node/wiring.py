@@ -21,6 +21,7 @@ from littoral.node.model_repository import ModelRepository
 from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.needed_versions import pin_needed
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline
+from littoral.node.opened_access import own_hosts
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
 from littoral.node.signed_modules import signers_of
@@ -84,6 +85,7 @@ async def _open_node(
                     name=site.node.name,
                     listen=str(site.listen),
                     origins=tuple(site.node.origins),
+                    hosts=own_hosts(site),
                     data=site.data,
                     collections=collections,
                     models=guests.models,

@@ -271,6 +271,12 @@ METRICS = {
             ("reason",),
             "Requests and connections of other nodes that were refused, and why",
         ),
+        MetricSpec(
+            "littoral_access_refused_total",
+            "read_counter",
+            ("reason",),
+            "Requests that were refused for want of a token, and why",
+        ),
         MetricSpec("littoral_mesh_busy", "gauge", (), "Requests of other nodes that are being answered"),
         MetricSpec("littoral_mesh_busy_bytes", "gauge", (), "Bytes of these"),
         MetricSpec("littoral_mesh_published_total", "read_counter", (), "Messages to other nodes"),

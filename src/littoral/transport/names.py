@@ -1,6 +1,7 @@
 """What nodes, services and topics may be called: the letters that a key on the wire has room for."""
 
 import re
+from functools import lru_cache
 
 from littoral.errors import InputError
 
@@ -8,9 +9,11 @@ __all__ = ["checked_name", "checked_topic"]
 
 NAME_CHARACTERS_MAX = 63
 TOPIC_PARTS_MAX = 8
+NAME_COUNT_MAX = 4096
 _NAME = re.compile(rf"[a-z0-9-]{{1,{NAME_CHARACTERS_MAX}}}")
 
 
+@lru_cache(maxsize=NAME_COUNT_MAX)
 def checked_name(kind: str, name: str) -> str:
     """The name itself. kind: what it names, for the message. Raises InputError."""
     if _NAME.fullmatch(name):

@@ -12,7 +12,7 @@ from pathlib import Path
 from littoral.clock import Clock
 from littoral.errors import NotFoundError, SetupError, UnavailableError
 
-__all__ = ["OwnerLock"]
+__all__ = ["FILE_NAME", "OwnerLock"]
 
 FILE_NAME = ".owner.lock"
 PAUSE_S = 0.01

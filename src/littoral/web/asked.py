@@ -44,11 +44,11 @@ class Asked:
         lines += [f"{name}: {self.headers[name]}".encode("latin-1") for name in names]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
-    def request(self, body_bytes_max: int) -> Request:
+    def request(self, body_bytes_max: int, peer: str) -> Request:
         """For a handler."""
         path, query = _split(self.target)
         body = NoBody(body_bytes_max) if self.is_upgrade else self.body
-        return Request(self.method, path, query, self.headers, body, is_upgrade=self.is_upgrade)
+        return Request(self.method, path, query, self.headers, body, is_upgrade=self.is_upgrade, peer=peer)
 
     def must_close(self, answer: Answer, body_bytes_max: int) -> bool:
         """Whether the connection ends with this answer: nobody would wait for what is still to come of the body."""

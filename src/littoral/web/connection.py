@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what uvloop gives is none by name
         self._flow = Flow(self._transport, self._limits.stalled_s)
+        self._peer = str((transport.get_extra_info("peername") or ("",))[0])
         has_room = self._shared.make_room()
         self._shared.connections[self] = None
         self._deadline = self._loop.time() + self._limits.header_s
@@ -288,7 +289,7 @@ class Connection(asyncio.Protocol):
     async def _answered(self, asked: Asked) -> bool:
         """Whether there was anyone to answer to."""
         try:
-            answer = asked.answer or await self._shared.handler(asked.request(self._limits.body_bytes_max))
+            answer = asked.answer or await self._shared.handler(asked.request(self._limits.body_bytes_max, self._peer))
         except asyncio.CancelledError:
             if self._shared.is_ending:
                 answer = _failed(UnavailableError("the node is stopping"))

@@ -18,6 +18,8 @@ from littoral.errors import (
     RequestError,
     SlowRequestError,
     TooLargeError,
+    TooOftenError,
+    UnauthorizedError,
     UnavailableError,
 )
 
@@ -25,11 +27,13 @@ __all__ = ["Failure", "failure_of"]
 
 _STATUS: dict[type[LittoralError], int] = {
     InputError: 400,
+    UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
     SlowRequestError: 408,
     ConflictError: 409,
     TooLargeError: 413,
+    TooOftenError: 429,
     NotOfferedError: 501,
     RequestError: 400,
     PeerError: 502,
@@ -59,8 +63,10 @@ def failure_of(error: Exception) -> Failure:
         number = secrets.token_hex(4)
         _log.error("internal error %s", number, exc_info=error)
         return Failure(500, f"internal error `{number}` · hint: the node's log says more under this id")
-    if isinstance(error, UnavailableError):
-        return Failure(503, str(error), (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),))
+    if isinstance(error, UnavailableError | TooOftenError):
+        return Failure(_status(error), str(error), (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),))
+    if isinstance(error, UnauthorizedError):
+        return Failure(401, str(error), (("www-authenticate", 'Bearer realm="littoral"'),))
     if isinstance(error, TooLargeError | SlowRequestError):
         return Failure(_status(error), str(error), (("connection", "close"),))
     return Failure(_status(error), str(error))

@@ -65,7 +65,7 @@ class Socket(Protocol):
 class Request(msgspec.Struct, frozen=True):
     """path: decoded, begins with `/`. names: what stood in the named places of the route's pattern.
 
-    is_upgrade: it asks for a WebSocket, which a route gives by answering `Upgrade`.
+    is_upgrade: it asks for a WebSocket, which a route gives by answering `Upgrade`. peer: the address it came from.
     """
 
     method: str
@@ -75,10 +75,13 @@ class Request(msgspec.Struct, frozen=True):
     body: Body
     names: Mapping[str, str] = {}
     is_upgrade: bool = False
+    peer: str = ""
 
     def named(self, names: Mapping[str, str]) -> "Request":
         """The same with names."""
-        return Request(self.method, self.path, self.query_text, self.headers, self.body, names, self.is_upgrade)
+        return Request(
+            self.method, self.path, self.query_text, self.headers, self.body, names, self.is_upgrade, self.peer
+        )
 
     @property
     def query(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.telemetry import Kind, Recording, Spans, Trace, incoming_trace, tracing
 from littoral.web.failures import failure_of
+from littoral.web.hosts import Hosts
 from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
 from littoral.web.origins import Origins
 
@@ -21,6 +22,7 @@ PATH_CHARACTERS_MAX = 4096
 KNOWN_PATHS_MAX = 256
 UNKNOWN = "unknown"
 SAME_ORIGIN = Origins()
+ANY_ADDRESS = Hosts()
 
 
 class Route(NamedTuple):
@@ -43,6 +45,10 @@ ErrorShape = Callable[[str, float], object]
 def plain_error(message: str, _time_s: float) -> object:
     """The shape where no protocol has one of its own."""
     return {"error": message}
+
+
+def _admit_all(_request: Request, _route: Route) -> None:
+    pass
 
 
 class Protocol(NamedTuple):
@@ -75,8 +81,8 @@ class _Candidates(NamedTuple):
 
 
 class Router:
-    """observe: called after each request. request_count_max: more at a time are refused with 503. spans: of requests
-    that are traced; None: none is.
+    """observe: called after each request. request_count_max: more at a time are refused with 503. admit: raises for a
+    request that is not for this caller, before its route sees it. spans: of requests that are traced; None: none is.
 
     Of two patterns that match the one with fewer named places is taken.
     """
@@ -88,6 +94,8 @@ class Router:
         observe: Callable[[Seen], object] = lambda _: None,
         request_count_max: int = REQUEST_COUNT_MAX,
         origins: Origins = SAME_ORIGIN,
+        hosts: Hosts = ANY_ADDRESS,
+        admit: Callable[[Request, Route], None] = _admit_all,
         spans: Spans | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -95,6 +103,8 @@ class Router:
         self._observe = observe
         self._request_count_max = request_count_max
         self._origins = origins
+        self._hosts = hosts
+        self._admit_caller = admit
         self._spans = spans
         self._clock = clock
         self._busy = 0
@@ -130,6 +140,7 @@ class Router:
         began = self._clock.monotonic()
         label = UNKNOWN
         try:
+            self._hosts.check(request)
             if (allowed := self._origins.preflight(request)) is not None:
                 return allowed
             candidates = self._candidates(request.path)
@@ -137,6 +148,7 @@ class Router:
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             self._origins.check(request)
+            self._admit_caller(request, found.route)
             answer = await self._admit(found.route, request.named(found.names))
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)

@@ -13,6 +13,7 @@ from littoral.web.connection import Connection
 from littoral.web.limits import Limits
 from littoral.web.messages import Handler
 from littoral.web.shared import Shared
+from littoral.web.tls import Certificates
 
 __all__ = ["Limits", "Server", "serving"]
 
@@ -28,10 +29,11 @@ class Server(NamedTuple):
     """address: `host:port`, with the port that was really taken."""
 
     address: str
+    is_secure: bool = False
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}"
+        return f"{'https' if self.is_secure else 'http'}://{self.address}"
 
 
 @contextlib.asynccontextmanager
@@ -43,18 +45,26 @@ async def serving(
     limits: Limits | None = None,
     grace_s: float = GRACE_S,
     clock: Clock = SYSTEM,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Server]:
     """Serves until the block ends; then new connections are refused, and what runs has `grace_s` to end.
 
-    port: 0 = any that is free. Raises SettingError where the address cannot be had.
+    port: 0 = any that is free. certificates: over TLS. Raises SettingError where the address cannot be had.
     """
     listener = _listener(host, port)
     bound = listener.getsockname()
     shared = Shared(handler, limits or Limits())
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(shared), sock=listener, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(shared),
+        sock=listener,
+        backlog=BACKLOG,
+        ssl=certificates.context if certificates else None,
+        ssl_handshake_timeout=shared.limits.header_s if certificates else None,
+    )
     checking = asyncio.create_task(_check(shared, clock), name="littoral-http")
     try:
-        yield Server(f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}")
+        address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        yield Server(address, certificates is not None)
     finally:
         server.close()
         await _end(shared, grace_s)

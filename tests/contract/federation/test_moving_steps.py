@@ -11,7 +11,7 @@ from littoral.mesh.shard_map import Layout, ShardMap, Spread, decode_map, encode
 from littoral.node.federation.copies import as_copy
 from littoral.node.federation.loads import Load
 from littoral.node.federation.moving import planning
-from littoral.node.federation.moving.advice import Use, advised
+from littoral.node.federation.moving.advice import Use, advised, by_cells, confirmed
 from littoral.node.federation.moving.routes import routes, still_wanted
 from littoral.node.federation.moving.steps import Progress, begun, coming, going, next_step, waits_for, withdrawn
 from littoral.node.federation.placing import placing_of
@@ -164,6 +164,26 @@ def test_what_is_hot_leaves_the_hottest_node_and_an_even_site_is_left_alone() ->
     assert found.layout is not None
     held = [nodes[0] for nodes in found.layout.places.values()]
     assert {held.count(node) for node in NODES} <= {1, 2}
+
+
+def test_what_was_advised_by_sizes_is_looked_at_again_by_where_points_go() -> None:
+    uses = {0: Use(400_000, Load(100.0, 1000.0)), 1: Use(1000, Load(1.0, 0.1)), 2: Use(300, Load(0.1, 0.1))}
+    assert confirmed(uses, 0, {0: 0.5, 9: 0.5}) == "82 ms of search a second less by it"
+    assert confirmed({**uses, 0: Use(400_000, Load(40.0, 400.0))}, 0, {0: 0.5, 9: 0.5}) is None, "below the threshold"
+    large = {**uses, 0: Use(600_000, Load(0.0, 0.0))}
+    assert confirmed(large, 0, {0: 0.5, 9: 0.5}) == "over the limit"
+    assert confirmed(large, 0, {0: 0.95, 9: 0.05}) is None, "one half would still be over the limit"
+    assert confirmed(uses, 2, {1: 1.0}) == "0 ms of search a second less by it", "it was below the limit"
+
+
+def test_cells_are_fitted_once_there_are_points_enough_and_never_to_what_was_changed_since() -> None:
+    many = {shard: Use(256, Load(0.0, 0.0)) for shard in BY_ID.places}
+    found = by_cells(BY_ID, many)
+    assert found is not None
+    assert found.fit
+    assert by_cells(BY_ID, {**many, 0: Use(255, Load(0.0, 0.0))}) is None
+    assert by_cells(msgspec.structs.replace(BY_ID, epoch=2), many) is None
+    assert by_cells(by_vector(), many) is None
 
 
 def state(point: int, time: int, vector: Any = None, payload: Any = None) -> State:

@@ -21,7 +21,7 @@ MORE = 20
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of two nodes with the same points, and no log of them."""
+    """Folders of two nodes with the same points, and no log of them; the first has taken writes since."""
     folder = tmp_path_factory.mktemp("filled")
 
     async def fill() -> None:
@@ -29,6 +29,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             await site.start("a", "b")
             await site.write("a", range(COUNT))
             await site.until_forgotten()
+            await site.stop("b")
+            await site.write("a", range(10), turn=1)
 
     asyncio.run(fill())
     return folder
@@ -36,13 +38,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def site(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SeededSite]:
-    """Node `b` has lost its shard, and is not there yet; `a` has taken writes since."""
+    """Node `b` has lost its shard, and is not there yet."""
     monkeypatch.setattr(snapshot_shipping, "PIECE_BYTES", PIECE_BYTES)
     shutil.copytree(filled, tmp_path / "site", symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
     async with seeded_site(tmp_path / "site") as found:
         found.lose_shard("b")
         await found.start("a")
-        await found.write("a", range(10), turn=1)
         yield found
 
 

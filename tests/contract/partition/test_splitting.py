@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 
 from littoral.errors import InputError
 from littoral.vectors.partition.points import Points, Vectors
-from littoral.vectors.partition.splitting import changes, dissolve_shard, divide_cell, divide_shard
+from littoral.vectors.partition.splitting import changes, dissolve_shard, divide_cell, divide_shard, nested, unchanged
 from littoral.vectors.partition.strategy import (
     Geographic,
     Hash,
     Hybrid,
     Metric,
     Strategy,
+    decode_strategy,
+    encode_strategy,
     fit_grouped,
     fit_hybrid,
     fit_metric,
@@ -118,6 +120,46 @@ def test_within_a_group_only_its_own_points_are_looked_at(seed: int, distance: D
     fewer = dissolve_shard(after, 2)
     assert after_changes(after, fewer, points)[0] == everything(fewer, points)
     assert [part.shards for part in fewer.parts] == [(0, 1), (3, 4, 6), (5,)]
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), distance=st.sampled_from(METRICS))
+def test_dividing_a_cell_of_cells_moves_half_of_it_and_nothing_beside(seed: int, distance: Distance) -> None:
+    vectors = clustered(900, 16, seed)
+    points = Points(list(range(900)), vectors)
+    before: Strategy = fit_grouped(vectors, distance=distance, shards_by_group=((0, 1), (2, 3, 4), (5,)), seed=1)
+    for shard, half in ((3, 6), (3, 7), (6, 8), (5, 9)):
+        assert isinstance(before, Hybrid)
+        own = before.place(points).rows_of(shard)
+        after = divide_shard(nested(before, shard, vectors[own]), shard, half, vectors[own], seed=2)
+        assert unchanged(before, after) == set(before.shards) - {shard}
+        gone = everything(before, points) - everything(after, points)
+        assert {where for _, where in gone} == {shard}
+        assert len(gone) <= 0.62 * len(own)
+        assert decode_strategy(encode_strategy(after)) == after
+        before = after
+    fewer = dissolve_shard(before, 7)
+    assert unchanged(before, fewer) == set(before.shards) - {3, 7}, "its other half takes all of it"
+    assert everything(fewer, points) == after_changes(before, fewer, points)[0]
+
+
+def test_the_last_shard_of_a_cell_goes_to_the_cells_beside() -> None:
+    vectors = clustered(900, 16, 4)
+    points = Points(list(range(900)), vectors)
+    before = fit_grouped(vectors, distance="Euclid", shards_by_group=((0, 1), (2, 3), (4,)), seed=1)
+    after = dissolve_shard(before, 4)
+    assert after.shards == (0, 1, 2, 3)
+    assert {shard for _, shard in everything(after, points)} == {0, 1, 2, 3}
+    assert unchanged(before, after) == set()
+
+
+def test_cells_are_not_within_cells_for_ever() -> None:
+    vectors = clustered(300, 16, 1)
+    found: Hybrid | Metric = fit_metric(vectors, distance="Cosine", shards=(0, 1), seed=1)
+    for half in range(2, 17):
+        found = divide_shard(nested(found, 0, vectors), 0, half, vectors, seed=0)
+    with pytest.raises(InputError, match="cells within cells are 17 deep, at most 16"):
+        nested(divide_shard(nested(found, 0, vectors), 0, 17, vectors, seed=0), 0, vectors)
 
 
 def test_a_cell_gets_a_shard_more() -> None:

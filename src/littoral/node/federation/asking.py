@@ -1,6 +1,7 @@
 """Asks the nodes that hold shards, this one included, and says whose answer is missing."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.residency import View
 from littoral.node.federation.splitting import Parts
 from littoral.node.federation.taking import Taking, check_told, is_way_lost, raise_request_errors
+from littoral.node.federation.under_way import Asks
 from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
@@ -44,8 +46,6 @@ OF_SHARDS = 0.9
 
 HOLDERS_S = 3.0
 """A write waits so long for holders beyond those it needs: one that froze is known to be away by then."""
-
-LEFT_S_MIN = 0.001
 
 
 @dataclass
@@ -129,6 +129,8 @@ class Asking:
         """Told which map a peer goes by that has answered."""
         self.departures = Departures(clock)
         self._lagging = Lagging(clock)
+        self._written: Counter[str] = Counter()
+        """By collection, writes through this node: that have begun, and that have ended in whatever way."""
         self._times = HybridClock()
         self._transport = transport
         self._local = local
@@ -162,7 +164,17 @@ class Asking:
         apart: one answer a shard, not one a node. patience: of the request that this is a part of.
         """
         self.counts.reads += 1
-        asks = _Asks(self, target, request, deadline_s, apart=apart, patience=patience or self.patience())
+        asks = Asks(
+            partial(self._ask_for, target),
+            request,
+            deadline_s,
+            here=self.here,
+            alive=self.alive,
+            links=self.links,
+            clock=self._clock,
+            patience=patience or self.patience(),
+            apart=apart,
+        )
         peers = Peers(
             asks.alive, self.links.median_s, self.links.is_silent, partial(self._lagging.has_said, target.name)
         )
@@ -200,6 +212,17 @@ class Asking:
         `holders` have it in time: it may have happened on some, and can be repeated.
         """
         self.counts.writes += 1
+        self._written[target.name] += 1
+        try:
+            return await self._write(target, parts, deadline_s, at)
+        finally:
+            self._written[target.name] += 1
+
+    def written(self, target: Target) -> tuple[object, ...]:
+        """Another whenever something was written through this node, or to a shard here."""
+        return self._written[target.name], self._local.written(target.name, target.spread.all_places)
+
+    async def _write(self, target: Target, parts: Parts, deadline_s: float, at: At | None) -> frames.Written:
         give_up = self._clock.monotonic() + deadline_s
         tried: dict[int, set[str]] = {shard: set() for shard in parts}
         written: list[frames.Answer] = []
@@ -277,6 +300,9 @@ class Asking:
         has_copies = may_have_copies(target.spread)
         return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
+    async def _ask_for(self, target: Target, node: str, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
+        return await self.ask(node, target, parts, deadline_s)
+
     async def ask(
         self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
     ) -> list[PartTold]:
@@ -340,103 +366,6 @@ class Asking:
     @property
     def clock(self) -> Clock:
         return self._clock
-
-
-class _Asks:
-    """The requests of one read that are on their way."""
-
-    def __init__(
-        self,
-        asking: Asking,
-        target: Target,
-        request: frames.Read,
-        deadline_s: float,
-        *,
-        apart: bool,
-        patience: Patience,
-    ) -> None:
-        self._asking = asking
-        self._target = target
-        self._request = request
-        self._apart = apart
-        self._end = asking.clock.monotonic() + deadline_s
-        self._patience = patience
-        self._ended: list[asyncio.Task[list[PartTold]]] = []
-        self._moved: asyncio.Future[None] | None = None
-        self.running: dict[asyncio.Task[list[PartTold]], tuple[str, list[int], float]] = {}
-
-    def alive(self) -> frozenset[str]:
-        """Who may be asked: nobody else when no answer would be waited for."""
-        return frozenset() if self._patience.is_over else self._asking.alive()
-
-    def start(self, asks: Mapping[str, list[int]]) -> None:
-        """Shards of this node one by one: that one of them hangs holds up none of the others."""
-        for node, shards in asks.items():
-            if node == self._asking.here:
-                for shard in shards:
-                    self._start(node, [shard], self._end)
-            else:
-                self._patience.begin()
-                self._start(node, shards, min(self._end, self._patience.end_s))
-
-    def _start(self, node: str, shards: list[int], end: float) -> None:
-        now = self._asking.clock.monotonic()
-        left_s = max(LEFT_S_MIN, end - now)
-        groups = [[shard] for shard in shards] if self._apart else [shards]
-        parts = [Part(group, self._request) for group in groups]
-        ask = self._asking.ask(node, self._target, parts, left_s)
-        task = asyncio.create_task(ask, name=f"littoral-ask-{node}")
-        # Another replica that is asked instead must have time to answer, however slow this node usually is.
-        self.running[task] = (node, shards, now + min(self._asking.links.hedge_s(node), left_s / 2))
-        task.add_done_callback(self._note)
-
-    async def next(self, slow: Callable[[str], None]) -> list[tuple[str, list[int], list[PartTold]]]:
-        """Who has answered; nobody, where one of them is slow and another may be asked instead."""
-        if not self._ended:
-            await self._move()
-        done, self._ended = self._ended, []
-        if not done:
-            self._mark_slow(slow)
-        return [(node, shards, task.result()) for task in done for node, shards, _ in [self.running.pop(task)]]
-
-    async def _move(self) -> None:
-        """Until one has ended, or is slow, or the time is over. `asyncio.wait` does this too, at thrice the price."""
-        now = self._asking.clock.monotonic()
-        due = min((at for _, _, at in self.running.values() if at > now), default=self._end)
-        loop = asyncio.get_running_loop()
-        moved = self._moved = loop.create_future()
-        timer = loop.call_later(max(0.0, min(due, self._end) - now), _settle, moved)
-        try:
-            await moved
-        finally:
-            timer.cancel()
-            self._moved = None
-
-    def _note(self, task: asyncio.Task[list[PartTold]]) -> None:
-        if not task.cancelled():
-            self._ended.append(task)
-        if self._moved is not None:
-            _settle(self._moved)
-
-    def _mark_slow(self, slow: Callable[[str], None]) -> None:
-        now = self._asking.clock.monotonic()
-        for node, _, at in self.running.values():
-            if at <= now:
-                slow(node)
-                self._asking.links.was_silent(node)
-
-    @property
-    def is_over(self) -> bool:
-        return self._asking.clock.monotonic() >= self._end
-
-    def cancel(self) -> None:
-        for task in self.running:
-            task.cancel()
-
-
-def _settle(moved: asyncio.Future[None]) -> None:
-    if not moved.done():
-        moved.set_result(None)
 
 
 def _done(told: Sequence[Sequence[PartTold]]) -> set[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from littoral.clock import Clock
-from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
@@ -18,6 +18,7 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.indexes import PayloadIndexes
+from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
@@ -43,6 +44,7 @@ from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
+from littoral.node.federation.targets import Targets
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
@@ -89,12 +91,10 @@ class Federation:
         """
         transport = self.measured = MeasuredTransport(transport, clock)
         self._mesh = mesh
-        self._tables = dict(tables)
-        self._samples = samples or {}
+        self._tables, self._samples = dict(tables), samples or {}
         self._collections = collections
         self._transport = transport
-        self._clock = clock
-        self._say = say
+        self._clock, self._say = clock, say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
@@ -107,6 +107,7 @@ class Federation:
         self._work = asyncio.Event()
         links = Links(clock)
         self._keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
+        self._targets = Targets(transport.name, self._tables, self._keeper, self.roster)
         self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
         complete_s = self.completeness.left_s
@@ -121,9 +122,8 @@ class Federation:
             grants=Grants(clock, is_first_life=self._boot == 1),
             complete_s=complete_s,
         )
-        self._local = LocalShards(
-            collections, self.summaries, self.replicas, self._exchange.tell_stale, clock, complete_s
-        )
+        tell_stale = self._exchange.tell_stale
+        self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, complete_s)
         self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
@@ -236,6 +236,10 @@ class Federation:
     def _own_shards(self) -> list[tuple[str, int]]:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
 
+    def _read_shards(self) -> list[tuple[str, int]]:
+        """Without those that come in the place of others: a summary of what is just being filled is out of date."""
+        return [(name, shard) for name, spread in self._spreads().items() for shard in spread.held_by(self.name)]
+
     def _spreads(self) -> dict[str, Spread]:
         """Of this node's collections, without what must not be where the map puts it."""
         roster = self.roster()
@@ -332,7 +336,9 @@ class Federation:
         self._keeper.write({name: following})
 
     def _stand_in(self, name: str, table: CollectionTable) -> None:
-        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull)
+        age_s = 0.0 if table.spread is None else table.spread.max_age_s
+        kept = KeptAnswers(self._clock, age_s) if age_s else None
+        shard = SpreadShard(partial(self.target, name), self.asking, self.routing, self._keeper.pull, kept)
         self._collections.stand_in(SpreadCollection(name, table.config(), shard))
 
     async def close(self) -> None:
@@ -348,24 +354,7 @@ class Federation:
 
     def target(self, name: str) -> Target:
         """Raises NotFoundError, ConflictError where another model than this node's is in it, UnavailableError."""
-        if (table := self._tables.get(name)) is None or table.spread is None:
-            raise NotFoundError(f"collection `{name}` is not spread here")
-        if (found := self.map.spreads.get(name)) is None:
-            raise UnavailableError(
-                f"collection `{name}`: no node has told yet where its shards lie",
-                hint=f"node `{self.writer}` writes that down; is it running, and has it this collection?",
-            )
-        roster, spread = self.roster(), allowed(found, self.roster())
-        if spread.model != table.spread.model:
-            raise ConflictError(
-                f"collection `{name}` holds embeddings of model `{spread.model}`, this node's are of "
-                f"`{table.spread.model}`",
-                hint="two models never mix in a collection: set `spread.model`, or make another collection",
-            )
-        if self.name not in roster:
-            raise ForbiddenError(f"node `{self.name}` is no member of this site", hint="its roster does not have it")
-        own, region = table.spread, roster[self.name]
-        return Target(name, table.config(), spread, self.map.number, own.recall, own.holders, region, roster)
+        return self._targets.of(name)
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
@@ -409,7 +398,7 @@ class Federation:
                 if self._keeper.is_writer:
                     self._keeper.write(self.moving.next_map(self.roster()))
                     await self._rebalance()
-                await self._exchange.sum_up(self._own_shards())
+                await self._exchange.sum_up(self._read_shards())
                 await self.seeding.tidy()
                 await self._tell_fact()
                 await self.fact_exchange.ask()
@@ -437,7 +426,11 @@ class Federation:
         self._rebalance_at_s = now_s + REBALANCE_S
         for name, spread in self._spreads().items():
             if spread.change is None and not self.moving.owed.get(name):
-                plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                try:
+                    plan = await self.changes.ask(Asked(Level(name), is_applied=True))
+                except LittoralError as error:
+                    self._say(f"mesh: `{name}` is not rebalanced: {error}")
+                    continue
                 if plan.is_begun:
                     self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 

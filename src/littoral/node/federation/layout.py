@@ -49,8 +49,8 @@ def laid_out(
 ) -> Spread:
     """The spread of a collection that has none, the same everywhere. regions: of each node of the site.
 
-    sample: float32[n, size], for strategies that go by vectors (`sample_of`). Raises SettingError where the table asks
-    for what these nodes cannot do, InputError for vectors that do not fit.
+    sample: float32[n, size], for strategies that go by vectors (`sample_of`); a table that names none begins by id.
+    Raises SettingError where the table asks for what these nodes cannot do, InputError for vectors that do not fit.
     """
     site = _Site(name, table, config, sample)
     shards = list(range(table.shards))
@@ -60,7 +60,7 @@ def laid_out(
     nodes = _ordered(name, regions)
     groups = _groups(shards, len(nodes), table.replicas)
     places = _dealt(groups, nodes, table.replicas)
-    if table.strategy == "hash":
+    if table.strategy == "hash" or (table.begins_by_id and sample is None):
         return Spread("hash", places, table.model)
     parameters = encode_strategy(_fitted(site, table.strategy, groups))
     return Spread(table.strategy, places, table.model, parameters=parameters)
@@ -125,11 +125,11 @@ def _by_region(site: _Site, regions: Mapping[str, str]) -> tuple[Places, Geograp
 
 
 def sample_of(table: SpreadTable, config: CollectionConfig, file: Path | None) -> Vectors | None:
-    """float32[n, size] of a file of numpy; None where the strategy needs none.
+    """float32[n, size] of a file of numpy; None where the strategy needs none, or takes the collection's own points.
 
     Raises SettingError for a file that cannot be read or does not fit.
     """
-    if not table.needs_sample:
+    if not table.needs_sample or table.begins_by_id:
         return None
     if file is None or (params := config.vectors) is None:
         raise SettingError(f"`spread.strategy` is `{table.strategy}`, which needs `spread.sample`")

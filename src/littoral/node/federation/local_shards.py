@@ -1,7 +1,7 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -23,8 +23,6 @@ from littoral.vectors.replication.journal import LateError
 from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
-
-LEFT_S_MIN = 0.001
 
 _T = TypeVar("_T")
 
@@ -75,6 +73,7 @@ class LocalShards:
         self._tell_stale = tell_stale
         self._complete_s = complete_s
         self._shards: dict[str, Collection] = {}
+        self._watched: dict[str, Watched] = {}
         self._leaving = Leaving(clock)
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
@@ -102,6 +101,7 @@ class LocalShards:
             if has_copies:
                 await part.create_index(MARK, "bool")
             watched = Watched(part, partial(self._wrote, collection, shard, config), partial(self._leaving.left, name))
+            self._watched[name] = watched
             self._shards[name] = Collection(name, config, watched)
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
@@ -133,7 +133,13 @@ class LocalShards:
     def close_to_callers(self, collection: str, shard: int) -> None:
         """What is asked of it from now on is refused."""
         self._shards.pop(part_name(collection, shard), None)
+        self._watched.pop(part_name(collection, shard), None)
         self.loads.forget(part_name(collection, shard))
+
+    def written(self, collection: str, shards: Iterable[int]) -> tuple[object, ...]:
+        """Another whenever one of these shards was written to that lie here, by whomever."""
+        found = ((shard, self._watched.get(part_name(collection, shard))) for shard in shards)
+        return tuple((shard, watched.written) for shard, watched in found if watched is not None)
 
     async def _wrote(
         self,
@@ -203,7 +209,7 @@ class LocalShards:
             if isinstance(request, frames.Search | frames.Group):
                 self.loads.searched(name, began_s)
             return answer
-        end_s = self.loads.now() + terms.deadline_s
+        began_s = self.loads.now()
         stamp = await self._replicas.write(
             name,
             request,
@@ -214,7 +220,7 @@ class LocalShards:
             at=terms.at,
         )
         if self.after_write is not None:
-            left_s = max(LEFT_S_MIN, end_s - self.loads.now())
+            left_s = terms.deadline_s - (self.loads.now() - began_s)
             await self.after_write(name.rpartition(".")[0], shard, stamp.time, left_s)
         return frames.Written(call=0, epoch=stamp.number)
 

@@ -7,7 +7,7 @@ from littoral.node.federation.asking import Counts, Target
 from littoral.node.federation.local_shards import LocalShards, Terms
 from littoral.node.federation.messages import READ, WRITE, Ask, Told, decode_ask, encode
 from littoral.node.federation.placing import may_have_copies
-from littoral.node.federation.residency import is_from_anywhere, seen_from
+from littoral.node.federation.residency import is_from_anywhere, pinned_to
 from littoral.transport import Transport
 from littoral.vectors import frames
 
@@ -46,7 +46,8 @@ class MeshService:
         return await self._answer(caller, body, frames.Write)
 
     async def _answer(self, caller: str, body: bytes, kind: object) -> bytes:
-        if caller not in self._members():
+        region = self._members().get(caller)
+        if region is None:
             self._counts.refused += 1
             raise ForbiddenError(f"node `{caller}` is no member of this site")
         ask = decode_ask(body, caller)
@@ -56,7 +57,7 @@ class MeshService:
         target = self._target(ask.collection)
         if self._has_moved(ask, target):
             return encode(Told(target.map_number, [], has_moved=True))
-        self._check(caller, ask, target)
+        self._check(caller, region, ask, target)
         if kind is frames.Read:
             terms = Terms.of_read(ask.deadline_s, has_copies=may_have_copies(target.spread))
         else:
@@ -64,7 +65,7 @@ class MeshService:
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
         return encode(Told(target.map_number, parts))
 
-    def _check(self, caller: str, ask: Ask, target: Target) -> None:
+    def _check(self, caller: str, region: str, ask: Ask, target: Target) -> None:
         if ask.model != target.spread.model:
             self._counts.refused += 1
             raise ConflictError(
@@ -72,14 +73,11 @@ class MeshService:
                 f"`{ask.model}`",
                 hint="two models never mix in a collection",
             )
-        known = target.spread.all_places
-        seen = {
-            shard for spread in target.spread.both for shard in seen_from(spread, self._members()[caller]).spread.places
-        }
+        known, pinned = target.spread.all_places, pinned_to(target.spread)
         for request, shard in ((part.request, shard) for part in ask.parts for shard in part.shards):
             if shard not in known and ask.map_number <= target.map_number:
                 raise NotFoundError(f"collection `{ask.collection}` has {len(known)} shards, none with number {shard}")
-            if shard in known and shard not in seen and not is_from_anywhere(request):
+            if shard in known and pinned.get(shard, region) != region and not is_from_anywhere(request):
                 self._counts.refused += 1
                 raise ForbiddenError(
                     f"shard {shard} of `{ask.collection}` is pinned to a region that node `{caller}` is not in"
@@ -88,5 +86,6 @@ class MeshService:
     @staticmethod
     def _has_moved(ask: Ask, target: Target) -> bool:
         """A caller that goes by an older map asks for shards in whose place there are others by now."""
-        asked = {shard for part in ask.parts for shard in part.shards}
-        return ask.map_number < target.map_number and not target.spread.places.keys() >= asked
+        if ask.map_number >= target.map_number:
+            return False
+        return not target.spread.places.keys() >= {shard for part in ask.parts for shard in part.shards}

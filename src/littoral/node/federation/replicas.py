@@ -1,6 +1,7 @@
 """This node's replicas of shards that others hold too: written here, shipped to them, and kept alike (`mesh.sync`)."""
 
 import asyncio
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,9 @@ Wrote = Callable[[frames.Upsert | frames.UpdateVectors | frames.ChangePayload, i
 """The write, and the shard's epoch after it."""
 
 
+_lives = itertools.count()
+
+
 class Watched:
     """A shard that tells of every point written to it or taken from it, whoever did so."""
 
@@ -37,8 +41,21 @@ class Watched:
         self._part = part
         self._wrote = wrote
         self._left = left
+        self._write_count = 0
+        self._life = next(_lives)
+
+    @property
+    def written(self) -> tuple[int, int]:
+        """Another after every write, those among them whose outcome nobody knows, and in every life of the shard."""
+        return self._life, self._write_count
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        try:
+            return await self._asked(request, deadline_s)
+        finally:
+            self._write_count += not isinstance(request, frames.Read)
+
+    async def _asked(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
             try:
                 return await self._part.ask(request, deadline_s=deadline_s)

@@ -122,6 +122,10 @@ class Routing:
                 self._note_needed(need, search.has_asked_all)
         return search.answer()
 
+    def known(self, target: Target) -> tuple[object, ...]:
+        """Another whenever this node knows of a write to the collection that it did not know of."""
+        return self._asking.written(target), self._summaries.epochs(target.name)
+
     def barren(self, target: Target, matching: Filter | None) -> frozenset[int]:
         """Shards of other nodes in which provably nothing passes this filter; one is left where it would be all."""
         if matching is None:

@@ -8,7 +8,9 @@ __all__ = ["SpreadCollection"]
 
 
 class SpreadCollection(Collection):
-    """No cache holds its answers: a write on another node is one that this node does not hear of."""
+    """No cache of the node's holds its answers: a write on another node is one that this node may not hear of. What may
+    be told again all the same, `kept_answers` has.
+    """
 
     def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
         super().__init__(name, config, shard)

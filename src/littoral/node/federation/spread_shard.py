@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 
 from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
+from littoral.node.asked_recall import asked_recall
+from littoral.node.caches import USE
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.merging import merge
 from littoral.node.federation.patience import Patience
 from littoral.node.federation.placing import strategy_of
@@ -54,7 +57,10 @@ class SpreadShard:
         asking: Asking,
         routing: Routing,
         pull: Callable[[], Awaitable[None]],
+        kept: KeptAnswers | None = None,
     ) -> None:
+        """kept: answers that may be told again."""
+        self._kept = kept
         self._target = target
         self._pull = pull
         self._routing = routing
@@ -62,6 +68,24 @@ class SpreadShard:
         self._writes = SpreadWrites(asking)
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """As one shard would."""
+        if self._kept is None or not isinstance(request, frames.Search):
+            return await self._tried(request, deadline_s)
+        target, use = self._target(), USE.get()
+        asked = (target.map_number, target.recall if asked_recall() is None else asked_recall())
+        question = self._kept.question(request, asked, self._routing.known(target))
+        if use.find and (found := self._kept.find(question)) is not None:
+            note(found[1])
+            return found[0]
+        with noting() as how:
+            answer = await self._tried(request, deadline_s)
+        if use.keep:
+            self._kept.keep(question, answer, how.told, self._routing.known(self._target()))
+        if how.told is not None:
+            note(how.told)
+        return answer
+
+    async def _tried(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         """Once more where shards went to other places meanwhile; all within the deadline."""
         clock = self._asking.clock
         end_s = clock.monotonic() + deadline_s
@@ -168,7 +192,7 @@ class SpreadShard:
                     self._tell(target, said)
                 return frames.Found(call=0, epoch=routed.epoch, hits=routed.hits)
         wanted = frames.Search(call=0, queries=[for_shards(query) for query in queries])
-        out = frozenset.intersection(*barren)
+        out = frozenset.intersection(*barren) if barren else frozenset()
         gathered = await self._asking.read(
             target, wanted, deadline_s, shards=target.spread.places.keys() - out, patience=patience
         )

@@ -163,6 +163,11 @@ class Summaries:
         told = (shard for (name, shard), found in self._told.items() if name == collection and found.until_s > now_s)
         return frozenset(told) | {shard for name, shard in self._own if name == collection}
 
+    def epochs(self, collection: str) -> tuple[tuple[int, str, int], ...]:
+        """What other holders have told of their shards: it grows with every write that they tell of."""
+        told = ((shard, found) for (name, shard), found in self._told.items() if name == collection)
+        return tuple(sorted((shard, found.teller, found.summary.epoch) for shard, found in told))
+
     def barren(self, collection: str, matching: Filter | None) -> frozenset[int]:
         """Shards of other nodes in which provably nothing passes this filter, at this moment."""
         if matching is None:

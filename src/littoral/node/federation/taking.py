@@ -8,7 +8,7 @@ from littoral.node.federation.merging import WHOLE
 from littoral.node.federation.messages import Part, PartTold
 from littoral.vectors import frames
 
-__all__ = ["Taking", "check_told", "is_way_lost", "raise_request_errors"]
+__all__ = ["Taking", "check_told", "is_way_lost", "is_whole", "raise_request_errors"]
 
 _KINDS: dict[type, type] = {
     frames.Search: frames.Found,
@@ -84,3 +84,8 @@ def raise_request_errors(told: Sequence[PartTold]) -> None:
 def is_way_lost(told: Sequence[PartTold]) -> bool:
     """Whether the way to the node failed, not the node."""
     return any(failure.kind == PeerError.__name__ for one in told for _, failure in one.failures)
+
+
+def is_whole(told: PartTold) -> bool:
+    """Whether nobody else needs to be asked for the sake of it."""
+    return not (told.failures or told.behind)

@@ -4,15 +4,22 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from littoral.errors import SetupError
+from littoral.node.access.access import Access
 from littoral.node.oip.inference import Inference
+from littoral.node.opened_access import tls_files
 from littoral.node.site import Site, parse_address
 
 __all__ = ["grpc_interface"]
 
 
 @contextlib.asynccontextmanager
-async def grpc_interface(site: Site, inference: Inference, say: Callable[[str], None]) -> AsyncIterator[str]:
-    """Its address, '' where there is none. Raises SetupError without the extra, SettingError for an address in use."""
+async def grpc_interface(
+    site: Site, inference: Inference, say: Callable[[str], None], access: Access | None = None
+) -> AsyncIterator[str]:
+    """Its address, '' where there is none. access: who may ask; None: anybody.
+
+    Raises SetupError without the extra, SettingError for an address in use and for certificates that do not fit.
+    """
     if site.node.grpc is None:
         yield ""
         return
@@ -24,6 +31,8 @@ async def grpc_interface(site: Site, inference: Inference, say: Callable[[str], 
         ) from error
     host, port = parse_address(site.node.grpc)
     bytes_max = site.limits.body_bytes_max
-    async with serving_grpc(inference, host=host, port=port, message_bytes_max=bytes_max) as address:
+    async with serving_grpc(
+        inference, host=host, port=port, message_bytes_max=bytes_max, access=access, files=tls_files(site)
+    ) as address:
         say(f"gRPC at {address}")
         yield address

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import token_hex
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -16,18 +17,23 @@ from littoral.errors import (
     AgentError,
     ConflictError,
     DeadlineError,
+    ForbiddenError,
     LittoralError,
     NotFoundError,
     NotOfferedError,
     RequestError,
     SettingError,
     TooLargeError,
+    TooOftenError,
+    UnauthorizedError,
     UnavailableError,
 )
+from littoral.node.access.access import Access
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
 from littoral.node.oip.grpc_messages import messages
+from littoral.node.oip.grpc_tls import TlsFiles, reloading_credentials
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
 from littoral.telemetry import Trace, root_span
@@ -45,6 +51,9 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotOfferedError: grpc.StatusCode.UNIMPLEMENTED,
+    UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
+    ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
+    TooOftenError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -57,12 +66,19 @@ _Call = Callable[[Any, Any], Awaitable[Any]]
 
 @contextlib.asynccontextmanager
 async def serving_grpc(
-    inference: Inference, *, host: str, port: int, message_bytes_max: int, grace_s: float = GRACE_S
+    inference: Inference,
+    *,
+    host: str,
+    port: int,
+    message_bytes_max: int,
+    grace_s: float = GRACE_S,
+    access: Access | None = None,
+    files: TlsFiles | None = None,
 ) -> AsyncIterator[str]:
     """Serves until the block ends; gives `host:port`, with the port that was taken.
 
-    message_bytes_max: of one request or answer, when it is decompressed. Raises SettingError where the address cannot
-    be had.
+    message_bytes_max: of one request or answer, when it is decompressed. access: who may ask; None: anybody. files: for
+    TLS. Raises SettingError where the address cannot be had.
     """
     options = (
         ("grpc.max_receive_message_length", message_bytes_max),
@@ -71,10 +87,15 @@ async def serving_grpc(
         ("grpc.max_concurrent_streams", REQUEST_COUNT_MAX),
     )
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _Service(inference).handlers()),))
+    service = _Service(inference, access or Access(None, frozenset(), inference.node.clock))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
     address = f"[{host}]" if ":" in host else host
     try:
-        taken = server.add_insecure_port(f"{address}:{port}")
+        taken = (
+            server.add_insecure_port(f"{address}:{port}")
+            if files is None
+            else server.add_secure_port(f"{address}:{port}", reloading_credentials(files))
+        )
     except RuntimeError as error:
         raise SettingError(
             f"address `{address}:{port}` cannot be listened at for gRPC",
@@ -90,8 +111,9 @@ async def serving_grpc(
 class _Service:
     """What each method does: a message in, a message out."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, access: Access) -> None:
         self._inference = inference
+        self._access = access
         self._targets = inference.targets
         self._node = inference.node
 
@@ -110,7 +132,7 @@ class _Service:
             "RepositoryModelUnload": self._unload,
         }
         found = {
-            name: grpc.unary_unary_rpc_method_handler(self._told(name, call), **_codec(name))
+            name: grpc.unary_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
             for name, call in calls.items()
         }
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
@@ -119,6 +141,17 @@ class _Service:
             response_serializer=messages()["ModelStreamInferResponse"].SerializeToString,
         )
         return found
+
+    def _checked(self, name: str, call: _Call) -> _Call:
+        async def checked(asked: Any, context: Any) -> Any:
+            self._check(name, context)
+            return await call(asked, context)
+
+        return checked
+
+    def _check(self, name: str, context: Any) -> None:
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self._access.check_grpc(name, metadata, _address(context.peer()))
 
     async def _live(self, _asked: Any, _context: Any) -> Any:
         return messages()["ServerLiveResponse"](live=True)
@@ -162,6 +195,10 @@ class _Service:
 
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer after the other, in the order of the requests; an error is an answer too."""
+        try:
+            self._check("ModelStreamInfer", context)
+        except LittoralError as error:
+            await context.abort(_code(error), str(error))
         trace = self._trace(context)
         async for asked in requests:
             told = messages()["ModelStreamInferResponse"]()
@@ -197,6 +234,12 @@ class _Service:
 
 def _code(error: Exception) -> grpc.StatusCode:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), grpc.StatusCode.INTERNAL)
+
+
+def _address(peer: str) -> str:
+    """Of `ipv4:127.0.0.1:50000`, `ipv6:%5B::1%5D:50000`, `unix:`."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
 def _codec(method: str) -> dict[str, Any]:

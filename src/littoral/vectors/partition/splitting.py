@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import Cells, costs
-from littoral.vectors.partition.closure import placed
-from littoral.vectors.partition.fitting import two_means
+from littoral.vectors.partition.closure import Closure, placed
+from littoral.vectors.partition.fitting import fit_cells, two_means
 from littoral.vectors.partition.points import Ints, Placement, Points, Vectors
-from littoral.vectors.partition.strategy import SHARD_MAX, Hash, Hybrid, Metric, Strategy
+from littoral.vectors.partition.strategy import SHARD_MAX, Geographic, Hash, Hybrid, Metric, Strategy
 
-__all__ = ["Changes", "changes", "dissolve_shard", "divide_cell", "divide_shard"]
+__all__ = ["Changes", "changes", "dissolve_shard", "divide_cell", "divide_shard", "nested", "unchanged"]
 
 SHARD_BITS = SHARD_MAX.bit_length()
 
@@ -46,8 +46,57 @@ def divide_shard(
     """
     if isinstance(strategy, Hybrid):
         at, part = _part_of(strategy, shard)
-        return _with_part(strategy, at, _with_one_more(part, shard, new_shard, vectors, seed))
+        return _with_part(strategy, at, divide_shard(part, shard, new_shard, vectors, seed=seed))
     return _with_one_more(strategy, shard, new_shard, vectors, seed)
+
+
+def nested(strategy: Metric | Hybrid, shard: int, vectors: Vectors) -> Hybrid:
+    """The same, with a cell of cells for this shard: dividing it then moves no other border.
+
+    vectors: of the points at home in it. Raises InputError for a shard that has no cell of its own.
+    """
+    if isinstance(strategy, Hybrid) and (at := _index_of(strategy, shard)) is not None:
+        part = strategy.parts[at]
+        if not isinstance(part, Hash):
+            return strategy if _is_alone(part, shard) else _with_part(strategy, at, nested(part, shard, vectors))
+        if part.shards == (shard,):
+            distance = strategy.cells.distance
+            cells = fit_cells(vectors, distance=distance, shares=[1], seed=0, balance=2.0)
+            return _with_part(strategy, at, Metric(cells, Closure(), (shard,)))
+    if isinstance(strategy, Metric):
+        _place_of(strategy.shards, shard)
+        parts = tuple(Hash((one,)) for one in strategy.shards)
+        return nested(Hybrid(strategy.cells, strategy.closure, parts), shard, vectors)
+    raise InputError(f"hybrid partition: has no cell for shard {shard} alone")
+
+
+def _is_alone(part: Metric | Hybrid, shard: int) -> bool:
+    return isinstance(part, Metric) and part.shards == (shard,)
+
+
+def unchanged(before: Strategy, after: Strategy) -> set[int]:
+    """Shards to which the same points belong by both, as far as their cells tell."""
+    was, is_now = _regions(before), _regions(after)
+    return {shard for shard, region in was.items() if is_now.get(shard) == region}
+
+
+Region = tuple[object, ...]
+"""The cells that a shard lies in, from the outermost to its own."""
+
+
+def _regions(strategy: Strategy, within: Region = ()) -> dict[int, Region]:
+    match strategy:
+        case Geographic():
+            parts = [(part, (*within, region)) for region, part in strategy.regions.items()]
+        case Metric():
+            return {shard: (*within, strategy.cells, strategy.closure, at) for at, shard in enumerate(strategy.shards)}
+        case Hybrid():
+            parts = [(part, (*within, strategy.cells, strategy.closure, at)) for at, part in enumerate(strategy.parts)]
+        case Hash(shards=(shard,)):
+            return {shard: within}
+        case Hash():
+            return {shard: (*within, strategy.names or strategy.shards, at) for at, shard in enumerate(strategy.shards)}
+    return {shard: region for part, inner in parts for shard, region in _regions(part, inner).items()}
 
 
 def _with_one_more(strategy: Metric, shard: int, new_shard: int, vectors: Vectors, seed: int) -> Metric:
@@ -68,10 +117,16 @@ def divide_cell(strategy: Hybrid, cell: int, new_shards: Sequence[int], vectors:
 
 def dissolve_shard(strategy: Metric | Hybrid, shard: int) -> Metric | Hybrid:
     """One shard less: its points go to the neighbours. Raises InputError for the last one of a collection or group."""
-    if isinstance(strategy, Hybrid):
+    if isinstance(strategy, Metric):
+        return _with_one_less(strategy, shard)
+    at = _index_of(strategy, shard)
+    if at is None or strategy.parts[at].shards != (shard,):
         at, part = _part_of(strategy, shard)
-        return _with_part(strategy, at, _with_one_less(part, shard))
-    return _with_one_less(strategy, shard)
+        return _with_part(strategy, at, dissolve_shard(part, shard))
+    if len(strategy.parts) == 1:
+        raise InputError(f"hybrid partition: shard {shard} is the last one")
+    parts = (*strategy.parts[:at], *strategy.parts[at + 1 :])
+    return Hybrid(strategy.cells.without(at), strategy.closure, parts)
 
 
 def _with_one_less(strategy: Metric, shard: int) -> Metric:
@@ -81,15 +136,19 @@ def _with_one_less(strategy: Metric, shard: int) -> Metric:
     return Metric(strategy.cells.without(cell), strategy.closure, tuple(s for s in strategy.shards if s != shard))
 
 
-def _part_of(strategy: Hybrid, shard: int) -> tuple[int, Metric]:
-    """The outer cell that has the shard as a finer one."""
-    for at, part in enumerate(strategy.parts):
-        if isinstance(part, Metric) and shard in part.shards:
-            return at, part
-    raise InputError(f"hybrid partition: has no cell for shard {shard} alone")
+def _part_of(strategy: Hybrid, shard: int) -> tuple[int, Metric | Hybrid]:
+    """The outer cell that has the shard in a finer one."""
+    at = _index_of(strategy, shard)
+    if at is None or isinstance(part := strategy.parts[at], Hash):
+        raise InputError(f"hybrid partition: has no cell for shard {shard} alone")
+    return at, part
 
 
-def _with_part(strategy: Hybrid, at: int, part: Metric) -> Hybrid:
+def _index_of(strategy: Hybrid, shard: int) -> int | None:
+    return next((at for at, part in enumerate(strategy.parts) if shard in part.shards), None)
+
+
+def _with_part(strategy: Hybrid, at: int, part: Metric | Hybrid) -> Hybrid:
     parts = (*strategy.parts[:at], part, *strategy.parts[at + 1 :])
     return Hybrid(strategy.cells, strategy.closure, parts)
 

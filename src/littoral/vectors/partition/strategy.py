@@ -44,6 +44,7 @@ __all__ = [
 
 FORMAT = 1
 SHARDS_MAX = 4096
+DEPTH_MAX = 16
 INNER_BALANCE = 1.06
 """What is left of the balance for cells within a group: borders between groups matter more."""
 
@@ -129,19 +130,27 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
     """By vector to a cell, with copies near borders, and within the cell by id or by a finer cell.
 
     By id (`fit_hybrid`) its shards are small and even. By finer cells (`fit_grouped`) the outer ones are what the nodes
-    hold: copies lie at borders between nodes, where they save asking one, and not at those within a node.
+    hold: copies lie at borders between nodes, where they save asking one, and not at those within a node. A cell that
+    was divided is a part of its own, so that no border of another moved.
     """
 
     cells: Cells
     closure: Closure
-    parts: tuple[Hash | Metric, ...]
+    parts: "tuple[Hash | Metric | Hybrid, ...]"
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
         if len(self.parts) != self.cells.count:
             raise InputError(f"hybrid partition: shards for {len(self.parts)} of {self.cells.count} cells")
-        if any(isinstance(part, Metric) and part.closure.reach for part in self.parts):
+        if any(not isinstance(part, Hash) and part.closure.reach for part in self.parts):
             raise InputError("hybrid partition: copies are of the outer cells, a part has none of its own")
+        if self.depth > DEPTH_MAX:
+            raise InputError(f"hybrid partition: cells within cells are {self.depth} deep, at most {DEPTH_MAX}")
+
+    @cached_property
+    def depth(self) -> int:
+        """Of cells within cells."""
+        return 1 + max(part.depth if isinstance(part, Hybrid) else 0 for part in self.parts)
 
     @cached_property
     def shards(self) -> tuple[int, ...]:
@@ -254,8 +263,8 @@ def renumbered(strategy: Strategy, numbers: Mapping[int, int]) -> Strategy:
 
 def _renumbered(strategy: Hash | Metric | Hybrid, numbers: Mapping[int, int]) -> Hash | Metric | Hybrid:
     if isinstance(strategy, Hybrid):
-        parts = [_renumbered(part, numbers) for part in strategy.parts]
-        return Hybrid(strategy.cells, strategy.closure, tuple(part for part in parts if not isinstance(part, Hybrid)))
+        parts = tuple(_renumbered(part, numbers) for part in strategy.parts)
+        return Hybrid(strategy.cells, strategy.closure, parts)
     shards = tuple(numbers.get(shard, shard) for shard in strategy.shards)
     if isinstance(strategy, Metric):
         return Metric(strategy.cells, strategy.closure, shards)
@@ -342,7 +351,7 @@ def fit_grouped(
     cells = fit_cells(vectors, distance=distance, shares=shares, seed=seed, balance=outer)
     closure = fit_closure(cells, vectors, replication=replication, copies=copies)
     home, mean = cells.nearest(vectors), len(vectors) / sum(shares)
-    parts: list[Hash | Metric] = []
+    parts: list[Hash | Metric | Hybrid] = []
     for group, shards in enumerate(map(tuple, shards_by_group)):
         own = vectors[home == group]
         if len(own) < len(shards):

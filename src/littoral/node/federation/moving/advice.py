@@ -8,15 +8,18 @@ from littoral.node.federation.loads import Load
 from littoral.node.federation.moving.planning import held_by, placed
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, level
-from littoral.vectors.partition.gain import Latency, Limits, ShardUse, advise
+from littoral.vectors.partition.gain import Latency, Limits, ShardUse, advise, cost, is_worth_it
 from littoral.vectors.partition.strategy import Geographic, Hybrid, Metric
 
-__all__ = ["LIMITS", "Advised", "Use", "advised"]
+__all__ = ["LIMITS", "Advised", "Use", "advised", "by_cells", "confirmed"]
 
 LIMITS = Limits(points_max=500_000, points_min=1000, gain_min=50.0)
 POINT_MS = 2e-5
 CALL_MS = 0.2
 """Of a search, where none has been measured."""
+
+CELL_POINTS = 256
+"""Of each shard to be, before cells are fitted to what there is."""
 
 
 class Use(NamedTuple):
@@ -27,8 +30,8 @@ class Use(NamedTuple):
 
 
 class Advised(NamedTuple):
-    """Either a layout to go to, or a shard to divide or to dissolve, whose layout needs its points. gain: as `why`
-    says.
+    """Either a layout to go to, or what needs its points for one: a shard to divide or to dissolve, or cells to fit.
+    gain: as `why` says.
     """
 
     why: str
@@ -36,6 +39,7 @@ class Advised(NamedTuple):
     layout: Layout | None = None
     divide: int | None = None
     dissolve: int | None = None
+    fit: bool = False
 
 
 def advised(
@@ -55,7 +59,7 @@ def _shard_to_change(spread: Spread, uses: Mapping[int, Use], limits: Limits) ->
         return None
     known = [ShardUse(shard, use.points, use.load.searches) for shard, use in uses.items()]
     for advice in advise(known, _latency(uses), limits):
-        share = f"{advice.gain:.0f} ms of search a second less by it"
+        share = _told(advice.gain)
         if advice.kind == "divide":
             return Advised(
                 f"shard {advice.shard} has {uses[advice.shard].points} points, {share}",
@@ -69,6 +73,39 @@ def _shard_to_change(spread: Spread, uses: Mapping[int, Use], limits: Limits) ->
                 dissolve=advice.shard,
             )
     return None
+
+
+def _told(gain: float) -> str:
+    return f"{gain:.0f} ms of search a second less by it" if gain >= 0 else "over the limit"
+
+
+def by_cells(spread: Spread, uses: Mapping[int, Use]) -> Advised | None:
+    """For a collection that is to have cells and began without: once there are points enough to fit them to."""
+    count = sum(use.points for use in uses.values())
+    if spread.strategy != "hash" or spread.epoch > 1 or count < CELL_POINTS * len(spread.places):
+        return None
+    return Advised(f"{count} points are there, cells can be fitted to them", 0.0, fit=True)
+
+
+def confirmed(uses: Mapping[int, Use], shard: int, shares: Mapping[int, float], limits: Limits = LIMITS) -> str | None:
+    """What was advised for this shard, by where its points would go: what it gains, in words; None = not worth it.
+
+    shares: of its points, by shard; the shard itself among them where it is to be divided.
+    """
+    use, latency = uses[shard], _latency(uses)
+    searches = limits.kept_share * use.load.searches
+    before, after = [ShardUse(shard, use.points, use.load.searches)], []
+    for one, share in shares.items():
+        points = round(share * use.points)
+        if shard in shares:
+            after.append(ShardUse(one, points, searches))
+            continue
+        there = uses.get(one, Use(0, Load(0.0, 0.0)))
+        before.append(ShardUse(one, there.points, there.load.searches))
+        after.append(ShardUse(one, there.points + points, there.load.searches + share * use.load.searches))
+    if not is_worth_it(before, after, latency, limits):
+        return None
+    return _told(cost(before, latency, limits) - cost(after, latency, limits))
 
 
 def _latency(uses: Mapping[int, Use]) -> Latency:

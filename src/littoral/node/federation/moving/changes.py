@@ -12,7 +12,7 @@ from littoral.node.federation.layout import laid_out
 from littoral.node.federation.loads import Load
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.moving import planning
-from littoral.node.federation.moving.advice import Advised, Use, advised
+from littoral.node.federation.moving.advice import Advised, Use, advised, by_cells, confirmed
 from littoral.node.federation.moving.sampling import sampled
 from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.moving.wishes import (
@@ -31,6 +31,7 @@ from littoral.node.federation.moving.wishes import (
 from littoral.node.federation.residency import pinned_to
 from littoral.node.site_tables import CollectionTable
 from littoral.transport import Transport
+from littoral.vectors.partition.points import Vectors
 
 __all__ = ["Changes"]
 
@@ -149,15 +150,40 @@ class Changes:
         found = self.advice(wish.collection)
         if found is None:
             return None, NOTHING
-        if found.divide is not None:
-            return await self._divided(Divide(wish.collection, found.divide), spread), found.why
-        if found.dissolve is not None:
-            return planning.without_shard(spread, found.dissolve), found.why
-        return found.layout, found.why
+        if found.fit:
+            return await self._with_cells(wish.collection, spread), found.why
+        shard = found.dissolve if found.divide is None else found.divide
+        return (found.layout, found.why) if shard is None else await self._by_its_points(found, shard, spread, wish)
+
+    async def _by_its_points(self, found: Advised, shard: int, spread: Spread, wish: Wish) -> tuple[Layout | None, str]:
+        """What was advised by sizes alone, with where the points of the shard would go."""
+        vectors = await self._sampled(wish.collection, shard)
+        if found.divide is None:
+            layout, shares = planning.without_shard(spread, shard), planning.shares_without(spread, shard, vectors)
+        else:
+            layout = planning.divided(spread, shard, vectors, None, seed=SEED)
+            shares = planning.shares_by(planning.halved(spread, shard, vectors, seed=SEED), vectors)
+        gain = confirmed(self.uses(wish.collection, spread), shard, shares)
+        if gain is None:
+            return None, f"nothing to do: {found.why}, but by where its points would go it is not worth it"
+        return layout, f"{found.why}; by where its points go: {gain}"
+
+    async def _with_cells(self, name: str, spread: Spread) -> Layout:
+        """As the site file has it, which gave no sample."""
+        table = self._tables[name].spread
+        assert table is not None
+        wish = ToSpread(name, strategy=table.strategy, shards=len(spread.places), replicas=table.replicas)
+        return await self._spread_anew(wish, spread)
+
+    async def _sampled(self, name: str, shard: int) -> Vectors:
+        return await sampled(self._asking, self._target(name), [shard], SAMPLE_COUNT, seed=SEED)
 
     def advice(self, name: str) -> Advised | None:
         """What is worth doing with this collection. Raises as `advised`."""
         spread, config = self._spread(name), self._target(name).config
+        table = self._tables[name].spread
+        if table is not None and table.begins_by_id and (found := by_cells(spread, self.uses(name, spread))):
+            return found
         point_bytes = FLOAT_BYTES * sum(params.size for params in config.dense.values())
         return advised(spread, self.uses(name, spread), self._members(), point_bytes=max(1, point_bytes))
 
@@ -166,7 +192,7 @@ class Changes:
             raise NotFoundError(f"node `{min(unknown)}` is no member of this site")
         if wish.shard not in spread.places:
             raise NotFoundError(f"shard {wish.shard}: the collection has {', '.join(map(str, spread.shards))}")
-        vectors = await sampled(self._asking, self._target(wish.collection), [wish.shard], SAMPLE_COUNT, seed=SEED)
+        vectors = await self._sampled(wish.collection, wish.shard)
         return planning.divided(spread, wish.shard, vectors, wish.targets or None, seed=SEED)
 
     async def _spread_anew(self, wish: ToSpread, spread: Spread) -> Layout:

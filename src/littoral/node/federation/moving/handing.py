@@ -70,6 +70,8 @@ class Handing:
         self._pace = pace
         self.bytes_count = 0
         self.points_count = 0
+        self.away_point_count = 0
+        """Of these, sent to other nodes; a point that goes to two shards of one is sent twice."""
 
     async def open(self) -> None:
         """From now on points are taken."""
@@ -150,6 +152,7 @@ class Handing:
             if node == self._transport.name:
                 handed = await self._take(hand)
             else:
+                self.away_point_count += sum(len(some[shard]) for shard in shards)
                 answer = await self._transport.request(node, HAND, encode(hand), deadline_s=deadline_s)
                 handed = decode_handed(answer, node)
             level = max(level, handed.level)

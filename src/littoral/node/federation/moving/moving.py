@@ -24,6 +24,7 @@ __all__ = ["Moving"]
 
 PAUSE_S = 0.5
 AWAY_PAUSE_S = 2.0
+TELL_S_MIN = 0.001
 
 Say = Callable[[str], None]
 
@@ -96,6 +97,11 @@ class Moving:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def away_point_count(self) -> int:
+        """Points that were sent to other nodes."""
+        return self._handing.away_point_count
 
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
@@ -214,10 +220,12 @@ class Moving:
         owed = self._replicas.owed(part_name(collection, shard))
         under_way = self._under_way.setdefault(part_name(collection, shard), [])
         under_way.append(time)
+        end_s = self._pace.now() + deadline_s
         try:
             while some := await owed.at(time):
+                left_s = max(TELL_S_MIN, end_s - self._pace.now())
                 outcome = await self._handing.hand(
-                    target, shard, some, goal, among, is_asked_first=False, deadline_s=deadline_s
+                    target, shard, some, goal, among, is_asked_first=False, deadline_s=left_s
                 )
                 await owed.settle(outcome.told)
                 await owed.stand(outcome.away)

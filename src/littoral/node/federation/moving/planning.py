@@ -6,17 +6,28 @@ all others stay as they are, and their points where they lie.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, allocate
-from littoral.vectors.partition.closure import Closure
-from littoral.vectors.partition.fitting import fit_cells
-from littoral.vectors.partition.points import Vectors
-from littoral.vectors.partition.splitting import dissolve_shard, divide_shard
+from littoral.vectors.partition.points import Points, Vectors
+from littoral.vectors.partition.splitting import dissolve_shard, divide_shard, nested, unchanged
 from littoral.vectors.partition.strategy import Geographic, Hash, Hybrid, Metric, Strategy, encode_strategy, renumbered
 
-__all__ = ["by_id", "divided", "fitted_anew", "held_by", "moved", "placed", "without_shard"]
+__all__ = [
+    "by_id",
+    "divided",
+    "fitted_anew",
+    "halved",
+    "held_by",
+    "moved",
+    "placed",
+    "shares_by",
+    "shares_without",
+    "without_shard",
+]
 
 Places = Mapping[int, Sequence[str]]
 
@@ -111,54 +122,56 @@ def divided(spread: Spread, shard: int, vectors: Vectors, targets: Sequence[str]
     """
     if shard not in spread.places:
         raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
-    strategy = _nested(strategy_of(spread), shard, vectors)
-    half = spread.first_free
-    after = divide_shard(strategy, shard, half, vectors, seed=seed)
-    return _renewed(spread, strategy, after, shard, {half: list(targets or spread.places[shard])})
+    before, half = _with_cells(spread), spread.first_free
+    return _renewed(
+        spread, before, halved(spread, shard, vectors, seed=seed), {half: list(targets or spread.places[shard])}
+    )
+
+
+def halved(spread: Spread, shard: int, vectors: Vectors, *, seed: int) -> Metric | Hybrid:
+    """What `divided` leads to, with the shard's number for the first half and the first free one for the second."""
+    return divide_shard(nested(_with_cells(spread), shard, vectors), shard, spread.first_free, vectors, seed=seed)
+
+
+def shares_without(spread: Spread, shard: int, vectors: Vectors) -> dict[int, float]:
+    """To which shards the points of this one would go, and what part to each. Raises as `without_shard`."""
+    return shares_by(dissolve_shard(_with_cells(spread), shard), vectors)
+
+
+def shares_by(strategy: Strategy, vectors: Vectors) -> dict[int, float]:
+    """What part of these points is at home in each shard."""
+    shards, counts = np.unique(strategy.place(Points(range(len(vectors)), vectors)).home, return_counts=True)
+    return {int(shard): int(count) / len(vectors) for shard, count in zip(shards, counts, strict=True)}
 
 
 def without_shard(spread: Spread, shard: int) -> Layout:
-    """One shard less: its points go to the neighbours within its cell, which all get new numbers.
+    """One shard less: its points go to those that share its innermost cell, which get new numbers.
 
     Raises NotFoundError, InputError for the last one, NotOfferedError for a strategy without cells.
     """
     if shard not in spread.places:
         raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
-    strategy = strategy_of(spread)
-    if not isinstance(strategy, Metric | Hybrid):
-        raise _no_cells(strategy)
-    return _renewed(spread, strategy, dissolve_shard(strategy, shard), shard, {})
+    before = _with_cells(spread)
+    return _renewed(spread, before, dissolve_shard(before, shard), {})
 
 
-def _renewed(spread: Spread, before: Metric | Hybrid, after: Metric | Hybrid, shard: int, more: Places) -> Layout:
-    """Shards whose cells may have other borders now get new numbers: those that share a cell with this one."""
-    beside = _beside(before, shard)
-    stay = [one for one in after.shards if one not in beside and one not in more]
+def _renewed(spread: Spread, before: Metric | Hybrid, after: Metric | Hybrid, more: Places) -> Layout:
+    """Shards whose cells have other borders now get new numbers, the others stay."""
+    same = unchanged(before, after)
     first = spread.first_free + len(more)
-    numbers = {one: first + at for at, one in enumerate(one for one in after.shards if one in beside)}
-    places = {one: list(spread.places[one]) for one in stay}
-    places |= {number: list(spread.places[one]) for one, number in numbers.items()}
-    places |= {one: list(nodes) for one, nodes in more.items()}
+    changed = [shard for shard in after.shards if shard not in same and shard not in more]
+    numbers = {shard: first + at for at, shard in enumerate(changed)}
+    places = {shard: list(spread.places[shard]) for shard in after.shards if shard in same}
+    places |= {number: list(spread.places[shard]) for shard, number in numbers.items()}
+    places |= {shard: list(nodes) for shard, nodes in more.items()}
     return _layout(spread, renumbered(after, numbers), places)
 
 
-def _beside(strategy: Metric | Hybrid, shard: int) -> set[int]:
-    if isinstance(strategy, Hybrid):
-        return next((set(part.shards) for part in strategy.parts if shard in part.shards), set())
-    return set(strategy.shards)
-
-
-def _nested(strategy: Strategy, shard: int, vectors: Vectors) -> Hybrid:
-    """The same strategy, with a cell of cells for this shard where it has none: dividing it moves no other border."""
-    if isinstance(strategy, Metric):
-        parts = tuple(Hash((one,)) for one in strategy.shards)
-        strategy = Hybrid(strategy.cells, strategy.closure, parts)
-    if not isinstance(strategy, Hybrid):
+def _with_cells(spread: Spread) -> Metric | Hybrid:
+    strategy = strategy_of(spread)
+    if not isinstance(strategy, Metric | Hybrid):
         raise _no_cells(strategy)
-    distance = strategy.cells.distance
-    alone = Metric(fit_cells(vectors, distance=distance, shares=[1], seed=0, balance=2.0), Closure(), (shard,))
-    found = [alone if isinstance(part, Hash) and part.shards == (shard,) else part for part in strategy.parts]
-    return Hybrid(strategy.cells, strategy.closure, tuple(found))
+    return strategy
 
 
 def _no_cells(strategy: Strategy) -> NotOfferedError:

@@ -2,6 +2,7 @@
 
 import { NodeError, getJson } from "../api.js";
 import { byId, complaint, make } from "../dom.js";
+import { askForToken } from "../login.js";
 import { watchSite } from "../mesh/panel.js";
 import { wireTheme } from "../theme.js";
 import { watch } from "../watch.js";
@@ -41,7 +42,10 @@ const node = watch("/api/node", PERIOD_MS, {
     showNode(value);
     latency.showNode(value);
   },
-  fail: showNoNode,
+  fail: (error) => {
+    showNoNode(error);
+    if (error.status === 401) askForToken();
+  },
 });
 
 const pipelines = watchPanel("pipelines", {

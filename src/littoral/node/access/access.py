@@ -1,0 +1,164 @@
+"""Who may ask this node for what: each request's token, or a page's session, held against the table of roles."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from littoral.clock import Clock
+from littoral.errors import ForbiddenError, TooOftenError, UnauthorizedError
+from littoral.node.access.guessing import Guesses
+from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, needed_by_http
+from littoral.node.access.sessions import Sessions, cookie_in
+from littoral.node.access.tokens import Token, TokenFile, claimed_id
+from littoral.telemetry import Reading
+from littoral.web import Request, Route
+
+__all__ = ["REASONS", "Access", "Caller"]
+
+REASONS = ("missing", "unknown", "expired", "role", "guessing", "page")
+KNOWN_COUNT_MAX = 4096
+SAFE = ("GET", "HEAD")
+ANY = frozenset(Role)
+HINT = "`Authorization: Bearer …` or `api-key: …` with a token that `littoral tokens new` made"
+
+
+_E = TypeVar("_E", bound=Exception)
+
+
+class Caller(NamedTuple):
+    """Who asks: the name of the token, and what it is good for."""
+
+    name: str
+    roles: Sequence[Role]
+
+
+class Access:
+    """Of one node. tokens: None: this node asks for none. opened: of `probes` and `metrics`, those that need no token.
+
+    For one event loop.
+    """
+
+    def __init__(self, tokens: TokenFile | None, opened: frozenset[str], clock: Clock) -> None:
+        self._tokens = tokens
+        self._opened = opened | {"open"}
+        self._guesses = Guesses(clock)
+        self._refused: Counter[str] = Counter()
+        self._known: dict[tuple[str, str], None] = {}
+        self.sessions = Sessions(clock)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether this node asks for tokens."""
+        return self._tokens is not None
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        for reason in REASONS:
+            yield Reading("littoral_access_refused_total", (reason,), self._refused[reason])
+
+    def check(self, request: Request, route: Route) -> None:
+        """Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered."""
+        needed = needed_by_http(route.method, route.label or route.pattern)
+        if self._tokens is None or needed in self._opened:
+            return
+        self._allow(self._caller(request), needed, f"{route.method} {route.pattern}")
+
+    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> None:
+        """As `check`, for a method of the gRPC service. metadata: names in lower case."""
+        needed = needed_by_grpc(method)
+        if self._tokens is None or needed in self._opened:
+            return
+        self._allow(self.judge(self._shown(metadata), address), needed, method)
+
+    def judge(self, text: str, address: str) -> Token:
+        """Whose token this is. Raises UnauthorizedError for nobody's, TooOftenError after guesses from there."""
+        assert self._tokens is not None, "asked only where tokens are needed"
+        known = (address, claimed_id(text))
+        if known not in self._known and (wait_s := self._guesses.wait_s(address)):
+            raise self._refusal(
+                "guessing", TooOftenError("too many wrong tokens came from this address", retry_after_s=wait_s)
+            )
+        if (token := self._tokens.find(text)) is None:
+            self._guesses.count(address)
+            raise self._refusal("unknown", UnauthorizedError("the token is none of this node's", hint=HINT))
+        self._keep_known(known)
+        return self._unless_expired(token)
+
+    def session(self, request: Request) -> Caller | None:
+        """Who is logged in at the page that asks; None for nobody."""
+        token = self._in_session(request)
+        if token is None or self._tokens is None or self._tokens.has_expired(token):
+            return None
+        return Caller(token.name, token.roles)
+
+    def _caller(self, request: Request) -> Token:
+        headers = request.headers
+        if headers.get("authorization") is not None or headers.get("api-key") is not None:
+            shown = {name: str(headers.get(name, "")) for name in ("authorization", "api-key")}
+            return self.judge(self._shown(shown), request.peer)
+        token = self._in_session(request)
+        if token is None:
+            raise self._missing()
+        self._check_page(request)
+        return self._unless_expired(token)
+
+    def _in_session(self, request: Request) -> Token | None:
+        value = cookie_in(str(request.headers.get("cookie", "")))
+        if not value or self._tokens is None or not (token_id := self.sessions.token_id(value)):
+            return None
+        return self._tokens.held(token_id)
+
+    def _shown(self, headers: Mapping[str, str]) -> str:
+        """The token in `authorization` or `api-key`. Raises UnauthorizedError for none, and for two that differ."""
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        found = {
+            text for text in (bearer.strip() if scheme.lower() == "bearer" else "", headers.get("api-key")) if text
+        }
+        if not found:
+            raise self._missing()
+        if len(found) > 1:
+            raise self._refusal("unknown", UnauthorizedError("two different tokens are shown", hint="show one"))
+        return found.pop()
+
+    def _check_page(self, request: Request) -> None:
+        """A cookie goes with whatever a browser sends: what writes must come from a page of this node itself."""
+        if request.method in SAFE and not request.is_upgrade:
+            return
+        get = request.headers.get
+        if get("sec-fetch-site") == "same-origin":
+            return
+        origin = get("origin")
+        if origin is None or origin.partition("://")[2] != get("host"):
+            raise self._refusal("page", ForbiddenError("requests that write need a page of this node, or a token"))
+
+    def _allow(self, token: Token, needed: Needed, what: str) -> None:
+        roles = ANY if isinstance(needed, str) else needed
+        if not has_role(token.roles, roles):
+            wanted = " or ".join(f"`{role}`" for role in Role if role in roles)
+            raise self._refusal(
+                "role",
+                ForbiddenError(
+                    f"`{what}` needs the role {wanted}, this token has {', '.join(f'`{role}`' for role in token.roles)}"
+                ),
+            )
+
+    def _unless_expired(self, token: Token) -> Token:
+        assert self._tokens is not None
+        if self._tokens.has_expired(token):
+            raise self._refusal(
+                "expired",
+                UnauthorizedError(f"token `{token.name}` has expired", hint="make another: `littoral tokens new`"),
+            )
+        return token
+
+    def _keep_known(self, known: tuple[str, str]) -> None:
+        self._known[known] = None
+        while len(self._known) > KNOWN_COUNT_MAX:
+            del self._known[next(iter(self._known))]
+
+    def _missing(self) -> UnauthorizedError:
+        return self._refusal("missing", UnauthorizedError("this node asks for a token", hint=HINT))
+
+    def _refusal(self, reason: str, error: _E) -> _E:
+        self._refused[reason] += 1
+        return error

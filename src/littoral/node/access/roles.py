@@ -1,0 +1,200 @@
+"""What each request needs, in one table: of HTTP by method and route, of gRPC by method.
+
+A request that stands nowhere here needs `admin`; a test fails for a route that is missing.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from enum import StrEnum
+
+__all__ = ["GRPC_ROLES", "HTTP_ROLES", "Role", "has_role", "needed_by_grpc", "needed_by_http"]
+
+
+class Role(StrEnum):
+    """What a token is good for. `write` includes `read`, `admin` includes all."""
+
+    READ = "read"
+    INFER = "infer"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+INCLUDED: Mapping[Role, frozenset[Role]] = {
+    Role.READ: frozenset({Role.READ}),
+    Role.INFER: frozenset({Role.INFER}),
+    Role.WRITE: frozenset({Role.WRITE, Role.READ}),
+    Role.ADMIN: frozenset(Role),
+}
+
+Needed = frozenset[Role] | str
+"""Any of these roles; or a word: `open` for what tells nothing about this node, `probes` and `metrics` for what the
+site file may open."""
+
+_HTTP = """
+open       GET    /
+read       GET    /aliases
+read       GET    /api/agents
+read       GET    /api/collections
+read       GET    /api/collections/{collection}
+admin      DELETE /api/collections/{collection}/migration
+admin      POST   /api/collections/{collection}/migration
+admin      POST   /api/collections/{collection}/migration/back
+read       GET    /api/events
+admin      GET    /api/logs
+read       GET    /api/mesh
+admin      POST   /api/mesh/changes
+read,infer GET    /api/models
+read,infer GET    /api/models/{name}
+read,infer GET    /api/node
+read,infer GET    /api/pipelines
+read       GET    /api/placement
+open       DELETE /api/session
+open       GET    /api/session
+open       POST   /api/session
+open       GET    /assets/{file}
+read       GET    /cluster
+admin      DELETE /cluster/peer/{peer}
+admin      POST   /cluster/recover
+read       GET    /cluster/telemetry
+read       GET    /collections
+write      POST   /collections/aliases
+write      DELETE /collections/{collection}
+read       GET    /collections/{collection}
+write      PATCH  /collections/{collection}
+write      PUT    /collections/{collection}
+read       GET    /collections/{collection}/aliases
+read       GET    /collections/{collection}/cluster
+admin      POST   /collections/{collection}/cluster
+read       GET    /collections/{collection}/exists
+read       POST   /collections/{collection}/facet
+write      PUT    /collections/{collection}/index
+write      DELETE /collections/{collection}/index/{field}
+read       GET    /collections/{collection}/optimizations
+read       POST   /collections/{collection}/points
+write      PUT    /collections/{collection}/points
+write      POST   /collections/{collection}/points/batch
+read       POST   /collections/{collection}/points/count
+write      POST   /collections/{collection}/points/delete
+read       POST   /collections/{collection}/points/discover
+read       POST   /collections/{collection}/points/discover/batch
+write      POST   /collections/{collection}/points/payload
+write      PUT    /collections/{collection}/points/payload
+write      POST   /collections/{collection}/points/payload/clear
+write      POST   /collections/{collection}/points/payload/delete
+read       POST   /collections/{collection}/points/query
+read       POST   /collections/{collection}/points/query/batch
+read       POST   /collections/{collection}/points/query/groups
+read       POST   /collections/{collection}/points/recommend
+read       POST   /collections/{collection}/points/recommend/batch
+read       POST   /collections/{collection}/points/recommend/groups
+read       POST   /collections/{collection}/points/scroll
+read       POST   /collections/{collection}/points/search
+read       POST   /collections/{collection}/points/search/batch
+read       POST   /collections/{collection}/points/search/groups
+read       POST   /collections/{collection}/points/search/matrix/offsets
+read       POST   /collections/{collection}/points/search/matrix/pairs
+write      PUT    /collections/{collection}/points/vectors
+write      POST   /collections/{collection}/points/vectors/delete
+read       GET    /collections/{collection}/points/{id}
+read       GET    /collections/{collection}/shards
+admin      PUT    /collections/{collection}/shards
+admin      POST   /collections/{collection}/shards/delete
+admin      GET    /collections/{collection}/shards/{shard}/snapshot
+read       GET    /collections/{collection}/shards/{shard}/snapshots
+admin      POST   /collections/{collection}/shards/{shard}/snapshots
+admin      PUT    /collections/{collection}/shards/{shard}/snapshots/recover
+admin      POST   /collections/{collection}/shards/{shard}/snapshots/upload
+admin      DELETE /collections/{collection}/shards/{shard}/snapshots/{snapshot}
+admin      GET    /collections/{collection}/shards/{shard}/snapshots/{snapshot}
+read       GET    /collections/{collection}/snapshots
+admin      POST   /collections/{collection}/snapshots
+admin      PUT    /collections/{collection}/snapshots/recover
+admin      POST   /collections/{collection}/snapshots/upload
+admin      DELETE /collections/{collection}/snapshots/{snapshot}
+admin      GET    /collections/{collection}/snapshots/{snapshot}
+write      DELETE /collections/{collection}/vectors/{vector}
+write      PUT    /collections/{collection}/vectors/{vector}
+probes     GET    /healthz
+admin      DELETE /issues
+read       GET    /issues
+probes     GET    /livez
+read       GET    /locks
+admin      POST   /locks
+metrics    GET    /metrics
+read,infer GET    /pipelines
+infer      POST   /pipelines/{name}
+infer      GET    /pipelines/{name}/stream
+infer      POST   /pipelines/{name}/stream
+read       GET    /quotas
+admin      PUT    /quotas
+probes     GET    /readyz
+read       GET    /snapshots
+admin      POST   /snapshots
+admin      DELETE /snapshots/{snapshot}
+admin      GET    /snapshots/{snapshot}
+read       GET    /telemetry
+infer      POST   /v1/embeddings
+read,infer GET    /v1/models
+read,infer GET    /v1/models/{model}
+read,infer GET    /v2
+probes     GET    /v2/health/live
+probes     GET    /v2/health/ready
+read,infer GET    /v2/models/stats
+read,infer GET    /v2/models/{model}
+read,infer GET    /v2/models/{model}/config
+infer      POST   /v2/models/{model}/infer
+read,infer GET    /v2/models/{model}/ready
+read,infer GET    /v2/models/{model}/stats
+read,infer GET    /v2/models/{model}/versions/{version}
+read,infer GET    /v2/models/{model}/versions/{version}/config
+infer      POST   /v2/models/{model}/versions/{version}/infer
+read,infer GET    /v2/models/{model}/versions/{version}/ready
+read,infer GET    /v2/models/{model}/versions/{version}/stats
+read,infer POST   /v2/repository/index
+admin      POST   /v2/repository/models/{model}/load
+admin      POST   /v2/repository/models/{model}/unload
+"""
+
+_GRPC = """
+probes     ServerLive
+probes     ServerReady
+read,infer ServerMetadata
+read,infer ModelReady
+read,infer ModelMetadata
+read,infer ModelConfig
+read,infer ModelStatistics
+infer      ModelInfer
+infer      ModelStreamInfer
+read,infer RepositoryIndex
+admin      RepositoryModelLoad
+admin      RepositoryModelUnload
+"""
+
+
+def _read(table: str) -> Iterator[tuple[str, Needed]]:
+    for line in table.strip().splitlines():
+        needed, *name = line.split()
+        is_role = needed.partition(",")[0] in list(Role)
+        yield " ".join(name), frozenset(map(Role, needed.split(","))) if is_role else needed
+
+
+HTTP_ROLES: Mapping[str, Needed] = dict(_read(_HTTP))
+"""By `METHOD /pattern`."""
+
+GRPC_ROLES: Mapping[str, Needed] = dict(_read(_GRPC))
+"""By method of the service."""
+
+_ADMIN: Needed = frozenset({Role.ADMIN})
+
+
+def needed_by_http(method: str, pattern: str) -> Needed:
+    """For a route as `Router` has it. HEAD is GET."""
+    return HTTP_ROLES.get(f"{'GET' if method == 'HEAD' else method} {pattern}", _ADMIN)
+
+
+def needed_by_grpc(method: str) -> Needed:
+    return GRPC_ROLES.get(method, _ADMIN)
+
+
+def has_role(held: Collection[Role], needed: Needed) -> bool:
+    """Whether one of the roles held is, or includes, one of those that are needed."""
+    return any(not INCLUDED[role].isdisjoint(needed) for role in held)

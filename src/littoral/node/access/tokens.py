@@ -1,0 +1,178 @@
+"""Bearer tokens: who holds one may do what its roles say. At rest there is a digest only.
+
+A token is `littoral_ID_SECRET`: an id that is no secret, for lists and revocation, and 256 random bits. Nobody guesses
+or tries out 256 random bits, whatever the digest costs; so it is one SHA-256, at each request, where a password would
+need a slow one.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from littoral.artifact.model import write_atomically
+from littoral.clock import Clock
+from littoral.errors import InputError, NotFoundError, SettingError, TooLargeError
+from littoral.node.access.roles import Role
+
+__all__ = [
+    "TOKEN_COUNT_MAX",
+    "Token",
+    "TokenFile",
+    "claimed_id",
+    "new_token",
+    "read_tokens",
+    "without",
+    "write_tokens",
+]
+
+TOKEN_COUNT_MAX = 1024
+FILE_BYTES_MAX = 1 << 20
+LOOK_AGAIN_S = 0.5
+_TOKEN = re.compile(r"littoral_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+_NOBODYS = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
+
+_log = logging.getLogger("littoral.access")
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """name: whose it is, for people; several may have one. expires_at_s: Unix time; None: it does not."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
+    name: Annotated[str, Meta(pattern=_NAME)]
+    roles: Annotated[list[Role], Meta(min_length=1, max_length=len(Role))]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    made_at_s: int
+    expires_at_s: int | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tokens: Annotated[list[Token], Meta(max_length=TOKEN_COUNT_MAX)]
+    format: Literal[1] = 1
+
+
+def new_token(name: str, roles: Iterable[Role], now_s: float, *, life_s: float | None = None) -> tuple[str, Token]:
+    """The token itself, which is kept nowhere, and what is kept of it. Raises InputError for a wrong name."""
+    if not re.match(_NAME, name):
+        raise InputError(f"token `{name[:80]}`: its name is 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and `-`")
+    token_id = secrets.token_hex(6)
+    text = f"littoral_{token_id}_{secrets.token_urlsafe(32)}"
+    expires_at_s = None if life_s is None else int(now_s + life_s)
+    held = sorted(set(roles), key=list(Role).index)
+    return text, Token(token_id, name, held, _digest(text), int(now_s), expires_at_s)
+
+
+def claimed_id(text: str) -> str:
+    """The id in something that looks like a token, '' for anything else."""
+    found = _TOKEN.fullmatch(text)
+    return found["id"] if found else ""
+
+
+def read_tokens(file: Path) -> list[Token]:
+    """Raises SettingError for what is no file of tokens; none where there is no file."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SettingError(f"file of tokens `{file}`: {error.strerror}") from error
+    try:
+        if len(data) > FILE_BYTES_MAX:
+            raise ValueError(f"over {FILE_BYTES_MAX} bytes")
+        tokens = msgspec.json.decode(data, type=_File).tokens
+        if len({token.id for token in tokens}) != len(tokens):
+            raise ValueError("two tokens have the same id")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise SettingError(f"file of tokens `{file}`: {error}", hint="`littoral tokens` writes it") from error
+    return tokens
+
+
+def write_tokens(file: Path, tokens: list[Token]) -> None:
+    """For its owner only; there as a whole or not at all. Raises TooLargeError, OSError."""
+    if len(tokens) > TOKEN_COUNT_MAX:
+        raise TooLargeError(f"{len(tokens)} tokens, at most {TOKEN_COUNT_MAX}")
+    write_atomically(file, msgspec.json.format(msgspec.json.encode(_File(tokens))) + b"\n", 0o600)
+
+
+class _Seen(NamedTuple):
+    """By which a change of the file is seen."""
+
+    changed_ns: int
+    size: int
+    inode: int
+
+
+class TokenFile:
+    """The tokens of a running node: what `littoral tokens` changes counts within half a second.
+
+    A file that became unreadable is told in the log, and the tokens stay as they were: a node neither opens to all nor
+    shuts everyone out because of a slip. Raises SettingError for one that is wrong at the start.
+    """
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        self._file = file
+        self._clock = clock
+        self._seen: _Seen | None = None
+        self._looked_at_s = clock.monotonic()
+        self._tokens: Mapping[str, Token] = {}
+        self._seen = self._look()
+        self._take()
+
+    def find(self, text: str) -> Token | None:
+        """Whose it is; None for nobody's. What is compared takes the same time however much of it is right."""
+        self._refresh()
+        token = self._tokens.get(claimed_id(text))
+        is_right = hmac.compare_digest(token.sha256 if token else _NOBODYS, _digest(text))
+        return token if is_right else None
+
+    def held(self, token_id: str) -> Token | None:
+        """The token of that id, while there is one."""
+        self._refresh()
+        return self._tokens.get(token_id)
+
+    def has_expired(self, token: Token) -> bool:
+        return token.expires_at_s is not None and self._clock.wall() >= token.expires_at_s
+
+    def _refresh(self) -> None:
+        now_s = self._clock.monotonic()
+        if now_s - self._looked_at_s < LOOK_AGAIN_S:
+            return
+        self._looked_at_s = now_s
+        if (seen := self._look()) == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._take()
+        except SettingError as error:
+            _log.error("%s; tokens stay as they were", error)
+
+    def _look(self) -> _Seen | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return _Seen(found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _take(self) -> None:
+        self._tokens = {token.id: token for token in read_tokens(self._file)}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def without(tokens: list[Token], named: str) -> tuple[list[Token], list[Token]]:
+    """Those that stay, and those of this id or name that go. Raises NotFoundError for none."""
+    gone = [token for token in tokens if named in (token.id, token.name)]
+    if not gone:
+        raise NotFoundError(f"no token has the id or name `{named[:80]}`", hint="`littoral tokens list`")
+    return [token for token in tokens if token not in gone], gone

@@ -1,0 +1,1 @@
+"""What may be wrong with a node and its machine, as far as it can be seen without starting it."""
