@@ -4,6 +4,8 @@ Searches go on without what is missing, and say so. Whatever cannot say so (a co
 refused while a shard is missing: an answer that is silently short would be a wrong one.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -33,6 +35,7 @@ from littoral.vectors.told_hits import told
 __all__ = ["SpreadShard"]
 
 TRIES_MAX = 3
+LEFT_S_MIN = 0.001
 AGAIN_MAX = 8
 OFFERED_NOT = {
     frames.Pairs: "search/matrix",
@@ -83,15 +86,17 @@ class SpreadShard:
         return answer
 
     async def _tried(self, request: frames.Request, deadline_s: float) -> frames.Answer:
-        """Once more where shards went to other places meanwhile."""
+        """Once more where shards went to other places meanwhile; all within the deadline."""
+        clock = self._asking.clock
+        end_s = clock.monotonic() + deadline_s
         for _ in range(TRIES_MAX):
             whole = self._target()
             try:
-                return await self._settled(whole, request, deadline_s)
+                return await self._settled(whole, request, max(LEFT_S_MIN, end_s - clock.monotonic()))
             except UnavailableError:
-                if not await self._has_moved(whole):
+                if not await self._has_moved(whole, end_s):
                     raise
-        return await self._settled(self._target(), request, deadline_s)
+        return await self._settled(self._target(), request, max(LEFT_S_MIN, end_s - clock.monotonic()))
 
     async def _settled(self, whole: Target, request: frames.Request, deadline_s: float) -> frames.Answer:
         """A read during which a point left a shard is made again: the point may have been in none when looked for.
@@ -106,7 +111,7 @@ class SpreadShard:
         for _ in range(AGAIN_MAX):
             began = clock.monotonic()
             with noting() as how:
-                answer = await self._ask(whole, request, max(0.001, end - began), patience)
+                answer = await self._ask(whole, request, max(LEFT_S_MIN, end - began), patience)
             is_settled = not departures.is_since(whole.name, began)
             if is_settled or patience.is_over or clock.monotonic() >= end:
                 break
@@ -114,9 +119,13 @@ class SpreadShard:
             note(how.told if is_settled else how.told | {"certified": False, "expected_recall": None})
         return answer
 
-    async def _has_moved(self, target: Target) -> bool:
-        """Whether there is another map than the one that was gone by."""
-        await self._pull()
+    async def _has_moved(self, target: Target, end_s: float) -> bool:
+        """Whether there is another map than the one that was gone by; none where it cannot be had until then."""
+        if (left_s := end_s - self._asking.clock.monotonic()) < LEFT_S_MIN:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await self._pull()
         return self._target().map_number != target.map_number
 
     async def _ask(
@@ -172,11 +181,12 @@ class SpreadShard:
         self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
     ) -> frames.Found:
         """Of each query the `offset + limit` best."""
+        end_s = self._asking.clock.monotonic() + deadline_s
         barren = [self._routing.barren(target, query.filter) for query in queries]
         if all(map(is_routable, queries)) and not target.is_confined:
             routed = await self._routing.search(target, queries, barren, deadline_s, patience)
             if routed is not None:
-                if any(said["missing"] for said in routed.told) and await self._has_moved(target):
+                if any(said["missing"] for said in routed.told) and await self._has_moved(target, end_s):
                     raise UnavailableError(f"collection `{target.name}`: shards went to other places meanwhile")
                 for said in routed.told:
                     self._tell(target, said)
@@ -186,7 +196,7 @@ class SpreadShard:
         gathered = await self._asking.read(
             target, wanted, deadline_s, shards=target.spread.places.keys() - out, patience=patience
         )
-        if gathered.lost and await self._has_moved(target):
+        if gathered.lost and await self._has_moved(target, end_s):
             raise lost(target, gathered)
         self._tell(target, how_of(gathered, queries, out))
         if not gathered.answers:
@@ -229,6 +239,7 @@ class SpreadShard:
 
         Names of groups are payload: where some may be pinned, nobody elsewhere is asked for them.
         """
+        end_s = self._asking.clock.monotonic() + deadline_s
         if pinned_to(target.spread).keys() & target.spread.places.keys():
             target = _inside(target)
         query = await self._resolved(target, request.query, deadline_s, patience)
@@ -237,7 +248,7 @@ class SpreadShard:
         out = self._routing.barren(target, query.filter)
         shards = target.spread.places.keys() - out
         gathered = await self._asking.read(target, first, deadline_s, shards=shards, patience=patience)
-        if gathered.lost and await self._has_moved(target):
+        if gathered.lost and await self._has_moved(target, end_s):
             raise lost(target, gathered)
         self._tell(target, how_of(gathered, [query], out))
         if not gathered.answers:

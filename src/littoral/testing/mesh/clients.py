@@ -104,7 +104,8 @@ class Clients:
     async def search_one(self, node: SimulatedNode) -> Search | None:
         """Searched at this node, and held against what is true; None where it was refused."""
         site, began_s = self.site, self.site.clock.monotonic()
-        query, dark = np.frombuffer(site.vector(), "<f4"), site.dark()
+        number = 0 if node.federation is None else node.federation.map.number
+        query, dark = np.frombuffer(site.vector(), "<f4"), site.dark(number)
         self.search_count += 1
         try:
             hits, how = await node.call(_found(node, query), SEARCH_S + LATE_S)
@@ -116,7 +117,7 @@ class Clients:
             self._see_deadline(node, "search", began_s, SEARCH_S)
         site.trace.note(f"search at {node.name}: {[hit.id for hit in hits]} {how}")
         found = Search(node.name, query, hits, how, began_s)
-        self._check(found, dark & site.dark())
+        self._check(found, dark & site.dark(number))
         return found
 
     def _see_deadline(self, node: SimulatedNode, what: str, began_s: float, deadline_s: float) -> None:

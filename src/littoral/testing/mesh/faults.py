@@ -1,7 +1,9 @@
 """What goes wrong at a simulated site, as its plan has it; every fault ends."""
 
 import asyncio
+from random import Random
 
+from littoral.testing.mesh.changes import change_layout
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Fault
 from littoral.testing.mesh.site import SimulatedSite
@@ -11,6 +13,7 @@ __all__ = ["befall"]
 SLOW_S = 0.5
 LOSS, TWICE = 0.2, 0.1
 HOUR_S = 3600.0
+AGAIN_S = 0.5
 
 
 async def befall(site: SimulatedSite) -> None:
@@ -51,7 +54,22 @@ async def _befall(site: SimulatedSite, fault: Fault, began_s: float) -> None:
             site.nodes[fault.nodes[0]].disk.is_full = True
             await asyncio.sleep(fault.for_s)
             site.nodes[fault.nodes[0]].disk.is_full = False
+        case "layout":
+            await _change_layout(site, site.nodes[fault.nodes[0]], fault)
     site.trace.note(f"{fault.kind} of {names} is over")
+
+
+async def _change_layout(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:
+    """Wished until it is begun. Every other time one that takes part in it dies meanwhile."""
+    end_s, tries, name = site.clock.monotonic() + fault.for_s, 0, None
+    while name is None and site.clock.monotonic() < end_s:
+        name = await change_layout(site, node, Random(f"{fault.strength} {tries}"))  # noqa: S311
+        tries += 1
+        await asyncio.sleep(AGAIN_S)
+    if name is not None and fault.strength < 0.5:
+        await asyncio.sleep(fault.for_s * fault.strength)
+        site.trace.note(f"crash of {name}, which takes part")
+        await _crash(site, site.nodes[name], fault)
 
 
 async def _crash(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:

@@ -5,10 +5,23 @@ from typing import Literal, NamedTuple
 
 from littoral.mesh.shard_map import Strategy
 
-__all__ = ["Fault", "Kind", "Plan"]
+__all__ = ["KINDS", "LAYOUTS", "Fault", "Kind", "Plan"]
 
-Kind = Literal["crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full"]
-KINDS: tuple[Kind, ...] = ("crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full")
+Kind = Literal["crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout"]
+KINDS: tuple[Kind, ...] = (
+    "crash",
+    "power",
+    "freeze",
+    "cut",
+    "one-way",
+    "slow",
+    "loss",
+    "twice",
+    "clock",
+    "full",
+    "layout",
+)
+LAYOUTS: tuple[Kind, ...] = ("layout", "layout", "layout")
 CALM_S = 3.0
 FAULT_S = (0.5, 6.0)
 NODES_PER_FAULT = 20

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.loop import run_simulated
+from littoral.testing.mesh.changes import check_places, unfinished_changes
 from littoral.testing.mesh.clients import Clients
 from littoral.testing.mesh.faults import befall
 from littoral.testing.mesh.invariants import (
@@ -28,6 +29,7 @@ from littoral.testing.mesh.site import SimulatedSite
 __all__ = ["CONVERGED_S_MAX", "Report", "simulate"]
 
 CONVERGED_S_MAX = 10.0
+CHANGED_S_MAX = 30.0
 STARTED_WITHIN_S = 1.0
 GIVE_UP_S = 60.0
 QUIET_SEARCHES = 20
@@ -108,9 +110,11 @@ async def _run(site: SimulatedSite) -> Report:
     await befall(site)
     await site.all_started()
     healed_s = await _until_none(site, differing_members, "members agree")
+    await _until_none(site, unfinished_changes, "the layout is as it was wished", most_s=CHANGED_S_MAX)
     await clients.stop()
     alike_s = await _until_none(site, differing_replicas, "replicas are alike")
     check_promises(site)
+    check_places(site)
     await check_quiet_searches(site, clients, QUIET_SEARCHES)
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -150,12 +154,18 @@ async def _start(site: SimulatedSite) -> float:
     return took_s
 
 
-async def _until_none(site: SimulatedSite, differing: Callable[[SimulatedSite], Iterator[str]], what: str) -> float:
+async def _until_none(
+    site: SimulatedSite,
+    differing: Callable[[SimulatedSite], Iterator[str]],
+    what: str,
+    *,
+    most_s: float = CONVERGED_S_MAX,
+) -> float:
     """Seconds that it took until nothing differed any more; GIVE_UP_S if it did not come about."""
     began_s, last = site.clock.monotonic(), ""
     while (reason := next(differing(site), None)) is not None and site.clock.monotonic() < began_s + GIVE_UP_S:
         last = reason
         await asyncio.sleep(LOOK_S)
-    if (took_s := site.clock.monotonic() - began_s) > CONVERGED_S_MAX:
-        site.breaks(f"{what} after {took_s:.1f} s, at most {CONVERGED_S_MAX}; last: {last}")
+    if (took_s := site.clock.monotonic() - began_s) > most_s:
+        site.breaks(f"{what} after {took_s:.1f} s, at most {most_s}; last: {last}")
     return took_s

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 
-from littoral.mesh.shard_map import Spread
+from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.local_shards import part_name
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
@@ -45,7 +45,8 @@ class SimulatedSite:
         self.weather = Weather(plan.seed, delay_s=DELAY_S, jitter_s=JITTER_S, loss=plan.loss)
         self.network = Network(self.weather, told=self.trace.message)
         skews = any(fault.kind == "clock" for fault in plan.faults)
-        self.ledger = Ledger(is_by_vector=plan.strategy == "metric", is_by_clock=skews)
+        is_by_vector = plan.strategy == "metric" or any(fault.kind == "layout" for fault in plan.faults)
+        self.ledger = Ledger(is_by_vector=is_by_vector, is_by_clock=skews)
         self.broken: list[str] = []
         self.rows = np.random.default_rng(plan.seed)
         self.centres = self.rows.standard_normal((CLUSTERS, SIZE))
@@ -122,11 +123,14 @@ class SimulatedSite:
         self.broken.append(f"{self.clock.monotonic():.3f} {what}")
         self.trace.note(f"BROKEN: {what}")
 
+    def newest(self) -> ShardMap:
+        """Of the maps that nodes go by."""
+        maps = [node.federation.map for node in self.nodes.values() if node.federation is not None]
+        return max(maps, key=lambda one: one.number, default=ShardMap())
+
     def spread(self) -> Spread | None:
         """Where the shards lie, by the newest map of all."""
-        maps = [node.federation.map for node in self.nodes.values() if node.federation is not None]
-        newest = max(maps, key=lambda one: one.number, default=None)
-        return None if newest is None else newest.spreads.get(COLLECTION)
+        return self.newest().spreads.get(COLLECTION)
 
     def holders(self) -> dict[int, list[SimulatedNode]]:
         """Of each shard."""
@@ -141,13 +145,14 @@ class SimulatedSite:
                 if (store := node.disk.by_part().get(part_name(COLLECTION, shard))) is not None:
                     yield shard, node, store
 
-    def dark(self) -> set[int]:
-        """Shards whose holders are all down, for so long that everybody knows."""
+    def dark(self, map_number: int) -> set[int]:
+        """Shards whose holders are all down, for so long that everybody knows; none for who goes by an older map."""
         since = self.clock.monotonic() - LEASE_S - 1.0
         return {
             shard
             for shard, nodes in self.holders().items()
             if all(node.down_since_s is not None and node.down_since_s < since for node in nodes)
+            and map_number == self.newest().number
         }
 
     async def close(self) -> None:
@@ -157,7 +162,9 @@ class SimulatedSite:
         for node in self.nodes.values():
             for process in node.dead:
                 if process.tasks and not process.is_dead:
-                    told = ", ".join(task.get_name() for task in process.tasks)
+                    told = ", ".join(
+                        getattr(task.get_coro(), "__qualname__", task.get_name()) for task in process.tasks
+                    )
                     self.breaks(f"{node.name}: tasks go on after its end: {told}")
 
     async def bury(self) -> None:
