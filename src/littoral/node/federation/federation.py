@@ -269,7 +269,7 @@ class Federation:
         return Holding(name, shard, nodes, least, may_pass)
 
     def _is_holder(self) -> bool:
-        return self.name in self._keeper.holders
+        return self.name in self.keeper.holders
 
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
