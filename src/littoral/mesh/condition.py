@@ -62,3 +62,11 @@ class Condition(msgspec.Struct, frozen=True, array_like=True):
     links: Annotated[list[LinkTold], Meta(max_length=LINK_COUNT_MAX)] = []
     replicas: Annotated[list[ReplicaTold], Meta(max_length=REPLICA_COUNT_MAX)] = []
     behind: Annotated[list[BehindTold], Meta(max_length=LAG_COUNT_MAX)] = []
+
+    @property
+    def points(self) -> dict[str, dict[int, int]]:
+        """Of its replicas, by collection and shard."""
+        found: dict[str, dict[int, int]] = {}
+        for replica in self.replicas:
+            found.setdefault(replica.collection, {})[replica.shard] = replica.points
+        return found

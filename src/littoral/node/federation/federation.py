@@ -10,7 +10,6 @@ import msgspec
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError
-from littoral.mesh.condition import Condition
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
@@ -332,10 +331,7 @@ class Federation:
         self._work.set()
 
     def go_to(self, name: str, layout: Layout | None) -> None:
-        """As the writer of the map: the collection begins its way to this layout; None = back to the one it has.
-
-        Raises ConflictError, NotFoundError.
-        """
+        """As the map's writer: it begins its way to this layout; None = back. Raises ConflictError, NotFoundError."""
         spread = self.keeper.spread_to_write(name)
         following = withdrawn(spread) if layout is None else begun(spread, layout, number=self.map.number + 1)
         self.keeper.write({name: following})
@@ -467,7 +463,7 @@ class Federation:
             boot=self._boot,
             counter=self._counter,
             map_number=self.map.number,
-            points=_points(condition),
+            points=condition.points,
             lag_s=self._lags_s(),
             models={name: self.stand_ins.goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
@@ -496,10 +492,3 @@ class Federation:
             behind_s = lag.since_s if lag.entry_count else 0.0
             found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
         return found
-
-
-def _points(condition: Condition) -> dict[str, dict[int, int]]:
-    found: dict[str, dict[int, int]] = {}
-    for replica in condition.replicas:
-        found.setdefault(replica.collection, {})[replica.shard] = replica.points
-    return found
