@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from random import Random
+from typing import TYPE_CHECKING
 
 from littoral.errors import LittoralError
 from littoral.mesh.shard_map import Spread
@@ -9,6 +10,9 @@ from littoral.node.federation.copies import MARK
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Move, ToSpread, Wish
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
+
+if TYPE_CHECKING:
+    from littoral.vectors.records import PointId
 
 __all__ = ["change_layout", "check_places", "unfinished_changes"]
 
@@ -63,14 +67,17 @@ def unfinished_changes(site: SimulatedSite) -> Iterator[str]:
 
 
 def check_places(site: SimulatedSite) -> None:
-    """A point lies in one shard, but for copies over borders, and nowhere but there."""
-    shards: dict[object, set[int]] = {}
+    """A point lies in one shard, but for copies over borders, and nowhere but there.
+
+    What a write left that failed half-way may lie in two until it is repeated, and where clocks were set after it too.
+    """
+    shards: dict[PointId, set[int]] = {}
     for shard, _, store in site.stores():
         for point, stored in store.points.items():
             if not (stored.payload or {}).get(MARK):
                 shards.setdefault(point, set()).add(shard)
     for lies, some in shards.items():
-        if len(some) > 1:
+        if len(some) > 1 and site.ledger.is_settled(lies):
             site.breaks(f"point {lies}: lies in the shards {sorted(some)}")
     held = {(node.name, shard) for shard, nodes in site.holders().items() for node in nodes}
     for node in site.up():

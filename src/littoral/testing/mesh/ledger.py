@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from littoral.vectors.records import PointId
+
 __all__ = ["Attempt", "Ledger"]
 
 
@@ -48,6 +50,11 @@ class Ledger:
         found = {one.vector for one in attempts[max(0, last) :]}
         may_be_gone = last < 0 or (self.is_by_vector and len(attempts) - 1 > last)
         return found | {None} if may_be_gone else found
+
+    def is_settled(self, point: PointId) -> bool:
+        """Whether its last write was acknowledged, and no clock was set."""
+        attempts = self.of.get(point, []) if isinstance(point, int) else []
+        return not self.is_by_clock and bool(attempts) and attempts[-1].is_acknowledged
 
     def attempted(self, point: int) -> set[bytes | None]:
         """All that was ever written to it."""
