@@ -148,21 +148,25 @@ class Federation:
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
         self.handing = Handing(transport, self.replicas, self.target, self.roster, pace)
-        self.moving = Moving(
-            transport,
+        self.moving = self._moving(pace)
+        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _moving(self, pace: Pace) -> Moving:
+        moving = Moving(
+            self._transport,
             self._local,
             self.replicas,
-            collections,
+            self._collections,
             self.handing,
             self.target,
             lambda: self.map,
             self.facts.all,
             pace=pace,
-            say=say,
+            say=self._say,
             changed=self.wake,
         )
-        self.moving.older_s = self._map_lease.older_s
-        self.seeding = sync.seeds = self._seeding(data / FOLDER)
+        moving.older_s = self._map_lease.older_s
+        return moving
 
     def _seeding(self, folder: Path) -> Seeding:
         return Seeding(
