@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 Told = Callable[[bytes, tuple[str, int]], None]
 
 
 class UdpRelay:
-    """For one client, in one event loop: `async with`. port: that the client sends to."""
+    """For one client, in one event loop: `async with`. port: that the client sends to. mute: ways on which all is lost."""
 
     def __init__(self, target_port: int) -> None:
         self._target = ("127.0.0.1", target_port)
@@ -15,6 +16,7 @@ class UdpRelay:
         self._near: asyncio.DatagramTransport | None = None
         self._far: asyncio.DatagramTransport | None = None
         self.port = 0
+        self.mute: set[Literal["there", "back"]] = set()
 
     async def __aenter__(self) -> "UdpRelay":
         self._near = await _opened(self._from_client)
@@ -37,11 +39,11 @@ class UdpRelay:
 
     def _from_client(self, data: bytes, place: tuple[str, int]) -> None:
         self._client = place
-        if self._far is not None:
+        if self._far is not None and "there" not in self.mute:
             self._far.sendto(data, self._target)
 
     def _from_target(self, data: bytes, _place: tuple[str, int]) -> None:
-        if self._near is not None and self._client is not None:
+        if self._near is not None and self._client is not None and "back" not in self.mute:
             self._near.sendto(data, self._client)
 
 

@@ -86,3 +86,28 @@ async def test_a_node_that_moved_makes_the_links_itself(options: Options) -> Non
 
 async def echo(_: str, body: bytes) -> bytes:
     return body
+
+
+async def test_a_link_that_was_made_anew_at_one_end_only_is_found_and_mended(options: Options) -> None:
+    """`far` gives `near` up, which does not hear of it, and links to it another way before `near` has noticed."""
+    from littoral.mesh.zenoh_transport import ZenohTransport
+
+    port_far, port_near = free_ports(2)
+    async with UdpRelay(port_far) as there, UdpRelay(port_near) as back:
+        back.mute = {"there", "back"}
+        of_far = options("far", port_far, {"near": f"127.0.0.1:{back.port}"})
+        of_near = options("near", port_near, {"far": f"127.0.0.1:{there.port}"})
+        async with await ZenohTransport.open(of_far) as far, await ZenohTransport.open(of_near) as near:
+            for one in (far, near):
+                await one.serve("echo", echo)
+            await met(far, near)
+            went = asyncio.Event()
+            far.watch(lambda _, is_here: None if is_here else went.set())
+            there.mute = {"there"}
+            asyncio.get_running_loop().call_later(0.75 * of_far.lease_ms / 1000, there.mute.add, "back")
+            await went.wait()
+            back.mute = set()
+            await until_async(lambda: far.traffic.relinked + near.traffic.relinked > 0)
+            await met(far, near)
+            assert await far.request("near", "echo", b"x", deadline_s=ANSWER_S) == b"x"
+            assert await near.request("far", "echo", b"x", deadline_s=ANSWER_S) == b"x"

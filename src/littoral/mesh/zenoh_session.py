@@ -151,8 +151,11 @@ class ZenohSession:
         self._held.append(self._session.declare_subscriber(self._keys.say("*", topic), self._on_sample))
 
     def links(self) -> list[tuple[str, str]]:
-        """Name by certificate, and address, of who is linked."""
-        links = self._session.info.links()
+        """Name by certificate, and address, of who is linked. Raises PeerError once it is closed."""
+        try:
+            links = self._session.info.links()
+        except zenoh.ZError as error:
+            raise PeerError(f"node `{self._options.name}`: its links cannot be told: {error}") from error
         return sorted(((link.auth_identifier or "").partition(".")[0], link.dst.partition("/")[2]) for link in links)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Self
 
 from littoral.errors import NodeError, PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
+from littoral.mesh.half_links import HalfLinks
 from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_log import MISNAMED, ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
@@ -26,6 +28,9 @@ __all__ = ["ZenohTransport"]
 CLOSE_S = 3.0
 REOPEN_ATTEMPTS = 500
 REOPEN_PAUSE_S = 0.02
+LOOK_LEASES = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class ZenohTransport:
@@ -45,6 +50,8 @@ class ZenohTransport:
         self._waiting: dict[asyncio.Future[Answer], str] = {}
         self._session: ZenohSession | None = None
         self._change = asyncio.Lock()
+        self._half_links = HalfLinks(options.lease_ms / 1000, self._loop.time())
+        self._mending: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, options: ZenohOptions, *, rights: Rights | None = None) -> Self:
@@ -56,6 +63,7 @@ class ZenohTransport:
             self._senders.stop()
             raise
         ZenohLog.listeners.append(self._count_refused)
+        self._mending = asyncio.create_task(self._mend(), name="littoral-half-links")
         return self
 
     async def serve(self, service: str, handler: Handler) -> None:
@@ -126,11 +134,28 @@ class ZenohTransport:
         """From now on these are shown; links are made anew, as by `admit`."""
         await self._open_anew(replace(self._options, certificate=certificate, key=key))
 
+    async def _mend(self) -> None:
+        """Links are made anew where nothing less helps (`half_links`)."""
+        while True:
+            await asyncio.sleep(LOOK_LEASES * self._options.lease_ms / 1000)
+            session, peers = self._session, self._options.peers.keys()
+            if session is None or self._change.locked() or not self._half_links.suspects(self.alive() & peers):
+                continue
+            try:
+                linked = {name for name, _ in await self._senders.run(session.links)} & peers
+                if self._half_links.is_broken(linked, self.alive(), self._loop.time()):
+                    self.traffic.relinked += 1
+                    _log.warning("links are made anew: %s linked, not here", ", ".join(sorted(linked - self.alive())))
+                    await self._open_anew(self._options)
+            except (NodeError, PeerError) as error:
+                _log.warning("links cannot be looked at, or made anew: %s", error)
+
     async def _open_anew(self, options: ZenohOptions) -> None:
         async with self._change:
             if self._session is None:
                 return
             self._options = options
+            self._half_links.begin()
             await self._senders.run(self._session.close)
             for answer, peer in list(self._waiting.items()):
                 _settle(answer, PeerError(f"peer `{peer}`: the link was made anew before it answered"))
@@ -146,6 +171,8 @@ class ZenohTransport:
             session, self._session = self._session, None
         if session is None:
             return
+        if self._mending is not None:
+            self._mending.cancel()
         ZenohLog.listeners.remove(self._count_refused)
         self._arrivals.stop()
         for answer in list(self._waiting):

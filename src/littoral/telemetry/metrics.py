@@ -279,6 +279,12 @@ METRICS = {
         ),
         MetricSpec("littoral_mesh_busy", "gauge", (), "Requests of other nodes that are being answered"),
         MetricSpec("littoral_mesh_busy_bytes", "gauge", (), "Bytes of these"),
+        MetricSpec(
+            "littoral_mesh_relinked_total",
+            "counter",
+            (),
+            "Times all links were made anew: one was whole at one end only",
+        ),
         MetricSpec("littoral_mesh_published_total", "read_counter", (), "Messages to other nodes"),
         MetricSpec("littoral_mesh_received_total", "read_counter", (), "Messages of other nodes"),
         MetricSpec(

@@ -30,6 +30,7 @@ class Traffic:
     received: int = 0
     busy: int = 0
     busy_bytes: int = 0
+    relinked: int = 0
     refused: Counter[Refused] = field(default_factory=Counter)
     dropped: Counter[Dropped] = field(default_factory=Counter)
 
@@ -48,6 +49,7 @@ class Traffic:
             ("littoral_mesh_received_total", self.received),
             ("littoral_mesh_busy", self.busy),
             ("littoral_mesh_busy_bytes", self.busy_bytes),
+            ("littoral_mesh_relinked_total", self.relinked),
         ):
             yield Reading(name, (), value)
         for refusal, count in self.refused.items():

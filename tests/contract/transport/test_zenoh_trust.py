@@ -207,7 +207,8 @@ async def test_a_certificate_from_before_a_revocation_only_renews(rig: ZenohRig)
         await other.renew(renewed.certificate, renewed.key)
         await meet(one, other)
         assert await other.request("gw-1", "echo", b"x", deadline_s=DEADLINE_S) == b"x"
-        assert [name for name, _ in one.links()] == ["gw-2"]
+        # Either end may have linked to the other.
+        assert {name for name, _ in one.links()} == {"gw-2"}
 
 
 def strangers(rig: ZenohRig, kind: str) -> ZenohOptions:
