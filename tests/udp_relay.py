@@ -8,7 +8,7 @@ Told = Callable[[bytes, tuple[str, int]], None]
 
 
 class UdpRelay:
-    """For one client, in one event loop: `async with`. port: that the client sends to. mute: ways on which all is lost."""
+    """For one client, in one event loop: `async with`. port: its client sends to it. mute: ways that lose all."""
 
     def __init__(self, target_port: int) -> None:
         self._target = ("127.0.0.1", target_port)

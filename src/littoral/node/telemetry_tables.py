@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from littoral.errors import SettingError
 from littoral.node.site_problems import Place
-from littoral.telemetry.exporting import parse_endpoint
 
 __all__ = ["LogsTable", "TelemetryTable", "TracesTable", "check_telemetry"]
 
@@ -65,6 +64,8 @@ def check_telemetry(table: TelemetryTable, place: Place) -> None:
     """What can be known from the file alone. Raises SettingError naming the key."""
     if table.traces.endpoint is None:
         return
+    from littoral.telemetry.exporting import parse_endpoint
+
     try:
         parse_endpoint(table.traces.endpoint)
     except SettingError as error:
