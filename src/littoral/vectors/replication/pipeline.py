@@ -80,7 +80,7 @@ class Pipeline:
         self._staged: asyncio.Queue[_Group] = asyncio.Queue(STAGED_GROUPS)
         self._open = asyncio.Event()
         self._alone = asyncio.Lock()
-        self._moved = asyncio.Condition()
+        self._looking: set[asyncio.Future[None]] = set()
         self._under_way = 0
         self._kept_seq = journal.applied_seq
         self.applied_seq = journal.applied_seq
@@ -110,6 +110,7 @@ class Pipeline:
         for done in self._awaited:
             _fail(done, reason)
         self._open.set()
+        self._tell()
 
     async def submit(self, work: Work[_T], size_bytes: int) -> _T:
         """Returns when the shard has it. Raises UnavailableError if too much waits, RequestError from the work."""
@@ -163,13 +164,21 @@ class Pipeline:
         await self._open.wait()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Looked at whenever the shard has got something."""
-        async with self._moved:
-            await self._moved.wait_for(holds)
+        """Looked at whenever the shard has got something. Raises why this ended, where that is before it holds."""
+        while not holds():
+            if self._ended is not None:
+                raise self._ended
+            moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._looking.add(moved)
+            try:
+                await moved
+            finally:
+                self._looking.discard(moved)
 
-    async def _tell(self) -> None:
-        async with self._moved:
-            self._moved.notify_all()
+    def _tell(self) -> None:
+        for moved in self._looking:
+            if not moved.done():
+                moved.set_result(None)
 
     async def _write_down(self) -> None:
         while True:
@@ -182,7 +191,7 @@ class Pipeline:
                 self._under_way -= len(jobs)
                 for job in jobs:
                     _fail(job.done, error)
-                await self._tell()
+                self._tell()
                 continue
             self.committed_seq = group.seq
             self._committed(group.knowledge)
@@ -221,6 +230,7 @@ class Pipeline:
             self.applied_seq = seq
         self.applied_seq = self.committed_seq = max(self.applied_seq, self.committed_seq)
         self._open.set()
+        self._tell()
         while True:
             groups = [await self._staged.get()]
             while not self._staged.empty():
@@ -232,7 +242,7 @@ class Pipeline:
                 for done, answer, ids in group.waiting:
                     wrong = next((refused[point] for point in ids & refused.keys()), None)
                     _settle(done, wrong or answer)
-            await self._tell()
+            self._tell()
 
     async def _apply_all(self, changes: Sequence[Change]) -> dict[PointId, LittoralError]:
         """Gives them to the shard, however long that takes; those that it refuses, and why."""

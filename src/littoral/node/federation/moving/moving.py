@@ -246,7 +246,7 @@ class Moving:
                 if outcome.refused and change.is_flipped and shard in going(target.spread):
                     raise _not_embedded(collection, outcome.refused)
                 if outcome.away and _is_flipping(target.spread):
-                    await self._outlast(collection, shard, deadline_s)
+                    await self._outlast(collection, shard, max(TELL_S_MIN, end_s - self._pace.now()))
         finally:
             under_way.remove(time)
             self._work.set()
@@ -271,19 +271,26 @@ class Moving:
     async def _run(self) -> None:
         while True:
             self._work.clear()
-            pause_s = PAUSE_S
+            pause_s = AWAY_PAUSE_S
             try:
-                is_idle = True
                 for source in [*self._sources(), *self.left_shards()]:
-                    is_idle &= await self._hand_some(source)
+                    pause_s = min(pause_s, await self._handed(source))
                 await self._count()
-                pause_s = AWAY_PAUSE_S if is_idle else 0.0
             except LittoralError as error:
+                pause_s = PAUSE_S
                 self._say(f"mesh: moving points: {error}")
             if pause_s:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._work.wait()
+
+    async def _handed(self, source: _Source) -> float:
+        """After how many seconds it is looked at again. What goes wrong with one shard does not hold up the others."""
+        try:
+            return AWAY_PAUSE_S if await self._hand_some(source) else 0.0
+        except LittoralError as error:
+            self._say(f"mesh: moving points: {error}")
+            return PAUSE_S
 
     async def _hand_some(self, source: _Source) -> bool:
         """Whether there was nothing to do. Raises LittoralError."""
