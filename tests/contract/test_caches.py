@@ -245,6 +245,10 @@ def test_without_caches_everything_is_asked_anew() -> None:
 
 
 def test_metrics_tell_the_share_of_near_answers(served: Served) -> None:
+    before = filled(served)
+    if cache_of(query(served, "places", PLACES[5])) is None:
+        wait_for_lists(served, before + 1)
+    assert cache_of(query(served, "places", PLACES[5] + 1e-5 * RNG.normal(size=8))) == "near"
     text = send(served.address, "GET", "/metrics").body.decode()
     found = {
         line.split()[0]: float(line.split()[-1]) for line in text.splitlines() if line.startswith("littoral_cache")

@@ -165,11 +165,21 @@ def test_a_stolen_certificate_of_a_node_that_stays_is_refused_by_all(
     assert littoral("mesh", "revoke", a, "gw-2", "--serial", serial).code == 0
     number = Identity.open(a, SYSTEM).documents.numbers()["roster"]
     second = start(started, b, second_port, "quic")
-    until(lambda: first.say("tick").startswith(f"roster {number}, ") and "renewed 1" in second.say("tick"))
+    until(lambda: first.say("tick").startswith(f"roster {number}, "))
+    until(lambda: renewed_to(b, first, second) == 1)
+    assert second.settles(f"roster {number}, renewed 0, no failure")
     assert third.learns(number, first)
     for node in ("gw-1", "gw-3"):
         assert second.hears(node)
         assert thief.say(f"ask {node}").startswith("no: ")
+
+
+def renewed_to(data: Path, *nodes: Process) -> int:
+    """Generation of a node's certificate after a round of these. One in which the system gives a port back late ends
+    with an error, and has renewed all the same."""
+    for node in nodes:
+        node.say("tick")
+    return Identity.open(data, SYSTEM).credential.certificate.generation
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_answers_go_on_when_a_node_is_killed(nodes: dict[str, RunningNode]) -> N
 
 def held_elsewhere(client: NodeClient) -> dict[int, list[str]]:
     """Shards that node `a` does not hold, and who does."""
-    (told,) = client.call("GET", "/api/mesh")["collections"]
+    (told,) = client.call("GET", "/api/mesh")["collections"].values()
     held = {one["shard"]: sorted(holder["node"] for holder in one["holders"]) for one in told["shards"]}
     return {shard: holders for shard, holders in held.items() if "a" not in holders}
 

@@ -51,8 +51,8 @@ class Exposition:
         *buckets, total, count = known
         values = list(accumulate(spread.counts))
         for name, value in zip(buckets, values, strict=True):
-            yield f"{name}{value}\n"
-        yield f"{count}{values[-1]}\n{total}{_number(spread.sum)}\n"
+            yield f"{name}{_number(value)}\n"
+        yield f"{count}{_number(values[-1])}\n{total}{_number(spread.sum)}\n"
 
 
 def _bucket_names(spec: MetricSpec, labels: Labels) -> tuple[str, ...]:
@@ -65,13 +65,13 @@ def _bucket_names(spec: MetricSpec, labels: Labels) -> tuple[str, ...]:
 def _told(names: Labels, values: Labels) -> str:
     if not names:
         return ""
-    pairs = (f'{name}="{value.translate(_ESCAPED)}"' for name, value in zip(names, values, strict=True))
+    pairs = (f'{name}="{value.translate(_ESCAPED)}"' for name, value in sorted(zip(names, values, strict=True)))
     return f"{{{','.join(pairs)}}}"
 
 
 def _number(value: float) -> str:
-    if isinstance(value, int):
-        return str(int(value))
+    """As Prometheus' own client for Python writes it: `1.0`."""
+    value = float(value)
     if value != value:
         return "NaN"
     return repr(value) if abs(value) != float("inf") else "+Inf" if value > 0 else "-Inf"

@@ -281,7 +281,7 @@ METRICS = {
         MetricSpec("littoral_mesh_busy_bytes", "gauge", (), "Bytes of these"),
         MetricSpec(
             "littoral_mesh_relinked_total",
-            "counter",
+            "read_counter",
             (),
             "Times all links were made anew: one was whole at one end only",
         ),

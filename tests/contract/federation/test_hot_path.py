@@ -47,7 +47,7 @@ async def test_what_is_known_of_a_collection_is_made_once_for_each_map(tmp_path:
         before = federation.target("points")
         assert federation.target("points") is before
         spread = federation.map.spreads["points"]
-        federation._keeper.write({"points": spread})
+        federation.keeper.write({"points": spread})
         after = federation.target("points")
         assert after is not before
         assert after.map_number == before.map_number + 1
