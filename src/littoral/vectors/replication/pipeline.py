@@ -88,16 +88,19 @@ class Pipeline:
         self.refused_count = 0
         self._awaited: set[asyncio.Future[Any]] = set()
         self._ended: LittoralError | None = None
+        self._is_closed = False
         self._tasks = [asyncio.create_task(self._write_down()), asyncio.create_task(self._apply())]
         for task in self._tasks:
             task.add_done_callback(self._see_end)
 
     async def close(self) -> None:
-        """Ends; what waits is told so, and is done after the next opening if it is in the journal."""
+        """Ends, the journal too; what waits is told so, and is done after the next opening if it is in the journal."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.end(UnavailableError(f"replica of `{self._shard.name}` is closed here"))
+        self._is_closed = True
+        await self._in_order(self._journal.close)
 
     def _see_end(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -140,7 +143,9 @@ class Pipeline:
         return answer
 
     async def read(self, call: Callable[[Journal], _T]) -> _T:
-        """Asks the journal, between two transactions."""
+        """Asks the journal, between two transactions. Raises UnavailableError once this is closed."""
+        if self._is_closed:
+            raise UnavailableError(f"replica of `{self._shard.name}` is closed here")
         return await self._in_order(lambda: call(self._journal))
 
     @contextlib.asynccontextmanager

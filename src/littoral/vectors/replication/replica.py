@@ -137,7 +137,6 @@ class Replica:
         with contextlib.suppress(LittoralError):
             await self.pipeline.keep()
         await self.pipeline.close()
-        await self.pipeline.read(Journal.close)
 
     @property
     def origin(self) -> str:

@@ -306,7 +306,8 @@ class Moving:
         count = GAITS[self._pace.level].points
         some: Owed = await owed.some(min(self._under_way.get(name) or [TIME_MAX]), count)
         if not some:
-            if source.is_left:
+            # A write that is being told still looks into what is given up.
+            if source.is_left and not self._under_way.get(name):
                 await self._let_go(source)
             return True
         target = self._target(source.collection)
