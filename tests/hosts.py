@@ -18,6 +18,7 @@ from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from waiting import until
 
 SIZE = 8
+PATIENCE_S = 60
 
 
 def make_folder(data: Path, name: str = "frames") -> Path:
@@ -49,7 +50,7 @@ class Client:
         except OSError:
             self.socket.close()
             raise
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_S)
         self._frames = frames.Frames()
         self._answers: list[frames.Answer] = []
 
@@ -69,7 +70,7 @@ class Client:
         with contextlib.suppress(BlockingIOError):
             while data := self.socket.recv(1 << 20):
                 self._answers += [frames.decode_answer(body) for body in self._frames.feed(data)]
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_S)
         return len(self._answers)
 
     def ask(self, request: frames.Request) -> Any:
@@ -134,7 +135,7 @@ class Host:
 
     def wait(self) -> tuple[int, str]:
         """Waits for its end: exit code and what it wrote to stderr."""
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
         for client in self._clients:
             client.close()
         self.abandon()

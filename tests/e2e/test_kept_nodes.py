@@ -12,8 +12,8 @@ from command import littoral
 from littoral.clock import SYSTEM
 from littoral.node.beside import running_node
 from littoral.node.client import NodeClient
-from mesh_nodes import free_ports
 from mesh_site import MovedClock, found, joined
+from ports import free_ports
 from waiting import until
 
 pytestmark = pytest.mark.e2e

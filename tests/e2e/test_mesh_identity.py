@@ -15,8 +15,9 @@ import mesh_node
 from command import command, environment, littoral
 from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
-from mesh_site import DAY_S, MovedClock, found, free_port, joined
+from mesh_site import DAY_S, MovedClock, found, joined
 from needs import need
+from ports import free_port
 from waiting import until
 
 pytestmark = pytest.mark.e2e

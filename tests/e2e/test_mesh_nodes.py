@@ -82,7 +82,7 @@ def search(node: RunningNode, query: Any, limit: int = 10) -> tuple[list[int], d
 
 
 def fill(node: RunningNode) -> None:
-    with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False)) as client:
+    with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=60)) as client:
         points = [models.PointStruct(id=i, vector=row.tolist(), payload={"n": i}) for i, row in enumerate(ROWS)]
         client.upsert("points", points, wait=True)
 
@@ -91,7 +91,7 @@ def test_an_unmodified_client_sees_one_collection_on_every_node(nodes: dict[str,
     fill(nodes["b"])
     query = ROWS[7] + np.float32(0.05)
     for node in nodes.values():
-        with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False)) as client:
+        with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=60)) as client:
             assert client.count("points").count == COUNT
             found = client.query_points("points", query=query.tolist(), limit=10, search_params={"exact": True}).points
             assert [point.id for point in found] == nearest(query, 10)

@@ -29,7 +29,9 @@ def test_cells_are_planned_shown_and_made(tmp_path: Path) -> None:
         told = [opened.enter_context(contextlib.closing(node.client())) for node in nodes]
         for one in told:
             until(lambda one=one: not one.call("GET", "/api/mesh")["lacking"])
-        client = opened.enter_context(contextlib.closing(QdrantClient(url=nodes[1].url, check_compatibility=False)))
+        client = opened.enter_context(
+            contextlib.closing(QdrantClient(url=nodes[1].url, check_compatibility=False, timeout=60))
+        )
         points = [models.PointStruct(id=at, vector=row.tolist()) for at, row in enumerate(ROWS)]
         client.upsert("points", points, wait=True)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mesh_certificates import Authority
-from mesh_nodes import free_ports
 from needs import need
+from ports import free_ports
 from udp_relay import UdpRelay
 from waiting import until_async
 

@@ -87,7 +87,7 @@ def test_a_node_is_killed_while_its_points_go_elsewhere(files: dict[str, Path]) 
         clients = {name: opened.enter_context(contextlib.closing(node.client())) for name, node in nodes.items()}
         for client in clients.values():
             until(lambda client=client: is_whole(client))
-        with contextlib.closing(QdrantClient(url=nodes["a"].url, check_compatibility=False)) as client:
+        with contextlib.closing(QdrantClient(url=nodes["a"].url, check_compatibility=False, timeout=60)) as client:
             upsert(client, list(range(COUNT)))
         with written(nodes["a"].url) as writes:
             plan = changed(nodes["b"], "spread", "points", "--strategy", "metric", "--shards", "3")

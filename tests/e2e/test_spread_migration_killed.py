@@ -14,6 +14,7 @@ import pytest
 
 from littoral.node.beside import RunningNode, running_node
 from needs import need
+from ports import free_ports
 from raw_http import Reply, ask, request, send
 from spread_notes import site_text, write_notes_folder
 from two_models import embedded, find, installation, keep, note
@@ -48,7 +49,6 @@ def sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
 
 def site_texts(folder: Path) -> dict[str, str]:
     from mesh_certificates import Authority
-    from mesh_nodes import free_ports
 
     authority, ports = Authority(folder / "ca"), dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
     texts = {}
