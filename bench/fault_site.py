@@ -31,8 +31,8 @@ from littoral.vectors.records import CollectionConfig, VectorParams
 __all__ = ["FAULTS", "FaultSite", "Window", "fault_site", "has_lab", "lost_writes", "running_lab"]
 
 READ_FROM, WRITE_TO = ["kept", "thin"], ["kept", "both"]
-HTTP_S = 5.0
-READY_S, WHOLE_S = 180.0, 60.0
+HTTP_S = 30.0
+READY_S, WHOLE_S = 180.0, 180.0
 LAG_S_MAX = 1.0
 POLL_S = 0.2
 FAULTS = ("kill", "freeze", "cut", "out", "in")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -132,6 +133,13 @@ class Host:
 
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is sent to it inside the block piles up, and is all there when it goes on."""
+        self.signal(signal.SIGSTOP)
+        yield
+        self.signal(signal.SIGCONT)
 
     def wait(self) -> tuple[int, str]:
         """Waits for its end: exit code and what it wrote to stderr."""
