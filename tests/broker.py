@@ -68,7 +68,7 @@ class Broker:
         if self._process is None:
             return
         self._process.send_signal(number)
-        self._process.wait(20)
+        self._process.wait(60)
         self._process = None
 
     @property

@@ -34,7 +34,7 @@ queue = {{ max = 50 }}
 """
 PERIOD_S = 0.005
 UNANSWERED_COUNT_MAX = 300
-STUCK_S = 60.0
+STUCK_S = 120.0
 PATIENCE_S = 4.0
 
 

@@ -1,34 +1,42 @@
-"""Ports for tests whose nodes must know each other's before they are opened."""
+"""Ports that a test may give to processes of its own: nobody else in this run of the tests is given the same.
 
+Below those that the system gives out itself, to listeners at port 0 and to every client: a port that was free a moment
+ago cannot be taken by a connection in between.
+"""
+
+import itertools
 import os
-import random
+import re
 import socket
 from collections.abc import Iterator
 
-FIRST, COUNT = 20_000, 12_000
-"""Below those that the system gives to whoever asks for any: nobody gets one of these by chance meanwhile."""
+FIRST, END = 20_000, 32_000
+WORKERS_MAX = 16
+SPAN = (END - FIRST) // WORKERS_MAX
+STEP = 7
+"""Runs beside each other begin at other ports."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Free for UDP and TCP a moment ago; none that this process was given before."""
-    return [next(_FREE) for _ in range(count)]
+    """Different ones, where nobody listens by UDP or TCP."""
+    return list(itertools.islice(filter(_is_free, _candidates), count))
 
 
 def free_port() -> int:
-    return next(_FREE)
+    return free_ports(1)[0]
 
 
-def _free() -> Iterator[int]:
-    start = random.Random(os.getpid()).randrange(COUNT)
-    while True:
-        for step in range(COUNT):
-            port = FIRST + (start + step) % COUNT
-            if _is_free(port):
-                yield port
+def _all_of_this_worker() -> Iterator[int]:
+    """Each once, then all over again."""
+    number = int((re.findall(r"\d+", os.environ.get("PYTEST_XDIST_WORKER", "")) or ["0"])[0]) % WORKERS_MAX
+    begins = os.getpid() * STEP
+    for at in itertools.count(begins):
+        yield FIRST + number * SPAN + at % SPAN
 
 
 def _is_free(port: int) -> bool:
     with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port))
             other.bind(("127.0.0.1", port))
@@ -37,4 +45,4 @@ def _is_free(port: int) -> bool:
     return True
 
 
-_FREE = _free()
+_candidates = _all_of_this_worker()

@@ -129,7 +129,9 @@ def test_an_unmodified_client_of_qdrant_shows_its_key(
     trusted = ssl.create_default_context(cafile=str(authority.ca))
 
     def client(key: str | None) -> QdrantClient:
-        return QdrantClient(url=f"https://{node.address}", api_key=key, verify=trusted, check_compatibility=False)
+        return QdrantClient(
+            url=f"https://{node.address}", api_key=key, verify=trusted, check_compatibility=False, timeout=60
+        )
 
     with contextlib.closing(client(None)) as unknown, pytest.raises(UnexpectedResponse, match="401"):
         unknown.get_collections()
