@@ -39,14 +39,17 @@ def told(served: Served) -> Any:
 
 
 def until_state(served: Served, state: str) -> Any:
+    """It may be stuck for a while on the way there, where the machine has other things to do."""
     found: list[Any] = []
 
     def holds() -> bool:
         found.append(told(served)["migration"])
-        return found[-1] is not None and found[-1]["state"] in (state, "stuck")
+        return found[-1] is not None and found[-1]["state"] == state
 
-    until(holds)
-    assert found[-1]["state"] == state, found[-1]
+    try:
+        until(holds)
+    except AssertionError as error:
+        raise AssertionError(f"never {state}: {found[-1]}") from error
     return found[-1]
 
 
