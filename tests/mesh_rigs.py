@@ -138,7 +138,7 @@ class ZenohRig:
     async def spawn(self, name: str) -> None:
         self._processes[name] = process = await started(self.options(name))
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 120) == b"ready\n"
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
