@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from littoral.clock import Clock
 from littoral.errors import NotFoundError
+from littoral.mesh.identity.due import renew_from_s
 from littoral.mesh.identity.identity import Identity
-from littoral.mesh.identity.renewal import renew_from_s
 from littoral.mesh.probe import Met, Probed, probe
 from littoral.mesh.roster import Roster, split_endpoint
 from littoral.mesh.trust.certificates import certificates_of, hosts_in

@@ -89,6 +89,7 @@ async def test_a_stranger_is_refused_and_counted(nodes: dict[str, Node], network
     await until_async(lambda: nodes["gw-2"].admission.refused["unknown"] == 1)
     assert nodes["gw-1"].admission.refused == {
         "foreign": 0,
+        "retired": 0,
         "expired": 0,
         "unknown": 2,
         "revoked": 0,

@@ -47,9 +47,7 @@ class SignedSite:
 
     def take(self, signed: bytes) -> ShardMap | None:
         """One that came from a peer; None where it is no newer. Raises TrustError, InputError, ConflictError."""
-        from littoral.mesh.documents import open_document
-
-        document = open_document(signed, self._identity.trust)
+        document = self._identity.documents.opened(signed)
         if document.kind != SHARD_MAP:
             raise TrustError(f"document of kind `{document.kind}`, expected `{SHARD_MAP}`")
         decode_map(document.content)
