@@ -112,8 +112,7 @@ class Trust(NamedTuple):
         return node
 
     def authority_of(self, chain: Sequence[Certificate]) -> Certificate:
-        """What issued the first one: an authority that is known, or comes along as the second; whether it counts or not.
-
+        """What issued the first one: a known authority, or the second one, whether it counts or not.
         Raises TrustError for none, and for a second one that is no authority of this site.
         """
         brought = chain[1:2]
