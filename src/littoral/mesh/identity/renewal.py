@@ -28,10 +28,10 @@ from littoral.transport import Transport
 __all__ = ["Renewal", "RenewalState", "asking", "serve_renewals"]
 
 RETRY_S = 600.0
-RETRY_REFUSED_S = 10.0
-"""While the others take nothing but a renewal."""
+RETRY_SOON_S = 10.0
+"""While the others take nothing but a renewal, or an issuer that has the key of the newest authority may be near."""
 RETRY_BEHIND_S = 60.0
-"""While the certificate is by an authority before the newest: an issuer that has its key may be a moment away."""
+"""After a certificate by the authority before that: every one costs the links."""
 DEADLINE_S = 10.0
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -96,14 +96,13 @@ class Renewal:
             return False
         renewed = await self._renew()
         is_done = renewed and not self._identity.is_behind
-        self._not_before_s = 0.0 if is_done else self._identity.clock.wall() + self._retry_s
+        self._not_before_s = 0.0 if is_done else self._identity.clock.wall() + self._retry_s(renewed=renewed)
         return renewed
 
-    @property
-    def _retry_s(self) -> float:
-        if self._is_outdated:
-            return RETRY_REFUSED_S
-        return RETRY_BEHIND_S if self._identity.is_behind else RETRY_S
+    def _retry_s(self, *, renewed: bool) -> float:
+        if renewed:
+            return RETRY_BEHIND_S
+        return RETRY_SOON_S if self._is_outdated or self._identity.is_behind else RETRY_S
 
     async def _renew(self) -> bool:
         key = new_node_key()
