@@ -9,6 +9,7 @@ import pytest
 from littoral.artifact.model import write_atomically
 from littoral.errors import ConflictError, ForbiddenError, NotFoundError, PeerError, TrustError
 from littoral.mesh import documents
+from littoral.mesh.doctor import Status, examine_node
 from littoral.mesh.documents import Document, sign_document
 from littoral.mesh.identity import identity, issuing_keys
 from littoral.mesh.identity.asking import join_site, renew_at
@@ -187,6 +188,12 @@ async def test_who_was_left_behind_is_told_so_and_joins_again(town: Town, root: 
             await renew_at(by_command(town, "gw-3"), door.host, door.port)
         assert "mesh join … --replace" in str(no.value.hint)
         assert writer.refused[Reason.RETIRED] == 1
+        heard = by_command(town, "gw-3")
+        heard.documents.take(writer.documents.signed(ROSTER) or b"")
+        heard.follow()
+        found_wrong = {finding.check: finding for finding in examine_node(heard, town.clock)}
+        assert found_wrong["authority"].status is Status.FAIL
+        assert "is by an authority that `farm` has retired" in found_wrong["authority"].message
         grant = Grant("gw-3", "", int(town.clock.wall()) + 60)
         token = Issuer(writer).make_token(grant, replace=True)
         with pytest.raises(ConflictError, match="holds the identity"):

@@ -101,6 +101,11 @@ def _finished(roster: Roster, identity: Identity, without: Collection[str]) -> R
         raise ConflictError(f"`{identity.trust.site}` does not go over to another authority")
     if unknown := sorted(set(without) - set(roster.names)):
         raise NotFoundError(f"node `{unknown[0]}` is not in the roster")
+    if identity.name in without:
+        raise ConflictError(
+            f"node `{identity.name}` writes the roster, and cannot be left behind",
+            hint="it renews while it runs, `littoral mesh take-over` makes another issuer the writer",
+        )
     shown = read_shown(identity)
     if waiting := [name for name in roster.names if name not in shown and name not in without]:
         more = f" and {len(waiting) - NAMED_MAX} more" if len(waiting) > NAMED_MAX else ""

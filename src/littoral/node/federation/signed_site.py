@@ -10,6 +10,7 @@ from littoral.mesh.shard_map import ShardMap, decode_map, encode_map
 
 if TYPE_CHECKING:
     from littoral.mesh.identity.identity import Identity
+    from littoral.mesh.identity.rollover import RolloverState
 
 __all__ = ["SHARD_MAP", "SignedSite"]
 
@@ -33,6 +34,20 @@ class SignedSite:
         """Who writes documents; None while this node has no roster."""
         roster = self._identity.roster()
         return None if roster is None else roster.writer
+
+    def rollover(self) -> "RolloverState | None":
+        """A change of the site's authority that is on its way."""
+        from littoral.mesh.identity.rollover import rollover_state
+
+        state = rollover_state(self._identity)
+        return None if state is None or state.rollover.is_finished else state
+
+    @property
+    def authorities(self) -> list[str]:
+        """SHA-256 of those that count, the newest first."""
+        from littoral.mesh.trust.certificates import digest_of
+
+        return [digest_of(authority) for authority in self._identity.trust.authorities]
 
     def map(self) -> ShardMap | None:
         """The latest that is here and verified. Its number is that of its document. Raises InputError."""
