@@ -21,6 +21,7 @@ from littoral.mesh.identity.messages import (
     decoded,
     prove,
 )
+from littoral.mesh.rollover import Rollover
 from littoral.mesh.trust.certificates import make_request
 from littoral.mesh.trust.keys import new_node_key, unseal
 from littoral.transport import Transport
@@ -71,10 +72,15 @@ class Renewal:
         if self._is_outdated:
             return 0.0
         due_s = renew_from_s(self._identity.credential.certificate, self._share)
+        rollover = self._rollover
+        return due_s if rollover is None else min(due_s, rollover.renew_from_s(self._share))
+
+    @property
+    def _rollover(self) -> Rollover | None:
+        """That this node's certificate is still to follow. Who was left behind joins again."""
         roster = self._identity.roster()
-        if roster is None or roster.rollover is None or not self._identity.is_behind:
-            return due_s
-        return min(due_s, roster.rollover.renew_from_s(self._share))
+        rollover = roster.rollover if roster else None
+        return None if rollover is None or rollover.is_finished or not self._identity.is_behind else rollover
 
     @property
     def _is_outdated(self) -> bool:
@@ -95,14 +101,14 @@ class Renewal:
         if self._identity.clock.wall() < self.state.next_s:
             return False
         renewed = await self._renew()
-        is_done = renewed and not self._identity.is_behind
+        is_done = renewed and self._rollover is None
         self._not_before_s = 0.0 if is_done else self._identity.clock.wall() + self._retry_s(renewed=renewed)
         return renewed
 
     def _retry_s(self, *, renewed: bool) -> float:
         if renewed:
             return RETRY_BEHIND_S
-        return RETRY_SOON_S if self._is_outdated or self._identity.is_behind else RETRY_S
+        return RETRY_SOON_S if self._is_outdated or self._rollover is not None else RETRY_S
 
     async def _renew(self) -> bool:
         key = new_node_key()
