@@ -22,7 +22,7 @@ def leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield name, command
         return
     for part in inner:
-        yield from leaves(f"{name} {part}", inner[part])
+        yield from leaves(f"{name} {part}".rstrip(), inner[part])
 
 
 COMMANDS = commands()

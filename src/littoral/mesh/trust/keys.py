@@ -38,7 +38,8 @@ NodeKey = ec.EllipticCurvePrivateKey
 NodePublicKey = ec.EllipticCurvePublicKey
 
 PEM_BYTES_MAX = 8192
-PEM_BEGIN = b"-----BEGIN PRIVATE KEY-----"
+PEM_BEGIN = b"-----BEGIN "
+"""Of a block; files of keys hold nothing else."""
 POINT_BYTES = 65
 _SEAL = b"littoral seal 1\n"
 # The key of each seal is used once, so its nonce may be constant.
