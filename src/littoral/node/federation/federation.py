@@ -95,7 +95,7 @@ class Federation:
         self._transport = transport
         self._clock, self._say = clock, say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
-        self._signed = signed
+        self._signed = self.signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
