@@ -10,13 +10,13 @@ __all__ = ["parts_of", "region_with", "with_region", "within_region"]
 Part = Hash | Metric | Hybrid
 
 
-def parts_of(strategy: Strategy) -> dict[str | None, Part]:
-    """Its regions; itself, under None, where it has none."""
-    return {**strategy.regions} if isinstance(strategy, Geographic) else {None: strategy}
+def parts_of(strategy: Strategy) -> dict[str, Part]:
+    """Its regions; itself, under an empty name, where it has none."""
+    return strategy.regions if isinstance(strategy, Geographic) else {"": strategy}
 
 
-def region_with(strategy: Strategy, shard: int) -> str | None:
-    """The region that a shard is of; None where there are none. Raises InputError for a shard that is not there."""
+def region_with(strategy: Strategy, shard: int) -> str:
+    """The region that a shard is of; empty where there are none. Raises InputError for a shard that is not there."""
     for region, part in parts_of(strategy).items():
         if shard in part.shards:
             return region
@@ -28,9 +28,8 @@ def within_region(strategy: Strategy, shard: int) -> Part:
     return parts_of(strategy)[region_with(strategy, shard)]
 
 
-def with_region(strategy: Strategy, region: str | None, part: Part) -> Strategy:
+def with_region(strategy: Strategy, region: str, part: Part) -> Strategy:
     """The same, with this region spread in another way."""
     if not isinstance(strategy, Geographic):
         return part
-    assert region is not None
     return msgspec.structs.replace(strategy, regions={**strategy.regions, region: part})

@@ -11,7 +11,7 @@ from littoral.vectors import frames
 from littoral.vectors.partition.points import Vectors
 from littoral.vectors.records import Payload, PointId, Record
 
-__all__ = ["Wanted", "sampled"]
+__all__ = ["Wanted", "payloads_of", "sampled"]
 
 PAGE_COUNT = 4096
 ASK_COUNT = 256
@@ -54,6 +54,19 @@ async def sampled(
     if needs_points and not rows:
         raise InputError(f"collection `{target.name}`: there are no points to fit cells to")
     return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), target.config.vectors.size)
+
+
+async def payloads_of(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> list[Payload]:
+    """Of `count` points of these shards, or of all if they are fewer. Raises UnavailableError as `sampled`."""
+    found = [(shard, point) for shard in shards for point in await _ids(asking, target, shard)]
+    chosen = sorted(Random(seed).sample(range(len(found)), min(count, len(found))))  # noqa: S311
+    payloads: list[Payload] = []
+    for shard in shards:
+        ids = [found[at][1] for at in chosen if found[at][0] == shard]
+        for at in range(0, len(ids), ASK_COUNT):
+            asked = frames.Retrieve(call=0, ids=ids[at : at + ASK_COUNT], with_payload=True)
+            payloads += [record.payload or {} for record in await _records(asking, target, shard, asked)]
+    return payloads
 
 
 async def _ids(asking: Asking, target: Target, shard: int) -> list[PointId]:
