@@ -66,6 +66,9 @@ WRONG = {
     "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
     "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
     "a region of another strategy": MESH + FRAMES + 'spread = { pinned = ["eu"] }',
+    "a pinned region in cells of another strategy": MESH
+    + FRAMES
+    + 'spread = { strategy = "metric", pinned = ["eu"], sample = "rows.npy" }',
     "a pinned region without shards": MESH + FRAMES + SPREAD_EU + 'pinned = ["us"] }',
     "points from elsewhere in a pinned region": MESH + FRAMES + SPREAD_EU + 'pinned = ["eu"], elsewhere = "eu" }',
     "fewer shards than regions": MESH

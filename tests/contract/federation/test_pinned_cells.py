@@ -1,6 +1,6 @@
 """A pinned region in cells of its own: through every kind of change, no body and no file elsewhere tells of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from littoral.errors import ConflictError, LittoralError, NotOfferedError
+from littoral.errors import ConflictError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Move, Plan, ToSpread, Wish
 from littoral.node.federation.placing import strategy_of
@@ -56,12 +56,12 @@ def wires() -> RecordedWires:
 
 
 @pytest.fixture
-async def nodes(tmp_path: Path, wires: RecordedWires, request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
+async def nodes(tmp_path: Path, wires: RecordedWires) -> AsyncIterator[Nodes]:
     """As in `test_residency`, in cells that a file is the sample of."""
     file = tmp_path / "sample.npy"
     np.save(file, rows_of(600, 8, OPEN))
-    options = {"regions": ["eu", "us"], "region": "region", "pinned": ["eu"], "shards": 6, "replicas": 2}
-    table = spread_table(SIZE, strategy="geographic", within=request.param, sample="sample.npy", copies=1.5, **options)
+    options = {"regions": ["eu", "us"], "region": "region", "pinned": ["eu"], "shards": 4, "replicas": 1}
+    table = spread_table(SIZE, strategy="geographic", within="metric", sample="sample.npy", copies=1.5, **options)
     samples = {"points": file}
     async with spread_nodes(tmp_path, NAMES, {"points": table}, wires=wires, regions=REGIONS, samples=samples) as found:
         await found["a"]["points"].upsert(list(range(COUNT)), ROWS[:COUNT], [payload(i) for i in range(COUNT)])
@@ -136,36 +136,28 @@ def wishes(nodes: Nodes, rng: Random) -> list[Callable[[], Wish]]:
 
     changes: list[Callable[[], Wish]] = [
         lambda: Divide("points", of("eu")),
-        lambda: Divide("points", of("us")),
         lambda: Dissolve("points", of("eu")),
-        lambda: ToSpread("points", shards=rng.randint(4, 7)),
+        lambda: ToSpread("points", shards=5),
+        move,
     ]
     rng.shuffle(changes)
-    return [*changes, lambda: ToSpread("points", replicas=1), move, lambda: ToSpread("points", replicas=2)]
+    return [*changes, lambda: ToSpread("points", replicas=2)]
 
 
-@pytest.mark.parametrize(("nodes", "seed"), [("metric", 1), ("hybrid", 2)], indirect=["nodes"])
 async def test_what_is_pinned_stays_in_its_region_through_every_kind_of_change(
-    nodes: Nodes, seed: int, wires: RecordedWires, tmp_path: Path
+    nodes: Nodes, wires: RecordedWires, tmp_path: Path
 ) -> None:
-    rng, done_count = Random(seed), 0
+    rng = Random(2)
     vectors = dict(enumerate([*ROWS[:COUNT], *FREE_ROWS]))
-    for node in nodes.values():
-        await until_async(lambda node=node: node.federation.summaries.of("points"))
-        await ask_everything(node)
+    for name in ("a", "c"):
+        await until_async(lambda name=name: nodes[name].federation.summaries.of("points"))
+        await ask_everything(nodes[name])
     await rewritten(nodes, vectors, range(2 * COUNT))
     for wish in wishes(nodes, rng):
-        try:
-            await done(nodes, rng.choice(NAMES), wish())
-            done_count += 1
-        except (ConflictError, NotOfferedError) as error:
-            print("not done:", error)
-        except LittoralError as error:
-            assert "no cell for shard" in str(error) or "do not differ" in str(error) or "last one" in str(error)
+        await done(nodes, rng.choice(NAMES), wish())
         await rewritten(nodes, vectors, rng.sample(range(2 * COUNT), 9))
         await check_whole(nodes, vectors)
         check_map(spread_of(nodes))
-    assert done_count >= 3
     assert traces(wires.between(EU, EU)) != [], "the recorder would see it"
     nothing_left(wires, tmp_path)
 
@@ -180,18 +172,24 @@ async def rewritten(nodes: Nodes, vectors: dict[int, Any], points: Sequence[int]
             await nodes[node]["points"].upsert(ids, rows, [payload(point) for point in ids])
 
 
-@pytest.mark.parametrize("nodes", ["metric"], indirect=True)
-async def test_a_proof_and_an_audit_are_of_the_regions_own_shards(
+async def test_proofs_audits_and_refusals_are_of_the_regions_own_shards(
     nodes: Nodes, wires: RecordedWires, tmp_path: Path
 ) -> None:
-    """Searches become certain as without regions, and those that are audited tell nobody elsewhere of it."""
-    queries = rows_of(40, 11, 0.5)
-    for name in ("b", "c"):
-        node = nodes[name]
+    """Searches become certain as without regions, and audited ones tell nobody elsewhere of what is pinned."""
+    queries = rows_of(8, 11, 0.5)
+    for node in (nodes["b"], nodes["c"]):
         await until_true(lambda node=node: is_certain(node, queries[0]))
-        for query in queries:
-            await node["points"].search(query, limit=3)
-        assert node.federation.routing.audited_count > 0
+        await until_true(lambda node=node: is_audited(node, queries))
+    shard = min(pinned_to(spread_of(nodes)))
+    refused: list[tuple[Wish, str]] = [
+        (Divide("points", shard, ["c"]), "pinned to region `eu`, node `c` is in `us`"),
+        (ToSpread("points", strategy="metric"), "what is there does not leave them"),
+        (ToSpread("points", strategy="hash"), "what is there does not leave them"),
+    ]
+    for wish, why in refused:
+        with pytest.raises(ConflictError, match=why):
+            await nodes["d"].federation.changes.ask(Asked(wish, is_applied=True))
+    assert spread_of(nodes).change is None
     nothing_left(wires, tmp_path)
 
 
@@ -203,19 +201,7 @@ async def is_certain(node: SpreadNode, query: Any) -> bool:
     return how.told["certified"] is True and how.told["expected_recall"] == 1
 
 
-@pytest.mark.parametrize("nodes", ["metric"], indirect=True)
-async def test_what_would_need_the_pinned_points_is_refused(nodes: Nodes) -> None:
-    federation, spread = nodes["d"].federation, spread_of(nodes)
-    shard = min(pinned_to(spread))
-    refused: list[tuple[Wish, str]] = [
-        (Divide("points", shard, ["c"]), "pinned to region `eu`, node `c` is in `us`"),
-        (ToSpread("points", strategy="metric"), "what is there does not leave them"),
-        (ToSpread("points", strategy="hash"), "what is there does not leave them"),
-    ]
-    calls: list[tuple[Awaitable[Plan], str]] = [
-        (federation.changes.ask(Asked(wish, is_applied=True)), why) for wish, why in refused
-    ]
-    for call, why in calls:
-        with pytest.raises(ConflictError, match=why):
-            await call
-    assert spread_of(nodes).change is None
+async def is_audited(node: SpreadNode, queries: Any) -> bool:
+    for query in queries:
+        await node["points"].search(query, limit=3, params=EXACT)
+    return node.federation.routing.audited_count > 0
