@@ -63,7 +63,9 @@ async def nodes(tmp_path: Path, wires: RecordedWires) -> AsyncIterator[Nodes]:
     options = {"regions": ["eu", "us"], "region": "region", "pinned": ["eu"], "shards": 4, "replicas": 1}
     table = spread_table(SIZE, strategy="geographic", within="metric", sample="sample.npy", copies=1.5, **options)
     samples = {"points": file}
-    async with spread_nodes(tmp_path, NAMES, {"points": table}, wires=wires, regions=REGIONS, samples=samples) as found:
+    async with spread_nodes(
+        tmp_path, NAMES, {"points": table}, wires=wires, regions=REGIONS, samples=samples, deadline_ms=30_000
+    ) as found:
         await found["a"]["points"].upsert(list(range(COUNT)), ROWS[:COUNT], [payload(i) for i in range(COUNT)])
         free = list(range(COUNT, 2 * COUNT))
         await found["c"]["points"].upsert(free, FREE_ROWS, [payload(i) for i in free])
@@ -100,6 +102,7 @@ def check_map(spread: Spread) -> None:
 
 async def check_whole(nodes: Nodes, vectors: dict[int, Any]) -> None:
     """What is pinned is whole within its region, what is not everywhere, and searches of both say that they are."""
+    await until_async(lambda: not any(lag.entry_count for node in nodes.values() for lag in lags(node)))
     for name, node in nodes.items():
         seen = {point for point in vectors if name in EU or point >= COUNT}
         assert await node["points"].count() == len(seen)
@@ -111,6 +114,10 @@ async def check_whole(nodes: Nodes, vectors: dict[int, Any]) -> None:
         assert how.told is not None
         assert how.told["missing"] == []
         assert how.told.get("withheld") == (None if name in EU else ["eu"])
+
+
+def lags(node: SpreadNode) -> Sequence[Any]:
+    return list(node.federation.replicas.lags())
 
 
 async def done(nodes: Nodes, asked_of: str, wish: Wish) -> Plan:

@@ -228,7 +228,7 @@ class Changes:
         table = self._tables[wish.collection].spread
         assert table is not None
         is_as_it_is = strategy == spread.strategy and shards == len(spread.places)
-        if is_as_it_is and not (wish.strategy == "geographic" and _is_by_vector(spread) != table.needs_sample):
+        if is_as_it_is and not (wish.strategy == "geographic" and _is_by_vector(spread) != (table.within != "hash")):
             points = {shard: use.points for shard, use in self.uses(wish.collection, spread).items()}
             return planning.held_by(spread, self._members(), replicas, points)
         pinned = pinned_to(spread)
