@@ -11,7 +11,7 @@ from littoral.vectors import frames
 from littoral.vectors.partition.points import Vectors
 from littoral.vectors.records import Payload, PointId, Record
 
-__all__ = ["Wanted", "payloads_of", "sampled"]
+__all__ = ["Wanted", "payloads_of", "points_of", "sampled"]
 
 PAGE_COUNT = 4096
 ASK_COUNT = 256
@@ -56,13 +56,21 @@ async def sampled(
     return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), target.config.vectors.size)
 
 
-async def payloads_of(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> list[Payload]:
-    """Of `count` points of these shards, or of all if they are fewer. Raises UnavailableError as `sampled`."""
+async def points_of(
+    asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int
+) -> list[tuple[int, PointId]]:
+    """Shard and id of `count` points of these shards, or of all if they are fewer. Raises UnavailableError as above."""
     found = [(shard, point) for shard in shards for point in await _ids(asking, target, shard)]
     chosen = sorted(Random(seed).sample(range(len(found)), min(count, len(found))))  # noqa: S311
+    return [found[at] for at in chosen]
+
+
+async def payloads_of(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> list[Payload]:
+    """Of as many points as `points_of` finds."""
+    found = await points_of(asking, target, shards, count, seed=seed)
     payloads: list[Payload] = []
     for shard in shards:
-        ids = [found[at][1] for at in chosen if found[at][0] == shard]
+        ids = [point for of, point in found if of == shard]
         for at in range(0, len(ids), ASK_COUNT):
             asked = frames.Retrieve(call=0, ids=ids[at : at + ASK_COUNT], with_payload=True)
             payloads += [record.payload or {} for record in await _records(asking, target, shard, asked)]

@@ -11,7 +11,7 @@ from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOffe
 from littoral.mesh.shard_map import Change, Generation, Spread
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.generations import config_of
-from littoral.node.federation.moving.sampling import payloads_of
+from littoral.node.federation.moving.sampling import payloads_of, points_of
 from littoral.node.federation.moving.steps import withdrawn
 from littoral.node.federation.residency import check_still_pinned, pinned_to
 from littoral.node.migration.bindings import Bindings, Parts
@@ -155,10 +155,9 @@ class Writer:
 
     async def _payloads(self, name: str, spread: Spread, collection: Collection) -> list[Payload]:
         """Of some points; of none that is pinned, since the means of their vectors will be in the map."""
-        if pinned := pinned_to(spread):
-            free = [shard for shard in spread.shards if shard not in pinned]
+        if pinned_to(spread):
             asking, target = self._federation.asking, self._federation.target(name)
-            return await payloads_of(asking, target, free, SAMPLE_COUNT, seed=0)
+            return await payloads_of(asking, target, _free(spread), SAMPLE_COUNT, seed=0)
         ids = await sampled_ids(collection, SAMPLE_COUNT)
         payloads: list[Payload] = []
         for start in range(0, len(ids), PAGE):
@@ -241,7 +240,7 @@ class Writer:
             current, other = self._parts.collections.get(name), self._members.unseen(name, told)
             for field, index in (await current.info()).payload_schema.items():
                 await other.create_index(field, parse_schema(index.params or index.data_type))
-            sample = await sampled_ids(current, CHECKED_COUNT)
+            sample = await self._to_check(name, current)
             checked = self.checked[name] = await check(Side(other, self._members.embed(name, told)), sample)
             if not checked.is_good:
                 raise too_bad(name, checked, told)
@@ -251,6 +250,14 @@ class Writer:
         except LittoralError as error:
             self.failed(name, error)
             self._again_s[name] = self._parts.clock.monotonic() + AGAIN_S
+
+    async def _to_check(self, name: str, current: Collection) -> list[PointId]:
+        """Points that are looked for by their own vectors. None that is pinned: a query goes to every region."""
+        spread = self._federation.map.spreads[name]
+        if not pinned_to(spread):
+            return await sampled_ids(current, CHECKED_COUNT)
+        asking, target = self._federation.asking, self._federation.target(name)
+        return [point for _, point in await points_of(asking, target, _free(spread), CHECKED_COUNT, seed=0)]
 
     def failed(self, name: str, error: LittoralError) -> None:
         """It is told, and tried again."""
@@ -269,6 +276,12 @@ def _goes_to(spread: Spread) -> str | None:
     if change is None or change.is_flipped or change.other.generation is None:
         return None
     return change.other.generation.model
+
+
+def _free(spread: Spread) -> list[int]:
+    """Shards that are not pinned."""
+    pinned = pinned_to(spread)
+    return [shard for shard in spread.shards if shard not in pinned]
 
 
 def _ended(spread: Spread) -> Spread:
