@@ -30,7 +30,7 @@ CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
 CHANGES = 5
 POINTS = 60
 SAMPLE = np.random.default_rng(3).standard_normal((400, SIZE)).astype("<f4")
-CASES = 40
+CASES = 25
 
 
 class Case:
