@@ -16,7 +16,18 @@ from littoral.node.wiring import check_site
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from node_fixture import Served, node_in_thread
 from raw_http import Reply, ask, request, send
-from two_models import MIGRATE, add_version, embedded, find, installation, keep, note, write_notes_site
+from two_models import (
+    MIGRATE,
+    WITH_OTHER_WORDS,
+    add_other_words,
+    add_version,
+    embedded,
+    find,
+    installation,
+    keep,
+    note,
+    write_notes_site,
+)
 from waiting import until
 
 COUNT = 60
@@ -105,6 +116,32 @@ def test_a_collection_goes_to_another_version_and_back(folder: Path) -> None:
         assert told(served)["migration"] is None
         assert file_of(folder).other is None
         assert len(list((folder / "data" / COLLECTIONS / "notes").glob("shard-*"))) == 1
+
+
+def test_a_model_brings_its_own_tokenizer_and_the_one_before_has_its_own_again(folder: Path) -> None:
+    site = write_notes_site(folder, WITH_OTHER_WORDS)
+    add_other_words(site)
+
+    def by_wide(text: str) -> Any:
+        body = json.dumps({"model": "wide", "input": text}).encode()
+        return send(served.address, "POST", "/v1/embeddings", body).json["data"][0]["embedding"]
+
+    with node_in_thread(folder, site=site) as served:
+        fill(served, 12)
+        before, _ = embedded(served, note(3))
+        assert migrate(served, "wide@1").status == 200
+        until_state(served, "flipped")
+        assert embedded(served, note(3))[0] == by_wide(note(3)), "with the tokens of the other tokenizer"
+        wanted = np.array(by_wide(note(3)))
+        assert np.allclose(vector_of(served, 3), wanted / np.linalg.norm(wanted), atol=1e-6)
+    check_site(read_site(site))
+    with node_in_thread(folder, site=site) as served:
+        assert embedded(served, note(3))[0] == by_wide(note(3)), "after a restart too"
+        assert keep(served, 77).status == 200
+        assert find(served, note(77)).json["result"][0]["score"] > 0.999
+        assert send(served.address, "POST", "/api/collections/notes/migration/back").status == 200
+        assert embedded(served, note(3))[0] == before
+        assert find(served, note(77)).json["result"][0]["id"] == 77
 
 
 def test_another_model_of_another_size_takes_its_place_and_stays_after_a_restart(folder: Path) -> None:

@@ -143,7 +143,7 @@ class Federation:
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
-            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables, self._samples
         )
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
