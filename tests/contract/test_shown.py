@@ -11,7 +11,7 @@ from littoral.node.shown.collections import flat
 from littoral.node.shown.examining import examined
 from onnx_models import Network, squeeze_excite
 from pages_node import NOTES, PagesNode, pages_node
-from raw_http import send, send_json
+from raw_http import ask, request, send, send_json
 from waiting import until
 
 
@@ -22,7 +22,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesNode]:
 
 
 def told(node: PagesNode, path: str, method: str = "GET", body: bytes = b"") -> Any:
-    reply = send(node.served.address, method, path, body)
+    reply = ask(node.served.address, request(method, path, body), timeout_s=60)
     assert reply.status == 200, reply
     return json.loads(reply.body)
 

@@ -13,7 +13,7 @@ from littoral.web import Answer, Request, Route, json_answer
 
 __all__ = ["model_routes"]
 
-EXAMINED_S = 25
+EXAMINED_S = 18
 MEMORY_BYTES = 2 << 30
 COPIES = 6
 READY = "READY"

@@ -19,10 +19,13 @@ export function browsePanel() {
   let following = null;
 
   async function read() {
+    const asked = collection;
+    back.disabled = on.disabled = true;
     const path = `/collections/${encodeURIComponent(collection.name)}/points/scroll`;
     const body = { limit: PAGE, with_payload: true, ...(begins[at] === null ? {} : { offset: begins[at] }) };
     try {
       const { result } = await postJson(path, body);
+      if (asked !== collection) return;
       following = result.next_page_offset;
       shown.put();
       shown.body.replaceChildren(area, make("div", { class: "actions pager" }, back, on));
@@ -32,7 +35,7 @@ export function browsePanel() {
       on.disabled = following === null;
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
-      shown.fail(path, error);
+      if (asked === collection) shown.fail(path, error);
     }
   }
 

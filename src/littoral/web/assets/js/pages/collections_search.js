@@ -7,6 +7,7 @@ import { choice, failure, field, fileDrop, panel, said } from "./panel.js";
 import { hitTable } from "./points.js";
 
 export function searchPanel() {
+  let chosen = null;
   const status = said();
   const shown = panel("find", "Search", status);
   const which = make("select", { id: "find-pipeline" });
@@ -30,10 +31,12 @@ export function searchPanel() {
   }
 
   async function choose({ name }) {
+    chosen = name;
     result.replaceChildren();
     status.textContent = "";
     try {
       const pipelines = await getJson("/api/pipelines");
+      if (name !== chosen) return;
       const fitting = pipelines.filter(({ takes, steps }) => takes === "bytes" && steps.at(-1)?.kind === "search" && steps.at(-1).uses === name);
       if (fitting.length === 0) {
         shown.put();
