@@ -16,7 +16,6 @@ __all__ = ["model_routes"]
 EXAMINED_S = 18
 MEMORY_BYTES = 2 << 30
 COPIES = 6
-READY = "READY"
 
 
 def model_routes(node: Node) -> list[Route]:
@@ -30,12 +29,12 @@ def model_routes(node: Node) -> list[Route]:
         return json_answer(_versions(node, found))
 
     async def examined(request: Request) -> Answer:
+        data = await request.body.read()
+        if not data:
+            raise InputError("body is empty, expected an ONNX model or a WebAssembly module")
         if turn.locked():
             raise UnavailableError("another file is being examined", hint="try again")
         async with turn:
-            data = await request.body.read()
-            if not data:
-                raise InputError("body is empty, expected an ONNX model or a WebAssembly module")
             return Answer(await _examined(data))
 
     return [Route("GET", "/api/models/{name}/versions", versions), Route("POST", "/api/examined", examined)]
