@@ -13,7 +13,7 @@ const SHOWN_MAX = 300;
 
 export function logsPage(area) {
   const level = choice({ id: "level" }, LEVELS.map((name) => [name, name === "debug" ? "all" : name]), "debug");
-  const text = make("input", { id: "text", type: "search", placeholder: "part, message or request", autocomplete: "off", spellcheck: "false" });
+  const text = make("input", { id: "text", type: "search", placeholder: "words or a request", autocomplete: "off", spellcheck: "false" });
   const pause = make("button", { id: "pause", class: "button quiet", type: "button", "aria-pressed": "false" }, "Pause");
   const live = state("waiting", "Connecting");
   const status = said();
