@@ -102,6 +102,7 @@ async def _open_node(
                     placement=placement,
                     traces=traces,
                     requests_told=site.telemetry.logs.requests,
+                    site=site,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
