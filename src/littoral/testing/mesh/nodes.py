@@ -81,6 +81,8 @@ class SimulatedNode:
         self._rng = rng
         self._trace = trace
         self.dead: list[Process] = []
+        self._calls: dict[asyncio.Task[Any], None] = {}
+        """Of clients, of the present life."""
 
     @property
     def is_up(self) -> bool:
@@ -135,6 +137,7 @@ class SimulatedNode:
         if (process := self.process) is None:
             return
         process.kill()
+        self._calls.clear()
         if self.down_since_s is None:
             self.down_since_s = self.clock.monotonic()
         self.dead.append(process)
@@ -179,7 +182,8 @@ class SimulatedNode:
         """
         assert self.process is not None
         process, task = self.process, self.process.begin(work)
-        task.add_done_callback(_unheard)
+        self._calls[task] = None
+        task.add_done_callback(self._heard)
         awaited: set[asyncio.Future[Any]] = {task, process.ended}
         await asyncio.wait(awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -192,16 +196,19 @@ class SimulatedNode:
         return self.collections.get(name)
 
     async def close(self) -> None:
-        """The node ends as it should."""
+        """The node ends as it should: first what clients asked of it, then its part of the mesh."""
         if (process := self.process) is None or (federation := self.federation) is None:
             return
-        end = process.begin(federation.close())
-        await end
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await process.begin(federation.close())
         await federation.transport.close()
         self.dead.append(process)
         self.process = self.federation = self.collections = None
 
-
-def _unheard(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
+    def _heard(self, call: asyncio.Task[Any]) -> None:
+        """What came of it, whether or not its client still waits."""
+        self._calls.pop(call, None)
+        if not call.cancelled():
+            call.exception()

@@ -234,9 +234,8 @@ class Moving:
         end_s = self._pace.now() + deadline_s
         try:
             while some := await owed.at(time):
-                left_s = max(TELL_S_MIN, end_s - self._pace.now())
                 outcome = await self._handing.hand(
-                    target, shard, some, goal, among, is_asked_first=False, deadline_s=left_s
+                    target, shard, some, goal, among, is_asked_first=False, end_s=end_s
                 )
                 await owed.settle(outcome.told)
                 await owed.stand(outcome.away)
