@@ -14,6 +14,7 @@ from littoral.node.federation.federation import FOLDER, Federation
 from littoral.node.federation.replicas import FOLDER as JOURNALS
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
+from littoral.testing.mesh.disks import DISK
 from littoral.testing.mesh.stores import Disk, SimulatedCollections
 from littoral.testing.mesh.trace import Trace
 from littoral.testing.processes import Process
@@ -97,6 +98,7 @@ class SimulatedNode:
         """Returns when it is open, or has died meanwhile. A start that fails is made again, as a supervisor would."""
         while True:
             process = self.process = Process(self.name)
+            process.context.run(DISK.set, self.disk)
             opening = process.begin(self._open())
             awaited: set[asyncio.Future[None]] = {opening, process.ended}
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
@@ -113,7 +115,6 @@ class SimulatedNode:
     async def _open(self) -> None:
         transport = self._network.join(self.name)
         collections = await SimulatedCollections.on(self._folder, self.disk, self._rng, self.clock)
-        self.boots += 1
         federation = Federation(
             self.mesh,
             self.tables,
@@ -124,6 +125,7 @@ class SimulatedNode:
             say=self._say,
             samples=self._samples,
         )
+        self.boots = federation._boot
         federation.fact_exchange.decode = decode_once
         await federation.open()
         self.collections, self.federation = collections, federation

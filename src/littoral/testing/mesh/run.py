@@ -14,6 +14,7 @@ from littoral.testing.clock import SimulatedClock
 from littoral.testing.loop import run_simulated
 from littoral.testing.mesh.changes import check_places, unfinished_changes
 from littoral.testing.mesh.clients import Clients
+from littoral.testing.mesh.disks import disks_may_be_full
 from littoral.testing.mesh.faults import befall
 from littoral.testing.mesh.invariants import (
     LOOK_S,
@@ -69,6 +70,7 @@ def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report
         tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder,
         _seeded_secrets(plan.seed),
         _seldom_collected(),
+        disks_may_be_full(),
     ):
         return run_simulated(lambda: _live(SimulatedSite(plan, Path(folder), clock, show=show)), clock)
 

@@ -275,7 +275,7 @@ class Moving:
                 for source in [*self._sources(), *self.left_shards()]:
                     pause_s = min(pause_s, await self._handed(source))
                 await self._count()
-            except LittoralError as error:
+            except (LittoralError, OSError) as error:
                 pause_s = PAUSE_S
                 self._say(f"mesh: moving points: {error}")
             if pause_s:
@@ -287,7 +287,7 @@ class Moving:
         """After how many seconds it is looked at again. What goes wrong with one shard does not hold up the others."""
         try:
             return AWAY_PAUSE_S if await self._hand_some(source) else 0.0
-        except LittoralError as error:
+        except (LittoralError, OSError) as error:
             self._say(f"mesh: moving points: {error}")
             return PAUSE_S
 
