@@ -12,12 +12,17 @@ from littoral.errors import LittoralError, UnavailableError
 from littoral.mesh.facts import decode_fact
 from littoral.node.federation.federation import FOLDER, Federation
 from littoral.node.federation.replicas import FOLDER as JOURNALS
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
 from littoral.testing.mesh.disks import DISK
+from littoral.testing.mesh.models import SimulatedMigrations
+from littoral.testing.mesh.roster import KeptNode
 from littoral.testing.mesh.stores import Disk, SimulatedCollections
 from littoral.testing.mesh.trace import Trace
+from littoral.testing.mesh.watched import Heard, Saw, WatchedTransport
 from littoral.testing.processes import Process
+from littoral.transport import Transport
 from littoral.transport.fake import Network
 from littoral.vectors.collection import Collection
 
@@ -38,9 +43,7 @@ class NodeClock:
     def __init__(self, clock: Clock) -> None:
         self.offset_s = 0.0
         self._clock = clock
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
+        self.monotonic = clock.monotonic
 
     def wall(self) -> float:
         return max(0.0, self._clock.wall() + self.offset_s)
@@ -64,7 +67,13 @@ class SimulatedNode:
         clock: Clock,
         rng: Random,
         trace: Trace,
+        saw: Saw | None = None,
+        heard: Heard | None = None,
+        is_kept: bool = False,
     ) -> None:
+        """saw, heard: told of every body that goes out or is let in. is_kept: it has an identity, and follows the
+        roster.
+        """
         self.name = name
         self.mesh = mesh
         self.tables = tables
@@ -81,6 +90,10 @@ class SimulatedNode:
         self._network = network
         self._rng = rng
         self._trace = trace
+        self._watching = None if saw is None or heard is None else (saw, heard)
+        self._is_kept = is_kept
+        self.kept: KeptNode | None = None
+        self.migrations: SimulatedMigrations | None = None
         self.dead: list[Process] = []
         self._calls: dict[asyncio.Task[Any], None] = {}
         """Of clients, of the present life."""
@@ -113,7 +126,7 @@ class SimulatedNode:
             await asyncio.sleep(AGAIN_S)
 
     async def _open(self) -> None:
-        transport = self._network.join(self.name)
+        transport = await self._transport()
         collections = await SimulatedCollections.on(self._folder, self.disk, self._rng, self.clock)
         federation = Federation(
             self.mesh,
@@ -124,12 +137,31 @@ class SimulatedNode:
             clock=self.clock,
             say=self._say,
             samples=self._samples,
+            signed=None if self.kept is None else SignedSite(self.kept.identity),
         )
         self.boots = federation._boot
         federation.fact_exchange.decode = decode_once
         await federation.open()
+        if any(table.migrate is not None for table in self.tables.values()):
+            await self._migrating(federation, collections)
         self.collections, self.federation = collections, federation
         self.down_since_s = None
+
+    async def _migrating(self, federation: Federation, collections: SimulatedCollections) -> None:
+        rng = Random(self._rng.random())  # noqa: S311
+        made = SimulatedMigrations(self.tables, collections, federation, clock=self.clock, say=self._say, rng=rng)
+        await made.open()
+        self.migrations = made
+
+    async def _transport(self) -> Transport:
+        """To the other nodes, as `littoral up` makes it."""
+        transport: Transport = self._network.join(self.name)
+        if self._is_kept:
+            rng = Random(self._rng.random())  # noqa: S311
+            kept = self.kept = KeptNode(self._folder, transport, self.clock, say=self._say, rng=rng)
+            await kept.open()
+            transport = kept.transport
+        return transport if self._watching is None else WatchedTransport(transport, *self._watching)
 
     def _say(self, line: str) -> None:
         self._trace.note(f"{self.name}: {line}")
@@ -144,7 +176,7 @@ class SimulatedNode:
             self.down_since_s = self.clock.monotonic()
         self.dead.append(process)
         self._network.kill(self.name)
-        self.process = self.federation = self.collections = None
+        self._end_life()
         if power:
             for store in self.disk.stores.values():
                 store.cut_power(self._rng)
@@ -204,10 +236,17 @@ class SimulatedNode:
         for call in list(self._calls):
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
+        if self.migrations is not None:
+            await process.begin(self.migrations.close())
         await process.begin(federation.close())
+        if self.kept is not None:
+            await process.begin(self.kept.close())
         await federation.transport.close()
         self.dead.append(process)
-        self.process = self.federation = self.collections = None
+        self._end_life()
+
+    def _end_life(self) -> None:
+        self.process = self.federation = self.collections = self.kept = self.migrations = None
 
     def _heard(self, call: asyncio.Task[Any]) -> None:
         """What came of it, whether or not its client still waits."""

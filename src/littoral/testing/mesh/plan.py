@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from littoral.mesh.shard_map import Strategy
 
-__all__ = ["KINDS", "LAYOUTS", "Fault", "Kind", "Plan", "World"]
+__all__ = ["KINDS", "LAYOUTS", "WITH", "Fault", "Kind", "Plan", "World"]
 
 Kind = Literal[
     "crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout", "roster", "model"
@@ -55,8 +55,8 @@ class Fault(NamedTuple):
 class Plan(NamedTuple):
     """holders: nodes that must have a write. trouble_s: from the first fault to the end of the last.
 
-    regions: by node; of those in `pinned` no point leaves. joining: nodes that get an identity while all go on; leaving:
-    whose identity is revoked.
+    regions: by node; of those in `pinned` no point leaves. joining: nodes that get an identity while all go on;
+    leaving: those whose identity is revoked.
     """
 
     seed: int
