@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
     from littoral.node.sequences import Sequences
+    from littoral.node.site import Site
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
+    from littoral.vault import KeyRing
 
 __all__ = [
     "Instances",
@@ -139,7 +141,7 @@ class Node:
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
-    requests_told: those that have a line in it.
+    requests_told: those that have a line in it. site: the site file as it was read. keys: of what it seals, if it does.
     """
 
     name: str
@@ -161,6 +163,8 @@ class Node:
     traces: "Traces | None" = None
     log: "Log | None" = None
     requests_told: "RequestsTold" = "failed"
+    site: "Site | None" = None
+    keys: "KeyRing | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

@@ -33,6 +33,7 @@ _HTTP = """
 open       GET    /
 read       GET    /aliases
 read       GET    /api/agents
+admin      GET    /api/backup
 read       GET    /api/collections
 read       GET    /api/collections/{collection}
 admin      DELETE /api/collections/{collection}/migration
