@@ -5,10 +5,8 @@ In a lab (`littoral.lab`) where this machine can have one, else on loopback, whe
 
 import contextlib
 import http.client
-import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.fault_client import SIZE, Done, Spec, base_points
+from bench.mesh_sites import free_ports
 from littoral.clock import SYSTEM
 from littoral.errors import NodeError, SetupError
 from littoral.lab.lab import Order, end, tell
@@ -32,8 +31,8 @@ from littoral.vectors.records import CollectionConfig, VectorParams
 __all__ = ["FAULTS", "FaultSite", "Window", "fault_site", "has_lab", "lost_writes", "running_lab"]
 
 READ_FROM, WRITE_TO = ["kept", "thin"], ["kept", "both"]
-HTTP_S = 5.0
-READY_S, WHOLE_S = 180.0, 60.0
+HTTP_S = 30.0
+READY_S, WHOLE_S = 180.0, 180.0
 LAG_S_MAX = 1.0
 POLL_S = 0.2
 FAULTS = ("kill", "freeze", "cut", "out", "in")
@@ -283,11 +282,5 @@ def running_lab(name: str, node_count: int, shape: Shape, seed: int) -> Iterator
 
 def free_places(node_count: int) -> dict[int, Place]:
     """On loopback."""
-    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM]
-    sockets = [socket.socket(socket.AF_INET, kind) for kind, _ in itertools.product(kinds, range(node_count))]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return {at + 1: Place("127.0.0.1", ports[at], ports[node_count + at]) for at in range(node_count)}
+    ports = zip(free_ports(node_count, "tls"), free_ports(node_count, "quic"), strict=True)
+    return {number: Place("127.0.0.1", *pair) for number, pair in enumerate(ports, 1)}

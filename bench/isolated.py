@@ -15,7 +15,7 @@ __all__ = ["LOCK", "PACKAGES", "Isolate", "compiled", "in_workerd", "installed",
 PACKAGES = Path(__file__).parent / "isolates"
 LOCK = PACKAGES / "package-lock.json"
 NAMES = {"x86_64": "workerd-linux-64", "aarch64": "workerd-linux-arm64"}
-END_S = 10
+END_S = 60
 INSTALL_TIMEOUT_S = 300
 
 

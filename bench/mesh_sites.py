@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import random
 import socket
 import time
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from littoral.node.federation.federation import Federation
 __all__ = ["SOCKETS", "certify", "free_ports", "until_here", "until_whole", "write_sites"]
 
 SOCKETS = {"quic": socket.SOCK_DGRAM, "tls": socket.SOCK_STREAM}
+PORTS = range(12_000, 20_000)
 PAUSE_S = 0.1
 SITE = """
 [node]
@@ -45,12 +48,15 @@ def write_sites(folder: Path, names: Sequence[str], rest: str, *, transport: str
 
 
 def free_ports(count: int, transport: str) -> list[int]:
-    """Different ones, that nothing listens at."""
-    with contextlib.ExitStack() as opened:
-        sockets = [opened.enter_context(socket.socket(type=SOCKETS[transport])) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Different ones, that nothing listens at, and that the system gives to nobody of itself."""
+    candidates, found = list(PORTS), []
+    random.Random(os.urandom(8)).shuffle(candidates)
+    while len(found) < count:
+        port = candidates.pop()
+        with contextlib.suppress(OSError), socket.socket(type=SOCKETS[transport]) as one:
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def certify(folder: Path, names: Sequence[str]) -> None:

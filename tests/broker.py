@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from needs import need
+from ports import free_port
 from waiting import until
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
@@ -67,7 +68,7 @@ class Broker:
         if self._process is None:
             return
         self._process.send_signal(number)
-        self._process.wait(20)
+        self._process.wait(60)
         self._process = None
 
     @property
@@ -90,12 +91,6 @@ def running_broker(folder: Path, lines: str = ANYBODY) -> Iterator[Broker]:
         yield broker
     finally:
         broker.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certificates(folder: Path) -> Certificates:

@@ -30,6 +30,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 WIDE = (1440, 900)
+SCRIPT_S = 120
 WATCH_VIOLATIONS = """
 window.violations = [];
 addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => {
@@ -48,6 +49,7 @@ def browser(profile: Path, *more_flags: str) -> Iterator["Browser"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver.set_script_timeout(SCRIPT_S)
     try:
         yield Browser(driver)
     finally:

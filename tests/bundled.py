@@ -2,13 +2,14 @@
 
 import json
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from bench.isolated import Isolate, in_workerd, workerd_of
+from bench import isolated
+from bench.isolated import Isolate, workerd_of
 
 from isolates import isolates
 from littoral import settings
@@ -24,14 +25,25 @@ from raw_http import Reply, request, send, send_json
 from supervised import short_folder
 
 __all__ = [
-    "ANEW", "OCTETS", "PICTURES", "TYPE", "Both", "bundled", "endpoints", "header_of_png", "hostile", "how", "metric",
-    "of_node", "post", "vector",
+    "ANEW", "OCTETS", "PICTURES", "TYPE", "Both", "bundled", "endpoints", "header_of_png", "hostile", "how",
+    "in_workerd", "metric", "of_node", "post", "vector",
 ]  # fmt: skip
 
 TYPE = {"Content-Type": "image/jpeg"}
 ANEW = {"Cache-Control": "no-store"}
 OCTETS = {"Accept": "application/octet-stream"}
 PICTURES = [shown.data for shown in page_pictures()]
+
+
+PATIENT = {"HEDGE_MS": "30000", "DEADLINE_MS": "60000", "BODY_DEADLINE_MS": "120000"}
+"""For tests of something else: on a slow machine nothing is asked twice, and nothing given up."""
+
+
+def in_workerd(
+    workerd: Path, folder: Path, bindings: Mapping[str, str] | None = None, *arguments: str, **options: bool
+) -> AbstractContextManager[Isolate]:
+    """As `bench.isolated.in_workerd`, and patient unless the bindings say otherwise."""
+    return isolated.in_workerd(workerd, folder, PATIENT | dict(bindings or {}), *arguments, **options)
 
 
 class Both(NamedTuple):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from waiting import until
 
 SIZE = 8
+PATIENCE_S = 60
 
 
 def make_folder(data: Path, name: str = "frames") -> Path:
@@ -49,7 +51,7 @@ class Client:
         except OSError:
             self.socket.close()
             raise
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_S)
         self._frames = frames.Frames()
         self._answers: list[frames.Answer] = []
 
@@ -69,7 +71,7 @@ class Client:
         with contextlib.suppress(BlockingIOError):
             while data := self.socket.recv(1 << 20):
                 self._answers += [frames.decode_answer(body) for body in self._frames.feed(data)]
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_S)
         return len(self._answers)
 
     def ask(self, request: frames.Request) -> Any:
@@ -132,9 +134,16 @@ class Host:
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is sent to it inside the block piles up, and is all there when it goes on."""
+        self.signal(signal.SIGSTOP)
+        yield
+        self.signal(signal.SIGCONT)
+
     def wait(self) -> tuple[int, str]:
         """Waits for its end: exit code and what it wrote to stderr."""
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
         for client in self._clients:
             client.close()
         self.abandon()

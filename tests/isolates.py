@@ -119,4 +119,4 @@ def in_miniflare(bundle: Path, store: Path, **bindings: str) -> Iterator[Minifla
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield Miniflare(process.stdout.readline().strip(), process)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)

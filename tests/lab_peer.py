@@ -1,4 +1,4 @@
-"""Inside a namespace of a lab: `lab_peer.py udp ADDRESS COUNT` or `lab_peer.py mesh OPTIONS_JSON PEER COUNT`.
+"""Inside a namespace of a lab: `lab_peer.py udp ADDRESS COUNT ANSWER_S` or `lab_peer.py mesh OPTIONS_JSON PEER COUNT`.
 
 Prints the milliseconds of each round trip, `null` for one that had no answer, as one line of JSON.
 """
@@ -15,13 +15,13 @@ from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
 
 PORT = 7
-ANSWER_S = 0.5
+ANSWER_S = 20.0
 
 
-def udp(address: str, count: int) -> list[float | None]:
+def udp(address: str, count: int, answer_s: float) -> list[float | None]:
     found: list[float | None] = []
     with socket.socket(type=socket.SOCK_DGRAM) as asking:
-        asking.settimeout(ANSWER_S)
+        asking.settimeout(answer_s)
         for _ in range(count):
             began = time.perf_counter()
             asking.sendto(b"x", (address, PORT))
@@ -40,7 +40,7 @@ async def mesh(options: str, peer: str, count: int) -> list[float | None]:
     async with await ZenohTransport.open(ZenohOptions(**plain, **paths)) as transport:
         met = asyncio.Event()
         transport.watch(lambda name, is_here: met.set() if is_here and name == peer else None)
-        await asyncio.wait_for(met.wait(), 30)
+        await asyncio.wait_for(met.wait(), 60)
         for _ in range(count):
             began = time.perf_counter()
             try:
@@ -53,7 +53,7 @@ async def mesh(options: str, peer: str, count: int) -> list[float | None]:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["udp", address, count]:
-            print(json.dumps(udp(address, int(count))))
+        case ["udp", address, count, answer_s]:
+            print(json.dumps(udp(address, int(count), float(answer_s))))
         case ["mesh", options, peer, count]:
             print(json.dumps(asyncio.run(mesh(options, peer, int(count)))))

@@ -1,10 +1,10 @@
 """Site files of nodes of one site on this machine, with certificates, for real processes."""
 
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mesh_certificates import Authority
+from ports import free_ports
 
 SITE = """
 [node]
@@ -76,14 +76,3 @@ def write_mesh_sites(
 def _regions(name: str, regions: Mapping[str, str]) -> str:
     others = ", ".join(f'{other} = "{region}"' for other, region in regions.items() if other != name)
     return f'region = "{regions[name]}"\nregions = {{ {others} }}' if regions else ""
-
-
-def free_ports(count: int) -> list[int]:
-    """That nobody has now, for UDP and, most likely, for TCP."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

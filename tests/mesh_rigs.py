@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from littoral.transport.fake import Network
 from littoral.transport.measured import MeasuredTransport
 from littoral.transport.traffic import Traffic
 from mesh_certificates import Authority
+from ports import free_ports
 from waiting import until_async
 
 NAMES = ("gw-1", "gw-2", "gw-3", "gw-4")
@@ -138,7 +138,7 @@ class ZenohRig:
     async def spawn(self, name: str) -> None:
         self._processes[name] = process = await started(self.options(name))
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 120) == b"ready\n"
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
@@ -167,21 +167,3 @@ async def started(options: ZenohOptions) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-
-
-def free_ports(count: int) -> list[int]:
-    """Free for UDP and TCP a moment ago."""
-    ports: list[int] = []
-    sockets = []
-    while len(ports) < count:
-        one, other = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
-        sockets += [one, other]
-        one.bind(("127.0.0.1", 0))
-        try:
-            other.bind(one.getsockname())
-        except OSError:
-            continue
-        ports.append(one.getsockname()[1])
-    for opened in sockets:
-        opened.close()
-    return ports

@@ -1,6 +1,5 @@
 """A site of nodes whose identities are real, by a clock that the test moves."""
 
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -87,9 +86,3 @@ def zenoh_options(
         key=identity.credential_file,
         protocol=protocol,
     )
-
-
-def free_port(kind: int = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -14,11 +14,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker import Broker, free_port, running_broker
+from broker import Broker, running_broker
 from littoral.clock import SYSTEM
 from littoral.node.beside import RunningNode
 from littoral.node.client import NodeClient
 from mqtt_site import vector, write_mqtt_site
+from ports import free_port
 from processes import children_of
 
 PARALLEL = 16
@@ -33,7 +34,7 @@ queue = {{ max = 50 }}
 """
 PERIOD_S = 0.005
 UNANSWERED_COUNT_MAX = 300
-STUCK_S = 60.0
+STUCK_S = 120.0
 PATIENCE_S = 4.0
 
 

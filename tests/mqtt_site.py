@@ -38,7 +38,7 @@ steps = [
 [mqtt]
 broker = "mqtt://127.0.0.1:{port}"
 """
-WAIT_S = 20
+WAIT_S = 60
 
 
 def _as_it_is(_: Any) -> None:

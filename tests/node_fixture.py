@@ -146,8 +146,8 @@ def node_in_thread(
     with ThreadPoolExecutor(1) as thread:
         running = thread.submit(asyncio.run, serve())
         try:
-            yield found.result(60)
+            yield found.result(120)
         finally:
             for end in stop:
                 end()
-            running.result(60)
+            running.result(120)

@@ -28,7 +28,7 @@ class Reply(NamedTuple):
 NOTHING = Reply(0, {}, b"")
 
 
-def connect(address: str, timeout_s: float = 10) -> socket.socket:
+def connect(address: str, timeout_s: float = 60) -> socket.socket:
     host, _, port = address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout_s)
 
@@ -42,7 +42,7 @@ def request(method: str, path: str, body: bytes = b"", headers: Mapping[str, str
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def ask(address: str, data: bytes, *, half_close: bool = False, timeout_s: float = 10) -> Reply:
+def ask(address: str, data: bytes, *, half_close: bool = False, timeout_s: float = 60) -> Reply:
     """Sends the bytes on a connection of its own, and reads one answer."""
     with connect(address, timeout_s) as connection:
         try:

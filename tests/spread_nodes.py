@@ -22,6 +22,9 @@ from waiting import until_async
 if TYPE_CHECKING:
     from littoral.transport import Transport
 
+PATIENT_MS = 20_000
+"""Every node answers within that, however busy the machine is."""
+
 
 class SpreadNode:
     """One of them: its federation, and its collections as its HTTP interface sees them."""
@@ -45,7 +48,7 @@ async def spread_nodes(
     tables: Mapping[str, CollectionTable],
     *,
     wires: Wires | None = None,
-    deadline_ms: int = 1000,
+    deadline_ms: int = PATIENT_MS,
     own_tables: Mapping[str, Mapping[str, CollectionTable]] | None = None,
     samples: Mapping[str, Path] | None = None,
     regions: Mapping[str, str] | None = None,
@@ -87,7 +90,7 @@ async def spread_node(
     tables: Mapping[str, CollectionTable],
     wires: Wires,
     *,
-    deadline_ms: int = 1000,
+    deadline_ms: int = PATIENT_MS,
     samples: Mapping[str, Path] | None = None,
     mesh_options: Mapping[str, Any] | None = None,
     identity: Identity | None = None,
@@ -123,3 +126,10 @@ async def settled(nodes: Mapping[str, SpreadNode]) -> None:
     """All know where shards lie, and hold theirs."""
     for node in nodes.values():
         await until_async(lambda node=node: not node.federation.lacking())
+
+
+def are_alike(nodes: Mapping[str, SpreadNode]) -> bool:
+    """Whether every replica has what the others have written, and its shard too."""
+    replicas = [node.federation.replicas for node in nodes.values()]
+    lacking = [one.of(name).state().unapplied_count for one in replicas for name in one.names()]
+    return not any(lacking) and not any(lag.entry_count for one in replicas for lag in one.lags())

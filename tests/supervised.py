@@ -71,7 +71,7 @@ class Node:
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and what was written to stderr."""
         self.process.send_signal(number)
-        return self.process.wait(20), self._errors.read_text()
+        return self.process.wait(60), self._errors.read_text()
 
 
 class NodeClient:
@@ -82,7 +82,7 @@ class NodeClient:
         except OSError:
             self._socket.close()
             raise
-        self._socket.settimeout(30)
+        self._socket.settimeout(60)
         self._stream = self._socket.makefile("rwb")
 
     def ask(self, **request: Any) -> Any:

@@ -9,7 +9,8 @@ from command import Done
 from command import littoral as cli
 from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
-from mesh_site import DAY_S, MovedClock, found, free_port, joined
+from mesh_site import DAY_S, MovedClock, found, joined
+from ports import free_port
 
 
 @pytest.fixture

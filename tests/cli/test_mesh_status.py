@@ -1,7 +1,6 @@
 """`littoral mesh status` of a node that runs: what it prints for sites that are whole, hurt, and large."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from littoral.cli.mesh_text import member_lines, status_lines
 from littoral.node.mesh_told import MeshTold
 from littoral.node.site import read_site
 from mesh_pictured import NOW_S, hurt_site, large_site, whole_site
-from mesh_site import free_port
 from page_node import PageNode
 from page_server import serve_node
+from ports import free_port
 
 SITES = {"whole": whole_site(), "hurt": hurt_site(), "large": large_site()}
 
@@ -81,7 +80,7 @@ def test_doctor_tells_what_the_node_finds_wrong(site: tuple[Path, PageNode]) -> 
 
 def test_doctor_says_that_a_node_does_not_run(tmp_path: Path) -> None:
     file = tmp_path / "site.toml"
-    file.write_text(SITE.format(listen=f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"))
+    file.write_text(SITE.format(listen=f"127.0.0.1:{free_port()}"))
     done = cli("doctor", file)
     assert done.code == 0
     assert "its site cannot be looked at" in done.out

@@ -163,7 +163,7 @@ def site_of(node: Served) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browser(tmp_path_factory.mktemp("profile"), *CAMERA) as found:
-        found.driver.set_script_timeout(60)
+        found.driver.set_script_timeout(120)
         yield found
 
 
@@ -187,7 +187,7 @@ def test_vectors_are_the_nodes_in_chromium(node: Served, chromium: Browser) -> N
 
 def test_vectors_are_the_nodes_in_firefox(node: Served, tmp_path: Path) -> None:
     with site_of(node) as site, firefox_at(f"{site.address}/probe.html", tmp_path / "home"):
-        assert site.is_over.wait(60)
+        assert site.is_over.wait(240)
     assert "failed" not in site.told
     for i, data in enumerate(PICTURES):
         assert site.told[str(i)] == of_node(node, data).tobytes()

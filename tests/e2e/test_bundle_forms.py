@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from bench.isolated import in_workerd, workerd_of
+from bench.isolated import workerd_of
 
 import littoral
+from bundled import in_workerd
 from engines.commands import pinned_node
 from isolates import isolates
 from littoral import settings

@@ -17,6 +17,7 @@ from command import littoral as cli
 from littoral.camera.source import Pace, Shape, Source
 from littoral.errors import InputError, NotFoundError, PeerError
 from node_fixture import Served, node_in_thread
+from ports import free_port
 from rtsp_server import FRAMES, RATE, STREAM, bar, rtsp_camera
 from supervised import short_folder
 
@@ -53,10 +54,10 @@ def test_frames_are_those_of_the_camera() -> None:
 def test_a_camera_that_dies_is_opened_again(served: Served) -> None:
     options = ["--to", f"{served.url}/pipelines/embed", "--fps", "50", "--answers", "--json"]
     with contextlib.ExitStack() as stack:
-        with rtsp_camera() as camera:
+        with rtsp_camera(port := free_port()):
             process = stack.enter_context(
                 subprocess.Popen(
-                    command("camera", address(port := camera.port), *options),
+                    command("camera", address(port), *options),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     env=environment(),
@@ -68,7 +69,7 @@ def test_a_camera_that_dies_is_opened_again(served: Served) -> None:
         with rtsp_camera(port):
             answers(process, 60)
             process.send_signal(signal.SIGTERM)
-            rest, _ = process.communicate(timeout=30)
+            rest, _ = process.communicate(timeout=120)
     assert f"`{address(port)}`: " in said
     assert said.endswith("; trying again")
     counts = json.loads(rest[rest.index(b"{\n") :])
@@ -90,7 +91,7 @@ def told_by(process: "subprocess.Popen[bytes]") -> str:
 
 def test_a_camera_that_falls_silent_is_an_error_in_time() -> None:
     with rtsp_camera(frame_count=5) as camera:
-        source = Source(address(camera.port), fps=RATE, shape=Shape(), timeout_s=1.0)
+        source = Source(address(camera.port), fps=RATE, shape=Shape(), timeout_s=3.0)
         with pytest.raises(PeerError, match=STREAM):
             list(source.pictures())
     assert 3 <= source.decoded_count <= 5
@@ -115,8 +116,8 @@ def test_a_wrong_password_ends_the_command_and_is_not_shown(account: str) -> Non
 
 def test_a_password_that_is_refused_later_is_tried_again() -> None:
     """It was right once: the camera may be starting."""
-    with rtsp_camera(account=ACCOUNT) as camera:
-        source = Source(address(port := camera.port, "door:p%40ss@"), fps=5, shape=Shape())
+    with rtsp_camera(port := free_port(), account=ACCOUNT):
+        source = Source(address(port, "door:p%40ss@"), fps=5, shape=Shape())
         next(source.pictures())
     with rtsp_camera(port, account=("door", "other")), pytest.raises(PeerError, match="401") as caught:
         next(source.pictures())

@@ -90,7 +90,7 @@ def test_a_host_that_dies_meanwhile_costs_no_picture(node: RunningNode, pictures
         with process:
             until(lambda: process.poll() is not None or count(client) > 3)
             os.kill(host_of(node.pid, "frames"), signal.SIGKILL)
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=240)
         assert out.startswith(f"{len(pictures)} of {len(pictures)} pictures indexed")
         assert count(client) == len(pictures)
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 HOST_KILLS = 20
 SUPERVISOR_KILLS = 10
 BATCH = 20
-AGAIN_S_MAX = 10.0
+AGAIN_S_MAX = 60.0
 """The promise is 2 s, which the benchmark measures; this is for machines with other things to do."""
 
 CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))

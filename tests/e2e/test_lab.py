@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import threading
@@ -38,6 +37,7 @@ with socket.socket(type=socket.SOCK_DGRAM) as echo:
         echo.sendto(*echo.recvfrom(2048))
 """
 NAME = f"test{os.getpid()}"
+CUT_S = 0.5
 
 
 def in_node(number: int, *command: object) -> list[str]:
@@ -80,10 +80,10 @@ def echo(lab: Lab) -> Iterator[None]:
         process.kill()
 
 
-def round_trips(origin: int, count: int) -> list[float | None]:
-    done = subprocess.run(
-        in_node(origin, sys.executable, PEER, "udp", address_of(2), count), capture_output=True, check=True
-    )
+def round_trips(origin: int, count: int, *, answer_s: float = 10.0) -> list[float | None]:
+    """In milliseconds; None without an answer in that time."""
+    asking = in_node(origin, sys.executable, PEER, "udp", address_of(2), count, answer_s)
+    done = subprocess.run(asking, capture_output=True, check=True)
     return json.loads(done.stdout)
 
 
@@ -94,13 +94,16 @@ def test_packets_take_their_time_and_a_cut_stops_them(cuts: str) -> None:
     assert 35 < min(took) < 60
     state = tell(NAME, Order("cut", [2]))
     assert [node.is_away for node in state.nodes] == [False, True, False]
-    assert round_trips(1, 3) == [None] * 3
+    assert round_trips(1, 3, answer_s=CUT_S) == [None] * 3
     assert state.cuts == cuts
-    assert (tell(NAME, Order("state")).dropped_count >= 3) == (cuts == "switch")
+    if cuts == "switch":
+        until(lambda: tell(NAME, Order("state")).dropped_count >= 3)
+    else:
+        assert tell(NAME, Order("state")).dropped_count < 3
     assert round_trips(2, 1) != [None]
     for way in ("in", "out"):
         tell(NAME, Order("cut", [1], way))
-        assert round_trips(1, 2) == [None] * 2
+        assert round_trips(1, 2, answer_s=CUT_S) == [None] * 2
         assert round_trips(3, 1) != [None]
     tell(NAME, Order("heal"))
     assert None not in round_trips(1, 3)
@@ -126,7 +129,7 @@ def test_the_mesh_speaks_over_it(lab: Lab, tmp_path: Path) -> None:
         process.kill()
     found = [ms for ms in took if ms is not None]
     assert len(found) >= 29
-    assert 36 < statistics.median(found) < 60
+    assert 36 < min(found) < 60
 
 
 def test_orders_that_make_no_sense_are_refused(lab: Lab) -> None:
@@ -164,7 +167,7 @@ def test_a_lab_in_a_user_namespace_is_reached_by_loopback() -> None:
             assert not is_served(ports[0])
             server.kill()
         end(name)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def is_told(name: str) -> bool:
@@ -225,7 +228,7 @@ def asked(origin: int, verb: str, path: str, body: object = None) -> dict[str, o
     script = (
         "import json, sys, urllib.request as r; verb, url, body = sys.argv[1:];"
         "asked = r.Request(url, body.encode() or None, {'content-type': 'application/json'}, method=verb);"
-        "print(r.urlopen(asked, timeout=10).read().decode())"
+        "print(r.urlopen(asked, timeout=60).read().decode())"
     )
     url = f"http://{address_of(origin)}:{HTTP_PORT}{path}"
     told = "" if body is None else json.dumps(body)
@@ -242,6 +245,11 @@ def is_ready(origin: int) -> bool:
         return False
 
 
+def is_whole(origin: int) -> bool:
+    told = asked(origin, "GET", "/api/mesh")
+    return not told["lacking"] and all(member["is_here"] for member in told["members"])
+
+
 def test_nodes_of_a_lab_hold_a_collection_together(lab: Lab, tmp_path: Path) -> None:
     sites = write_sites(tmp_path, places_of(2))
     kept = sites[1].read_text()
@@ -251,6 +259,7 @@ def test_nodes_of_a_lab_hold_a_collection_together(lab: Lab, tmp_path: Path) -> 
         until(lambda: all(map(is_ready, sites)))
         vector = [0.5] * 64
         points = {"points": [{"id": 7, "vector": vector}]}
+        until(lambda: all(map(is_whole, sites)))
         asked(1, "PUT", "/collections/notes/points?wait=true", points)
         found = asked(2, "POST", "/collections/notes/points/query", {"query": vector, "limit": 1})
         assert [point["id"] for point in found["result"]["points"]] == [7]

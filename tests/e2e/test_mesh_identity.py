@@ -15,8 +15,9 @@ import mesh_node
 from command import command, environment, littoral
 from littoral.clock import SYSTEM
 from littoral.mesh.identity.identity import Identity
-from mesh_site import DAY_S, MovedClock, found, free_port, joined
+from mesh_site import DAY_S, MovedClock, found, joined
 from needs import need
+from ports import free_port
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -77,7 +78,7 @@ class Process:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -104,7 +105,7 @@ def door_of(data: Path, log: Path) -> Iterator[str]:
         yield log.read_text().splitlines()[0].rpartition(" ")[2]
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def joins(data: Path, name: str, site: Path, at: str) -> int:

@@ -29,7 +29,9 @@ def test_cells_are_planned_shown_and_made(tmp_path: Path) -> None:
         told = [opened.enter_context(contextlib.closing(node.client())) for node in nodes]
         for one in told:
             until(lambda one=one: not one.call("GET", "/api/mesh")["lacking"])
-        client = opened.enter_context(contextlib.closing(QdrantClient(url=nodes[1].url, check_compatibility=False)))
+        client = opened.enter_context(
+            contextlib.closing(QdrantClient(url=nodes[1].url, check_compatibility=False, timeout=60))
+        )
         points = [models.PointStruct(id=at, vector=row.tolist()) for at, row in enumerate(ROWS)]
         client.upsert("points", points, wait=True)
 
@@ -40,8 +42,12 @@ def test_cells_are_planned_shown_and_made(tmp_path: Path) -> None:
         assert plan["why"] == f"{COUNT} points are there, cells can be fitted to them"
 
         def has_arrived() -> bool:
-            mesh = told[0].call("GET", "/api/mesh")
-            return mesh["collections"]["points"]["strategy"] == "metric" and not mesh["moves"]
+            """On both."""
+            meshes = [one.call("GET", "/api/mesh") for one in told]
+            return all(
+                mesh["collections"]["points"]["strategy"] == "metric" and not mesh["moves"] and not mesh["lacking"]
+                for mesh in meshes
+            )
 
         until(has_arrived)
         assert client.count("points").count == COUNT

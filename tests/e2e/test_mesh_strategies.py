@@ -22,6 +22,7 @@ pytestmark = pytest.mark.e2e
 REGIONS = {"a": "eu", "b": "eu", "c": "us"}
 SIZE = 8
 COUNT = 60
+PATIENT_MS = 10_000
 ROWS = np.random.default_rng(13).standard_normal((COUNT, SIZE)).astype("<f4")
 PINNED = 'strategy = "geographic", region = "region", pinned = ["eu"], shards = 2, replicas = 1'
 CELLS = """
@@ -44,7 +45,7 @@ def nodes(folder: Path) -> Iterator[dict[str, RunningNode]]:
 
     np.save(folder / "sample.npy", ROWS)
     cells = CELLS.replace("SAMPLE", str(folder / "sample.npy"))
-    files = write_mesh_sites(folder, tuple(REGIONS), spread=PINNED, regions=REGIONS, more=cells)
+    files = write_mesh_sites(folder, tuple(REGIONS), spread=PINNED, regions=REGIONS, more=cells, deadline_ms=PATIENT_MS)
     with contextlib.ExitStack() as opened:
         running = {name: opened.enter_context(running_node(file)) for name, file in files.items()}
         for node in running.values():
@@ -62,7 +63,7 @@ def is_whole(client: NodeClient) -> bool:
 
 
 def client_of(node: RunningNode) -> contextlib.closing[QdrantClient]:
-    return contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=30))
+    return contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=60))
 
 
 def point(number: int) -> models.PointStruct:
@@ -85,7 +86,7 @@ def how(node: RunningNode) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{node.url}/collections/points/points/query", body, {"content-type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         told: dict[str, Any] = json.loads(answer.headers["littoral-how"])["search"]
         return told
 

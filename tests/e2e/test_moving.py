@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ SIZE = 8
 COUNT = 600
 ROWS = np.random.default_rng(5).standard_normal((4 * COUNT, SIZE)).astype("<f4")
 ARRIVE_TRIES = 8
+DEADLINE_MS = 5000
 
 
 @pytest.fixture
@@ -34,7 +35,9 @@ def files(tmp_path: Path) -> dict[str, Path]:
     need(find_spec("zenoh") is not None and find_spec("cryptography") is not None, "the extra `mesh`")
     from mesh_nodes import write_mesh_sites
 
-    return write_mesh_sites(tmp_path, NAMES, spread="shards = 3, replicas = 1", move_bytes_s=16 << 10)
+    return write_mesh_sites(
+        tmp_path, NAMES, spread="shards = 3, replicas = 1", move_bytes_s=16 << 10, deadline_ms=DEADLINE_MS
+    )
 
 
 def is_whole(client: NodeClient) -> bool:
@@ -56,7 +59,7 @@ class Writes:
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        with contextlib.closing(QdrantClient(url=self.url, check_compatibility=False, timeout=20)) as client:
+        with contextlib.closing(QdrantClient(url=self.url, check_compatibility=False, timeout=60)) as client:
             for point in range(COUNT, len(ROWS)):
                 if self.stop.is_set():
                     return
@@ -87,7 +90,7 @@ def test_a_node_is_killed_while_its_points_go_elsewhere(files: dict[str, Path]) 
         clients = {name: opened.enter_context(contextlib.closing(node.client())) for name, node in nodes.items()}
         for client in clients.values():
             until(lambda client=client: is_whole(client))
-        with contextlib.closing(QdrantClient(url=nodes["a"].url, check_compatibility=False)) as client:
+        with contextlib.closing(QdrantClient(url=nodes["a"].url, check_compatibility=False, timeout=60)) as client:
             upsert(client, list(range(COUNT)))
         with written(nodes["a"].url) as writes:
             plan = changed(nodes["b"], "spread", "points", "--strategy", "metric", "--shards", "3")
@@ -96,16 +99,15 @@ def test_a_node_is_killed_while_its_points_go_elsewhere(files: dict[str, Path]) 
             kill(nodes["c"])
             nodes["c"] = opened.enter_context(running_node(files["c"]))
             clients["c"] = opened.enter_context(contextlib.closing(nodes["c"].client()))
-            until_arrived(clients)
+            until_arrived(clients, lambda told: told["strategy"] == "metric")
         shard, holders = next(iter(places(clients["a"]).items()))
         free = next(name for name in NAMES if name not in holders)
         plan = changed(nodes["c"], "move", "points", str(shard), holders[0], free)
-        until_arrived(clients)
-        assert places(clients["b"])[max(places(clients["b"]))] == [free]
+        until_arrived(clients, lambda told: places_in(told)[max(places_in(told))] == [free])
         wanted = sorted({*range(COUNT), *writes.acknowledged})
         assert len(wanted) > COUNT
         for node in nodes.values():
-            with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=20)) as client:
+            with contextlib.closing(QdrantClient(url=node.url, check_compatibility=False, timeout=60)) as client:
                 records = client.retrieve("points", wanted, with_vectors=True)
                 assert [record.id for record in records] == wanted
                 assert records[-1].vector == pytest.approx(ROWS[wanted[-1]].tolist())
@@ -119,16 +121,24 @@ def changed(node: RunningNode, *words: str) -> dict[str, Any]:
 
 
 def places(client: NodeClient) -> dict[int, list[str]]:
-    shards = client.call("GET", "/api/mesh")["collections"]["points"]["shards"]
-    return {shard["shard"]: [holder["node"] for holder in shard["holders"]] for shard in shards}
+    return places_in(client.call("GET", "/api/mesh")["collections"]["points"])
 
 
-def until_arrived(clients: dict[str, NodeClient]) -> None:
-    """No node has a change under way."""
+def places_in(told: dict[str, Any]) -> dict[int, list[str]]:
+    return {shard["shard"]: [holder["node"] for holder in shard["holders"]] for shard in told["shards"]}
+
+
+def until_arrived(clients: dict[str, NodeClient], is_there: Callable[[dict[str, Any]], bool]) -> None:
+    """Every node knows the collection as it is to be, holds its part of it, and has no change under way."""
+
+    def has_arrived(client: NodeClient) -> bool:
+        told = client.call("GET", "/api/mesh")
+        return not told["moves"] and is_whole(client) and is_there(told["collections"]["points"])
+
     for client in clients.values():
         for left in range(ARRIVE_TRIES, 0, -1):
             try:
-                until(lambda client=client: not moves(client))
+                until(lambda client=client: has_arrived(client))
                 break
             except AssertionError:
                 if left == 1:

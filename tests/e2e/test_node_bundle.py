@@ -85,7 +85,7 @@ def test_a_program_opens_it_as_a_package(bundle: Path) -> None:
       console.log(JSON.stringify({ vector: Array.from(vector), memory: pipeline.memoryBytes, refused }));
     """
     command = [pinned_node(), "--input-type=module", "--eval", script]
-    done = subprocess.run(command, cwd=bundle.parent, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=bundle.parent, capture_output=True, text=True, timeout=240)
     assert done.stderr == ""
     said = json.loads(done.stdout)
     assert np.array(said["vector"], np.float32).tobytes() == vectors(bundle.parent)[0]
@@ -97,6 +97,6 @@ def test_a_program_opens_it_as_a_package(bundle: Path) -> None:
 def test_a_file_of_other_bytes_is_not_started(bundle: Path, file: str) -> None:
     wasm = (bundle / file).read_bytes()
     (bundle / file).write_bytes(wasm + b"\0\2\1x")  # a custom section
-    done = subprocess.run([pinned_node(), bundle / "server.mjs"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([pinned_node(), bundle / "server.mjs"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     assert f"Error: {file}: SHA-256 is " in done.stderr

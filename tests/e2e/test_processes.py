@@ -24,7 +24,7 @@ def python(code: str, installation: Path, *arguments: str) -> subprocess.Complet
         env={"LITTORAL_CACHE": str(installation / "cache"), "LITTORAL_STATE": str(installation / "state")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

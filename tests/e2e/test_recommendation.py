@@ -19,7 +19,7 @@ ASKED = 500
 
 def test_the_figures_are_those_of_the_script() -> None:
     command = [sys.executable, str(EXAMPLE / "run.py"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=500)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found.keys() - FIGURES.keys() == {"ms"}

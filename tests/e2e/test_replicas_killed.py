@@ -18,7 +18,7 @@ import replica_process
 from littoral.vectors.replication.entries import Version
 from replica_process import SIZE
 from supervised import short_folder
-from waiting import until_async
+from waiting import until_async, until_true
 
 pytestmark = pytest.mark.e2e
 
@@ -122,6 +122,19 @@ async def until_alike(nodes: list[NodeProcess]) -> None:
     raise AssertionError("the replicas never were alike")
 
 
+async def points(node: NodeProcess) -> dict[str, Any]:
+    """Asked for until its host, which may be starting, answers."""
+    found: list[dict[str, Any]] = []
+
+    async def is_told() -> bool:
+        with contextlib.suppress(EndedError):
+            found.append(await node.ask(do="points"))
+        return bool(found)
+
+    await until_true(is_told)
+    return found[0]
+
+
 @pytest.fixture
 def nodes() -> Iterator[list[NodeProcess]]:
     with short_folder() as folder:
@@ -149,7 +162,7 @@ async def test_two_replicas_may_be_killed_at_any_moment(nodes: list[NodeProcess]
     stop.set()
     await asyncio.gather(*writers)
     await until_alike(nodes)
-    first, second = [await node.ask(do="points") for node in nodes]
+    first, second = [await points(node) for node in nodes]
     assert first == second
     for one, (version, turn) in promised.of.items():
         time, origin, vectors, payload = first[str(one)]

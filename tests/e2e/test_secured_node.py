@@ -22,7 +22,7 @@ from littoral import settings
 from littoral.errors import ForbiddenError, TrustError, UnauthorizedError
 from littoral.node.client import NodeClient
 from mesh_certificates import Authority
-from mesh_site import free_port
+from ports import free_port
 from supervised import short_folder
 from waiting import until
 
@@ -78,7 +78,7 @@ def up(folder: Path, scheme: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def secured() -> Iterator[tuple[Up, Authority]]:
     with short_folder() as folder:
-        authority, port = Authority(folder / "ca"), free_port(socket.SOCK_STREAM)
+        authority, port = Authority(folder / "ca"), free_port()
         show(folder, authority)
         (folder / "site.toml").write_text(SITE.format(listen="127.0.0.1:0", more=f'grpc = "127.0.0.1:{port}"') + TLS)
         for address in up(folder, "https"):
@@ -129,7 +129,9 @@ def test_an_unmodified_client_of_qdrant_shows_its_key(
     trusted = ssl.create_default_context(cafile=str(authority.ca))
 
     def client(key: str | None) -> QdrantClient:
-        return QdrantClient(url=f"https://{node.address}", api_key=key, verify=trusted, check_compatibility=False)
+        return QdrantClient(
+            url=f"https://{node.address}", api_key=key, verify=trusted, check_compatibility=False, timeout=60
+        )
 
     with contextlib.closing(client(None)) as unknown, pytest.raises(UnexpectedResponse, match="401"):
         unknown.get_collections()

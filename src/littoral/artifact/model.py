@@ -7,9 +7,9 @@ from pathlib import Path
 
 from littoral.artifact.manifest import MODEL_SECTION, Manifest
 from littoral.artifact.sections import custom_section, digest
-from littoral.errors import ArtifactError, NotFoundError
+from littoral.errors import ArtifactError, NotFoundError, TooLargeError
 
-__all__ = ["FILE_BYTES_MAX", "Model", "write_atomically"]
+__all__ = ["FILE_BYTES_MAX", "Model", "read_bounded", "write_atomically"]
 
 FILE_BYTES_MAX = 1 << 32
 
@@ -59,6 +59,18 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.manifest.name!r}, {len(self.wasm)} bytes, sha256 {self.digest[:12]}…)"
+
+
+def read_bounded(path: Path, what: str, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+    """A whole file. what: opens every message. Raises NotFoundError, TooLargeError."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(bytes_max + 1)
+    except OSError as error:
+        raise NotFoundError(f"{what} `{path}`: {error.strerror}") from error
+    if len(data) > bytes_max:
+        raise TooLargeError(f"{what} `{path}` has more than {bytes_max} bytes")
+    return data
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from littoral.artifact.model import FILE_BYTES_MAX, write_atomically
+from littoral.artifact.model import read_bounded, write_atomically
 from littoral.artifact.sections import digest, without_custom_section
 from littoral.cli.console import results, show_json
 from littoral.cli.keys import need_extra, secret_keys
-from littoral.errors import NotFoundError, TooLargeError
+from littoral.errors import NotFoundError
 
-__all__ = ["module_bytes", "sign"]
+__all__ = ["sign"]
 
 
 def sign(
@@ -27,10 +27,10 @@ def sign(
     from littoral.artifact.signatures import SIGNATURE_SECTION
     from littoral.artifact.signing import signature_for, signed
 
-    wasm, secrets = module_bytes(module), secret_keys(key)
+    wasm, secrets = read_bounded(module, "module"), secret_keys(key)
     if detached:
         target = output or module.with_name(f"{module.name}.sig")
-        there = module_bytes(target, "signature") if target.exists() and not replace else None
+        there = read_bounded(target, "signature") if target.exists() and not replace else None
         made = signature_for(wasm, secrets, there)
     else:
         target = output or module
@@ -46,15 +46,3 @@ def sign(
     results.print(f"{target}  signed by {', '.join(by)}", markup=False)
     if not detached:
         results.print(f"  sha256  {digest(made)}", markup=False)
-
-
-def module_bytes(path: Path, what: str = "module") -> bytes:
-    """Raises NotFoundError, TooLargeError."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise NotFoundError(f"{what} `{path}`: {error.strerror}") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise TooLargeError(f"{what} `{path}`: over {FILE_BYTES_MAX} bytes")
-    return data

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from littoral.artifact.model import read_bounded
 from littoral.artifact.sections import digest
 from littoral.cli.console import results, show_json
 from littoral.cli.keys import need_extra, public_keys
-from littoral.cli.sign import module_bytes
 
 __all__ = ["verify"]
 
@@ -27,9 +27,9 @@ def verify(
     from littoral.artifact.signing import Signers
     from littoral.runtime.modules import naming
 
-    wasm = module_bytes(module)
+    wasm = read_bounded(module, "module")
     beside = signature or module.with_name(f"{module.name}.sig")
-    detached = module_bytes(beside, "signature") if signature or beside.exists() else None
+    detached = read_bounded(beside, "signature") if signature or beside.exists() else None
     with naming(module):
         found = Signers(tuple(public_keys(key)), threshold).check(wasm, detached)
     by = [one.key_id.hex() for one in found]

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from littoral.errors import NotFoundError, SettingError, TooLargeError
+from littoral.artifact.model import read_bounded
+from littoral.errors import SettingError, TooLargeError
 from littoral.tensors import encode_frame
 
 __all__ = ["FILES_MAX", "FILE_BYTES_MAX", "Config", "Files", "init_bytes"]
@@ -36,18 +37,8 @@ def init_bytes(config: Config, files: Files, label: str) -> bytes:
         raise SettingError(f"{label}: {len(files)} files, at most {FILES_MAX}")
     parts = {CONFIG: told}
     for name, file in files.items():
-        parts[FILE + name] = file if isinstance(file, bytes) else _read(Path(file), f"{label}: file `{name}`")
+        what = f"{label}: file `{name}`:"
+        parts[FILE + name] = file if isinstance(file, bytes) else read_bounded(Path(file), what, FILE_BYTES_MAX)
         if sum(map(len, parts.values())) > 2 * FILE_BYTES_MAX:
             raise TooLargeError(f"{label}: its files have more than {2 * FILE_BYTES_MAX} bytes together")
     return encode_frame({name: np.frombuffer(part, np.uint8) for name, part in parts.items()})
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise NotFoundError(f"{what}: `{path}`: {error.strerror}") from error
-    if len(data) > FILE_BYTES_MAX:
-        raise TooLargeError(f"{what}: `{path}` has more than {FILE_BYTES_MAX} bytes")
-    return data

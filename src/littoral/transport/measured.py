@@ -12,7 +12,8 @@ from typing import NamedTuple
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, PeerError
 from littoral.telemetry import Reading
-from littoral.transport.interface import Handler, OnLiveness, OnMessage, Reply, Transport
+from littoral.transport.interface import Handler, Reply, Transport
+from littoral.transport.layer import Layer
 
 __all__ = ["PING", "LinkState", "MeasuredTransport"]
 
@@ -70,18 +71,15 @@ class _Link:
         self.bytes_before, self.before_s = self.all_bytes, now_s
 
 
-class MeasuredTransport:
+class MeasuredTransport(Layer):
     """One node's end of the mesh, as the one below. `open` it, then `run` it as a task."""
 
     def __init__(self, transport: Transport, clock: Clock) -> None:
-        self._transport = transport
+        super().__init__(transport)
         self._clock = clock
         self._links: dict[str, _Link] = {}
         self._turn = 0
         self._came = asyncio.Event()
-        self.name = transport.name
-        self.body_bytes_max = transport.body_bytes_max
-        self.traffic = transport.traffic
 
     async def open(self) -> None:
         """Answers others' measurements."""
@@ -186,21 +184,6 @@ class MeasuredTransport:
         if (found := self._links.get(peer)) is None and len(self._links) < LINK_COUNT_MAX:
             found = self._links[peer] = _Link()
         return found
-
-    async def publish(self, topic: str, body: bytes) -> None:
-        await self._transport.publish(topic, body)
-
-    async def subscribe(self, topic: str, on_message: OnMessage) -> None:
-        await self._transport.subscribe(topic, on_message)
-
-    def alive(self) -> frozenset[str]:
-        return self._transport.alive()
-
-    def watch(self, on_liveness: OnLiveness) -> None:
-        self._transport.watch(on_liveness)
-
-    async def close(self) -> None:
-        await self._transport.close()
 
     def readings(self) -> Iterator[Reading]:
         """For a scrape: the links, and what the transport below counts, if it does."""

@@ -43,8 +43,7 @@ async def test_a_replica_that_is_alone_is_certain_where_nobody_writes_without_it
         node = nodes["a"]
         await node["points"].upsert([1], POINT)
         left_s = node.federation.completeness.left_s
-        await until_async(lambda: left_s("points", 0) > 0)
-        assert await is_certain(node)
+        await until_certain(node)
         wires.kill("b")
         if holders == 1:
             await until_async(lambda: left_s("points", 0) == 0)

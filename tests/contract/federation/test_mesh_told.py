@@ -53,6 +53,7 @@ def is_whole(seen: MeshTold) -> bool:
     )
     points = seen.collections["points"]
     are_alike = all(len({holder.points for holder in shard.holders}) == 1 for shard in points.shards)
+    are_alike = are_alike and all(holder.disk_bytes for shard in points.shards for holder in shard.holders)
     return is_met and are_alike and is_caught_up(seen) and not seen.problems and points.points == 10
 
 

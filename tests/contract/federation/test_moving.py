@@ -17,7 +17,7 @@ from littoral.node.federation.moving import planning
 from littoral.vectors.queries import SearchParams
 from moving import begin, shards_on_disk, until_arrived, writer_of
 from nodes_in_process import Wires
-from spread_nodes import SpreadNode, spread_nodes, spread_table
+from spread_nodes import SpreadNode, are_alike, spread_nodes, spread_table
 from waiting import until_async
 
 SIZE = 4
@@ -141,7 +141,7 @@ async def test_a_collection_goes_from_four_shards_to_six_and_to_three(tmp_path: 
     tables = {"points": spread_table(SIZE, shards=4, replicas=1)}
     async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes) as writers:
         await go(nodes, planning.by_id(spread_of(nodes), 6, REGIONS, 1))
-        assert writers.write_count > 5
+        await until_async(lambda: writers.write_count > 5)
         await go(nodes, planning.by_id(spread_of(nodes), 3, REGIONS, 2))
 
 
@@ -185,7 +185,7 @@ async def test_what_a_node_took_alone_is_handed_over_when_it_is_back(tmp_path: P
     tables = {"points": spread_table(SIZE, shards=4, replicas=2)}
     async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
         await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
-        await until_async(lambda: all(not lag.entry_count for lag in nodes["b"].federation.replicas.lags()))
+        await until_async(lambda: are_alike(nodes))
         for other in ("a", "b"):
             wires.cut("c", other)
         alone: dict[int, Any] = {}
@@ -208,7 +208,7 @@ async def test_what_a_node_took_alone_is_handed_over_when_it_is_back(tmp_path: P
         wires.heal()
         await until_arrived(nodes, "points", layout)
         wanted = dict(enumerate(rows(COUNT))) | alone | dict(zip(later, rows(len(later), seed=99), strict=True))
-        await until_async(lambda: all(not lag.entry_count for lag in nodes["a"].federation.replicas.lags()))
+        await until_async(lambda: are_alike(nodes))
         for node in nodes.values():
             records = await node["points"].retrieve(range(COUNT), with_vector=True)
             found = {record.id: record.vector for record in records}

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,15 @@ from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
 from littoral.vectors.records import PointBatch
 from nodes_in_process import Wires
-from spread_nodes import SpreadNode, spread_nodes, spread_table
-from waiting import until_async
+from spread_nodes import SpreadNode, are_alike, spread_nodes, spread_table
+from waiting import until_async, until_true
 
 SIZE = 4
 COUNT = 60
 NAMES = ("a", "b", "c")
 EXACT = SearchParams(exact=True)
-DEADLINE_MS = 1000
-PATIENT_MS = 20_000
-"""For tests in which every node answers, however busy the machine is."""
+DEADLINE_MS = 3000
+PATIENT_S = 60
 
 Nodes = dict[str, SpreadNode]
 
@@ -48,7 +47,7 @@ def wires() -> Wires:
 async def pairs(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
     """Three nodes, three shards of one replica: each shard has one holder."""
     tables = {"points": spread_table(SIZE, shards=3, replicas=1)}
-    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=PATIENT_MS) as nodes:
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
         await fill(nodes["a"]["points"])
         yield nodes
 
@@ -57,15 +56,10 @@ async def pairs(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
 async def doubled(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
     """Three nodes, three shards of two replicas: any node may go."""
     tables = {"points": spread_table(SIZE, shards=3, replicas=2)}
-    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
         await fill(nodes["a"]["points"])
-        await until_async(lambda: all(are_alike(node) for node in nodes.values()))
+        await until_async(lambda: are_alike(nodes))
         yield nodes
-
-
-def are_alike(node: SpreadNode) -> bool:
-    """Whether its peers have what it has."""
-    return all(not lag.entry_count for lag in node.federation.replicas.lags())
 
 
 async def fill(collection: Collection) -> None:
@@ -235,7 +229,7 @@ async def test_another_replica_answers_for_a_node_that_does_not(doubled: Nodes, 
         wires.kill("b")
     else:
         wires.frozen.add("b")
-    ids, how = await asyncio.wait_for(search(doubled["a"], query, limit=20), 5)
+    ids, how = await asyncio.wait_for(search(doubled["a"], query, limit=20), PATIENT_S)
     assert ids == nearest(query)[:20]
     assert how["missing"] == []
     assert how["expected_recall"] in (1.0, None)  # until its lease is over the other replica has everything
@@ -254,10 +248,13 @@ async def test_a_frozen_node_costs_one_deadline_and_is_missing(tmp_path: Path, w
         assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_MS / 1000
 
 
-async def test_one_deadline_is_for_all_who_are_asked_after_each_other(doubled: Nodes, wires: Wires) -> None:
-    wires.frozen |= {"b", "c"}
-    wires.waits_s.clear()
-    _, how = await search(doubled["a"], rows(1)[0], limit=COUNT)
+async def test_one_deadline_is_for_all_who_are_asked_after_each_other(tmp_path: Path, wires: Wires) -> None:
+    tables = {"points": spread_table(SIZE, shards=3, replicas=2)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
+        await fill(nodes["a"]["points"])
+        wires.frozen |= {"b", "c"}
+        wires.waits_s.clear()
+        _, how = await search(nodes["a"], rows(1)[0], limit=COUNT)
     assert how["missing"] == ["b", "c"]
     _, *later_s = wires.waits_s[READ]
     assert later_s
@@ -266,8 +263,8 @@ async def test_one_deadline_is_for_all_who_are_asked_after_each_other(doubled: N
 
 async def test_a_slow_node_is_not_waited_for_where_another_has_the_shard(doubled: Nodes, wires: Wires) -> None:
     query = rows(1, seed=6)[0]
-    wires.slow_s["b"] = 30.0
-    ids, how = await asyncio.wait_for(search(doubled["a"], query, limit=20), 5)
+    wires.slow_s["b"] = 10.0 * PATIENT_S
+    ids, how = await asyncio.wait_for(search(doubled["a"], query, limit=20), PATIENT_S)
     assert ids == nearest(query)[:20]
     assert how["missing"] == []
 
@@ -308,17 +305,9 @@ async def test_a_node_that_was_away_gets_what_was_written_meanwhile(doubled: Nod
     assert await doubled["c"]["points"].count() == COUNT - 1
 
 
-async def until_true(condition: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(200):
-        if await condition():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the replicas never became alike")
-
-
 async def test_a_write_needs_as_many_holders_as_it_is_told(tmp_path: Path, wires: Wires) -> None:
     tables = {"points": spread_table(SIZE, shards=2, replicas=2, holders=2)}
-    async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires, deadline_ms=DEADLINE_MS) as nodes:
+    async with spread_nodes(tmp_path, ["a", "b"], tables, wires=wires) as nodes:
         await nodes["a"]["points"].upsert([1, 2, 3], rows(3))
         wires.kill("b")
         with pytest.raises(UnavailableError, match="at least 2 must"):
@@ -373,12 +362,12 @@ async def test_a_stranger_and_a_write_among_reads_are_refused(pairs: Nodes, wire
     stranger = wires.end("z")
     ask = Ask("points", 1, "", 1.0, [Part([0], frames.Count(call=0))])
     with pytest.raises(ForbiddenError, match="`z` is no member"):
-        await stranger.request("a", READ, encode(ask), deadline_s=1.0)
+        await stranger.request("a", READ, encode(ask), deadline_s=PATIENT_S)
     write = Ask("points", 1, "", 1.0, [Part([0], frames.Delete(call=0, ids=[1]))])
     with pytest.raises(InputError, match="a read is no write"):
-        await wires.ends["b"].request("a", READ, encode(write), deadline_s=1.0)
+        await wires.ends["b"].request("a", READ, encode(write), deadline_s=PATIENT_S)
     with pytest.raises(InputError, match="request of `b`"):
-        await wires.ends["b"].request("a", READ, b"\xc1junk", deadline_s=1.0)
+        await wires.ends["b"].request("a", READ, b"\xc1junk", deadline_s=PATIENT_S)
 
 
 async def test_names_of_shards_are_no_names_of_collections(pairs: Nodes) -> None:
@@ -400,7 +389,7 @@ async def test_the_shards_and_their_map_are_there_after_a_restart(tmp_path: Path
     async with spread_nodes(tmp_path, ["a", "b"], tables) as nodes:
         await fill(nodes["a"]["points"])
         number = nodes["b"].federation.map.number
-    async with spread_nodes(tmp_path, ["a", "b"], tables, deadline_ms=20_000) as nodes:
+    async with spread_nodes(tmp_path, ["a", "b"], tables) as nodes:
         assert nodes["b"].federation.map.number == number
         assert await nodes["b"]["points"].count() == COUNT
 
@@ -421,7 +410,8 @@ async def test_a_summary_is_told_only_to_who_goes_by_the_same_model(tmp_path: Pa
         asker = wires.ends["b" if holder == "a" else "a"]
 
         async def told(model: str) -> int:
-            body = await asker.request(holder, SUMMARIES, encode([Wanted("points", {0: 0}, model)]), deadline_s=5)
+            wanted = encode([Wanted("points", {0: 0}, model)])
+            body = await asker.request(holder, SUMMARIES, wanted, deadline_s=PATIENT_S)
             return sum(len(vouched.summaries) for vouched in decode_summaries(body, holder).values())
 
         def has_summary() -> bool:

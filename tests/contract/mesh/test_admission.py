@@ -17,7 +17,7 @@ from littoral.transport.fake import Network
 from mesh_site import DAY_S, MovedClock, found, joined
 from waiting import until_async
 
-DEADLINE_S = 2.0
+DEADLINE_S = 60.0
 REFUSED = "littoral_mesh_refused_total"
 
 
@@ -86,14 +86,9 @@ async def test_a_stranger_is_refused_and_counted(nodes: dict[str, Node], network
     with pytest.raises(ForbiddenError, match=r"`gw-9` is not in the roster"):
         await raw.request("gw-1", "hello", b"", deadline_s=DEADLINE_S)
     await raw.publish("news", b"false")
-    await until_async(lambda: nodes["gw-2"].admission.refused["unknown"] == 1)
-    assert nodes["gw-1"].admission.refused == {
-        "foreign": 0,
-        "expired": 0,
-        "unknown": 2,
-        "revoked": 0,
-        "wrong-name": 0,
-    }
+    refused = dict.fromkeys(("foreign", "expired", "unknown", "revoked", "wrong-name"), 0)
+    await until_async(lambda: nodes["gw-2"].admission.refused == refused | {"unknown": 1})
+    await until_async(lambda: nodes["gw-1"].admission.refused == refused | {"unknown": 2})
     assert nodes["gw-2"].heard == []
     told = {reading.labels: reading.value for reading in nodes["gw-2"].transport.readings() if reading.name == REFUSED}
     assert told["unknown",] == 1

@@ -17,7 +17,8 @@ from littoral.mesh.identity.founding import new_root
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import Issuer
 from littoral.mesh.zenoh_transport import ZenohTransport
-from mesh_site import DAY_S, MovedClock, found, free_port, joined, zenoh_options
+from mesh_site import DAY_S, MovedClock, found, joined, zenoh_options
+from ports import free_port
 
 Protocol = Literal["quic", "tls"]
 

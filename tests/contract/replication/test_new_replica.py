@@ -81,6 +81,8 @@ async def test_a_new_replica_begins_with_a_snapshot_and_goes_on_with_the_log(tmp
             sync.add(SharedLog(SHARD, replica), [peer])
         await second.upsert_points(batch([2000], 3))
         await until_async(lambda: dict(first.vector) == dict(second.vector))
+        for replica in (first, second):
+            await replica.reach(first.vector)
         assert await alike([first, second])
         points = [await read_points(one.shard, await found_ids(one.shard)) for one in (first, second)]
         assert points[0] == points[1]

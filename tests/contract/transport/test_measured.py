@@ -22,7 +22,7 @@ from littoral.transport.measured import PING, PINGS_MAX, MeasuredTransport
 from nodes_in_process import Wires
 from waiting import until_async
 
-DEADLINE_S = 1.0
+DEADLINE_S = 30.0
 
 
 async def pair(wires: Wires) -> tuple[MeasuredTransport, MeasuredTransport]:

@@ -17,11 +17,14 @@ from littoral.errors import (
 )
 from littoral.telemetry import Trace, current_trace, incoming_trace, tracing
 from littoral.transport import desk
-from mesh_rigs import BODY_BYTES_MAX, LEASE_S, Rig, echo, meet, never
-from waiting import until_async
+from mesh_rigs import BODY_BYTES_MAX, LEASE_S, Counted, Rig, echo, meet, never
+from waiting import until_async, until_true
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 SHORT_S = 0.3
+FANNED_S = 2.0
+SOON_S = 20.0
+"""Long before a deadline, however busy the machine is."""
 
 
 async def test_a_request_is_answered_and_its_caller_is_named(rig: Rig) -> None:
@@ -146,7 +149,7 @@ async def test_a_peer_that_is_not_there_is_an_error_at_once(rig: Rig) -> None:
     start = time.perf_counter()
     with pytest.raises(PeerError, match="peer `gw-3`"):
         await one.request("gw-3", "echo", b"", deadline_s=DEADLINE_S)
-    assert time.perf_counter() - start < DEADLINE_S / 4
+    assert time.perf_counter() - start < SOON_S
     assert one.traffic.unanswered == 1
 
 
@@ -157,9 +160,9 @@ async def test_what_answers_too_late_is_an_error_on_time_and_stops_there(rig: Ri
     start = time.perf_counter()
     with pytest.raises(PeerError, match="peer `gw-2`"):
         await one.request("gw-2", "never", b"", deadline_s=SHORT_S)
-    assert SHORT_S * 0.9 < time.perf_counter() - start < SHORT_S + 1.0
-    await until_async(lambda: other.traffic.busy == 0)
-    assert other.traffic.refused["late"] == 1
+    assert SHORT_S * 0.9 < time.perf_counter() - start < SOON_S
+    await until_async(lambda: other.traffic.refused["late"] == 1)
+    assert other.traffic.busy == 0
 
 
 async def test_beyond_the_bound_requests_are_refused_and_counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,17 +203,14 @@ async def test_a_fan_out_brings_replies_as_they_come_and_the_dead_one_too(rig: R
     await third.serve("echo", echo)
     rig.freeze("gw-2")
     start = time.perf_counter()
-    came = []
-    async for reply in one.fan_out(["gw-2", "gw-3", "gw-4"], "echo", b"x", deadline_s=SHORT_S):
-        came.append((reply, time.perf_counter() - start))
+    came = [reply async for reply in one.fan_out(["gw-2", "gw-3", "gw-4"], "echo", b"x", deadline_s=FANNED_S)]
+    assert time.perf_counter() - start < SOON_S
     rig.thaw("gw-2")
-    replies = {reply.peer: (reply, took_s) for reply, took_s in came}
-    assert replies["gw-3"][0].body == b"x"
-    assert isinstance(replies["gw-4"][0].error, PeerError)
-    assert isinstance(replies["gw-2"][0].error, PeerError)
-    assert came[-1][0].peer == "gw-2"
-    assert replies["gw-3"][1] < SHORT_S * 0.9
-    assert replies["gw-2"][1] < SHORT_S + 1.0
+    replies = {reply.peer: reply for reply in came}
+    assert replies["gw-3"].body == b"x"
+    assert isinstance(replies["gw-4"].error, PeerError)
+    assert isinstance(replies["gw-2"].error, PeerError)
+    assert came[-1].peer == "gw-2", "nobody waits for it"
 
 
 async def test_messages_come_in_order_with_their_senders_and_not_back(rig: Rig) -> None:
@@ -221,27 +221,30 @@ async def test_messages_come_in_order_with_their_senders_and_not_back(rig: Rig) 
     await other.subscribe("facts/load", lambda *message: heard.append(message))
     await one.subscribe("facts/load", lambda *message: back.append(message))
     await until_heard(one, "facts/load", heard)
-    await third.publish("facts/load", b"third")
-    await until_async(lambda: len(back) == 1 and ("gw-3", "facts/load", b"third") in heard)
-    heard.clear()
+    await until_heard(third, "facts/load", back)
     for number in range(200):
         await one.publish("facts/load", b"%d" % number)
         if number % 10 == 0:
             await asyncio.sleep(0)
     await one.publish("facts/other", b"elsewhere")
-    await until_async(lambda: len(heard) == 200)
-    assert heard == [("gw-1", "facts/load", b"%d" % number) for number in range(200)]
-    assert len(back) == 1
+    await one.publish("facts/load", b"end")
+    await until_async(lambda: ("gw-1", "facts/load", b"end") in heard)
+    numbered = [message for message in heard if message[2].isdigit() or message[1] != "facts/load"]
+    assert numbered == [("gw-1", "facts/load", b"%d" % number) for number in range(200)]
+    before, back[:] = list(back), []
+    await until_heard(third, "facts/load", back)
+    assert {sender for sender, _, _ in before + back} == {"gw-3"}
 
 
-async def until_heard(sender: object, topic: str, heard: list[tuple[str, str, bytes]]) -> None:
+async def until_heard(sender: Counted, topic: str, heard: list[tuple[str, str, bytes]]) -> None:
     """A subscription takes a moment to be known to who publishes."""
-    for _ in range(1000):
+
+    async def is_heard() -> bool:
         await sender.publish(topic, b"?")
         await asyncio.sleep(0.005)
-        if heard:
-            return
-    raise AssertionError("nobody listens")
+        return any(name == sender.name for name, _, _ in heard)
+
+    await until_true(is_heard)
 
 
 async def test_who_listens_badly_is_counted_and_disturbs_nobody(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -274,7 +277,7 @@ async def test_a_killed_node_is_told_to_be_gone_and_what_waits_for_it_ends(rig: 
     start = time.perf_counter()
     rig.kill("gw-2")
     await until_async(lambda: changes[-1] == ("gw-2", False))
-    assert time.perf_counter() - start < LEASE_S + 3.0
+    assert time.perf_counter() - start < LEASE_S + SOON_S
     assert one.alive() == {"gw-1"}
     with pytest.raises(PeerError, match="peer `gw-2`"):
         await waiting
@@ -294,7 +297,7 @@ async def test_a_frozen_node_holds_up_nobody_beyond_the_deadline(rig: Rig, size:
     stuck = [asyncio.ensure_future(one.request("gw-2", "echo", bytes(size), deadline_s=SHORT_S)) for _ in range(16)]
     assert await one.request("gw-3", "echo", bytes(size), deadline_s=DEADLINE_S) == bytes(size)
     outcomes = await asyncio.gather(*stuck, return_exceptions=True)
-    assert time.perf_counter() - start < SHORT_S + 1.0
+    assert time.perf_counter() - start < SOON_S
     assert {type(outcome) for outcome in outcomes} == {PeerError}
     await until_async(lambda: "gw-2" not in one.alive())
     rig.thaw("gw-2")
@@ -311,7 +314,7 @@ async def test_closing_is_bounded_and_ends_what_waits(rig: Rig) -> None:
     rig.kill("gw-2")
     start = time.perf_counter()
     await one.close()
-    assert time.perf_counter() - start < 4.0
+    assert time.perf_counter() - start < SOON_S
     with pytest.raises(PeerError, match="`gw-1`: its end of the mesh is closed"):
         await waiting
     with pytest.raises(PeerError, match="is closed"):
