@@ -25,7 +25,7 @@ from littoral.vectors.layout import COLLECTION_FILE, FILE_BYTES_MAX, CollectionF
 from littoral.vectors.log_numbers import begin_log
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["SnapshotFile", "SnapshotFolder", "config_in", "unpack_store"]
+__all__ = ["SNAPSHOTS", "SnapshotFile", "SnapshotFolder", "config_in", "is_sealed", "unpack_store"]
 
 SNAPSHOTS = "snapshots"
 ENDING = ".snapshot"

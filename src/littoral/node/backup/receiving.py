@@ -17,6 +17,7 @@ __all__ = ["received"]
 
 FILE_COUNT_MAX = 1 << 20
 SMALL_BYTES_MAX = 1 << 20
+ZEROS = bytes(BLOB_BYTES)
 
 _T = TypeVar("_T")
 
@@ -104,7 +105,7 @@ def _kept(name: str, entry: tarfile.TarInfo, stream: IO[bytes], blobs: Blobs) ->
             raise PeerError(f"backup: the stream ended in `{name[:80]}`")
         left -= len(content)
         digest.update(content)
-        names.append(HOLE if not any(content) else blobs.put(content))
+        names.append(HOLE if ZEROS.startswith(content) else blobs.put(content))
     return File(name, entry.size, entry.mode & 0o777, digest.hexdigest(), names)
 
 
