@@ -80,7 +80,7 @@ def everything(client: NodeClient) -> dict[int, dict[str, Any]]:
 
 
 def models(client: NodeClient) -> Any:
-    return [(one["name"], one["digest"]) for one in client.call("GET", "/api/models")]
+    return [(one["name"], one["sha256"]) for one in client.call("GET", "/api/models")]
 
 
 def test_a_node_under_load_is_put_together_elsewhere(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
 from littoral.runtime.builtin_agents import PREFIX
-from littoral.vectors.aliases import FILE as ALIASES
+from littoral.vectors.aliases import ALIASES_FILE
 from littoral.vectors.layout import COLLECTIONS
 
 __all__ = ["DATA", "OUTSIDE", "SITE", "KeptFile", "LeftOut", "files_of", "left_out"]
@@ -39,9 +39,9 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     paths = list(dict.fromkeys(path.absolute() for path in _paths(site, with_tokens=with_tokens)))
     home = site.file.absolute().parent
     named = [KeptFile(_name(path, home, at), path) for at, path in enumerate(paths)]
-    aliases = site.data / COLLECTIONS / ALIASES
+    aliases = site.data / COLLECTIONS / ALIASES_FILE
     if aliases.is_file():
-        named.append(KeptFile(f"{DATA}/{COLLECTIONS}/{ALIASES}", aliases))
+        named.append(KeptFile(f"{DATA}/{COLLECTIONS}/{ALIASES_FILE}", aliases))
     return named
 
 

@@ -12,7 +12,7 @@ from littoral.vectors.snapshots import SNAPSHOTS, is_sealed
 
 __all__ = ["examine_at_rest"]
 
-CHECK = "at rest"
+CHECK = "encryption"
 LAYERS_MAX = 8
 FILES_MAX = 10_000
 
