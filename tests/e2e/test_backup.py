@@ -10,6 +10,7 @@ import pytest
 
 from command import littoral as cli
 from littoral.clock import SYSTEM
+from littoral.errors import DeadlineError, UnavailableError
 from littoral.node.at_rest import read_key_file
 from littoral.node.backup.folder import Backups
 from littoral.node.beside import running_node
@@ -52,7 +53,8 @@ class Busy:
         try:
             with contextlib.closing(NodeClient(self._url)) as client:
                 while not self._stop.is_set():
-                    work(client)
+                    with contextlib.suppress(UnavailableError, DeadlineError):  # of a slow machine: asked again
+                        work(client)
         except BaseException as error:
             self.errors.append(error)
             raise
