@@ -16,6 +16,7 @@ from littoral.vault import KeyRing
 __all__ = ["received"]
 
 FILE_COUNT_MAX = 1 << 20
+READ_BYTES = 1 << 18
 SMALL_BYTES_MAX = 1 << 20
 ZEROS = bytes(BLOB_BYTES)
 
@@ -40,7 +41,7 @@ def received(
     files: list[File] = []
     count = 0
     try:
-        with tarfile.open(fileobj=_Stream(read), mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_Stream(read), mode="r|", bufsize=READ_BYTES) as archive:  # type: ignore[call-overload]
             for entry in archive:
                 if end is not None:
                     raise PeerError("backup: the stream goes on after its end")
@@ -83,7 +84,7 @@ def _files(archive: tarfile.TarFile, entry: tarfile.TarInfo, blobs: Blobs) -> It
         yield _kept(entry.name, entry, stream, blobs)
         return
     name = entry.name.removesuffix(SNAPSHOT)
-    with tarfile.open(fileobj=stream, mode="r|") as snapshot:
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_BYTES) as snapshot:
         for inner in snapshot:
             yield _kept(f"{name}/{inner.name}", inner, _body(snapshot, inner), blobs)
 

@@ -47,7 +47,8 @@ def one_by_one(chunks: AsyncIterator[bytes]) -> Generator[bytes, None, None]:
         return await anext(chunks, None)
 
     with asyncio.Runner() as runner:
-        while (chunk := runner.run(following())) is not None:
+        loop = runner.get_loop()
+        while (chunk := loop.run_until_complete(following())) is not None:
             yield chunk
 
 
