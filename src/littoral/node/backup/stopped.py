@@ -23,8 +23,8 @@ class Stopped:
         return sorted(path.name for path in found if path.is_dir() and NAME.fullmatch(path.name))
 
     def left_out(self) -> Iterator[LeftOut]:
-        spread = {path.name.partition(".")[0] for path in self._folder.glob("*.*") if is_part(path.name)}
-        for name in sorted(spread - {"aliases"}):
+        parts = (path.name for path in self._folder.glob("*.*") if path.is_dir() and is_part(path.name))
+        for name in sorted({part.partition(".")[0] for part in parts}):
             yield LeftOut(f"collection {name}", "it is spread: the nodes of the mesh hold its replicas")
         for name in self.names():
             if read_collection_file(self._folder / name).other is not None:
