@@ -112,7 +112,7 @@ class Handing:
             if are_same(self._replicas.config(name).models, heard_over_the_mesh(goal.model)):
                 found = routes(states, goal, target.config, among, region_of(target.spread, shard))
                 if is_asked_first and found:
-                    found = still_wanted(found, await self._known(target, goal, found))
+                    found = still_wanted(found, await self._known(target, goal, found), _deleted(states))
             else:
                 found, made = await self._embedded(target, shard, states, goal, among, is_asked_first=is_asked_first)
         except _NobodyError:
@@ -158,7 +158,7 @@ class Handing:
             states = not_known_yet(states, known)
         made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model))
         found = routes(made.states, goal, config, among, region_of(target.spread, shard))
-        return still_wanted(found, known) if is_asked_first else found, made
+        return still_wanted(found, known, _deleted(states)) if is_asked_first else found, made
 
     async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
         """What each shard that is told of points knows of them.
@@ -277,6 +277,10 @@ class Handing:
             )
             taken.append(shard)
         return taken
+
+
+def _deleted(states: Sequence[State]) -> set[bytes]:
+    return {key_of(state.change.id) for state in states if state.change.vectors is None}
 
 
 def _messages(found: Routes) -> list[Routes]:
