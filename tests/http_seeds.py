@@ -240,6 +240,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("POST", f"/api{_C}/migration/back"): _collection(),
     ("DELETE", f"/api{_C}/migration"): _collection(),
     ("GET", "/api/events"): [Seed()],
+    ("GET", "/api/backup"): [Seed(query={"tokens": "0"})],
     ("GET", "/api/logs"): [Seed(query={"level": "info", "since": "1", "limit": "5"}), Seed(query={"follow": "1"})],
     ("GET", "/healthz"): [Seed()],
     ("GET", "/livez"): [Seed()],

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from littoral.vectors import result_cache
 from littoral.vectors.byte_lru import ENTRY_BYTES, ByteLru
-from littoral.vectors.cache_journal import MAGIC, CacheJournal
+from littoral.vectors.cache_journal import CacheJournal
+from littoral.vectors.cache_records import MAGIC
 from littoral.vectors.embedding_cache import Embedding, EmbeddingCache, embedding_key
 from littoral.vectors.records import Hit
 from littoral.vectors.result_cache import ResultCache, Scope, question_key

@@ -11,6 +11,7 @@ from littoral.errors import NotFoundError
 from littoral.node.near_filler import NearFiller
 from littoral.node.site_tables import CacheTable
 from littoral.telemetry import Reading
+from littoral.vault import KeyRing
 from littoral.vectors.byte_lru import ByteLru, CacheStatistics
 from littoral.vectors.cache_journal import CacheJournal
 from littoral.vectors.embedding_cache import EmbeddingCache
@@ -56,15 +57,17 @@ class ToldEmbeddings(NamedTuple):
 
 
 class Caches:
-    """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is.
+    """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is. keys: seal that.
 
     For one event loop. Raises nothing for a damaged file: what cannot be read is made again.
     """
 
-    def __init__(self, table: CacheTable, data: Path | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, table: CacheTable, data: Path | None = None, clock: Clock = SYSTEM, keys: KeyRing | None = None
+    ) -> None:
         journal = None
         if table.disk_mb and table.embeddings_mb and data is not None:
-            journal = CacheJournal(data / FILE, table.disk_mb << 20)
+            journal = CacheJournal(data / FILE, table.disk_mb << 20, keys)
         self.disk_bytes_max = 0 if journal is None else table.disk_mb << 20
         """For embeddings, of the file on disk."""
         told_bytes = (table.embeddings_mb << 20) // TOLD_SHARE

@@ -2,6 +2,7 @@
 
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
+from littoral.node.backup.api import backup_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -45,6 +46,7 @@ def application(
             api_protocol(node, observed),
             shown_protocol(node),
             logs_protocol(node),
+            backup_protocol(node),
             mesh_protocol(node),
             migrations_protocol(node),
             placement_protocol(node),

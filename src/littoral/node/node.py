@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from littoral.node.site import Site
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
+    from littoral.vault import KeyRing
 
 __all__ = [
     "Instances",
@@ -141,7 +142,8 @@ class Node:
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
-    requests_told: those that have a line in it. site: as it was read at the start. mqtt: what its routes say now.
+    requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
+    keys: of what it seals, if it does.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Node:
     requests_told: "RequestsTold" = "failed"
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
+    keys: "KeyRing | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

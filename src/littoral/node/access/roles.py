@@ -33,8 +33,9 @@ _HTTP = """
 open       GET    /
 read       GET    /aliases
 read       GET    /api/agents
-admin      DELETE /api/caches/{cache}
+admin      GET    /api/backup
 read       GET    /api/caches
+admin      DELETE /api/caches/{cache}
 read       GET    /api/collections
 read       GET    /api/collections/{collection}
 admin      DELETE /api/collections/{collection}/migration

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,8 @@ class SimulatedSite:
             node.disk.saw = partial(self._stored, node.name)
 
     def _table(self) -> CollectionTable:
-        plan, more = self.plan, {}
+        plan = self.plan
+        more: dict[str, Any] = {}
         if plan.regions:
             more = {"regions": sorted(set(plan.regions.values())), "pinned": list(plan.pinned), "region": REGION}
         spread = SpreadTable(
