@@ -190,7 +190,8 @@ def revoke(
     issuing.write(lambda roster: roster.without(name, now_s))
     results.print(f"node `{name}` is revoked", markup=False)
     if held_key:
-        messages.print(f"`{name}` held the issuing key: if it was stolen, found the site anew", markup=False)
+        lost = f"`{name}` held the issuing key: if it was stolen, `littoral mesh rollover begin` makes another"
+        messages.print(lost, markup=False)
 
 
 @mesh.command()
