@@ -234,9 +234,7 @@ class Moving:
         end_s = self._pace.now() + deadline_s
         try:
             while some := await owed.at(time):
-                outcome = await self._handing.hand(
-                    target, shard, some, goal, among, is_asked_first=False, end_s=end_s
-                )
+                outcome = await self._handing.hand(target, shard, some, goal, among, is_asked_first=False, end_s=end_s)
                 await owed.settle(outcome.told)
                 await owed.stand(outcome.away)
                 await owed.refuse(outcome.refused)
