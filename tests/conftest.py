@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from littoral import settings
+from littoral.runtime.pool import Pool
+
+POOL_WAIT_MS = 60_000.0
+"""How long calls wait for an instance unless they say otherwise: the default, a second, is little on a busy machine."""
 
 collect_ignore = [] if settings.boolean("LITTORAL_SWEEP") else ["sweep"]
 
@@ -16,6 +20,14 @@ def installation(tmp_path: Path) -> Iterator[Path]:
     """A state and a cache folder that nobody else has; the folder above them."""
     with settings.override(LITTORAL_STATE=str(tmp_path / "state"), LITTORAL_CACHE=str(tmp_path / "cache")):
         yield tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_pools() -> Iterator[None]:
+    """Of nodes in the test's own process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Pool.__init__.__kwdefaults__, "wait_ms", POOL_WAIT_MS)
+        yield
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from raw_http import Reply, ask, request
 
 __all__ = ["LIMITS", "App", "asked", "get", "served"]
 
-LIMITS = Limits(body_bytes_max=1000, body_s=0.3, header_s=0.5)
+LIMITS = Limits(body_bytes_max=1000, body_s=1.5, header_s=2.0)
 
 
 class App:

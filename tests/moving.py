@@ -6,7 +6,7 @@ from littoral.mesh.shard_map import Layout
 from spread_nodes import SpreadNode
 from waiting import until_async
 
-__all__ = ["begin", "has_arrived", "shards_on_disk", "until_arrived", "writer_of"]
+__all__ = ["are_at", "begin", "shards_on_disk", "until_arrived", "writer_of"]
 
 
 def writer_of(nodes: Mapping[str, SpreadNode]) -> SpreadNode:
@@ -18,18 +18,18 @@ def begin(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> None:
     writer_of(nodes).federation.go_to(name, layout)
 
 
-def has_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> bool:
+def are_at(nodes: Mapping[str, SpreadNode], name: str, places: Mapping[int, list[str]]) -> bool:
     """All go by it, and nothing of what was before is left."""
     return all(
         (spread := node.federation.map.spreads[name]).change is None
-        and spread.places == layout.places
+        and spread.places == places
         and not node.federation.moving.left_shards()
         for node in nodes.values()
     )
 
 
 async def until_arrived(nodes: Mapping[str, SpreadNode], name: str, layout: Layout) -> None:
-    await until_async(lambda: has_arrived(nodes, name, layout))
+    await until_async(lambda: are_at(nodes, name, layout.places))
 
 
 def shards_on_disk(nodes: Mapping[str, SpreadNode]) -> dict[str, list[str]]:

@@ -121,7 +121,7 @@ class Models(dict[str, Any]):
     """Sessions by name, as the runtime wants them; `opened` counts instances."""
 
     def __init__(self, **modules: bytes) -> None:
-        self.sessions = {name: load(wasm, deadline_ms=100) for name, wasm in modules.items()}
+        self.sessions = {name: load(wasm, deadline_ms=500) for name, wasm in modules.items()}
         self.made: list[Session] = []
         super().__init__()
         for name, session in self.sessions.items():

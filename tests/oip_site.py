@@ -17,7 +17,7 @@ path = "types.wasm"
 [models.sums]
 path = "sums.wasm"
 state = { total = "next_total" }
-sequences = { max = 3, idle_s = 5.0 }
+sequences = { max = 3, idle_s = 300.0 }
 """
 """What `all_types` and `summing` make, in a site file."""
 SITE = (

@@ -1,12 +1,15 @@
 """`littoral collections migrate`: what it prints, and its exit codes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from command import littoral as cli
 from node_fixture import Served, node_in_thread
+from raw_http import send
 from two_models import add_version, installation, keep, write_notes_site
+from waiting import until
 
 COUNT = 5
 
@@ -31,14 +34,18 @@ def test_a_collection_is_taken_to_another_version_and_back(served: Served) -> No
     assert done.startswith("notes: embeddings encoder@2:")
     assert done.endswith(" is kept for the way back\n")
     assert migrate("--back").startswith("notes: embeddings encoder@1:")
+    until(lambda: progress(served)["state"] == "flipped" and progress(served)["points"] == COUNT)
     told = cli("collections", "migrate", "notes", "--url", served.url, "--json").json
     assert told.keys() == {"name", "models", "strict", "migration", "failure"}
     assert told["migration"].keys() == {
         "state", "current", "other", "points", "done", "embedded", "behind", "is_whole", "why", "refused", "checked",
         "flip_ms",
     }  # fmt: skip
-    assert (told["migration"]["state"], told["migration"]["points"]) == ("flipped", COUNT)
     assert "kept" not in migrate("--drop")
+
+
+def progress(served: Served) -> Any:
+    return send(served.address, "GET", "/api/collections/notes").json["migration"]
 
 
 def test_what_cannot_be_is_told(served: Served) -> None:

@@ -23,6 +23,6 @@ def test_ctrl_c_ends_a_verb(verb: str, tmp_path: Path) -> None:
         with process, silent.accept()[0] as connection:
             assert connection.recv(1)
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130
+            assert process.wait(60) == 130
             assert process.stderr is not None
             assert process.stderr.read() == ""

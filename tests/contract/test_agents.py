@@ -91,7 +91,7 @@ def test_an_agent_that_refuses_its_configuration_says_why() -> None:
 )
 def test_an_error_of_the_agent_has_its_number_and_text(last_error: str, message: str) -> None:
     wasm = agent(when_asked("(return (i64.const -5))"), last_error=last_error)
-    with Agent.open(wasm, deadline_ms=30) as guest:
+    with Agent.open(wasm, deadline_ms=500) as guest:
         with pytest.raises(AgentError) as caught:
             guest.infer(b"!")
         assert (str(caught.value), caught.value.number) == (message, -5)
@@ -115,8 +115,8 @@ def test_what_an_agent_says_cannot_break_a_terminal_or_a_log() -> None:
         ("(drop (i32.load (i32.const -4)))", TrapError, "out of bounds memory access"),
         ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", TrapError, "integer divide by zero"),
         ("(drop (call $deep (i32.const 0)))", TrapError, "call stack exhausted"),
-        (LOOP, DeadlineError, "`infer` did not finish in 50 ms"),
-        ("(loop $on (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $on))", DeadlineError, "50 ms"),
+        (LOOP, DeadlineError, "`infer` did not finish in 500 ms"),
+        ("(loop $on (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $on))", DeadlineError, "500 ms"),
         ("(return (i64.const -1000))", SandboxError, "`infer` answered -1000, errors are -1…-999"),
         ("(return (i64.const -9223372036854775808))", SandboxError, "errors are -1…-999"),
         (f"(return {packed(PAGE * 2, 1)})", SandboxError, "1 bytes at 131072 lie outside the 131072 bytes of memory"),
@@ -132,7 +132,7 @@ def test_what_an_agent_says_cannot_break_a_terminal_or_a_log() -> None:
 def test_a_broken_promise_costs_the_caller_an_error_and_the_instance_its_life(
     misbehave: str, kind: type[LittoralError], message: str
 ) -> None:
-    with Agent.open(agent(when_asked(misbehave), extra=RECURSION), deadline_ms=50) as guest:
+    with Agent.open(agent(when_asked(misbehave), extra=RECURSION), deadline_ms=500) as guest:
         with pytest.raises(kind) as caught:
             guest.infer(b"!")
         assert str(caught.value).startswith("agent `a`: ")
@@ -164,7 +164,7 @@ def test_a_bad_alloc_never_makes_the_host_write_outside(alloc: str, kind: type[L
     only_later = (
         f"(if (i32.eq (local.get $size) (i32.const 5)) (then (return {alloc}))) {ALLOC.replace('(local $at i32)', '')}"
     )
-    with Agent.open(agent(alloc="(local $at i32)" + only_later), deadline_ms=50) as guest:
+    with Agent.open(agent(alloc="(local $at i32)" + only_later), deadline_ms=500) as guest:
         with pytest.raises(kind) as caught:
             guest.infer(b"hello")
         assert message in str(caught.value)
@@ -176,7 +176,7 @@ def test_a_failing_reset_costs_an_instance_but_not_the_answer(reset: str) -> Non
     armed = f"(if (global.get $armed) (then {reset})) (global.set $top (i32.const 4096))"
     infer = f"(global.set $armed (i32.const 1)) {ECHO}"
     wasm = agent(infer, reset=armed, extra="(global $armed (mut i32) (i32.const 0))")
-    with Agent.open(wasm, deadline_ms=30) as guest:
+    with Agent.open(wasm, deadline_ms=500) as guest:
         assert echoes(guest)
         assert echoes(guest)
         assert guest.statistics().failures == 2
@@ -225,8 +225,8 @@ def test_a_failing_reset_costs_an_instance_but_not_the_answer(reset: str) -> Non
         (agent(output=[{"name": "x", "dtype": "int8", "shape": [1]}] * 2), ArtifactError, "output: a name comes twice"),
         (agent(memory="32 32"), MemoryCapError, "needs 2097152 bytes of memory to start, may have 1048576"),
         (agent(extra="(func $f unreachable) (start $f)"), TrapError, "`start` trapped"),
-        (agent(extra=f"(func $f {LOOP}) (start $f)"), DeadlineError, "`start` did not finish in 50 ms"),
-        (agent(init=f"{LOOP} (i32.const 0)"), DeadlineError, "`init` did not finish in 50 ms"),
+        (agent(extra=f"(func $f {LOOP}) (start $f)"), DeadlineError, "`start` did not finish in 500 ms"),
+        (agent(init=f"{LOOP} (i32.const 0)"), DeadlineError, "`init` did not finish in 500 ms"),
         (agent(init="(i32.const 5)"), SandboxError, "`init` answered 5"),
         (agent(init="(i32.const -1000)"), SandboxError, "`init` answered -1000"),
         (b"(module)", ArtifactError, "not a WebAssembly module"),
@@ -237,13 +237,13 @@ def test_an_agent_that_cannot_be_one_is_refused_at_the_start(
     wasm: bytes, kind: type[LittoralError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        Agent.open(wasm, start_deadline_ms=50)
+        Agent.open(wasm, start_deadline_ms=500)
 
 
 def test_the_operators_limits_win_over_the_manifests() -> None:
     wasm = agent(when_asked(LOOP), memory="2", memory_bytes_max=8 * PAGE, deadline_ms=10_000)
-    with Agent.open(wasm, memory_bytes=4 * PAGE, deadline_ms=30) as guest:
-        with pytest.raises(DeadlineError, match="in 30 ms"):
+    with Agent.open(wasm, memory_bytes=4 * PAGE, deadline_ms=500) as guest:
+        with pytest.raises(DeadlineError, match="in 500 ms"):
             guest.infer(b"!")
         with pytest.raises(TooLargeError, match="input of 262145 bytes, its memory holds 262144"):
             guest.infer(bytes(4 * PAGE + 1))
@@ -360,7 +360,7 @@ def test_a_log_line_outside_memory_is_dropped() -> None:
 
 def test_an_endless_logger_meets_its_deadline() -> None:
     endless = "(loop $on (call $log (i32.const 1) (i32.const 0) (i32.const 4)) (br $on))"
-    with Agent.open(agent(when_asked(endless), imports=LOG), deadline_ms=30) as guest:
+    with Agent.open(agent(when_asked(endless), imports=LOG), deadline_ms=500) as guest:
         with pytest.raises(DeadlineError):
             guest.infer(b"!")
         assert echoes(guest)
@@ -377,7 +377,7 @@ def test_a_lent_answer_is_the_guests_memory_until_it_is_released() -> None:
             assert not second.done()
             lent.release()
             lent.release()
-            assert second.result(10) == b"other"
+            assert second.result(60) == b"other"
 
 
 def test_use_after_close_is_loud() -> None:
@@ -395,7 +395,7 @@ def test_many_threads_share_an_agent() -> None:
     with Agent.open(agent()) as guest:
 
         def work(i: int) -> bool:
-            start.wait(10)
+            start.wait(60)
             return all(guest.infer(bytes([i]) * 1000) == bytes([i]) * 1000 for _ in range(50))
 
         with ThreadPoolExecutor(8) as threads:

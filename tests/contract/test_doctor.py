@@ -21,6 +21,7 @@ from littoral.telemetry.findings import Finding, Status
 from littoral.testing import SimulatedClock
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from otlp_receiver import receiver
+from ports import free_port
 from raw_http import send_json
 from supervised import short_folder
 
@@ -110,7 +111,7 @@ def test_limits_that_the_engine_cannot_live_with(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
 
     arguments = command("doctor", tmp_path / "site.toml")
-    done = subprocess.run(arguments, capture_output=True, text=True, preexec_fn=bounded, env=environment(), timeout=120)
+    done = subprocess.run(arguments, capture_output=True, text=True, preexec_fn=bounded, env=environment(), timeout=240)
     assert done.returncode == 1, done.stderr
     assert "fail  stack        address space: the address space is limited" in done.stdout
     assert "hint: no `ulimit -v`, no LimitAS in its unit" in done.stdout
@@ -129,11 +130,11 @@ def test_ports_that_somebody_else_has(tmp_path: Path) -> None:
 
 
 def test_services_that_are_away(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         tables = f'[mqtt]\nbroker = "mqtt://127.0.0.1:{port}"\n'
         assert [one.status for one in examine_services(site(tmp_path, tables))] == [Status.OK]
-    with receiver() as collector:
+    with receiver(free_port()) as collector:
         more = f'{tables}[telemetry.traces]\nendpoint = "{collector.url}"\n'
         broker, traces = examine_services(site(tmp_path, more))
     assert (broker.status, traces.status) == (Status.FAIL, Status.OK)
@@ -151,8 +152,7 @@ def test_services_that_are_away(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     with short_folder() as folder:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         file = write_site(folder, (SITE + DOUBLE).replace("127.0.0.1:0", f"127.0.0.1:{port}"))
         with node_in_thread(folder, site=file, port=port) as found:
             points = [{"id": i, "vector": [1.0 * i, *[0.5] * 191]} for i in range(8)]
@@ -218,4 +218,5 @@ def test_the_verb_tells_all_of_it(served: Served) -> None:
     assert (done.code, done.json["ok"]) == (0, True), findings
     assert {one["check"] for one in findings} == {
         "cpu", "memory", "clock", "stack", "files", "disk", "port", "digest", "shard", "cache",
+        "encryption",
     }  # fmt: skip

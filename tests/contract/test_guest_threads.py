@@ -30,18 +30,18 @@ def test_a_stack_overflow_in_a_serving_thread_is_a_trap(is_trusted: bool) -> Non
     with GuestThreads(2) as threads:
         for _ in range(8):
             with pytest.raises(TrapError, match="call stack exhausted"):
-                threads.submit(session.run, FEEDS).result(10)
+                threads.submit(session.run, FEEDS).result(60)
 
 
 def test_an_agents_stack_overflow_in_a_serving_thread_is_a_trap() -> None:
     guest = Agent.open(agent("(drop (call $deep (i32.const 0))) (i64.const 0)", extra=DEEP))
     with GuestThreads(1) as threads, pytest.raises(TrapError, match="call stack exhausted"):
-        threads.submit(guest.infer, b"").result(10)
+        threads.submit(guest.infer, b"").result(60)
 
 
 def test_serving_threads_have_stacks_that_hold_a_guest() -> None:
     with GuestThreads(2) as threads:
-        assert threads.submit(stack_bytes).result(10) >= STACK_BYTES_MIN >= 4 * STACK_BYTES_MAX
+        assert threads.submit(stack_bytes).result(60) >= STACK_BYTES_MIN >= 4 * STACK_BYTES_MAX
 
 
 def test_other_threads_keep_their_stack_size() -> None:
@@ -57,13 +57,13 @@ def test_idle_cores_are_lent_and_busy_ones_are_not() -> None:
         assert threads.borrow(cores)
         assert not threads.borrow(1)
         threads.give_back(cores)
-        working = threads.submit(goes_on.wait, 10)
+        working = threads.submit(goes_on.wait, 60)
         until(lambda: threads.statistics().busy == 1)
         assert not threads.borrow(cores)
         assert threads.borrow(cores - 1)
         threads.give_back(cores - 1)
         goes_on.set()
-        assert working.result(10)
+        assert working.result(60)
 
 
 def in_thread_of(size: int, work: object) -> object:
@@ -81,7 +81,7 @@ def in_thread_of(size: int, work: object) -> object:
         thread.start()
     finally:
         threading.stack_size(before)
-    thread.join(10)
+    thread.join(60)
     return done.result(0)
 
 
@@ -105,7 +105,7 @@ def test_a_stack_overflow_on_the_smallest_allowed_stack_is_a_trap() -> None:
 def test_the_queue_is_bounded_and_refusals_are_counted() -> None:
     go = threading.Event()
     with GuestThreads(1, queue_max=2) as threads:
-        running = threads.submit(go.wait, 10)
+        running = threads.submit(go.wait, 60)
         until(lambda: threads.statistics().busy == 1)
         queued = [threads.submit(int, "7") for _ in range(2)]
         with pytest.raises(UnavailableError, match="2 calls are waiting, at most 2"):
@@ -113,27 +113,27 @@ def test_the_queue_is_bounded_and_refusals_are_counted() -> None:
         counts = threads.statistics()
         assert (counts.threads, counts.busy, counts.queued, counts.refused) == (1, 1, 2, 1)
         go.set()
-        assert running.result(10)
-        assert [future.result(10) for future in queued] == [7, 7]
+        assert running.result(60)
+        assert [future.result(60) for future in queued] == [7, 7]
 
 
 def test_work_that_is_cancelled_before_it_begins_never_runs() -> None:
     go = threading.Event()
     ran: list[int] = []
     with GuestThreads(1) as threads:
-        threads.submit(go.wait, 10)
+        threads.submit(go.wait, 60)
         late = threads.submit(ran.append, 1)
         assert late.cancel()
         go.set()
-        threads.submit(int).result(10)
+        threads.submit(int).result(60)
     assert ran == []
 
 
 def test_an_exception_reaches_the_caller_and_the_thread_serves_on() -> None:
     with GuestThreads(1) as threads:
         with pytest.raises(ValueError, match="invalid literal"):
-            threads.submit(int, "x").result(10)
-        assert threads.submit(int, "7").result(10) == 7
+            threads.submit(int, "x").result(60)
+        assert threads.submit(int, "7").result(60) == 7
 
 
 def test_close_fails_what_waits_and_waits_for_what_runs() -> None:
@@ -141,18 +141,18 @@ def test_close_fails_what_waits_and_waits_for_what_runs() -> None:
 
     def work() -> bool:
         begun.set()
-        return go.wait(10)
+        return go.wait(60)
 
     threads = GuestThreads(1)
     running, waiting = threads.submit(work), threads.submit(int)
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert threads.close(timeout_s=0.0) == 1
     with pytest.raises(UnavailableError, match="guest threads are closed"):
-        waiting.result(10)
+        waiting.result(60)
     with pytest.raises(UnavailableError, match="guest threads are closed"):
         threads.submit(int)
     go.set()
-    assert running.result(10)
+    assert running.result(60)
     assert threads.close() == 0
 
 
@@ -160,7 +160,7 @@ async def test_a_cancelled_coroutine_leaves_and_the_work_goes_on() -> None:
     go, ended = threading.Event(), threading.Event()
 
     def work() -> None:
-        go.wait(10)
+        go.wait(60)
         ended.set()
 
     with GuestThreads(1) as threads:
@@ -171,7 +171,7 @@ async def test_a_cancelled_coroutine_leaves_and_the_work_goes_on() -> None:
             await task
         assert not ended.is_set()
         go.set()
-        assert await threads.run(ended.wait, 10)
+        assert await threads.run(ended.wait, 60)
 
 
 def test_a_deadline_is_never_early_and_hardly_late() -> None:
@@ -212,7 +212,7 @@ def test_deadlines_hold_in_many_threads_at_once() -> None:
     with GuestThreads(4) as threads:
         for future in [threads.submit(one.run, FEEDS) for one in sessions]:
             with pytest.raises(DeadlineError):
-                future.result(10)
+                future.result(60)
 
 
 def test_a_ticker_that_is_stopped_and_needed_at_once_leaves_one_thread() -> None:
@@ -232,7 +232,7 @@ def test_a_ticker_that_is_stopped_and_needed_at_once_leaves_one_thread() -> None
         ticker.stop()
     done.set()
     for user in users:
-        user.join(10)
+        user.join(60)
     ticker.stop()
     until(lambda: set(threading.enumerate()) <= before)
 
@@ -243,8 +243,8 @@ def test_there_is_one_engine_of_a_kind_whoever_asks_first(monkeypatch: pytest.Mo
     start = threading.Barrier(8)
 
     def ask() -> int:
-        start.wait(10)
+        start.wait(60)
         return id(engine._engine("guarded"))
 
     with GuestThreads(8) as threads:
-        assert len({future.result(10) for future in [threads.submit(ask) for _ in range(8)]}) == 1
+        assert len({future.result(60) for future in [threads.submit(ask) for _ in range(8)]}) == 1

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from node_fixture import Served, node_in_thread
 from oip_site import scaled, write_oip_site, write_version
 from raw_http import connect, read_reply, request, send_json
 from supervised import short_folder
+from waiting import until
 
 SWAPS = 24
 FACTORS = (3.0, 5.0)
@@ -56,16 +57,14 @@ def factor(client: triton.InferenceServerClient, version: str = "") -> float:
     return float(client.infer("scaled", [x()], model_version=version).as_numpy("y")[0, 0])
 
 
-def asks(served: Served, path: str, body: dict[str, Any], ends: threading.Event) -> list[Any]:
+def asks(served: Served, path: str, body: dict[str, Any], ends: threading.Event, found: list[Any]) -> None:
     """What each request on one connection was answered with, until it is the end: numbers, or what went wrong."""
-    found: list[Any] = []
     payload = request("POST", path, json.dumps(body).encode())
     with connect(served.address) as connection:
         while not ends.is_set():
             connection.sendall(payload)
             reply = read_reply(connection)
             found.append(numbers(reply.json) if reply.status == 200 else (reply.status, reply.body))
-    return found
 
 
 def numbers(said: Any) -> tuple[float, ...]:
@@ -80,22 +79,40 @@ def times(factor: float) -> tuple[float, ...]:
 
 
 @contextlib.contextmanager
-def asked(served: Served) -> Iterator[list[Future[list[Any]]]]:
+def asked(served: Served) -> Iterator["Asked"]:
     """Two clients at the model, two at a pipeline that has it and another model; their answers are there at the end."""
-    ends = threading.Event()
+    ends, answers = threading.Event(), [list[Any]() for _ in range(4)]
     inputs = [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": ROWS}]
     with ThreadPoolExecutor(4) as threads:
         bodies = [("/v2/models/scaled/infer", {"inputs": inputs}), ("/pipelines/both", {"inputs": {"x": ROWS}})]
-        found = [threads.submit(asks, served, path, body, ends) for path, body in bodies * 2]
+        clients = zip(bodies * 2, answers, strict=True)
+        running = [threads.submit(asks, served, path, body, ends, found) for (path, body), found in clients]
         try:
-            yield found
+            yield Asked(answers, running)
         finally:
             ends.set()
 
 
-def check(found: list[Future[list[Any]]], factors: set[float]) -> None:
-    for i, future in enumerate(found):
-        answers = future.result(30)
+class Asked(NamedTuple):
+    """answers: of each client. running: until they end."""
+
+    answers: list[list[Any]]
+    running: list[Future[None]]
+
+    def meet(self, count: int = 2) -> None:
+        """Returns when each client has had so many more answers."""
+        before = [len(found) for found in self.answers]
+        until(
+            lambda: (
+                all(len(found) >= had + count for found, had in zip(self.answers, before, strict=True))
+                or any(one.done() for one in self.running)
+            )
+        )
+
+
+def check(found: Asked, factors: set[float]) -> None:
+    for i, (answers, running) in enumerate(zip(found.answers, found.running, strict=True)):
+        running.result(120)
         allowed = {times(f * (2 if i % 2 else 1)) for f in factors}
         assert len(answers) > SWAPS
         assert [answer for answer in answers if answer not in allowed] == []
@@ -110,6 +127,7 @@ def test_no_request_fails_while_versions_appear(
             write_version(folder / "scaled", 3 + i, scaled(FACTORS[i % 2]))
             client.load_model("scaled")
             assert factor(client) == FACTORS[i % 2]
+            found.meet()
     check(found, {100.0, *FACTORS})
     assert client.get_model_metadata("scaled")["versions"] == [str(2 + SWAPS)]
 
@@ -124,6 +142,7 @@ def test_no_request_fails_while_versions_go_back_and_forth(
             path = "/v2/repository/models/scaled/load"
             assert send_json(served.address, "POST", path, {"parameters": {"rollback": True}}).status == 200
             assert factor(client) == (7.0 if i % 2 else before)
+            found.meet()
     check(found, {7.0, before})
 
 
@@ -135,6 +154,7 @@ def test_no_request_fails_while_versions_are_refused(served: Served, client: tri
                 with pytest.raises(InferenceServerException):
                     client.load_model("scaled", config="{}", files={"file:model.wasm": wrong})
             client.load_model("scaled", config="{}", files={"file:60/model.wasm": scaled(FACTORS[i % 2]).wasm})
+            found.meet(6)
     check(found, {7.0, *FACTORS})
 
 

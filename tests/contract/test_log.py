@@ -219,14 +219,18 @@ def test_a_request_that_fails_inside_has_a_line_with_its_id_and_nothing_of_what_
         assert send(served.address, "POST", f"/pipelines/double?token={CANARY}", body, headers).status == 500
     finally:
         broken.pipeline = kept
-    told = [line for line in lines(served)["lines"] if line.get("request") == "order-9"]
-    assert {line["part"] for line in told} == {"web", "requests"}
+
+    def of_it() -> list[dict[str, Any]]:
+        return [line for line in lines(served)["lines"] if line.get("request") == "order-9"]
+
+    until(lambda: {line["part"] for line in of_it()} == {"web", "requests"})
+    told = of_it()
     assert "POST /pipelines/{name}: 500 in" in told[-1]["message"]
     assert CANARY not in json.dumps(told)
 
 
 def test_lines_are_followed(served: Served) -> None:
-    with connect(served.address, 30) as listener:
+    with connect(served.address) as listener:
         listener.sendall(request("GET", "/api/logs?follow=1&level=warning&part=canary"))
         data = b""
         while b": connected" not in data:

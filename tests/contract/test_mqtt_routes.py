@@ -73,9 +73,8 @@ def test_a_message_is_answered_on_the_topic_that_the_file_says(folder: Path, bro
         assert (topic, said["status"], said["topic"]) == ("answers/door", "ok", "cameras/door/frame")
         assert said["result"]["outputs"].popitem()[1]["data"] == [[2, 4, 6]]
         assert said["how"]["node"] == "store-12"
-        found = metrics(node)
-        assert found['answered_total{route="double"}'] == 1
-        told = {f"littoral_mqtt_{name.partition('{')[0]}" for name in found}
+        until(lambda: metrics(node)['answered_total{route="double"}'] == 1)
+        told = {f"littoral_mqtt_{name.partition('{')[0]}" for name in metrics(node)}
         assert told == {name for name in METRICS if name.startswith("littoral_mqtt_")}
 
 
@@ -139,9 +138,8 @@ def test_what_is_no_good_is_acknowledged_counted_and_told(folder: Path, broker: 
         assert said["status"]["error"].startswith("message has 3000")
         client.send("cameras/door/frame", vector(1, 2, 3))
         assert client.next()[0] == "answers/door"
-        found = metrics(node)
-        assert found['dropped_total{reason="refused",route="double"}'] == 1
-        assert found['dropped_total{reason="oversize",route="double"}'] == 1
+        for reason in ("refused", "oversize"):
+            until(lambda reason=reason: metrics(node)[f'dropped_total{{reason="{reason}",route="double"}}'] == 1)
 
 
 def test_tls_with_certificates_and_a_password(folder: Path) -> None:
@@ -216,9 +214,12 @@ def test_shared_subscriptions_share(folder: Path, broker: Broker) -> None:
         for i in range(40):
             client.send(f"cameras/{i}/frame", vector(i, 0, 0))
         assert sorted(int(client.next()[0].rpartition("/")[2]) for _ in range(40)) == list(range(40))
-        counts = [metrics(node)['answered_total{route="double"}'] for node in (a, b)]
-        assert sum(counts) == 40
-        assert min(counts) > 0
+
+        def counts() -> list[float]:
+            return [metrics(node)['answered_total{route="double"}'] for node in (a, b)]
+
+        until(lambda: sum(counts()) == 40)
+        assert min(counts()) > 0
 
 
 def test_a_broker_that_restarts_loses_nothing(folder: Path, broker: Broker) -> None:
@@ -236,7 +237,7 @@ def test_a_broker_that_restarts_loses_nothing(folder: Path, broker: Broker) -> N
             client.listen("answers/#")
             for i in range(20):
                 client.send(f"cameras/{i}/frame", vector(i, 0, 0))  # the node may be away still: its session is not
-            assert {client.next()[0] for _ in range(20)} == {f"answers/{i}" for i in range(20)}
+            heard(client, {f"answers/{i}" for i in range(20)})
         assert metrics(node)['connections_total{route="double"}'] == 2
 
 
@@ -249,7 +250,15 @@ def test_messages_sent_while_the_node_was_away_are_answered(folder: Path, broker
         for i in range(10):
             client.send(f"cameras/{i}/frame", vector(i, 0, 0))
         with node_in_thread(folder, site=site):
-            assert {client.next()[0] for _ in range(10)} == {f"answers/{i}" for i in range(10)}
+            heard(client, {f"answers/{i}" for i in range(10)})
+
+
+def heard(client: Client, topics: set[str]) -> None:
+    """Returns when there was an answer on each, and none on another; who was away may answer twice."""
+    found: set[str] = set()
+    while found != topics:
+        found.add(client.next()[0])
+        assert found <= topics
 
 
 @pytest.mark.parametrize("qos", [0, 1])
@@ -266,29 +275,34 @@ def test_of_a_slow_route_the_latest_is_kept(folder: Path, broker: Broker, qos: i
             topic, said, _ = client.next()
             seen[topic].append(said["result"]["outputs"].popitem()[1]["data"][0][0])
         assert all(numbers == sorted(numbers) for numbers in seen.values())
-        until(lambda: metrics(node)['waiting{route="double"}'] == 0)
+
+        def lost() -> float:
+            return metrics(node)['dropped_total{reason="superseded",route="double"}']
+
+        until(lambda: metrics(node)['answered_total{route="double"}'] + lost() == 300)
         found = metrics(node)
-        assert found['messages_total{route="double"}'] == 300
-        lost = found['dropped_total{reason="superseded",route="double"}']
-        assert found['answered_total{route="double"}'] + lost == 300
-        assert sum(map(len, seen.values())) == 300 - lost
+        assert (found['waiting{route="double"}'], found['messages_total{route="double"}']) == (0, 300)
+        assert sum(map(len, seen.values())) == 300 - lost()
 
 
 def test_no_question_waits_for_more_bytes(folder: Path, broker: Broker) -> None:
     """With Nagle's algorithm on any of the four sides each takes 40 ms and more, however idle the machine."""
     site = write_mqtt_site(folder, broker.port, ROUTES)
-    times = []
     with node_in_thread(folder, site=site) as node:
         client = Client(broker.port, set_up=without_delay)
         connected(node, "asked")
         client.listen("mine")
-        for i in range(50):
+
+        def took_s() -> float:
             began = SYSTEM.monotonic()
-            client.send("ask", vector(i, 1, 1), ResponseTopic="mine")
+            client.send("ask", vector(1, 1, 1), ResponseTopic="mine")
             client.next()
-            times.append(SYSTEM.monotonic() - began)
-        client.close()
-    assert min(times) < 0.03
+            return SYSTEM.monotonic() - began
+
+        try:
+            until(lambda: took_s() < 0.03, attempts=1000)
+        finally:
+            client.close()
 
 
 def without_delay(client: object) -> None:

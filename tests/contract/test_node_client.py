@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
         said.asked.append((self.command, self.path, body, self.headers.get("Content-Type")))
         status, answer = said.answers.pop(0) if len(said.answers) > 1 else said.answers[0]
         if status == 0:
-            said.hold.wait(20)
+            said.hold.wait(120)
             self.close_connection = True
             return
         self.send_response(status)
@@ -154,7 +154,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
     started = time.perf_counter()
     with talking((0, b""), timeout_s=0.2) as (client, _), pytest.raises(DeadlineError, match=r"no answer in 0.2 s"):
         client.call("GET", "/x")
-    assert time.perf_counter() - started < 10
+    assert time.perf_counter() - started < 60
 
 
 @pytest.mark.parametrize(

@@ -43,16 +43,16 @@ class Busy:
 
     def __enter__(self) -> "Busy":
         self._thread.start()
-        assert self._begun.wait(10)
+        assert self._begun.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._go.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _hold(self, _: Session) -> None:
         self._begun.set()
-        assert self._go.wait(20)
+        assert self._go.wait(120)
 
 
 def double(served: Served, query: str = "", **headers: str) -> Reply:
@@ -95,7 +95,7 @@ def test_a_full_pipeline_answers_at_once_and_says_when_to_come_again(served: Ser
             assert reply.status == 503
             assert int(reply.headers["retry-after"]) >= 1
             assert "pipeline `double` is full: 1 requests are being answered" in reply.json["status"]["error"]
-        waiting.join(10)
+        waiting.join(60)
         told = {p["name"]: p for p in send(served.address, "GET", "/api/pipelines").json}
         assert told["double"]["refused"] == 1
         metrics = send(served.address, "GET", "/metrics").body.decode()
@@ -113,7 +113,7 @@ def test_requests_that_meet_are_told_as_batches(served: Served) -> None:
         batcher = served.node.batchers[served.node.models["plain"].pool]
         until(lambda: batcher.statistics().waiting == 5)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     metrics = send(served.address, "GET", "/metrics").body.decode()
     assert 'littoral_batch_size_max{model="plain"} 4.0' in metrics
 
@@ -133,7 +133,7 @@ def test_requests_of_the_inference_protocol_meet_too(served: Served) -> None:
             thread.start()
         until(lambda: batcher.statistics().waiting == 5)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert [reply.status for reply in replies] == [200] * 6
     assert len({json.dumps(reply.json["outputs"]) for reply in replies}) == 1
     assert batcher.statistics().requests - before >= 4

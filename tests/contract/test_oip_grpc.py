@@ -146,7 +146,7 @@ def test_state_is_kept_along_a_stream(client: Any) -> None:
     for i in range(3):
         client.async_stream_infer("sums", [one], sequence_id=4, sequence_start=i == 0, sequence_end=i == 2)
     client.async_stream_infer("sums", [one], sequence_id=4)
-    found = [answers.get(timeout=10) for _ in range(4)]
+    found = [answers.get(timeout=60) for _ in range(4)]
     client.stop_stream()
     assert found[:3] == [[[2, 4]], [[4, 8]], [[6, 12]]]
     assert "sequence `4` is unknown" in str(found[3])

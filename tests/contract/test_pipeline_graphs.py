@@ -105,7 +105,7 @@ async def test_branches_that_do_not_need_each_other_run_at_the_same_time() -> No
     def meets(own: str, other: str) -> Callable[[Value], Value]:
         async def work(value: Value) -> Value:
             begun[own].set()
-            await asyncio.wait_for(begun[other].wait(), 10)
+            await asyncio.wait_for(begun[other].wait(), 60)
             return {own: given(value)["x"]}
 
         return work  # type: ignore[return-value]
@@ -157,10 +157,10 @@ async def test_an_agent_lends_to_a_model_within_a_branch(pools: dict[str, Pool],
 
     def block(_: littoral.Session) -> None:
         blocked.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     busy = [asyncio.ensure_future(double.run(block))]
-    assert await asyncio.to_thread(blocked.wait, 10)
+    assert await asyncio.to_thread(blocked.wait, 60)
     pipeline = Pipeline(
         "p",
         [

@@ -44,7 +44,7 @@ class Busy:
 
     async def __aenter__(self) -> "Busy":
         self._running = asyncio.ensure_future(self._pool.run(self._hold))
-        assert await asyncio.to_thread(self._begun.acquire, timeout=10)
+        assert await asyncio.to_thread(self._begun.acquire, timeout=60)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,7 +53,7 @@ class Busy:
 
     def _hold(self, _: Session) -> None:
         self._begun.release()
-        assert self._go.wait(10)
+        assert self._go.wait(60)
 
 
 def test_waiting_calls_are_ordered_as_a_sorted_list_would_be() -> None:

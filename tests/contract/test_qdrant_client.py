@@ -34,7 +34,7 @@ def served() -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[QdrantClient]:
     """Warnings are errors: its check of the server's version must be content."""
-    client = QdrantClient(url=served.url, timeout=20)
+    client = QdrantClient(url=served.url, timeout=60)
     yield client
     client.close()
 

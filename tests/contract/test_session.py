@@ -210,7 +210,7 @@ def test_many_threads_share_a_session() -> None:
     start = threading.Barrier(8)
 
     def work(i: int) -> bool:
-        start.wait(10)
+        start.wait(60)
         x = np.full(4, i, np.float32)
         return all(session.run({"x": x})["y"].tolist() == [2 * i] * 4 for _ in range(200))
 

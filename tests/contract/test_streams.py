@@ -151,7 +151,7 @@ def test_a_get_that_is_no_websocket_is_told(served: Served) -> None:
 
 @contextlib.contextmanager
 def socket_to(served: Served, path: str = "/pipelines/embed/stream", **options: Any) -> Iterator[websocket.WebSocket]:
-    opened = websocket.create_connection(f"ws://{served.address}{path}", timeout=20, **options)
+    opened = websocket.create_connection(f"ws://{served.address}{path}", timeout=60, **options)
     try:
         yield opened
     finally:
@@ -277,7 +277,7 @@ def test_a_client_that_reads_nothing_is_not_read_from_either(served: Served) -> 
 
 def test_a_node_that_stops_ends_its_streams() -> None:
     with short_folder() as folder, node_in_thread(folder) as node:
-        opened = websocket.create_connection(f"ws://{node.address}/pipelines/embed/stream", timeout=20)
+        opened = websocket.create_connection(f"ws://{node.address}/pipelines/embed/stream", timeout=60)
         heard(opened)
         connection = connect(node.address)
         connection.sendall(

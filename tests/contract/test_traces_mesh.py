@@ -27,6 +27,7 @@ listen = "127.0.0.1:0"
 [mesh]
 site = "shop"
 peers = {{ {peer} = "127.0.0.1:1" }}
+deadline_ms = 30000
 [collections.points]
 vectors = {{ size = 4, distance = "Euclid" }}
 spread = {{ shards = 4, replicas = 1 }}

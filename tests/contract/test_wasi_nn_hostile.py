@@ -205,11 +205,11 @@ def test_a_model_is_held_to_what_is_left_of_the_agents_deadline() -> None:
     models = Models(m=model("(loop $l (br $l))"))
     models.sessions["m"].close()
     models.sessions["m"] = load(model("(loop $l (br $l))"), deadline_ms=60_000)
-    with opened(models, deadline_ms=60) as guest:
+    with opened(models, deadline_ms=500) as guest:
         calls = whole(Calls())
         for _ in range(50):
             calls.call("compute", 2)
-        with pytest.raises(DeadlineError, match="`infer` did not finish in 60 ms"):
+        with pytest.raises(DeadlineError, match="`infer` did not finish in 500 ms"):
             guest.infer(calls.program())
         assert run(guest, ready(Calls())).errnos == [0, 0]
     assert all(session.statistics().failures <= 1 for session in models.made)

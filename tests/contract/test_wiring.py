@@ -230,7 +230,7 @@ async def test_a_vector_of_an_unknown_size_is_checked_when_it_comes() -> None:
     with pytest.raises(InputError, match=r"vector of shape \[2, 4\], expected \[1, 4\]"):
         await stage.run({"y": np.zeros((2, 4), np.float32)}, How())
     with pytest.raises(NotFoundError):
-        await asyncio.wait_for(stage.run({"y": np.zeros((1, 4), np.float32)}, How()), 5)
+        await asyncio.wait_for(stage.run({"y": np.zeros((1, 4), np.float32)}, How()), 60)
 
 
 def test_a_search_by_graph_promises_nothing() -> None:

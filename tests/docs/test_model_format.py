@@ -83,7 +83,7 @@ def test_javascript(model: Model, x: Any, expected: bytes, tmp_path: Path) -> No
         (tmp_path / file).write_text(text)
     model.save(tmp_path / "model.wasm")
     (tmp_path / "input").write_bytes(x.tobytes())
-    done = subprocess.run([str(node), "ask.mjs"], cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run([str(node), "ask.mjs"], cwd=tmp_path, capture_output=True, timeout=240)
     assert (done.stderr, done.stdout) == (b"", expected)
 
 
@@ -93,12 +93,12 @@ def test_c(model: Model, x: Any, expected: bytes, tmp_path: Path) -> None:
     library = next(Path(wasmtime.__file__).parent.glob("*/_libwasmtime.so"))
     (tmp_path / "host.c").write_text(block("c"))
     flags = ["-Wall", "-Werror", "-O1", f"-I{TESTS}", "host.c", str(library), f"-Wl,-rpath,{library.parent}"]
-    subprocess.run([str(compiler), *flags, "-o", "host"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([str(compiler), *flags, "-o", "host"], cwd=tmp_path, check=True, timeout=240)
     model.save(tmp_path / "model.wasm")
     variant = model.manifest.variants[0]
     places = [str(n) for port in (*variant.inputs, *variant.outputs) for n in (port.offset, port.bytes)]
     command = ["./host", "model.wasm", *places]
-    done = subprocess.run(command, cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=240)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
 
 
@@ -106,7 +106,7 @@ def test_go(source: bytes, x: Any, expected: bytes, tmp_path: Path) -> None:
     """In an engine without relaxed SIMD."""
     host = go_program("host-in-go", block("go"))
     compile_model(source, target="simd128").save(tmp_path / "model.wasm")
-    done = subprocess.run([host, "model.wasm"], cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=60)
+    done = subprocess.run([host, "model.wasm"], cwd=tmp_path, input=x.tobytes(), capture_output=True, timeout=240)
     assert (done.returncode, done.stderr, done.stdout) == (0, b"", expected)
 
 
@@ -136,5 +136,5 @@ def test_javascript_with_threads(threads: int, tmp_path: Path) -> None:
     for file, text in (("host.mjs", block("js")), ("ask.mjs", ASK_TEAM)):
         (tmp_path / file).write_text(text)
     (tmp_path / "input").write_bytes(x.tobytes())
-    done = subprocess.run([str(node), "ask.mjs"], cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run([str(node), "ask.mjs"], cwd=tmp_path, capture_output=True, timeout=240)
     assert (done.stderr, done.stdout) == (b"", expected.tobytes())

@@ -51,7 +51,7 @@ def test_its_commands_without_a_node_run(here: Path) -> None:
     ran = []
     for _, verb, *arguments in commands("\n".join(blocks("")), "littoral"):
         if verb in WITHOUT_A_NODE:
-            done = subprocess.run([LITTORAL, verb, *arguments, "--json"], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([LITTORAL, verb, *arguments, "--json"], capture_output=True, text=True, timeout=240)
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)
             ran.append(verb)

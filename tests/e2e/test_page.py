@@ -21,6 +21,7 @@ from browser import WIDE, Browser, browser
 from page_host import node_page
 from page_pictures import draw, jpeg, page_pictures, png
 from page_server import CSP, serve_page
+from ports import free_port
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +35,6 @@ ALLOWED = {"'none'", "'self'", "data:", "blob:"}
 NARROW = (360, 780)
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 TOO_MANY_BYTES = (16 << 20) + 1
-FIRST_CONTENT_MS_MAX = 2000
 TAB = ("Tab", 9)
 STOPS_MAX = 40
 
@@ -103,22 +103,24 @@ def no_picture(tmp_path: Path) -> Path:
 
 
 def get(address: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{address}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}{path}", timeout=60) as answer:
         return json.load(answer)
 
 
 # --- what is there at once ---
 
 
-def test_the_first_content_needs_no_answer_of_the_node(page: Browser) -> None:
-    timing = page.run("return performance.getEntriesByType('navigation')[0].domInteractive")
-    painted = page.run("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert max(timing, painted) < FIRST_CONTENT_MS_MAX
+def test_the_first_content_needs_no_answer_of_the_node(page: Browser, address: str) -> None:
+    with page.held("*/api/*"):
+        page.open(address)
+        until(lambda: bool(page.run("return performance.getEntriesByName('first-contentful-paint').length")))
+        assert page.all("#samples button") == []
+    ready(page, address)
 
 
 def test_it_is_served_under_a_policy_that_lets_nothing_in_from_elsewhere(address: str) -> None:
     request = urllib.request.Request(address, headers={"Accept": "text/html"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         policy = dict(part.split(maxsplit=1) for part in answer.headers["Content-Security-Policy"].split("; "))
         assert set(CSP.split("; ")) <= {f"{name} {sources}" for name, sources in policy.items()}
         assert {source for sources in policy.values() for source in sources.split()} <= ALLOWED
@@ -232,7 +234,7 @@ def test_a_new_picture_ends_the_request_before_it(page: Browser, tmp_path: Path)
     answered(page)
     assert nearest(page).startswith("workshop")
     assert page.text("#query-facts").startswith("second.jpg")
-    assert asked(page) == [0, 200]
+    until(lambda: asked(page) == [0, 200])
 
 
 # --- what goes wrong ---
@@ -240,7 +242,7 @@ def test_a_new_picture_ends_the_request_before_it(page: Browser, tmp_path: Path)
 
 def test_what_the_node_refuses_is_said_in_its_words(page: Browser, address: str, query: Path, no_picture: Path) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{address}/pipelines/similar", data=no_picture.read_bytes(), timeout=10)
+        urllib.request.urlopen(f"{address}/pipelines/similar", data=no_picture.read_bytes(), timeout=60)
     message = json.load(refused.value)["status"]["error"]
     refused.value.close()
 
@@ -269,7 +271,7 @@ def test_a_file_that_is_too_large_is_not_sent(page: Browser, query: Path, tmp_pa
     ask(page, large)
     page.until("#search-error:not([hidden])")
     assert page.text("#search-error") == "Nothing to search withlarge.jpg has 16.0 MB, at most 16 MB can be asked with"
-    assert asked(page) == [200]
+    until(lambda: asked(page) == [200])
     assert len(page.all("#neighbours li")) == 5
 
 
@@ -296,11 +298,12 @@ def test_a_lost_connection_is_said_and_mended(page: Browser, query: Path) -> Non
 
 
 def test_a_node_that_stops_is_said_and_found_again(chromium: Browser, query: Path) -> None:
-    with serve_page(page_pictures()) as address:
+    port = free_port()
+    with serve_page(page_pictures(), port=port) as address:
         ready(chromium, address)
     until(lambda: chromium.text("#node-state") == "No connection")
-    assert chromium.text("#live") == "Connecting"
-    with serve_page(page_pictures(), port=int(address.rpartition(":")[2])):
+    until(lambda: chromium.text("#live") == "Connecting")
+    with serve_page(page_pictures(), port=port):
         until(lambda: (chromium.text("#node-state"), chromium.text("#live")) == ("Ready", "Live"))
         ask(chromium, query)
         answered(chromium)

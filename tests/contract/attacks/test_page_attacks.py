@@ -145,7 +145,7 @@ async def test_no_other_method_gets_past_the_table(node: Guarded, method: str) -
 
 async def test_head_needs_what_get_needs(node: Guarded) -> None:
     def head() -> int:
-        connection = http.client.HTTPConnection(node.address, timeout=10)
+        connection = http.client.HTTPConnection(node.address, timeout=60)
         connection.request("HEAD", "/api/collections")
         status = connection.getresponse().status
         connection.close()

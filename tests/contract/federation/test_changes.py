@@ -9,7 +9,7 @@ import pytest
 from littoral.errors import ConflictError
 from littoral.node.federation.moving.wishes import Asked, Back, Dissolve, Divide, Level, Plan, ToSpread, Wish
 from littoral.vectors.queries import SearchParams
-from moving import shards_on_disk, until_arrived, writer_of
+from moving import are_at, shards_on_disk, writer_of
 from spread_nodes import SpreadNode, spread_nodes, spread_table
 from waiting import until_async
 
@@ -40,11 +40,11 @@ async def done(nodes: Nodes, wish: Wish) -> Plan:
     """Asked of a node that does not write the map, and waited for; every point is there then, once."""
     plan = await nodes["b"].federation.changes.ask(Asked(wish, is_applied=True))
     assert plan.is_begun, plan.why
-    change = writer_of(nodes).federation.map.spreads["points"].change
-    assert change is not None
-    await until_arrived(nodes, "points", change.other)
+    before = writer_of(nodes).federation.map.spreads["points"].all_places
+    places = {shard: before[shard] for shard in plan.kept} | plan.coming
+    await until_async(lambda: are_at(nodes, "points", places))
     on_disk = sorted({part for parts in shards_on_disk(nodes).values() for part in parts})
-    assert on_disk == sorted(f"points.{shard}" for shard in change.other.places)
+    assert on_disk == sorted(f"points.{shard}" for shard in places)
     for node in nodes.values():
         assert await node["points"].count() == COUNT
         for query in rows(3, seed=5):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from littoral.errors import UnavailableError
+from littoral.errors import PeerError, UnavailableError
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.layout import laid_out
 from littoral.node.federation.moving import planning
@@ -214,6 +214,40 @@ async def test_what_a_node_took_alone_is_handed_over_when_it_is_back(tmp_path: P
             found = {record.id: record.vector for record in records}
             assert found == {point: vector.tobytes() for point, vector in wanted.items() if vector is not None}
             assert await node["points"].count() == len(found)
+
+
+async def test_what_a_node_deleted_alone_stays_deleted_though_its_new_replicas_are_empty(
+    tmp_path: Path, wires: Wires
+) -> None:
+    """It holds shards of the new layout itself: what those do not know of yet, their other holders may have."""
+
+    def holds_up(caller: str, peer: str, service: str) -> None:
+        if "c" in (caller, peer) and service.startswith("replica-"):
+            raise PeerError(f"peer `{peer}`: no way to it")
+
+    tables = {"points": spread_table(SIZE, shards=4, replicas=2)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
+        await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
+        await until_async(lambda: are_alike(nodes))
+        for other in ("a", "b"):
+            wires.cut("c", other)
+        gone: set[int] = set()
+        for point in range(0, COUNT, 3):
+            with contextlib.suppress(UnavailableError):
+                await nodes["c"]["points"].delete([point])
+                gone.add(point)
+        assert len(gone) > 10
+        layout = planning.by_id(spread_of(nodes), 5, REGIONS, 2)
+        begin(nodes, "points", layout)
+        await until_arrived({name: nodes[name] for name in ("a", "b")}, "points", layout)
+        wires.on_request = holds_up
+        wires.heal()
+        await until_arrived(nodes, "points", layout)
+        wires.on_request = lambda *_: None
+        await until_async(lambda: are_alike(nodes))
+        for node in nodes.values():
+            records, _ = await node["points"].scroll(limit=2 * COUNT)
+            assert {record.id for record in records} == set(range(COUNT)) - gone
 
 
 async def test_a_target_that_goes_away_is_waited_for(tmp_path: Path, wires: Wires) -> None:

@@ -104,7 +104,7 @@ async def test_the_node_may_die_at_every_step(
         halt = Halt(patched, owner, name, at)
         await site.start("b")
         await take_own(site)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             await halt.reached.wait()
         await site.stop("b")
     await site.start("b")

@@ -12,7 +12,7 @@ from littoral.web import Answer, Limits, Protocol, Request, Route, Router, Socke
 from raw_http import NOTHING, Reply, ask, connect, read_reply, request
 from waiting import until_async
 
-LIMITS = Limits(body_bytes_max=1000, body_s=0.3, header_s=2.0, header_bytes_max=4096, stalled_s=0.5)
+LIMITS = Limits(body_bytes_max=1000, body_s=2.0, header_s=4.0, header_bytes_max=4096, stalled_s=2.0)
 CLOSE = {"Connection": "close"}
 CHUNKED = {"Transfer-Encoding": "chunked"}
 SOCKET = {

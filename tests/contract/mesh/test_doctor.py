@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from littoral.clock import SYSTEM
+from littoral.mesh import probe
 from littoral.mesh.doctor import Finding, Status, examine_node, examine_peer
 from littoral.mesh.identity.founding import new_root
 from littoral.mesh.identity.identity import Identity
@@ -21,6 +22,18 @@ from mesh_site import DAY_S, MovedClock, found, joined, zenoh_options
 from ports import free_port
 
 Protocol = Literal["quic", "tls"]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time to shake hands."""
+    monkeypatch.setattr(probe, "CONNECT_S", 60.0)
+
+
+@pytest.fixture
+def hears_objections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For endpoints that object, which may take them a while."""
+    monkeypatch.setattr(probe, "ALERT_S", 60.0)
 
 
 @pytest.fixture
@@ -105,7 +118,10 @@ async def test_another_program_has_the_port(tmp_path: Path, founder: Identity, c
     assert "does not speak the mesh's protocol" in finding.message
 
 
-async def test_udp_without_an_answer(tmp_path: Path, founder: Identity, clock: MovedClock) -> None:
+async def test_udp_without_an_answer(
+    tmp_path: Path, founder: Identity, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "CONNECT_S", 0.3)
     _, port = await pair(tmp_path, founder, clock, "quic")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", port))
@@ -130,6 +146,7 @@ async def test_a_node_of_another_site(tmp_path: Path, founder: Identity, clock: 
     assert "was not issued by the site" in finding.message
 
 
+@pytest.mark.usefixtures("hears_objections")
 async def test_it_says_itself_that_this_node_is_foreign(tmp_path: Path, clock: MovedClock) -> None:
     """This node's own certificate is another site's under the same root, while what it believes is right."""
     root = new_root("fleet", clock)
@@ -190,6 +207,7 @@ async def test_its_certificate_has_ended(tmp_path: Path, past: Callable[[float],
     assert (finding.check, finding.message) == ("expired", "the certificate of `gw-2` ended 10.0 days ago")
 
 
+@pytest.mark.usefixtures("hears_objections")
 async def test_it_says_itself_that_this_nodes_certificate_has_ended(
     tmp_path: Path, past: Callable[[float], MovedClock]
 ) -> None:

@@ -23,7 +23,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def twins(served: Served) -> Iterator[Twins]:
-    ours = QdrantClient(url=served.url, timeout=20)
+    ours = QdrantClient(url=served.url, timeout=60)
     with in_memory() as theirs:
         ours.delete_collection("frames")
         yield Twins(ours, theirs)

@@ -21,7 +21,7 @@ NAME = "kept"
 
 @pytest.fixture
 def client(served: Served) -> Iterator[QdrantClient]:
-    client = QdrantClient(url=served.url, timeout=30)
+    client = QdrantClient(url=served.url, timeout=60)
     client.create_collection(NAME, vectors_config=RICH_VECTORS, sparse_vectors_config=RICH_SPARSE)
     client.upsert(NAME, rich_points())
     for field, schema in INDEXES.items():
@@ -82,7 +82,7 @@ def test_a_snapshot_travels(served: Served, client: QdrantClient) -> None:
         assert httpx.post(upload, files={"snapshot": ("x", wrong)}).status_code == 400
     assert httpx.post(upload, content=data[:100]).status_code == 400
     packed = gzip.compress(data, 1)  # the store sets room aside in its files: a tar of few points is mostly zeros
-    answer = httpx.post(upload, files={"snapshot": ("x", packed)}, timeout=30)
+    answer = httpx.post(upload, files={"snapshot": ("x", packed)}, timeout=60)
     assert answer.status_code == 200, answer.text
     assert contents(client) == before
 

@@ -169,14 +169,14 @@ def test_a_grpc_client_is_refused_at_once(served: Served) -> None:
     """The first bytes of HTTP/2 with prior knowledge, which is what gRPC without TLS begins with."""
     host, _, port = served.url.removeprefix("http://").partition(":")
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(preface)
         answer = b""
         while part := connection.recv(4096):
             answer += part
     assert answer.startswith(b"HTTP/1.1 400")
     assert "begins as HTTP/2 · hint: this port speaks HTTP/1.1; gRPC has a port of its own" in answer.decode()
-    client = QdrantClient(host=host, grpc_port=int(port), prefer_grpc=True, timeout=5, check_compatibility=False)
+    client = QdrantClient(host=host, grpc_port=int(port), prefer_grpc=True, timeout=60, check_compatibility=False)
     with pytest.raises((RpcError, ResponseHandlingException)):
         client.get_collections()
     client.close()
@@ -185,7 +185,7 @@ def test_a_grpc_client_is_refused_at_once(served: Served) -> None:
 def test_a_request_says_how_much_is_enough_in_a_header_or_as_a_parameter(served: Served, twins: Twins) -> None:
     asked = {"query": [0.5] * PLAIN_SIZE, "limit": 3}
     route = f"{served.url}/collections/{NAME}/points/query"
-    with_header = QdrantClient(url=served.url, timeout=20, headers={"littoral-recall": "0.95"})
+    with_header = QdrantClient(url=served.url, timeout=60, headers={"littoral-recall": "0.95"})
     assert len(with_header.query_points(NAME, asked["query"], limit=3).points) == 3
     with_header.close()
     assert httpx.post(f"{route}?recall=1", json=asked).status_code == 200

@@ -82,7 +82,7 @@ def loop_thread() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+        yield lambda coroutine: asyncio.run_coroutine_threadsafe(coroutine, loop).result(120)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -1,5 +1,6 @@
 """Hands points of a shard of this node to the shards that come in its place, and takes those that others hand over."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -113,7 +114,7 @@ class Handing:
             if are_same(self._replicas.config(name).models, heard_over_the_mesh(goal.model)):
                 found = routes(states, goal, target.config, among, region_of(target.spread, shard))
                 if is_asked_first and found:
-                    found = still_wanted(found, await self._known(target, goal, found))
+                    found = still_wanted(found, await self._known(target, goal, found), _deleted(states))
             else:
                 found, made = await self._embedded(target, shard, states, goal, among, is_asked_first=is_asked_first)
         except _NobodyError:
@@ -159,19 +160,28 @@ class Handing:
             states = not_known_yet(states, known)
         made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model))
         found = routes(made.states, goal, config, among, region_of(target.spread, shard))
-        return still_wanted(found, known) if is_asked_first else found, made
+        return still_wanted(found, known, _deleted(states)) if is_asked_first else found, made
 
     async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
-        """What each shard that is told of points knows of them."""
+        """What each shard that is told of points knows of them.
+
+        Of what is to be gone every holder that is here is asked: one that was just made may lack what others have.
+        """
         keys = {shard: [key_of(state.change.id) for state in states] for shard, states in found.items()}
+        asked: dict[str, dict[int, list[bytes]]] = {}
+        for shard, states in found.items():
+            holders = self._here(goal, shard)
+            for node in holders if any(state.change.vectors is None for state in states) else holders[:1]:
+                asked.setdefault(node, {})[shard] = keys[shard]
+        offers = (self._offer(node, Offer(target.name, goal.model, some)) for node, some in asked.items())
         known: dict[int, dict[bytes, int]] = {}
-        for node, shards in self._by_node(goal, list(keys)).items():
-            offer = Offer(target.name, goal.model, {shard: keys[shard] for shard in shards})
-            told = await self._offer(node, offer)
-            for shard in shards:
-                if shard not in told.times:
-                    raise _NobodyError(f"shard {shard} of `{target.name}` is not on `{node}` yet")
-                known[shard] = dict(zip(keys[shard], told.times[shard], strict=True))
+        for some, told in zip(asked.values(), await asyncio.gather(*offers), strict=True):
+            for shard in some.keys() & told.times.keys():
+                newest = known.setdefault(shard, {})
+                for key, time in zip(keys[shard], told.times[shard], strict=True):
+                    newest[key] = max(newest.get(key, 0), time, key=abs)
+        if left := keys.keys() - known.keys():
+            raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on their nodes yet")
         return known
 
     async def _offer(self, node: str, offer: Offer) -> Offered:
@@ -202,16 +212,19 @@ class Handing:
         return sent, level
 
     def _by_node(self, goal: Spread, shards: Sequence[int]) -> dict[str, list[int]]:
-        """Raises _NobodyError."""
-        alive = self._transport.alive() | {self._transport.name}
+        """One holder of each. Raises _NobodyError."""
         found: dict[str, list[int]] = {}
         for shard in shards:
-            nodes = [node for node in goal.places[shard] if node in alive]
-            if not nodes:
-                raise _NobodyError(f"shard {shard}: none of {', '.join(goal.places[shard])} is here")
-            node = self._transport.name if self._transport.name in nodes else nodes[0]
-            found.setdefault(node, []).append(shard)
+            found.setdefault(self._here(goal, shard)[0], []).append(shard)
         return found
+
+    def _here(self, goal: Spread, shard: int) -> list[str]:
+        """Its holders that are here, this node first. Raises _NobodyError."""
+        alive = self._transport.alive() | {self._transport.name}
+        nodes = [node for node in goal.places[shard] if node in alive]
+        if not nodes:
+            raise _NobodyError(f"shard {shard}: none of {', '.join(goal.places[shard])} is here")
+        return sorted(nodes, key=lambda node: node != self._transport.name)
 
     async def _answer_offer(self, caller: str, body: bytes) -> bytes:
         self._check(caller)
@@ -269,6 +282,10 @@ class Handing:
             )
             taken.append(shard)
         return taken
+
+
+def _deleted(states: Sequence[State]) -> set[bytes]:
+    return {key_of(state.change.id) for state in states if state.change.vectors is None}
 
 
 def _messages(found: Routes) -> list[Routes]:
