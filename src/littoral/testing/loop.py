@@ -81,13 +81,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if (process := step.process) is not None and process.is_still:
                 process.park(step)
                 continue
-            self._run(step)
+            self._do(step)
 
     def _wait(self, for_s: float) -> None:
         if for_s > 0:
             self.clock.advance(max(for_s, MOMENT_S))
 
-    def _run(self, step: Step) -> None:
+    def _do(self, step: Step) -> None:
         try:
             step.context.run(step.call, *step.args)
         except (SystemExit, KeyboardInterrupt):

@@ -4,7 +4,6 @@ import asyncio
 from random import Random
 
 from littoral.testing.mesh.changes import change_layout, change_model
-from littoral.testing.mesh.invariants import differing_rosters
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Fault
 from littoral.testing.mesh.site import SimulatedSite
@@ -98,7 +97,7 @@ async def _change_roster(site: SimulatedSite, node: SimulatedNode, fault: Fault)
     site.is_roster_known = False
     while True:
         await asyncio.sleep(AGAIN_S)
-        if next(differing_rosters(site), None) is None:
+        if next(site.roster.behind(), None) is None:
             break
     site.is_roster_known = True
 

@@ -86,9 +86,9 @@ def _differing(node: SimulatedNode, here: frozenset[str], number: int, boots: di
 
 
 def differing_rosters(site: SimulatedSite) -> Iterator[str]:
-    """Members that go by an older roster than the newest."""
+    """Members that have an older roster than the newest."""
     if site.roster is not None:
-        yield from site.roster.behind({node.name: node.kept.identity for node in site.up() if node.kept is not None})
+        yield from site.roster.behind()
 
 
 def differing_replicas(site: SimulatedSite) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What one simulation is to be, from its seed: how large, how its collection is spread, what goes wrong and when."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
     pinned: tuple[str, ...] = ()
     joining: frozenset[str] = frozenset()
     leaving: frozenset[str] = frozenset()
-    worlds: frozenset[World] = frozenset()
+    world: World | None = None
 
     @classmethod
     def of(
@@ -85,7 +85,7 @@ class Plan(NamedTuple):
         *,
         trouble_s: float = 20.0,
         kinds: tuple[Kind, ...] = KINDS,
-        worlds: Iterable[World] = (),
+        world: World | None = None,
     ) -> "Plan":
         """The same for the same arguments."""
         rng = Random(f"{seed}/{node_count}")  # noqa: S311
@@ -107,9 +107,9 @@ class Plan(NamedTuple):
             trouble_s=trouble_s,
             faults=tuple(faults),
         )
-        for world in sorted(worlds):
-            made = WITH[world](made, Random(f"{seed}/{node_count}/{world}"))  # noqa: S311
-        return made._replace(worlds=frozenset(worlds))
+        if world is None:
+            return made
+        return WITH[world](made, Random(f"{seed}/{node_count}/{world}"))._replace(world=world)  # noqa: S311
 
 
 def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[Kind, ...]) -> Fault:

@@ -71,11 +71,11 @@ class SimulatedRoster:
         Issuer(self._opened(self.writer)).write(without)
         self.names.remove(name)
 
-    def behind(self, nodes: Mapping[str, Identity]) -> Iterator[str]:
-        """Of these nodes, who has another roster than the writer's, one reason a node."""
+    def behind(self) -> Iterator[str]:
+        """Members on whose disk is another roster than on the writer's, one reason a node."""
         newest = self._opened(self.writer).roster()
-        for name, identity in nodes.items():
-            if identity.roster() != newest:
+        for name in self.names:
+            if self._opened(name).roster() != newest:
                 yield f"{name}: has an older roster"
 
 

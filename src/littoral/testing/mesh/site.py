@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class SimulatedSite:
         self.plan = plan
         self.clock = clock
         self.rng = Random(plan.seed)  # noqa: S311
-        self.trace = Trace(clock, show)
+        self.trace = Trace(clock, folder, show)
         self.weather = Weather(plan.seed, delay_s=DELAY_S, jitter_s=JITTER_S, loss=plan.loss)
         self.network = Network(self.weather, told=self.trace.message)
         skews = any(fault.kind == "clock" for fault in plan.faults)
@@ -61,12 +60,12 @@ class SimulatedSite:
         self.rows = np.random.default_rng(plan.seed)
         self.centres = self.rows.standard_normal((CLUSTERS, SIZE))
         self.is_roster_known = False
-        """Whether every member goes by the newest roster: who is not in it is heard by nobody then."""
+        """Whether every member has the newest roster, those too that are down: who is not in it is heard by nobody."""
         self._starting: set[asyncio.Task[None]] = set()
         samples = self._samples(folder)
         table = self._table()
-        self.roster = self._founded(folder) if "roster" in plan.worlds else None
-        is_watched = bool(plan.worlds)
+        self.roster = self._founded(folder) if plan.world == "roster" else None
+        is_watched = plan.world is not None
         everybody = dict.fromkeys(plan.names, "127.0.0.1:1")
         self.nodes = {
             name: SimulatedNode(
@@ -95,9 +94,6 @@ class SimulatedSite:
 
     def _table(self) -> CollectionTable:
         plan = self.plan
-        more: dict[str, Any] = {}
-        if plan.regions:
-            more = {"regions": sorted(set(plan.regions.values())), "pinned": list(plan.pinned), "region": REGION}
         spread = SpreadTable(
             strategy=plan.strategy,
             shards=plan.shards,
@@ -105,7 +101,9 @@ class SimulatedSite:
             holders=plan.holders,
             model=told_model(0) if self.has_models else MODEL,
             sample="sample.npy" if plan.strategy == "metric" else None,
-            **more,
+            regions=sorted(set(plan.regions.values())),
+            pinned=list(plan.pinned),
+            region=REGION if plan.regions else None,
         )
         migrate = MIGRATE if self.has_models else None
         return CollectionTable(vectors=VectorTable(size=SIZE, distance="Euclid"), spread=spread, migrate=migrate)
@@ -113,7 +111,7 @@ class SimulatedSite:
     @property
     def has_models(self) -> bool:
         """Whether points keep a text, of which each of two models makes another vector."""
-        return "models" in self.plan.worlds
+        return self.plan.world == "models"
 
     def _founded(self, folder: Path) -> SimulatedRoster:
         names = [name for name in self.plan.names if name not in self.plan.joining]
@@ -144,8 +142,10 @@ class SimulatedSite:
             self.breaks(f"{origin}: what is pinned goes to {target}, by `{what}`")
 
     def _heard(self, origin: str, target: str, what: str) -> None:
-        if self.is_roster_known and not self.is_member(origin) and self.is_member(target):
-            self.breaks(f"{target}: hears `{what}` of {origin}, which was revoked")
+        kept = self.nodes[target].kept
+        roster = None if kept is None else kept.identity.roster()
+        if roster is not None and roster.find(origin) is None:
+            self.breaks(f"{target}: hears `{what}` of {origin}, which its roster does not have")
 
     def _samples(self, folder: Path) -> dict[str, Path]:
         if self.plan.strategy != "metric":
