@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from littoral.cli.console import results, show_json
-from littoral.cli.doctor_access import examine_access
 from littoral.cli.doctor_site import examine_site, has_own_certificate
 from littoral.cli.mesh_identity import open_identity
 from littoral.clock import SYSTEM
+from littoral.node.doctor.access import examine_access
 from littoral.node.site import read_site
 from littoral.telemetry.findings import Finding, Status
 

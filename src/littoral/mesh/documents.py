@@ -141,7 +141,7 @@ class DocumentStore:
         return self._opened(signed).document
 
     def take(self, signed: bytes) -> bool:
-        """Whether it was newer. Raises TrustError, and ConflictError for another one of the same number."""
+        """Whether it was newer. Raises TrustError, ConflictError for another one of the same number, NodeError."""
         document, signer = self._opened(signed)
         if (known := self._documents.get(document.kind)) is not None:
             if document.number < known.number or document == known:
@@ -152,7 +152,11 @@ class DocumentStore:
                     f"{known.written_at_s} and by `{document.writer}` at {document.written_at_s}",
                     hint="`littoral mesh take-over` on the node that shall go on writing",
                 )
-        write_atomically(self._folder / f"{document.kind}.json", signed, 0o600)
+        file = self._folder / f"{document.kind}.json"
+        try:
+            write_atomically(file, signed, 0o600)
+        except OSError as error:
+            raise NodeError(f"`{file}`: {error.strerror}", hint="the one before holds; make room") from error
         self._keep(document, signed, signer)
         return True
 

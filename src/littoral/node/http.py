@@ -16,6 +16,7 @@ from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
+from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.web import Hosts, Origins, Router
 
@@ -43,6 +44,7 @@ def application(
             page_protocol(),
             session_protocol(access, is_secure=is_secure),
             api_protocol(node, observed),
+            shown_protocol(node),
             logs_protocol(node),
             backup_protocol(node),
             mesh_protocol(node),

@@ -1,6 +1,6 @@
 """What one site machine runs, as its protocols see it: models, agents, collections, pipelines by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
     from littoral.node.sequences import Sequences
+    from littoral.node.shown.mqtt import MqttTold
     from littoral.node.site import Site
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
@@ -141,7 +142,8 @@ class Node:
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
-    requests_told: those that have a line in it. site: the site file as it was read. keys: of what it seals, if it does.
+    requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
+    keys: of what it seals, if it does.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Node:
     log: "Log | None" = None
     requests_told: "RequestsTold" = "failed"
     site: "Site | None" = None
+    mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0

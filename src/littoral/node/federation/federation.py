@@ -409,7 +409,7 @@ class Federation:
                 await self._tell_fact()
                 await self.fact_exchange.ask()
                 await self._settle_indexes()
-            except LittoralError as error:
+            except (LittoralError, OSError) as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
