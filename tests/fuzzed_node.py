@@ -39,6 +39,8 @@ SLOW = {
     ("PUT", "/collections/{collection}/index"),
     ("DELETE", "/collections/{collection}/index/{field}"),
     ("GET", "/metrics"),
+    ("POST", "/api/examined"),
+    ("GET", "/api/backup"),
 }
 REPLY_S = 20.0
 STREAM_BYTES = 1 << 16

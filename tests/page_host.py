@@ -20,7 +20,7 @@ def node_page(pictures: Sequence[Shown], port: int = 0) -> Iterator[str]:
         node_in_thread(folder, site=write_site(folder, SITE), port=port) as served,
     ):
         points = [
-            {"id": i, "vector": _embedding(served.address, picture.data), "payload": payload_of(picture)}
+            {"id": i, "vector": embed_picture(served.address, picture.data), "payload": payload_of(picture)}
             for i, picture in enumerate(pictures)
         ]
         reply = send_json(served.address, "PUT", "/collections/frames/points?wait=true", {"points": points})
@@ -28,7 +28,7 @@ def node_page(pictures: Sequence[Shown], port: int = 0) -> Iterator[str]:
         yield served.url
 
 
-def _embedding(address: str, picture: bytes) -> list[float]:
+def embed_picture(address: str, picture: bytes) -> list[float]:
     reply = send(address, "POST", "/pipelines/embed", picture)
     (output,) = json.loads(reply.body)["result"]["outputs"].values()
     return list(output["data"][0])

@@ -69,13 +69,23 @@ ATTEMPTS = 240_000
 
 
 def site_text(
-    name: str, names: Sequence[str], *, peers: Mapping[str, str] | None = None, migrate: str = MIGRATE, **more: str
+    name: str,
+    names: Sequence[str],
+    *,
+    peers: Mapping[str, str] | None = None,
+    migrate: str = MIGRATE,
+    regions: Mapping[str, str] | None = None,
+    **more: str,
 ) -> str:
-    """more: `spread`, and `mesh` in the place of the table of that name."""
+    """regions: of all nodes. more: `spread`, `mesh` in the place of the table of that name, `tables` for the end."""
     others = {other: "127.0.0.1:1" for other in names if other != name} | dict(peers or {})
     told = ", ".join(f'{other} = "{address}"' for other, address in others.items())
     mesh = more.get("mesh", MESH.format(peers=told))
-    return SITE.format(name=name, mesh=mesh, migrate=migrate, spread=more.get("spread", SPREAD))
+    if regions is not None:
+        of_others = ", ".join(f'{other} = "{region}"' for other, region in regions.items() if other != name)
+        mesh += f'region = "{regions[name]}"\nregions = {{ {of_others} }}\n'
+    site = SITE.format(name=name, mesh=mesh, migrate=migrate, spread=more.get("spread", SPREAD))
+    return site + more.get("tables", "")
 
 
 def write_notes_folder(folder: Path, text: str, versions: Iterable[int] = (1, 2)) -> Path:
@@ -85,6 +95,8 @@ def write_notes_folder(folder: Path, text: str, versions: Iterable[int] = (1, 2)
     encoder(3).save(folder / "wide.wasm")
     Store().record(encoder(3).digest)
     (folder / "tokenizer.json").write_text(wordpiece())
+    if "other.json" in text:
+        (folder / "other.json").write_text(wordpiece(lowercase=False))
     (folder / "site.toml").write_text(text)
     return folder / "site.toml"
 
@@ -167,13 +179,18 @@ async def opened_note_node(site: Path, wires: Wires, name: str) -> AsyncIterator
 
 @contextlib.asynccontextmanager
 async def notes_nodes(
-    folder: Path, names: Sequence[str] = NAMES, *, wires: Wires | None = None, **more: str
+    folder: Path,
+    names: Sequence[str] = NAMES,
+    *,
+    wires: Wires | None = None,
+    regions: Mapping[str, str] | None = None,
+    **more: str,
 ) -> AsyncIterator[dict[str, NotesNode]]:
     wires = wires or Wires()
     async with contextlib.AsyncExitStack() as opened:
         nodes = {}
         for name in names:
-            site = write_notes_folder(folder / name, site_text(name, names, **more))
+            site = write_notes_folder(folder / name, site_text(name, names, regions=regions, **more))
             nodes[name] = await opened.enter_async_context(opened_note_node(site, wires, name))
         await settled(nodes)
         yield nodes

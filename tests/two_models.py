@@ -55,6 +55,19 @@ near_mb = 4
 """
 MIGRATE = 'migrate = { source = "payload:text", pipeline = "sentences", points_per_s = 100000 }'
 
+OTHER_WORDS = """
+[agents.other_words]
+path = "builtin:text"
+files = { tokenizer = "other.json" }
+config = { max_tokens = 16 }
+
+[pipelines.wide]
+steps = [{ agent = "other_words" }, { model = "wide" }]
+"""
+"""Of a site in which `wide` has a tokenizer of its own, and a pipeline that has both."""
+
+WITH_OTHER_WORDS = MIGRATE.replace(" }", ', agents = { "wide@1" = { words = "other_words" } } }')
+
 
 @functools.cache
 def encoder(version: int) -> Model:
@@ -75,6 +88,12 @@ def write_notes_site(folder: Path, options: str = MIGRATE, versions: tuple[int, 
     (folder / "tokenizer.json").write_text(wordpiece())
     (folder / "site.toml").write_text(SITE.replace("OPTIONS", options))
     return folder / "site.toml"
+
+
+def add_other_words(site: Path) -> None:
+    """Another tokenizer, and who uses it."""
+    (site.parent / "other.json").write_text(wordpiece(lowercase=False))
+    site.write_text(site.read_text() + OTHER_WORDS)
 
 
 def add_version(folder: Path, version: int) -> None:

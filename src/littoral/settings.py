@@ -70,6 +70,7 @@ SETTINGS = {
         ),
         Setting("LITTORAL_SWEEP", "0", "", "1: the tests that take minutes are collected too"),
         Setting("LITTORAL_TOKEN", "", "", "Token that verbs show to a node that asks for one"),
+        Setting("CREDENTIALS_DIRECTORY", "", "", "Set by systemd: folder of the credentials of a service"),
         Setting("NOTIFY_SOCKET", "", "", "Set by systemd: where it wants to hear that a node serves, or stops"),
         Setting("WATCHDOG_PID", "", "", "Set by systemd: whose signs of life it wants"),
         Setting("WATCHDOG_USEC", "", "µs", "Set by systemd: so long without a sign of life, and it starts a node anew"),

@@ -1,6 +1,7 @@
 """`littoral mesh` and `littoral doctor`: what they print, and their exit codes."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from command import Done
 from command import littoral as cli
 from littoral.clock import SYSTEM
+from littoral.errors import PeerError
 from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.renewal import Renewal
 from mesh_site import DAY_S, MovedClock, found, joined
 from ports import free_port
 
@@ -48,14 +51,19 @@ def test_status_is_a_contract(site: Path) -> None:
     report = cli("mesh", "status", site, "--json").json
     assert report.keys() == {
         "site", "name", "is_issuer", "serial", "issued_at_s", "expires_at_s", "clock_s", "roster_number", "writer",
-        "nodes", "revoked",
+        "nodes", "revoked", "rollover",
     }  # fmt: skip
     assert (report["site"], report["name"], report["is_issuer"], report["writer"]) == ("farm", "gw-1", True, "gw-1")
     assert report["nodes"] == [{"name": "gw-1", "endpoints": [], "region": "", "labels": {}, "is_issuer": True}]
     text = lines(cli("mesh", "status", site))
     assert text[0] == "node `gw-1` of the site `farm`, an issuer"
     assert text[1].endswith(" days left")
-    assert text[2:] == ["  roster       1, written by `gw-1`", "  gw-1         no region, issuer"]
+    assert text[2:4] == ["  roster       1, written by `gw-1`", "  gw-1         no region, issuer"]
+    assert text[4].startswith(f"  authority    {report['rollover']['authority'][:16]}…, ")
+    assert report["rollover"].keys() == {
+        "authority", "expires_at_s", "older", "is_behind", "has_key", "begun_at_s", "finished_at_s", "shown",
+        "waiting", "without",
+    }  # fmt: skip
 
 
 def test_a_token_is_the_only_line_on_stdout(site: Path) -> None:
@@ -106,7 +114,8 @@ def test_revoking_and_taking_over(site: Path, tmp_path: Path) -> None:
     second = asyncio.run(joined(tmp_path, founder, "gw-2", clock, is_issuer=True))
     done = cli("mesh", "revoke", site, "gw-2")
     assert lines(done) == ["node `gw-2` is revoked"]
-    assert done.err == "`gw-2` held the issuing key: if it was stolen, found the site anew\n"
+    held = "`gw-2` held the issuing key: if it was stolen, `littoral mesh rollover begin` makes another"
+    assert " ".join(done.err.split()) == held
     assert cli("mesh", "status", site, "--json").json["revoked"] == ["gw-2"]
     assert cli("mesh", "revoke", site, "gw-7").err == "littoral: node `gw-7` is not in the roster\n"
     serial = second.credential.certificate.serial
@@ -115,6 +124,39 @@ def test_revoking_and_taking_over(site: Path, tmp_path: Path) -> None:
     assert cli("mesh", "revoke", site).code == 2
     took = lines(cli("mesh", "take-over", second.folder.parent))
     assert took == ["`gw-2` writes the roster, `gw-1` no longer does"]
+
+
+def test_a_site_goes_over_to_another_authority(tmp_path: Path) -> None:
+    place = ("--site", "farm", "--name", "gw-1")
+    lines(cli("mesh", "init", tmp_path / "a", *place, folder=tmp_path))
+    lines(cli("mesh", "init", tmp_path / "b", *place, "--root-out", "other.pem", folder=tmp_path))
+    nothing = cli("mesh", "rollover", "finish", tmp_path / "a")
+    assert (nothing.code, nothing.err) == (4, "littoral: `farm` does not go over to another authority\n")
+    wrong = cli("mesh", "rollover", "begin", tmp_path / "a", "--root", "other.pem", folder=tmp_path)
+    assert (wrong.code, wrong.err) == (7, "littoral: this root has not signed the authority of `farm`\n")
+    before = cli("mesh", "rollover", "status", tmp_path / "a", "--json").json
+    told = lines(
+        cli("mesh", "rollover", "begin", tmp_path / "a", "--root", "farm-root.pem", "--hours", "0", folder=tmp_path)
+    )
+    assert [line.split()[0] for line in told] == ["authority", "older", "shown", "waiting"]
+    during = cli("mesh", "rollover", "status", tmp_path / "a", "--json").json
+    assert during["older"] == [before["authority"]]
+    assert (during["waiting"], during["is_behind"], during["has_key"]) == (["gw-1"], True, True)
+    assert "gw-1: goes over to" in cli("doctor", tmp_path / "a").out
+    refused = cli("mesh", "rollover", "finish", tmp_path / "a")
+    assert refused.code == 4
+    assert "not every node has shown a certificate by the new authority: `gw-1`" in refused.err
+    writer = cli("mesh", "rollover", "finish", tmp_path / "a", "--without", "gw-1")
+    assert (writer.code, "cannot be left behind" in writer.err) == (4, True)
+    asyncio.run(Renewal(Identity.open(tmp_path / "a", SYSTEM), nobody, random.Random(0)).tick())
+    lines(cli("mesh", "rollover", "finish", tmp_path / "a"))
+    after = cli("mesh", "rollover", "status", tmp_path / "a", "--json").json
+    assert (after["authority"], after["older"], after["shown"]) == (during["authority"], [], ["gw-1"])
+    assert cli("doctor", tmp_path / "a").code == 0
+
+
+async def nobody(peer: str, _service: str, _body: bytes) -> bytes:
+    raise PeerError(f"peer `{peer}`: no answer")
 
 
 def test_doctor_says_what_fails_and_why(site: Path, tmp_path: Path) -> None:
@@ -127,6 +169,7 @@ def test_doctor_says_what_fails_and_why(site: Path, tmp_path: Path) -> None:
     assert done.out.splitlines() == [
         "ok    clock        gw-1: this machine's clock agrees with the site's time",
         "ok    certificate  gw-1: 30.0 days left",
+        f"ok    authority    gw-1: {founder.trust.digest[:16]}…, 1825 days left",
         "ok    roster       gw-1: number 2, 2 nodes, 1 issuers",
         f"fail  port         tls/127.0.0.1:{port}: nothing listens there",
         "      hint: does the node run, and is this the port of its `[mesh]` table?",

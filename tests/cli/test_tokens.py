@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from command import littoral as cli
-from littoral.cli.doctor_access import examine_access
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
 from littoral.node.access.tokens import new_token, read_tokens, write_tokens
+from littoral.node.doctor.access import examine_access
 from mesh_certificates import Authority
 
 

@@ -9,13 +9,16 @@ from pathlib import Path, PurePosixPath
 import pytest
 from flit_core.wheel import make_wheel_in
 
+from littoral.node.shown.protocol import PAGES
 from page_server import ASSETS
 
 ROOT = Path(__file__).parents[2]
 OWN = [path for path in sorted(ASSETS.rglob("*")) if path.is_file() and "vendor" not in path.parts]
 MODULES = [path for path in OWN if path.suffix == ".js" and path.name != "early_theme.js"]
-PAGE_BYTES_MAX = 180_000
+PAGES_BYTES_MAX = 260_000
 IMPORT = re.compile(r'^import .* from "([^"]+)";$', re.MULTILINE)
+ENTRIES = {"index.html": "js/node/page.js", "page.html": "js/pages/main.js"}
+"""The module that a page begins with."""
 FORBIDDEN = {
     ".js": re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://(?!www\.w3\.org/2000/svg)"
@@ -52,12 +55,17 @@ class Tags(HTMLParser):
             self.referred += given.get(name, "").split()
 
 
+@pytest.fixture(scope="module", params=ENTRIES)
+def page(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def tags() -> Tags:
-    return Tags((ASSETS / "index.html").read_text())
+def tags(page: str) -> Tags:
+    return Tags((ASSETS / page).read_text())
 
 
-def test_all_that_the_page_names_is_there(tags: Tags) -> None:
+def test_all_that_a_page_names_is_there(tags: Tags) -> None:
     assert [address for address in tags.addresses if not (ASSETS / address.removeprefix("/assets/")).is_file()] == []
     assert [name for name in tags.referred if name not in tags.ids] == []
     assert len(set(tags.ids)) == len(tags.ids)
@@ -67,18 +75,39 @@ def test_nothing_is_inline(tags: Tags) -> None:
     assert tags.inline == []
 
 
-def test_every_module_is_fetched_at_once_and_used(tags: Tags) -> None:
+def test_every_module_of_a_page_is_fetched_at_once(tags: Tags, page: str) -> None:
     """A module that is not preloaded would be found one round trip later."""
-    preloaded = {ASSETS / address.removeprefix("/assets/") for address in tags.preloaded}
-    assert preloaded == set(MODULES)
-    imported = {(path.parent / name).resolve() for path in MODULES for name in IMPORT.findall(path.read_text())}
-    assert imported == preloaded - {ASSETS / "js" / "node" / "page.js"}
+    preloaded = {(ASSETS / address.removeprefix("/assets/")).resolve() for address in tags.preloaded}
+    assert preloaded == imported_by(ASSETS / ENTRIES[page])
 
 
-def test_ids_that_scripts_ask_for_are_there(tags: Tags) -> None:
-    asked = {name for path in MODULES for name in re.findall(r'byId\("([\w-]+)"\)', path.read_text())}
+def test_every_module_is_used() -> None:
+    assert set(MODULES) == set().union(*(imported_by(ASSETS / entry) for entry in ENTRIES.values()))
+
+
+def imported_by(entry: Path) -> set[Path]:
+    """Itself, and what it imports, and so on."""
+    found, left = set(), [entry.resolve()]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            left += [(path.parent / name).resolve() for name in IMPORT.findall(path.read_text())]
+    return found
+
+
+def test_ids_that_scripts_ask_for_are_there(tags: Tags, page: str) -> None:
+    modules = imported_by(ASSETS / ENTRIES[page])
+    asked = {name for path in modules for name in re.findall(r'byId\("([\w-]+)"\)', path.read_text())}
     assert asked
     assert asked <= set(tags.ids)
+
+
+def test_pages_have_the_same_bar() -> None:
+    """But for which page is the current one."""
+    bars = [(ASSETS / name).read_text().split("<header")[1].split("</header>")[0] for name in ENTRIES]
+    assert bars[0].replace(' aria-current="page"', "") == bars[1]
+    assert re.findall(r'href="/pages/(\w+)"', bars[1]) == list(PAGES)
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
@@ -86,8 +115,8 @@ def test_no_file_parses_html_or_refers_elsewhere(path: Path) -> None:
     assert FORBIDDEN[path.suffix].findall(path.read_text()) == []
 
 
-def test_the_page_stays_small() -> None:
-    assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) < PAGE_BYTES_MAX
+def test_pages_stay_small() -> None:
+    assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) < PAGES_BYTES_MAX
 
 
 def test_vendored_files_are_those_that_the_notice_names() -> None:

@@ -20,6 +20,8 @@ from site_folder import TEXT
 
 FILE = Path("site.toml")
 FRAMES = '[collections.frames]\nvectors = { size = 4, distance = "Cosine" }\n'
+MIGRATE_WITH = 'migrate = { source = "payload:text", pipeline = "p", agents = '
+EMBEDS = '\n[pipelines.p]\nsteps = [{ model = "embedder" }]'
 MODEL = '[models.embedder]\npath = "m.wasm"\n'
 SPREAD_EU = 'spread = { strategy = "geographic", regions = ["eu"], '
 MESH = '[node]\nname = "a"\n[mesh]\nsite = "shop"\n'
@@ -66,6 +68,9 @@ WRONG = {
     "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
     "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
     "a region of another strategy": MESH + FRAMES + 'spread = { pinned = ["eu"] }',
+    "a pinned region in cells of another strategy": MESH
+    + FRAMES
+    + 'spread = { strategy = "metric", pinned = ["eu"], sample = "rows.npy" }',
     "a pinned region without shards": MESH + FRAMES + SPREAD_EU + 'pinned = ["us"] }',
     "points from elsewhere in a pinned region": MESH + FRAMES + SPREAD_EU + 'pinned = ["eu"], elsewhere = "eu" }',
     "fewer shards than regions": MESH
@@ -74,6 +79,8 @@ WRONG = {
     "cells of a distance without": MESH
     + '[collections.frames]\nvectors = { size = 4, distance = "Dot" }\n'
     + 'spread = { strategy = "hybrid", sample = "rows.npy" }',
+    "agents of a model that is not there": MODEL + FRAMES + MIGRATE_WITH + '{ wide = { words = "more" } } }' + EMBEDS,
+    "another agent that is not there": MODEL + FRAMES + MIGRATE_WITH + '{ embedder = { words = "more" } } }' + EMBEDS,
     "the region of nobody": MESH + 'regions = { z = "eu" }',
     "cells of a region without a sample": MESH + FRAMES + 'spread = { strategy = "geographic", within = "metric" }',
     "more holders than replicas": MESH + FRAMES + "spread = { replicas = 2, holders = 3 }",

@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 
 from littoral.errors import ConflictError, LittoralError, UnavailableError
+from littoral.node.federation.placing import strategy_of
+from littoral.runtime.edges import tensors_of
+from littoral.vectors.partition.strategy import Geographic, Hybrid
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointId
 from nodes_in_process import Wires
+from recorded_wires import RecordedWires
 from spread_notes import MIGRATE, NotesNode, fill, notes_nodes, opened_note_node, settled, shards_on_disk, until_model
-from two_models import installation, note
+from two_models import OTHER_WORDS, WITH_OTHER_WORDS, installation, note
 from waiting import until_async, until_true
 
 COUNT = 40
@@ -290,6 +294,64 @@ def test_cells_are_fitted_to_the_vectors_of_the_other_model(folder: Path) -> Non
             await check_whole(nodes, texts)
             await nodes["a"].drop()
             await until_model(nodes, "wide@1", "")
+            await check_whole(nodes, texts)
+
+    asyncio.run(run())
+
+
+def test_what_is_pinned_goes_to_the_other_model_within_its_region_in_cells_made_of_others(folder: Path) -> None:
+    """The map's writer is in the region that is pinned; a point is from where it is written."""
+
+    async def run() -> None:
+        np.save(folder / "sample.npy", np.random.default_rng(0).normal(size=(200, 24)).astype("<f4"))
+        spread = (
+            'strategy = "geographic", within = "metric", regions = ["eu", "us"], pinned = ["eu"], shards = 4, '
+            f'replicas = 1, recall = 1.0, sample = "{folder}/sample.npy"'
+        )
+        regions, wires = {"a": "eu", "b": "us"}, RecordedWires()
+        sealed = {number: f"sealed {note(number)}" for number in range(COUNT // 2)}
+        free = {number: note(number) for number in range(COUNT // 2, COUNT)}
+        async with notes_nodes(folder, ("a", "b"), wires=wires, regions=regions, spread=spread) as nodes:
+            for name, texts in (("a", sealed), ("b", free)):
+                for number, text in texts.items():
+                    await nodes[name].keep(number, text)
+            await nodes["b"].migrate("wide@1")
+            await until_model(nodes, "wide@1", "kept")
+            assert await nodes["a"].texts() == sealed | free
+            assert await nodes["b"].texts() == free
+            federation = nodes["a"].node.federation
+            assert federation is not None
+            strategy = strategy_of(federation.map.spreads["notes"])
+            assert isinstance(strategy, Geographic)
+            assert all(isinstance(part, Hybrid) for part in strategy.regions.values())
+            told = wires.between("a", "b")
+            assert b"sealed" not in told
+            for number in list(sealed)[1::3]:
+                assert (await nodes["a"].vector(number)).tobytes() not in told
+            assert (await nodes["a"].vector(3)).shape == (48,)
+            assert (await nodes["a"].find(sealed[3]))[0].score > 0.999  # last: a query goes wherever hits may be
+
+    asyncio.run(run())
+
+
+def test_a_model_brings_its_own_tokenizer_on_every_node(folder: Path) -> None:
+    async def run() -> None:
+        texts = {number: note(number) for number in range(12)}
+        names = ("a", "b")
+        async with notes_nodes(folder, names, migrate=WITH_OTHER_WORDS, tables=OTHER_WORDS) as nodes:
+            await fill(nodes, texts)
+            before = await nodes["a"].embed(note(3))
+            await nodes["b"].migrate("wide@1")
+            await until_model(nodes, "wide@1", "kept")
+            for node in nodes.values():
+                (wanted,) = tensors_of(await node.run("wide", note(3).encode())).values()
+                assert (await node.embed(note(3))).tolist() == wanted[0].tolist()
+            await nodes["a"].keep(500, note(500))
+            texts[500] = note(500)
+            await check_whole(nodes, texts)
+            await nodes["a"].back()
+            await until_model(nodes, "encoder@1", "kept")
+            assert (await nodes["b"].embed(note(3))).tolist() == before.tolist()
             await check_whole(nodes, texts)
 
     asyncio.run(run())

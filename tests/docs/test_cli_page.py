@@ -1,5 +1,6 @@
 """`docs/reference/cli.md` has every verb with its arguments and options, and every exit code."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text()
 
 
 def commands() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in VERBS:
-        command = command_of(name)
-        inner = getattr(command, "commands", None) or {"": command}
-        found |= {f"littoral {name} {part}".rstrip(): inner[part] for part in inner}
-    return found
+    return {name: command for verb in VERBS for name, command in leaves(f"littoral {verb}", command_of(verb))}
+
+
+def leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Itself, or what is in its group."""
+    if not (inner := getattr(command, "commands", None)):
+        yield name, command
+        return
+    for part in inner:
+        yield from leaves(f"{name} {part}".rstrip(), inner[part])
 
 
 COMMANDS = commands()

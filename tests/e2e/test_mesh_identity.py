@@ -14,7 +14,9 @@ import pytest
 import mesh_node
 from command import command, environment, littoral
 from littoral.clock import SYSTEM
+from littoral.mesh.identity.founding import new_root
 from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.rollover import begin_rollover, finish_rollover, rollover_state
 from mesh_site import DAY_S, MovedClock, found, joined
 from needs import need
 from ports import free_port
@@ -173,6 +175,59 @@ def test_a_stolen_certificate_of_a_node_that_stays_is_refused_by_all(
     for node in ("gw-1", "gw-3"):
         assert second.hears(node)
         assert thief.say(f"ask {node}").startswith("no: ")
+
+
+def test_a_site_goes_over_to_another_authority(tmp_path: Path, started: contextlib.ExitStack) -> None:
+    """gw-3 is off while it begins, and trusts the old authority only: Zenoh lets it in by the cross-signature."""
+    clock, ports = MovedClock(wall_s=SYSTEM.wall()), [free_port() for _ in range(3)]
+    places = [[f"quic/127.0.0.1:{port}"] for port in ports]
+    root = new_root("farm", clock)
+    founder = found(tmp_path, clock, root=root, endpoints=places[0])
+    for name, place in (("gw-2", places[1]), ("gw-3", places[2])):
+        asyncio.run(joined(tmp_path, founder, name, clock, endpoints=place))
+    a, b, c = (tmp_path / name for name in ("gw-1", "gw-2", "gw-3"))
+    shutil.copytree(c, tmp_path / "stolen")
+    first, second = start(started, a, ports[0], "quic"), start(started, b, ports[1], "quic")
+    assert second.learns(3, first)
+    begin_rollover(Identity.open(a, SYSTEM), root, within_s=0)
+    authority = Identity.open(a, SYSTEM).trust.digest
+    until(lambda: all(has_renewed(data, authority, first, second) for data in (a, b)))
+    third = start(started, c, ports[2], "quic")
+    for node in ("gw-1", "gw-2"):
+        until(lambda node=node: hears_in_a_round(third, node, first, second))
+    until(lambda: has_renewed(c, authority, first, second, third))
+    until(lambda: first.say("tick") and waited_for(a) == [])
+    finish_rollover(Identity.open(a, SYSTEM))
+    until(lambda: all(anchor_count(data, first, second, third) == 1 for data in (a, b, c)))
+    until(lambda: hears_in_a_round(third, "gw-2", second, third))
+    thief = start(started, tmp_path / "stolen", free_port(), "quic")
+    assert thief.say("ask gw-1").startswith("no: ")
+
+
+def hears_in_a_round(asking: Process, peer: str, *nodes: Process) -> bool:
+    """Of these: one that could not make its links anew does it in the next."""
+    for node in nodes:
+        node.say("tick")
+    return asking.say(f"ask {peer}").startswith("hello")
+
+
+def has_renewed(data: Path, authority: str, *nodes: Process) -> bool:
+    """Whether its certificate is by that authority, after a round of these."""
+    for node in nodes:
+        node.say("tick")
+    identity = Identity.open(data, SYSTEM)
+    return identity.trust.digest == authority and not identity.is_behind
+
+
+def waited_for(data: Path) -> list[str]:
+    state = rollover_state(Identity.open(data, SYSTEM))
+    return [] if state is None else state.waiting
+
+
+def anchor_count(data: Path, *nodes: Process) -> int:
+    for node in nodes:
+        node.say("tick")
+    return (data / "mesh" / "issuing.pem").read_bytes().count(b"BEGIN")
 
 
 def renewed_to(data: Path, *nodes: Process) -> int:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from littoral.vectors import result_cache
 from littoral.vectors.byte_lru import ENTRY_BYTES, ByteLru
-from littoral.vectors.cache_journal import MAGIC, CacheJournal
+from littoral.vectors.cache_journal import CacheJournal
+from littoral.vectors.cache_records import MAGIC
 from littoral.vectors.embedding_cache import Embedding, EmbeddingCache, embedding_key
 from littoral.vectors.records import Hit
 from littoral.vectors.result_cache import ResultCache, Scope, question_key
@@ -129,6 +130,20 @@ def test_the_file_is_bounded_and_keeps_the_latest(tmp_path: Path) -> None:
     assert len(kept) >= 15
 
 
+def test_what_is_forgotten_is_not_on_disk_either(tmp_path: Path) -> None:
+    path = tmp_path / "c.log"
+    cache = EmbeddingCache(1 << 20, CacheJournal(path, 1 << 20))
+    (first, _), (second, _) = entries(2)
+    cache.keep(first, Embedding(b"1" * 8, 1))
+    cache.clear()
+    assert (cache.find(first), cache.statistics().bytes) == (None, 0)
+    cache.keep(second, Embedding(b"2" * 8, 2))
+    cache.close()
+    again = EmbeddingCache(1 << 20, CacheJournal(path, 1 << 20))
+    assert (again.find(first), again.find(second)) == (None, Embedding(b"2" * 8, 2))
+    again.close()
+
+
 def test_a_disk_that_fails_costs_entries_and_no_answer(tmp_path: Path) -> None:
     path = tmp_path / "c.log"
     path.mkdir()
@@ -179,6 +194,20 @@ def test_lists_are_of_one_tenant_collection_epoch_and_shape() -> None:
     assert [cache.find_near(other, b"shape", query, "Euclid", 2) for other in others] == [None] * 3
     assert cache.find_near(Scope("a", 1, 5), b"other", query, "Euclid", 2) is None
     assert cache.find(question_key(scope, b"question")) == b"answer"
+
+
+def test_answers_and_lists_are_forgotten_apart() -> None:
+    cache = ResultCache(1 << 20, 1 << 20)
+    scope, query = Scope("a", 1, 5), np.ones(6, np.float32)
+    cache.keep_near(scope, b"shape", query, "Euclid", neighbours(query, 8), 8)
+    cache.keep(question_key(scope, b"question"), b"answer")
+    cache.clear_exact()
+    assert cache.find(question_key(scope, b"question")) is None
+    assert cache.find_near(scope, b"shape", query, "Euclid", 2) is not None
+    cache.clear_near()
+    assert cache.find_near(scope, b"shape", query, "Euclid", 2) is None
+    cache.keep_near(scope, b"shape", query, "Euclid", neighbours(query, 8), 8)
+    assert cache.find_near(scope, b"shape", query, "Euclid", 2) is not None
 
 
 def test_a_list_of_an_older_epoch_is_dropped_when_it_is_met() -> None:

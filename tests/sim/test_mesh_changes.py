@@ -7,7 +7,7 @@ from changed_sites import broken_by_a_crash
 
 @pytest.mark.parametrize(
     ("kind", "step"),
-    [("spread", "copying"), ("move", "making"), ("divide", "flipping")],
+    [("spread", "copying"), ("move", "making"), ("divide", "flipping"), ("cells", "copying")],
 )
-def test_nothing_is_lost_doubled_or_left_behind(kind: str, step: str) -> None:
+def test_nothing_is_lost_doubled_late_or_left_behind(kind: str, step: str) -> None:
     assert broken_by_a_crash(kind, step, seed=1) == []

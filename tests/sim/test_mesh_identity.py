@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from littoral.errors import ForbiddenError, PeerError, TrustError
+from littoral.mesh.identity.due import renew_from_s
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import LIFE_S, Issuer
 from littoral.mesh.identity.messages import RENEW, SHARE_KEY, Proven, decoded, prove
-from littoral.mesh.identity.renewal import Renewal, renew_from_s
+from littoral.mesh.identity.renewal import Renewal
 from littoral.mesh.trust.certificates import NodeCertificate, make_request
 from littoral.mesh.trust.keys import new_node_key
 from mesh_site import DAY_S, MovedClock, found, joined

@@ -12,6 +12,7 @@ __all__ = ["VERBS", "app"]
 
 VERBS = {
     "agent": "agent",
+    "backup": "backup",
     "bench": "bench",
     "build": "build",
     "bundle": "bundle",
@@ -27,6 +28,7 @@ VERBS = {
     "lab": "lab",
     "logs": "logs",
     "mesh": "mesh",
+    "restore": "restore_verb",
     "run": "run",
     "search": "search",
     "sign": "sign",

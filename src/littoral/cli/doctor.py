@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from littoral.cli.console import results, show_json
-from littoral.cli.doctor_access import examine_access
 from littoral.cli.doctor_site import examine_site, has_own_certificate
-from littoral.cli.mesh import open_identity
+from littoral.cli.mesh_identity import open_identity
 from littoral.clock import SYSTEM
+from littoral.node.doctor.access import examine_access
 from littoral.node.site import read_site
 from littoral.telemetry.findings import Finding, Status
 
@@ -64,6 +64,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     """Nothing for a data folder."""
     if place.suffix != ".toml":
         return
+    from littoral.node.doctor.at_rest import examine_at_rest
     from littoral.node.doctor.files import examine_caches, examine_digests, examine_shards
     from littoral.node.doctor.machine import examine_machine
     from littoral.node.doctor.network import examine_ports, examine_services, running_node
@@ -76,6 +77,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     yield from examine_digests(site)
     yield from examine_shards(site, running)
     yield from examine_caches()
+    yield from examine_at_rest(site)
 
 
 def _site(place: Path, _peers: list[str]) -> Iterator[Finding]:

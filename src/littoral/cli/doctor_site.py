@@ -5,7 +5,7 @@ from pathlib import Path
 
 from littoral.cli.mesh_members import ask_mesh
 from littoral.errors import DeadlineError, LittoralError, UnavailableError
-from littoral.node.mesh_told import MeshTold
+from littoral.node.doctor.mesh import examine_mesh
 from littoral.node.site import Site, read_site
 from littoral.telemetry.findings import Finding, Status
 
@@ -38,17 +38,7 @@ def examine_site(place: Path) -> Iterator[Finding]:
     except LittoralError as error:
         yield Finding("site", url, Status.FAIL, error.message, error.hint)
         return
-    yield from _findings(told)
-
-
-def _findings(told: MeshTold) -> Iterator[Finding]:
-    for problem in told.problems:
-        status = Status.FAIL if problem.weight == "fail" else Status.WARN
-        yield Finding(problem.check, problem.subject, status, problem.message, problem.hint)
-    if not told.problems:
-        shards = sum(len(collection.shards) for collection in told.collections.values())
-        words = f"{len(told.members)} nodes, {len(told.links)} links, {shards} shards: all well"
-        yield Finding("site", told.node, Status.OK, words)
+    yield from examine_mesh(told)
 
 
 def _url(site: Site) -> str | None:

@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 @keys.callback()
 def options() -> None:
-    """Pairs of keys for what is signed: Ed25519."""
+    """Pairs of keys for what is signed, and keys for what is sealed."""
 
 
 @keys.command()
@@ -71,6 +71,32 @@ def show(
     results.print(f"{file}  Ed25519, {kind}", markup=False)
     results.print(f"  key id  {public.key_id.hex()}", markup=False)
     results.print(f"  public  {public.data.hex()}", markup=False)
+
+
+@keys.command()
+def seal(
+    file: Annotated[Path, typer.Argument(help="File of keys, for its owner alone; what is in it stays.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key that seals what is written from now on; the others in the file can still open what they sealed."""
+    from littoral.node.at_rest import read_key_file
+    from littoral.vault.keys import new_key
+
+    former = b""
+    if file.exists():
+        read_key_file(file)
+        former = file.read_bytes()
+    key, line = new_key()
+    try:
+        write_atomically(file, line.encode() + former, 0o600)
+    except OSError as error:
+        raise NotFoundError(f"`{file}`: {error.strerror}") from error
+    count = len(read_key_file(file).ids)
+    if as_json:
+        show_json({"file": str(file), "key_id": key.id.hex(), "keys": count})
+        return
+    results.print(f"{file}  keep it secret, and where it cannot be lost: what it sealed is lost with it", markup=False)
+    results.print(f"  key id  {key.id.hex()}  seals from now on, {count} in all", markup=False)
 
 
 def need_extra() -> None:

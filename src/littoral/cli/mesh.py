@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from littoral.cli.console import messages, results, show_json
+from littoral.cli.mesh_identity import PlaceArgument, data_folder, need_extra, open_identity, root_of
 from littoral.cli.mesh_members import members, show_site
 from littoral.cli.mesh_moving import dissolve, divide, move, rebalance, spread
 from littoral.cli.mesh_placement import placement
+from littoral.cli.mesh_rollover import rollover, rollover_lines, rollover_report
 from littoral.clock import SYSTEM
-from littoral.errors import ConflictError, InputError, SetupError
+from littoral.errors import ConflictError, InputError
 from littoral.node.client import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = [
     "init",
     "join",
     "mesh",
-    "open_identity",
     "promote",
     "renew",
     "revoke",
@@ -40,9 +40,6 @@ __all__ = [
 mesh = typer.Typer(name="mesh", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 DAY_S = 86400
-EXTRA_MODULES = ("cryptography",)
-
-PlaceArgument = Annotated[Path, typer.Argument(help="Site file, or a node's data folder.")]
 EndpointOption = Annotated[
     list[str] | None, typer.Option("--endpoint", help="Where other nodes reach it: quic/HOST:PORT; several times.")
 ]
@@ -52,6 +49,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 mesh.command()(members)
 mesh.command()(placement)
+mesh.add_typer(rollover)
 for command in (spread, move, divide, dissolve, rebalance):
     mesh.command()(command)
 
@@ -75,7 +73,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Found a site: its root, its issuing key, and this node as the first."""
-    _need_extra()
+    need_extra()
     from littoral.mesh.identity.founding import found_site, new_root
 
     if root is not None and root_out is not None:
@@ -83,7 +81,7 @@ def init(
     written = None if root is not None else root_out or Path(f"{site}-root.pem")
     if written is not None and written.exists():
         raise ConflictError(f"`{written}` exists", hint="`--root` uses a root that was made before")
-    made = _root_of(root) if root is not None else new_root(site, SYSTEM)
+    made = root_of(root) if root is not None else new_root(site, SYSTEM)
     identity = found_site(
         data_folder(place), made, site=site, name=name, clock=SYSTEM, endpoints=endpoint or [], region=region
     )
@@ -130,16 +128,18 @@ def join(
     token: Annotated[str, typer.Option(help="What `littoral mesh token` printed.")],
     name: Annotated[str, typer.Option(help="Name of this node.")],
     endpoint: EndpointOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of the identity that is here.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Join a site with a token. The node's key is made here and stays here."""
-    _need_extra()
+    need_extra()
     from littoral.mesh.identity.asking import join_site
     from littoral.mesh.identity.tokens import parse_token
     from littoral.node.site import parse_address
 
     host, port = parse_address(at)
-    asked = join_site(data_folder(place), host, port, parse_token(token), name, SYSTEM, endpoints=endpoint or [])
+    data, parsed = data_folder(place), parse_token(token)
+    asked = join_site(data, host, port, parsed, name, SYSTEM, endpoints=endpoint or [], replace=replace)
     _show(asyncio.run(asked), as_json=as_json)
 
 
@@ -190,7 +190,8 @@ def revoke(
     issuing.write(lambda roster: roster.without(name, now_s))
     results.print(f"node `{name}` is revoked", markup=False)
     if held_key:
-        messages.print(f"`{name}` held the issuing key: if it was stolen, found the site anew", markup=False)
+        lost = f"`{name}` held the issuing key: if it was stolen, `littoral mesh rollover begin` makes another"
+        messages.print(lost, markup=False)
 
 
 @mesh.command()
@@ -227,23 +228,6 @@ def status(
     _show(open_identity(place), as_json=as_json)
 
 
-def data_folder(place: Path) -> Path:
-    """Of a site file: the folder it names. Raises SettingError for a wrong one."""
-    if place.suffix != ".toml":
-        return place
-    from littoral.node.site import read_site
-
-    return read_site(place).data
-
-
-def open_identity(place: Path) -> "Identity":
-    """Raises NotFoundError without one, SetupError without the extra."""
-    _need_extra()
-    from littoral.mesh.identity.identity import Identity
-
-    return Identity.open(data_folder(place), SYSTEM)
-
-
 def _open_issuer(place: Path) -> "tuple[Identity, Issuer]":
     identity = open_identity(place)
     from littoral.mesh.identity.issuer import Issuer
@@ -264,20 +248,6 @@ async def _keep_door(identity: "Identity", host: str, port: int) -> None:
 
 def _say(line: str) -> None:
     messages.print(line, markup=False, soft_wrap=True)
-
-
-def _need_extra() -> None:
-    if missing := [name for name in EXTRA_MODULES if find_spec(name) is None]:
-        raise SetupError(f"the mesh needs `{', '.join(missing)}`", hint='install `pip install "littoral[mesh]"`')
-
-
-def _root_of(file: Path) -> "Root":
-    from littoral.mesh.identity.founding import read_root
-
-    try:
-        return read_root(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"`{file}`: {error.strerror}") from error
 
 
 def _write_root(file: Path, root: "Root") -> None:
@@ -313,6 +283,7 @@ def _identity_report(identity: "Identity") -> dict[str, Any]:
         "writer": None if roster is None else roster.writer,
         "nodes": [] if roster is None else [_node_report(node) for node in roster.nodes],
         "revoked": [] if roster is None else sorted(roster.revoked),
+        "rollover": rollover_report(identity),
     }
 
 
@@ -339,6 +310,8 @@ def _show(identity: "Identity", *, as_json: bool) -> None:
     for node in report["nodes"]:
         words = [node["region"] or "no region", *(["issuer"] if node["is_issuer"] else []), *node["endpoints"]]
         results.print(f"  {node['name']:<12} {', '.join(words)}", markup=False)
+    for line in rollover_lines(report["rollover"], report["clock_s"]):
+        results.print(f"  {line}", markup=False)
     with contextlib.suppress(IndexError):
         results.print(f"  revoked      {report['revoked'][0]}{_more(report['revoked'])}", markup=False)
 

@@ -9,6 +9,7 @@ __all__ = ["headline", "member_lines", "status_lines"]
 
 MATRIX_NODES_MAX = 10
 MOVE_NODES_MAX = 4
+DIGEST_CHARACTERS = 16
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 Row = Sequence[str]
@@ -38,6 +39,7 @@ def status_lines(told: MeshTold, *, now_s: float) -> Iterator[str]:
     for name, collection in told.collections.items():
         yield from _part(_collection_title(name, collection), _shards(collection))
     yield from _part("moves", map(_move, told.moves))
+    yield from _part("authority", _rollover(told, now_s))
     yield from _part("searches by this node", _routing(told.routing))
     yield from _part("not here yet", [", ".join(told.lacking)] if told.lacking else [])
     yield from _part("problems", _problems(told))
@@ -55,6 +57,20 @@ def member_lines(told: MeshTold, *, now_s: float) -> list[str]:
     """A line a node. now_s: Unix seconds."""
     head = ("node", "state", "region", "version", "up", "map", "shards", "points", "on disk")
     return _aligned([head, *(_member(member, now_s) for member in told.members)], right=5)
+
+
+def _rollover(told: MeshTold, now_s: float) -> Iterator[str]:
+    if (change := told.desired.rollover) is None:
+        return
+    older = ", ".join(f"{digest[:DIGEST_CHARACTERS]}…" for digest in change.older)
+    since = _duration(now_s - change.begun_at_s)
+    yield f"{change.authority[:DIGEST_CHARACTERS]}… takes the place of {older}, for {since} now"
+    if change.waiting is None:
+        yield f"`{told.desired.roster_writer}` knows who has still to show a certificate by it"
+    elif change.waiting:
+        yield f"waiting for {', '.join(change.waiting)}"
+    else:
+        yield "every node has shown a certificate by it: littoral mesh rollover finish"
 
 
 def _member(member: MemberTold, now_s: float) -> Row:

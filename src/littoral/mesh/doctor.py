@@ -4,23 +4,26 @@ from collections.abc import Iterator
 
 from littoral.clock import Clock
 from littoral.errors import NotFoundError
+from littoral.mesh.identity.due import renew_from_s
 from littoral.mesh.identity.identity import Identity
-from littoral.mesh.identity.renewal import renew_from_s
+from littoral.mesh.identity.rollover import rollover_state
 from littoral.mesh.probe import Met, Probed, probe
 from littoral.mesh.roster import Roster, split_endpoint
-from littoral.mesh.trust.certificates import certificates_of, hosts_in
+from littoral.mesh.trust.certificates import certificates_of, expires_at_s, hosts_in
 from littoral.mesh.trust.chain import Reason, Refusal
 from littoral.telemetry.findings import Finding, Status
 
 __all__ = ["Finding", "Status", "examine_node", "examine_peer", "read_probed"]
 
 DAY_S = 86400.0
+SOON_DAYS = 180
 
 
 def examine_node(identity: Identity, machine: Clock) -> Iterator[Finding]:
-    """This node's clock, certificate and place in the roster."""
+    """This node's clock, certificate, authority and place in the roster."""
     yield _clock(identity, machine)
     yield _certificate(identity)
+    yield _authority(identity)
     yield _roster(identity)
 
 
@@ -77,7 +80,12 @@ _UNMET: dict[Met, tuple[str, str, str]] = {
 
 _ALERTS: tuple[tuple[str, str, str, str], ...] = (
     ("EXPIRED", "expired", "it says that this node's certificate has ended", "the clock there, or renew here"),
-    ("UNKNOWN_CA", "ca", "it says that this node is of another site", "join its site, or look at the address"),
+    (
+        "UNKNOWN_CA",
+        "ca",
+        "it says that this node is of another site",
+        "join its site, or look at the address; after a rollover of its authority: `littoral mesh renew`",
+    ),
     ("REQUIRED", "ca", "it says that this node showed no certificate", "`littoral mesh status`"),
 )
 
@@ -99,7 +107,7 @@ def _shown(identity: Identity, name: str, endpoint: str, shown: bytes, machine: 
     """What this node has against the certificate; None: nothing."""
     judged = identity.trust.judge(shown, identity.clock.wall())
     if isinstance(judged, Refusal):
-        check = "expired" if judged.reason is Reason.EXPIRED else "ca"
+        check = {Reason.EXPIRED: "expired", Reason.RETIRED: "authority"}.get(judged.reason, "ca")
         return _failed(check, endpoint, judged.message, judged.hint)
     if judged.name != name:
         return _failed("name", endpoint, f"`{judged.name}` answers there, not `{name}`", "correct the endpoints")
@@ -158,6 +166,29 @@ def _certificate(identity: Identity) -> Finding:
             f"is one of the issuers up? {', '.join((identity.roster() or Roster(identity.name, [])).issuers)}",
         )
     return Finding("certificate", identity.name, Status.OK, f"{left_days:.1f} days left")
+
+
+def _authority(identity: Identity) -> Finding:
+    trust, now_s = identity.trust, identity.clock.wall()
+    if refusal := trust.refusal_of_authority(identity.credential.authority, "this node's certificate"):
+        return _failed("authority", identity.name, refusal.message, refusal.hint)
+    left_days = (expires_at_s(trust.issuing) - now_s) / DAY_S
+    state = rollover_state(identity)
+    if state is None or state.rollover.is_finished:
+        words = f"{trust.digest[:16]}…, {left_days:.0f} days left"
+        if left_days > SOON_DAYS:
+            return Finding("authority", identity.name, Status.OK, words)
+        return Finding("authority", identity.name, Status.WARN, words, "`littoral mesh rollover begin` makes the next")
+    since_days = (now_s - state.rollover.begun_at_s) / DAY_S
+    words = f"goes over to {trust.digest[:16]}… for {since_days:.1f} days now"
+    if identity.is_behind:
+        words += ", this node's certificate is by the one before"
+    if state.rollover.begun_at_s + state.rollover.within_s + DAY_S > now_s:
+        return Finding("authority", identity.name, Status.OK, words)
+    hint = (
+        "`littoral mesh rollover status` on the writer says who is waited for, `littoral mesh rollover finish` ends it"
+    )
+    return Finding("authority", identity.name, Status.WARN, words, hint)
 
 
 def _roster(identity: Identity) -> Finding:

@@ -4,8 +4,9 @@ A document is pulled from any node that has it, because its signature says whose
 taken is what the writer signed, and the same state is the same bytes.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +15,7 @@ from littoral.artifact.model import write_atomically
 from littoral.errors import ConflictError, NodeError, TooLargeError, TrustError
 from littoral.mesh.trust.boot_clock import BootClock
 from littoral.mesh.trust.certificates import Certificate, certificates_of, issuing_key_in, pem_of_chain, site_of
-from littoral.mesh.trust.chain import Trust
+from littoral.mesh.trust.chain import Refusal, Trust
 from littoral.mesh.trust.keys import IssuingKey, sign, verify
 
 __all__ = ["DOCUMENT_BYTES_MAX", "TERM_BITS", "Document", "DocumentStore", "open_document", "sign_document"]
@@ -56,8 +57,27 @@ def sign_document(document: Document, key: IssuingKey, issuing: Certificate) -> 
     return _encode(_Signed(data, sign(key, PURPOSE, data), pem_of_chain([issuing]).decode()))
 
 
+class _Opened(NamedTuple):
+    """signer: the authority's certificate."""
+
+    document: Document
+    signer: Certificate
+
+
 def open_document(signed: bytes, trust: Trust) -> Document:
     """Raises TrustError unless an authority of this site signed it, and for any other form than the one it writes."""
+    opened = _open(signed, trust)
+    if refusal := _refusal_of(opened, trust):
+        raise refusal.error()
+    return opened.document
+
+
+def _refusal_of(opened: _Opened, trust: Trust) -> Refusal | None:
+    return trust.refusal_of_authority(opened.signer, f"document `{opened.document.kind}` {opened.document.number}")
+
+
+def _open(signed: bytes, trust: Trust) -> _Opened:
+    """By any authority that the site has or had. Raises TrustError."""
     if len(signed) > DOCUMENT_BYTES_MAX:
         raise TrustError(f"signed document of {len(signed)} bytes, at most {DOCUMENT_BYTES_MAX}")
     try:
@@ -71,19 +91,25 @@ def open_document(signed: bytes, trust: Trust) -> Document:
     verify(issuing_key_in(issuing), PURPOSE, outer.document, outer.signature)
     if _encode(document) != outer.document or _encode(outer) != signed:
         raise TrustError(f"document `{document.kind}` {document.number} is not in its canonical form")
-    return document
+    return _Opened(document, issuing)
 
 
 class DocumentStore:
     """The current document of each kind, on disk before it is used.
 
     Raises NodeError, naming the file, for one on disk that does not verify: without it a lower number would be taken.
+    What lies there was taken while its authority counted, and is kept when it does so no longer. trust: may be set.
+    refused: told of what an authority signed that the site has retired.
     """
 
-    def __init__(self, folder: Path, trust: Trust, clock: BootClock) -> None:
+    def __init__(
+        self, folder: Path, trust: Trust, clock: BootClock, refused: Callable[[Refusal], None] = lambda _: None
+    ) -> None:
+        self.trust = trust
         self._folder = folder
-        self._trust = trust
         self._clock = clock
+        self._refused = refused
+        self._signers: dict[str, Certificate] = {}
         self._signed: dict[str, bytes] = {}
         self._documents: dict[str, Document] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +123,10 @@ class DocumentStore:
         """As it travels."""
         return self._signed.get(kind)
 
+    def signer(self, kind: str) -> Certificate | None:
+        """The authority that signed it."""
+        return self._signers.get(kind)
+
     def numbers(self) -> dict[str, int]:
         """What is here, by kind."""
         return {kind: document.number for kind, document in self._documents.items()}
@@ -106,9 +136,13 @@ class DocumentStore:
         for file in sorted(self._folder.glob("*.json")):
             self._read(file)
 
+    def opened(self, signed: bytes) -> Document:
+        """Raises as `open_document`."""
+        return self._opened(signed).document
+
     def take(self, signed: bytes) -> bool:
-        """Whether it was newer. Raises TrustError, and ConflictError for another one of the same number."""
-        document = open_document(signed, self._trust)
+        """Whether it was newer. Raises TrustError, ConflictError for another one of the same number, NodeError."""
+        document, signer = self._opened(signed)
         if (known := self._documents.get(document.kind)) is not None:
             if document.number < known.number or document == known:
                 return False
@@ -118,9 +152,20 @@ class DocumentStore:
                     f"{known.written_at_s} and by `{document.writer}` at {document.written_at_s}",
                     hint="`littoral mesh take-over` on the node that shall go on writing",
                 )
-        write_atomically(self._folder / f"{document.kind}.json", signed, 0o600)
-        self._keep(document, signed)
+        file = self._folder / f"{document.kind}.json"
+        try:
+            write_atomically(file, signed, 0o600)
+        except OSError as error:
+            raise NodeError(f"`{file}`: {error.strerror}", hint="the one before holds; make room") from error
+        self._keep(document, signed, signer)
         return True
+
+    def _opened(self, signed: bytes) -> _Opened:
+        opened = _open(signed, self.trust)
+        if refusal := _refusal_of(opened, self.trust):
+            self._refused(refusal)
+            raise refusal.error()
+        return opened
 
     def _read(self, file: Path) -> None:
         try:
@@ -128,14 +173,15 @@ class DocumentStore:
                 signed = stream.read(DOCUMENT_BYTES_MAX + 1)
             if signed == self._signed.get(file.stem):
                 return
-            document = open_document(signed, self._trust)
+            document, signer = _open(signed, self.trust)
         except (OSError, TrustError) as error:
             raise NodeError(f"`{file}`: {error}", hint="remove it, and it is pulled again from another node") from error
         known = self._documents.get(document.kind)
         if known is None or document.number > known.number:
-            self._keep(document, signed)
+            self._keep(document, signed, signer)
 
-    def _keep(self, document: Document, signed: bytes) -> None:
+    def _keep(self, document: Document, signed: bytes, signer: Certificate) -> None:
+        self._signers[document.kind] = signer
         self._documents[document.kind] = document
         self._signed[document.kind] = signed
         self._clock.learn(document.written_at_s)

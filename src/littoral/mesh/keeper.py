@@ -12,7 +12,9 @@ from littoral.mesh.documents import Document
 from littoral.mesh.identity.admission import Admission, GuardedTransport
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.renewal import Renewal, asking, serve_renewals
+from littoral.mesh.identity.showing import Witness, serve_showing
 from littoral.mesh.roster import Roster, RosterNode, split_endpoint
+from littoral.mesh.trust.certificates import digest_of
 from littoral.transport import Transport
 
 __all__ = ["Keeper", "Links", "generations_of", "peers_of"]
@@ -75,6 +77,7 @@ class Keeper:
         self.transport = GuardedTransport(links, self.admission)
         self.documents = DocumentSync(identity.documents, self.transport, told)
         self.renewal = Renewal(identity, asking(self.transport), rng)
+        self._witness = Witness(identity, self.transport)
         self._links = links
         self._protocol = protocol
         self._say = say
@@ -87,6 +90,7 @@ class Keeper:
     async def start(self) -> None:
         """Answers the others' requests for renewals and documents. Raises ConflictError for a second time."""
         await serve_renewals(self.identity, self.transport)
+        await serve_showing(self.identity, self.transport)
         await self.documents.start()
 
     async def run(self) -> None:
@@ -103,6 +107,9 @@ class Keeper:
         self.identity.documents.refresh()
         if self.documents.is_behind and not await self.documents.pull_heard():
             self._say(f"mesh: documents: {self.documents.failure}")
+        if self.identity.follow():
+            self._is_linked = False
+            self._say(f"mesh: authorities: {', '.join(digest_of(one)[:16] for one in self.identity.trust.authorities)}")
         if (roster := self.identity.roster()) is not None:
             peers = peers_of(roster, self.identity.name, self._protocol, self._places)
             await self._relink(self._links.admit(peers, generations_of(roster, self.identity.name)))
@@ -114,6 +121,8 @@ class Keeper:
             file = self.identity.credential_file
             await self._links.renew(file, file)
             self._is_linked = True
+        for name in await self._witness.tick():
+            self._say(f"mesh: `{name}` has shown a certificate by the new authority")
         await self._announce()
 
     async def _relink(self, change: Awaitable[None]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import ConflictError, InputError, NotFoundError
+from littoral.mesh.rollover import Rollover
 from littoral.mesh.trust.certificates import NAME_PATTERN, NodeCertificate
 from littoral.mesh.trust.chain import Reason, Refusal
 
@@ -53,8 +54,11 @@ class RosterNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: Annotated[int, Meta(ge=0, le=GENERATION_MAX)] = 0
 
 
-class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """writer: the one node that writes documents. revoked: by name, when. Nodes are in the order of their names."""
+class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """writer: the one node that writes documents. revoked: by name, when. Nodes are in the order of their names.
+
+    rollover: the latest change of the site's authority, on its way or finished.
+    """
 
     writer: Name
     nodes: Annotated[list[RosterNode], Meta(max_length=NODE_COUNT_MAX)]
@@ -62,6 +66,7 @@ class Roster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revoked_serials: Annotated[
         list[Annotated[str, Meta(pattern=r"^[0-9a-f]{1,40}\Z")]], Meta(max_length=REVOKED_COUNT_MAX)
     ] = []
+    rollover: Rollover | None = None
     format: Literal[1] = 1
 
     @property

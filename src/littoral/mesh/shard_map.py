@@ -226,9 +226,12 @@ class ShardMapFile:
             ) from error
 
     def take(self, shard_map: ShardMap) -> bool:
-        """Whether it is newer than what was there; then it is on disk, and holds."""
+        """Whether it is newer than what was there; then it is on disk, and holds. Raises NodeError of the disk."""
         if shard_map.number <= self.map.number:
             return False
-        write_atomically(self._file, encode_map(shard_map))
+        try:
+            write_atomically(self._file, encode_map(shard_map))
+        except OSError as error:
+            raise NodeError(f"`{self._file}`: {error.strerror}", hint="the map of before holds; make room") from error
         self.map = shard_map
         return True

@@ -72,23 +72,33 @@ def open_pipeline(site: Site, name: str, guests: Guests, find: Find, clock: Cloc
     tables = site.pipelines[name]
     with naming(site, f"pipelines.{name}"):
         chosen = guests.vector_models.bound(name, guests.models)
-        binding = _Binding(site, guests, find, chosen)
+        binding = _Binding(site, guests, find, chosen, guests.vector_models.agents(name))
         pipeline = Pipeline(name, binding.placed(tables, frozenset()), node=site.node.name, clock=clock)
     descriptions = tuple(
-        StepDescription(edge.name, *_kind(table), str(edge.takes), str(edge.gives), edge.sources, binding.digest(table))
+        StepDescription(
+            edge.name, *binding.kind(table), str(edge.takes), str(edge.gives), edge.sources, binding.digest(table)
+        )
         for table, edge in zip(tables, pipeline.edges, strict=True)
     )
     return ServedPipeline(name, pipeline, descriptions, binding.version(made_by(tables)))
 
 
 class _Binding:
-    """Of one pipeline. chosen: versions that it has in the place of those that serve."""
+    """Of one pipeline. chosen: versions that it has in the place of those that serve. agents: that stand for others."""
 
-    def __init__(self, site: Site, guests: Guests, find: Find, chosen: Mapping[str, ServedVersion]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        guests: Guests,
+        find: Find,
+        chosen: Mapping[str, ServedVersion],
+        agents: Mapping[str, str],
+    ) -> None:
         self._site = site
         self._guests = guests
         self._find = find
         self._chosen = chosen
+        self._agents = agents
 
     def placed(self, tables: Sequence[StepTable], outer: Makers, bounds: Bounds = ()) -> list[Placed]:
         """bounds: of what the steps stand in."""
@@ -99,6 +109,13 @@ class _Binding:
 
     def version(self, makers: Makers) -> ModelVersion | None:
         return self._guests.vector_models.joined(makers, self._guests.models, self._chosen)
+
+    def kind(self, table: StepTable) -> tuple[str, str]:
+        """As `_kind`; of an agent, the one that does the step."""
+        return ("agent", self._agent_of(table)) if isinstance(table, AgentStepTable) else _kind(table)
+
+    def _agent_of(self, table: AgentStepTable) -> str:
+        return self._agents.get(table.agent, table.agent)
 
     def digest(self, table: StepTable) -> str:
         return self._version_of(table.model).model.digest if isinstance(table, ModelStepTable) else ""
@@ -117,8 +134,8 @@ class _Binding:
         guests = self._guests
         match table:
             case AgentStepTable():
-                agents = guests.agents[table.agent].pool
-                return self._movable(AgentStep(agents), table, agents.first.digest, bounds)
+                agents = guests.agents[self._agent_of(table)].pool
+                return self._movable(AgentStep(agents, name=table.agent), table, agents.first.digest, bounds)
             case ModelStepTable():
                 serving = self._version_of(table.model)
                 batcher = guests.pooling.batchers.get(serving.pool)

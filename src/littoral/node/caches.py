@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
+from littoral.errors import NotFoundError
 from littoral.node.near_filler import NearFiller
 from littoral.node.site_tables import CacheTable
 from littoral.telemetry import Reading
+from littoral.vault import KeyRing
 from littoral.vectors.byte_lru import ByteLru, CacheStatistics
 from littoral.vectors.cache_journal import CacheJournal
 from littoral.vectors.embedding_cache import EmbeddingCache
@@ -55,15 +57,19 @@ class ToldEmbeddings(NamedTuple):
 
 
 class Caches:
-    """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is.
+    """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is. keys: seal that.
 
     For one event loop. Raises nothing for a damaged file: what cannot be read is made again.
     """
 
-    def __init__(self, table: CacheTable, data: Path | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, table: CacheTable, data: Path | None = None, clock: Clock = SYSTEM, keys: KeyRing | None = None
+    ) -> None:
         journal = None
         if table.disk_mb and table.embeddings_mb and data is not None:
-            journal = CacheJournal(data / FILE, table.disk_mb << 20)
+            journal = CacheJournal(data / FILE, table.disk_mb << 20, keys)
+        self.disk_bytes_max = 0 if journal is None else table.disk_mb << 20
+        """For embeddings, of the file on disk."""
         told_bytes = (table.embeddings_mb << 20) // TOLD_SHARE
         self.embeddings = EmbeddingCache((table.embeddings_mb << 20) - told_bytes, journal)
         self.told_embeddings: ByteLru[tuple[str, bytes], ToldEmbeddings] = ByteLru(told_bytes)
@@ -77,12 +83,28 @@ class Caches:
         await self.filler.close()
         self.embeddings.close()
 
+    def clear(self, name: str) -> None:
+        """Forgets all that the cache of this name holds: `embedding`, `exact` or `near`. Raises NotFoundError."""
+        ways = {
+            "embedding": (self.embeddings.clear, self.told_embeddings.clear),
+            "exact": (self.results.clear_exact,),
+            "near": (self.results.clear_near,),
+        }
+        if name not in ways:
+            raise NotFoundError(f"cache `{name[:80]}` is unknown, known: {', '.join(ways)}")
+        for clear in ways[name]:
+            clear()
+
+    def embedding_statistics(self) -> CacheStatistics:
+        """Of embeddings, and of answers that were made of them alone."""
+        embeddings, told = self.embeddings.statistics(), self.told_embeddings.statistics()
+        more = {"hits": embeddings.hits + self.told_again_count, "bytes": embeddings.bytes + told.bytes}
+        return replace(embeddings, **more)
+
     def readings(self) -> Iterator[Reading]:
         """For the metrics."""
         near, tried = self.results.near_statistics()
-        embeddings, told = self.embeddings.statistics(), self.told_embeddings.statistics()
-        more = {"hits": embeddings.hits + self.told_again_count, "bytes": embeddings.bytes + told.bytes}
-        yield from _told("embedding", replace(embeddings, **more))
+        yield from _told("embedding", self.embedding_statistics())
         yield from _told("exact", self.results.exact_statistics())
         yield Reading("littoral_cache_hits_total", ("near",), tried.proven)
         yield Reading("littoral_cache_misses_total", ("near",), tried.asked - tried.proven)

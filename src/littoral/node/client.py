@@ -1,9 +1,11 @@
 """A node as seen by the command line and the demo: blocking HTTP, bounded in bytes, time and tries. Thread-safe."""
 
+import contextlib
 import http.client
 import json
 import ssl
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -111,6 +113,25 @@ class NodeClient:
             self._read(status, data)
         return data.decode(errors="replace")
 
+    @contextlib.contextmanager
+    def download(self, path: str) -> Iterator[Callable[[int], bytes]]:
+        """Reads the body of an answer, of any size, piece by piece: so many bytes at most, none at its end.
+
+        Raises as `call`, reading does too; nothing is asked again. It takes the connection with it.
+        """
+        response = self._response("GET", path, None, {})
+
+        def read(count: int) -> bytes:
+            with self._errors():
+                return response.read(count)
+
+        try:
+            if response.status != 200:
+                self._read(response.status, read(ANSWER_BYTES_MAX))
+            yield read
+        finally:
+            self.close()
+
     def _said(self, method: str, path: str, body: bytes | None, media_type: str, model: str) -> tuple[Any, str]:
         """The JSON of the answer, and its header `littoral-model`."""
         pause_s = BACK_OFF_S
@@ -136,13 +157,28 @@ class NodeClient:
         headers = {} if body is None else {"Content-Type": media_type}
         if model:
             headers[MODEL_HEADER] = model
+        with self._errors():
+            response = self._response(method, path, body, headers)
+            data = response.read(ANSWER_BYTES_MAX + 1)
+        if len(data) > ANSWER_BYTES_MAX:
+            self.close()
+            raise PeerError(f"node at {self.url}: its answer has more than {ANSWER_BYTES_MAX} bytes")
+        return response.status, data, response.getheader(MODEL_HEADER, "")
+
+    def _response(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        try:
+        with self._errors():
             connection = self._connection()
             connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            data = response.read(ANSWER_BYTES_MAX + 1)
+            return connection.getresponse()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except TimeoutError as error:
             self.close()
             raise DeadlineError(f"node at {self.url}: no answer in {self._timeout_s:g} s") from error
@@ -157,10 +193,6 @@ class NodeClient:
             raise UnavailableError(
                 f"node at {self.url} cannot be reached: {error}", hint="start one with `littoral up site.toml`"
             ) from error
-        if len(data) > ANSWER_BYTES_MAX:
-            self.close()
-            raise PeerError(f"node at {self.url}: its answer has more than {ANSWER_BYTES_MAX} bytes")
-        return response.status, data, response.getheader(MODEL_HEADER, "")
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)

@@ -6,7 +6,7 @@ they are in integers. Compiling a model again, for another machine or by another
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import msgspec
 from littoral.artifact import Model
 from littoral.artifact.manifest import Manifest
 from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.node.migrate_tables import MigrateTable
 from littoral.node.model_files import Policy, find_versions
 from littoral.node.site import Site
 from littoral.node.site_tables import CollectionTable
@@ -23,6 +24,7 @@ from littoral.vectors.model_version import ModelVersion, told_over_the_mesh
 
 __all__ = [
     "Wanted",
+    "agents_with",
     "declared_versions",
     "file_of",
     "number_of",
@@ -101,6 +103,19 @@ def number_of(site: Site, model: ModelVersion) -> int | None:
                 if read_version(site, (model.name, number)).is_same(model):
                     return number
     return None
+
+
+def agents_with(site: Site, table: MigrateTable, model: ModelVersion) -> Mapping[str, str]:
+    """Of a pipeline that embeds by this model: agents in whose place others stand. What is said of a version goes
+    before what is said of the model.
+    """
+    found: dict[str, str] = {}
+    for text in sorted(table.agents, key=lambda one: "@" in one):
+        name, number = parse_wanted(text, site)
+        with contextlib.suppress(LittoralError):
+            if name == model.name and (not number or read_version(site, (name, number)).is_same(model)):
+                found |= table.agents[text]
+    return found
 
 
 def resolved(site: Site, model: ModelVersion) -> ModelVersion | None:

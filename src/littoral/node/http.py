@@ -2,6 +2,7 @@
 
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
+from littoral.node.backup.api import backup_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -15,6 +16,7 @@ from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
+from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.web import Hosts, Origins, Router
 
@@ -42,7 +44,9 @@ def application(
             page_protocol(),
             session_protocol(access, is_secure=is_secure),
             api_protocol(node, observed),
+            shown_protocol(node),
             logs_protocol(node),
+            backup_protocol(node),
             mesh_protocol(node),
             migrations_protocol(node),
             placement_protocol(node),

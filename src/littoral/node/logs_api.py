@@ -7,6 +7,7 @@ from functools import partial
 
 from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.node.node import Node
+from littoral.node.shown.numbers import number
 from littoral.telemetry import Log
 from littoral.telemetry.log_lines import LEVELS, Line, fits
 from littoral.web import Answer, Events, Protocol, Request, Route, Stream, json_answer
@@ -37,8 +38,8 @@ def logs_protocol(node: Node) -> Protocol:
             if len(node.log.listeners) >= FOLLOWERS_MAX:
                 raise UnavailableError(f"{FOLLOWERS_MAX} follow the log, which is the most")
             return Stream(_following(node.log, partial(fits, level=level, part=part)), EVENTS)
-        since = _number(query, "since", 0, 1 << 62)
-        told = node.log.told(level=level, part=part, since=since, count_max=_number(query, "limit", LINES, LINES_MAX))
+        since = number(query, "since", 0, 1 << 62)
+        told = node.log.told(level=level, part=part, since=since, count_max=number(query, "limit", LINES, LINES_MAX))
         return json_answer({"lines": told.lines, "next": told.next, "lost": told.lost})
 
     return Protocol(("/api/logs",), [Route("GET", "/api/logs", logs, is_always_taken=True)])
@@ -60,10 +61,3 @@ async def _following(log: Log, fits: Callable[[Line], bool]) -> AsyncGenerator[b
                 yield chunk
     finally:
         log.listeners.remove(tell)
-
-
-def _number(query: dict[str, str], name: str, default: int, most: int) -> int:
-    text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= most):
-        raise InputError(f"parameter `{name}` is `{text[:40]}`, must be 0..{most}")
-    return int(text)

@@ -73,6 +73,14 @@ def _desired(told: MeshTold) -> Iterator[Problem]:
                 f"goes by shard map {member.map_number}, this node by {desired.map_number}",
                 "it pulls the newer one within seconds; if this stays, look at its log",
             )
+    if desired.rollover is not None and desired.rollover.waiting == []:
+        yield _problem(
+            "warn",
+            "authority",
+            f"site `{told.site}`",
+            "has two authorities, and every node has shown a certificate by the new one",
+            "`littoral mesh rollover finish` here: until then the key of the old one is worth as much",
+        )
 
 
 def _collections(told: MeshTold) -> Iterator[Problem]:

@@ -101,7 +101,8 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         list[Region], Meta(max_length=REGIONS_MAX, description="Regions that their points never leave")
     ] = []
     within: Annotated[
-        Literal["hash", "metric", "hybrid"], Meta(description="How regions that are not pinned are spread")
+        Literal["hash", "metric", "hybrid"],
+        Meta(description="How each region is spread; cells by `sample`, whose means all nodes have"),
     ] = "hash"
     model: Annotated[str, Meta(max_length=200, description="Version of the model whose embeddings these are")] = ""
 
@@ -150,7 +151,8 @@ def _check_strategy(table: "CollectionTable", place: Place) -> None:
         defaults = SpreadTable()
         for key in FOR_GEOGRAPHIC:
             if getattr(spread, key) != getattr(defaults, key):
-                raise (place / key).about("is for the strategy `geographic`")
+                hint = f'`strategy = "geographic"` with `within = "{spread.strategy}"`' if spread.needs_sample else None
+                raise (place / key).about("is for the strategy `geographic`", hint=hint)
         return
     for key, region in (*(("pinned", one) for one in spread.pinned), ("elsewhere", spread.elsewhere)):
         if region is not None and spread.regions and region not in spread.regions:

@@ -14,6 +14,7 @@ __all__ = [
     "MeshTold",
     "MoveTold",
     "Problem",
+    "RolloverTold",
     "RouteClassTold",
     "RoutingTold",
     "ShardTold",
@@ -111,6 +112,18 @@ class MoveTold(Told, frozen=True):
     share: float | None
 
 
+class RolloverTold(Told, frozen=True):
+    """A change of the site's authority that is on its way. Authorities by their SHA-256."""
+
+    authority: str
+    older: list[str]
+    begun_at_s: float
+    within_s: float
+    waiting: Annotated[
+        list[str] | None, Meta(description="Who has not shown a certificate by it; null: the writer knows")
+    ]
+
+
 class DesiredTold(Told, frozen=True):
     """What the site should be. The roster is null where the site file says who belongs to it."""
 
@@ -119,6 +132,7 @@ class DesiredTold(Told, frozen=True):
     signed_by: Annotated[str | None, Meta(description="Who signed the shard map; null: nobody")]
     roster_number: int | None
     roster_writer: Annotated[str | None, Meta(description="The one node that writes and signs the roster")]
+    rollover: RolloverTold | None = None
 
 
 class RouteClassTold(Told, frozen=True):

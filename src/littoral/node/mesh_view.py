@@ -18,6 +18,7 @@ from littoral.node.mesh_told import (
     LinkTold,
     MemberTold,
     MeshTold,
+    RolloverTold,
     RouteClassTold,
     RoutingTold,
     ShardTold,
@@ -83,6 +84,21 @@ def _desired(federation: Federation) -> DesiredTold:
         signed_by=None,
         roster_number=number,
         roster_writer=writer,
+        rollover=_rollover(federation),
+    )
+
+
+def _rollover(federation: Federation) -> RolloverTold | None:
+    signed = federation.signed
+    if signed is None or (state := signed.rollover()) is None:
+        return None
+    authority, *older = signed.authorities
+    return RolloverTold(
+        authority=authority,
+        older=older,
+        begun_at_s=state.rollover.begun_at_s,
+        within_s=state.rollover.within_s,
+        waiting=state.waiting if signed.writer == federation.name else None,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MigrateTable", "check_models"]
 
 MODELS_MAX = 8
+AGENTS_MAX = 64
 MODEL = re.compile(r"[a-zA-Z0-9_-]{1,64}(@[0-9]{1,9})?")
 
 
@@ -34,10 +35,21 @@ class MigrateTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     keep_h: Annotated[
         float, Meta(ge=0, le=8760, description="Hours for which the generation before is kept for the way back")
     ] = 24.0
+    agents: Annotated[
+        dict[str, dict[str, str]],
+        Meta(
+            max_length=AGENTS_MAX,
+            description="By model, `NAME` or `NAME@NUMBER`: agents of pipelines in whose place others stand with it",
+        ),
+    ] = {}
 
 
 def check_models(
-    collections: Mapping[str, "CollectionTable"], models: Mapping[str, Any], pipelines: Mapping[str, Any], place: Place
+    collections: Mapping[str, "CollectionTable"],
+    models: Mapping[str, Any],
+    pipelines: Mapping[str, Any],
+    agents: Mapping[str, Any],
+    place: Place,
 ) -> None:
     """What the tables say of each other. Raises SettingError."""
     for name, table in collections.items():
@@ -46,6 +58,9 @@ def check_models(
             _check_model(text, models, at / "model")
         if table.migrate is not None:
             _check_migrate(table.migrate, pipelines, at / "migrate")
+            for model, instead in table.migrate.agents.items():
+                _check_model(model, models, at / "migrate" / "agents")
+                _check_agents(instead, agents, at / "migrate" / "agents" / model)
 
 
 def _check_model(text: str, models: Mapping[str, Any], at: Place) -> None:
@@ -55,6 +70,12 @@ def _check_model(text: str, models: Mapping[str, Any], at: Place) -> None:
         raise at.wrong(text, "a model of this file, or `NAME@NUMBER` for one of its versions")
     if (name := text.partition("@")[0]) not in models:
         raise at.wrong(text, "a model of this file", hint=nearest_hint(name, models))
+
+
+def _check_agents(instead: Mapping[str, str], agents: Mapping[str, Any], at: Place) -> None:
+    for name in (*instead, *instead.values()):
+        if name not in agents:
+            raise at.wrong(name, "an agent of this file", hint=nearest_hint(name, agents))
 
 
 def _check_migrate(migrate: MigrateTable, pipelines: Mapping[str, Sequence[Any]], at: Place) -> None:

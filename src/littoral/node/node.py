@@ -1,6 +1,6 @@
 """What one site machine runs, as its protocols see it: models, agents, collections, pipelines by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
     from littoral.node.sequences import Sequences
+    from littoral.node.shown.mqtt import MqttTold
+    from littoral.node.site import Site
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
+    from littoral.vault import KeyRing
 
 __all__ = [
     "Instances",
@@ -139,7 +142,8 @@ class Node:
     batchers: of the pools of models whose requests are computed together. budget: memory of all instances.
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
-    requests_told: those that have a line in it.
+    requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
+    keys: of what it seals, if it does.
     """
 
     name: str
@@ -161,6 +165,9 @@ class Node:
     traces: "Traces | None" = None
     log: "Log | None" = None
     requests_told: "RequestsTold" = "failed"
+    site: "Site | None" = None
+    mqtt: "Callable[[], MqttTold] | None" = None
+    keys: "KeyRing | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

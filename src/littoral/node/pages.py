@@ -8,6 +8,8 @@ from littoral.node.collection_status import collection_states
 from littoral.node.node import Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.request_statistics import RequestStatistics
+from littoral.node.shown.protocol import PAGES
+from littoral.node.site import Site
 from littoral.runtime.quarantine import Quarantine
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import ShardInfo
@@ -26,7 +28,8 @@ def version() -> str:
 
 
 def page_protocol() -> Protocol:
-    """`/` is a page for browsers, and for clients of Qdrant what they ask at the start."""
+    """`/` is a page for browsers, and for clients of Qdrant what they ask at the start. `/pages/{page}`: one file for
+    all of them, whose script knows which it is."""
     assets = PageAssets()
 
     async def root(request: Request) -> Answer:
@@ -41,7 +44,13 @@ def page_protocol() -> Protocol:
 
         return Route("GET", f"/assets/{name}", answer, label="/assets/{file}")
 
-    return Protocol(("/assets",), [Route("GET", "/", root), *map(file_route, assets.names())])
+    async def page(request: Request) -> Answer:
+        if (name := request.names["page"]) not in PAGES:
+            raise NotFoundError(f"page `{name[:80]}` is unknown, known: {', '.join(PAGES)}")
+        return assets.answer("page.html", request)
+
+    routes = [Route("GET", "/", root), Route("GET", "/pages/{page}", page), *map(file_route, assets.names())]
+    return Protocol(("/assets", "/pages"), routes)
 
 
 def api_protocol(node: Node, observed: Observed) -> Protocol:
@@ -57,7 +66,7 @@ def api_protocol(node: Node, observed: Observed) -> Protocol:
         return json_answer([_model(model) for model in node.models.values()])
 
     async def agents(_: Request) -> Answer:
-        return json_answer([_agent(agent) for agent in node.agents.values()])
+        return json_answer([_agent(agent, node.site) for agent in node.agents.values()])
 
     async def model(request: Request) -> Answer:
         name = request.names["name"]
@@ -121,9 +130,10 @@ def _model(served: ServedModel) -> dict[str, Any]:
     }
 
 
-def _agent(served: ServedAgent) -> dict[str, Any]:
+def _agent(served: ServedAgent, site: Site | None) -> dict[str, Any]:
     agent, pool, own = served.pool.first, served.pool.statistics(), served.pool.first.statistics()
-    return {
+    table = None if site is None else site.agents.get(served.name)
+    told = {
         "name": served.name,
         "version": agent.manifest.version,
         "input": agent.input,
@@ -135,6 +145,18 @@ def _agent(served: ServedAgent) -> dict[str, Any]:
         "failures": pool.failures,
         "log_lines_dropped": own.log_lines_dropped,
         "quarantine": _quarantine(served.pool.quarantine),
+    }
+    return told | {
+        "sha256": agent.digest,
+        "path": None if table is None else table.path,
+        "grants": [] if table is None else table.grants,
+        "imports": agent.imports,
+        "deadline_ms": agent.deadline_ms,
+        "ends": served.pool.ends,
+        "waiting": pool.waiting,
+        "refused": pool.refused,
+        "run_mean_ms": pool.work_ms if pool.runs else None,
+        "worked_s": pool.worked_s,
     }
 
 

@@ -1,7 +1,6 @@
 """Snapshots in Qdrant's REST API: made, listed, downloaded, uploaded, recovered, deleted."""
 
 import asyncio
-import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from littoral.web import Request, Stream
 
 __all__ = ["Snapshots"]
 
-PART_BYTES = 1 << 18
 PRIORITIES = ("snapshot", "replica", "no_sync")
 DEADLINE_S = 300.0
 TAR = "application/x-tar"
@@ -36,7 +34,7 @@ class Snapshots:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._folder = SnapshotFolder(node.data, node.clock)
+        self._folder = SnapshotFolder(node.data, node.clock, node.keys)
 
     async def list(self, request: Request) -> object:
         name = self._node.collections.get(request.names["collection"]).name
@@ -58,14 +56,19 @@ class Snapshots:
 
     async def download(self, request: Request) -> Stream:
         name = self._node.collections.get(request.names["collection"]).name
-        return Stream(_parts(self._folder.path(name, request.names["snapshot"])), TAR)
+        return Stream(_parts(self._folder.parts(self._folder.path(name, request.names["snapshot"]))), TAR)
 
     async def recover(self, request: Request) -> object:
         """A collection that is not there is made."""
         body = await request.json(RecoverBody)
         _check_priority(body.priority)
         archive = await asyncio.to_thread(self._located, body.location, request)
-        await self._recover(request, archive, body.checksum)
+        plain = await asyncio.to_thread(self._folder.unsealed, archive)
+        try:
+            await self._recover(request, plain or archive, body.checksum)
+        finally:
+            if plain is not None:
+                plain.unlink(missing_ok=True)
         return True
 
     async def upload(self, request: Request) -> object:
@@ -119,11 +122,9 @@ def _told(found: SnapshotFile) -> dict[str, Any]:
     }
 
 
-async def _parts(path: Path) -> AsyncIterator[bytes]:
-    with contextlib.ExitStack() as opened:
-        stream = opened.enter_context(await asyncio.to_thread(path.open, "rb"))
-        while part := await asyncio.to_thread(stream.read, PART_BYTES):
-            yield part
+async def _parts(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        yield part
 
 
 def _file_in_form(data: bytes, content_type: str) -> bytes:

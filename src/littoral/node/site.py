@@ -16,6 +16,7 @@ import msgspec
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.access.exposure import Exposure
 from littoral.node.access.tables import AuthTable, TlsTable
+from littoral.node.encryption_tables import EncryptionTable, check_encryption
 from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
@@ -86,6 +87,7 @@ class Site(NamedTuple):
     tls: TlsTable | None = None
     signatures: SignaturesTable | None = None
     telemetry: TelemetryTable = TelemetryTable()
+    encryption: EncryptionTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -165,6 +167,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["tls"], TlsTable, place / "tls") if "tls" in tables else None,
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
+            _one(tables["encryption"], EncryptionTable, place / "encryption") if "encryption" in tables else None,
         ),
         place,
     )
@@ -260,9 +263,10 @@ def _checked(site: Site, place: Place) -> Site:
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     check_mesh(site.mesh, site.node.name, site.collections, place)
-    check_models(site.collections, site.models, site.pipelines, place)
+    check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
+    check_encryption(site.encryption, place / "encryption")
     return site
 
 

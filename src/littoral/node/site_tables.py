@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
+from littoral.node.encryption_tables import EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
@@ -331,6 +332,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "placement": PlacementTable,
     "signatures": SignaturesTable,
     "telemetry": TelemetryTable,
+    "encryption": EncryptionTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

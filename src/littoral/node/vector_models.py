@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from littoral.errors import SettingError
-from littoral.node.declared_models import version_of
+from littoral.node.declared_models import agents_with, version_of
 from littoral.node.node import ServedAgent, ServedModel, ServedVersion
 from littoral.node.site import Site
 from littoral.node.vector_makers import Maker, Makers, feeds
@@ -100,6 +100,25 @@ class VectorModels:
                 f"pipeline",
                 hint="give each collection a pipeline of its own",
             )
+
+    def agents(self, pipeline: str) -> Mapping[str, str]:
+        """Agents of a pipeline in whose place others stand, as its collections hold embeddings of models that want it.
+
+        Raises SettingError where they want different ones.
+        """
+        chosen: dict[str, str] = {}
+        for collection in feeds(self._site, pipeline):
+            if (table := self._site.collections[collection].migrate) is None:
+                continue
+            for model in self.holds(collection):
+                for agent, instead in agents_with(self._site, table, model).items():
+                    if chosen.setdefault(agent, instead) != instead:
+                        raise SettingError(
+                            f"agent `{instead}` is to stand for `{agent}` with `{model}`, and `{chosen[agent]}` with "
+                            f"another model of this pipeline",
+                            hint="give each collection a pipeline of its own",
+                        )
+        return chosen
 
     def joined(self, makers: Makers, models: Mapping[str, ServedModel], chosen: Versions) -> ModelVersion | None:
         """What vectors of these makers are known by; None for those that come with a request."""

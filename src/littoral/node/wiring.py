@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
+from littoral.node.at_rest import open_keys
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
@@ -67,10 +68,11 @@ async def open_node(
 async def _open_node(
     site: Site, hosts: ShardHosts, transport: Transport | None, traces: Traces | None, say: Say, clock: Clock
 ) -> AsyncIterator[Node]:
-    site = with_spread_models(site)
+    read, site = site, with_spread_models(site)
+    keys = open_keys(site)
     spans = None if traces is None else traces.spans
     collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
-    caches = Caches(site.cache, site.data, clock)
+    caches = Caches(site.cache, site.data, clock, keys)
     try:
         async with (
             open_federation(site, collections, transport, clock=clock, say=say, spans=spans) as federation,
@@ -102,6 +104,8 @@ async def _open_node(
                     placement=placement,
                     traces=traces,
                     requests_told=site.telemetry.logs.requests,
+                    site=read,
+                    keys=keys,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen

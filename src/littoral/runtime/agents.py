@@ -185,6 +185,16 @@ class Agent:
         """The cap of its memory."""
         return self._options.limits.memory_bytes
 
+    @property
+    def deadline_ms(self) -> int:
+        """Of one call."""
+        return self._options.limits.deadline_ms
+
+    @property
+    def imports(self) -> list[str]:
+        """What its module asks of the host, as `module.name`."""
+        return [str(wanted) for wanted in self._options.module.code.interface.imports]
+
     def infer(self, data: bytes | bytearray | memoryview | Mapping[str, object]) -> bytes | dict[str, Array]:
         """The agent's answer, copied out: bytes, or arrays by name, as `output` says.
 

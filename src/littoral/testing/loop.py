@@ -75,18 +75,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         while timers and timers[0][0] < until_s:
             ready.append(heapq.heappop(timers)[2])
         for _ in range(len(ready)):
-            self._take(ready.popleft())
+            step = ready.popleft()
+            if step.is_cancelled:
+                continue
+            if (process := step.process) is not None and process.is_still:
+                process.park(step)
+                continue
+            self._do(step)
 
     def _wait(self, for_s: float) -> None:
         if for_s > 0:
             self.clock.advance(max(for_s, MOMENT_S))
 
-    def _take(self, step: Step) -> None:
-        if step.is_cancelled:
-            return
-        if step.process is not None and step.process.is_still:
-            step.process.park(step)
-            return
+    def _do(self, step: Step) -> None:
         try:
             step.context.run(step.call, *step.args)
         except (SystemExit, KeyboardInterrupt):

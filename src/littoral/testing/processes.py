@@ -60,6 +60,8 @@ class Process:
         self.name = name
         self.is_dead = False
         self.is_frozen = False
+        self.is_still = False
+        """Dead or frozen: no step of it runs."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self._parked: list[Step] = []
@@ -72,17 +74,18 @@ class Process:
 
     def kill(self) -> None:
         """Not one more step: no `finally`, no goodbye."""
-        self.is_dead = True
+        self.is_dead = self.is_still = True
         if not self.ended.done():
             self.ended.set_result(None)
 
     def freeze(self) -> None:
         """Stands still until `thaw`; what would have run meanwhile runs then."""
-        self.is_frozen = True
+        self.is_frozen = self.is_still = True
 
     def thaw(self) -> None:
         """Goes on."""
         self.is_frozen = False
+        self.is_still = self.is_dead
         self._release()
 
     def _release(self) -> None:
@@ -91,14 +94,9 @@ class Process:
         for step in parked:
             loop.call_soon(_go_on, step, context=step.context)
 
-    @property
-    def is_still(self) -> bool:
-        """Dead or frozen: no step of it runs."""
-        return self.is_dead or self.is_frozen
-
     async def bury(self) -> None:
         """After the simulation: its tasks end as if they had been cancelled, so that the loop can end."""
-        self.is_dead = self.is_frozen = False
+        self.is_dead = self.is_frozen = self.is_still = False
         tasks = list(self.tasks)
         for task in tasks:
             task.cancel()

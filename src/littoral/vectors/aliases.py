@@ -10,9 +10,9 @@ import msgspec
 from littoral.artifact.model import write_atomically
 from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError
 
-__all__ = ["AliasChange", "Aliases"]
+__all__ = ["ALIASES_FILE", "AliasChange", "Aliases"]
 
-FILE = "aliases.json"
+ALIASES_FILE = "aliases.json"
 FILE_BYTES_MAX = 1 << 20
 ALIAS_COUNT_MAX = 1024
 
@@ -29,7 +29,7 @@ class Aliases:
     """folder: that of the collections."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._file = folder / ALIASES_FILE
         self._collections: dict[str, str] = {}
         self._damage: ShardError | None = None
 

@@ -74,6 +74,15 @@ class ByteLru(Generic[_K, _V]):
         if self._left is not None:
             self._left(key, value)
 
+    def clear(self) -> None:
+        """Forgets every entry."""
+        while self._entries:
+            self.drop(next(iter(self._entries)))
+
+    @property
+    def bytes_max(self) -> int:
+        return self._bytes_max
+
     def items(self) -> Iterator[tuple[_K, _V]]:
         """Those asked for the longest ago first."""
         return ((key, value) for key, (value, _) in self._entries.items())

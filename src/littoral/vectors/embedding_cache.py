@@ -55,6 +55,17 @@ class EmbeddingCache:
         if self._journal.is_full:
             self._journal.replace([(kept, _packed(value)) for kept, value in self._entries.items()])
 
+    def clear(self) -> None:
+        """Forgets every embedding, on disk too, there a moment later."""
+        self._entries.clear()
+        if self._journal is not None:
+            self._journal.replace([])
+
+    @property
+    def bytes_max(self) -> int:
+        """In memory."""
+        return self._entries.bytes_max
+
     def statistics(self) -> CacheStatistics:
         return self._entries.statistics()
 

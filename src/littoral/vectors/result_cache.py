@@ -182,6 +182,19 @@ class ResultCache:
         if not self._near.keep((key, slot), _NearEntry(scope.epoch, known, bare, around), size):
             self._leave((key, slot), None)
 
+    def clear_exact(self) -> None:
+        """Forgets every answer to the very same question."""
+        self._exact.clear()
+
+    def clear_near(self) -> None:
+        """Forgets every list that proves answers of near questions."""
+        self._near.clear()
+
+    @property
+    def bytes_max(self) -> tuple[int, int]:
+        """Of the answers kept for the same, and for near questions."""
+        return self._exact.bytes_max, self._near.bytes_max
+
     def exact_statistics(self) -> CacheStatistics:
         return self._exact.statistics()
 

@@ -214,10 +214,18 @@ def test_what_is_known_or_later_is_not_sent(times: dict[int, int], is_sent: bool
     assert (still_wanted({0: [point]}, known) == {0: [point]}) is is_sent
 
 
-def test_a_deletion_goes_only_where_something_older_is() -> None:
+def test_what_lies_elsewhere_is_taken_only_from_where_it_was() -> None:
     gone = state(7, 50)
     known = {shard: {key_of(7): time} for shard, time in {0: 0, 1: 40, 2: 50, 3: -40}.items()}
     assert still_wanted({shard: [gone] for shard in range(4)}, known) == {1: [gone]}
+
+
+def test_a_deletion_goes_also_where_nothing_is_known_of_the_point() -> None:
+    """A holder that is away may have it still."""
+    gone = state(7, 50)
+    known = {shard: {key_of(7): time} for shard, time in {0: 0, 1: 40, 2: 50, 3: -40, 4: -50, 5: 60}.items()}
+    sent = {shard: [gone] for shard in (0, 1, 3)}
+    assert still_wanted({shard: [gone] for shard in range(6)}, known, {key_of(7)}) == sent
 
 
 def test_the_map_of_a_version_before_is_read() -> None:

@@ -1,16 +1,13 @@
 """Data that is pinned to a region never leaves it: every byte between nodes is looked at, and every file elsewhere."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from littoral.errors import ForbiddenError, LittoralError, NotFoundError
+from littoral.errors import ForbiddenError, NotFoundError
 from littoral.mesh.shard_map import encode_map
 from littoral.node.federation.layout import laid_out
 from littoral.node.federation.messages import READ, WRITE, Ask, Part, encode
@@ -20,35 +17,29 @@ from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summari
 from littoral.node.mesh_tables import SpreadTable
 from littoral.node.search_how import noting
 from littoral.vectors import asks, frames
-from littoral.vectors.filters import Filter, parse_filter
+from littoral.vectors.filters import Filter
 from littoral.vectors.packing import packed
-from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
+from littoral.vectors.queries import PayloadChange, SearchQuery
+from pinned_points import (
+    COUNT,
+    EU,
+    EXACT,
+    FREE,
+    NAMES,
+    PINNED,
+    REGIONS,
+    ROWS,
+    SIZE,
+    ask_everything,
+    nothing_left,
+    payload,
+    traces,
+)
 from recorded_wires import RecordedWires
 from spread_nodes import SpreadNode, spread_nodes, spread_table
 from waiting import until_async
 
-SIZE = 8
-COUNT = 40
-NAMES = ("a", "b", "c", "d")
-REGIONS = {"a": "eu", "b": "eu", "c": "us", "d": "us"}
-EU, US = ("a", "b"), ("c", "d")
-SECRET = b"sealed"
-EXACT = SearchParams(exact=True)
-FEW = {"must": [{"key": "n", "range": {"lt": 9}}]}
-ROWS = np.random.default_rng(5).standard_normal((2 * COUNT, SIZE)).astype("<f4")
-PINNED = range(COUNT)
-ROWS[:COUNT, 2:5] = (0.71, -1.37, 0.43)
-"""By these three, a vector that is pinned, or a mean of such, is known wherever it lies."""
-
-FREE = range(COUNT, 2 * COUNT)
-
 Nodes = dict[str, SpreadNode]
-
-
-def payload(point: int) -> dict[str, Any]:
-    if point in PINNED:
-        return {"region": "eu", "name": f"sealed {point % 4}", "n": point}
-    return {"region": "us", "name": f"open {point % 4}", "n": point}
 
 
 @pytest.fixture
@@ -67,21 +58,6 @@ async def nodes(tmp_path: Path, wires: RecordedWires) -> AsyncIterator[Nodes]:
         yield found
 
 
-def traces(data: bytes) -> list[str]:
-    """Of what is pinned, in these bytes."""
-    vectors = {f"vector as {kind}": ROWS[0, 2:5].astype(kind).tobytes() for kind in ("<f4", "<f8", ">f4", ">f8")}
-    return [what for what, bytes_of in {"payload": SECRET, **vectors}.items() if bytes_of in data]
-
-
-def nothing_left(wires: RecordedWires, folder: Path) -> None:
-    """Nothing pinned went out of its region, or lies on a disk elsewhere."""
-    assert traces(wires.between(EU, US)) == []
-    for name in US:
-        for file in (folder / name).rglob("*"):
-            if file.is_file():
-                assert (file, traces(file.read_bytes())) == (file, [])
-
-
 async def test_what_is_pinned_never_leaves(nodes: Nodes, wires: RecordedWires, tmp_path: Path) -> None:
     """All that can be asked of a collection, on both sides, and time for summaries and facts to go round."""
     assert traces(wires.between(EU, EU)) != [], "the recorder would see it"
@@ -89,41 +65,6 @@ async def test_what_is_pinned_never_leaves(nodes: Nodes, wires: RecordedWires, t
         await until_async(lambda node=node: node.federation.summaries.of("points"))
         await ask_everything(node)
     nothing_left(wires, tmp_path)
-
-
-async def ask_everything(node: SpreadNode) -> None:
-    collection = node["points"]
-    await collection.create_index("name", "keyword")
-    await collection.create_index("n", "integer")
-    some = {"must": [{"key": "n", "range": {"lt": COUNT + 9}}]}
-    queries = np.random.default_rng(6).standard_normal((20, SIZE)).astype("<f4")
-    target = packed(queries[3], (SIZE,), "query")
-    example = SearchQuery(asks.Recommend([asks.Of(3)], [], "average_vector"), limit=9, params=EXACT)
-    calls: list[Awaitable[Any]] = [
-        *(collection.search(query, limit=20, with_vector=True, params=EXACT) for query in queries),
-        collection.search(queries[1], matching={"must": [{"has_id": [1, 2, COUNT + 1]}]}, with_vector=True),
-        collection.search_batch([example]),
-        collection.search_batch([SearchQuery(asks.Nearest(asks.Of(5)), limit=9, with_vector=True)]),
-        collection.search_batch([SearchQuery(asks.OrderBy("n"), limit=9)]),
-        collection.group(SearchQuery(target, limit=3, params=EXACT), "name"),
-        collection.scroll(limit=100, with_vector=True),
-        collection.scroll(limit=5, order=asks.OrderBy("n")),
-        collection.retrieve(list(range(2 * COUNT)), with_vector=True),
-        collection.facet("name", exact=True),
-        collection.count(),
-        collection.count(parse_filter({"must": [{"key": "n", "range": {"lt": COUNT}}]})),
-        collection.info(),
-        collection.change_payload(PayloadChange("merge", ids=[3], payload={"more": "sealed more"})),
-        collection.change_payload(
-            PayloadChange("merge", filter=parse_filter(FEW), payload={"more": "sealed by filter"})
-        ),
-        collection.update_vectors([7], [ROWS[7].tobytes()]),
-        collection.delete_matching(some | {"must_not": [{"has_id": list(range(2 * COUNT - 1))}]}),
-        collection.optimize(),
-    ]
-    for call in calls:
-        with contextlib.suppress(LittoralError):
-            await call
 
 
 async def test_each_side_sees_what_is_its_own_to_see(nodes: Nodes) -> None:

@@ -8,12 +8,14 @@ import pytest
 
 from littoral.clock import SYSTEM
 from littoral.errors import ForbiddenError, TrustError
-from littoral.mesh.identity.founding import found_site, new_root
+from littoral.mesh.identity.founding import Root, found_site, new_root
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import Issuer
+from littoral.mesh.identity.rollover import begin_rollover
 from littoral.mesh.roster import ROSTER
 from littoral.mesh.shard_map import Spread, encode_map
-from littoral.node.federation.signed_site import SHARD_MAP
+from littoral.node.federation.signed_site import SHARD_MAP, SignedSite
+from littoral.node.mesh_view import view
 from littoral.node.search_how import noting
 from littoral.vectors.queries import SearchParams
 from mesh_site import joined
@@ -35,9 +37,13 @@ def wires() -> Wires:
 
 
 @pytest.fixture
-async def identities(tmp_path: Path) -> Identities:
+def root() -> Root:
+    return new_root("shop", SYSTEM)
+
+
+@pytest.fixture
+async def identities(tmp_path: Path, root: Root) -> Identities:
     """The writer is not the node whose name is first."""
-    root = new_root("shop", SYSTEM)
     writer = found_site(tmp_path / "b", root, site="shop", name="b", clock=SYSTEM)
     found = {"b": writer}
     for name in ("a", "c"):
@@ -133,3 +139,20 @@ async def test_another_issuer_writes_where_the_writer_is_lost(
         document = identities["c"].documents.current(SHARD_MAP)
         assert document is not None
         assert document.writer == "a"
+
+
+async def test_a_node_tells_of_a_change_of_the_authority(nodes: Nodes, identities: Identities, root: Root) -> None:
+    """The map is signed anew, and stays what it is; the writer knows who is waited for."""
+    before, writer = nodes["b"].federation.map, identities["b"]
+    begin_rollover(writer, root, within_s=0)
+    for name in ("a", "c"):
+        identities[name].documents.take(writer.documents.signed(ROSTER) or b"")
+        identities[name].follow()
+    seen = {name: view(nodes[name].federation, now_s=SYSTEM.wall()).desired.rollover for name in nodes}
+    waiting = {name: None if change is None else change.waiting for name, change in seen.items()}
+    assert waiting == {"a": None, "b": ["a", "b", "c"], "c": None}
+    assert writer.documents.signer(SHARD_MAP) == writer.trust.issuing
+    signed = writer.documents.signed(SHARD_MAP) or b""
+    renewed = SignedSite(identities["c"]).take(signed)
+    assert renewed is not None
+    assert (renewed.spreads, renewed.number > before.number) == (before.spreads, True)

@@ -86,7 +86,7 @@ async def test_a_stranger_is_refused_and_counted(nodes: dict[str, Node], network
     with pytest.raises(ForbiddenError, match=r"`gw-9` is not in the roster"):
         await raw.request("gw-1", "hello", b"", deadline_s=DEADLINE_S)
     await raw.publish("news", b"false")
-    refused = dict.fromkeys(("foreign", "expired", "unknown", "revoked", "wrong-name"), 0)
+    refused = dict.fromkeys(("foreign", "retired", "expired", "unknown", "revoked", "wrong-name"), 0)
     await until_async(lambda: nodes["gw-2"].admission.refused == refused | {"unknown": 1})
     await until_async(lambda: nodes["gw-1"].admission.refused == refused | {"unknown": 2})
     assert nodes["gw-2"].heard == []

@@ -4,7 +4,6 @@ A revoked node's certificate is good for TLS until it ends. So its name is refus
 the moment on when this node has the roster that says so.
 """
 
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
 from littoral.errors import ForbiddenError, PeerError
@@ -22,12 +21,11 @@ class Admission:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = self.identity = identity
-        self._refused: Counter[Reason] = Counter()
 
     @property
     def refused(self) -> Mapping[str, int]:
         """How often, by reason: every reason is there."""
-        return {reason.value: self._refused[reason] for reason in Reason}
+        return {reason.value: self._identity.refused[reason] for reason in Reason}
 
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
@@ -61,7 +59,7 @@ class Admission:
 
     def count(self, refusal: Refusal) -> None:
         """A refusal that was found elsewhere, such as in a proof."""
-        self._refused[refusal.reason] += 1
+        self._identity.count_refusal(refusal)
 
 
 class GuardedTransport:

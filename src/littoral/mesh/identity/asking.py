@@ -33,9 +33,16 @@ from littoral.mesh.identity.messages import (
 from littoral.mesh.identity.tokens import JoinToken
 from littoral.mesh.roster import ROSTER
 from littoral.mesh.trust.boot_clock import BootClock
-from littoral.mesh.trust.certificates import expires_at_s, make_request
+from littoral.mesh.trust.certificates import (
+    Certificate,
+    certificates_of,
+    digest_of,
+    expires_at_s,
+    make_request,
+    pem_of_chain,
+)
 from littoral.mesh.trust.chain import Refusal, Trust
-from littoral.mesh.trust.keys import NodeKey, issuing_key_of, new_node_key, node_key_of, pem_of, unseal
+from littoral.mesh.trust.keys import NodeKey, issuing_keys_of, new_node_key, node_key_of, pem_of, unseal
 from littoral.transport.told_errors import heard_error
 
 __all__ = ["join_site", "renew_at"]
@@ -64,21 +71,31 @@ class _Visit:
 
 
 async def join_site(
-    data: Path, host: str, port: int, token: JoinToken, name: str, machine: Clock, *, endpoints: Sequence[str] = ()
+    data: Path,
+    host: str,
+    port: int,
+    token: JoinToken,
+    name: str,
+    machine: Clock,
+    *,
+    endpoints: Sequence[str] = (),
+    replace: bool = False,
 ) -> Identity:
     """This machine's place in the site. The key is made here and stays; asked again, the same key asks.
 
-    Raises ConflictError if the folder has an identity, TrustError for another site or issuer than the token's,
-    PeerError, and what the issuer refuses with.
+    replace: in the place of the identity that the folder has, if it has one. Raises ConflictError if it has one else,
+    TrustError for another site or issuer than the token's, PeerError, and what the issuer refuses with.
     """
     folder = data / FOLDER
-    if (folder / NODE).exists():
-        raise ConflictError(f"`{folder}` holds the identity of a node already")
+    if (folder / NODE).exists() and not replace:
+        raise ConflictError(
+            f"`{folder}` holds the identity of a node already", hint="`--replace` puts another in its place"
+        )
     key = _joining_key(folder)
     async with _visit(host, port) as visit:
         authority = await visit.ask(AskAuthority(), AuthorityAnswer)
-        trust = Trust.of(authority.root, authority.issuing)
-        if trust.digest != token.digest:
+        trust = Trust.by(certificates_of(authority.root)[0], _authorities_in(authority))
+        if token.digest not in map(digest_of, trust.authorities):
             raise TrustError(
                 f"`{host}:{port}` is of a site whose authority is {trust.digest[:16]}…, the token's is "
                 f"{token.digest[:16]}…",
@@ -91,10 +108,10 @@ async def join_site(
     write_identity(
         data,
         root=authority.root,
-        issuing=authority.issuing,
+        issuing=pem_of_chain(trust.authorities),
         chain=answer.chain,
         key=key,
-        issuing_key=issuing_key_of(unseal(key, answer.sealed_key)) if answer.sealed_key else None,
+        issuing_keys=issuing_keys_of(unseal(key, answer.sealed_key)) if answer.sealed_key else [],
         documents={ROSTER: answer.roster},
     )
     identity = Identity.open(data, machine)
@@ -111,11 +128,13 @@ async def renew_at(identity: Identity, host: str, port: int) -> None:
     key = new_node_key()
     proof = prove(identity.credential, RENEW, make_request(identity.name, key))
     async with _visit(host, port) as visit:
-        _check_issuer(identity.trust, visit.shown, identity.clock, None)
+        authority = await visit.ask(AskAuthority(), AuthorityAnswer)
+        _check_issuer(_learned(identity.trust, authority), visit.shown, identity.clock, None)
         answer = await visit.ask(AskRenew(proof), RenewAnswer)
     identity.renew(answer.chain, key)
     if answer.roster:
         identity.documents.take(answer.roster)
+    identity.follow()
     identity.clock.save(now=True)
 
 
@@ -159,6 +178,18 @@ def _check_issuer(trust: Trust, shown: bytes, clock: BootClock, name: str | None
         raise TrustError(f"the door's {judged.message.removeprefix('the ')}", hint=judged.hint)
     if name not in (None, judged.name):
         raise TrustError(f"the door is of `{judged.name}`, the token is for that of `{name}`")
+
+
+def _authorities_in(answer: AuthorityAnswer) -> list[Certificate]:
+    return [certificates_of(pem)[0] for pem in (answer.issuing, *answer.older)]
+
+
+def _learned(trust: Trust, answer: AuthorityAnswer) -> Trust:
+    """What this node takes for its site's, which may have gone over to another authority while it was away."""
+    try:
+        return trust.learned(_authorities_in(answer))
+    except TrustError:
+        return trust
 
 
 def _joining_key(folder: Path) -> NodeKey:

@@ -115,7 +115,8 @@ class Door:
     def _granted(self, ask: Ask) -> msgspec.Struct:
         if isinstance(ask, AskAuthority):
             trust = self._identity.trust
-            return AuthorityAnswer(pem_of_chain([trust.root]), pem_of_chain([trust.issuing]))
+            older = [pem_of_chain([one]) for one in trust.older]
+            return AuthorityAnswer(pem_of_chain([trust.root]), pem_of_chain([trust.issuing]), older)
         if isinstance(ask, AskJoin):
             answer = self._issuer.join(ask)
             self._say("door: a node joined")

@@ -83,7 +83,7 @@ def found_site(
         issuing=pem_of_chain([issuing]),
         chain=pem_of_chain([leaf, issuing]),
         key=key,
-        issuing_key=issuing_key,
+        issuing_keys=[issuing_key],
         documents={ROSTER: sign_document(document, issuing_key, issuing)},
     )
     return Identity.open(data, clock)

@@ -11,7 +11,9 @@ import msgspec
 
 from littoral.errors import ConflictError, ForbiddenError, TrustError
 from littoral.mesh.documents import TERM_BITS, Document, sign_document
+from littoral.mesh.identity.due import renew_from_s
 from littoral.mesh.identity.identity import Identity
+from littoral.mesh.identity.issuing_keys import Signing
 from littoral.mesh.identity.messages import (
     RENEW,
     SHARE_KEY,
@@ -31,8 +33,15 @@ from littoral.mesh.roster import (
     encode_roster,
     hosts_of,
 )
-from littoral.mesh.trust.certificates import issue, pem_of_chain, read_request
-from littoral.mesh.trust.keys import NodePublicKey, pem_of, public_digest, seal
+from littoral.mesh.trust.certificates import (
+    Certificate,
+    NodeCertificate,
+    certificates_of,
+    issue,
+    pem_of_chain,
+    read_request,
+)
+from littoral.mesh.trust.keys import NodePublicKey, public_digest, seal
 
 __all__ = ["GRACE_S", "LIFE_S", "Issuer"]
 
@@ -48,12 +57,16 @@ class Issuer:
     """The part of a node that holds the site's issuing key. Raises ForbiddenError where the node has none."""
 
     def __init__(self, identity: Identity) -> None:
-        if (key := identity.issuing_key()) is None:
-            raise ForbiddenError(f"node `{identity.name}` is not an issuer of `{identity.trust.site}`")
         self._identity = identity
-        self._key = key
+        self.signing()
         self._clock = identity.clock
         self._tokens = Tokens(identity.folder / TOKENS)
+
+    def signing(self) -> Signing:
+        """The newest authority that this node has the key of. Raises ForbiddenError for none."""
+        if (signing := self._identity.signing()) is None:
+            raise ForbiddenError(f"node `{self._identity.name}` is not an issuer of `{self._identity.trust.site}`")
+        return signing
 
     def roster(self) -> Roster:
         """Raises ForbiddenError without one."""
@@ -109,7 +122,8 @@ class Issuer:
     def renew(self, proof: Proven, *, caller: str | None = None) -> RenewAnswer:
         """caller: the name that the transport has proven, if there is one. Raises TrustError, ForbiddenError."""
         now_s = self._clock.wall()
-        node = self._node_of(proof, RENEW, now_s, caller, grace_s=GRACE_S)
+        certificate, node = self._node_of(proof, RENEW, now_s, caller, grace_s=GRACE_S)
+        self._check_key(certificate, node, now_s)
         request = read_request(proof.content)
         if request.name != node.name:
             raise ForbiddenError(f"node `{node.name}` asks for a certificate of `{request.name}`")
@@ -118,11 +132,10 @@ class Issuer:
 
     def share_key(self, proof: Proven, *, caller: str | None = None) -> ShareAnswer:
         """The issuing key, for a node that the roster makes an issuer. Raises TrustError, ForbiddenError."""
-        node = self._node_of(proof, SHARE_KEY, self._clock.wall(), caller)
+        certificate, node = self._node_of(proof, SHARE_KEY, self._clock.wall(), caller)
         if not node.is_issuer:
             raise ForbiddenError(f"the roster does not make `{node.name}` an issuer")
-        proven = proven_by(proof, SHARE_KEY, self._identity.trust, self._clock.wall())
-        return ShareAnswer(self._sealed(proven.public_key))
+        return ShareAnswer(self._sealed(certificate.public_key))
 
     def write(self, change: Callable[[Roster], Roster]) -> None:
         """The roster, changed. Raises ForbiddenError on another node than the writer, and what `change` raises."""
@@ -134,6 +147,15 @@ class Issuer:
         with self._writing():
             self._roster_to_write()
             return self._sign(kind, content, self._next_number(kind))
+
+    def sign_anew(self) -> None:
+        """What the newest authority has not signed yet, each document one number on. Raises as `write_document`."""
+        with self._writing():
+            self._roster_to_write()
+            documents, (issuing, _) = self._identity.documents, self.signing()
+            for kind in documents.numbers():
+                if documents.signer(kind) != issuing and (document := documents.current(kind)) is not None:
+                    self._sign(kind, document.content, self._next_number(kind))
 
     def take_over(self) -> None:
         """This node writes from now on: for when the writer is lost. What that one writes afterwards is not taken."""
@@ -162,33 +184,52 @@ class Issuer:
 
     def _node_of(
         self, proof: Proven, purpose: str, now_s: float, caller: str | None, *, grace_s: float = 0
-    ) -> RosterNode:
-        certificate = proven_by(proof, purpose, self._identity.trust, now_s, grace_s=grace_s)
+    ) -> tuple[NodeCertificate, RosterNode]:
+        """Who asks. What it is refused with is counted."""
+        count = self._identity.count_refusal
+        certificate = proven_by(proof, purpose, self._identity.trust, now_s, grace_s=grace_s, refused=count)
         if caller not in (None, certificate.name):
             raise TrustError(f"node `{caller}` shows the certificate of `{certificate.name}`")
         roster = self.roster()
         refusal = roster.refusal_to_renew(certificate) if purpose == RENEW else roster.refusal_of(certificate)
         if refusal is not None:
+            count(refusal)
             raise refusal.error()
         node = roster.find(certificate.name)
         assert node is not None, "the roster refuses whom it does not have"
-        return node
+        return certificate, node
+
+    def _check_key(self, certificate: NodeCertificate, node: RosterNode, now_s: float) -> None:
+        """Raises ForbiddenError where another issuer can give a certificate that lasts, and this one cannot yet."""
+        is_due = now_s >= renew_from_s(certificate, 0.0) or certificate.generation < node.generation
+        if not is_due and self.signing().authority != self._identity.trust.issuing:
+            raise ForbiddenError(
+                f"node `{self._identity.name}` has not got the key of the site's new authority yet",
+                hint="it fetches it from another issuer by itself",
+            )
 
     def _certificate(self, request: bytes, node: RosterNode, now_s: float) -> bytes:
-        issuing, hosts = self._identity.trust.issuing, hosts_of(node.endpoints)
+        (issuing, key), hosts = self.signing(), hosts_of(node.endpoints)
         leaf = issue(
             read_request(request),
             issuing,
-            self._key,
+            key,
             now_s=now_s,
             life_s=LIFE_S,
             hosts=hosts,
             generation=node.generation,
         )
-        return pem_of_chain([leaf, issuing])
+        return pem_of_chain([leaf, issuing, *self._cross_of(issuing)])
+
+    def _cross_of(self, issuing: Certificate) -> list[Certificate]:
+        """What a node that trusts the authority before needs to see, while that one counts."""
+        rollover = self.roster().rollover
+        if rollover is None or rollover.is_finished or certificates_of(rollover.new.encode()) != [issuing]:
+            return []
+        return certificates_of(rollover.cross.encode())
 
     def _sealed(self, recipient: NodePublicKey) -> bytes:
-        return seal(recipient, pem_of(self._key))
+        return seal(recipient, self._identity.issuing_keys.pem(self._identity.trust))
 
     def _write(self, roster: Roster) -> bytes:
         roster = roster.forgetting(self._clock.wall() - LIFE_S - GRACE_S)
@@ -203,6 +244,7 @@ class Issuer:
     def _sign(self, kind: str, content: bytes, number: int) -> bytes:
         identity = self._identity
         document = Document(identity.trust.site, kind, number, identity.name, int(self._clock.wall()), content)
-        signed = sign_document(document, self._key, identity.trust.issuing)
+        issuing, key = self.signing()
+        signed = sign_document(document, key, issuing)
         identity.documents.take(signed)
         return signed

@@ -1,5 +1,6 @@
 """What nodes say to an issuer, and what it answers: over the mesh, and at its door before there is a mesh."""
 
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec import Meta
 
 from littoral.errors import InputError
 from littoral.mesh.identity.identity import Credential
+from littoral.mesh.rollover import OLD_COUNT_MAX
 from littoral.mesh.trust.certificates import NodeCertificate
 from littoral.mesh.trust.chain import Refusal, Trust
 from littoral.mesh.trust.keys import sign, verify
@@ -72,9 +74,12 @@ class AskRenew(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ren
 Ask = AskAuthority | AskJoin | AskRenew
 
 
-class AuthorityAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AuthorityAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """issuing: the newest. older: those that count beside it, while it takes their place."""
+
     root: Pem
     issuing: Pem
+    older: Annotated[list[Pem], Meta(max_length=OLD_COUNT_MAX)] = []
 
 
 class RenewAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,10 +115,21 @@ def prove(credential: Credential, purpose: str, content: bytes) -> Proven:
     return Proven(credential.chain, content, sign(credential.key, purpose, content))
 
 
-def proven_by(proof: Proven, purpose: str, trust: Trust, now_s: float, *, grace_s: float = 0) -> NodeCertificate:
-    """Who proves it. Raises TrustError for a certificate that is refused and a signature that does not match."""
+def proven_by(
+    proof: Proven,
+    purpose: str,
+    trust: Trust,
+    now_s: float,
+    *,
+    grace_s: float = 0,
+    refused: Callable[[Refusal], None] = lambda _: None,
+) -> NodeCertificate:
+    """Who proves it. Raises TrustError for a certificate that is refused, which `refused` is told of, and a signature
+    that does not match.
+    """
     judged = trust.judge(proof.chain, now_s, grace_s=grace_s)
     if isinstance(judged, Refusal):
+        refused(judged)
         raise judged.error()
     verify(judged.public_key, purpose, proof.content, proof.signature)
     return judged

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import LittoralError
+from littoral.mesh.identity.due import renew_from_s
 from littoral.mesh.identity.identity import Identity
 from littoral.mesh.identity.issuer import Issuer
 from littoral.mesh.identity.messages import (
@@ -20,17 +21,18 @@ from littoral.mesh.identity.messages import (
     decoded,
     prove,
 )
-from littoral.mesh.trust.certificates import NodeCertificate, make_request
+from littoral.mesh.rollover import Rollover
+from littoral.mesh.trust.certificates import make_request
 from littoral.mesh.trust.keys import new_node_key, unseal
 from littoral.transport import Transport
 
-__all__ = ["Renewal", "RenewalState", "asking", "renew_from_s", "serve_renewals"]
+__all__ = ["Renewal", "RenewalState", "asking", "serve_renewals"]
 
-RENEW_AT = 2 / 3
-SPREAD = 0.05
 RETRY_S = 600.0
-RETRY_REFUSED_S = 10.0
-"""While the others take nothing but a renewal."""
+RETRY_SOON_S = 10.0
+"""While the others take nothing but a renewal, or an issuer that has the key of the newest authority may be near."""
+RETRY_BEHIND_S = 60.0
+"""After a certificate by the authority before that: every one costs the links."""
 DEADLINE_S = 10.0
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -48,12 +50,6 @@ class RenewalState(NamedTuple):
     failure: str
 
 
-def renew_from_s(certificate: NodeCertificate, share: float) -> float:
-    """When its renewal is due. share: 0 … 1, this node's own, so that a site's nodes do not come all at once."""
-    life_s = certificate.expires_at_s - certificate.issued_at_s
-    return certificate.issued_at_s + life_s * (RENEW_AT + SPREAD * share)
-
-
 class Renewal:
     """For one node. `tick` is to be called every few minutes; `state` says how it goes."""
 
@@ -68,9 +64,23 @@ class Renewal:
 
     @property
     def state(self) -> RenewalState:
-        certificate = self._identity.credential.certificate
-        due_s = max(self._not_before_s, 0.0 if self._is_outdated else renew_from_s(certificate, self._share))
-        return RenewalState(certificate.expires_at_s, due_s, self._count, self._failure)
+        expires_at_s = self._identity.credential.certificate.expires_at_s
+        return RenewalState(expires_at_s, max(self._not_before_s, self._due_s), self._count, self._failure)
+
+    @property
+    def _due_s(self) -> float:
+        if self._is_outdated:
+            return 0.0
+        due_s = renew_from_s(self._identity.credential.certificate, self._share)
+        rollover = self._rollover
+        return due_s if rollover is None else min(due_s, rollover.renew_from_s(self._share))
+
+    @property
+    def _rollover(self) -> Rollover | None:
+        """That this node's certificate is still to follow. Who was left behind joins again."""
+        roster = self._identity.roster()
+        rollover = roster.rollover if roster else None
+        return None if rollover is None or rollover.is_finished or not self._identity.is_behind else rollover
 
     @property
     def _is_outdated(self) -> bool:
@@ -91,9 +101,14 @@ class Renewal:
         if self._identity.clock.wall() < self.state.next_s:
             return False
         renewed = await self._renew()
-        retry_s = RETRY_REFUSED_S if self._is_outdated else RETRY_S
-        self._not_before_s = 0.0 if renewed else self._identity.clock.wall() + retry_s
+        is_done = renewed and self._rollover is None
+        self._not_before_s = 0.0 if is_done else self._identity.clock.wall() + self._retry_s(renewed=renewed)
         return renewed
+
+    def _retry_s(self, *, renewed: bool) -> float:
+        if renewed:
+            return RETRY_BEHIND_S
+        return RETRY_SOON_S if self._is_outdated or self._rollover is not None else RETRY_S
 
     async def _renew(self) -> bool:
         key = new_node_key()
@@ -125,11 +140,15 @@ class Renewal:
     async def _become_issuer(self) -> None:
         roster = self._identity.roster()
         own = roster.find(self._identity.name) if roster else None
-        if own is None or not own.is_issuer or self._identity.issuing_key() is not None:
+        if own is None or not own.is_issuer:
+            return
+        signing = self._identity.signing()
+        if signing is not None and signing.authority == self._identity.trust.issuing:
             return
         answer = await self._first(SHARE_KEY, prove(self._identity.credential, SHARE_KEY, b""), ShareAnswer)
         if answer is not None:
-            self._identity.keep_issuing_key(unseal(self._identity.credential.key, answer.sealed_key))
+            keys = unseal(self._identity.credential.key, answer.sealed_key)
+            self._identity.issuing_keys.take(keys, self._identity.trust)
 
     async def _first(self, service: str, proof: Proven, kind: type[_T]) -> _T | None:
         """The first issuer's answer, in an order of chance; every failure is kept for `state`."""

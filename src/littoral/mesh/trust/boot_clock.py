@@ -46,6 +46,10 @@ class BootClock:
         """It is at least this late: an authority of the site signed something that was made then."""
         self._now_s = max(self.wall(), min(at_s, self._latest_s))
 
+    def extend(self, latest_s: float) -> None:
+        """The site has an authority that ends later."""
+        self._latest_s = max(self._latest_s, latest_s)
+
     @property
     def behind_s(self) -> float:
         """How far the machine's clock is behind this one; negative: ahead."""

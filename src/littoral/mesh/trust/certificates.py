@@ -34,6 +34,7 @@ __all__ = [
     "issue",
     "issued_at_s",
     "issuing_key_in",
+    "make_cross",
     "make_issuing",
     "make_request",
     "make_root",
@@ -43,6 +44,7 @@ __all__ = [
     "read_request",
     "serial_of",
     "site_of",
+    "was_issued_by",
 ]
 
 Certificate = x509.Certificate
@@ -107,6 +109,19 @@ def make_issuing(
         raise TrustError("the root's key does not belong to its certificate")
     length_s = min(ISSUING_S, expires_at_s(root) - int(now_s))
     return _authority(_name(_ISSUING + site), root.subject, key, root_key, now_s, length_s, depth=0)
+
+
+def make_cross(issuing: Certificate, older: Certificate, key: IssuingKey) -> Certificate:
+    """The same name and key as `issuing`, signed by the authority before it: for who trusts no more than that one.
+
+    Raises TrustError for a key that is not the older one's.
+    """
+    if older.public_key() != key.public_key():
+        raise TrustError("the issuing key does not belong to the older issuing certificate")
+    now_s, end_s = issued_at_s(issuing), min(expires_at_s(issuing), expires_at_s(older))
+    return _authority(
+        issuing.subject, older.subject, issuing_key_in(issuing), key, now_s, max(0, end_s - now_s), depth=0
+    )
 
 
 def make_request(name: str, key: NodeKey) -> bytes:
@@ -208,6 +223,14 @@ def site_of(issuing: Certificate, root: Certificate) -> str:
     if not _is_authority(issuing) or not (cn := _common_name(issuing.subject)).startswith(_ISSUING):
         raise TrustError(f"`{issuing.subject.rfc4514_string()}` is not an issuing certificate")
     return cn.removeprefix(_ISSUING)
+
+
+def was_issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except _BROKEN:
+        return False
+    return True
 
 
 def issuing_key_in(issuing: Certificate) -> IssuingPublicKey:

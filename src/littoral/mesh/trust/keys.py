@@ -20,6 +20,7 @@ __all__ = [
     "NodeKey",
     "NodePublicKey",
     "issuing_key_of",
+    "issuing_keys_of",
     "new_issuing_key",
     "new_node_key",
     "node_key_of",
@@ -37,6 +38,8 @@ NodeKey = ec.EllipticCurvePrivateKey
 NodePublicKey = ec.EllipticCurvePublicKey
 
 PEM_BYTES_MAX = 8192
+PEM_BEGIN = b"-----BEGIN "
+"""Of a block; files of keys hold nothing else."""
 POINT_BYTES = 65
 _SEAL = b"littoral seal 1\n"
 # The key of each seal is used once, so its nonce may be constant.
@@ -67,6 +70,14 @@ def issuing_key_of(pem: bytes) -> IssuingKey:
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise TrustError("not an issuing key: it is not Ed25519")
     return key
+
+
+def issuing_keys_of(pem: bytes) -> list[IssuingKey]:
+    """As many as there are, one after another. Raises TrustError for anything else, and for none."""
+    blocks = pem[:PEM_BYTES_MAX].split(PEM_BEGIN)[1:]
+    if not blocks:
+        raise TrustError("not a private key in PEM")
+    return [issuing_key_of(PEM_BEGIN + block) for block in blocks]
 
 
 def node_key_of(pem: bytes) -> NodeKey:

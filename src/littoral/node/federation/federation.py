@@ -95,7 +95,7 @@ class Federation:
         self._transport = transport
         self._clock, self._say = clock, say
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
-        self._signed = signed
+        self._signed = self.signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
@@ -143,7 +143,7 @@ class Federation:
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
-            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables
+            transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables, self._samples
         )
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
@@ -409,7 +409,7 @@ class Federation:
                 await self._tell_fact()
                 await self.fact_exchange.ask()
                 await self._settle_indexes()
-            except LittoralError as error:
+            except (LittoralError, OSError) as error:
                 self._say(f"mesh: {error}")
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):

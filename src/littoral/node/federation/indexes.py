@@ -116,7 +116,10 @@ class PayloadIndexes:
                     if field in known or len(known) < FIELD_COUNT_MAX:
                         known[field] = max(wish, known.get(field, wish))
             if wishes != self._wishes:
-                await asyncio.to_thread(write_atomically, self._file, msgspec.json.encode(wishes))
+                try:
+                    await asyncio.to_thread(write_atomically, self._file, msgspec.json.encode(wishes))
+                except OSError as error:
+                    raise NodeError(f"`{self._file}`: {error.strerror}", hint="make room, and try again") from error
                 self._wishes = wishes
 
     async def settle(self, collection: str, part: Collection) -> None:

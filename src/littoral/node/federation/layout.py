@@ -27,7 +27,7 @@ from littoral.vectors.partition.strategy import (
 )
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["laid_out", "sample_of"]
+__all__ = ["laid_out", "sample_in", "sample_of"]
 
 SEED = 0
 
@@ -49,7 +49,9 @@ def laid_out(
 ) -> Spread:
     """The spread of a collection that has none, the same everywhere. regions: of each node of the site.
 
-    sample: float32[n, size], for strategies that go by vectors (`sample_of`); a table that names none begins by id.
+    sample: float32[n, size], for strategies that go by vectors (`sample_of`); a table that names none begins by id. Of
+    nothing that is pinned: centres of cells are in the map, which all nodes have.
+
     Raises SettingError where the table asks for what these nodes cannot do, InputError for vectors that do not fit.
     """
     site = _Site(name, table, config, sample)
@@ -119,8 +121,7 @@ def _by_region(site: _Site, regions: Mapping[str, str]) -> tuple[Places, Geograp
         some = _dealt(groups, own, table.replicas)
         others = [] if is_pinned else [node for node in _ordered(site.name, regions) if node not in own]
         places |= {shard: held + others[: table.replicas - len(held)] for shard, held in some.items()}
-        is_by_id = is_pinned or table.within == "hash"  # centres of cells are in the map, which all nodes have
-        parts[region] = Hash(tuple(some)) if is_by_id else _fitted(site, table.within, groups)
+        parts[region] = Hash(tuple(some)) if table.within == "hash" else _fitted(site, table.within, groups)
     return places, Geographic(parts, tuple(table.pinned), table.elsewhere, table.region)
 
 
@@ -133,11 +134,16 @@ def sample_of(table: SpreadTable, config: CollectionConfig, file: Path | None) -
         return None
     if file is None or (params := config.vectors) is None:
         raise SettingError(f"`spread.strategy` is `{table.strategy}`, which needs `spread.sample`")
+    return sample_in(file, params.size)
+
+
+def sample_in(file: Path, size: int) -> Vectors:
+    """float32[n, size] of a file of numpy. Raises SettingError for one that cannot be read or does not fit."""
     try:
         vectors = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise SettingError(f"`spread.sample`: `{file}` is no file of numpy: {error}") from error
-    if vectors.ndim != 2 or vectors.shape[1] != params.size:
-        raise SettingError(f"`spread.sample`: `{file}` has shape {list(vectors.shape)}, must be [n, {params.size}]")
+    if vectors.ndim != 2 or vectors.shape[1] != size:
+        raise SettingError(f"`spread.sample`: `{file}` has shape {list(vectors.shape)}, must be [n, {size}]")
     found: Vectors = vectors.astype(np.float32)
     return found

@@ -44,11 +44,16 @@ def pinned_to(spread: Spread) -> Mapping[int, str]:
 def check_still_pinned(spread: Spread, layout: Layout) -> None:
     """Raises ConflictError where a collection would go to a layout that lets out what its own one pins."""
     before, after = set(pinned_to(spread).values()), set(pinned_to(spread.by(layout)).values())
+    hint = "what is pinned stays so: make another collection for points that may leave"
     if lost := sorted(before - after):
-        raise ConflictError(
-            f"region `{lost[0]}` is pinned, and would not be any more",
-            hint="what is pinned stays so: make another collection for points that may leave",
-        )
+        raise ConflictError(f"region `{lost[0]}` is pinned, and would not be any more", hint=hint)
+    if before and (was := _key_of(spread)) != (is_now := _key_of(spread.by(layout))):
+        raise ConflictError(f"regions are pinned by `{was}` of a payload, `{is_now}` may say otherwise", hint=hint)
+
+
+def _key_of(spread: Spread) -> str | None:
+    strategy = strategy_of(spread)
+    return strategy.key if isinstance(strategy, Geographic) else None
 
 
 def allowed(spread: Spread, regions: Mapping[str, str]) -> Spread:

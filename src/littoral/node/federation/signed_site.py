@@ -10,6 +10,7 @@ from littoral.mesh.shard_map import ShardMap, decode_map, encode_map
 
 if TYPE_CHECKING:
     from littoral.mesh.identity.identity import Identity
+    from littoral.mesh.identity.rollover import RolloverState
 
 __all__ = ["SHARD_MAP", "SignedSite"]
 
@@ -34,6 +35,20 @@ class SignedSite:
         roster = self._identity.roster()
         return None if roster is None else roster.writer
 
+    def rollover(self) -> "RolloverState | None":
+        """A change of the site's authority that is on its way."""
+        from littoral.mesh.identity.rollover import rollover_state
+
+        state = rollover_state(self._identity)
+        return None if state is None or state.rollover.is_finished else state
+
+    @property
+    def authorities(self) -> list[str]:
+        """SHA-256 of those that count, the newest first."""
+        from littoral.mesh.trust.certificates import digest_of
+
+        return [digest_of(authority) for authority in self._identity.trust.authorities]
+
     def map(self) -> ShardMap | None:
         """The latest that is here and verified. Its number is that of its document. Raises InputError."""
         document = self._identity.documents.current(SHARD_MAP)
@@ -47,9 +62,7 @@ class SignedSite:
 
     def take(self, signed: bytes) -> ShardMap | None:
         """One that came from a peer; None where it is no newer. Raises TrustError, InputError, ConflictError."""
-        from littoral.mesh.documents import open_document
-
-        document = open_document(signed, self._identity.trust)
+        document = self._identity.documents.opened(signed)
         if document.kind != SHARD_MAP:
             raise TrustError(f"document of kind `{document.kind}`, expected `{SHARD_MAP}`")
         decode_map(document.content)

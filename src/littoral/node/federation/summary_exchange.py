@@ -146,7 +146,8 @@ class SummaryExchange:
         """Returns when nobody believes a summary of this shard from before that epoch."""
         others = self._members().keys() - {self._transport.name}
         believers = self._grants.holders((collection, shard), others, before=epoch)
-        told = (self._withdraw(peer, (collection, shard), epoch, until_s) for peer, until_s in believers.items())
+        what = (collection, shard)
+        told = (self._withdraw(peer, what, epoch, until_s) for peer, until_s in sorted(believers.items()))
         await asyncio.gather(*told)
 
     async def _withdraw(self, peer: str, what: tuple[str, int], epoch: int, until_s: float) -> None:

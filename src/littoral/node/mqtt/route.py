@@ -33,7 +33,7 @@ from littoral.node.pipelines_api import pipeline_input, result_of, status_error
 from littoral.telemetry import Kind, root_span, traceparent
 from littoral.web.failures import failure_of
 
-__all__ = ["Plan", "Route", "RouteStatistics"]
+__all__ = ["Plan", "Refused", "Route", "RouteStatistics"]
 
 TRY_COUNT_MAX = 3
 JSON = "application/json"
@@ -58,6 +58,14 @@ class Plan(NamedTuple):
     bounds: Bounds = Bounds()
 
 
+class Refused(NamedTuple):
+    """The latest message that was dropped. at: Unix time. why: as it is said on the topic of errors."""
+
+    at: float
+    reason: Reason
+    why: str
+
+
 class RouteStatistics(NamedTuple):
     """messages: that came, those that came again included. Each is answered, dropped, known already, or still here."""
 
@@ -71,6 +79,7 @@ class RouteStatistics(NamedTuple):
     waiting_bytes: int
     oldest_s: float
     busy: int
+    refused: Refused | None = None
 
 
 class Route:
@@ -102,6 +111,7 @@ class Route:
         self._paused: Answerable | None = None
         self._messages = self._answered = self._retries = self._busy = 0
         self._dropped: Counter[Reason] = Counter()
+        self._refused: Refused | None = None
         self._link = Link(
             broker,
             session,
@@ -135,6 +145,7 @@ class Route:
             self._queue.size_bytes,
             self._queue.oldest_s(self._clock.monotonic()),
             self._busy,
+            self._refused,
         )
 
     def _met(self, has_session: bool) -> None:
@@ -253,6 +264,7 @@ class Route:
     async def _refuse(self, message: Message, reason: Reason, why: str) -> None:
         """Counts it, and says why to whoever asked, and on the topic of errors."""
         self._dropped[reason] += 1
+        self._refused = Refused(self._clock.wall(), reason, why)
         said = status_error(why, self._clock.monotonic() - message.arrived_at)
         told = msgspec.json.encode(dict(said) | _about(message) | {"reason": reason})  # type: ignore[call-overload]
         await self._publish(message, self._error_topic, told)

@@ -15,6 +15,7 @@ from littoral.node.mqtt_broker import Broker, Credentials, parse_broker
 from littoral.node.mqtt_tables import MqttTable, RouteTable, route_names
 from littoral.node.node import Node
 from littoral.node.observed import Observed
+from littoral.node.shown.mqtt import told_mqtt
 from littoral.node.site import Site
 from littoral.telemetry import Reading
 
@@ -63,6 +64,7 @@ async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterat
             Route(plan, served, broker, session, publisher, observed, done_file=done, rng=rng, clock=node.clock)
         )
     observed.sources.append(lambda: _readings(publisher.state, routes))
+    node.mqtt = lambda: told_mqtt(broker, publisher.state, zip(table.routes, routes, strict=True))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(route.run()) for route in routes] + [group.create_task(publisher.stay())]
         try:

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 
-from littoral.testing.mesh.plan import KINDS, LAYOUTS, Plan
+from littoral.testing.mesh.plan import KINDS, LAYOUTS, WITH, Plan
 from littoral.testing.mesh.run import simulate
 
 
@@ -20,12 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--layouts", action="store_true", help="changes of layout among the faults")
+    parser.add_argument("--with", choices=sorted(WITH), dest="world", help="of the site")
     parser.add_argument("--trace", action="store_true", help="show what happens, and when")
     given = parser.parse_args(arguments)
     logging.getLogger("littoral").setLevel(logging.CRITICAL)
     is_broken = False
     for seed in range(given.seed, given.seed + given.seeds):
-        plan = Plan.of(seed, given.nodes, kinds=(*KINDS, *LAYOUTS) if given.layouts else KINDS)
+        plan = Plan.of(seed, given.nodes, kinds=(*KINDS, *LAYOUTS) if given.layouts else KINDS, world=given.world)
         report = simulate(plan, show=_say if given.trace else None)
         is_broken |= bool(report.broken)
         _say(json.dumps(report._asdict()))

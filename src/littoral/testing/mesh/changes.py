@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from littoral.errors import LittoralError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.copies import MARK
+from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Move, ToSpread, Wish
+from littoral.testing.mesh.models import MODELS, told_model
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
+from littoral.testing.mesh.stores import Stored
 
 if TYPE_CHECKING:
     from littoral.vectors.records import PointId
 
-__all__ = ["change_layout", "check_places", "unfinished_changes"]
+__all__ = ["change_layout", "change_model", "check_models", "check_places", "owing", "unfinished_changes"]
 
 WISH_S = 10.0
 SHARDS_MAX = 16
@@ -39,6 +42,27 @@ async def change_layout(site: SimulatedSite, node: SimulatedNode, rng: Random) -
     return rng.choice([*coming, *going, node.federation.writer])
 
 
+async def change_model(site: SimulatedSite, rng: Random) -> bool:
+    """What can be done to a collection that goes to another model, or does not yet; whether it was begun."""
+    nodes, spread = site.up(), site.spread()
+    if not nodes or spread is None or (migrations := (node := rng.choice(nodes)).migrations) is None:
+        return False
+    change = spread.change
+    if change is None:
+        what, work = "start", migrations.start(COLLECTION, MODELS[told_model(0) == spread.model])
+    elif change.step == "kept" and rng.random() < 0.5:
+        what, work = "back", migrations.back(COLLECTION)
+    else:
+        what, work = "drop", migrations.drop(COLLECTION)
+    try:
+        await node.call(work, WISH_S)
+    except LittoralError as error:
+        site.trace.note(f"{what} at {node.name}: {type(error).__name__}: {str(error)[:100]}")
+        return False
+    site.trace.note(f"{what} at {node.name}: begun")
+    return True
+
+
 def _wish(spread: Spread, names: list[str], rng: Random) -> Wish:
     shard = rng.choice(spread.shards)
     held = spread.places[shard]
@@ -57,13 +81,49 @@ def _wish(spread: Spread, names: list[str], rng: Random) -> Wish:
 
 
 def unfinished_changes(site: SimulatedSite) -> Iterator[str]:
-    """What is still on its way, and who still has what it should have handed over."""
-    if (spread := site.spread()) is None or spread.change is not None:
-        yield f"the layout is {'unknown' if spread is None or spread.change is None else spread.change.step}"
+    """What is still on its way, and who still has what it should have handed over. Where another model is kept, every
+    write is owed to it for a moment: see `owing`.
+    """
+    if (spread := site.spread()) is None:
+        yield "the layout is unknown"
+    elif spread.change is None:
+        for node in site.up():
+            assert node.federation is not None
+            if owed := node.federation.moving.owed:
+                yield f"{node.name}: owes {owed}"
+    elif spread.change.step != "kept":
+        yield f"the layout is {spread.change.step}"
+
+
+def owing(site: SimulatedSite) -> Iterator[str]:
+    """Once nobody writes any more: who has not handed over everything yet."""
     for node in site.up():
         assert node.federation is not None
-        if owed := node.federation.moving.owed:
+        owed = node.federation.moving.owed
+        if any(count for shards in owed.values() for count in shards.values()):
             yield f"{node.name}: owes {owed}"
+
+
+def check_models(site: SimulatedSite) -> None:
+    """No shard has a vector of another model than its layout's, and what is kept for the way back lacks nothing."""
+    if not site.has_models or (spread := site.spread()) is None:
+        return
+    found: list[set[tuple[PointId, bytes]]] = []
+    for one in spread.both:
+        told: set[tuple[PointId, bytes]] = set()
+        for shard, names in one.places.items():
+            for name in names:
+                store = site.nodes[name].disk.by_part()[part_name(COLLECTION, shard)]
+                told |= {(point, site.as_told(stored)) for point, stored in store.points.items()}
+                if mixed := [at for at, stored in store.points.items() if not _is_of(site, one.model, stored)]:
+                    site.breaks(f"{name}: shard {shard} is of {one.model}, point {mixed[0]} is not")
+        found.append(told)
+    if lacking := found[0] ^ found[-1]:
+        site.breaks(f"two generations differ in {len(lacking)} points, such as {min(lacking, key=str)[0]}")
+
+
+def _is_of(site: SimulatedSite, model: str, stored: Stored) -> bool:
+    return site.as_seen(model, site.as_told(stored)) == stored.vector
 
 
 def check_places(site: SimulatedSite) -> None:
@@ -79,7 +139,8 @@ def check_places(site: SimulatedSite) -> None:
     for lies, some in shards.items():
         if len(some) > 1 and site.ledger.is_settled(lies):
             site.breaks(f"point {lies}: lies in the shards {sorted(some)}")
-    held = {(node.name, shard) for shard, nodes in site.holders().items() for node in nodes}
+    spread = site.spread()
+    held = {(name, shard) for shard, names in ({} if spread is None else spread.all_places).items() for name in names}
     for node in site.up():
         for part in node.disk.by_part():
             name, _, number = part.rpartition(".")

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.errors import LittoralError
+from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.search_how import noting
 from littoral.testing.mesh.ledger import apart
+from littoral.testing.mesh.models import TEXT
 from littoral.testing.mesh.nodes import SimulatedNode
+from littoral.testing.mesh.regions import REGION
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
 from littoral.vectors.queries import SearchParams
-from littoral.vectors.records import Hit, PointBatch
+from littoral.vectors.records import Hit, Payload, PointBatch
 
 __all__ = ["Clients", "Search"]
 
@@ -34,6 +37,7 @@ class Search(NamedTuple):
     hits: list[Hit]
     how: dict[str, Any]
     began_s: float
+    model: str
 
 
 class Clients:
@@ -67,7 +71,7 @@ class Clients:
         following, mine = writer * WRITER_POINTS, list[int]()
         while True:
             await asyncio.sleep(rng.random() * 2 * PAUSE_S)
-            if not (nodes := self.site.up()):
+            if not (nodes := self.site.asked()):
                 continue
             node, what = rng.choice(nodes), rng.random()
             if what < 0.7 or not mine:
@@ -80,20 +84,48 @@ class Clients:
 
     async def _write_one(self, node: SimulatedNode, ids: list[int], *, is_deletion: bool) -> None:
         site, now_s = self.site, self.site.clock.monotonic()
-        vectors = [None if is_deletion else site.vector() for _ in ids]
+        vectors = [None if is_deletion else site.vector_of(one) for one in ids]
+        is_void = site.is_roster_known and not site.is_member(node.name)
         attempts = [site.ledger.begin(one, vector, now_s) for one, vector in zip(ids, vectors, strict=True)]
         try:
-            await node.call(_written(node, ids, vectors), WRITE_S + LATE_S)
+            await node.call(self._written(node, ids, vectors), WRITE_S + LATE_S)
         except LittoralError as error:
             site.ledger.refused_count += 1
             site.trace.note(f"write of {ids} at {node.name}: {type(error).__name__}: {str(error)[:100]}")
         else:
             site.ledger.acknowledged_count += 1
             for attempt in attempts:
-                attempt.is_acknowledged = True
+                attempt.is_acknowledged = not is_void
         for attempt in attempts:
+            attempt.is_void = is_void
             attempt.ended_s = site.clock.monotonic()
         self._see_deadline(node, f"write of {ids}", now_s, WRITE_S)
+
+    async def _written(self, node: SimulatedNode, ids: list[int], vectors: list[bytes | None]) -> None:
+        collection, site = node.collection(COLLECTION), self.site
+        if vectors[0] is None:
+            await collection.delete(ids, deadline_s=WRITE_S)
+            return
+        assert isinstance(collection, SpreadCollection)
+        told = [one for one in vectors if one is not None]
+        rows = b"".join(site.as_seen(collection.model, one) for one in told)
+        payloads: list[Payload | None] | None = None
+        if site.plan.regions or site.has_models:
+            payloads = [self._payload(point, one) for point, one in zip(ids, told, strict=True)]
+        await collection.upsert_points(PointBatch(list(ids), rows, payloads), deadline_s=WRITE_S)
+
+    def _payload(self, point: int, told: bytes) -> Payload:
+        region = {REGION: self.site.region_of(point)} if self.site.plan.regions else {}
+        return region | ({TEXT: told.decode()} if self.site.has_models else {})
+
+    async def _found(self, node: SimulatedNode, asked: bytes, began_s: float) -> Search:
+        collection = node.collection(COLLECTION)
+        assert isinstance(collection, SpreadCollection)
+        query = np.frombuffer(self.site.as_seen(collection.model, asked), "<f4")
+        with noting() as how:
+            hits = await collection.search(query, limit=LIMIT, params=EXACT, deadline_s=SEARCH_S)
+        assert how.told is not None
+        return Search(node.name, query, hits, how.told, began_s, collection.model)
 
     async def _search(self, rng: Random) -> None:
         while True:
@@ -105,19 +137,18 @@ class Clients:
         """Searched at this node, and held against what is true; None where it was refused."""
         site, began_s = self.site, self.site.clock.monotonic()
         number = 0 if node.federation is None else node.federation.map.number
-        query, dark = np.frombuffer(site.vector(), "<f4"), site.dark(number)
+        asked, dark = site.question(), site.dark(node, number)
         self.search_count += 1
         try:
-            hits, how = await node.call(_found(node, query), SEARCH_S + LATE_S)
+            found = await node.call(self._found(node, asked, began_s), SEARCH_S + LATE_S)
         except LittoralError as error:
             self.failed_count += 1
             site.trace.note(f"search at {node.name}: {type(error).__name__}: {str(error)[:100]}")
             return None
         finally:
             self._see_deadline(node, "search", began_s, SEARCH_S)
-        site.trace.note(f"search at {node.name}: {[hit.id for hit in hits]} {how}")
-        found = Search(node.name, query, hits, how, began_s)
-        self._check(found, dark & site.dark(number))
+        site.trace.note(f"search at {node.name}: {[hit.id for hit in found.hits]} {found.how}")
+        self._check(found, dark & site.dark(node, number))
         return found
 
     def _see_deadline(self, node: SimulatedNode, what: str, began_s: float, deadline_s: float) -> None:
@@ -132,11 +163,17 @@ class Clients:
             site.breaks(f"{found.node}: shards {sorted(dark)} have no holder, and it says {found.how}")
         for hit in found.hits:
             assert isinstance(hit.id, int)
-            vectors = site.ledger.attempted(hit.id) - {None}
-            if not any(abs(apart(one, found.query) - hit.score) < SCORE_ERROR for one in vectors if one is not None):
-                site.breaks(f"{found.node}: point {hit.id} at {hit.score} was never written so")
+            if not site.may_see(found.node, hit.id):
+                site.breaks(f"{found.node}: finds point {hit.id}, which is pinned to `{site.region_of(hit.id)}`")
+            told = [one for one in site.ledger.attempted(hit.id) if one is not None]
+            if not any(abs(self._apart(one, found) - hit.score) < SCORE_ERROR for one in told):
+                by = f" by {found.model}" if site.has_models else ""
+                site.breaks(f"{found.node}: point {hit.id} at {hit.score}{by} was never written so")
         if found.how["certified"]:
             self._check_certified(found)
+
+    def _apart(self, told: bytes, found: Search) -> float:
+        return apart(self.site.as_seen(found.model, told), found.query)
 
     def _check_certified(self, found: Search) -> None:
         """What all holders that are here had when the search began must be in its answer."""
@@ -145,7 +182,9 @@ class Clients:
         lacking = [
             (point, vector)
             for point, vector in self.site.ledger.sure(found.began_s)
-            if point not in ids and apart(vector, found.query) < worst - SCORE_ERROR
+            if point not in ids
+            and self.site.may_see(found.node, point)
+            and self._apart(vector, found) < worst - SCORE_ERROR
         ]
         for point, vector in lacking:
             if self._is_everywhere(point, vector, found.began_s):
@@ -159,22 +198,6 @@ class Clients:
         has: dict[int, list[bool]] = {}
         for shard, _, store in self.site.stores():
             stored = store.points.get(point)
-            is_there = stored is not None and stored.vector == vector and store.since_s[point] < since_s
+            is_there = stored is not None and self.site.as_told(stored) == vector and store.since_s[point] < since_s
             has.setdefault(shard, []).append(is_there)
         return any(all(some) for some in has.values())
-
-
-async def _written(node: SimulatedNode, ids: list[int], vectors: list[bytes | None]) -> None:
-    collection = node.collection(COLLECTION)
-    if vectors[0] is None:
-        await collection.delete(ids, deadline_s=WRITE_S)
-    else:
-        rows = b"".join(vector for vector in vectors if vector is not None)
-        await collection.upsert_points(PointBatch(list(ids), rows), deadline_s=WRITE_S)
-
-
-async def _found(node: SimulatedNode, query: npt.NDArray[np.float32]) -> tuple[list[Hit], dict[str, Any]]:
-    with noting() as how:
-        hits = await node.collection(COLLECTION).search(query, limit=LIMIT, params=EXACT, deadline_s=SEARCH_S)
-    assert how.told is not None
-    return hits, how.told

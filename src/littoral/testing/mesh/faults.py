@@ -3,7 +3,7 @@
 import asyncio
 from random import Random
 
-from littoral.testing.mesh.changes import change_layout
+from littoral.testing.mesh.changes import change_layout, change_model
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Fault
 from littoral.testing.mesh.site import SimulatedSite
@@ -56,6 +56,10 @@ async def _befall(site: SimulatedSite, fault: Fault, began_s: float) -> None:
             site.nodes[fault.nodes[0]].disk.is_full = False
         case "layout":
             await _change_layout(site, site.nodes[fault.nodes[0]], fault)
+        case "model":
+            await _change_model(site, fault)
+        case "roster":
+            await _change_roster(site, site.nodes[fault.nodes[0]], fault)
     site.trace.note(f"{fault.kind} of {names} is over")
 
 
@@ -70,6 +74,32 @@ async def _change_layout(site: SimulatedSite, node: SimulatedNode, fault: Fault)
         await asyncio.sleep(fault.for_s * fault.strength)
         site.trace.note(f"crash of {name}, which takes part")
         await _crash(site, site.nodes[name], fault)
+
+
+async def _change_model(site: SimulatedSite, fault: Fault) -> None:
+    """Wished at any node until it is begun: another model, the way back, or an end of what is under way."""
+    end_s, rng, is_begun = site.clock.monotonic() + fault.for_s, Random(fault.strength), False  # noqa: S311
+    while not is_begun and site.clock.monotonic() < end_s:
+        await asyncio.sleep(AGAIN_S)
+        is_begun = await change_model(site, rng)
+
+
+async def _change_roster(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:
+    """One joins, or is revoked; every other one of those has left before, others go on as if they belonged to it."""
+    assert site.roster is not None
+    if node.name in site.plan.joining:
+        site.roster.join(node.name)
+        site.start(node.name)
+    else:
+        if fault.strength < 0.5 and node.is_up:
+            await node.close()
+        site.roster.revoke(node.name)
+    site.is_roster_known = False
+    while True:
+        await asyncio.sleep(AGAIN_S)
+        if next(site.roster.behind(), None) is None:
+            break
+    site.is_roster_known = True
 
 
 async def _crash(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:

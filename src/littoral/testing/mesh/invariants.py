@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from littoral.testing.mesh.stores import Stored
     from littoral.vectors.records import PointId
 
-__all__ = ["LOOK_S", "check_promises", "check_quiet_searches", "differing_members", "differing_replicas", "watch"]
+__all__ = [
+    "LOOK_S",
+    "check_promises",
+    "check_quiet_searches",
+    "differing_members",
+    "differing_replicas",
+    "differing_rosters",
+    "watch",
+]
 
 LOOK_S = 0.1
 TASKS_MAX = 5_000
@@ -77,6 +85,12 @@ def _differing(node: SimulatedNode, here: frozenset[str], number: int, boots: di
     return None
 
 
+def differing_rosters(site: SimulatedSite) -> Iterator[str]:
+    """Members that have an older roster than the newest."""
+    if site.roster is not None:
+        yield from site.roster.behind()
+
+
 def differing_replicas(site: SimulatedSite) -> Iterator[str]:
     """Holders of a shard that have not the same points as the first, or do not know that they have."""
     first: dict[int, tuple[str, dict[PointId, Stored]]] = {}
@@ -89,7 +103,7 @@ def differing_replicas(site: SimulatedSite) -> Iterator[str]:
         assert node.federation is not None
         replicas = node.federation.replicas
         for lag in replicas.lags():
-            if lag.entry_count or lag.failure is not None:
+            if site.is_member(lag.peer) and (lag.entry_count or lag.failure is not None):
                 yield f"{node.name}: `{lag.shard}` at {lag.peer}: {lag.entry_count} entries behind, {lag.failure}"
         for name, replica in replicas._replicas.items():
             if count := replica.state().unapplied_count:
@@ -102,7 +116,7 @@ def check_promises(site: SimulatedSite) -> None:
     for _, _, store in site.stores():
         for point, stored in store.points.items():
             assert isinstance(point, int)
-            found.setdefault(point, set()).add(stored.vector)
+            found.setdefault(point, set()).add(site.as_told(stored))
     for point in site.ledger.of:
         allowed, there = site.ledger.allowed(point), found.get(point, set())
         if not there and None not in allowed:

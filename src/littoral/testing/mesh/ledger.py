@@ -13,12 +13,16 @@ __all__ = ["Attempt", "Ledger"]
 
 @dataclass
 class Attempt:
-    """One write to one point. vector: None for a deletion. ended_s: None while it is not known how it went."""
+    """One write to one point. vector: None for a deletion. ended_s: None while it is not known how it went.
+
+    is_void: through a node that was revoked, when all others knew; it counts nowhere.
+    """
 
     vector: bytes | None
     began_s: float
     ended_s: float | None = None
     is_acknowledged: bool = False
+    is_void: bool = False
 
 
 @dataclass
@@ -41,9 +45,12 @@ class Ledger:
         self.of.setdefault(point, []).append(attempt)
         return attempt
 
+    def _counting(self, point: int) -> list[Attempt]:
+        return [one for one in self.of.get(point, []) if not one.is_void]
+
     def allowed(self, point: int) -> set[bytes | None]:
         """What may be found once everything has been shipped: what was acknowledged last, or begun after it."""
-        attempts = self.of[point]
+        attempts = self._counting(point)
         last = max((at for at, one in enumerate(attempts) if one.is_acknowledged), default=-1)
         if self.is_by_clock:
             last = min(last, next((at for at, one in enumerate(attempts) if one.is_acknowledged), -1))
@@ -53,19 +60,21 @@ class Ledger:
 
     def is_settled(self, point: PointId) -> bool:
         """Whether its last write was acknowledged, and no clock was set."""
-        attempts = self.of.get(point, []) if isinstance(point, int) else []
+        attempts = self._counting(point) if isinstance(point, int) else []
         return not self.is_by_clock and bool(attempts) and attempts[-1].is_acknowledged
 
     def attempted(self, point: int) -> set[bytes | None]:
         """All that was ever written to it."""
-        return {one.vector for one in self.of.get(point, ())}
+        return {one.vector for one in self._counting(point)}
 
     def sure(self, from_s: float) -> Iterator[tuple[int, bytes]]:
         """Points that are there since then for certain, whatever is read."""
         if self.is_by_clock:
             return
-        for point, attempts in self.of.items():
-            last = attempts[-1]
+        for point in self.of:
+            last = next(iter(reversed(self._counting(point))), None)
+            if last is None:
+                continue
             if last.is_acknowledged and last.vector is not None and last.ended_s is not None and last.ended_s < from_s:
                 yield point, last.vector
 

@@ -12,11 +12,17 @@ from littoral.errors import LittoralError, UnavailableError
 from littoral.mesh.facts import decode_fact
 from littoral.node.federation.federation import FOLDER, Federation
 from littoral.node.federation.replicas import FOLDER as JOURNALS
+from littoral.node.federation.signed_site import SignedSite
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
+from littoral.testing.mesh.disks import DISK
+from littoral.testing.mesh.models import SimulatedMigrations
+from littoral.testing.mesh.roster import KeptNode
 from littoral.testing.mesh.stores import Disk, SimulatedCollections
 from littoral.testing.mesh.trace import Trace
+from littoral.testing.mesh.watched import Heard, Saw, WatchedTransport
 from littoral.testing.processes import Process
+from littoral.transport import Transport
 from littoral.transport.fake import Network
 from littoral.vectors.collection import Collection
 
@@ -37,9 +43,7 @@ class NodeClock:
     def __init__(self, clock: Clock) -> None:
         self.offset_s = 0.0
         self._clock = clock
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
+        self.monotonic = clock.monotonic
 
     def wall(self) -> float:
         return max(0.0, self._clock.wall() + self.offset_s)
@@ -63,7 +67,13 @@ class SimulatedNode:
         clock: Clock,
         rng: Random,
         trace: Trace,
+        saw: Saw | None = None,
+        heard: Heard | None = None,
+        is_kept: bool = False,
     ) -> None:
+        """saw, heard: told of every body that goes out or is let in. is_kept: it has an identity, and follows the
+        roster.
+        """
         self.name = name
         self.mesh = mesh
         self.tables = tables
@@ -80,7 +90,13 @@ class SimulatedNode:
         self._network = network
         self._rng = rng
         self._trace = trace
+        self._watching = None if saw is None or heard is None else (saw, heard)
+        self._is_kept = is_kept
+        self.kept: KeptNode | None = None
+        self.migrations: SimulatedMigrations | None = None
         self.dead: list[Process] = []
+        self._calls: dict[asyncio.Task[Any], None] = {}
+        """Of clients, of the present life."""
 
     @property
     def is_up(self) -> bool:
@@ -95,6 +111,7 @@ class SimulatedNode:
         """Returns when it is open, or has died meanwhile. A start that fails is made again, as a supervisor would."""
         while True:
             process = self.process = Process(self.name)
+            process.context.run(DISK.set, self.disk)
             opening = process.begin(self._open())
             awaited: set[asyncio.Future[None]] = {opening, process.ended}
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
@@ -109,9 +126,8 @@ class SimulatedNode:
             await asyncio.sleep(AGAIN_S)
 
     async def _open(self) -> None:
-        transport = self._network.join(self.name)
+        transport = await self._transport()
         collections = await SimulatedCollections.on(self._folder, self.disk, self._rng, self.clock)
-        self.boots += 1
         federation = Federation(
             self.mesh,
             self.tables,
@@ -121,11 +137,31 @@ class SimulatedNode:
             clock=self.clock,
             say=self._say,
             samples=self._samples,
+            signed=None if self.kept is None else SignedSite(self.kept.identity),
         )
+        self.boots = federation._boot
         federation.fact_exchange.decode = decode_once
         await federation.open()
+        if any(table.migrate is not None for table in self.tables.values()):
+            await self._migrating(federation, collections)
         self.collections, self.federation = collections, federation
         self.down_since_s = None
+
+    async def _migrating(self, federation: Federation, collections: SimulatedCollections) -> None:
+        rng = Random(self._rng.random())  # noqa: S311
+        made = SimulatedMigrations(self.tables, collections, federation, clock=self.clock, say=self._say, rng=rng)
+        await made.open()
+        self.migrations = made
+
+    async def _transport(self) -> Transport:
+        """To the other nodes, as `littoral up` makes it."""
+        transport: Transport = self._network.join(self.name)
+        if self._is_kept:
+            rng = Random(self._rng.random())  # noqa: S311
+            kept = self.kept = KeptNode(self._folder, transport, self.clock, say=self._say, rng=rng)
+            await kept.open()
+            transport = kept.transport
+        return transport if self._watching is None else WatchedTransport(transport, *self._watching)
 
     def _say(self, line: str) -> None:
         self._trace.note(f"{self.name}: {line}")
@@ -135,11 +171,12 @@ class SimulatedNode:
         if (process := self.process) is None:
             return
         process.kill()
+        self._calls.clear()
         if self.down_since_s is None:
             self.down_since_s = self.clock.monotonic()
         self.dead.append(process)
         self._network.kill(self.name)
-        self.process = self.federation = self.collections = None
+        self._end_life()
         if power:
             for store in self.disk.stores.values():
                 store.cut_power(self._rng)
@@ -179,7 +216,8 @@ class SimulatedNode:
         """
         assert self.process is not None
         process, task = self.process, self.process.begin(work)
-        task.add_done_callback(_unheard)
+        self._calls[task] = None
+        task.add_done_callback(self._heard)
         awaited: set[asyncio.Future[Any]] = {task, process.ended}
         await asyncio.wait(awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -192,16 +230,26 @@ class SimulatedNode:
         return self.collections.get(name)
 
     async def close(self) -> None:
-        """The node ends as it should."""
+        """The node ends as it should: first what clients asked of it, then its part of the mesh."""
         if (process := self.process) is None or (federation := self.federation) is None:
             return
-        end = process.begin(federation.close())
-        await end
+        for call in list(self._calls):
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        if self.migrations is not None:
+            await process.begin(self.migrations.close())
+        await process.begin(federation.close())
+        if self.kept is not None:
+            await process.begin(self.kept.close())
         await federation.transport.close()
         self.dead.append(process)
-        self.process = self.federation = self.collections = None
+        self._end_life()
 
+    def _end_life(self) -> None:
+        self.process = self.federation = self.collections = self.kept = self.migrations = None
 
-def _unheard(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
+    def _heard(self, call: asyncio.Task[Any]) -> None:
+        """What came of it, whether or not its client still waits."""
+        self._calls.pop(call, None)
+        if not call.cancelled():
+            call.exception()

@@ -1,13 +1,21 @@
 """What one simulation is to be, from its seed: how large, how its collection is spread, what goes wrong and when."""
 
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Literal, NamedTuple
 
 from littoral.mesh.shard_map import Strategy
 
-__all__ = ["KINDS", "LAYOUTS", "Fault", "Kind", "Plan"]
+__all__ = ["KINDS", "LAYOUTS", "WITH", "Fault", "Kind", "Plan", "World"]
 
-Kind = Literal["crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout"]
+Kind = Literal[
+    "crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout", "roster", "model"
+]
+World = Literal["regions", "roster", "models"]
+"""What a site may have beside nodes: regions of which one keeps its points, identities that are given and revoked, a
+collection that goes to another embedding model.
+"""
+
 KINDS: tuple[Kind, ...] = (
     "crash",
     "power",
@@ -27,6 +35,8 @@ FAULT_S = (0.5, 6.0)
 NODES_PER_FAULT = 20
 FAULTS_MIN = 5
 LATE_MAX = 10
+REGIONS = ("east", "north", "south")
+MIGRATIONS = 3
 MOST_OF_CUTS = 200
 """Of larger sites most cuts separate few nodes: a thousand that lose half of the others tell each other so a quarter of
 a million times."""
@@ -43,7 +53,11 @@ class Fault(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """holders: nodes that must have a write. trouble_s: from the first fault to the end of the last."""
+    """holders: nodes that must have a write. trouble_s: from the first fault to the end of the last.
+
+    regions: by node; of those in `pinned` no point leaves. joining: nodes that get an identity while all go on;
+    leaving: those whose identity is revoked.
+    """
 
     seed: int
     names: tuple[str, ...]
@@ -57,16 +71,29 @@ class Plan(NamedTuple):
     searchers: int
     trouble_s: float
     faults: tuple[Fault, ...]
+    regions: Mapping[str, str] = {}
+    pinned: tuple[str, ...] = ()
+    joining: frozenset[str] = frozenset()
+    leaving: frozenset[str] = frozenset()
+    world: World | None = None
 
     @classmethod
-    def of(cls, seed: int, node_count: int, *, trouble_s: float = 20.0, kinds: tuple[Kind, ...] = KINDS) -> "Plan":
+    def of(
+        cls,
+        seed: int,
+        node_count: int,
+        *,
+        trouble_s: float = 20.0,
+        kinds: tuple[Kind, ...] = KINDS,
+        world: World | None = None,
+    ) -> "Plan":
         """The same for the same arguments."""
         rng = Random(f"{seed}/{node_count}")  # noqa: S311
         names = tuple(f"n{at:04}" for at in range(node_count))
         replicas = min(node_count, rng.choice((1, 2, 3, 3)))
         count = max(FAULTS_MIN, node_count // NODES_PER_FAULT)
         faults = sorted(_fault(rng, names, trouble_s, kinds) for _ in range(count))
-        return cls(
+        made = cls(
             seed=seed,
             names=names,
             late=frozenset(rng.sample(names[1:], min(LATE_MAX, node_count // 10))),
@@ -80,6 +107,9 @@ class Plan(NamedTuple):
             trouble_s=trouble_s,
             faults=tuple(faults),
         )
+        if world is None:
+            return made
+        return WITH[world](made, Random(f"{seed}/{node_count}/{world}"))._replace(world=world)  # noqa: S311
 
 
 def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[Kind, ...]) -> Fault:
@@ -89,3 +119,42 @@ def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[K
     share = rng.random() ** max(1, len(names) // MOST_OF_CUTS) / 2
     count = max(1, round(share * len(names))) if kind in ("cut", "one-way") else 1
     return Fault(at_s, for_s, kind, tuple(rng.sample(names, count)), rng.random())
+
+
+def _with_regions(plan: Plan, rng: Random) -> Plan:
+    """Three, of which one or two are pinned; each has as many nodes as the others."""
+    regions = {name: REGIONS[at % len(REGIONS)] for at, name in enumerate(plan.names)}
+    pinned = tuple(sorted(rng.sample(REGIONS, rng.choice((1, 1, 2)))))
+    return plan._replace(strategy="geographic", shards=2 * len(REGIONS), regions=regions, pinned=pinned)
+
+
+def _with_roster(plan: Plan, rng: Random) -> Plan:
+    """One node leaves. What it alone has is not acknowledged: two must have a write, and there are three replicas."""
+    leaving = rng.choice(plan.names[1:])
+    joining = rng.sample([name for name in plan.names[1:] if name != leaving], max(1, len(plan.names) // 10))
+    at_s = CALM_S + rng.random() * plan.trouble_s / 2
+    faults = [Fault(at_s, FAULT_S[1], "roster", (name,), rng.random()) for name in [leaving, *joining]]
+    return plan._replace(
+        replicas=3,
+        holders=2,
+        late=plan.late - {leaving, *joining},
+        joining=frozenset(joining),
+        leaving=frozenset([leaving]),
+        faults=tuple(sorted([*plan.faults, *faults])),
+    )
+
+
+def _with_models(plan: Plan, rng: Random) -> Plan:
+    """The collection goes to another model, and now and then back."""
+    faults = [
+        Fault(CALM_S + rng.random() * plan.trouble_s / 2, FAULT_S[1], "model", plan.names[:1], rng.random())
+        for _ in range(MIGRATIONS)
+    ]
+    return plan._replace(strategy="hash", faults=tuple(sorted([*plan.faults, *faults])))
+
+
+WITH: Mapping[World, Callable[[Plan, Random], Plan]] = {
+    "regions": _with_regions,
+    "roster": _with_roster,
+    "models": _with_models,
+}

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.loop import run_simulated
-from littoral.testing.mesh.changes import check_places, unfinished_changes
+from littoral.testing.mesh.changes import check_models, check_places, owing, unfinished_changes
 from littoral.testing.mesh.clients import Clients
+from littoral.testing.mesh.disks import disks_may_be_full
 from littoral.testing.mesh.faults import befall
 from littoral.testing.mesh.invariants import (
     LOOK_S,
@@ -21,6 +22,7 @@ from littoral.testing.mesh.invariants import (
     check_quiet_searches,
     differing_members,
     differing_replicas,
+    differing_rosters,
     watch,
 )
 from littoral.testing.mesh.plan import Plan
@@ -30,6 +32,9 @@ __all__ = ["CONVERGED_S_MAX", "Report", "simulate"]
 
 CONVERGED_S_MAX = 10.0
 CHANGED_S_MAX = 30.0
+ROSTER_S_MAX = 15.0
+"""Three looks of a node at what others announced."""
+
 STARTED_WITHIN_S = 1.0
 GIVE_UP_S = 60.0
 QUIET_SEARCHES = 20
@@ -69,6 +74,7 @@ def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report
         tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder,
         _seeded_secrets(plan.seed),
         _seldom_collected(),
+        disks_may_be_full(),
     ):
         return run_simulated(lambda: _live(SimulatedSite(plan, Path(folder), clock, show=show)), clock)
 
@@ -109,12 +115,15 @@ async def _run(site: SimulatedSite) -> Report:
     clients.start()
     await befall(site)
     await site.all_started()
+    await _until_none(site, differing_rosters, "all have the newest roster", most_s=ROSTER_S_MAX)
     healed_s = await _until_none(site, differing_members, "members agree")
     await _until_none(site, unfinished_changes, "the layout is as it was wished", most_s=CHANGED_S_MAX)
     await clients.stop()
+    await _until_none(site, owing, "all is handed over")
     alike_s = await _until_none(site, differing_replicas, "replicas are alike")
     check_promises(site)
     check_places(site)
+    check_models(site)
     await check_quiet_searches(site, clients, QUIET_SEARCHES)
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -145,7 +154,7 @@ async def _run(site: SimulatedSite) -> Report:
 async def _start(site: SimulatedSite) -> float:
     """All but those that come later; seconds until they know each other, from the last one's start."""
     for name in site.plan.names:
-        if name not in site.plan.late:
+        if name not in site.plan.late and site.is_member(name):
             site.start(name, site.rng.random() * STARTED_WITHIN_S)
     await site.all_started()
     took_s = await _until_none(site, differing_members, "members agree")

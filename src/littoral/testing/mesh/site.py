@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -9,16 +10,21 @@ import numpy as np
 
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.local_shards import part_name
+from littoral.node.federation.residency import pinned_to
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.mesh.ledger import Ledger
+from littoral.testing.mesh.models import MIGRATE, TEXT, embedded, told_model
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Plan
-from littoral.testing.mesh.stores import Store
+from littoral.testing.mesh.regions import MARK, REGION, region_of
+from littoral.testing.mesh.roster import SimulatedRoster
+from littoral.testing.mesh.stores import Store, Stored
 from littoral.testing.mesh.trace import Trace
 from littoral.testing.weather import Weather
 from littoral.transport.fake import LEASE_S, Network
+from littoral.vectors.records import PointId
 
 __all__ = ["COLLECTION", "SIZE", "SimulatedSite"]
 
@@ -30,6 +36,9 @@ SAMPLE_ROWS = 400
 DELAY_S, JITTER_S = 0.004, 0.003
 SPREAD = 0.25
 CLOSED_MAX = 50
+TEXT_BYTES = 8
+LAST_S = 0.1
+"""So long may take what is cancelled."""
 
 
 class SimulatedSite:
@@ -41,7 +50,7 @@ class SimulatedSite:
         self.plan = plan
         self.clock = clock
         self.rng = Random(plan.seed)  # noqa: S311
-        self.trace = Trace(clock, show)
+        self.trace = Trace(clock, folder, show)
         self.weather = Weather(plan.seed, delay_s=DELAY_S, jitter_s=JITTER_S, loss=plan.loss)
         self.network = Network(self.weather, told=self.trace.message)
         skews = any(fault.kind == "clock" for fault in plan.faults)
@@ -50,25 +59,23 @@ class SimulatedSite:
         self.broken: list[str] = []
         self.rows = np.random.default_rng(plan.seed)
         self.centres = self.rows.standard_normal((CLUSTERS, SIZE))
-        self.gone: set[str] = set()
+        self.is_roster_known = False
+        """Whether every member has the newest roster, those too that are down: who is not in it is heard by nobody."""
         self._starting: set[asyncio.Task[None]] = set()
         samples = self._samples(folder)
-        table = CollectionTable(
-            vectors=VectorTable(size=SIZE, distance="Euclid"),
-            spread=SpreadTable(
-                strategy=plan.strategy,
-                shards=plan.shards,
-                replicas=plan.replicas,
-                holders=plan.holders,
-                model=MODEL,
-                sample=None if plan.strategy == "hash" else "sample.npy",
-            ),
-        )
+        table = self._table()
+        self.roster = self._founded(folder) if plan.world == "roster" else None
+        is_watched = plan.world is not None
         everybody = dict.fromkeys(plan.names, "127.0.0.1:1")
         self.nodes = {
             name: SimulatedNode(
                 name,
-                MeshTable(site="shop", peers={one: at for one, at in everybody.items() if one != name}),
+                MeshTable(
+                    site="shop",
+                    peers={one: at for one, at in everybody.items() if one != name},
+                    region=plan.regions.get(name, ""),
+                    regions={one: region for one, region in plan.regions.items() if one != name},
+                ),
                 {COLLECTION: table},
                 samples,
                 folder / name,
@@ -76,12 +83,72 @@ class SimulatedSite:
                 clock=clock,
                 rng=Random(self.rng.random()),  # noqa: S311
                 trace=self.trace,
+                saw=self._saw if is_watched else None,
+                heard=self._heard if is_watched else None,
+                is_kept=self.roster is not None,
             )
             for name in plan.names
         }
+        for node in self.nodes.values():
+            node.disk.saw = partial(self._stored, node.name)
+
+    def _table(self) -> CollectionTable:
+        plan = self.plan
+        spread = SpreadTable(
+            strategy=plan.strategy,
+            shards=plan.shards,
+            replicas=plan.replicas,
+            holders=plan.holders,
+            model=told_model(0) if self.has_models else MODEL,
+            sample="sample.npy" if plan.strategy == "metric" else None,
+            regions=sorted(set(plan.regions.values())),
+            pinned=list(plan.pinned),
+            region=REGION if plan.regions else None,
+        )
+        migrate = MIGRATE if self.has_models else None
+        return CollectionTable(vectors=VectorTable(size=SIZE, distance="Euclid"), spread=spread, migrate=migrate)
+
+    @property
+    def has_models(self) -> bool:
+        """Whether points keep a text, of which each of two models makes another vector."""
+        return self.plan.world == "models"
+
+    def _founded(self, folder: Path) -> SimulatedRoster:
+        names = [name for name in self.plan.names if name not in self.plan.joining]
+        return SimulatedRoster("shop", names, folder, self.clock)
+
+    def is_member(self, name: str) -> bool:
+        """Whether it belongs to the site, by the newest roster."""
+        return self.roster is None or name in self.roster.names
+
+    def _has_member(self, node: SimulatedNode) -> bool:
+        return self.is_member(node.name)
+
+    def region_of(self, point: PointId) -> str:
+        """Of a client's point; empty where there are no regions."""
+        return region_of(point, self.plan.regions)
+
+    def may_see(self, name: str, point: PointId) -> bool:
+        """Whether a node may get to know a point: those that are pinned only nodes of their region."""
+        region = self.region_of(point)
+        return region not in self.plan.pinned or self.plan.regions[name] == region
+
+    def _stored(self, name: str, point: PointId) -> None:
+        if not self.may_see(name, point):
+            self.breaks(f"{name}: has point {point}, which is pinned to `{self.region_of(point)}`")
+
+    def _saw(self, origin: str, target: str, what: str, body: bytes) -> None:
+        if self.plan.regions.get(target, "") not in self.plan.pinned and MARK in body:
+            self.breaks(f"{origin}: what is pinned goes to {target}, by `{what}`")
+
+    def _heard(self, origin: str, target: str, what: str) -> None:
+        kept = self.nodes[target].kept
+        roster = None if kept is None else kept.identity.roster()
+        if roster is not None and roster.find(origin) is None:
+            self.breaks(f"{target}: hears `{what}` of {origin}, which its roster does not have")
 
     def _samples(self, folder: Path) -> dict[str, Path]:
-        if self.plan.strategy == "hash":
+        if self.plan.strategy != "metric":
             return {}
         file = folder / "sample.npy"
         np.save(file, np.frombuffer(b"".join(self.vector() for _ in range(SAMPLE_ROWS)), "<f4").reshape(-1, SIZE))
@@ -93,8 +160,34 @@ class SimulatedSite:
         row: bytes = (centre + SPREAD * self.rows.standard_normal(SIZE)).astype("<f4").tobytes()
         return row
 
+    def question(self) -> bytes:
+        """What a client looks for: a vector, or a text."""
+        return self._text() if self.has_models else self.vector()
+
+    def _text(self) -> bytes:
+        return self.rows.bytes(TEXT_BYTES).hex().encode()
+
+    def as_seen(self, model: str, told: bytes) -> bytes:
+        """The vector by which a collection of this model has what a client wrote, or looks for."""
+        return embedded(model, told) if self.has_models else told
+
+    def as_told(self, stored: Stored) -> bytes:
+        """What a client wrote."""
+        return str((stored.payload or {}).get(TEXT, "")).encode() if self.has_models else stored.vector
+
+    def vector_of(self, point: PointId) -> bytes:
+        """For a client's point: marked where it must not leave its region; or a text."""
+        if self.has_models:
+            return self._text()
+        vector = self.vector()
+        return vector[: -len(MARK)] + MARK if self.region_of(point) in self.plan.pinned else vector
+
     def up(self) -> list[SimulatedNode]:
-        """Nodes that work."""
+        """Members that work."""
+        return [node for node in self.nodes.values() if node.is_up and self.is_member(node.name)]
+
+    def asked(self) -> list[SimulatedNode]:
+        """Nodes that clients write at: some do not know that they do not belong to the site any more."""
         return [node for node in self.nodes.values() if node.is_up]
 
     def start(self, name: str, in_s: float = 0.0) -> None:
@@ -139,26 +232,35 @@ class SimulatedSite:
         return {shard: [self.nodes[name] for name in names] for shard, names in spread.places.items()}
 
     def stores(self) -> Iterator[tuple[int, SimulatedNode, Store]]:
-        """Shard, holder, and what it has; where it has something."""
+        """Shard, holder that is a member, and what it has; where it has something."""
         for shard, nodes in self.holders().items():
-            for node in nodes:
+            for node in filter(self._has_member, nodes):
                 if (store := node.disk.by_part().get(part_name(COLLECTION, shard))) is not None:
                     yield shard, node, store
 
-    def dark(self, map_number: int) -> set[int]:
-        """Shards whose holders are all down, for so long that everybody knows; none for who goes by an older map."""
+    def dark(self, asked: SimulatedNode, map_number: int) -> set[int]:
+        """Shards whose holders are all down, for so long that everybody knows; none for who goes by an older map.
+
+        asked: the node that is to say so; of regions that let it see nothing it says nothing.
+        """
         since = self.clock.monotonic() - LEASE_S - 1.0
         return {
             shard
             for shard, nodes in self.holders().items()
             if all(node.down_since_s is not None and node.down_since_s < since for node in nodes)
             and map_number == self.newest().number
+            and not self._is_hidden(shard, asked.name)
         }
+
+    def _is_hidden(self, shard: int, name: str) -> bool:
+        spread = self.spread()
+        return spread is not None and pinned_to(spread).get(shard, own := self.plan.regions.get(name, "")) != own
 
     async def close(self) -> None:
         """They end as they should, of a large site some; what goes on after that is a leak."""
         for node in self.rng.sample(list(self.nodes.values()), min(CLOSED_MAX, len(self.nodes))):
             await node.close()
+        await asyncio.sleep(LAST_S)
         for node in self.nodes.values():
             for process in node.dead:
                 if process.tasks and not process.is_dead:

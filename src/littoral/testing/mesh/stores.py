@@ -1,7 +1,7 @@
 """Shards in the memory of a simulation: what is on their disk, and what answers for it as a shard host does."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ from littoral.errors import NotOfferedError, UnavailableError
 from littoral.vectors import frames
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collections import Collections
-from littoral.vectors.filters import Condition, Filter
+from littoral.vectors.filters import Condition, Filter, PayloadField
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Hit, Payload, PointBatch, PointId, Record, ShardInfo, UpdateMode
 
@@ -93,6 +93,8 @@ class Disk:
     def __init__(self) -> None:
         self.stores: dict[str, Store] = {}
         self.is_full = False
+        self.saw: Callable[[PointId], None] = lambda _point: None
+        """Told of each point that is written."""
 
     def by_part(self) -> dict[str, Store]:
         """The stores that are there, by the name of their part."""
@@ -183,6 +185,8 @@ class _Host(ShardClient):
             raise UnavailableError("disk: no room is left", hint="make room")
         for point, stored in changes:
             self._store.put(point, stored)
+            if stored is not None:
+                self._disk.saw(point)
         self._store.wrote()
         if request.acknowledge == "durable":
             await asyncio.sleep(self._rng.random() * ANSWER_S_MAX)
@@ -230,12 +234,14 @@ def _matching(store: Store, matching: Filter | None) -> list[int]:
 
 
 def _matches(point: PointId, stored: Stored, matching: Filter | Condition) -> bool:
-    """Of filters those that nodes make among themselves: by id, and by a value of the payload."""
+    """Of filters those that nodes make among themselves: by id, and by what is in the payload."""
     if isinstance(matching, Condition):
         if matching.has_id is not None:
             return point in matching.has_id
         if matching.key is not None and matching.match is not None and matching.match.value is not None:
             return (stored.payload or {}).get(matching.key) == matching.match.value
+        if isinstance(matching.is_empty, PayloadField):
+            return not (stored.payload or {}).get(matching.is_empty.key)
     if matching.should is not None or matching.min_should is not None:
         raise NotOfferedError("simulated store: filter by `should`")
     return all(_matches(point, stored, one) for one in _listed(matching.must)) and not any(

@@ -3,6 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from littoral.clock import Clock
 
@@ -13,19 +14,23 @@ DIGEST_BYTES = 8
 
 
 class Trace:
-    """show: called with each line as it is written. All messages are in the digest, and none of them in the lines."""
+    """show: called with each line as it is written. All messages are in the digest, and none of them in the lines.
 
-    def __init__(self, clock: Clock, show: Callable[[str], None] | None = None) -> None:
+    folder: where the files of this run are, which have other names in each.
+    """
+
+    def __init__(self, clock: Clock, folder: Path, show: Callable[[str], None] | None = None) -> None:
         self.lines: deque[str] = deque(maxlen=LINES_MAX)
         self.message_count = 0
         self.message_bytes = 0
         self._clock = clock
+        self._folder = f"{folder}/"
         self._show = show
         self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
     def note(self, line: str) -> None:
         """Something that people want to read."""
-        told = f"{self._clock.monotonic():9.3f}  {line}"
+        told = f"{self._clock.monotonic():9.3f}  {line.replace(self._folder, '')}"
         self.lines.append(told)
         self._hash.update(told.encode())
         if self._show is not None:

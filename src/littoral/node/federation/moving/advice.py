@@ -1,6 +1,6 @@
 """What to do about shards that are hot, have grown, or lie on nodes that left; the most urgent first. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from littoral.mesh.shard_map import Layout, Spread
@@ -9,6 +9,7 @@ from littoral.node.federation.moving.planning import held_by, placed
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, level
 from littoral.vectors.partition.gain import Latency, Limits, ShardUse, advise, cost, is_worth_it
+from littoral.vectors.partition.regions import parts_of
 from littoral.vectors.partition.strategy import Geographic, Hybrid, Metric
 
 __all__ = ["LIMITS", "Advised", "Use", "advised", "by_cells", "confirmed"]
@@ -55,9 +56,14 @@ def advised(
 
 
 def _shard_to_change(spread: Spread, uses: Mapping[int, Use], limits: Limits) -> Advised | None:
-    if not isinstance(strategy_of(spread), Metric | Hybrid):
-        return None
-    known = [ShardUse(shard, use.points, use.load.searches) for shard, use in uses.items()]
+    """Of each region by itself: what is dissolved stays in it."""
+    parts = [part for part in parts_of(strategy_of(spread)).values() if isinstance(part, Metric | Hybrid)]
+    found = [one for part in parts if (one := _of_region(part.shards, uses, limits)) is not None]
+    return max(found, key=lambda one: one.gain, default=None)
+
+
+def _of_region(shards: Sequence[int], uses: Mapping[int, Use], limits: Limits) -> Advised | None:
+    known = [ShardUse(shard, uses[shard].points, uses[shard].load.searches) for shard in shards if shard in uses]
     for advice in advise(known, _latency(uses), limits):
         share = _told(advice.gain)
         if advice.kind == "divide":
@@ -66,7 +72,7 @@ def _shard_to_change(spread: Spread, uses: Mapping[int, Use], limits: Limits) ->
                 advice.gain,
                 divide=advice.shard,
             )
-        if len(spread.places) > 2:
+        if len(shards) > 2:
             return Advised(
                 f"shard {advice.shard} has only {uses[advice.shard].points} points, {share}",
                 advice.gain,

@@ -1,6 +1,7 @@
 """Other layouts as they are asked for: planned, and begun, by the node that writes the map, whoever is asked."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -13,8 +14,9 @@ from littoral.node.federation.loads import Load
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.moving import planning
 from littoral.node.federation.moving.advice import Advised, Use, advised, by_cells, confirmed
-from littoral.node.federation.moving.sampling import sampled
+from littoral.node.federation.moving.sampling import Wanted, sampled
 from littoral.node.federation.moving.steps import begun, withdrawn
+from littoral.node.federation.moving.unpinned import not_of, unpinned
 from littoral.node.federation.moving.wishes import (
     Asked,
     Back,
@@ -28,10 +30,13 @@ from littoral.node.federation.moving.wishes import (
     decode_plan,
     encode,
 )
+from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.residency import pinned_to
+from littoral.node.mesh_tables import SpreadTable
 from littoral.node.site_tables import CollectionTable
 from littoral.transport import Transport
 from littoral.vectors.partition.points import Vectors
+from littoral.vectors.partition.strategy import Geographic
 
 __all__ = ["Changes"]
 
@@ -44,7 +49,9 @@ NOTHING = "nothing to do: no shard is hot, large or small enough, and nodes are 
 
 
 class Changes:
-    """Of one node. tables: of its spread collections. members: names of the nodes of the site, with their regions."""
+    """Of one node. tables: of its spread collections. members: names of the nodes of the site, with their regions.
+    samples: files that cells are fitted to, by collection.
+    """
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class Changes:
         members: Callable[[], Mapping[str, str]],
         facts: Callable[[], Mapping[str, Known]],
         tables: Mapping[str, CollectionTable],
+        samples: Mapping[str, Path],
     ) -> None:
         self._transport = transport
         self._keeper = keeper
@@ -63,6 +71,7 @@ class Changes:
         self._members = members
         self._facts = facts
         self._tables = tables
+        self._samples = samples
 
     async def open(self) -> None:
         """From now on the other nodes' wishes are heard."""
@@ -157,7 +166,9 @@ class Changes:
 
     async def _by_its_points(self, found: Advised, shard: int, spread: Spread, wish: Wish) -> tuple[Layout | None, str]:
         """What was advised by sizes alone, with where the points of the shard would go."""
-        vectors = await self._sampled(wish.collection, shard)
+        vectors = await self._sampled(wish.collection, spread, shard)
+        if not len(vectors):
+            return None, f"nothing to do: {found.why}, but it is pinned, and nothing that is not would lie in it"
         if found.divide is None:
             layout, shares = planning.without_shard(spread, shard), planning.shares_without(spread, shard, vectors)
         else:
@@ -175,8 +186,18 @@ class Changes:
         wish = ToSpread(name, strategy=table.strategy, shards=len(spread.places), replicas=table.replicas)
         return await self._spread_anew(wish, spread)
 
-    async def _sampled(self, name: str, shard: int) -> Vectors:
-        return await sampled(self._asking, self._target(name), [shard], SAMPLE_COUNT, seed=SEED)
+    async def _sampled(self, name: str, spread: Spread, shard: int) -> Vectors:
+        """Points of a shard; if it is pinned, others that would lie in it."""
+        if shard not in pinned_to(spread):
+            return await sampled(self._asking, self._target(name), [shard], SAMPLE_COUNT, seed=SEED)
+        strategy = strategy_of(spread)
+        assert isinstance(strategy, Geographic)
+        found = await self._unpinned(name, not_of(strategy.key, frozenset(strategy.pinned)))
+        return planning.at_home(spread, shard, found)
+
+    async def _unpinned(self, name: str, wanted: Wanted) -> Vectors:
+        file = self._samples.get(name)
+        return await unpinned(self._asking, self._target(name), file, wanted, SAMPLE_COUNT, seed=SEED)
 
     def advice(self, name: str) -> Advised | None:
         """What is worth doing with this collection. Raises as `advised`."""
@@ -188,28 +209,35 @@ class Changes:
         return advised(spread, self.uses(name, spread), self._members(), point_bytes=max(1, point_bytes))
 
     async def _divided(self, wish: Divide, spread: Spread) -> Layout:
-        if unknown := set(wish.targets) - self._members().keys():
-            raise NotFoundError(f"node `{min(unknown)}` is no member of this site")
         if wish.shard not in spread.places:
             raise NotFoundError(f"shard {wish.shard}: the collection has {', '.join(map(str, spread.shards))}")
-        vectors = await self._sampled(wish.collection, wish.shard)
+        planning.check_may_hold(spread, wish.shard, wish.targets, self._members())
+        vectors = await self._sampled(wish.collection, spread, wish.shard)
+        if len(vectors) < 2 and (region := pinned_to(spread).get(wish.shard)) is not None:
+            raise ConflictError(
+                f"shard {wish.shard} is pinned to region `{region}`: it is divided by what is not pinned, of which "
+                f"{len(vectors)} would lie in it, at least 2 are needed",
+                hint="`spread.sample` of the site file names vectors that may be on every node",
+            )
         return planning.divided(spread, wish.shard, vectors, wish.targets or None, seed=SEED)
 
     async def _spread_anew(self, wish: ToSpread, spread: Spread) -> Layout:
         strategy = wish.strategy or spread.strategy
         shards = wish.shards or len(spread.places)
         replicas = wish.replicas or max(len(nodes) for nodes in spread.places.values())
-        if strategy == spread.strategy and shards == len(spread.places):
+        table = self._tables[wish.collection].spread
+        assert table is not None
+        is_as_it_is = strategy == spread.strategy and shards == len(spread.places)
+        if is_as_it_is and not (wish.strategy == "geographic" and _is_by_vector(spread) != (table.within != "hash")):
             points = {shard: use.points for shard, use in self.uses(wish.collection, spread).items()}
             return planning.held_by(spread, self._members(), replicas, points)
         pinned = pinned_to(spread)
-        target, table = self._target(wish.collection), self._tables[wish.collection].spread
-        assert table is not None
+        target = self._target(wish.collection)
         if pinned and (strategy != "geographic" or not set(pinned.values()) <= set(table.pinned)):
             raise ConflictError(
                 f"collection `{wish.collection}`: regions {', '.join(sorted(set(pinned.values())))} are pinned, "
                 f"what is there does not leave them",
-                hint="`spread.pinned` of the site file must name them",
+                hint="`spread.pinned` of the site file must name them; `spread.within` gives a region cells",
             )
         if strategy == "hash":
             return planning.by_id(spread, shards, self._members(), replicas)
@@ -219,6 +247,14 @@ class Changes:
                 hint="where the points that are there came from is not known otherwise",
             )
         fresh = msgspec.structs.replace(table, strategy=strategy, shards=shards, replicas=replicas)
-        free = [shard for shard in spread.shards if shard not in pinned]
-        sample = await sampled(self._asking, target, free, SAMPLE_COUNT, seed=SEED) if fresh.needs_sample else None
+        sample = await self._sample_for(wish.collection, fresh, spread) if fresh.needs_sample else None
         return planning.fitted_anew(spread, laid_out(wish.collection, fresh, target.config, self._members(), sample))
+
+    async def _sample_for(self, name: str, fresh: SpreadTable, spread: Spread) -> Vectors:
+        if fresh.strategy == "geographic" and fresh.pinned:
+            return await self._unpinned(name, not_of(fresh.region, frozenset(fresh.pinned)))
+        return await sampled(self._asking, self._target(name), spread.shards, SAMPLE_COUNT, seed=SEED)
+
+
+def _is_by_vector(spread: Spread) -> bool:
+    return strategy_of(spread).by_vector

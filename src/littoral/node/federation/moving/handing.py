@@ -36,6 +36,7 @@ __all__ = ["Handing", "Outcome"]
 
 MESSAGE_BYTES = 1 << 20
 REQUEST_S = 10.0
+LEFT_S_MIN = 0.001
 
 Owed = Sequence[tuple[bytes, int]]
 
@@ -96,11 +97,12 @@ class Handing:
         among: Sequence[int],
         *,
         is_asked_first: bool,
-        deadline_s: float = REQUEST_S,
+        end_s: float | None = None,
     ) -> Outcome:
         """Points of a shard of this node to those of `goal`, a spread of the collection by another layout.
 
-        among: shards that are told. is_asked_first: what is there already is not sent.
+        among: shards that are told. is_asked_first: what is there already is not sent. end_s: of the clock, by when
+        all of it has ended; None: each request has `REQUEST_S`.
         """
         name = part_name(target.name, shard)
         states, unknown = await self._replicas.owed(name).states([key for key, _ in owed])
@@ -112,7 +114,7 @@ class Handing:
             if are_same(self._replicas.config(name).models, heard_over_the_mesh(goal.model)):
                 found = routes(states, goal, target.config, among, region_of(target.spread, shard))
                 if is_asked_first and found:
-                    found = still_wanted(found, await self._known(target, goal, found))
+                    found = still_wanted(found, await self._known(target, goal, found), _deleted(states))
             else:
                 found, made = await self._embedded(target, shard, states, goal, among, is_asked_first=is_asked_first)
         except _NobodyError:
@@ -121,7 +123,7 @@ class Handing:
             return Outcome([], [], error, 0)
         for some in _messages(found):
             try:
-                size, gait = await self._send(target, goal, some, deadline_s)
+                size, gait = await self._send(target, goal, some, end_s)
                 sent, level = sent + size, max(level, gait)
             except _NobodyError:
                 away |= {key_of(state.change.id) for states in some.values() for state in states}
@@ -158,7 +160,7 @@ class Handing:
             states = not_known_yet(states, known)
         made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model))
         found = routes(made.states, goal, config, among, region_of(target.spread, shard))
-        return still_wanted(found, known) if is_asked_first else found, made
+        return still_wanted(found, known, _deleted(states)) if is_asked_first else found, made
 
     async def _known(self, target: Target, goal: Spread, found: Routes) -> dict[int, dict[bytes, int]]:
         """What each shard that is told of points knows of them.
@@ -188,10 +190,13 @@ class Handing:
         body = await self._transport.request(node, OFFER, encode(offer), deadline_s=REQUEST_S)
         return decode_offered(body, node)
 
-    async def _send(self, target: Target, goal: Spread, some: Routes, deadline_s: float) -> tuple[int, int]:
-        """How many bytes, and the level that suits those who took them."""
+    async def _send(self, target: Target, goal: Spread, some: Routes, end_s: float | None) -> tuple[int, int]:
+        """How many bytes, and the level that suits those who took them. One node after the other: who comes later has
+        what is left of the time.
+        """
         sent = level = 0
         for node, shards in self._by_node(goal, list(some)).items():
+            deadline_s = REQUEST_S if end_s is None else max(LEFT_S_MIN, end_s - self._pace.now())
             states = {shard: encode_states(some[shard]) for shard in shards}
             hand = Hand(target.name, goal.model, deadline_s, target.holders, states)
             sent += sum(map(len, states.values()))
@@ -261,22 +266,26 @@ class Handing:
     async def _taken(self, hand: Hand) -> list[int]:
         target = self._target(hand.collection)
         alive, places = self._transport.alive() | {self._transport.name}, target.spread.all_places
-        taken: list[int] = []
+        end_s, taken = self._pace.now() + hand.deadline_s, list[int]()
         for shard, states in hand.states.items():
             name = part_name(hand.collection, shard)
             if name not in self._replicas or shard not in places:
                 continue
-            here = len(alive.intersection(places[shard]))
+            here, left_s = len(alive.intersection(places[shard])), max(LEFT_S_MIN, end_s - self._pace.now())
             await self._replicas.take_over(
                 name,
                 decode_states(states),
-                hand.deadline_s,
+                left_s,
                 here=here,
                 least=min(hand.holders, here),
-                wait_s=min(HOLDERS_S, hand.deadline_s),
+                wait_s=min(HOLDERS_S, left_s),
             )
             taken.append(shard)
         return taken
+
+
+def _deleted(states: Sequence[State]) -> set[bytes]:
+    return {key_of(state.change.id) for state in states if state.change.vectors is None}
 
 
 def _messages(found: Routes) -> list[Routes]:

@@ -234,10 +234,7 @@ class Moving:
         end_s = self._pace.now() + deadline_s
         try:
             while some := await owed.at(time):
-                left_s = max(TELL_S_MIN, end_s - self._pace.now())
-                outcome = await self._handing.hand(
-                    target, shard, some, goal, among, is_asked_first=False, deadline_s=left_s
-                )
+                outcome = await self._handing.hand(target, shard, some, goal, among, is_asked_first=False, end_s=end_s)
                 await owed.settle(outcome.told)
                 await owed.stand(outcome.away)
                 await owed.refuse(outcome.refused)
@@ -276,7 +273,7 @@ class Moving:
                 for source in [*self._sources(), *self.left_shards()]:
                     pause_s = min(pause_s, await self._handed(source))
                 await self._count()
-            except LittoralError as error:
+            except (LittoralError, OSError) as error:
                 pause_s = PAUSE_S
                 self._say(f"mesh: moving points: {error}")
             if pause_s:
@@ -288,7 +285,7 @@ class Moving:
         """After how many seconds it is looked at again. What goes wrong with one shard does not hold up the others."""
         try:
             return AWAY_PAUSE_S if await self._hand_some(source) else 0.0
-        except LittoralError as error:
+        except (LittoralError, OSError) as error:
             self._say(f"mesh: moving points: {error}")
             return PAUSE_S
 

@@ -13,11 +13,14 @@ from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.placing import strategy_of
 from littoral.vectors.partition.allocation import Room, ShardLoad, allocate
 from littoral.vectors.partition.points import Points, Vectors
+from littoral.vectors.partition.regions import region_with, with_region, within_region
 from littoral.vectors.partition.splitting import dissolve_shard, divide_shard, nested, unchanged
 from littoral.vectors.partition.strategy import Geographic, Hash, Hybrid, Metric, Strategy, encode_strategy, renumbered
 
 __all__ = [
+    "at_home",
     "by_id",
+    "check_may_hold",
     "divided",
     "fitted_anew",
     "halved",
@@ -57,12 +60,22 @@ def moved(spread: Spread, shard: int, source: str, target: str, nodes: Mapping[s
         raise NotFoundError(f"node `{target}` is no member of this site")
     if target in held:
         raise ConflictError(f"node `{target}` holds shard {shard} already")
-    strategy = strategy_of(spread)
-    pinned = strategy.pinned_shards.get(shard) if isinstance(strategy, Geographic) else None
-    if pinned is not None and nodes[target] != pinned:
-        raise ConflictError(f"shard {shard} is pinned to region `{pinned}`, node `{target}` is in `{nodes[target]}`")
+    check_may_hold(spread, shard, [target], nodes)
     own = [target if node == source else node for node in held]
     return placed(spread, {**spread.places, shard: own})
+
+
+def check_may_hold(spread: Spread, shard: int, targets: Sequence[str], nodes: Mapping[str, str]) -> None:
+    """nodes: of the site, with their regions. Raises NotFoundError, ConflictError where it is pinned elsewhere."""
+    strategy = strategy_of(spread)
+    pinned = strategy.pinned_shards.get(shard) if isinstance(strategy, Geographic) else None
+    for target in targets:
+        if target not in nodes:
+            raise NotFoundError(f"node `{target}` is no member of this site")
+        if pinned is not None and nodes[target] != pinned:
+            raise ConflictError(
+                f"shard {shard} is pinned to region `{pinned}`, node `{target}` is in `{nodes[target]}`"
+            )
 
 
 def held_by(spread: Spread, nodes: Mapping[str, str], replicas: int, points: Mapping[int, int] | None = None) -> Layout:
@@ -115,32 +128,41 @@ def fitted_anew(spread: Spread, fresh: Spread) -> Layout:
 
 
 def divided(spread: Spread, shard: int, vectors: Vectors, targets: Sequence[str] | None, *, seed: int) -> Layout:
-    """One shard becomes two: the points of others stay where they are. vectors: of points of the shard, a fair sample.
+    """One shard becomes two: the points of others stay where they are. vectors: of points of the shard, a fair sample;
+    of one that is pinned only such as may be anywhere (`at_home`), since their means will be in the map.
 
     targets: nodes of the second half; default: those of the first. Raises NotFoundError, InputError for points that do
     not differ, NotOfferedError for a strategy without cells.
     """
-    if shard not in spread.places:
-        raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
-    before, half = _with_cells(spread), spread.first_free
+    before, half = _with_cells(spread, shard), spread.first_free
     return _renewed(
         spread, before, halved(spread, shard, vectors, seed=seed), {half: list(targets or spread.places[shard])}
     )
 
 
 def halved(spread: Spread, shard: int, vectors: Vectors, *, seed: int) -> Metric | Hybrid:
-    """What `divided` leads to, with the shard's number for the first half and the first free one for the second."""
-    return divide_shard(nested(_with_cells(spread), shard, vectors), shard, spread.first_free, vectors, seed=seed)
+    """What `divided` leads to within the shard's region, with its number for the first half and the first free one for
+    the second.
+    """
+    cells = nested(_with_cells(spread, shard), shard, vectors)
+    return divide_shard(cells, shard, spread.first_free, vectors, seed=seed)
+
+
+def at_home(spread: Spread, shard: int, vectors: Vectors) -> Vectors:
+    """Of these, what would lie in the shard if it came from its region. Raises as `divided`."""
+    home = _with_cells(spread, shard).place(Points(range(len(vectors)), vectors)).home
+    found: Vectors = vectors[home == shard]
+    return found
 
 
 def shares_without(spread: Spread, shard: int, vectors: Vectors) -> dict[int, float]:
     """To which shards the points of this one would go, and what part to each. Raises as `without_shard`."""
-    return shares_by(dissolve_shard(_with_cells(spread), shard), vectors)
+    return shares_by(dissolve_shard(_with_cells(spread, shard), shard), vectors)
 
 
-def shares_by(strategy: Strategy, vectors: Vectors) -> dict[int, float]:
+def shares_by(cells: Metric | Hybrid, vectors: Vectors) -> dict[int, float]:
     """What part of these points is at home in each shard."""
-    shards, counts = np.unique(strategy.place(Points(range(len(vectors)), vectors)).home, return_counts=True)
+    shards, counts = np.unique(cells.place(Points(range(len(vectors)), vectors)).home, return_counts=True)
     return {int(shard): int(count) / len(vectors) for shard, count in zip(shards, counts, strict=True)}
 
 
@@ -149,29 +171,34 @@ def without_shard(spread: Spread, shard: int) -> Layout:
 
     Raises NotFoundError, InputError for the last one, NotOfferedError for a strategy without cells.
     """
-    if shard not in spread.places:
-        raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
-    before = _with_cells(spread)
+    before = _with_cells(spread, shard)
     return _renewed(spread, before, dissolve_shard(before, shard), {})
 
 
 def _renewed(spread: Spread, before: Metric | Hybrid, after: Metric | Hybrid, more: Places) -> Layout:
-    """Shards whose cells have other borders now get new numbers, the others stay."""
+    """Shards whose cells have other borders now get new numbers, the others stay; so do other regions."""
+    whole = strategy_of(spread)
+    region = region_with(whole, before.shards[0])
     same = unchanged(before, after)
     first = spread.first_free + len(more)
     changed = [shard for shard in after.shards if shard not in same and shard not in more]
     numbers = {shard: first + at for at, shard in enumerate(changed)}
-    places = {shard: list(spread.places[shard]) for shard in after.shards if shard in same}
+    places = {
+        shard: list(nodes) for shard, nodes in spread.places.items() if shard not in before.shards or shard in same
+    }
     places |= {number: list(spread.places[shard]) for shard, number in numbers.items()}
     places |= {shard: list(nodes) for shard, nodes in more.items()}
-    return _layout(spread, renumbered(after, numbers), places)
+    return _layout(spread, renumbered(with_region(whole, region, after), numbers), places)
 
 
-def _with_cells(spread: Spread) -> Metric | Hybrid:
-    strategy = strategy_of(spread)
-    if not isinstance(strategy, Metric | Hybrid):
-        raise _no_cells(strategy)
-    return strategy
+def _with_cells(spread: Spread, shard: int) -> Metric | Hybrid:
+    """How the region of this shard is spread."""
+    if shard not in spread.places:
+        raise NotFoundError(f"shard {shard}: the collection has {', '.join(map(str, spread.shards))}")
+    part = within_region(strategy_of(spread), shard)
+    if not isinstance(part, Metric | Hybrid):
+        raise _no_cells(part)
+    return part
 
 
 def _no_cells(strategy: Strategy) -> NotOfferedError:

@@ -1,6 +1,6 @@
 """Which points of a shard go to which others by another layout. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from littoral.errors import InputError
 from littoral.mesh.shard_map import Spread
@@ -63,10 +63,14 @@ def _batch(states: Sequence[State]) -> PointBatch:
     return batch
 
 
-def still_wanted(found: Routes, known: Mapping[int, Mapping[bytes, int]]) -> Routes:
-    """Without what is known there already, or later anywhere, and without deletions of what nobody has.
+def still_wanted(
+    found: Routes, known: Mapping[int, Mapping[bytes, int]], deleted: Collection[bytes] = frozenset()
+) -> Routes:
+    """Without what is known there already, or later anywhere; points that lie elsewhere are not taken from where they
+    never were.
 
-    known: times of points by shard and key, as `messages.Offered` tells them.
+    known: times of points by shard and key, as `messages.Offered` tells them. deleted: keys of points that are gone;
+    that goes on also where nothing is known of them, since a holder that is away may have them still.
     """
     latest: dict[bytes, int] = {}
     for times in known.values():
@@ -77,12 +81,14 @@ def still_wanted(found: Routes, known: Mapping[int, Mapping[bytes, int]]) -> Rou
         for state in states:
             key = key_of(state.change.id)
             here = known.get(shard, {}).get(key, 0)
-            is_there = state.change.vectors is not None
-            if is_there and (abs(here) >= state.time or latest.get(key, 0) > state.time):
-                continue
-            if not is_there and not 0 < here < state.time:
-                continue
-            wanted.setdefault(shard, []).append(state)
+            if key in deleted:
+                is_news = abs(here) < state.time
+            elif state.change.vectors is not None:
+                is_news = abs(here) < state.time >= latest.get(key, 0)
+            else:
+                is_news = 0 < here < state.time
+            if is_news:
+                wanted.setdefault(shard, []).append(state)
     return wanted
 
 

@@ -1,6 +1,6 @@
 """Vectors of a collection as they are, to fit cells to: a fair sample, taken from the shards that hold them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import numpy as np
@@ -9,18 +9,30 @@ from littoral.errors import InputError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.vectors import frames
 from littoral.vectors.partition.points import Vectors
-from littoral.vectors.records import PointId, Record
+from littoral.vectors.records import Payload, PointId, Record
 
-__all__ = ["sampled"]
+__all__ = ["Wanted", "payloads_of", "points_of", "sampled"]
 
 PAGE_COUNT = 4096
 ASK_COUNT = 256
 IDS_MAX = 4_000_000
 PAGE_S = 30.0
 
+Wanted = Callable[[Payload | None], bool]
+"""Of a point, by its payload."""
 
-async def sampled(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> Vectors:
-    """float32[n, size]: of `count` points of these shards, or of all if they are fewer.
+
+async def sampled(
+    asking: Asking,
+    target: Target,
+    shards: Sequence[int],
+    count: int,
+    *,
+    seed: int,
+    wanted: Wanted | None = None,
+    needs_points: bool = True,
+) -> Vectors:
+    """float32[n, size]: of `count` points of these shards, or of all if they are fewer; of those, what is wanted.
 
     Raises UnavailableError where a shard does not answer, InputError where there are no points, or no such vectors.
     """
@@ -33,12 +45,36 @@ async def sampled(asking: Asking, target: Target, shards: Sequence[int], count: 
     for shard, ids in zip(shards, ids_by_shard, strict=True):
         chosen = random.sample(ids, min(len(ids), -(-count * len(ids) // max(1, total))))
         for at in range(0, len(chosen), ASK_COUNT):
-            wanted = frames.Retrieve(call=0, ids=chosen[at : at + ASK_COUNT], with_payload=False, with_vector=True)
-            records = await _records(asking, target, shard, wanted)
-            rows += [record.vector for record in records if isinstance(record.vector, bytes)]
-    if not rows:
+            asked = frames.Retrieve(
+                call=0, ids=chosen[at : at + ASK_COUNT], with_payload=wanted is not None, with_vector=True
+            )
+            records = await _records(asking, target, shard, asked)
+            kept = [record for record in records if wanted is None or wanted(record.payload)]
+            rows += [record.vector for record in kept if isinstance(record.vector, bytes)]
+    if needs_points and not rows:
         raise InputError(f"collection `{target.name}`: there are no points to fit cells to")
     return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), target.config.vectors.size)
+
+
+async def points_of(
+    asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int
+) -> list[tuple[int, PointId]]:
+    """Shard and id of `count` points of these shards, or of all if they are fewer. Raises UnavailableError as above."""
+    found = [(shard, point) for shard in shards for point in await _ids(asking, target, shard)]
+    chosen = sorted(Random(seed).sample(range(len(found)), min(count, len(found))))  # noqa: S311
+    return [found[at] for at in chosen]
+
+
+async def payloads_of(asking: Asking, target: Target, shards: Sequence[int], count: int, *, seed: int) -> list[Payload]:
+    """Of as many points as `points_of` finds."""
+    found = await points_of(asking, target, shards, count, seed=seed)
+    payloads: list[Payload] = []
+    for shard in shards:
+        ids = [point for of, point in found if of == shard]
+        for at in range(0, len(ids), ASK_COUNT):
+            asked = frames.Retrieve(call=0, ids=ids[at : at + ASK_COUNT], with_payload=True)
+            payloads += [record.payload or {} for record in await _records(asking, target, shard, asked)]
+    return payloads
 
 
 async def _ids(asking: Asking, target: Target, shard: int) -> list[PointId]:

@@ -17,6 +17,7 @@ from littoral.mesh.shard_map import Spread
 from littoral.node.declared_models import resolved
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.generations import Embed
+from littoral.node.federation.residency import pinned_to
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.spread.guards import Write, guarded, made_anew
@@ -235,6 +236,9 @@ class Members:
         for name, known in self._known.items():
             if known.refused:
                 key, why = next(iter(known.refused.items()))
+                spread = self._federation.map.spreads.get(name)
+                if spread is not None and pinned_to(spread):
+                    why = "why is not told, since regions are pinned: the reason may name what is in its payload"
                 found[name] = f"{len(known.refused)} points cannot be embedded, such as `{id_of(key)}`: {why}"
         return found
 

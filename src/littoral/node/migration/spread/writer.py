@@ -11,8 +11,9 @@ from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOffe
 from littoral.mesh.shard_map import Change, Generation, Spread
 from littoral.node.federation.federation import Federation
 from littoral.node.federation.generations import config_of
+from littoral.node.federation.moving.sampling import payloads_of, points_of
 from littoral.node.federation.moving.steps import withdrawn
-from littoral.node.federation.residency import pinned_to
+from littoral.node.federation.residency import check_still_pinned, pinned_to
 from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.checking import Checked, check, too_bad
 from littoral.node.migration.pair import Side
@@ -23,7 +24,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
 from littoral.vectors.model_version import are_same, heard_over_the_mesh, listed
 from littoral.vectors.partition.points import Vectors
-from littoral.vectors.records import PointId
+from littoral.vectors.records import Payload, PointId
 
 __all__ = ["Writer"]
 
@@ -135,6 +136,7 @@ class Writer:
         spread = msgspec.structs.replace(spread, size=own.vectors.size, declared=table.spread.model)
         config = config_of(base, msgspec.structs.replace(spread, model=generation.model, size=generation.size))
         layout = layout_of(name, spread, generation, table.spread, config, self._federation.roster(), sample)
+        check_still_pinned(spread, layout)
         return msgspec.structs.replace(spread, change=Change("making", layout, self._federation.map.number + 1))
 
     async def _sample(self, name: str, spread: Spread, told: str) -> Vectors:
@@ -143,20 +145,24 @@ class Writer:
         await self._bindings.open_versions([version])
         try:
             embed, collection = self._bindings.embedding(name, version), self._parts.collections.get(name)
-            if pinned_to(spread):
-                raise NotOfferedError(
-                    f"collection `{name}`: cells are fitted to what other nodes may not read, since regions are pinned"
-                )
-            ids = await sampled_ids(collection, SAMPLE_COUNT)
-            rows: list[bytes] = []
-            for start in range(0, len(ids), PAGE):
-                records = await collection.retrieve(ids[start : start + PAGE])
-                rows += [await embed(record.payload) for record in records]
+            rows = [await embed(payload) for payload in await self._payloads(name, spread, collection)]
         finally:
             await self._bindings.close_unheld([version])
         if not rows:
-            raise ConflictError(f"collection `{name}`: there are no points to fit cells to")
+            pinned = " that is not pinned" if pinned_to(spread) else ""
+            raise ConflictError(f"collection `{name}`: there is nothing{pinned} to fit cells to")
         return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), -1)
+
+    async def _payloads(self, name: str, spread: Spread, collection: Collection) -> list[Payload]:
+        """Of some points; of none that is pinned, since the means of their vectors will be in the map."""
+        if pinned_to(spread):
+            asking, target = self._federation.asking, self._federation.target(name)
+            return await payloads_of(asking, target, _free(spread), SAMPLE_COUNT, seed=0)
+        ids = await sampled_ids(collection, SAMPLE_COUNT)
+        payloads: list[Payload] = []
+        for start in range(0, len(ids), PAGE):
+            payloads += [record.payload or {} for record in await collection.retrieve(ids[start : start + PAGE])]
+        return payloads
 
     async def back(self, name: str) -> None:
         """The generation before answers again, as soon as it has everything. Raises ConflictError, NotFoundError."""
@@ -234,7 +240,7 @@ class Writer:
             current, other = self._parts.collections.get(name), self._members.unseen(name, told)
             for field, index in (await current.info()).payload_schema.items():
                 await other.create_index(field, parse_schema(index.params or index.data_type))
-            sample = await sampled_ids(current, CHECKED_COUNT)
+            sample = await self._to_check(name, current)
             checked = self.checked[name] = await check(Side(other, self._members.embed(name, told)), sample)
             if not checked.is_good:
                 raise too_bad(name, checked, told)
@@ -244,6 +250,14 @@ class Writer:
         except LittoralError as error:
             self.failed(name, error)
             self._again_s[name] = self._parts.clock.monotonic() + AGAIN_S
+
+    async def _to_check(self, name: str, current: Collection) -> list[PointId]:
+        """Points that are looked for by their own vectors. None that is pinned: a query goes to every region."""
+        spread = self._federation.map.spreads[name]
+        if not pinned_to(spread):
+            return await sampled_ids(current, CHECKED_COUNT)
+        asking, target = self._federation.asking, self._federation.target(name)
+        return [point for _, point in await points_of(asking, target, _free(spread), CHECKED_COUNT, seed=0)]
 
     def failed(self, name: str, error: LittoralError) -> None:
         """It is told, and tried again."""
@@ -262,6 +276,12 @@ def _goes_to(spread: Spread) -> str | None:
     if change is None or change.is_flipped or change.other.generation is None:
         return None
     return change.other.generation.model
+
+
+def _free(spread: Spread) -> list[int]:
+    """Shards that are not pinned."""
+    pinned = pinned_to(spread)
+    return [shard for shard in spread.shards if shard not in pinned]
 
 
 def _ended(spread: Spread) -> Spread:

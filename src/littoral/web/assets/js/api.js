@@ -21,7 +21,18 @@ export function getJson(path, signal) {
 }
 
 export function postJson(path, body, signal) {
-  return request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }, signal);
+  return sendJson("POST", path, body, signal);
+}
+
+/** Another method; without a body where none is given. */
+export function sendJson(method, path, body, signal) {
+  if (body === undefined) return request(path, { method }, signal);
+  return request(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) }, signal);
+}
+
+/** Bytes as they are, for a path that takes them. */
+export function postBytes(path, data, signal) {
+  return request(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: data }, signal);
 }
 
 /** A pipeline's answer to a file's bytes: `{result, how, time}`. Raises NodeError; AbortError when `signal` says so. */

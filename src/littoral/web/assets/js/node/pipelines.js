@@ -23,7 +23,7 @@ function pipelineCard({ name, gives, steps, stages }) {
     make(
       "li", {},
       edge(step.takes),
-      make("div", { class: `step tint-${tintOf(i)}` }, make("strong", {}, step.name), make("span", { class: "hint" }, step.kind, times[i])),
+      make("div", { class: `step tint-${tintOf(i)}` }, make("strong", {}, step.name), make("span", { class: "hint" }, step.kind, times[i]), sources(steps, i)),
     ),
   );
   const update = (latest) => stepTimes(latest).forEach((text, i) => (times[i].textContent = text));
@@ -34,6 +34,13 @@ function pipelineCard({ name, gives, steps, stages }) {
     make("ol", { class: "flow", "aria-label": `Steps of ${name}` }, items, make("li", {}, make("span", { class: "unseen" }, "gives "), edge(gives, "edge last"))),
   );
   return { element, update };
+}
+
+/** Where a step gets its input, unless that is the step before it. */
+function sources(steps, i) {
+  const before = [i ? steps[i - 1].name : "input"];
+  const from = steps[i].sources ?? before;
+  return from.join() === before.join() ? null : make("span", { class: "hint" }, `of ${from.join(", ")}`);
 }
 
 /** A type as lines: one tensor as its name, then dtype and shape; several each on a line. */

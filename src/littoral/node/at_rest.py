@@ -1,0 +1,74 @@
+"""Where the keys of the table `encryption` come from: a file, a credential of systemd, or what a command prints."""
+
+import stat
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from littoral import settings
+from littoral.errors import SettingError, SetupError
+from littoral.node.site import Site
+from littoral.vault import KeyRing, parse_keys
+from littoral.vault.keys import KEY_FILE_BYTES_MAX
+
+__all__ = ["open_keys", "read_key_file"]
+
+COMMAND_S = 10.0
+HINT = "`littoral keys seal FILE` makes one"
+
+
+def open_keys(site: Site) -> KeyRing | None:
+    """None for a site without the table: nothing is sealed. Raises SettingError, SetupError without the extra."""
+    if (table := site.encryption) is None:
+        return None
+    if find_spec("cryptography") is None:
+        raise SetupError(f"{site.file}: `encryption` needs an extra", hint='pip install "littoral[vault]"')
+    if table.key_file is not None:
+        return read_key_file(site.path_of(table.key_file))
+    if table.credential is not None:
+        return read_key_file(_credential(site, table.credential))
+    return _printed(site, table.command or [])
+
+
+def read_key_file(path: Path) -> KeyRing:
+    """Raises SettingError for one that cannot be read, that others can read, or that holds no keys."""
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            data = stream.read(KEY_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise SettingError(f"file of keys `{path}`: {error.strerror}", hint=HINT) from error
+    if mode & 0o077:
+        raise SettingError(f"file of keys `{path}`: others can read it, mode {mode:o}", hint=f"chmod 600 {path}")
+    return parse_keys(data, f"file of keys `{path}`")
+
+
+def _credential(site: Site, name: str) -> Path:
+    if not (folder := settings.text("CREDENTIALS_DIRECTORY")):
+        raise SettingError(
+            f"{site.file}: `encryption.credential` is `{name}`, and systemd gave none to this process",
+            hint=f"`LoadCredentialEncrypted={name}` in the unit; for a verb in a shell, `--keys FILE`",
+        )
+    return Path(folder) / name
+
+
+def _printed(site: Site, command: list[str]) -> KeyRing:
+    place = f"{site.file}: `encryption.command` (`{command[0]}`)"
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=COMMAND_S,
+            cwd=site.file.absolute().parent,
+        )
+    except OSError as error:
+        raise SettingError(f"{place}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise SettingError(f"{place}: printed no keys in {COMMAND_S:g} s") from error
+    if done.returncode:
+        raise SettingError(
+            f"{place}: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()[:200]}"
+        )
+    return parse_keys(done.stdout, place)

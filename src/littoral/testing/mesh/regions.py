@@ -1,0 +1,23 @@
+"""Regions of a simulated site, of which some keep what is theirs: whoever elsewhere gets a word of it breaks a promise.
+
+Vectors of points that are pinned end in bytes that nothing else has, so that every message to a node elsewhere, and
+every store there, can be looked through for them.
+"""
+
+from collections.abc import Mapping
+
+from littoral.vectors.records import PointId
+
+__all__ = ["MARK", "REGION", "region_of"]
+
+REGION = "region"
+"""Key of the payload that names a point's region."""
+
+MARK = bytes.fromhex("5bd1e33e")
+"""Ends the vector of a point that is pinned: 0.445 as float32."""
+
+
+def region_of(point: PointId, regions: Mapping[str, str]) -> str:
+    """Of a client's point; it never changes. regions: by node."""
+    names = sorted({region for region in regions.values() if region})
+    return names[int(point) % len(names)] if names else ""

@@ -1,0 +1,245 @@
+"""Every page of a node beside its overview, in real Chromium: each does what it is for, in both themes."""
+
+import json
+import logging
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from browser import WIDE, Browser, browser
+from littoral.node.shown.protocol import PAGES
+from onnx_models import Network
+from page_pictures import page_pictures
+from pages_node import NOTES, PagesNode, pages_node
+from raw_http import send
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+NARROW = (390, 844)
+FILLED = {
+    "pipelines": "#pipelines .card .rate-bars",
+    "models": "#models .card tbody tr",
+    "collections": "#points tbody tr",
+    "agents": "#agents .card .facts",
+    "caches": "#caches .card .facts",
+    "mqtt": "#mqtt .card .facts",
+    "logs": "#logs .log li",
+    "doctor": "#doctor .findings li",
+}
+"""What is there when a page has read what it shows."""
+TAB, ENTER = ("Tab", 9), ("Enter", 13)
+STOPS_MAX = 40
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[PagesNode]:
+    with pages_node(tmp_path_factory.mktemp("pages")) as found:
+        logging.getLogger("littoral.camera").warning("lens of `gate` is dirty")
+        yield found
+        chromium.driver.get("about:blank")  # a page whose node has ended complains
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Browser]:
+    """After the test nothing may have been complained of."""
+    yield chromium
+    assert chromium.complaints() == []
+
+
+def visit(page: Browser, node: PagesNode, name: str, **how: object) -> None:
+    page.open(f"{node.served.url}/pages/{name}", **how)  # type: ignore[arg-type]
+    page.until(FILLED[name])
+    page.until("#node-state[data-state=good]")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_readable_in_both_themes_and_on_a_phone(page: Browser, node: PagesNode, name: str) -> None:
+    for theme in ("light", "dark"):
+        visit(page, node, name, theme=theme)
+        assert page.accessibility(AXE) == []
+        assert page.texts(".sections [aria-current=page]") == [page.run("return document.title.split(' · ')[0]")]
+    page.command("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
+    until(lambda: page.run("return innerWidth") == NARROW[0])
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_bar_leads_from_page_to_page_by_keyboard(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "agents")
+    for _ in range(STOPS_MAX):
+        page.press(*TAB)
+        if page.run("return document.activeElement.getAttribute('href')") == "/pages/doctor":
+            break
+    page.press(*ENTER, text="\r")
+    until(lambda: page.run("return location.pathname") == "/pages/doctor")
+    page.until(FILLED["doctor"])
+
+
+def test_the_doctor_runs_again(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "doctor")
+    count = len(page.all(".findings li"))
+    extra = node.served.node.data / "collections" / "torn"
+    extra.mkdir()
+    try:
+        page.one("#again").click()
+        until(lambda: len(page.all(".findings li")) == count + 1)
+    finally:
+        extra.rmdir()
+    (torn,) = [text for text in page.texts(".findings li.fail") if "collection torn" in text]
+    assert "Mend: recover it from a snapshot" in torn
+
+
+def test_lines_of_the_log_come_and_are_chosen(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "logs")
+    page.until("#logs .state[data-state=good]")
+    log = logging.getLogger("littoral.camera")
+    log.error("lens of `yard` is broken")
+    until(lambda: any("`" not in text and "lens of yard is broken" in text for text in page.texts(".log .message")))
+    choose(page, "#level", "error")
+    until(lambda: set(page.texts(".log .level")) == {"error"})
+    choose(page, "#level", "debug")
+    page.one("#text").send_keys("LENS OF `GATE")
+    until(lambda: page.texts(".log .message") == ["lens of gate is dirty"])
+
+    page.one("#pause").click()
+    log.warning("lens of `gate` is dirty again")
+    until(lambda: " new" in page.text("#logs .said"))
+    assert page.texts(".log .message") == ["lens of gate is dirty"]
+    page.one("#pause").click()
+    until(lambda: page.texts(".log .message")[0] == "lens of gate is dirty again")
+
+
+def test_two_versions_stand_side_by_side(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "models")
+    page.until("#one")
+    choose(page, "#one", "plain 1")
+    choose(page, "#other", "plain 2")
+    until(lambda: page.texts(".compare thead th") == ["What", "plain 1", "plain 2", "Differs"])
+    differing = page.texts(".compare tr.differs th")
+    assert "SHA-256" in differing
+    assert "Inputs" not in differing
+
+
+def test_a_file_that_is_dropped_is_told_of(page: Browser, node: PagesNode, tmp_path: Path) -> None:
+    visit(page, node, "models")
+    network = Network((1, 3))
+    network.node("Frobnicate", "x")
+    odd = tmp_path / "odd.onnx"
+    odd.write_bytes(network.bytes())
+    at = page.run(
+        "const box = document.querySelector('#examined .drop'); box.scrollIntoView();"
+        "const { x, y, width, height } = box.getBoundingClientRect(); return [x + width / 2, y + height / 2]"
+    )
+    page.drop(odd, (int(at[0]), int(at[1])))
+    until(lambda: "Cannot be used here" in page.text("#report"))
+    assert "operators that are not supported: Frobnicate" in page.text("#report .notice")
+    page.one("#model-file").send_keys(str(node.folder / "encoder.wasm"))
+    until(lambda: "Compiled model" in page.text("#report"))
+    assert "Can be used" in page.text("#report")
+    assert "input_ids" in page.text("#report .lines")
+
+
+def test_a_cache_is_emptied_after_a_second_word(page: Browser, node: PagesNode) -> None:
+    for _ in range(2):
+        assert send(node.served.address, "POST", "/pipelines/find", b"a door").status == 200
+    visit(page, node, "caches")
+    page.one("[data-cache=exact][data-way=ask]").click()
+    page.until("[data-cache=exact][data-way=empty]")
+    page.one("[data-cache=exact][data-way=empty]").click()
+    until(lambda: "forgotten" in page.text("#caches .said"))
+    until(lambda: page.texts("[data-name=exact] dd")[2] == "0")
+
+
+def test_an_agent_tells_what_it_may(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "agents")
+    told = page.text("[data-name=decode]")
+    for words in ("May be called", "nothing beyond the log", "Ended by a trap", "Deadline of a call"):
+        assert words in told
+
+
+def test_mqtt_tells_of_messages_and_of_those_that_were_dropped(page: Browser, node: PagesNode) -> None:
+    import paho.mqtt.publish as paho
+
+    visit(page, node, "mqtt")
+    until(lambda: "Messages come in: connected" in page.text("[data-name=double]"))
+    good = json.dumps({"inputs": {"x": [[1.0, 2.0, 3.0]]}})
+    for payload in (good, "no JSON"):
+        paho.single("numbers/7/in", payload, qos=1, hostname="127.0.0.1", port=node.broker.port)
+    until(lambda: page.texts("[data-name=double] dd")[1].startswith("1"))
+    page.until("[data-name=double] .notice.failed")
+    assert "Dropped last" in page.text("[data-name=double] .notice")
+
+
+def test_points_are_browsed_searched_drawn_and_checked(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "collections")
+    page.until("#points img")
+    first = page.texts("#points tbody th")
+    page.one("#on").click()
+    until(lambda: page.texts("#points tbody th") not in (first, []))
+    page.one("#back").click()
+    until(lambda: page.texts("#points tbody th") == first)
+
+    page.until("#map circle", count=36)
+    assert sorted(page.texts("#map .legend li")) == ["harbour", "market", "workshop"]
+    page.run("document.querySelector('#map circle').dispatchEvent(new MouseEvent('click', { bubbles: true }))")
+    page.until("#map .map-chosen tbody tr")
+
+    choose(page, "#collection", "notes")
+    until(lambda: page.run("return document.querySelector('#find-pipeline')?.value") == "find")
+    until(lambda: NOTES[0] in " ".join(page.texts("#points .payload dd")))
+    page.one("#find-text").send_keys(NOTES[3])
+    page.one("#find-run").click()
+    until(lambda: NOTES[3] in " ".join(page.texts("#found tbody tr:first-child dd")))
+
+    page.one("#recall-run").click()
+    page.until("#recall-result .facts")
+    assert page.text("#recall-result dd").startswith("100")
+
+
+def test_a_pipeline_is_tried_with_what_it_takes(page: Browser, node: PagesNode, tmp_path: Path) -> None:
+    visit(page, node, "pipelines")
+    page.until("#tried-pipeline")
+    page.until("#pipelines .state[data-state=good]")
+    choose(page, "#tried-pipeline", "similar")
+    picture = tmp_path / "query.jpg"
+    picture.write_bytes(page_pictures()[7].data)
+    page.one("#tried-file").send_keys(str(picture))
+    page.until("#tried-result .points img", count=5)
+    page.until("[data-name=similar] .rate-bars rect")
+
+    choose(page, "#tried-pipeline", "double")
+    until(lambda: page.run("return document.querySelector('#tried-text').value") == '{"inputs":{"x":[[0,0,0]]}}')
+    page.run("document.querySelector('#tried-text').value = '{\"x\": [[1, 2, 3]]}'")
+    page.one("#tried-run").click()
+    until(lambda: "float32" in page.text("#tried-result"))
+
+    page.run("document.querySelector('#tried-text').value = '{'")
+    page.one("#tried-run").click()
+    page.until("#tried-result .notice.failed")
+
+
+def test_the_overview_leads_here(page: Browser, node: PagesNode) -> None:
+    page.open(node.served.url, size=WIDE)
+    page.until("#samples button", count=6)
+    assert page.texts(".sections [aria-current=page]") == ["Overview"]
+    page.one("#models > header a").click()
+    page.until(FILLED["models"])
+
+
+def choose(page: Browser, selector: str, value: str) -> None:
+    page.run(
+        "const [selector, value] = arguments; const control = document.querySelector(selector);"
+        "control.value = value;"
+        "for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind, { bubbles: true }))",
+        selector,
+        value,
+    )

@@ -1,0 +1,154 @@
+"""A node that has something on each of its pages: pictures, texts, vectors, two versions of a model, MQTT, a log."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import littoral
+from broker import Broker
+from littoral import settings
+from littoral.artifact import Model
+from littoral.telemetry.log import Log, LogOptions
+from mixed_texts import wordpiece
+from node_fixture import Served, node_in_thread, write_site
+from onnx_models import Network
+from page_host import embed_picture
+from page_node import payload_of
+from page_pictures import page_pictures
+from raw_http import send, send_json
+from supervised import short_folder
+from text_node import encoder
+
+NOTES = [
+    f"{what} {where}"
+    for what in ("The pump runs warm", "A pallet fell", "The door stays open", "Two labels are missing", "All is well")
+    for where in ("in hall one", "behind the cold store", "at gate seven", "near the oven", "on the roof")
+]
+SITE = """
+[node]
+name = "store-12"
+listen = "127.0.0.1:0"
+
+[models.embedder]
+path = "embedder.wasm"
+
+[models.plain]
+path = "plain"
+versions = "all"
+
+[models.encoder]
+path = "encoder.wasm"
+
+[agents.decode]
+path = "builtin:image"
+config = {{ width = 32, height = 32, layout = "nchw", dtype = "float32" }}
+
+[agents.words]
+path = "builtin:text"
+files = {{ tokenizer = "tokenizer.json" }}
+config = {{ max_tokens = 32 }}
+
+[collections.frames]
+vectors = {{ size = 192, distance = "Cosine" }}
+
+[collections.notes]
+vectors = {{ size = 24, distance = "Cosine" }}
+
+[pipelines.similar]
+steps = [
+  {{ agent = "decode" }},
+  {{ model = "embedder", take = "embedding" }},
+  {{ step = "normalize" }},
+  {{ search = "frames", limit = 5, with_payload = true }},
+]
+
+[pipelines.embed]
+steps = [{{ agent = "decode" }}, {{ model = "embedder", take = "embedding" }}, {{ step = "normalize" }}]
+
+[pipelines.sentences]
+steps = [{{ agent = "words" }}, {{ model = "encoder" }}]
+
+[pipelines.find]
+steps = [{{ agent = "words" }}, {{ model = "encoder" }}, {{ search = "notes", limit = 3, with_payload = true }}]
+
+[pipelines.double]
+steps = [{{ model = "plain" }}]
+
+[cache]
+embeddings_mb = 4
+results_mb = 4
+
+[mqtt]
+broker = "mqtt://127.0.0.1:{port}"
+
+[[mqtt.routes]]
+topic = "numbers/+/in"
+pipeline = "double"
+publish = "numbers/{{1}}/out"
+errors = "numbers/errors"
+"""
+
+
+class PagesNode(NamedTuple):
+    served: Served
+    broker: Broker
+    folder: Path
+
+
+@contextlib.contextmanager
+def pages_node(folder: Path) -> Iterator[PagesNode]:
+    """folder: for files; the node has a shorter one of its own."""
+    broker = Broker(folder / "broker")
+    broker.start()
+    try:
+        with (
+            short_folder() as short,
+            settings.override(LITTORAL_STATE=str(short / "state"), LITTORAL_CACHE=str(short / "cache")),
+            node_in_thread(short, site=_site(short, broker.port)) as served,
+        ):
+            served.node.log = log = Log.start(LogOptions(), io.StringIO())
+            try:
+                _fill(served.address)
+                yield PagesNode(served, broker, short)
+            finally:
+                log.stop()
+    finally:
+        broker.stop()
+
+
+def _site(folder: Path, port: int) -> Path:
+    site = write_site(folder, SITE.format(port=port))
+    for number, operator in ((1, "Add"), (2, "Mul")):
+        (folder / "plain" / str(number)).mkdir(parents=True)
+        network = Network((1, 3))
+        network.node(operator, "x", "x")
+        model = littoral.compile(network.bytes(), name="plain", version=f"{number}.0.0")
+        model.save(folder / "plain" / str(number) / "model.wasm")
+    Model(encoder()).save(folder / "encoder.wasm")
+    (folder / "tokenizer.json").write_text(wordpiece())
+    return site
+
+
+def _fill(address: str) -> None:
+    pictures = [
+        {"id": i, "vector": embed_picture(address, shown.data), "payload": payload_of(shown)}
+        for i, shown in enumerate(page_pictures())
+    ]
+    notes = [
+        {"id": i, "vector": _embedded(address, text), "payload": {"text": text, "kind": ("odd", "even")[i % 2]}}
+        for i, text in enumerate(NOTES)
+    ]
+    for name, points in (("frames", pictures), ("notes", notes)):
+        reply = send_json(address, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
+        assert reply.status == 200, reply
+
+
+def _embedded(address: str, text: str) -> list[float]:
+    reply = send(address, "POST", "/pipelines/sentences", text.encode())
+    assert reply.status == 200, reply
+    (output,) = json.loads(reply.body)["result"]["outputs"].values()
+    data = output["data"]
+    return list(data[0] if isinstance(data[0], list) else data)
