@@ -116,12 +116,12 @@ def test_a_migration_goes_on_after_a_kill_and_loses_nothing(folder: Path) -> Non
                 begun = ask(node.address, request("POST", "/api/collections/notes/migration", body), timeout_s=60)
                 assert begun.status == 200
                 until(lambda: told(node)["embedded"] > COUNT // 8)
-                assert told(node)["state"] == "building"
+                assert told(node)["state"] != "flipped"
                 load.node = None
                 node.kill()
             with running_node(site) as node:
                 load.node = node
-                assert told(node)["state"] in ("building", "checking")
+                assert told(node)["state"] != "flipped"
                 seen = load.found
                 until_flipped(node)
                 until(lambda: load.found > seen + 20)
@@ -137,7 +137,7 @@ def test_a_migration_goes_on_after_a_kill_and_loses_nothing(folder: Path) -> Non
 def until_flipped(node: RunningNode) -> None:
     for _ in range(10):
         with contextlib.suppress(AssertionError):
-            until(lambda: told(node)["state"] != "building" and told(node)["state"] != "checking")
+            until(lambda: told(node)["state"] == "flipped")  # where no instance is free it is stuck, and tries again
             break
     assert told(node)["state"] == "flipped", told(node)
 
