@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import littoral
-from littoral.errors import AgentError, DeadlineError, InputError, SettingError
+from littoral.errors import AgentError, DeadlineError, InputError, SettingError, UnavailableError
 from littoral.runtime.admission import Admission
 from littoral.runtime.agents import Agent
 from littoral.runtime.edges import BYTES, HITS, EdgeType, TensorsType, Value
@@ -349,3 +349,38 @@ async def test_large_arrays_do_not_hold_up_the_event_loop(rig: Rig) -> None:
     await until_async(lambda: rig.threads.statistics().finished == finished + 1)
     await Pipeline("p", [step]).run({"values": np.zeros(300, np.float32)})
     assert rig.threads.statistics().finished == finished + 1
+
+
+@pytest.mark.parametrize("ends", ["copied", "abandoned"])
+async def test_threads_that_close_end_a_loan_that_is_still_to_be_given_back(ends: str) -> None:
+    """The agent is closed with its pool, which waits for its turn."""
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def occupied() -> None:
+        entered.set()
+        goes_on.wait(60)
+
+    threads = GuestThreads(1)
+    pool = Pool(Agent.open(agent(output=[FLAT])), name="decode", threads=threads)
+    step = AgentStep(pool)
+    loan = await step.bind(step.takes).lend(pixels(1, 2, 3, 4))
+    running = threads.submit(occupied)
+    await until_async(entered.is_set)
+    copying = None
+    if ends == "copied":
+        copying = asyncio.create_task(loan.copied())
+    else:
+        loan.abandon()
+    await until_async(lambda: threads.statistics().queued == 1)
+    pool.close()
+    closing = threading.Thread(target=threads.close, daemon=True)
+    closing.start()
+    goes_on.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    running.result(60)
+    with pytest.raises(UnavailableError, match="the agent is closed"):
+        pool.first.infer(b"")
+    if copying is not None:
+        with pytest.raises(UnavailableError, match="guest threads are closed"):
+            await copying

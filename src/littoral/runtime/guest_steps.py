@@ -6,9 +6,9 @@ the agent's answer stays where it is (a `Loan`) until the model has it.
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from littoral.errors import InputError, SettingError, UnavailableError
 from littoral.runtime.agents import Agent, Lent
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 __all__ = ["AgentStage", "AgentStep", "Loan", "ModelStage", "ModelStep"]
+
+_R = TypeVar("_R")
 
 
 class Loan:
@@ -49,18 +51,29 @@ class Loan:
         """Copies of the tensors; the agent goes on, also when the caller is gone meanwhile."""
         if not self.claim():
             raise UnavailableError("the caller is gone")
-        job = self._lease.start_after(self._copy)
-        self._lease.release()  # after the job
         try:
-            return await asyncio.shield(asyncio.wrap_future(job))
-        except UnavailableError:  # the threads closed before it began
-            self._lent.release()
+            job = self._end_with(self._copy)
+        except UnavailableError:
+            self.release()
             raise
+        return await asyncio.shield(asyncio.wrap_future(job))
 
     def _copy(self) -> Mapping[str, Array]:
         try:
             return {name: array.copy() for name, array in self.tensors.items()}
         finally:
+            self._lent.release()
+
+    def _end_with(self, work: Callable[[], _R]) -> "Future[_R]":
+        """Starts the last that is done with the tensors. Raises UnavailableError."""
+        job = self._lease.start_after(work)
+        job.add_done_callback(self._see_dropped)  # before the lease's own: an agent is closed once nobody has its turn
+        self._lease.release()
+        return job
+
+    def _see_dropped(self, job: "Future[Any]") -> None:
+        """The threads closed before it began."""
+        if job.cancelled() or job.exception() is not None:
             self._lent.release()
 
     def release(self) -> None:
@@ -73,10 +86,9 @@ class Loan:
         if not self.claim():
             return
         try:
-            self._lease.start_after(self._lent.release)
+            self._end_with(self._lent.release)
         except UnavailableError:  # no thread for it: a short call into the agent, from here
-            self._lent.release()
-        self._lease.release()
+            self.release()
 
 
 class AgentStep:
