@@ -1,6 +1,7 @@
 """The nodes of a small mesh over one network or another, for the contract that all of them keep."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Literal, Protocol
 
 import mesh_process
 from littoral.clock import SYSTEM
+from littoral.errors import PeerError
 from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_transport import ZenohTransport
 from littoral.transport import Transport
@@ -24,7 +26,8 @@ from waiting import until_async
 
 NAMES = ("gw-1", "gw-2", "gw-3", "gw-4")
 BODY_BYTES_MAX = 6 << 20
-LEASE_S = 0.5
+LEASE_S = 1.5
+TRY_S = 5.0
 
 
 class Counted(Transport, Protocol):
@@ -57,6 +60,15 @@ async def echo(_: str, body: bytes) -> bytes:
 
 async def never(_: str, _body: bytes) -> bytes:
     return await asyncio.get_running_loop().create_future()
+
+
+async def reached(node: Transport, peer: str, service: str, body: bytes = b"") -> bytes:
+    """What the peer answers, as soon as it does: who looks for it may still have the link of before."""
+    for _ in range(3000):
+        with contextlib.suppress(PeerError):
+            return await node.request(peer, service, body, deadline_s=TRY_S)
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{peer} never answered")
 
 
 async def meet(*nodes: Transport, others: int = 0) -> None:

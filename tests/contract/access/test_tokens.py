@@ -94,6 +94,15 @@ async def test_a_file_that_becomes_unreadable_changes_nothing(node: Guarded, cap
     assert "tokens stay as they were" in caplog.text
 
 
+async def test_a_token_counts_as_soon_as_it_is_made(node: Guarded) -> None:
+    """However lately the node has looked at the file."""
+    first = node.token(Role.READ, name="first")
+    assert (await node.send("read", Authorization=f"Bearer {first}")).status == 200
+    text, token = new_token("second", [Role.READ], node.clock.wall())
+    write_tokens(node.file, [*read_tokens(node.file), token])
+    assert (await node.send("read", Authorization=f"Bearer {text}")).status == 200
+
+
 async def test_a_file_that_is_removed_shuts_everyone_out(node: Guarded) -> None:
     token = node.token(Role.ADMIN)
     node.file.unlink()

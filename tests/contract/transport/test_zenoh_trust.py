@@ -1,7 +1,6 @@
 """Attacks on a mesh over Zenoh, by who has no certificate, a wrong one, or one of somebody else's name."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,11 @@ from littoral.mesh.zenoh_options import ZenohOptions
 from littoral.mesh.zenoh_session import Answer, Request, ZenohSession
 from littoral.mesh.zenoh_transport import ZenohTransport
 from mesh_certificates import Authority
-from mesh_rigs import ZenohRig, echo, meet
+from mesh_rigs import ZenohRig, echo, meet, reached
 from waiting import until_async
 
 DEADLINE_S = 60.0
 SHORT_S = 0.3
-TRY_S = 5.0
 
 
 @pytest.fixture(params=["quic", "tls"])
@@ -183,15 +181,6 @@ async def test_what_comes_under_the_name_of_another_is_counted_where_it_comes(ri
         for _ in range(3):
             assert await asked(false, "gw-2", "echo", b"forged") == Answer(None, None)
             count = await counted(third, "gw-2", "name", count + 1)
-
-
-async def reached(node: ZenohTransport, peer: str, service: str, body: bytes = b"") -> bytes:
-    """What the peer answers, as soon as it does: who looks for it may still have the link of before."""
-    for _ in range(3000):
-        with contextlib.suppress(PeerError):
-            return await node.request(peer, service, body, deadline_s=TRY_S)
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{peer} never answered")
 
 
 async def test_a_certificate_from_before_a_revocation_only_renews(rig: ZenohRig) -> None:

@@ -112,7 +112,8 @@ class _Seen(NamedTuple):
 
 
 class TokenFile:
-    """The tokens of a running node: what `littoral tokens` changes counts within half a second.
+    """The tokens of a running node: one that `littoral tokens` makes counts at once, what it takes back within half a
+    second.
 
     A file that became unreadable is told in the log, and the tokens stay as they were: a node neither opens to all nor
     shuts everyone out because of a slip. Raises SettingError for one that is wrong at the start.
@@ -130,7 +131,10 @@ class TokenFile:
     def find(self, text: str) -> Token | None:
         """Whose it is; None for nobody's. What is compared takes the same time however much of it is right."""
         self._refresh()
-        token = self._tokens.get(claimed_id(text))
+        token_id = claimed_id(text)
+        if token_id and token_id not in self._tokens:
+            self._look_again()
+        token = self._tokens.get(token_id)
         is_right = hmac.compare_digest(token.sha256 if token else _NOBODYS, _digest(text))
         return token if is_right else None
 
@@ -143,10 +147,11 @@ class TokenFile:
         return token.expires_at_s is not None and self._clock.wall() >= token.expires_at_s
 
     def _refresh(self) -> None:
-        now_s = self._clock.monotonic()
-        if now_s - self._looked_at_s < LOOK_AGAIN_S:
-            return
-        self._looked_at_s = now_s
+        if self._clock.monotonic() - self._looked_at_s >= LOOK_AGAIN_S:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._looked_at_s = self._clock.monotonic()
         if (seen := self._look()) == self._seen:
             return
         self._seen = seen
