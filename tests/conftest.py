@@ -8,6 +8,9 @@ import pytest
 
 from littoral import settings
 from littoral.runtime.pool import Pool
+from repeated import pytest_runtest_protocol, pytest_terminal_summary
+
+__all__ = ["golden", "installation", "pytest_runtest_protocol", "pytest_terminal_summary"]
 
 POOL_WAIT_MS = 60_000.0
 """How long calls wait for an instance unless they say otherwise: the default, a second, is little on a busy machine."""
