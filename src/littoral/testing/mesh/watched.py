@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from littoral.transport import Handler, OnLiveness, OnMessage, Reply, Transport
+from littoral.transport import Handler, OnMessage, Reply, Transport
+from littoral.transport.layer import Layer
 
 __all__ = ["Heard", "Saw", "WatchedTransport"]
 
@@ -13,16 +14,13 @@ Heard = Callable[[str, str, str], None]
 """Told of each that is let in: of whom, to whom, of which service or topic."""
 
 
-class WatchedTransport:
+class WatchedTransport(Layer):
     """Around any transport, and as it in everything else."""
 
     def __init__(self, transport: Transport, saw: Saw, heard: Heard) -> None:
-        self._transport = transport
+        super().__init__(transport)
         self._saw = saw
         self._heard = heard
-        self.name = transport.name
-        self.body_bytes_max = transport.body_bytes_max
-        self.traffic = transport.traffic
 
     async def serve(self, service: str, handler: Handler) -> None:
         async def watched(caller: str, body: bytes) -> bytes:
@@ -57,12 +55,3 @@ class WatchedTransport:
             on_message(sender, topic, body)
 
         await self._transport.subscribe(topic, watched)
-
-    def alive(self) -> frozenset[str]:
-        return self._transport.alive()
-
-    def watch(self, on_liveness: OnLiveness) -> None:
-        self._transport.watch(on_liveness)
-
-    async def close(self) -> None:
-        await self._transport.close()
