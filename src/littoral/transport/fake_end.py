@@ -82,18 +82,22 @@ class FakeTransport:
         if not self._network.sees(self.name, checked_name("node", peer)):
             self.traffic.unanswered += 1
             raise PeerError(f"peer `{peer}`: is not here")
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        asked = _Asked(self.name, service, body, asyncio.get_running_loop().time() + deadline_s, traceparent())
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        asked = _Asked(self.name, service, body, loop.time() + deadline_s, traceparent())
         self._waiting[answer] = _Waiting(peer, asked)
         self._network.send(self.name, peer, len(body), lambda: self._reach(peer, asked, answer))
+        late = loop.call_at(asked.deadline_at_s, self._expire, answer, peer, deadline_s)
         try:
-            async with asyncio.timeout(deadline_s):
-                return await answer
-        except TimeoutError:
-            self.traffic.unanswered += 1
-            raise PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s") from None
+            return await answer
         finally:
+            late.cancel()
             self._waiting.pop(answer, None)
+
+    def _expire(self, answer: asyncio.Future[bytes], peer: str, deadline_s: float) -> None:
+        if not answer.done():
+            self.traffic.unanswered += 1
+            answer.set_exception(PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s"))
 
     def fan_out(self, peers: Iterable[str], service: str, body: bytes, *, deadline_s: float) -> AsyncIterator[Reply]:
         return replies(peers, lambda peer: self.request(peer, service, body, deadline_s=deadline_s))

@@ -428,7 +428,7 @@ class Federation:
 
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
-        for told in [known.fact.indexes for known in self.facts.all().values() if known.fact.indexes]:
+        for told in self.facts.indexes():
             await self._indexes.heard(told)
         for name, shard in self._own_shards():
             if (part := self._collections.part(part_name(name, shard))) is not None:
