@@ -78,7 +78,7 @@ async def _open_node(
     caches = Caches(site.cache, site.data, clock, keys)
     try:
         async with (
-            open_federation(site, collections, transport, clock=clock, say=say, spans=spans) as federation,
+            open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
             _guests(site, say, clock, caches, collections) as guests,
             open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
