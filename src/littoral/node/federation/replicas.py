@@ -27,6 +27,7 @@ from littoral.vectors.replication.shared_log import SharedLog
 __all__ = ["FOLDER", "Replicas", "Watched"]
 
 FOLDER = "replicas"
+JOURNAL_SUFFIX = ".sqlite"
 SEEDS = "seeds"
 
 Wrote = Callable[[frames.Upsert | frames.UpdateVectors | frames.ChangePayload, int], Awaitable[None]]
@@ -187,7 +188,7 @@ class Replicas:
 
     def kept(self) -> list[str]:
         """Names of shards whose journals lie here."""
-        return sorted(path.stem for path in self._folder.glob("*.sqlite")) if self._folder.is_dir() else []
+        return sorted(path.stem for path in self._folder.glob(f"*{JOURNAL_SUFFIX}")) if self._folder.is_dir() else []
 
     def of(self, name: str) -> Replica:
         """Raises UnavailableError."""
@@ -200,7 +201,7 @@ class Replicas:
         return self._seeds / name
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.sqlite"
+        return self._folder / f"{name}{JOURNAL_SUFFIX}"
 
     async def _outlast(self, name: str, stamp: Stamp, copies: Copies, end_s: float) -> None:
         """Until nobody who lacks the write may believe that its replica is complete. Raises UnavailableError."""
