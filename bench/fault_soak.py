@@ -54,7 +54,7 @@ def suffer(site: FaultSite, rng: random.Random, until_s: float) -> None:
 def tell_wrong(done: Iterable[Done]) -> None:
     """Each answer that was not right, and why."""
     for one in done:
-        if one.kind == "read" and not one.is_right:
+        if one.kind == "read" and one.status and not one.is_right:
             told = {"wrong": one.collection, "status": one.status, "took_s": round(one.ended_s - one.began_s, 3)}
             print(json.dumps(told | {"at_s": round(one.began_s, 3), "why": one.why}), flush=True)
 

@@ -430,11 +430,8 @@ class Federation:
 
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
-        for told in self.facts.indexes():
-            await self._indexes.heard(told)
-        for name, shard in self._own_shards():
-            if (part := self._collections.part(part_name(name, shard))) is not None:
-                await self._indexes.settle(name, part)
+        parts = [(name, self._collections.part(part_name(name, shard))) for name, shard in self._own_shards()]
+        await self._indexes.keep_up(self.facts.indexes(), parts)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -480,7 +477,7 @@ class Federation:
             counter=self._counter,
             map_number=self.map.number,
             points=condition.points,
-            lag_s=self._lags_s(),
+            lag_s=self.replicas.lags_s(),
             models={name: self.stand_ins.goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
             address=self.address(),
@@ -499,12 +496,4 @@ class Federation:
             load = self._local.loads.of(part_name(name, shard))
             if load.busy_ms:
                 found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
-        return found
-
-    def _lags_s(self) -> dict[str, float]:
-        """By peer, the shard that is furthest behind it."""
-        found: dict[str, float] = {}
-        for lag in self.replicas.lags():
-            behind_s = lag.since_s if lag.entry_count else 0.0
-            found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
         return found
