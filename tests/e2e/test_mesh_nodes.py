@@ -32,7 +32,13 @@ PATIENT_MS = 10_000
 """Where nobody should be missing, however much else the machine has to do."""
 
 OF_A_MESH = ("littoral_mesh_", "littoral_federated_", "littoral_replica_")
-AFTER_FAILURES = {"littoral_federated_failures_total", "littoral_mesh_refused_total", "littoral_mesh_dropped_total"}
+AFTER_FAILURES = {
+    "littoral_federated_failures_total",
+    "littoral_mesh_refused_total",
+    "littoral_mesh_dropped_total",
+    "littoral_mesh_lost_total",
+    "littoral_mesh_rounds_failed_total",
+}
 WHILE_MOVING = {"littoral_mesh_moving_left"}
 
 
