@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from littoral.errors import ConflictError, ShardError
 from littoral.vault import KeyRing
+from littoral.vectors.formats import check_marks
 from littoral.vectors.records import PointId
 from littoral.vectors.replication.digests import Digests, bucket_of, digest_of
 from littoral.vectors.replication.entries import (
@@ -102,14 +103,11 @@ class Journal:
         self._digests: Digests | None = None
         with self.errors():
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            check_marks(self._file, FORMAT, f"journal `{path}`")
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
             self._file.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             self._file.executescript(SCHEMA)
-            if self._mark("format", FORMAT) != FORMAT:
-                raise ShardError(
-                    f"journal `{path}` has format {self._mark('format', FORMAT)}, this version knows {FORMAT}"
-                )
             self.was_emptied = str(self._mark("shard", shard)) != shard
             self.owing = Owing(self._file)
             if self.was_emptied:
