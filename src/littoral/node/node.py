@@ -12,6 +12,7 @@ from littoral.node.model_statistics import ModelStatistics
 from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.batching import Batcher
+from littoral.runtime.gate import Gate
 from littoral.runtime.instance import Session
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from littoral.node.sequences import Sequences
     from littoral.node.shown.mqtt import MqttTold
     from littoral.node.site import Site
+    from littoral.node.tenancy.rate import Rate
+    from littoral.node.tenancy.tenant import Tenant
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
     from littoral.vault import KeyRing
@@ -72,7 +75,7 @@ class ServedVersion:
 @dataclass
 class ServedModel:
     """serving: the version that answers who asks for none. versions: those that can be asked for, none if unloaded.
-    statistics: of all versions since the start.
+    statistics: of all versions since the start. is_shared: others ask it too, of whom nothing is told.
 
     `ModelRepository` replaces both in place, so that who holds a served model always has the newest.
     """
@@ -83,6 +86,7 @@ class ServedModel:
     versions: Mapping[int, ServedVersion]
     sequences: "Sequences[ServedVersion]"
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    is_shared: bool = False
 
     @property
     def model(self) -> ModelFile:
@@ -143,7 +147,8 @@ class Node:
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
-    keys: of what it seals, if it does.
+    keys: of what it seals, if it does. tenants: by name, each with a node of its own, as it sees it.
+    itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     """
 
     name: str
@@ -168,6 +173,21 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
+    tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
+    itself: "Tenant | None" = None
+    gate: Gate | None = None
+    rate: "Rate | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """Whose things it knows; '' = the operator's."""
+        return "" if self.itself is None else self.itself.name
+
+    def tell_ready(self, *, is_ready: bool, listen: str = "") -> None:
+        """From now on it can do its work, or cannot. listen: where it does."""
+        for node in (self, *(tenant.node for tenant in self.tenants.values())):
+            node.is_ready = is_ready
+            node.listen = listen or node.listen

@@ -43,9 +43,11 @@ from littoral.node.site_tables import (
     RepositoryTable,
     SearchStepTable,
     StepTable,
+    TenantTable,
     UpsertStepTable,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
+from littoral.node.tenancy.tables import check_tenants, read_tenants
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
@@ -88,6 +90,7 @@ class Site(NamedTuple):
     signatures: SignaturesTable | None = None
     telemetry: TelemetryTable = TelemetryTable()
     encryption: EncryptionTable | None = None
+    tenants: Sequence[TenantTable] = ()
 
     @property
     def listen(self) -> Address:
@@ -168,6 +171,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
             _one(tables["encryption"], EncryptionTable, place / "encryption") if "encryption" in tables else None,
+            read_tenants(tables.get("tenants", []), place / "tenants"),
         ),
         place,
     )
@@ -267,6 +271,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
+    check_tenants(site, place / "tenants", inner_steps)
     return site
 
 

@@ -6,9 +6,8 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -32,11 +31,14 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collection_folders import NAME, doom, is_part, make, scan, unpack_beside, wait_for_owner
 from littoral.vectors.generations import Generations
 from littoral.vectors.model_version import ModelVersion, mixed
+from littoral.vectors.quota import Bounds, StoreQuota
 from littoral.vectors.records import CollectionConfig, VectorParams
+from littoral.vectors.recovered import recovered
+from littoral.vectors.shard_hosts import ShardHosts
 from littoral.vectors.snapshots import config_in
 from littoral.vectors.tuning import SparseParams
 
-__all__ = ["Collections", "ShardHosts"]
+__all__ = ["Bounds", "Collections", "ShardHosts"]
 
 COLLECTION_COUNT_MAX = 64
 PART_COUNT_MAX = 128
@@ -48,27 +50,15 @@ OPENING_TRIES = 3
 Ready = Callable[[Collection], Awaitable[None]]
 
 
-class ShardHosts(Protocol):
-    """Who runs the shard hosts: the supervisor. Folders are relative to the data folder."""
-
-    async def want(self, shard_folders: Iterable[str]) -> None:
-        """From now on these hosts are to run, and no others."""
-        ...
-
-    def state_of(self, shard_folder: str) -> str:
-        """One line for people: running, restarting, why it ended."""
-        ...
-
-    def restart_count(self, shard_folder: str) -> int:
-        """How often it was started again."""
-        ...
-
-
 class Collections:
     """Made by `Collections.open`. For one event loop, and one process per data folder."""
 
-    def __init__(self, data: Path, hosts: ShardHosts, clock: Clock) -> None:
+    def __init__(
+        self, data: Path, hosts: ShardHosts, clock: Clock, bounds: Bounds | None = None, owner: str = ""
+    ) -> None:
         self._data = data
+        self._count_max = COLLECTION_COUNT_MAX if bounds is None else bounds.collections_max
+        self.quota = None if bounds is None else self._quota_of(bounds, owner, clock)
         self._folder = data / layout.COLLECTIONS
         self._hosts = hosts
         self._clock = clock
@@ -82,12 +72,16 @@ class Collections:
         self.damaged: dict[str, ShardError] = {}
 
     @classmethod
-    async def open(cls, data: Path, hosts: ShardHosts, clock: Clock = SYSTEM) -> "Collections":
+    async def open(
+        cls, data: Path, hosts: ShardHosts, clock: Clock = SYSTEM, *, bounds: Bounds | None = None, owner: str = ""
+    ) -> "Collections":
         """What lies in the data folder; asks for its hosts, and does not wait for them.
+
+        bounds: what they may hold together; None: as much as there is room for. owner: whose they are, for messages.
 
         A collection whose file cannot be read is in `damaged`, and `get` raises its error.
         """
-        collections = cls(data, hosts, clock)
+        collections = cls(data, hosts, clock, bounds, owner)
         found = await asyncio.to_thread(scan, collections._folder)
         await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
@@ -175,6 +169,8 @@ class Collections:
             if name in self or name in self._collections or name in self.damaged or name in self._aliases.all():
                 raise ConflictError(f"collection `{name}` exists already")
             self._check_room(name)
+            if self.quota is not None:
+                await self.quota.check_room()
             file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
             await asyncio.to_thread(make, self._folder, name, file)
             collection = self._add(name, file)
@@ -355,7 +351,7 @@ class Collections:
             if existing is None:
                 self._check_room(name)
             if existing is not None:
-                config = _recovered(name, existing, config)
+                config = recovered(name, existing, config)
             shard = f"shard-0-{secrets.token_hex(4)}"
             folder = self._folder / name
             if existing is None:
@@ -393,6 +389,7 @@ class Collections:
             raise
         self._clients[name] = (shard, client)
         self._collections[name] = Collection(name, file.config, client)
+        self._collections[name].quota = self.quota
         self._collections[name].is_strict = former is not None and former.is_strict
         declared = self._files[name].declared if name in self._files else ""
         await self.keep_file(name, msgspec.structs.replace(file, declared=declared))
@@ -420,7 +417,7 @@ class Collections:
 
     def _check_room(self, name: str) -> None:
         same = [known for known in self._collections if is_part(known) == is_part(name)]
-        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else COLLECTION_COUNT_MAX):
+        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else self._count_max):
             raise TooLargeError(f"{most} collections are there, which is the most")
 
     async def _keep(self, name: str, config: CollectionConfig) -> None:
@@ -447,9 +444,24 @@ class Collections:
         self._clients[name] = (shard, client)
         self._files[name] = file
         self._collections[name] = Collection(name, file.config, client)
+        self._collections[name].quota = self.quota
         if file.other is not None:
             self.generations.add(name, file.other)
         return self._collections[name]
+
+    def _quota_of(self, bounds: Bounds, owner: str, clock: Clock) -> StoreQuota:
+        return StoreQuota(
+            owner,
+            points_max=bounds.points_max,
+            disk_bytes_max=bounds.disk_bytes_max,
+            count=self._count,
+            folder=self._data / layout.COLLECTIONS,
+            clock=clock,
+        )
+
+    async def _count(self) -> int:
+        """Points of all of them."""
+        return sum(await asyncio.gather(*(self._collections[name].count() for name in self.names())))
 
     def client_of(self, name: str, shard: str) -> ShardClient:
         """To a shard's host."""
@@ -464,19 +476,3 @@ class Collections:
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
-
-
-def _recovered(name: str, existing: Collection, config: CollectionConfig) -> CollectionConfig:
-    """What the collection is made with after a snapshot took its place. Raises InputError, ConflictError."""
-    if existing.other is not None:
-        raise ConflictError(f"collection `{name}` is being taken to another model", hint="let that end, or drop it")
-    if _kinds(existing.config) != _kinds(config):
-        raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
-    holds = existing.config.models
-    if holds and config.models and not any(one.is_same(model) for one in holds for model in config.models):
-        raise mixed(name, holds, config.models[0])
-    return msgspec.structs.replace(existing.config, models=holds or config.models)
-
-
-def _kinds(config: CollectionConfig) -> object:
-    return {name: (params.size, params.distance) for name, params in config.dense.items()}, set(config.sparse)
