@@ -94,6 +94,8 @@ class Collections:
 
     async def close(self) -> None:
         """Ends the connections; the hosts are the supervisor's."""
+        if self.quota is not None:
+            await self.quota.close()
         for _, client in list(self._clients.values()):
             await client.close()
         await self.generations.close()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import QuotaError
+from littoral.errors import LittoralError, QuotaError
 from littoral.vectors import frames
 
 if TYPE_CHECKING:
@@ -96,18 +96,28 @@ class StoreQuota:
         self._is_stale = True
         self._looked_at_s: float | None = None
         self._looking = asyncio.Lock()
+        self._beside: asyncio.Task[None] | None = None
         self.refused_count = 0
 
     @property
     def usage(self) -> Usage:
-        """As it was when it was last looked at, and what was written since."""
+        """As it was when it was last looked at, and what was written since. Who asks has it looked at again, if that
+        is long ago.
+        """
+        self._look_beside()
         return Usage(self._points.most, self._bytes.most)
+
+    async def close(self) -> None:
+        """Ends a look that is under way."""
+        if self._beside is not None:
+            self._beside.cancel()
+            await asyncio.gather(self._beside, return_exceptions=True)
 
     async def look(self) -> Usage:
         """As it is now. Raises UnavailableError where a collection does not answer."""
         async with self._looking:
             await self._look()
-        return self.usage
+        return Usage(self._points.most, self._bytes.most)
 
     @contextlib.asynccontextmanager
     async def writing(
@@ -150,6 +160,7 @@ class StoreQuota:
             raise self._refusal("disk_mb", self._bytes.most, size_bytes, self.disk_bytes_max, "bytes are stored")
         self._points.written += points
         self._bytes.written += size_bytes
+        self._look_beside()
 
     def _fits(self, points: int, size_bytes: int) -> bool:
         return (
@@ -162,6 +173,15 @@ class StoreQuota:
         if self._is_stale or self._looked_at_s is None or not (self._points.is_exact and self._bytes.is_exact):
             return True
         return self._clock.monotonic() - self._looked_at_s >= LOOK_AGAIN_S
+
+    def _look_beside(self) -> None:
+        is_old = self._looked_at_s is None or self._clock.monotonic() - self._looked_at_s >= LOOK_AGAIN_S
+        if is_old and not self._looking.locked() and (self._beside is None or self._beside.done()):
+            self._beside = asyncio.create_task(self._try_to_look())
+
+    async def _try_to_look(self) -> None:
+        with contextlib.suppress(LittoralError):  # a collection does not answer: the bounds stay as they are
+            await self.look()
 
     async def _look(self) -> None:
         """What is under way when it begins may be counted or not, so it is added."""
