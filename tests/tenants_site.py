@@ -1,6 +1,7 @@
 """A node with two tenants and its operator: who shares what, who has what, and a token for each."""
 
 import contextlib
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +18,9 @@ from node_fixture import Served, node_in_thread
 from oip_site import scaled, summing
 from raw_http import Reply, send
 from supervised import short_folder
-from text_node import CACHES, SIZE, encoder
+from text_node import CACHES, encoder
 
 ACME, BOLT, OPERATOR = "acme", "bolt", ""
-WIDE = "requests_per_s = 100000.0"
 SITE = (
     """
 [node]
@@ -137,7 +137,8 @@ def tenanted_node(tenants: str = TENANTS, site: str = SITE) -> Iterator[Tenanted
     ):
         path = write_tenants_site(folder, tenants, site)
         some = (Role.READ, Role.INFER, Role.WRITE)
-        tokens = {name: add_token(folder, name, *some) for name in (ACME, BOLT)}
+        names = [table["name"] for table in tomllib.loads(tenants)["tenants"]]
+        tokens = {name: add_token(folder, name, *some) for name in names}
         tokens[OPERATOR] = add_token(folder, "", Role.ADMIN)
         with node_in_thread(folder, site=path) as served:
             yield Tenanted(served, folder, tokens)
@@ -150,6 +151,3 @@ def points(count: int, *, of: str, first: int = 1) -> dict[str, Any]:
         for at in range(count)
     ]
     return {"points": found}
-
-
-NOTE_SIZE = SIZE

@@ -140,7 +140,7 @@ def test_the_state_of_a_sequence_is_its_tenants(node: Tenanted) -> None:
 
 
 def test_what_one_asked_before_helps_nobody_else(node: Tenanted) -> None:
-    """Neither embeddings nor answers are remembered across: a first question is computed, however often others asked."""
+    """Neither embeddings nor answers are remembered across: a first question is computed, whoever asked it before."""
 
     def embed(who: str) -> Any:
         reply = node.ask(who, "POST", "/v1/embeddings", {"model": "sentences", "input": "who asked this before?"})
