@@ -8,6 +8,7 @@ from pathlib import Path
 from littoral.errors import ConflictError, InputError, NotOfferedError
 from littoral.node.backup.contents import LeftOut
 from littoral.node.backup.sending import sent
+from littoral.node.backup.together import Together
 from littoral.node.node import Node
 from littoral.node.site import Site, read_site
 from littoral.vectors.collections import Collections
@@ -53,15 +54,17 @@ def backup_protocol(node: Node) -> Protocol:
         if is_busy.locked():
             raise ConflictError("a backup of this node is being made", hint="wait for it to end")
         site = await asyncio.to_thread(read_site, node.site.file)
-        chunks = sent(_as_it_runs(site, node.site), Running(node.collections), node.clock, with_tokens=tokens == "1")
+        owners = {"": node, **{name: tenant.node for name, tenant in node.tenants.items()}}
+        together = Together({name: Running(owner.collections) for name, owner in owners.items()})
+        chunks = sent(_as_it_runs(site, node.site), together, node.clock, with_tokens=tokens == "1")
         return Stream(_alone(is_busy, chunks), TAR)
 
     return Protocol(("/api/backup",), [Route("GET", "/api/backup", backup)])
 
 
 def _as_it_runs(site: Site, running: Site) -> Site:
-    """The file as it lies there now, but for the data folder, which a node changes at a start only."""
-    return site._replace(node=running.node)
+    """The file as it lies there now, but for the data folder and tenants, which a node changes at a start only."""
+    return site._replace(node=running.node, tenants=running.tenants)
 
 
 async def _alone(is_busy: asyncio.Lock, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
