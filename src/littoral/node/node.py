@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
+    from littoral.node.request_rate import Rate
     from littoral.node.sequences import Sequences
     from littoral.node.shown.mqtt import MqttTold
     from littoral.node.site import Site
-    from littoral.node.tenancy.rate import Rate
     from littoral.node.tenancy.tenant import Tenant
     from littoral.node.traces import Traces
     from littoral.telemetry import Log

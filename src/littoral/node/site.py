@@ -47,7 +47,7 @@ from littoral.node.site_tables import (
     UpsertStepTable,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
-from littoral.node.tenancy.tables import check_tenants, read_tenants
+from littoral.node.tenant_tables import check_tenants, read_tenants
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 

@@ -17,7 +17,7 @@ from littoral.node.site_tables import (
     PipelineTable,
     TenantTable,
 )
-from littoral.node.tenancy.tables import TENANTS_MAX
+from littoral.node.tenant_tables import TENANTS_MAX
 from littoral.runtime.host.options import OPTIONS, PlacedTable
 
 __all__ = ["Key", "keys", "site_schema"]

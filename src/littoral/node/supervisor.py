@@ -24,7 +24,7 @@ from littoral.node.child import Child
 from littoral.node.service_manager import ServiceManager
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
 from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want, link_pair
-from littoral.node.tenancy.hosts import TENANTS
+from littoral.node.tenant_hosts import TENANTS
 from littoral.vectors.layout import COLLECTIONS
 from littoral.vectors.owner_lock import OwnerLock
 

@@ -30,8 +30,8 @@ from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
-from littoral.node.tenancy.hosts import SharedHosts
 from littoral.node.tenancy.opening import BoundTenant, bound_tenants, check_tenant, open_rooms, tenants_of
+from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.traces import Traces, open_traces
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent

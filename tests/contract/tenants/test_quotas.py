@@ -13,9 +13,9 @@ from tritonclient.utils import InferenceServerException
 
 from littoral.errors import QuotaError, TooOftenError
 from littoral.node.caches import Caches
+from littoral.node.request_rate import Rate
 from littoral.node.site_tables import CacheTable
 from littoral.node.tenancy.opening import cache_table
-from littoral.node.tenancy.rate import Rate
 from littoral.runtime.call import Call
 from littoral.runtime.gate import Gate
 from littoral.testing import SimulatedClock

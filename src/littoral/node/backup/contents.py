@@ -7,7 +7,7 @@ from typing import NamedTuple
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
-from littoral.node.tenancy.hosts import TENANTS
+from littoral.node.tenant_hosts import TENANTS
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.vectors.aliases import ALIASES_FILE
 from littoral.vectors.layout import COLLECTIONS

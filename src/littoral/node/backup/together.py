@@ -5,7 +5,7 @@ from pathlib import Path
 
 from littoral.node.backup.contents import LeftOut
 from littoral.node.backup.sending import Packed
-from littoral.node.tenancy.hosts import TENANTS
+from littoral.node.tenant_hosts import TENANTS
 from littoral.vectors.layout import COLLECTIONS
 
 __all__ = ["AT", "Together", "data_of", "folder_of", "named"]

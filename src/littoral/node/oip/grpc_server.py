@@ -37,7 +37,7 @@ from littoral.node.oip.grpc_messages import messages
 from littoral.node.oip.grpc_tls import TlsFiles, reloading_credentials
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
-from littoral.node.tenancy.rate import Rate
+from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
 from littoral.web.failures import failure_of
 

@@ -15,14 +15,14 @@ from littoral.node.needed_versions import pin_needed
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.oip.inference import Inference
+from littoral.node.request_rate import Rate
 from littoral.node.site import Site, inner_steps
 from littoral.node.site_collections import ensure_collections
 from littoral.node.site_tables import CacheTable, TenantTable
-from littoral.node.tenancy.hosts import SharedHosts
 from littoral.node.tenancy.models import TenantModels
-from littoral.node.tenancy.rate import Rate
-from littoral.node.tenancy.tables import site_of
 from littoral.node.tenancy.tenant import Tenant
+from littoral.node.tenant_hosts import SharedHosts
+from littoral.node.tenant_tables import site_of
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.gate import Gate
 from littoral.vault import KeyRing

@@ -8,7 +8,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip.inference import Inference
 from littoral.node.quota_table import QuotaTable
-from littoral.node.tenancy.rate import Rate
+from littoral.node.request_rate import Rate
 from littoral.runtime.gate import Gate
 from littoral.telemetry import Reading
 from littoral.vectors.quota import StoreQuota

@@ -16,7 +16,7 @@ from littoral.node.site_tables import (
     TenantTable,
     UpsertStepTable,
 )
-from littoral.node.tenancy.hosts import TENANTS
+from littoral.node.tenant_hosts import TENANTS
 
 if TYPE_CHECKING:
     from littoral.node.site import Site
