@@ -48,7 +48,7 @@ WRONG = {
     "a tenant's pipeline that is not there": AUTH + TENANT + 'pipelines = ["similar"]',
     "a tenant's collection that migrates": AUTH
     + TENANT_VECTORS
-    + 'migrate = { pipeline = "p", source = "payload.text" }',
+    + 'migrate = { pipeline = "p", source = "payload:text" }',
     "a tenant's collection of an unknown model": AUTH + TENANT_VECTORS + 'model = "m"',
     "fewer collections than a tenant has": AUTH + TENANT + "quota = { collections_max = 0 }\n" + OWN_COLLECTION,
     "more collections than there is room for": AUTH

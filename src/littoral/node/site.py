@@ -171,7 +171,11 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
             _one(tables["encryption"], EncryptionTable, place / "encryption") if "encryption" in tables else None,
-            read_tenants(tables.get("tenants", []), place / "tenants"),
+            read_tenants(
+                tables.get("tenants", []),
+                place / "tenants",
+                lambda entry, at: _several(entry, "collections", CollectionTable, at),
+            ),
         ),
         place,
     )

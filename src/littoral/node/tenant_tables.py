@@ -27,22 +27,28 @@ TENANTS_MAX = 32
 COLLECTIONS_OF_ALL_MAX = 64
 """Each has a process."""
 
+KIND = "collections"
+
+Read = Callable[[Mapping[str, Any], Place], dict[str, CollectionTable]]
 Inner = Callable[[ForEachStepTable], Sequence[StepTable]]
 
 
-def read_tenants(entries: Any, place: Place) -> tuple[TenantTable, ...]:
-    """Raises SettingError."""
+def read_tenants(entries: Any, place: Place, collections: Read) -> tuple[TenantTable, ...]:
+    """collections: reads tables of them by name. Raises SettingError."""
     if not isinstance(entries, list):
         raise place.wrong(entries, "a list of tables, such as `[[tenants]]`")
     if len(entries) > TENANTS_MAX:
         raise place.about(f"{len(entries)} entries, at most {TENANTS_MAX}")
-    found = []
-    for index, entry in enumerate(entries):
-        try:
-            found.append(msgspec.convert(entry, TenantTable))
-        except msgspec.ValidationError as error:
-            raise (place / index).refused(error, entry, TenantTable) from error
-    return tuple(found)
+    return tuple(_tenant(entry, place / index, collections) for index, entry in enumerate(entries))
+
+
+def _tenant(entry: Any, place: Place, collections: Read) -> TenantTable:
+    own = collections(entry, place) if isinstance(entry, dict) else {}
+    others = {key: value for key, value in entry.items() if key != KIND} if isinstance(entry, dict) else entry
+    try:
+        return msgspec.structs.replace(msgspec.convert(others, TenantTable), collections=own)
+    except msgspec.ValidationError as error:
+        raise place.refused(error, entry, TenantTable) from error
 
 
 def check_tenants(site: "Site", place: Place, inner: Inner) -> None:
