@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "StoreQuota", "Usage", "disk_bytes"]
 
 LOOK_AGAIN_S = 5.0
+PATIENCE = 4
 BLOCK_BYTES = 512
 
 _GROWS = (frames.Upsert, frames.UpdateVectors, frames.ChangePayload, frames.CreateIndex, frames.AddVector)
@@ -135,6 +136,7 @@ class StoreQuota:
             yield
         finally:
             self._flying = _Wanted(self._flying.points - wanted.points, self._flying.size_bytes - wanted.size_bytes)
+            self._look_beside()
 
     async def check_room(self) -> None:
         """Before something that is small by itself, such as an empty collection. Raises QuotaError."""
@@ -160,7 +162,6 @@ class StoreQuota:
             raise self._refusal("disk_mb", self._bytes.most, size_bytes, self.disk_bytes_max, "bytes are stored")
         self._points.written += points
         self._bytes.written += size_bytes
-        self._look_beside()
 
     def _fits(self, points: int, size_bytes: int) -> bool:
         return (
@@ -175,7 +176,9 @@ class StoreQuota:
         return self._clock.monotonic() - self._looked_at_s >= LOOK_AGAIN_S
 
     def _look_beside(self) -> None:
-        is_old = self._looked_at_s is None or self._clock.monotonic() - self._looked_at_s >= LOOK_AGAIN_S
+        """Rather while nothing is under way: what is would be counted twice until the next look."""
+        patience_s = LOOK_AGAIN_S * (1 if self._flying == _Wanted(0, 0) else PATIENCE)
+        is_old = self._looked_at_s is None or self._clock.monotonic() - self._looked_at_s >= patience_s
         if is_old and not self._looking.locked() and (self._beside is None or self._beside.done()):
             self._beside = asyncio.create_task(self._try_to_look())
 
