@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from littoral.node.encryption_tables import check_encrypted
 from littoral.node.migrate_tables import check_models
 from littoral.node.site_problems import Place, nearest_hint
 from littoral.node.site_tables import (
@@ -88,6 +89,8 @@ def _check_collections(table: TenantTable, site: "Site", at: Place, inner: Inner
                 raise (at / "collections" / name / key).about(
                     "is not offered for a tenant", hint="a tenant's collections lie on one node, as one shard each"
                 )
+        here = at / "collections" / name / "encrypted"
+        check_encrypted(collection.encrypted, site.encryption, is_spread=False, place=here)
     declared = collections_of(table, site, inner)
     check_models(declared, site.models, site.pipelines, site.agents, at)
     for name in table.pipelines:

@@ -6,7 +6,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,11 +29,13 @@ from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
 from littoral.vectors.collection_folders import NAME, doom, is_part, make, scan, unpack_beside, wait_for_owner
+from littoral.vectors.encrypted.fields import SealedFields
+from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.generations import Generations
 from littoral.vectors.model_version import ModelVersion, mixed
 from littoral.vectors.quota import Bounds, StoreQuota
 from littoral.vectors.records import CollectionConfig, VectorParams
-from littoral.vectors.recovered import recovered
+from littoral.vectors.recovering import recovered
 from littoral.vectors.shard_hosts import ShardHosts
 from littoral.vectors.snapshots import config_in
 from littoral.vectors.tuning import SparseParams
@@ -46,7 +48,6 @@ CREATE_DEADLINE_S = 20.0
 LOOK_S = 0.05
 OPENING_TRIES = 3
 
-
 Ready = Callable[[Collection], Awaitable[None]]
 
 
@@ -54,9 +55,16 @@ class Collections:
     """Made by `Collections.open`. For one event loop, and one process per data folder."""
 
     def __init__(
-        self, data: Path, hosts: ShardHosts, clock: Clock, bounds: Bounds | None = None, owner: str = ""
+        self,
+        data: Path,
+        hosts: ShardHosts,
+        clock: Clock,
+        encrypted: Mapping[str, SealedFields] | None = None,
+        bounds: Bounds | None = None,
+        owner: str = "",
     ) -> None:
         self._data = data
+        self._encrypted = encrypted or {}
         self._count_max = COLLECTION_COUNT_MAX if bounds is None else bounds.collections_max
         self.quota = None if bounds is None else self._quota_of(bounds, owner, clock)
         self._folder = data / layout.COLLECTIONS
@@ -73,15 +81,22 @@ class Collections:
 
     @classmethod
     async def open(
-        cls, data: Path, hosts: ShardHosts, clock: Clock = SYSTEM, *, bounds: Bounds | None = None, owner: str = ""
+        cls,
+        data: Path,
+        hosts: ShardHosts,
+        clock: Clock = SYSTEM,
+        encrypted: Mapping[str, SealedFields] | None = None,
+        *,
+        bounds: Bounds | None = None,
+        owner: str = "",
     ) -> "Collections":
         """What lies in the data folder; asks for its hosts, and does not wait for them.
 
-        bounds: what they may hold together; None: as much as there is room for. owner: whose they are, for messages.
-
+        encrypted: fields whose values lie sealed, by collection. bounds: what they may hold together; None: as much as
+        there is room for. owner: whose they are, for messages.
         A collection whose file cannot be read is in `damaged`, and `get` raises its error.
         """
-        collections = cls(data, hosts, clock, bounds, owner)
+        collections = cls(data, hosts, clock, encrypted, bounds, owner)
         found = await asyncio.to_thread(scan, collections._folder)
         await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
@@ -378,7 +393,7 @@ class Collections:
         kept = self._clients.get(name)
         try:
             await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
-            fresh = Collection(name, file.config, client)
+            fresh = self.collection_of(name, file.config, client)
             await self._see_opened(name, shard, fresh, deadline_s)
             if ready is not None:
                 await ready(fresh)
@@ -390,8 +405,7 @@ class Collections:
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
             raise
         self._clients[name] = (shard, client)
-        self._collections[name] = Collection(name, file.config, client)
-        self._collections[name].quota = self.quota
+        self._collections[name] = self.collection_of(name, file.config, client)
         self._collections[name].is_strict = former is not None and former.is_strict
         declared = self._files[name].declared if name in self._files else ""
         await self.keep_file(name, msgspec.structs.replace(file, declared=declared))
@@ -445,21 +459,13 @@ class Collections:
         client = self.client_of(name, shard)
         self._clients[name] = (shard, client)
         self._files[name] = file
-        self._collections[name] = Collection(name, file.config, client)
-        self._collections[name].quota = self.quota
+        self._collections[name] = self.collection_of(name, file.config, client)
         if file.other is not None:
             self.generations.add(name, file.other)
         return self._collections[name]
 
     def _quota_of(self, bounds: Bounds, owner: str, clock: Clock) -> StoreQuota:
-        return StoreQuota(
-            owner,
-            points_max=bounds.points_max,
-            disk_bytes_max=bounds.disk_bytes_max,
-            count=self._count,
-            folder=self._data / layout.COLLECTIONS,
-            clock=clock,
-        )
+        return StoreQuota(owner, bounds, count=self._count, folder=self._data / layout.COLLECTIONS, clock=clock)
 
     async def _count(self) -> int:
         """Points of all of them."""
@@ -469,6 +475,19 @@ class Collections:
         """To a shard's host."""
         path = f"{layout.COLLECTIONS}/{name}/{shard}"
         return ShardClient(self._folder / name / shard, self._clock, state=lambda: self._hosts.state_of(path))
+
+    def collection_of(self, name: str, config: CollectionConfig, client: ShardClient) -> Collection:
+        """Over the shard of this client; what is to lie sealed does."""
+        fields = self._encrypted.get(name)
+        found = Collection(name, config, client if fields is None else SealedShard(client, fields))
+        found.quota = self.quota
+        return found
+
+    def sealed_shards(self) -> list[tuple[str, SealedShard]]:
+        """Of the collections that are there and have sealed fields; both generations of one that has two."""
+        here = [self._collections[name] for name in self._encrypted if name in self._collections]
+        shards = [(one.name, one.shard) for own in here for one in (own, own.other) if one is not None]
+        return [(name, shard) for name, shard in shards if isinstance(shard, SealedShard)]
 
     async def _want(self, *more: str) -> None:
         shards = [*((name, shard) for name, (shard, _) in self._clients.items()), *self.generations.shards()]

@@ -80,15 +80,14 @@ class StoreQuota:
     def __init__(
         self,
         owner: str,
+        bounds: Bounds,
         *,
-        points_max: int,
-        disk_bytes_max: int,
         count: Callable[[], Awaitable[int]],
         folder: Path,
         clock: Clock = SYSTEM,
     ) -> None:
         self._owner = owner
-        self.points_max, self.disk_bytes_max = points_max, disk_bytes_max
+        self.points_max, self.disk_bytes_max = bounds.points_max, bounds.disk_bytes_max
         self._count = count
         self._folder = folder
         self._clock = clock

@@ -20,7 +20,7 @@ from littoral.runtime.call import Call
 from littoral.runtime.gate import Gate
 from littoral.testing import SimulatedClock
 from littoral.vectors import frames
-from littoral.vectors.quota import LOOK_AGAIN_S, StoreQuota
+from littoral.vectors.quota import LOOK_AGAIN_S, Bounds, StoreQuota
 from littoral.vectors.records import PointBatch
 from raw_http import Reply
 from tenants_site import ACME, BOLT, OPERATOR, Tenanted, points, tenanted_node
@@ -222,8 +222,7 @@ class Stored:
         self.clock = SimulatedClock()
         self.quota = StoreQuota(
             "tenant `a`",
-            points_max=points_max,
-            disk_bytes_max=disk_bytes_max,
+            Bounds(1, points_max, disk_bytes_max),
             count=self.count,
             folder=folder,
             clock=self.clock,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from littoral.node.backup.contents import LeftOut
+from littoral.node.backup.contents import KeptFile, LeftOut
 from littoral.node.backup.sending import Packed
 from littoral.node.tenant_hosts import TENANTS
 from littoral.vectors.layout import COLLECTIONS
@@ -27,9 +27,9 @@ class Together:
             for left in packed.left_out():
                 yield left._replace(what=f"{left.what} of tenant {owner}") if owner else left
 
-    async def pack(self, name: str, target: Path) -> None:
+    async def pack(self, name: str, target: Path) -> list[KeptFile]:
         owner, _, own = name.rpartition(AT)
-        await self._owners[owner].pack(own, target)
+        return await self._owners[owner].pack(own, target)
 
 
 def named(owner: str, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from littoral.clock import SYSTEM, Clock
+from littoral.node.at_rest import encrypted_fields
 from littoral.node.binding import Find, Guests, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.needed_versions import pin_needed
@@ -62,12 +63,15 @@ async def open_rooms(site: Site, hosts: SharedHosts, clock: Clock, keys: KeyRing
     async with contextlib.AsyncExitStack() as stack:
         rooms = []
         for table in site.tenants:
-            data, quota = site_of(site, table, inner_steps).data, table.quota
+            own, quota = site_of(site, table, inner_steps), table.quota
             bounds = Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20)
             owner = f"tenant `{table.name}`"
-            collections = await Collections.open(data, hosts.of(table.name), clock, bounds=bounds, owner=owner)
+            fields = encrypted_fields(own, keys, table.name)
+            collections = await Collections.open(
+                own.data, hosts.of(table.name), clock, fields, bounds=bounds, owner=owner
+            )
             stack.push_async_callback(collections.close)
-            caches = Caches(cache_table(site.cache, quota.cache_mb), data, clock, keys)
+            caches = Caches(cache_table(site.cache, quota.cache_mb), own.data, clock, keys)
             stack.push_async_callback(caches.close)
             rooms.append(Room(table, collections, caches))
         yield rooms

@@ -1,4 +1,4 @@
-"""What a collection is made with after a snapshot took the place of its points."""
+"""What a snapshot may take the place of."""
 
 import msgspec
 
