@@ -1,6 +1,7 @@
 """Each quota of a tenant: what is within it goes through, what is over it is refused in its protocol's words."""
 
 import asyncio
+import http.client
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -162,9 +163,12 @@ def test_requests_over_the_rate_are_refused_in_each_protocols_words(node: Tenant
 def test_each_frame_of_a_stream_is_a_request(node: Tenanted) -> None:
     """The one that begins it was the last within the quota."""
     body = b"".join(len(frame).to_bytes(4, "little") + frame for frame in (b"one", b"two"))
-    frames_type = {"content_type": "application/x-littoral-frames"}
-    reply = node.ask(DUNE, "POST", "/pipelines/sentences/stream", body, **frames_type)
-    said = [msgspec.json.decode(line[6:]) for line in reply.body.splitlines() if line.startswith(b"data: ")]
+    headers = {"authorization": f"Bearer {node.tokens[DUNE]}", "content-type": "application/x-littoral-frames"}
+    connection = http.client.HTTPConnection(node.served.address, timeout=60)
+    connection.request("POST", "/pipelines/sentences/stream", body, headers)
+    lines = connection.getresponse().read().splitlines()
+    connection.close()
+    said = [msgspec.json.decode(line[6:]) for line in lines if line.startswith(b"data: ")]
     assert [event["code"] for event in said if "frame" in event] == [429, 429]
     assert said[-1] == {"answers": 0, "errors": 2}
 
