@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
+from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
@@ -53,13 +54,14 @@ def application(
     def elsewhere(request: Request) -> Router | None:
         return tenants.get(access.claimed_tenant(request)) if tenants else None
 
-    router = _router(
-        _protocols(node, observed, inference, access, lambda: sum(r.busy_count for r in routers), is_secure=is_secure),
-        node,
-        observed,
-        access.check,
-        elsewhere,
-    )
+    def busy_count() -> int:
+        return sum(one.busy_count for one in routers)
+
+    protocols = _protocols(node, observed, inference, access, busy_count, is_secure=is_secure)
+    if node.audit is not None:
+        protocols = node.audit.protocols(protocols)
+        access.watch_tokens(node.audit.tokens_changed)
+    router = _router(protocols, node, observed, access.check, elsewhere)
     routers.append(router)
     return router
 
@@ -75,6 +77,8 @@ def _router_of(tenant: Tenant, observed: Observed, access: Access, *, is_secure:
     protocols = _protocols(
         node, tenant.observed, tenant.inference, access, lambda: router.busy_count, is_secure=is_secure
     )
+    if tenant.trail is not None:
+        protocols = tenant.trail.protocols(protocols)
     router = _router(protocols, node, observed, admit)
     return router
 
@@ -118,6 +122,7 @@ def _protocols(
         tenants_protocol(node),
         logs_protocol(node),
         backup_protocol(node),
+        audit_protocol(node),
         mesh_protocol(node),
         migrations_protocol(node),
         placement_protocol(node),

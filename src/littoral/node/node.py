@@ -21,6 +21,7 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
@@ -147,7 +148,8 @@ class Node:
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
-    keys: of what it seals, if it does. tenants: by name, each with a node of its own, as it sees it.
+    keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
+    tenants: by name, each with a node of its own, as it sees it.
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     """
 
@@ -173,6 +175,7 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
+    audit: "Trail | None" = None
     tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
     itself: "Tenant | None" = None
     gate: Gate | None = None

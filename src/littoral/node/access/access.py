@@ -9,7 +9,8 @@ from littoral.errors import ForbiddenError, LittoralError, TooOftenError, Unauth
 from littoral.node.access.guessing import Guesses
 from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, needed_by_http
 from littoral.node.access.sessions import Sessions, cookie_in
-from littoral.node.access.tokens import Token, TokenFile, claimed_id
+from littoral.node.access.tokens import Token, TokenFile, TokensChanged, claimed_id
+from littoral.node.caller import ANYBODY, CALLER
 from littoral.telemetry import Reading
 from littoral.web import Request, Route
 
@@ -61,6 +62,11 @@ class Access:
         for reason in REASONS:
             yield Reading("littoral_access_refused_total", (reason,), self._refused[reason])
 
+    def watch_tokens(self, changed: TokensChanged) -> None:
+        """Told of the tokens before and after each change of their file."""
+        if self._tokens is not None:
+            self._tokens.changed = changed
+
     def check(self, request: Request, route: Route, tenant: str = "") -> bool:
         """Whether a token was needed. tenant: whose things the route answers for; '' = the operator's.
 
@@ -68,6 +74,7 @@ class Access:
         """
         needed = needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
+            CALLER.set(ANYBODY)
             return False
         token = self._of(self._caller(request), tenant)
         self._allow(token, needed, f"{route.method} {route.pattern}")
@@ -86,6 +93,7 @@ class Access:
         """As `check`, for a method of the gRPC service: the tenant who asks. metadata: names in lower case."""
         needed = needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
+            CALLER.set(ANYBODY)
             return ""
         token = self.judge(self._shown(metadata), address)
         self._allow(token, needed, method)
@@ -188,6 +196,7 @@ class Access:
                     f"`{what}` needs the role {wanted}, this token has {', '.join(f'`{role}`' for role in token.roles)}"
                 ),
             )
+        CALLER.set(f"{f'{token.tenant}/' if token.tenant else ''}{token.name}#{token.id}")
 
     def _unless_expired(self, token: Token) -> Token:
         assert self._tokens is not None

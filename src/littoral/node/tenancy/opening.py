@@ -124,6 +124,7 @@ async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], cl
         claim=collections.claim,
         placement=None,
         gate=gate,
+        trail=None if guests.trail is None else guests.trail.of(collections.get),
     )
     site = await ensure_collections(collections, site, tell)
     pin_needed(site, own, tell)
@@ -176,6 +177,7 @@ def _tenant(bound: BoundTenant, node: Node) -> Tenant:
     assert collections.quota is not None, "collections of a tenant are opened with bounds"
     observed = Observed(seen)
     inference = Inference(seen, observed)
-    tenant = Tenant(table.name, table.quota, seen, observed, inference, bound.gate, rate, collections.quota)
+    store, trail = collections.quota, bound.guests.trail
+    tenant = Tenant(table.name, table.quota, seen, observed, inference, bound.gate, rate, store, trail)
     seen.itself = tenant
     return tenant

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from littoral.node.node import Node
 from littoral.node.observed import Observed
@@ -13,6 +13,9 @@ from littoral.runtime.gate import Gate
 from littoral.telemetry import Reading
 from littoral.vectors.quota import StoreQuota
 
+if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
+
 __all__ = ["QUOTAS", "Tenant"]
 
 QUOTAS = ("requests_per_s", "inferences_max", "store")
@@ -21,7 +24,9 @@ QUOTAS = ("requests_per_s", "inferences_max", "store")
 
 @dataclass
 class Tenant:
-    """node: as the tenant sees it, and nothing else. observed, inference: of that."""
+    """node: as the tenant sees it, and nothing else. observed, inference: of that. trail: what it does is told there,
+    in the node's audit log, if it keeps one.
+    """
 
     name: str
     quota: QuotaTable
@@ -31,6 +36,7 @@ class Tenant:
     gate: Gate
     rate: Rate
     store: StoreQuota
+    trail: "Trail | None" = None
 
     @property
     def cache_bytes(self) -> int:
