@@ -225,6 +225,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
         ),
     ],
     ("GET", "/api/placement"): [Seed()],
+    ("GET", "/api/tenants"): [Seed()],
     ("GET", "/api/pipelines"): [Seed()],
     ("GET", "/api/models"): [Seed()],
     ("GET", "/api/agents"): [Seed()],

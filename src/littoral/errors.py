@@ -12,8 +12,9 @@
     │   ├── ConflictError             the name is taken
     │   ├── TooLargeError             over a stated limit
     │   ├── ForbiddenError            not for this caller
+    │   ├── QuotaError                over what this tenant may have
     │   ├── UnauthorizedError         who calls did not say who it is, or not truly
-    │   ├── TooOftenError             too many of these from one address: wait
+    │   ├── TooOftenError             too many of these from one address or tenant: wait
     │   ├── SlowRequestError          the request did not arrive in time
     │   └── NotOfferedError           a known request that this version does not serve
     ├── NodeError                     the machine, its files or its load are at fault
@@ -49,6 +50,7 @@ __all__ = [
     "NotOfferedError",
     "OnnxFormatError",
     "PeerError",
+    "QuotaError",
     "RequestError",
     "SandboxError",
     "SettingError",
@@ -146,12 +148,16 @@ class ForbiddenError(RequestError):
     """Not for this caller."""
 
 
+class QuotaError(RequestError):
+    """Over what this tenant may have."""
+
+
 class UnauthorizedError(RequestError):
     """Who calls did not say who it is, or said what is not true."""
 
 
 class TooOftenError(RequestError):
-    """Too many of these came from one address. retry_after_s: when the next is looked at."""
+    """Too many of these came from one address, or of one tenant. retry_after_s: when the next is looked at."""
 
     def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -35,6 +35,7 @@ OF_TABLES = (
     "littoral_trace_",
     "littoral_log_",
     "littoral_audit_",
+    "littoral_tenant_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 

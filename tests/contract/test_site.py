@@ -26,13 +26,35 @@ MODEL = '[models.embedder]\npath = "m.wasm"\n'
 SPREAD_EU = 'spread = { strategy = "geographic", regions = ["eu"], '
 MESH = '[node]\nname = "a"\n[mesh]\nsite = "shop"\n'
 AGENT = '[agents.decode]\npath = "builtin:image"\n'
+AUTH = "[auth]\n"
+TENANT = '[[tenants]]\nname = "acme"\n'
+OWN_COLLECTION = '[tenants.collections.c]\nvectors = { size = 4, distance = "Dot" }\n'
+TENANT_VECTORS = TENANT + OWN_COLLECTION
 
 WRONG = {
     "no TOML": "node = ",
     "no UTF-8": b'[node]\nname = "\xff"',
     "a table that is unknown": '[nodes]\nname = "x"',
     "a table that is far from any": "[zebra]\n",
-    "a table of a later version": '[tenants]\nname = "x"',
+    "a table of a later version": "[updates]",
+    "tenants that are no list": '[tenants]\nname = "x"',
+    "a tenant without a name": AUTH + "[[tenants]]",
+    "a tenant with a name that none can have": AUTH + '[[tenants]]\nname = "a/b"',
+    "a key of a tenant that is unknown": AUTH + TENANT + "quota = { points = 3 }",
+    "tenants without tokens": TENANT,
+    "tenants and open metrics": "[auth]\nmetrics = false\n" + TENANT,
+    "two tenants of one name": AUTH + TENANT + TENANT,
+    "a tenant's model that is not there": AUTH + MODEL + TENANT + 'models = ["embeder"]',
+    "a tenant's pipeline that is not there": AUTH + TENANT + 'pipelines = ["similar"]',
+    "a tenant's collection that migrates": AUTH
+    + TENANT_VECTORS
+    + 'migrate = { pipeline = "p", source = "payload:text" }',
+    "a tenant's collection of an unknown model": AUTH + TENANT_VECTORS + 'model = "m"',
+    "fewer collections than a tenant has": AUTH + TENANT + "quota = { collections_max = 0 }\n" + OWN_COLLECTION,
+    "more collections than there is room for": AUTH
+    + TENANT
+    + "quota = { collections_max = 64 }\n"
+    + TENANT.replace("acme", "bolt"),
     "a key that is unknown": '[node]\nlistn = "x"',
     "a key that is far from any": "[node]\nzebra = 1",
     "a value of the wrong type": "[node]\nname = 3",

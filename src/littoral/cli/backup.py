@@ -172,11 +172,11 @@ def _stream(url: str, site: Path | None, *, with_tokens: bool) -> Iterator[Calla
             yield read
         return
     from littoral.node.backup.sending import sent
-    from littoral.node.backup.stopped import Stopped, one_by_one, reader
+    from littoral.node.backup.stopped import of_site, one_by_one, reader
     from littoral.node.site import read_site
 
     described = read_site(site)
-    chunks = one_by_one(sent(described, Stopped(described.data), SYSTEM, with_tokens=with_tokens))
+    chunks = one_by_one(sent(described, of_site(described), SYSTEM, with_tokens=with_tokens))
     with contextlib.closing(chunks):
         yield reader(chunks)
 

@@ -30,18 +30,22 @@ def new(
     site: SiteArgument,
     name: Annotated[str, typer.Argument(help="Whose it is, for people.")],
     roles: Annotated[str, typer.Option(help="Of `read`, `infer`, `write`, `admin`, with commas between.")] = "read",
+    tenant: Annotated[
+        str | None, typer.Option(help="A tenant of the site file, for whose things alone it is good.")
+    ] = None,
     days: Annotated[float | None, typer.Option(min=0.001, max=36_500, help="Until it expires; default: never.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Make a token and print it, once: the node keeps a digest only."""
-    file = _file_of(site)
-    text, token = new_token(name, _roles(roles), SYSTEM.wall(), life_s=None if days is None else days * DAY_S)
+    file = _file_of(site, tenant)
+    life_s = None if days is None else days * DAY_S
+    text, token = new_token(name, _roles(roles), SYSTEM.wall(), life_s=life_s, tenant=tenant or "")
     write_tokens(file, [*read_tokens(file), token])
     if as_json:
         show_json({"token": text} | _told(token))
         return
     results.print(text, markup=False)
-    messages.print(f"`{token.name}` may {', '.join(token.roles)}; this is not shown again", markup=False)
+    messages.print(f"`{token.name}` may {', '.join(token.roles)}{_of(token)}; this is not shown again", markup=False)
 
 
 @tokens.command("list")
@@ -52,7 +56,7 @@ def list_tokens(site: SiteArgument, as_json: Annotated[bool, typer.Option("--jso
         show_json([_told(token) for token in found])
         return
     for token in found:
-        results.print(f"{token.id}  {token.name}  {','.join(token.roles)}  {_end(token)}", markup=False)
+        results.print(f"{token.id}  {token.name}  {','.join(token.roles)}  {_end(token)}{_of(token)}", markup=False)
 
 
 @tokens.command()
@@ -67,14 +71,21 @@ def revoke(
         results.print(f"{token.id} `{token.name}` is revoked", markup=False)
 
 
-def _file_of(site: Path) -> Path:
+def _file_of(site: Path, tenant: str | None = None) -> Path:
     from littoral.node.opened_access import tokens_file
     from littoral.node.site import read_site
 
     described = read_site(site)
     if (file := tokens_file(described)) is None:
         raise InputError(f"{site}: has no table `[auth]`", hint="with it, every request needs a token")
+    names = [table.name for table in described.tenants]
+    if tenant is not None and tenant not in names:
+        raise InputError(f"{site}: tenant `{tenant[:64]}` is unknown", hint=f"known: {', '.join(names) or 'none'}")
     return file
+
+
+def _of(token: Token) -> str:
+    return f" of tenant {token.tenant}" if token.tenant else ""
 
 
 def _roles(text: str) -> list[Role]:
@@ -91,6 +102,7 @@ def _told(token: Token) -> dict[str, object]:
         "roles": token.roles,
         "made_at_s": token.made_at_s,
         "expires_at_s": token.expires_at_s,
+        "tenant": token.tenant,
     }
 
 

@@ -39,6 +39,7 @@ def sections(look: Look, pipelines: Sequence[Mapping[str, Any]]) -> list[Section
         Section("pipelines", list(_pipelines(look, pipelines))),
         Section("models and agents", list(_pools(look))),
         Section("collections", list(_collections(look))),
+        Section("tenants", list(_tenants(look))),
         Section("caches", list(_caches(look))),
         Section("mqtt", list(_routes(look))),
         Section("nodes", list(_peers(look))),
@@ -91,6 +92,21 @@ def _collections(look: Look) -> Iterator[Row]:
             "answers": bool(look.value("littoral_collection_answers", name)),
             "points": look.value("littoral_collection_points", name),
             "indexed": look.value("littoral_collection_indexed_vectors", name),
+        }
+
+
+def _tenants(look: Look) -> Iterator[Row]:
+    refused = "littoral_tenant_refused_total"
+    for name in look.names("littoral_tenant_requests_total"):
+        over = [look.rate(refused, *labels) for labels in look.series(refused) if name in labels]
+        yield {
+            "name": name,
+            "per_s": look.rate("littoral_tenant_requests_total", name),
+            "refused_per_s": None if look.before is None else sum(one or 0.0 for one in over),
+            "busy": look.value("littoral_tenant_inferences_busy", name),
+            "waiting": look.value("littoral_tenant_inferences_waiting", name),
+            "points": look.value("littoral_tenant_points", name),
+            "bytes": look.value("littoral_tenant_disk_bytes", name),
         }
 
 

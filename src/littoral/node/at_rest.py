@@ -34,12 +34,15 @@ def open_keys(site: Site) -> KeyRing | None:
     return _printed(site, table.command or [])
 
 
-def encrypted_fields(site: Site, keys: KeyRing | None) -> dict[str, SealedFields]:
-    """By collection."""
+def encrypted_fields(site: Site, keys: KeyRing | None, tenant: str = "") -> dict[str, SealedFields]:
+    """By collection. tenant: whose they are; what one sealed opens in no other's collection of that name."""
+    owner = f"{tenant}/" if tenant else ""
     tables = {name: table.encrypted for name, table in site.collections.items()}
     if keys is None:
         return {}
-    return {name: SealedFields(name, table.fields, keys) for name, table in tables.items() if table is not None}
+    return {
+        name: SealedFields(f"{owner}{name}", table.fields, keys) for name, table in tables.items() if table is not None
+    }
 
 
 def read_key_file(path: Path) -> KeyRing:

@@ -27,6 +27,7 @@ from littoral.node.upsert_step import UpsertStep
 from littoral.node.vector_makers import Makers, given_by, made_by
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.for_each import ForEachStep
+from littoral.runtime.gate import Gate
 from littoral.runtime.guest_steps import AgentStep, ModelStep
 from littoral.runtime.host.options import Ctc, Draw, HostOptions, TopK
 from littoral.runtime.host_steps import HostStep
@@ -48,7 +49,9 @@ Claim = Callable[[str, Sequence[ModelVersion]], Awaitable[None]]
 
 
 class Guests(NamedTuple):
-    """site: of the file, and what the models bring along. claim: None where nothing is written. trail: of audit."""
+    """site: of the file, and what the models bring along. claim: None where nothing is written. gate: of the tenant
+    that the pipelines belong to, if they do. trail: of audit.
+    """
 
     site: Site
     pooling: Pooling
@@ -59,6 +62,7 @@ class Guests(NamedTuple):
     vector_models: VectorModels
     claim: Claim | None = None
     placement: Placement | None = None
+    gate: Gate | None = None
     trail: "Trail | None" = None
 
 
@@ -77,7 +81,9 @@ def open_pipeline(site: Site, name: str, guests: Guests, find: Find, clock: Cloc
     with naming(site, f"pipelines.{name}"):
         chosen = guests.vector_models.bound(name, guests.models)
         binding = _Binding(site, guests, find, chosen, guests.vector_models.agents(name))
-        pipeline = Pipeline(name, binding.placed(tables, frozenset()), node=site.node.name, clock=clock)
+        pipeline = Pipeline(
+            name, binding.placed(tables, frozenset()), node=site.node.name, gate=guests.gate, clock=clock
+        )
     descriptions = tuple(
         StepDescription(
             edge.name, *binding.kind(table), str(edge.takes), str(edge.gives), edge.sources, binding.digest(table)

@@ -151,6 +151,8 @@ class Embedder:
         return made
 
     def _instances(self) -> int:
+        if self._node.gate is not None:
+            return self._node.gate.count_max
         used = [step.uses for step in self._served.steps if step.kind == "model"]
         return max((self._node.models[name].pool.statistics().instances for name in used), default=1) or 1
 

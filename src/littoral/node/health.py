@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from littoral.errors import InputError
+from littoral.errors import ForbiddenError, InputError
 from littoral.node.collection_status import collection_states
 from littoral.node.load_readings import quarantined
 from littoral.node.node import Node
@@ -18,21 +18,28 @@ COLLECTION_S = 1.0
 TRITON = "triton"
 
 
-def health_protocol(node: Node, observed: Observed, busy_count: Callable[[], int]) -> Protocol:
+def health_protocol(
+    node: Node, observed: Observed, busy_count: Callable[[], int], tells: Callable[[Request], bool]
+) -> Protocol:
     """healthz: the process answers. readyz: it can do its work; 503 with the reasons while it cannot.
 
     A guest in quarantine is told there, and does not make the node unready: everything else works.
+    tells: whether names of what is there may be told to who asks.
     """
 
     async def healthz(_: Request) -> Answer:
         return json_answer({"status": "ok"})
 
-    async def readyz(_: Request) -> Answer:
+    async def readyz(request: Request) -> Answer:
         reasons = await _reasons(node)
-        told = {"ready": not reasons, "reasons": reasons, "quarantined": quarantined(node)}
+        told: dict[str, object] = {"ready": not reasons}
+        if tells(request):
+            told |= {"reasons": reasons, "quarantined": [] if node.tenant else quarantined(node)}
         return json_answer(told, 503 if reasons else 200)
 
     async def metrics(request: Request) -> Answer:
+        if node.tenant:
+            raise ForbiddenError("metrics are the operator's", hint="`GET /api/tenants` tells yours")
         compat = request.query.get("compat", "")
         if compat not in ("", TRITON):
             raise InputError(f"parameter `compat` is `{compat[:40]}`, must be `{TRITON}`")

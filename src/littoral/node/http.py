@@ -1,4 +1,9 @@
-"""Everything that a node answers over HTTP, put together: one protocol after the other."""
+"""Everything that a node answers over HTTP, put together: one protocol after the other.
+
+A tenant's requests go to a router of its own, whose handlers hold nothing but what is the tenant's.
+"""
+
+from collections.abc import Callable, Sequence
 
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
@@ -19,7 +24,9 @@ from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
-from littoral.web import Hosts, Origins, Router
+from littoral.node.tenancy.api import tenants_protocol
+from littoral.node.tenancy.tenant import Tenant
+from littoral.web import Hosts, Origins, Protocol, Request, Route, Router
 
 __all__ = ["application"]
 
@@ -39,12 +46,80 @@ def application(
     observed = observed or Observed(node)
     access = access or Access(None, frozenset(), node.clock)
     observed.sources.append(access.readings)
+    observed.sources += [tenant.readings for tenant in node.tenants.values()]
     inference = inference or Inference(node, observed)
-    protocols = [
+    tenants = {name: _router_of(tenant, observed, access, is_secure=is_secure) for name, tenant in node.tenants.items()}
+    routers = [*tenants.values()]
+
+    def elsewhere(request: Request) -> Router | None:
+        return tenants.get(access.claimed_tenant(request)) if tenants else None
+
+    def busy_count() -> int:
+        return sum(one.busy_count for one in routers)
+
+    protocols = _protocols(node, observed, inference, access, busy_count, is_secure=is_secure)
+    if node.audit is not None:
+        protocols = node.audit.protocols(protocols)
+        access.watch_tokens(node.audit.tokens_changed)
+    router = _router(protocols, node, observed, access.check, elsewhere)
+    routers.append(router)
+    return router
+
+
+def _router_of(tenant: Tenant, observed: Observed, access: Access, *, is_secure: bool) -> Router:
+    """observed: the operator's, who sees that there are requests, and how long they take."""
+    node = tenant.node
+
+    def admit(request: Request, route: Route) -> None:
+        if access.check(request, route, tenant.name):
+            tenant.rate.take()
+
+    protocols = _protocols(
+        node, tenant.observed, tenant.inference, access, lambda: router.busy_count, is_secure=is_secure
+    )
+    if tenant.trail is not None:
+        protocols = tenant.trail.protocols(protocols)
+    router = _router(protocols, node, observed, admit)
+    return router
+
+
+def _router(
+    protocols: Sequence[Protocol],
+    node: Node,
+    observed: Observed,
+    admit: Callable[[Request, Route], object],
+    elsewhere: Callable[[Request], Router | None] = lambda _: None,
+) -> Router:
+    return Router(
+        protocols,
+        observe=observed.answered,
+        origins=Origins(node.origins),
+        hosts=Hosts((node.name, *node.hosts)),
+        admit=admit,
+        elsewhere=elsewhere,
+        spans=None if node.traces is None else node.traces.spans,
+        clock=node.clock,
+    )
+
+
+def _protocols(
+    node: Node,
+    observed: Observed,
+    inference: Inference,
+    access: Access,
+    busy_count: Callable[[], int],
+    *,
+    is_secure: bool,
+) -> list[Protocol]:
+    def tells(request: Request) -> bool:
+        return access.is_from(request, node.tenant)
+
+    return [
         page_protocol(),
         session_protocol(access, is_secure=is_secure),
         api_protocol(node, observed),
         shown_protocol(node),
+        tenants_protocol(node),
         logs_protocol(node),
         backup_protocol(node),
         audit_protocol(node),
@@ -52,23 +127,10 @@ def application(
         migrations_protocol(node),
         placement_protocol(node),
         mesh_changes_protocol(node),
-        health_protocol(node, observed, lambda: router.busy_count),
+        health_protocol(node, observed, busy_count, tells),
         pipelines_protocol(node, observed),
         oip_protocol(inference),
         openai_protocol(node, observed),
         streams_protocol(node, observed),
         qdrant_protocol(node),
     ]
-    if node.audit is not None:
-        protocols = node.audit.protocols(protocols)
-        access.watch_tokens(node.audit.tokens_changed)
-    router = Router(
-        protocols,
-        observe=observed.answered,
-        origins=Origins(node.origins),
-        hosts=Hosts((node.name, *node.hosts)),
-        admit=access.check,
-        spans=None if node.traces is None else node.traces.spans,
-        clock=node.clock,
-    )
-    return router

@@ -12,6 +12,7 @@ from littoral.node.model_statistics import ModelStatistics
 from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.batching import Batcher
+from littoral.runtime.gate import Gate
 from littoral.runtime.instance import Session
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pipeline import Pipeline
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
+    from littoral.node.request_rate import Rate
     from littoral.node.sequences import Sequences
     from littoral.node.shown.mqtt import MqttTold
     from littoral.node.site import Site
+    from littoral.node.tenancy.tenant import Tenant
     from littoral.node.traces import Traces
     from littoral.telemetry import Log
     from littoral.vault import KeyRing
@@ -73,7 +76,7 @@ class ServedVersion:
 @dataclass
 class ServedModel:
     """serving: the version that answers who asks for none. versions: those that can be asked for, none if unloaded.
-    statistics: of all versions since the start.
+    statistics: of all versions since the start. is_shared: others ask it too, of whom nothing is told.
 
     `ModelRepository` replaces both in place, so that who holds a served model always has the newest.
     """
@@ -84,6 +87,7 @@ class ServedModel:
     versions: Mapping[int, ServedVersion]
     sequences: "Sequences[ServedVersion]"
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    is_shared: bool = False
 
     @property
     def model(self) -> ModelFile:
@@ -145,6 +149,8 @@ class Node:
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
     keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
+    tenants: by name, each with a node of its own, as it sees it.
+    itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     """
 
     name: str
@@ -170,6 +176,10 @@ class Node:
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
     audit: "Trail | None" = None
+    tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
+    itself: "Tenant | None" = None
+    gate: Gate | None = None
+    rate: "Rate | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False
@@ -182,3 +192,14 @@ class Node:
     def uptime_s(self) -> float:
         """Since it was made, whatever the wall clock did meanwhile."""
         return self.clock.monotonic() - self._began_s
+
+    @property
+    def tenant(self) -> str:
+        """Whose things it knows; '' = the operator's."""
+        return "" if self.itself is None else self.itself.name
+
+    def tell_ready(self, *, is_ready: bool, listen: str = "") -> None:
+        """From now on it can do its work, or cannot. listen: where it does."""
+        for node in (self, *(tenant.node for tenant in self.tenants.values())):
+            node.is_ready = is_ready
+            node.listen = listen or node.listen

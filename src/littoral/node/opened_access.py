@@ -32,7 +32,8 @@ def open_access(site: Site, clock: Clock) -> Access:
         return Access(None, frozenset(), clock)
     needs = {"probes": site.auth.probes, "metrics": site.auth.metrics}
     opened = frozenset(what for what, is_needed in needs.items() if not is_needed)
-    return Access(TokenFile(site.path_of(site.auth.tokens), clock), opened, clock)
+    tenants = [table.name for table in site.tenants]
+    return Access(TokenFile(site.path_of(site.auth.tokens), clock), opened, clock, tenants)
 
 
 def tls_files(site: Site) -> TlsFiles | None:

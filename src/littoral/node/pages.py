@@ -66,7 +66,8 @@ def api_protocol(node: Node, observed: Observed) -> Protocol:
         return json_answer([_model(model) for model in node.models.values()])
 
     async def agents(_: Request) -> Answer:
-        return json_answer([_agent(agent, node.site) for agent in node.agents.values()])
+        found = () if node.tenant else node.agents.values()  # tenants share them
+        return json_answer([_agent(agent, node.site) for agent in found])
 
     async def model(request: Request) -> Answer:
         name = request.names["name"]
@@ -123,10 +124,10 @@ def _model(served: ServedModel) -> dict[str, Any]:
         "file_bytes": file_bytes,
         "layer_count": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
-        "instances": {**served.instances._asdict(), "busy": pool.busy},
-        "runs": pool.runs,
+        "instances": {**served.instances._asdict(), "busy": 0 if served.is_shared else pool.busy},
+        "runs": served.statistics.success_count if served.is_shared else pool.runs,
         "number": served.serving.number if served.is_loaded else None,
-        "quarantine": _quarantine(served.pool.quarantine),
+        "quarantine": None if served.is_shared else _quarantine(served.pool.quarantine),
     }
 
 

@@ -84,11 +84,10 @@ async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], S
             reloading(Hot(node, observed, server, read), link),
             signs_of_life(link),
         ):
-            node.listen = server.address
-            node.is_ready = True
+            node.tell_ready(is_ready=True, listen=server.address)
             link.ready(node.listen)
             await stopped.wait()
-            node.is_ready = False
+            node.tell_ready(is_ready=False)
 
 
 @contextlib.asynccontextmanager

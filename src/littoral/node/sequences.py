@@ -64,6 +64,10 @@ class Sequences(Generic[_V]):
         self._ended = 0
         self._expired = 0
 
+    def another(self) -> "Sequences[_V]":
+        """Of the same model and bounds, without any that is open here."""
+        return Sequences(self._name, self.ports, count_max=self._count_max, idle_s=self._idle_s, clock=self._clock)
+
     @contextlib.asynccontextmanager
     async def turn(self, flags: Flags, version: _V) -> AsyncIterator[Sequence[_V]]:
         """The sequence, for one request alone. version: for one that begins now.

@@ -44,9 +44,11 @@ from littoral.node.site_tables import (
     RepositoryTable,
     SearchStepTable,
     StepTable,
+    TenantTable,
     UpsertStepTable,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
+from littoral.node.tenant_tables import check_tenants, read_tenants
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 
@@ -90,6 +92,7 @@ class Site(NamedTuple):
     telemetry: TelemetryTable = TelemetryTable()
     encryption: EncryptionTable | None = None
     audit: AuditTable | None = None
+    tenants: Sequence[TenantTable] = ()
 
     @property
     def listen(self) -> Address:
@@ -171,6 +174,11 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
             _one(tables["encryption"], EncryptionTable, place / "encryption") if "encryption" in tables else None,
             _one(tables["audit"], AuditTable, place / "audit") if "audit" in tables else None,
+            read_tenants(
+                tables.get("tenants", []),
+                place / "tenants",
+                lambda entry, at: _several(entry, "collections", CollectionTable, at),
+            ),
         ),
         place,
     )
@@ -273,6 +281,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
+    check_tenants(site, place / "tenants", inner_steps)
     return site
 
 

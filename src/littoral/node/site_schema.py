@@ -15,7 +15,9 @@ from littoral.node.site_tables import (
     ForEachStepTable,
     ModelTable,
     PipelineTable,
+    TenantTable,
 )
+from littoral.node.tenant_tables import TENANTS_MAX
 from littoral.runtime.host.options import OPTIONS, PlacedTable
 
 __all__ = ["Key", "keys", "site_schema"]
@@ -54,6 +56,8 @@ def site_schema() -> dict[str, Any]:
 
 
 def _property(kind: type[msgspec.Struct], reference: Mapping[str, Any]) -> Mapping[str, Any]:
+    if kind is TenantTable:
+        return {"type": "array", "items": reference, "maxItems": TENANTS_MAX}
     if kind not in NAMED:
         return reference
     return {"type": "object", "additionalProperties": reference, "maxProperties": ENTRIES_MAX}

@@ -14,6 +14,7 @@ from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
 from littoral.node.mqtt_tables import MqttTable
 from littoral.node.placement_tables import PlacementTable
+from littoral.node.quota_table import QuotaTable
 from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.node.telemetry_tables import TelemetryTable
@@ -49,6 +50,7 @@ __all__ = [
     "SearchStepTable",
     "SequencesTable",
     "StepTable",
+    "TenantTable",
     "UpsertStepTable",
     "VectorTable",
 ]
@@ -318,6 +320,21 @@ class LimitsTable(_Table, frozen=True):
     connection_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Connections at a time")] = 512
 
 
+class TenantTable(_Table, frozen=True):
+    """Somebody with collections, caches, tokens and quotas of their own."""
+
+    name: Annotated[Name, Meta(description="As tokens and metrics have it")]
+    models: Annotated[list[str], Meta(max_length=ENTRIES_MAX, description="Models of this file that it may ask")] = []
+    pipelines: Annotated[
+        list[str],
+        Meta(max_length=ENTRIES_MAX, description="Pipelines of this file that it may ask, on collections of its own"),
+    ] = []
+    collections: Annotated[
+        dict[Name, CollectionTable], Meta(max_length=ENTRIES_MAX, description="Made if they are not there")
+    ] = {}
+    quota: Annotated[QuotaTable, Meta(description="What it may use")] = QuotaTable()
+
+
 TABLES: Mapping[str, type[msgspec.Struct]] = {
     "node": NodeTable,
     "models": ModelTable,
@@ -336,7 +353,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "telemetry": TelemetryTable,
     "encryption": EncryptionTable,
     "audit": AuditTable,
+    "tenants": TenantTable,
 }
-"""Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
+"""Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name, `tenants` is a list."""
 
-NOT_YET = ("gateway", "tenants", "updates")
+NOT_YET = ("gateway", "updates")

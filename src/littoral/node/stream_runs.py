@@ -157,6 +157,8 @@ class StreamRun:
         self._outcomes.put_nowait(Outcome(number, is_ok, about | said))
 
     async def _answer(self, frame: Frame) -> dict[str, Any]:
+        if self._node.rate is not None:
+            self._node.rate.take()
         began = self._node.clock.monotonic()
         where = Origin(frame.data, frame.id, at=self._node.clock.wall())
         with self._observed.pipeline(self._served.name) as outcome, coming_from(where):

@@ -26,6 +26,7 @@ from littoral.node.config.trial import Ask, Outcome, Settle, Trial
 from littoral.node.service_manager import ServiceManager
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
 from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want, link_pair
+from littoral.node.tenant_hosts import TENANTS
 from littoral.vectors.layout import COLLECTIONS
 from littoral.vectors.owner_lock import OwnerLock
 
@@ -354,12 +355,16 @@ class Supervisor:
 
 
 def _are_shard_folders(names: Sequence[str]) -> bool:
-    """`collections/<name>/<shard>`, so that a node cannot point a host anywhere else."""
+    """`collections/<name>/<shard>`, also below `tenants/<tenant>`, so that a node cannot point a host anywhere else."""
     parts = [PurePosixPath(name).parts for name in names]
     return len(names) <= CHILD_COUNT_MAX and all(
-        len(part) == 3 and part[0] == COLLECTIONS and ".." not in part and "/".join(part) == name
-        for part, name in zip(parts, names, strict=True)
+        _is_shard_folder(part) and "/".join(part) == name for part, name in zip(parts, names, strict=True)
     )
+
+
+def _is_shard_folder(part: Sequence[str]) -> bool:
+    own = part[2:] if part and part[0] == TENANTS else part
+    return len(own) == 3 and own[0] == COLLECTIONS and ".." not in part
 
 
 @contextlib.contextmanager

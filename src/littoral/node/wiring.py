@@ -6,7 +6,7 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
@@ -32,6 +32,8 @@ from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
+from littoral.node.tenancy.opening import BoundTenant, bound_tenants, check_tenant, open_rooms, tenants_of
+from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.traces import Traces, open_traces
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
@@ -73,12 +75,14 @@ async def _open_node(
     read, site = site, with_spread_models(site)
     keys = open_keys(site)
     spans = None if traces is None else traces.spans
+    shared = SharedHosts(hosts)
     collections = await Collections.open(
-        site.data, hosts, clock, encrypted_fields(site, keys)
+        site.data, shared.of(""), clock, encrypted_fields(site, keys)
     )  # first: its hosts start while models load
     caches = Caches(site.cache, site.data, clock, keys)
     try:
         async with (
+            open_rooms(site, shared, clock, keys) as rooms,
             open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
             open_trail(site, collections.get, clock) as trail,
             open_witnesses(site, trail, federation, clock),
@@ -89,7 +93,10 @@ async def _open_node(
             pin_needed(site, guests, say)
             placed = guests._replace(placement=placement, trail=trail)
             pipelines = open_pipelines(site, placed, collections.get, clock)
-            async with _repository(placed, pipelines, collections, clock, say) as repository:
+            async with (
+                bound_tenants(rooms, placed, read.pipelines, clock, say) as bound,
+                _repository(placed, pipelines, collections, bound, clock, say) as repository,
+            ):
                 node = Node(
                     name=site.node.name,
                     listen=str(site.listen),
@@ -118,15 +125,21 @@ async def _open_node(
                     federation.address = lambda: node.listen
                 parts = Parts(guests.site, placed, collections.get, collections, pipelines, repository, clock, say)
                 node.migrations = Migrations(parts, federation)
+                node.tenants = tenants_of(bound, node)
                 try:
                     await node.migrations.open()
-                    async with _beside(renew_values(collections, say)):
+                    async with _beside(_renew([collections, *(room.collections for room in rooms)], say)):
                         yield node
                 finally:
                     await node.migrations.close()
     finally:
         await caches.close()
         await collections.close()
+
+
+async def _renew(owned: Sequence[Collections], say: Say) -> None:
+    for collections in owned:
+        await renew_values(collections, say)
 
 
 @contextlib.asynccontextmanager
@@ -167,6 +180,8 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
         checked = guests._replace(vector_models=vector_models)
         try:
             pin_needed(site, checked, say)
+            for table in site.tenants:
+                check_tenant(table, checked, site.pipelines, _no_collection)
             return open_pipelines(guests.site, checked, _no_collection, SYSTEM)
         finally:
             vector_models.close()
@@ -230,21 +245,30 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
 
 @contextlib.asynccontextmanager
 async def _repository(
-    guests: Guests, pipelines: Mapping[str, ServedPipeline], collections: Collections, clock: Clock, say: Say
+    guests: Guests,
+    pipelines: Mapping[str, ServedPipeline],
+    collections: Collections,
+    bound: Sequence[BoundTenant],
+    clock: Clock,
+    say: Say,
 ) -> AsyncIterator[ModelRepository]:
-    """The models' versions, watched where the site file says so."""
+    """The models' versions, watched where the site file says so; bound: to whose pipelines they are bound, too."""
     site = guests.site
+    owners = {"": (guests, collections)} | {one.name: (one.guests, one.room.collections) for one in bound}
+    every = dict(pipelines) | {f"{one.name}/{name}": found for one in bound for name, found in one.pipelines.items()}
 
-    def bind(name: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
-        now = as_it_is(site, collections)
-        return open_pipeline(now, name, guests._replace(models=models), collections.get, clock)
+    def bind(key: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
+        owner, _, name = key.rpartition("/")
+        own, held = owners[owner]
+        now = as_it_is(own.site, held)
+        return open_pipeline(now, name, own._replace(models=models), held.get, clock)
 
     def deployed(model: ServedModel, what: str) -> None:
         if guests.trail is not None:
             guests.trail.deployed("models", model.name, model.model.digest, what=what, version=model.serving.number)
 
     repository = ModelRepository(
-        guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock, deployed=deployed
+        guests.models, guests.origins, every, bind, guests.pooling, say=say, clock=clock, deployed=deployed
     )
     for model in guests.models.values():
         deployed(model, "serves")

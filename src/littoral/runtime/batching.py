@@ -12,6 +12,7 @@ For one event loop. The work itself is done by the pool's instances.
 import asyncio
 import contextvars
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from littoral.runtime.call import Call, calling, current_call
 from littoral.runtime.fitting import Place
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import WAIT_MS, WAITING_MAX, Pool
+from littoral.runtime.turns import Turns, greediest
 from littoral.telemetry import Trace, record_span, recorded_trace
 from littoral.tensors import Array
 
@@ -103,6 +105,7 @@ class Batcher:
         self._running = 0
         self._waiting = 0
         self._number = 0
+        self._turns = Turns()
         self._gap_s: float | None = None
         self._came_at = 0.0
         self._met = 1.0
@@ -217,6 +220,7 @@ class Batcher:
         )
         group.entries.append(entry)
         group.entries.sort(key=lambda found: found.order)
+        group.entries = self._turns.lined_up(group.entries, _tenant_of)
         group.came.set()
         self._waiting += 1
         self._serve_waiting()
@@ -224,15 +228,40 @@ class Batcher:
 
     def _check_room(self, place: Place, call: Call) -> None:
         each_s = self.costs.each_s(place, self.batch_max)
-        expected_s = self._waiting * each_s / self._servers_max
+        expected_s = self._ahead_of(call) * each_s / self._servers_max
         left_s = WAIT_MS / 1000 if call.deadline_s is None else call.deadline_s - self._clock.monotonic()
-        if self._waiting < self._waiting_max and expected_s <= min(left_s, WAIT_MS / 1000):
+        if expected_s <= min(left_s, WAIT_MS / 1000) and (self._waiting < self._waiting_max or self._makes_room(call)):
             return
         self._refused += 1
-        raise UnavailableError(
+        raise self._full(expected_s)
+
+    def _full(self, expected_s: float) -> UnavailableError:
+        return UnavailableError(
             f"model `{self.pool.name}`: {self._waiting} requests wait to be computed, {expected_s * 1000:.0f} ms",
             retry_after_s=expected_s,
         )
+
+    def _ahead_of(self, call: Call) -> int:
+        counts = self._counts()
+        if counts.keys() <= {call.tenant}:
+            return self._waiting
+        return self._turns.ahead_of(call.tenant, counts[call.tenant], counts)
+
+    def _counts(self) -> Counter[str]:
+        """That wait, by tenant."""
+        return Counter(_tenant_of(entry) for group in self._groups.values() for entry in group.entries)
+
+    def _makes_room(self, call: Call) -> bool:
+        """The last in line of the tenant that has most waiting goes, if that is another one."""
+        most = greediest(counts := self._counts())
+        if counts[most] <= counts[call.tenant] + 1:
+            return False
+        waiting = [entry for group in self._groups.values() for entry in group.entries if _tenant_of(entry) == most]
+        gone = max(waiting, key=lambda entry: entry.order)
+        self._leave(gone)
+        self._refused += 1
+        _fail([gone], self._full(0.0))
+        return True
 
     def _leave(self, entry: _Entry) -> None:
         """Its caller has an answer, or is gone."""
@@ -309,6 +338,8 @@ class Batcher:
         chosen = len(counts) if is_try else self.costs.choose(first.place, counts, left_s)
         batch, group.entries = group.entries[:chosen], group.entries[chosen:]
         self._waiting -= chosen
+        for entry in batch:
+            self._turns.served(_tenant_of(entry))
         now_s = self._clock.monotonic()
         for entry in batch:
             entry.call.waited(now_s - entry.came_at)
@@ -364,7 +395,13 @@ def _longest(batch: Sequence[_Entry]) -> Call:
     """As urgent as the most urgent, and of use as long as to anybody."""
     deadlines = [entry.call.deadline_s for entry in batch]
     known = [deadline for deadline in deadlines if deadline is not None]
-    return Call(max(known) if len(known) == len(deadlines) else None, max(entry.call.priority for entry in batch))
+    deadline_s = max(known) if len(known) == len(deadlines) else None
+    priority = max(entry.call.priority for entry in batch)
+    return Call(deadline_s, priority, tenant=_tenant_of(batch[0]))
+
+
+def _tenant_of(entry: _Entry) -> str:
+    return entry.call.tenant
 
 
 def _fail(batch: Sequence[_Entry], error: Exception) -> None:

@@ -22,12 +22,13 @@ class Waits:
 
 class Call(NamedTuple):
     """deadline_s: on the clock's `monotonic`; None = none. priority: 0 … 9, higher goes first. waits: where they are
-    added up, if somebody asks.
+    added up, if somebody asks. tenant: whose it is; '' = the operator's.
     """
 
     deadline_s: float | None = None
     priority: int = 0
     waits: Waits | None = None
+    tenant: str = ""
 
     def waited(self, seconds: float) -> None:
         """Adds a wait."""
@@ -50,10 +51,12 @@ def current_call() -> Call:
 
 @contextlib.contextmanager
 def calling(call: Call) -> Iterator[None]:
-    """Inside the block, and in tasks made there, work is done for this call; the deadline of an outer one stays."""
-    outer = _CALL.get().deadline_s
+    """Inside the block, and in tasks made there, work is done for this call; outer deadlines and tenants stay."""
+    outer, tenant = _CALL.get().deadline_s, _CALL.get().tenant
     if outer is not None and (call.deadline_s is None or outer < call.deadline_s):
         call = call._replace(deadline_s=outer)
+    if tenant and not call.tenant:
+        call = call._replace(tenant=tenant)
     token = _CALL.set(call)
     try:
         yield

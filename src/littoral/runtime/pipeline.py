@@ -4,6 +4,7 @@ Guests work in guest threads, so the stages of different requests overlap, and t
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from littoral.errors import DeadlineError
 from littoral.runtime.admission import Admission
 from littoral.runtime.call import Call, calling
 from littoral.runtime.edges import EdgeType, Value
+from littoral.runtime.gate import Gate
 from littoral.runtime.graph import Edge, Graph
 from littoral.runtime.sources import Placed
 from littoral.runtime.step import How, Step
@@ -28,6 +30,7 @@ class Pipeline:
     """Steps bound to each other; a step without a place of its own takes what the one before it gives.
 
     node: goes into every `how`. admission: how many requests at a time; default as many as keep its guests busy.
+    gate: of the tenant that it belongs to, if it does.
     Raises SettingError naming the steps of an edge that does not fit, and their types.
     """
 
@@ -38,10 +41,12 @@ class Pipeline:
         *,
         node: str = "",
         admission: Admission | None = None,
+        gate: Gate | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.name = name
         self.admission = admission or Admission(f"pipeline `{name}`", clock=clock)
+        self._gate = gate
         self._node = node
         self._clock = clock
         self._graph = Graph(f"pipeline `{name}`", steps, clock=clock)
@@ -68,9 +73,13 @@ class Pipeline:
         """
         how = How(node=self._node)
         deadline_s = None if deadline_ms is None else self._clock.monotonic() + deadline_ms / 1000
+        tenant = "" if self._gate is None else self._gate.tenant
         try:
-            with self.admission.admitted(Call(deadline_s, priority)) as call, calling(call):
-                async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit:
+            with self.admission.admitted(Call(deadline_s, priority, tenant=tenant)) as call, calling(call):
+                async with (
+                    asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000) as limit,
+                    contextlib.nullcontext() if self._gate is None else self._gate.entered(call),
+                ):
                     return Answer(await self._graph.run(value, how), how)
         except TimeoutError as error:
             if not limit.expired():

@@ -39,6 +39,25 @@ OF_ITSELF = (
         "From a request to a shard host of this node to its answer",
     ),
     MetricSpec("littoral_collection_indexed_vectors", "gauge", ("collection",), "Of its vectors, those in an index"),
+    MetricSpec(
+        "littoral_tenant_requests_total", "read_counter", ("tenant",), "Requests of a tenant that were within its quota"
+    ),
+    MetricSpec(
+        "littoral_tenant_refused_total",
+        "read_counter",
+        ("tenant", "quota"),
+        "Its requests that were over a quota, and which",
+    ),
+    MetricSpec("littoral_tenant_inferences_total", "read_counter", ("tenant",), "Its runs of models and pipelines"),
+    MetricSpec("littoral_tenant_inferences_busy", "gauge", ("tenant",), "Of these, those that are under way"),
+    MetricSpec(
+        "littoral_tenant_inferences_waiting", "gauge", ("tenant",), "Its requests that wait for one of these to end"
+    ),
+    MetricSpec("littoral_tenant_points", "gauge", ("tenant",), "Points of all its collections, at most"),
+    MetricSpec(
+        "littoral_tenant_disk_bytes", "gauge", ("tenant",), "Disk of all its collections, as it was last looked at"
+    ),
+    MetricSpec("littoral_tenant_cache_bytes", "gauge", ("tenant",), "Memory of its caches"),
     MetricSpec("littoral_trace_spans_total", "read_counter", (), "Spans that were recorded"),
     MetricSpec("littoral_trace_spans_exported_total", "read_counter", (), "Of these, those that the collector took"),
     MetricSpec(

@@ -4,7 +4,7 @@ Today a collection has one shard; `CollectionFile.shards` is a list, so that mor
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -38,6 +38,9 @@ from littoral.vectors.records import (
     VectorParams,
 )
 from littoral.vectors.tuning import SparseParams
+
+if TYPE_CHECKING:
+    from littoral.vectors.quota import StoreQuota
 
 __all__ = ["DEADLINE_S", "Collection", "QueryOptions", "ShardAnswers", "Vectors", "as_array"]
 
@@ -74,6 +77,7 @@ class Collection:
     is being restarted, and asks again. InputError, TooLargeError and NotFoundError mean that nothing was changed.
     `epoch` is the highest that any answer carried: it has grown whenever the points have changed.
     other: the same points embedded by another model, during a migration. instead: does the writes, then.
+    quota: that each write is held against; None: there is none.
     """
 
     def __init__(self, name: str, config: CollectionConfig, shard: ShardAnswers) -> None:
@@ -84,6 +88,7 @@ class Collection:
         self.is_strict = False
         self.other: Collection | None = None
         self.instead: Callable[[frames.Write, float], Awaitable[int]] | None = None
+        self.quota: StoreQuota | None = None
         self._shard = shard
 
     @property
@@ -386,6 +391,16 @@ class Collection:
         return await self._shard.ask(request, deadline_s)
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
+        if self.quota is None:
+            return await self._write_now(request, deadline_s)
+
+        async def known(ids: Sequence[PointId]) -> int:
+            return len(await self.retrieve(ids, with_payload=False, deadline_s=deadline_s))
+
+        async with self.quota.writing(request, known):
+            return await self._write_now(request, deadline_s)
+
+    async def _write_now(self, request: frames.Write, deadline_s: float) -> int:
         if self.instead is not None:
             return await self.instead(request, deadline_s)
         return await self.write_here(request, deadline_s)

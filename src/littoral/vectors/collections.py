@@ -6,9 +6,8 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -34,12 +33,14 @@ from littoral.vectors.encrypted.fields import SealedFields
 from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.generations import Generations
 from littoral.vectors.model_version import ModelVersion, mixed
+from littoral.vectors.quota import Bounds, StoreQuota
 from littoral.vectors.records import CollectionConfig, VectorParams
 from littoral.vectors.recovering import recovered
+from littoral.vectors.shard_hosts import ShardHosts
 from littoral.vectors.snapshots import config_in
 from littoral.vectors.tuning import SparseParams
 
-__all__ = ["Collections", "ShardHosts"]
+__all__ = ["Bounds", "Collections", "ShardHosts"]
 
 COLLECTION_COUNT_MAX = 64
 PART_COUNT_MAX = 128
@@ -47,35 +48,25 @@ CREATE_DEADLINE_S = 20.0
 LOOK_S = 0.05
 OPENING_TRIES = 3
 
-
 Ready = Callable[[Collection], Awaitable[None]]
-
-
-class ShardHosts(Protocol):
-    """Who runs the shard hosts: the supervisor. Folders are relative to the data folder."""
-
-    async def want(self, shard_folders: Iterable[str]) -> None:
-        """From now on these hosts are to run, and no others."""
-        ...
-
-    def state_of(self, shard_folder: str) -> str:
-        """One line for people: running, restarting, why it ended."""
-        ...
-
-    def restart_count(self, shard_folder: str) -> int:
-        """How often it was started again."""
-        ...
 
 
 class Collections:
     """Made by `Collections.open`. For one event loop, and one process per data folder."""
 
     def __init__(
-        self, data: Path, hosts: ShardHosts, clock: Clock, encrypted: Mapping[str, SealedFields] | None = None
+        self,
+        data: Path,
+        hosts: ShardHosts,
+        clock: Clock,
+        encrypted: Mapping[str, SealedFields] | None = None,
+        bounds: Bounds | None = None,
+        owner: str = "",
     ) -> None:
-        """encrypted: fields that lie sealed, by collection."""
         self._data = data
         self._encrypted = encrypted or {}
+        self._count_max = COLLECTION_COUNT_MAX if bounds is None else bounds.collections_max
+        self.quota = None if bounds is None else self._quota_of(bounds, owner, clock)
         self._folder = data / layout.COLLECTIONS
         self._hosts = hosts
         self._clock = clock
@@ -95,13 +86,17 @@ class Collections:
         hosts: ShardHosts,
         clock: Clock = SYSTEM,
         encrypted: Mapping[str, SealedFields] | None = None,
+        *,
+        bounds: Bounds | None = None,
+        owner: str = "",
     ) -> "Collections":
         """What lies in the data folder; asks for its hosts, and does not wait for them.
 
-        encrypted: fields whose values lie sealed, by collection.
+        encrypted: fields whose values lie sealed, by collection. bounds: what they may hold together; None: as much as
+        there is room for. owner: whose they are, for messages.
         A collection whose file cannot be read is in `damaged`, and `get` raises its error.
         """
-        collections = cls(data, hosts, clock, encrypted)
+        collections = cls(data, hosts, clock, encrypted, bounds, owner)
         found = await asyncio.to_thread(scan, collections._folder)
         await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
@@ -114,6 +109,8 @@ class Collections:
 
     async def close(self) -> None:
         """Ends the connections; the hosts are the supervisor's."""
+        if self.quota is not None:
+            await self.quota.close()
         for _, client in list(self._clients.values()):
             await client.close()
         await self.generations.close()
@@ -189,6 +186,8 @@ class Collections:
             if name in self or name in self._collections or name in self.damaged or name in self._aliases.all():
                 raise ConflictError(f"collection `{name}` exists already")
             self._check_room(name)
+            if self.quota is not None:
+                await self.quota.check_room()
             file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
             await asyncio.to_thread(make, self._folder, name, file)
             collection = self._add(name, file)
@@ -434,7 +433,7 @@ class Collections:
 
     def _check_room(self, name: str) -> None:
         same = [known for known in self._collections if is_part(known) == is_part(name)]
-        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else COLLECTION_COUNT_MAX):
+        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else self._count_max):
             raise TooLargeError(f"{most} collections are there, which is the most")
 
     async def _keep(self, name: str, config: CollectionConfig) -> None:
@@ -465,6 +464,13 @@ class Collections:
             self.generations.add(name, file.other)
         return self._collections[name]
 
+    def _quota_of(self, bounds: Bounds, owner: str, clock: Clock) -> StoreQuota:
+        return StoreQuota(owner, bounds, count=self._count, folder=self._data / layout.COLLECTIONS, clock=clock)
+
+    async def _count(self) -> int:
+        """Points of all of them."""
+        return sum(await asyncio.gather(*(self._collections[name].count() for name in self.names())))
+
     def client_of(self, name: str, shard: str) -> ShardClient:
         """To a shard's host."""
         path = f"{layout.COLLECTIONS}/{name}/{shard}"
@@ -473,7 +479,9 @@ class Collections:
     def collection_of(self, name: str, config: CollectionConfig, client: ShardClient) -> Collection:
         """Over the shard of this client; what is to lie sealed does."""
         fields = self._encrypted.get(name)
-        return Collection(name, config, client if fields is None else SealedShard(client, fields))
+        found = Collection(name, config, client if fields is None else SealedShard(client, fields))
+        found.quota = self.quota
+        return found
 
     def sealed_shards(self) -> list[tuple[str, SealedShard]]:
         """Of the collections that are there and have sealed fields; both generations of one that has two."""

@@ -51,6 +51,10 @@ def _admit_all(_request: Request, _route: Route) -> None:
     pass
 
 
+def _nowhere(_request: Request) -> Handler | None:
+    return None
+
+
 class Protocol(NamedTuple):
     """Routes that share a shape of errors. prefixes: what else below these paths goes wrong has it too."""
 
@@ -83,6 +87,7 @@ class _Candidates(NamedTuple):
 class Router:
     """observe: called after each request. request_count_max: more at a time are refused with 503. admit: raises for a
     request that is not for this caller, before its route sees it. spans: of requests that are traced; None: none is.
+    elsewhere: the handler of a request that is for another router; None: it is for this one.
 
     Of two patterns that match the one with fewer named places is taken.
     """
@@ -95,7 +100,8 @@ class Router:
         request_count_max: int = REQUEST_COUNT_MAX,
         origins: Origins = SAME_ORIGIN,
         hosts: Hosts = ANY_ADDRESS,
-        admit: Callable[[Request, Route], None] = _admit_all,
+        admit: Callable[[Request, Route], object] = _admit_all,
+        elsewhere: Callable[[Request], Handler | None] = _nowhere,
         spans: Spans | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -105,6 +111,7 @@ class Router:
         self._origins = origins
         self._hosts = hosts
         self._admit_caller = admit
+        self._elsewhere = elsewhere
         self._spans = spans
         self._clock = clock
         self._busy = 0
@@ -125,6 +132,8 @@ class Router:
         return self._busy
 
     async def __call__(self, request: Request) -> Answer | Stream | Upgrade:
+        if (other := self._elsewhere(request)) is not None:
+            return await other(request)
         get = request.headers.get
         trace = incoming_trace(get("traceparent"), get("tracestate"), get("x-request-id"))
         if self._spans is not None:

@@ -185,7 +185,7 @@ async def test_a_session_reads_and_its_page_writes(node: Guarded) -> None:
     assert (await node.send("write", b"{}", Cookie=cookie, **{"Sec-Fetch-Site": "same-origin"})).status == 200
     assert (await node.send("admin", b"{}", Cookie=cookie, **own)).status == 403
     told = await node.ask("GET", "/api/session", headers={"Cookie": cookie})
-    assert told.json == {"is_needed": True, "name": "till", "roles": ["write"]}
+    assert told.json == {"is_needed": True, "name": "till", "roles": ["write"], "tenant": ""}
 
 
 async def test_the_cookie_is_kept_from_scripts_and_from_other_sites(node: Guarded) -> None:
@@ -270,8 +270,13 @@ def test_sessions_are_bounded() -> None:
 
 
 async def test_a_page_that_asks_while_nobody_is_logged_in_is_told_so(node: Guarded, unguarded: Guarded) -> None:
-    assert (await node.ask("GET", "/api/session")).json == {"is_needed": True, "name": None, "roles": []}
-    assert (await unguarded.ask("GET", "/api/session")).json == {"is_needed": False, "name": None, "roles": []}
+    assert (await node.ask("GET", "/api/session")).json == {"is_needed": True, "name": None, "roles": [], "tenant": ""}
+    assert (await unguarded.ask("GET", "/api/session")).json == {
+        "is_needed": False,
+        "name": None,
+        "roles": [],
+        "tenant": "",
+    }
     assert (await unguarded.ask("POST", "/api/session", b'{"token": "x"}')).status == 404
 
 

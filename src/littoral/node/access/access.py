@@ -1,11 +1,11 @@
 """Who may ask this node for what: each request's token, or a page's session, held against the table of roles."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
-from littoral.errors import ForbiddenError, TooOftenError, UnauthorizedError
+from littoral.errors import ForbiddenError, LittoralError, TooOftenError, UnauthorizedError
 from littoral.node.access.guessing import Guesses
 from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, needed_by_http
 from littoral.node.access.sessions import Sessions, cookie_in
@@ -27,20 +27,25 @@ _E = TypeVar("_E", bound=Exception)
 
 
 class Caller(NamedTuple):
-    """Who asks: the name of the token, and what it is good for."""
+    """Who asks: the name of the token, and what it is good for. tenant: whose it is; '' = the operator's."""
 
     name: str
     roles: Sequence[Role]
+    tenant: str = ""
 
 
 class Access:
     """Of one node. tokens: None: this node asks for none. opened: of `probes` and `metrics`, those that need no token.
+    tenants: that this node has; tokens of others are good for nothing.
 
     For one event loop.
     """
 
-    def __init__(self, tokens: TokenFile | None, opened: frozenset[str], clock: Clock) -> None:
+    def __init__(
+        self, tokens: TokenFile | None, opened: frozenset[str], clock: Clock, tenants: Collection[str] = ()
+    ) -> None:
         self._tokens = tokens
+        self._tenants = frozenset(("", *tenants))
         self._opened = opened | {"open"}
         self._guesses = Guesses(clock)
         self._refused: Counter[str] = Counter()
@@ -62,21 +67,61 @@ class Access:
         if self._tokens is not None:
             self._tokens.changed = changed
 
-    def check(self, request: Request, route: Route) -> None:
-        """Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered."""
+    def check(self, request: Request, route: Route, tenant: str = "") -> bool:
+        """Whether a token was needed. tenant: whose things the route answers for; '' = the operator's.
+
+        Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered.
+        """
         needed = needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
-            return
-        self._allow(self._caller(request), needed, f"{route.method} {route.pattern}")
+            return False
+        token = self._of(self._caller(request), tenant)
+        self._allow(token, needed, f"{route.method} {route.pattern}")
+        return True
 
-    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> None:
-        """As `check`, for a method of the gRPC service. metadata: names in lower case."""
+    def holds(self, text: str, address: str, tenant: str) -> Token:
+        """As `judge`, for a token of that tenant alone; '' = the operator's."""
+        return self._of(self.judge(text, address), tenant)
+
+    def _of(self, token: Token, tenant: str) -> Token:
+        if token.tenant != tenant:
+            raise self._strange()
+        return token
+
+    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> str:
+        """As `check`, for a method of the gRPC service: the tenant who asks. metadata: names in lower case."""
         needed = needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
-            return
-        self._allow(self.judge(self._shown(metadata), address), needed, method)
+            return ""
+        token = self.judge(self._shown(metadata), address)
+        self._allow(token, needed, method)
+        return token.tenant
+
+    def claimed_tenant(self, request: Request) -> str:
+        """Whose things a request is about, if what it shows is true, which `check` finds out; '' = the operator's."""
+        if self._tokens is None:
+            return ""
+        get = request.headers.get
+        scheme, _, bearer = str(get("authorization", "")).partition(" ")
+        text = bearer.strip() if scheme.lower() == "bearer" else str(get("api-key", ""))
+        if text or get("authorization") is not None:
+            return self._tokens.claimed_tenant(text)
+        token = self._in_session(request)
+        return token.tenant if token is not None and token.tenant in self._tenants else ""
+
+    def is_from(self, request: Request, tenant: str) -> bool:
+        """Whether this one asks, or nobody else can: names of things may be told. tenant: '' = the operator."""
+        if self._tokens is None or self._tenants == {""}:
+            return True
+        get = request.headers.get
+        if get("authorization") is None and get("api-key") is None and self._in_session(request) is None:
+            return False
+        try:
+            return self._caller(request).tenant == tenant
+        except LittoralError:
+            return False
 
     def judge(self, text: str, address: str) -> Token:
         """Whose token this is. Raises UnauthorizedError for nobody's, TooOftenError after guesses from there."""
@@ -88,8 +133,10 @@ class Access:
             )
         if (token := self._tokens.find(text)) is None:
             self._guesses.count(address)
-            raise self._refusal("unknown", UnauthorizedError("the token is none of this node's", hint=HINT))
+            raise self._strange()
         self._keep_known(known)
+        if token.tenant not in self._tenants:
+            raise self._strange()
         return self._unless_expired(token)
 
     def session(self, request: Request) -> Caller | None:
@@ -97,7 +144,7 @@ class Access:
         token = self._in_session(request)
         if token is None or self._tokens is None or self._tokens.has_expired(token):
             return None
-        return Caller(token.name, token.roles)
+        return Caller(token.name, token.roles, token.tenant)
 
     def _caller(self, request: Request) -> Token:
         headers = request.headers
@@ -149,7 +196,7 @@ class Access:
                     f"`{what}` needs the role {wanted}, this token has {', '.join(f'`{role}`' for role in token.roles)}"
                 ),
             )
-        CALLER.set(f"{token.name}#{token.id}")
+        CALLER.set(f"{f'{token.tenant}/' if token.tenant else ''}{token.name}#{token.id}")
 
     def _unless_expired(self, token: Token) -> Token:
         assert self._tokens is not None
@@ -164,6 +211,9 @@ class Access:
         self._known[known] = None
         while len(self._known) > KNOWN_COUNT_MAX:
             del self._known[next(iter(self._known))]
+
+    def _strange(self) -> UnauthorizedError:
+        return self._refusal("unknown", UnauthorizedError("the token is none of this node's", hint=HINT))
 
     def _missing(self) -> UnauthorizedError:
         return self._refusal("missing", UnauthorizedError("this node asks for a token", hint=HINT))

@@ -67,6 +67,7 @@ read       GET    /api/placement
 open       DELETE /api/session
 open       GET    /api/session
 open       POST   /api/session
+read,infer GET    /api/tenants
 open       GET    /assets/{file}
 open       GET    /pages/{page}
 read       GET    /cluster

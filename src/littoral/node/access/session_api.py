@@ -35,7 +35,7 @@ def session_protocol(access: Access, *, is_secure: bool) -> Protocol:
         asked = await request.json(_Login)
         token = access.judge(asked.token.strip(), request.peer)
         headers = cookie(access.sessions.begin(token.id), SESSION_S), ("cache-control", "no-store")
-        return json_answer(_told(access, Caller(token.name, token.roles)), 200, *headers)
+        return json_answer(_told(access, Caller(token.name, token.roles, token.tenant)), 200, *headers)
 
     async def end(request: Request) -> Answer:
         access.sessions.end(cookie_in(str(request.headers.get("cookie", ""))))
@@ -46,5 +46,5 @@ def session_protocol(access: Access, *, is_secure: bool) -> Protocol:
 
 
 def _told(access: Access, caller: Caller | None) -> dict[str, Any]:
-    who = {"name": None, "roles": []} if caller is None else caller._asdict()
+    who = {"name": None, "roles": [], "tenant": ""} if caller is None else caller._asdict()
     return {"is_needed": access.is_needed} | who

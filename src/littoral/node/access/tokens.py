@@ -39,14 +39,18 @@ FILE_BYTES_MAX = 1 << 20
 FORMAT = 1
 LOOK_AGAIN_S = 0.5
 _TOKEN = re.compile(r"littoral_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_TENANT = r"^[a-zA-Z0-9_-]{1,64}\Z"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 _NOBODYS = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 _log = logging.getLogger("littoral.access")
 
 
-class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """name: whose it is, for people; several may have one. expires_at_s: Unix time; None: it does not."""
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """name: whose it is, for people; several may have one. expires_at_s: Unix time; None: it does not.
+
+    tenant: for whose things it is good, and for nothing else; '' = the operator's.
+    """
 
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
     name: Annotated[str, Meta(pattern=_NAME)]
@@ -54,6 +58,13 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     made_at_s: int
     expires_at_s: int | None = None
+    tenant: Annotated[str, Meta(pattern=rf"({_TENANT})?")] = ""
+
+    def __post_init__(self) -> None:
+        if self.tenant and Role.ADMIN in self.roles:
+            raise ValueError(
+                f"token `{self.name}` of tenant `{self.tenant}` has the role `admin`, which is the operator's"
+            )
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,15 +72,21 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal[1] = 1
 
 
-def new_token(name: str, roles: Iterable[Role], now_s: float, *, life_s: float | None = None) -> tuple[str, Token]:
-    """The token itself, which is kept nowhere, and what is kept of it. Raises InputError for a wrong name."""
+def new_token(
+    name: str, roles: Iterable[Role], now_s: float, *, life_s: float | None = None, tenant: str = ""
+) -> tuple[str, Token]:
+    """The token itself, which is kept nowhere, and what is kept of it. Raises InputError for a wrong name, and for a
+    role that no tenant has.
+    """
     if not re.match(_NAME, name):
         raise InputError(f"token `{name[:80]}`: its name is 1 to 64 of a-z, A-Z, 0-9, `.`, `_` and `-`")
     token_id = secrets.token_hex(6)
     text = f"littoral_{token_id}_{secrets.token_urlsafe(32)}"
     expires_at_s = None if life_s is None else int(now_s + life_s)
     held = sorted(set(roles), key=list(Role).index)
-    return text, Token(token_id, name, held, _digest(text), int(now_s), expires_at_s)
+    if tenant and Role.ADMIN in held:
+        raise InputError(f"token `{name}`: the role `admin` is the operator's alone", hint="a tenant has the others")
+    return text, Token(token_id, name, held, _digest(text), int(now_s), expires_at_s, tenant)
 
 
 def claimed_id(text: str) -> str:
@@ -149,6 +166,15 @@ class TokenFile:
         token = self._tokens.get(token_id)
         is_right = hmac.compare_digest(token.sha256 if token else _NOBODYS, _digest(text))
         return token if is_right else None
+
+    def claimed_tenant(self, text: str) -> str:
+        """Of the token that has the id in this text, whether it is that token or not."""
+        self._refresh()
+        token_id = claimed_id(text)
+        if token_id and token_id not in self._tokens:
+            self._look_again()
+        token = self._tokens.get(token_id)
+        return "" if token is None else token.tenant
 
     def held(self, token_id: str) -> Token | None:
         """The token of that id, while there is one."""

@@ -62,7 +62,14 @@ class Trail:
         self._shares = shares or {}
         self._rng = rng or random.Random()  # noqa: S311  which queries are told is no secret
         self.skipped = 0
+        self._others: list[Trail] = []
         self.sources: list[Callable[[], Iterable[Reading]]] = []
+
+    def of(self, find: Callable[[str], Collection]) -> "Trail":
+        """In the same log, for a tenant, whose collections are found so."""
+        other = Trail(self.recorder, find, self._clock, share=self._share, shares=self._shares, rng=self._rng)
+        self._others.append(other)
+        return other
 
     def protocols(self, found: Sequence[Protocol]) -> list[Protocol]:
         """The same, with what they do told."""
@@ -124,7 +131,7 @@ class Trail:
         yield Reading("littoral_audit_log_entries", (), recorder.size)
         yield Reading("littoral_audit_queue_entries", (), recorder.waiting_count)
         yield Reading("littoral_audit_entries_total", (), recorder.told)
-        yield Reading("littoral_audit_skipped_total", (), self.skipped)
+        yield Reading("littoral_audit_skipped_total", (), self.skipped + sum(one.skipped for one in self._others))
         for reason in REASONS:
             yield Reading("littoral_audit_dropped_total", (reason,), recorder.dropped[reason])
         yield Reading("littoral_audit_batches_total", (), recorder.batches)

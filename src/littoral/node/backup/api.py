@@ -7,7 +7,8 @@ from pathlib import Path
 
 from littoral.errors import ConflictError, InputError, NotOfferedError
 from littoral.node.backup.contents import DATA, MESH, KeptFile, LeftOut
-from littoral.node.backup.sending import sent
+from littoral.node.backup.sending import Packed, sent
+from littoral.node.backup.together import Together
 from littoral.node.federation.replicas import FOLDER as REPLICAS
 from littoral.node.federation.replicas import JOURNAL_SUFFIX, Replicas
 from littoral.node.node import Node
@@ -70,7 +71,8 @@ def backup_protocol(node: Node) -> Protocol:
             raise ConflictError("a backup of this node is being made", hint="wait for it to end")
         site = await asyncio.to_thread(read_site, node.site.file)
         replicas = None if node.federation is None else node.federation.replicas
-        packed = Running(node.collections, replicas)
+        owners: dict[str, Packed] = {name: Running(one.node.collections) for name, one in node.tenants.items()}
+        packed = Together({"": Running(node.collections, replicas)} | owners)
         chunks = sent(_as_it_runs(site, node.site), packed, node.clock, with_tokens=tokens == "1")
         return Stream(_alone(is_busy, chunks), TAR)
 
@@ -78,8 +80,8 @@ def backup_protocol(node: Node) -> Protocol:
 
 
 def _as_it_runs(site: Site, running: Site) -> Site:
-    """The file as it lies there now, but for the data folder, which a node changes at a start only."""
-    return site._replace(node=running.node)
+    """The file as it lies there now, but for the data folder and tenants, which a node changes at a start only."""
+    return site._replace(node=running.node, tenants=running.tenants)
 
 
 async def _alone(is_busy: asyncio.Lock, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
+from littoral.node.tenant_hosts import TENANTS
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.vectors.aliases import ALIASES_FILE
 from littoral.vectors.layout import COLLECTIONS
@@ -43,9 +44,10 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     paths = list(dict.fromkeys(path.absolute() for path in _paths(site, with_tokens=with_tokens)))
     home = site.file.absolute().parent
     named = [KeptFile(_name(path, home, at), path) for at, path in enumerate(paths)]
-    aliases = site.data / COLLECTIONS / ALIASES_FILE
-    if aliases.is_file():
-        named.append(KeptFile(f"{DATA}/{COLLECTIONS}/{ALIASES_FILE}", aliases))
+    for owner in ("", *(f"{TENANTS}/{table.name}/" for table in site.tenants)):
+        aliases = site.data / owner / COLLECTIONS / ALIASES_FILE
+        if aliases.is_file():
+            named.append(KeptFile(f"{DATA}/{owner}{COLLECTIONS}/{ALIASES_FILE}", aliases))
     if site.mesh is not None:
         kept = [(name, site.data / MESH / name) for name in MESH_FILES]
         named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in kept if path.is_file()]

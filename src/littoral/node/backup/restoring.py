@@ -18,6 +18,7 @@ from littoral.node.backup.contents import DATA, MESH, OUTSIDE, SITE
 from littoral.node.backup.folder import Backups
 from littoral.node.backup.manifest import BLOB_BYTES, HOLE, File, Manifest
 from littoral.node.backup.sending import COLLECTION
+from littoral.node.backup.together import folder_of
 from littoral.vectors.layout import BOOTS, COLLECTION_FILE, COLLECTIONS, STORE, CollectionFile, sync_folder
 from littoral.vectors.log_numbers import begin_log
 
@@ -74,7 +75,7 @@ def _write(folder: Path, manifest: Manifest, blobs: Blobs) -> None:
     for file in manifest.files:
         _write_file(place(file.name), file, blobs)
     for name in manifest.collections:
-        _as_collection(data / COLLECTIONS / name)
+        _as_collection(folder_of(data, name))
 
 
 def _count_on(data: Path, now_s: int) -> None:
@@ -112,7 +113,7 @@ def _places(manifest: Manifest, folder: Path, data: Path) -> Callable[[str], Pat
         if first == OUTSIDE and rest:
             return folder / OUTSIDE / rest
         if name.startswith(COLLECTION) and len(parts := rest.split("/", 1)) == 2:
-            collection = data / COLLECTIONS / parts[0]
+            collection = folder_of(data, parts[0])
             inner = parts[1]
             return collection / inner if inner == COLLECTION_FILE else collection / shards[parts[0]] / STORE / inner
         raise TrustError(f"backup: nobody knows where `{name[:80]}` belongs")

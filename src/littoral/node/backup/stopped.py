@@ -5,11 +5,18 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 from littoral.node.backup.contents import KeptFile, LeftOut
+from littoral.node.backup.together import Together, data_of
+from littoral.node.site import Site
 from littoral.vectors.collection_folders import NAME, is_part
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from littoral.vectors.shard import Shard
 
-__all__ = ["Stopped", "one_by_one", "reader"]
+__all__ = ["Stopped", "of_site", "one_by_one", "reader"]
+
+
+def of_site(site: Site) -> Together:
+    """Of a site whose node does not run, tenants' too."""
+    return Together({name: Stopped(data_of(site.data, name)) for name in ("", *(table.name for table in site.tenants))})
 
 
 class Stopped:

@@ -1,5 +1,6 @@
 """The files of a site: models, agents, collections, the cache of machine code. Nothing is opened that has an owner."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -9,6 +10,7 @@ from typing import Any
 
 from littoral import settings
 from littoral.errors import LittoralError, NotFoundError
+from littoral.node.backup.together import AT, data_of, named
 from littoral.node.model_files import find_versions
 from littoral.node.site import Site
 from littoral.runtime.builtin_agents import PREFIX
@@ -22,7 +24,7 @@ MIB = 1 << 20
 FILES_MAX = 100_000
 
 Told = Mapping[str, Mapping[str, Any]]
-"""Of a node that runs, what it says of its collections, by name."""
+"""Of a node that runs, what it says of its collections, by name; of tenants', by `TENANT@NAME`."""
 
 
 def examine_digests(site: Site) -> Iterator[Finding]:
@@ -58,17 +60,15 @@ def _file(subject: str, path: Path, pinned: str | None) -> Finding:
 
 def examine_shards(site: Site, told: Told | None) -> Iterator[Finding]:
     """Collections on disk. told: by the node that runs; None if none does."""
-    folder = site.data / COLLECTIONS
-    try:
-        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:
-        return
-    for path in found:
-        yield _collection(path, told)
+    for tenant in ("", *(table.name for table in site.tenants)):
+        folder = data_of(site.data, tenant) / COLLECTIONS
+        with contextlib.suppress(OSError):
+            found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+            yield from (_collection(path, tenant, told) for path in found)
 
 
-def _collection(path: Path, told: Told | None) -> Finding:
-    subject = f"collection {path.name}"
+def _collection(path: Path, tenant: str, told: Told | None) -> Finding:
+    subject = f"collection {path.name}{f' of tenant {tenant}' if tenant else ''}"
     try:
         shards = read_collection_file(path).all_shards
     except (NotFoundError, LittoralError) as error:
@@ -87,13 +87,14 @@ def _collection(path: Path, told: Told | None) -> Finding:
     if not told:
         words = f"{len(shards)} on disk; the node says nothing of them without a token"
         return Finding("shard", subject, Status.OK, words, "`LITTORAL_TOKEN`, with the role `read`")
-    return _answering(subject, path.name, told)
+    return _answering(subject, named(tenant, path.name), told)
 
 
 def _answering(subject: str, name: str, told: Told) -> Finding:
     found = told.get(name)
     if found is None:
-        return Finding("shard", subject, Status.OK, "belongs to a collection that is spread")
+        words = "is held by the node" if AT in name else "belongs to a collection that is spread"
+        return Finding("shard", subject, Status.OK, words)
     if found["status"] != "ok":
         return Finding("shard", subject, Status.FAIL, str(found["status"]), "littoral logs --level warning")
     points, indexed = found["points_count"], found["indexed_vectors_count"]

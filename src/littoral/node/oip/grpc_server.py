@@ -21,6 +21,7 @@ from littoral.errors import (
     LittoralError,
     NotFoundError,
     NotOfferedError,
+    QuotaError,
     RequestError,
     SettingError,
     TooLargeError,
@@ -36,6 +37,7 @@ from littoral.node.oip.grpc_messages import messages
 from littoral.node.oip.grpc_tls import TlsFiles, reloading_credentials
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
+from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
 from littoral.web.failures import failure_of
 
@@ -53,6 +55,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     NotOfferedError: grpc.StatusCode.UNIMPLEMENTED,
     UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
+    QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooOftenError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -62,6 +65,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
 }
 
 _Call = Callable[[Any, Any], Awaitable[Any]]
+_Method = Callable[["_Service", Any, Any], Awaitable[Any]]
 
 
 @contextlib.asynccontextmanager
@@ -111,25 +115,28 @@ async def serving_grpc(
 class _Service:
     """What each method does: a message in, a message out."""
 
-    def __init__(self, inference: Inference, access: Access) -> None:
+    def __init__(self, inference: Inference, access: Access, rate: Rate | None = None) -> None:
         self._inference = inference
+        self._rate = rate
         self._access = access
         self._targets = inference.targets
         self._node = inference.node
+        tenants = inference.node.tenants
+        self._tenants = {name: _Service(one.inference, access, one.rate) for name, one in tenants.items()}
 
     def handlers(self) -> dict[str, Any]:
-        calls: dict[str, _Call] = {
-            "ServerLive": self._live,
-            "ServerReady": self._ready,
-            "ServerMetadata": self._server,
-            "ModelReady": self._model_ready,
-            "ModelMetadata": self._model,
-            "ModelConfig": self._config,
-            "ModelStatistics": self._statistics,
-            "ModelInfer": self._infer,
-            "RepositoryIndex": self._index,
-            "RepositoryModelLoad": self._load,
-            "RepositoryModelUnload": self._unload,
+        calls: dict[str, _Method] = {
+            "ServerLive": _Service._live,
+            "ServerReady": _Service._ready,
+            "ServerMetadata": _Service._server,
+            "ModelReady": _Service._model_ready,
+            "ModelMetadata": _Service._model,
+            "ModelConfig": _Service._config,
+            "ModelStatistics": _Service._statistics,
+            "ModelInfer": _Service._infer,
+            "RepositoryIndex": _Service._index,
+            "RepositoryModelLoad": _Service._load,
+            "RepositoryModelUnload": _Service._unload,
         }
         found = {
             name: grpc.unary_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
@@ -142,16 +149,24 @@ class _Service:
         )
         return found
 
-    def _checked(self, name: str, call: _Call) -> _Call:
+    def _checked(self, name: str, call: _Method) -> _Call:
         async def checked(asked: Any, context: Any) -> Any:
-            self._check(name, context)
-            return await call(asked, context)
+            service = self._for(name, context)
+            service.take()
+            return await call(service, asked, context)
 
         return checked
 
-    def _check(self, name: str, context: Any) -> None:
+    def _for(self, name: str, context: Any) -> "_Service":
+        """That of the tenant who asks."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        self._access.check_grpc(name, metadata, _address(context.peer()))
+        tenant = self._access.check_grpc(name, metadata, _address(context.peer()))
+        return self._tenants[tenant] if tenant else self
+
+    def take(self) -> None:
+        """One request. Raises TooOftenError where a tenant is over its quota."""
+        if self._rate is not None:
+            self._rate.take()
 
     async def _live(self, _asked: Any, _context: Any) -> Any:
         return messages()["ServerLiveResponse"](live=True)
@@ -196,15 +211,16 @@ class _Service:
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """One answer after the other, in the order of the requests; an error is an answer too."""
         try:
-            self._check("ModelStreamInfer", context)
+            service = self._for("ModelStreamInfer", context)
         except LittoralError as error:
             await context.abort(_code(error), str(error))
         trace = self._trace(context)
         async for asked in requests:
             told = messages()["ModelStreamInferResponse"]()
             try:
+                service.take()
                 with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
-                    answer = await self._answer(asked, None)
+                    answer = await service._answer(asked, None)
                 told.infer_response.CopyFrom(answer_of(answer, asked.id))
             except Exception as error:  # noqa: BLE001  the stream goes on
                 told.error_message = failure_of(error).message

@@ -1,6 +1,7 @@
 """One inference from its tensors to its tensors, whatever transport carries them."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -165,10 +166,14 @@ class Inference:
             if times.run_ended - times.decoded > deadline_ms / 1000:
                 raise _late(target, deadline_ms)
             return ran[0]
-        call = Call(clock.monotonic() + deadline_ms / 1000, priority, Waits())
+        gate = self.node.gate
+        call = Call(clock.monotonic() + deadline_ms / 1000, priority, Waits(), self.node.tenant)
         try:
             with calling(call):
-                async with asyncio.timeout(deadline_ms / 1000) as limit:
+                async with (
+                    asyncio.timeout(deadline_ms / 1000) as limit,
+                    contextlib.nullcontext() if gate is None else gate.entered(call),
+                ):
                     if batcher is None:
                         return await pool.run(work)
                     outputs = await batcher.run(feeds)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from littoral.errors import LittoralError, NotFoundError
+from littoral.node.backup.together import named
 from littoral.node.collection_status import collection_states
 from littoral.node.doctor.access import examine_access
 from littoral.node.doctor.files import examine_caches, examine_digests, examine_shards
@@ -53,10 +54,13 @@ class Doctor:
         }
 
     async def _collections(self) -> Told:
-        states = await collection_states(self._node.collections, COLLECTION_S)
-        return {collection.name: _state(info) for collection, info in states} | {
-            name: {"status": error.message} for name, error in self._node.collections.damaged.items()
-        }
+        nodes = {"": self._node, **{name: tenant.node for name, tenant in self._node.tenants.items()}}
+        told: dict[str, Mapping[str, Any]] = {}
+        for owner, node in nodes.items():
+            states = await collection_states(node.collections, COLLECTION_S)
+            told |= {named(owner, collection.name): _state(info) for collection, info in states}
+            told |= {named(owner, name): {"status": e.message} for name, e in node.collections.damaged.items()}
+        return told
 
 
 def _state(info: ShardInfo | Exception) -> Mapping[str, Any]:

@@ -47,7 +47,11 @@ def _versions(node: Node, served: ServedModel) -> dict[str, Any]:
     for entry in known:
         row: dict[str, Any] = {"number": entry.version, "state": entry.state, "reason": entry.reason}
         found = served.versions.get(entry.version)
-        rows.append(row | {"is_serving": found is served.serving and found is not None} | _version(found))
+        rows.append(
+            row
+            | {"is_serving": found is served.serving and found is not None}
+            | _version(found, is_shared=served.is_shared)
+        )
     return {
         "name": served.name,
         "signatures": None if table is None else {"keys": len(table.keys), "threshold": table.threshold},
@@ -55,8 +59,8 @@ def _versions(node: Node, served: ServedModel) -> dict[str, Any]:
     }
 
 
-def _version(found: ServedVersion | None) -> dict[str, Any]:
-    """Nothing of one that is not open."""
+def _version(found: ServedVersion | None, *, is_shared: bool) -> dict[str, Any]:
+    """Nothing of one that is not open. is_shared: nothing of what others asked it."""
     if found is None:
         return {"about": None}
     manifest, session, pool = found.model.manifest, found.pool.first, found.pool.statistics()
@@ -80,11 +84,14 @@ def _version(found: ServedVersion | None) -> dict[str, Any]:
         "layer_count": len(manifest.layers),
         "macs": sum(layer.macs for layer in manifest.layers),
         "kinds": dict(Counter(layer.kind for layer in manifest.layers).most_common()),
-        "runs": pool.runs,
-        "failures": pool.failures,
-        "run_mean_ms": pool.work_ms if pool.runs else None,
     }
-    return {"about": about}
+    counted = found.statistics
+    runs: dict[str, Any]
+    if is_shared:
+        runs = {"runs": counted.success_count, "failures": counted.fail_count, "run_mean_ms": None}
+    else:
+        runs = {"runs": pool.runs, "failures": pool.failures, "run_mean_ms": pool.work_ms if pool.runs else None}
+    return {"about": about | runs}
 
 
 async def _examined(data: bytes) -> bytes:

@@ -1,0 +1,45 @@
+"""Models of a node as one tenant sees them: those that it may ask, with counts and sequences of its own.
+
+The pools are the node's: an instance computes for one after the other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from weakref import WeakKeyDictionary
+
+from littoral.node.node import ServedModel, ServedVersion
+
+__all__ = ["TenantModels"]
+
+
+class TenantModels(Mapping[str, ServedModel]):
+    """shared: the node's; what takes over there is seen here at once."""
+
+    def __init__(self, shared: Mapping[str, ServedModel], names: Sequence[str]) -> None:
+        self._shared = shared
+        self._names = tuple(name for name in names if name in shared)
+        self._own: dict[str, ServedModel] = {}
+        self._versions: WeakKeyDictionary[ServedVersion, ServedVersion] = WeakKeyDictionary()
+
+    def __getitem__(self, name: str) -> ServedModel:
+        if name not in self._names:
+            raise KeyError(name)
+        shared = self._shared[name]
+        serving = self._version(shared.serving)
+        versions = {number: self._version(version) for number, version in shared.versions.items()}
+        if (own := self._own.get(name)) is None:
+            sequences = shared.sequences.another()
+            own = ServedModel(name, serving, shared.instances, versions, sequences, is_shared=True)
+            self._own[name] = own
+        own.serving, own.versions = serving, versions
+        return own
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _version(self, shared: ServedVersion) -> ServedVersion:
+        if (own := self._versions.get(shared)) is None:
+            own = self._versions[shared] = ServedVersion(shared.number, shared.model, shared.pool)
+        return own

@@ -1,0 +1,183 @@
+"""From the list `tenants` of a site file to tenants that run: each one's collections and caches, its pipelines bound to
+these, and a node that knows nothing else.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from littoral.clock import SYSTEM, Clock
+from littoral.node.at_rest import encrypted_fields
+from littoral.node.binding import Find, Guests, open_pipelines
+from littoral.node.caches import Caches
+from littoral.node.needed_versions import pin_needed
+from littoral.node.node import Node, ServedPipeline
+from littoral.node.observed import Observed
+from littoral.node.oip.inference import Inference
+from littoral.node.request_rate import Rate
+from littoral.node.site import Site, inner_steps
+from littoral.node.site_collections import ensure_collections
+from littoral.node.site_tables import CacheTable, TenantTable
+from littoral.node.tenancy.models import TenantModels
+from littoral.node.tenancy.tenant import Tenant
+from littoral.node.tenant_hosts import SharedHosts
+from littoral.node.tenant_tables import site_of
+from littoral.node.vector_models import VectorModels
+from littoral.runtime.gate import Gate
+from littoral.vault import KeyRing
+from littoral.vectors.collections import Bounds, Collections
+from littoral.vectors.model_version import ModelVersion
+
+__all__ = ["BoundTenant", "Room", "bound_tenants", "cache_table", "check_tenant", "open_rooms", "tenants_of"]
+
+Say = Callable[[str], None]
+
+
+class Room(NamedTuple):
+    """What a tenant has for itself before models are there."""
+
+    table: TenantTable
+    collections: Collections
+    caches: Caches
+
+
+class BoundTenant(NamedTuple):
+    """site, guests: as its pipelines are bound by them."""
+
+    room: Room
+    site: Site
+    guests: Guests
+    pipelines: Mapping[str, ServedPipeline]
+    gate: Gate
+
+    @property
+    def name(self) -> str:
+        return self.room.table.name
+
+
+@contextlib.asynccontextmanager
+async def open_rooms(site: Site, hosts: SharedHosts, clock: Clock, keys: KeyRing | None) -> AsyncIterator[list[Room]]:
+    """Raises nothing for damaged collections: they are told as such."""
+    async with contextlib.AsyncExitStack() as stack:
+        rooms = []
+        for table in site.tenants:
+            own, quota = site_of(site, table, inner_steps), table.quota
+            bounds = Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20)
+            owner = f"tenant `{table.name}`"
+            fields = encrypted_fields(own, keys, table.name)
+            collections = await Collections.open(
+                own.data, hosts.of(table.name), clock, fields, bounds=bounds, owner=owner
+            )
+            stack.push_async_callback(collections.close)
+            caches = Caches(cache_table(site.cache, quota.cache_mb), own.data, clock, keys)
+            stack.push_async_callback(caches.close)
+            rooms.append(Room(table, collections, caches))
+        yield rooms
+
+
+def cache_table(table: CacheTable, cache_mb: int) -> CacheTable:
+    """The node's caches in another size: each has the same share of it."""
+    whole = table.embeddings_mb + table.results_mb + table.near_mb
+    if not whole:
+        return table
+    results_mb, near_mb = cache_mb * table.results_mb // whole, cache_mb * table.near_mb // whole
+    embeddings_mb = cache_mb - results_mb - near_mb if table.embeddings_mb else 0
+    return msgspec.structs.replace(
+        table,
+        embeddings_mb=embeddings_mb,
+        results_mb=results_mb,
+        near_mb=near_mb,
+        disk_mb=min(table.disk_mb, -(-table.disk_mb * cache_mb // whole)),
+    )
+
+
+@contextlib.asynccontextmanager
+async def bound_tenants(
+    rooms: Sequence[Room], guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say
+) -> AsyncIterator[list[BoundTenant]]:
+    """pipelines: of the site file, without those that models bring along. Raises SettingError as `open_node`."""
+    with contextlib.ExitStack() as stack:
+        bound = []
+        for room in rooms:
+            bound.append(found := await _bound(room, guests, pipelines, clock, say))
+            stack.callback(found.guests.vector_models.close)
+        yield bound
+
+
+async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say) -> BoundTenant:
+    table, collections = room.table, room.collections
+
+    def tell(line: str) -> None:
+        say(f"tenant `{table.name}`: {line}")
+
+    def holds(name: str) -> tuple[ModelVersion, ...]:
+        return collections.get(name).config.models if name in collections else ()
+
+    site = _site(guests.site, table, pipelines)
+    gate = Gate(table.name, table.quota.inferences_max, clock=clock)
+    own = guests._replace(
+        site=site,
+        caches=room.caches,
+        vector_models=VectorModels(site, guests.agents, holds),
+        claim=collections.claim,
+        placement=None,
+        gate=gate,
+        trail=None if guests.trail is None else guests.trail.of(collections.get),
+    )
+    site = await ensure_collections(collections, site, tell)
+    pin_needed(site, own, tell)
+    return BoundTenant(room, site, own, open_pipelines(site, own, collections.get, clock), gate)
+
+
+def _site(site: Site, table: TenantTable, pipelines: Mapping[str, object]) -> Site:
+    """With the pipelines that its models bring along."""
+    brought = {name: site.pipelines[name] for name in table.models if name in site.pipelines and name not in pipelines}
+    own = site_of(site, table, inner_steps)
+    return own._replace(pipelines={**own.pipelines, **brought})
+
+
+def check_tenant(table: TenantTable, guests: Guests, pipelines: Mapping[str, object], find: Find) -> None:
+    """Whether its pipelines fit its collections, as the file has them. Raises SettingError."""
+    site = _site(guests.site, table, pipelines)
+    own = guests._replace(site=site, vector_models=VectorModels(site, guests.agents, lambda _: ()))
+    open_pipelines(site, own, find, SYSTEM)
+
+
+def tenants_of(bound: Sequence[BoundTenant], node: Node) -> dict[str, Tenant]:
+    """By name. node: the operator's."""
+    return {one.name: _tenant(one, node) for one in bound}
+
+
+def _tenant(bound: BoundTenant, node: Node) -> Tenant:
+    table, collections, caches = bound.room
+    used = {step.uses for served in bound.pipelines.values() for step in served.steps if step.kind == "agent"}
+    rate = Rate(table.name, table.quota.requests_per_s, node.clock)
+    seen = Node(
+        name=node.name,
+        listen=node.listen,
+        origins=node.origins,
+        hosts=node.hosts,
+        data=bound.site.data,
+        collections=collections,
+        models=TenantModels(node.models, table.models),
+        agents={name: agent for name, agent in node.agents.items() if name in used},
+        batchers=node.batchers,
+        pipelines=bound.pipelines,
+        caches=caches,
+        clock=node.clock,
+        started_at=node.started_at,
+        traces=node.traces,
+        requests_told=node.requests_told,
+        keys=node.keys,
+        gate=bound.gate,
+        rate=rate,
+    )
+    assert collections.quota is not None, "collections of a tenant are opened with bounds"
+    observed = Observed(seen)
+    inference = Inference(seen, observed)
+    store, trail = collections.quota, bound.guests.trail
+    tenant = Tenant(table.name, table.quota, seen, observed, inference, bound.gate, rate, store, trail)
+    seen.itself = tenant
+    return tenant
