@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from flit_core.wheel import make_wheel_in
 
-from littoral.node.shown.protocol import PAGES
+from littoral.node.shown.outlines import PAGES
 from page_server import ASSETS
 
 ROOT = Path(__file__).parents[2]

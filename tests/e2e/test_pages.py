@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from browser import WIDE, Browser, browser
-from littoral.node.shown.protocol import PAGES
+from littoral.node.shown.outlines import PAGES
 from onnx_models import Network
 from page_pictures import page_pictures
 from pages_node import NOTES, PagesNode, pages_node

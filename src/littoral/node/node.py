@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
 from littoral.node.caches import Caches
+from littoral.node.making.builds import Builds
 from littoral.node.model_statistics import ModelStatistics
 from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
@@ -143,7 +144,7 @@ class Node:
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
-    keys: of what it seals, if it does.
+    keys: of what it seals, if it does. builds: models that are being made here.
     """
 
     name: str
@@ -168,6 +169,10 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
+    builds: Builds = field(init=False)
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False
+
+    def __post_init__(self) -> None:
+        self.builds = Builds(self.data / "builds")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from littoral.node.collection_status import KnownStates
 from littoral.node.load_readings import pipeline_readings
+from littoral.node.making.builds import OUTCOMES
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings
@@ -27,8 +28,9 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         Reading("littoral_node_ready", (), node.is_ready),
         Reading("littoral_node_uptime_seconds", (), node.clock.wall() - node.started_at),
         Reading("littoral_events_listeners", (), events.listener_count),
-        Reading("littoral_events_dropped_total", (), events.dropped_count),
+        Reading("littoral_events_dropped_total", (), events.dropped_count + node.builds.events.dropped_count),
     ]
+    found += [Reading("littoral_builds_total", (outcome,), node.builds.ended[outcome]) for outcome in OUTCOMES]
     found += process_readings(node.started_at)
     found += model_readings(node)
     for model in node.models.values():

@@ -115,6 +115,7 @@ async def _open_node(
                     await node.migrations.open()
                     yield node
                 finally:
+                    await node.builds.close()
                     await node.migrations.close()
     finally:
         await caches.close()

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import sys
-from collections import Counter
 from typing import Any
 
 from littoral.errors import DeadlineError, InputError, NotFoundError, SetupError, UnavailableError
 from littoral.node.node import Node, ServedModel, ServedVersion
+from littoral.node.shown.about import about
 from littoral.settings import environment
 from littoral.web import Answer, Request, Route, json_answer
 
@@ -59,32 +59,11 @@ def _version(found: ServedVersion | None) -> dict[str, Any]:
     """Nothing of one that is not open."""
     if found is None:
         return {"about": None}
-    manifest, session, pool = found.model.manifest, found.pool.first, found.pool.statistics()
-    weights_bytes = manifest.memory.weights[1]
-    about = {
-        "version": manifest.version,
-        "sha256": found.model.digest,
-        "source_sha256": manifest.source_sha256,
-        "compiler": manifest.compiler,
-        "target": manifest.target,
-        "threads": manifest.threads,
-        "engine": session.engine,
-        "is_int8": manifest.int8 is not None,
-        "inputs": session.inputs,
-        "outputs": session.outputs,
-        "variants": [variant.key for variant in manifest.variants],
-        "memory_bytes": session.memory_bytes,
-        "weights_bytes": weights_bytes,
-        "code_bytes": max(0, found.model.size_bytes - weights_bytes),
-        "file_bytes": found.model.size_bytes,
-        "layer_count": len(manifest.layers),
-        "macs": sum(layer.macs for layer in manifest.layers),
-        "kinds": dict(Counter(layer.kind for layer in manifest.layers).most_common()),
-        "runs": pool.runs,
-        "failures": pool.failures,
-        "run_mean_ms": pool.work_ms if pool.runs else None,
-    }
-    return {"about": about}
+    session, pool = found.pool.first, found.pool.statistics()
+    told = about(found.model.manifest, found.model.digest, found.model.size_bytes)
+    told |= {"engine": session.engine, "inputs": session.inputs, "outputs": session.outputs}
+    told |= {"memory_bytes": session.memory_bytes, "runs": pool.runs, "failures": pool.failures}
+    return {"about": told | {"run_mean_ms": pool.work_ms if pool.runs else None}}
 
 
 async def _examined(data: bytes) -> bytes:
