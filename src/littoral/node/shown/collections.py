@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from littoral.clock import Clock
 from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.node import Node
@@ -19,7 +20,7 @@ from littoral.vectors.queries import PayloadSelector, SearchParams, SearchQuery
 from littoral.vectors.records import Hit, PointId, Record, vectors_by_id
 from littoral.web import Answer, Request, Route, json_answer
 
-__all__ = ["collection_routes", "flat"]
+__all__ = ["Asked", "RecallBody", "collection_routes", "flat", "map_of", "recall_of"]
 
 DEADLINE_S = 20.0
 EXACT = SearchParams(exact=True)
@@ -53,21 +54,21 @@ def collection_routes(node: Node) -> list[Route]:
     async def recall(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
         body = (await request.json(RecallBody)).check()
-        return json_answer(await _recall(collection, body, node))
+        return json_answer(await recall_of(collection, body, node.clock))
 
     async def points_map(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
         sample, by = number(request.query, "sample", MAPPED, MAPPED_MAX), request.query.get("by", "")
         if len(by) > KEY_CHARACTERS_MAX:
             raise InputError(f"parameter `by` has {len(by)} characters, at most {KEY_CHARACTERS_MAX}")
-        asked = _Asked(max(sample, 1), request.query.get("using", ""), by)
-        return json_answer(await _map(collection, asked))
+        asked = Asked(max(sample, 1), request.query.get("using", ""), by)
+        return json_answer(await map_of(collection, asked))
 
     at = "/api/collections/{collection}"
     return [Route("POST", f"{at}/recall", recall), Route("GET", f"{at}/map", points_map)]
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """most: points at most. using: name of the vector. by: payload key whose value comes along."""
 
     most: int
@@ -75,11 +76,12 @@ class _Asked(NamedTuple):
     by: str = ""
 
 
-async def _sampled(collection: Collection, asked: _Asked) -> list[Record]:
+async def _sampled(collection: Collection, asked: Asked) -> list[Record]:
     """Points at random that have the vector. Raises NotFoundError for a vector that there is not."""
     if asked.using not in (dense := collection.config.dense):
+        named = f"`{asked.using[:80]}`" if asked.using else "without a name"
         known = ", ".join(f"`{name}`" if name else "one without a name" for name in dense) or "none"
-        raise NotFoundError(f"collection `{collection.name}` has no dense vector `{asked.using[:80]}`, it has: {known}")
+        raise NotFoundError(f"collection `{collection.name}` has no dense vector {named}, it has: {known}")
     if dense[asked.using].multivector_config is not None:
         raise NotOfferedError(f"vector `{asked.using}` holds several vectors a point: neither map nor recall is told")
     payload: bool | PayloadSelector = PayloadSelector(include=[asked.by]) if asked.by else False
@@ -107,7 +109,7 @@ async def _spread_sample(
         ids += [record.id for record in records]
         if offset is None:
             break
-    drawn = random.sample(ids, min(count, len(ids)))
+    drawn = random.Random().sample(ids, min(count, len(ids)))
     found: list[Record] = []
     for at in range(0, len(drawn), RETRIEVED):
         part = drawn[at : at + RETRIEVED]
@@ -115,9 +117,9 @@ async def _spread_sample(
     return found
 
 
-async def _recall(collection: Collection, body: RecallBody, node: Node) -> dict[str, Any]:
+async def recall_of(collection: Collection, body: RecallBody, clock: Clock) -> dict[str, Any]:
     """Each point is asked with twice, as every search is and by comparison with all; it is no hit of its own."""
-    sampled = await _sampled(collection, _Asked(body.queries, body.using))
+    sampled = await _sampled(collection, Asked(body.queries, body.using))
     rows: list[dict[str, Any]] = []
     times_ms: dict[str, list[float]] = {"search": [], "exact": []}
     for point in sampled:
@@ -125,9 +127,9 @@ async def _recall(collection: Collection, body: RecallBody, node: Node) -> dict[
         for name, params in (("search", SearchParams()), ("exact", EXACT)):
             ask = Nearest(point.vector)  # type: ignore[arg-type]
             query = SearchQuery(ask=ask, limit=body.k + 1, params=params, using=body.using)
-            began = node.clock.monotonic()
+            began = clock.monotonic()
             (found[name],) = await collection.search_batch([query], deadline_s=DEADLINE_S)
-            times_ms[name].append((node.clock.monotonic() - began) * 1000)
+            times_ms[name].append((clock.monotonic() - began) * 1000)
         rows.append({"id": point.id, "recall": _shared(found["search"], found["exact"], point, body.k)})
     shares = [row["recall"] for row in rows]
     medians = {f"{name}_p50_ms": float(np.median(times)) if times else None for name, times in times_ms.items()}
@@ -152,7 +154,8 @@ def _shared(found: Sequence[Hit], true: Sequence[Hit], asked: Record, k: int) ->
     return min(1.0, sum(hit.id in ids or hit.score == last for hit in got) / len(wanted))
 
 
-async def _map(collection: Collection, asked: _Asked) -> dict[str, Any]:
+async def map_of(collection: Collection, asked: Asked) -> dict[str, Any]:
+    """Points at random on the two directions in which they differ most. Raises as `_sampled`."""
     records = await _sampled(collection, asked)
     records.sort(key=lambda one: (isinstance(one.id, str), one.id))
     size = collection.config.dense[asked.using].size

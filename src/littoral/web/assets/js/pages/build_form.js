@@ -3,7 +3,7 @@
 import { postFile } from "../api.js";
 import { make } from "../dom.js";
 import { bytes } from "../format.js";
-import { choice, field, fileDrop } from "./panel.js";
+import { choice, field, fileDrop, refill } from "./panel.js";
 
 const FLOAT = "float32";
 const NUMBERS = [[FLOAT, "float32, as it is"], ["8", "int8, weights of 8 bits"], ["7", "int8, weights of 7 bits, faster"], ["auto", "int8, bits by layer"]];
@@ -61,12 +61,4 @@ export function buildForm({ models, throughs, start }) {
   }
 
   return { element, show };
-}
-
-function refill(select, options) {
-  const wanted = JSON.stringify(options);
-  if (select.dataset.options === wanted) return;
-  const before = select.value;
-  select.dataset.options = wanted;
-  select.replaceChildren(...choice({}, options, before).childNodes);
 }

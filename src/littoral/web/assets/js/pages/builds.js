@@ -5,7 +5,7 @@ import { make } from "../dom.js";
 import { listen } from "../events.js";
 import { buildForm } from "./build_form.js";
 import { reportOf } from "./build_report.js";
-import { badge, choice, failure, field, panel, said, state } from "./panel.js";
+import { badge, failure, field, panel, refill, said, state } from "./panel.js";
 
 const PATH = "/api/builds";
 const STATES = {
@@ -163,7 +163,7 @@ function buildCard({ models, throughs, loaded, say }) {
 
   function made(found) {
     const chosen = models().includes(target.value) ? target.value : found.report.name;
-    target.replaceChildren(...choice({}, models().map((name) => [name, name]), chosen).childNodes);
+    refill(target, models().map((name) => [name, name]), chosen);
     const into = models().length
       ? [field("Next version of", target), button("load", "Load", "")]
       : [make("p", { class: "hint" }, "The site file has no model that this could be a version of.")];

@@ -6,7 +6,7 @@
 import { NodeError, getJson, postBytes, postJson } from "../api.js";
 import { make } from "../dom.js";
 import { milliseconds } from "../format.js";
-import { choice, failure, field, fileDrop, panel, said } from "./panel.js";
+import { failure, field, fileDrop, panel, refill, said } from "./panel.js";
 import { hitTable } from "./points.js";
 
 const LIMIT = 10;
@@ -50,7 +50,7 @@ export function searchPanel() {
         shown.body.replaceChildren(make("p", { class: "nothing" }, "No pipeline takes a text or a picture and ends in a search of this collection, or in an embedding of its size."));
         return;
       }
-      which.replaceChildren(...choice({}, ways.map(({ key, title }) => [key, title])).childNodes);
+      refill(which, ways.map(({ key, title }) => [key, title]));
       shown.body.replaceChildren(form, drop, result);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;

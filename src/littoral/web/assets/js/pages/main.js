@@ -29,7 +29,7 @@ const PAGES = {
 const page = PAGES[location.pathname.split("/").at(-1)];
 const link = document.querySelector(".sections [aria-current]");
 link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.clientWidth / 2; // a phone shows some of them
-byId("twins").append("The same as JSON: ", ...page.twins.map((path) => make("a", { href: path }, path)));
+byId("twins").append("The same as JSON: ", ...page.twins.flatMap((path, i) => [i ? " · " : "", make("a", { href: path }, path)]));
 document.title = `${page.title} · Littoral`;
 
 const recoloured = page.show(byId("page"));

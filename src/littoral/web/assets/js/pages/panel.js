@@ -48,7 +48,19 @@ export function field(label, control) {
 }
 
 export function choice(attributes, options, chosen) {
-  return make("select", attributes, options.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
+  return refill(make("select", attributes), options, chosen);
+}
+
+const filled = new WeakMap();
+
+/** Other options, `[[value, text]]`, of which the first is chosen unless another is; touched only where they are others. */
+export function refill(select, options, chosen = select.value) {
+  const wanted = JSON.stringify(options);
+  if (filled.get(select) !== wanted) {
+    filled.set(select, wanted);
+    select.replaceChildren(...options.map(([value, text]) => make("option", { value, selected: value === chosen }, text)));
+  }
+  return select;
 }
 
 /** Which of a collection's vectors is meant; not seen where there is only one. `using` is its name. */
@@ -62,7 +74,7 @@ export function vectorChoice(id, changed = () => {}) {
     },
     show(vectors) {
       const fitting = vectors.filter(({ is_multi: isMulti }) => !isMulti);
-      select.replaceChildren(...choice({}, fitting.map(({ name }) => [name, name || "without a name"])).childNodes);
+      refill(select, fitting.map(({ name }) => [name, name || "without a name"]));
       element.hidden = fitting.length < 2;
     },
   };

@@ -5,7 +5,7 @@ import { make } from "../dom.js";
 import { bytes, milliseconds } from "../format.js";
 import { stageBar } from "../node/stages.js";
 import { cameraInput } from "./camera.js";
-import { choice, failure, field, fileDrop, panel, said } from "./panel.js";
+import { failure, field, fileDrop, panel, refill, said } from "./panel.js";
 import { hitTable } from "./points.js";
 
 const SHOWN_CHARACTERS_MAX = 20_000;
@@ -32,8 +32,7 @@ export function triedPanel() {
       shown.put(make("p", { class: "nothing" }, "No pipeline yet"));
       return;
     }
-    const before = which.value;
-    which.replaceChildren(...choice({}, known.map(({ name }) => [name, name]), before).childNodes);
+    refill(which, known.map(({ name }) => [name, name]));
     shown.put();
     shown.body.replaceChildren(
       make("div", { class: "controls" }, field("Pipeline", which), takes),

@@ -3,7 +3,7 @@
 import { NodeError, getJson, postFile } from "../api.js";
 import { facts, make, table } from "../dom.js";
 import { milliseconds } from "../format.js";
-import { choice, failure, field, fileDrop, said } from "./panel.js";
+import { failure, field, fileDrop, refill, said } from "./panel.js";
 
 const PATH = "/api/compared";
 
@@ -15,13 +15,13 @@ export function runPanel(wanted) {
   const drop = fileDrop("run-file", { action: "Choose an input", hint: "or drop one: .npz, .npy, or a file for a pipeline's agents", accept: null, take: ask });
   const result = make("div", { id: "run-result", "aria-live": "polite" });
   const element = make("section", { class: "run", "aria-labelledby": "run-title" }, make("h3", { id: "run-title" }, "On an input"), make("div", { class: "controls" }, field("Input made by", through), run, status), drop, result);
-  refill([]);
-  getJson("/api/builds").then(({ through: names }) => refill(names), (error) => {
+  offer([]);
+  getJson("/api/builds").then(({ through: names }) => offer(names), (error) => {
     if (!(error instanceof NodeError)) throw error; // what may not be asked is told when it is
   });
 
-  function refill(names) {
-    through.replaceChildren(...choice({}, [["", "the file itself"], ...names.map((name) => [name, `agents of ${name}`])]).childNodes);
+  function offer(names) {
+    refill(through, [["", "the file itself"], ...names.map((name) => [name, `agents of ${name}`])]);
   }
 
   async function ask(file) {
