@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.node.making.contents import examined
 from littoral.node.shown.collections import flat
-from littoral.node.shown.examining import examined
 from onnx_models import Network, squeeze_excite
 from pages_node import NOTES, PagesNode, pages_node
 from raw_http import ask, request, send, send_json

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
 from littoral.node.caches import Caches
-from littoral.node.making.builds import Builds
 from littoral.node.model_statistics import ModelStatistics
 from littoral.node.site_tables import CacheTable
 from littoral.runtime.agents import Agent
@@ -22,6 +21,7 @@ from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
+    from littoral.node.making.builds import Builds
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
@@ -169,10 +169,7 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
-    builds: Builds = field(init=False)
+    builds: "Builds | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False
-
-    def __post_init__(self) -> None:
-        self.builds = Builds(self.data / "builds")

@@ -28,9 +28,10 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         Reading("littoral_node_ready", (), node.is_ready),
         Reading("littoral_node_uptime_seconds", (), node.clock.wall() - node.started_at),
         Reading("littoral_events_listeners", (), events.listener_count),
-        Reading("littoral_events_dropped_total", (), events.dropped_count + node.builds.events.dropped_count),
+        Reading("littoral_events_dropped_total", (), events.dropped_count + _dropped(node)),
     ]
-    found += [Reading("littoral_builds_total", (outcome,), node.builds.ended[outcome]) for outcome in OUTCOMES]
+    if node.builds is not None:
+        found += [Reading("littoral_builds_total", (outcome,), node.builds.ended[outcome]) for outcome in OUTCOMES]
     found += process_readings(node.started_at)
     found += model_readings(node)
     for model in node.models.values():
@@ -63,6 +64,10 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
+
+
+def _dropped(node: Node) -> int:
+    return 0 if node.builds is None else node.builds.events.dropped_count
 
 
 def _pool(kind: str, name: str, pool: Pool[Session] | Pool[Agent]) -> Iterator[Reading]:

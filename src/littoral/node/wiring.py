@@ -16,6 +16,7 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
+from littoral.node.making.builds import Builds
 from littoral.node.migration.bindings import Parts
 from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model
@@ -109,6 +110,7 @@ async def _open_node(
                     requests_told=site.telemetry.logs.requests,
                     site=read,
                     keys=keys,
+                    builds=(builds := Builds(site.data / "builds")),
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
@@ -119,7 +121,7 @@ async def _open_node(
                     async with _beside(renew_values(collections, say)):
                         yield node
                 finally:
-                    await node.builds.close()
+                    await builds.close()
                     await node.migrations.close()
     finally:
         await caches.close()

@@ -7,10 +7,10 @@ import msgspec
 
 import littoral
 from littoral.errors import InputError
+from littoral.node.making.about import about
 from littoral.node.making.feed_files import Feeds, read_feeds
 from littoral.node.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, Int8Order
 from littoral.node.making.worker import Tell
-from littoral.node.shown.about import about
 from littoral.quality.compare import held_out
 from littoral.quality.compared_build import compiled_and_compared
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from littoral.artifact import Model
 from littoral.errors import LittoralError
+from littoral.node.making.about import about
+from littoral.node.making.contents import examined
 from littoral.node.making.orders import SOURCE
 from littoral.node.making.worker import Tell
-from littoral.node.shown.about import about
-from littoral.node.shown.examining import examined
 
 __all__ = ["work"]
 

@@ -1,7 +1,6 @@
 """`/api/collections/{collection}/recall` and `…/map`: how good its index is, and how its points lie."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -109,7 +108,8 @@ async def _spread_sample(
         ids += [record.id for record in records]
         if offset is None:
             break
-    drawn = random.Random().sample(ids, min(count, len(ids)))
+    chosen = np.random.default_rng().choice(len(ids), min(count, len(ids)), replace=False)
+    drawn = [ids[index] for index in chosen]
     found: list[Record] = []
     for at in range(0, len(drawn), RETRIEVED):
         part = drawn[at : at + RETRIEVED]

@@ -24,7 +24,7 @@ def shown_protocol(node: Node) -> Protocol:
         *cache_routes(node),
         mqtt_route(node),
         *model_routes(node),
-        *build_routes(node, node.builds),
+        *([] if node.builds is None else build_routes(node, node.builds)),
         *collection_routes(node),
     ]
     return Protocol((), routes)

@@ -137,7 +137,7 @@ function buildCard({ models, throughs, loaded, say }) {
       make("h3", {}, found.file),
       badge(found.kind === "onnx" ? "ONNX model" : "Compiled model"),
       state(kind, found.loaded ? `Serves as ${found.loaded}` : words),
-      make("div", { class: "actions" }, button("forget", "Forget")),
+      make("div", { class: "actions" }, button("forget", "Forget", "quiet small")),
     );
     const now = JSON.stringify([found.state, found.report, found.problem, models()]);
     form.show(found);

@@ -12,8 +12,8 @@ const REASONS = {
   NotReadableError: "The camera is in use elsewhere",
 };
 
-/** `ask(file)` runs the pipeline and resolves once it has answered. */
-export function cameraInput(ask) {
+/** `ask(file)` runs the pipeline and resolves once it has answered; `following(isFollowing)` when it goes on by itself, or ends. */
+export function cameraInput(ask, following) {
   const video = make("video", { class: "camera", muted: true, playsinline: true, "aria-label": "What the camera sees", hidden: true });
   const open = make("button", { id: "camera-open", class: "button quiet", type: "button", onclick: toggle }, "Use the camera");
   const once = make("button", { id: "camera-once", class: "button", type: "button", hidden: true, onclick: () => take() }, "Run with a picture");
@@ -53,6 +53,7 @@ export function cameraInput(ask) {
   }
 
   function tell() {
+    following(isFollowing);
     for (const one of [video, once, follow]) one.hidden = !stream;
     open.textContent = stream ? "Close the camera" : "Use the camera";
     follow.textContent = isFollowing ? "Stop" : "Run without end";

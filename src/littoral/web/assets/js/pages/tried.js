@@ -21,7 +21,7 @@ export function triedPanel() {
   const run = make("button", { id: "tried-run", class: "button", type: "button", onclick: () => ask(text.value) }, "Run");
   const drop = fileDrop("tried-file", { action: "Choose a file", hint: "or drop one", accept: null, take: (file) => ask(file) });
   const files = make("div", { class: "tried-files" }, drop);
-  const camera = cameraInput((file) => ask(file));
+  const camera = cameraInput((file) => ask(file), (isFollowing) => result.setAttribute("aria-live", isFollowing ? "off" : "polite"));
   const result = make("div", { id: "tried-result", "aria-live": "polite" });
   files.append(camera.element);
   let known = [];
