@@ -181,7 +181,13 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         signers = signers_of(site)
-        pooling = Pooling(threads, memory_mb=site.node.memory_mb, signers=signers, clock=clock)
+        pooling = Pooling(
+            threads,
+            memory_mb=site.node.memory_mb,
+            signers=signers,
+            has_layers=site.telemetry.traces.layers,
+            clock=clock,
+        )
         agents: dict[str, ServedAgent] = {}
         unheld = VectorModels(site, agents, lambda _: ())
         guests = Guests(site, pooling, agents, models := {}, origins := {}, caches, unheld)

@@ -98,10 +98,8 @@ async def test_a_restored_node_becomes_like_the_others(tmp_path: Path, is_long_a
             await a["frames"].delete(range(20))
             await write(a, dict.fromkeys(range(20, 30), "second"))
             await write(b, dict.fromkeys(range(100, 110), "new"))
-            values = dict.fromkeys(range(30, 60), "first") | dict.fromkeys(range(20, 30), "second")
-            whole: dict[PointId, Any] = {
-                at: {"v": value} for at, value in (values | dict.fromkeys(range(100, 110), "new")).items()
-            }
+            whole: dict[PointId, Any] = {at: {"v": "first"} for at in range(30, 60)}
+            whole |= {at: {"v": "second"} for at in range(20, 30)} | {at: {"v": "new"} for at in range(100, 110)}
             await until_true(partial(same, a, whole))
             await until_true(partial(same, b, whole))
             if is_long_ago:
