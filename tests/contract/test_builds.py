@@ -149,6 +149,7 @@ def test_a_file_becomes_the_version_that_serves_without_a_failed_request(served:
         until(lambda: len(answers) > count + 1)
         assert taken == {"model": "scaled", "number": 3, "is_kept": True}
         assert build(served, found)["loaded"] == "scaled@3"
+        assert told(send(served.address, "GET", "/api/models/scaled/versions"))["before"] == 2
         back = told(send(served.address, "POST", "/api/models/scaled/back"))
         assert back == {"model": "scaled", "number": 2, "is_kept": True}
         count = len(answers)

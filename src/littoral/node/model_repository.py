@@ -181,6 +181,11 @@ class ModelRepository:
         found |= {number: IndexEntry(name, number, READY) for number in kept.served.versions}
         return [found[number] for number in sorted(found)]
 
+    def before(self, name: str) -> int | None:
+        """The number of the version that `roll_back` leads to."""
+        previous = self._find(name).previous
+        return None if previous is None else previous.number
+
     def counts(self, name: str) -> tuple[int, int]:
         """Swaps of a model, and changes that were refused, since the start."""
         kept = self._find(name)

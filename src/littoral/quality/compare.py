@@ -19,7 +19,7 @@ from littoral.quality.comparison import Agreement, Comparison, Side, bare
 from littoral.runtime.instance import Session
 from littoral.tensors import Array
 
-__all__ = ["Parts", "agreement", "compare", "fitting", "held_out"]
+__all__ = ["Feed", "Parts", "agreement", "compare", "fitting", "held_out"]
 
 CALLS_MIN = 20
 HOLD_OUT_EVERY = 5

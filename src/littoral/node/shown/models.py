@@ -51,6 +51,7 @@ def _versions(node: Node, served: ServedModel) -> dict[str, Any]:
     return {
         "name": served.name,
         "signatures": None if table is None else {"keys": len(table.keys), "threshold": table.threshold},
+        "before": None if node.repository is None else node.repository.before(served.name),
         "versions": rows,
     }
 

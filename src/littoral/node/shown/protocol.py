@@ -1,6 +1,7 @@
 """What the pages beside `/` read below `/api`, and nobody else."""
 
 from littoral.node.making.api import build_routes
+from littoral.node.making.builds import Builds
 from littoral.node.node import Node
 from littoral.node.shown.caches import cache_routes
 from littoral.node.shown.collections import collection_routes
@@ -24,7 +25,7 @@ def shown_protocol(node: Node) -> Protocol:
         *cache_routes(node),
         mqtt_route(node),
         *model_routes(node),
-        *([] if node.builds is None else build_routes(node, node.builds)),
+        *build_routes(node, node.builds or Builds(node.data / "builds")),
         *collection_routes(node),
     ]
     return Protocol((), routes)

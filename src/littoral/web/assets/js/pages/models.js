@@ -11,15 +11,14 @@ import { versionsPanel } from "./versions.js";
 
 const PATH = "/api/models";
 const PERIOD_MS = 5_000;
-const KEPT = "kept for the way back";
 const COLUMNS = [
   { title: "Version" }, { title: "State" }, { title: "Engine", less: true }, { title: "File", number: true }, { title: "Memory", number: true, less: true },
   { title: "Runs", number: true }, { title: "Mean of a run", number: true, less: true }, { title: "SHA-256", less: true },
 ];
 const WAYS = {
-  back: { text: "Back to the version before", sure: "Go back", path: (name) => `${PATH}/${name}/back`, body: undefined },
-  unload: { text: "Unload", sure: "Unload it", path: (name) => `/v2/repository/models/${name}/unload`, body: {} },
-  load: { text: "Load again", path: (name) => `/v2/repository/models/${name}/load`, body: {} },
+  back: { sure: "Go back", path: (name) => `${PATH}/${name}/back`, body: undefined },
+  unload: { sure: "Unload it", path: (name) => `/v2/repository/models/${name}/unload`, body: {} },
+  load: { path: (name) => `/v2/repository/models/${name}/load`, body: {} },
 };
 
 export function modelsPage(area) {
@@ -81,23 +80,23 @@ function told(way, name, { number, is_kept: isKept }) {
   return `${name}: version ${number} serves${isKept ? "" : ", until the node starts again"}`;
 }
 
-function card({ name, signatures, versions }, asked) {
+function card({ name, signatures, before, versions }, asked) {
   const rows = versions.map((version) => row(version));
   return make(
     "article", { class: "card", "data-key": name, "data-name": name },
-    make("header", {}, make("h3", {}, name), badge(signatures ? `signed by ${signatures.threshold} of ${signatures.keys} keys` : "no signature asked for"), make("div", { class: "actions" }, actions(name, versions, asked))),
+    make("header", {}, make("h3", {}, name), badge(signatures ? `signed by ${signatures.threshold} of ${signatures.keys} keys` : "no signature asked for"), make("div", { class: "actions" }, actions(name, before, versions, asked))),
     make("div", { class: "wide" }, table(`Versions of ${name}`, COLUMNS, rows)),
   );
 }
 
-function actions(name, versions, asked) {
+function actions(name, before, versions, asked) {
   const button = (way, text, kind, more = {}) => make("button", { class: `button small ${kind}`, type: "button", "data-way": way, "data-model": name, ...more }, text);
   for (const [way, { sure }] of Object.entries(WAYS)) {
     if (asked === `${way} ${name}`) return [button(way, sure, "danger", { "data-sure": "" }), button("keep", "Leave it", "quiet")];
   }
   const isLoaded = versions.some(({ state: word }) => word === "READY");
-  const hasBefore = isLoaded && versions.some(({ reason }) => reason === KEPT);
-  return [hasBefore && "back", isLoaded ? "unload" : "load"].filter(Boolean).map((way) => button(way, WAYS[way].text, "quiet"));
+  const back = isLoaded && before !== null ? [button("back", `Back to version ${before}`, "quiet")] : [];
+  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet")];
 }
 
 function row({ number, state: word, reason, is_serving: isServing, about }) {
