@@ -10,6 +10,7 @@ from littoral.node.qdrant_api import LACKING
 
 CASES = 800
 MIGRATION = "/api/collections/{collection}/migration"
+TILE = "/api/audit/tile/{level}"
 REFUSED = {
     ("POST", "/collections/{collection}/snapshots/upload"),
     ("POST", "/api/mesh/changes"),
@@ -19,6 +20,11 @@ REFUSED = {
     *(("POST", f"/api/builds/{{build}}/{what}") for what in ("start", "cancel", "load")),
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),
+    ("GET", "/api/audit/witnessed"),
+    ("GET", f"{TILE}/{{a}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}/{{d}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}/{{d}}/{{e}}"),
     ("POST", MIGRATION),
     ("POST", f"{MIGRATION}/back"),
     ("DELETE", MIGRATION),
