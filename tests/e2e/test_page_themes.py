@@ -41,6 +41,11 @@ for (const e of document.querySelectorAll("body, body *:not(#theme *, #theme)"))
   for (const part of ["", "::before", "::after"]) found[path(e) + part] = told(e, part || null);
 return found;
 """
+PASSING = """
+getComputedStyle(document.body).color;
+return document.getAnimations().filter(({ transitionProperty: name }) => /color|fill|stroke/.test(name ?? "")).length;
+"""
+"""Colours that are on their way: in a tab that is not looked at they would not arrive."""
 INKS = """
 return [...document.querySelectorAll("canvas")].flatMap((canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -111,6 +116,7 @@ def test_a_change_of_the_theme_leaves_no_colour_behind(page: Browser, node: Page
         for other in ("light", "dark", "light"):  # faster than any transition
             prefer(page, other)
         prefer(page, theme)
+        assert page.run(PASSING) == 0
         until(lambda theme=theme: grid(page) == grids[theme])
         until(lambda theme=theme: differing(page, wanted[theme]) == [], attempts=ATTEMPTS)
     for theme in ("light", "dark"):

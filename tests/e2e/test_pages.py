@@ -187,9 +187,9 @@ def test_a_model_is_compiled_loaded_compared_and_taken_back(page: Browser, node:
 def test_a_model_is_quantised_with_a_report_and_cancelled(page: Browser, node: PagesNode, tmp_path: Path) -> None:
     visit(page, node, "models")
     network = Network((1, 3, 32, 32))
-    network.conv(8)
+    network.conv(4, strides=[4, 4])
     network.node("Flatten", network.at)
-    network.channels = 8 * 30 * 30
+    network.channels = 4 * 8 * 8
     network.dense(12)
     brought = tmp_path / "quantised.onnx"
     brought.write_bytes(network.bytes())
