@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -26,9 +26,10 @@ CHECKS = 5
 
 
 class Server(NamedTuple):
-    """address: `host:port`, with the port that was really taken."""
+    """address: `host:port`, with the port that was really taken. limit: other limits, for connections that come."""
 
     address: str
+    limit: Callable[[Limits], None]
     is_secure: bool = False
 
     @property
@@ -64,7 +65,7 @@ async def serving(
     checking = asyncio.create_task(_check(shared, clock), name="littoral-http")
     try:
         address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-        yield Server(address, certificates is not None)
+        yield Server(address, shared.limit, certificates is not None)
     finally:
         server.close()
         await _end(shared, grace_s)

@@ -29,6 +29,10 @@ class Shared:
         self.has_none = asyncio.Event()
         """No connection is open; true only after there was one."""
 
+    def limit(self, limits: Limits) -> None:
+        """For connections that come; what all bodies may take together stays."""
+        self.limits = limits
+
     def make_room(self) -> bool:
         """For one more connection: who says nothing the longest has to go."""
         if len(self.connections) < self.limits.connection_count_max:
