@@ -137,7 +137,8 @@ class ModelRepository:
         """
         kept = self._find(name)
         async with self.turn:
-            return await self._load(kept, policy or Policy.of(kept.origin.table.versions), uploads or {}, are_added)
+            chosen = policy or Policy.of(kept.origin.table.versions)
+            return await self._load(kept, chosen, uploads or {}, are_added=are_added)
 
     async def change(self, name: str, table: ModelTable, path: Path) -> Sequence[int]:
         """As `load`, by another table of the site file, which counts from then on."""
@@ -229,7 +230,9 @@ class ModelRepository:
         now_ns = int(self._clock.wall() * 1e9)
         return seen != kept.seen and all(identity.is_settled(now_ns) for identity in seen.values())
 
-    async def _load(self, kept: _Kept, policy: Policy, uploads: Mapping[int, Source], are_added: bool) -> Sequence[int]:
+    async def _load(
+        self, kept: _Kept, policy: Policy, uploads: Mapping[int, Source], *, are_added: bool = False
+    ) -> Sequence[int]:
         name, number = kept.served.name, kept.newest
         kept.seen = await asyncio.to_thread(files_seen, kept.origin.path)
         fresh: list[ServedVersion] = []
