@@ -1,4 +1,4 @@
-"""A node that has something on each of its pages: pictures, texts, vectors, two versions of a model, MQTT, a log."""
+"""A node that has something on each of its pages: pictures, texts, vectors with and without names, versions, MQTT."""
 
 import contextlib
 import io
@@ -141,7 +141,17 @@ def _fill(address: str) -> None:
         {"id": i, "vector": _embedded(address, text), "payload": {"text": text, "kind": ("odd", "even")[i % 2]}}
         for i, text in enumerate(NOTES)
     ]
-    for name, points in (("frames", pictures), ("notes", notes)):
+    both = {"picture": {"size": 192, "distance": "Cosine"}, "words": {"size": 24, "distance": "Cosine"}}
+    assert send_json(address, "PUT", "/collections/shelf", {"vectors": both}).status == 200
+    shelf = [
+        {
+            "id": i,
+            "vector": {"picture": one["vector"], "words": other["vector"]},
+            "payload": one["payload"] | other["payload"],
+        }
+        for i, (one, other) in enumerate(zip(pictures, notes, strict=False))
+    ]
+    for name, points in (("frames", pictures), ("notes", notes), ("shelf", shelf)):
         reply = send_json(address, "PUT", f"/collections/{name}/points?wait=true", {"points": points})
         assert reply.status == 200, reply
 

@@ -15,6 +15,11 @@ REFUSED = {
     ("POST", "/collections/{collection}/snapshots/upload"),
     ("POST", "/api/mesh/changes"),
     ("POST", "/api/session"),
+    *((method, "/api/builds/{build}") for method in ("GET", "DELETE")),
+    *((method, "/api/builds/{build}/feeds") for method in ("POST", "DELETE")),
+    *(("POST", f"/api/builds/{{build}}/{what}") for what in ("start", "cancel", "load")),
+    ("POST", "/api/models/{name}/back"),
+    ("POST", "/api/compared"),
     ("GET", "/api/audit/witnessed"),
     ("GET", f"{TILE}/{{a}}"),
     ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}"),
@@ -24,7 +29,7 @@ REFUSED = {
     ("POST", f"{MIGRATION}/back"),
     ("DELETE", MIGRATION),
 }
-"""Its seed has no points in it."""
+"""Their seeds name what is not there, or have no points in them."""
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 from flit_core.wheel import make_wheel_in
 
-from littoral.node.shown.protocol import PAGES
+from littoral.node.shown.outlines import PAGES, outlined
 from page_server import ASSETS
 
 ROOT = Path(__file__).parents[2]
 OWN = [path for path in sorted(ASSETS.rglob("*")) if path.is_file() and "vendor" not in path.parts]
 MODULES = [path for path in OWN if path.suffix == ".js" and path.name != "early_theme.js"]
-PAGES_BYTES_MAX = 260_000
+PAGES_BYTES_MAX = 290_000
 IMPORT = re.compile(r'^import .* from "([^"]+)";$', re.MULTILINE)
 ENTRIES = {"index.html": "js/node/page.js", "page.html": "js/pages/main.js"}
 """The module that a page begins with."""
@@ -108,6 +108,20 @@ def test_pages_have_the_same_bar() -> None:
     bars = [(ASSETS / name).read_text().split("<header")[1].split("</header>")[0] for name in ENTRIES]
     assert bars[0].replace(' aria-current="page"', "") == bars[1]
     assert re.findall(r'href="/pages/(\w+)"', bars[1]) == list(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_first_bytes_of_a_page_have_its_title_and_its_panels(name: str) -> None:
+    """No script is waited for, and none shows other panels than these, or other titles."""
+    text = outlined((ASSETS / "page.html").read_text(), name)
+    found = Tags(text)
+    assert found.inline == []
+    assert text.count("aria-current") == 1
+    (title,) = re.findall(rf'<a href="/pages/{name}" aria-current="page">([^<]+)</a>', text)
+    assert f"<title>{title} · Littoral</title>" in text
+    assert dict(re.findall(r'<h2 id="([a-z]+)-title">([^<]+)</h2></header><div class="waiting">', text)) == PAGES[name]
+    scripts = [path.read_text() for path in imported_by(ASSETS / f"js/pages/{name}.js") if path.parent.name == "pages"]
+    assert dict(re.findall(r'panel\("([a-z]+)", "([^"]+)"', "".join(scripts))) == PAGES[name]
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)

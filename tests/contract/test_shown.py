@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.node.making.contents import examined
 from littoral.node.shown.collections import flat
-from littoral.node.shown.examining import examined
 from onnx_models import Network, squeeze_excite
 from pages_node import NOTES, PagesNode, pages_node
 from raw_http import ask, request, send, send_json
@@ -123,6 +123,21 @@ def test_recall_of_a_comparison_with_all_points_is_whole(node: PagesNode) -> Non
     assert (found["queries"], found["k"], found["recall"], found["recall_min"]) == (7, 4, 1.0, 1.0)
     assert found["search_p50_ms"] > 0
     assert refused(node, "/api/collections/notes/recall", "POST", {"k": 0}) == (400, "`k` is 0, must be 1..100")
+
+
+def test_vectors_with_names_have_map_and_recall(node: PagesNode) -> None:
+    (shelf,) = [one for one in told(node, "/api/collections") if one["name"] == "shelf"]
+    assert [(one["name"], one["size"]) for one in shelf["vectors"]] == [("picture", 192), ("words", 24)]
+    found = told(node, "/api/collections/shelf/map?using=picture&by=source&sample=50")
+    assert (found["using"], found["size"], len(found["points"])) == ("picture", 192, len(NOTES))
+    assert {point["label"] for point in found["points"]} == {"harbour", "market", "workshop"}
+    body = json.dumps({"queries": 5, "k": 4, "using": "words"}).encode()
+    found = told(node, "/api/collections/shelf/recall", "POST", body)
+    assert (found["queries"], found["recall"]) == (5, 1.0)
+    assert refused(node, "/api/collections/shelf/map") == (
+        404,
+        "collection `shelf` has no dense vector without a name, it has: `picture`, `words`",
+    )
 
 
 def test_what_is_brought_is_examined_in_a_process_of_its_own(node: PagesNode) -> None:

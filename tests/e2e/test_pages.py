@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from browser import WIDE, Browser, browser
-from littoral.node.shown.protocol import PAGES
+from littoral.node.shown.outlines import PAGES
 from onnx_models import Network
 from page_pictures import page_pictures
 from pages_node import NOTES, PagesNode, pages_node
@@ -37,7 +37,8 @@ STOPS_MAX = 40
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with browser(tmp_path_factory.mktemp("profile"), *flags) as found:
         yield found
 
 
@@ -144,8 +145,88 @@ def test_a_file_that_is_dropped_is_told_of(page: Browser, node: PagesNode, tmp_p
     assert "operators that are not supported: Frobnicate" in page.text("#report .notice")
     page.one("#model-file").send_keys(str(node.folder / "encoder.wasm"))
     until(lambda: "Compiled model" in page.text("#report"))
-    assert "Can be used" in page.text("#report")
+    assert "Can be loaded" in page.text("#report")
     assert "input_ids" in page.text("#report .lines")
+
+
+def test_a_model_is_compiled_loaded_compared_and_taken_back(page: Browser, node: PagesNode, tmp_path: Path) -> None:
+    visit(page, node, "models")
+    network = Network((-1, 3))
+    network.node("Sub", "x", "x")
+    brought = tmp_path / "fresh.onnx"
+    brought.write_bytes(network.bytes())
+    page.one("#model-file").send_keys(str(brought))
+    card = ".build[data-name='fresh.onnx']"
+    page.until(f"{card} .build-form")
+    page.run("document.querySelector(arguments[0]).value = '3.0.0'", f"{card} input[placeholder='1.0.0']")
+    assert page.run("return document.querySelector(arguments[0]).value", f"{card} [data-input=x]") == "1, 3"
+    keyed(page, f"{card} button[type=submit]")
+    page.until(f"{card}[data-state=made] [data-way=load]")
+    assert page.accessibility(AXE) == []
+    choose(page, f"{card} [data-way=target]", "plain")
+    keyed(page, f"{card} [data-way=load]")
+    until(lambda: "plain: version 3 serves" in page.text("#builds .said"))
+    until(lambda: page.texts("[data-name=plain] tbody .state")[-1] == "Serves")
+    assert (node.folder / "plain" / "3" / "model.wasm").exists()
+
+    choose(page, "#one", "plain 2")
+    choose(page, "#other", "plain 3")
+    keyed(page, "#run-noise")
+    page.until("#run-result tbody tr", count=2)
+    assert [text.partition(" ")[0] for text in page.texts("#run-result dt")] == ["plain", "plain", "Nearness"]
+    assert page.texts("#run-result tbody tr:last-child td")[-1] == "0 0 0"
+
+    keyed(page, "[data-way=back][data-model=plain]")
+    keyed(page, "[data-way=back][data-sure]")
+    until(lambda: "plain: version 2 serves" in page.text("#models .said"))
+    assert not (node.folder / "plain" / "3" / "model.wasm").exists()
+    keyed(page, f"{card} [data-way=forget]")
+    until(lambda: page.all(card) == [])
+
+
+def test_a_model_is_quantised_with_a_report_and_cancelled(page: Browser, node: PagesNode, tmp_path: Path) -> None:
+    visit(page, node, "models")
+    network = Network((1, 3, 32, 32))
+    network.conv(4, strides=[4, 4])
+    network.node("Flatten", network.at)
+    network.channels = 4 * 8 * 8
+    network.dense(12)
+    brought = tmp_path / "quantised.onnx"
+    brought.write_bytes(network.bytes())
+    pictures = []
+    for i, shown in enumerate(page_pictures()[:5]):
+        pictures.append(tmp_path / f"{i}.jpg")
+        pictures[-1].write_bytes(shown.data)
+    page.one("#model-file").send_keys(str(brought))
+    card = ".build[data-name='quantised.onnx']"
+    page.until(f"{card} .build-form")
+    keyed(page, f"{card} button[type=submit]")
+    page.until(f"{card} [data-way=cancel]")
+    keyed(page, f"{card} [data-way=cancel]")
+    page.until(f"{card}[data-state=cancelled] .build-form")
+    choose(page, f"{card} .controls select:has([value=auto])", "8")
+    choose(page, f"{card} .quantised select", "embed")
+    page.one(f"{card} .quantised input[type=file]").send_keys("\n".join(map(str, pictures)))
+    until(lambda: "5 files" in page.text(f"{card} .quantised [role=status]"))
+    keyed(page, f"{card} button[type=submit]")
+    page.until(f"{card}[data-state=made] .quantised-report")
+    assert page.texts(f"{card} .quantised-report tbody th")[:2] == ["A call here", "File"]
+    for theme in ("light", "dark"):
+        page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+        assert page.accessibility(AXE) == []
+    page.command("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
+    until(lambda: page.run("return innerWidth") == NARROW[0])
+    assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    keyed(page, f"{card} [data-way=forget]")
+    until(lambda: page.all(card) == [])
+
+
+def keyed(page: Browser, selector: str) -> None:
+    """Pressed by keyboard, once it is there."""
+    page.until(selector)
+    page.run("document.querySelector(arguments[0]).focus()", selector)
+    assert page.run("return document.activeElement === document.querySelector(arguments[0])", selector)
+    page.press(*ENTER, text="\r")
 
 
 def test_a_cache_is_emptied_after_a_second_word(page: Browser, node: PagesNode) -> None:
@@ -203,6 +284,46 @@ def test_points_are_browsed_searched_drawn_and_checked(page: Browser, node: Page
     page.one("#recall-run").click()
     page.until("#recall-result .facts")
     assert page.text("#recall-result dd").startswith("100")
+
+
+def test_vectors_with_names_are_searched_drawn_and_checked(page: Browser, node: PagesNode, tmp_path: Path) -> None:
+    visit(page, node, "collections")
+    choose(page, "#collection", "shelf")
+    until(lambda: page.texts("#find-pipeline option") == ["embed, in picture", "sentences, in words"])
+    picture = tmp_path / "query.jpg"
+    picture.write_bytes(page_pictures()[7].data)
+    page.one("#find-file").send_keys(str(picture))
+    page.until("#found .points img", count=10)
+    assert page.texts("#found tbody th")[0] == "7"
+    choose(page, "#find-pipeline", "sentences words")
+    page.one("#find-text").send_keys(NOTES[3])
+    page.one("#find-run").click()
+    until(lambda: NOTES[3] in " ".join(page.texts("#found tbody tr:first-child dd")))
+    for vector in ("picture", "words"):
+        choose(page, "#map-vector", vector)
+        page.until("#map circle", count=len(NOTES))
+    choose(page, "#recall-vector", "words")
+    page.one("#recall-run").click()
+    page.until("#recall-result .facts")
+    assert page.text("#recall-result dd").startswith("100")
+
+
+def test_a_pipeline_runs_with_what_the_camera_sees(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "pipelines")
+    page.until("#tried-pipeline")
+    choose(page, "#tried-pipeline", "similar")
+    keyed(page, "#camera-open")
+    until(lambda: page.run("return document.querySelector('video.camera').videoWidth") > 0)
+    page.until("#camera-once:not([hidden])")
+    assert page.accessibility(AXE) == []
+    page.one("#camera-once").click()
+    page.until("#tried-result .points img", count=5)
+    keyed(page, "#camera-follow")
+    until(lambda: len(page.all("[data-name=similar] .rate-bars rect")) >= 2)
+    until(lambda: all("ms" in text for text in page.texts("[data-name=similar] .step .hint")))
+    assert page.one("#camera-follow").get_attribute("aria-pressed") == "true"
+    choose(page, "#tried-pipeline", "double")
+    until(lambda: page.run("return document.querySelector('video.camera').srcObject") is None)
 
 
 def test_a_pipeline_is_tried_with_what_it_takes(page: Browser, node: PagesNode, tmp_path: Path) -> None:

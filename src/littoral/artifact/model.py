@@ -65,7 +65,7 @@ def read_bounded(path: Path, what: str, bytes_max: int = FILE_BYTES_MAX) -> byte
     """A whole file. what: opens every message. Raises NotFoundError, TooLargeError."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(bytes_max + 1)
+            data = stream.read(min(bytes_max, os.fstat(stream.fileno()).st_size) + 1)  # is allocated at once
     except OSError as error:
         raise NotFoundError(f"{what} `{path}`: {error.strerror}") from error
     if len(data) > bytes_max:

@@ -10,13 +10,13 @@ import littoral
 from littoral.artifact import Model
 from littoral.artifact.manifest import THREADS_MAX
 from littoral.cli.build import parse_shapes
-from littoral.cli.calibration import Feeds, read_feeds
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.model_source import model_from, random_feeds
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import planned
 from littoral.errors import NotOfferedError, SetupError
+from littoral.node.making.feed_files import Feeds, read_feeds
 from littoral.quality.layer_chart import layer_chart
 from littoral.quality.layer_times import LayerTimes, time_layers, why_untimed
 

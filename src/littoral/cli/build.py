@@ -9,12 +9,12 @@ import typer
 import littoral
 from littoral.artifact import Manifest, Model, Port
 from littoral.artifact.manifest import THREADS_MAX
-from littoral.cli.calibration import read_feeds
 from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.preprocess_option import check_preprocess, preprocess_from, preprocess_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
+from littoral.node.making.feed_files import read_feeds
 from littoral.quality.compare import Parts
 from littoral.quality.compare import held_out as parts_of
 from littoral.quality.compared_build import compiled_and_compared

@@ -7,9 +7,9 @@ import msgspec
 import typer
 
 from littoral.artifact import Model
-from littoral.cli.calibration import read_feeds
 from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import progress_bar, results, show_json
+from littoral.node.making.feed_files import read_feeds
 from littoral.quality.compare import compare as compared
 
 __all__ = ["compare"]

@@ -122,16 +122,23 @@ class ModelRepository:
         }
 
     async def load(
-        self, name: str, policy: Policy | None = None, uploads: Mapping[int, bytes] | None = None
+        self,
+        name: str,
+        policy: Policy | None = None,
+        uploads: Mapping[int, Source] | None = None,
+        *,
+        are_added: bool = False,
     ) -> Sequence[int]:
         """Opens what the model's path holds now, or `uploads` in its place; the versions that can be asked for then.
 
-        policy: default the site file's. Number 0 of an upload: the next one. Raises NotFoundError, ConflictError where
+        policy: default the site file's. Number 0 of an upload: the next one. are_added: uploads stand beside the
+        versions of a folder. Raises NotFoundError, ConflictError where
         a pipeline does not take the new version, and what opening a version raises; everything is as it was then.
         """
         kept = self._find(name)
         async with self.turn:
-            return await self._load(kept, policy or Policy.of(kept.origin.table.versions), uploads or {})
+            chosen = policy or Policy.of(kept.origin.table.versions)
+            return await self._load(kept, chosen, uploads or {}, are_added=are_added)
 
     async def change(self, name: str, table: ModelTable, path: Path) -> Sequence[int]:
         """As `load`, by another table of the site file, which counts from then on."""
@@ -198,6 +205,11 @@ class ModelRepository:
         found |= {number: IndexEntry(name, number, READY) for number in kept.served.versions}
         return [found[number] for number in sorted(found)]
 
+    def before(self, name: str) -> int | None:
+        """The number of the version that `roll_back` leads to."""
+        previous = self._find(name).previous
+        return None if previous is None else previous.number
+
     def counts(self, name: str) -> tuple[int, int]:
         """Swaps of a model, and changes that were refused, since the start."""
         kept = self._find(name)
@@ -218,12 +230,14 @@ class ModelRepository:
         now_ns = int(self._clock.wall() * 1e9)
         return seen != kept.seen and all(identity.is_settled(now_ns) for identity in seen.values())
 
-    async def _load(self, kept: _Kept, policy: Policy, uploads: Mapping[int, bytes]) -> Sequence[int]:
+    async def _load(
+        self, kept: _Kept, policy: Policy, uploads: Mapping[int, Source], *, are_added: bool = False
+    ) -> Sequence[int]:
         name, number = kept.served.name, kept.newest
         kept.seen = await asyncio.to_thread(files_seen, kept.origin.path)
         fresh: list[ServedVersion] = []
         try:
-            sources = await self._sources(kept, uploads)
+            sources = await self._sources(kept, uploads, are_added)
             if kept.origin.path in sources.values():
                 policy = Policy()
             versions = {}
@@ -242,13 +256,14 @@ class ModelRepository:
         kept.refused = {}
         return sorted(versions)
 
-    async def _sources(self, kept: _Kept, uploads: Mapping[int, bytes]) -> Mapping[int, Source]:
-        if uploads:
-            return {number or kept.newest + 1: data for number, data in uploads.items()}
+    async def _sources(self, kept: _Kept, uploads: Mapping[int, Source], are_added: bool) -> Mapping[int, Source]:
+        fresh = {number or kept.newest + 1: data for number, data in uploads.items()}
+        if fresh and not (are_added and kept.origin.path.is_dir()):
+            return fresh
         found = await asyncio.to_thread(find_versions, kept.origin.path)
         if kept.origin.path in found.values():  # no folder: what it holds has the next number, if it is something else
             return {kept.newest + 1: kept.origin.path}
-        return dict(found)
+        return {**found, **fresh}
 
     async def _version(self, kept: _Kept, number: int, source: Source, fresh: list[ServedVersion]) -> ServedVersion:
         """As it is open already, or opened and warm, and then among `fresh`."""

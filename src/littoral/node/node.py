@@ -23,6 +23,7 @@ from littoral.vectors.model_version import ModelVersion
 if TYPE_CHECKING:
     from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
+    from littoral.node.making.builds import Builds
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
@@ -151,6 +152,7 @@ class Node:
     keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
     tenants: by name, each with a node of its own, as it sees it.
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
+    builds: models that are being made here.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
+    builds: "Builds | None" = None
     audit: "Trail | None" = None
     tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
     itself: "Tenant | None" = None

@@ -5,10 +5,11 @@ from typing import Any
 
 from littoral.errors import NotFoundError
 from littoral.node.collection_status import collection_states
+from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.node import Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.request_statistics import RequestStatistics
-from littoral.node.shown.protocol import PAGES
+from littoral.node.shown.outlines import PAGES, outlined
 from littoral.node.site import Site
 from littoral.runtime.quarantine import Quarantine
 from littoral.vectors.collection import Collection
@@ -29,8 +30,11 @@ def version() -> str:
 
 def page_protocol() -> Protocol:
     """`/` is a page for browsers, and for clients of Qdrant what they ask at the start. `/pages/{page}`: one file for
-    all of them, whose script knows which it is."""
+    all of them, with the outline of each in it; the script knows which it is."""
     assets = PageAssets()
+    files = assets.names()
+    for name in PAGES:
+        assets.put(f"pages/{name}.html", outlined(assets.text("page.html"), name))
 
     async def root(request: Request) -> Answer:
         if request.accepts("text/html"):
@@ -47,9 +51,9 @@ def page_protocol() -> Protocol:
     async def page(request: Request) -> Answer:
         if (name := request.names["page"]) not in PAGES:
             raise NotFoundError(f"page `{name[:80]}` is unknown, known: {', '.join(PAGES)}")
-        return assets.answer("page.html", request)
+        return assets.answer(f"pages/{name}.html", request)
 
-    routes = [Route("GET", "/", root), Route("GET", "/pages/{page}", page), *map(file_route, assets.names())]
+    routes = [Route("GET", "/", root), Route("GET", "/pages/{page}", page), *map(file_route, files)]
     return Protocol(("/assets", "/pages"), routes)
 
 
@@ -186,8 +190,14 @@ async def _collections(node: Node) -> list[dict[str, Any]]:
 
 
 def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str, Any]:
-    first = next(iter(collection.config.dense.values()), None)
+    dense = collection.config.dense
+    first = next(iter(dense.values()), None)
     told: dict[str, Any] = {"name": collection.name, "size": None, "distance": None}
+    told["is_spread"] = isinstance(collection, SpreadCollection)
+    told["vectors"] = [
+        {"name": name, "size": one.size, "distance": one.distance, "is_multi": one.multivector_config is not None}
+        for name, one in dense.items()
+    ]
     if first is not None:
         told |= {"size": first.size, "distance": first.distance}
     if isinstance(info, ShardInfo):

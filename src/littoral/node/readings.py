@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from littoral.node.collection_status import KnownStates
 from littoral.node.load_readings import pipeline_readings
+from littoral.node.making.builds import OUTCOMES
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings
@@ -27,8 +28,10 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         Reading("littoral_node_ready", (), node.is_ready),
         Reading("littoral_node_uptime_seconds", (), node.uptime_s),
         Reading("littoral_events_listeners", (), events.listener_count),
-        Reading("littoral_events_dropped_total", (), events.dropped_count),
+        Reading("littoral_events_dropped_total", (), events.dropped_count + _dropped(node)),
     ]
+    if node.builds is not None:
+        found += [Reading("littoral_builds_total", (outcome,), node.builds.ended[outcome]) for outcome in OUTCOMES]
     found += process_readings(node.started_at)
     found += model_readings(node)
     for model in node.models.values():
@@ -63,6 +66,10 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]
     return found
+
+
+def _dropped(node: Node) -> int:
+    return 0 if node.builds is None else node.builds.events.dropped_count
 
 
 def _pool(kind: str, name: str, pool: Pool[Session] | Pool[Agent]) -> Iterator[Reading]:

@@ -17,6 +17,7 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
+from littoral.node.making.builds import Builds
 from littoral.node.migration.bindings import Parts
 from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model
@@ -119,6 +120,7 @@ async def _open_node(
                     requests_told=site.telemetry.logs.requests,
                     site=read,
                     keys=keys,
+                    builds=(builds := Builds(site.data / "builds")),
                     audit=trail,
                 )
                 if federation is not None:
@@ -131,6 +133,7 @@ async def _open_node(
                     async with _beside(_renew([collections, *(room.collections for room in rooms)], say)):
                         yield node
                 finally:
+                    await builds.close()
                     await node.migrations.close()
     finally:
         await caches.close()

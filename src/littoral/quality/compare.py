@@ -19,7 +19,7 @@ from littoral.quality.comparison import Agreement, Comparison, Side, bare
 from littoral.runtime.instance import Session
 from littoral.tensors import Array
 
-__all__ = ["Parts", "compare", "fitting", "held_out"]
+__all__ = ["Feed", "Parts", "agreement", "compare", "fitting", "held_out"]
 
 CALLS_MIN = 20
 HOLD_OUT_EVERY = 5
@@ -72,6 +72,13 @@ def compare(
         other=sides[1],
         outputs=tuple(tally.agreement(name) for name, tally in tallies.items()),
     )
+
+
+def agreement(name: str, exact: Array, other: Array) -> Agreement:
+    """How near one answer is to another. Raises InputError for other shapes."""
+    tally = _Tally()
+    tally.take(exact, other)
+    return tally.agreement(name)
 
 
 def fitting(session: Session, feed: Feed) -> dict[str, Array]:

@@ -144,6 +144,7 @@ METRICS = {
         MetricSpec("littoral_migration_flipped", "gauge", ("collection",), "1 while the one before is kept"),
         MetricSpec("littoral_events_listeners", "gauge", (), "Listeners of `/api/events`"),
         MetricSpec("littoral_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
+        MetricSpec("littoral_builds_total", "read_counter", ("outcome",), "Models made here: made, failed, cancelled"),
         MetricSpec(
             "littoral_agent_log_lines_dropped_total", "read_counter", ("agent",), "Log lines of an agent over its rate"
         ),

@@ -35,11 +35,21 @@ class PageAssets:
             if entry.is_dir():
                 self._read(entry, f"{prefix}{entry.name}/")
             else:
-                data = entry.read_bytes()
-                self._files[prefix + entry.name] = (data, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+                self._keep(prefix + entry.name, entry.read_bytes())
+
+    def _keep(self, name: str, data: bytes) -> None:
+        self._files[name] = (data, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
 
     def names(self) -> list[str]:
         return sorted(self._files)
+
+    def text(self, name: str) -> str:
+        """Of a file that is there."""
+        return self._files[name][0].decode()
+
+    def put(self, name: str, text: str) -> None:
+        """One more, made of others."""
+        self._keep(name, text.encode())
 
     def answer(self, name: str, request: Request) -> Answer:
         """Raises NotFoundError."""

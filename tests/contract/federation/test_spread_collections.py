@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError, UnavailableError
 from littoral.node.federation.messages import READ
 from littoral.node.federation.summaries import SUMMARIES, Wanted, decode_summaries, encode
 from littoral.node.search_how import noting
+from littoral.node.shown.collections import Asked, RecallBody, map_of, recall_of
 from littoral.vectors import asks, frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.filters import parse_filter
@@ -65,6 +67,17 @@ async def doubled(tmp_path: Path, wires: Wires) -> AsyncIterator[Nodes]:
 async def fill(collection: Collection) -> None:
     payloads = [{"kind": "even" if i % 2 == 0 else "odd", "n": i} for i in range(COUNT)]
     await collection.upsert(range(COUNT), rows(COUNT), payloads)
+
+
+async def test_what_lies_on_several_nodes_has_map_and_recall(pairs: Nodes) -> None:
+    for node in pairs.values():
+        points = (await map_of(node["points"], Asked(COUNT + 1, by="kind")))["points"]
+        assert [point["id"] for point in points] == list(range(COUNT))
+        assert [point["label"] for point in points[:2]] == ["even", "odd"]
+        assert len({(point["x"], point["y"]) for point in points}) == COUNT
+        found = await recall_of(node["points"], RecallBody(queries=5, k=4), SYSTEM)
+        assert (found["queries"], found["recall"]) == (5, 1.0)
+    assert len((await map_of(pairs["b"]["points"], Asked(7)))["points"]) == 7
 
 
 def nearest(query: Any, ids: Any = None) -> list[int]:

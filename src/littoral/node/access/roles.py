@@ -42,6 +42,15 @@ admin      GET    /api/audit/proof/{index}
 admin      GET    /api/audit/tile/{level}/{number}
 admin      GET    /api/audit/witnessed
 admin      GET    /api/backup
+admin      GET    /api/builds
+admin      POST   /api/builds
+admin      DELETE /api/builds/{build}
+admin      GET    /api/builds/{build}
+admin      POST   /api/builds/{build}/cancel
+admin      DELETE /api/builds/{build}/feeds
+admin      POST   /api/builds/{build}/feeds
+admin      POST   /api/builds/{build}/load
+admin      POST   /api/builds/{build}/start
 read       GET    /api/caches
 admin      DELETE /api/caches/{cache}
 read       GET    /api/collections
@@ -51,6 +60,7 @@ admin      POST   /api/collections/{collection}/migration
 admin      POST   /api/collections/{collection}/migration/back
 read       GET    /api/collections/{collection}/map
 read       POST   /api/collections/{collection}/recall
+admin      POST   /api/compared
 admin      GET    /api/doctor
 read       GET    /api/events
 admin      POST   /api/examined
@@ -59,6 +69,7 @@ read       GET    /api/mesh
 admin      POST   /api/mesh/changes
 read,infer GET    /api/models
 read,infer GET    /api/models/{name}
+admin      POST   /api/models/{name}/back
 read,infer GET    /api/models/{name}/versions
 read       GET    /api/mqtt
 read,infer GET    /api/node

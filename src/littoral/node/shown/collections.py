@@ -2,37 +2,43 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from littoral.errors import InputError, NotOfferedError
+from littoral.clock import Clock
+from littoral.errors import InputError, NotFoundError, NotOfferedError
+from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.node import Node
 from littoral.node.shown.numbers import number
 from littoral.tensors import Array
-from littoral.vectors.asks import Sample
+from littoral.vectors.asks import Nearest, Sample
 from littoral.vectors.collection import Collection
 from littoral.vectors.queries import PayloadSelector, SearchParams, SearchQuery
-from littoral.vectors.records import Hit
+from littoral.vectors.records import Hit, PointId, Record, vectors_by_id
 from littoral.web import Answer, Request, Route, json_answer
 
-__all__ = ["collection_routes", "flat"]
+__all__ = ["Asked", "RecallBody", "collection_routes", "flat", "map_of", "recall_of"]
 
 DEADLINE_S = 20.0
 EXACT = SearchParams(exact=True)
 KEY_CHARACTERS_MAX = 256
 LABEL_CHARACTERS_MAX = 80
+DRAWN_FROM_MAX = 20_000
+SCROLLED, RETRIEVED = 2000, 200
+"""Points of a spread collection, in one request."""
 MAPPED, MAPPED_MAX = 500, 1000
 VALUES_MAX = 1 << 22
 """Numbers of all vectors that are laid flat."""
 
 
 class RecallBody(msgspec.Struct, forbid_unknown_fields=True):
-    """queries: points at random that are asked with. k: hits of each."""
+    """queries: points at random that are asked with. k: hits of each. using: the vector's name."""
 
     queries: int = 25
     k: int = 10
+    using: str = ""
 
     def check(self) -> "RecallBody":
         for name, value, most in (("queries", self.queries, 100), ("k", self.k, 100)):
@@ -42,46 +48,88 @@ class RecallBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def collection_routes(node: Node) -> list[Route]:
-    """Of collections that have a vector without a name."""
+    """`using`: the name of a vector; default: the one without a name."""
 
     async def recall(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
         body = (await request.json(RecallBody)).check()
-        return json_answer(await _recall(collection, body, node))
+        return json_answer(await recall_of(collection, body, node.clock))
 
     async def points_map(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
         sample, by = number(request.query, "sample", MAPPED, MAPPED_MAX), request.query.get("by", "")
         if len(by) > KEY_CHARACTERS_MAX:
             raise InputError(f"parameter `by` has {len(by)} characters, at most {KEY_CHARACTERS_MAX}")
-        return json_answer(await _map(collection, max(sample, 1), by))
+        asked = Asked(max(sample, 1), request.query.get("using", ""), by)
+        return json_answer(await map_of(collection, asked))
 
     at = "/api/collections/{collection}"
     return [Route("POST", f"{at}/recall", recall), Route("GET", f"{at}/map", points_map)]
 
 
-async def _sampled(collection: Collection, count: int, by: str = "") -> list[Hit]:
-    """Points at random, each with its vector, and with the payload's value at `by`."""
-    selector: bool | PayloadSelector = PayloadSelector(include=[by]) if by else False
-    query = SearchQuery(ask=Sample(), limit=count, with_vector=True, with_payload=selector)
-    (hits,) = await collection.search_batch([query], deadline_s=DEADLINE_S)
-    if any(not isinstance(hit.vector, bytes) for hit in hits):
-        raise NotOfferedError(f"collection `{collection.name}` has no dense vector without a name")
-    return hits
+class Asked(NamedTuple):
+    """most: points at most. using: name of the vector. by: payload key whose value comes along."""
+
+    most: int
+    using: str = ""
+    by: str = ""
 
 
-async def _recall(collection: Collection, body: RecallBody, node: Node) -> dict[str, Any]:
+async def _sampled(collection: Collection, asked: Asked) -> list[Record]:
+    """Points at random that have the vector. Raises NotFoundError for a vector that there is not."""
+    if asked.using not in (dense := collection.config.dense):
+        named = f"`{asked.using[:80]}`" if asked.using else "without a name"
+        known = ", ".join(f"`{name}`" if name else "one without a name" for name in dense) or "none"
+        raise NotFoundError(f"collection `{collection.name}` has no dense vector {named}, it has: {known}")
+    if dense[asked.using].multivector_config is not None:
+        raise NotOfferedError(f"vector `{asked.using}` holds several vectors a point: neither map nor recall is told")
+    payload: bool | PayloadSelector = PayloadSelector(include=[asked.by]) if asked.by else False
+    vectors: bool | list[str] = [asked.using] if asked.using else True
+    if isinstance(collection, SpreadCollection):
+        found = await _spread_sample(collection, asked.most, payload, vectors)
+    else:
+        query = SearchQuery(ask=Sample(), limit=asked.most, with_vector=vectors, with_payload=payload)
+        (hits,) = await collection.search_batch([query], deadline_s=DEADLINE_S)
+        found = [Record(hit.id, hit.payload, hit.vector) for hit in hits]
+    own = vectors_by_id(found, asked.using)
+    return [Record(one.id, one.payload, own[one.id]) for one in found if isinstance(own.get(one.id), bytes)]
+
+
+async def _spread_sample(
+    collection: Collection, count: int, payload: bool | PayloadSelector, vectors: bool | list[str]
+) -> list[Record]:
+    """Shards cannot draw together: ids are read, up to a bound, and drawn from here."""
+    ids: list[PointId] = []
+    offset: PointId | None = None
+    while len(ids) < DRAWN_FROM_MAX:
+        records, offset = await collection.scroll(
+            limit=SCROLLED, offset=offset, with_payload=False, deadline_s=DEADLINE_S
+        )
+        ids += [record.id for record in records]
+        if offset is None:
+            break
+    chosen = np.random.default_rng().choice(len(ids), min(count, len(ids)), replace=False)
+    drawn = [ids[index] for index in chosen]
+    found: list[Record] = []
+    for at in range(0, len(drawn), RETRIEVED):
+        part = drawn[at : at + RETRIEVED]
+        found += await collection.retrieve(part, with_payload=payload, with_vector=vectors, deadline_s=DEADLINE_S)
+    return found
+
+
+async def recall_of(collection: Collection, body: RecallBody, clock: Clock) -> dict[str, Any]:
     """Each point is asked with twice, as every search is and by comparison with all; it is no hit of its own."""
-    sampled = await _sampled(collection, body.queries)
+    sampled = await _sampled(collection, Asked(body.queries, body.using))
     rows: list[dict[str, Any]] = []
     times_ms: dict[str, list[float]] = {"search": [], "exact": []}
     for point in sampled:
         found: dict[str, list[Hit]] = {}
         for name, params in (("search", SearchParams()), ("exact", EXACT)):
-            query = SearchQuery(ask=point.vector, limit=body.k + 1, params=params)  # type: ignore[arg-type]
-            began = node.clock.monotonic()
+            ask = Nearest(point.vector)  # type: ignore[arg-type]
+            query = SearchQuery(ask=ask, limit=body.k + 1, params=params, using=body.using)
+            began = clock.monotonic()
             (found[name],) = await collection.search_batch([query], deadline_s=DEADLINE_S)
-            times_ms[name].append((node.clock.monotonic() - began) * 1000)
+            times_ms[name].append((clock.monotonic() - began) * 1000)
         rows.append({"id": point.id, "recall": _shared(found["search"], found["exact"], point, body.k)})
     shares = [row["recall"] for row in rows]
     medians = {f"{name}_p50_ms": float(np.median(times)) if times else None for name, times in times_ms.items()}
@@ -96,7 +144,7 @@ async def _recall(collection: Collection, body: RecallBody, node: Node) -> dict[
     }
 
 
-def _shared(found: Sequence[Hit], true: Sequence[Hit], asked: Hit, k: int) -> float:
+def _shared(found: Sequence[Hit], true: Sequence[Hit], asked: Record, k: int) -> float:
     """Share of the true hits that were found; one of the same score as the last true one is as good."""
     wanted = [hit for hit in true if hit.id != asked.id][:k]
     if not wanted:
@@ -106,22 +154,24 @@ def _shared(found: Sequence[Hit], true: Sequence[Hit], asked: Hit, k: int) -> fl
     return min(1.0, sum(hit.id in ids or hit.score == last for hit in got) / len(wanted))
 
 
-async def _map(collection: Collection, count: int, by: str) -> dict[str, Any]:
-    hits = await _sampled(collection, count, by)
-    hits.sort(key=lambda hit: (isinstance(hit.id, str), hit.id))
-    size = len(hits[0].vector) // 4 if hits else 0  # type: ignore[arg-type]
-    hits = hits[: max(2, VALUES_MAX // max(1, size))]
-    vectors = np.frombuffer(b"".join(hit.vector for hit in hits), "<f4")  # type: ignore[misc]
-    places, shares = await asyncio.to_thread(flat, vectors.reshape(len(hits), size))
+async def map_of(collection: Collection, asked: Asked) -> dict[str, Any]:
+    """Points at random on the two directions in which they differ most. Raises as `_sampled`."""
+    records = await _sampled(collection, asked)
+    records.sort(key=lambda one: (isinstance(one.id, str), one.id))
+    size = collection.config.dense[asked.using].size
+    records = records[: max(2, VALUES_MAX // max(1, size))]
+    vectors = np.frombuffer(b"".join(one.vector for one in records), "<f4")  # type: ignore[misc]
+    places, shares = await asyncio.to_thread(flat, vectors.reshape(len(records), size))
     points = [
-        {"id": hit.id, "x": float(x), "y": float(y), "label": _label(hit, by)}
-        for hit, (x, y) in zip(hits, places, strict=True)
+        {"id": one.id, "x": float(x), "y": float(y), "label": _label(one, asked.by)}
+        for one, (x, y) in zip(records, places, strict=True)
     ]
-    return {"collection": collection.name, "by": by or None, "size": size, "explained": shares, "points": points}
+    told = {"collection": collection.name, "using": asked.using, "by": asked.by or None, "size": size}
+    return told | {"explained": shares, "points": points}
 
 
-def _label(hit: Hit, by: str) -> str | None:
-    value: Any = hit.payload if by else None
+def _label(point: Record, by: str) -> str | None:
+    value: Any = point.payload if by else None
     for key in by.split(".") if by else ():
         value = value.get(key) if isinstance(value, dict) else None
     return None if value is None or isinstance(value, dict | list) else str(value)[:LABEL_CHARACTERS_MAX]

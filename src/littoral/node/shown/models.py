@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import sys
-from collections import Counter
 from typing import Any
 
 from littoral.errors import DeadlineError, InputError, NotFoundError, SetupError, UnavailableError
+from littoral.node.making.about import about
 from littoral.node.node import Node, ServedModel, ServedVersion
 from littoral.settings import environment
 from littoral.web import Answer, Request, Route, json_answer
@@ -55,6 +55,7 @@ def _versions(node: Node, served: ServedModel) -> dict[str, Any]:
     return {
         "name": served.name,
         "signatures": None if table is None else {"keys": len(table.keys), "threshold": table.threshold},
+        "before": None if node.repository is None else node.repository.before(served.name),
         "versions": rows,
     }
 
@@ -63,42 +64,26 @@ def _version(found: ServedVersion | None, *, is_shared: bool) -> dict[str, Any]:
     """Nothing of one that is not open. is_shared: nothing of what others asked it."""
     if found is None:
         return {"about": None}
-    manifest, session, pool = found.model.manifest, found.pool.first, found.pool.statistics()
-    weights_bytes = manifest.memory.weights[1]
-    about = {
-        "version": manifest.version,
-        "sha256": found.model.digest,
-        "source_sha256": manifest.source_sha256,
-        "compiler": manifest.compiler,
-        "target": manifest.target,
-        "threads": manifest.threads,
-        "engine": session.engine,
-        "is_int8": manifest.int8 is not None,
-        "inputs": session.inputs,
-        "outputs": session.outputs,
-        "variants": [variant.key for variant in manifest.variants],
-        "memory_bytes": session.memory_bytes,
-        "weights_bytes": weights_bytes,
-        "code_bytes": max(0, found.model.size_bytes - weights_bytes),
-        "file_bytes": found.model.size_bytes,
-        "layer_count": len(manifest.layers),
-        "macs": sum(layer.macs for layer in manifest.layers),
-        "kinds": dict(Counter(layer.kind for layer in manifest.layers).most_common()),
-    }
-    counted = found.statistics
-    runs: dict[str, Any]
+    session, pool, counted = found.pool.first, found.pool.statistics(), found.statistics
+    told = about(found.model.manifest, found.model.digest, found.model.size_bytes)
+    told |= {"engine": session.engine, "inputs": session.inputs, "outputs": session.outputs}
+    told["memory_bytes"] = session.memory_bytes
     if is_shared:
-        runs = {"runs": counted.success_count, "failures": counted.fail_count, "run_mean_ms": None}
+        runs: dict[str, Any] = {
+            "runs": counted.success_count,
+            "failures": counted.fail_count,
+            "run_mean_ms": None,
+        }
     else:
         runs = {"runs": pool.runs, "failures": pool.failures, "run_mean_ms": pool.work_ms if pool.runs else None}
-    return {"about": about | runs}
+    return {"about": told | runs}
 
 
 async def _examined(data: bytes) -> bytes:
     """The report as JSON. In a process of its own: the file is somebody's, and reading it takes its time."""
     kind = "wasm" if data[:4] == b"\0asm" else "onnx"
     bounds = str(MEMORY_BYTES + COPIES * len(data)), str(EXAMINED_S)
-    command = (sys.executable, "-P", "-m", "littoral.node.shown.examining", kind, *bounds)
+    command = (sys.executable, "-P", "-m", "littoral.node.making.contents", kind, *bounds)
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(

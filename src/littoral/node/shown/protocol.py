@@ -1,5 +1,7 @@
 """What the pages beside `/` read below `/api`, and nobody else."""
 
+from littoral.node.making.api import build_routes
+from littoral.node.making.builds import Builds
 from littoral.node.node import Node
 from littoral.node.shown.caches import cache_routes
 from littoral.node.shown.collections import collection_routes
@@ -8,10 +10,7 @@ from littoral.node.shown.models import model_routes
 from littoral.node.shown.mqtt import mqtt_route
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 
-__all__ = ["PAGES", "shown_protocol"]
-
-PAGES = ("pipelines", "models", "collections", "agents", "caches", "mqtt", "logs", "doctor")
-"""Below `/pages`, in the order of the navigation."""
+__all__ = ["shown_protocol"]
 
 
 def shown_protocol(node: Node) -> Protocol:
@@ -26,6 +25,7 @@ def shown_protocol(node: Node) -> Protocol:
         *cache_routes(node),
         mqtt_route(node),
         *model_routes(node),
+        *build_routes(node, node.builds or Builds(node.data / "builds")),
         *collection_routes(node),
     ]
     return Protocol((), routes)

@@ -1,6 +1,7 @@
 /** Asking the node. Every answer is JSON, every request has an end. */
 
 const ANSWER_MS_MAX = 30_000;
+const FILE_MS_MAX = 30 * 60_000;
 
 /** The node refused, failed or was not there. status: HTTP status, 0 without an answer. */
 export class NodeError extends Error {
@@ -35,14 +36,19 @@ export function postBytes(path, data, signal) {
   return request(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: data }, signal);
 }
 
+/** A file of any size: it takes its time. */
+export function postFile(path, file, signal) {
+  return request(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file }, signal, FILE_MS_MAX);
+}
+
 /** A pipeline's answer to a file's bytes: `{result, how, time}`. Raises NodeError; AbortError when `signal` says so. */
 export function askPipeline(name, file, signal) {
   const headers = { "content-type": "application/octet-stream" };
   return request(`/pipelines/${encodeURIComponent(name)}`, { method: "POST", headers, body: file }, signal);
 }
 
-async function request(path, { headers, ...rest }, signal) {
-  const limit = AbortSignal.timeout(ANSWER_MS_MAX);
+async function request(path, { headers, ...rest }, signal, answerMsMax = ANSWER_MS_MAX) {
+  const limit = AbortSignal.timeout(answerMsMax);
   const either = signal ? AbortSignal.any([signal, limit]) : limit;
   let response;
   let text;
@@ -51,7 +57,7 @@ async function request(path, { headers, ...rest }, signal) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    if (limit.aborted) throw new NodeError(`No answer in ${ANSWER_MS_MAX / 1000} seconds`, 0);
+    if (limit.aborted) throw new NodeError(`No answer in ${answerMsMax / 1000} seconds`, 0);
     throw new NodeError("The node cannot be reached", 0);
   }
   const body = parsed(text);

@@ -37,7 +37,10 @@ export function dotChart(element, series, { now, spanS, unit, pointed }) {
   watcher.observe(element);
   return {
     show: (columns) => plot.setData(columns),
-    recolour: () => plot.redraw(),
+    recolour() {
+      plot.redraw();
+      plot.setCursor({ left: plot.cursor.left, top: plot.cursor.top }); // what is under the pointer has colours of its own
+    },
     close: () => {
       watcher.disconnect();
       plot.destroy();

@@ -33,13 +33,14 @@ export function collectionsPage(area) {
       facts([
         ["Points", count(chosen.points_count)],
         ["Indexed vectors", count(chosen.indexed_vectors_count)],
-        ["Dimension", count(chosen.size)],
-        ["Distance", chosen.distance ?? "–"],
+        ...(chosen.vectors.length === 1 && chosen.vectors[0].name === "" ? [["Dimension", count(chosen.size)], ["Distance", chosen.distance ?? "–"]] : [["Vectors", chosen.vectors.map(({ name: vector, size, distance }) => `${vector || "without a name"}: ${count(size)}, ${distance}`).join(" · ")]]),
+        ...(chosen.is_spread ? [["Lies on", "several nodes"]] : []),
       ]),
     );
     for (const { element } of parts) element.hidden = false;
-    if (chosen.name === name) return;
-    name = chosen.name;
+    const asked = JSON.stringify([chosen.name, chosen.vectors]);
+    if (asked === name) return;
+    name = asked;
     for (const part of parts) part.choose(chosen);
   }
 

@@ -4,7 +4,7 @@ import { NodeError, getJson, postJson } from "../api.js";
 import { draw, make, swatch } from "../dom.js";
 import { count, percent } from "../format.js";
 import { tintOf } from "../node/stages.js";
-import { failure, field, panel, said } from "./panel.js";
+import { failure, field, panel, said, vectorChoice } from "./panel.js";
 import { recordTable } from "./points.js";
 
 const WIDTH = 600;
@@ -18,12 +18,13 @@ export function mapPanel() {
   const by = make("input", { id: "map-by", type: "text", autocomplete: "off", spellcheck: "false", list: "map-keys" });
   const keys = make("datalist", { id: "map-keys" });
   const sample = make("input", { id: "map-sample", type: "number", min: 2, max: 1000, value: 500 });
+  const vector = vectorChoice("map-vector", () => read());
   const run = make("button", { id: "map-run", class: "button", type: "submit" }, "Draw");
   const result = make("div", { id: "map-result" });
   let collection = null;
   shown.put();
   shown.body.replaceChildren(
-    make("form", { class: "controls", onsubmit: (event) => (event.preventDefault(), read()) }, field("Points, at most", sample), field("Coloured by", by), keys, run),
+    make("form", { class: "controls", onsubmit: (event) => (event.preventDefault(), read()) }, vector.element, field("Points, at most", sample), field("Coloured by", by), keys, run),
     result,
   );
 
@@ -31,7 +32,7 @@ export function mapPanel() {
     const { name } = collection;
     run.disabled = true;
     status.textContent = "Reading…";
-    const query = new URLSearchParams({ sample: sample.value, by: by.value.trim() });
+    const query = new URLSearchParams({ sample: sample.value, by: by.value.trim(), using: vector.using });
     try {
       const found = await getJson(`/api/collections/${encodeURIComponent(name)}/map?${query}`);
       if (name === collection.name) result.replaceChildren(...view(found, choose));
@@ -72,6 +73,7 @@ export function mapPanel() {
     async choose(chosen) {
       collection = chosen;
       by.value = "";
+      vector.show(chosen.vectors ?? []);
       result.replaceChildren();
       await suggest(chosen);
       if (chosen.points_count && chosen === collection) read();

@@ -3,19 +3,20 @@
 import { NodeError, postJson } from "../api.js";
 import { facts, make, meter, table } from "../dom.js";
 import { milliseconds, percent } from "../format.js";
-import { failure, field, panel, said } from "./panel.js";
+import { failure, field, panel, said, vectorChoice } from "./panel.js";
 
 export function recallPanel() {
   const status = said();
   const shown = panel("recall", "Recall against exact", status);
   const queries = make("input", { id: "recall-queries", type: "number", min: 1, max: 100, value: 25 });
   const k = make("input", { id: "recall-k", type: "number", min: 1, max: 100, value: 10 });
+  const vector = vectorChoice("recall-vector");
   const run = make("button", { id: "recall-run", class: "button", type: "submit" }, "Check");
   const result = make("div", { id: "recall-result", "aria-live": "polite" });
   let collection = null;
   shown.put();
   shown.body.replaceChildren(
-    make("form", { class: "controls", onsubmit: (event) => (event.preventDefault(), check()) }, field("Points at random", queries), field("Hits of each", k), run),
+    make("form", { class: "controls", onsubmit: (event) => (event.preventDefault(), check()) }, vector.element, field("Points at random", queries), field("Hits of each", k), run),
     result,
   );
 
@@ -24,7 +25,7 @@ export function recallPanel() {
     run.disabled = true;
     status.textContent = "Asking…";
     try {
-      const found = await postJson(`/api/collections/${encodeURIComponent(name)}/recall`, { queries: queries.valueAsNumber, k: k.valueAsNumber });
+      const found = await postJson(`/api/collections/${encodeURIComponent(name)}/recall`, { queries: queries.valueAsNumber, k: k.valueAsNumber, using: vector.using });
       if (name === collection.name) result.replaceChildren(...view(found));
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -38,6 +39,7 @@ export function recallPanel() {
     element: shown.element,
     choose(chosen) {
       collection = chosen;
+      vector.show(chosen.vectors ?? []);
       result.replaceChildren();
     },
   };

@@ -1,27 +1,30 @@
-/** What is in a file: an ONNX model or a Wasm module is sent to the node, read there, and told of; nothing is kept. */
+/** What is in a file: an ONNX model or a Wasm module is sent to the node, read there, and told of. */
 
-import { NodeError, postBytes } from "../api.js";
+import { NodeError, postFile } from "../api.js";
 import { facts, make, prose, table } from "../dom.js";
 import { bytes, count, multiplyAdds } from "../format.js";
 import { failure, fileDrop, panel, said, state, words } from "./panel.js";
 
-const PATH = "/api/examined";
+const PATH = "/api/builds";
 const KINDS = { model: "Compiled model", agent: "Agent", onnx: "ONNX model" };
 
-export function examinedPanel() {
+/** `kept(build)` gets what a version can be made of. */
+export function examinedPanel(kept) {
   const status = said();
   const report = make("div", { id: "report", "aria-live": "polite" });
   const shown = panel("examined", "What is in a file?", status);
   shown.body.classList.remove("waiting");
   shown.body.append(
-    fileDrop("model-file", { action: "Choose a file", hint: "or drop one: an ONNX model, or a compiled model or agent (.wasm). The node reads it, and keeps nothing.", accept: ".onnx,.wasm", take }),
+    fileDrop("model-file", { action: "Choose a file", hint: "or drop one: an ONNX model, or a compiled model or agent (.wasm). The node reads it, and keeps it for a while if a version can be made of it.", accept: ".onnx,.wasm", take }),
     report,
   );
 
   async function take(file) {
     status.textContent = `Reading ${file.name}, ${bytes(file.size)}…`;
     try {
-      report.replaceChildren(...view(file.name, await postBytes(PATH, file)));
+      const build = await postFile(`${PATH}?file=${encodeURIComponent(file.name)}`, file);
+      report.replaceChildren(...view(file.name, build.examined));
+      if (build.is_kept) kept(build);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
       report.replaceChildren(failure(`\`${file.name}\` was not read`, error.message));
@@ -54,7 +57,7 @@ function view(name, found) {
   ];
 }
 
-const usable = ({ is_a: kind }) => (kind === "onnx" ? "Can be compiled: `littoral build`".replaceAll("`", "") : "Can be used");
+const usable = ({ is_a: kind }) => (kind === "onnx" ? "Can be compiled, below" : kind === "model" ? "Can be loaded, below" : "Can be used");
 
 const tried = (shapes) => Object.entries(shapes ?? {}).map(([name, shape]) => `\`${name}\` [${shape.join(", ")}]`);
 

@@ -21,19 +21,15 @@ const PAGES = {
   collections: { title: "Collections", show: collectionsPage, twins: ["/api/collections"] },
   doctor: { title: "Doctor", show: doctorPage, twins: ["/api/doctor"] },
   logs: { title: "Logs", show: logsPage, twins: ["/api/logs"] },
-  models: { title: "Models", show: modelsPage, twins: ["/api/models"] },
+  models: { title: "Models", show: modelsPage, twins: ["/api/models", "/api/builds"] },
   mqtt: { title: "MQTT", show: mqttPage, twins: ["/api/mqtt"] },
   pipelines: { title: "Pipelines", show: pipelinesPage, twins: ["/api/pipelines"] },
 };
 
 const page = PAGES[location.pathname.split("/").at(-1)];
-for (const link of document.querySelectorAll(".sections a")) {
-  if (link.pathname === location.pathname) {
-    link.setAttribute("aria-current", "page");
-    link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.clientWidth / 2; // a phone shows some of them
-  }
-}
-byId("twins").append("The same as JSON: ", ...page.twins.map((path) => make("a", { href: path }, path)));
+const link = document.querySelector(".sections [aria-current]");
+link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.clientWidth / 2; // a phone shows some of them
+byId("twins").append("The same as JSON: ", ...page.twins.flatMap((path, i) => [i ? " · " : "", make("a", { href: path }, path)]));
 document.title = `${page.title} · Littoral`;
 
 const recoloured = page.show(byId("page"));

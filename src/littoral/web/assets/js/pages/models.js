@@ -1,11 +1,12 @@
-/** The models: every version that is known, two of them side by side, and what is in a file. */
+/** The models: every version that is known, two of them side by side, what is in a file, and versions made of it. */
 
-import { NodeError, getJson } from "../api.js";
+import { NodeError, getJson, sendJson } from "../api.js";
 import { make, table } from "../dom.js";
 import { bytes, count, milliseconds } from "../format.js";
 import { watch } from "../watch.js";
+import { buildsPanel } from "./builds.js";
 import { examinedPanel } from "./examined.js";
-import { badge, panel, state } from "./panel.js";
+import { badge, failure, panel, said, state } from "./panel.js";
 import { versionsPanel } from "./versions.js";
 
 const PATH = "/api/models";
@@ -14,17 +15,31 @@ const COLUMNS = [
   { title: "Version" }, { title: "State" }, { title: "Engine", less: true }, { title: "File", number: true }, { title: "Memory", number: true, less: true },
   { title: "Runs", number: true }, { title: "Mean of a run", number: true, less: true }, { title: "SHA-256", less: true },
 ];
+const WAYS = {
+  back: { sure: "Go back", path: (name) => `${PATH}/${name}/back`, body: undefined },
+  unload: { sure: "Unload it", path: (name) => `/v2/repository/models/${name}/unload`, body: {} },
+  load: { path: (name) => `/v2/repository/models/${name}/load`, body: {} },
+};
 
 export function modelsPage(area) {
-  const shown = panel("models", "Models");
+  const status = said();
+  const shown = panel("models", "Models", status);
   const compared = versionsPanel();
-  area.append(shown.element, compared.element, examinedPanel());
-  watch(PATH, PERIOD_MS, {
+  const builds = buildsPanel({ changed: (found) => compared.showBuilds(found), loaded: () => reading.refresh() });
+  area.append(shown.element, compared.element, examinedPanel((build) => builds.take(build)), builds.element);
+  let asked = null; // what is to be done with which model, if it is meant so
+  let refused = null;
+  let latest = null;
+
+  const put = () => latest && shown.put(refused && failure("Not done", refused), latest.length ? latest.map((model) => card(model, asked)) : make("p", { class: "nothing" }, "No model yet"));
+
+  const reading = watch(PATH, PERIOD_MS, {
     show: async (models) => {
       try {
-        const found = await Promise.all(models.map(({ name }) => getJson(`${PATH}/${encodeURIComponent(name)}/versions`)));
-        shown.put(found.length ? found.map(card) : [make("p", { class: "nothing" }, "No model yet")]);
-        compared.show(found);
+        latest = await Promise.all(models.map(({ name }) => getJson(`${PATH}/${encodeURIComponent(name)}/versions`)));
+        put();
+        compared.show(latest);
+        builds.showModels(latest.map(({ name }) => name));
       } catch (error) {
         if (!(error instanceof NodeError)) throw error;
         shown.fail(PATH, error);
@@ -32,15 +47,56 @@ export function modelsPage(area) {
     },
     fail: (error) => shown.fail(PATH, error),
   });
+
+  async function run(way, name) {
+    const { path, body } = WAYS[way];
+    status.textContent = "Working…";
+    try {
+      const done = await sendJson("POST", path(encodeURIComponent(name)), body);
+      status.textContent = told(way, name, done);
+    } catch (error) {
+      if (!(error instanceof NodeError)) throw error;
+      refused = error.message;
+      status.textContent = "";
+    }
+    await reading.refresh();
+  }
+
+  shown.body.addEventListener("click", async ({ target }) => {
+    const button = target.closest("button[data-way]");
+    if (!button) return;
+    const { way, model } = button.dataset;
+    const isSure = button.dataset.sure !== undefined || !WAYS[way]?.sure;
+    refused = null;
+    asked = !isSure ? `${way} ${model}` : null;
+    if (isSure && way in WAYS) await run(way, model);
+    put();
+    shown.body.querySelector(`button[data-model="${CSS.escape(model)}"]`)?.focus();
+  });
 }
 
-function card({ name, signatures, versions }) {
+function told(way, name, { number, is_kept: isKept }) {
+  if (way !== "back") return `${name}: ${way === "load" ? "loaded" : "unloaded"}`;
+  return `${name}: version ${number} serves${isKept ? "" : ", until the node starts again"}`;
+}
+
+function card({ name, signatures, before, versions }, asked) {
   const rows = versions.map((version) => row(version));
   return make(
     "article", { class: "card", "data-key": name, "data-name": name },
-    make("header", {}, make("h3", {}, name), badge(signatures ? `signed by ${signatures.threshold} of ${signatures.keys} keys` : "no signature asked for")),
+    make("header", {}, make("h3", {}, name), badge(signatures ? `signed by ${signatures.threshold} of ${signatures.keys} keys` : "no signature asked for"), make("div", { class: "actions" }, actions(name, before, versions, asked))),
     make("div", { class: "wide" }, table(`Versions of ${name}`, COLUMNS, rows)),
   );
+}
+
+function actions(name, before, versions, asked) {
+  const button = (way, text, kind, more = {}) => make("button", { class: `button small ${kind}`, type: "button", "data-way": way, "data-model": name, ...more }, text);
+  for (const [way, { sure }] of Object.entries(WAYS)) {
+    if (asked === `${way} ${name}`) return [button(way, sure, "danger", { "data-sure": "" }), button("keep", "Leave it", "quiet")];
+  }
+  const isLoaded = versions.some(({ state: word }) => word === "READY");
+  const back = isLoaded && before !== null ? [button("back", `Back to version ${before}`, "quiet")] : [];
+  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet")];
 }
 
 function row({ number, state: word, reason, is_serving: isServing, about }) {

@@ -1,10 +1,11 @@
-/** A run of a pipeline with a file, a text, or tensors as JSON. */
+/** A run of a pipeline with a file, the camera, a text, or tensors as JSON. */
 
 import { NodeError, postBytes, postJson } from "../api.js";
 import { make } from "../dom.js";
 import { bytes, milliseconds } from "../format.js";
 import { stageBar } from "../node/stages.js";
-import { choice, failure, field, fileDrop, panel, said } from "./panel.js";
+import { cameraInput } from "./camera.js";
+import { failure, field, fileDrop, panel, refill, said } from "./panel.js";
 import { hitTable } from "./points.js";
 
 const SHOWN_CHARACTERS_MAX = 20_000;
@@ -19,7 +20,10 @@ export function triedPanel() {
   const text = make("textarea", { id: "tried-text", rows: 4, spellcheck: "false" });
   const run = make("button", { id: "tried-run", class: "button", type: "button", onclick: () => ask(text.value) }, "Run");
   const drop = fileDrop("tried-file", { action: "Choose a file", hint: "or drop one", accept: null, take: (file) => ask(file) });
+  const files = make("div", { class: "tried-files" }, drop);
+  const camera = cameraInput((file) => ask(file), (isFollowing) => result.setAttribute("aria-live", isFollowing ? "off" : "polite"));
   const result = make("div", { id: "tried-result", "aria-live": "polite" });
+  files.append(camera.element);
   let known = [];
 
   function show(pipelines) {
@@ -28,12 +32,11 @@ export function triedPanel() {
       shown.put(make("p", { class: "nothing" }, "No pipeline yet"));
       return;
     }
-    const before = which.value;
-    which.replaceChildren(...choice({}, known.map(({ name }) => [name, name]), before).childNodes);
+    refill(which, known.map(({ name }) => [name, name]));
     shown.put();
     shown.body.replaceChildren(
       make("div", { class: "controls" }, field("Pipeline", which), takes),
-      make("div", { class: "tried" }, make("div", { class: "tried-input" }, field("Input", text), make("div", { class: "actions" }, run)), drop),
+      make("div", { class: "tried" }, make("div", { class: "tried-input" }, field("Input", text), make("div", { class: "actions" }, run)), files),
       result,
     );
     prepare();
@@ -47,7 +50,8 @@ export function triedPanel() {
     const pipeline = chosen();
     const isBytes = pipeline.takes === "bytes";
     takes.textContent = isBytes ? "Takes bytes: a text, or a file" : `Takes ${pipeline.takes.replaceAll("`", "")}, as JSON`;
-    drop.hidden = !isBytes;
+    files.hidden = !isBytes;
+    if (!isBytes) camera.close();
     text.value = isBytes ? "" : template(pipeline.takes);
     result.replaceChildren();
   }

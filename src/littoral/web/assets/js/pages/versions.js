@@ -1,8 +1,10 @@
-/** A version in full, and another beside it. */
+/** A version in full, and another beside it; both on an input. */
 
 import { make } from "../dom.js";
 import { bytes, count, milliseconds, multiplyAdds, tensorType } from "../format.js";
+import { morphChildren } from "../morph.js";
 import { choice, field, panel, words } from "./panel.js";
+import { runPanel } from "./versions_run.js";
 
 const NOTHING = "";
 const ports = (list) => list.map((port) => `${port.name} ${tensorType(port)}`).join(", ");
@@ -19,23 +21,37 @@ const ROWS = [
   ["File", ({ file_bytes: size }) => bytes(size)],
   ["Integers", ({ is_int8: isInt8 }) => (isInt8 ? "int8" : "no, float32")],
   ["Target, threads", ({ target, threads }) => `${target}, ${threads}`],
-  ["Engine", ({ engine }) => engine],
+  ["Engine", ({ engine }) => engine ?? "–"],
   ["Mean of a run", ({ run_mean_ms: mean }) => milliseconds(mean)],
-  ["Runs, failed", ({ runs, failures }) => `${count(runs)}, ${count(failures)}`],
+  ["Runs, failed", ({ runs, failures }) => (runs === undefined ? "–" : `${count(runs)}, ${count(failures)}`)],
   ["Compiler", ({ compiler }) => compiler],
   ["SHA-256", ({ sha256 }) => sha256],
   ["Made of", ({ source_sha256: sha256 }) => sha256 || "–"],
 ];
 
-/** `show(models)` gets what `/api/models/{name}/versions` says of each. */
+/** `show(models)` gets what `/api/models/{name}/versions` says of each, `showBuilds(builds)` what is made here. */
 export function versionsPanel() {
   const shown = panel("versions", "Side by side");
+  const run = runPanel(() => chosen.filter((key) => key !== NOTHING).map((key) => ({ key, wanted: known.get(key).wanted })));
+  const sides = make("div");
+  let open = [];
+  let made = [];
   let known = new Map();
   let chosen = [NOTHING, NOTHING];
 
   function show(models) {
-    const open = models.flatMap(({ name, versions }) => versions.filter(({ about }) => about).map((version) => [`${name} ${version.number}`, version.about]));
-    known = new Map(open);
+    open = models.flatMap(({ name, versions }) => versions.filter(({ about }) => about).map(({ number, about }) => [`${name} ${number}`, { about, wanted: `${name}@${number}` }]));
+    refresh();
+  }
+
+  function showBuilds(builds) {
+    const files = builds.filter(({ state }) => state === "made");
+    made = files.map(({ id, file, report }) => [`${file} (${report.is_int8 ? "int8" : "float32"}, ${report.sha256.slice(0, 6)})`, { about: report, wanted: `build:${id}` }]);
+    refresh();
+  }
+
+  function refresh() {
+    known = new Map([...open, ...made]);
     const keys = [...known.keys()];
     chosen = [known.has(chosen[0]) ? chosen[0] : keys[0] ?? NOTHING, known.has(chosen[1]) ? chosen[1] : NOTHING];
     put();
@@ -46,23 +62,28 @@ export function versionsPanel() {
       shown.put(make("p", { class: "nothing" }, "No version is open"));
       return;
     }
-    const options = [...known].map(([key, about]) => [key, `${key} (${about.version})`]);
-    shown.put(
+    if (!sides.isConnected) {
+      shown.put();
+      shown.body.replaceChildren(sides, run.element);
+    }
+    const options = [...known].map(([key, { about }]) => [key, `${key} (${about.version})`]);
+    morphChildren(sides, [
       make(
         "div", { class: "controls" },
         field("Version", choice({ id: "one", "data-side": 0 }, options, chosen[0])),
         field("Beside it", choice({ id: "other", "data-side": 1 }, [[NOTHING, "nothing"], ...options], chosen[1])),
       ),
-      make("div", { class: "wide" }, comparison(known.get(chosen[0]), known.get(chosen[1]))),
-    );
+      make("div", { class: "wide" }, comparison(known.get(chosen[0]).about, known.get(chosen[1])?.about)),
+    ]);
   }
 
   shown.body.addEventListener("input", ({ target }) => {
     if (target.dataset.side === undefined) return;
     chosen[target.dataset.side] = target.value;
+    run.forget();
     put();
   });
-  return { element: shown.element, show };
+  return { element: shown.element, show, showBuilds };
 
   function comparison(one, other) {
     const heads = ["What", chosen[0], ...(other ? [chosen[1], "Differs"] : [])];

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from littoral.cli.through import feeds_through
 from littoral.errors import InputError, NotFoundError
+from littoral.node.making.through import feeds_through
 from littoral.tensors import Array
 
 __all__ = ["Feeds", "read_feeds"]

@@ -61,6 +61,7 @@ def _agents(site: Site, pipeline: str) -> Iterator[Agent]:
             deadline_ms=table.deadline_ms,
             grants=table.grants,
             sha256=table.sha256,
+            files={key: site.path_of(path) for key, path in table.files.items()},
         )
 
 

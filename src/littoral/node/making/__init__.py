@@ -1,0 +1,1 @@
+"""Models made on the node: files that somebody brings become versions, in processes beside it."""
