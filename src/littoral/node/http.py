@@ -12,6 +12,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
 from littoral.node.openai_api import openai_protocol
+from littoral.node.openapi import openapi_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
@@ -43,6 +44,7 @@ def application(
         [
             page_protocol(),
             session_protocol(access, is_secure=is_secure),
+            openapi_protocol(),
             api_protocol(node, observed),
             shown_protocol(node),
             logs_protocol(node),

@@ -79,6 +79,7 @@ async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
             reloading(node),
             signs_of_life(link),
         ):
+            observed.served_by(server)
             node.listen = server.address
             node.is_ready = True
             link.ready(node.listen)

@@ -135,7 +135,7 @@ class _Api:
         routes += [self._route("POST", path, self._read(*read)) for path, read in READS.items()]
         routes += [self._route(*at, self._write(name)) for at, name in WRITE_ROUTES.items()]
         routes += [Route(*at, _lacking(*at)) for at in LACKING]
-        prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues")
+        prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues", "/quotas")
         return Protocol(prefixes, routes, status_error)
 
     def _route(self, method: str, pattern: str, work: _Work) -> Route:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
@@ -11,11 +12,12 @@ from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, n
 from littoral.node.access.sessions import Sessions, cookie_in
 from littoral.node.access.tokens import Token, TokenFile, claimed_id
 from littoral.telemetry import Reading
-from littoral.web import Request, Route
+from littoral.web import Leave, Request, Route
 
 __all__ = ["REASONS", "Access", "Caller"]
 
-REASONS = ("missing", "unknown", "expired", "role", "guessing", "page")
+REASONS = ("missing", "unknown", "expired", "role", "guessing", "page", "ended")
+"""`ended`: a stream or WebSocket was under way."""
 KNOWN_COUNT_MAX = 4096
 SAFE = ("GET", "HEAD")
 ANY = frozenset(Role)
@@ -56,19 +58,26 @@ class Access:
         for reason in REASONS:
             yield Reading("littoral_access_refused_total", (reason,), self._refused[reason])
 
-    def check(self, request: Request, route: Route) -> None:
-        """Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered."""
+    def check(self, request: Request, route: Route) -> Leave | None:
+        """Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered.
+
+        What it gives does so once the token or the session is no longer what it was.
+        """
         needed = needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
-            return
-        self._allow(self._caller(request), needed, f"{route.method} {route.pattern}")
+            return None
+        token, session = self._caller(request)
+        self._allow(token, needed, f"{route.method} {route.pattern}")
+        return partial(self._stays, self._tokens, token, session)
 
-    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> None:
+    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> Leave | None:
         """As `check`, for a method of the gRPC service. metadata: names in lower case."""
         needed = needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
-            return
-        self._allow(self.judge(self._shown(metadata), address), needed, method)
+            return None
+        token = self.judge(self._shown(metadata), address)
+        self._allow(token, needed, method)
+        return partial(self._stays, self._tokens, token, "")
 
     def judge(self, text: str, address: str) -> Token:
         """Whose token this is. Raises UnauthorizedError for nobody's, TooOftenError after guesses from there."""
@@ -91,16 +100,23 @@ class Access:
             return None
         return Caller(token.name, token.roles)
 
-    def _caller(self, request: Request) -> Token:
+    def _stays(self, tokens: TokenFile, token: Token, session: str) -> None:
+        """Raises UnauthorizedError. session: the cookie that was shown, or ''."""
+        is_open = not session or self.sessions.token_id(session) == token.id
+        if tokens.held(token.id) != token or tokens.has_expired(token) or not is_open:
+            raise self._refusal("ended", UnauthorizedError("the token or session that began this is no longer good"))
+
+    def _caller(self, request: Request) -> tuple[Token, str]:
+        """The token, and the session's cookie where it came by one."""
         headers = request.headers
         if headers.get("authorization") is not None or headers.get("api-key") is not None:
             shown = {name: str(headers.get(name, "")) for name in ("authorization", "api-key")}
-            return self.judge(self._shown(shown), request.peer)
+            return self.judge(self._shown(shown), request.peer), ""
         token = self._in_session(request)
         if token is None:
             raise self._missing()
         self._check_page(request)
-        return self._unless_expired(token)
+        return self._unless_expired(token), cookie_in(str(request.headers.get("cookie", "")))
 
     def _in_session(self, request: Request) -> Token | None:
         value = cookie_in(str(request.headers.get("cookie", "")))

@@ -3,6 +3,7 @@
 The service has the name that clients know, its messages one of our own (`grpc_messages`).
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import token_hex
@@ -37,6 +38,7 @@ from littoral.node.oip.grpc_tls import TlsFiles, reloading_credentials
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
 from littoral.telemetry import Trace, root_span
+from littoral.web import Leave
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
@@ -45,7 +47,10 @@ SERVICE = "inference.GRPCInferenceService"
 HOW = "littoral-how"
 RPC = {"rpc.system": "grpc", "rpc.service": SERVICE}
 REQUEST_COUNT_MAX = 64
+CONNECTION_COUNT_MAX = 256
+HANDSHAKE_MS = 5000
 GRACE_S = 0.5
+LEAVE_CHECK_S = 0.5
 _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -85,6 +90,8 @@ async def serving_grpc(
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", REQUEST_COUNT_MAX),
+        ("grpc.max_allowed_incoming_connections", CONNECTION_COUNT_MAX),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     )
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
     service = _Service(inference, access or Access(None, frozenset(), inference.node.clock))
@@ -149,9 +156,9 @@ class _Service:
 
         return checked
 
-    def _check(self, name: str, context: Any) -> None:
+    def _check(self, name: str, context: Any) -> Leave | None:
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        self._access.check_grpc(name, metadata, _address(context.peer()))
+        return self._access.check_grpc(name, metadata, _address(context.peer()))
 
     async def _live(self, _asked: Any, _context: Any) -> Any:
         return messages()["ServerLiveResponse"](live=True)
@@ -194,22 +201,28 @@ class _Service:
         return messages()["RepositoryModelUnloadResponse"]()
 
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        """One answer after the other, in the order of the requests; an error is an answer too."""
+        """One answer after the other, in the order of the requests; an error is an answer too.
+
+        It ends when the caller's leave does, with no request after it answered.
+        """
         try:
-            self._check("ModelStreamInfer", context)
+            leave = self._check("ModelStreamInfer", context)
+            trace = self._trace(context)
+            async for asked in _while_allowed(requests, leave):
+                yield await self._streamed(asked, trace)
         except LittoralError as error:
             await context.abort(_code(error), str(error))
-        trace = self._trace(context)
-        async for asked in requests:
-            told = messages()["ModelStreamInferResponse"]()
-            try:
-                with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
-                    answer = await self._answer(asked, None)
-                told.infer_response.CopyFrom(answer_of(answer, asked.id))
-            except Exception as error:  # noqa: BLE001  the stream goes on
-                told.error_message = failure_of(error).message
-                told.infer_response.id = asked.id
-            yield told
+
+    async def _streamed(self, asked: Any, trace: Trace) -> Any:
+        told = messages()["ModelStreamInferResponse"]()
+        try:
+            with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
+                answer = await self._answer(asked, None)
+            told.infer_response.CopyFrom(answer_of(answer, asked.id))
+        except Exception as error:  # noqa: BLE001  the stream goes on
+            told.error_message = failure_of(error).message
+            told.infer_response.id = asked.id
+        return told
 
     def _told(self, name: str, call: _Call) -> _Call:
         """An error of ours as a status; of another kind, an id that the log has too."""
@@ -230,6 +243,23 @@ class _Service:
 
     async def _answer(self, asked: Any, deadline_ms: float | None) -> Any:
         return await self._inference.infer(asked.model_name, asked.model_version, request_of(asked, deadline_ms))
+
+
+async def _while_allowed(requests: AsyncIterator[Any], leave: Leave | None) -> AsyncIterator[Any]:
+    """Raises what `leave` does, no later than `LEAVE_CHECK_S` after it would."""
+    while True:
+        upcoming = asyncio.ensure_future(anext(requests, None))
+        try:
+            while not (await asyncio.wait([upcoming], timeout=LEAVE_CHECK_S))[0]:
+                if leave is not None:
+                    leave()
+        finally:
+            upcoming.cancel()
+        if (asked := upcoming.result()) is None:
+            return
+        if leave is not None:
+            leave()
+        yield asked
 
 
 def _code(error: Exception) -> grpc.StatusCode:

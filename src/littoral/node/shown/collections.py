@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from littoral.errors import InputError, NotOfferedError
 from littoral.node.node import Node
@@ -17,7 +18,7 @@ from littoral.vectors.queries import PayloadSelector, SearchParams, SearchQuery
 from littoral.vectors.records import Hit
 from littoral.web import Answer, Request, Route, json_answer
 
-__all__ = ["collection_routes", "flat"]
+__all__ = ["RecallBody", "collection_routes", "flat"]
 
 DEADLINE_S = 20.0
 EXACT = SearchParams(exact=True)
@@ -31,14 +32,8 @@ VALUES_MAX = 1 << 22
 class RecallBody(msgspec.Struct, forbid_unknown_fields=True):
     """queries: points at random that are asked with. k: hits of each."""
 
-    queries: int = 25
-    k: int = 10
-
-    def check(self) -> "RecallBody":
-        for name, value, most in (("queries", self.queries, 100), ("k", self.k, 100)):
-            if not 1 <= value <= most:
-                raise InputError(f"`{name}` is {value}, must be 1..{most}")
-        return self
+    queries: Annotated[int, Meta(ge=1, le=100)] = 25
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
 def collection_routes(node: Node) -> list[Route]:
@@ -46,7 +41,7 @@ def collection_routes(node: Node) -> list[Route]:
 
     async def recall(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
-        body = (await request.json(RecallBody)).check()
+        body = await request.json(RecallBody)
         return json_answer(await _recall(collection, body, node))
 
     async def points_map(request: Request) -> Answer:
