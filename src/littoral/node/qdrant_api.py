@@ -254,6 +254,7 @@ class _Api:
         return collections.description(collection.config, await collection.info(deadline_s=_deadline_s(request)))
 
     async def _create(self, request: Request) -> object:
+        _deadline_s(request)
         config = collections.config_of(await request.json(collections.CreateBody))
         await self._node.collections.create(request.names["collection"], config)
         return True
@@ -279,6 +280,7 @@ class _Api:
         return _updated(epoch, _terms(request))
 
     async def _change_aliases(self, request: Request) -> object:
+        _deadline_s(request)
         changes = collections.alias_changes(await request.json(collections.AliasesBody))
         await self._node.collections.change_aliases(changes)
         return True
@@ -296,6 +298,7 @@ class _Api:
 
     async def _delete(self, request: Request) -> object:
         """False where there was none, as Qdrant says it."""
+        _deadline_s(request)
         try:
             await self._node.collections.delete(request.names["collection"])
         except NotFoundError:

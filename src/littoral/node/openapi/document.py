@@ -44,10 +44,8 @@ PLAIN: Shape = {"error": str}
 STATUS: Shape = {"status": {"error": str}, "time": float}
 OPENAI: Shape = {"error": {"message": str, "type": str, "param": str | None, "code": str | None}}
 ERRORS: Mapping[str, Shape] = {"PlainError": PLAIN, "StatusError": STATUS, "OpenAiError": OPENAI}
-SHAPE_OF = {"v1": "OpenAiError"} | dict.fromkeys(
-    ("pipelines", "collections", "aliases", "cluster", "snapshots", "telemetry", "locks", "issues", "quotas"),
-    "StatusError",
-)
+QDRANT_PATHS = ("collections", "aliases", "cluster", "snapshots", "telemetry", "locks", "issues", "quotas")
+SHAPE_OF = {"v1": "OpenAiError"} | dict.fromkeys(("pipelines", *QDRANT_PATHS), "StatusError")
 """By the first part of the path; of others `PlainError`."""
 
 BEFORE_ROUTES = (400, 403, 431)
@@ -69,7 +67,11 @@ NAMES: Mapping[str, Mapping[str, Any]] = {
         "anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, {"type": "string", "format": "uuid"}],
     },
 }
-"""Schemas of named places in paths; others are text of at least one character."""
+"""Schemas of named places in paths; others are `TEXT`."""
+
+TEXT = {"type": "string", "minLength": 1}
+ANY_NAME = ("GET /collections/{collection}/exists", "DELETE /collections/{collection}")
+"""Where a name that no collection can have is answered as one that none has."""
 
 
 @functools.cache
@@ -110,8 +112,9 @@ def _shapes(found: Operation) -> Iterator[Shape]:
 
 
 def _operation(method: str, path: str, found: Operation, needed: Needed, schemas: Schemas) -> dict[str, Any]:
+    route = f"{method} {path}"
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": NAMES.get(name, {"type": "string", "minLength": 1})}
+        {"name": name, "in": "path", "required": True, "schema": _name(route, name)}
         for name in re.findall(r"\{(\w+)\}", path)
     ]
     for place, params in (("query", found.query), ("header", found.headers)):
@@ -167,6 +170,10 @@ def _content(bodies: Mapping[str, Shape | None], schemas: Schemas) -> dict[str, 
     return {kind: {"schema": BYTES if shape is None else schemas.of(shape)} for kind, shape in bodies.items()}
 
 
+def _name(route: str, name: str) -> Mapping[str, Any]:
+    return TEXT if route in ANY_NAME else NAMES.get(name, TEXT)
+
+
 def _id(method: str, path: str) -> str:
     """Such as `get_api_models_name`."""
     return "_".join([method.lower(), *re.findall(r"\w+", path)]) or method.lower()
@@ -174,4 +181,4 @@ def _id(method: str, path: str) -> str:
 
 def _tag(path: str) -> str:
     first = path.split("/")[1]
-    return first if first in ("api", "pipelines", "v1", "v2") else "qdrant" if first in SHAPE_OF else "node"
+    return first if first in ("api", "pipelines", "v1", "v2") else "qdrant" if first in QDRANT_PATHS else "node"

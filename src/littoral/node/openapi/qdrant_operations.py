@@ -23,6 +23,7 @@ TERMS: Params = {"wait": Words(("true", "false"))} | dict(TIMEOUT)
 RECALL: Params = {RECALL_HEADER: Annotated[float, Meta(ge=RECALL_LEAST, le=1)]}
 FORM = {"multipart/form-data": {"snapshot": bytes}}
 STATUSES = (409, 413, 501, 504)
+ALIASED = (404, *STATUSES)
 
 POINT: Shape = {"id": Id, "payload?": Object | None, "vector?": Any, "shard_key?": None, "order_value?": Any}
 HIT: Shape = {
@@ -79,7 +80,10 @@ def _operations() -> Iterator[tuple[str, Operation]]:
     at = f"{COLLECTION}/vectors/{{vector}}"
     yield f"PUT {at}", _told("A further vector for each point", UPDATED, NewVectorBody, TERMS)
     yield f"DELETE {at}", _told("Takes a vector from each point", UPDATED, query=TERMS)
-    yield "POST /collections/aliases", _told("Changes aliases, all or none", bool, AliasesBody)
+    yield (
+        "POST /collections/aliases",
+        _told("Changes aliases, all or none", bool, AliasesBody, statuses=ALIASED),
+    )
     yield f"GET {COLLECTION}/aliases", _told("Aliases of a collection", ALIASES, query={})
     yield "GET /aliases", _told("All aliases", ALIASES, query={})
     yield f"PUT {COLLECTION}/index", _told("An index over a field of payloads", UPDATED, IndexBody, TERMS)
