@@ -13,12 +13,14 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from littoral.errors import (
     AgentError,
     ConflictError,
     DeadlineError,
     ForbiddenError,
+    InputError,
     LittoralError,
     NotFoundError,
     NotOfferedError,
@@ -144,15 +146,14 @@ class _Service:
         }
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream,
-            request_deserializer=messages()["ModelInferRequest"].FromString,
             response_serializer=messages()["ModelStreamInferResponse"].SerializeToString,
         )
         return found
 
     def _checked(self, name: str, call: _Call) -> _Call:
-        async def checked(asked: Any, context: Any) -> Any:
+        async def checked(data: bytes, context: Any) -> Any:
             self._check(name, context)
-            return await call(asked, context)
+            return await call(_message(f"{name}Request", data), context)
 
         return checked
 
@@ -208,8 +209,8 @@ class _Service:
         try:
             leave = self._check("ModelStreamInfer", context)
             trace = self._trace(context)
-            async for asked in _while_allowed(requests, leave):
-                yield await self._streamed(asked, trace)
+            async for data in _while_allowed(requests, leave):
+                yield await self._streamed(_message("ModelInferRequest", data), trace)
         except LittoralError as error:
             await context.abort(_code(error), str(error))
 
@@ -273,10 +274,16 @@ def _address(peer: str) -> str:
 
 
 def _codec(method: str) -> dict[str, Any]:
-    return {
-        "request_deserializer": messages()[f"{method}Request"].FromString,
-        "response_serializer": messages()[f"{method}Response"].SerializeToString,
-    }
+    """Requests are read by `_message`, after it is known who asks."""
+    return {"response_serializer": messages()[f"{method}Response"].SerializeToString}
+
+
+def _message(name: str, data: bytes) -> Any:
+    """Raises InputError."""
+    try:
+        return messages()[name].FromString(data)
+    except DecodeError as error:
+        raise InputError(f"what came is no `{name}`: {error}") from error
 
 
 def _filled(name: str, values: dict[str, Any]) -> Any:
