@@ -41,6 +41,7 @@ HELPERS = {
     "results",
     "rows",
     "sentences",
+    "soak_site",
     "spread_world",
     "transformers",
     "vector_sets",

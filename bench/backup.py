@@ -1,6 +1,6 @@
 """Searches while a node is backed up: p99 beside that of the same node left alone, and what a second backup writes.
 
-20 000 points of 128 dimensions; the verb is a process of its own on the same machine, as is the load.
+100 000 points of 128 dimensions; the verb is a process of its own on the same machine, as is the load.
 """
 
 import json
@@ -19,7 +19,7 @@ from littoral.node.beside import RunningNode, running_node
 
 __all__ = ["run"]
 
-COUNT, SIZE, QUERIES = 20_000, 128, 500
+COUNT, SIZE, QUERIES = 100_000, 128, 500
 SECONDS = 4.0
 TURN_S = 1.0
 SPREAD_MAX = 2.0

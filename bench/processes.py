@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-__all__ = ["pss_bytes", "pss_bytes_by_process", "tree_of"]
+__all__ = ["pss_bytes", "pss_bytes_by_process", "resident_bytes", "tree_of"]
 
 
 def tree_of(pid: int) -> list[int]:
@@ -29,10 +29,24 @@ def pss_bytes_by_process(pid: int) -> dict[str, int]:
     return found
 
 
+def resident_bytes(pid: int) -> dict[str, int]:
+    """What lies in memory, by what each process is, and of that what is no file's: `node`, `node, own`."""
+    found: dict[str, int] = {}
+    for one in tree_of(pid):
+        name = _name(one)
+        for told, field in ((name, "Rss:"), (f"{name}, own", "Anonymous:")):
+            found[told] = found.get(told, 0) + _own_bytes(one, field)
+    return found
+
+
 def _own_pss_bytes(pid: int) -> int:
+    return _own_bytes(pid, "Pss:")
+
+
+def _own_bytes(pid: int, field: str) -> int:
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
     return 0
 
 

@@ -13,6 +13,7 @@ from littoral.node.federation.signed_site import SignedSite
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
 from littoral.node.supervisor import embedded
+from littoral.vault import KeyRing
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import Distance
@@ -54,10 +55,12 @@ async def spread_nodes(
     regions: Mapping[str, str] | None = None,
     mesh_options: Mapping[str, Any] | None = None,
     identities: Mapping[str, Identity] | None = None,
+    keys: KeyRing | None = None,
 ) -> AsyncIterator[dict[str, SpreadNode]]:
     """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another.
 
-    regions: of the nodes. mesh_options: more of the table `mesh`. identities: of the nodes, if they have any.
+    regions: of the nodes. mesh_options: more of the table `mesh`. identities: of the nodes, if they have any. keys:
+    that seal their journals.
     """
     wires = wires or Wires()
     nodes: dict[str, SpreadNode] = {}
@@ -76,6 +79,7 @@ async def spread_nodes(
                 samples=samples,
                 mesh_options=more,
                 identity=(identities or {}).get(name),
+                keys=keys,
             )
             nodes[name] = await opened.enter_async_context(node)
         await settled(nodes)
@@ -94,6 +98,7 @@ async def spread_node(
     samples: Mapping[str, Path] | None = None,
     mesh_options: Mapping[str, Any] | None = None,
     identity: Identity | None = None,
+    keys: KeyRing | None = None,
 ) -> AsyncIterator[SpreadNode]:
     """One of them, which may come and go; what it keeps lies in a folder of its name."""
     data = folder / name
@@ -116,6 +121,7 @@ async def spread_node(
             say=print,
             samples=samples,
             signed=None if identity is None else SignedSite(identity),
+            keys=keys,
         )
         opened.push_async_callback(federation.close)
         await federation.open()

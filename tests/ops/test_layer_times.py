@@ -7,9 +7,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import littoral
+from littoral.artifact.manifest import layer_entry
 from littoral.cli.model_source import random_feeds
 from littoral.compiler.driver import planned, written
-from littoral.compiler.emit import ENTRY, layer_entry
+from littoral.compiler.emit import ENTRY
 from littoral.errors import ArtifactError
 from littoral.quality.layer_chart import ROWS_MAX, layer_chart
 from littoral.quality.layer_times import LayerTime, LayerTimes, time_layers, why_untimed

@@ -24,6 +24,7 @@ __all__ = [
     "Memory",
     "Port",
     "Variant",
+    "layer_entry",
 ]
 
 PAGE_BYTES = 65536
@@ -34,6 +35,11 @@ SECTION_BYTES_MAX = 16 << 20
 THREADS_MAX = 8
 
 _T = TypeVar("_T")
+
+
+def layer_entry(index: int) -> str:
+    """Of a module whose layers can be called one by one: what calls this one of the first variant."""
+    return f"layer{index}"
 
 
 class Port(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["backup", "list_backups", "new", "opened_backups", "prune", "verify"]
 
 DAMAGED = 1
+NICENESS = 10
+"""Of making a backup: the node that is backed up goes before it."""
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of backups.")]
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="File of keys; `littoral keys seal` makes it.")]
@@ -67,6 +70,7 @@ def new(
     """Make a backup of a node."""
     if plain and keys is not None:
         raise InputError("only one of `--plain` and `--keys` can be asked for")
+    os.nice(NICENESS)
     with _stream(url, site, with_tokens=with_tokens) as read:
         backups = opened_backups(folder, _keys(site, keys, plain=plain))
         made = backups.take(read, may_be_plain=plain)

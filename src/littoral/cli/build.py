@@ -65,6 +65,9 @@ def build(
         str | None,
         typer.Option(help="Agent, outputs and steps of its own pipeline: JSON, or a file of it."),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also an entry for each layer: traces of a node tell of them.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one .wasm file, without imports unless it is for several threads."""
@@ -86,6 +89,7 @@ def build(
         "version": version,
         "labels": None if labels is None else read_labels(labels),
         "preprocess": preprocess_from(preprocess),
+        "apart": layers,
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:

@@ -76,6 +76,7 @@ def compile(  # noqa: A001
     version: str | None = None,
     labels: Sequence[str] | None = None,
     preprocess: Mapping[str, Any] | None = None,
+    apart: bool = False,
     progress: Progress | None = None,
 ) -> Model:
     """A model as one WebAssembly module, which this installation notes as its own.
@@ -92,7 +93,8 @@ def compile(  # noqa: A001
     memory, which the module then imports (docs/concepts/threads.md); not for `mvp`. tuning: a table of kernels' forms
     as `littoral tune` writes it (path, dictionary or `Tuning`); None is the packaged one. labels: names of the classes,
     in the order of the scores; preprocess: how inputs are to be made, as JSON holds it; both go into the manifest as
-    they are. progress: called with stage, done, total.
+    they are. apart: also an entry for each layer of the first variant, by which a node's traces tell of layers; for one
+    thread, and no model with loops or branches. progress: called with stage, done, total.
     Raises OnnxFormatError, UnsupportedOperatorError, ShapeError, NotFoundError; InputError for a wrong table, another
     target or feeds that do not fit; NotOfferedError for `strict=False`, which this version does not have.
     """
@@ -118,6 +120,7 @@ def compile(  # noqa: A001
         version=version,
         labels=labels,
         preprocess=preprocess,
+        apart=apart,
         progress=progress,
     )
     Store().record(model.digest)
@@ -138,6 +141,7 @@ def compile_model(
     version: str | None = None,
     labels: Sequence[str] | None = None,
     preprocess: Mapping[str, Any] | None = None,
+    apart: bool = False,
     progress: Progress | None = None,
 ) -> Model:
     """The compiler itself: a pure function of its arguments and of the files the model names.
@@ -157,7 +161,7 @@ def compile_model(
         progress=tell,
     )
     tell("emit", 0, 1)
-    return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess)
+    return written(found, target=target, name=name, version=version, labels=labels, preprocess=preprocess, apart=apart)
 
 
 class Source(NamedTuple):
@@ -246,6 +250,22 @@ def retuned(found: Planned, tuning: Tuning) -> Planned:
     return replace(found, layouts=laid_out(found.graphs, found.threads, tuning), tuning=tuning)
 
 
+LAYERS_MAX = 4000
+"""Nearly as many exports as a module may have."""
+
+
+def why_whole(found: Planned) -> str | None:
+    """Why the layers of a model cannot be called one by one, or None."""
+    program = found.layouts[0].program
+    if found.threads > 1:
+        return f"the model is for {found.threads} threads, which divide every layer"
+    if not program.is_straight:
+        return "the model has loops or branches: it is timed as a whole"
+    if (count := sum(1 for _ in program.layers())) > LAYERS_MAX:
+        return f"the model has {count} layers, at most {LAYERS_MAX} are timed one by one"
+    return None
+
+
 def written(
     found: Planned,
     *,
@@ -256,7 +276,11 @@ def written(
     preprocess: Mapping[str, Any] | None = None,
     apart: bool = False,
 ) -> Model:
-    """The module. apart: with an entry for each layer, to be timed (`emit_together`)."""
+    """The module. apart: with an entry for each layer, to be timed (`emit_together`). Raises InputError where it has
+    none.
+    """
+    if apart and (why := why_whole(found)) is not None:
+        raise InputError(f"layers apart: {why}")
     module, layers = emit_together(found.layouts, target=target, threads=found.threads, apart=apart)
     trace = Trace()
     if trace.level >= FILES:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from littoral.artifact import Layer
+from littoral.artifact.manifest import layer_entry
 from littoral.compiler.ir.graph import Value
 from littoral.compiler.kernels import Kernel, without_vectors
 from littoral.compiler.kernels.team import ALONE, SHARED_MEMORY, Member, add_help, add_meeting, add_start, signal_run
@@ -14,7 +15,7 @@ from littoral.compiler.plan.program import Call, Copy, Else, EndIf, EndLoop, If,
 from littoral.compiler.plan.steps import Lowered, Repeated, Step, Weights
 from littoral.compiler.wasm import Code, Function, Label, Local, Module, Target, TargetedModule, const, load, op
 
-__all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest", "layer_entry"]
+__all__ = ["EMPTY_ENTRY", "ENTRY", "emit", "emit_together", "entry_name", "heaviest"]
 
 ENTRY = "run"
 EMPTY_ENTRY = "empty"
@@ -74,10 +75,6 @@ def _emit_for_team(layouts: Sequence[Layout], threads: int, target: Target) -> t
 
 def entry_name(index: int) -> str:
     return ENTRY if not index else f"{ENTRY}{index + 1}"
-
-
-def layer_entry(index: int) -> str:
-    return f"layer{index}"
 
 
 def heaviest(found: Lowered) -> Step:

@@ -1,4 +1,7 @@
-"""Where the keys of the table `encryption` come from: a file, a credential of systemd, or what a command prints."""
+"""Where the keys of the table `encryption` come from: a file, a credential of systemd, or what a command prints.
+
+And which fields of payloads they seal.
+"""
 
 import stat
 import subprocess
@@ -10,8 +13,9 @@ from littoral.errors import SettingError, SetupError
 from littoral.node.site import Site
 from littoral.vault import KeyRing, parse_keys
 from littoral.vault.keys import KEY_FILE_BYTES_MAX
+from littoral.vectors.encrypted.fields import SealedFields
 
-__all__ = ["open_keys", "read_key_file"]
+__all__ = ["encrypted_fields", "open_keys", "read_key_file"]
 
 COMMAND_S = 10.0
 HINT = "`littoral keys seal FILE` makes one"
@@ -28,6 +32,14 @@ def open_keys(site: Site) -> KeyRing | None:
     if table.credential is not None:
         return read_key_file(_credential(site, table.credential))
     return _printed(site, table.command or [])
+
+
+def encrypted_fields(site: Site, keys: KeyRing | None) -> dict[str, SealedFields]:
+    """By collection."""
+    tables = {name: table.encrypted for name, table in site.collections.items()}
+    if keys is None:
+        return {}
+    return {name: SealedFields(name, table.fields, keys) for name, table in tables.items() if table is not None}
 
 
 def read_key_file(path: Path) -> KeyRing:

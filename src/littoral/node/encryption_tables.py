@@ -1,4 +1,4 @@
-"""The table `encryption` of a site file."""
+"""The table `encryption` of a site file, and `encrypted` of a collection."""
 
 from typing import Annotated
 
@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.site_problems import Place
+from littoral.vectors.encrypted.names import FIELD_NAME, SUFFIX
 
-__all__ = ["EncryptionTable", "check_encryption"]
+__all__ = ["EncryptedTable", "EncryptionTable", "check_encrypted", "check_encryption"]
 
 WORDS_MAX = 64
+FIELDS_MAX = 16
 SOURCES = ("key_file", "credential", "command")
 
 _Text = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -27,6 +29,36 @@ class EncryptionTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         Annotated[list[_Text], Meta(min_length=1, max_length=WORDS_MAX)] | None,
         Meta(description="Program and arguments, no shell: prints a file of keys within 10 s"),
     ] = None
+
+
+class EncryptedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fields of payloads whose values lie sealed, by the keys of `encryption`."""
+
+    fields: Annotated[
+        list[Annotated[str, Meta(pattern=FIELD_NAME)]],
+        Meta(
+            min_length=1,
+            max_length=FIELDS_MAX,
+            description="Names at the top of a payload: `a-z`, `A-Z`, `0-9`, `_`, `-`",
+        ),
+    ]
+
+
+def check_encrypted(
+    table: EncryptedTable | None, encryption: EncryptionTable | None, *, is_spread: bool, place: Place
+) -> None:
+    """Raises SettingError without keys, for fields in each other's way, and where points lie elsewhere too."""
+    if table is None:
+        return
+    if encryption is None:
+        raise place.about("needs the table `encryption`, which says where the keys are")
+    if is_spread:
+        raise place.about("is for collections of one node, this one is spread", hint="other nodes have other keys")
+    names = set(table.fields)
+    if len(names) != len(table.fields):
+        raise (place / "fields").about("names a field twice")
+    if taken := sorted(name for name in names if name.removesuffix(SUFFIX) in names - {name}):
+        raise (place / "fields").about(f"names `{taken[0]}`, where the sealed value of another one lies")
 
 
 def check_encryption(table: EncryptionTable | None, place: Place) -> None:

@@ -29,7 +29,7 @@ class Pooling:
     """Of one node. batchers: of the pools whose requests are computed together where they meet.
 
     memory_mb: that all instances may take; None = no bound. signers: who must have signed what runs in it; None =
-    nobody.
+    nobody. has_layers: traces tell of the layers of models that were built for it.
     """
 
     def __init__(
@@ -38,9 +38,11 @@ class Pooling:
         *,
         memory_mb: int | None = None,
         signers: "Signers | None" = None,
+        has_layers: bool = False,
         clock: Clock = SYSTEM,
     ) -> None:
         self.threads = threads
+        self._has_layers = has_layers
         self.signers = signers
         self.budget = MemoryBudget(None if memory_mb is None else memory_mb << 20)
         self.batchers: WeakKeyDictionary[Pool[Session], Batcher] = WeakKeyDictionary()
@@ -56,6 +58,8 @@ class Pooling:
     ) -> Pool[Session]:
         """As `agent`; also where batches are wanted of a model that has none."""
         session.divide_on(self.threads)
+        if self._has_layers:
+            session.tell_layers()
         whole, weights = session.memory_bytes, session.manifest.memory.weights[1]
         pool = self._pool(session, f"model `{name}`", name, table, (whole, whole - weights))
         if table.batch.max > 1:

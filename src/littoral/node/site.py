@@ -16,7 +16,7 @@ import msgspec
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.access.exposure import Exposure
 from littoral.node.access.tables import AuthTable, TlsTable
-from littoral.node.encryption_tables import EncryptionTable, check_encryption
+from littoral.node.encryption_tables import EncryptionTable, check_encrypted, check_encryption
 from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
@@ -262,6 +262,9 @@ def _checked(site: Site, place: Place) -> Site:
             _check_address(site.mesh.door, place / "mesh" / "door")
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
+    for name, table in site.collections.items():
+        here = place / "collections" / name / "encrypted"
+        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here)
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
-from littoral.node.encryption_tables import EncryptionTable
+from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
@@ -268,6 +268,7 @@ class CollectionTable(_Table, frozen=True):
     )
     migrate: MigrateTable | None = None
     spread: SpreadTable | None = None
+    encrypted: EncryptedTable | None = None
 
     def config(self) -> CollectionConfig:
         """What it is made with, apart from its models."""

@@ -35,6 +35,9 @@ class TracesTable(_Table, frozen=True):
         8192
     )
     timeout_s: Annotated[float, Meta(ge=0.1, le=60, description="For an answer of the collector")] = 5.0
+    layers: Annotated[
+        bool, Meta(description="Recorded requests tell of each layer of models built with `--layers`")
+    ] = False
 
 
 class LogsTable(_Table, frozen=True):

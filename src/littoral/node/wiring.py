@@ -6,11 +6,11 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
-from littoral.node.at_rest import open_keys
+from littoral.node.at_rest import encrypted_fields, open_keys
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
@@ -26,6 +26,7 @@ from littoral.node.node import Instances, Node, ServedAgent, ServedModel, Served
 from littoral.node.opened_access import own_hosts
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
+from littoral.node.renewing import renew_values
 from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
@@ -71,11 +72,13 @@ async def _open_node(
     read, site = site, with_spread_models(site)
     keys = open_keys(site)
     spans = None if traces is None else traces.spans
-    collections = await Collections.open(site.data, hosts, clock)  # first: its hosts start while models load
+    collections = await Collections.open(
+        site.data, hosts, clock, encrypted_fields(site, keys)
+    )  # first: its hosts start while models load
     caches = Caches(site.cache, site.data, clock, keys)
     try:
         async with (
-            open_federation(site, collections, transport, clock=clock, say=say, spans=spans) as federation,
+            open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
             _guests(site, say, clock, caches, collections) as guests,
             open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
@@ -113,12 +116,25 @@ async def _open_node(
                 node.migrations = Migrations(parts, federation)
                 try:
                     await node.migrations.open()
-                    yield node
+                    async with _beside(renew_values(collections, say)):
+                        yield node
                 finally:
                     await node.migrations.close()
     finally:
         await caches.close()
         await collections.close()
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Until the end of the block, if it takes as long."""
+    doing = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        doing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await doing
 
 
 @contextlib.asynccontextmanager
@@ -162,7 +178,13 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(GuestThreads(max(2, len(os.sched_getaffinity(0)))))
         signers = signers_of(site)
-        pooling = Pooling(threads, memory_mb=site.node.memory_mb, signers=signers, clock=clock)
+        pooling = Pooling(
+            threads,
+            memory_mb=site.node.memory_mb,
+            signers=signers,
+            has_layers=site.telemetry.traces.layers,
+            clock=clock,
+        )
         agents: dict[str, ServedAgent] = {}
         unheld = VectorModels(site, agents, lambda _: ())
         guests = Guests(site, pooling, agents, models := {}, origins := {}, caches, unheld)

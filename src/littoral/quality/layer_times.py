@@ -13,16 +13,17 @@ import numpy as np
 
 import littoral
 from littoral.artifact import Store
+from littoral.artifact.manifest import layer_entry
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import Planned, Progress, silent, written
-from littoral.compiler.emit import EMPTY_ENTRY, ENTRY, heaviest, layer_entry
+from littoral.compiler.driver import why_whole as why_untimed
+from littoral.compiler.emit import EMPTY_ENTRY, ENTRY, heaviest
 from littoral.compiler.kernels import Products
 from littoral.quality.machine_limit import LOOPS
 from littoral.tensors import Array
 
 __all__ = ["LayerTime", "LayerTimes", "time_layers", "why_untimed"]
 
-LAYERS_MAX = 4000  # as many exports as a module may have, nearly
 WARM_UP_ROUNDS = 2
 EMPTY_CALLS = 4  # before the layers: the first call after the inputs takes ten times as long as the others
 SHORT_MS = 0.005  # below it the call itself takes as long
@@ -66,16 +67,6 @@ class LayerTimes:
         """Of what the machine can do at most; None where the layer's own speed is."""
         limit = self.limits_gops.get(layer.products, self.limit_gflops)
         return None if layer.gflops is None else layer.gflops / limit
-
-
-def why_untimed(found: Planned) -> str | None:
-    """Why the layers of a model cannot be timed one by one, or None."""
-    program = found.layouts[0].program
-    if not program.is_straight:
-        return "the model has loops or branches: it is timed as a whole"
-    if (count := sum(1 for _ in program.layers())) > LAYERS_MAX:
-        return f"the model has {count} layers, at most {LAYERS_MAX} are timed one by one"
-    return None
 
 
 def time_layers(

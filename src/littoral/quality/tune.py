@@ -17,9 +17,10 @@ import numpy as np
 
 import littoral
 from littoral.artifact import Store
+from littoral.artifact.manifest import layer_entry
 from littoral.clock import SYSTEM, THREAD, Clock
 from littoral.compiler.driver import Planned, Progress, retuned, silent, written
-from littoral.compiler.emit import EMPTY_ENTRY, layer_entry
+from littoral.compiler.emit import EMPTY_ENTRY
 from littoral.compiler.plan import RULES, Tuning
 from littoral.compiler.plan.choice import RULE, Choice
 from littoral.compiler.plan.problem import Problem

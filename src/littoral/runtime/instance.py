@@ -21,11 +21,13 @@ from littoral.runtime.division import Cores, Division
 from littoral.runtime.engine import EngineKind
 from littoral.runtime.fitting import Fitting, Run, fill, joined, trimmed
 from littoral.runtime.inputs import as_stored
+from littoral.runtime.layer_spans import LayerSpans, layer_spans
 from littoral.runtime.model_memory import BoundVariant, bind_variant
 from littoral.runtime.modules import LoadedModule, Source, load_module, naming
 from littoral.runtime.printable import printable
 from littoral.runtime.sandbox import Guest, Limits
 from littoral.runtime.team import ALONE, HELP, STOP, Team
+from littoral.telemetry import recorded_trace
 from littoral.tensors import Array, TensorSpec, merged_specs
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ class Session:
         self._is_closed = False
         self._cores: Cores | None = None
         self._division: Division | None = None
+        self._layer_spans: LayerSpans | None = None
         self._bound: _Bound | None = self._bind()
 
     @property
@@ -211,8 +214,18 @@ class Session:
             self._runs += 1
         return batch.parts(outputs)
 
+    def tell_layers(self) -> bool:
+        """From now on runs of the first variant tell of each layer in the trace of a request that is recorded, if the
+        module has entries for them and is trusted; whether it does.
+        """
+        if self.engine == "trusted":
+            self._layer_spans = layer_spans(self.manifest, self._module.code.interface)
+        return self._layer_spans is not None
+
     def _call(self, guest: Guest | Team, entry: str) -> None:
-        if self._division is None:
+        if (layers := self._layer_spans) is not None and entry == layers.entry and (trace := recorded_trace()):
+            layers.call(guest, trace)
+        elif self._division is None:
             guest.call(entry)
         else:
             self._division.run(entry, lambda: guest.call(entry), lambda: guest.call(entry + ALONE))
@@ -248,6 +261,7 @@ class Session:
             raise UnavailableError(f"{self.label}: the session is closed")
         session = Session(self._module, self._limits)
         session.divide_on(self._cores)
+        session._layer_spans = self._layer_spans
         return session
 
     def statistics(self) -> SessionStatistics:

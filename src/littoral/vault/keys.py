@@ -59,6 +59,11 @@ class KeyRing:
         """In hexadecimal digits, that of the key which seals first."""
         return [self.current.id.hex(), *(one.hex() for one in self._by_id if one != self.current.id)]
 
+    @property
+    def keys(self) -> list[Key]:
+        """All, that which seals first."""
+        return [self.current, *(key for key in self._by_id.values() if key != self.current)]
+
     def of(self, key_id: bytes, what: str) -> Key:
         """Raises TrustError where the key of this id is not there. what: was sealed by it, for the message."""
         if (key := self._by_id.get(key_id)) is None:

@@ -1,4 +1,4 @@
-"""Sealed files and records: AES-256-GCM over chunks by STREAM, and the one door to the ciphers.
+"""Sealed files, records and values: AES-256-GCM, for files over chunks by STREAM; the one door to the ciphers.
 
 A sealed file: `LITTORAL-SEALED-1\\n`, the key's id (8 bytes), a salt (32 random bytes), then chunks of 65536 bytes,
 each with its tag of 16; the last may be shorter, and is empty only in an empty file. A file has a key of its own,
@@ -10,6 +10,8 @@ Construction: STREAM of Hoang, Reyhanitabar, Rogaway and Vizár, Online Authenti
 Misuse-Resistance (CRYPTO 2015), with the nonces of age's payloads. Key derivation: RFC 5869.
 """
 
+import hashlib
+import hmac
 import io
 import secrets
 from collections.abc import Iterator
@@ -24,9 +26,10 @@ from littoral.errors import TrustError
 from littoral.vault.keys import KEY_ID_BYTES, KeyRing
 from littoral.vault.layout import CHUNK_BYTES, HEAD_BYTES, MAGIC, SALT_BYTES, SEALED_CHUNK_BYTES, TAG_BYTES
 
-__all__ = ["Records", "SealedReader", "SealedWriter", "opened", "sealed"]
+__all__ = ["TOKEN_BYTES", "Records", "SealedReader", "SealedWriter", "Values", "opened", "sealed"]
 
 NONCE_BYTES = 12
+TOKEN_BYTES = 16
 
 
 def _cipher(key: bytes, head: bytes, purpose: str) -> AESGCM:
@@ -153,3 +156,57 @@ class Records:
             return self._cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], None)
         except (InvalidTag, ValueError):
             return None
+
+
+class Values:
+    """Seals single values, and gives for each a token that is the same for the same value: equality can be looked for.
+
+    A sealed value: the key's id (8 bytes), a random nonce (12), ciphertext and tag of AES-256-GCM, which is bound to
+    the place that the caller names. A token: HMAC-SHA256 of the value, the first 16 bytes. Both keys are derived from
+    the ring's by HKDF-SHA256 for the purpose, so values of different purposes have nothing in common. With random
+    nonces one key is good for 2^32 values of one purpose (NIST SP 800-38D, 8.3).
+    """
+
+    EXTRA_BYTES = KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES
+
+    def __init__(self, ring: KeyRing, purpose: str) -> None:
+        self._ring = ring
+        self._purpose = purpose
+        self._ciphers: dict[bytes, AESGCM] = {}
+        self._token_keys = [self._derived(key.data, b"token") for key in ring.keys]
+
+    def seal(self, value: bytes, place: bytes) -> bytes:
+        """place: what it belongs to; who opens it must name the same."""
+        nonce, key = secrets.token_bytes(NONCE_BYTES), self._ring.current
+        return key.id + nonce + self._cipher(key.id, "").encrypt(nonce, value, place)
+
+    def open(self, data: bytes, place: bytes, what: str) -> bytes:
+        """Raises TrustError for what was changed, belongs elsewhere, or whose key is not there. what: for messages."""
+        key_id, nonce = data[:KEY_ID_BYTES], data[KEY_ID_BYTES : KEY_ID_BYTES + NONCE_BYTES]
+        try:
+            return self._cipher(key_id, what).decrypt(nonce, data[KEY_ID_BYTES + NONCE_BYTES :], place)
+        except (InvalidTag, ValueError) as error:
+            raise TrustError(
+                f"{what} is not as it was sealed", hint="it was changed, or belongs to another point or collection"
+            ) from error
+
+    def is_current(self, data: bytes) -> bool:
+        """Whether the key sealed it that seals now."""
+        return data[:KEY_ID_BYTES] == self._ring.current.id
+
+    def tokens(self, value: bytes) -> list[bytes]:
+        """One for each key, that of the one that seals first."""
+        return [hmac.digest(key, value, hashlib.sha256)[:TOKEN_BYTES] for key in self._token_keys]
+
+    def token(self, value: bytes) -> bytes:
+        """What is stored: of the key that seals."""
+        return hmac.digest(self._token_keys[0], value, hashlib.sha256)[:TOKEN_BYTES]
+
+    def _cipher(self, key_id: bytes, what: str) -> AESGCM:
+        if (cipher := self._ciphers.get(key_id)) is None:
+            data = self._ring.of(key_id, what).data
+            cipher = self._ciphers[key_id] = AESGCM(self._derived(data, b"value"))
+        return cipher
+
+    def _derived(self, key: bytes, use: bytes) -> bytes:
+        return HKDF(SHA256(), 32, None, b"littoral " + use + b"\0" + self._purpose.encode()).derive(key)

@@ -14,6 +14,7 @@ from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_payload, checked_ids
 from littoral.vectors.client import ShardClient
 from littoral.vectors.doubt import Doubt
+from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.filters import Filter, parse_filter
 from littoral.vectors.indexes import IndexParams
 from littoral.vectors.model_version import ModelVersion, mixed
@@ -88,7 +89,12 @@ class Collection:
     @property
     def life(self) -> str:
         """Another once its points were exchanged as a whole (made anew, recovered); empty if it has no one shard."""
-        return self._shard.life if isinstance(self._shard, ShardClient) else ""
+        return self._shard.life if isinstance(self._shard, ShardClient | SealedShard) else ""
+
+    @property
+    def shard(self) -> ShardAnswers:
+        """Where the points lie."""
+        return self._shard
 
     def holds(self, model: ModelVersion) -> bool:
         """Whether vectors of this model may meet those in it; true while nobody knows whose they are."""

@@ -6,7 +6,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,9 +30,12 @@ from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
 from littoral.vectors.collection_folders import NAME, doom, is_part, make, scan, unpack_beside, wait_for_owner
+from littoral.vectors.encrypted.fields import SealedFields
+from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.generations import Generations
 from littoral.vectors.model_version import ModelVersion, mixed
 from littoral.vectors.records import CollectionConfig, VectorParams
+from littoral.vectors.recovering import recovered
 from littoral.vectors.snapshots import config_in
 from littoral.vectors.tuning import SparseParams
 
@@ -67,8 +70,12 @@ class ShardHosts(Protocol):
 class Collections:
     """Made by `Collections.open`. For one event loop, and one process per data folder."""
 
-    def __init__(self, data: Path, hosts: ShardHosts, clock: Clock) -> None:
+    def __init__(
+        self, data: Path, hosts: ShardHosts, clock: Clock, encrypted: Mapping[str, SealedFields] | None = None
+    ) -> None:
+        """encrypted: fields that lie sealed, by collection."""
         self._data = data
+        self._encrypted = encrypted or {}
         self._folder = data / layout.COLLECTIONS
         self._hosts = hosts
         self._clock = clock
@@ -82,12 +89,19 @@ class Collections:
         self.damaged: dict[str, ShardError] = {}
 
     @classmethod
-    async def open(cls, data: Path, hosts: ShardHosts, clock: Clock = SYSTEM) -> "Collections":
+    async def open(
+        cls,
+        data: Path,
+        hosts: ShardHosts,
+        clock: Clock = SYSTEM,
+        encrypted: Mapping[str, SealedFields] | None = None,
+    ) -> "Collections":
         """What lies in the data folder; asks for its hosts, and does not wait for them.
 
+        encrypted: fields whose values lie sealed, by collection.
         A collection whose file cannot be read is in `damaged`, and `get` raises its error.
         """
-        collections = cls(data, hosts, clock)
+        collections = cls(data, hosts, clock, encrypted)
         found = await asyncio.to_thread(scan, collections._folder)
         await asyncio.to_thread(collections._aliases.load)
         for name, file in found.items():
@@ -355,7 +369,7 @@ class Collections:
             if existing is None:
                 self._check_room(name)
             if existing is not None:
-                config = _recovered(name, existing, config)
+                config = recovered(name, existing, config)
             shard = f"shard-0-{secrets.token_hex(4)}"
             folder = self._folder / name
             if existing is None:
@@ -380,7 +394,7 @@ class Collections:
         kept = self._clients.get(name)
         try:
             await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
-            fresh = Collection(name, file.config, client)
+            fresh = self.collection_of(name, file.config, client)
             await self._see_opened(name, shard, fresh, deadline_s)
             if ready is not None:
                 await ready(fresh)
@@ -392,7 +406,7 @@ class Collections:
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
             raise
         self._clients[name] = (shard, client)
-        self._collections[name] = Collection(name, file.config, client)
+        self._collections[name] = self.collection_of(name, file.config, client)
         self._collections[name].is_strict = former is not None and former.is_strict
         declared = self._files[name].declared if name in self._files else ""
         await self.keep_file(name, msgspec.structs.replace(file, declared=declared))
@@ -446,7 +460,7 @@ class Collections:
         client = self.client_of(name, shard)
         self._clients[name] = (shard, client)
         self._files[name] = file
-        self._collections[name] = Collection(name, file.config, client)
+        self._collections[name] = self.collection_of(name, file.config, client)
         if file.other is not None:
             self.generations.add(name, file.other)
         return self._collections[name]
@@ -456,6 +470,17 @@ class Collections:
         path = f"{layout.COLLECTIONS}/{name}/{shard}"
         return ShardClient(self._folder / name / shard, self._clock, state=lambda: self._hosts.state_of(path))
 
+    def collection_of(self, name: str, config: CollectionConfig, client: ShardClient) -> Collection:
+        """Over the shard of this client; what is to lie sealed does."""
+        fields = self._encrypted.get(name)
+        return Collection(name, config, client if fields is None else SealedShard(client, fields))
+
+    def sealed_shards(self) -> list[tuple[str, SealedShard]]:
+        """Of the collections that are there and have sealed fields; both generations of one that has two."""
+        here = [self._collections[name] for name in self._encrypted if name in self._collections]
+        shards = [(one.name, one.shard) for own in here for one in (own, own.other) if one is not None]
+        return [(name, shard) for name, shard in shards if isinstance(shard, SealedShard)]
+
     async def _want(self, *more: str) -> None:
         shards = [*((name, shard) for name, (shard, _) in self._clients.items()), *self.generations.shards()]
         await self._hosts.want([*(f"{layout.COLLECTIONS}/{name}/{shard}" for name, shard in shards), *more])
@@ -464,19 +489,3 @@ class Collections:
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
-
-
-def _recovered(name: str, existing: Collection, config: CollectionConfig) -> CollectionConfig:
-    """What the collection is made with after a snapshot took its place. Raises InputError, ConflictError."""
-    if existing.other is not None:
-        raise ConflictError(f"collection `{name}` is being taken to another model", hint="let that end, or drop it")
-    if _kinds(existing.config) != _kinds(config):
-        raise InputError(f"snapshot: its vectors are others than those of collection `{name}`")
-    holds = existing.config.models
-    if holds and config.models and not any(one.is_same(model) for one in holds for model in config.models):
-        raise mixed(name, holds, config.models[0])
-    return msgspec.structs.replace(existing.config, models=holds or config.models)
-
-
-def _kinds(config: CollectionConfig) -> object:
-    return {name: (params.size, params.distance) for name, params in config.dense.items()}, set(config.sparse)

@@ -1,4 +1,4 @@
-"""Copies of a shard's files, in steps of a few milliseconds; whoever copies sees to it that nobody writes meanwhile.
+"""Copies of a shard's files, in steps of a millisecond; whoever copies sees to it that nobody writes meanwhile.
 
 The write-ahead log stays behind: after a flush the segments hold everything, but for the number of the next write
 (`log_numbers`). Holes stay holes.
@@ -14,7 +14,7 @@ from littoral.errors import ShardError
 
 __all__ = ["LOG", "copy_steps", "pack_steps", "stored_bytes", "stored_files", "unpack"]
 
-STEP_BYTES = 4 << 20
+STEP_BYTES = 1 << 20
 LOG = "wal"
 FILE_COUNT_MAX = 65_536
 
@@ -73,15 +73,16 @@ def _extents(handle: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def pack_steps(source: Path, target: Path, more: Path) -> Iterator[None]:
-    """The store's files and one more as a tar: what Qdrant's own shard snapshots are. Raises ShardError."""
+    """The store's files and one more as a tar: what Qdrant's own shard snapshots are. Raises ShardError.
+
+    Whoever keeps it makes it durable: that takes as long as the disk does, and searches wait for whoever packs.
+    """
     try:
         with tarfile.open(target, "x", format=tarfile.PAX_FORMAT) as archive:
             archive.add(more, more.name, recursive=False)
             for path in stored_files(source):
                 yield from _packed(archive, path, str(path.relative_to(source)))
         yield
-        with target.open("rb") as written:
-            os.fsync(written.fileno())
     except (OSError, tarfile.TarError) as error:
         raise ShardError(f"snapshot `{target}`: {error}") from error
 

@@ -26,6 +26,8 @@ class Keeper(Protocol):
 
     def client_of(self, name: str, shard: str) -> ShardClient: ...
 
+    def collection_of(self, name: str, config: CollectionConfig, client: ShardClient) -> Collection: ...
+
     async def want_hosts(self) -> None: ...
 
     def exchange(self, name: str, shard: str, client: ShardClient, collection: Collection) -> tuple[str, ShardClient]:
@@ -55,7 +57,7 @@ class Generations:
         first, shard = self._keeper.find(name), generation.shards[0]
         client = self._keeper.client_of(name, shard)
         self._clients[name] = (shard, client)
-        _pair(first, Collection(name, generation.config, client))
+        _pair(first, self._keeper.collection_of(name, generation.config, client))
 
     async def begin(self, name: str, config: CollectionConfig, deadline_s: float) -> Collection:
         """A second, empty generation that answers.

@@ -18,6 +18,7 @@ from littoral.errors import NotFoundError, ShardError
 from littoral.vectors.records import CollectionConfig
 
 __all__ = [
+    "BOOTS",
     "COLLECTIONS",
     "COLLECTION_FILE",
     "FILE_BYTES_MAX",

@@ -7,7 +7,7 @@ from typing import Any
 from littoral.errors import InputError
 from littoral.vectors.records import Payload
 
-__all__ = ["values_at"]
+__all__ = ["steps_of", "values_at"]
 
 _STEP = re.compile(r'(?:(?<=.)\.|^)(?:"([^"]+)"|([^."\[\]]+))((?:\[\d*\])*)')
 _INDEX = re.compile(r"\[(\d*)\]")
@@ -16,12 +16,17 @@ _INDEX = re.compile(r"\[(\d*)\]")
 def values_at(payload: Payload, path: str) -> list[Any]:
     """All values there; a list at the end counts as its elements. Raises InputError for what is no path."""
     values: list[Any] = [payload]
-    for key, indices in _steps(path):
+    for key, indices in steps_of(path):
         values = [value[key] for value in values if isinstance(value, dict) and key in value]
         for index in indices:
             lists = [value for value in values if isinstance(value, list)]
             values = [part for one in lists for part in (one if index is None else one[index : index + 1])]
     return [part for value in values for part in (value if isinstance(value, list) else [value])]
+
+
+def steps_of(path: str) -> list[tuple[str, list[int | None]]]:
+    """Each key with the places in lists behind it, None for all. Raises InputError for what is no path."""
+    return list(_steps(path))
 
 
 def _steps(path: str) -> Iterator[tuple[str, list[int | None]]]:

@@ -15,7 +15,7 @@ from littoral.vectors import frames
 from littoral.vectors.building import Building, Job
 from littoral.vectors.clients import Clients
 from littoral.vectors.connection import Connection
-from littoral.vectors.frames import Answer, Optimize, PointWrite, Search, Write
+from littoral.vectors.frames import Answer, Optimize, Pack, PointWrite, Search, Write
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
 from littoral.vectors.log_sync import LogSync
@@ -29,6 +29,8 @@ BACKLOG_COUNT_MAX = 1024
 BACKLOG_BYTES_MAX = 32 << 20
 READ_BATCH_MAX = 16
 WRITE_TURN_S = 0.01
+BESIDE_TURN_S = 0.002
+"""Of copies, which take long and nobody waits for: a search comes after two of their steps at most."""
 LINGER_S = 0.5
 
 
@@ -177,12 +179,17 @@ class ShardServer:
         return statistics
 
     def _serve_writes(self) -> None:
-        until = self._clock.monotonic() + WRITE_TURN_S
-        while self._clock.monotonic() < until:
+        began = now = self._clock.monotonic()
+        turn_s = WRITE_TURN_S
+        while now - began < turn_s:
             if self._writing is None and not self._begin_write():
                 return
             if self._writing is not None:
-                self._step(*self._writing)
+                job, steps = self._writing
+                if job is None or isinstance(job.request, Pack):
+                    turn_s = BESIDE_TURN_S
+                self._step(job, steps)
+            now = self._clock.monotonic()
 
     def _begin_write(self) -> bool:
         """Takes up what comes next: work on a graph first, so that it is not put off for ever. False if nothing is."""

@@ -87,6 +87,8 @@ class SnapshotFolder:
         path = part.with_suffix("")
         _digest_file(path).write_text(sha256_of(part), "ascii")
         if self._ring is None:
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
             part.rename(path)
         else:
             self._seal(part, path, self._ring)

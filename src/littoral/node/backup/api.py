@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
 from littoral.errors import ConflictError, InputError, NotOfferedError
-from littoral.node.backup.contents import LeftOut
+from littoral.node.backup.contents import DATA, MESH, KeptFile, LeftOut
 from littoral.node.backup.sending import sent
+from littoral.node.federation.replicas import FOLDER as REPLICAS
+from littoral.node.federation.replicas import JOURNAL_SUFFIX, Replicas
 from littoral.node.node import Node
 from littoral.node.site import Site, read_site
 from littoral.vectors.collections import Collections
@@ -20,25 +22,39 @@ PACK_DEADLINE_S = 3600.0
 
 
 class Running:
-    """The collections of a node that runs: reads go on while one is packed, its writes wait."""
+    """The collections of a node that runs: reads go on while one is packed, its writes wait.
 
-    def __init__(self, collections: Collections) -> None:
+    replicas: of the shards of spread collections that lie here. A shard is packed with its journal, which knows when
+    each point was written, and what was deleted: so who has it again becomes like the others, and brings nothing back.
+    """
+
+    def __init__(self, collections: Collections, replicas: Replicas | None = None) -> None:
         self._collections = collections
+        self._replicas = replicas
 
     def names(self) -> list[str]:
-        return [name for name in self._collections.names() if self._collections.part(name) is not None]
+        whole = [name for name in self._collections.names() if self._collections.part(name) is not None]
+        return [*whole, *self._shards()]
+
+    def _shards(self) -> list[str]:
+        return [] if self._replicas is None else sorted(self._replicas.names())
 
     def left_out(self) -> Iterator[LeftOut]:
         for name, error in sorted(self._collections.damaged.items()):
             yield LeftOut(f"collection {name}", error.message)
         for name in self._collections.names():
             if self._collections.part(name) is None:
-                yield LeftOut(f"collection {name}", "it is spread: the nodes of the mesh hold its replicas")
+                yield LeftOut(f"shards of {name} on other nodes", "each node's backup has its own")
             elif self._collections.file_of(name).other is not None:
                 yield LeftOut(f"second generation of {name}", "its migration begins anew")
 
-    async def pack(self, name: str, target: Path) -> None:
-        await self._collections.get(name).pack(str(target), deadline_s=PACK_DEADLINE_S)
+    async def pack(self, name: str, target: Path) -> list[KeptFile]:
+        if self._replicas is None or name not in self._replicas:
+            await self._collections.get(name).pack(str(target), deadline_s=PACK_DEADLINE_S)
+            return []
+        journal = target.with_name(f"{name}{JOURNAL_SUFFIX}")
+        await self._replicas.of(name).pack(target, journal, deadline_s=PACK_DEADLINE_S)
+        return [KeptFile(f"{DATA}/{MESH}/{REPLICAS}/{journal.name}", journal)]
 
 
 def backup_protocol(node: Node) -> Protocol:
@@ -53,7 +69,9 @@ def backup_protocol(node: Node) -> Protocol:
         if is_busy.locked():
             raise ConflictError("a backup of this node is being made", hint="wait for it to end")
         site = await asyncio.to_thread(read_site, node.site.file)
-        chunks = sent(_as_it_runs(site, node.site), Running(node.collections), node.clock, with_tokens=tokens == "1")
+        replicas = None if node.federation is None else node.federation.replicas
+        packed = Running(node.collections, replicas)
+        chunks = sent(_as_it_runs(site, node.site), packed, node.clock, with_tokens=tokens == "1")
         return Stream(_alone(is_busy, chunks), TAR)
 
     return Protocol(("/api/backup",), [Route("GET", "/api/backup", backup)])

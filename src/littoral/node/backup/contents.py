@@ -13,6 +13,10 @@ from littoral.vectors.layout import COLLECTIONS
 
 __all__ = ["DATA", "OUTSIDE", "SITE", "KeptFile", "LeftOut", "files_of", "left_out"]
 
+MESH = "mesh"
+MESH_FILES = ("shard-map.json", "indexes.json")
+"""Where shards lie, and which indexes they have; newer ones come from other nodes, if any are there."""
+
 SITE, OUTSIDE, DATA = "site", "outside", "data"
 """First part of a file's name: beside the site file or below it; elsewhere on the machine; of the data folder."""
 
@@ -42,6 +46,9 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     aliases = site.data / COLLECTIONS / ALIASES_FILE
     if aliases.is_file():
         named.append(KeptFile(f"{DATA}/{COLLECTIONS}/{ALIASES_FILE}", aliases))
+    if site.mesh is not None:
+        kept = [(name, site.data / MESH / name) for name in MESH_FILES]
+        named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in kept if path.is_file()]
     return named
 
 

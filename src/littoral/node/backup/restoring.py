@@ -10,18 +10,22 @@ from typing import NamedTuple
 
 import msgspec
 
+from littoral.clock import SYSTEM, Clock
 from littoral.errors import ConflictError, TrustError
+from littoral.mesh.facts import BOOT_FILE
 from littoral.node.backup.blobs import Blobs
-from littoral.node.backup.contents import DATA, OUTSIDE, SITE
+from littoral.node.backup.contents import DATA, MESH, OUTSIDE, SITE
 from littoral.node.backup.folder import Backups
 from littoral.node.backup.manifest import BLOB_BYTES, HOLE, File, Manifest
 from littoral.node.backup.sending import COLLECTION
-from littoral.vectors.layout import COLLECTION_FILE, COLLECTIONS, STORE, CollectionFile, sync_folder
+from littoral.vectors.layout import BOOTS, COLLECTION_FILE, COLLECTIONS, STORE, CollectionFile, sync_folder
 from littoral.vectors.log_numbers import begin_log
 
 __all__ = ["Restored", "restore"]
 
 DATA_HERE = "data"
+BOOTS_SINCE_S, BOOT_S = 1_767_225_600, 60
+"""A shard that was restored counts as if it had been opened every minute since 2026."""
 
 
 class Restored(NamedTuple):
@@ -33,8 +37,10 @@ class Restored(NamedTuple):
     to_do: list[str]
 
 
-def restore(backups: Backups, folder: Path, name: str = "") -> Restored:
+def restore(backups: Backups, folder: Path, name: str = "", clock: Clock = SYSTEM) -> Restored:
     """A backup, or the latest, as the folder of a node that `littoral up` starts; empty or not there before.
+
+    clock: by its time a node of a mesh counts on, so that others take nothing that it says for something older.
 
     Raises ConflictError for a folder that holds something, TrustError for a backup with damage: then nothing is
     written. OSError.
@@ -51,6 +57,7 @@ def restore(backups: Backups, folder: Path, name: str = "") -> Restored:
     try:
         staged.mkdir(mode=0o700)
         _write(staged, manifest, backups.blobs_of(manifest))
+        _count_on(staged / _data(manifest), int(clock.wall()))
         for path in (*_folders(staged), staged):
             sync_folder(path)
         staged.rename(folder)
@@ -68,6 +75,23 @@ def _write(folder: Path, manifest: Manifest, blobs: Blobs) -> None:
         _write_file(place(file.name), file, blobs)
     for name in manifest.collections:
         _as_collection(data / COLLECTIONS / name)
+
+
+def _count_on(data: Path, now_s: int) -> None:
+    """What a node of a mesh numbers must never come twice, and a backup does not know what came after it."""
+    if (data / MESH).is_dir():
+        _put(data / MESH / BOOT_FILE, b"%d\n" % now_s)
+    for shard in (data / COLLECTIONS).glob("*.*/shard-*"):
+        with (shard / BOOTS).open("xb") as stream:
+            stream.truncate(max(0, now_s - BOOTS_SINCE_S) // BOOT_S)
+            os.fsync(stream.fileno())
+
+
+def _put(path: Path, data: bytes) -> None:
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _data(manifest: Manifest) -> PurePosixPath:

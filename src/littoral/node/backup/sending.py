@@ -1,7 +1,8 @@
 """A node as a stream of bytes: a tar whose first entry says whose, and whose last one says that it is whole.
 
 Entries: `head.json`; files by their names (`contents`); for each collection `collections/NAME.snapshot`, which is a tar
-itself, as snapshots are; `wait` while one is being made; `error.json`, after which nothing comes; `end.json`.
+itself, as snapshots are, and for each shard of a spread one that lies here too, with its journal as a file behind it;
+`wait` while one is being made; `error.json`, after which nothing comes; `end.json`.
 
 Each collection is as it was at one moment after the stream began: what was acknowledged before is in. Only one of them
 lies beside the others at a time, in `<data>/backup.part/`, and is gone when it is sent.
@@ -20,7 +21,7 @@ import msgspec
 import littoral
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError
-from littoral.node.backup.contents import LeftOut, files_of, left_out
+from littoral.node.backup.contents import KeptFile, LeftOut, files_of, left_out
 from littoral.node.site import Site
 
 __all__ = ["COLLECTION", "END", "ERROR", "HEAD", "SNAPSHOT", "WAIT", "End", "Head", "Packed", "sent"]
@@ -57,15 +58,17 @@ class Packed(Protocol):
     """The collections of a node, running or not."""
 
     def names(self) -> list[str]:
-        """Of those that lie here as a whole."""
+        """Of those that lie here as a whole, and of shards of others."""
         ...
 
     def left_out(self) -> Iterator[LeftOut]:
         """The others."""
         ...
 
-    async def pack(self, name: str, target: Path) -> None:
-        """One as a snapshot, in a file that is not there yet. Raises NotFoundError if it is gone by now."""
+    async def pack(self, name: str, target: Path) -> list[KeptFile]:
+        """One as a snapshot, in a file that is not there yet; what belongs to it, in files beside that, which are the
+        caller's. Raises NotFoundError if it is gone by now.
+        """
         ...
 
 
@@ -110,7 +113,7 @@ async def _entries(
         try:
             while not (await asyncio.wait({packing}, timeout=WAIT_S))[0]:
                 yield _small(WAIT, b"")
-            packing.result()
+            beside = packing.result()
         except NotFoundError:
             gone.append(LeftOut(f"collection {name}", "it was deleted meanwhile"))
             continue
@@ -118,8 +121,11 @@ async def _entries(
             packing.cancel()
         async for part in _file(f"{COLLECTION}{name}{SNAPSHOT}", snapshot):
             yield part
-        count += 1
-        await asyncio.to_thread(snapshot.unlink)
+        for file in beside:
+            async for part in _file(file.name, file.path):
+                yield part
+        count += 1 + len(beside)
+        await asyncio.to_thread(_fresh, staging)
     left = [*packed.left_out(), *left_out(site, with_tokens=with_tokens), *gone]
     yield _small(END, msgspec.json.encode(End(count, left)))
 

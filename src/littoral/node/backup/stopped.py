@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
-from littoral.node.backup.contents import LeftOut
+from littoral.node.backup.contents import KeptFile, LeftOut
 from littoral.vectors.collection_folders import NAME, is_part
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from littoral.vectors.shard import Shard
@@ -25,13 +25,14 @@ class Stopped:
     def left_out(self) -> Iterator[LeftOut]:
         parts = (path.name for path in self._folder.glob("*.*") if path.is_dir() and is_part(path.name))
         for name in sorted({part.partition(".")[0] for part in parts}):
-            yield LeftOut(f"collection {name}", "it is spread: the nodes of the mesh hold its replicas")
+            yield LeftOut(f"collection {name}", "it is spread: a backup of the node while it runs has its shards")
         for name in self.names():
             if read_collection_file(self._folder / name).other is not None:
                 yield LeftOut(f"second generation of {name}", "its migration begins anew")
 
-    async def pack(self, name: str, target: Path) -> None:
+    async def pack(self, name: str, target: Path) -> list[KeptFile]:
         await asyncio.to_thread(self._pack, self._folder / name, target)
+        return []
 
     def _pack(self, folder: Path, target: Path) -> None:
         file = read_collection_file(folder)

@@ -49,6 +49,7 @@ from littoral.node.site_tables import CollectionTable
 from littoral.telemetry import Reading
 from littoral.transport import Transport
 from littoral.transport.measured import MeasuredTransport
+from littoral.vault import KeyRing
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.replica import At
 
@@ -82,9 +83,10 @@ class Federation:
         say: Say,
         samples: Mapping[str, Path] | None = None,
         signed: SignedSite | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         """tables: of the collections that are spread. samples: files that cells are fitted to. signed: roster and map
-        of a site whose nodes have identities; without, the site file says who belongs to it.
+        of a site whose nodes have identities; without, the site file says who belongs to it. keys: that seal journals.
 
         Raises NodeError for files that cannot be read.
         """
@@ -102,7 +104,7 @@ class Federation:
         self.summaries = Summaries(clock)
         sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
-        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants)
+        self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants, keys)
         self._work = asyncio.Event()
         links = Links(clock)
         self.keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)

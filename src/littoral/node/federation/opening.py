@@ -15,6 +15,7 @@ from littoral.node.site import Site
 from littoral.telemetry import Spans
 from littoral.transport import Transport
 from littoral.transport.traced import TracedTransport
+from littoral.vault import KeyRing
 from littoral.vectors.collections import Collections
 
 __all__ = ["open_federation", "open_transport"]
@@ -29,9 +30,10 @@ async def open_federation(
     clock: Clock,
     say: Callable[[str], None],
     spans: Spans | None = None,
+    keys: KeyRing | None = None,
 ) -> AsyncIterator[Federation | None]:
     """None without the table. transport: to the other nodes, if the caller has one; it is not closed here then.
-    spans: where requests to other nodes, and theirs, are recorded.
+    spans: where requests to other nodes, and theirs, are recorded. keys: that seal journals.
 
     Raises SettingError for certificates that are not there, and what `Federation` raises.
     """
@@ -60,6 +62,7 @@ async def open_federation(
             say=say,
             samples=samples,
             signed=None if identity is None else SignedSite(identity),
+            keys=keys,
         )
         federation.roster_word = getattr(transport, "roster_word", federation.roster_word)
         opened.push_async_callback(federation.close)

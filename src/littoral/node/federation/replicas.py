@@ -12,6 +12,7 @@ from littoral.errors import UnavailableError
 from littoral.mesh.sync import Copies, Lag, Sync
 from littoral.node.federation.leases import Grants
 from littoral.telemetry import Reading
+from littoral.vault import KeyRing
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import CollectionConfig
@@ -26,6 +27,7 @@ from littoral.vectors.replication.shared_log import SharedLog
 __all__ = ["FOLDER", "Replicas", "Watched"]
 
 FOLDER = "replicas"
+JOURNAL_SUFFIX = ".sqlite"
 SEEDS = "seeds"
 
 Wrote = Callable[[frames.Upsert | frames.UpdateVectors | frames.ChangePayload, int], Awaitable[None]]
@@ -78,9 +80,14 @@ class Watched:
 
 
 class Replicas:
-    """For one event loop. folder: of the mesh's files. grants: which peers may hold their replica to be complete."""
+    """For one event loop. folder: of the mesh's files. grants: which peers may hold their replica to be complete.
 
-    def __init__(self, sync: Sync, folder: Path, node: str, clock: Clock, grants: Grants) -> None:
+    keys: that seal journals; None: they are plain.
+    """
+
+    def __init__(
+        self, sync: Sync, folder: Path, node: str, clock: Clock, grants: Grants, keys: KeyRing | None = None
+    ) -> None:
         self._sync = sync
         self._folder = folder / FOLDER
         self._seeds = folder / SEEDS
@@ -88,6 +95,7 @@ class Replicas:
         self._clock = clock
         self._replicas: dict[str, Replica] = {}
         self._grants = grants
+        self.keys = keys
         self._awaited: Counter[tuple[str, str]] = Counter()
         """Replicas and peers that a write waits for, because they may be believed to have it."""
         self._promised: dict[tuple[str, str], Mapping[str, int]] = {}
@@ -114,7 +122,7 @@ class Replicas:
         seed = self.seed_folder(name)
         if await asyncio.to_thread(install_left_journal, seed / JOURNAL, path, life):
             await asyncio.to_thread(shutil.rmtree, seed, ignore_errors=True)
-        replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life)
+        replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life, keys=self.keys)
         if not replica.vector and (await shard.info()).points_count:
             await replica.adopt()
         self._replicas[name] = replica
@@ -180,7 +188,7 @@ class Replicas:
 
     def kept(self) -> list[str]:
         """Names of shards whose journals lie here."""
-        return sorted(path.stem for path in self._folder.glob("*.sqlite")) if self._folder.is_dir() else []
+        return sorted(path.stem for path in self._folder.glob(f"*{JOURNAL_SUFFIX}")) if self._folder.is_dir() else []
 
     def of(self, name: str) -> Replica:
         """Raises UnavailableError."""
@@ -193,7 +201,7 @@ class Replicas:
         return self._seeds / name
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.sqlite"
+        return self._folder / f"{name}{JOURNAL_SUFFIX}"
 
     async def _outlast(self, name: str, stamp: Stamp, copies: Copies, end_s: float) -> None:
         """Until nobody who lacks the write may believe that its replica is complete. Raises UnavailableError."""

@@ -20,6 +20,7 @@ from littoral.node.federation.replicas import Replicas
 from littoral.settings import number
 from littoral.telemetry import Reading
 from littoral.transport import Transport
+from littoral.vault import KeyRing
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.journal import Journal
@@ -160,7 +161,9 @@ class Seeding:
         async with contextlib.AsyncExitStack() as still:
 
             async def ready(fresh: Collection) -> None:
-                async with _opened(files[JOURNAL], fresh, self._transport.name, self._clock) as replica:
+                async with _opened(
+                    files[JOURNAL], fresh, self._transport.name, self._clock, self._replicas.keys
+                ) as replica:
                     await _check_whole(fresh, replica)
                     logs = SharedLog(name, former), SharedLog(name, replica)
                     await bring_over(*logs)
@@ -174,8 +177,10 @@ class Seeding:
 
 
 @contextlib.asynccontextmanager
-async def _opened(journal: Path, shard: Collection, node: str, clock: Clock) -> AsyncIterator[Replica]:
-    replica = await Replica.open(journal, shard, node, clock=clock, shard_life=shard.life)
+async def _opened(
+    journal: Path, shard: Collection, node: str, clock: Clock, keys: KeyRing | None
+) -> AsyncIterator[Replica]:
+    replica = await Replica.open(journal, shard, node, clock=clock, shard_life=shard.life, keys=keys)
     try:
         yield replica
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littoral.errors import ConflictError, ShardError
+from littoral.vault import KeyRing
 from littoral.vectors.records import PointId
 from littoral.vectors.replication.digests import Digests, bucket_of, digest_of
 from littoral.vectors.replication.entries import (
@@ -33,6 +34,7 @@ from littoral.vectors.replication.entries import (
     parts,
 )
 from littoral.vectors.replication.hybrid_clock import HybridClock
+from littoral.vectors.replication.journal_bodies import Bodies
 from littoral.vectors.replication.owing import LOGGED, Owing
 from littoral.vectors.replication.repair import Knowledge
 
@@ -91,11 +93,12 @@ class Journal:
     """path: of the file, or `:memory:`. life: a name that no other life of this replica has, for a new file.
 
     shard: names the shard that the points of this journal lie in. A file that belongs to another is emptied: what it
-    says is there lies in a shard that is gone.
+    says is there lies in a shard that is gone. ring: keys that seal what was written; None: it is plain.
     """
 
-    def __init__(self, path: Path | str, node: str, life: str, shard: str = "") -> None:
+    def __init__(self, path: Path | str, node: str, life: str, shard: str = "", ring: KeyRing | None = None) -> None:
         self._path = path
+        self._bodies = Bodies(ring, f"journal `{path}`")
         self._digests: Digests | None = None
         with self._errors():
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -111,6 +114,7 @@ class Journal:
             self.owing = Owing(self._file)
             if self.was_emptied:
                 self._empty()
+            self._bodies.seal_all(self._file)
             self._load()
         if not self.origin:
             self.begin_life(node, life)
@@ -313,9 +317,8 @@ class Journal:
         return None if row is None else Version(row[0], row[1], row[2], bool(row[3]))
 
     def _append(self, body: bytes, origin: str | None, number: int | None) -> None:
-        added = self._file.execute(
-            "INSERT INTO entries(origin, number, size, body) VALUES (?, ?, ?, ?)", (origin, number, len(body), body)
-        )
+        row = (origin, number, len(body), self._bodies.stored(body, origin, number))
+        added = self._file.execute("INSERT INTO entries(origin, number, size, body) VALUES (?, ?, ?, ?)", row)
         self.last_seq = added.lastrowid or self.last_seq
         self.log_bytes += len(body)
         if origin is not None and number is not None:
@@ -337,9 +340,10 @@ class Journal:
                 if after < known.base:
                     is_gapped = True
                     continue
-                for (body,) in self._file.execute(
-                    "SELECT body FROM entries WHERE origin = ? AND number > ? ORDER BY number", (origin, after)
+                for number, stored in self._file.execute(
+                    "SELECT number, body FROM entries WHERE origin = ? AND number > ? ORDER BY number", (origin, after)
                 ):
+                    body = self._bodies.plain(stored, origin, number)
                     if bodies and size + len(body) > bytes_max:
                         size = bytes_max
                         break
@@ -353,15 +357,16 @@ class Journal:
         while True:
             with self._errors():
                 rows = self._file.execute(
-                    "SELECT seq, origin, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (seq, READ_ROWS)
+                    "SELECT seq, origin, number, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (seq, READ_ROWS)
                 ).fetchall()
-                told = [(at, self._standing(body, origin)) for at, origin, body in rows]
+                told = [(at, self._standing(origin, number, stored)) for at, origin, number, stored in rows]
             if not rows:
                 return
             yield from told
             seq = rows[-1][0]
 
-    def _standing(self, body: bytes, origin: str | None) -> list[Change]:
+    def _standing(self, origin: str | None, number: int | None, stored: bytes) -> list[Change]:
+        body = self._bodies.plain(stored, origin, number)
         states = decode_states(body) if origin is None else decode_entry(body).states()
         return [state.change for state in states if self._version(key_of(state.change.id)) == state.version]
 

@@ -18,6 +18,7 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, RequestError, UnavailableError
+from littoral.vault import KeyRing
 from littoral.vectors.checks import check_columns, check_payload, checked_ids
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange
@@ -117,14 +118,17 @@ class Replica:
         in_order: InOrder | None = None,
         life: str | None = None,
         shard_life: str = "",
+        keys: KeyRing | None = None,
     ) -> "Replica":
         """path: of the journal, made if it is not there. node: a name that no other replica of the shard has.
 
         shard_life: another where the shard was made anew; then the journal begins anew too (`Collection.life`).
-        Writes wait until the shard has what it may lack after a crash. Raises ShardError for an unreadable file.
+        keys: that seal the journal. Writes wait until the shard has what it may lack after a crash. Raises ShardError
+        for an unreadable file, TrustError where its key is not there.
         """
         in_order = in_order or own_thread()
-        journal = await in_order(lambda: Journal(path, node, life or secrets.token_hex(LIFE_BYTES), shard_life))
+        own_life = life or secrets.token_hex(LIFE_BYTES)
+        journal = await in_order(lambda: Journal(path, node, own_life, shard_life, keys))
         if journal.was_emptied:
             _log.warning("replica of `%s`: journal `%s` was of another shard, it begins anew", shard.name, path)
         return cls(journal, shard, node, in_order, clock, limits)
