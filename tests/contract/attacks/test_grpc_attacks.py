@@ -90,12 +90,17 @@ def test_large_messages_are_refused_compressed_or_not(target: Target, compressio
     assert found is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize(
-    "data", [b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x2a" * 1000, b"\x0b" * 10_000], ids="abcd"
-)
-def test_what_is_no_message_is_refused(target: Target, data: bytes) -> None:
-    """Wire types that do not end, lengths beyond the end, groups in groups."""
-    assert target.code("ModelInfer", data) is grpc.StatusCode.INVALID_ARGUMENT
+MALFORMED = {
+    "a number without an end": b"\xff" * 100,
+    "a length beyond the end": b"\x0a\xff\xff\xff\xff\x0f",
+    "fields of another kind": b"\x2a" * 1000,
+    "groups in groups": b"\x0b" * 10_000,
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_message_is_refused(target: Target, name: str) -> None:
+    assert target.code("ModelInfer", MALFORMED[name]) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(
@@ -124,6 +129,32 @@ def test_half_connections_keep_nobody_out_for_long(target: Target) -> None:
             with contextlib.suppress(ConnectionError):
                 one.sendall(b"PRI * HTTP")
         until(lambda: target.code("ServerLive") is grpc.StatusCode.OK)
+
+
+def test_calls_without_a_message_hold_no_place_for_who_has_no_token(target: Target) -> None:
+    """Twice as many as are answered at a time: each is refused by its head alone."""
+    unsent: queue.Queue[bytes | None] = queue.Queue()
+    count = 2 * grpc_server.REQUEST_COUNT_MAX
+    with contextlib.ExitStack() as held:
+        calls = []
+        for _ in range(4):
+            channel = held.enter_context(target.channel())
+            method = channel.stream_unary(f"{SERVICE}/ModelInfer")
+            calls += [method.future(iter(unsent.get, None), timeout=WAIT_S) for _ in range(count // 4)]
+        codes = {one.code() for one in calls}
+        assert grpc.StatusCode.UNAUTHENTICATED in codes
+        assert codes <= {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert target.code("ServerLive") is grpc.StatusCode.OK
+        for _ in calls:
+            unsent.put(None)
+
+
+def test_a_call_of_nothing_is_refused(target: Target) -> None:
+    with target.channel() as channel:
+        method = channel.stream_unary(f"{SERVICE}/ModelInfer")
+        with pytest.raises(grpc.RpcError) as caught:
+            method(iter(()), metadata=[("api-key", target.admin)], timeout=WAIT_S)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 class Stream:

@@ -16,7 +16,7 @@ from raw_http import connect, request, send
 from supervised import short_folder
 from waiting import until
 
-LIMITS = Limits(body_bytes_max=1 << 16, bodies_bytes_max=1 << 20, stalled_s=2.0, header_s=2.0)
+LIMITS = Limits(body_bytes_max=1 << 16, bodies_bytes_max=1 << 20, stalled_s=2.0, header_s=20.0)
 PATH = "/pipelines/double/stream"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}

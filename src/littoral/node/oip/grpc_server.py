@@ -26,6 +26,7 @@ from littoral.errors import (
     NotOfferedError,
     RequestError,
     SettingError,
+    SlowRequestError,
     TooLargeError,
     TooOftenError,
     UnauthorizedError,
@@ -53,6 +54,7 @@ CONNECTION_COUNT_MAX = 256
 HANDSHAKE_MS = 5000
 GRACE_S = 0.5
 LEAVE_CHECK_S = 0.5
+MESSAGE_S = 20.0
 _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -61,6 +63,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     UnauthorizedError: grpc.StatusCode.UNAUTHENTICATED,
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     TooOftenError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SlowRequestError: grpc.StatusCode.DEADLINE_EXCEEDED,
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -127,6 +130,7 @@ class _Service:
         self._node = inference.node
 
     def handlers(self) -> dict[str, Any]:
+        # As streams of one message: who asks is looked at before it comes, and how long it takes is bounded.
         calls: dict[str, _Call] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
@@ -141,7 +145,7 @@ class _Service:
             "RepositoryModelUnload": self._unload,
         }
         found = {
-            name: grpc.unary_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
+            name: grpc.stream_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
             for name, call in calls.items()
         }
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
@@ -151,9 +155,9 @@ class _Service:
         return found
 
     def _checked(self, name: str, call: _Call) -> _Call:
-        async def checked(data: bytes, context: Any) -> Any:
+        async def checked(requests: AsyncIterator[bytes], context: Any) -> Any:
             self._check(name, context)
-            return await call(_message(f"{name}Request", data), context)
+            return await call(_message(f"{name}Request", await _only(requests)), context)
 
         return checked
 
@@ -276,6 +280,17 @@ def _address(peer: str) -> str:
 def _codec(method: str) -> dict[str, Any]:
     """Requests are read by `_message`, after it is known who asks."""
     return {"response_serializer": messages()[f"{method}Response"].SerializeToString}
+
+
+async def _only(requests: AsyncIterator[bytes]) -> bytes:
+    """The message of a call that has one. Raises SlowRequestError, InputError."""
+    try:
+        async with asyncio.timeout(MESSAGE_S):
+            return await anext(requests)
+    except TimeoutError as error:
+        raise SlowRequestError(f"no message came in {MESSAGE_S:g} s") from error
+    except StopAsyncIteration as error:
+        raise InputError("no message came") from error
 
 
 def _message(name: str, data: bytes) -> Any:
