@@ -6,6 +6,10 @@ from pathlib import Path
 __all__ = ["pss_bytes", "pss_bytes_by_process", "resident_bytes", "tree_of"]
 
 
+NAMES = ((b"shard_process", "shard host"), (b"optimize_process", "builder"), (b"node.process", "node"))
+"""What stands in a command line, and what that process is."""
+
+
 def tree_of(pid: int) -> list[int]:
     """The process, then those below it."""
     found = [pid]
@@ -53,7 +57,7 @@ def _own_bytes(pid: int, field: str) -> int:
 def _name(pid: int) -> str:
     with contextlib.suppress(OSError):
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        for part, name in ((b"shard_process", "shard host"), (b"node.process", "node")):
+        for part, name in NAMES:
             if part in line:
                 return name
     return "supervisor"

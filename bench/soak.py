@@ -5,12 +5,14 @@ stays. `python -m bench soak` takes four minutes, `python -m bench.soak MINUTES`
 by window (a minute, or a sixteenth of the time), and the rows as the last one; exit code 1 if one misses its limit.
 
 A slope is that of the least squares over the windows, behind a warm-up of a quarter of the time, at most 15 minutes;
-with what it is uncertain by (95 %, as if windows were independent). Limits are on what of it is certain, in a soak of
-half an hour or more: caches and the store's own fill until then.
+with what it is uncertain by (95 %, as if windows were independent). That of times is at equal load of the machine,
+which stands beside time in the regression. Limits are on what of it is certain, in a soak of half an hour or more:
+caches and the store's own fill until then.
 """
 
 import contextlib
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -47,9 +49,12 @@ GREEN_S = 120.0
 
 
 class Window(NamedTuple):
-    """began_s: since the soak began. memory: bytes by kind of process, medians. p99_ms, answers: by kind of request."""
+    """began_s: since the soak began. load: of the machine, over a minute. memory: bytes by kind of process, medians.
+    p99_ms, answers: by kind of request.
+    """
 
     began_s: float
+    load: float
     memory: dict[str, float]
     p99_ms: dict[str, float]
     answers: dict[str, int]
@@ -67,16 +72,21 @@ class Slope(NamedTuple):
         return max(0.0, self.percent - self.uncertain)
 
 
-def slope_of(hours: Sequence[float], values: Sequence[float]) -> Slope:
-    """Least squares, at least three values; Student's t by the first term of Cornish and Fisher."""
-    x, y = np.asarray(hours) - np.mean(hours), np.asarray(values, float)
-    free = len(y) - 2
-    rise = float(x @ y / (x @ x))
-    rest = y - y.mean() - rise * x
+def slope_of(hours: Sequence[float], values: Sequence[float], beside: Sequence[float] = ()) -> Slope:
+    """Least squares, at least four values; Student's t by the first term of Cornish and Fisher. beside: what else the
+    values may depend on.
+    """
+    y = np.asarray(values, float)
+    columns = [np.ones(len(y)), np.asarray(hours, float), *([np.asarray(beside, float)] if len(beside) else [])]
+    x = np.stack(columns, axis=1)
+    free = len(y) - x.shape[1]
+    inverse = np.linalg.pinv(x.T @ x)
+    fitted = inverse @ x.T @ y
+    rest = y - x @ fitted
     normal = statistics.NormalDist().inv_cdf(0.975)
     student = normal + (normal**3 + normal) / (4 * free)
-    error = student * float(np.sqrt(rest @ rest / free / (x @ x)))
-    return Slope(100 * rise / float(y.mean()), 100 * error / float(y.mean()))
+    error = student * float(np.sqrt(rest @ rest / free * inverse[1, 1]))
+    return Slope(100 * float(fitted[1]) / float(y.mean()), 100 * error / float(y.mean()))
 
 
 def run(minutes: float = MINUTES) -> list[Row]:
@@ -146,6 +156,7 @@ def _window(node: RunningNode, camera: "_Camera", began_s: float, number: int, s
     names = sorted({name for sample in samples for name in sample})
     return Window(
         began_s,
+        os.getloadavg()[0],
         {name: statistics.median(sample.get(name, 0) for sample in samples) for name in names},
         {kind: load.at_ms(0.99) for kind, load in found.items() if load.times_ms.get(200)},
         {kind: load.answers for kind, load in found.items()},
@@ -222,23 +233,21 @@ def _mqtt_rows(camera: _Camera, counts: dict[str, float]) -> list[Row]:
 
 
 def _slope_rows(windows: Sequence[Window], *, is_judged: bool) -> list[Row]:
-    hours = [one.began_s / 3600 for one in windows]
-    rows: list[Row] = []
-    for name in sorted({name for one in windows for name in one.memory}):
-        values = [one.memory.get(name, 0.0) / 2**20 for one in windows]
-        rows += _flat(f"memory of {name}", hours, values, "MiB", MEMORY_PERCENT_MAX if is_judged else None)
+    hours, loads = [one.began_s / 3600 for one in windows], [one.load for one in windows]
+    rows = [row("load of the machine, median of windows", statistics.median(loads), "")]
+    for name in sorted(set.intersection(*(set(one.memory) for one in windows))):
+        slope = slope_of(hours, values := [one.memory[name] / 2**20 for one in windows])
+        rows += _flat(f"memory of {name}", slope, values, "MiB", MEMORY_PERCENT_MAX if is_judged else None)
     for kind in KINDS:
         told = [one for one in windows if kind in one.p99_ms]
         if len(told) >= WINDOWS_MIN // 2:
-            times_ms, at = [one.p99_ms[kind] for one in told], [one.began_s / 3600 for one in told]
-            rows += _flat(f"{kind}: p99", at, times_ms, "ms", TIMES_PERCENT_MAX if is_judged else None)
+            times_ms = [one.p99_ms[kind] for one in told]
+            slope = slope_of([one.began_s / 3600 for one in told], times_ms, [one.load for one in told])
+            rows += _flat(f"{kind}: p99", slope, times_ms, "ms", TIMES_PERCENT_MAX if is_judged else None)
     return rows
 
 
-def _flat(
-    what: str, hours: Sequence[float], values: Sequence[float], unit: str, percent_max: float | None
-) -> list[Row]:
-    slope = slope_of(hours, values)
+def _flat(what: str, slope: Slope, values: Sequence[float], unit: str, percent_max: float | None) -> list[Row]:
     return [
         row(f"{what}, median of windows", statistics.median(values), unit),
         row(f"{what}, slope", slope.percent, "% an hour"),

@@ -20,8 +20,9 @@ __all__ = ["KINDS", "POINTS", "SIZE", "Kind", "points_body", "requests_of", "wri
 SIZE, EDGE, WORDS = 64, 96, 1000
 LENGTHS = (8, 16, 32)
 POINTS = 20_000
-WRITTEN = 5
-"""Points of one write; as many of the oldest are deleted, so that their number stays."""
+WRITTEN = 20
+"""Points of one write; as many of the oldest are deleted, so that their number stays, and graphs are built anew every
+few minutes: until then the files of what is new are mapped, page by page."""
 
 FRESH = ("cache-control: no-store",)
 PAGES = ("/api/node", "/api/collections", "/api/pipelines", "/api/models", "/api/caches", "/api/mqtt", "/api/logs",

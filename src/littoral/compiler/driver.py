@@ -49,6 +49,7 @@ __all__ = [
     "planned",
     "retuned",
     "silent",
+    "why_whole",
     "written",
 ]
 

@@ -14,6 +14,7 @@ from littoral.errors import InputError, NodeError
 from littoral.mesh.condition import Condition
 
 __all__ = [
+    "BOOT_FILE",
     "FACT_BYTES_MAX",
     "Fact",
     "Facts",
