@@ -94,9 +94,10 @@ async def accepting(
             try:
                 caller, address = await loop.sock_accept(listener)
             except OSError as error:
-                if error.errno in LACKING:
+                is_lacking = error.errno in LACKING
+                if is_lacking:
                     _log.error("no connection can be taken: %s", error.strerror)
-                await asyncio.sleep(ACCEPT_AGAIN_S)
+                await asyncio.sleep(ACCEPT_AGAIN_S if is_lacking else 0)
                 continue
             handshakes.begin(caller, str(address[0]))
             task = loop.create_task(shake(caller, str(address[0])))

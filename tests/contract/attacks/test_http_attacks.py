@@ -1,7 +1,7 @@
 """Attacks on the HTTP of a real node, by kind, over sockets of their own: each is refused, and the node serves on.
 
 What else is attacked: tokens in `test_token_attacks`, pages in `test_page_attacks`, WebSockets in
-`test_socket_attacks`, TLS in `test_handshake_floods`, gRPC in `test_grpc_attacks`.
+`test_socket_attacks`, TLS in `http/test_handshake_floods`, gRPC in `test_grpc_attacks`.
 """
 
 import contextlib
