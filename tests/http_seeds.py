@@ -42,6 +42,9 @@ steps = [{ agent = "words" }, { model = "encoder" }]
 embeddings_mb = 4
 results_mb = 4
 near_mb = 4
+
+[audit]
+commit_ms = 50
 """
 )
 VECTOR = [round(0.5 + i / 1000, 3) for i in range(SIZE)]
@@ -179,6 +182,7 @@ def _streams() -> list[Seed]:
     ]
 
 
+_TILE = "/api/audit/tile/{level}"
 _C = "/collections/{collection}"
 _P = f"{_C}/points"
 _S = f"{_P}/search"
@@ -241,6 +245,20 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("POST", f"/api{_C}/migration/back"): _collection(),
     ("DELETE", f"/api{_C}/migration"): _collection(),
     ("GET", "/api/events"): [Seed()],
+    ("GET", "/api/audit"): [Seed()],
+    ("GET", "/api/audit/checkpoint"): [Seed()],
+    ("GET", "/api/audit/witnessed"): [Seed()],
+    ("GET", "/api/audit/key"): [Seed()],
+    ("GET", "/api/audit/entries"): [Seed(), Seed(query={"from": "0", "count": "5"})],
+    ("GET", "/api/audit/proof/{index}"): [Seed({"index": "0"})],
+    ("GET", "/api/audit/consistency"): [Seed(query={"from": "0"})],
+    ("GET", f"{_TILE}/{{a}}"): [Seed({"level": "0", "a": "000"})],
+    ("GET", f"{_TILE}/{{a}}/{{b}}"): [Seed({"level": "entries", "a": "000.p", "b": "1"})],
+    ("GET", f"{_TILE}/{{a}}/{{b}}/{{c}}"): [Seed({"level": "0", "a": "x001", "b": "234.p", "c": "7"})],
+    ("GET", f"{_TILE}/{{a}}/{{b}}/{{c}}/{{d}}"): [Seed({"level": "0", "a": "x001", "b": "x000", "c": "0.p", "d": "7"})],
+    ("GET", f"{_TILE}/{{a}}/{{b}}/{{c}}/{{d}}/{{e}}"): [
+        Seed({"level": "0", "a": "x001", "b": "x000", "c": "x000", "d": "001.p", "e": "7"})
+    ],
     ("GET", "/api/backup"): [Seed(query={"tokens": "0"})],
     ("GET", "/api/logs"): [Seed(query={"level": "info", "since": "1", "limit": "5"}), Seed(query={"follow": "1"})],
     ("GET", "/healthz"): [Seed()],

@@ -218,5 +218,5 @@ def test_the_verb_tells_all_of_it(served: Served) -> None:
     assert (done.code, done.json["ok"]) == (0, True), findings
     assert {one["check"] for one in findings} == {
         "cpu", "memory", "clock", "stack", "files", "disk", "port", "digest", "shard", "cache",
-        "encryption",
+        "encryption", "audit",
     }  # fmt: skip

@@ -11,10 +11,16 @@ from littoral.node.qdrant_api import LACKING
 
 CASES = 800
 MIGRATION = "/api/collections/{collection}/migration"
+TILE = "/api/audit/tile/{level}"
 REFUSED = {
     ("POST", "/collections/{collection}/snapshots/upload"),
     ("POST", "/api/mesh/changes"),
     ("POST", "/api/session"),
+    ("GET", "/api/audit/witnessed"),
+    ("GET", f"{TILE}/{{a}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}/{{d}}"),
+    ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}/{{d}}/{{e}}"),
     ("POST", MIGRATION),
     ("POST", f"{MIGRATION}/back"),
     ("DELETE", MIGRATION),

@@ -34,6 +34,7 @@ OF_TABLES = (
     "littoral_migration_",
     "littoral_trace_",
     "littoral_log_",
+    "littoral_audit_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 

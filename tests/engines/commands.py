@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from engines.host import HERE, Host, fetch, kept, run_host
@@ -79,11 +80,13 @@ def wazero(mode: str) -> Host:
     return run
 
 
-def go_program(name: str, source: str) -> Path:
-    """A program that may use wazero, whose version is pinned."""
+WAZERO = (HERE / "wazero" / "go.mod", HERE / "wazero" / "go.sum")
+
+
+def go_program(name: str, source: str, pins: Sequence[Path] = WAZERO) -> Path:
+    """A program that may use what its `go.mod` and `go.sum` pin; default: wazero."""
     found = shutil.which("go")
     need(found, "Go (Debian: `golang-go`)")
-    pins = [HERE / "wazero" / file for file in ("go.mod", "go.sum")]
     have, wanted = go_version(fetch([str(found), "version"], HERE)), go_version(pins[0].read_text())
     go = str(found) if have >= wanted else newer_go(str(found))
 

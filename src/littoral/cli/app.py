@@ -12,6 +12,7 @@ __all__ = ["VERBS", "app"]
 
 VERBS = {
     "agent": "agent",
+    "audit": "audit",
     "backup": "backup",
     "bench": "bench",
     "build": "build",

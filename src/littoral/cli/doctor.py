@@ -65,6 +65,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     if place.suffix != ".toml":
         return
     from littoral.node.doctor.at_rest import examine_at_rest
+    from littoral.node.doctor.audit import examine_audit
     from littoral.node.doctor.files import examine_caches, examine_digests, examine_shards
     from littoral.node.doctor.machine import examine_machine
     from littoral.node.doctor.network import examine_ports, examine_services, running_node
@@ -78,6 +79,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     yield from examine_shards(site, running)
     yield from examine_caches()
     yield from examine_at_rest(site)
+    yield from examine_audit(site, SYSTEM)
 
 
 def _site(place: Path, _peers: list[str]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, SettingError
@@ -36,6 +36,9 @@ from littoral.runtime.step import Step
 from littoral.vectors.collection import Collection
 from littoral.vectors.model_version import ModelVersion
 
+if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
+
 __all__ = ["Find", "Guests", "naming", "open_pipeline", "open_pipelines"]
 
 Find = Callable[[str], Collection]
@@ -45,7 +48,7 @@ Claim = Callable[[str, Sequence[ModelVersion]], Awaitable[None]]
 
 
 class Guests(NamedTuple):
-    """site: of the file, and what the models bring along. claim: None where nothing is written."""
+    """site: of the file, and what the models bring along. claim: None where nothing is written. trail: of audit."""
 
     site: Site
     pooling: Pooling
@@ -56,6 +59,7 @@ class Guests(NamedTuple):
     vector_models: VectorModels
     claim: Claim | None = None
     placement: Placement | None = None
+    trail: "Trail | None" = None
 
 
 def open_pipelines(site: Site, guests: Guests, find: Find, clock: Clock) -> dict[str, ServedPipeline]:
@@ -161,6 +165,7 @@ class _Binding:
             options=table.options(),
             caches=self._guests.caches,
             recall=table.recall,
+            trail=self._guests.trail,
         )
 
     def _upsert(self, table: UpsertStepTable, model: ModelVersion | None) -> UpsertStep:
@@ -176,6 +181,7 @@ class _Binding:
             is_by_message=table.id == "message",
             payload=table.payload,
             first=claimed,
+            trail=self._guests.trail,
         )
 
 

@@ -2,6 +2,7 @@
 
 from littoral.node.access.access import Access
 from littoral.node.access.session_api import session_protocol
+from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
@@ -40,26 +41,31 @@ def application(
     access = access or Access(None, frozenset(), node.clock)
     observed.sources.append(access.readings)
     inference = inference or Inference(node, observed)
+    protocols = [
+        page_protocol(),
+        session_protocol(access, is_secure=is_secure),
+        openapi_protocol(),
+        api_protocol(node, observed),
+        shown_protocol(node),
+        logs_protocol(node),
+        backup_protocol(node),
+        audit_protocol(node),
+        mesh_protocol(node),
+        migrations_protocol(node),
+        placement_protocol(node),
+        mesh_changes_protocol(node),
+        health_protocol(node, observed, lambda: router.busy_count),
+        pipelines_protocol(node, observed),
+        oip_protocol(inference),
+        openai_protocol(node, observed),
+        streams_protocol(node, observed),
+        qdrant_protocol(node),
+    ]
+    if node.audit is not None:
+        protocols = node.audit.protocols(protocols)
+        access.watch_tokens(node.audit.tokens_changed)
     router = Router(
-        [
-            page_protocol(),
-            session_protocol(access, is_secure=is_secure),
-            openapi_protocol(),
-            api_protocol(node, observed),
-            shown_protocol(node),
-            logs_protocol(node),
-            backup_protocol(node),
-            mesh_protocol(node),
-            migrations_protocol(node),
-            placement_protocol(node),
-            mesh_changes_protocol(node),
-            health_protocol(node, observed, lambda: router.busy_count),
-            pipelines_protocol(node, observed),
-            oip_protocol(inference),
-            openai_protocol(node, observed),
-            streams_protocol(node, observed),
-            qdrant_protocol(node),
-        ],
+        protocols,
         observe=observed.answered,
         origins=Origins(node.origins),
         hosts=Hosts((node.name, *node.hosts)),

@@ -43,6 +43,9 @@ Bind = Callable[[str, Mapping[str, ServedModel]], ServedPipeline]
 
 Say = Callable[[str], None]
 
+Deployed = Callable[[ServedModel, str], None]
+"""Told of a model, and what became of it: `serves` or `unloaded`."""
+
 
 class IndexEntry(NamedTuple):
     """One version in the repository's index. state: READY or UNAVAILABLE, with the reason."""
@@ -83,6 +86,10 @@ class _Noting(dict[str, ServedModel]):
         return super().__getitem__(name)
 
 
+def _unheard(_model: ServedModel, _what: str) -> None:
+    pass
+
+
 class ModelRepository:
     """models, pipelines: what the node serves; changed in place. say: gets a line for each change."""
 
@@ -96,6 +103,7 @@ class ModelRepository:
         *,
         say: Say,
         clock: Clock = SYSTEM,
+        deployed: Deployed = _unheard,
     ) -> None:
         self._models = models
         self._pipelines = pipelines
@@ -103,6 +111,7 @@ class ModelRepository:
         self._pooling = pooling
         self._say = say
         self._clock = clock
+        self._deployed = deployed
         self.turn = asyncio.Lock()
         """Whoever holds it knows that no version takes over."""
         self._kept = {
@@ -146,6 +155,7 @@ class ModelRepository:
             kept.served.versions, kept.previous, kept.is_held = {}, None, True
             await asyncio.to_thread(_close, pools)
             self._say(f"model `{name}`: unloaded")
+            self._deployed(kept.served, "unloaded")
 
     async def refresh(self, *, is_asked: bool) -> None:
         """Loads every model whose files are others than they were. What goes wrong is told, and kept for the index.
@@ -270,6 +280,7 @@ class ModelRepository:
         if before is not serving:
             kept.swaps += 1
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
+            self._deployed(served, "serves")
         pools = [version.pool for version in dropped if version not in versions.values()]
         await asyncio.to_thread(_rest, pools)
         for pool in pools:

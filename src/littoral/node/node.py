@@ -20,6 +20,7 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
@@ -143,7 +144,7 @@ class Node:
     federation: None without a table `mesh`. placement: None without a table `placement`.
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
-    keys: of what it seals, if it does.
+    keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Node:
     site: "Site | None" = None
     mqtt: "Callable[[], MqttTold] | None" = None
     keys: "KeyRing | None" = None
+    audit: "Trail | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

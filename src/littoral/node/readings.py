@@ -57,6 +57,8 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
     found += migration_readings(node)
     if node.federation is not None:
         found += mesh_readings(node.federation, now_s=node.clock.wall())
+    if node.audit is not None:
+        found += node.audit.readings()
     if node.placement is not None:
         found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]

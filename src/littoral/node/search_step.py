@@ -1,7 +1,7 @@
 """The step `{ search = … }`: one vector in, the nearest points of a collection out."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from littoral.errors import InputError
 from littoral.node.asked_recall import asking_recall
@@ -15,6 +15,9 @@ from littoral.tensors import TensorSpec
 from littoral.vectors.collection import Collection, QueryOptions
 from littoral.vectors.queries import SearchParams
 
+if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
+
 __all__ = ["CERTAIN", "SearchStage", "SearchStep"]
 
 
@@ -26,7 +29,7 @@ class SearchStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
     options: what each query says beside its vector; `params.exact` makes every answer a certified one. caches: default
-    none. recall: that is enough, where the collection is spread; the request's goes before it.
+    none. recall: that is enough, where the collection is spread; the request's goes before it. trail: told each search.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class SearchStep:
         options: QueryOptions,
         caches: Caches | None = None,
         recall: float | None = None,
+        trail: "Trail | None" = None,
         name: str = "search",
     ) -> None:
         self.name = name
@@ -45,6 +49,7 @@ class SearchStep:
         self._options = options
         self._caches = caches or Caches(OFF)
         self._recall = recall
+        self._trail = trail
 
     @property
     def takes(self) -> EdgeType:
@@ -53,7 +58,13 @@ class SearchStep:
     def bind(self, given: EdgeType) -> "SearchStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
         return SearchStage(
-            fit_tensors(given, [wanted])[0], self._size, self._find, self._options, self._caches, self._recall
+            fit_tensors(given, [wanted])[0],
+            self._size,
+            self._find,
+            self._options,
+            self._caches,
+            self._recall,
+            self._trail,
         )
 
 
@@ -64,6 +75,7 @@ class SearchStage(NamedTuple):
     options: QueryOptions
     caches: Caches
     recall: float | None = None
+    trail: "Trail | None" = None
 
     @property
     def gives(self) -> EdgeType:
@@ -74,8 +86,11 @@ class SearchStage(NamedTuple):
         vectors = self.fit.of(tensors_of(value))
         if vectors.shape != (1, self.size):
             raise InputError(f"step `search`: vector of shape {list(vectors.shape)}, expected [1, {self.size}]")
+        collection = self.find()
         with noting() as noted, asking_recall(self.recall):
-            found = await search_through(self.caches, self.find(), vectors[0], self.options, USE.get())
+            found = await search_through(self.caches, collection, vectors[0], self.options, USE.get())
+        if self.trail is not None:
+            self.trail.searched(collection, vectors[0].astype("<f4").tobytes())
         how.search = noted.told or searched(self.options)
         if found.cache is not None:
             how.cache = found.cache

@@ -16,6 +16,7 @@ import msgspec
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.access.exposure import Exposure
 from littoral.node.access.tables import AuthTable, TlsTable
+from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptionTable, check_encrypted, check_encryption
 from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
@@ -88,6 +89,7 @@ class Site(NamedTuple):
     signatures: SignaturesTable | None = None
     telemetry: TelemetryTable = TelemetryTable()
     encryption: EncryptionTable | None = None
+    audit: AuditTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -168,6 +170,7 @@ def parse_site(data: bytes, path: Path) -> Site:
             _one(tables["signatures"], SignaturesTable, place / "signatures") if "signatures" in tables else None,
             _one(tables.get("telemetry", {}), TelemetryTable, place / "telemetry"),
             _one(tables["encryption"], EncryptionTable, place / "encryption") if "encryption" in tables else None,
+            _one(tables["audit"], AuditTable, place / "audit") if "audit" in tables else None,
         ),
         place,
     )

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
+from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
@@ -340,6 +341,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "signatures": SignaturesTable,
     "telemetry": TelemetryTable,
     "encryption": EncryptionTable,
+    "audit": AuditTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name."""
 

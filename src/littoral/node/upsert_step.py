@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from littoral.errors import InputError
 from littoral.node.origin import Origin, origin
@@ -12,6 +12,9 @@ from littoral.runtime.step import How
 from littoral.tensors import TensorSpec
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import PointId
+
+if TYPE_CHECKING:
+    from littoral.node.audit.trail import Trail
 
 __all__ = ["UpsertStage", "UpsertStep", "payload_of", "point_id"]
 
@@ -25,7 +28,7 @@ class UpsertStep:
     """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
 
     is_by_message: the point's id is that of the message, where it has one; else that of its content. first: awaited
-    before each write.
+    before each write. trail: told each write.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class UpsertStep:
         payload: Mapping[str, Any] | None = None,
         name: str = "upsert",
         first: Callable[[], Awaitable[None]] | None = None,
+        trail: "Trail | None" = None,
     ) -> None:
         self.name = name
         self._find = find
@@ -44,6 +48,7 @@ class UpsertStep:
         self._is_by_message = is_by_message
         self._payload = dict(payload or {})
         self._first = first
+        self._trail = trail
 
     @property
     def takes(self) -> EdgeType:
@@ -52,7 +57,7 @@ class UpsertStep:
     def bind(self, given: EdgeType) -> "UpsertStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
         fit = fit_tensors(given, [wanted])[0]
-        return UpsertStage(fit, self._size, self._find, self._is_by_message, self._payload, self._first)
+        return UpsertStage(fit, self._size, self._find, self._is_by_message, self._payload, self._first, self._trail)
 
 
 class UpsertStage(NamedTuple):
@@ -62,6 +67,7 @@ class UpsertStage(NamedTuple):
     is_by_message: bool
     payload: Mapping[str, Any]
     first: Callable[[], Awaitable[None]] | None = None
+    trail: "Trail | None" = None
 
     @property
     def gives(self) -> EdgeType:
@@ -78,7 +84,10 @@ class UpsertStage(NamedTuple):
         payload = payload_of(self.payload, where)
         if self.first is not None:
             await self.first()
-        epoch = await self.find().upsert([point], vectors, [payload], acknowledge="durable")
+        if self.trail is None:
+            epoch = await self.find().upsert([point], vectors, [payload], acknowledge="durable")
+        else:
+            epoch = await self.trail.upserting(self.find(), point, vectors, payload)
         return [{"id": point, "epoch": epoch, "payload": payload}]
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
 from littoral.node.at_rest import encrypted_fields, open_keys
+from littoral.node.audit.opening import open_trail, open_witnesses
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
@@ -79,12 +80,14 @@ async def _open_node(
     try:
         async with (
             open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
+            open_trail(site, collections.get, clock) as trail,
+            open_witnesses(site, trail, federation, clock),
             _guests(site, say, clock, caches, collections) as guests,
             open_placement(site, federation, guests.models, guests.agents, guests.pooling, clock) as placement,
         ):
             site = await ensure_collections(collections, guests.site, say)
             pin_needed(site, guests, say)
-            placed = guests._replace(placement=placement)
+            placed = guests._replace(placement=placement, trail=trail)
             pipelines = open_pipelines(site, placed, collections.get, clock)
             async with _repository(placed, pipelines, collections, clock, say) as repository:
                 node = Node(
@@ -109,6 +112,7 @@ async def _open_node(
                     requests_told=site.telemetry.logs.requests,
                     site=read,
                     keys=keys,
+                    audit=trail,
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
@@ -235,7 +239,18 @@ async def _repository(
         now = as_it_is(site, collections)
         return open_pipeline(now, name, guests._replace(models=models), collections.get, clock)
 
-    repository = ModelRepository(guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock)
+    def deployed(model: ServedModel, what: str) -> None:
+        if guests.trail is not None:
+            guests.trail.deployed("models", model.name, model.model.digest, what=what, version=model.serving.number)
+
+    repository = ModelRepository(
+        guests.models, guests.origins, pipelines, bind, guests.pooling, say=say, clock=clock, deployed=deployed
+    )
+    for model in guests.models.values():
+        deployed(model, "serves")
+    for agent in guests.agents.values():
+        if guests.trail is not None:
+            guests.trail.deployed("agents", agent.name, agent.pool.first.digest)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
         yield repository

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["OF_ITSELF", "MetricSpec"]
+__all__ = ["OF_AUDIT", "OF_ITSELF", "MetricSpec"]
 
 
 class MetricSpec(NamedTuple):
@@ -52,4 +52,36 @@ OF_ITSELF = (
     MetricSpec("littoral_log_lines_total", "read_counter", ("level",), "Lines of the log"),
     MetricSpec("littoral_log_lines_suppressed_total", "read_counter", (), "Lines that came too often to be told"),
     MetricSpec("littoral_log_lines_dropped_total", "read_counter", (), "Lines that were not written: nobody took them"),
+)
+
+OF_AUDIT = (
+    MetricSpec("littoral_audit_log_entries", "gauge", (), "Entries of the audit log, in its last checkpoint"),
+    MetricSpec("littoral_audit_queue_entries", "gauge", (), "Entries that wait to be written"),
+    MetricSpec("littoral_audit_entries_total", "read_counter", (), "Entries that were written"),
+    MetricSpec("littoral_audit_skipped_total", "read_counter", (), "Queries left out, as the site file's shares say"),
+    MetricSpec(
+        "littoral_audit_dropped_total",
+        "read_counter",
+        ("reason",),
+        "Entries lost: no room to wait (`full`), the disk takes nothing (`disk`), over 65,535 bytes (`long`)",
+    ),
+    MetricSpec("littoral_audit_batches_total", "read_counter", (), "Batches written, each with its checkpoint"),
+    MetricSpec("littoral_audit_batch_seconds_total", "read_counter", (), "Time that writing them took"),
+    MetricSpec("littoral_audit_failures_total", "read_counter", (), "Batches that could not be written at once"),
+    MetricSpec("littoral_audit_pruned_total", "read_counter", (), "Entries that are no longer kept, hashes apart"),
+    MetricSpec("littoral_audit_takes_entries", "gauge", (), "0 while the log cannot be written"),
+    MetricSpec("littoral_audit_witness_signed_total", "read_counter", (), "Checkpoints of others cosigned here"),
+    MetricSpec(
+        "littoral_audit_witness_refused_total",
+        "read_counter",
+        ("reason",),
+        "Not cosigned: another history (`fork`), another key (`key`), too many logs (`full`); `size` is asked again",
+    ),
+    MetricSpec("littoral_audit_cosigned_total", "read_counter", (), "Cosignatures that others gave this log"),
+    MetricSpec(
+        "littoral_audit_cosign_failures_total",
+        "read_counter",
+        ("reason",),
+        "Others that were asked and did not answer (`unanswered`), or said that the log contradicts itself (`refused`)",
+    ),
 )

@@ -10,7 +10,8 @@ from littoral.errors import ForbiddenError, TooOftenError, UnauthorizedError
 from littoral.node.access.guessing import Guesses
 from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, needed_by_http
 from littoral.node.access.sessions import Sessions, cookie_in
-from littoral.node.access.tokens import Token, TokenFile, claimed_id
+from littoral.node.access.tokens import Token, TokenFile, TokensChanged, claimed_id
+from littoral.node.caller import ANYBODY, CALLER
 from littoral.telemetry import Reading
 from littoral.web import Leave, Request, Route
 
@@ -58,6 +59,11 @@ class Access:
         for reason in REASONS:
             yield Reading("littoral_access_refused_total", (reason,), self._refused[reason])
 
+    def watch_tokens(self, changed: TokensChanged) -> None:
+        """Told of the tokens before and after each change of their file."""
+        if self._tokens is not None:
+            self._tokens.changed = changed
+
     def check(self, request: Request, route: Route) -> Leave | None:
         """Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered.
 
@@ -65,6 +71,7 @@ class Access:
         """
         needed = needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
+            CALLER.set(ANYBODY)
             return None
         token, session = self._caller(request)
         self._allow(token, needed, f"{route.method} {route.pattern}")
@@ -74,6 +81,7 @@ class Access:
         """As `check`, for a method of the gRPC service. metadata: names in lower case."""
         needed = needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
+            CALLER.set(ANYBODY)
             return None
         token = self.judge(self._shown(metadata), address)
         self._allow(token, needed, method)
@@ -157,6 +165,7 @@ class Access:
                     f"`{what}` needs the role {wanted}, this token has {', '.join(f'`{role}`' for role in token.roles)}"
                 ),
             )
+        CALLER.set(f"{token.name}#{token.id}")
 
     def _unless_expired(self, token: Token) -> Token:
         assert self._tokens is not None

@@ -33,6 +33,14 @@ _HTTP = """
 open       GET    /
 read       GET    /aliases
 read       GET    /api/agents
+admin      GET    /api/audit
+admin      GET    /api/audit/checkpoint
+admin      GET    /api/audit/consistency
+admin      GET    /api/audit/entries
+admin      GET    /api/audit/key
+admin      GET    /api/audit/proof/{index}
+admin      GET    /api/audit/tile/{level}/{number}
+admin      GET    /api/audit/witnessed
 admin      GET    /api/backup
 read       GET    /api/caches
 admin      DELETE /api/caches/{cache}

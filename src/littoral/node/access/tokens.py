@@ -10,7 +10,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -111,6 +111,14 @@ class _Seen(NamedTuple):
     inode: int
 
 
+TokensChanged = Callable[[Mapping[str, Token], Mapping[str, Token]], None]
+"""Told of the tokens before and after a change, by their ids."""
+
+
+def _unheard(_before: Mapping[str, Token], _now: Mapping[str, Token]) -> None:
+    pass
+
+
 class TokenFile:
     """The tokens of a running node: one that `littoral tokens` makes counts at once, what it takes back within half a
     second.
@@ -125,6 +133,7 @@ class TokenFile:
         self._seen: _Seen | None = None
         self._looked_at_s = clock.monotonic()
         self._tokens: Mapping[str, Token] = {}
+        self.changed: TokensChanged = _unheard
         self._seen = self._look()
         self._take()
 
@@ -168,7 +177,9 @@ class TokenFile:
         return _Seen(found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _take(self) -> None:
-        self._tokens = {token.id: token for token in read_tokens(self._file)}
+        before, self._tokens = self._tokens, {token.id: token for token in read_tokens(self._file)}
+        if before != self._tokens:
+            self.changed(before, self._tokens)
 
 
 def _digest(text: str) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, PeerError, RequestError, UnavailableError
+from littoral.node.caller import called_by
 from littoral.node.mqtt.again import Again
 from littoral.node.mqtt.back_off import BackOff
 from littoral.node.mqtt.connection import Outgoing, Session
@@ -242,7 +243,8 @@ class Route:
     async def _run(self, message: Message) -> bytes:
         wildcards = caught(self.plan.topic, message.topic) or ()
         where = Origin(message.payload, message.id, message.topic, wildcards, self._clock.wall())
-        with self._observed.pipeline(self._served.name) as outcome, coming_from(where):
+        caller = called_by(f"mqtt:{self.plan.name}")
+        with self._observed.pipeline(self._served.name) as outcome, coming_from(where), caller:
             began = self._clock.monotonic()
             value = pipeline_input(self._served, message.payload, message.media_type)
             answer = await self._served.pipeline.run(value, deadline_ms=self.plan.deadline_ms)

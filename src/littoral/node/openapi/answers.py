@@ -13,6 +13,10 @@ from littoral.tensors import TensorSpec
 
 __all__ = [
     "AGENT",
+    "AUDIT",
+    "AUDIT_CONSISTENCY",
+    "AUDIT_ENTRIES",
+    "AUDIT_PROOF",
     "CACHES",
     "CLEARED",
     "COLLECTION",
@@ -254,6 +258,24 @@ HOW: Shape = {
     "placement?": [Object],
 }
 RUN: Shape = {"status": str, "time": float, "result": Any, "how": HOW}
+
+AUDIT: Shape = {
+    "audit": bool,
+    "failure?": str,
+    "size?": int,
+    "waiting?": int,
+    "dropped?": Map(int),
+    "skipped?": Any,
+    "pruned?": Any,
+    "origin?": str,
+    "root?": str,
+    "key?": str,
+    "witnessed_size?": int,
+    "witnesses?": Names,
+}
+AUDIT_ENTRIES: Shape = {"size": int, "entries": [{"index": int, "entry": Any}]}
+AUDIT_PROOF: Shape = {"index": int, "size": int, "entry": Any, "proof": Names, "checkpoint": str}
+AUDIT_CONSISTENCY: Shape = {"from": int, "to": int, "proof": Names, "checkpoint": str}
 
 LIVE: Shape = {"live": bool}
 READY: Shape = {"name?": str, "ready": bool}

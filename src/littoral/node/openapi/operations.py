@@ -75,6 +75,7 @@ MAP_QUERY = {
     "sample": Annotated[int, Meta(ge=0, le=MAPPED_MAX)],
     "by": Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)],
 }
+NUMBER = Annotated[int, Meta(ge=0, le=1 << 40)]
 MIGRATION = "/api/collections/{collection}/migration"
 STREAMED = {"multipart/mixed": None, "multipart/x-mixed-replace": None, "application/x-littoral-frames": None}
 FAILING = (422, 501, 504)
@@ -189,6 +190,25 @@ OWN: dict[str, Operation] = {
     "GET /v1/models": operation("Pipelines that make a vector of a text", answers.OPENAI_MODELS),
     "GET /v1/models/{model}": operation("One of them", answers.OPENAI_MODEL),
 }
+
+AUDITED = {
+    "": operation("How the audit log stands", answers.AUDIT),
+    "/checkpoint": _streamed("The last checkpoint, signed", "text/plain", statuses=(404,)),
+    "/witnessed": _streamed("The last checkpoint that others have cosigned", "text/plain", statuses=(404,)),
+    "/key": _streamed("The log's public key", "text/plain", statuses=(404,)),
+    "/tile/{level}/{number}": _streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
+    "/entries": operation(
+        "Entries, the last ones or from a number on",
+        answers.AUDIT_ENTRIES,
+        query={"from": NUMBER, "count": NUMBER},
+        statuses=(404,),
+    ),
+    "/proof/{index}": operation("That an entry is in the log", answers.AUDIT_PROOF),
+    "/consistency": operation(
+        "That the log goes on from a size", answers.AUDIT_CONSISTENCY, query={"from": NUMBER}, statuses=(404,)
+    ),
+}
+OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
 
 OF_A_MODEL = {
     "GET {at}": operation("Inputs, outputs, versions", answers.METADATA, statuses=(503,)),

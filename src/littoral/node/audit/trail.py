@@ -1,0 +1,219 @@
+"""What the parts of a node tell its audit log, and how: around routes, at steps of pipelines, where models change."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from littoral.audit.entries import Entry
+from littoral.audit.recorder import REASONS, Recorder
+from littoral.clock import Clock
+from littoral.errors import LittoralError, RequestError
+from littoral.node.access.tokens import Token
+from littoral.node.audit.acts import CHANGES, READS, points_of
+from littoral.node.caller import CALLER
+from littoral.node.heard import HEARD
+from littoral.telemetry import Reading
+from littoral.vectors.collection import Collection
+from littoral.vectors.model_version import ModelVersion
+from littoral.vectors.queries import SearchQuery
+from littoral.vectors.records import Payload, PointId
+from littoral.web import Answer, Handler, Protocol, Request, Route, Stream, Upgrade
+
+__all__ = ["Trail"]
+
+REQUEST_CHARACTERS_MAX = 200
+MODEL_SETS_MAX = 256
+UPLOADS = frozenset({"POST /collections/{collection}/snapshots/upload"})
+"""Bodies too large to be read again."""
+
+
+class Trail:
+    """Of a node whose site file has the table. shares: of queries that are told, by collection; `share` of the others.
+
+    find: a collection by its name or alias. For one event loop.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        find: Callable[[str], Collection],
+        clock: Clock,
+        *,
+        share: float = 1.0,
+        shares: Mapping[str, float] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.recorder = recorder
+        self._find = find
+        self._clock = clock
+        self._share = share
+        self._shares = shares or {}
+        self._rng = rng or random.Random()  # noqa: S311  which queries are told is no secret
+        self.skipped = 0
+        self.sources: list[Callable[[], Iterable[Reading]]] = []
+
+    def protocols(self, found: Sequence[Protocol]) -> list[Protocol]:
+        """The same, with what they do told."""
+        return [one._replace(routes=[self._route(route) for route in one.routes]) for one in found]
+
+    def act(self, did: str, on: str, **more: Any) -> None:
+        """What was done, by whoever it runs for. more: of an `Entry`."""
+        self.recorder.tell(Entry(self._clock.wall(), did, CALLER.get(), on, **more))
+
+    async def changed(self, did: str, on: str, **more: Any) -> None:
+        """As `act`; waits until it is on the disk where the site file says so."""
+        await self.recorder.changed(Entry(self._clock.wall(), did, CALLER.get(), on, **more))
+
+    def check(self) -> None:
+        """Before a change. Raises UnavailableError where it could not be told, and must be."""
+        self.recorder.check()
+
+    def searched(self, collection: Collection, vector: bytes) -> None:
+        """One search by a vector, of a step. vector: float32, little-endian."""
+        if self._is_told(collection.name):
+            digest = sha256(vector).hexdigest()
+            self.act("query", collection.name, count=1, digest=digest, of="vector", model=_models(collection))
+
+    async def upserting(
+        self, collection: Collection, point: PointId, vectors: npt.NDArray[Any], payload: Payload
+    ) -> int:
+        """One durable point of a step, and its entry; the epoch after it."""
+        self.check()
+        vector = np.ascontiguousarray(vectors, "<f4").tobytes()
+        told: dict[str, Any] = {"count": 1, "digest": sha256(vector).hexdigest(), "of": "vector"}
+        told |= {"model": _models(collection), "detail": {"ids": [point]}}
+        try:
+            epoch = await collection.upsert([point], vectors, [payload], acknowledge="durable")
+        except RequestError:
+            raise
+        except BaseException as error:
+            self.act("insert", collection.name, failed=type(error).__name__, **told)
+            raise
+        await self.changed("insert", collection.name, **told)
+        return epoch
+
+    def deployed(self, kind: str, name: str, digest: str, **detail: Any) -> None:
+        """A model or agent serves from now on."""
+        self.act("deploy", f"{kind}/{name}", digest=digest, of="file", detail=detail)
+
+    def tokens_changed(self, before: Mapping[str, Token], now: Mapping[str, Token]) -> None:
+        """Somebody has written the file of tokens."""
+        for token_id in before.keys() | now.keys():
+            if before.get(token_id) == now.get(token_id):
+                continue
+            token = now.get(token_id) or before[token_id]
+            how = "revoked" if token_id not in now else "made" if token_id not in before else "changed"
+            detail = {"how": how, "roles": [str(role) for role in token.roles]}
+            self.act("tokens", f"{token.name}#{token_id}", detail=detail)
+
+    def readings(self) -> Iterator[Reading]:
+        """For a scrape."""
+        recorder = self.recorder
+        yield Reading("littoral_audit_log_entries", (), recorder.size)
+        yield Reading("littoral_audit_queue_entries", (), recorder.waiting_count)
+        yield Reading("littoral_audit_entries_total", (), recorder.told)
+        yield Reading("littoral_audit_skipped_total", (), self.skipped)
+        for reason in REASONS:
+            yield Reading("littoral_audit_dropped_total", (reason,), recorder.dropped[reason])
+        yield Reading("littoral_audit_batches_total", (), recorder.batches)
+        yield Reading("littoral_audit_batch_seconds_total", (), recorder.batch_s)
+        yield Reading("littoral_audit_failures_total", (), recorder.failures)
+        yield Reading("littoral_audit_pruned_total", (), recorder.pruned)
+        yield Reading("littoral_audit_takes_entries", (), not recorder.failure)
+        for source in self.sources:
+            yield from source()
+
+    def _route(self, route: Route) -> Route:
+        name = f"{route.method} {route.pattern}"
+        if (did := CHANGES.get(name)) is not None:
+            return route._replace(handler=self._change(route.handler, did, has_body=name not in UPLOADS))
+        if (did := READS.get(name)) is not None:
+            return route._replace(handler=self._read(route.handler, did))
+        return route
+
+    def _change(self, handler: Handler, did: str, *, has_body: bool) -> Handler:
+        async def answer(request: Request) -> Answer | Stream | Upgrade:
+            self.check()
+            try:
+                found = await handler(request)
+            except RequestError:
+                raise
+            except BaseException as error:
+                self.act(did, _subject(request), failed=type(error).__name__, detail=_asked(request))
+                raise
+            data = await _again(request) if has_body and request.method != "DELETE" else b""
+            count, ids = points_of(data)
+            of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
+            detail = _asked(request) | ({"ids": ids} if ids else {})
+            await self.changed(did, _subject(request), count=count, detail=detail, **of)
+            return found
+
+        return answer
+
+    def _read(self, handler: Handler, did: str) -> Handler:
+        async def answer(request: Request) -> Answer | Stream | Upgrade:
+            heard = HEARD.set(None)
+            try:
+                found = await handler(request)
+                collection = self._find(request.names["collection"])
+                if self._is_told(collection.name):
+                    asked = HEARD.get()
+                    data = b"" if asked is not None or request.method == "GET" else await _again(request)
+                    self._asked(did, collection, asked, data, request)
+                return found
+            finally:
+                HEARD.reset(heard)
+
+        return answer
+
+    def _asked(
+        self, did: str, collection: Collection, asked: Sequence[SearchQuery] | None, data: bytes, request: Request
+    ) -> None:
+        name, model = collection.name, _models(collection)
+        vectors = [one.ask for one in asked or () if isinstance(one.ask, bytes)]
+        if len(vectors) == 1:
+            digest = sha256(vectors[0]).hexdigest()
+            self.act(did, name, count=1, digest=digest, of="vector", model=model)
+        elif vectors:
+            digests = [sha256(vector).hexdigest() for vector in vectors]
+            self.act(did, name, count=len(vectors), of="vector", model=model, detail={"digests": digests})
+        else:
+            of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
+            self.act(did, name, model=model, detail=_asked(request), **of)
+
+    def _is_told(self, collection: str) -> bool:
+        share = self._shares.get(collection, self._share)
+        if share >= 1 or self._rng.random() < share:
+            return True
+        self.skipped += 1
+        return False
+
+
+def _subject(request: Request) -> str:
+    return "/".join(request.names.values())[:REQUEST_CHARACTERS_MAX]
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    return {"request": f"{request.method} {request.path[:REQUEST_CHARACTERS_MAX]}"}
+
+
+async def _again(request: Request) -> bytes:
+    """The body, which the handler has read by now."""
+    try:
+        return await request.body.read()
+    except LittoralError:
+        return b""
+
+
+def _models(collection: Collection) -> str:
+    return _joined(tuple(collection.config.models))
+
+
+@lru_cache(MODEL_SETS_MAX)
+def _joined(models: tuple[ModelVersion, ...]) -> str:
+    return ",".join(map(str, models))
