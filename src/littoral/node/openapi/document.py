@@ -63,7 +63,7 @@ SECURITY = {
 }
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "collection": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,255}$"},
-    "index": {"type": "integer", "minimum": 0, "maximum": 1 << 40},
+    "index": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     "id": {
         "anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**64 - 1}, {"type": "string", "format": "uuid"}],
     },
