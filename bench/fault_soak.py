@@ -9,8 +9,10 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from bench.fault_client import Done
 from bench.fault_site import FAULTS, FaultSite, fault_site, has_lab
 from bench.federated_faults import DEADLINE_MS, NODES, READS, WRITES, of_all, of_window
 from bench.rows import Row
@@ -30,6 +32,7 @@ def soak(folder: Path, minutes: float, seed: int) -> list[Row]:
         suffer(site, rng, SYSTEM.monotonic() + 60 * minutes)
         done = site.unload()
         site.wait_whole(HEALED_S_MAX)
+        tell_wrong(done)
         worst: dict[str, Row] = {}
         for one in (found for window in site.windows for found in of_window(window, done)):
             if one["key"] not in worst or one["value"] > worst[one["key"]]["value"]:
@@ -43,7 +46,17 @@ def suffer(site: FaultSite, rng: random.Random, until_s: float) -> None:
         time.sleep(rng.uniform(*CALM_S))
         window = site.suffer(rng.choice(faults), rng.randint(1, NODES), lasts_s=rng.uniform(*FAULT_S))
         took_s = window.whole_s - window.healed_s
-        print(json.dumps({"fault": window.fault, "node": window.victim, "whole_after_s": round(took_s, 2)}), flush=True)
+        at_s = {"at_s": round(window.began_s, 2), "until_s": round(window.whole_s, 2)}
+        told = {"fault": window.fault, "node": window.victim, "whole_after_s": round(took_s, 2)}
+        print(json.dumps(told | at_s), flush=True)
+
+
+def tell_wrong(done: Iterable[Done]) -> None:
+    """Each answer that was not right, and why."""
+    for one in done:
+        if one.kind == "read" and one.status and not one.is_right:
+            told = {"wrong": one.collection, "status": one.status, "took_s": round(one.ended_s - one.began_s, 3)}
+            print(json.dumps(told | {"at_s": round(one.began_s, 3), "why": one.why}), flush=True)
 
 
 if __name__ == "__main__":

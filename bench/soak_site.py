@@ -27,6 +27,7 @@ few minutes: until then the files of what is new are mapped, page by page."""
 FRESH = ("cache-control: no-store",)
 PAGES = ("/api/node", "/api/collections", "/api/pipelines", "/api/models", "/api/caches", "/api/mqtt", "/api/logs",
          "/api/agents", "/api/collections/points", "/collections", "/readyz")  # fmt: skip
+# caches as small as can be: they are full within the warm-up
 SITE = """
 [node]
 name = "soak"
@@ -49,9 +50,9 @@ steps = [{{ agent = "decode" }}, {{ model = "pictures" }}, {{ step = "normalize"
 [pipelines.sentences]
 steps = [{{ agent = "words" }}, {{ model = "texts" }}]
 [cache]
-embeddings_mb = 2
-results_mb = 2
-near_mb = 2
+embeddings_mb = 1
+results_mb = 1
+near_mb = 1
 [mqtt]
 broker = "mqtt://127.0.0.1:{broker}"
 [[mqtt.routes]]

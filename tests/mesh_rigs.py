@@ -123,6 +123,7 @@ class ZenohRig:
 
     def __post_init__(self) -> None:
         self.authority = Authority(self.folder)
+        self.lease_s = LEASE_S
 
     def options(self, name: str) -> ZenohOptions:
         made = self.authority.issue(name)

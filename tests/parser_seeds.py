@@ -273,7 +273,10 @@ PARSERS: dict[str, Parser] = {
     "shard-frames": Parser(_shard_frame, _shard_seeds),
     "filter": Parser(_filter, lambda: [json.dumps(FILTER).encode()], is_json=True),
     "cache-journal": Parser(_in_file(_read_journal), _journal_seeds, cost=4),
-    "aliases": Parser(_in_file(lambda path: Aliases(path.parent).load(), "aliases.json"), lambda: [b'{"a": "b"}']),
+    "aliases": Parser(
+        _in_file(lambda path: Aliases(path.parent).load(), "aliases.json"),
+        lambda: [b'{"a": "b"}', b'{"aliases": {"a": "b"}, "format": 1}'],
+    ),
     "collection.json": Parser(_in_file(lambda path: read_collection_file(path.parent), COLLECTION_FILE),
                               lambda: [msgspec.json.encode(CollectionFile(_config(), ["s"]))], is_json=True),
     "segment.json": Parser(_in_file(_read_segment), lambda: [b'{"version": 7, "config": {}}'], is_json=True, cost=2),

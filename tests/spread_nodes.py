@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from littoral.clock import SYSTEM
 from littoral.mesh.identity.admission import Admission, GuardedTransport
@@ -27,6 +27,12 @@ PATIENT_MS = 20_000
 """Every node answers within that, however busy the machine is."""
 
 
+class Ends(Protocol):
+    """A network: each node's end of it."""
+
+    def end(self, name: str) -> "Transport": ...
+
+
 class SpreadNode:
     """One of them: its federation, and its collections as its HTTP interface sees them."""
 
@@ -48,7 +54,7 @@ async def spread_nodes(
     names: Sequence[str],
     tables: Mapping[str, CollectionTable],
     *,
-    wires: Wires | None = None,
+    wires: Ends | None = None,
     deadline_ms: int = PATIENT_MS,
     own_tables: Mapping[str, Mapping[str, CollectionTable]] | None = None,
     samples: Mapping[str, Path] | None = None,
@@ -92,7 +98,7 @@ async def spread_node(
     name: str,
     names: Sequence[str],
     tables: Mapping[str, CollectionTable],
-    wires: Wires,
+    wires: Ends,
     *,
     deadline_ms: int = PATIENT_MS,
     samples: Mapping[str, Path] | None = None,

@@ -8,7 +8,10 @@ Told = Callable[[bytes, tuple[str, int]], None]
 
 
 class UdpRelay:
-    """For one client, in one event loop: `async with`. port: its client sends to it. mute: ways that lose all."""
+    """For one client, in one event loop: `async with`. port: its client sends to it. mute: ways that lose all.
+
+    delay_s: that everything takes longer, either way.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target = ("127.0.0.1", target_port)
@@ -17,6 +20,7 @@ class UdpRelay:
         self._far: asyncio.DatagramTransport | None = None
         self.port = 0
         self.mute: set[Literal["there", "back"]] = set()
+        self.delay_s = 0.0
 
     async def __aenter__(self) -> "UdpRelay":
         self._near = await _opened(self._from_client)
@@ -40,11 +44,17 @@ class UdpRelay:
     def _from_client(self, data: bytes, place: tuple[str, int]) -> None:
         self._client = place
         if self._far is not None and "there" not in self.mute:
-            self._far.sendto(data, self._target)
+            self._pass_on(self._far, data, self._target)
 
     def _from_target(self, data: bytes, _place: tuple[str, int]) -> None:
         if self._near is not None and self._client is not None and "back" not in self.mute:
-            self._near.sendto(data, self._client)
+            self._pass_on(self._near, data, self._client)
+
+    def _pass_on(self, over: asyncio.DatagramTransport, data: bytes, place: tuple[str, int]) -> None:
+        if self.delay_s:
+            asyncio.get_running_loop().call_later(self.delay_s, over.sendto, data, place)
+        else:
+            over.sendto(data, place)
 
 
 class _Received(asyncio.DatagramProtocol):

@@ -13,13 +13,14 @@ import sys
 
 from littoral.settings import number, text
 
-__all__ = ["ALIVE", "FAILED", "LIFELINE_VARIABLE", "READY", "STATUS_VARIABLE", "Lifeline"]
+__all__ = ["ALIVE", "FAILED", "LIFELINE_VARIABLE", "LOOKED", "READY", "STATUS_VARIABLE", "Lifeline"]
 
 LIFELINE_VARIABLE = "LITTORAL_LIFELINE_FD"
 STATUS_VARIABLE = "LITTORAL_STATUS_FD"
 READY = "ready"
 FAILED = "failed"
 ALIVE = "alive"
+LOOKED = "looked"
 LINE_BYTES_MAX = 2048
 
 
@@ -56,6 +57,10 @@ class Lifeline:
     def alive(self) -> None:
         """Tells the supervisor that this process still gets round."""
         self._report(ALIVE)
+
+    def looked(self, problem: str = "") -> None:
+        """Tells the supervisor that this process has read its settings again. problem: why it goes on as it was."""
+        self._report(f"{LOOKED} {problem}".replace("\n", " ").rstrip())
 
     def failed(self, reason: str) -> None:
         """Tells the supervisor why this process ends."""

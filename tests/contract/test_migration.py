@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from littoral.errors import ConflictError, UnavailableError
+from littoral.node.migration.failing import PASSING_S, Failing
+from littoral.node.migration.pair import Pair
 from littoral.node.site import read_site
 from littoral.node.wiring import check_site
+from littoral.testing import SimulatedClock
 from littoral.vectors.layout import COLLECTIONS, read_collection_file
 from node_fixture import Served, node_in_thread
 from raw_http import Reply, ask, request, send
@@ -239,6 +243,49 @@ def test_a_point_that_cannot_be_embedded_is_told_and_holds_up_the_flip(folder: P
         (folder / "kept" / note(3)).write_text("now it is there")
         until(lambda: told(served)["migration"]["state"] == "flipped")
         assert np.allclose(vector_of(served, 3), embedded(served, "now it is there")[0], atol=1e-6)
+
+
+def test_a_model_without_a_free_instance_for_a_moment_is_told_and_nothing_is_stuck(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, is_busy = Pair._embedded, threading.Event()
+
+    async def embedded(*told: Any) -> Any:
+        if is_busy.is_set():
+            raise UnavailableError("pool `words`: no instance was free in 1000 ms (1 busy, 3 others waiting)")
+        return await plain(*told)
+
+    monkeypatch.setattr(Pair, "_embedded", embedded)
+    with node_in_thread(folder, site=write_notes_site(folder)) as served:
+        fill(served, 8)
+        add_version(folder, 2)
+        is_busy.set()
+        assert migrate(served, "encoder@2").status == 200
+        seen: list[Any] = []
+
+        def is_told() -> bool:
+            seen.append(told(served)["migration"])
+            return bool(seen[-1]["why"])
+
+        until(is_told)
+        is_busy.clear()
+        until_state(served, "flipped")
+        assert "no instance was free" in seen[-1]["why"]
+        assert {found["state"] for found in seen} == {"building"}
+
+
+def test_what_passes_by_itself_has_time_to_pass() -> None:
+    clock = SimulatedClock()
+    failing = Failing(clock)
+    busy = UnavailableError("no instance is free")
+    assert not failing.is_stuck(busy)
+    clock.advance(PASSING_S - 0.1)
+    assert not failing.is_stuck(busy)
+    assert failing.is_stuck(ConflictError("somebody has to see to it"))
+    clock.advance(0.1)
+    assert failing.is_stuck(busy)
+    failing.ended()
+    assert not failing.is_stuck(busy)
 
 
 class Load:

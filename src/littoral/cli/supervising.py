@@ -1,7 +1,7 @@
 """What `littoral up` becomes: a supervisor, which is small for as long as it runs.
 
-A plain `littoral up SITE [--listen HOST:PORT]` is read here, without the libraries of the other verbs: they would cost
-20 MB, and the node would wait for them. Anything else on the command line is theirs (`up.py`).
+A plain `littoral up SITE [--listen HOST:PORT] [--last-good]` is read here, without the libraries of the other verbs:
+they would cost 20 MB, and the node would wait for them. Anything else on the command line is theirs (`up.py`).
 """
 
 import sys
@@ -9,55 +9,88 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from littoral.clock import SYSTEM
 from littoral.errors import LittoralError, UnavailableError
 from littoral.lifeline import Lifeline
+from littoral.node.config.texts import SiteTexts, read_text
+from littoral.node.config.trial import Trial
 from littoral.node.service_manager import ServiceManager
-from littoral.node.site import Site, parse_address, read_site
+from littoral.node.site import Address, Site, parse_address, parse_site
 from littoral.node.supervisor import Supervisor
 
-__all__ = ["PlainUp", "plain_up", "site_of", "supervise"]
+__all__ = ["Asked", "PlainUp", "plain_up", "site_of", "supervise"]
 
-NODE_MODULE = "littoral.node.process"
+LAST_GOOD = "--last-good"
 
 
 class PlainUp(NamedTuple):
-    """listen: None = as the site file says."""
+    """listen: None = as the site file says. last_good: where the site file is wrong, the one that served last."""
 
     site: Path
     listen: str | None = None
+    last_good: bool = False
+
+
+class Asked(NamedTuple):
+    """A site, as read from `text`."""
+
+    site: Site
+    text: bytes
+    listen: Address | None
+    last_good: bool
 
 
 def plain_up(arguments: Sequence[str]) -> PlainUp | None:
-    """None for anything but `up SITE` and `up SITE --listen HOST:PORT`."""
-    match arguments:
+    """None for anything but `up SITE`, with `--listen HOST:PORT`, `--last-good` or both, in this order."""
+    last_good = arguments[-1:] == [LAST_GOOD]
+    match arguments[:-1] if last_good else arguments:
         case ["up", site] if not site.startswith("-"):
-            return PlainUp(Path(site))
+            return PlainUp(Path(site), None, last_good)
         case ["up", site, "--listen", listen] if not site.startswith("-") and not listen.startswith("-"):
-            return PlainUp(Path(site), listen)
+            return PlainUp(Path(site), listen, last_good)
     return None
 
 
-def site_of(asked: PlainUp) -> Site:
-    """Raises SettingError."""
-    site = read_site(asked.site)
-    return site if asked.listen is None else site.listening_at(parse_address(asked.listen))
+def site_of(asked: PlainUp) -> Asked:
+    """Raises SettingError, NotFoundError."""
+    listen = None if asked.listen is None else parse_address(asked.listen)
+    site, text = _read(asked)
+    return Asked(site if listen is None else site.listening_at(listen), text, listen, asked.last_good)
 
 
-def supervise(site: Site) -> None:
+def _read(asked: PlainUp) -> tuple[Site, bytes]:
+    try:
+        text = read_text(asked.site)
+        return parse_site(text, asked.site), text
+    except LittoralError as error:
+        served = SiteTexts(asked.site).served() if asked.last_good else None
+        if served is None:
+            raise
+        _say(f"{error}; the node is started with the site file that served last")
+        return parse_site(served, asked.site), served
+
+
+def supervise(asked: Asked) -> None:
     """Until SIGTERM or SIGINT. Ends with whoever started this process, if that is one of ours."""
     lifeline = Lifeline.attach()
+    site, text, listen, last_good = asked
+    trial = Trial(site, text, SiteTexts(site.file), SYSTEM, listen=listen, falls_back=last_good)
 
     def tell(address: str) -> None:
-        where = f"{site.scheme}://{address}"
-        print(f"littoral: node `{site.node.name}` serves {where}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"node `{trial.site.node.name}` serves {trial.site.scheme}://{address}")
         lifeline.ready(address)
 
-    command = [sys.executable, "-P", "-m", NODE_MODULE, str(site.file.absolute()), str(site.listen)]
+    manager = ServiceManager.attach()
+    supervisor = Supervisor(site.data, [sys.executable, "-P"], on_ready=tell, manager=manager, trial=trial, say=_say)
     try:
-        Supervisor(site.data, command, on_ready=tell, manager=ServiceManager.attach()).run_until_signal()
+        supervisor.run_until_signal()
     except LittoralError as error:
         lifeline.failed(error.message)
         raise
     except OSError as error:
         lifeline.failed(str(error))
         raise UnavailableError(f"data folder `{site.data}`: {error.strerror}") from error
+
+
+def _say(line: str) -> None:
+    print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201

@@ -16,14 +16,17 @@ def up(
     site: Annotated[Path, typer.Argument(help="Site file.")],
     check: Annotated[bool, typer.Option("--check", help="Validate everything, start nothing.")] = False,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT instead of the site file's; port 0 = any.")] = None,
+    last_good: Annotated[
+        bool, typer.Option("--last-good", help="Where the site file is wrong, start with the one that served last.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --check: the pipelines as JSON.")] = False,
 ) -> None:
     """Run the node that a site file describes, until SIGTERM or Ctrl-C."""
-    described = site_of(PlainUp(site, listen))
+    asked = site_of(PlainUp(site, listen, last_good))
     if check:
-        show_check(described, as_json=as_json)
+        show_check(asked.site, as_json=as_json)
         return
-    supervise(described)
+    supervise(asked)
 
 
 def show_check(site: Site, *, as_json: bool) -> None:

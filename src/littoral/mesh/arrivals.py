@@ -9,6 +9,7 @@ from littoral.errors import LittoralError
 from littoral.mesh.inbox import Inbox
 from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_session import Request
+from littoral.transport.answered import AGAIN
 from littoral.transport.desk import Desk
 from littoral.transport.interface import OnLiveness, OnMessage
 from littoral.transport.told_errors import told_error
@@ -23,15 +24,25 @@ _log = logging.getLogger(__name__)
 
 
 class Arrivals:
-    """Told by a Zenoh session, in its threads; tells in the event loop. on_gone: of a node that went, first of all."""
+    """Told by a Zenoh session, in its threads; tells in the event loop. on_gone: of a node that went, first of all.
+    on_link: of a node, a link to which came or went.
+    """
 
     def __init__(
-        self, desk: Desk, traffic: Traffic, senders: Senders, *, body_bytes_max: int, on_gone: Callable[[str], None]
+        self,
+        desk: Desk,
+        traffic: Traffic,
+        senders: Senders,
+        *,
+        body_bytes_max: int,
+        on_gone: Callable[[str], None],
+        on_link: Callable[[str], None],
     ) -> None:
         self._desk = desk
         self._traffic = traffic
         self._senders = senders
         self._on_gone = on_gone
+        self._on_link = on_link
         self._loop = asyncio.get_running_loop()
         bytes_max = INBOX_BODIES_MAX * body_bytes_max
         self._requests: Inbox[Request] = Inbox(self._loop, self._serve, self._refused, bytes_max=bytes_max)
@@ -69,6 +80,10 @@ class Arrivals:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self.notice, name, is_here)
 
+    def on_link(self, name: str) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._on_link, name)
+
     def notice(self, name: str, is_here: bool) -> None:
         """In the loop: a node came, or went."""
         self._unconfirmed.discard(name)
@@ -104,9 +119,7 @@ class Arrivals:
 
     async def _answer(self, request: Request) -> None:
         try:
-            answer = await self._desk.answer(
-                request.caller, request.service, request.body, deadline_s=request.deadline_s, parent=request.parent
-            )
+            answer = await self._answered(request)
             if self._senders.takes_now(request.caller, len(answer)):
                 request.reply(answer)
             else:
@@ -115,6 +128,19 @@ class Arrivals:
             request.fail(told_error(error))
         finally:
             request.close()
+
+    async def _answered(self, request: Request) -> bytes:
+        if request.service == AGAIN:
+            found = self._desk.find(request.caller, request.body.decode("latin-1"))
+            return found.fate.value + (told_error(found.error) if found.error is not None else found.answer)
+        return await self._desk.answer(
+            request.caller,
+            request.service,
+            request.body,
+            deadline_s=request.deadline_s,
+            parent=request.parent,
+            mark=request.mark,
+        )
 
     def _hear(self, message: tuple[str, str, bytes]) -> None:
         _, topic, _ = message

@@ -133,6 +133,7 @@ class Facts:
         self._known: dict[str, Known] = {}
         self._proven: dict[str, tuple[int, int]] = {}
         self._strangers: set[str] = set()
+        self._indexed: set[str] = set()
         self._boots = self._digest = 0
 
     @property
@@ -169,9 +170,14 @@ class Facts:
             if before is not None:
                 self._count(node, before[0], -1)
             self._count(node, fact.boot, 1)
+        (self._indexed.add if fact.indexes else self._indexed.discard)(node)
         self.orders[node] = order
         self._known[node] = Known(fact, self._clock.monotonic(), is_proven, told)
         return True
+
+    def indexes(self) -> list[dict[str, dict[str, tuple[int, bytes]]]]:
+        """Of payloads, as those tell that know of any."""
+        return [self._known[node].fact.indexes for node in sorted(self._indexed)]
 
     def all(self) -> Mapping[str, Known]:
         """By node."""

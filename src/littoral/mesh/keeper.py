@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from littoral.errors import LittoralError
 from littoral.mesh.document_sync import DocumentSync
 from littoral.mesh.documents import Document
 from littoral.mesh.identity.admission import Admission, GuardedTransport
@@ -15,6 +14,7 @@ from littoral.mesh.identity.renewal import Renewal, asking, serve_renewals
 from littoral.mesh.identity.showing import Witness, serve_showing
 from littoral.mesh.roster import Roster, RosterNode, split_endpoint
 from littoral.mesh.trust.certificates import digest_of
+from littoral.telemetry import Endured
 from littoral.transport import Transport
 
 __all__ = ["Keeper", "Links", "generations_of", "peers_of"]
@@ -95,11 +95,10 @@ class Keeper:
 
     async def run(self) -> None:
         """Until it is cancelled. What fails in a round is said, and tried again in the next."""
+        endured = Endured(self._say)
         while True:
-            try:
+            with endured.round("mesh: identity"):
                 await self.tick()
-            except (LittoralError, OSError) as error:
-                self._say(f"mesh: {error}")
             await asyncio.sleep(TICK_S)
 
     async def tick(self) -> None:

@@ -160,10 +160,8 @@ class ReplicaLink:
                 self.failure = None
                 pause_s = self._times.pause_first_s
                 wait_s = max(0.0, min(self._pull_at, self._compare_at) - self._clock.monotonic())
-            except LittoralError as error:
-                if self.failure is None:
-                    _log.warning("replica of `%s` at `%s`: %s", self._log.name, self.peer, error)
-                self.failure = str(error)
+            except Exception as error:  # noqa: BLE001 (the loop's outermost boundary: told, and tried again)
+                self._failed(error)
                 wait_s = pause_s * (0.5 + self._rng.random() / 2)
                 pause_s = min(2 * pause_s, self._times.pause_max_s)
                 self._pull_at = 0.0
@@ -171,6 +169,13 @@ class ReplicaLink:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await awaited.wait()
+
+    def _failed(self, error: Exception) -> None:
+        is_known = isinstance(error, (LittoralError, OSError))
+        if self.failure is None or not is_known:
+            shown = None if is_known else error
+            _log.warning("replica of `%s` at `%s`: %s", self._log.name, self.peer, error, exc_info=shown)
+        self.failure = str(error) if is_known else repr(error)
 
     async def _round(self) -> None:
         now = self._clock.monotonic()

@@ -20,21 +20,28 @@ __all__ = ["SMALL_BYTES_MAX", "Answer", "Listener", "Request", "ZenohSession", "
 SMALL_BYTES_MAX = 48 << 10
 """Fits in one batch of Zenoh's: goes before all that is larger, in a queue of its own."""
 DEADLINE_SPARE_S = 1.0
+MARKED = "#"
+"""Before a request's mark; no `traceparent` begins so."""
 RUNTIME = "(rx: (worker_threads: 4), tx: (handover: rx), net: (handover: rx), acc: (handover: rx), app: (handover: rx))"
 """One pool of threads for all that Zenoh does, where it has five: a message goes through fewer hands (a third less work
 for an echo), and a thread that waits for another's work is not the last one that could do it (zenoh#2581)."""
 
 
 class Request:
-    """One request that arrived. Must be closed, or the caller waits for its deadline. parent: `traceparent`, or ''."""
+    """One request that arrived. Must be closed, or the caller waits for its deadline. mark: the caller's, by which it
+    may ask what became of it, or ''. parent: `traceparent`, or ''.
+    """
 
-    __slots__ = ("_query", "body", "caller", "deadline_s", "parent", "service")
+    __slots__ = ("_query", "body", "caller", "deadline_s", "mark", "parent", "service")
 
     def __init__(self, query: zenoh.Query) -> None:
         _, _, _, self.service, self.caller = str(query.key_expr).split("/")
         self.body = query.payload.to_bytes() if query.payload is not None else b""
-        said, _, parent = (query.attachment.to_bytes() if query.attachment is not None else b"0").partition(b" ")
-        self.deadline_s, self.parent = int(said) / 1000, parent.decode("latin-1")
+        said = query.attachment.to_bytes().decode("latin-1") if query.attachment is not None else "0"
+        deadline_ms, _, rest = said.partition(" ")
+        self.deadline_s = int(deadline_ms) / 1000
+        mark, _, parent = rest.partition(" ") if rest.startswith(MARKED) else ("", "", rest)
+        self.mark, self.parent = mark.removeprefix(MARKED), parent
         self._query = query
 
     def reply(self, body: bytes) -> None:
@@ -64,6 +71,8 @@ class Listener(Protocol):
 
     def on_liveness(self, name: str, is_here: bool) -> None: ...
 
+    def on_link(self, name: str) -> None: ...
+
 
 class ZenohSession:
     """Open until `close`. A method may wait for the network: for an event loop is only what says that it is not so."""
@@ -87,6 +96,7 @@ class ZenohSession:
             self._session.declare_queryable(keys.ask(me, "*", "*"), _direct(self._on_query)),
             liveliness.declare_subscriber(keys.here("*"), self._on_token, history=True),
             liveliness.declare_token(keys.here(me)),
+            self._session.info.declare_link_events_listener(self._on_link),
         ]
 
     def ask(
@@ -97,11 +107,13 @@ class ZenohSession:
         *,
         deadline_s: float,
         on_answer: Callable[[Answer], None],
+        is_bulk: bool = False,
         parent: str = "",
+        mark: str = "",
     ) -> Callable[[], None]:
         """Calls `on_answer` once. Gives what cancels it, after which it may still be called.
 
-        May wait for as long as the peer takes nothing. parent: `traceparent` of who asks.
+        May wait for as long as the peer takes nothing. parent: `traceparent` of who asks. mark: see `Request`.
         """
         is_told = False
 
@@ -115,6 +127,7 @@ class ZenohSession:
             if not is_told:
                 on_answer(Answer(None, None))
 
+        said = filter(None, (f"{deadline_s * 1000:.0f}", mark and MARKED + mark, parent))
         cancellation = zenoh.CancellationToken()
         try:
             self._session.get(
@@ -124,10 +137,10 @@ class ZenohSession:
                 consolidation=zenoh.ConsolidationMode.NONE,
                 timeout=deadline_s + DEADLINE_SPARE_S,
                 payload=body,
-                attachment=f"{deadline_s * 1000:.0f} {parent}".rstrip().encode(),
+                attachment=" ".join(said).encode(),
                 cancellation_token=cancellation,
                 congestion_control=zenoh.CongestionControl.BLOCK,
-                priority=self._priority(service, len(body)),
+                priority=zenoh.Priority.DATA_LOW if is_bulk else zenoh.Priority.INTERACTIVE_HIGH,
                 express=True,
             )
         except zenoh.ZError as error:
@@ -156,7 +169,7 @@ class ZenohSession:
             links = self._session.info.links()
         except zenoh.ZError as error:
             raise PeerError(f"node `{self._options.name}`: its links cannot be told: {error}") from error
-        return sorted(((link.auth_identifier or "").partition(".")[0], link.dst.partition("/")[2]) for link in links)
+        return sorted((_name_of(link), link.dst.partition("/")[2]) for link in links)
 
     def close(self) -> None:
         """Takes about a second if a peer went without a word."""
@@ -169,9 +182,9 @@ class ZenohSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _priority(self, service: str, body_bytes: int) -> zenoh.Priority:
-        is_bulk = body_bytes > SMALL_BYTES_MAX or service in self._options.bulk
-        return zenoh.Priority.DATA_LOW if is_bulk else zenoh.Priority.INTERACTIVE_HIGH
+    def is_bulk(self, service: str, body_bytes: int) -> bool:
+        """Whether all other requests go before such a one."""
+        return body_bytes > SMALL_BYTES_MAX or service in self._options.bulk
 
     def _on_query(self, query: zenoh.Query) -> None:
         self._listener.on_request(Request(query))
@@ -180,6 +193,9 @@ class ZenohSession:
         _, _, sender, topic = str(sample.key_expr).split("/", 3)
         if sender != self._options.name:
             self._listener.on_message(sender, topic, sample.payload.to_bytes())
+
+    def _on_link(self, event: zenoh.LinkEvent) -> None:
+        self._listener.on_link(_name_of(event.link))
 
     def _on_token(self, sample: zenoh.Sample) -> None:
         name = str(sample.key_expr).rpartition(f"/{HERE}/")[2]
@@ -209,6 +225,11 @@ def _opened(options: ZenohOptions) -> zenoh.Session:
 def _direct(callback: Callable[[zenoh.Query], None]) -> Callable[[zenoh.Query], None]:
     """Called in the network's thread, not in one of its own: a hand-over less."""
     return cast(Callable[[zenoh.Query], None], handlers.Callback(callback, indirect=False))
+
+
+def _name_of(link: zenoh.Link) -> str:
+    """By the certificate."""
+    return (link.auth_identifier or "").partition(".")[0]
 
 
 def _read(reply: zenoh.Reply) -> Answer:

@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from littoral.errors import NodeError, PeerError, TooLargeError
 from littoral.mesh.arrivals import Arrivals
+from littoral.mesh.asker import Asker
 from littoral.mesh.half_links import HalfLinks
 from littoral.mesh.senders import Senders
 from littoral.mesh.zenoh_log import MISNAMED, ZenohLog
 from littoral.mesh.zenoh_options import ZenohOptions
-from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, Answer, ZenohSession
-from littoral.telemetry import traceparent
+from littoral.mesh.zenoh_session import SMALL_BYTES_MAX, ZenohSession
+from littoral.telemetry import Endured
 from littoral.transport import Handler, OnLiveness, OnMessage, Reply
 from littoral.transport.desk import Desk, Rights
 from littoral.transport.fan_out import replies
@@ -44,10 +46,15 @@ class ZenohTransport:
         self._loop = asyncio.get_running_loop()
         self._senders = Senders()
         self._desk = Desk(self.name, self.traffic, body_bytes_max=self.body_bytes_max, rights=rights)
+        self._asker = Asker(self._senders, self.traffic, lease_s=options.lease_ms / 1000)
         self._arrivals = Arrivals(
-            self._desk, self.traffic, self._senders, body_bytes_max=self.body_bytes_max, on_gone=self._give_up
+            self._desk,
+            self.traffic,
+            self._senders,
+            body_bytes_max=self.body_bytes_max,
+            on_gone=partial(self._asker.give_up, "peer `{}`: went before it answered"),
+            on_link=self._link_changed,
         )
-        self._waiting: dict[asyncio.Future[Answer], str] = {}
         self._session: ZenohSession | None = None
         self._change = asyncio.Lock()
         self._half_links = HalfLinks(options.lease_ms / 1000, self._loop.time())
@@ -75,7 +82,7 @@ class ZenohTransport:
         session = await self._opened(body)
         self.traffic.asked += 1
         try:
-            answer = await self._asked(session, peer, service, body, deadline_s)
+            answer = await self._asker.ask(session, peer, service, body, deadline_s=deadline_s)
         except PeerError:
             self.traffic.unanswered += 1
             raise
@@ -112,6 +119,10 @@ class ZenohTransport:
     def watch(self, on_liveness: OnLiveness) -> None:
         self._arrivals.watch(on_liveness)
 
+    def _link_changed(self, name: str) -> None:
+        if self._session is not None:
+            self._asker.link_changed(self._session, name)
+
     def _count_refused(self, reason: str) -> None:
         with contextlib.suppress(RuntimeError):
             counted: Refused = "name" if reason == MISNAMED else "certificate"
@@ -136,19 +147,18 @@ class ZenohTransport:
 
     async def _mend(self) -> None:
         """Links are made anew where nothing less helps (`half_links`)."""
+        endured = Endured()
         while True:
             await asyncio.sleep(LOOK_LEASES * self._options.lease_ms / 1000)
             session, peers = self._session, self._options.peers.keys()
             if session is None or self._change.locked() or not self._half_links.suspects(self.alive() & peers):
                 continue
-            try:
+            with endured.round("mesh: half links"):
                 linked = {name for name, _ in await self._senders.run(session.links)} & peers
                 if self._half_links.is_broken(linked, self.alive(), self._loop.time()):
                     self.traffic.relinked += 1
                     _log.warning("links are made anew: %s linked, not here", ", ".join(sorted(linked - self.alive())))
                     await self._open_anew(self._options)
-            except (NodeError, PeerError) as error:
-                _log.warning("links cannot be looked at, or made anew: %s", error)
 
     async def _open_anew(self, options: ZenohOptions) -> None:
         async with self._change:
@@ -157,8 +167,7 @@ class ZenohTransport:
             self._options = options
             self._half_links.begin()
             await self._senders.run(self._session.close)
-            for answer, peer in list(self._waiting.items()):
-                _settle(answer, PeerError(f"peer `{peer}`: the link was made anew before it answered"))
+            self._asker.give_up("peer `{}`: the link was made anew before it answered")
             self._arrivals.expect_anew(options.lease_ms / 1000)
             self._session = await self._reopened()
             for topic in self._arrivals.topics:
@@ -175,8 +184,7 @@ class ZenohTransport:
             self._mending.cancel()
         ZenohLog.listeners.remove(self._count_refused)
         self._arrivals.stop()
-        for answer in list(self._waiting):
-            _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))
+        self._asker.give_up(f"node `{self.name}`: its end of the mesh is closed")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._senders.run(session.close), CLOSE_S)
         self._senders.stop()
@@ -205,64 +213,3 @@ class ZenohTransport:
         if self._session is None:
             raise PeerError(f"node `{self.name}`: its end of the mesh is closed")
         return self._session
-
-    async def _asked(self, session: ZenohSession, peer: str, service: str, body: bytes, deadline_s: float) -> Answer:
-        """Raises PeerError where none comes in time."""
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-
-        def on_answer(came: Answer) -> None:
-            # A loop that is closed has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_settle, answer, came)
-
-        parent = traceparent()
-
-        def ask() -> Callable[[], None]:
-            return session.ask(peer, service, body, deadline_s=deadline_s, on_answer=on_answer, parent=parent)
-
-        self._waiting[answer] = peer
-        late = self._loop.call_later(deadline_s, _expire, answer, peer, deadline_s)
-        cancel: Callable[[], None] | None = None
-        try:
-            if self._senders.takes_now(peer, len(body)):
-                cancel = ask()
-            else:
-                cancel = await self._sent_behind(peer, ask, answer)
-            return await answer
-        except (asyncio.CancelledError, PeerError):
-            if cancel is not None:
-                cancel()
-            raise
-        finally:
-            late.cancel()
-            del self._waiting[answer]
-
-    async def _sent_behind(
-        self, peer: str, ask: Callable[[], Callable[[], None]], answer: asyncio.Future[Answer]
-    ) -> Callable[[], None] | None:
-        """When what waits for that peer is sent; None where the answer's time is over before that."""
-        sending = asyncio.ensure_future(self._senders.send_behind(peer, ask))
-        try:
-            await asyncio.wait((sending, answer), return_when=asyncio.FIRST_COMPLETED)
-            return await sending if sending.done() else None
-        finally:
-            if not sending.done():
-                sending.cancel()
-
-    def _give_up(self, name: str) -> None:
-        for answer, peer in list(self._waiting.items()):
-            if peer == name:
-                _settle(answer, PeerError(f"peer `{peer}`: went before it answered"))
-
-
-def _expire(answer: asyncio.Future[Answer], peer: str, deadline_s: float) -> None:
-    _settle(answer, PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s"))
-
-
-def _settle(answer: asyncio.Future[Answer], came: Answer | PeerError) -> None:
-    if answer.done():
-        return
-    if isinstance(came, PeerError):
-        answer.set_exception(came)
-    else:
-        answer.set_result(came)

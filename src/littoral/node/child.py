@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
 from littoral import lifeline, settings
 
 __all__ = ["Child"]
 
 READ_BYTES = 1 << 16
+VMSTAT = Path("/proc/vmstat")
 
 
 class Child:
@@ -39,6 +42,7 @@ class Child:
         finally:
             os.close(theirs)
             os.close(status)
+        self._memory_kills = memory_kills()
         self.ended = self._end_handle()
         os.set_blocking(self.status, False)
         self._unread = b""
@@ -57,9 +61,9 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def hang_up(self) -> None:
-        """Asks it to look at its files again."""
-        self._process.send_signal(signal.SIGHUP)
+    def ask(self, what: Literal["look", "refresh"]) -> None:
+        """Asks it to read its settings again, or to look for new versions of its files."""
+        self._process.send_signal(signal.SIGUSR1 if what == "look" else signal.SIGHUP)
 
     def terminate(self) -> None:
         """Asks it to end in order."""
@@ -82,11 +86,21 @@ class Child:
         code = self._process.wait()
         for handle in (self._lifeline, self.status, self.ended):
             os.close(handle)
-        return _in_words(code)
+        return _in_words(code, is_short=memory_kills() > self._memory_kills)
 
 
-def _in_words(code: int) -> str:
+def _in_words(code: int, *, is_short: bool) -> str:
+    """is_short: the kernel has killed something for want of memory meanwhile."""
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name
-    return f"killed by {name}" + (", is the disk full?" if name == "SIGBUS" else "")
+    why = {"SIGBUS": ", is the disk full?", "SIGKILL": ", was there too little memory?" if is_short else ""}
+    return f"killed by {name}" + why.get(name, "")
+
+
+def memory_kills() -> int:
+    """Processes that the kernel has killed for want of memory since it started; 0 where it does not tell."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = VMSTAT.read_text("ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+    return 0

@@ -8,7 +8,7 @@ from littoral.node.federation.federation import Federation
 from littoral.node.mesh_told import MeshTold, State, Weight
 from littoral.node.mesh_view import view
 from littoral.node.node import Node
-from littoral.telemetry import Reading
+from littoral.telemetry import Endured, Reading
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 
 __all__ = ["mesh_protocol", "mesh_readings"]
@@ -53,7 +53,7 @@ def mesh_readings(federation: Federation, *, now_s: float) -> list[Reading]:
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
     found += _seen(view(federation, now_s=now_s))
     found += [*federation.replicas.readings(), *federation.seeding.readings()]
-    return [*found, *federation.traffic_readings(), *federation.moving.readings()]
+    return [*found, *federation.traffic_readings(), *federation.moving.readings(), *Endured.readings()]
 
 
 def _seen(told: MeshTold) -> Iterator[Reading]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
@@ -28,6 +29,7 @@ from littoral.node.model_opening import (
 )
 from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
 from littoral.node.pooling import Pooling
+from littoral.node.site_tables import ModelTable
 from littoral.runtime.guest_threads import GuestThreads
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
@@ -130,6 +132,17 @@ class ModelRepository:
         kept = self._find(name)
         async with self.turn:
             return await self._load(kept, policy or Policy.of(kept.origin.table.versions), uploads or {})
+
+    async def change(self, name: str, table: ModelTable, path: Path) -> Sequence[int]:
+        """As `load`, by another table of the site file, which counts from then on."""
+        kept = self._find(name)
+        async with self.turn:
+            before, kept.origin = kept.origin, kept.origin._replace(table=table, path=path)
+            try:
+                return await self._load(kept, Policy.of(table.versions), {})
+            except BaseException:
+                kept.origin = before
+                raise
 
     async def roll_back(self, name: str) -> Sequence[int]:
         """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""

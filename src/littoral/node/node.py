@@ -173,3 +173,12 @@ class Node:
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False
+    _began_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began_s = self.clock.monotonic()
+
+    @property
+    def uptime_s(self) -> float:
+        """Since it was made, whatever the wall clock did meanwhile."""
+        return self.clock.monotonic() - self._began_s

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from littoral.node.collection_status import KnownStates
 from littoral.node.node import Node
 from littoral.node.readings import read_node
-from littoral.node.request_log import RequestLog
+from littoral.node.request_log import RequestLog, RequestsTold
 from littoral.node.request_statistics import RequestStatistics
 from littoral.telemetry import Metrics, Reading, Trace, incoming_trace
 from littoral.web import DROPS, Events, Seen, Server
@@ -57,6 +57,10 @@ class Observed:
             self._ran(name, began, outcome, is_ok=False)
             raise
         self._ran(name, began, outcome, is_ok=True)
+
+    def tell_requests(self, told: RequestsTold) -> None:
+        """Which requests have a line in the log from now on."""
+        self._requests = RequestLog(told, self._node.clock)
 
     def answered(self, seen: Seen) -> None:
         """After each request of HTTP."""

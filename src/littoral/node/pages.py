@@ -94,7 +94,7 @@ def api_protocol(node: Node, observed: Observed) -> Protocol:
 
 def _node(node: Node) -> dict[str, Any]:
     told = {"name": node.name, "version": version(), "started_at": node.started_at}
-    return told | {"uptime_s": node.clock.wall() - node.started_at, "ready": node.is_ready, "listen": node.listen}
+    return told | {"uptime_s": node.uptime_s, "ready": node.is_ready, "listen": node.listen}
 
 
 def _pipeline(served: ServedPipeline, statistics: RequestStatistics) -> dict[str, Any]:

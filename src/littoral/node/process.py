@@ -1,6 +1,7 @@
-"""The node process: `python -m littoral.node.process <site file> [<host:port>]`, started by the supervisor.
+"""The node process: `python -m littoral.node.process <site file> [<host:port> [<copy>]]`, started by the supervisor.
 
-SIGTERM ends it in order. What keeps it from starting goes to the supervisor, and to stderr.
+copy: what the site file said when it was taken. SIGTERM ends it in order. What keeps it from starting goes to the
+supervisor, and to stderr.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import msgspec
 import uvloop
 
 from littoral.errors import LittoralError
+from littoral.node.config.hot import Hot, log_options
+from littoral.node.config.texts import read_text
 from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.observed import Observed
@@ -23,7 +26,7 @@ from littoral.node.oip import Inference, grpc_interface
 from littoral.node.opened_access import open_access, open_certificates
 from littoral.node.reload import reloading
 from littoral.node.service_manager import SHARE, watchdog_s
-from littoral.node.site import Site, parse_address, read_site
+from littoral.node.site import Site, parse_address, parse_site
 from littoral.node.supervisor_link import SupervisorLink
 from littoral.node.wiring import open_node
 from littoral.telemetry import Log, LogOptions
@@ -41,17 +44,19 @@ def main(arguments: list[str]) -> int:
     """Exit code 0 after SIGTERM, 1 if the node failed, 2 for wrong arguments."""
     link = SupervisorLink.from_environment()
     log = Log.start(LogOptions())
-    if len(arguments) not in (1, 2):
-        _say("usage: python -m littoral.node.process <site file> [<host:port>]")
+    if not 1 <= len(arguments) <= 3:
+        _say("usage: python -m littoral.node.process <site file> [<host:port> [<copy>]]")
         return 2
+
+    def read() -> Site:
+        site = parse_site(read_text(Path(arguments[-1] if len(arguments) == 3 else arguments[0])), Path(arguments[0]))
+        return site.listening_at(parse_address(arguments[1])) if len(arguments) > 1 else site
+
     try:
-        site = read_site(Path(arguments[0]))
-        if len(arguments) == 2:
-            site = site.listening_at(parse_address(arguments[1]))
-        logs = site.telemetry.logs
-        log = Log.start(LogOptions(logs.level, logs.format, logs.lines_per_s, logs.keep))
+        site = read()
+        log = Log.start(log_options(site))
         _hear_zenoh(site)
-        uvloop.run(serve(site, link, log))
+        uvloop.run(serve(site, link, log, read))
     except (LittoralError, OSError) as error:
         link.failed(str(error))
         return 1
@@ -60,8 +65,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
-    """Until SIGTERM."""
+async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], Site]) -> None:
+    """Until SIGTERM. read: the site file as it is to be now."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with link, open_node(site, link, say=_say) as node:
@@ -76,7 +81,7 @@ async def serve(site: Site, link: SupervisorLink, log: Log) -> None:
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
             grpc_interface(site, inference, _say, access),
             mqtt_routes(site, node, observed),
-            reloading(node),
+            reloading(Hot(node, observed, server, read), link),
             signs_of_life(link),
         ):
             observed.served_by(server)

@@ -25,7 +25,7 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
     found = [
         Reading("littoral_http_requests_busy", (), busy_count),
         Reading("littoral_node_ready", (), node.is_ready),
-        Reading("littoral_node_uptime_seconds", (), node.clock.wall() - node.started_at),
+        Reading("littoral_node_uptime_seconds", (), node.uptime_s),
         Reading("littoral_events_listeners", (), events.listener_count),
         Reading("littoral_events_dropped_total", (), events.dropped_count),
     ]

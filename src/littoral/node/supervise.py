@@ -128,6 +128,16 @@ class Supervision:
         elif child.phase is not Phase.STOPPING:
             child.phase, child.at, child.is_told = Phase.STOPPING, kill_at, False
 
+    def restart(self, name: str, now: float) -> None:
+        """Ended in order, and started again at once; one that waits for its start waits no longer."""
+        child = self._children.get(name)
+        if child is None or self._stop_at is not None:
+            return
+        if child.phase is Phase.WAITING:
+            child.at = now
+        else:
+            self._end(child, now + self.patience.end_s)
+
     def started(self, name: str, pid: int) -> None:
         """The child runs."""
         child = self._children[name]

@@ -19,8 +19,10 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NodeError
-from littoral.lifeline import ALIVE, FAILED, READY, Lifeline
+from littoral.lifeline import ALIVE, FAILED, LOOKED, READY, Lifeline
 from littoral.node.child import Child
+from littoral.node.config.control import Control
+from littoral.node.config.trial import Ask, Outcome, Settle, Trial
 from littoral.node.service_manager import ServiceManager
 from littoral.node.supervise import CHILD_COUNT_MAX, NODE, ChildState, Do, Patience, Supervision
 from littoral.node.supervisor_messages import LINK_VARIABLE, PACKET_BYTES_MAX, States, Want, link_pair
@@ -56,8 +58,13 @@ class Supervisor:
         clock: Clock = SYSTEM,
         on_ready: Callable[[str], None] = _ignore,
         manager: ServiceManager | None = None,
+        trial: Trial | None = None,
+        say: Callable[[str], None] = _ignore,
     ) -> None:
         """node_command: None if the node is this very process, which then holds the other end of `link`.
+
+        trial: what the node is started with, and where another site file is tried; its arguments follow the command.
+        say: gets a line for each.
 
         on_ready: called with the node's address each time that it begins to serve. manager: who started this process,
         and is told of the node; None = nobody.
@@ -73,8 +80,12 @@ class Supervisor:
         self._told: dict[str, ChildState] | None = None
         self._on_ready = on_ready
         self._manager = manager or ServiceManager("", None)
+        self._trial = trial
+        self._say = say
+        self._control: Control | None = None
         self._alive_at = 0.0
         self._has_served = False
+        self._is_explained = False
         self._failure = ""
         self._stop_count = 0
         self._stops_seen = 0
@@ -98,6 +109,7 @@ class Supervisor:
         try:
             lock = OwnerLock.take(self._data, self._clock, wait_s=self._lock_wait_s, name=LOCK)
             if self._node_command is not None:
+                self._open_trial()
                 self._core.begin(self._clock.monotonic())
             while not self._turn():
                 for key, _ in self._selector.select(self._wait_s()):
@@ -113,7 +125,7 @@ class Supervisor:
     def run_until_signal(self) -> None:
         """`run`, stopped by SIGTERM or SIGINT; a second signal kills what still runs. For the main thread.
 
-        SIGHUP goes on to the node, which looks for new versions; on a terminal, whose end it is, it ends this process.
+        SIGHUP: `reload`; on a terminal, whose end it is, it ends this process.
         """
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, lambda *_: self.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -133,7 +145,8 @@ class Supervisor:
             self._wake_writer.send(b"\0")
 
     def reload(self) -> None:
-        """Has the node look for new versions of its models. From any thread or signal handler."""
+        """Has the node take its site file as it is now, and look for new versions of its models. From any thread or
+        signal handler."""
         self._reload_count += 1
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"\0")
@@ -145,9 +158,7 @@ class Supervisor:
     def _turn(self) -> bool:
         """What is due now; True if it is all over."""
         self._speak_for_node()
-        if self._reloads_seen < self._reload_count and self._is_node_ready():
-            self._children[NODE].hang_up()
-        self._reloads_seen = self._reload_count
+        self._reload()
         while self._stops_seen < self._stop_count:
             self._stops_seen += 1
             self._manager.stopping()
@@ -162,6 +173,37 @@ class Supervisor:
         self._tell()
         return self._core.is_over
 
+    def _open_trial(self) -> None:
+        if self._trial is None:
+            return
+        self._trial.open()
+        try:
+            self._control = Control(self._data, self._selector, self._begin_trial)
+        except OSError as error:
+            self._say(f"no other site file can be tried: `{self._data}`: {error.strerror}")
+
+    def _begin_trial(self, text: bytes, settle: Settle, deadline_s: float) -> None:
+        assert self._trial is not None
+        self._trial.begin(text, settle, is_ready=self._is_node_ready(), deadline_s=deadline_s)
+
+    def _reload(self) -> None:
+        """What SIGHUP asked for, and what a trial asks for."""
+        is_asked, self._reloads_seen = self._reloads_seen < self._reload_count, self._reload_count
+        if self._trial is None:
+            if is_asked and self._is_node_ready():
+                self._children[NODE].ask("refresh")
+            return
+        if is_asked:
+            self._trial.look(self._say_outcome, is_ready=self._is_node_ready())
+        for ask in self._trial.asks():
+            if ask is Ask.RESTART:
+                self._core.restart(NODE, self._clock.monotonic())
+            elif self._is_node_ready():
+                self._children[NODE].ask("look" if ask is Ask.LOOK else "refresh")
+
+    def _say_outcome(self, outcome: Outcome) -> None:
+        self._say(f"site file: {outcome.how}" + (f": {outcome.why}" if outcome.why else ""))
+
     def _speak_for_node(self) -> None:
         """While there is no node that could: its restart is this process' business."""
         now = self._clock.monotonic()
@@ -172,6 +214,8 @@ class Supervisor:
 
     def _wait_s(self) -> float | None:
         wake_at = self._core.wake_at()
+        if self._trial is not None and (ends_at := self._trial.wake_at()) is not None:
+            wake_at = ends_at if wake_at is None else min(wake_at, ends_at)
         if self._manager.alive_every_s is not None and not self._is_node_ready():
             wake_at = self._alive_at if wake_at is None else min(wake_at, self._alive_at)
         wait_s = None if wake_at is None else max(0.0, wake_at - self._clock.monotonic())
@@ -185,7 +229,11 @@ class Supervisor:
             if name == NODE:
                 ours, theirs = link_pair()
                 self._use_link(ours)
-                child = Child(self._node_command or (), {LINK_VARIABLE: theirs.fileno()})
+                arguments = self._trial.arguments() if self._trial is not None else []
+                child = Child([*(self._node_command or ()), *arguments], {LINK_VARIABLE: theirs.fileno()})
+                self._is_explained = False
+                if self._trial is not None:
+                    self._trial.started()
             else:
                 child = Child([sys.executable, "-P", "-m", HOST_MODULE, str(self._data / name)], {})
         except OSError as error:
@@ -215,10 +263,28 @@ class Supervisor:
             self._has_served = True
             self._manager.ready(rest)
             self._on_ready(rest)
+            if self._trial is not None:
+                self._trial.ready()
         elif word == ALIVE:
             self._manager.alive()
-        elif word == FAILED and not self._has_served and not self._stop_count:
-            self._failure = rest
+        elif word == LOOKED and self._trial is not None:
+            self._trial.looked(rest)
+        elif word == FAILED:
+            self._hear_failure(rest)
+
+    def _hear_failure(self, reason: str) -> None:
+        """Its own words come first, then how it ended."""
+        if self._is_explained:
+            return
+        self._is_explained = True
+        if self._trial is not None and self._trial.is_under_way:
+            self._trial.ended(reason)
+        elif self._has_served or self._stop_count:
+            return
+        elif self._trial is not None and self._trial.fall_back():
+            self._say(f"{reason}; the node is started with the site file that served last")
+        else:
+            self._failure = reason
             self.stop()
 
     def _bury(self, name: str) -> None:
@@ -227,9 +293,11 @@ class Supervisor:
         self._selector.unregister(child.ended)
         self._selector.unregister(child.status)
         how = child.reap()
+        if not self._stop_count and self._core.states()[name].phase != "stopping":
+            self._say(f"`{name}` ended, {how}: it is started again")
         if name == NODE and not self._stop_count:
             self._manager.status(f"the node ended, {how}: it is started again")
-        if name == NODE and how.startswith("exit code"):
+        if name == NODE and (how.startswith("exit code") or (self._trial is not None and self._trial.is_under_way)):
             self._hear_node(FAILED, f"node: ended before it was ready: {how}")
         self._core.ended(name, how, self._clock.monotonic())
 
@@ -277,6 +345,8 @@ class Supervisor:
         for child in self._children.values():
             child.kill()
             child.reap()
+        if self._control is not None:
+            self._control.close()
         self._drop_link()
         self._selector.close()
         self._wake_reader.close()

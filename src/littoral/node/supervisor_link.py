@@ -61,6 +61,10 @@ class SupervisorLink:
         """Tells the supervisor that this node's loop goes round."""
         self._lifeline.alive()
 
+    def looked(self, problem: str = "") -> None:
+        """Tells the supervisor that this node has read its site file again. problem: why it goes on as it was."""
+        self._lifeline.looked(problem)
+
     def failed(self, reason: str) -> None:
         """Tells the supervisor why this node ends. Before it was ever ready, that ends the supervisor as well."""
         self._lifeline.failed(reason)

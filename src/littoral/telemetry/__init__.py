@@ -1,5 +1,6 @@
 """What a node tells of itself: numbers, traces, lines of its log."""
 
+from littoral.telemetry.endured import Endured
 from littoral.telemetry.log import Log, LogOptions
 from littoral.telemetry.log_limit import Limit
 from littoral.telemetry.metrics import METRICS, TEXT_TYPE, Metrics, MetricSpec, Reading
@@ -11,6 +12,7 @@ __all__ = [
     "METRICS",
     "NOTHING",
     "TEXT_TYPE",
+    "Endured",
     "Kind",
     "Limit",
     "Log",

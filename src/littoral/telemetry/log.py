@@ -47,15 +47,14 @@ class Log(logging.Handler):
     def __init__(self, options: LogOptions, stream: TextIO, clock: Clock = SYSTEM) -> None:
         super().__init__()
         self.listeners: list[Callable[[Line], None]] = []
-        self._options = options
         self._tells_all = options.level == "debug"
+        self._clock = clock
         self._limit = Limit(options.lines_per_s, clock)
         self._lines: deque[Line] = deque(maxlen=options.keep)
         self._next = 1
         self._counts = dict.fromkeys(LEVELS, 0)
         self._stream = stream
-        is_json = options.format == "json" or (options.format == "auto" and not stream.isatty())
-        self._form = as_json if is_json else as_terminal
+        self._form = _form_of(options, stream)
         self._waiting: deque[Line] = deque()
         self._has_more = threading.Event()
         self._dropped = 0
@@ -74,6 +73,15 @@ class Log(logging.Handler):
         logging.getLogger("littoral").setLevel(options.level.upper())
         log._writer.start()
         return log
+
+    def change(self, options: LogOptions) -> None:
+        """From the next line on. Lines that are kept stay, the latest first where fewer fit."""
+        with self._handler_lock():
+            self._tells_all = options.level == "debug"
+            self._limit = Limit(options.lines_per_s, self._clock, suppressed=self._limit.suppressed)
+            self._lines = deque(self._lines, maxlen=options.keep)
+            self._form = _form_of(options, self._stream)
+        logging.getLogger("littoral").setLevel(options.level.upper())
 
     def stop(self) -> None:
         """Writes what waits, if that goes at once."""
@@ -133,3 +141,8 @@ class Log(logging.Handler):
                     self._stream.flush()
                 except (OSError, ValueError):  # nobody reads it any more; what is kept in memory is still there
                     self._dropped += 1
+
+
+def _form_of(options: LogOptions, stream: TextIO) -> Callable[[Line], str]:
+    is_json = options.format == "json" or (options.format == "auto" and not stream.isatty())
+    return as_json if is_json else as_terminal

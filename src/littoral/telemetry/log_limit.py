@@ -27,8 +27,8 @@ class Limit:
     For one thread at a time.
     """
 
-    def __init__(self, per_s: float, clock: Clock = SYSTEM) -> None:
-        self.suppressed = 0
+    def __init__(self, per_s: float, clock: Clock = SYSTEM, *, suppressed: int = 0) -> None:
+        self.suppressed = suppressed
         self._per_s = per_s
         self._most = max(1.0, per_s * BURST_S)
         self._clock = clock

@@ -299,6 +299,18 @@ METRICS = {
             ("reason",),
             "Messages of other nodes that were dropped, and why",
         ),
+        MetricSpec(
+            "littoral_mesh_lost_total",
+            "read_counter",
+            ("what",),
+            "Requests, and answers, that were lost with a link that was replaced, and sent again",
+        ),
+        MetricSpec(
+            "littoral_mesh_rounds_failed_total",
+            "read_counter",
+            ("loop",),
+            "Rounds of what goes on all the time that failed, and were tried again",
+        ),
         MetricSpec("littoral_node_ready", "gauge", (), "1 while the node is ready, else 0"),
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
         *OF_ITSELF,

@@ -75,7 +75,7 @@ class Spans:
     """ratio: of the requests that come without a caller's word, those that are recorded. Threads may share it."""
 
     def __init__(self, ratio: float = 1.0, *, queue_max: int = QUEUE_MAX, clock: Clock = SYSTEM) -> None:
-        self._below = round(ratio * (1 << RATIO_BITS))
+        self.ratio = ratio
         self._queue: deque[Span] = deque()
         self._queue_max = queue_max
         self._lock = threading.Lock()
@@ -84,6 +84,15 @@ class Spans:
         self._recorded = self._dropped = 0
         self.has_many = threading.Event()
         """Set when half of the room is taken."""
+
+    @property
+    def ratio(self) -> float:
+        """May be changed at any time."""
+        return self._below / (1 << RATIO_BITS)
+
+    @ratio.setter
+    def ratio(self, ratio: float) -> None:
+        self._below = round(ratio * (1 << RATIO_BITS))
 
     def incoming(self, trace: Trace) -> Trace:
         """The same request, recorded if its caller or the ratio says so."""

@@ -12,6 +12,9 @@ from littoral.testing.processes import PROCESS, Step
 
 __all__ = ["SimulatedLoop", "run_simulated"]
 
+SWEPT_EVERY = 8192
+"""Timers; most of them are cancelled before their time, and would make a heap of those that are not."""
+
 MOMENT_S = 1e-9
 """Less would be lost in rounding, and who waits for it would wait again, without end."""
 
@@ -54,6 +57,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context = contextvars.copy_context() if context is None else context
         step = Step(context.get(PROCESS), context, callback, args, when)
         self._timer_count += 1
+        if self._timer_count % SWEPT_EVERY == 0:
+            self._timers[:] = [timer for timer in self._timers if not timer[2].is_cancelled]
+            heapq.heapify(self._timers)
         heapq.heappush(self._timers, (when, self._timer_count, step))
         return step
 

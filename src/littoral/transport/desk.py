@@ -14,6 +14,7 @@ from littoral.errors import (
     UnavailableError,
 )
 from littoral.telemetry import incoming_trace, tracing
+from littoral.transport.answered import AGAIN, Answered, Found
 from littoral.transport.interface import Handler
 from littoral.transport.names import checked_name
 from littoral.transport.traffic import Traffic
@@ -39,6 +40,7 @@ class Desk:
         self._body_bytes_max = body_bytes_max
         self._rights = rights
         self._handlers: dict[str, Handler] = {}
+        self._answered = Answered()
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class Desk:
 
     def offer(self, service: str, handler: Handler) -> None:
         """Raises ConflictError for a second handler."""
-        if checked_name("service", service) in self._handlers:
+        if checked_name("service", service) in self._handlers or service == AGAIN:
             raise ConflictError(f"service `{service}`: `{self._name}` serves it already")
         self._handlers[service] = handler
 
@@ -59,8 +61,22 @@ class Desk:
         traffic.refused["busy"] += 1
         return False
 
-    async def answer(self, caller: str, service: str, body: bytes, *, deadline_s: float, parent: str = "") -> bytes:
-        """What the handler answers within the deadline. caller: proven. parent: the caller's `traceparent`, if any."""
+    async def answer(
+        self, caller: str, service: str, body: bytes, *, deadline_s: float, parent: str = "", mark: str = ""
+    ) -> bytes:
+        """What the handler answers within the deadline. caller: proven. parent: the caller's `traceparent`, if any.
+
+        mark: the caller's, of this request; of several with one mark one is handled, and all have its answer.
+        """
+        if not mark:
+            return await self._traced(caller, service, body, deadline_s, parent)
+        return await self._answered.once(caller, mark, lambda: self._traced(caller, service, body, deadline_s, parent))
+
+    def find(self, caller: str, mark: str) -> Found:
+        """What became of a request of this caller's."""
+        return self._answered.find(caller, mark)
+
+    async def _traced(self, caller: str, service: str, body: bytes, deadline_s: float, parent: str) -> bytes:
         if not parent:
             return await self._answer(caller, service, body, deadline_s)
         with tracing(incoming_trace(parent, None, None)):

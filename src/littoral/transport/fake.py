@@ -111,9 +111,11 @@ class Network:
         return made
 
     def heal(self, cut: "Cut | None" = None) -> None:
-        """This cut is gone; without one, every cut."""
+        """This cut is gone; without one, every cut. What it held up is asked again by who waits for it still."""
+        gone = [one for one in self._cuts if cut is None or one is cut]
         self._cuts = [one for one in self._cuts if cut is not None and one is not cut]
         self._soon(self._settle)
+        self._soon(self._ask_again, gone)
 
     # What an end asks of its network.
 
@@ -236,6 +238,10 @@ class Network:
                 for other in sorted((hidden ^ before) & self._seen):
                     end.notice(other, other not in hidden)
 
+    def _ask_again(self, gone: Sequence["Cut"]) -> None:
+        for name, end in list(self._ends.items()):
+            end.ask_again(partial(_was_cut_off, gone, name))
+
     def _soon(self, call: Callable[..., None], *args: object) -> None:
         _loop().call_soon(call, *args, context=self._context)
 
@@ -260,6 +266,10 @@ class Cut(NamedTuple):
 
 
 _NOBODY: frozenset[str] = frozenset()
+
+
+def _was_cut_off(gone: Sequence[Cut], name: str, peer: str) -> bool:
+    return any(cut.holds_up(name, peer) or cut.holds_up(peer, name) for cut in gone)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

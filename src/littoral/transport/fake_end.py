@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol, Self
 
 from littoral.errors import LittoralError, PeerError, TooLargeError
@@ -36,14 +38,22 @@ class _Network(Protocol):
     def leave(self, end: "FakeTransport") -> None: ...
 
 
-class _Asked(NamedTuple):
-    """parent: the caller's `traceparent`, or ''."""
+@dataclass(slots=True)
+class _Asked:
+    """parent: the caller's `traceparent`, or ''. taken_by: whom it reached first; outcome: what that one answered."""
 
     caller: str
     service: str
     body: bytes
     deadline_at_s: float
     parent: str
+    taken_by: "FakeTransport | None" = None
+    outcome: bytes | LittoralError | None = None
+
+
+class _Waiting(NamedTuple):
+    peer: str
+    asked: _Asked
 
 
 class FakeTransport:
@@ -57,7 +67,7 @@ class FakeTransport:
         self._desk = Desk(name, self.traffic, body_bytes_max=body_bytes_max, rights=rights)
         self._listeners: dict[str, list[OnMessage]] = {}
         self._watchers: list[OnLiveness] = []
-        self._waiting: dict[asyncio.Future[bytes], str] = {}
+        self._waiting: dict[asyncio.Future[bytes], _Waiting] = {}
         self._serving: dict[asyncio.Task[None], None] = {}
         self._context = copy_context()
         self._is_open = True
@@ -72,18 +82,22 @@ class FakeTransport:
         if not self._network.sees(self.name, checked_name("node", peer)):
             self.traffic.unanswered += 1
             raise PeerError(f"peer `{peer}`: is not here")
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[answer] = peer
-        asked = _Asked(self.name, service, body, asyncio.get_running_loop().time() + deadline_s, traceparent())
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        asked = _Asked(self.name, service, body, loop.time() + deadline_s, traceparent())
+        self._waiting[answer] = _Waiting(peer, asked)
         self._network.send(self.name, peer, len(body), lambda: self._reach(peer, asked, answer))
+        late = loop.call_at(asked.deadline_at_s, self._expire, answer, peer, deadline_s)
         try:
-            async with asyncio.timeout(deadline_s):
-                return await answer
-        except TimeoutError:
-            self.traffic.unanswered += 1
-            raise PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s") from None
+            return await answer
         finally:
+            late.cancel()
             self._waiting.pop(answer, None)
+
+    def _expire(self, answer: asyncio.Future[bytes], peer: str, deadline_s: float) -> None:
+        if not answer.done():
+            self.traffic.unanswered += 1
+            answer.set_exception(PeerError(f"peer `{peer}`: no answer in {deadline_s:.3g} s"))
 
     def fan_out(self, peers: Iterable[str], service: str, body: bytes, *, deadline_s: float) -> AsyncIterator[Reply]:
         return replies(peers, lambda peer: self.request(peer, service, body, deadline_s=deadline_s))
@@ -124,12 +138,18 @@ class FakeTransport:
         for answer in list(self._waiting):
             _settle(answer, PeerError(f"node `{self.name}`: its end of the mesh is closed"))
 
+    def ask_again(self, is_meant: Callable[[str], bool]) -> None:
+        """What waits for such peers: it, or its answer, may have been lost on a way that is open again."""
+        for answer, (peer, asked) in list(self._waiting.items()):
+            if is_meant(peer):
+                self._network.send(self.name, peer, len(asked.body), partial(self._reach, peer, asked, answer))
+
     def notice(self, name: str, is_here: bool) -> None:
         """Of another node: it came, or went."""
         if not is_here:
-            for answer, peer in list(self._waiting.items()):
-                if peer == name:
-                    _settle(answer, PeerError(f"peer `{peer}`: went before it answered"))
+            for answer, waiting in list(self._waiting.items()):
+                if waiting.peer == name:
+                    _settle(answer, PeerError(f"peer `{name}`: went before it answered"))
         if self._watchers:
             self._context.copy().run(self._tell_watchers, name, is_here)
 
@@ -157,7 +177,12 @@ class FakeTransport:
         end.take(asked, respond)
 
     def take(self, asked: "_Asked", respond: Callable[[bytes | LittoralError], None]) -> None:
-        """A request arrived here."""
+        """A request arrived here, for the first time or again."""
+        if asked.taken_by is self:
+            if asked.outcome is not None:
+                respond(asked.outcome)
+            return
+        asked.taken_by = self
 
         async def answer() -> None:
             try:
@@ -167,6 +192,7 @@ class FakeTransport:
                 )
             except LittoralError as error:
                 outcome = error
+            asked.outcome = outcome
             if self._is_open:
                 respond(outcome)
 

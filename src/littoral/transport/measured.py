@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, PeerError
-from littoral.telemetry import Reading
+from littoral.telemetry import Endured, Reading
 from littoral.transport.interface import Handler, Reply, Transport
 from littoral.transport.layer import Layer
 
@@ -80,6 +80,7 @@ class MeasuredTransport(Layer):
         self._links: dict[str, _Link] = {}
         self._turn = 0
         self._came = asyncio.Event()
+        self._endured = Endured()
 
     async def open(self) -> None:
         """Answers others' measurements."""
@@ -98,7 +99,8 @@ class MeasuredTransport(Layer):
         """Until it is cancelled; a round at once when somebody comes. peers: those whose links are measured."""
         while True:
             self._came.clear()
-            await self.measure(sorted(peers()))
+            with self._endured.round("mesh: links"):
+                await self.measure(sorted(peers()))
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S - REST_S):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from littoral.telemetry import Reading
 
-__all__ = ["Dropped", "Refused", "Traffic"]
+__all__ = ["Dropped", "Lost", "Refused", "Traffic"]
 
 Refused = Literal["service", "rights", "large", "busy", "late", "certificate", "name"]
 """Of requests and connections: no such service, not for this caller, over the bound, too many at once, the deadline was
@@ -16,6 +16,9 @@ that its certificate does not prove, or with one that the roster does not let in
 
 Dropped = Literal["busy", "failed"]
 """Of messages: too many at once, the one who listens failed."""
+
+Lost = Literal["request", "answer"]
+"""With a link that was replaced, and found: a request that never arrived was sent again, an answer was told again."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Traffic:
     relinked: int = 0
     refused: Counter[Refused] = field(default_factory=Counter)
     dropped: Counter[Dropped] = field(default_factory=Counter)
+    lost: Counter[Lost] = field(default_factory=Counter)
 
     def count_refused(self, reason: Refused) -> None:
         self.refused[reason] += 1
@@ -56,3 +60,5 @@ class Traffic:
             yield Reading("littoral_mesh_refused_total", (refusal,), count)
         for drop, count in self.dropped.items():
             yield Reading("littoral_mesh_dropped_total", (drop,), count)
+        for loss, count in self.lost.items():
+            yield Reading("littoral_mesh_lost_total", (loss,), count)

@@ -1,20 +1,25 @@
-"""Other names for collections: one file, replaced as a whole, so that several changes happen together or not at all."""
+"""Other names for collections: one file, replaced as a whole, so that several changes happen together or not at all.
+
+`{"format": 1, "aliases": {alias: collection}}`; before there was a format number, the inner table alone.
+"""
 
 from collections.abc import Collection as Names
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from littoral.artifact.model import write_atomically
 from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError
+from littoral.vectors.formats import check_problem
 
 __all__ = ["ALIASES_FILE", "AliasChange", "Aliases"]
 
 ALIASES_FILE = "aliases.json"
 FILE_BYTES_MAX = 1 << 20
 ALIAS_COUNT_MAX = 1024
+FORMAT = 1
 
 
 class AliasChange(NamedTuple):
@@ -23,6 +28,11 @@ class AliasChange(NamedTuple):
     alias: str | None = None
     collection: str | None = None
     former: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    aliases: dict[str, str]
+    format: Literal[1] = 1
 
 
 class Aliases:
@@ -37,11 +47,14 @@ class Aliases:
         """A file that cannot be read leaves no alias, and forbids to change any."""
         if not self._file.exists():
             return
+        data = b""
         try:
             with self._file.open("rb") as stream:
-                self._collections = msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=dict[str, str])
+                data = stream.read(FILE_BYTES_MAX)
+            self._collections = _decoded(data)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._damage = ShardError(f"`{self._file}`: {error}", hint="repair or remove it, and start again")
+            problem, hint = check_problem(data, FORMAT, error)
+            self._damage = ShardError(f"`{self._file}`: {problem}", hint=hint or "repair or remove it, and start again")
 
     def all(self) -> dict[str, str]:
         """The collection that each alias means, in alphabetical order."""
@@ -69,8 +82,18 @@ class Aliases:
             self._keep(left)
 
     def _keep(self, aliases: Mapping[str, str]) -> None:
-        write_atomically(self._file, msgspec.json.encode(aliases))
+        write_atomically(self._file, msgspec.json.encode(_File(dict(aliases))))
         self._collections = dict(aliases)
+
+
+def _decoded(data: bytes) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(data, type=_File).aliases
+    except msgspec.ValidationError as error:
+        try:
+            return msgspec.json.decode(data, type=dict[str, str])
+        except msgspec.ValidationError:
+            raise error from None
 
 
 def _apply(change: AliasChange, aliases: dict[str, str], collections: Names[str]) -> None:

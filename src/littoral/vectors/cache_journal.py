@@ -55,6 +55,8 @@ class CacheJournal:
             return
         form = form_of(data, self._ring)
         if form is None:
+            if data:
+                _log.warning("cache `%s`: of another version, or sealed by other keys: begun anew", self._path)
             self._submit(self._write_anew, self._form.head)
             self._bytes = len(self._form.head)
             return

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from littoral.errors import NotFoundError, ShardError
+from littoral.vectors.formats import check_problem
 from littoral.vectors.records import CollectionConfig
 
 __all__ = [
@@ -40,6 +41,7 @@ STORE = "edge"
 BOOTS = "boots"
 FILE_BYTES_MAX = 1 << 20
 LISTEN_BACKLOG = 64
+FORMAT = 1
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,11 +81,14 @@ def read_collection_file(folder: Path) -> CollectionFile:
     file = folder / COLLECTION_FILE
     try:
         with file.open("rb") as stream:
-            return msgspec.json.decode(stream.read(FILE_BYTES_MAX), type=CollectionFile)
+            data = stream.read(FILE_BYTES_MAX)
     except OSError as error:
         raise NotFoundError(f"`{file}`: {error.strerror}") from error
+    try:
+        return msgspec.json.decode(data, type=CollectionFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ShardError(f"`{file}`: {error}") from error
+        problem, hint = check_problem(data, FORMAT, error)
+        raise ShardError(f"`{file}`: {problem}", hint=hint) from error
 
 
 @contextlib.contextmanager

@@ -27,9 +27,8 @@ _log = logging.getLogger("littoral.web")
 class Handshakes:
     """dropped: how many were, by reason: `handshake_address`, `handshake_all`, `handshake_failed`."""
 
-    def __init__(self, limits: Limits, dropped: Counter[str]) -> None:
-        self._count_max = limits.handshake_count_max
-        self._address_count_max = limits.handshake_address_count_max
+    def __init__(self, limits: Callable[[], Limits], dropped: Counter[str]) -> None:
+        self._limits = limits
         self._dropped = dropped
         self._open: dict[str, dict[socket.socket, None]] = {}
         self._count = 0
@@ -37,9 +36,9 @@ class Handshakes:
     def begin(self, caller: socket.socket, address: str) -> None:
         """One more. Where there are too many, the oldest of this address goes, or of the one that has most."""
         network = network_of(address)
-        if len(self._open.get(network, ())) >= self._address_count_max:
+        if len(self._open.get(network, ())) >= self._limits().handshake_address_count_max:
             self._drop(network, "handshake_address")
-        elif self._count >= self._count_max:
+        elif self._count >= self._limits().handshake_count_max:
             self._drop(max(self._open, key=lambda one: len(self._open[one])), "handshake_all")
         self._open.setdefault(network, {})[caller] = None
         self._count += 1
@@ -72,7 +71,7 @@ async def accepting(
     listener: socket.socket,
     context: ssl.SSLContext,
     factory: Callable[[], asyncio.Protocol],
-    limits: Limits,
+    limits: Callable[[], Limits],
     dropped: Counter[str],
 ) -> AsyncIterator[None]:
     """Callers of this socket become protocols once their handshake is done; ends with the block, the listener too."""
@@ -82,7 +81,7 @@ async def accepting(
     async def shake(caller: socket.socket, address: str) -> None:
         is_ok = False
         try:
-            await loop.connect_accepted_socket(factory, caller, ssl=context, ssl_handshake_timeout=limits.handshake_s)
+            await loop.connect_accepted_socket(factory, caller, ssl=context, ssl_handshake_timeout=limits().handshake_s)
             is_ok = True
         except (OSError, asyncio.CancelledError) as error:
             _log.debug("TLS: %s: %s", address, error)

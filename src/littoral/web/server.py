@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -27,9 +27,12 @@ CHECKS = 5
 
 
 class Server(NamedTuple):
-    """address: `host:port`, with the port that was really taken. dropped: connections that were, by reason."""
+    """address: `host:port`, with the port that was really taken. limit: other limits, for connections that come.
+    dropped: connections that were, by reason.
+    """
 
     address: str
+    limit: Callable[[Limits], None]
     is_secure: bool = False
     dropped: Mapping[str, int] = {}
 
@@ -60,7 +63,7 @@ async def serving(
     try:
         async with _taking(listener, shared, certificates):
             address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-            yield Server(address, certificates is not None, shared.dropped)
+            yield Server(address, shared.limit, certificates is not None, shared.dropped)
     finally:
         await _end(shared, grace_s)
         checking.cancel()
@@ -75,7 +78,7 @@ async def _taking(listener: socket.socket, shared: Shared, certificates: Certifi
         return Connection(shared)
 
     if certificates is not None:
-        async with accepting(listener, certificates.context, connection, shared.limits, shared.dropped):
+        async with accepting(listener, certificates.context, connection, lambda: shared.limits, shared.dropped):
             yield
         return
     server = await asyncio.get_running_loop().create_server(connection, sock=listener, backlog=BACKLOG)

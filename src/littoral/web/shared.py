@@ -34,6 +34,10 @@ class Shared:
         self.has_none = asyncio.Event()
         """No connection is open; true only after there was one."""
 
+    def limit(self, limits: Limits) -> None:
+        """For connections that come; what all bodies may take together stays."""
+        self.limits = limits
+
     def make_room(self, asking: str) -> bool:
         """For one more connection, from there: who says nothing the longest has to go; else, of an address that has
         more than half, who sends its request the longest."""

@@ -140,6 +140,16 @@ def test_what_is_refused_is_not_told_as_done(served: Served) -> None:
     assert (len(told(served, "insert")), len(told(served, "query"))) == before
 
 
+def test_a_row_of_writes_that_broke_off_is_told(served: Served) -> None:
+    operations = [
+        {"delete": {"points": [1]}},
+        {"upsert": {"points": [{"id": 1, "vector": [1.0]}]}},
+    ]
+    assert send_json(served.address, "POST", f"{POINTS}/batch", {"operations": operations}).status == 400
+    last = told(served, "change")[-1]
+    assert (last["failed"], last["detail"]) == ("InputError", {"request": f"POST {POINTS}/batch"})
+
+
 def test_steps_of_pipelines_tell_what_they_search_and_write(served: Served) -> None:
     reply = send(served.address, "POST", "/pipelines/embed", PICTURE)
     embedding = reply.json["result"]["outputs"]["embedding"]["data"][0]

@@ -121,7 +121,7 @@ async def test_who_is_through_counts_no_more(secured: Secured) -> None:
 
 def test_networks_of_ipv6_are_one_address_each() -> None:
     dropped: Counter[str] = Counter()
-    handshakes = Handshakes(LIMITS, dropped)
+    handshakes = Handshakes(lambda: LIMITS, dropped)
     with contextlib.ExitStack() as held:
         for number in range(LIMITS.handshake_address_count_max + 2):
             caller, other = socket.socketpair()

@@ -46,6 +46,9 @@ class Ears:
     def on_liveness(self, name: str, is_here: bool) -> None:
         (self.here.add if is_here else self.here.discard)(name)
 
+    def on_link(self, name: str) -> None:
+        """It sees what it sees over whatever link."""
+
 
 async def impostor(rig: ZenohRig, name: str, *, certificate_of: str) -> tuple[ZenohSession, Ears]:
     """Says to be one node, has the certificate of another."""

@@ -21,6 +21,7 @@ from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import InputError, NotFoundError, SettingError, TooLargeError
 from littoral.node.access.roles import Role
+from littoral.vectors.formats import check_problem
 
 __all__ = [
     "TOKEN_COUNT_MAX",
@@ -35,6 +36,7 @@ __all__ = [
 
 TOKEN_COUNT_MAX = 1024
 FILE_BYTES_MAX = 1 << 20
+FORMAT = 1
 LOOK_AGAIN_S = 0.5
 _TOKEN = re.compile(r"littoral_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
@@ -92,7 +94,8 @@ def read_tokens(file: Path) -> list[Token]:
         if len({token.id for token in tokens}) != len(tokens):
             raise ValueError("two tokens have the same id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise SettingError(f"file of tokens `{file}`: {error}", hint="`littoral tokens` writes it") from error
+        problem, hint = check_problem(data, FORMAT, error)
+        raise SettingError(f"file of tokens `{file}`: {problem}", hint=hint or "`littoral tokens` writes it") from error
     return tokens
 
 

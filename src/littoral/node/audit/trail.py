@@ -1,5 +1,6 @@
 """What the parts of a node tell its audit log, and how: around routes, at steps of pipelines, where models change."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from littoral.audit.entries import Entry
 from littoral.audit.recorder import REASONS, Recorder
 from littoral.clock import Clock
-from littoral.errors import LittoralError, RequestError
+from littoral.errors import LittoralError, NotFoundError, RequestError
 from littoral.node.access.tokens import Token
 from littoral.node.audit.acts import CHANGES, READS, points_of
 from littoral.node.caller import CALLER
@@ -30,6 +31,12 @@ REQUEST_CHARACTERS_MAX = 200
 MODEL_SETS_MAX = 256
 UPLOADS = frozenset({"POST /collections/{collection}/snapshots/upload"})
 """Bodies too large to be read again."""
+
+IN_PARTS = frozenset({"POST /collections/{collection}/points/batch", "POST /collections/aliases"})
+"""Of these, what stands before a part that is refused was done."""
+
+BESIDE_BYTES = 1 << 18
+"""A larger body is hashed in a thread."""
 
 
 class Trail:
@@ -131,26 +138,27 @@ class Trail:
     def _route(self, route: Route) -> Route:
         name = f"{route.method} {route.pattern}"
         if (did := CHANGES.get(name)) is not None:
-            return route._replace(handler=self._change(route.handler, did, has_body=name not in UPLOADS))
+            return route._replace(handler=self._change(route.handler, did, name))
         if (did := READS.get(name)) is not None:
             return route._replace(handler=self._read(route.handler, did))
         return route
 
-    def _change(self, handler: Handler, did: str, *, has_body: bool) -> Handler:
+    def _change(self, handler: Handler, did: str, route: str) -> Handler:
+        has_body = not route.startswith(("GET ", "DELETE ")) and route not in UPLOADS
+
         async def answer(request: Request) -> Answer | Stream | Upgrade:
-            self.check()
+            if request.method != "GET":
+                self.check()
             try:
                 found = await handler(request)
-            except RequestError:
-                raise
             except BaseException as error:
+                if isinstance(error, RequestError) and route not in IN_PARTS:
+                    raise
                 self.act(did, _subject(request), failed=type(error).__name__, detail=_asked(request))
                 raise
-            data = await _again(request) if has_body and request.method != "DELETE" else b""
-            count, ids = points_of(data)
-            of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
-            detail = _asked(request) | ({"ids": ids} if ids else {})
-            await self.changed(did, _subject(request), count=count, detail=detail, **of)
+            told = await _told_of(await _again(request)) if has_body else {}
+            detail = _asked(request) | told.pop("detail", {})
+            await self.changed(did, _subject(request), detail=detail, **told)
             return found
 
         return answer
@@ -160,7 +168,11 @@ class Trail:
             heard = HEARD.set(None)
             try:
                 found = await handler(request)
-                collection = self._find(request.names["collection"])
+                try:
+                    collection = self._find(request.names["collection"])
+                except NotFoundError:  # deleted meanwhile
+                    self.act(did, _subject(request), detail=_asked(request))
+                    return found
                 if self._is_told(collection.name):
                     asked = HEARD.get()
                     data = b"" if asked is not None or request.method == "GET" else await _again(request)
@@ -200,6 +212,15 @@ def _subject(request: Request) -> str:
 
 def _asked(request: Request) -> dict[str, Any]:
     return {"request": f"{request.method} {request.path[:REQUEST_CHARACTERS_MAX]}"}
+
+
+async def _told_of(data: bytes) -> dict[str, Any]:
+    """What an entry says of a body: its digest, how many points it names, and which."""
+    if not data:
+        return {}
+    digest = sha256(data) if len(data) < BESIDE_BYTES else await asyncio.to_thread(sha256, data)
+    count, ids = points_of(data)
+    return {"digest": digest.hexdigest(), "of": "body", "count": count, "detail": {"ids": ids} if ids else {}}
 
 
 async def _again(request: Request) -> bytes:

@@ -19,6 +19,7 @@ from littoral.node.federation.leases import LEASE_S, RENEW_S, Beliefs
 from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.messages import decoded, encode
 from littoral.node.federation.replicas import Replicas
+from littoral.telemetry import Endured
 from littoral.transport import Transport
 
 __all__ = ["LEASES", "Completeness", "Holding"]
@@ -67,6 +68,7 @@ class Completeness:
         self._members = members
         self._clock = clock
         self._beliefs = Beliefs(clock)
+        self._endured = Endured()
 
     async def open(self) -> None:
         """From now on other holders are promised what they ask for."""
@@ -102,7 +104,8 @@ class Completeness:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
-                    await self.renew(holdings())
+                    with self._endured.round("mesh: leases"):
+                        await self.renew(holdings())
                     await asyncio.Event().wait()
 
     async def _ask(self, peer: str, holdings: Sequence[Holding]) -> None:

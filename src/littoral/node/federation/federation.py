@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -46,7 +46,7 @@ from littoral.node.federation.summary_exchange import SummaryExchange
 from littoral.node.federation.targets import Targets
 from littoral.node.mesh_tables import MeshTable
 from littoral.node.site_tables import CollectionTable
-from littoral.telemetry import Reading
+from littoral.telemetry import Endured, Reading
 from littoral.transport import Transport
 from littoral.transport.measured import MeasuredTransport
 from littoral.vault import KeyRing
@@ -96,6 +96,7 @@ class Federation:
         self._collections = collections
         self._transport = transport
         self._clock, self._say = clock, say
+        self._endured = Endured(say)
         others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = self.signed = signed
         self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
@@ -396,35 +397,41 @@ class Federation:
             await self.moving.settle(spreads, shard_map.number)
 
     async def _run(self) -> None:
-        """What is to be done now, and again: pull the map, hold shards, tell facts."""
+        """What is to be done now, and again. What fails of it holds up nothing else, and is tried again."""
+        steps: Mapping[str, Callable[[], Awaitable[object]]] = {
+            "map": self._pull_map,
+            "shards": self._hold_shards,
+            "layouts": self._write_layouts,
+            "summaries": lambda: self._exchange.sum_up(self._read_shards()),
+            "snapshots": self.seeding.tidy,
+            "facts": self._tell_fact,
+            "facts of others": self.fact_exchange.ask,
+            "payload indexes": self._settle_indexes,
+        }
         while True:
             self._work.clear()
-            try:
-                await self.keeper.pull(also=self._transport.alive() if self._is_waiting else ())
-                await self._hold_shards()
-                if self.keeper.is_writer:
-                    self.keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
-                    self.keeper.write(self.handing.embedders.over())
-                    await self._rebalance()
-                await self._exchange.sum_up(self._read_shards())
-                await self.seeding.tidy()
-                await self._tell_fact()
-                await self.fact_exchange.ask()
-                await self._settle_indexes()
-            except (LittoralError, OSError) as error:
-                self._say(f"mesh: {error}")
+            for name, step in steps.items():
+                with self._endured.round(f"mesh: {name}"):
+                    await step()
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
 
+    async def _pull_map(self) -> None:
+        await self.keeper.pull(also=self._transport.alive() if self._is_waiting else ())
+
+    async def _write_layouts(self) -> None:
+        """As the writer."""
+        if self.keeper.is_writer:
+            self.keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
+            self.keeper.write(self.handing.embedders.over())
+            await self._rebalance()
+
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
-        for told in [known.fact.indexes for known in self.facts.all().values() if known.fact.indexes]:
-            await self._indexes.heard(told)
-        for name, shard in self._own_shards():
-            if (part := self._collections.part(part_name(name, shard))) is not None:
-                await self._indexes.settle(name, part)
+        parts = [(name, self._collections.part(part_name(name, shard))) for name, shard in self._own_shards()]
+        await self._indexes.keep_up(self.facts.indexes(), parts)
 
     async def _rebalance(self) -> None:
         """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
@@ -470,7 +477,7 @@ class Federation:
             counter=self._counter,
             map_number=self.map.number,
             points=condition.points,
-            lag_s=self._lags_s(),
+            lag_s=self.replicas.lags_s(),
             models={name: self.stand_ins.goes_by(name) for name in self._tables},
             region=self.roster().get(self.name, ""),
             address=self.address(),
@@ -489,12 +496,4 @@ class Federation:
             load = self._local.loads.of(part_name(name, shard))
             if load.busy_ms:
                 found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
-        return found
-
-    def _lags_s(self) -> dict[str, float]:
-        """By peer, the shard that is furthest behind it."""
-        found: dict[str, float] = {}
-        for lag in self.replicas.lags():
-            behind_s = lag.since_s if lag.entry_count else 0.0
-            found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
         return found

@@ -7,7 +7,7 @@ away, one that lost its disk, and shards of another layout get them too.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -121,6 +121,14 @@ class PayloadIndexes:
                 except OSError as error:
                     raise NodeError(f"`{self._file}`: {error.strerror}", hint="make room, and try again") from error
                 self._wishes = wishes
+
+    async def keep_up(self, told: Iterable[Told], parts: Iterable[tuple[str, Collection | None]]) -> None:
+        """With what others tell, and makes and drops what these shards, by collection, lack of it."""
+        for one in told:
+            await self.heard(one)
+        for collection, part in parts:
+            if part is not None:
+                await self.settle(collection, part)
 
     async def settle(self, collection: str, part: Collection) -> None:
         """A shard here has the indexes that there are to be. Raises UnavailableError, ShardError."""

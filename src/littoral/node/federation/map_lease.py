@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from littoral.clock import Clock
 from littoral.errors import ForbiddenError, LittoralError
 from littoral.node.federation.leases import LEASE_S, RENEW_S
+from littoral.telemetry import Endured
 from littoral.transport import Transport
 
 __all__ = ["MAP_LEASE", "MapLease"]
@@ -36,6 +37,7 @@ class MapLease:
         self._writer = writer
         self._members = members
         self._clock = clock
+        self._endured = Endured()
         self._confirmed = -1
         self._until_s = 0.0
         self._seen = -1
@@ -76,8 +78,9 @@ class MapLease:
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
-                    if is_needed():
-                        await self.renew()
+                    with self._endured.round("mesh: lease of the map"):
+                        if is_needed():
+                            await self.renew()
                     await asyncio.Event().wait()
 
     async def _grant(self, caller: str, body: bytes) -> bytes:

@@ -264,6 +264,14 @@ class Replicas:
         """Of each peer's replica of each shard."""
         return self._sync.lags()
 
+    def lags_s(self) -> dict[str, float]:
+        """By peer, of the shard that is furthest behind it."""
+        found: dict[str, float] = {}
+        for lag in self.lags():
+            behind_s = lag.since_s if lag.entry_count else 0.0
+            found[lag.peer] = max(found.get(lag.peer, 0.0), behind_s)
+        return found
+
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
         yield from self._sync.readings()

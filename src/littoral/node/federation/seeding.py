@@ -121,7 +121,7 @@ class Seeding:
     async def _seed(self, name: str, peer: str) -> None:
         try:
             await self._fetch_and_exchange(name, peer)
-        except LittoralError as error:
+        except (LittoralError, OSError) as error:
             self._say(f"mesh: shard `{name}`: snapshot of `{peer}`: {error}")
             self._tries[name, peer] += 1
             if not isinstance(error, PeerError) or self._tries[name, peer] >= TRIES_MAX:

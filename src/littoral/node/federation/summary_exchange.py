@@ -22,6 +22,7 @@ from littoral.node.federation.summaries import (
     decode_wanted,
     encode,
 )
+from littoral.telemetry import Endured
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 
@@ -69,6 +70,7 @@ class SummaryExchange:
         self._busy: set[str] = set()
         self._pulls: set[asyncio.Task[None]] = set()
         self._all_at_s = 0.0
+        self._endured = Endured()
 
     async def open(self) -> None:
         """From now on peers are told what is known here, and tell when that has changed."""
@@ -92,15 +94,20 @@ class SummaryExchange:
 
     async def _keep(self) -> None:
         while True:
-            if some := self._due():
-                pull = asyncio.create_task(self.pull(some), name="littoral-summaries")
-                self._pulls.add(pull)
-                pull.add_done_callback(self._pulls.discard)
+            with self._endured.round("mesh: summaries of others"):
+                if some := self._due():
+                    pull = asyncio.create_task(self._pull_once(some), name="littoral-summaries")
+                    self._pulls.add(pull)
+                    pull.add_done_callback(self._pulls.discard)
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
                     await self._wanted.wait()
                     await asyncio.sleep(SOON_S)
+
+    async def _pull_once(self, spreads: Mapping[str, Spread]) -> None:
+        with self._endured.round("mesh: summaries of others"):
+            await self.pull(spreads)
 
     def _due(self) -> Mapping[str, Spread]:
         """What is searched here; from time to time, or in a small site when something has changed, the rest too."""

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.node.migration.checking import Checked, check, too_bad
+from littoral.node.migration.failing import Failing
 from littoral.node.migration.pair import Pair
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import PointId
@@ -32,7 +33,6 @@ HELD_MAX = 1000
 LOOK_S = 1.0
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 60.0
-
 Flip = Callable[[], Awaitable[None]]
 
 
@@ -98,6 +98,7 @@ class Migration:
         self._say = say
         self._sample: list[PointId] = []
         self._seen = 0
+        self._failing = Failing(clock)
         self._back: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._rng = Random(pair.current.collection.name)  # noqa: S311 (a sample)
@@ -153,11 +154,12 @@ class Migration:
                 if await self._is_over():
                     return
                 pause_s = PAUSE_FIRST_S
+                self._failing.ended()
             except Exception as error:  # noqa: BLE001 (the task's outermost boundary: told, and tried again)
                 if not self._is_there():
                     self._end_back(NotFoundError(f"collection `{self.name}` is gone"))
                     return
-                self._stuck(str(error) if isinstance(error, LittoralError) else repr(error))
+                self._failed(error)
                 self._end_back(error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
@@ -290,11 +292,13 @@ class Migration:
             async with asyncio.timeout(LOOK_S):
                 await self.pair.work.wait()
 
-    def _stuck(self, why: str) -> None:
+    def _failed(self, error: Exception) -> None:
+        """It is stuck where somebody has to do something about it, and where what passes by itself does not."""
+        why = str(error) if isinstance(error, LittoralError) else repr(error)
         if why != self.progress.why:
             self._say(f"collection `{self.name}`: {why}")
         self.progress.why = why
-        if not self._kept_since:
+        if self._failing.is_stuck(error) and not self._kept_since:
             self.progress.state = "stuck"
 
     def _end_back(self, error: Exception) -> None:

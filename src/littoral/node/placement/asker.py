@@ -24,6 +24,7 @@ from littoral.runtime.abi import check_tensors
 from littoral.runtime.call import current_call
 from littoral.runtime.edges import EdgeType, TensorsType, Value
 from littoral.runtime.step import How
+from littoral.telemetry import Endured
 from littoral.transport import Transport
 
 __all__ = ["Asker", "MovableStep", "Site"]
@@ -284,9 +285,11 @@ class Asker:
 
     async def _run(self) -> None:
         """Loads of the others, again and again while somebody needs them."""
+        endured = Endured()
         while True:
             self._wanted.clear()
-            await self.neighbours.refresh(self._to_refresh())
+            with endured.round("placement"):
+                await self.neighbours.refresh(self._to_refresh())
             self._round += 1
             self._is_idle = self._clock.monotonic() - max(self.keys.values(), default=-math.inf) >= IDLE_S
             with contextlib.suppress(TimeoutError):

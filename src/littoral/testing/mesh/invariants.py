@@ -1,9 +1,11 @@
 """What must hold of a site: at every moment what can be seen at a glance, at quiet moments everything."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from littoral.telemetry import Endured
 from littoral.testing.mesh.clients import Clients
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.site import SimulatedSite
@@ -31,7 +33,11 @@ async def watch(site: SimulatedSite) -> None:
     """Until it is cancelled. Each fault of a node is told once."""
     told: set[str] = set()
     numbers: dict[str, int] = {}
+    before = Counter(Endured.unexpected)
     while True:
+        for loop in sorted(loop for loop, count in Endured.unexpected.items() if count > before[loop]):
+            before[loop] = Endured.unexpected[loop]
+            site.breaks(f"a round failed by a fault of ours: {loop}")
         for node in site.up():
             for what in _at_a_glance(node, numbers):
                 if what not in told:

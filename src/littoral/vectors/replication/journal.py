@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from littoral.errors import ConflictError, ShardError
 from littoral.vault import KeyRing
+from littoral.vectors.formats import check_marks
 from littoral.vectors.records import PointId
 from littoral.vectors.replication.digests import Digests, bucket_of, digest_of
 from littoral.vectors.replication.entries import (
@@ -100,16 +101,13 @@ class Journal:
         self._path = path
         self._bodies = Bodies(ring, f"journal `{path}`")
         self._digests: Digests | None = None
-        with self._errors():
+        with self.errors():
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            check_marks(self._file, FORMAT, f"journal `{path}`")
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
             self._file.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             self._file.executescript(SCHEMA)
-            if self._mark("format", FORMAT) != FORMAT:
-                raise ShardError(
-                    f"journal `{path}` has format {self._mark('format', FORMAT)}, this version knows {FORMAT}"
-                )
             self.was_emptied = str(self._mark("shard", shard)) != shard
             self.owing = Owing(self._file)
             if self.was_emptied:
@@ -159,20 +157,21 @@ class Journal:
     def transaction(self) -> Iterator[None]:
         """What is done inside is on the disk after it, or not at all. Raises ShardError."""
         try:
-            with self._errors():
+            with self.errors():
                 self._file.execute("BEGIN IMMEDIATE")
                 yield
                 self._set_mark("clock", self._clock.last)
                 self._file.execute("COMMIT")
         except BaseException:
-            with self._errors():
+            with self.errors():
                 if self._file.in_transaction:
                     self._file.execute("ROLLBACK")
                 self._load()
             raise
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Around what asks the file: raises ShardError."""
         try:
             yield
         except sqlite3.Error as error:
@@ -236,7 +235,7 @@ class Journal:
 
     def check_time(self, ids: Iterable[PointId], time: int) -> None:
         """Raises LateError where one of these points has a version that is not older."""
-        with self._errors():
+        with self.errors():
             known = [version for point in ids if (version := self._version(key_of(point))) is not None]
         if any(version.time >= time for version in known):
             raise LateError(max(self._clock.last, *(version.time for version in known)))
@@ -332,7 +331,7 @@ class Journal:
         """What a replica with this vector lacks, an origin after the other; at least one entry, if there are any."""
         bodies: list[bytes] = []
         size, is_gapped = 0, False
-        with self._errors():
+        with self.errors():
             for origin, known in sorted(self._known.items()):
                 after = vector.get(origin, 0)
                 if after >= known.number or size >= bytes_max:
@@ -355,7 +354,7 @@ class Journal:
         """What the shard may lack, as `seq` and the changes that still count, in order."""
         seq = self.applied_seq
         while True:
-            with self._errors():
+            with self.errors():
                 rows = self._file.execute(
                     "SELECT seq, origin, number, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (seq, READ_ROWS)
                 ).fetchall()
@@ -429,7 +428,7 @@ class Journal:
         """Of all versions; read from the file once, then kept."""
         if self._digests is None:
             digests = Digests()
-            with self._errors():
+            with self.errors():
                 for bucket, key, time, origin, gone in self._file.execute(
                     "SELECT bucket, key, time, origin, gone FROM points"
                 ):
@@ -440,7 +439,7 @@ class Journal:
     def versions(self, buckets: Iterable[int]) -> dict[bytes, Version]:
         """Of every point in these buckets, by its key."""
         found: dict[bytes, Version] = {}
-        with self._errors():
+        with self.errors():
             for bucket in buckets:
                 for key, time, origin, number, gone in self._file.execute(
                     "SELECT key, time, origin, number, gone FROM points WHERE bucket = ?", (bucket,)
@@ -450,7 +449,7 @@ class Journal:
 
     def versions_of(self, keys: Iterable[bytes]) -> dict[bytes, Version]:
         """Of those points that are or were there."""
-        with self._errors():
+        with self.errors():
             found = {key: self._version(key) for key in keys}
         return {key: version for key, version in found.items() if version is not None}
 
@@ -461,7 +460,7 @@ class Journal:
 
     def doubted(self) -> list[PointId]:
         """Points of which only the shard knows how they are."""
-        with self._errors():
+        with self.errors():
             return [id_of(key) for (key,) in self._file.execute("SELECT key FROM doubts")]
 
     def settle(self) -> None:
@@ -482,7 +481,7 @@ class Journal:
         """What is known of points and origins, without the log, as a journal that is not there yet: for a shard that
         has everything. Raises ShardError.
         """
-        with self._errors(), contextlib.closing(sqlite3.connect(target)) as copied:
+        with self.errors(), contextlib.closing(sqlite3.connect(target)) as copied:
             copied.executescript(SCHEMA)
             points = self._file.execute("SELECT * FROM points")
             copied.executemany("INSERT INTO points VALUES (?, ?, ?, ?, ?, ?)", points)
@@ -493,7 +492,7 @@ class Journal:
 
     def count(self) -> tuple[int, int]:
         """How many points are there, and how many deletions are remembered."""
-        with self._errors():
+        with self.errors():
             (count,) = self._file.execute("SELECT count(*) FROM points").fetchone()
             (gone,) = self._file.execute("SELECT count(*) FROM points WHERE gone = 1").fetchone()
         return count - gone, gone

@@ -143,10 +143,15 @@ class Pipeline:
         return answer
 
     async def read(self, call: Callable[[Journal], _T]) -> _T:
-        """Asks the journal, between two transactions. Raises UnavailableError once this is closed."""
+        """Asks the journal, between two transactions. Raises ShardError, UnavailableError once this is closed."""
         if self._is_closed:
             raise UnavailableError(f"replica of `{self._shard.name}` is closed here")
-        return await self._in_order(lambda: call(self._journal))
+
+        def asked() -> _T:
+            with self._journal.errors():
+                return call(self._journal)
+
+        return await self._in_order(asked)
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[Callable[[Work[Any], int], Any]]:
@@ -230,7 +235,7 @@ class Pipeline:
         return _Group(self._journal.last_seq, self._journal.knowledge, changes, waiting)
 
     async def _apply(self) -> None:
-        for seq, changes in await self._in_order(lambda: list(self._journal.unapplied())):
+        for seq, changes in await self._unapplied():
             await self._apply_all(changes)
             self.applied_seq = seq
         self.applied_seq = self.committed_seq = max(self.applied_seq, self.committed_seq)
@@ -248,6 +253,17 @@ class Pipeline:
                     wrong = next((refused[point] for point in ids & refused.keys()), None)
                     _settle(done, wrong or answer)
             self._tell()
+
+    async def _unapplied(self) -> list[tuple[int, list[Change]]]:
+        """What the journal had at the start, as soon as its disk can be read."""
+        pause_s = PAUSE_FIRST_S
+        while True:
+            try:
+                return await self._in_order(lambda: list(self._journal.unapplied()))
+            except ShardError as error:
+                _log.warning("replica of `%s`: %s", self._shard.name, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
     async def _apply_all(self, changes: Sequence[Change]) -> dict[PointId, LittoralError]:
         """Gives them to the shard, however long that takes; those that it refuses, and why."""

@@ -18,6 +18,7 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, RequestError, UnavailableError
+from littoral.telemetry import Endured
 from littoral.vault import KeyRing
 from littoral.vectors.checks import check_columns, check_payload, checked_ids
 from littoral.vectors.filters import Filter
@@ -361,15 +362,14 @@ class Replica:
 
     async def _keep_house(self) -> None:
         await self.pipeline.until_open()
+        endured = Endured()
         while True:
-            try:
+            with endured.round(f"replica of `{self.shard.name}`"):
                 if self._is_in_doubt:
                     async with self.pipeline.alone() as write:
                         await self._settle_doubts(write)
                 if await self.pipeline.keep() or self._known_to_all:
                     await self._forget()
-            except LittoralError as error:
-                _log.warning("replica of `%s`: %s", self.shard.name, error)
             await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _forget(self) -> None:

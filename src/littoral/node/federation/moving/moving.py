@@ -14,7 +14,7 @@ from littoral.node.federation.moving.handing import Handing, Owed
 from littoral.node.federation.moving.pacing import GAITS, Pace
 from littoral.node.federation.moving.steps import Progress, coming, going, is_done, name_back, name_of, next_step
 from littoral.node.federation.replicas import Replicas
-from littoral.telemetry import Reading
+from littoral.telemetry import Endured, Reading
 from littoral.transport import Transport
 from littoral.vectors.collections import Collections
 from littoral.vectors.replication.entries import id_of
@@ -73,6 +73,7 @@ class Moving:
         self._facts = facts
         self._pace = pace
         self._say = say
+        self._endured = Endured(say)
         self._changed = changed
         self._work = asyncio.Event()
         self._under_way: dict[str, list[int]] = {}
@@ -268,18 +269,21 @@ class Moving:
     async def _run(self) -> None:
         while True:
             self._work.clear()
-            pause_s = AWAY_PAUSE_S
-            try:
-                for source in [*self._sources(), *self.left_shards()]:
-                    pause_s = min(pause_s, await self._handed(source))
-                await self._count()
-            except (LittoralError, OSError) as error:
-                pause_s = PAUSE_S
-                self._say(f"mesh: moving points: {error}")
+            pause_s = PAUSE_S
+            with self._endured.round("mesh: moving points"):
+                pause_s = await self._hand_all()
             if pause_s:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._work.wait()
+
+    async def _hand_all(self) -> float:
+        """After how many seconds it is looked at again."""
+        pause_s = AWAY_PAUSE_S
+        for source in [*self._sources(), *self.left_shards()]:
+            pause_s = min(pause_s, await self._handed(source))
+        await self._count()
+        return pause_s
 
     async def _handed(self, source: _Source) -> float:
         """After how many seconds it is looked at again. What goes wrong with one shard does not hold up the others."""

@@ -20,6 +20,7 @@ from littoral.node.federation.generations import Embed
 from littoral.node.federation.residency import pinned_to
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.migration.bindings import Bindings, Parts
+from littoral.node.migration.failing import Failing
 from littoral.node.migration.spread.guards import Write, guarded, made_anew
 from littoral.node.migration.spread.messages import Cannot
 from littoral.node.migration.spread.progress import OPENING
@@ -47,6 +48,7 @@ class _Known:
     why: str = ""
     again_s: float = 0.0
     pause_s: float = PAUSE_FIRST_S
+    failing: Failing | None = None
     refused: dict[bytes, str] = field(default_factory=dict)
     goes_by: Spread | None = None
     has_left: bool = False
@@ -106,10 +108,12 @@ class Members:
             async with self._opening:
                 await self._go_by(name, spread, known)
             known.pause_s, known.again_s, known.why = PAUSE_FIRST_S, 0.0, ""
+            known.failing = None
         except (LittoralError, OSError) as error:
             if (why := str(error)) != known.why:
                 self._parts.say(f"collection `{name}`: {why}")
-            known.why = why
+            known.failing = known.failing or Failing(self._parts.clock)
+            known.why = why if known.failing.is_stuck(error) else ""
             known.again_s = self._parts.clock.monotonic() + known.pause_s
             known.pause_s = min(2 * known.pause_s, PAUSE_MAX_S)
         self._federation.wake()

@@ -125,8 +125,8 @@ class SpreadMigrations:
                 for name, model in wanted.items():
                     try:
                         await self.start(name, model)
-                        self._writer.whys.pop(name, None)
-                    except LittoralError as error:
+                        self._writer.went_well(name)
+                    except (LittoralError, OSError) as error:
                         self._writer.failed(name, error)
             await asyncio.sleep(DECLARED_PAUSE_S)
 

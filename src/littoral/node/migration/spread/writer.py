@@ -16,6 +16,7 @@ from littoral.node.federation.moving.steps import withdrawn
 from littoral.node.federation.residency import check_still_pinned, pinned_to
 from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.checking import Checked, check, too_bad
+from littoral.node.migration.failing import Failing
 from littoral.node.migration.pair import Side
 from littoral.node.migration.spread.layouts import goes_by_vectors, layout_of
 from littoral.node.migration.spread.members import Members
@@ -51,6 +52,7 @@ class Writer:
         self._again_s: dict[str, float] = {}
         self.checked: dict[str, Checked] = {}
         self.whys: dict[str, str] = {}
+        self._failing: dict[str, Failing] = {}
 
     async def close(self) -> None:
         """What is being checked is given up."""
@@ -190,7 +192,7 @@ class Writer:
             if change is not None and change.step == "flipping":
                 raise ConflictError(f"collection `{name}`: its generations change places", hint="try again")
             self._federation.keeper.write({name: _ended(spread)})
-            self.whys.pop(name, None)
+            self.went_well(name)
 
     def _two(self, name: str) -> Spread:
         spread = self._federation.keeper.spread_to_write(name)
@@ -245,9 +247,9 @@ class Writer:
             if not checked.is_good:
                 raise too_bad(name, checked, told)
             self._good[name] = since
-            self.whys.pop(name, None)
+            self.went_well(name)
             self._federation.wake()
-        except LittoralError as error:
+        except (LittoralError, OSError) as error:
             self.failed(name, error)
             self._again_s[name] = self._parts.clock.monotonic() + AGAIN_S
 
@@ -259,11 +261,17 @@ class Writer:
         asking, target = self._federation.asking, self._federation.target(name)
         return [point for _, point in await points_of(asking, target, _free(spread), CHECKED_COUNT, seed=0)]
 
-    def failed(self, name: str, error: LittoralError) -> None:
+    def failed(self, name: str, error: LittoralError | OSError) -> None:
         """It is told, and tried again."""
         if (why := str(error)) != self.whys.get(name):
             self._parts.say(f"collection `{name}`: {why}")
-        self.whys[name] = why
+        if self._failing.setdefault(name, Failing(self._parts.clock)).is_stuck(error):
+            self.whys[name] = why
+
+    def went_well(self, name: str) -> None:
+        """What had failed did not."""
+        self._failing.pop(name, None)
+        self.whys.pop(name, None)
 
     def is_checking(self, name: str) -> bool:
         """Whether it is being looked at right now."""

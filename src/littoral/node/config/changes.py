@@ -1,0 +1,116 @@
+"""What differs between two site files, by key, and what each difference needs. Pure."""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import msgspec
+
+from littoral.errors import SettingError
+from littoral.node.site import Site
+from littoral.node.site_tables import TABLES
+
+__all__ = ["Change", "Needs", "changes", "check_changes", "is_hot"]
+
+
+class Needs(enum.Enum):
+    """hot: counts while the node serves. restart: of the node, its shard hosts go on. refused: data would be lost."""
+
+    HOT = "hot"
+    RESTART = "restart"
+    REFUSED = "refused"
+
+
+class Change(NamedTuple):
+    """key: its path in the file, such as `limits.body_s`. before, after: None where it was, or is, not there.
+
+    why: what somebody should know of it, or ''.
+    """
+
+    key: str
+    before: Any
+    after: Any
+    needs: Needs
+    why: str = ""
+
+
+class _Rule(NamedTuple):
+    """pattern: of key paths. holds: for which values, before and after."""
+
+    pattern: str
+    needs: Needs
+    why: str = ""
+    holds: Callable[[Any, Any], bool] = lambda _before, _after: True
+
+
+def _is_gone(before: Any, after: Any) -> bool:
+    return before is not None and after is None
+
+
+def _is_less(before: Any, after: Any) -> bool:
+    return _is_gone(before, after) or (before is not None and after < before)
+
+
+_LOST = "points would be looked for where they are not: `littoral mesh` changes a layout while it serves"
+
+RULES = (
+    _Rule("node.data", Needs.REFUSED, "what the folder holds would stay behind: stop the node and move the folder"),
+    _Rule("collections.*.vectors.*", Needs.REFUSED, "a collection never changes it: name another, or delete this one"),
+    _Rule("collections.*.spread", Needs.REFUSED, _LOST),
+    _Rule("collections.*.spread.strategy", Needs.REFUSED, _LOST),
+    _Rule("collections.*.spread.shards", Needs.REFUSED, _LOST),
+    _Rule("collections.*.spread.replicas", Needs.REFUSED, _LOST),
+    _Rule("encryption", Needs.REFUSED, "what is sealed could not be opened: remove the snapshots first", _is_gone),
+    _Rule("collections.?*", Needs.RESTART, "its points stay, and are asked for over HTTP", _is_gone),
+    _Rule("cache.disk_mb", Needs.RESTART, "what no longer fits on disk is computed again", _is_less),
+    _Rule("audit", Needs.RESTART, "what is done is told no more", _is_gone),
+    _Rule("auth", Needs.RESTART, "every caller may do everything then", _is_gone),
+    _Rule("tls", Needs.RESTART, "callers are answered in the clear then", _is_gone),
+    _Rule("limits.*", Needs.HOT, "for connections that begin after it"),
+    _Rule("telemetry.logs.*", Needs.HOT),
+    _Rule("telemetry.traces.ratio", Needs.HOT),
+    _Rule("models.*.path", Needs.HOT),
+    _Rule("models.*.versions", Needs.HOT),
+    _Rule("models.*.sha256", Needs.HOT),
+    _Rule("models.*.warm", Needs.HOT),
+    _Rule("*", Needs.RESTART),
+)
+"""The first that fits says what a change needs."""
+
+
+def changes(before: Site, after: Site) -> list[Change]:
+    """In the order of the tables; a default that is written out is no change."""
+    return [
+        _judged(*found) for name in TABLES for found in _differences(_plain(before, name), _plain(after, name), name)
+    ]
+
+
+def is_hot(found: Sequence[Change]) -> bool:
+    """Whether the node need not be started anew."""
+    return all(change.needs is Needs.HOT for change in found)
+
+
+def check_changes(found: Sequence[Change], file: object) -> None:
+    """Raises SettingError, naming the keys, where data would be lost."""
+    if refused := [change for change in found if change.needs is Needs.REFUSED]:
+        told = "; ".join(f"`{change.key}`: {change.why}" for change in refused)
+        raise SettingError(f"{file}: {told}", hint="`littoral config diff` tells what each change needs")
+
+
+def _plain(site: Site, name: str) -> Any:
+    return msgspec.to_builtins(getattr(site, name))
+
+
+def _differences(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        if before != after:
+            yield key, before, after
+        return
+    for name in dict.fromkeys((*before, *after)):
+        yield from _differences(before.get(name), after.get(name), f"{key}.{name}")
+
+
+def _judged(key: str, before: Any, after: Any) -> Change:
+    rule = next(rule for rule in RULES if fnmatchcase(key, rule.pattern) and rule.holds(before, after))
+    return Change(key, before, after, rule.needs, rule.why)

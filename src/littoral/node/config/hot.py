@@ -1,0 +1,71 @@
+"""What of a site file a node takes while it serves: all of what differs, or nothing."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from littoral.errors import LittoralError
+from littoral.node.config.changes import Change, changes, is_hot
+from littoral.node.node import Node
+from littoral.node.observed import Observed
+from littoral.node.site import Site
+from littoral.telemetry import LogOptions
+from littoral.web import Limits, Server
+
+__all__ = ["Hot", "log_options"]
+
+
+class Hot:
+    """read: the site file as it is to be now."""
+
+    def __init__(self, node: Node, observed: Observed, server: Server, read: Callable[[], Site]) -> None:
+        self.node = node
+        self._observed = observed
+        self._server = server
+        self._read = read
+
+    async def take(self) -> str:
+        """Why the node goes on as it was, or '' where it runs what the file says now."""
+        before = self.node.site
+        assert before is not None
+        try:
+            site = await asyncio.to_thread(self._read)
+            found = changes(before, site)
+            if not is_hot(found):
+                return "this needs a restart of the node"
+            await self._take_models(before, site, found)
+        except (LittoralError, OSError) as error:
+            return str(error)
+        self._server.limit(Limits(**msgspec.structs.asdict(site.limits)))
+        self._observed.tell_requests(site.telemetry.logs.requests)
+        if self.node.log is not None:
+            self.node.log.change(log_options(site))
+        if self.node.traces is not None:
+            self.node.traces.spans.ratio = site.telemetry.traces.ratio
+        self.node.site = site
+        return ""
+
+    async def _take_models(self, before: Site, site: Site, found: list[Change]) -> None:
+        """What was changed goes back where a later one is refused."""
+        names = {change.key.split(".")[1] for change in found if change.key.startswith("models.")}
+        taken: list[str] = []
+        try:
+            for name in sorted(names):
+                await self._take_model(site, name)
+                taken.append(name)
+        except (LittoralError, OSError):
+            for name in taken:
+                await self._take_model(before, name)
+            raise
+
+    async def _take_model(self, site: Site, name: str) -> None:
+        assert self.node.repository is not None
+        table = site.models[name]
+        await self.node.repository.change(name, table, site.path_of(table.path))
+
+
+def log_options(site: Site) -> LogOptions:
+    """Of the node's process."""
+    logs = site.telemetry.logs
+    return LogOptions(logs.level, logs.format, logs.lines_per_s, logs.keep)

@@ -1,0 +1,99 @@
+"""What differs between two site files, and what each difference needs."""
+
+from pathlib import Path
+
+import pytest
+
+from littoral.errors import SettingError
+from littoral.node.config.changes import Needs, changes, check_changes, is_hot
+from littoral.node.site import Site, parse_site
+
+FILE = Path("site.toml")
+TEXT = """
+[node]
+name = "store-12"
+
+[models.embedder]
+path = "embedder.wasm"
+
+[collections.frames]
+vectors = { size = 4, distance = "Cosine" }
+
+[pipelines.embed]
+steps = [{ model = "embedder" }]
+
+[limits]
+body_s = 5.0
+
+[auth]
+
+[cache]
+disk_mb = 64
+
+[encryption]
+key_file = "keys"
+"""
+
+CASES = {
+    "limits.body_s": ("body_s = 5.0", "body_s = 6.0", Needs.HOT),
+    "models.embedder.path": ("embedder.wasm", "embedder-2.wasm", Needs.HOT),
+    "models.embedder.batch.max": ("embedder.wasm", 'embedder.wasm"\nbatch.max = 4 #', Needs.RESTART),
+    "telemetry.logs.level": ("[auth]", '[telemetry.logs]\nlevel = "debug"\n[auth]', Needs.HOT),
+    "telemetry.traces.ratio": ("[auth]", "[telemetry.traces]\nratio = 1\n[auth]", Needs.HOT),
+    "node.name": ("store-12", "store-13", Needs.RESTART),
+    "node.data": ("[models.embedder]", 'data = "elsewhere"\n[models.embedder]', Needs.REFUSED),
+    "collections.frames.vectors.size": ("size = 4", "size = 5", Needs.REFUSED),
+    "collections.frames.vectors.distance": ("Cosine", "Dot", Needs.REFUSED),
+    "collections.frames.strict": ("[pipelines.embed]", "strict = true\n[pipelines.embed]", Needs.RESTART),
+    "collections.more": (
+        "[pipelines.embed]",
+        '[collections.more]\nvectors = { size = 2, distance = "Dot" }\n[pipelines.embed]',
+        Needs.RESTART,
+    ),
+    "collections.frames": ('[collections.frames]\nvectors = { size = 4, distance = "Cosine" }', "", Needs.RESTART),
+    "pipelines.embed": ("steps = [", 'steps = [{ step = "normalize" }, ', Needs.RESTART),
+    "auth": ("[auth]", "", Needs.RESTART),
+    "cache.disk_mb": ("disk_mb = 64", "disk_mb = 32", Needs.RESTART),
+    "encryption": ('[encryption]\nkey_file = "keys"', "", Needs.REFUSED),
+    "encryption.key_file": ('"keys"', '"other"', Needs.RESTART),
+}
+
+
+def site(text: str = TEXT) -> Site:
+    return parse_site(text.encode(), FILE)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_change_is_one_row_by_its_key(key: str) -> None:
+    before, after, needs = CASES[key]
+    assert before in TEXT
+    (found,) = changes(site(), site(TEXT.replace(before, after)))
+    assert (found.key, found.needs) == (key, needs)
+    assert found.before != found.after
+    assert is_hot([found]) == (needs is Needs.HOT)
+    assert found.why or needs is not Needs.REFUSED
+
+
+def test_a_default_that_is_written_out_is_no_change() -> None:
+    written = TEXT.replace("[models.embedder]", 'data = "data"\nlisten = "127.0.0.1:8642"\n[models.embedder]')
+    assert changes(site(), site(f"# a comment\n{written}")) == []
+
+
+def test_what_would_lose_data_is_refused_with_every_key() -> None:
+    lossy = TEXT.replace("size = 4", "size = 5").replace("[models.embedder]", 'data = "new"\n[models.embedder]')
+    found = changes(site(), site(lossy))
+    with pytest.raises(SettingError, match=r"site\.toml: `node\.data`: .*; `collections\.frames\.vectors\.size`: "):
+        check_changes(found, FILE)
+    check_changes(changes(site(), site(TEXT.replace("body_s = 5.0", "body_s = 6.0"))), FILE)
+
+
+def test_a_spread_collection_keeps_its_layout() -> None:
+    mesh = TEXT + '\n[mesh]\nsite = "shop"\n'
+    spread = mesh.replace("[pipelines.embed]", 'spread = { model = "m 1" }\n[pipelines.embed]')
+    more = mesh.replace("[pipelines.embed]", 'spread = { model = "m 1", shards = 8 }\n[pipelines.embed]')
+    for one, other, key in (
+        (mesh, spread, "collections.frames.spread"),
+        (spread, mesh, "collections.frames.spread"),
+        (spread, more, "collections.frames.spread.shards"),
+    ):
+        assert [(row.key, row.needs) for row in changes(site(one), site(other))] == [(key, Needs.REFUSED)]

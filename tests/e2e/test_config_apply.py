@@ -1,0 +1,229 @@
+"""Another site file for real nodes: taken while they serve, with a restart, taken back; and what a slip in it costs."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import littoral as package
+from command import command, environment
+from command import littoral as cli
+from littoral.artifact import Store
+from littoral.node.config.texts import SiteTexts
+from onnx_models import squeeze_excite
+from ports import free_port
+from processes import children_of, host_of
+from raw_http import send, send_json
+from site_folder import TEXT, site_folder
+from supervised import short_folder
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+POINT = {"points": [{"id": 7, "vector": [1, 2, 3, 4, 5], "payload": {"n": 7}}]}
+
+
+class Up:
+    """`littoral up` on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.text = TEXT.replace("127.0.0.1:0", f"127.0.0.1:{self.port}")
+        self.site = site_folder(folder, self.text)
+        self.new = folder / "new.toml"
+        self.errors = folder / "stderr.txt"
+        self.address = f"127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(command("up", self.site, *options), env=environment(), stderr=errors)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        until(self.is_ready)
+
+    def is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.errors.read_text()
+        with contextlib.suppress(OSError):
+            return send(self.address, "GET", "/readyz").status == 200
+        return False
+
+    def pid(self) -> int:
+        """Of the node."""
+        assert self.process is not None
+        found: list[int] = []
+
+        def is_there() -> bool:
+            children = children_of(self.process.pid)  # type: ignore[union-attr]
+            found[:] = [pid for pid, line in children.items() if "littoral.node.process" in line]
+            return bool(found)
+
+        until(is_there)
+        return found[0]
+
+    def apply(self, text: str, *options: object) -> "tuple[int, str]":
+        self.new.write_text(text)
+        done = cli("config", "apply", self.site, self.new, *options)
+        return done.code, done.err if done.code else done.out
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+
+
+@pytest.fixture
+def up() -> Iterator[Up]:
+    with short_folder() as folder:
+        made = Up(folder)
+        yield made
+        made.end(signal.SIGKILL)
+
+
+def test_what_needs_no_restart_counts_while_the_node_serves(up: Up) -> None:
+    up.start()
+    pid = up.pid()
+    other = package.compile(squeeze_excite(32), name="other", version="2.0.0")
+    with_store = Store()
+    with_store.record(other.digest)
+    other.save(up.site.with_name("other.wasm"))
+    changed = up.text.replace('"embedder.wasm"', '"other.wasm"') + (
+        '\n[limits]\nbody_bytes_max = 2048\n\n[telemetry.logs]\nrequests = "all"\n'
+    )
+    code, out = up.apply(changed)
+    assert code == 0, out
+    assert "the node took it while it served" in out
+    assert "hot      models.embedder.path" in out
+    assert up.pid() == pid
+    assert send(up.address, "POST", "/pipelines/embed", b"x" * 4096).status == 413
+    models = send(up.address, "GET", "/v2/models/embedder").json
+    assert models["versions"] == ["2"]
+    until(lambda: "/v2/models" in up.errors.read_text())
+    assert up.site.read_text() == changed
+    assert up.site.with_name("site.toml.previous").read_text() == up.text
+    missing = changed.replace('"other.wasm"', '"third.wasm"')
+    code, out = up.apply(missing)
+    assert code == 4
+    assert "third.wasm" in out
+    assert up.site.read_text() == changed
+
+
+def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Up) -> None:
+    up.start()
+    assert up.process is not None
+    assert send_json(up.address, "PUT", "/collections/frames/points?wait=true", POINT).status == 200
+    pid, host = up.pid(), host_of(up.process.pid, "frames")
+    control = up.site.parent / "data/.control"
+    assert [path.stat().st_mode & 0o777 for path in (control, control / "host.sock")] == [0o700, 0o600]
+    changed = up.text + '\n[pipelines.more]\nsteps = [{ agent = "decode" }]\n'
+    code, out = up.apply(changed)
+    assert code == 0, out
+    assert "restart  pipelines.more" in out
+    assert up.pid() != pid
+    assert host_of(up.process.pid, "frames") == host
+    assert send(up.address, "GET", "/v2/models/more").status == 200
+    assert send(up.address, "GET", "/collections/frames/points/7").json["result"]["payload"] == {"n": 7}
+    assert cli("config", "diff", up.site).out == "nothing differs\n"
+    up.end()
+    up.start()  # and it is what the next start finds
+    assert send(up.address, "GET", "/v2/models/more").status == 200
+
+
+def test_what_keeps_the_node_from_serving_is_taken_back(up: Up) -> None:
+    up.start()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, err = up.apply(up.text.replace(f":{up.port}", f":{port}"))
+    assert code == 5
+    assert f"goes back to the one before: address `127.0.0.1:{port}` cannot be listened at" in err
+    assert up.site.read_text() == up.text
+    assert not up.site.with_name("site.toml.previous").exists()
+    up.wait_ready()
+    assert send(up.address, "GET", "/v2/models/similar").status == 200
+
+
+def test_what_would_lose_data_is_never_tried(up: Up) -> None:
+    up.start()
+    pid = up.pid()
+    code, err = up.apply(up.text.replace("size = 5", "size = 6"))
+    assert code == 5
+    assert "`collections.frames.vectors.size`: a collection never changes it" in err
+    assert (up.pid(), up.site.read_text()) == (pid, up.text)
+    done = cli("config", "diff", up.site, up.new, "--json")
+    assert done.code == 1
+    assert [(row["key"], row["needs"]) for row in done.json] == [("collections.frames.vectors.size", "refused")]
+
+
+def test_a_supervisor_that_dies_in_a_trial_leaves_the_file_as_it_was(up: Up) -> None:
+    up.start()
+    assert up.process is not None
+    up.new.write_text(up.text + '\n[pipelines.more]\nsteps = [{ agent = "decode" }]\n')
+    running = SiteTexts(up.site).running
+    applying = subprocess.Popen(
+        command("config", "apply", up.site, up.new), env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: "pipelines.more" in running.read_text())
+    up.end(signal.SIGKILL)
+    _, err = applying.communicate(timeout=120)
+    is_done = applying.returncode == 0  # it may have been quicker
+    assert is_done or "whether the node took the site file is not known" in err
+    assert up.site.read_text() == (up.new.read_text() if is_done else up.text)
+    up.start()
+    assert (send(up.address, "GET", "/v2/models/more").status == 200) == is_done
+
+
+def test_a_slip_in_the_file_counts_when_it_is_taken_not_when_the_node_dies(up: Up) -> None:
+    up.start()
+    pid = up.pid()
+    up.site.write_text(up.text.replace("name =", "nam ="))
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: up.pid() != pid)
+    up.wait_ready()
+    assert up.process is not None
+    up.process.send_signal(signal.SIGHUP)
+    until(lambda: "site file: refused: " in up.errors.read_text())
+    assert "`node.nam` is unknown" in up.errors.read_text()
+    assert up.is_ready()
+    up.site.write_text(up.text + "\n[limits]\nbody_bytes_max = 2048\n")
+    up.process.send_signal(signal.SIGHUP)
+    until(lambda: "site file: hot" in up.errors.read_text())
+    assert send(up.address, "POST", "/pipelines/embed", b"x" * 4096).status == 413
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [("name =", "nam =", "`node.nam` is unknown"), ('"embedder.wasm"', '"missing.wasm"', "missing.wasm")],
+)
+def test_with_the_last_good_one_a_node_starts_whatever_the_file_says(up: Up, right: str, wrong: str, told: str) -> None:
+    up.start()
+    up.end()
+    up.site.write_text(up.text.replace(right, wrong))
+    refused = cli("up", up.site)
+    assert refused.code == 5
+    assert told in refused.err
+    up.start("--last-good")
+    assert "the node is started with the site file that served last" in up.errors.read_text()
+    assert send(up.address, "GET", "/v2/models/similar").status == 200
+    found = cli("config", "apply", up.site, _written(up.new, up.text))
+    assert found.code == 0, found.err
+    assert up.site.read_text() == up.text
+
+
+def test_without_a_node_it_counts_at_the_next_start(up: Up) -> None:
+    changed = up.text + "\n[limits]\nbody_bytes_max = 2048\n"
+    code, out = up.apply(changed)
+    assert code == 0, out
+    assert "no node runs with it" in out
+    assert up.site.read_text() == changed
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
