@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint guests guests-tests guests-all operators bench sweep clean
+.PHONY: help setup demo test lint guests guests-tests guests-all operators openapi bench sweep clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -34,6 +34,9 @@ guests-all: setup  ## the same, and the agents of the examples, which takes minu
 
 operators: setup ## rewrite docs/reference/operators.md from the importers and the ONNX project's cases
 	@$(BIN)/python tools/operators.py
+
+openapi: setup   ## rewrite docs/reference/openapi.json from routes and types
+	@$(BIN)/python tools/openapi.py
 
 bench: setup     ## every benchmark, with its limit; writes bench/RESULTS.md
 	@$(BIN)/python -m bench --all --write

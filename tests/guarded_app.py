@@ -12,7 +12,20 @@ from littoral.node.access.access import Access
 from littoral.node.access.roles import Role
 from littoral.node.access.session_api import session_protocol
 from littoral.node.access.tokens import Token, TokenFile, new_token, read_tokens, write_tokens
-from littoral.web import Answer, Hosts, Protocol, Request, Route, Router, Socket, Upgrade, json_answer, serving
+from littoral.web import (
+    Answer,
+    Events,
+    Hosts,
+    Protocol,
+    Request,
+    Route,
+    Router,
+    Socket,
+    Stream,
+    Upgrade,
+    json_answer,
+    serving,
+)
 from mesh_site import MovedClock
 from raw_http import Reply, ask, request
 
@@ -39,6 +52,8 @@ class Guarded:
     access: Access
     clock: MovedClock
     reached: list[str]
+    events: Events
+    dropped: Mapping[str, int]
 
     def token(self, *roles: Role, life_s: float | None = None, name: str = "till") -> str:
         """A new one, in the file; the node sees it at once."""
@@ -77,18 +92,24 @@ async def guarded(
         async def run(opened_socket: Socket) -> None:
             reached.append("socket")
             await opened_socket.send("hello")
+            while await opened_socket.receive() is not None:
+                pass
 
         return Upgrade(run)
 
-    stream = Route("GET", "/pipelines/{name}/stream", socket)
+    async def events(_: Request) -> Stream:
+        return found.events.stream(heartbeat_s=0.1)
+
+    streams = [Route("GET", "/pipelines/{name}/stream", socket), Route("GET", "/api/events", events)]
     router = Router(
         [
             Protocol(("/collections",), [route("write")], lambda message, _: {"status": {"error": message}}),
-            Protocol((), [*(route(need) for need in ROUTES if need != "write"), stream]),
+            Protocol((), [*(route(need) for need in ROUTES if need != "write"), *streams]),
             session_protocol(access, is_secure=False),
         ],
         hosts=Hosts(["gw-1.shop.example"]),
         admit=access.check,
     )
     async with serving(router, host="127.0.0.1", port=0, **options) as server:
-        yield Guarded(server.address, file, access, clock, reached)
+        found = Guarded(server.address, file, access, clock, reached, Events(), server.dropped)
+        yield found

@@ -217,6 +217,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("POST", "/api/session"): [Seed(body={"token": "littoral_0123456789ab_x"})],
     ("DELETE", "/api/session"): [Seed()],
     ("GET", "/api/mesh"): [Seed()],
+    ("GET", "/api/openapi.json"): [Seed()],
     ("POST", "/api/mesh/changes"): [
         Seed(headers=JSON, body={"wish": {"kind": "spread", "collection": "fuzzed", "shards": 6}, "is_applied": True}),
         Seed(

@@ -17,7 +17,7 @@ from littoral.node.mqtt.service import mqtt_routes
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
-from littoral.node.opened_access import open_access
+from littoral.node.opened_access import open_access, open_certificates
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
@@ -112,13 +112,14 @@ async def served_node(
         async with link, open_node(described, link, clock=SYSTEM) as node:
             observed = Observed(node)
             inference = Inference(node, observed)
-            access = open_access(described, SYSTEM)
-            handler = application(node, observed, inference, access)
+            access, certificates = open_access(described, SYSTEM), open_certificates(described, SYSTEM)
+            handler = application(node, observed, inference, access, is_secure=certificates is not None)
             async with (
-                serving(handler, host="127.0.0.1", port=port, limits=limits) as server,
+                serving(handler, host="127.0.0.1", port=port, limits=limits, certificates=certificates) as server,
                 grpc_interface(described, inference, print, access) as grpc_address,
                 mqtt_routes(described, node, observed),
             ):
+                observed.served_by(server)
                 node.tell_ready(is_ready=True, listen=server.address)
                 yield Served(node, server.address, grpc_address)
                 node.tell_ready(is_ready=False)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from described import misfit
 from fuzzed_node import FuzzedNode, fuzzed_node, plain
 from http_seeds import SEEDS
 from littoral.node.qdrant_api import LACKING
@@ -42,8 +43,8 @@ def test_every_route_has_a_seed(node: FuzzedNode) -> None:
     assert set(node.routes) == SEEDS.keys()
 
 
-def test_seeds_are_valid_requests(node: FuzzedNode) -> None:
-    wrong = {}
+def test_seeds_are_valid_requests_and_answered_as_described(node: FuzzedNode) -> None:
+    wrong: dict[tuple[str, str, int], object] = {}
     for route in node.routes:
         for number in range(len(SEEDS[route])):
             node.restore(is_whole="snapshots" in route[1])
@@ -51,6 +52,8 @@ def test_seeds_are_valid_requests(node: FuzzedNode) -> None:
             reply = node.talk.ask(plain(route, seed), is_raw=False)
             if route not in LACKING and route not in REFUSED and not 100 < reply.status < 400:
                 wrong[*route, number] = (reply.status, reply.body[:200])
+            elif (told := misfit(route, reply)) is not None:
+                wrong[*route, number] = told
     assert wrong == {}
 
 

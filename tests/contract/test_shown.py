@@ -122,7 +122,10 @@ def test_recall_of_a_comparison_with_all_points_is_whole(node: PagesNode) -> Non
     found = json.loads(reply.body)
     assert (found["queries"], found["k"], found["recall"], found["recall_min"]) == (7, 4, 1.0, 1.0)
     assert found["search_p50_ms"] > 0
-    assert refused(node, "/api/collections/notes/recall", "POST", {"k": 0}) == (400, "`k` is 0, must be 1..100")
+    assert refused(node, "/api/collections/notes/recall", "POST", {"k": 0}) == (
+        400,
+        "body: Expected `int` >= 1 - at `$.k`",
+    )
 
 
 def test_vectors_with_names_have_map_and_recall(node: PagesNode) -> None:

@@ -18,6 +18,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
 from littoral.node.openai_api import openai_protocol
+from littoral.node.openapi import openapi_protocol
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
@@ -26,7 +27,7 @@ from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
-from littoral.web import Hosts, Origins, Protocol, Request, Route, Router
+from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
 
 __all__ = ["application"]
 
@@ -70,9 +71,10 @@ def _router_of(tenant: Tenant, observed: Observed, access: Access, *, is_secure:
     """observed: the operator's, who sees that there are requests, and how long they take."""
     node = tenant.node
 
-    def admit(request: Request, route: Route) -> None:
-        if access.check(request, route, tenant.name):
+    def admit(request: Request, route: Route) -> Leave | None:
+        if (leave := access.check(request, route, tenant.name)) is not None:
             tenant.rate.take()
+        return leave
 
     protocols = _protocols(
         node, tenant.observed, tenant.inference, access, lambda: router.busy_count, is_secure=is_secure
@@ -87,7 +89,7 @@ def _router(
     protocols: Sequence[Protocol],
     node: Node,
     observed: Observed,
-    admit: Callable[[Request, Route], object],
+    admit: Callable[[Request, Route], Leave | None],
     elsewhere: Callable[[Request], Router | None] = lambda _: None,
 ) -> Router:
     return Router(
@@ -117,6 +119,7 @@ def _protocols(
     return [
         page_protocol(),
         session_protocol(access, is_secure=is_secure),
+        openapi_protocol(),
         api_protocol(node, observed),
         shown_protocol(node),
         tenants_protocol(node),

@@ -10,7 +10,7 @@ from littoral.node.readings import read_node
 from littoral.node.request_log import RequestLog, RequestsTold
 from littoral.node.request_statistics import RequestStatistics
 from littoral.telemetry import Metrics, Reading, Trace, incoming_trace
-from littoral.web import Events, Seen
+from littoral.web import DROPS, Events, Seen, Server
 
 __all__ = ["Observed", "Outcome"]
 
@@ -35,6 +35,11 @@ class Observed:
         self.metrics = Metrics(lambda: self.readings)
         self._requests = RequestLog(node.requests_told, node.clock)
         self.statistics = {name: RequestStatistics() for name in node.pipelines}
+
+    def served_by(self, server: Server) -> None:
+        """Whose connections are told of, too."""
+        name = "littoral_http_connections_dropped_total"
+        self.sources.append(lambda: [Reading(name, (reason,), server.dropped.get(reason, 0)) for reason in DROPS])
 
     def traced(self, parent: str | None, state: str | None, request: str | None) -> Trace:
         """What comes in over another way than HTTP, recorded if its sender or the ratio says so."""

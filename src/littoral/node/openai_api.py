@@ -23,7 +23,7 @@ from littoral.runtime.step import How
 from littoral.vectors.embedding_cache import Embedding
 from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer
 
-__all__ = ["openai_protocol"]
+__all__ = ["EmbeddingsBody", "openai_protocol"]
 
 TENANT = ""
 TEXTS_MAX = 2048
@@ -31,7 +31,7 @@ IDS_MAX = 8192
 INLINE_NUMBERS_MAX = 1 << 15  # more would hold up the event loop while they are written
 
 
-class _Body(msgspec.Struct):
+class EmbeddingsBody(msgspec.Struct):
     """Unknown fields are ignored, as OpenAI's servers do: clients of other services send more."""
 
     model: str
@@ -41,7 +41,7 @@ class _Body(msgspec.Struct):
     user: str | None = None
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(EmbeddingsBody).decode
 
 
 class _ParamError(Exception):
@@ -149,7 +149,7 @@ def _told_again(caches: Caches, embedders: Embedders, data: bytes) -> Answer | N
     return told.answer
 
 
-def _body(data: bytes) -> _Body:
+def _body(data: bytes) -> EmbeddingsBody:
     try:
         return _decode(data)
     except RecursionError as error:
@@ -187,14 +187,14 @@ def _is_id(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 32
 
 
-def _data(body: _Body, embeddings: Sequence[Embedding]) -> list[object]:
+def _data(body: EmbeddingsBody, embeddings: Sequence[Embedding]) -> list[object]:
     return [
         {"object": "embedding", "index": index, "embedding": _written(body, embedding)}
         for index, embedding in enumerate(embeddings)
     ]
 
 
-def _written(body: _Body, embedding: Embedding) -> object:
+def _written(body: EmbeddingsBody, embedding: Embedding) -> object:
     vector = embedding.vector
     if body.dimensions is not None:
         vector = _shortened(vector, body.dimensions)

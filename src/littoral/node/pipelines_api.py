@@ -29,6 +29,7 @@ from littoral.vectors.records import Hit
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 
 __all__ = [
+    "InputsBody",
     "how_header",
     "pipeline_input",
     "pipeline_named",
@@ -107,12 +108,12 @@ def pipeline_input(served: ServedPipeline, data: bytes, media_type: str) -> Valu
     return tensors
 
 
-class _Inputs(msgspec.Struct, forbid_unknown_fields=True):
+class InputsBody(msgspec.Struct, forbid_unknown_fields=True):
     inputs: dict[str, Any]
 
 
 def _tensors(data: bytes, ports: Sequence[TensorSpec], label: str) -> dict[str, Array]:
-    given = decode_json(data, _Inputs).inputs
+    given = decode_json(data, InputsBody).inputs
     dtypes = {port.name: port.dtype for port in ports}
     for name in given:
         if name not in dtypes:

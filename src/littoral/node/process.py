@@ -84,6 +84,7 @@ async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], S
             reloading(Hot(node, observed, server, read), link),
             signs_of_life(link),
         ):
+            observed.served_by(server)
             node.tell_ready(is_ready=True, listen=server.address)
             link.ready(node.listen)
             await stopped.wait()

@@ -135,7 +135,7 @@ class _Api:
         routes += [self._route("POST", path, self._read(*read)) for path, read in READS.items()]
         routes += [self._route(*at, self._write(name)) for at, name in WRITE_ROUTES.items()]
         routes += [Route(*at, _lacking(*at)) for at in LACKING]
-        prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues")
+        prefixes = ("/collections", "/aliases", "/cluster", "/snapshots", "/telemetry", "/locks", "/issues", "/quotas")
         return Protocol(prefixes, routes, status_error)
 
     def _route(self, method: str, pattern: str, work: _Work) -> Route:
@@ -254,6 +254,7 @@ class _Api:
         return collections.description(collection.config, await collection.info(deadline_s=_deadline_s(request)))
 
     async def _create(self, request: Request) -> object:
+        _deadline_s(request)
         config = collections.config_of(await request.json(collections.CreateBody))
         await self._node.collections.create(request.names["collection"], config)
         return True
@@ -279,6 +280,7 @@ class _Api:
         return _updated(epoch, _terms(request))
 
     async def _change_aliases(self, request: Request) -> object:
+        _deadline_s(request)
         changes = collections.alias_changes(await request.json(collections.AliasesBody))
         await self._node.collections.change_aliases(changes)
         return True
@@ -296,6 +298,7 @@ class _Api:
 
     async def _delete(self, request: Request) -> object:
         """False where there was none, as Qdrant says it."""
+        _deadline_s(request)
         try:
             await self._node.collections.delete(request.names["collection"])
         except NotFoundError:

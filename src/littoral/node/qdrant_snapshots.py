@@ -13,7 +13,7 @@ from littoral.node.qdrant_bodies import Body
 from littoral.vectors.snapshots import SnapshotFile, SnapshotFolder
 from littoral.web import Request, Stream
 
-__all__ = ["Snapshots"]
+__all__ = ["RecoverBody", "Snapshots"]
 
 PRIORITIES = ("snapshot", "replica", "no_sync")
 DEADLINE_S = 300.0

@@ -318,6 +318,12 @@ class LimitsTable(_Table, frozen=True):
         64 << 10
     )
     connection_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Connections at a time")] = 512
+    handshake_count_max: Annotated[
+        int, Meta(ge=1, le=65_536, description="TLS handshakes at a time; the oldest has to go for one more")
+    ] = 128
+    handshake_address_count_max: Annotated[
+        int, Meta(ge=1, le=65_536, description="Of these, from one address, of IPv6 from one network of 64 bits")
+    ] = 32
 
 
 class TenantTable(_Table, frozen=True):

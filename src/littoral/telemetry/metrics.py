@@ -33,6 +33,12 @@ METRICS = {
             "From a request's headers to its answer",
         ),
         MetricSpec("littoral_http_requests_busy", "gauge", (), "Requests being answered"),
+        MetricSpec(
+            "littoral_http_connections_dropped_total",
+            "read_counter",
+            ("reason",),
+            "Connections that were ended for want of room, or did not finish their TLS handshake",
+        ),
         MetricSpec("littoral_pipeline_requests_total", "counter", ("pipeline",), "Requests to a pipeline"),
         MetricSpec("littoral_pipeline_failures_total", "counter", ("pipeline",), "Of these, those that failed"),
         MetricSpec(

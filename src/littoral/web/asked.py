@@ -8,7 +8,7 @@ from littoral.web.bodies import Body
 from littoral.web.messages import Answer, Request
 from littoral.web.sockets import NoBody
 
-__all__ = ["Asked"]
+__all__ = ["Asked", "authority_of"]
 
 KNOWN_TARGETS_MAX = 256
 HANDSHAKE = frozenset({"host", "upgrade", "connection"})
@@ -58,6 +58,14 @@ class Asked:
             return False
         declared = self.headers.get("content-length")
         return declared is None or int(declared) > body_bytes_max or "expect" in self.headers
+
+
+def authority_of(target: bytes) -> str | None:
+    """Host and port in a target that is a whole address, in lower case; None where it is a path."""
+    if target.startswith(b"/"):
+        return None
+    scheme, has_scheme, rest = target.decode("latin-1").lower().partition("://")
+    return rest.partition("/")[0].partition("?")[0] if has_scheme and scheme.isalpha() else None
 
 
 @lru_cache(KNOWN_TARGETS_MAX)

@@ -11,13 +11,14 @@ from typing import cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from littoral.errors import PeerError, UnavailableError
-from littoral.web.asked import Asked
+from littoral.errors import LittoralError, PeerError, UnavailableError
+from littoral.web.addresses import network_of
+from littoral.web.asked import Asked, authority_of
 from littoral.web.bodies import Body
 from littoral.web.failures import failure_of
 from littoral.web.flow import Flow
 from littoral.web.heads import CONTINUE, LAST_CHUNK, chunk, head_of
-from littoral.web.messages import Answer, Stream, Upgrade, json_answer
+from littoral.web.messages import Answer, Leave, Stream, Upgrade, json_answer
 from littoral.web.router import plain_error
 from littoral.web.shared import Shared
 from littoral.web.sockets import OpenSocket
@@ -31,6 +32,7 @@ LINGER_S = 1.0
 """What still comes of a request that was refused is taken for so long, so that the caller reads the answer."""
 
 HEADERS_MAX = 128
+FRAMING_SHARE = 16
 WAITING_COUNT_MAX = 64
 
 WORDS = {"Pause on PRI/Upgrade": "it begins as HTTP/2 · hint: this port speaks HTTP/1.1; gRPC has a port of its own"}
@@ -40,7 +42,9 @@ _log = logging.getLogger("littoral.web")
 
 
 class Connection(asyncio.Protocol):
-    """is_idle: no request is under way."""
+    """is_idle: no request is under way. network: where it comes from."""
+
+    network = ""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -53,6 +57,8 @@ class Connection(asyncio.Protocol):
         self._unread: Asked | None = None
         self._socket: OpenSocket | None = None
         self._early = b""
+        self._leave: Leave | None = None
+        self._refusal = ""
         self._is_over = False
         self._is_gone = False
         self._is_in_head = False
@@ -65,7 +71,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # what uvloop gives is none by name
         self._flow = Flow(self._transport, self._limits.stalled_s)
         self._peer = str((transport.get_extra_info("peername") or ("",))[0])
-        has_room = self._shared.make_room()
+        self.network = network_of(self._peer)
+        has_room = self._shared.make_room(self.network)
         self._shared.connections[self] = None
         self._deadline = self._loop.time() + self._limits.header_s
         if not has_room:
@@ -79,11 +86,13 @@ class Connection(asyncio.Protocol):
             return
         if self._is_over:
             return
-        was_in_head = self._is_in_head
+        was_in_head, was_reading, taken = self._is_in_head, self._reading, self._body_bytes
         self._parse(data)
         if was_in_head and self._is_in_head:
             self._head_bytes += len(data)
             self._check_head()
+        elif was_reading is not None and was_reading is self._reading:
+            self._check_framing(len(data) - (self._body_bytes - taken))
         if self._waiting:
             self._serve_next()
             self._flow.hold("waiting", bool(self._waiting))
@@ -109,16 +118,25 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def pause_writing(self) -> None:
+        """Who does not take its answers asks no more."""
         self._flow.paused(self._loop.time())
+        self._flow.hold("unsent", True)
 
     def resume_writing(self) -> None:
         self._flow.resumed()
+        self._flow.hold("unsent", False)
+        self._serve_next()
 
     # what the server tells
 
     @property
     def is_idle(self) -> bool:
-        return self._running is None and not self._waiting and not self._is_over
+        return self._running is None and (self._flow.is_paused or not self._waiting) and not self._is_over
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the body of its request is not there yet."""
+        return self._reading is not None
 
     def check(self, now: float) -> None:
         """To be called now and then: ends what takes too long."""
@@ -127,8 +145,17 @@ class Connection(asyncio.Protocol):
         elif self._running is not None:
             if self._reading is not None:
                 self._reading.body.check(now)
+            if self._leave is not None:
+                self._check_leave(self._leave, self._running)
         elif self._socket is None and now > self._deadline:
             self.abort() if self._is_over else self._transport.close()
+
+    def _check_leave(self, leave: Leave, running: "asyncio.Task[None]") -> None:
+        try:
+            leave()
+        except LittoralError as error:
+            self._leave, self._refusal = None, error.message
+            running.cancel()
 
     def end(self) -> None:
         """As soon as nothing is under way any more."""
@@ -151,6 +178,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(part)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reading is not None:
+            return  # a trailer: who checks the head of a request does not see it, so it says nothing
         self._head_bytes += len(name) + len(value)
         self._header_count += 1
         key, text = name.lower().decode("latin-1"), value.strip().decode("latin-1")
@@ -169,6 +198,12 @@ class Connection(asyncio.Protocol):
             raise ValueError(f"its version is {version}")
         if parser.get_method() == b"CONNECT":
             raise ValueError("a node is no proxy, it takes no CONNECT")
+        if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise ValueError("its `transfer-encoding` is not `chunked`")
+        if version == "1.0" and "transfer-encoding" in headers:
+            raise ValueError("HTTP/1.0 has no `transfer-encoding`")
+        if (authority := authority_of(self._target)) is not None and authority != headers.get("host", "").lower():
+            raise ValueError("its address names another host than `host` does")
         asked = Asked(
             parser.get_method().decode("latin-1"),
             self._target,
@@ -178,6 +213,8 @@ class Connection(asyncio.Protocol):
         asked.is_http10 = version == "1.0"
         asked.keeps_alive = parser.should_keep_alive()
         asked.is_upgrade = parser.should_upgrade() and headers.get("upgrade", "").lower() == "websocket"
+        if asked.is_upgrade and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
+            raise ValueError("a WebSocket is asked for without a body")
         if not asked.is_http10 and "host" not in headers:
             raise ValueError("there is no `host`")
         if len(self._waiting) >= WAITING_COUNT_MAX:
@@ -186,6 +223,7 @@ class Connection(asyncio.Protocol):
         self._waiting.append(asked)
 
     def on_body(self, data: bytes) -> None:
+        self._body_bytes += len(data)
         if self._reading is not None:
             self._reading.body.feed(data)
 
@@ -202,8 +240,8 @@ class Connection(asyncio.Protocol):
     def _begin_head(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
-        self._head_bytes = 0
-        self._header_count = 0
+        self._head_bytes = self._header_count = 0
+        self._body_bytes = self._framing_bytes = 0
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -236,6 +274,12 @@ class Connection(asyncio.Protocol):
                 self._refuse(json_answer(plain_error(message, 0), 431))
         return not self._is_over
 
+    def _check_framing(self, size: int) -> None:
+        """Bytes beside those of a body: sizes of chunks, which may be of single bytes, extensions, trailers."""
+        self._framing_bytes += size
+        if self._framing_bytes > self._limits.header_bytes_max + FRAMING_SHARE * self._body_bytes:
+            self._refuse_malformed(ValueError("extensions of chunks, or trailers, take more than its body"))
+
     def _refuse_malformed(self, error: BaseException) -> None:
         if not isinstance(error, HttpParserError | ValueError):
             _log.error("request could not be taken", exc_info=error)
@@ -266,7 +310,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(CONTINUE)
 
     def _serve_next(self) -> None:
-        if self._running is None and self._waiting:
+        if self._running is None and self._waiting and not self._flow.is_paused:
             self._running = self._loop.create_task(self._serve(self._waiting.popleft()))
             self._shared.running.add(self._running)
 
@@ -278,7 +322,7 @@ class Connection(asyncio.Protocol):
                 self._after(asked)
         finally:
             asked.body.forget()
-            self._running = None
+            self._running = self._leave = None
             self._shared.running.discard(task)
             self._shared.streams.discard(task)
             if self._waiting:
@@ -329,9 +373,7 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, answer.body))
 
     async def _send_stream(self, asked: Asked, stream: Stream) -> None:
-        task = self._running
-        assert task is not None
-        self._shared.streams.add(task)
+        self._begin_stream(stream.leave)
         is_chunked = not asked.is_http10
         asked.keeps_alive = asked.keeps_alive and is_chunked and not self._shared.is_ending
         head = head_of(
@@ -351,7 +393,7 @@ class Connection(asyncio.Protocol):
                         self._transport.write(chunk(data) if is_chunked else data)
                     await self._flow.drain()
         except asyncio.CancelledError:
-            if not (self._shared.is_ending or self._is_gone):
+            if not self._ends_stream():
                 raise
             asked.keeps_alive = False
         except PeerError as error:
@@ -369,10 +411,10 @@ class Connection(asyncio.Protocol):
             message = {"error": "this is a WebSocket", "hint": "ask with `Upgrade: websocket`"}
             self._send(asked, json_answer(message, 426, ("upgrade", "websocket"), ("connection", "upgrade")))
             return
-        task = self._running
-        assert task is not None
-        self._shared.streams.add(task)
-        socket = OpenSocket(self._transport, self._flow, self._hold_socket, self._limits.body_bytes_max)
+        self._begin_stream(upgrade.leave)
+        socket = OpenSocket(
+            self._transport, self._flow, self._hold_socket, self._limits.body_bytes_max, self._shared.held
+        )
         if not socket.accept(asked.opening()):
             return
         self._socket = socket
@@ -382,14 +424,23 @@ class Connection(asyncio.Protocol):
         try:
             await upgrade.run(socket)
         except asyncio.CancelledError:
-            if not (self._shared.is_ending or self._is_gone):
+            if not self._ends_stream():
                 raise
         except PeerError as error:
             _log.debug("socket ended: %s", error)
         except Exception as error:  # noqa: BLE001  the last resort of a socket, as of a request
             failure_of(error)
         finally:
-            await socket.close()
+            await socket.close(self._refusal)
+
+    def _begin_stream(self, leave: Leave | None) -> None:
+        assert self._running is not None, "called by what runs"
+        self._shared.streams.add(self._running)
+        self._leave = leave
+
+    def _ends_stream(self) -> bool:
+        """Whether it was told to end: the node stops, the caller is gone, or has no leave any more."""
+        return self._shared.is_ending or self._is_gone or bool(self._refusal)
 
     def _hold_socket(self, is_held: bool) -> None:
         self._flow.hold("socket", is_held)
@@ -397,6 +448,8 @@ class Connection(asyncio.Protocol):
     def _after(self, asked: Asked) -> None:
         """What becomes of the connection."""
         self._deadline = self._loop.time() + self._limits.header_s
+        if self._refusal:
+            self.abort()  # what it has not taken yet is not for it any more
         if asked.keeps_alive:
             if not asked.body.is_complete:
                 self._unread = asked

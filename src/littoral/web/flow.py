@@ -31,6 +31,11 @@ class Flow:
         if bool(self._holders) != was_held and not self._is_lost and not self._transport.is_closing():
             (self._transport.pause_reading if is_held else self._transport.resume_reading)()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether much is unsent."""
+        return self._drained is not None
+
     def paused(self, now: float) -> None:
         """Of writing, by the transport."""
         self._drained = asyncio.get_running_loop().create_future()

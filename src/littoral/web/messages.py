@@ -13,6 +13,7 @@ __all__ = [
     "Body",
     "Handler",
     "Headers",
+    "Leave",
     "Request",
     "Socket",
     "Stream",
@@ -129,17 +130,23 @@ class Answer(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Leave = Callable[[], None]
+"""Raises what a caller is refused with who was let in, and may no longer have what goes on."""
+
+
 class Stream(NamedTuple):
-    """An answer without an end; `chunks` is closed when the caller leaves or the server stops."""
+    """An answer without an end; `chunks` is closed when the caller leaves, its leave ends or the server stops."""
 
     chunks: AsyncIterator[bytes]
     media_type: str
+    leave: Leave | None = None
 
 
 class Upgrade(NamedTuple):
-    """The connection becomes a WebSocket, and `run` has it until it returns."""
+    """The connection becomes a WebSocket, and `run` has it until it returns or the caller's leave ends."""
 
     run: Callable[[Socket], Awaitable[None]]
+    leave: Leave | None = None
 
 
 Handler = Callable[[Request], Awaitable[Answer | Stream | Upgrade]]

@@ -12,7 +12,7 @@ from littoral.errors import InputError, NotFoundError, UnavailableError
 from littoral.telemetry import Kind, Recording, Spans, Trace, incoming_trace, tracing
 from littoral.web.failures import failure_of
 from littoral.web.hosts import Hosts
-from littoral.web.messages import Answer, Handler, Request, Stream, Upgrade, json_answer
+from littoral.web.messages import Answer, Handler, Leave, Request, Stream, Upgrade, json_answer
 from littoral.web.origins import Origins
 
 __all__ = ["Protocol", "Route", "Router", "Seen", "plain_error"]
@@ -47,8 +47,8 @@ def plain_error(message: str, _time_s: float) -> object:
     return {"error": message}
 
 
-def _admit_all(_request: Request, _route: Route) -> None:
-    pass
+def _admit_all(_request: Request, _route: Route) -> Leave | None:
+    return None
 
 
 def _nowhere(_request: Request) -> Handler | None:
@@ -86,8 +86,9 @@ class _Candidates(NamedTuple):
 
 class Router:
     """observe: called after each request. request_count_max: more at a time are refused with 503. admit: raises for a
-    request that is not for this caller, before its route sees it. spans: of requests that are traced; None: none is.
-    elsewhere: the handler of a request that is for another router; None: it is for this one.
+    request that is not for this caller, before its route sees it; what it gives is looked at while a stream goes on.
+    spans: of requests that are traced; None: none is. elsewhere: the handler of a request that is for another router;
+    None: it is for this one.
 
     Of two patterns that match the one with fewer named places is taken.
     """
@@ -100,7 +101,7 @@ class Router:
         request_count_max: int = REQUEST_COUNT_MAX,
         origins: Origins = SAME_ORIGIN,
         hosts: Hosts = ANY_ADDRESS,
-        admit: Callable[[Request, Route], object] = _admit_all,
+        admit: Callable[[Request, Route], Leave | None] = _admit_all,
         elsewhere: Callable[[Request], Handler | None] = _nowhere,
         spans: Spans | None = None,
         clock: Clock = SYSTEM,
@@ -157,8 +158,10 @@ class Router:
             found = _choose(request, candidates)
             label = found.route.label or found.route.pattern
             self._origins.check(request)
-            self._admit_caller(request, found.route)
+            leave = self._admit_caller(request, found.route)
             answer = await self._admit(found.route, request.named(found.names))
+            if not isinstance(answer, Answer):
+                answer = answer._replace(leave=leave)
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
             answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)

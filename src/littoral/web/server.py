@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import formatdate
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import SettingError
 from littoral.web.connection import Connection
+from littoral.web.handshakes import accepting
 from littoral.web.limits import Limits
 from littoral.web.messages import Handler
 from littoral.web.shared import Shared
@@ -26,11 +27,14 @@ CHECKS = 5
 
 
 class Server(NamedTuple):
-    """address: `host:port`, with the port that was really taken. limit: other limits, for connections that come."""
+    """address: `host:port`, with the port that was really taken. limit: other limits, for connections that come.
+    dropped: connections that were, by reason.
+    """
 
     address: str
     limit: Callable[[Limits], None]
     is_secure: bool = False
+    dropped: Mapping[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -55,22 +59,33 @@ async def serving(
     listener = _listener(host, port)
     bound = listener.getsockname()
     shared = Shared(handler, limits or Limits())
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(shared),
-        sock=listener,
-        backlog=BACKLOG,
-        ssl=certificates.context if certificates else None,
-        ssl_handshake_timeout=shared.limits.header_s if certificates else None,
-    )
     checking = asyncio.create_task(_check(shared, clock), name="littoral-http")
     try:
-        address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-        yield Server(address, shared.limit, certificates is not None)
+        async with _taking(listener, shared, certificates):
+            address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+            yield Server(address, shared.limit, certificates is not None, shared.dropped)
     finally:
-        server.close()
         await _end(shared, grace_s)
         checking.cancel()
         await asyncio.gather(checking, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _taking(listener: socket.socket, shared: Shared, certificates: Certificates | None) -> AsyncIterator[None]:
+    """Callers become connections until the block ends."""
+
+    def connection() -> Connection:
+        return Connection(shared)
+
+    if certificates is not None:
+        async with accepting(listener, certificates.context, connection, lambda: shared.limits, shared.dropped):
+            yield
+        return
+    server = await asyncio.get_running_loop().create_server(connection, sock=listener, backlog=BACKLOG)
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -9,7 +9,8 @@ from websockets.http11 import Request as Opening
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from littoral.errors import PeerError
+from littoral.errors import PeerError, UnavailableError
+from littoral.web.bodies import Held
 from littoral.web.flow import Flow, News
 
 __all__ = ["NoBody", "OpenSocket"]
@@ -17,6 +18,7 @@ __all__ = ["NoBody", "OpenSocket"]
 SEND_S = 30.0
 CLOSE_S = 0.5
 UNREAD_COUNT_MAX = 16
+REASON_BYTES_MAX = 123
 UNREAD_BYTES_MAX = 1 << 20
 LARGEST = 2
 """Times what a handler takes of one message: that much still gets the handler's own words, more is cut off."""
@@ -29,7 +31,12 @@ class OpenSocket:
     """
 
     def __init__(
-        self, transport: asyncio.Transport, flow: Flow, hold: Callable[[bool], None], message_bytes_max: int
+        self,
+        transport: asyncio.Transport,
+        flow: Flow,
+        hold: Callable[[bool], None],
+        message_bytes_max: int,
+        held: Held,
     ) -> None:
         self._transport = transport
         self._flow = flow
@@ -37,7 +44,9 @@ class OpenSocket:
         self._protocol = ServerProtocol(max_size=LARGEST * message_bytes_max)
         self._messages: deque[bytes | str] = deque()
         self._unread_bytes = 0
-        self._parts: list[bytes] = []
+        self._part = bytearray()
+        self._held = held
+        self._held_bytes = 0
         self._is_text = False
         self._is_over = False
         self._news = News()
@@ -56,6 +65,10 @@ class OpenSocket:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._take(event)
+        try:
+            self._hold_bytes()
+        except UnavailableError as error:
+            self._protocol.fail(CloseCode.TRY_AGAIN_LATER, error.message)
         self._flush()
         if self._protocol.state is not State.OPEN:
             self._is_over = True
@@ -63,6 +76,8 @@ class OpenSocket:
 
     def lost(self) -> None:
         self._is_over = True
+        self._held.remove(self._held_bytes)
+        self._held_bytes = 0
         self._news.tell()
 
     async def receive(self) -> bytes | str | None:
@@ -72,6 +87,7 @@ class OpenSocket:
             await self._news.wait()
         message = self._messages.popleft()
         self._unread_bytes -= len(message)
+        self._hold_bytes()
         if len(self._messages) < UNREAD_COUNT_MAX and self._unread_bytes < UNREAD_BYTES_MAX:
             self._hold(False)
         return message
@@ -87,10 +103,11 @@ class OpenSocket:
         except TimeoutError as error:
             raise PeerError(f"the other side of the socket took nothing in {SEND_S:g} s") from error
 
-    async def close(self) -> None:
-        """Says so, and gives the other side a moment to say the same."""
+    async def close(self, refusal: str = "") -> None:
+        """Says so, and gives the other side a moment to say the same. refusal: why it may not go on."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            code = CloseCode.POLICY_VIOLATION if refusal else CloseCode.NORMAL_CLOSURE
+            self._protocol.send_close(code, refusal.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
             self._flush()
         self._hold(False)
         try:
@@ -106,11 +123,11 @@ class OpenSocket:
             self._is_text = frame.opcode is Opcode.TEXT
         elif frame.opcode is not Opcode.CONT:
             return
-        self._parts.append(bytes(frame.data))
+        self._part += frame.data
         if not frame.fin:
             return
-        data = b"".join(self._parts)
-        self._parts.clear()
+        data = bytes(self._part)
+        self._part.clear()
         try:
             self._messages.append(data.decode() if self._is_text else data)
         except UnicodeDecodeError:
@@ -119,6 +136,20 @@ class OpenSocket:
         self._unread_bytes += len(self._messages[-1])
         if len(self._messages) >= UNREAD_COUNT_MAX or self._unread_bytes >= UNREAD_BYTES_MAX:
             self._hold(True)
+
+    def _hold_bytes(self) -> None:
+        """All that is in memory of what came: frames that are not whole, messages that are not, and those not taken.
+
+        Raises UnavailableError where all callers together have too much.
+        """
+        if self._is_over:
+            return
+        size = len(self._protocol.reader.buffer) + len(self._part) + self._unread_bytes
+        more, self._held_bytes = size - self._held_bytes, size
+        if more > 0:
+            self._held.add(more)
+        else:
+            self._held.remove(-more)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

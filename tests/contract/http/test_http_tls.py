@@ -189,7 +189,7 @@ async def test_a_handshake_that_does_not_end_is_cut_off(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     made = authority.issue("node")
     certificates = Certificates(made.certificate, made.key, None, MovedClock())
-    async with guarded(tmp_path, certificates=certificates, limits=Limits(header_s=0.3)) as node:
+    async with guarded(tmp_path, certificates=certificates, limits=Limits(handshake_s=0.3)) as node:
         host, _, port = node.address.rpartition(":")
         for sent in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n"):
             reader, writer = await asyncio.open_connection(host, int(port))

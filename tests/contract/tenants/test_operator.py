@@ -119,7 +119,7 @@ def test_a_guard_of_one_tenant_lets_no_other_in(tmp_path: Path) -> None:
     write_tokens(tmp_path / "tokens.json", [token for _, token in made.values()])
     access = Access(TokenFile(tmp_path / "tokens.json", SYSTEM), frozenset(), SYSTEM, [ACME, BOLT])
     for name, (text, _) in made.items():
-        assert access.check_grpc("ModelReady", {"api-key": text}, "1.1.1.1") == name
+        assert access.check_grpc("ModelReady", {"api-key": text}, "1.1.1.1")[0] == name
         for other in made:
             if other == name:
                 assert access.holds(text, "1.1.1.1", other).tenant == name

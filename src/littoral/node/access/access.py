@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
@@ -12,11 +13,12 @@ from littoral.node.access.sessions import Sessions, cookie_in
 from littoral.node.access.tokens import Token, TokenFile, TokensChanged, claimed_id
 from littoral.node.caller import ANYBODY, CALLER
 from littoral.telemetry import Reading
-from littoral.web import Request, Route
+from littoral.web import Leave, Request, Route
 
 __all__ = ["REASONS", "Access", "Caller"]
 
-REASONS = ("missing", "unknown", "expired", "role", "guessing", "page")
+REASONS = ("missing", "unknown", "expired", "role", "guessing", "page", "ended")
+"""`ended`: a stream or WebSocket was under way."""
 KNOWN_COUNT_MAX = 4096
 SAFE = ("GET", "HEAD")
 ANY = frozenset(Role)
@@ -67,18 +69,20 @@ class Access:
         if self._tokens is not None:
             self._tokens.changed = changed
 
-    def check(self, request: Request, route: Route, tenant: str = "") -> bool:
-        """Whether a token was needed. tenant: whose things the route answers for; '' = the operator's.
+    def check(self, request: Request, route: Route, tenant: str = "") -> Leave | None:
+        """What raises once the token or the session is no longer what it was; None where none was needed.
 
-        Raises UnauthorizedError, ForbiddenError, TooOftenError for a request that may not be answered.
+        tenant: whose things the route answers for; '' = the operator's. Raises UnauthorizedError, ForbiddenError,
+        TooOftenError for a request that may not be answered.
         """
         needed = needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
-            return False
-        token = self._of(self._caller(request), tenant)
+            return None
+        token, session = self._caller(request)
+        self._of(token, tenant)
         self._allow(token, needed, f"{route.method} {route.pattern}")
-        return True
+        return partial(self._stays, self._tokens, token, session)
 
     def holds(self, text: str, address: str, tenant: str) -> Token:
         """As `judge`, for a token of that tenant alone; '' = the operator's."""
@@ -89,15 +93,15 @@ class Access:
             raise self._strange()
         return token
 
-    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> str:
-        """As `check`, for a method of the gRPC service: the tenant who asks. metadata: names in lower case."""
+    def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> tuple[str, Leave | None]:
+        """As `check`, for a method of the gRPC service: the tenant who asks, too. metadata: names in lower case."""
         needed = needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
-            return ""
+            return "", None
         token = self.judge(self._shown(metadata), address)
         self._allow(token, needed, method)
-        return token.tenant
+        return token.tenant, partial(self._stays, self._tokens, token, "")
 
     def claimed_tenant(self, request: Request) -> str:
         """Whose things a request is about, if what it shows is true, which `check` finds out; '' = the operator's."""
@@ -119,7 +123,7 @@ class Access:
         if get("authorization") is None and get("api-key") is None and self._in_session(request) is None:
             return False
         try:
-            return self._caller(request).tenant == tenant
+            return self._caller(request)[0].tenant == tenant
         except LittoralError:
             return False
 
@@ -146,16 +150,23 @@ class Access:
             return None
         return Caller(token.name, token.roles, token.tenant)
 
-    def _caller(self, request: Request) -> Token:
+    def _stays(self, tokens: TokenFile, token: Token, session: str) -> None:
+        """Raises UnauthorizedError. session: the cookie that was shown, or ''."""
+        is_open = not session or self.sessions.token_id(session) == token.id
+        if tokens.held(token.id) != token or tokens.has_expired(token) or not is_open:
+            raise self._refusal("ended", UnauthorizedError("the token or session that began this is no longer good"))
+
+    def _caller(self, request: Request) -> tuple[Token, str]:
+        """The token, and the session's cookie where it came by one."""
         headers = request.headers
         if headers.get("authorization") is not None or headers.get("api-key") is not None:
             shown = {name: str(headers.get(name, "")) for name in ("authorization", "api-key")}
-            return self.judge(self._shown(shown), request.peer)
+            return self.judge(self._shown(shown), request.peer), ""
         token = self._in_session(request)
         if token is None:
             raise self._missing()
         self._check_page(request)
-        return self._unless_expired(token)
+        return self._unless_expired(token), cookie_in(str(request.headers.get("cookie", "")))
 
     def _in_session(self, request: Request) -> Token | None:
         value = cookie_in(str(request.headers.get("cookie", "")))

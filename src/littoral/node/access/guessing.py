@@ -1,9 +1,9 @@
 """Guesses at tokens, counted by the address they come from: after some in a row, the next have to wait."""
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
 
 from littoral.clock import Clock
+from littoral.web.addresses import network_of
 
 __all__ = ["Guesses"]
 
@@ -22,11 +22,11 @@ class Guesses:
 
     def wait_s(self, address: str) -> float:
         """How long until a guess from there is looked at; 0: now."""
-        return max(0.0, (self._left(_network(address)) - BURST_COUNT + 1) * REFILL_S)
+        return max(0.0, (self._left(network_of(address)) - BURST_COUNT + 1) * REFILL_S)
 
     def count(self, address: str) -> None:
         """A wrong one came from there."""
-        network = _network(address)
+        network = network_of(address)
         left = self._left(network)
         self._used[network] = (min(left + 1, float(BURST_COUNT)), self._clock.monotonic())
         self._used.move_to_end(network)
@@ -36,15 +36,3 @@ class Guesses:
     def _left(self, network: str) -> float:
         used, at_s = self._used.get(network, (0.0, 0.0))
         return max(0.0, used - (self._clock.monotonic() - at_s) / REFILL_S)
-
-
-def _network(address: str) -> str:
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(int(found) >> 64)
-    return address

@@ -74,6 +74,7 @@ read,infer GET    /api/models/{name}/versions
 read       GET    /api/mqtt
 read,infer GET    /api/node
 read,infer GET    /api/pipelines
+open       GET    /api/openapi.json
 read       GET    /api/placement
 open       DELETE /api/session
 open       GET    /api/session

@@ -10,12 +10,12 @@ from littoral.node.access.access import Access, Caller
 from littoral.node.access.sessions import COOKIE, SESSION_S, cookie_in
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 
-__all__ = ["session_protocol"]
+__all__ = ["Login", "session_protocol"]
 
 PATH = "/api/session"
 
 
-class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -32,7 +32,7 @@ def session_protocol(access: Access, *, is_secure: bool) -> Protocol:
     async def begin(request: Request) -> Answer:
         if not access.is_needed:
             raise NotFoundError("this node asks for no token, so nobody logs in")
-        asked = await request.json(_Login)
+        asked = await request.json(Login)
         token = access.judge(asked.token.strip(), request.peer)
         headers = cookie(access.sessions.begin(token.id), SESSION_S), ("cache-control", "no-store")
         return json_answer(_told(access, Caller(token.name, token.roles, token.tenant)), 200, *headers)

@@ -13,14 +13,14 @@ from littoral.node.node import Node
 from littoral.telemetry import Reading
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 
-__all__ = ["migration_readings", "migrations_protocol"]
+__all__ = ["StartBody", "migration_readings", "migrations_protocol"]
 
 COLLECTION = "/api/collections/{collection}"
 MIGRATION = f"{COLLECTION}/migration"
 REFUSED_TOLD_MAX = 20
 
 
-class _Start(msgspec.Struct, forbid_unknown_fields=True):
+class StartBody(msgspec.Struct, forbid_unknown_fields=True):
     """to: `MODEL@VERSION` of the site file."""
 
     to: Annotated[str, Meta(max_length=200)]
@@ -33,7 +33,7 @@ def migrations_protocol(node: Node) -> Protocol:
         return json_answer(_told(node, request.names["collection"]))
 
     async def start(request: Request) -> None:
-        body = await request.json(_Start)
+        body = await request.json(StartBody)
         try:
             await _migrations(node).start(request.names["collection"], body.to)
         except SettingError as error:

@@ -3,6 +3,7 @@
 The service has the name that clients know, its messages one of our own (`grpc_messages`).
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import token_hex
@@ -12,18 +13,21 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from littoral.errors import (
     AgentError,
     ConflictError,
     DeadlineError,
     ForbiddenError,
+    InputError,
     LittoralError,
     NotFoundError,
     NotOfferedError,
     QuotaError,
     RequestError,
     SettingError,
+    SlowRequestError,
     TooLargeError,
     TooOftenError,
     UnauthorizedError,
@@ -39,6 +43,7 @@ from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
 from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
+from littoral.web import Leave
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
@@ -47,7 +52,11 @@ SERVICE = "inference.GRPCInferenceService"
 HOW = "littoral-how"
 RPC = {"rpc.system": "grpc", "rpc.service": SERVICE}
 REQUEST_COUNT_MAX = 64
+CONNECTION_COUNT_MAX = 256
+HANDSHAKE_MS = 5000
 GRACE_S = 0.5
+LEAVE_CHECK_S = 0.5
+MESSAGE_S = 20.0
 _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -57,6 +66,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooOftenError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SlowRequestError: grpc.StatusCode.DEADLINE_EXCEEDED,
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -89,6 +99,8 @@ async def serving_grpc(
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", REQUEST_COUNT_MAX),
+        ("grpc.max_allowed_incoming_connections", CONNECTION_COUNT_MAX),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     )
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
     service = _Service(inference, access or Access(None, frozenset(), inference.node.clock))
@@ -125,6 +137,7 @@ class _Service:
         self._tenants = {name: _Service(one.inference, access, one.rate) for name, one in tenants.items()}
 
     def handlers(self) -> dict[str, Any]:
+        # As streams of one message: who asks is looked at before it comes, and how long it takes is bounded.
         calls: dict[str, _Method] = {
             "ServerLive": _Service._live,
             "ServerReady": _Service._ready,
@@ -139,29 +152,28 @@ class _Service:
             "RepositoryModelUnload": _Service._unload,
         }
         found = {
-            name: grpc.unary_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
+            name: grpc.stream_unary_rpc_method_handler(self._told(name, self._checked(name, call)), **_codec(name))
             for name, call in calls.items()
         }
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream,
-            request_deserializer=messages()["ModelInferRequest"].FromString,
             response_serializer=messages()["ModelStreamInferResponse"].SerializeToString,
         )
         return found
 
     def _checked(self, name: str, call: _Method) -> _Call:
-        async def checked(asked: Any, context: Any) -> Any:
-            service = self._for(name, context)
+        async def checked(requests: AsyncIterator[bytes], context: Any) -> Any:
+            service, _ = self._for(name, context)
             service.take()
-            return await call(service, asked, context)
+            return await call(service, _message(f"{name}Request", await _only(requests)), context)
 
         return checked
 
-    def _for(self, name: str, context: Any) -> "_Service":
-        """That of the tenant who asks."""
+    def _for(self, name: str, context: Any) -> tuple["_Service", Leave | None]:
+        """That of the tenant who asks, and what raises once it may no more."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        tenant = self._access.check_grpc(name, metadata, _address(context.peer()))
-        return self._tenants[tenant] if tenant else self
+        tenant, leave = self._access.check_grpc(name, metadata, _address(context.peer()))
+        return (self._tenants[tenant] if tenant else self), leave
 
     def take(self) -> None:
         """One request. Raises TooOftenError where a tenant is over its quota."""
@@ -209,23 +221,30 @@ class _Service:
         return messages()["RepositoryModelUnloadResponse"]()
 
     async def _stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        """One answer after the other, in the order of the requests; an error is an answer too."""
+        """One answer after the other, in the order of the requests; an error is an answer too.
+
+        It ends when the caller's leave does, with no request after it answered.
+        """
         try:
-            service = self._for("ModelStreamInfer", context)
+            service, leave = self._for("ModelStreamInfer", context)
+            trace = self._trace(context)
+            async for data in _while_allowed(requests, leave):
+                yield await service.streamed(_message("ModelInferRequest", data), trace)
         except LittoralError as error:
             await context.abort(_code(error), str(error))
-        trace = self._trace(context)
-        async for asked in requests:
-            told = messages()["ModelStreamInferResponse"]()
-            try:
-                service.take()
-                with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
-                    answer = await service._answer(asked, None)
-                told.infer_response.CopyFrom(answer_of(answer, asked.id))
-            except Exception as error:  # noqa: BLE001  the stream goes on
-                told.error_message = failure_of(error).message
-                told.infer_response.id = asked.id
-            yield told
+
+    async def streamed(self, asked: Any, trace: Trace) -> Any:
+        """The answer to one request of a stream, or its error."""
+        told = messages()["ModelStreamInferResponse"]()
+        try:
+            self.take()
+            with root_span(trace._replace(span=token_hex(8)), "ModelStreamInfer", attributes=RPC):
+                answer = await self._answer(asked, None)
+            told.infer_response.CopyFrom(answer_of(answer, asked.id))
+        except Exception as error:  # noqa: BLE001  the stream goes on
+            told.error_message = failure_of(error).message
+            told.infer_response.id = asked.id
+        return told
 
     def _told(self, name: str, call: _Call) -> _Call:
         """An error of ours as a status; of another kind, an id that the log has too."""
@@ -248,6 +267,23 @@ class _Service:
         return await self._inference.infer(asked.model_name, asked.model_version, request_of(asked, deadline_ms))
 
 
+async def _while_allowed(requests: AsyncIterator[Any], leave: Leave | None) -> AsyncIterator[Any]:
+    """Raises what `leave` does, no later than `LEAVE_CHECK_S` after it would."""
+    while True:
+        upcoming = asyncio.ensure_future(anext(requests, None))
+        try:
+            while not (await asyncio.wait([upcoming], timeout=LEAVE_CHECK_S))[0]:
+                if leave is not None:
+                    leave()
+        finally:
+            upcoming.cancel()
+        if (asked := upcoming.result()) is None:
+            return
+        if leave is not None:
+            leave()
+        yield asked
+
+
 def _code(error: Exception) -> grpc.StatusCode:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), grpc.StatusCode.INTERNAL)
 
@@ -259,10 +295,27 @@ def _address(peer: str) -> str:
 
 
 def _codec(method: str) -> dict[str, Any]:
-    return {
-        "request_deserializer": messages()[f"{method}Request"].FromString,
-        "response_serializer": messages()[f"{method}Response"].SerializeToString,
-    }
+    """Requests are read by `_message`, after it is known who asks."""
+    return {"response_serializer": messages()[f"{method}Response"].SerializeToString}
+
+
+async def _only(requests: AsyncIterator[bytes]) -> bytes:
+    """The message of a call that has one. Raises SlowRequestError, InputError."""
+    try:
+        async with asyncio.timeout(MESSAGE_S):
+            return await anext(requests)
+    except TimeoutError as error:
+        raise SlowRequestError(f"no message came in {MESSAGE_S:g} s") from error
+    except StopAsyncIteration as error:
+        raise InputError("no message came") from error
+
+
+def _message(name: str, data: bytes) -> Any:
+    """Raises InputError."""
+    try:
+        return messages()[name].FromString(data)
+    except DecodeError as error:
+        raise InputError(f"what came is no `{name}`: {error}") from error
 
 
 def _filled(name: str, values: dict[str, Any]) -> Any:

@@ -27,7 +27,7 @@ from littoral.web import (
     wanted_encoding,
 )
 
-__all__ = ["oip_protocol"]
+__all__ = ["IndexAsked", "RepositoryAsked", "oip_protocol"]
 
 HEAD_BYTES = "inference-header-content-length"
 OCTETS = "application/octet-stream"
@@ -37,11 +37,11 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class _Parameters(msgspec.Struct):
+class RepositoryAsked(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-class _Index(msgspec.Struct):
+class IndexAsked(msgspec.Struct):
     ready: bool = False
 
 
@@ -115,7 +115,7 @@ class _Changes:
 
     async def index(self, request: Request) -> Answer:
         body = await request.body.read()
-        asked = decode_json(body, _Index) if body else _Index()
+        asked = decode_json(body, IndexAsked) if body else IndexAsked()
         return json_answer(self._targets.index(only_ready=asked.ready))
 
     async def load(self, request: Request) -> Answer:
@@ -139,8 +139,8 @@ def _versions(method: str, rest: str, handler: Handler, *, is_always_taken: bool
 async def _parameters(request: Request) -> dict[str, Any]:
     body = await request.body.read()
     if len(body) > INLINE_BYTES_MAX:
-        return (await asyncio.to_thread(decode_json, body, _Parameters)).parameters
-    return decode_json(body, _Parameters).parameters if body else {}
+        return (await asyncio.to_thread(decode_json, body, RepositoryAsked)).parameters
+    return decode_json(body, RepositoryAsked).parameters if body else {}
 
 
 async def _infer(inference: Inference, request: Request) -> Answer:

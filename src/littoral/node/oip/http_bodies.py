@@ -12,7 +12,7 @@ from littoral.node.oip.requests import InferAnswer, InferRequest, Input, output_
 from littoral.node.oip.targets import Port
 from littoral.web import decode_json
 
-__all__ = ["Asked", "decode_request", "encode_answer"]
+__all__ = ["Asked", "InferBody", "decode_request", "encode_answer"]
 
 TENSORS_MAX = 256
 INLINE_BYTES_MAX = 1 << 16  # of JSON: more would hold up the event loop while it is converted
@@ -31,7 +31,7 @@ class _Wanted(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-class _Body(msgspec.Struct):
+class InferBody(msgspec.Struct):
     inputs: list[_Tensor]
     id: str | None = None
     outputs: list[_Wanted] = []
@@ -50,7 +50,7 @@ class Asked(NamedTuple):
 def decode_request(body: bytes, head_bytes: str | None, deadline_ms: float | None) -> Asked:
     """head_bytes: the header `Inference-Header-Content-Length`. Raises InputError."""
     size = len(body) if head_bytes is None else _size(head_bytes, len(body))
-    said = decode_json(body[:size], _Body)
+    said = decode_json(body[:size], InferBody)
     if len(said.inputs) > TENSORS_MAX or len(said.outputs) > TENSORS_MAX:
         raise InputError(f"{len(said.inputs)} inputs, {len(said.outputs)} outputs, at most {TENSORS_MAX} of each")
     raw, at = memoryview(body)[size:], 0

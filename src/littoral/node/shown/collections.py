@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from littoral.clock import Clock
 from littoral.errors import InputError, NotFoundError, NotOfferedError
@@ -36,15 +37,9 @@ VALUES_MAX = 1 << 22
 class RecallBody(msgspec.Struct, forbid_unknown_fields=True):
     """queries: points at random that are asked with. k: hits of each. using: the vector's name."""
 
-    queries: int = 25
-    k: int = 10
+    queries: Annotated[int, Meta(ge=1, le=100)] = 25
+    k: Annotated[int, Meta(ge=1, le=100)] = 10
     using: str = ""
-
-    def check(self) -> "RecallBody":
-        for name, value, most in (("queries", self.queries, 100), ("k", self.k, 100)):
-            if not 1 <= value <= most:
-                raise InputError(f"`{name}` is {value}, must be 1..{most}")
-        return self
 
 
 def collection_routes(node: Node) -> list[Route]:
@@ -52,7 +47,7 @@ def collection_routes(node: Node) -> list[Route]:
 
     async def recall(request: Request) -> Answer:
         collection = node.collections.get(request.names["collection"])
-        body = (await request.json(RecallBody)).check()
+        body = await request.json(RecallBody)
         return json_answer(await recall_of(collection, body, node.clock))
 
     async def points_map(request: Request) -> Answer:

@@ -1,0 +1,231 @@
+"""The node's own routes, in words and shapes: what each takes and gives. Qdrant's routes: `qdrant_operations`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from msgspec import Meta
+
+from littoral.node.access.session_api import Login
+from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
+from littoral.node.federation.moving.wishes import Asked
+from littoral.node.logs_api import LINES_MAX
+from littoral.node.migration.api import StartBody
+from littoral.node.oip.http import IndexAsked, RepositoryAsked
+from littoral.node.oip.http_bodies import InferBody
+from littoral.node.openai_api import EmbeddingsBody
+from littoral.node.openapi import answers
+from littoral.node.openapi.shapes import Shape, Words
+from littoral.node.pipelines_api import ID_HEADER, InputsBody
+from littoral.node.request_options import DEADLINE_HEADER, DEADLINE_MS_MAX, PRIORITY_HEADER
+from littoral.node.shown.collections import KEY_CHARACTERS_MAX, MAPPED_MAX, RecallBody
+from littoral.runtime.call import PRIORITY_MAX
+from littoral.telemetry.log_lines import LEVELS
+
+__all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
+
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+SAFETENSORS = "application/x-safetensors"
+EVENTS = "text/event-stream"
+HTML = "text/html"
+ANY = "*/*"
+
+Params = Mapping[str, Any]
+"""Type by name."""
+
+NO_PARAMS: Params = {}
+
+
+class Operation(NamedTuple):
+    """takes: shapes, or None for bytes, by media type; none: no body. gives: the same, of status 200; none: no answer
+    but an error. statuses: of errors, beside those that every route may answer with, and further answers without one.
+    """
+
+    summary: str
+    takes: Mapping[str, Shape | None] = {}
+    gives: Mapping[str, Shape | None] = {}
+    query: Params = NO_PARAMS
+    headers: Params = NO_PARAMS
+    statuses: tuple[int, ...] = ()
+    is_body_needed: bool = True
+
+
+def operation(summary: str, gives: Shape, takes: Shape | None = None, **more: Any) -> Operation:
+    """With JSON on both sides."""
+    return Operation(summary, {} if takes is None else {JSON: takes}, {JSON: gives}, **more)
+
+
+def _streamed(summary: str, media_type: str, **more: Any) -> Operation:
+    return Operation(summary, gives={media_type: None}, **more)
+
+
+DEADLINE = {DEADLINE_HEADER: Annotated[int, Meta(ge=1, le=DEADLINE_MS_MAX)]}
+PRIORITY = {PRIORITY_HEADER: Annotated[int, Meta(ge=0, le=PRIORITY_MAX)]}
+RECALL = {RECALL_HEADER: Annotated[float, Meta(ge=RECALL_LEAST, le=1)]}
+IDS = {ID_HEADER: str}
+CREDIT = {"credit": Annotated[int, Meta(ge=1, le=16)]}
+LOG_QUERY = {
+    "level": Words(tuple(LEVELS)),
+    "part": Annotated[str, Meta(max_length=64)],
+    "since": Annotated[int, Meta(ge=0)],
+    "limit": Annotated[int, Meta(ge=0, le=LINES_MAX)],
+    "follow": Words(("0", "1")),
+}
+MAP_QUERY = {
+    "sample": Annotated[int, Meta(ge=0, le=MAPPED_MAX)],
+    "by": Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)],
+}
+NUMBER = Annotated[int, Meta(ge=0, lt=10**18)]
+MIGRATION = "/api/collections/{collection}/migration"
+STREAMED = {"multipart/mixed": None, "multipart/x-mixed-replace": None, "application/x-littoral-frames": None}
+FAILING = (422, 501, 504)
+"""Of what runs guests."""
+
+OWN: dict[str, Operation] = {
+    "GET /": Operation(
+        "What speaks here, as Qdrant's clients ask it; the page, for browsers",
+        gives={JSON: {"title": str, "version": str, "commit": str}, HTML: None},
+    ),
+    "GET /pages/{page}": _streamed("A page", HTML, statuses=(304,)),
+    "GET /assets/{file}": _streamed("A file of the page", ANY, statuses=(304,)),
+    "GET /api/openapi.json": operation("This document", answers.Object),
+    "GET /api/session": operation("Who is logged in at this page", answers.SESSION),
+    "POST /api/session": operation(
+        "Begins a session of this page by a token", answers.SESSION, Login, statuses=(401, 404, 429)
+    ),
+    "DELETE /api/session": operation("Ends the session", answers.SESSION),
+    "GET /api/node": operation("Name, version, start, readiness, address", answers.NODE),
+    "GET /api/pipelines": operation("Pipelines: steps, requests, times", [answers.PIPELINE]),
+    "GET /api/models": operation("Models: what each takes and gives, memory, code, instances", [answers.MODEL]),
+    "GET /api/models/{name}": operation("A model, with layers and labels", answers.MODEL_DETAILS),
+    "GET /api/models/{name}/versions": operation("Every version of a model that is known", answers.VERSIONS),
+    "POST /api/examined": Operation(
+        "What is in an ONNX model or a Wasm module, which is not kept",
+        takes={OCTETS: None},
+        gives={JSON: answers.EXAMINED},
+        statuses=(504,),
+    ),
+    "GET /api/agents": operation("Agents: what each takes and gives, grants, limits, how it ended", [answers.AGENT]),
+    "GET /api/caches": operation("What each cache holds, and how often it helped", answers.CACHES),
+    "DELETE /api/caches/{cache}": operation("Forgets all that a cache holds", answers.CLEARED),
+    "GET /api/mqtt": operation("The broker, and each route", answers.MQTT),
+    "GET /api/doctor": operation("What `littoral doctor` finds now", answers.DOCTOR),
+    "GET /api/collections": operation("Collections with their counts", [answers.COLLECTION]),
+    "GET /api/collections/{collection}": operation("Whose embeddings a collection holds", answers.MIGRATED),
+    f"POST {MIGRATION}": operation("Begins the way to another model", answers.MIGRATED, StartBody, statuses=(409, 501)),
+    f"POST {MIGRATION}/back": operation("The generation before answers again", answers.MIGRATED, statuses=(409, 501)),
+    f"DELETE {MIGRATION}": operation("Ends the generation that does not answer", answers.MIGRATED, statuses=(409, 501)),
+    "GET /api/collections/{collection}/map": operation(
+        "Points on the two directions in which they differ most", answers.MAP, query=MAP_QUERY, statuses=(501, 504)
+    ),
+    "POST /api/collections/{collection}/recall": operation(
+        "Recall of the index against comparison with all", answers.RECALL, RecallBody, statuses=(501, 504)
+    ),
+    "GET /api/mesh": operation("The site as this node sees it", answers.MESH),
+    "POST /api/mesh/changes": operation(
+        "Another layout for a spread collection, planned or begun", answers.PLAN, Asked, statuses=(404, 409, 501, 502)
+    ),
+    "GET /api/placement": operation("Steps that may move, and what each node would take", answers.PLACEMENT),
+    "GET /api/logs": Operation(
+        "Lines of the log that are kept, or those from now on",
+        gives={JSON: answers.LOGS, EVENTS: None},
+        query=LOG_QUERY,
+        statuses=(404,),
+    ),
+    "GET /api/backup": _streamed(
+        "The node as a tar", "application/x-tar", query={"tokens": Words(("0", "1"))}, statuses=(409, 501)
+    ),
+    "GET /api/events": _streamed("Server-sent events, one after each run of a pipeline", EVENTS),
+    "GET /healthz": operation("Whether the process answers", {"status": str}),
+    "GET /livez": operation("Whether the process answers", {"status": str}),
+    "GET /readyz": operation(
+        "Whether the node can do its work; 503 with the reasons while it cannot",
+        {"ready": bool, "reasons": answers.Names, "quarantined": answers.Names},
+    ),
+    "GET /metrics": _streamed(
+        "Metrics, as Prometheus reads them", "text/plain", query={"compat": Words(("", "triton"))}
+    ),
+    "GET /pipelines": operation("Names of the pipelines", answers.NAMED),
+    "POST /pipelines/{name}": Operation(
+        "Runs a pipeline",
+        takes={JSON: InputsBody, SAFETENSORS: None, OCTETS: None},
+        gives={JSON: answers.RUN, SAFETENSORS: None, OCTETS: None},
+        headers=DEADLINE | PRIORITY | RECALL | IDS,
+        statuses=FAILING,
+    ),
+    "POST /pipelines/{name}/stream": Operation(
+        "Runs a pipeline on one frame after the other",
+        takes=STREAMED,
+        gives={EVENTS: None},
+        query=CREDIT,
+        headers=DEADLINE,
+    ),
+    "GET /pipelines/{name}/stream": Operation(
+        "The same over a WebSocket", query=CREDIT, headers=DEADLINE, statuses=(101, 426)
+    ),
+    "GET /v2": operation("Name, version and extensions of the server", answers.SERVER),
+    "GET /v2/health/live": operation("Whether the process answers", answers.LIVE),
+    "GET /v2/health/ready": operation("Whether the node is ready", answers.READY),
+    "GET /v2/models/stats": operation("Counts and times of all models", answers.STATISTICS),
+    "POST /v2/repository/index": operation(
+        "Every version that is known, and its state", answers.INDEX, IndexAsked, is_body_needed=False
+    ),
+    "POST /v2/repository/models/{model}/load": operation(
+        "Opens what its path holds now, or what the request brings",
+        {},
+        RepositoryAsked,
+        is_body_needed=False,
+        statuses=(409, 422, 501, 504),
+    ),
+    "POST /v2/repository/models/{model}/unload": operation(
+        "Refuses a model from now on", {}, RepositoryAsked, is_body_needed=False, statuses=(409, 501)
+    ),
+    "POST /v1/embeddings": operation(
+        "Embeddings of texts by a pipeline",
+        answers.EMBEDDINGS,
+        EmbeddingsBody,
+        headers=DEADLINE,
+        statuses=(404, *FAILING),
+    ),
+    "GET /v1/models": operation("Pipelines that make a vector of a text", answers.OPENAI_MODELS),
+    "GET /v1/models/{model}": operation("One of them", answers.OPENAI_MODEL),
+}
+
+AUDITED = {
+    "": operation("How the audit log stands", answers.AUDIT),
+    "/checkpoint": _streamed("The last checkpoint, signed", "text/plain", statuses=(404,)),
+    "/witnessed": _streamed("The last checkpoint that others have cosigned", "text/plain", statuses=(404,)),
+    "/key": _streamed("The log's public key", "text/plain", statuses=(404,)),
+    "/tile/{level}/{number}": _streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
+    "/entries": operation(
+        "Entries, the last ones or from a number on",
+        answers.AUDIT_ENTRIES,
+        query={"from": NUMBER, "count": NUMBER},
+        statuses=(404,),
+    ),
+    "/proof/{index}": operation("That an entry is in the log", answers.AUDIT_PROOF),
+    "/consistency": operation(
+        "That the log goes on from a size", answers.AUDIT_CONSISTENCY, query={"from": NUMBER}, statuses=(404,)
+    ),
+}
+OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
+
+OF_A_MODEL = {
+    "GET {at}": operation("Inputs, outputs, versions", answers.METADATA, statuses=(503,)),
+    "GET {at}/ready": operation("200 if it can be asked, else 503", answers.READY),
+    "GET {at}/config": operation("Triton's model configuration", answers.CONFIG, statuses=(503,)),
+    "GET {at}/stats": operation("Counts and times", answers.STATISTICS, statuses=(503,)),
+    "POST {at}/infer": Operation(
+        "Runs a model or a pipeline; tensors in JSON, or raw behind it",
+        takes={JSON: InferBody, OCTETS: None},
+        gives={JSON: answers.INFERRED, OCTETS: None},
+        headers=DEADLINE,
+        statuses=FAILING,
+    ),
+}
+
+OWN.update(
+    (route.replace("{at}", at), found)
+    for at in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+    for route, found in OF_A_MODEL.items()
+)
