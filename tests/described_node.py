@@ -21,7 +21,7 @@ from tracked import ROOT
 
 __all__ = ["DescribedNode", "described_node"]
 
-ENDLESS = ("/api/events", "/pipelines/{name}/stream", "/api/logs", "/api/backup")
+ENDLESS = ("/api/events", "/api/builds", "/pipelines/{name}/stream", "/api/logs", "/api/backup")
 """Streams, which do not end by themselves."""
 
 

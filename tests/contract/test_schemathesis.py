@@ -6,7 +6,7 @@ Statuses, media types and schemas of answers, what is refused and what is not, t
 
 from described_node import described_node
 
-SLOW = ("/api/doctor", "/api/examined")
+SLOW = ("/api/doctor", "/api/examined", "/api/compared")
 """Each answer takes a process of its own, or looks at all that there is."""
 
 

@@ -14,13 +14,13 @@ from littoral.node.site import Site
 from littoral.node.site_tables import AgentStepTable, ModelStepTable
 from littoral.web import Answer, Request, Route, Stream, json_answer
 
-__all__ = ["build_routes"]
+__all__ = ["LoadBody", "build_routes"]
 
 PAUSE_S = 20.0
 BUILD = "build:"
 
 
-class _Load(msgspec.Struct, forbid_unknown_fields=True):
+class LoadBody(msgspec.Struct, forbid_unknown_fields=True):
     """model: of the site file."""
 
     model: str
@@ -99,7 +99,7 @@ class _Models:
 
     async def load(self, request: Request) -> Answer:
         build = self._builds.find(request.names["build"])
-        asked = await request.json(_Load)
+        asked = await request.json(LoadBody)
         taken = await _taken(self._node, asked.model, build.model)
         self._builds.note_loaded(build, f"{taken.model}@{taken.number}")
         return json_answer(taken._asdict())

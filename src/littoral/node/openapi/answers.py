@@ -5,7 +5,7 @@ from typing import Any
 from littoral.node.access.roles import Role
 from littoral.node.federation.moving.wishes import Plan
 from littoral.node.mesh_told import MeshTold
-from littoral.node.openapi.shapes import Either, Map, Shape
+from littoral.node.openapi.shapes import Either, Map, Shape, Words
 from littoral.node.shown.mqtt import MqttTold
 from littoral.telemetry.findings import Status
 from littoral.telemetry.log_lines import Line
@@ -17,9 +17,12 @@ __all__ = [
     "AUDIT_CONSISTENCY",
     "AUDIT_ENTRIES",
     "AUDIT_PROOF",
+    "BUILD",
+    "BUILDS",
     "CACHES",
     "CLEARED",
     "COLLECTION",
+    "COMPARED",
     "CONFIG",
     "DOCTOR",
     "EMBEDDINGS",
@@ -48,6 +51,8 @@ __all__ = [
     "SERVER",
     "SESSION",
     "STATISTICS",
+    "TAKEN",
+    "TENANT",
     "VERSIONS",
 ]
 
@@ -142,6 +147,7 @@ COLLECTION: Shape = {
     "epoch": Count,
 }
 ABOUT: Shape = {
+    "name": str,
     "version": str,
     "sha256": str,
     "source_sha256": Text,
@@ -201,6 +207,45 @@ EXAMINED: Shape = {
     "tried_with?": Map(list[int]),
     "operators?": [{"name": str, "count": int, "is_known": bool}],
 }
+BUILD: Shape = {
+    "id": str,
+    "file": str,
+    "kind": Words(("onnx", "wasm")),
+    "state": Words(("new", "building", "made", "failed", "cancelled")),
+    "bytes": int,
+    "feeds": int,
+    "examined": EXAMINED,
+    "progress": Either({"stage": str, "done": int, "total": int}, None),
+    "problem": Either(PROBLEM, None),
+    "report": Object | None,
+    "loaded": Text,
+    "is_kept": bool,
+}
+BUILDS: Shape = {"builds": [BUILD], "through": Names}
+TAKEN: Shape = {"model": str, "number": int, "is_kept": bool}
+OUTPUT: Shape = {
+    "name": str,
+    "dtype": str,
+    "shape": list[int],
+    "first": list[float],
+    "largest": Count,
+    "largest_value": Real,
+}
+COMPARED: Shape = {
+    "input": str,
+    "sides": [{"run_ms": float, "calls": int, "outputs": [OUTPUT]}],
+    "agreement": list[dict[str, Any]] | None,
+}
+TENANT: Shape = {
+    "name": str,
+    "requests": {"taken": int, "per_s_max": float},
+    "inferences": {"busy": int, "waiting": int, "max": int},
+    "collections": {"count": int, "max": int},
+    "points": {"count": int, "max": int},
+    "disk": {"bytes": int, "bytes_max": int},
+    "cache": {"bytes": int, "bytes_max": int},
+    "refused": Map(int),
+}
 CACHES: Shape = {
     "caches": [
         {
@@ -240,6 +285,7 @@ RECALL: Shape = {
 }
 MAP: Shape = {
     "collection": str,
+    "using": str,
     "by": Text,
     "size": int,
     "explained": list[float],

@@ -17,6 +17,7 @@ JSON = "application/json"
 REASONS: Mapping[int, str] = {
     101: "It is a WebSocket now",
     200: "Done",
+    202: "Begun",
     304: "It is what the caller has",
     400: "The request is wrong: body, field, name, header",
     401: "No token, nobody's, or one that has expired",
@@ -137,7 +138,7 @@ def _responses(
     path: str, found: Operation, needed: Needed, schemas: Schemas
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if found.gives:
-        yield 200, {"description": REASONS[200], "content": _content(found.gives, schemas)}
+        yield found.status, {"description": REASONS[found.status], "content": _content(found.gives, schemas)}
     statuses = {*ALWAYS, *found.statuses} | (set(OF_BODIES) if found.takes else set())
     statuses |= set() if needed == "open" else {401, 429}
     statuses |= {404} if "{" in path else set()

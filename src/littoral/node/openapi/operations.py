@@ -9,6 +9,8 @@ from littoral.node.access.session_api import Login
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
+from littoral.node.making.api import LoadBody
+from littoral.node.making.orders import Order
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
@@ -37,7 +39,7 @@ NO_PARAMS: Params = {}
 
 
 class Operation(NamedTuple):
-    """takes: shapes, or None for bytes, by media type; none: no body. gives: the same, of status 200; none: no answer
+    """takes: shapes, or None for bytes, by media type; none: no body. gives: the same, of `status`; none: no answer
     but an error. statuses: of errors, beside those that every route may answer with, and further answers without one.
     """
 
@@ -48,6 +50,7 @@ class Operation(NamedTuple):
     headers: Params = NO_PARAMS
     statuses: tuple[int, ...] = ()
     is_body_needed: bool = True
+    status: int = 200
 
 
 def operation(summary: str, gives: Shape, takes: Shape | None = None, **more: Any) -> Operation:
@@ -74,7 +77,10 @@ LOG_QUERY = {
 MAP_QUERY = {
     "sample": Annotated[int, Meta(ge=0, le=MAPPED_MAX)],
     "by": Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)],
+    "using": str,
 }
+FILE_QUERY = {"file": str}
+COMPARED_QUERY = FILE_QUERY | {"one": str, "other": str, "through": str}
 NUMBER = Annotated[int, Meta(ge=0, lt=10**18)]
 MIGRATION = "/api/collections/{collection}/migration"
 STREAMED = {"multipart/mixed": None, "multipart/x-mixed-replace": None, "application/x-littoral-frames": None}
@@ -121,6 +127,7 @@ OWN: dict[str, Operation] = {
     "POST /api/collections/{collection}/recall": operation(
         "Recall of the index against comparison with all", answers.RECALL, RecallBody, statuses=(501, 504)
     ),
+    "GET /api/tenants": operation("Quotas of tenants, and what is used of them", [answers.TENANT]),
     "GET /api/mesh": operation("The site as this node sees it", answers.MESH),
     "POST /api/mesh/changes": operation(
         "Another layout for a spread collection, planned or begun", answers.PLAN, Asked, statuses=(404, 409, 501, 502)
@@ -209,6 +216,52 @@ AUDITED = {
     ),
 }
 OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
+
+BUILDS = {
+    "GET": Operation(
+        "Models that are made here of files, and pipelines that prepare inputs for them",
+        gives={JSON: answers.BUILDS, EVENTS: None},
+        query={"follow": Words(("0", "1"))},
+    ),
+    "POST": Operation(
+        "Brings an ONNX model or a Wasm module, which is examined",
+        takes={OCTETS: None},
+        gives={JSON: answers.BUILD},
+        query=FILE_QUERY,
+        statuses=(409, 504),
+    ),
+    "GET /{build}": operation("One of them", answers.BUILD),
+    "DELETE /{build}": operation("Forgets it, and ends what is made of it", {"id": str, "gone": bool}),
+    "POST /{build}/feeds": Operation(
+        "Brings a file to quantise by",
+        takes={OCTETS: None},
+        gives={JSON: {"id": str, "feeds": int}},
+        query=FILE_QUERY,
+        statuses=(409,),
+    ),
+    "DELETE /{build}/feeds": operation("Forgets these files", {"id": str, "feeds": int}, statuses=(409,)),
+    "POST /{build}/start": operation("Begins to compile", answers.BUILD, Order, statuses=(409,), status=202),
+    "POST /{build}/cancel": operation("Ends that", answers.BUILD),
+    "POST /{build}/load": operation(
+        "Serves what was made, as the next version of a model", answers.TAKEN, LoadBody, statuses=(409, *FAILING)
+    ),
+}
+OWN.update(
+    (f"{method} /api/builds{rest}", found)
+    for route, found in BUILDS.items()
+    for method, _, rest in [route.partition(" ")]
+)
+OWN |= {
+    "POST /api/models/{name}/back": operation("The version before serves again", answers.TAKEN, statuses=(409,)),
+    "POST /api/compared": Operation(
+        "One or two models on the same input: outputs, and times on this machine",
+        takes={OCTETS: None},
+        gives={JSON: answers.COMPARED},
+        query=COMPARED_QUERY,
+        statuses=(404, 409, *FAILING),
+        is_body_needed=False,
+    ),
+}
 
 OF_A_MODEL = {
     "GET {at}": operation("Inputs, outputs, versions", answers.METADATA, statuses=(503,)),
