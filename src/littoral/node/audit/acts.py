@@ -61,6 +61,15 @@ read       GET    /collections/{collection}/points/{id}
 """
 
 NOT_TOLD = {
+    "POST /api/builds": "serves nothing until it is loaded",
+    "DELETE /api/builds/{build}": "served nothing",
+    "POST /api/builds/{build}/cancel": "serves nothing until it is loaded",
+    "POST /api/builds/{build}/feeds": "serves nothing until it is loaded",
+    "DELETE /api/builds/{build}/feeds": "served nothing",
+    "POST /api/builds/{build}/load": "told where the version takes over",
+    "POST /api/builds/{build}/start": "serves nothing until it is loaded",
+    "POST /api/compared": "changes nothing",
+    "POST /api/models/{name}/back": "told where the version takes over",
     "DELETE /api/session": "a page's own session",
     "POST /api/session": "a page's own session",
     "POST /api/collections/{collection}/recall": "reads what was measured",

@@ -70,7 +70,7 @@ QUARANTINE: Shape = Either({"reason": str, "failures": int, "retry_s": float}, N
 INSTANCES: Shape = {"min": int, "max": int, "busy": int}
 QUANTILES: Shape = {"p50_ms": Real, "p95_ms": Real}
 
-SESSION: Shape = {"is_needed": bool, "name": Text, "roles": [Role]}
+SESSION: Shape = {"is_needed": bool, "name": Text, "roles": [Role], "tenant": str}
 NODE: Shape = {"name": str, "version": str, "started_at": float, "uptime_s": float, "ready": bool, "listen": str}
 STEP: Shape = {
     "name": str,
@@ -139,6 +139,8 @@ AGENT: Shape = {
 }
 COLLECTION: Shape = {
     "name": str,
+    "is_spread?": bool,
+    "vectors?": [{"name": str, "size": int, "distance": str, "is_multi": bool}],
     "size": Count,
     "distance": Text,
     "points_count": Count,
@@ -173,6 +175,7 @@ ABOUT: Shape = {
 VERSIONS: Shape = {
     "name": str,
     "signatures": Either({"keys": int, "threshold": int}, None),
+    "before": Count,
     "versions": [
         {"number": int, "state": str, "reason": str, "is_serving": bool, "about": Either(ABOUT, None)},
     ],
