@@ -3,12 +3,14 @@
 import socket
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 from command import littoral as cli
 from site_folder import TEXT, site_folder
+from tracked import ROOT
 
 
 def test_a_site_that_fits_is_shown_and_nothing_is_started(tmp_path: Path) -> None:
@@ -111,3 +113,23 @@ def test_a_supervisor_does_not_load_what_only_nodes_and_other_verbs_need() -> No
     show = f"import sys, littoral.cli.supervising; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-P", "-c", show], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_node_imports_nothing_but_what_a_node_installs() -> None:
+    """`cryptography` and others come with extras: a node without them begins all the same."""
+    locked = {line.partition("==")[0].lower() for line in (ROOT / "locks/node.txt").read_text().splitlines()}
+    extras = sorted(
+        module
+        for module, owners in packages_distributions().items()
+        if module != "littoral" and not locked.intersection(owner.lower() for owner in owners)
+    )
+    assert {"cryptography", "zenoh", "onnx"} <= set(extras)
+    program = "\n".join(
+        [
+            "import sys",
+            f"sys.modules.update(dict.fromkeys({extras!r}))",
+            "import littoral.node.process, littoral.node.supervisor, littoral.cli",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,18 +1,17 @@
 """`/api/audit`: the log as C2SP tiles over HTTP, entries and proofs, and how it stands. For administrators."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from littoral.audit.checkpoint import parse_checkpoint
-from littoral.audit.log import CHECKPOINT, TreeLog
-from littoral.audit.note import parse_note
-from littoral.audit.tiles import parse_tile
 from littoral.errors import InputError, NotFoundError
-from littoral.node.audit.trail import Trail
 from littoral.node.node import Node
 from littoral.web import Answer, Handler, Protocol, Request, Route, json_answer
+
+if TYPE_CHECKING:  # a node that keeps no log has no `cryptography`
+    from littoral.audit.log import TreeLog
+    from littoral.node.audit.trail import Trail
 
 __all__ = ["audit_protocol"]
 
@@ -43,6 +42,8 @@ def audit_protocol(node: Node) -> Protocol:
         return Answer(f"{_trail(node).recorder.log.verifier}\n".encode(), media_type=TEXT)
 
     async def tile(request: Request) -> Answer:
+        from littoral.audit.tiles import parse_tile
+
         found = parse_tile("/".join(request.names.values()))
         return Answer(await _trail(node).recorder.reading(lambda log: log.tile(found)), media_type=BYTES)
 
@@ -71,13 +72,13 @@ def audit_protocol(node: Node) -> Protocol:
     return Protocol((), routes)
 
 
-def _trail(node: Node) -> Trail:
+def _trail(node: Node) -> "Trail":
     if node.audit is None:
         raise NotFoundError("this node keeps no audit log", hint="the table `audit` of its site file makes one")
     return node.audit
 
 
-async def _state(trail: Trail) -> dict[str, Any]:
+async def _state(trail: "Trail") -> dict[str, Any]:
     recorder = trail.recorder
     told: dict[str, Any] = {
         "audit": True,
@@ -93,7 +94,9 @@ async def _state(trail: Trail) -> dict[str, Any]:
     return told | await recorder.reading(_log_state)
 
 
-def _log_state(log: TreeLog) -> dict[str, Any]:
+def _log_state(log: "TreeLog") -> dict[str, Any]:
+    from littoral.audit.checkpoint import parse_checkpoint
+
     seen = log.witnessed
     witnesses = [] if seen is None else [one.name for one in seen.signatures if one.name != log.verifier.name]
     return {
@@ -105,7 +108,7 @@ def _log_state(log: TreeLog) -> dict[str, Any]:
     }
 
 
-def _entries(log: TreeLog, request: Request) -> dict[str, Any]:
+def _entries(log: "TreeLog", request: Request) -> dict[str, Any]:
     """From the newest back, or from `from` on."""
     query = request.query
     count = min(_number(query.get("count", "50"), "count"), ENTRIES_MAX)
@@ -121,7 +124,11 @@ def _entries(log: TreeLog, request: Request) -> dict[str, Any]:
     return {"size": log.size, "entries": found}
 
 
-def _proof(log: TreeLog, index: int) -> dict[str, Any]:
+def _proof(log: "TreeLog", index: int) -> dict[str, Any]:
+    from littoral.audit.checkpoint import parse_checkpoint
+    from littoral.audit.log import CHECKPOINT
+    from littoral.audit.note import parse_note
+
     found = log.inclusion(index)
     checkpoint = parse_checkpoint(parse_note(found.note.encode(), CHECKPOINT), CHECKPOINT)
     return {
@@ -133,7 +140,10 @@ def _proof(log: TreeLog, index: int) -> dict[str, Any]:
     }
 
 
-def _consistency(log: TreeLog, old_size: int) -> dict[str, Any]:
+def _consistency(log: "TreeLog", old_size: int) -> dict[str, Any]:
+    from littoral.audit.checkpoint import parse_checkpoint
+    from littoral.audit.log import CHECKPOINT
+
     proof, note = log.consistency(old_size)
     return {
         "from": old_size,
