@@ -1,9 +1,10 @@
 """Models quantised by ONNX Runtime's own tools, and what ONNX Runtime makes of them."""
 
+import contextlib
 import functools
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +41,21 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self.left, None)
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """The tools warn through the root logger, whose level other tests of the process read too."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+
+
 def quantized(model: bytes, feeds: Sequence[Feeds], way: Way) -> bytes:
     """The model with static ranges from the feeds."""
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with _quietly(), tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "quantized.onnx"
         source.write_bytes(model)
         quantize_static(
@@ -61,8 +73,7 @@ def quantized(model: bytes, feeds: Sequence[Feeds], way: Way) -> bytes:
 
 def quantized_at_run_time(model: bytes, weights: str = "s", per_channel: bool = False) -> bytes:
     """The model with weights in bytes, and ranges of activations that are found at run time."""
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with _quietly(), tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "quantized.onnx"
         source.write_bytes(model)
         quantize_dynamic(source, target, per_channel=per_channel, weight_type=TYPES[weights])
