@@ -5,12 +5,12 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
+from littoral.making.orders import Order
 from littoral.node.access.session_api import Login
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
 from littoral.node.making.api import LoadBody
-from littoral.node.making.orders import Order
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody

@@ -1,6 +1,6 @@
-"""Files that somebody brought to a node, and the models that are made of them: kept for a while, bounded, in turn.
+"""Files that somebody brought, and the models that are made of them: kept for a while, bounded, in turn.
 
-Nothing here serves: `taking` puts a model that was made in its place. For one event loop.
+Nothing here serves: what is made is taken from here by the node, or by the orchestrator's registry. For one event loop.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from littoral.errors import ConflictError, LittoralError, NotFoundError, TooLargeError, UnavailableError
-from littoral.node.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, CompareOrder
-from littoral.node.making.worker import Bounds, Problem, Progress, worked
+from littoral.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, CompareOrder
+from littoral.making.worker import Bounds, Problem, Progress, worked
 from littoral.web import Events
 
 __all__ = ["BUILDS_MAX", "OUTCOMES", "Build", "Builds", "State"]
@@ -90,7 +90,7 @@ class Builds:
 
     def find(self, build_id: str) -> Build:
         if (build := self._builds.get(build_id)) is None:
-            raise NotFoundError(f"build `{build_id[:40]}` is unknown", hint="a node forgets builds when it starts")
+            raise NotFoundError(f"build `{build_id[:40]}` is unknown", hint="builds are forgotten at a start")
         return build
 
     async def add(self, file: str, chunks: AsyncIterator[bytes]) -> Build:
