@@ -80,6 +80,7 @@ function buildCard({ models, throughs, loaded, say }) {
   const stage = make("p", { class: "hint", role: "status" });
   const running = make("div", { class: "running" }, bar, stage, button("cancel", "Cancel"));
   const target = make("select", { "data-way": "target" });
+  const fresh = make("input", { "data-way": "fresh", maxlength: "64", autocomplete: "off", spellcheck: "false" });
   let build = null;
   let shape = null;
 
@@ -125,6 +126,13 @@ function buildCard({ models, throughs, loaded, say }) {
       say(taken ? `${chosen}: version ${taken.number} serves` : "");
       if (taken) loaded();
     },
+    async add() {
+      const name = fresh.value.trim();
+      say(`Adding ${name}: the node tries the site file with it…`);
+      const added = await asked(`\`${name}\` is not added`, () => sendJson("POST", path("/add"), { model: name }));
+      say(added ? `${name} serves, and stands in the site file` : "");
+      if (added) loaded();
+    },
   };
   element.addEventListener("click", ({ target: clicked }) => ways[clicked.closest("button[data-way]")?.dataset.way]?.());
 
@@ -164,12 +172,11 @@ function buildCard({ models, throughs, loaded, say }) {
   function made(found) {
     const chosen = models().includes(target.value) ? target.value : found.report.name;
     refill(target, models().map((name) => [name, name]), chosen);
-    const into = models().length
-      ? [field("Next version of", target), button("load", "Load", "")]
-      : [make("p", { class: "hint" }, "The site file has no model that this could be a version of.")];
+    const into = models().length ? [field("Next version of", target), button("load", "Load", "")] : [];
+    if (!fresh.value) fresh.value = models().includes(found.report.name) ? "" : found.report.name;
     return [
       ...reportOf(found.report),
-      make("div", { class: "controls" }, into, found.kind === "onnx" ? button("again", "Compile differently") : null),
+      make("div", { class: "controls" }, into, field("Or a model of its own, by the name", fresh), button("add", "Add", ""), found.kind === "onnx" ? button("again", "Compile differently") : null),
     ];
   }
 
