@@ -34,7 +34,6 @@ Progress = Callable[[int, int], None]
 
 PART = ".part"
 READ_BYTES = 1 << 20
-SLOW_AFTER_S = 60.0
 
 
 class _Wanted(NamedTuple):
@@ -95,49 +94,53 @@ class Fetcher:
         if _is_it(into, wanted):
             return into
         part = into.with_name(f"{into.name}{PART}")
-        is_resumed = _size(part) > 0
-        pace = _Pace(self._clock, self._wait, bytes_per_s_max, self._bounds.bytes_per_s_min, wanted.name)
-        self._fill(transport, wanted, part, pace, progress)
+        is_joined = _size(part) > 0
+        pace = self._pace(wanted.name, bytes_per_s_max)
+        is_joined |= self._fill(transport, wanted, part, pace, progress)
+        if not _is_it(part, wanted) and is_joined:
+            part.unlink()
+            self._fill(transport, wanted, part, pace, progress)
         if not _is_it(part, wanted):
             part.unlink()
-            if not is_resumed:
-                raise WrongContentError(
-                    f"`{wanted.name}`: {wanted.length} bytes came, their SHA-256 is not {wanted.sha256}",
-                    hint="somebody changed it on its way, or where it lies",
-                )
-            return self.fetch(transport, target, into, progress=progress, bytes_per_s_max=bytes_per_s_max)
+            raise WrongContentError(
+                f"`{wanted.name}`: {wanted.length} bytes came, their SHA-256 is not {wanted.sha256}",
+                hint="somebody changed it on its way, or where it lies",
+            )
         _finish(part, into)
         return into
 
+    def _pace(self, name: str, bytes_per_s_max: float | None = None) -> "_Pace":
+        return _Pace(self._clock, self._wait, bytes_per_s_max, self._bounds, name)
+
     def _whole(self, transport: Transport, path: str, bytes_max: int) -> bytes:
-        parts, size = [], 0
-        for chunk in transport.read(path, end=bytes_max + 1):
-            parts.append(chunk)
-            size += len(chunk)
-            if size > bytes_max:
-                raise EndlessDataError(f"`{path}` has more than {bytes_max} bytes", hint="nothing of it is taken")
+        parts, size, pace = [], 0, self._pace(path)
+        with contextlib.closing(_iterated(transport.read(path, end=bytes_max + 1))) as chunks:
+            for chunk in chunks:
+                parts.append(chunk)
+                size += len(chunk)
+                pace.came(len(chunk))
+                if size > bytes_max:
+                    raise EndlessDataError(f"`{path}` has more than {bytes_max} bytes", hint="nothing of it is taken")
         return b"".join(parts)
 
     def _fill(
         self, transport: Transport, wanted: _Wanted, part: Path, pace: "_Pace", progress: Progress | None
-    ) -> None:
-        """Until the part has its length. Attempts that brought nothing are counted, those with progress are not."""
+    ) -> bool:
+        """Until the part has its length. Whether it was put together from several answers.
+
+        Attempts in a row that brought nothing are counted, those with progress are not.
+        """
         part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
         if _size(part) > wanted.length:
-            part.unlink()
-        failed = 0
+            os.truncate(part, 0)
+        failed, answers = 0, 0
         while (size := _size(part)) < wanted.length:
-            try:
-                self._append(transport, wanted, part, pace, progress)
-                problem: PeerError | WrongRangeError | None = None
-            except NotFoundError as error:
-                raise WithheldUpdateError(
-                    f"`{wanted.path}` (`{wanted.name}`) is not to be had, though it is signed for",
-                    hint="a copy that is not complete, or somebody who keeps it back",
-                ) from error
-            except (PeerError, WrongRangeError) as error:
-                problem = error
+            problem = self._attempt(transport, wanted, part, pace, progress)
+            answers += 1
             failed = 0 if _size(part) > size else failed + 1
+            if isinstance(problem, WrongRangeError):
+                os.truncate(part, 0)
             if failed >= self._bounds.attempts_max:
                 raise problem or TruncatedUpdateError(
                     f"`{wanted.name}` ends after {_size(part)} of {wanted.length} bytes",
@@ -145,8 +148,22 @@ class Fetcher:
                 )
             if failed:
                 self._pause(failed)
-        if not wanted.length:
-            part.touch()
+        return answers > 1
+
+    def _attempt(
+        self, transport: Transport, wanted: _Wanted, part: Path, pace: "_Pace", progress: Progress | None
+    ) -> PeerError | WrongRangeError | None:
+        """What is worth another attempt."""
+        try:
+            self._append(transport, wanted, part, pace, progress)
+        except NotFoundError as error:
+            raise WithheldUpdateError(
+                f"`{wanted.path}` (`{wanted.name}`) is not to be had, though it is signed for",
+                hint="a copy that is not complete, or somebody who keeps it back",
+            ) from error
+        except (PeerError, WrongRangeError) as error:
+            return error
+        return None
 
     def _append(
         self, transport: Transport, wanted: _Wanted, part: Path, pace: "_Pace", progress: Progress | None
@@ -180,13 +197,14 @@ class _Pace:
         clock: Clock,
         wait: Callable[[float], object],
         bytes_per_s_max: float | None,
-        bytes_per_s_min: float,
+        bounds: Bounds,
         name: str,
     ) -> None:
         self._clock = clock
         self._wait = wait
         self._most = bytes_per_s_max
-        self._least = bytes_per_s_min
+        self._least = bounds.bytes_per_s_min
+        self._grace_s = bounds.slow_after_s
         self._name = name
         self._begun_s = clock.monotonic()
         self._bytes = 0
@@ -195,7 +213,7 @@ class _Pace:
         """So many bytes more. Raises SlowUpdateError."""
         self._bytes += count
         passed_s = self._clock.monotonic() - self._begun_s
-        if passed_s > SLOW_AFTER_S and self._bytes < self._least * passed_s:
+        if passed_s > self._grace_s and self._bytes < self._least * passed_s:
             raise SlowUpdateError(
                 f"`{self._name}`: {self._bytes} bytes in {passed_s:.0f} s, at least {self._least:.0f} a second",
                 hint="tried again at the next look; what came is kept",
