@@ -1,4 +1,4 @@
-"""A real HTTP server of a fleet's folder that somebody else has in hand: by path it cuts, lies, drips, or never ends."""
+"""A real HTTP server of a fleet's folder in somebody else's hands: by path it cuts, lies, drips or never ends."""
 
 import contextlib
 import re

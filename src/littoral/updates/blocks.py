@@ -5,10 +5,12 @@ hashing; Xia et al., "FastCDC", USENIX ATC 2016), has its low bits clear. Who ha
 one fetches the others.
 """
 
+import mmap
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +55,10 @@ class BlockList(NamedTuple):
     blocks: tuple[Block, ...]
 
     @classmethod
-    def of(cls, data: bytes) -> "BlockList":
+    def of(cls, data: bytes | mmap.mmap) -> "BlockList":
         """By its content."""
-        view = memoryview(data)
         borders = [0, *_borders(data)]
-        pairs = zip(borders, borders[1:], strict=False)
-        return cls(tuple(Block(end - start, _digest(view[start:end])) for start, end in pairs))
+        return cls(tuple(Block(end - start, _digest(data[start:end])) for start, end in pairwise(borders)))
 
     @classmethod
     def read(cls, data: bytes, length: int) -> "BlockList":
@@ -103,26 +103,30 @@ def _without_small_gaps(pieces: list[Piece]) -> list[Piece]:
     joined: list[Piece] = []
     at = 0
     for index, piece in enumerate(pieces):
-        is_between = 0 < index < len(pieces) - 1 and pieces[index - 1].source is None and pieces[index + 1].source is None
+        is_between = (
+            0 < index < len(pieces) - 1 and pieces[index - 1].source is None and pieces[index + 1].source is None
+        )
         if is_between and piece.length <= BESIDE_BYTES_MAX:
-            piece = Piece(piece.length, None, at)
-        _join(joined, piece)
+            _join(joined, Piece(piece.length, None, at))
+        else:
+            _join(joined, piece)
         at += piece.length
     return joined
 
 
 def _blocks_of(path: Path) -> Iterator[tuple[Block, int]]:
     try:
-        data = path.read_bytes()
-    except OSError:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            blocks = BlockList.of(data).blocks
+    except (OSError, ValueError):
         return
     start = 0
-    for block in BlockList.of(data).blocks:
+    for block in blocks:
         yield block, start
         start += block.length
 
 
-def _borders(data: bytes) -> Iterator[int]:
+def _borders(data: bytes | mmap.mmap) -> Iterator[int]:
     """Ends of blocks."""
     candidates = _candidates(data)
     start, size = 0, len(data)
@@ -133,7 +137,7 @@ def _borders(data: bytes) -> Iterator[int]:
         yield start
 
 
-def _candidates(data: bytes) -> NDArray[np.int64]:
+def _candidates(data: bytes | mmap.mmap) -> NDArray[np.int64]:
     """Where a block may end: the byte behind a window whose sum has its low bits clear."""
     octets = np.frombuffer(data, np.uint8)
     found = []
@@ -157,5 +161,5 @@ def _gear() -> NDArray[np.uint32]:
     return np.frombuffer(stream, "<u4").astype(np.uint32)
 
 
-def _digest(data: memoryview) -> bytes:
+def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=DIGEST_BYTES).digest()

@@ -25,7 +25,7 @@ class RoleKeys(NamedTuple):
 
 
 class RootChain:
-    """Of the repository `name`, in a store: `FOLDER/N.root.json`, and as `PENDING` the next, which gathers signatures."""
+    """Of the repository `name`, in a store: `FOLDER/N.root.json`, and as `PENDING` the next while it waits."""
 
     def __init__(
         self, name: str, store: MetadataStore, folder: str, pending: str, clock: Clock, expiries: Expiries
