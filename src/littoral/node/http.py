@@ -27,6 +27,7 @@ from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
+from littoral.node.updates_api import updates_protocol
 from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
 
 __all__ = ["application"]
@@ -135,5 +136,6 @@ def _protocols(
         oip_protocol(inference),
         openai_protocol(node, observed),
         streams_protocol(node, observed),
+        updates_protocol(node),
         qdrant_protocol(node),
     ]

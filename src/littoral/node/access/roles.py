@@ -80,6 +80,10 @@ open       DELETE /api/session
 open       GET    /api/session
 open       POST   /api/session
 read,infer GET    /api/tenants
+read       GET    /api/updates
+admin      POST   /api/updates/back
+admin      POST   /api/updates/from
+admin      POST   /api/updates/now
 open       GET    /assets/{file}
 open       GET    /pages/{page}
 read       GET    /cluster

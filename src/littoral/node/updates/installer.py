@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -199,7 +200,7 @@ class Installer:
         for item in store.missing(plan).values():
             into = store.incoming / item.sha256
             await asyncio.to_thread(self._fetch, item, into, have, plan.bytes_per_s_max)
-            await self._on_disk(lambda into=into, item=item: store.adopt(into, item))
+            await self._on_disk(partial(store.adopt, into, item))
 
     async def _verify(self) -> None:
         plan, store = self._plan(), self.local.store
@@ -368,8 +369,8 @@ class Installer:
         return role == "site" or role in self._used_roles()
 
     def _used_roles(self) -> set[str]:
-        tables = {"models": self._site.models, "agents": self._site.agents}
-        return {f"{kind}/{delivered_name(table.path)}" for kind, of in tables.items() for table in of.values()}
+        models = {f"models/{delivered_name(table.path)}" for table in self._site.models.values()}
+        return models | {f"agents/{delivered_name(table.path)}" for table in self._site.agents.values()}
 
     def _needs_restart(self, plan: Plan) -> bool:
         """Agents are bound at the start, as are models that were not there."""
