@@ -16,6 +16,7 @@ from littoral.updates.metadata.store import FolderStore
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import Desired, Gates
 
+BASE = "/fleet/v1/"
 CLAIM, TOKEN = "claim-1", "token-1"
 SHORT = Gates(canary_s=0.5, watch_s=1.0, p99_ratio_max=1000.0)
 """So that a test does not wait; what is slow is judged by tests of its own."""
@@ -63,7 +64,8 @@ class Orchestrator:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        handler = type("OfOne", (Handler,), {"orchestrator": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -81,79 +83,87 @@ class Orchestrator:
             self.told.notify_all()
         return number
 
-    def _handler(outer) -> type[BaseHTTPRequestHandler]:  # noqa: N805  of the handler within
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def hear(self, path: str, body: Any) -> object:
+        """What a node says, and the answer; None for a path that there is none of."""
+        if path == "checkin":
+            asks, self.asks[:] = list(self.asks), []
+            self.checked_in.append(body)
+            return {"deployment": self.fleet.deployment, "poll_s": 1.0, "time": SYSTEM.wall(), "asks": asks}
+        if path == "reports":
+            self.reports.extend(body)
+            return {}
+        if path.startswith("asks/"):
+            self.answers[path.removeprefix("asks/")] = body
+            return {}
+        return None
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+    def enrol(self, body: dict[str, Any]) -> object:
+        self.enrolled.append(body)
+        return {"node": NODE, "token": TOKEN, "poll_s": 1.0} if body["claim"] == CLAIM else None
 
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                if path == "/fleet/v1/signal":
-                    self._signal(dict(part.split("=") for part in query.split("&")))
-                    return
-                file = outer._folder / "served" / path.removeprefix("/fleet/v1/")
-                if not file.is_file():
-                    self._say(404, {"error": "there is no such file"})
-                    return
-                data = file.read_bytes()
-                if (wanted := self.headers.get("Range")) is not None:
-                    first, _, last = wanted.removeprefix("bytes=").partition("-")
-                    end = min(len(data), int(last) + 1) if last else len(data)
-                    self.send_response(206)
-                    self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(data)}")
-                    self._body(data[int(first) : end])
-                    return
-                self.send_response(200)
-                self._body(data)
+    def newer_than(self, after: int, wait_s: float) -> int | None:
+        with self.told:
+            is_new = self.told.wait_for(lambda: self.fleet.deployment > after, wait_s)
+        return self.fleet.deployment if is_new else None
 
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                path = self.path.removeprefix("/fleet/v1/")
-                if path == "enrol":
-                    if body["claim"] != CLAIM:
-                        self._say(403, {"error": "claim is unknown"})
-                        return
-                    outer.enrolled.append(body)
-                    self._say(200, {"node": NODE, "token": TOKEN, "poll_s": 1.0})
-                elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                    self._say(401, {"error": "token is unknown"})
-                elif path == "checkin":
-                    asks, outer.asks[:] = list(outer.asks), []
-                    told = {"deployment": outer.fleet.deployment, "poll_s": 1.0, "time": SYSTEM.wall(), "asks": asks}
-                    outer.checked_in.append(body)
-                    self._say(200, told)
-                elif path == "reports":
-                    outer.reports.extend(body)
-                    self._say(200, {})
-                elif path.startswith("asks/"):
-                    outer.answers[path.removeprefix("asks/")] = body
-                    self._say(200, {})
-                else:
-                    self._say(404, {"error": path})
+    def file(self, path: str) -> bytes | None:
+        found = self._folder / "served" / path
+        return found.read_bytes() if found.is_file() else None
 
-            def _signal(self, query: dict[str, str]) -> None:
-                after = int(query["after"])
-                with outer.told:
-                    is_new = outer.told.wait_for(lambda: outer.fleet.deployment > after, float(query["wait_s"]))
-                if is_new:
-                    self._say(200, {"deployment": outer.fleet.deployment})
-                else:
-                    self.send_response(204)
-                    self.end_headers()
 
-            def _say(self, status: int, told: object) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self._body(json.dumps(told).encode())
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    orchestrator: Orchestrator
 
-            def _body(self, data: bytes) -> None:
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+    def log_message(self, *args: object) -> None:
+        pass
 
-        return Handler
+    def do_GET(self) -> None:
+        path, _, query = self.path.removeprefix(BASE).partition("?")
+        if path == "signal":
+            asked = dict(part.split("=") for part in query.split("&"))
+            newest = self.orchestrator.newer_than(int(asked["after"]), float(asked["wait_s"]))
+            self._say(*((204, None) if newest is None else (200, {"deployment": newest})))
+        elif (data := self.orchestrator.file(path)) is None:
+            self._say(404, {"error": "there is no such file"})
+        else:
+            self._file(data)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path = self.path.removeprefix(BASE)
+        if path == "enrol":
+            said = self.orchestrator.enrol(body)
+            self._say(*((403, {"error": "claim is unknown"}) if said is None else (200, said)))
+        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._say(401, {"error": "token is unknown"})
+        else:
+            said = self.orchestrator.hear(path, body)
+            self._say(404 if said is None else 200, said)
+
+    def _file(self, data: bytes) -> None:
+        if (wanted := self.headers.get("Range")) is None:
+            self.send_response(200)
+        else:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            end = min(len(data), int(last) + 1) if last else len(data)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(data)}")
+            data = data[int(first) : end]
+        self._body(data)
+
+    def _say(self, status: int, told: object) -> None:
+        self.send_response(status)
+        if status == 204:
+            self.end_headers()
+            return
+        self.send_header("Content-Type", "application/json")
+        self._body(json.dumps(told).encode())
+
+    def _body(self, data: bytes) -> None:
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
 
 @contextmanager

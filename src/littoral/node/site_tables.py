@@ -124,7 +124,12 @@ class SequencesTable(_Table, frozen=True):
 class ModelTable(_Table, frozen=True):
     """A compiled model."""
 
-    path: Annotated[NonEmpty, Meta(description="File of `littoral build`, a folder `1/model.wasm`, `2/…`, or `fleet:NAME`: what deployments bring")]
+    path: Annotated[
+        NonEmpty,
+        Meta(
+            description="File of `littoral build`, a folder `1/model.wasm`, `2/…`, or `fleet:NAME`: what deployments bring"
+        ),
+    ]
     versions: Annotated[
         Literal["latest", "all"] | list[VersionNumber],
         Meta(description="Of a folder, those that are open: `latest`, `all` or numbers"),
@@ -154,7 +159,10 @@ class CompileTable(_Table, frozen=True):
 class AgentTable(_Table, frozen=True):
     """An agent in its sandbox."""
 
-    path: Annotated[NonEmpty, Meta(description="File, `builtin:NAME` for one of the package, or `fleet:NAME`: what deployments bring")]
+    path: Annotated[
+        NonEmpty,
+        Meta(description="File, `builtin:NAME` for one of the package, or `fleet:NAME`: what deployments bring"),
+    ]
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
     files: Annotated[

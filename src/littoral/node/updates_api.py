@@ -33,6 +33,9 @@ def updates_protocol(node: Node) -> Protocol:
     async def now(_: Request) -> Answer:
         return json_answer(await _of(node).now())
 
+    async def begin_again(_: Request) -> Answer:
+        return json_answer(await _of(node).begin_again())
+
     async def take_from(request: Request) -> Answer:
         updates = _of(node)
         try:
@@ -44,6 +47,7 @@ def updates_protocol(node: Node) -> Protocol:
     routes = (
         Route("GET", "/api/updates", state),
         Route("POST", "/api/updates/back", back),
+        Route("POST", "/api/updates/begin-again", begin_again),
         Route("POST", "/api/updates/now", now),
         Route("POST", "/api/updates/from", take_from),
     )

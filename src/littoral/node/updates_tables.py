@@ -53,7 +53,9 @@ class UpdatesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = None
     claim: Annotated[
         _Path | None,
-        Meta(description="File with the claim code, or `env:NAME`, or `credential:NAME` of systemd; until it is enrolled"),
+        Meta(
+            description="File with the claim code, or `env:NAME`, or `credential:NAME` of systemd; until it is enrolled"
+        ),
     ] = None
     labels: Annotated[dict[str, _Label], Meta(max_length=32, description="Told when it enrols")] = {}
     poll_s: Annotated[float, Meta(ge=1, le=86_400, description="Between two check-ins, give or take a fifth")] = 60.0

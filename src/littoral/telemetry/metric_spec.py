@@ -19,7 +19,9 @@ OF_UPDATES = (
     MetricSpec("littoral_update_told", "gauge", (), "The newest that this node has begun"),
     MetricSpec("littoral_update_state", "gauge", ("state",), "1 for the state in which that one is"),
     MetricSpec("littoral_update_state_seconds", "gauge", (), "Since it came into that state"),
-    MetricSpec("littoral_update_heard_seconds", "gauge", (), "Since the orchestrator answered; 0 before the first time"),
+    MetricSpec(
+        "littoral_update_heard_seconds", "gauge", (), "Since the orchestrator answered; 0 before the first time"
+    ),
     MetricSpec(
         "littoral_update_bytes_total", "read_counter", ("kind",), "Of artifacts: `fetched`, or `reused` as they were"
     ),

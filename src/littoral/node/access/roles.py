@@ -82,6 +82,7 @@ open       POST   /api/session
 read,infer GET    /api/tenants
 read       GET    /api/updates
 admin      POST   /api/updates/back
+admin      POST   /api/updates/begin-again
 admin      POST   /api/updates/from
 admin      POST   /api/updates/now
 open       GET    /assets/{file}

@@ -264,9 +264,7 @@ class Installer:
         for name, version in self._staged.items():
             served = self._node.models[name]
             before = served.serving if served.is_loaded and served.serving is not version else None
-            lanes.append(
-                Lane(served, before, version, self._clock, share=self._table.mirror_share, rng=self._rng)
-            )
+            lanes.append(Lane(served, before, version, self._clock, share=self._table.mirror_share, rng=self._rng))
         self._mirror = Mirror(lanes)
         self._mirror.start()
 
@@ -294,6 +292,7 @@ class Installer:
         await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts))
         await self._on_disk(lambda: show(self.local.folder, plan))
         self._tell()
+        self._record(Back())
         if restarts:
             self._say(f"deployment {plan.deployment}: the node is started anew")
             assert self._restart is not None
@@ -363,7 +362,11 @@ class Installer:
     def _differs_beyond_models(self, running: Plan, before: Plan | None) -> bool:
         roles = {**running.changed(before), **(before.changed(running) if before else {})}
         own = {f"models/{delivered_name(t.path)}" for n, t in self._site.models.items() if n in self._node.models}
-        return any(role not in own and not role.startswith(("selftests/", "dashboards/")) for role in roles if self._is_used(role))
+        return any(
+            role not in own and not role.startswith(("selftests/", "dashboards/"))
+            for role in roles
+            if self._is_used(role)
+        )
 
     def _is_used(self, role: str) -> bool:
         return role == "site" or role in self._used_roles()
@@ -396,9 +399,19 @@ class Installer:
             self._say(f"deployment {journal.deployment}: {journal.state}{told}")
         if is_changed:
             self._tell()
+            self._record(event)
             if not isinstance(event, Step):
                 self._changed.set()
         return is_changed
+
+    def _record(self, event: Event) -> None:
+        """In the audit log: a deployment that begins, and how it ends."""
+        journal = self.local.deployments.journal
+        if self._node.audit is None or (isinstance(event, Step) and event is not Step.WATCHED):
+            return
+        plan = journal.plan
+        detail = {"state": journal.state, "gate": journal.gate, "targets": {} if plan is None else plan.running()}
+        self._node.audit.act("deploy", f"deployment/{journal.deployment}", detail=detail)
 
     def _tell(self) -> None:
         for listener in self.listeners:

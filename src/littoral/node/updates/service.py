@@ -33,6 +33,7 @@ from littoral.updates.deployment.reports import Reports
 from littoral.updates.targets import TargetFile
 from littoral.updates.trust.bounds import Bounds
 from littoral.updates.trust.client import TrustedClient
+from littoral.updates.trust.state import begin_again
 from littoral.updates.trust.transport import FirstOf, FolderTransport, Transport
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import STATES, Ask, CheckIn, Report
@@ -81,10 +82,9 @@ class Updates:
         self._last_heard_at = 0.0
         self._problem = ""
         self._client: TrustedClient | None = None
+        self._floor: int | None = None
         self._ends = threading.Event()
-        self.installer = Installer(
-            local, node, site, self._fetch, clock=clock, say=say, restart=restart, rng=self._rng
-        )
+        self.installer = Installer(local, node, site, self._fetch, clock=clock, say=say, restart=restart, rng=self._rng)
         self._reports = Reports(
             local.disk, bytes_max=self._table.reports_mb << 20, age_max_s=self._table.reports_days * DAY_S
         )
@@ -126,7 +126,12 @@ class Updates:
         """An operator takes back what serves. Raises ConflictError where there is nothing to go back to."""
         deployments = self.installer.local.deployments
         if deployments.way_back is None and deployments.journal.state not in (
-            "idle", "fetched", "verified", "staged", "warmed", "canary"
+            "idle",
+            "fetched",
+            "verified",
+            "staged",
+            "warmed",
+            "canary",
         ):
             raise ConflictError(f"deployment {deployments.journal.deployment}: no other is kept to go back to")
         if not await self.installer.take(Back()):
@@ -138,6 +143,13 @@ class Updates:
         if not await asyncio.to_thread(folder.is_dir):
             raise InputError(f"`{str(folder)[:200]}` is no folder on the node's machine")
         await self._refresh(self._client_with(FolderTransport(folder)))
+        return self.told()
+
+    async def begin_again(self) -> dict[str, Any]:
+        """The trust file counts from now on, and what was remembered of metadata is put aside."""
+        await asyncio.to_thread(begin_again, self.installer.local.folder / TRUST)
+        self._client, self._floor = None, 0
+        self._now.set()
         return self.told()
 
     def told(self) -> dict[str, Any]:
@@ -158,7 +170,13 @@ class Updates:
             "back": None if back is None else back.deployment,
             "figures": self.installer.figures(),
             "history": [
-                {"deployment": one.deployment, "state": one.state, "at": one.at, "gate": one.gate, "problem": one.problem}
+                {
+                    "deployment": one.deployment,
+                    "state": one.state,
+                    "at": one.at,
+                    "gate": one.gate,
+                    "problem": one.problem,
+                }
                 for one in reversed(journal.history)
             ],
             "heard_at": self._last_heard_at,
@@ -231,13 +249,13 @@ class Updates:
         return max(1.0, min(told.poll_s, self._table.poll_s) if told.poll_s else self._table.poll_s)
 
     async def _refresh(self, client: TrustedClient, *, is_asked: bool = False) -> None:
-        since = self.installer.local.deployments.journal.deployment
+        since = self.installer.local.deployments.journal.deployment if self._floor is None else self._floor
         try:
             verified = await asyncio.to_thread(client.refresh, since)
         except LittoralError as error:
             self.installer.counts.refused[type(error).__name__] += 1
             raise
-        self._client = client
+        self._client, self._floor = client, None
         self._is_frozen = verified.desired.is_frozen
         if not self._is_frozen:
             await self.installer.take(Told(plan_of(verified.desired, verified.targets), is_asked))
