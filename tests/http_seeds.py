@@ -263,6 +263,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/api/events"): [Seed()],
     ("GET", "/api/audit"): [Seed()],
     ("GET", "/api/updates"): [Seed()],
+    ("GET", "/fleet/v1/image/targets/{file}"): [Seed({"file": "0" * 64 + ".wasm"})],
     ("POST", "/api/updates/back"): [Seed()],
     ("POST", "/api/updates/from"): [Seed({}, {}, JSON, {"folder": "/nowhere"})],
     ("POST", "/api/updates/begin-again"): [Seed()],

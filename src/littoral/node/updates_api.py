@@ -7,7 +7,7 @@ import msgspec
 
 from littoral.errors import InputError, NotFoundError
 from littoral.node.node import Node
-from littoral.web import Answer, Protocol, Request, Route, json_answer
+from littoral.web import Answer, Protocol, Request, Route, Stream, json_answer
 
 if TYPE_CHECKING:  # a node without the table `updates` has nothing of it
     from littoral.node.updates.service import Updates
@@ -44,14 +44,20 @@ def updates_protocol(node: Node) -> Protocol:
             raise InputError(f"body: {error}", hint='such as `{"folder": "/media/stick"}`') from error
         return json_answer(await updates.take_from(Path(asked.folder)))
 
+    async def file(request: Request) -> Answer | Stream:
+        if node.updates is None or not node.updates.serves_peers:
+            raise NotFoundError("this node hands nothing on", hint="`updates.serve_peers` in its site file")
+        return await node.updates.handed_on(request)
+
     routes = (
+        Route("GET", "/fleet/v1/image/targets/{file}", file),
         Route("GET", "/api/updates", state),
         Route("POST", "/api/updates/back", back),
         Route("POST", "/api/updates/begin-again", begin_again),
         Route("POST", "/api/updates/now", now),
         Route("POST", "/api/updates/from", take_from),
     )
-    return Protocol(("/api/updates",), routes)
+    return Protocol(("/api/updates", "/fleet"), routes)
 
 
 def _of(node: Node) -> "Updates":

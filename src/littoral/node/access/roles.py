@@ -151,6 +151,7 @@ write      DELETE /collections/{collection}/vectors/{vector}
 write      PUT    /collections/{collection}/vectors/{vector}
 probes     GET    /healthz
 admin      DELETE /issues
+open       GET    /fleet/v1/image/targets/{file}
 read       GET    /issues
 probes     GET    /livez
 read       GET    /locks

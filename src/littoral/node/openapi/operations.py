@@ -219,6 +219,9 @@ AUDITED = {
 OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
 
 OWN |= {
+    "GET /fleet/v1/image/targets/{file}": _streamed(
+        "An artifact of the fleet, for a peer, whole or a range", OCTETS, statuses=(206, 404, 416)
+    ),
     "GET /api/updates": operation("Which deployment of a fleet runs here, and how the newest does", answers.UPDATES),
     "POST /api/updates/back": operation(
         "Takes back the deployment that serves or is being tried", answers.UPDATES_TOLD, statuses=(404, 409)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,8 @@ class Installer:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="littoral-updates")
         self._changed = asyncio.Event()
         self._staged: dict[str, ServedVersion] = {}
+        self._before: Mapping[str, ServedVersion] = {}
+        self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
         self._retries = 0
         self._opened = local.deployments.running
@@ -112,7 +114,10 @@ class Installer:
 
     async def take(self, event: Told | Back) -> bool:
         """Whether it changes anything. Raises OSError for a disk that takes nothing."""
-        return await self._take(event)
+        self._is_aligned.clear()
+        is_changed = await self._take(event)
+        self._changed.set()
+        return is_changed
 
     @property
     def mirror(self) -> Mirror | None:
@@ -146,6 +151,7 @@ class Installer:
             await self._do(due)
             self._retries = 0
         except GateTrippedError as error:
+            await self._serve_before()
             await self._take(Refused(error.gate, error.why))
         except (PeerError, OSError) as error:
             await self._later(str(error))
@@ -300,7 +306,7 @@ class Installer:
             await asyncio.Event().wait()  # for the end of this process
         repository = self._node.repository
         assert repository is not None
-        await repository.serve(self._staged)
+        self._before = await repository.serve(self._staged)
         self._opened = plan
 
     async def _watch(self) -> None:
@@ -334,7 +340,25 @@ class Installer:
         """Of the models under trial, for people."""
         return {} if self._mirror is None else {lane.name: lane.figures.told()._asdict() for lane in self._mirror.lanes}
 
+    async def _serve_before(self) -> None:
+        """At once, while the versions before are still at hand; what is written follows."""
+        before, self._before = self._before, {}
+        plan = self.local.deployments.way_back
+        if self.local.deployments.journal.state != "active" or not before or plan is None:
+            return
+        assert self._node.repository is not None
+        await self._node.repository.serve(before)
+        self._opened = plan
+
+    async def aligned(self) -> None:
+        """Returns when what serves is what was decided, or this process ends for it."""
+        await self._is_aligned.wait()
+
     async def _align(self) -> None:
+        await self._serve_running()
+        self._is_aligned.set()
+
+    async def _serve_running(self) -> None:
         """What serves is what the active slot says."""
         running = self.local.deployments.running
         before = self._opened
@@ -347,6 +371,7 @@ class Installer:
         if running is None or self._differs_beyond_models(running, before):
             if self._restart is None:
                 raise ConflictError("the way back needs a restart of the node, which nobody would start again")
+            self._is_aligned.set()
             self._restart()
             await asyncio.Event().wait()
         assert running is not None
@@ -400,8 +425,6 @@ class Installer:
         if is_changed:
             self._tell()
             self._record(event)
-            if not isinstance(event, Step):
-                self._changed.set()
         return is_changed
 
     def _record(self, event: Event) -> None:

@@ -22,6 +22,7 @@ from littoral.node.updates.asks import answer
 from littoral.node.updates.enrolling import Membership, enrol, facts, read_membership
 from littoral.node.updates.folder import Local
 from littoral.node.updates.installer import Installer
+from littoral.node.updates.peers import handed_on
 from littoral.node.updates.plans import plan_of
 from littoral.node.updates.signal import mqtt_signal
 from littoral.telemetry import Reading
@@ -37,6 +38,7 @@ from littoral.updates.trust.state import begin_again
 from littoral.updates.trust.transport import FirstOf, FolderTransport, Transport
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import STATES, Ask, CheckIn, Report
+from littoral.web import Answer, Request, Stream
 
 __all__ = ["Updates", "updating"]
 
@@ -136,6 +138,7 @@ class Updates:
             raise ConflictError(f"deployment {deployments.journal.deployment}: no other is kept to go back to")
         if not await self.installer.take(Back()):
             raise ConflictError("no deployment is under way, and none is kept to go back to")
+        await self.installer.aligned()
         return self.told()
 
     async def take_from(self, folder: Path) -> dict[str, Any]:
@@ -151,6 +154,14 @@ class Updates:
         self._client, self._floor = None, 0
         self._now.set()
         return self.told()
+
+    @property
+    def serves_peers(self) -> bool:
+        return self._table.serve_peers
+
+    async def handed_on(self, request: Request) -> Answer | Stream:
+        """An artifact, for a peer. Raises NotFoundError."""
+        return await handed_on(self.installer.local.store, request)
 
     def told(self) -> dict[str, Any]:
         """For people."""
