@@ -1,24 +1,28 @@
 """Models that somebody brings as ONNX: compiled, quantised and measured in a process of its own, then registered."""
 
+import asyncio
 import datetime as dt
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from littoral.artifact import Model
-from littoral.clock import Clock
 from littoral.errors import InputError
 from littoral.making.builds import Build, Builds
 from littoral.making.orders import BuildOrder, Int8Order, Order
 from littoral.making.provenance import provenance
+from littoral.orchestrator.api.artifacts import told_artifact
+from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.registry import Registry
 from littoral.updates.artifacts import NAME, Custom, Kind
-from littoral.web import Answer, Request, Route, Stream, decode_json, json_answer
+from littoral.web import Answer, Protocol, Request, Route, Stream, decode_json, json_answer
+from littoral.web.caller import CALLER
 
-__all__ = ["Register", "UploadOrder", "upload_routes"]
+__all__ = ["UploadOrder", "uploads_protocol"]
 
 PAUSE_S = 20.0
 UNNAMED = re.compile(r"[^A-Za-z0-9_-]+")
@@ -27,8 +31,7 @@ VARIANT_COUNT_MAX = 16
 AT = "/api/fleet/uploads"
 
 Sizes = Annotated[dict[str, list[Annotated[int, Meta(ge=1, le=1 << 31)]]], Meta(max_length=64)]
-Register = Callable[[Kind, str, Path, str, Custom], Awaitable[Mapping[str, Any]]]
-"""A file as the next version of a name, by whom, with what is said of it; as the artifact is told of."""
+CHUNK_BYTES = 1 << 20
 
 
 class UploadOrder(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,11 +48,11 @@ class UploadOrder(msgspec.Struct, forbid_unknown_fields=True):
     int8: Int8Order | None = None
 
 
-def upload_routes(builds: Builds, register: Register, who: Callable[[], str], clock: Clock) -> list[Route]:
-    """who: whose request runs now. Files are streamed to the disk, bounded by `builds`."""
-    uploads = _Uploads(builds, register, who, clock)
+def uploads_protocol(fleet: Fleet, registry: Registry, builds: Builds) -> Protocol:
+    """Files are streamed to the disk, bounded by `builds`."""
+    uploads = _Uploads(fleet, registry, builds)
     one = f"{AT}/{{upload}}"
-    return [
+    routes = (
         Route("GET", AT, uploads.told, is_always_taken=True),
         Route("POST", AT, uploads.add),
         Route("GET", one, uploads.one),
@@ -58,15 +61,15 @@ def upload_routes(builds: Builds, register: Register, who: Callable[[], str], cl
         Route("DELETE", f"{one}/feeds", uploads.forget_feeds),
         Route("POST", f"{one}/start", uploads.start),
         Route("POST", f"{one}/cancel", uploads.cancel),
-    ]
+    )
+    return Protocol((), routes)
 
 
 class _Uploads:
-    def __init__(self, builds: Builds, register: Register, who: Callable[[], str], clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, registry: Registry, builds: Builds) -> None:
+        self._fleet = fleet
+        self._registry = registry
         self._builds = builds
-        self._register = register
-        self._who = who
-        self._clock = clock
 
     async def told(self, request: Request) -> Answer | Stream:
         if request.query.get("follow") == "1":
@@ -117,7 +120,7 @@ class _Uploads:
         """Raises InputError for what a fleet's registry has not, ConflictError."""
         if order.int8 is not None and order.int8.through is not None:
             raise InputError("`int8.through` names a pipeline of a site", hint="give feeds as .npz or .npy")
-        by = self._who()
+        by = CALLER.get()
 
         async def finish(done: Build) -> None:
             await self._finish(done, order.name, by)
@@ -131,12 +134,19 @@ class _Uploads:
     async def _finish(self, build: Build, name: str | None, by: str) -> None:
         """What the registry says of it is told with the build."""
         manifest = Model.open(build.made).manifest
-        made_at = dt.datetime.fromtimestamp(self._clock.wall(), dt.UTC).isoformat(timespec="seconds")
+        made_at = dt.datetime.fromtimestamp(self._fleet.clock.wall(), dt.UTC).isoformat(timespec="seconds")
         made = provenance(manifest, build.report or {}, made_at=made_at, made_by=by)
-        build.artifact = await self._register(
-            Kind.MODEL, name or named(manifest.name, build.file), build.made, by, Custom(provenance=made)
+        row = await self._registry.take(
+            Kind.MODEL, name or named(manifest.name, build.file), None, _chunks(build.made), by, Custom(provenance=made)
         )
-        build.loaded = str(build.artifact["target"])
+        build.artifact = told_artifact(row)
+        build.loaded = row.target
+
+
+async def _chunks(file: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(file.open, "rb") as stream:
+        while data := await asyncio.to_thread(stream.read, CHUNK_BYTES):
+            yield data
 
 
 def named(manifest_name: str, file: str) -> str:

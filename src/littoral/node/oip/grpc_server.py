@@ -33,7 +33,7 @@ from littoral.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from littoral.node.access.access import Access
+from littoral.node.access.roles import RIGHTS
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
@@ -44,6 +44,7 @@ from littoral.node.pipelines_api import how_header
 from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
 from littoral.web import Leave
+from littoral.web.access.access import Access
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
@@ -103,7 +104,7 @@ async def serving_grpc(
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     )
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
-    service = _Service(inference, access or Access(None, frozenset(), inference.node.clock))
+    service = _Service(inference, access or Access(None, frozenset(), inference.node.clock, rights=RIGHTS))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
     address = f"[{host}]" if ":" in host else host
     try:

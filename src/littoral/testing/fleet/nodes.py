@@ -4,13 +4,14 @@ import asyncio
 from random import Random
 from typing import NamedTuple, Protocol
 
-from littoral.clock import Clock
-from littoral.testing.disk import PowerCutError, SimulatedDisk
-from littoral.testing.fleet.versions import Nature, Version, judged
 from littoral.updates.deployment.deployments import Deployments
 from littoral.updates.deployment.machine import Do, Refused, Step, Told
 from littoral.updates.deployment.plans import Item, Plan
 from littoral.updates.deployment.windows import opens_in_s
+
+from littoral.clock import Clock
+from littoral.testing.disk import PowerCutError, SimulatedDisk
+from littoral.testing.fleet.versions import Nature, Version, judged
 from littoral.updates.wire import CheckedIn, CheckIn, Desired
 
 __all__ = ["Habits", "Orchestrated", "SimulatedNode"]

@@ -6,6 +6,7 @@ from random import Random
 from typing import NamedTuple
 
 from littoral.updates.deployment.gates import Figures, Verdict, judge
+
 from littoral.updates.wire import Gates
 
 __all__ = ["BAD", "Nature", "Version", "judged"]
