@@ -6,7 +6,7 @@ import { badge, field, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
 import { followed } from "./followed.js";
-import { labelText, labelsOf, targetWord } from "./words.js";
+import { EVENTS, labelText, labelsOf, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/groups";
 const PERIOD_MS = 10_000;
@@ -41,7 +41,7 @@ export function groupsPage(area) {
     },
     fail: (error) => shown.fail(PATH, error),
   });
-  followed(["group", "rollout"], () => list.contains(document.activeElement) || reading.refresh(), live);
+  followed(EVENTS.rollout, () => list.contains(document.activeElement) || reading.refresh(), live);
 }
 
 /** Groups as a list, each with its name, however they were told. */

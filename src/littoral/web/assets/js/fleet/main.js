@@ -20,4 +20,4 @@ const PAGES = {
   audit: { title: "Audit", show: auditPage, twins: ["/api/fleet/audit"] },
 };
 
-runPage(PAGES[location.pathname.split("/").at(-1)], { path: "/api/fleet", show: showFleet, fail: showNoFleet, named: () => "Fleet" });
+runPage(PAGES[location.pathname.split("/").at(-1)], { path: "/api/fleet", show: showFleet, fail: showNoFleet, named: ({ name }) => name });

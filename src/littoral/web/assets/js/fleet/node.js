@@ -7,9 +7,10 @@ import { field, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
 import { followed } from "./followed.js";
-import { ago, asked, isDrifted, labelText, labelsOf, lookOf, stateWord, targetWord } from "./words.js";
+import { EVENTS, ago, asked, detailText, isDrifted, labelText, labelsOf, lookOf, stateWord, targetWord } from "./words.js";
 
 const PERIOD_MS = 5_000;
+const PAST = "/api/fleet/history?count=1000";
 const ASK_MS = 1_000;
 const ASK_MS_MAX = 180_000;
 const ASKS = { doctor: "Run the doctor", logs: "Read the log", bundle: "Make a support bundle" };
@@ -44,19 +45,21 @@ export function nodePage(area) {
       if (!isFilled) [labels.value, group.value, isFilled] = [labelText(found.labels), found.group ?? "", true];
       summary.replaceChildren(...summaryOf(found));
       running.put(runningOf(found));
-      history.put(historyOf(found.history ?? []));
     },
     fail: (error, isFirst) => {
       if (isFirst) summary.replaceChildren(make("p", { class: "nothing" }, prose(error.message)));
       running.fail(path, error);
-      history.fail(path, error);
     },
   });
-  followed(["node"], () => reading.refresh(), live);
+  const past = watch(PAST, PERIOD_MS, {
+    show: (events) => history.put(historyOf(events.filter(({ on, detail }) => on === name || detail?.node === name))),
+    fail: (error) => history.fail(PAST, error),
+  });
+  followed(EVENTS.node, () => Promise.all([reading.refresh(), past.refresh()]), live);
 
   async function save(event) {
     event.preventDefault();
-    if (await run("Saved", "PATCH", path, { labels: labelsOf(labels.value), group: group.value.trim() || null })) reading.refresh();
+    if (await run("Saved", "PATCH", path, { labels: labelsOf(labels.value), group: group.value.trim() })) reading.refresh();
   }
 
   async function forget() {
@@ -98,7 +101,7 @@ function summaryOf(found) {
     make("p", { class: "link-line" }, state(kind, word), isDrifted(found) ? state("warn", "Drifted") : null, found.problem ? make("span", { class: "hint" }, prose(found.problem)) : null),
     facts([
       ["Seen", ago(found.seen, Date.now() / 1000)],
-      ["Deployment", count(found.deployment)],
+      ["Deployment", [count(found.running_deployment), make("small", {}, ` told ${count(found.deployment)}`)]],
       ["State of it", stateWord(found.state)],
       ["Gate", found.gate || "–"],
       ["Littoral", found.littoral || "–"],
@@ -108,15 +111,7 @@ function summaryOf(found) {
   ];
 }
 
-/** What a desired deployment says, by the keys that a node uses of what runs. */
-function wanted(desired) {
-  if (!desired) return {};
-  const parts = [["models", desired.models], ["agents", desired.agents]].flatMap(([kind, named]) => Object.entries(named ?? {}).map(([name, target]) => [`${kind}/${name}`, target]));
-  return Object.fromEntries([...parts, ...(desired.site ? [["site", desired.site]] : [])]);
-}
-
-function runningOf({ running, desired }) {
-  const should = wanted(desired);
+function runningOf({ running, desired: should }) {
   const keys = [...new Set([...Object.keys(running ?? {}), ...Object.keys(should)])].sort();
   if (!keys.length) return [make("p", { class: "nothing" }, "Nothing of the fleet's yet")];
   const rows = keys.map((key) => {
@@ -129,8 +124,8 @@ function runningOf({ running, desired }) {
 
 function historyOf(entries) {
   if (!entries.length) return [make("p", { class: "nothing" }, "Nothing happened yet")];
-  const rows = entries.map(({ at, deployment, state: word, gate, problem }) => [new Date(at * 1000).toLocaleString(), count(deployment), stateWord(word), [gate, problem].filter(Boolean).join(": ") || "–"]);
-  return [make("div", { class: "wide" }, table("History", [{ title: "When" }, { title: "Deployment", number: true }, { title: "State" }, { title: "Why" }], rows))];
+  const rows = entries.map(({ at_s: at, kind, detail }) => [new Date(at * 1000).toLocaleString(), kind.replaceAll("_", " "), detailText(detail)]);
+  return [make("div", { class: "wide" }, table("History", [{ title: "When" }, { title: "What" }, { title: "More" }], rows))];
 }
 
 function answerOf(kind, { body, problem }) {

@@ -5,7 +5,7 @@ import { count } from "../format.js";
 import { choice, field, panel, refill, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { followed } from "./followed.js";
-import { LEGEND, ago, byGroup, chosenNodes, isDrifted, labelText, lookOf, nodePath, stateWord, targetWord } from "./words.js";
+import { EVENTS, LEGEND, ago, byGroup, chosenNodes, isDrifted, labelText, lookOf, nodePath, stateWord, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/nodes";
 const PERIOD_MS = 5_000;
@@ -60,7 +60,7 @@ export function nodesPage(area) {
     stop = next.dataset.node;
     next.focus();
   });
-  followed(["node"], () => reading.refresh(), live);
+  followed(EVENTS.node, () => reading.refresh(), live);
 }
 
 function mapOf(nodes, stop) {
@@ -87,7 +87,7 @@ function tableOf(nodes) {
     const drifted = isDrifted(node) && word !== "Drifted" ? make("small", { class: "drifted" }, " drifted") : null;
     return [
       make("a", { href: nodePath(node.name) }, node.name), [state(kind, word === "Under way" ? stateWord(node.state) : word), drifted].filter(Boolean), node.group || "–", running || "–",
-      labelText(node.labels) || "–", count(node.deployment), ago(node.seen, Date.now() / 1000),
+      labelText(node.labels) || "–", count(node.running_deployment), ago(node.seen, Date.now() / 1000),
     ].map((cell) => (Array.isArray(cell) ? make("span", {}, cell) : cell));
   });
   const more = nodes.length > ROWS_MAX ? make("p", { class: "hint" }, `${ROWS_MAX} of ${count(nodes.length)}: choose fewer above`) : null;

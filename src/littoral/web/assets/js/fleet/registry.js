@@ -7,7 +7,7 @@ import { buildsPanel } from "../pages/builds.js";
 import { badge, failure, field, fileDrop, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { followed } from "./followed.js";
-import { ago, targetWord } from "./words.js";
+import { EVENTS, ago, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/artifacts";
 const UPLOADS = "/api/fleet/uploads";
@@ -58,7 +58,7 @@ export function registryPage(area) {
     },
     fail: (error) => shown.fail(PATH, error),
   });
-  followed(["artifact", "rollout"], () => reading.refresh(), live);
+  followed([...EVENTS.artifact, "rollout"], () => reading.refresh(), live);
 
   async function showLineage() {
     try {

@@ -7,7 +7,7 @@ import { badge, failure, field, panel, refill, said, state } from "../pages/pane
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
 import { followed } from "./followed.js";
-import { ago, targetWord } from "./words.js";
+import { EVENTS, ago, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/rollouts";
 const PERIOD_MS = 5_000;
@@ -58,7 +58,7 @@ export function rolloutsPage(area) {
     },
     fail: (error) => shown.fail(PATH, error),
   });
-  followed(["rollout", "node", "artifact"], () => reading.refresh(), live);
+  followed(EVENTS.rollout, () => reading.refresh(), live);
 }
 
 function rolloutCard(id, act) {

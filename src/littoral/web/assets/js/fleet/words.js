@@ -69,6 +69,17 @@ export function ago(seconds, now) {
 /** A target as people say it: `embedder 3`. */
 export const targetWord = (target) => (target ? target.replace(/^[a-z]+\//, "").replace(/\/(\d+)\.\w+$/, " $1") : "–");
 
+/** Names of events, by what they touch. */
+export const EVENTS = {
+  node: ["node", "enrolled", "node_changed", "node_deleted", "told", "ask", "answered"],
+  rollout: ["rollout", "ring", "group", "group_deleted", "node"],
+  artifact: ["artifact", "artifact_signed", "artifact_published", "artifact_withdrawn", "signed", "published"],
+  claim: ["claims", "claim_deleted", "enrolled"],
+};
+
+/** What an event says beside its kind and what it is about. */
+export const detailText = (detail) => Object.entries(detail ?? {}).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "–";
+
 export const nodePath = (name) => `/pages/node?name=${encodeURIComponent(name)}`;
 
 /** What the address says after `?`. */
