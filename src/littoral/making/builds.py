@@ -45,7 +45,7 @@ class Build:
     """file: its name where it came from. examined: what is in it. report: of the model that was made, or brought.
 
     loaded: the version that it became, such as `detector@3`. artifact: what a registry says of it. is_kept: it can be
-    used here.
+    used here. ended: set when it was built, or was not.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Build:
     artifact: Mapping[str, Any] | None = None
     is_kept: bool = False
     work: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def model(self) -> Path:
@@ -164,6 +165,7 @@ class Builds:
         build.state, build.progress, build.problem, build.loaded, build.artifact = "building", None, None, None, None
         if build.kind == "onnx":
             build.report = None
+        build.ended.clear()
         build.work = asyncio.create_task(self._build(build, order, finish))
         self._tell(build)
 
@@ -229,6 +231,7 @@ class Builds:
             build.state, build.problem = "failed", Problem(error.message, error.hint)
         finally:
             build.work, build.progress = None, None
+            build.ended.set()
             self.ended[build.state] += 1
             self._tell(build)
 

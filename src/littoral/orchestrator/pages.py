@@ -27,7 +27,7 @@ TITLES = {
     "claims": "Claims",
     "audit": "Audit",
 }
-STYLES = ("tokens", "elements", "shell", "parts", "panels", "pages", "fleet")
+STYLES = ("tokens", "elements", "shell", "parts", "search", "panels", "pages", "fleet")
 FRAME = Frame(
     "A Littoral orchestrator: its fleet's nodes, rollouts and registry",
     {f"/pages/{page}" if page else "/": title for page, title in TITLES.items()},

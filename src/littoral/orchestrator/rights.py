@@ -36,6 +36,7 @@ publisher  POST   /api/fleet/artifacts
 viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}
 publisher  DELETE /api/fleet/artifacts/{kind}/{name}/{version}
 viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}/bytes
+viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}/lineage
 publisher  POST   /api/fleet/artifacts/{kind}/{name}/{version}/signatures
 viewer     GET    /api/fleet/audit
 viewer     GET    /api/fleet/claims

@@ -6,6 +6,7 @@ import msgspec
 
 from littoral.errors import InputError
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.lineage import lineage_of
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.store.rows import ArtifactRow
 from littoral.updates.artifacts import Custom, Kind
@@ -30,6 +31,9 @@ def artifacts_protocol(fleet: Fleet, registry: Registry) -> Protocol:
     async def one(request: Request) -> Answer:
         return json_answer(told_artifact(_found(request)))
 
+    async def lineage(request: Request) -> Answer:
+        return json_answer(lineage_of(fleet, _found(request)))
+
     async def add(request: Request) -> Answer:
         query = request.query
         kind, version = _kind(query.get("kind", "")), _version(query.get("version"))
@@ -42,7 +46,7 @@ def artifacts_protocol(fleet: Fleet, registry: Registry) -> Protocol:
     def _found(request: Request) -> ArtifactRow:
         return registry.find(request.names["kind"], request.names["name"], request.names["version"])
 
-    routes = (Route("GET", ARTIFACTS, listed), Route("POST", ARTIFACTS, add), Route("GET", ARTIFACT, one))
+    routes = (Route("GET", ARTIFACTS, listed), Route("POST", ARTIFACTS, add), Route("GET", ARTIFACT, one), Route("GET", f"{ARTIFACT}/lineage", lineage))
     return Protocol(("/api/fleet",), routes)
 
 

@@ -9,8 +9,8 @@ import { EVENTS, LEGEND, ago, byGroup, chosenNodes, isDrifted, labelText, lookOf
 
 const PATH = "/api/fleet/nodes";
 const PERIOD_MS = 5_000;
-const ROWS_MAX = 100;
-const COLUMNS = [{ title: "Node" }, { title: "State" }, { title: "Group" }, { title: "Runs", less: true }, { title: "Labels", less: true }, { title: "Deployment", number: true, less: true }, { title: "Seen", number: true }];
+const ROWS_MAX = 50;
+const COLUMNS = [{ title: "Node" }, { title: "State" }, { title: "Group", less: true }, { title: "Runs", less: true }, { title: "Labels", less: true }, { title: "Deployment", number: true, less: true }, { title: "Seen", number: true }];
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 export function nodesPage(area) {
@@ -92,5 +92,5 @@ function tableOf(nodes) {
   });
   const more = nodes.length > ROWS_MAX ? make("p", { class: "hint" }, `${ROWS_MAX} of ${count(nodes.length)}: choose fewer above`) : null;
   if (!rows.length) return [make("p", { class: "nothing" }, "No node is like that")];
-  return [make("div", { class: "wide" }, table("Nodes", COLUMNS, rows)), more].filter(Boolean);
+  return [make("div", { class: "wide" }, table("Nodes", COLUMNS, rows, { class: "fleet-nodes" })), more].filter(Boolean);
 }
