@@ -1,8 +1,8 @@
 """The journal and the slots on a disk: each step is durable before it counts, and what is there after a power cut runs.
 
-    journal      where the newest deployment stands
-    slots/a, b   the manifest of each; the artifacts that they name lie in the store
-    active       the slot that serves; replacing this file is the flip
+journal      where the newest deployment stands
+slots/a, b   the manifest of each; the artifacts that they name lie in the store
+active       the slot that serves; replacing this file is the flip
 """
 
 from collections.abc import Callable
@@ -12,7 +12,18 @@ import msgspec
 from littoral.artifact.disk import Disk
 from littoral.clock import Clock
 from littoral.errors import ConflictError
-from littoral.updates.deployment.machine import OVERTAKEN, UNDER_WAY, Back, Do, Event, Refused, Started, Step, Told, due, react
+from littoral.updates.deployment.machine import (
+    OVERTAKEN,
+    UNDER_WAY,
+    Back,
+    Do,
+    Refused,
+    Started,
+    Step,
+    Told,
+    due,
+    react,
+)
 from littoral.updates.deployment.plans import Journal, Plan, decoded
 
 __all__ = ["ACTIVE", "JOURNAL", "SLOTS", "Deployments"]
@@ -20,6 +31,7 @@ __all__ = ["ACTIVE", "JOURNAL", "SLOTS", "Deployments"]
 JOURNAL, ACTIVE = "journal", "active"
 SLOTS = ("a", "b")
 NONE = "-"
+
 
 class Deployments:
     """Of one node. is_whole: whether every artifact of a plan is there; asked when it begins.

@@ -49,9 +49,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     def changed(self, before: "Plan | None") -> dict[str, Item]:
         """Roles whose artifact is another than before."""
         old = {} if before is None else before.items
-        return {
-            role: item for role, item in self.items.items() if role not in old or old[role].sha256 != item.sha256
-        }
+        return {role: item for role, item in self.items.items() if role not in old or old[role].sha256 != item.sha256}
 
     def running(self) -> dict[str, str]:
         """Target by role, as a check-in tells it."""

@@ -83,5 +83,3 @@ class Reports:
                 self._push(msgspec.json.decode(line, type=Report).time, line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._dropped["damaged"] += 1
-
-
