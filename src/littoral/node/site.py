@@ -47,6 +47,7 @@ from littoral.node.site_tables import (
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.node.tenant_tables import check_tenants, read_tenants
+from littoral.node.updates_tables import UpdatesTable, check_updates, delivered_path
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 from littoral.tables.addresses import Address, parse_address
@@ -86,6 +87,7 @@ class Site(NamedTuple):
     encryption: EncryptionTable | None = None
     audit: AuditTable | None = None
     tenants: Sequence[TenantTable] = ()
+    updates: UpdatesTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -106,11 +108,14 @@ class Site(NamedTuple):
         return self.path_of(self.node.data)
 
     def path_of(self, path: str) -> Path:
-        """A path of the file, from where this process is."""
-        return self.file.absolute().parent / path
+        """A path of the file, from where this process is; of `fleet:NAME` the folder that deployments fill."""
+        delivered = delivered_path(path, "models")
+        return self.file.absolute().parent / path if delivered is None else self.data / delivered
 
     def agent_path(self, agent: AgentTable) -> str:
         """As `path_of`; `builtin:NAME` stays as it is."""
+        if (delivered := delivered_path(agent.path, "agents")) is not None:
+            return str(self.data / delivered)
         return agent.path if agent.path.startswith(PREFIX) else str(self.path_of(agent.path))
 
 
@@ -172,6 +177,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 place / "tenants",
                 lambda entry, at: _several(entry, "collections", CollectionTable, at),
             ),
+            _one(tables["updates"], UpdatesTable, place / "updates") if "updates" in tables else None,
         ),
         place,
     )
@@ -264,6 +270,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
     check_tenants(site, place / "tenants", inner_steps)
+    check_updates(site.updates, site.models, site.agents, place)
     return site
 
 
