@@ -95,13 +95,13 @@ async def serve(
         handler = application(node, observed, inference, access, is_secure=certificates is not None)
         async with (
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
-            grpc_interface(site, inference, _say, access),
+            grpc_interface(site, inference, _say, access) as grpc,
             mqtt_routes(without_undelivered(site), node, observed),
             reloading(Hot(node, observed, server, read), link),
             _updating(local, site, node, observed, stopped.set),
             signs_of_life(link),
         ):
-            observed.served_by(server)
+            observed.served_by(server, grpc)
             node.tell_ready(is_ready=True, listen=server.address)
             link.ready(node.listen)
             await stopped.wait()

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
-from littoral.node.access.exposure import Exposure
-from littoral.node.access.tables import AuthTable, TlsTable
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptionTable, check_encrypted, check_encryption
 from littoral.node.mesh_tables import MeshTable, check_mesh
@@ -52,6 +50,9 @@ from littoral.node.tenant_tables import check_tenants, read_tenants
 from littoral.node.updates_tables import UpdatesTable, check_updates, delivered_path
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
+from littoral.tables.addresses import Address, parse_address
+from littoral.tables.exposure import Exposure
+from littoral.tables.serving import AuthTable, TlsTable
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
@@ -62,14 +63,6 @@ DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-
-
-class Address(NamedTuple):
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Site(NamedTuple):
@@ -188,17 +181,6 @@ def parse_site(data: bytes, path: Path) -> Site:
         ),
         place,
     )
-
-
-def parse_address(text: str) -> Address:
-    """`host:port`, `[::1]:port`. Raises SettingError."""
-    host, colon, port = text.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if is_bracketed else host
-    is_number = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
-    if not colon or not bare or not is_number or (":" in bare) != is_bracketed or any(c.isspace() for c in bare):
-        raise SettingError(f"address `{text}` is not HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`")
-    return Address(bare, int(port))
 
 
 def _one(value: object, table: type[_T], place: Place) -> _T:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
@@ -21,6 +20,7 @@ from littoral.node.telemetry_tables import TelemetryTable
 from littoral.node.updates_tables import UpdatesTable
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
+from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
