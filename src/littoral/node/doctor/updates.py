@@ -24,10 +24,10 @@ def examine_updates(site: Site, clock: Clock) -> Iterator[Finding]:
     if find_spec("tuf") is None:
         yield Finding(CHECK, str(site.file), Status.FAIL, "needs an extra", 'pip install "littoral[fleet]"')
         return
-    from littoral.node.updates.enrolling import read_membership
     from littoral.updates.deployment.deployments import JOURNAL
     from littoral.updates.deployment.machine import UNDER_WAY
     from littoral.updates.deployment.plans import Journal, decoded
+    from littoral.updates.membership import read_membership
     from littoral.updates.trust.trust_file import TrustFile
 
     disk = FolderDisk(site.data / FOLDER)

@@ -12,32 +12,14 @@ from littoral.errors import SettingError
 from littoral.node.site import Site
 from littoral.settings import from_environment, text
 from littoral.updates.calls import Calls
+from littoral.updates.membership import FILE, Membership
 from littoral.updates.wire import Enrol
 
-__all__ = ["Membership", "facts", "read_membership"]
+__all__ = ["enrol", "facts"]
 
-FILE, KEY = "membership", "node.key"
+KEY = "node.key"
 CLAIM_BYTES_MAX = 4096
 ENVIRONMENT, CREDENTIAL = "env:", "credential:"
-
-
-class Membership(msgspec.Struct, frozen=True):
-    """What the orchestrator gave. Kept for its owner alone."""
-
-    node: str
-    token: str
-
-
-def read_membership(disk: FolderDisk) -> Membership | None:
-    """None before enrolment. Raises SettingError for a file that is damaged."""
-    if (data := disk.read(FILE)) is None:
-        return None
-    try:
-        return msgspec.json.decode(data, type=Membership)
-    except msgspec.DecodeError as error:
-        raise SettingError(
-            f"`updates/{FILE}` in the data folder: {error}", hint="remove it, and enrol with a new claim"
-        ) from error
 
 
 def enrol(calls: Calls, site: Site, disk: FolderDisk) -> Membership:

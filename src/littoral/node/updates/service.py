@@ -19,7 +19,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.site import Site
 from littoral.node.updates.asks import answer
-from littoral.node.updates.enrolling import Membership, enrol, facts, read_membership
+from littoral.node.updates.enrolling import enrol, facts
 from littoral.node.updates.folder import Local
 from littoral.node.updates.installer import Installer
 from littoral.node.updates.peers import handed_on
@@ -31,6 +31,7 @@ from littoral.updates.calls import Calls
 from littoral.updates.deployment.machine import Back, Told
 from littoral.updates.deployment.plans import Item
 from littoral.updates.deployment.reports import Reports
+from littoral.updates.membership import Membership, read_membership
 from littoral.updates.targets import TargetFile
 from littoral.updates.trust.bounds import Bounds
 from littoral.updates.trust.client import TrustedClient
