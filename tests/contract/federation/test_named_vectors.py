@@ -1,6 +1,6 @@
 """Spread collections whose points have several vectors: answers by each are those of one collection."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from littoral.errors import InputError, NotOfferedError
+from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Plan, ToSpread, Wish
 from littoral.node.search_how import noting
-from littoral.node.shown.collections import Asked, map_of
+from littoral.node.shown import collections as shown
 from littoral.node.site_tables import VectorTable
 from littoral.vectors import asks
 from littoral.vectors.filters import parse_filter
@@ -78,9 +79,9 @@ async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield found
 
 
-def nearest(name: str, query: Any, ids: Any = None, seed: int = 7) -> list[int]:
+def nearest(name: str, query: Any, ids: Any = None, seed: int = 7, own: Any = None) -> list[int]:
     there = set(range(COUNT)) - (set(LACKING) if name == "image" else set())
-    own = rows(name, seed).astype(np.float64)
+    own = (rows(name, seed) if own is None else own).astype(np.float64)
     if name == "text":
         scores = -(own @ query) / np.linalg.norm(own, axis=1) / np.linalg.norm(query)
     else:
@@ -158,7 +159,7 @@ async def reads_are_right(node: SpreadNode) -> None:
     for group in await collection.group(grouped, "kind", size=5):
         wanted = [i for i in nearest("text", query_of("text")) if payload_of(i)["kind"] == group.id]
         assert ids_of(group.hits) == wanted[:5]
-    mapped = await map_of(collection, Asked(COUNT, using="text"))
+    mapped = await shown.map_of(collection, shown.Asked(COUNT, using="text"))
     assert sorted(point["id"] for point in mapped["points"]) == list(range(COUNT))
 
 
@@ -254,6 +255,9 @@ async def what_is_no_vector_of_the_collection_is_refused(node: SpreadNode) -> No
         await collection.search_batch([SearchQuery(bytes(16))])
     with pytest.raises(InputError, match=r"4|size"):
         await collection.search_batch([SearchQuery(asks.Nearest(bytes(12)), using="image", params=EXACT)])
+    for by in ("smell", "patches", "words"):
+        with pytest.raises(InputError, match=f"`{by}`"):
+            await node.federation.changes.ask(Asked(ToSpread("points", strategy="metric", by=by)))
     with pytest.raises(InputError, match="point `200`"):
         await collection.upsert_points(PointBatch([200], [{"image": bytes(12)}]))
     assert await collection.count() == COUNT
@@ -271,3 +275,54 @@ async def summaries_tell_of_every_dense_vector(nodes: Nodes) -> None:
     image = summaries.of("points", "image")
     assert {(one.size, one.distance) for one in image.values()} == {(4, "Euclid")}
     assert {(one.size, one.distance) for one in told.values()} == {(6, "Cosine")}
+
+
+async def test_cells_of_one_vector_become_cells_of_another_while_it_is_written(tmp_path: Path) -> None:
+    """By id, by `image`, one shard divided, by `text`, dissolved, and by id again."""
+    tables = {"points": named_table(VECTORS, ["words"], strategy="hash", shards=2, replicas=1)}
+    async with spread_nodes(tmp_path, NAMES, tables) as nodes:
+        collection = nodes["c"]["points"]
+        await collection.upsert_points(batch(range(COUNT)))
+        wishes: list[tuple[Callable[[], Wish], str]] = [
+            (lambda: ToSpread("points", strategy="metric", shards=3, by="image"), "image"),
+            (lambda: Divide("points", shards_of(nodes)[0]), "image"),
+            (lambda: ToSpread("points", strategy="metric", by="text"), "text"),
+            (lambda: Dissolve("points", shards_of(nodes)[1]), "text"),
+            (lambda: ToSpread("points", strategy="hash", shards=2), "text"),
+        ]
+        for turn, (wish, vector) in enumerate(wishes):
+            later = dict.fromkeys(range(turn, COUNT, 11), turn + 20)
+            plan = await nodes["b"].federation.changes.ask(Asked(wish(), is_applied=True))
+            assert plan.is_begun
+            for point, seed in later.items():
+                await collection.upsert_points(batch([point], seed=seed))
+            await until_async(lambda plan=plan: has_arrived(nodes, plan))
+            assert nodes["a"].federation.map.spreads["points"].vector == vector
+            for node in nodes.values():
+                assert await node["points"].count() == COUNT
+                await nearest_are_right(node, later)
+            await collection.upsert_points(batch(range(COUNT)))
+
+
+def shards_of(nodes: Nodes) -> list[int]:
+    return nodes["a"].federation.map.spreads["points"].shards
+
+
+def has_arrived(nodes: Nodes, plan: Plan) -> bool:
+    return all(
+        (spread := node.federation.map.spreads["points"]).change is None
+        and plan.coming.keys() <= spread.places.keys()
+        and not node.federation.moving.left_shards()
+        for node in nodes.values()
+    )
+
+
+async def nearest_are_right(node: SpreadNode, later: Mapping[int, int]) -> None:
+    """later: seeds of points that were written again."""
+    for name in SIZES:
+        own = rows(name)
+        for point, seed in later.items():
+            own[point] = rows(name, seed)[point]
+        query = query_of(name, seed=3)
+        (hits,) = await node["points"].search_batch([asked(name, query, limit=COUNT)])
+        assert ids_of(hits) == nearest(name, query, own=own)
