@@ -313,6 +313,11 @@ def check_vectors(table: CollectionTable, place: Place) -> None:
         raise (place / "vectors").about("is missing", hint="or give vectors names: `named`, `sparse`")
     if twice := [name for at, name in enumerate(table.sparse) if name in {*table.named, *table.sparse[:at]}]:
         raise (place / "sparse").wrong(twice[0], "a name that no other vector has")
+    if table.migrate is not None and (table.vectors is None or table.vectors.is_multi or table.named or table.sparse):
+        raise (place / "migrate").about(
+            "is for a collection of one plain vector without a name",
+            hint="make another collection for the other model, and write the points there",
+        )
 
 
 class PipelineTable(_Table, frozen=True):
