@@ -29,6 +29,7 @@ VERBS = {
     "lab": "lab",
     "logs": "logs",
     "mesh": "mesh",
+    "orchestrator": "orchestrator",
     "pack": "pack_verb",
     "restore": "restore_verb",
     "run": "run",

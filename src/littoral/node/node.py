@@ -21,9 +21,9 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
+    from littoral.making.builds import Builds
     from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
-    from littoral.node.making.builds import Builds
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement

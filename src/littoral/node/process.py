@@ -79,12 +79,12 @@ async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], S
         handler = application(node, observed, inference, access, is_secure=certificates is not None)
         async with (
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
-            grpc_interface(site, inference, _say, access),
+            grpc_interface(site, inference, _say, access) as grpc,
             mqtt_routes(site, node, observed),
             reloading(Hot(node, observed, server, read), link),
             signs_of_life(link),
         ):
-            observed.served_by(server)
+            observed.served_by(server, grpc)
             node.tell_ready(is_ready=True, listen=server.address)
             link.ready(node.listen)
             await stopped.wait()

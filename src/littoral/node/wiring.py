@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
+from littoral.making.builds import Builds
 from littoral.node.at_rest import encrypted_fields, open_keys
 from littoral.node.audit.opening import open_trail, open_witnesses
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
@@ -17,7 +18,6 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
-from littoral.node.making.builds import Builds
 from littoral.node.migration.bindings import Parts
 from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model

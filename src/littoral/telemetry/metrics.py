@@ -39,6 +39,12 @@ METRICS = {
             ("reason",),
             "Connections that were ended for want of room, or did not finish their TLS handshake",
         ),
+        MetricSpec(
+            "littoral_grpc_connections_dropped_total",
+            "read_counter",
+            ("reason",),
+            "Of gRPC: those ended for want of room, said nothing, or did not finish their TLS handshake",
+        ),
         MetricSpec("littoral_pipeline_requests_total", "counter", ("pipeline",), "Requests to a pipeline"),
         MetricSpec("littoral_pipeline_failures_total", "counter", ("pipeline",), "Of these, those that failed"),
         MetricSpec(

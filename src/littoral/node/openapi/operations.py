@@ -5,12 +5,11 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from littoral.node.access.session_api import Login
+from littoral.making.orders import Order
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
 from littoral.node.making.api import LoadBody
-from littoral.node.making.orders import Order
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
@@ -22,6 +21,7 @@ from littoral.node.request_options import DEADLINE_HEADER, DEADLINE_MS_MAX, PRIO
 from littoral.node.shown.collections import KEY_CHARACTERS_MAX, MAPPED_MAX, RecallBody
 from littoral.runtime.call import PRIORITY_MAX
 from littoral.telemetry.log_lines import LEVELS
+from littoral.web.access.session_api import Login
 
 __all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
 
