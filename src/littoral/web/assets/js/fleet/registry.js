@@ -52,19 +52,17 @@ export function registryPage(area) {
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      const artifacts = found.artifacts ?? found;
+      const artifacts = found;
       shown.put(artifacts.length ? byName(artifacts).map(([key, versions]) => card(key, versions)) : [make("p", { class: "nothing" }, prose("No artifact yet: bring a model above, or `littoral fleet publish`"))]);
       if (chosen) showLineage();
     },
     fail: (error) => shown.fail(PATH, error),
   });
-  followed([...EVENTS.artifact, "rollout"], () => reading.refresh(), live);
+  followed(EVENTS.artifact, () => reading.refresh(), live);
 
   async function showLineage() {
     try {
-      const path = `${PATH}/${chosen.replace(/\.\w+$/, "")}`;
-      const [artifact, found] = await Promise.all([getJson(path), getJson(`${path}/lineage`)]);
-      lineage.put(lineageOf(artifact, found));
+      lineage.put(lineageOf(await getJson(`${PATH}/${chosen.replace(/\.\w+$/, "")}`)));
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
       lineage.fail(PATH, error);
@@ -123,7 +121,7 @@ function card(key, versions) {
 const digest = (value) => (value ? make("code", { class: "digest", title: value }, value.slice(0, 16)) : "–");
 
 /** Source → artifact → where it is wanted → where it runs. */
-function lineageOf({ target, sha256, length, provenance = {}, signatures, wanted, state: word }, { siblings, groups, rollouts, nodes }) {
+function lineageOf({ target, sha256, length, provenance = {}, signatures, wanted, state: word, lineage: { siblings, groups, rollouts, nodes } }) {
   const step = (title, ...parts) => make("li", {}, make("h3", {}, title), ...parts);
   const names = (list, none) => (list.length ? make("p", {}, list.slice(0, 12).map(targetWord).join(", "), list.length > 12 ? ` and ${count(list.length - 12)} more` : "") : make("p", { class: "hint" }, none));
   const { figures = {} } = provenance;
