@@ -45,8 +45,8 @@ class Orchestrated(Protocol):
 
 
 class SimulatedNode:
-    """For a `SimulatedLoop`. starts: of its process. ran: deployments that served, in order. changed: called after
-    each thing that it did.
+    """For a `SimulatedLoop`. starts: of its process. ran: deployments that served, in order. has_settled: one of
+    them was watched long enough. changed: called after each thing that it did.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class SimulatedNode:
         self.name = name
         self.habits = habits
         self.starts = 0
+        self.has_settled = False
         self.ran: list[int] = []
         self.told: list[int] = []
         self._orchestrator = orchestrator
@@ -229,4 +230,5 @@ class SimulatedNode:
         number = 0 if found is None else found.deployment
         if number and (not self.ran or self.ran[-1] != number):
             self.ran.append(number)
+        self.has_settled |= self.deployments.journal.state == "settled"
         self._changed(self)

@@ -48,7 +48,6 @@ class SimulatedOrchestrator:
         self._unwritten: dict[str, SightingRow] = {}
         self._load()
 
-    @property
     def is_up(self) -> bool:
         return self._clock.wall() >= self._down_until_s
 
@@ -58,7 +57,7 @@ class SimulatedOrchestrator:
         self._write([group, *rows])
 
     def checkin(self, node: str, said: CheckIn) -> CheckedIn | None:
-        if not self.is_up:
+        if not self.is_up():
             return None
         now_s = self._clock.wall()
         if now_s - self.seen_at_s.get(node, 0.0) >= self._offline_s:
@@ -72,7 +71,7 @@ class SimulatedOrchestrator:
 
     def desired(self, node: str) -> Desired | None:
         """As the director signs it."""
-        if not self.is_up:
+        if not self.is_up():
             return None
         row = self.nodes[node]
         return Desired(
@@ -104,7 +103,7 @@ class SimulatedOrchestrator:
 
     def tick(self) -> None:
         """What the orchestrator does now and again: rows of what nodes said, and a step of each rollout."""
-        if not self.is_up:
+        if not self.is_up():
             return
         if self._unwritten:
             self._store.write([Put(row) for row in self._unwritten.values()])
@@ -114,7 +113,7 @@ class SimulatedOrchestrator:
             return
         self._looked_at_s = now_s
         for rollout in list(self.rollouts.values()):
-            if not self.is_up:
+            if not self.is_up():
                 return
             members = self.members[rollout.id]
             if is_followed(rollout, members):

@@ -7,7 +7,7 @@ telling. What must hold:
 - a rollout ends: `done` where no ring had more failures than allowed, `aborted` where one had
 - a good version is held up by nothing but flaky nodes; one that is bad everywhere never leaves its ring
 - a node of a later ring is not told before the ring before it is done
-- a node runs what it was told, or what it ran before; from the first version on it always runs something
+- a node runs what it was told, or what it ran before; from the first one that settled on it always runs something
 - in the end, with everybody back, each node runs what its row says, but for those that a gate of theirs stopped
 """
 
@@ -200,7 +200,7 @@ class _World:
         return {name for name, node in self._nodes.items() if node.habits.away}
 
     async def _up(self) -> None:
-        while not self._orchestrator.is_up:  # noqa: ASYNC110  simulated time
+        while not self._orchestrator.is_up():  # noqa: ASYNC110  simulated time
             await asyncio.sleep(TICK_S)
 
     async def _tick(self) -> None:
@@ -209,10 +209,10 @@ class _World:
             self._orchestrator.tick()
 
     def _check(self, node: SimulatedNode) -> None:
-        """Whenever it did something: what runs was told at some time, and something runs once something ran."""
+        """Whenever it did something: what runs was told at some time, and something runs once something settled."""
         found = node.deployments.running
         if found is None:
-            if node.ran:
+            if node.has_settled:
                 self._fault(f"`{node.name}` runs nothing, after {node.ran}")
             return
         wanted = self._told[node.name].get(found.deployment)

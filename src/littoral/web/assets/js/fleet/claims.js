@@ -10,7 +10,7 @@ import { ago, labelText, labelsOf } from "./words.js";
 const PATH = "/api/fleet/claims";
 const PERIOD_MS = 10_000;
 const DAY_S = 86_400;
-const COLUMNS = [{ title: "Claim" }, { title: "Group" }, { title: "Labels", less: true }, { title: "Uses left", number: true }, { title: "Expires" }, { title: "Made", less: true }, { title: "Taken back" }];
+const COLUMNS = [{ title: "Claim" }, { title: "Group", less: true }, { title: "Labels", less: true }, { title: "Uses left", number: true }, { title: "Expires" }, { title: "Made", less: true }, { title: "Taken back" }];
 
 export function claimsPage(area) {
   const status = said();

@@ -79,7 +79,7 @@ export const EVENTS = {
 };
 
 /** What an event says beside its kind and what it is about. */
-export const detailText = (detail) => Object.entries(detail ?? {}).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "–";
+export const detailText = (detail) => Object.entries(detail ?? {}).filter(([, value]) => value !== undefined && value !== "").map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "–";
 
 export const nodePath = (name) => `/pages/node?name=${encodeURIComponent(name)}`;
 
