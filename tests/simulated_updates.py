@@ -23,8 +23,8 @@ FULL_TICKS = 12
 
 
 class Nature(StrEnum):
-    """Of an artifact. crashes: the process ends while it serves. kills: already while it is warmed. mirrors: a gate trips
-    on mirrored requests. wrong: a gate trips after the flip."""
+    """Of an artifact. crashes: the process ends while it serves. kills: already while it is warmed. mirrors: a gate
+    trips on mirrored requests. wrong: a gate trips after the flip."""
 
     GOOD = "good"
     CRASHES = "crashes"
@@ -198,15 +198,18 @@ class Run:
                 assert memory == [journal.deployment], "flipped to what is not in memory"
                 found.flip()
             case Do.WATCH:
-                if nature in (Nature.CRASHES, Nature.KILLS):
-                    raise KilledError
-                if nature in (Nature.WRONG, Nature.MIRRORS):
-                    found.take(Refused("drift", "other outputs"))
-                elif ticks >= WATCH_TICKS:
-                    found.take(Step.WATCHED)
-                    self.settled.add(journal.deployment)
+                self._watch(found, nature, ticks)
             case Do.NOTHING:
                 pass
+
+    def _watch(self, found: Deployments, nature: Nature, ticks: int) -> None:
+        if nature in (Nature.CRASHES, Nature.KILLS):
+            raise KilledError
+        if nature in (Nature.WRONG, Nature.MIRRORS):
+            found.take(Refused("drift", "other outputs"))
+        elif ticks >= WATCH_TICKS:
+            found.take(Step.WATCHED)
+            self.settled.add(found.journal.deployment)
 
     def _fetch(self, plan: Plan | None) -> None:
         assert plan is not None

@@ -1,4 +1,4 @@
-"""Where files lie that must outlive the power: written ones may be lost until `sync`, replaced ones are there whole, or not at all."""
+"""Where files lie that outlive the power: written ones may be lost until `sync`, replaced ones are old or new."""
 
 import contextlib
 import os

@@ -126,9 +126,7 @@ class ModelTable(_Table, frozen=True):
 
     path: Annotated[
         NonEmpty,
-        Meta(
-            description="File of `littoral build`, a folder `1/model.wasm`, `2/…`, or `fleet:NAME`: what deployments bring"
-        ),
+        Meta(description="File of `littoral build`, folder `1/model.wasm`, `2/…`, or `fleet:NAME`: of deployments"),
     ]
     versions: Annotated[
         Literal["latest", "all"] | list[VersionNumber],

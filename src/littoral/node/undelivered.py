@@ -18,7 +18,9 @@ def undelivered(site: Site) -> frozenset[str]:
     """Models, agents and pipelines that cannot be there yet, by name."""
     models = {n for n, table in site.models.items() if _waits(table.path) and not _has_version(site, table.path)}
     agents = {
-        n for n, table in site.agents.items() if _waits(table.path) and not site.path_of(site.agent_path(table)).exists()
+        n
+        for n, table in site.agents.items()
+        if _waits(table.path) and not site.path_of(site.agent_path(table)).exists()
     }
     if not models and not agents:
         return frozenset()

@@ -36,8 +36,9 @@ class WindowTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """When installing may begin, UTC; over midnight where `to` is before `from`."""
 
     days: Annotated[
-        list[Annotated[int, Meta(ge=0, le=6)]], Meta(max_length=7, description="Of the week, 0 = Monday; default: all")
-    ] = [0, 1, 2, 3, 4, 5, 6]
+        tuple[Annotated[int, Meta(ge=0, le=6)], ...],
+        Meta(max_length=7, description="Of the week, 0 = Monday; default: all"),
+    ] = (0, 1, 2, 3, 4, 5, 6)
     begins: Annotated[_Time, Meta(description="Such as `02:00`")] = msgspec.field(default="00:00", name="from")
     ends: Annotated[_Time, Meta(description="Such as `04:30`")] = msgspec.field(default="24:00", name="to")
 
@@ -52,7 +53,9 @@ class UpdatesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ] = None
     claim: Annotated[
         _Path | None,
-        Meta(description="File with the claim code, or `env:NAME`, or `credential:NAME` of systemd; until it is enrolled"),
+        Meta(
+            description="File with the claim code, or `env:NAME`, or `credential:NAME` of systemd; until it is enrolled"
+        ),
     ] = None
     labels: Annotated[dict[str, _Label], Meta(max_length=32, description="Told when it enrols")] = {}
     poll_s: Annotated[float, Meta(ge=1, le=86_400, description="Between two check-ins, give or take a fifth")] = 60.0

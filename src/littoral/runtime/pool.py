@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import DeadlineError, MemoryCapError, TrapError, UnavailableError
@@ -23,7 +23,9 @@ from littoral.runtime.quarantine import Quarantine
 from littoral.runtime.thread_stack import holds_guests
 from littoral.runtime.waiting import WaitingCalls
 from littoral.telemetry import record_span, recorded_trace, span
-from littoral.tensors import Array
+
+if TYPE_CHECKING:
+    from littoral.tensors import Array
 
 __all__ = ["Lease", "Pool", "PoolStatistics", "Worker"]
 

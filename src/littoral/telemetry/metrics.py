@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
-from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, MetricSpec
+from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, OF_UPDATES, MetricSpec
 from littoral.telemetry.spread import Spread
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
@@ -322,6 +322,7 @@ METRICS = {
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
         *OF_ITSELF,
         *OF_AUDIT,
+        *OF_UPDATES,
     )
 }
 

@@ -71,9 +71,7 @@ class Calls:
         if self._context is None:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         else:
-            connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=timeout_s, context=self._context
-            )
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._context)
         headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"

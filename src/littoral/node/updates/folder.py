@@ -1,6 +1,6 @@
 """`DATA/updates`: opened before anything of the node is, so that what a new version breaks is left behind.
 
-models/NAME/NUMBER/model.wasm and agents/NAME.wasm are links to what the active slot names: `fleet:NAME` of the site file.
+models/NAME/NUMBER/model.wasm and agents/NAME.wasm are links to what the active slot names, for `fleet:NAME`.
 """
 
 import contextlib

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -94,6 +95,8 @@ class Installer:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="littoral-updates")
         self._changed = asyncio.Event()
         self._staged: dict[str, ServedVersion] = {}
+        self._before: Mapping[str, ServedVersion] = {}
+        self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
         self._retries = 0
         self._opened = local.deployments.running
@@ -111,7 +114,10 @@ class Installer:
 
     async def take(self, event: Told | Back) -> bool:
         """Whether it changes anything. Raises OSError for a disk that takes nothing."""
-        return await self._take(event)
+        self._is_aligned.clear()
+        is_changed = await self._take(event)
+        self._changed.set()
+        return is_changed
 
     @property
     def mirror(self) -> Mirror | None:
@@ -145,6 +151,7 @@ class Installer:
             await self._do(due)
             self._retries = 0
         except GateTrippedError as error:
+            await self._serve_before()
             await self._take(Refused(error.gate, error.why))
         except (PeerError, OSError) as error:
             await self._later(str(error))
@@ -199,7 +206,7 @@ class Installer:
         for item in store.missing(plan).values():
             into = store.incoming / item.sha256
             await asyncio.to_thread(self._fetch, item, into, have, plan.bytes_per_s_max)
-            await self._on_disk(lambda into=into, item=item: store.adopt(into, item))
+            await self._on_disk(partial(store.adopt, into, item))
 
     async def _verify(self) -> None:
         plan, store = self._plan(), self.local.store
@@ -263,9 +270,7 @@ class Installer:
         for name, version in self._staged.items():
             served = self._node.models[name]
             before = served.serving if served.is_loaded and served.serving is not version else None
-            lanes.append(
-                Lane(served, before, version, self._clock, share=self._table.mirror_share, rng=self._rng)
-            )
+            lanes.append(Lane(served, before, version, self._clock, share=self._table.mirror_share, rng=self._rng))
         self._mirror = Mirror(lanes)
         self._mirror.start()
 
@@ -293,6 +298,7 @@ class Installer:
         await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts))
         await self._on_disk(lambda: show(self.local.folder, plan))
         self._tell()
+        self._record(Back())
         if restarts:
             self._say(f"deployment {plan.deployment}: the node is started anew")
             assert self._restart is not None
@@ -300,7 +306,7 @@ class Installer:
             await asyncio.Event().wait()  # for the end of this process
         repository = self._node.repository
         assert repository is not None
-        await repository.serve(self._staged)
+        self._before = await repository.serve(self._staged)
         self._opened = plan
 
     async def _watch(self) -> None:
@@ -334,7 +340,25 @@ class Installer:
         """Of the models under trial, for people."""
         return {} if self._mirror is None else {lane.name: lane.figures.told()._asdict() for lane in self._mirror.lanes}
 
+    async def _serve_before(self) -> None:
+        """At once, while the versions before are still at hand; what is written follows."""
+        before, self._before = self._before, {}
+        plan = self.local.deployments.way_back
+        if self.local.deployments.journal.state != "active" or not before or plan is None:
+            return
+        assert self._node.repository is not None
+        await self._node.repository.serve(before)
+        self._opened = plan
+
+    async def aligned(self) -> None:
+        """Returns when what serves is what was decided, or this process ends for it."""
+        await self._is_aligned.wait()
+
     async def _align(self) -> None:
+        await self._serve_running()
+        self._is_aligned.set()
+
+    async def _serve_running(self) -> None:
         """What serves is what the active slot says."""
         running = self.local.deployments.running
         before = self._opened
@@ -347,6 +371,7 @@ class Installer:
         if running is None or self._differs_beyond_models(running, before):
             if self._restart is None:
                 raise ConflictError("the way back needs a restart of the node, which nobody would start again")
+            self._is_aligned.set()
             self._restart()
             await asyncio.Event().wait()
         assert running is not None
@@ -362,14 +387,18 @@ class Installer:
     def _differs_beyond_models(self, running: Plan, before: Plan | None) -> bool:
         roles = {**running.changed(before), **(before.changed(running) if before else {})}
         own = {f"models/{delivered_name(t.path)}" for n, t in self._site.models.items() if n in self._node.models}
-        return any(role not in own and not role.startswith(("selftests/", "dashboards/")) for role in roles if self._is_used(role))
+        return any(
+            role not in own and not role.startswith(("selftests/", "dashboards/"))
+            for role in roles
+            if self._is_used(role)
+        )
 
     def _is_used(self, role: str) -> bool:
         return role == "site" or role in self._used_roles()
 
     def _used_roles(self) -> set[str]:
-        tables = {"models": self._site.models, "agents": self._site.agents}
-        return {f"{kind}/{delivered_name(table.path)}" for kind, of in tables.items() for table in of.values()}
+        models = {f"models/{delivered_name(table.path)}" for table in self._site.models.values()}
+        return models | {f"agents/{delivered_name(table.path)}" for table in self._site.agents.values()}
 
     def _needs_restart(self, plan: Plan) -> bool:
         """Agents are bound at the start, as are models that were not there."""
@@ -395,9 +424,17 @@ class Installer:
             self._say(f"deployment {journal.deployment}: {journal.state}{told}")
         if is_changed:
             self._tell()
-            if not isinstance(event, Step):
-                self._changed.set()
+            self._record(event)
         return is_changed
+
+    def _record(self, event: Event) -> None:
+        """In the audit log: a deployment that begins, and how it ends."""
+        journal = self.local.deployments.journal
+        if self._node.audit is None or (isinstance(event, Step) and event is not Step.WATCHED):
+            return
+        plan = journal.plan
+        detail = {"state": journal.state, "gate": journal.gate, "targets": {} if plan is None else plan.running()}
+        self._node.audit.act("deploy", f"deployment/{journal.deployment}", detail=detail)
 
     def _tell(self) -> None:
         for listener in self.listeners:

@@ -50,7 +50,7 @@ class ArtifactStore:
         return {item.sha256: item for item in plan.items.values() if files.get(item.sha256) != item.length}
 
     def make_room(self, plan: Plan, keep: Collection[str]) -> None:
-        """Removes what no slot names, the oldest first, until the plan fits. Raises TooLargeError where it never does."""
+        """Removes what no slot names, the oldest first, until the plan fits. Raises TooLargeError."""
         needed = sum(item.length for item in self.missing(plan).values())
         files = self.files()
         kept = {*keep, *plan.digests}
@@ -77,13 +77,15 @@ class ArtifactStore:
             self.remove(name)
             total -= files[name]
             count += 1
+        for path in self.incoming.glob("*"):
+            path.unlink(missing_ok=True)
         return count
 
     def remove(self, sha256: str) -> None:
         self.path(sha256).unlink(missing_ok=True)
 
     def adopt(self, fetched: Path, item: Item) -> None:
-        """A file that was fetched and verified has its place from now on, on the disk under its name. Raises OSError."""
+        """A file that was fetched and verified has its place, on the disk under its name. Raises OSError."""
         with fetched.open("rb") as stream:
             os.fsync(stream.fileno())
         target = self.path(item.sha256)
