@@ -14,10 +14,10 @@ import pytest
 from littoral import settings
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, read_tokens, without, write_tokens
 from littoral.node.oip import grpc_server
 from littoral.node.oip.grpc_messages import messages
 from littoral.web import Limits, RelayLimits
+from littoral.web.access.tokens import new_token, read_tokens, without, write_tokens
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from supervised import short_folder
 from waiting import until

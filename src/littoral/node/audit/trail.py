@@ -14,9 +14,7 @@ from littoral.audit.entries import Entry
 from littoral.audit.recorder import REASONS, Recorder
 from littoral.clock import Clock
 from littoral.errors import LittoralError, NotFoundError, RequestError
-from littoral.node.access.tokens import Token
 from littoral.node.audit.acts import CHANGES, READS, points_of
-from littoral.node.caller import CALLER
 from littoral.node.heard import HEARD
 from littoral.telemetry import Reading
 from littoral.vectors.collection import Collection
@@ -24,6 +22,8 @@ from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Payload, PointId
 from littoral.web import Answer, Handler, Protocol, Request, Route, Stream, Upgrade
+from littoral.web.access.tokens import Token
+from littoral.web.caller import CALLER
 
 __all__ = ["Trail"]
 

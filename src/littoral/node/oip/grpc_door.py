@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from littoral.errors import SetupError
-from littoral.node.access.access import Access
 from littoral.node.oip.inference import Inference
 from littoral.node.opened_access import open_certificates
 from littoral.node.site import Site, parse_address
 from littoral.web import Relay
+from littoral.web.access.access import Access
 
 __all__ = ["grpc_interface"]
 

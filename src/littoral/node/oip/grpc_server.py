@@ -33,7 +33,7 @@ from littoral.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from littoral.node.access.access import Access
+from littoral.node.access.roles import RIGHTS
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
@@ -44,6 +44,7 @@ from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
 from littoral.vectors.layout import socket_path
 from littoral.web import Certificates, Leave, Relay, relaying
+from littoral.web.access.access import Access
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
@@ -105,7 +106,9 @@ async def serving_grpc(
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
     with _socket_in(folder) as behind:
         async with relaying(host, port, behind, certificates=certificates) as relay:
-            service = _Service(inference, access or Access(None, frozenset(), inference.node.clock), relay)
+            service = _Service(
+                inference, access or Access(None, frozenset(), inference.node.clock, rights=RIGHTS), relay
+            )
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
             server.add_insecure_port(f"unix:{behind}")
             await server.start()

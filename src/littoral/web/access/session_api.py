@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import NotFoundError
-from littoral.node.access.access import Access, Caller
-from littoral.node.access.sessions import COOKIE, SESSION_S, cookie_in
 from littoral.web import Answer, Protocol, Request, Route, json_answer
+from littoral.web.access.access import Access, Caller
+from littoral.web.access.sessions import COOKIE, SESSION_S, cookie_in
 
 __all__ = ["Login", "session_protocol"]
 

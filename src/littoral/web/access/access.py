@@ -1,4 +1,4 @@
-"""Who may ask this node for what: each request's token, or a page's session, held against the table of roles."""
+"""Who may ask for what: each request's token, or a page's session, held against the table of roles."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,13 +7,13 @@ from typing import NamedTuple, TypeVar
 
 from littoral.clock import Clock
 from littoral.errors import ForbiddenError, LittoralError, TooOftenError, UnauthorizedError
-from littoral.node.access.guessing import Guesses
-from littoral.node.access.roles import Needed, Role, has_role, needed_by_grpc, needed_by_http
-from littoral.node.access.sessions import Sessions, cookie_in
-from littoral.node.access.tokens import Token, TokenFile, TokensChanged, claimed_id
-from littoral.node.caller import ANYBODY, CALLER
 from littoral.telemetry import Reading
 from littoral.web import Leave, Request, Route
+from littoral.web.access.guessing import Guesses
+from littoral.web.access.rights import Needed, Rights
+from littoral.web.access.sessions import Sessions, cookie_in
+from littoral.web.access.tokens import Token, TokenFile, TokensChanged, claimed_id
+from littoral.web.caller import ANYBODY, CALLER
 
 __all__ = ["REASONS", "Access", "Caller"]
 
@@ -21,7 +21,6 @@ REASONS = ("missing", "unknown", "expired", "role", "guessing", "page", "ended")
 """`ended`: a stream or WebSocket was under way."""
 KNOWN_COUNT_MAX = 4096
 SAFE = ("GET", "HEAD")
-ANY = frozenset(Role)
 HINT = "`Authorization: Bearer …` or `api-key: …` with a token that `littoral tokens new` made"
 
 
@@ -32,21 +31,30 @@ class Caller(NamedTuple):
     """Who asks: the name of the token, and what it is good for. tenant: whose it is; '' = the operator's."""
 
     name: str
-    roles: Sequence[Role]
+    roles: Sequence[str]
     tenant: str = ""
 
 
 class Access:
-    """Of one node. tokens: None: this node asks for none. opened: of `probes` and `metrics`, those that need no token.
-    tenants: that this node has; tokens of others are good for nothing.
+    """Of one server. tokens: None: it asks for none. opened: of `probes` and `metrics`, those that need no token.
+    tenants: that it has; tokens of others are good for nothing. what: it is called in messages.
 
     For one event loop.
     """
 
     def __init__(
-        self, tokens: TokenFile | None, opened: frozenset[str], clock: Clock, tenants: Collection[str] = ()
+        self,
+        tokens: TokenFile | None,
+        opened: frozenset[str],
+        clock: Clock,
+        tenants: Collection[str] = (),
+        *,
+        rights: Rights,
+        what: str = "node",
     ) -> None:
         self._tokens = tokens
+        self._rights = rights
+        self._what = what
         self._tenants = frozenset(("", *tenants))
         self._opened = opened | {"open"}
         self._guesses = Guesses(clock)
@@ -56,7 +64,7 @@ class Access:
 
     @property
     def is_needed(self) -> bool:
-        """Whether this node asks for tokens."""
+        """Whether tokens are asked for."""
         return self._tokens is not None
 
     def readings(self) -> Iterator[Reading]:
@@ -75,7 +83,7 @@ class Access:
         tenant: whose things the route answers for; '' = the operator's. Raises UnauthorizedError, ForbiddenError,
         TooOftenError for a request that may not be answered.
         """
-        needed = needed_by_http(route.method, route.label or route.pattern)
+        needed = self._rights.needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
             return None
@@ -95,7 +103,7 @@ class Access:
 
     def check_grpc(self, method: str, metadata: Mapping[str, str], address: str) -> tuple[str, Leave | None]:
         """As `check`, for a method of the gRPC service: the tenant who asks, too. metadata: names in lower case."""
-        needed = needed_by_grpc(method)
+        needed = self._rights.needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
             return "", None
@@ -195,12 +203,14 @@ class Access:
             return
         origin = get("origin")
         if origin is None or origin.partition("://")[2] != get("host"):
-            raise self._refusal("page", ForbiddenError("requests that write need a page of this node, or a token"))
+            raise self._refusal(
+                "page", ForbiddenError(f"requests that write need a page of this {self._what}, or a token")
+            )
 
     def _allow(self, token: Token, needed: Needed, what: str) -> None:
-        roles = ANY if isinstance(needed, str) else needed
-        if not has_role(token.roles, roles):
-            wanted = " or ".join(f"`{role}`" for role in Role if role in roles)
+        roles = self._rights.any_role if isinstance(needed, str) else needed
+        if not self._rights.has_role(token.roles, roles):
+            wanted = " or ".join(f"`{role}`" for role in self._rights.included if role in roles)
             raise self._refusal(
                 "role",
                 ForbiddenError(
@@ -214,7 +224,7 @@ class Access:
         if self._tokens.has_expired(token):
             raise self._refusal(
                 "expired",
-                UnauthorizedError(f"token `{token.name}` has expired", hint="make another: `littoral tokens new`"),
+                UnauthorizedError(f"token `{token.name}` has expired", hint="make another"),
             )
         return token
 
@@ -224,10 +234,10 @@ class Access:
             del self._known[next(iter(self._known))]
 
     def _strange(self) -> UnauthorizedError:
-        return self._refusal("unknown", UnauthorizedError("the token is none of this node's", hint=HINT))
+        return self._refusal("unknown", UnauthorizedError(f"the token is none of this {self._what}'s", hint=HINT))
 
     def _missing(self) -> UnauthorizedError:
-        return self._refusal("missing", UnauthorizedError("this node asks for a token", hint=HINT))
+        return self._refusal("missing", UnauthorizedError(f"this {self._what} asks for a token", hint=HINT))
 
     def _refusal(self, reason: str, error: _E) -> _E:
         self._refused[reason] += 1

@@ -10,7 +10,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -20,7 +20,6 @@ from msgspec import Meta
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import InputError, NotFoundError, SettingError, TooLargeError
-from littoral.node.access.roles import Role
 from littoral.vectors.formats import check_problem
 
 __all__ = [
@@ -41,6 +40,11 @@ LOOK_AGAIN_S = 0.5
 _TOKEN = re.compile(r"littoral_(?P<id>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _TENANT = r"^[a-zA-Z0-9_-]{1,64}\Z"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
+RoleName = Annotated[str, Meta(pattern=r"^[a-z]{1,20}\Z")]
+ROLE_COUNT_MAX = 8
+OPERATORS = "admin"
+"""The role of a node that no tenant has."""
+
 _NOBODYS = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 _log = logging.getLogger("littoral.access")
@@ -54,14 +58,14 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{12}\Z")]
     name: Annotated[str, Meta(pattern=_NAME)]
-    roles: Annotated[list[Role], Meta(min_length=1, max_length=len(Role))]
+    roles: Annotated[list[RoleName], Meta(min_length=1, max_length=ROLE_COUNT_MAX)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     made_at_s: int
     expires_at_s: int | None = None
     tenant: Annotated[str, Meta(pattern=rf"({_TENANT})?")] = ""
 
     def __post_init__(self) -> None:
-        if self.tenant and Role.ADMIN in self.roles:
+        if self.tenant and OPERATORS in self.roles:
             raise ValueError(
                 f"token `{self.name}` of tenant `{self.tenant}` has the role `admin`, which is the operator's"
             )
@@ -73,7 +77,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def new_token(
-    name: str, roles: Iterable[Role], now_s: float, *, life_s: float | None = None, tenant: str = ""
+    name: str, roles: Iterable[str], now_s: float, *, life_s: float | None = None, tenant: str = ""
 ) -> tuple[str, Token]:
     """The token itself, which is kept nowhere, and what is kept of it. Raises InputError for a wrong name, and for a
     role that no tenant has.
@@ -83,8 +87,8 @@ def new_token(
     token_id = secrets.token_hex(6)
     text = f"littoral_{token_id}_{secrets.token_urlsafe(32)}"
     expires_at_s = None if life_s is None else int(now_s + life_s)
-    held = sorted(set(roles), key=list(Role).index)
-    if tenant and Role.ADMIN in held:
+    held = list(dict.fromkeys(map(str, roles)))
+    if tenant and OPERATORS in held:
         raise InputError(f"token `{name}`: the role `admin` is the operator's alone", hint="a tenant has the others")
     return text, Token(token_id, name, held, _digest(text), int(now_s), expires_at_s, tenant)
 
@@ -95,8 +99,8 @@ def claimed_id(text: str) -> str:
     return found["id"] if found else ""
 
 
-def read_tokens(file: Path) -> list[Token]:
-    """Raises SettingError for what is no file of tokens; none where there is no file."""
+def read_tokens(file: Path, roles: Collection[str] = ()) -> list[Token]:
+    """Raises SettingError for what is no file of tokens; none where there is no file. roles: known ones; (): any."""
     try:
         with file.open("rb") as stream:
             data = stream.read(FILE_BYTES_MAX + 1)
@@ -110,6 +114,9 @@ def read_tokens(file: Path) -> list[Token]:
         tokens = msgspec.json.decode(data, type=_File).tokens
         if len({token.id for token in tokens}) != len(tokens):
             raise ValueError("two tokens have the same id")
+        strange = {role for token in tokens for role in token.roles} - set(roles) if roles else set()
+        if strange:
+            raise ValueError(f"role `{min(strange)}` is unknown, known: {', '.join(roles)}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         problem, hint = check_problem(data, FORMAT, error)
         raise SettingError(f"file of tokens `{file}`: {problem}", hint=hint or "`littoral tokens` writes it") from error
@@ -147,8 +154,9 @@ class TokenFile:
     shuts everyone out because of a slip. Raises SettingError for one that is wrong at the start.
     """
 
-    def __init__(self, file: Path, clock: Clock) -> None:
+    def __init__(self, file: Path, clock: Clock, roles: Collection[str] = ()) -> None:
         self._file = file
+        self._roles = roles
         self._clock = clock
         self._seen: _Seen | None = None
         self._looked_at_s = clock.monotonic()
@@ -206,7 +214,7 @@ class TokenFile:
         return _Seen(found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _take(self) -> None:
-        before, self._tokens = self._tokens, {token.id: token for token in read_tokens(self._file)}
+        before, self._tokens = self._tokens, {token.id: token for token in read_tokens(self._file, self._roles)}
         if before != self._tokens:
             self.changed(before, self._tokens)
 

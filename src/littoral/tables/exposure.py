@@ -1,4 +1,4 @@
-"""Where others reach a node, it asks for tokens and speaks TLS, or its site file says in words that it does not."""
+"""Where others reach a server, it asks for tokens and speaks TLS, or its file says in words that it does not."""
 
 import ipaddress
 from typing import NamedTuple
@@ -9,11 +9,12 @@ _TABLES = {"token": "[auth]", "TLS": "[tls]"}
 
 
 class Exposure(NamedTuple):
-    """allowed: what the site file says may be lacking beyond loopback."""
+    """allowed: what the file says may be lacking beyond loopback, under `TABLE.beyond_loopback`."""
 
     has_tokens: bool
     has_tls: bool
     allowed: str
+    table: str = "node"
 
     def refusal(self, host: str) -> tuple[str, str] | None:
         """What is wrong with listening there, and what to do; None: nothing."""
@@ -25,7 +26,7 @@ class Exposure(NamedTuple):
         tables = " and ".join(f"`{_TABLES[word]}`" for word in lacking)
         return (
             f"others reach it, {words}",
-            f'add {tables}, listen at 127.0.0.1, or say `node.beyond_loopback = "{words}"`',
+            f'add {tables}, listen at 127.0.0.1, or say `{self.table}.beyond_loopback = "{words}"`',
         )
 
 

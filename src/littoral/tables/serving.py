@@ -1,4 +1,4 @@
-"""The tables of a site file that say who may ask: `auth` and `tls`."""
+"""The tables of a file that say who may ask: `auth` and `tls`."""
 
 from typing import Annotated, Literal
 
