@@ -39,6 +39,7 @@ VERBS = {
     "top": "top",
     "tune": "tune",
     "up": "up",
+    "update": "update",
     "verify": "verify",
 }
 """What a verb is called, and the function (or group) in the module of that name."""

@@ -26,6 +26,7 @@ from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
+from littoral.node.updates_api import updates_protocol
 from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
 from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
@@ -136,5 +137,6 @@ def _protocols(
         oip_protocol(inference),
         openai_protocol(node, observed),
         streams_protocol(node, observed),
+        updates_protocol(node),
         qdrant_protocol(node),
     ]

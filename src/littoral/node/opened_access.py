@@ -46,10 +46,13 @@ def tls_files(site: Site) -> TlsFiles | None:
     return TlsFiles(site.path_of(tls.certificate), site.path_of(tls.key), clients)
 
 
-def open_certificates(site: Site, clock: Clock) -> Certificates | None:
-    """None: without TLS. Raises SettingError for files that are missing or do not belong together."""
+def open_certificates(site: Site, clock: Clock, *, protocol: str = "http/1.1") -> Certificates | None:
+    """None: without TLS. protocol: what is spoken, as ALPN calls it.
+
+    Raises SettingError for files that are missing or do not belong together.
+    """
     files = tls_files(site)
-    return None if files is None else Certificates(*files, clock)
+    return None if files is None else Certificates(*files, clock, protocol=protocol)
 
 
 def own_hosts(site: Site) -> tuple[str, ...]:

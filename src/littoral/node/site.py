@@ -44,9 +44,11 @@ from littoral.node.site_tables import (
     StepTable,
     TenantTable,
     UpsertStepTable,
+    check_vectors,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.node.tenant_tables import check_tenants, read_tenants
+from littoral.node.updates_tables import UpdatesTable, check_updates, delivered_path
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
 from littoral.tables.addresses import Address, parse_address
@@ -86,6 +88,7 @@ class Site(NamedTuple):
     encryption: EncryptionTable | None = None
     audit: AuditTable | None = None
     tenants: Sequence[TenantTable] = ()
+    updates: UpdatesTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -106,11 +109,14 @@ class Site(NamedTuple):
         return self.path_of(self.node.data)
 
     def path_of(self, path: str) -> Path:
-        """A path of the file, from where this process is."""
-        return self.file.absolute().parent / path
+        """A path of the file, from where this process is; of `fleet:NAME` the folder that deployments fill."""
+        delivered = delivered_path(path, "models")
+        return self.file.absolute().parent / path if delivered is None else self.data / delivered
 
     def agent_path(self, agent: AgentTable) -> str:
         """As `path_of`; `builtin:NAME` stays as it is."""
+        if (delivered := delivered_path(agent.path, "agents")) is not None:
+            return str(self.data / delivered)
         return agent.path if agent.path.startswith(PREFIX) else str(self.path_of(agent.path))
 
 
@@ -172,6 +178,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 place / "tenants",
                 lambda entry, at: _several(entry, "collections", CollectionTable, at),
             ),
+            _one(tables["updates"], UpdatesTable, place / "updates") if "updates" in tables else None,
         ),
         place,
     )
@@ -256,14 +263,16 @@ def _checked(site: Site, place: Place) -> Site:
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     for name, table in site.collections.items():
-        here = place / "collections" / name / "encrypted"
-        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here)
+        here = place / "collections" / name
+        check_vectors(table, here)
+        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here / "encrypted")
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
     check_tenants(site, place / "tenants", inner_steps)
+    check_updates(site.updates, site.models, site.agents, place)
     return site
 
 
@@ -325,18 +334,27 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                     raise (place / "for_each" / index).about("stands in a `for_each` already")
                 _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
-            _check_known(step.search, site.collections, "a collection of this file", place / "search")
+            _check_plain(step.search, site, place / "search")
             try:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
         case UpsertStepTable():
-            _check_known(step.upsert, site.collections, "a collection of this file", place / "upsert")
+            _check_plain(step.upsert, site, place / "upsert")
             _check_json(step.payload, place / "payload")
             try:
                 check_payload_places(step.payload)
             except RequestError as error:
                 raise (place / "payload").about(error.message) from error
+
+
+def _check_plain(name: str, site: Site, place: Place) -> None:
+    """A collection with the vector that pipelines know."""
+    _check_known(name, site.collections, "a collection of this file", place)
+    try:
+        _ = site.collections[name].plain
+    except SettingError as error:
+        raise place.about(error.message) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

@@ -20,6 +20,9 @@ class Role(StrEnum):
 
 
 _HTTP = """
+open       GET    /
+open       GET    /assets/{file}
+open       GET    /pages/{page}
 open       GET    /livez
 open       GET    /readyz
 open       GET    /api/session
@@ -58,6 +61,14 @@ operator   POST   /api/fleet/rollouts/{rollout}/{act}
 viewer     GET    /api/fleet/signing
 publisher  POST   /api/fleet/signing/{role}/signatures
 viewer     GET    /api/fleet/trust
+viewer     GET    /api/fleet/uploads
+publisher  POST   /api/fleet/uploads
+viewer     GET    /api/fleet/uploads/{upload}
+publisher  DELETE /api/fleet/uploads/{upload}
+publisher  POST   /api/fleet/uploads/{upload}/feeds
+publisher  DELETE /api/fleet/uploads/{upload}/feeds
+publisher  POST   /api/fleet/uploads/{upload}/start
+publisher  POST   /api/fleet/uploads/{upload}/cancel
 open       POST   /fleet/v1/asks/{ask}
 open       POST   /fleet/v1/checkin
 open       GET    /fleet/v1/director/{node}/metadata/{file}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import SettingError
+from littoral.making.builds import Builds
 from littoral.orchestrator.acts import Acts, audit_protocol, opened_acts
 from littoral.orchestrator.api.artifacts import artifacts_protocol
 from littoral.orchestrator.api.claims import claims_protocol
@@ -25,12 +26,14 @@ from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
+from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
 from littoral.orchestrator.signing import KEYS, Signing
 from littoral.orchestrator.store import Store
 from littoral.orchestrator.store.sql import SqlStore
 from littoral.orchestrator.telling import Telling
+from littoral.orchestrator.uploads import uploads_protocol
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.web import (
     Answer,
@@ -70,6 +73,7 @@ class Orchestrator(NamedTuple):
     conductor: Conductor
     acts: Acts
     access: Access
+    builds: Builds
 
 
 @contextlib.asynccontextmanager
@@ -97,7 +101,9 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         acts = await stack.enter_async_context(opened_acts(file.data, table.name, clock))
         await stack.enter_async_context(conductor.conducting())
         access = _access(file, clock)
-        yield Orchestrator(file, fleet, signing, registry, enrolment, asks, side, conductor, acts, access)
+        builds = Builds(file.data / "builds")
+        stack.push_async_callback(builds.close)
+        yield Orchestrator(file, fleet, signing, registry, enrolment, asks, side, conductor, acts, access, builds)
 
 
 @contextlib.asynccontextmanager
@@ -142,6 +148,8 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             artifacts_protocol(fleet, registry),
             signing_protocol(fleet, signing, registry, url, _authority(file)),
             rollouts_protocol(fleet, found.conductor),
+            uploads_protocol(fleet, registry, found.builds),
+            page_protocol(),
             audit_protocol(found.acts),
             node_protocol(found.side),
             downloads_protocol(found.side, registry, signing),

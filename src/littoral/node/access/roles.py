@@ -78,6 +78,11 @@ open       DELETE /api/session
 open       GET    /api/session
 open       POST   /api/session
 read,infer GET    /api/tenants
+read       GET    /api/updates
+admin      POST   /api/updates/back
+admin      POST   /api/updates/begin-again
+admin      POST   /api/updates/from
+admin      POST   /api/updates/now
 open       GET    /assets/{file}
 open       GET    /pages/{page}
 read       GET    /cluster
@@ -144,6 +149,7 @@ write      DELETE /collections/{collection}/vectors/{vector}
 write      PUT    /collections/{collection}/vectors/{vector}
 probes     GET    /healthz
 admin      DELETE /issues
+open       GET    /fleet/v1/image/targets/{file}
 read       GET    /issues
 probes     GET    /livez
 read       GET    /locks

@@ -322,6 +322,24 @@ AUDIT: Shape = {
     "witnessed_size?": int,
     "witnesses?": Names,
 }
+UPDATES_TOLD: Shape = {
+    "node": str,
+    "orchestrator": str,
+    "enrolled": bool,
+    "deployment": int,
+    "state": str,
+    "since": float,
+    "gate": str,
+    "problem": str,
+    "frozen": bool,
+    "running": Object,
+    "back": int | None,
+    "figures": Object,
+    "history": [{"deployment": int, "state": str, "at": float, "gate": str, "problem": str}],
+    "heard_at": float,
+    "reports": {"waiting": int, "bytes": int},
+}
+UPDATES: Shape = {"updates": bool} | {f"{key}?": kind for key, kind in UPDATES_TOLD.items()}
 AUDIT_ENTRIES: Shape = {"size": int, "entries": [{"index": int, "entry": Any}]}
 AUDIT_PROOF: Shape = {"index": int, "size": int, "entry": Any, "proof": Names, "checkpoint": str}
 AUDIT_CONSISTENCY: Shape = {"from": int, "to": int, "proof": Names, "checkpoint": str}

@@ -5,10 +5,10 @@ from typing import Any
 
 from littoral.artifact import Model
 from littoral.errors import LittoralError
-from littoral.node.making.about import about
-from littoral.node.making.contents import examined
-from littoral.node.making.orders import SOURCE
-from littoral.node.making.worker import Tell
+from littoral.making.about import about
+from littoral.making.contents import examined
+from littoral.making.orders import SOURCE
+from littoral.making.worker import Tell
 
 __all__ = ["work"]
 

@@ -1,8 +1,8 @@
 """Work on files that somebody brought, in a process of its own: bounded in memory and time, behind all requests.
 
-It ends with the node. What it says are lines of JSON: `progress`, and at last `done` or `failed`.
+It ends with the process that started it. What it says are lines of JSON: `progress`, and at last `done` or `failed`.
 
-    python -m littoral.node.making.worker WORK FOLDER MEMORY_BYTES SECONDS
+    python -m littoral.making.worker WORK FOLDER MEMORY_BYTES SECONDS
 """
 
 import asyncio
@@ -29,7 +29,7 @@ LINE_BYTES_MAX = 1 << 24
 TOLD_EVERY_S = 0.1
 STDOUT = 1
 VARIABLES = ("LITTORAL_STATE", "LITTORAL_CACHE", "LITTORAL_CODE_CACHE_MB", "OPENBLAS_NUM_THREADS")
-WORKS = {"examine": "examining", "build": "building", "compare": "comparing"}
+WORKS = {"examine": "examining", "build": "building", "compare": "comparing", "measure": "measuring"}
 """Each has a `work(folder, tell)` whose answer is JSON."""
 
 
@@ -93,7 +93,7 @@ async def worked(work: str, folder: Path, bounds: Bounds, tell: Callable[[Progre
 async def _started(work: str, folder: Path, bounds: Bounds, lifeline: int) -> asyncio.subprocess.Process:
     told = {LIFELINE_VARIABLE: str(lifeline), STATUS_VARIABLE: str(STDOUT)}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "littoral.node.making.worker", work, str(folder), *map(str, bounds)),
+        *(sys.executable, "-P", "-m", "littoral.making.worker", work, str(folder), *map(str, bounds)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -154,7 +154,7 @@ def main(arguments: list[str]) -> int:
 
 def _worked(work: str, folder: Path, memory_bytes: int) -> _Line:
     try:
-        module = import_module(f"littoral.node.making.{WORKS[work]}")
+        module = import_module(f"littoral.making.{WORKS[work]}")
         return _Line(done=module.work(folder, _Teller()))
     except LittoralError as error:
         return _Line(failed=Problem(error.message.replace(f"{folder}/", ""), error.hint))

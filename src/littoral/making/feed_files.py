@@ -1,13 +1,13 @@
 """Feeds from files: to calibrate with (`littoral build --int8`), and to compare on."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from littoral.errors import InputError, NotFoundError
-from littoral.node.making.through import feeds_through
+from littoral.making.agent_feeds import FeedAgent, feeds_through
 from littoral.tensors import Array
 
 __all__ = ["Feeds", "read_feeds"]
@@ -17,11 +17,11 @@ Feeds = list[Mapping[str, Array]]
 FILES_MAX = 10_000
 
 
-def read_feeds(path: Path, through: str | None = None) -> Feeds:
+def read_feeds(path: Path, through: Sequence[FeedAgent] | None = None) -> Feeds:
     """Feeds of an .npz, whose arrays have one feed after the other along their first axis; or of a folder.
 
-    In a folder each .npz is a feed, arrays by input, and each .npy a feed of a model with one input. through: a
-    pipeline, `SITE.toml:NAME`, whose agents make a feed of each file of the folder. Raises NotFoundError, and
+    In a folder each .npz is a feed, arrays by input, and each .npy a feed of a model with one input. through:
+    agents that make a feed of each file of the folder. Raises NotFoundError, and
     InputError for what holds no feeds.
     """
     if through is not None:

@@ -1,6 +1,6 @@
-"""Files that somebody brought to a node, and the models that are made of them: kept for a while, bounded, in turn.
+"""Files that somebody brought, and the models that are made of them: kept for a while, bounded, in turn.
 
-Nothing here serves: `taking` puts a model that was made in its place. For one event loop.
+Nothing here serves: what is made is taken from here by the node, or by the orchestrator's registry. For one event loop.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from littoral.errors import ConflictError, LittoralError, NotFoundError, TooLargeError, UnavailableError
-from littoral.node.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, CompareOrder
-from littoral.node.making.worker import Bounds, Problem, Progress, worked
+from littoral.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, CompareOrder
+from littoral.making.worker import Bounds, Problem, Progress, worked
 from littoral.web import Events
 
 __all__ = ["BUILDS_MAX", "OUTCOMES", "Build", "Builds", "State"]
@@ -31,6 +31,8 @@ COPIES = 6
 EXAMINE = Bounds(2 << 30, 18)
 COMPARE = Bounds(4 << 30, 25)
 BUILD = Bounds(4 << 30, 1800)
+WORKS = {"onnx": "build", "wasm": "measure"}
+"""Of what was brought, when it is started."""
 NAME_CHARACTERS_MAX = 80
 _UNKEPT = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -42,7 +44,8 @@ OUTCOMES: tuple[State, ...] = ("made", "failed", "cancelled")
 class Build:
     """file: its name where it came from. examined: what is in it. report: of the model that was made, or brought.
 
-    loaded: the version that it became, such as `detector@3`. is_kept: it can be used here.
+    loaded: the version that it became, such as `detector@3`. artifact: what a registry says of it. is_kept: it can be
+    used here. ended: set when it was built, or was not.
     """
 
     id: str
@@ -57,20 +60,31 @@ class Build:
     problem: Problem | None = None
     report: Mapping[str, Any] | None = None
     loaded: str | None = None
+    artifact: Mapping[str, Any] | None = None
     is_kept: bool = False
     work: asyncio.Task[None] | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def model(self) -> Path:
         """Raises ConflictError while there is none."""
         if self.state != "made":
             raise ConflictError(f"build `{self.id}` is {self.state}: it has no model", hint="build it first")
+        return self.made
+
+    @property
+    def made(self) -> Path:
+        """Where the model is once it was made."""
         return self.folder / (MODEL if self.kind == "onnx" else SOURCE)
 
     def told(self) -> dict[str, Any]:
         more = ("progress", "problem", "report", "loaded", "is_kept")
         keys = ("id", "file", "kind", "state", "bytes", "feeds", "examined", *more)
-        return {key: getattr(self, key) for key in keys}
+        told = {key: getattr(self, key) for key in keys}
+        return told if self.artifact is None else told | {"artifact": self.artifact}
+
+
+Finish = Callable[["Build"], Awaitable[None]]
 
 
 class Builds:
@@ -90,7 +104,7 @@ class Builds:
 
     def find(self, build_id: str) -> Build:
         if (build := self._builds.get(build_id)) is None:
-            raise NotFoundError(f"build `{build_id[:40]}` is unknown", hint="a node forgets builds when it starts")
+            raise NotFoundError(f"build `{build_id[:40]}` is unknown", hint="builds are forgotten at a start")
         return build
 
     async def add(self, file: str, chunks: AsyncIterator[bytes]) -> Build:
@@ -140,14 +154,19 @@ class Builds:
         build.feeds = 0
         self._tell(build)
 
-    def start(self, build: Build, order: BuildOrder) -> None:
-        """One at a time. Raises ConflictError."""
+    def start(self, build: Build, order: BuildOrder, finish: Finish | None = None) -> None:
+        """One at a time. finish: what a model that was made goes through before it counts as made; a compiled one that
+        was brought is measured before. Raises ConflictError.
+        """
         if busy := [one.file for one in self._builds.values() if one.state == "building"]:
             raise ConflictError(f"`{busy[0]}` is being built", hint="wait for it, or cancel it")
-        if build.kind != "onnx":
+        if build.kind != "onnx" and finish is None:
             raise ConflictError(f"build `{build.id}` is a compiled model already")
-        build.state, build.progress, build.problem, build.report, build.loaded = "building", None, None, None, None
-        build.work = asyncio.create_task(self._build(build, order))
+        build.state, build.progress, build.problem, build.loaded, build.artifact = "building", None, None, None, None
+        if build.kind == "onnx":
+            build.report = None
+        build.ended.clear()
+        build.work = asyncio.create_task(self._build(build, order, finish))
         self._tell(build)
 
     def note_loaded(self, build: Build, version: str) -> None:
@@ -192,7 +211,7 @@ class Builds:
         for build in list(self._builds.values()):
             await self.cancel(build)
 
-    async def _build(self, build: Build, order: BuildOrder) -> None:
+    async def _build(self, build: Build, order: BuildOrder, finish: Finish | None) -> None:
         def told(progress: Progress) -> None:
             build.progress = progress
             self._tell(build)
@@ -200,7 +219,10 @@ class Builds:
         try:
             await _on_disk(lambda: (build.folder / ORDER).write_bytes(msgspec.json.encode(order)))
             bounds = BUILD._replace(memory_bytes=BUILD.memory_bytes + COPIES * build.bytes)
-            build.report = await worked("build", build.folder, bounds, told)
+            report = await worked(WORKS[build.kind], build.folder, bounds, told)
+            build.report = report if build.report is None else {**build.report, **report}
+            if finish is not None:
+                await finish(build)
             build.state = "made"
         except asyncio.CancelledError:
             build.state = "cancelled"
@@ -209,6 +231,7 @@ class Builds:
             build.state, build.problem = "failed", Problem(error.message, error.hint)
         finally:
             build.work, build.progress = None, None
+            build.ended.set()
             self.ended[build.state] += 1
             self._tell(build)
 

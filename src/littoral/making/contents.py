@@ -1,6 +1,6 @@
 """What is in a file that somebody brings: an ONNX model, or a compiled module. In a process of its own.
 
-python -m littoral.node.making.contents onnx|wasm MEMORY_BYTES SECONDS < FILE > REPORT
+python -m littoral.making.contents onnx|wasm MEMORY_BYTES SECONDS < FILE > REPORT
 """
 
 import hashlib

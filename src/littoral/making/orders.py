@@ -1,8 +1,10 @@
-"""What a worker is to do, and the files between it and the node."""
+"""What a worker is to do, and the files between it and who started it."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
+
+from littoral.making.agent_feeds import FeedAgent
 
 __all__ = ["FEEDS", "MODEL", "ORDER", "SOURCE", "BuildOrder", "CompareOrder", "Int8Order", "Order"]
 
@@ -40,17 +42,23 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CompareOrder(msgspec.Struct):
-    """modules: files, the first is the reference. feed: file with an input, None = noise. through: as of feeds."""
+    """modules: files, the first is the reference. feed: file with an input, None = noise. through: agents that make
+    inputs of it."""
 
     modules: list[str]
     feed: str | None = None
-    through: str | None = None
+    through: tuple[FeedAgent, ...] | None = None
 
 
 class BuildOrder(msgspec.Struct):
-    """What is told to the worker. through: `SITE.toml:PIPELINE`. labels, preprocess: for the manifest."""
+    """What is told to the worker. through: agents that make inputs of the feeds. labels, preprocess: for
+    the manifest. variants: shapes of each, in place of `order.shapes`. is_measured: what it takes here is told, too.
+    """
 
     order: Order
-    through: str | None = None
+    through: tuple[FeedAgent, ...] | None = None
     labels: list[str] | None = None
     preprocess: dict[str, Any] | None = None
+    target: Literal["relaxed", "simd128", "mvp"] = "relaxed"
+    variants: list[dict[str, list[int]]] | None = None
+    is_measured: bool = False

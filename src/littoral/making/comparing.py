@@ -11,22 +11,17 @@ import msgspec
 import numpy as np
 
 import littoral
-from littoral.artifact.manifest import Port
-from littoral.clock import SYSTEM
 from littoral.errors import InputError
-from littoral.node.making.feed_files import Feeds, read_feeds
-from littoral.node.making.orders import FEEDS, ORDER, CompareOrder
-from littoral.node.making.worker import Tell
+from littoral.making.feed_files import Feeds, read_feeds
+from littoral.making.measuring import noise, timed
+from littoral.making.orders import FEEDS, ORDER, CompareOrder
+from littoral.making.worker import Tell
 from littoral.quality.compare import Feed, agreement, fitting
-from littoral.runtime.instance import Session
-from littoral.tensors import DTYPES, Array
+from littoral.tensors import Array
 
 __all__ = ["work"]
 
-CALLS, WORKED_S = 20, 4.0
-"""Of each model, or as many as there is time for."""
 NUMBERS = 12
-SEED = 7
 
 
 def work(folder: Path, tell: Tell) -> dict[str, Any]:
@@ -34,10 +29,10 @@ def work(folder: Path, tell: Tell) -> dict[str, Any]:
     order = msgspec.json.decode((folder / ORDER).read_bytes(), type=CompareOrder)
     with ExitStack() as stack:
         sessions = [stack.enter_context(littoral.load(Path(path))) for path in order.modules]
-        feed = _noise(sessions[0].manifest.variants[0].inputs) if order.feed is None else _feed(folder / FEEDS, order)
+        feed = noise(sessions[0].manifest.variants[0].inputs) if order.feed is None else _feed(folder / FEEDS, order)
         fits = [fitting(session, feed) for session in sessions]
         answers = [session.run(fit) for session, fit in zip(sessions, fits, strict=True)]
-        times_ms = _timed(sessions, fits, tell)
+        times_ms = timed(sessions, fits, tell, "compare")
     sides = [
         {"run_ms": statistics.median(times), "calls": len(times), "outputs": [_told(n, a) for n, a in answer.items()]}
         for times, answer in zip(times_ms, answers, strict=True)
@@ -49,32 +44,6 @@ def _feed(folder: Path, order: CompareOrder) -> Feed:
     """The first of the file's."""
     feeds: Feeds = read_feeds(folder, order.through)
     return feeds[0]
-
-
-def _noise(ports: Sequence[Port]) -> Feed:
-    """Of the same seed every time; whole numbers and truth values are 1."""
-    rng = np.random.default_rng(SEED)
-    feed: dict[str, Array] = {}
-    for port in ports:
-        storage = np.dtype(DTYPES[port.dtype].storage)
-        numbers = rng.standard_normal(port.shape) if storage.kind == "f" else np.ones(port.shape)
-        feed[port.name] = numbers.astype(storage)
-    return feed
-
-
-def _timed(sessions: Sequence[Session], fits: Sequence[Feed], tell: Tell) -> list[list[float]]:
-    """In turn, so that a change of the machine's speed meets both."""
-    times_ms: list[list[float]] = [[] for _ in sessions]
-    end = SYSTEM.monotonic() + WORKED_S
-    for call in range(CALLS):
-        for session, fit, times in zip(sessions, fits, times_ms, strict=True):
-            began = SYSTEM.monotonic()
-            session.run(fit)
-            times.append((SYSTEM.monotonic() - began) * 1000)
-        tell("compare", call + 1, CALLS)
-        if SYSTEM.monotonic() > end:
-            break
-    return times_ms
 
 
 def _told(name: str, answer: Array) -> dict[str, Any]:
