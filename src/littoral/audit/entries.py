@@ -13,6 +13,7 @@ __all__ = [
     "DROPPED",
     "OPENED",
     "PRUNED",
+    "RESTORED",
     "Entry",
     "Searched",
     "decode_entry",
@@ -24,7 +25,7 @@ __all__ = [
 MODEL_SETS_MAX = 256
 
 OPENED, CLOSED = "opened", "closed"
-DROPPED, PRUNED = "dropped", "pruned"
+DROPPED, PRUNED, RESTORED = "dropped", "pruned", "restored"
 """What the log says of itself."""
 
 

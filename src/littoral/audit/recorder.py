@@ -100,12 +100,17 @@ class Recorder:
         self.pruned = 0
         self.dropped: Counter[str] = Counter()
 
-    async def open(self, settings: Mapping[str, Any]) -> None:
-        """Begins with an entry that says how it is set. One that cannot be opened is tried again later."""
+    async def open(self, settings: Mapping[str, Any], firsts: Sequence[Entry] = ()) -> None:
+        """Begins with an entry that says how it is set; `firsts` before it, where the log is empty.
+
+        One that cannot be opened is tried again later.
+        """
         try:
             await asyncio.to_thread(self._reopen)
         except (OSError, LittoralError) as error:
             self._failed(error)
+        for entry in firsts if not self.size else ():
+            self.tell(entry)
         self.tell(Entry(self._clock.wall(), OPENED, NODE, detail=dict(settings)))
         self._task = asyncio.get_running_loop().create_task(self._commit_all())
 

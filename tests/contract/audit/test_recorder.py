@@ -20,6 +20,7 @@ from littoral.audit.verify import verify_log
 from littoral.audit.witness import Witness
 from littoral.clock import SYSTEM
 from littoral.errors import UnavailableError
+from littoral.node.audit.cosigning import Cosigning
 from littoral.node.audit.witnessing import Witnessing
 from nodes_in_process import Wires
 from waiting import until_async
@@ -189,7 +190,8 @@ async def test_nodes_witness_each_others_logs_and_refuse_another_history(tmp_pat
         await log.settle()
         key = SecretKey(bytes([number + 10] * 32))
         witness = Witness(FolderDisk(tmp_path / f"{name}-seen"), f"littoral/{name}/witness", key, SYSTEM.wall)
-        witnessing = Witnessing(log, witness, wires.end(name), lambda: members, Random(1))
+        cosigning = Cosigning(log, SYSTEM)
+        witnessing = Witnessing(log, witness, wires.end(name), lambda: members, Random(1), cosigning, SYSTEM)
         await witnessing.open(0)
         parts[name] = log, witness, witnessing
     log, _, asking = parts["gw-1"]
@@ -212,9 +214,10 @@ async def test_nodes_witness_each_others_logs_and_refuse_another_history(tmp_pat
     for number in range(20):
         fork.tell(told(100 + number))
     await fork.settle()
-    other = Witnessing(fork, parts["gw-1"][1], wires.ends["gw-1"], lambda: members, Random(1))
+    cosigning = Cosigning(fork, SYSTEM)
+    other = Witnessing(fork, parts["gw-1"][1], wires.ends["gw-1"], lambda: members, Random(1), cosigning, SYSTEM)
     assert await other.ask_some() == {"refused": 2}
-    assert other.refused == 2
+    assert cosigning.refused == 2
     assert parts["gw-2"][1].refused["fork"] == 1
     assert FolderDisk(tmp_path / "gw-1").read(WITNESSED) is None
     members.pop("gw-1")
