@@ -76,6 +76,8 @@ async def open_witnesses(
     trail.sources.append(cosigning.readings)
     named = UrlWitnesses(trail.recorder, [_url_witness(site, one) for one in table.witnesses], cosigning, clock)
     named.open(table.witness_s)
+    if federation is not None:
+        federation.service.served = trail.served
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(named.close)
         if federation is not None:

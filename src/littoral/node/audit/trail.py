@@ -17,8 +17,10 @@ from littoral.errors import LittoralError, NotFoundError, RequestError
 from littoral.node.access.tokens import Token
 from littoral.node.audit.acts import CHANGES, READS, points_of
 from littoral.node.caller import CALLER
+from littoral.node.federation.messages import Ask
 from littoral.node.heard import HEARD
 from littoral.telemetry import Reading
+from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import Payload, PointId
@@ -28,6 +30,7 @@ __all__ = ["Trail"]
 
 REQUEST_CHARACTERS_MAX = 200
 MODEL_SETS_MAX = 256
+SHARDS_MAX = 64
 UPLOADS = frozenset({"POST /collections/{collection}/snapshots/upload"})
 """Bodies too large to be read again."""
 
@@ -108,6 +111,28 @@ class Trail:
             raise
         await self.changed("insert", collection.name, **told)
         return epoch
+
+    def served(self, peer: str, ask: Ask, body: bytes) -> None:
+        """What another node has asked of shards that lie here; it tells by itself who asked it. body: of its request.
+
+        Reads as the site file says of queries, writes always.
+        """
+        is_write = isinstance(ask.parts[0].request, frames.Write)
+        if not is_write and not self._is_told(ask.collection):
+            return
+        shards = sorted({shard for part in ask.parts for shard in part.shards})
+        detail = {"asked": "write" if is_write else "read", "shards": shards[:SHARDS_MAX]}
+        told: dict[str, Any] = {
+            "count": len(shards),
+            "digest": sha256(body).hexdigest(),
+            "of": "body",
+            "model": ask.model,
+        }
+        self.recorder.tell(Entry(self._clock.wall(), "served", f"mesh:{peer}", ask.collection, detail=detail, **told))
+
+    def deployment(self, target: str, state: str, *, before: str = "", now: str = "", **detail: Any) -> None:
+        """An update of this node has come to a state. before, now: versions or digests of the target."""
+        self.act("deployment", target, detail={"from": before, "to": now, "state": state, **detail})
 
     def deployed(self, kind: str, name: str, digest: str, **detail: Any) -> None:
         """A model or agent serves from now on."""

@@ -6,6 +6,7 @@ import { showNoNode, showNode } from "../node/top_bar.js";
 import { wireTheme } from "../theme.js";
 import { watch } from "../watch.js";
 import { agentsPage } from "./agents.js";
+import { auditPage } from "./audit.js";
 import { cachesPage } from "./caches.js";
 import { collectionsPage } from "./collections.js";
 import { doctorPage } from "./doctor.js";
@@ -17,6 +18,7 @@ import { pipelinesPage } from "./pipelines.js";
 const PERIOD_MS = 5_000;
 const PAGES = {
   agents: { title: "Agents", show: agentsPage, twins: ["/api/agents"] },
+  audit: { title: "Audit", show: auditPage, twins: ["/api/audit", "/api/audit/entries"] },
   caches: { title: "Caches", show: cachesPage, twins: ["/api/caches"] },
   collections: { title: "Collections", show: collectionsPage, twins: ["/api/collections"] },
   doctor: { title: "Doctor", show: doctorPage, twins: ["/api/doctor"] },
