@@ -22,6 +22,8 @@ REFUSED = {
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),
     ("GET", "/api/audit/witnessed"),
+    ("GET", "/fleet/v1/image/targets/{file}"),
+    *(("POST", f"/api/updates/{what}") for what in ("back", "begin-again", "from", "now")),
     ("GET", f"{TILE}/{{a}}"),
     ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}"),
     ("GET", f"{TILE}/{{a}}/{{b}}/{{c}}/{{d}}"),

@@ -36,6 +36,7 @@ OF_TABLES = (
     "littoral_log_",
     "littoral_audit_",
     "littoral_tenant_",
+    "littoral_update_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 

@@ -29,6 +29,7 @@ VERBS = {
     "lab": "lab",
     "logs": "logs",
     "mesh": "mesh",
+    "orchestrator": "orchestrator",
     "pack": "pack_verb",
     "restore": "restore_verb",
     "run": "run",
@@ -38,6 +39,7 @@ VERBS = {
     "top": "top",
     "tune": "tune",
     "up": "up",
+    "update": "update",
     "verify": "verify",
 }
 """What a verb is called, and the function (or group) in the module of that name."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from littoral.node.access.tables import AuthTable, BeyondLoopback, TlsTable
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
@@ -18,8 +17,10 @@ from littoral.node.quota_table import QuotaTable
 from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
 from littoral.node.telemetry_tables import TelemetryTable
+from littoral.node.updates_tables import UpdatesTable
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
 from littoral.runtime.quarantine import QuarantineLimits
+from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
@@ -123,7 +124,10 @@ class SequencesTable(_Table, frozen=True):
 class ModelTable(_Table, frozen=True):
     """A compiled model."""
 
-    path: Annotated[NonEmpty, Meta(description="File made by `littoral build`, or a folder `1/model.wasm`, `2/…`")]
+    path: Annotated[
+        NonEmpty,
+        Meta(description="File of `littoral build`, folder `1/model.wasm`, `2/…`, or `fleet:NAME`: of deployments"),
+    ]
     versions: Annotated[
         Literal["latest", "all"] | list[VersionNumber],
         Meta(description="Of a folder, those that are open: `latest`, `all` or numbers"),
@@ -153,7 +157,10 @@ class CompileTable(_Table, frozen=True):
 class AgentTable(_Table, frozen=True):
     """An agent in its sandbox."""
 
-    path: Annotated[NonEmpty, Meta(description="File, or `builtin:NAME` for one that is shipped with the package")]
+    path: Annotated[
+        NonEmpty,
+        Meta(description="File, `builtin:NAME` for one of the package, or `fleet:NAME`: what deployments bring"),
+    ]
     sha256: Annotated[Digest | None, Meta(description="Digest that the file must have")] = None
     config: Annotated[dict[str, Any], Meta(description="What the agent's `init` gets, as JSON")] = {}
     files: Annotated[
@@ -360,7 +367,8 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "encryption": EncryptionTable,
     "audit": AuditTable,
     "tenants": TenantTable,
+    "updates": UpdatesTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name, `tenants` is a list."""
 
-NOT_YET = ("gateway", "updates")
+NOT_YET = ("gateway",)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
-from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, MetricSpec
+from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, OF_UPDATES, MetricSpec
 from littoral.telemetry.spread import Spread
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
@@ -38,6 +38,12 @@ METRICS = {
             "read_counter",
             ("reason",),
             "Connections that were ended for want of room, or did not finish their TLS handshake",
+        ),
+        MetricSpec(
+            "littoral_grpc_connections_dropped_total",
+            "read_counter",
+            ("reason",),
+            "Of gRPC: those ended for want of room, said nothing, or did not finish their TLS handshake",
         ),
         MetricSpec("littoral_pipeline_requests_total", "counter", ("pipeline",), "Requests to a pipeline"),
         MetricSpec("littoral_pipeline_failures_total", "counter", ("pipeline",), "Of these, those that failed"),
@@ -316,6 +322,7 @@ METRICS = {
         MetricSpec("littoral_node_uptime_seconds", "gauge", (), "Since the node was opened"),
         *OF_ITSELF,
         *OF_AUDIT,
+        *OF_UPDATES,
     )
 }
 

@@ -13,9 +13,9 @@ from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import InputError, SettingError, SetupError
 from littoral.node.audit.epochs import LOG, read_epoch
-from littoral.node.caller import NODE
 from littoral.node.site import Site
 from littoral.vectors.collection import Collection
+from littoral.web.caller import NODE
 
 if TYPE_CHECKING:
     from littoral.artifact.ed25519 import SecretKey

@@ -14,9 +14,7 @@ from littoral.audit.entries import Entry, Searched
 from littoral.audit.recorder import REASONS, Recorder
 from littoral.clock import Clock
 from littoral.errors import LittoralError, NotFoundError, RequestError
-from littoral.node.access.tokens import Token
 from littoral.node.audit.acts import CHANGES, READS, points_of
-from littoral.node.caller import CALLER
 from littoral.node.federation.messages import Ask
 from littoral.node.heard import HEARD
 from littoral.telemetry import Reading
@@ -25,6 +23,8 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import Payload, PointId
 from littoral.web import Answer, Handler, Protocol, Request, Route, Stream, Upgrade
+from littoral.web.access.tokens import Token
+from littoral.web.caller import CALLER
 
 __all__ = ["Trail"]
 
@@ -131,8 +131,9 @@ class Trail:
         self.recorder.tell(Entry(self._clock.wall(), "served", f"mesh:{peer}", ask.collection, detail=detail, **told))
 
     def deployment(self, target: str, state: str, *, before: str = "", now: str = "", **detail: Any) -> None:
-        """An update of this node has come to a state. before, now: versions or digests of the target."""
-        self.act("deployment", target, detail={"from": before, "to": now, "state": state, **detail})
+        """An update of this node has come to a state. before, now: versions or digests of the target, where it has."""
+        versions = {name: version for name, version in (("from", before), ("to", now)) if version}
+        self.act("deployment", target, detail={**versions, "state": state, **detail})
 
     def deployed(self, kind: str, name: str, digest: str, **detail: Any) -> None:
         """A model or agent serves from now on."""

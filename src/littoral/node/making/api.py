@@ -6,9 +6,11 @@ from pathlib import Path
 import msgspec
 
 from littoral.errors import ConflictError, InputError, ModelError, NotFoundError, SettingError, TrustError
-from littoral.node.making.builds import Builds
-from littoral.node.making.orders import BuildOrder, CompareOrder, Order
+from littoral.making.agent_feeds import FeedAgent
+from littoral.making.builds import Builds
+from littoral.making.orders import BuildOrder, CompareOrder, Order
 from littoral.node.making.taking import Taken, file_with, go_back, take
+from littoral.node.making.through import agents_before
 from littoral.node.node import Node, ServedModel
 from littoral.node.site import Site
 from littoral.node.site_tables import AgentStepTable, ModelStepTable
@@ -155,14 +157,14 @@ def _begins_with_agents(site: Site, name: str) -> bool:
     return before > 0 and set(kinds[:before]) == {AgentStepTable}
 
 
-def _through(site: Site | None, pipeline: str | None) -> str | None:
+def _through(site: Site | None, pipeline: str | None) -> tuple[FeedAgent, ...] | None:
     """As a worker is told it. Raises InputError."""
     if not pipeline:
         return None
     if site is None or pipeline not in _throughs(site):
         known = ", ".join(f"`{name}`" for name in _throughs(site)) or "none"
         raise InputError(f"pipeline `{pipeline[:80]}` does not begin with agents and a model; those that do: {known}")
-    return f"{site.file.absolute()}:{pipeline}"
+    return agents_before(site, pipeline)
 
 
 async def _module(node: Node, builds: Builds, wanted: str) -> Path:

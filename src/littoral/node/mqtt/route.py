@@ -17,7 +17,6 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, PeerError, RequestError, UnavailableError
-from littoral.node.caller import called_by
 from littoral.node.mqtt.again import Again
 from littoral.node.mqtt.back_off import BackOff
 from littoral.node.mqtt.connection import Outgoing, Session
@@ -32,6 +31,7 @@ from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
 from littoral.node.pipelines_api import pipeline_input, result_of, status_error
 from littoral.telemetry import Kind, root_span, traceparent
+from littoral.web.caller import called_by
 from littoral.web.failures import failure_of
 
 __all__ = ["Plan", "Refused", "Route", "RouteStatistics"]

@@ -335,6 +335,24 @@ AUDIT_VERIFIED: Shape = {
     "faults": [{"where": str, "what": str}],
     "fault_count": int,
 }
+UPDATES_TOLD: Shape = {
+    "node": str,
+    "orchestrator": str,
+    "enrolled": bool,
+    "deployment": int,
+    "state": str,
+    "since": float,
+    "gate": str,
+    "problem": str,
+    "frozen": bool,
+    "running": Object,
+    "back": int | None,
+    "figures": Object,
+    "history": [{"deployment": int, "state": str, "at": float, "gate": str, "problem": str}],
+    "heard_at": float,
+    "reports": {"waiting": int, "bytes": int},
+}
+UPDATES: Shape = {"updates": bool} | {f"{key}?": kind for key, kind in UPDATES_TOLD.items()}
 AUDIT_PROOF: Shape = {"index": int, "size": int, "entry": Any, "proof": Names, "checkpoint": str}
 AUDIT_CONSISTENCY: Shape = {"from": int, "to": int, "proof": Names, "checkpoint": str}
 

@@ -5,12 +5,11 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from littoral.node.access.session_api import Login
+from littoral.making.orders import Order
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
 from littoral.node.making.api import LoadBody
-from littoral.node.making.orders import Order
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
@@ -20,8 +19,10 @@ from littoral.node.openapi.shapes import Shape, Words
 from littoral.node.pipelines_api import ID_HEADER, InputsBody
 from littoral.node.request_options import DEADLINE_HEADER, DEADLINE_MS_MAX, PRIORITY_HEADER
 from littoral.node.shown.collections import KEY_CHARACTERS_MAX, MAPPED_MAX, RecallBody
+from littoral.node.updates_api import From
 from littoral.runtime.call import PRIORITY_MAX
 from littoral.telemetry.log_lines import LEVELS
+from littoral.web.access.session_api import Login
 
 __all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
 
@@ -227,6 +228,25 @@ AUDITED = {
     ),
 }
 OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
+
+OWN |= {
+    "GET /fleet/v1/image/targets/{file}": _streamed(
+        "An artifact of the fleet, for a peer, whole or a range", OCTETS, statuses=(206, 404, 416)
+    ),
+    "GET /api/updates": operation("Which deployment of a fleet runs here, and how the newest does", answers.UPDATES),
+    "POST /api/updates/back": operation(
+        "Takes back the deployment that serves or is being tried", answers.UPDATES_TOLD, statuses=(404, 409)
+    ),
+    "POST /api/updates/begin-again": operation(
+        "Takes the trust file anew, where the state of trust is damaged", answers.UPDATES_TOLD, statuses=(404,)
+    ),
+    "POST /api/updates/from": operation(
+        "Takes a deployment from a folder of the node's machine", answers.UPDATES_TOLD, From, statuses=(404, *FAILING)
+    ),
+    "POST /api/updates/now": operation(
+        "Asks the orchestrator now", answers.UPDATES_TOLD, statuses=(404, 409, *FAILING)
+    ),
+}
 
 BUILDS = {
     "GET": Operation(

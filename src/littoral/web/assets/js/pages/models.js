@@ -5,11 +5,13 @@ import { make, table } from "../dom.js";
 import { bytes, count, milliseconds } from "../format.js";
 import { watch } from "../watch.js";
 import { buildsPanel } from "./builds.js";
+import { loading } from "./builds_load.js";
 import { examinedPanel } from "./examined.js";
 import { badge, failure, panel, said, state } from "./panel.js";
 import { versionsPanel } from "./versions.js";
 
 const PATH = "/api/models";
+const BUILDS = "/api/builds";
 const PERIOD_MS = 5_000;
 const COLUMNS = [
   { title: "Version" }, { title: "State" }, { title: "Engine", less: true }, { title: "File", number: true }, { title: "Memory", number: true, less: true },
@@ -25,7 +27,11 @@ export function modelsPage(area) {
   const status = said();
   const shown = panel("models", "Models", status);
   const compared = versionsPanel();
-  const builds = buildsPanel({ changed: (found) => compared.showBuilds(found), loaded: () => reading.refresh() });
+  const making = said();
+  const builds = buildsPanel({
+    shown: panel("builds", "Make a version", making), status: making, path: BUILDS, follow: `${BUILDS}?follow=1`, nothing: "No file yet: drop a model above.",
+    ending: loading(() => reading.refresh()), changed: (found) => compared.showBuilds(found),
+  });
   area.append(shown.element, compared.element, examinedPanel((build) => builds.take(build)), builds.element);
   let asked = null; // what is to be done with which model, if it is meant so
   let refused = null;

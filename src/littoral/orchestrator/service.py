@@ -1,0 +1,156 @@
+"""From an orchestrator's file to what serves: store, objects, routes; until SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+from littoral.clock import SYSTEM, Clock
+from littoral.making.builds import Builds
+from littoral.orchestrator.api.artifacts import artifacts_protocol
+from littoral.orchestrator.api.nodes import nodes_protocol
+from littoral.orchestrator.api.overview import overview_protocol
+from littoral.orchestrator.enrolment import Enrolment
+from littoral.orchestrator.file import File
+from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.node_api import NodeSide, node_protocol
+from littoral.orchestrator.objects import FolderObjects, Objects
+from littoral.orchestrator.pages import page_protocol
+from littoral.orchestrator.registry import Registry
+from littoral.orchestrator.rights import RIGHTS
+from littoral.orchestrator.store import Store
+from littoral.orchestrator.store.sql import SqlStore
+from littoral.orchestrator.store.sqlite import SqliteDatabase
+from littoral.orchestrator.telling import Telling
+from littoral.orchestrator.uploads import uploads_protocol
+from littoral.vectors.owner_lock import OwnerLock
+from littoral.web import (
+    Answer,
+    Certificates,
+    Hosts,
+    Limits,
+    Protocol,
+    Request,
+    Route,
+    Router,
+    Server,
+    json_answer,
+    serving,
+)
+from littoral.web.access.access import Access
+from littoral.web.access.session_api import session_protocol
+from littoral.web.access.tokens import TokenFile
+
+__all__ = ["Orchestrator", "opened", "run", "serving_fleet"]
+
+GRACE_S = 1.0
+WAIT_FOR_OWNER_S = 5.0
+REQUEST_COUNT_MAX = 256
+
+
+class Orchestrator(NamedTuple):
+    """Everything that is open."""
+
+    file: File
+    fleet: Fleet
+    registry: Registry
+    enrolment: Enrolment
+    side: NodeSide
+    access: Access
+    builds: Builds
+
+
+@contextlib.asynccontextmanager
+async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrator]:
+    """Raises SettingError, SetupError, UnavailableError for what is in use elsewhere."""
+    file.data.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as stack:
+        lock = await asyncio.to_thread(OwnerLock.take, file.data, clock, wait_s=WAIT_FOR_OWNER_S)
+        stack.callback(lock.release)
+        store = await asyncio.to_thread(_open_store, file)
+        stack.callback(store.close)
+        table, limits = file.orchestrator, file.limits
+        fleet = await stack.enter_async_context(
+            Fleet.open(store, clock, offline_s=table.offline_s, event_count_max=limits.event_count_max)
+        )
+        registry = Registry(fleet, _open_objects(file), file.data / "coming", limits.artifact_bytes_max)
+        enrolment = Enrolment(fleet, table.poll_s, limits.node_count_max)
+        side = NodeSide(fleet, enrolment, Telling(), table.poll_s, limits.signal_count_max)
+        builds = Builds(file.data / "builds")
+        stack.push_async_callback(builds.close)
+        yield Orchestrator(file, fleet, registry, enrolment, side, _access(file, clock), builds)
+
+
+@contextlib.asynccontextmanager
+async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
+    """Over HTTP, as the file says."""
+    file, clock = found.file, found.fleet.clock
+    tls = file.tls
+    certificates = None
+    if tls is not None:
+        clients = None if tls.clients is None else file.path_of(tls.clients)
+        certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
+    router = Router(
+        protocols(found, is_secure=certificates is not None),
+        hosts=Hosts((file.orchestrator.name, *file.orchestrator.hosts)),
+        admit=found.access.check,
+        request_count_max=REQUEST_COUNT_MAX,
+        clock=clock,
+    )
+    limits = Limits(body_bytes_max=file.limits.body_bytes_max, connection_count_max=file.limits.connection_count_max)
+    host, port = file.listen
+    async with serving(
+        router, host=host, port=port, limits=limits, grace_s=GRACE_S, clock=clock, certificates=certificates
+    ) as server:
+        yield server
+
+
+def protocols(found: Orchestrator, *, is_secure: bool) -> list[Protocol]:
+    """Everything that it answers."""
+    return [
+        _probes(),
+        session_protocol(found.access, is_secure=is_secure),
+        overview_protocol(found.fleet, found.file.orchestrator.name),
+        nodes_protocol(found.fleet),
+        artifacts_protocol(found.fleet, found.registry),
+        uploads_protocol(found.fleet, found.registry, found.builds),
+        node_protocol(found.side),
+        page_protocol(),
+    ]
+
+
+async def run(file: File, tell: Callable[[str], None]) -> None:
+    """Until SIGTERM or SIGINT. tell: called with the address when it serves."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with opened(file) as found, serving_fleet(found) as server:
+        tell(server.url)
+        await stopped.wait()
+
+
+def _probes() -> Protocol:
+    async def alive(_: Request) -> Answer:
+        return json_answer({"alive": True})
+
+    routes = (Route("GET", "/livez", alive, is_always_taken=True), Route("GET", "/readyz", alive, is_always_taken=True))
+    return Protocol((), routes)
+
+
+def _open_store(file: File) -> Store:
+    return SqlStore.open(SqliteDatabase(file.data / "fleet.sqlite"))
+
+
+def _open_objects(file: File) -> Objects:
+    return FolderObjects(file.data / "objects")
+
+
+def _access(file: File, clock: Clock) -> Access:
+    if file.auth is None:
+        return Access(None, frozenset(), clock, rights=RIGHTS, what="orchestrator")
+    needs = {"probes": file.auth.probes, "metrics": file.auth.metrics}
+    opened_words = frozenset(what for what, is_needed in needs.items() if not is_needed)
+    tokens = TokenFile(file.path_of(file.auth.tokens), clock, [*RIGHTS.included])
+    return Access(tokens, opened_words, clock, rights=RIGHTS, what="orchestrator")
