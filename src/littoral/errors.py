@@ -283,6 +283,9 @@ class UpdateRefusedError(TrustError):
 class MalformedUpdateError(UpdateRefusedError):
     """Metadata that cannot be read, or of another kind."""
 
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "not what a publisher of this fleet writes: look at who answered")
+
 
 class UnsignedUpdateError(UpdateRefusedError):
     """Signed by too few of the keys that may."""
