@@ -305,9 +305,8 @@ class TreeLog(LogFolder):
 def _check(entries: Sequence[bytes]) -> None:
     if len(entries) > BATCH_COUNT_MAX:
         raise InputError(f"batch of {len(entries)} entries, at most {BATCH_COUNT_MAX}")
-    for entry in entries:
-        if len(entry) > ENTRY_BYTES_MAX:
-            raise InputError(f"entry of {len(entry)} bytes, at most {ENTRY_BYTES_MAX}")
+    if (longest := max(map(len, entries), default=0)) > ENTRY_BYTES_MAX:
+        raise InputError(f"entry of {longest} bytes, at most {ENTRY_BYTES_MAX}")
 
 
 def _complete(hashes: bytes) -> list[bytes]:
