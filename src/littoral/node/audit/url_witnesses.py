@@ -56,7 +56,7 @@ class UrlWitness(NamedTuple):
             connection.request("POST", f"{parts.path.rstrip('/')}/add-checkpoint", body, {**headers, **token})
             answer = connection.getresponse()
             data = answer.read(ANSWER_BYTES_MAX + 1)
-        except http.client.HTTPException as error:
+        except (http.client.HTTPException, ValueError) as error:  # ValueError: a token that no header can hold
             raise PeerError(f"witness `{self.url}`: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
