@@ -433,8 +433,8 @@ class Installer:
         if self._node.audit is None or (isinstance(event, Step) and event is not Step.WATCHED):
             return
         plan = journal.plan
-        detail = {"state": journal.state, "gate": journal.gate, "targets": {} if plan is None else plan.running()}
-        self._node.audit.act("deploy", f"deployment/{journal.deployment}", detail=detail)
+        targets = {} if plan is None else plan.running()
+        self._node.audit.deployment(f"{journal.deployment}", journal.state, gate=journal.gate, targets=targets)
 
     def _tell(self) -> None:
         for listener in self.listeners:
