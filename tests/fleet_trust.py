@@ -5,7 +5,7 @@ from pathlib import Path
 
 from littoral.testing.clock import SimulatedClock
 from littoral.updates import tree
-from littoral.updates.artifacts import ArtifactName, Custom
+from littoral.updates.artifacts import ArtifactName, Custom, Kind
 from littoral.updates.metadata.ceremony import begin, new_offline_keys
 from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.metadata.roles import EXPIRIES, Expiries
@@ -23,14 +23,27 @@ NODE = "gateway-1"
 class Fleet:
     """Three offline keys each for root and targets, of which two must sign; everything in one folder."""
 
-    def __init__(self, folder: Path, *, delegates_uploads: bool = False, expiries: Expiries = EXPIRIES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        delegates_uploads: bool = False,
+        upload_kinds: tuple[Kind, ...] = tuple(Kind),
+        expiries: Expiries = EXPIRIES,
+    ) -> None:
         self.folder = folder
         self.clock = SimulatedClock()
         self.store = FolderStore(folder / "served")
         self.ring = KeyRing(folder / "online")
         self.root_keys, self.targets_keys = offline = new_offline_keys(folder / "offline")
         self.image, self.director, roots = begin(
-            self.store, self.ring, offline, delegates_uploads=delegates_uploads, clock=self.clock, expiries=expiries
+            self.store,
+            self.ring,
+            offline,
+            delegates_uploads=delegates_uploads,
+            upload_kinds=upload_kinds,
+            clock=self.clock,
+            expiries=expiries,
         )
         self.trust = TrustFile.of(*roots, "https://fleet.example")
         self.deployment = 0

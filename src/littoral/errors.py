@@ -275,12 +275,16 @@ class PeerError(LittoralError):
 class TrustError(LittoralError):
     """A digest or signature does not match."""
 
+
 class UpdateRefusedError(TrustError):
     """An update is not taken, one class per reason; what runs goes on."""
 
 
 class MalformedUpdateError(UpdateRefusedError):
     """Metadata that cannot be read, or of another kind."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "not what a publisher of this fleet writes: look at who answered")
 
 
 class UnsignedUpdateError(UpdateRefusedError):

@@ -12,10 +12,23 @@ from littoral.errors import MalformedUpdateError
 from littoral.updates.artifacts import Custom
 from littoral.updates.wire import Desired
 
-__all__ = ["FIELD", "NO_CUSTOM", "TargetFile", "read_custom", "read_signable", "signable", "wished"]
+__all__ = [
+    "DIRECTOR",
+    "FIELD",
+    "IMAGE",
+    "NO_CUSTOM",
+    "TargetFile",
+    "read_custom",
+    "read_signable",
+    "signable",
+    "wished",
+]
 
 FIELD = "littoral"
 """Key of what is ours, in `custom` of a target and in the signed part of a director's targets."""
+
+IMAGE, DIRECTOR = "image", "director"
+"""Which repository a root is of, signed within it: both have the same root keys."""
 
 NO_CUSTOM = Custom()
 

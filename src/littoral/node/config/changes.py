@@ -52,13 +52,18 @@ def _is_less(before: Any, after: Any) -> bool:
     return _is_gone(before, after) or (before is not None and after < before)
 
 
+_KEPT = "a collection never changes it: name another, or delete this one"
 _LOST = "points would be looked for where they are not: `littoral mesh` changes a layout while it serves"
 
 RULES = (
     _Rule("node.data", Needs.REFUSED, "what the folder holds would stay behind: stop the node and move the folder"),
-    _Rule("collections.*.vectors.*", Needs.REFUSED, "a collection never changes it: name another, or delete this one"),
+    _Rule("collections.*.vectors.*", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.named", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.named.*", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.sparse", Needs.REFUSED, _KEPT),
     _Rule("collections.*.spread", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.strategy", Needs.REFUSED, _LOST),
+    _Rule("collections.*.spread.by", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.shards", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.replicas", Needs.REFUSED, _LOST),
     _Rule("encryption", Needs.REFUSED, "what is sealed could not be opened: remove the snapshots first", _is_gone),

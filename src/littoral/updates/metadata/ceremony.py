@@ -1,12 +1,13 @@
 """The beginning of a fleet: keys for people to take away, keys that stay online, both repositories, the trust file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from securesystemslib.signer import Signer
 
 from littoral.clock import SYSTEM, Clock
+from littoral.updates.artifacts import Kind
 from littoral.updates.metadata.director import Director
 from littoral.updates.metadata.image import ImageRepository
 from littoral.updates.metadata.keys import KeyRing, new_key
@@ -51,6 +52,7 @@ def begin(
     *,
     threshold: int = 2,
     delegates_uploads: bool = False,
+    upload_kinds: Iterable[Kind] = tuple(Kind),
     clock: Clock = SYSTEM,
     expiries: Expiries = EXPIRIES,
 ) -> Begun:
@@ -58,7 +60,13 @@ def begin(
     image = ImageRepository(store, ring, clock=clock, expiries=expiries)
     director = Director(store, ring, clock=clock, expiries=expiries)
     roots = (
-        image.init(offline.root, offline.targets, threshold=threshold, delegates_uploads=delegates_uploads),
+        image.init(
+            offline.root,
+            offline.targets,
+            threshold=threshold,
+            delegates_uploads=delegates_uploads,
+            upload_kinds=upload_kinds,
+        ),
         director.init(offline.root, threshold=threshold),
     )
     return Begun(image, director, roots)

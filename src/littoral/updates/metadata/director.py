@@ -20,7 +20,7 @@ from littoral.updates.metadata.online import Online, Published, online_signers
 from littoral.updates.metadata.roles import EXPIRIES, Expiries, half_is_over, later, sign_all
 from littoral.updates.metadata.root import RoleKeys, RootChain
 from littoral.updates.metadata.store import MetadataStore
-from littoral.updates.targets import TargetFile, read_signable, signable, wished
+from littoral.updates.targets import DIRECTOR, TargetFile, read_signable, signable, wished
 from littoral.updates.wire import Desired
 
 __all__ = ["Director", "Told"]
@@ -43,7 +43,7 @@ class Director:
     def __init__(
         self, store: MetadataStore, ring: KeyRing, *, clock: Clock = SYSTEM, expiries: Expiries = EXPIRIES
     ) -> None:
-        self.root = RootChain(store, ROOTS, PENDING_ROOT, clock, expiries)
+        self.root = RootChain(DIRECTOR, store, ROOTS, PENDING_ROOT, clock, expiries)
         self._store = store
         self._ring = ring
         self._clock = clock

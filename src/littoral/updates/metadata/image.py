@@ -20,7 +20,7 @@ from littoral.updates.metadata.online import Online, Published
 from littoral.updates.metadata.roles import EXPIRIES, Expiries, Pending, later, packed, read_metadata, sign_all
 from littoral.updates.metadata.root import RoleKeys, RootChain
 from littoral.updates.metadata.store import MetadataStore
-from littoral.updates.targets import NO_CUSTOM, TargetFile, read_custom, signable, wished
+from littoral.updates.targets import IMAGE, NO_CUSTOM, TargetFile, read_custom, signable, wished
 from littoral.updates.wire import Desired
 
 __all__ = ["UPLOADS", "ImageRepository"]
@@ -36,7 +36,7 @@ class ImageRepository:
     def __init__(
         self, store: MetadataStore, ring: KeyRing, *, clock: Clock = SYSTEM, expiries: Expiries = EXPIRIES
     ) -> None:
-        self.root = RootChain(store, FOLDER, PENDING_ROOT, clock, expiries)
+        self.root = RootChain(IMAGE, store, FOLDER, PENDING_ROOT, clock, expiries)
         self._store = store
         self._ring = ring
         self._clock = clock

@@ -10,6 +10,7 @@ from littoral.clock import Clock
 from littoral.errors import ConflictError, ForbiddenError, InputError, NotFoundError
 from littoral.updates.metadata.roles import Expiries, Pending, later, packed, read_metadata
 from littoral.updates.metadata.store import MetadataStore
+from littoral.updates.targets import FIELD
 
 __all__ = ["RoleKeys", "RootChain"]
 
@@ -24,9 +25,12 @@ class RoleKeys(NamedTuple):
 
 
 class RootChain:
-    """In a store: `FOLDER/N.root.json`, and the next one, while it gathers signatures, as `PENDING`."""
+    """Of the repository `name`, in a store: `FOLDER/N.root.json`, and as `PENDING` the next while it waits."""
 
-    def __init__(self, store: MetadataStore, folder: str, pending: str, clock: Clock, expiries: Expiries) -> None:
+    def __init__(
+        self, name: str, store: MetadataStore, folder: str, pending: str, clock: Clock, expiries: Expiries
+    ) -> None:
+        self._name = name
         self._store = store
         self._folder = folder
         self._pending = pending
@@ -38,7 +42,8 @@ class RootChain:
         """Version 1. Raises ConflictError where there is one, InputError for too few keys."""
         if self._read(1) is not None:
             raise ConflictError(f"`{self._folder}1.root.json` is there already", hint="a fleet is begun once")
-        root = Root(1, None, later(self._clock, self._expiries.root_days))
+        expires = later(self._clock, self._expiries.root_days)
+        root = Root(1, None, expires, unrecognized_fields={FIELD: self._name})
         for role, given in roles.items():
             _check(role, given.threshold, len({key.keyid for key in given.keys}))
             root.roles[role].threshold = given.threshold

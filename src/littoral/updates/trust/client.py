@@ -18,6 +18,8 @@ from littoral.errors import (
     DeploymentFellError,
     DisputedTargetError,
     ExpiredUpdateError,
+    FastForwardError,
+    InputError,
     MalformedUpdateError,
     TrustStateError,
     UnknownTargetError,
@@ -26,7 +28,8 @@ from littoral.errors import (
     WrongNodeError,
 )
 from littoral.updates import tree
-from littoral.updates.targets import TargetFile, read_custom, read_signable, wished
+from littoral.updates.artifacts import ArtifactName
+from littoral.updates.targets import DIRECTOR, IMAGE, TargetFile, read_custom, read_signable, wished
 from littoral.updates.trust.bounds import BOUNDS, Bounds
 from littoral.updates.trust.fetching import Fetcher, Progress
 from littoral.updates.trust.repository import Repository
@@ -37,7 +40,6 @@ from littoral.updates.wire import Desired
 
 __all__ = ["TrustedClient", "Verified"]
 
-IMAGE, DIRECTOR = "image", "director"
 SEEN_EVERY_S = 3600.0
 
 
@@ -136,6 +138,12 @@ class TrustedClient:
                 f"director: deployment {desired.deployment} is earlier than {floor}, which this node was told",
                 hint="a way back is a new deployment with earlier targets",
             )
+        if floor and desired.deployment - floor > self._bounds.version_jump_max:
+            raise FastForwardError(
+                f"director: deployment goes from {floor} to {desired.deployment}, "
+                f"at most {self._bounds.version_jump_max} at once",
+                hint="somebody has the director's keys: rotate them, docs/guides/recover-update-keys.md",
+            )
         new = state
         for repository in (self._director, self._image):
             new = self._keeping(new, repository, repository.roles)
@@ -188,6 +196,10 @@ class TrustedClient:
         return {name: self._target(name, target) for name, target in listed.items()}
 
     def _target(self, name: str, directed: tuf.TargetFile) -> TargetFile:
+        try:
+            ArtifactName.parse(name)
+        except InputError as error:
+            raise MalformedUpdateError(f"director: {error.message}", hint=error.hint) from error
         if (valid := self._image.find(name)) is None:
             raise UnlistedTargetError(
                 f"`{name}` is listed by the director and not by the image repository",

@@ -31,6 +31,7 @@ from littoral.errors import (
     UnsignedUpdateError,
     WithheldUpdateError,
 )
+from littoral.updates.targets import FIELD
 from littoral.updates.trust.bounds import Bounds
 
 __all__ = ["Fetch", "Repository", "expires_s"]
@@ -119,7 +120,9 @@ class Repository:
 
     def _begin(self, kept_root: bytes | None) -> TrustedMetadataSet:
         with self._refusing(Root.type):
-            return TrustedMetadataSet(kept_root or self._bootstrap, EnvelopeType.METADATA)
+            trusted = TrustedMetadataSet(kept_root or self._bootstrap, EnvelopeType.METADATA)
+        self._check_own(trusted.root)
+        return trusted
 
     def _next_roots(self, trusted: TrustedMetadataSet, fetch: Fetch) -> Iterator[bytes]:
         for _ in range(self._bounds.rotations_max):
@@ -128,12 +131,20 @@ class Repository:
             except NotFoundError:
                 return
             with self._refusing(Root.type, data):
-                trusted.update_root(data)
+                self._check_own(trusted.update_root(data))
             yield data
         raise RootChainError(
             f"{self.name}: more than {self._bounds.rotations_max} new roots at once, now at v{trusted.root.version}",
             hint="the next try goes on from there; a newer trust file is quicker",
         )
+
+    def _check_own(self, root: Root) -> None:
+        """Both repositories have the same root keys: a root of one would be signed well enough for the other."""
+        if root.unrecognized_fields.get(FIELD) != self.name:
+            raise RootChainError(
+                f"{self.name}: root v{root.version} is one of `{root.unrecognized_fields.get(FIELD)}`",
+                hint="the other repository's root was put in its place",
+            )
 
     def _timestamp(self, trusted: TrustedMetadataSet, kept: bytes | None, new: bytes, roles: dict[str, bytes]) -> None:
         if kept is not None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from littoral.errors import InputError, NotFoundError, PeerError
 from littoral.updates import tree
 
-__all__ = ["CHUNK_BYTES", "FirstOf", "FolderTransport", "Transport"]
+__all__ = ["CHUNK_BYTES", "FirstOf", "FolderTransport", "Transport", "file_chunks"]
 
 CHUNK_BYTES = 1 << 16
 
@@ -40,7 +40,7 @@ class FolderTransport:
             raise NotFoundError(f"`{self._folder / path}` is not there") from error
         except OSError as error:
             raise PeerError(f"`{self._folder / path}`: {error.strerror}") from error
-        return _chunks(file, offset, end)
+        return file_chunks(file, offset, end)
 
 
 class FirstOf:
@@ -50,19 +50,20 @@ class FirstOf:
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self._transports = tuple(transports)
+        self.last = self._transports[-1]
 
     def read(self, path: str, *, offset: int = 0, end: int | None = None) -> Iterator[bytes]:
-        last = self._transports[-1]
         if path.startswith(tree.TARGETS):
             for transport in self._transports[:-1]:
                 try:
                     return transport.read(path, offset=offset, end=end)
                 except (NotFoundError, PeerError):
                     continue
-        return last.read(path, offset=offset, end=end)
+        return self.last.read(path, offset=offset, end=end)
 
 
-def _chunks(file: io.BufferedReader, offset: int, end: int | None) -> Iterator[bytes]:
+def file_chunks(file: io.BufferedReader, offset: int, end: int | None) -> Iterator[bytes]:
+    """Of an open file, which is closed at the end. Raises PeerError."""
     left = None if end is None else max(0, end - offset)
     with file:
         try:
