@@ -112,6 +112,8 @@ class Installer:
                 await self._until_changed(self._turn())
         finally:
             await self._stop_mirror()
+            with contextlib.suppress(OSError):
+                await self._on_disk(self.local.deployments.leave)
             self._disk.shutdown(wait=True)
 
     async def take(self, event: Told | Back) -> bool:
