@@ -34,6 +34,7 @@ steps = [{ model = "m" }]
 trust = "fleet.json"
 claim = "claim"
 poll_s = 1
+serve_peers = true
 """
 
 

@@ -1,6 +1,7 @@
 """A real node in a fleet: what it is told to run arrives signed, is tried, serves, and goes back by itself."""
 
 import base64
+import hashlib
 import io
 import shutil
 import tarfile
@@ -10,11 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from browser import browser
 from command import littoral as cli
 from fleet_gateway import LOOPS, Gateway, Load, asked, in_a_fleet, self_test, spoilt_at, times
 from fleet_server import CLAIM, SHORT
 from littoral.clock import SYSTEM
-from littoral.updates.artifacts import Custom
+from littoral.errors import NotFoundError
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom
+from littoral.updates.trust.http_transport import HttpTransport
 from littoral.updates.wire import Gates
 from raw_http import send_json
 from waiting import until
@@ -128,6 +133,14 @@ def test_reports_asks_and_a_stick(gateway: Gateway, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     gateway.wait(number, "settled")
     assert gateway.factor() == 4
+    digest = hashlib.sha256(times(4)).hexdigest()
+    path = tree.target_file(ArtifactName.parse("models/m/1.wasm"), digest)
+    peer = HttpTransport(f"http://{gateway.address}")
+    assert b"".join(peer.read(path)) == times(4)
+    assert b"".join(peer.read(path, offset=100)) == times(4)[100:]
+    with pytest.raises(NotFoundError):
+        next(peer.read(path.replace(digest, "0" * 64)))
+    peer.close()
 
 
 def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
@@ -146,3 +159,20 @@ def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
     assert gateway.site.read_text() == more
     until(gateway.is_ready)
     assert (gateway.factor(), gateway.factor("n")) == (2, 5)
+
+
+def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    gateway.wait(gateway.deploy(times(3)), "settled")
+    with browser(tmp_path) as page:
+        page.open(f"http://{gateway.address}/pages/models")
+        page.until("#updates .facts dd")
+        assert page.text("#updates .actions .state") == "Deployment 2: settled"
+        assert "models/m/2.wasm" in page.texts("#updates .facts dd code")
+        page.one("#updates [data-way=ask-back]").click()
+        page.until("#updates [data-way=back]")
+        page.one("#updates [data-way=back]").click()
+        until(lambda: page.text("#updates .actions .state") == "Deployment 2: rolled back")
+        assert gateway.factor() == 2
+        assert page.complaints() == []
