@@ -255,7 +255,7 @@ def _checked(site: Site, place: Place) -> Site:
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
     if site.mqtt is not None:
-        check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
+        check_mqtt(site.mqtt, site.pipelines, place / "mqtt", {table.name: table.pipelines for table in site.tenants})
     if site.mesh is not None:
         _check_address(site.mesh.listen, place / "mesh" / "listen")
         if site.mesh.door is not None:

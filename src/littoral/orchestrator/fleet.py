@@ -176,7 +176,7 @@ class Fleet:
         now_s = self.clock.wall()
         before = self.sightings.get(node)
         self.sightings[node] = SightingRow(node=node, seen_at_s=now_s, checkin=checkin)
-        self.seen(node)
+        self._seen(node, now_s)
         self._unwritten[node] = None
         self.checkin_count += 1
         if before is None or (before.checkin.deployment, before.checkin.state) != (checkin.deployment, checkin.state):
@@ -185,7 +185,9 @@ class Fleet:
 
     def seen(self, node: str) -> None:
         """It has said something."""
-        now_s = self.clock.wall()
+        self._seen(node, self.clock.wall())
+
+    def _seen(self, node: str, now_s: float) -> None:
         if node not in self._online_since_s or not self.is_online(node):
             self._online_since_s[node] = now_s
             self.woken.set()

@@ -42,9 +42,7 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_rollouts", "gauge", ("state",), "Rollouts"),
         MetricSpec("littoral_fleet_artifacts", "gauge", ("state",), "Artifacts"),
         MetricSpec("littoral_fleet_reports_dropped_total", "read_counter", ("bound",), "Reports that nodes threw away"),
-        MetricSpec(
-            "littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins the store did not take"
-        ),
+        MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
         MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
         MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
         MetricSpec("littoral_fleet_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),

@@ -49,7 +49,7 @@ class ObjectsMetadata:
         self._objects.delete(METADATA + path)
 
     def list(self, folder: str) -> Iterator[str]:
-        for name in self._objects.names(f"{METADATA}{folder.rstrip('/')}/"):
+        for name in self._objects.names(f"{METADATA}{folder}".rstrip("/") + "/"):
             yield name.removeprefix(METADATA)
 
 
