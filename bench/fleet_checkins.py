@@ -43,10 +43,8 @@ def checkins(fleet: Orchestrator) -> list[bytes]:
     for number in range(NODES):
         asked = {"claim": claim["code"], "public_key": "PEM", "node": f"n{number:04}"}
         token = fleet.ask("POST", "/fleet/v1/enrol", asked)["token"]
-        state = STATES[number % len(STATES)]
-        body = (
-            b'{"deployment":3,"state":"%b","running":{"models/embedder":"models/embedder/3.wasm"},"littoral":"0.1.0"}'
-        )
+        running = {"models/embedder": "models/embedder/3.wasm"}
+        said = {"deployment": 3, "state": STATES[number % len(STATES)], "running": running}
         auth = f"authorization: Bearer {token}"
-        requests.append(http_request("POST", "/fleet/v1/checkin", body % state.encode(), auth))
+        requests.append(http_request("POST", "/fleet/v1/checkin", json.dumps(said).encode(), auth))
     return requests
