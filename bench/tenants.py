@@ -19,8 +19,8 @@ from bench.overload import picture
 from bench.rows import Row, row
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, write_tokens
 from littoral.node.beside import RunningNode, running_node
+from littoral.web.access.tokens import new_token, write_tokens
 
 __all__ = ["run"]
 

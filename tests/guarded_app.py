@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from littoral.clock import SYSTEM
-from littoral.node.access.access import Access
-from littoral.node.access.roles import Role
-from littoral.node.access.session_api import session_protocol
-from littoral.node.access.tokens import Token, TokenFile, new_token, read_tokens, write_tokens
+from littoral.node.access.roles import RIGHTS, Role
 from littoral.web import (
     Answer,
     Events,
@@ -26,6 +23,9 @@ from littoral.web import (
     json_answer,
     serving,
 )
+from littoral.web.access.access import Access
+from littoral.web.access.session_api import session_protocol
+from littoral.web.access.tokens import Token, TokenFile, new_token, read_tokens, write_tokens
 from mesh_site import MovedClock
 from raw_http import Reply, ask, request
 
@@ -79,7 +79,7 @@ async def guarded(
 ) -> AsyncIterator[Guarded]:
     clock, reached = MovedClock(wall_s=SYSTEM.wall()), list[str]()
     file = folder / "tokens.json"
-    access = Access(TokenFile(file, clock) if asks_tokens else None, frozenset(opened), clock)
+    access = Access(TokenFile(file, clock) if asks_tokens else None, frozenset(opened), clock, rights=RIGHTS)
 
     def route(need: str) -> Route:
         async def answer(_: Request) -> Answer:

@@ -116,12 +116,12 @@ async def served_node(
             handler = application(node, observed, inference, access, is_secure=certificates is not None)
             async with (
                 serving(handler, host="127.0.0.1", port=port, limits=limits, certificates=certificates) as server,
-                grpc_interface(described, inference, print, access) as grpc_address,
+                grpc_interface(described, inference, print, access) as grpc,
                 mqtt_routes(described, node, observed),
             ):
-                observed.served_by(server)
+                observed.served_by(server, grpc)
                 node.tell_ready(is_ready=True, listen=server.address)
-                yield Served(node, server.address, grpc_address)
+                yield Served(node, server.address, "" if grpc is None else grpc.address)
                 node.tell_ready(is_ready=False)
 
 

@@ -12,7 +12,7 @@ from littoral import settings
 from littoral.artifact import Model, Store
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, read_tokens, write_tokens
+from littoral.web.access.tokens import new_token, read_tokens, write_tokens
 from mixed_texts import wordpiece
 from node_fixture import Served, node_in_thread
 from oip_site import scaled, summing

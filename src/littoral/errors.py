@@ -29,6 +29,28 @@
     │   └── SetupError                something that must be installed is missing
     ├── PeerError                     another node or the network is at fault
     └── TrustError                    a digest or signature does not match
+        └── UpdateRefusedError        an update is not taken; what runs goes on
+            ├── MalformedUpdateError      metadata that cannot be read, or of another kind
+            ├── UnsignedUpdateError       signed by too few of the keys that may
+            ├── ExpiredUpdateError        metadata whose time is over
+            ├── UpdateClockError          whose time is over by one clock and not by another
+            ├── ReplayedUpdateError       an earlier timestamp
+            ├── RolledBackUpdateError     an earlier version of what a snapshot lists, or of a snapshot
+            ├── DeploymentFellError       an earlier deployment
+            ├── FastForwardError          a version so high that none could follow
+            ├── RootChainError            a root that does not follow the one that is trusted
+            ├── MixedUpdateError          metadata of different times put together
+            ├── WithheldUpdateError       what is signed for is not to be had
+            ├── EndlessDataError          more bytes than are signed for, or than anybody may send
+            ├── TruncatedUpdateError      fewer bytes than are signed for
+            ├── WrongContentError         other bytes than are signed for
+            ├── WrongRangeError           a server that gives other ranges than were asked for
+            ├── SlowUpdateError           bytes so few and late that it would never end
+            ├── WrongNodeError            meant for another node
+            ├── UnknownTargetError        the director's wish names what its own list lacks
+            ├── UnlistedTargetError       the director lists what the image repository does not
+            ├── DisputedTargetError       both list it, with different bytes
+            └── TrustStateError           what this node remembers is damaged or gone
 
 A message says which thing, both values, and where; `hint` says what to do. Names stand in backticks.
 """
@@ -40,10 +62,17 @@ __all__ = [
     "ArtifactError",
     "ConflictError",
     "DeadlineError",
+    "DeploymentFellError",
+    "DisputedTargetError",
+    "EndlessDataError",
+    "ExpiredUpdateError",
+    "FastForwardError",
     "ForbiddenError",
     "InputError",
     "LittoralError",
+    "MalformedUpdateError",
     "MemoryCapError",
+    "MixedUpdateError",
     "ModelError",
     "NodeError",
     "NotFoundError",
@@ -51,20 +80,35 @@ __all__ = [
     "OnnxFormatError",
     "PeerError",
     "QuotaError",
+    "ReplayedUpdateError",
     "RequestError",
+    "RolledBackUpdateError",
+    "RootChainError",
     "SandboxError",
     "SettingError",
     "SetupError",
     "ShapeError",
     "ShardError",
     "SlowRequestError",
+    "SlowUpdateError",
     "TooLargeError",
     "TooOftenError",
     "TrapError",
+    "TruncatedUpdateError",
     "TrustError",
+    "TrustStateError",
     "UnauthorizedError",
     "UnavailableError",
+    "UnknownTargetError",
+    "UnlistedTargetError",
+    "UnsignedUpdateError",
     "UnsupportedOperatorError",
+    "UpdateClockError",
+    "UpdateRefusedError",
+    "WithheldUpdateError",
+    "WrongContentError",
+    "WrongNodeError",
+    "WrongRangeError",
 ]
 
 
@@ -230,3 +274,98 @@ class PeerError(LittoralError):
 
 class TrustError(LittoralError):
     """A digest or signature does not match."""
+
+
+class UpdateRefusedError(TrustError):
+    """An update is not taken, one class per reason; what runs goes on."""
+
+
+class MalformedUpdateError(UpdateRefusedError):
+    """Metadata that cannot be read, or of another kind."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or "not what a publisher of this fleet writes: look at who answered")
+
+
+class UnsignedUpdateError(UpdateRefusedError):
+    """Signed by too few of the keys that may."""
+
+
+class ExpiredUpdateError(UpdateRefusedError):
+    """Metadata whose time is over: nothing new is installed. expires_s: Unix time of that."""
+
+    def __init__(self, message: str, *, expires_s: float, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.expires_s = expires_s
+
+
+class UpdateClockError(UpdateRefusedError):
+    """Metadata whose time is over by one clock and not by another: one of the two is wrong."""
+
+
+class ReplayedUpdateError(UpdateRefusedError):
+    """A timestamp that is earlier than the one this node has seen."""
+
+
+class RolledBackUpdateError(UpdateRefusedError):
+    """An earlier version of a snapshot, or of what it lists, than this node has seen."""
+
+
+class DeploymentFellError(UpdateRefusedError):
+    """A deployment with a lower number than this node has been told."""
+
+
+class FastForwardError(UpdateRefusedError):
+    """A version so far ahead that no honest one could follow it."""
+
+
+class RootChainError(UpdateRefusedError):
+    """A root that does not follow the one that is trusted, or too many of them."""
+
+
+class MixedUpdateError(UpdateRefusedError):
+    """Metadata of different times put together: not what the snapshot or timestamp lists."""
+
+
+class WithheldUpdateError(UpdateRefusedError):
+    """What is signed for is not to be had."""
+
+
+class EndlessDataError(UpdateRefusedError):
+    """More bytes than are signed for, or than such a file may have."""
+
+
+class TruncatedUpdateError(UpdateRefusedError):
+    """Fewer bytes than are signed for."""
+
+
+class WrongContentError(UpdateRefusedError):
+    """As many bytes as are signed for, but other ones."""
+
+
+class WrongRangeError(UpdateRefusedError):
+    """A server answered with another range than it was asked for."""
+
+
+class SlowUpdateError(UpdateRefusedError):
+    """Bytes so few and late that it would never end."""
+
+
+class WrongNodeError(UpdateRefusedError):
+    """Signed for another node."""
+
+
+class UnknownTargetError(UpdateRefusedError):
+    """What the director wishes names a target that its own list lacks."""
+
+
+class UnlistedTargetError(UpdateRefusedError):
+    """The director lists a target that the image repository does not."""
+
+
+class DisputedTargetError(UpdateRefusedError):
+    """Director and image repository list a target with different bytes."""
+
+
+class TrustStateError(UpdateRefusedError):
+    """What this node remembers of versions is damaged or gone: without it, old updates could be replayed."""

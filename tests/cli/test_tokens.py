@@ -9,8 +9,8 @@ import pytest
 from command import littoral as cli
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, read_tokens, write_tokens
 from littoral.node.doctor.access import examine_access
+from littoral.web.access.tokens import new_token, read_tokens, write_tokens
 from mesh_certificates import Authority
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from littoral import settings
-from littoral.node.making.builds import BUILDS_MAX
+from littoral.making.builds import BUILDS_MAX
 from node_fixture import Served, node_in_thread
 from oip_site import OWN_MODELS, SITE, write_oip_site
 from onnx_models import Network
@@ -263,7 +263,7 @@ def workers() -> list[str]:
     own = Path("/proc/self/task").iterdir()
     children = " ".join((task / "children").read_text() for task in own).split()
     lines = [Path("/proc", child, "cmdline") for child in children]
-    return [line.read_text() for line in lines if "littoral.node.making.worker" in line.read_text()]
+    return [line.read_text() for line in lines if "littoral.making.worker" in line.read_text()]
 
 
 def test_how_far_it_is_comes_as_events(served: Served) -> None:

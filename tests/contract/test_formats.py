@@ -8,11 +8,11 @@ import pytest
 
 from littoral.clock import SYSTEM
 from littoral.errors import SettingError, ShardError
-from littoral.node.access.tokens import TokenFile, read_tokens
 from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.cache_journal import CacheJournal
 from littoral.vectors.layout import read_collection_file
 from littoral.vectors.replication.journal import Journal
+from littoral.web.access.tokens import TokenFile, read_tokens
 
 LATER = r"has format 2, this version knows 1"
 

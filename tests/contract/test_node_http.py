@@ -27,6 +27,7 @@ PICTURE = jpeg(draw(0, 0))
 HOW = {"node", "stages", "cache", "search"}
 OF_TABLES = (
     "littoral_mqtt_",
+    "littoral_grpc_",
     "littoral_mesh_",
     "littoral_federated_",
     "littoral_replica_",
@@ -36,6 +37,7 @@ OF_TABLES = (
     "littoral_log_",
     "littoral_audit_",
     "littoral_tenant_",
+    "littoral_update_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""
 

@@ -250,7 +250,7 @@ async def test_without_the_extra_the_node_says_so(tmp_path: Path, monkeypatch: p
 
 async def test_a_port_that_is_taken_is_told(served: Served, tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(f'[node]\ngrpc = "{served.grpc}"\n')
-    with pytest.raises(SettingError, match="cannot be listened at for gRPC"):
+    with pytest.raises(SettingError, match="cannot be listened at"):
         async with grpc_interface(read_site(tmp_path / "site.toml"), inference_of(served), print):
             pass
 

@@ -10,15 +10,20 @@ import pytest
 from flit_core.wheel import make_wheel_in
 
 from littoral.node.shown.outlines import PAGES, outlined
+from littoral.orchestrator.pages import FRAME, fleet_page_texts
+from littoral.orchestrator.pages import PAGES as FLEET_PAGES
+from littoral.web import PageAssets
 from page_server import ASSETS
 
 ROOT = Path(__file__).parents[2]
 OWN = [path for path in sorted(ASSETS.rglob("*")) if path.is_file() and "vendor" not in path.parts]
 MODULES = [path for path in OWN if path.suffix == ".js" and path.name != "early_theme.js"]
-PAGES_BYTES_MAX = 290_000
+PAGES_BYTES_MAX = 350_000
 IMPORT = re.compile(r'^import .* from "([^"]+)";$', re.MULTILINE)
 ENTRIES = {"index.html": "js/node/page.js", "page.html": "js/pages/main.js"}
-"""The module that a page begins with."""
+FLEET = fleet_page_texts(PageAssets())
+TEXTS = {name: (ASSETS / name).read_text() for name in ENTRIES} | {f"fleet {page}": FLEET[page] for page in FLEET}
+"""HTML of every page, as a browser gets it: files, and those that are made of them."""
 FORBIDDEN = {
     ".js": re.compile(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://(?!www\.w3\.org/2000/svg)"
@@ -55,14 +60,19 @@ class Tags(HTMLParser):
             self.referred += given.get(name, "").split()
 
 
-@pytest.fixture(scope="module", params=ENTRIES)
+@pytest.fixture(scope="module", params=TEXTS)
 def page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def tags(page: str) -> Tags:
-    return Tags((ASSETS / page).read_text())
+    return Tags(TEXTS[page])
+
+
+def entry_of(page: str) -> Path:
+    """The module that a page begins with."""
+    return ASSETS / ENTRIES.get(page, FRAME.entry)
 
 
 def test_all_that_a_page_names_is_there(tags: Tags) -> None:
@@ -78,11 +88,11 @@ def test_nothing_is_inline(tags: Tags) -> None:
 def test_every_module_of_a_page_is_fetched_at_once(tags: Tags, page: str) -> None:
     """A module that is not preloaded would be found one round trip later."""
     preloaded = {(ASSETS / address.removeprefix("/assets/")).resolve() for address in tags.preloaded}
-    assert preloaded == imported_by(ASSETS / ENTRIES[page])
+    assert preloaded == imported_by(entry_of(page))
 
 
 def test_every_module_is_used() -> None:
-    assert set(MODULES) == set().union(*(imported_by(ASSETS / entry) for entry in ENTRIES.values()))
+    assert set(MODULES) == set().union(*(imported_by(entry_of(page)) for page in TEXTS))
 
 
 def imported_by(entry: Path) -> set[Path]:
@@ -97,7 +107,7 @@ def imported_by(entry: Path) -> set[Path]:
 
 
 def test_ids_that_scripts_ask_for_are_there(tags: Tags, page: str) -> None:
-    modules = imported_by(ASSETS / ENTRIES[page])
+    modules = imported_by(entry_of(page))
     asked = {name for path in modules for name in re.findall(r'byId\("([\w-]+)"\)', path.read_text())}
     assert asked
     assert asked <= set(tags.ids)
@@ -122,6 +132,24 @@ def test_the_first_bytes_of_a_page_have_its_title_and_its_panels(name: str) -> N
     assert dict(re.findall(r'<h2 id="([a-z]+)-title">([^<]+)</h2></header><div class="waiting">', text)) == PAGES[name]
     scripts = [path.read_text() for path in imported_by(ASSETS / f"js/pages/{name}.js") if path.parent.name == "pages"]
     assert dict(re.findall(r'panel\("([a-z]+)", "([^"]+)"', "".join(scripts))) == PAGES[name]
+
+
+@pytest.mark.parametrize("name", FLEET_PAGES)
+def test_the_first_bytes_of_a_fleets_page_have_its_title_and_its_panels(name: str) -> None:
+    text = FLEET[name]
+    assert Tags(text).inline == []
+    assert text.count("aria-current") == 1
+    module = {"": "nodes"}.get(name, name)
+    assert (
+        f'title: "{re.findall("<title>([^ ]+) · Littoral</title>", text)[0]}", show: {module}Page'
+        in (ASSETS / FRAME.entry).read_text()
+    )
+    assert (
+        dict(re.findall(r'<h2 id="([a-z]+)-title">([^<]+)</h2></header><div class="waiting">', text))
+        == FLEET_PAGES[name]
+    )
+    scripts = (ASSETS / f"js/fleet/{module}.js").read_text()
+    assert dict(re.findall(r'panel\("([a-z]+)", "([^"]+)"', scripts)) == FLEET_PAGES[name]
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)

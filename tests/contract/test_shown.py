@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from littoral.node.making.contents import examined
+from littoral.making.contents import examined
 from littoral.node.shown.collections import flat
 from onnx_models import Network, squeeze_excite
 from pages_node import NOTES, PagesNode, pages_node

@@ -24,11 +24,13 @@ VERBS = {
     "demo": "demo_verb",
     "doctor": "doctor",
     "explain": "explain",
+    "fleet": "fleet",
     "index": "index",
     "keys": "keys",
     "lab": "lab",
     "logs": "logs",
     "mesh": "mesh",
+    "orchestrator": "orchestrator",
     "pack": "pack_verb",
     "restore": "restore_verb",
     "run": "run",
@@ -38,6 +40,7 @@ VERBS = {
     "top": "top",
     "tune": "tune",
     "up": "up",
+    "update": "update",
     "verify": "verify",
 }
 """What a verb is called, and the function (or group) in the module of that name."""

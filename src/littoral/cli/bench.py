@@ -16,7 +16,7 @@ from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.clock import SYSTEM, Clock
 from littoral.compiler.driver import planned
 from littoral.errors import NotOfferedError, SetupError
-from littoral.node.making.feed_files import Feeds, read_feeds
+from littoral.making.feed_files import Feeds, read_feeds
 from littoral.quality.layer_chart import layer_chart
 from littoral.quality.layer_times import LayerTimes, time_layers, why_untimed
 

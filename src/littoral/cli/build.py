@@ -14,7 +14,8 @@ from littoral.cli.console import bytes_text, progress_bar, results, show_json
 from littoral.cli.preprocess_option import check_preprocess, preprocess_from, preprocess_text
 from littoral.cli.tuning_option import TuningOption, tuning_from
 from littoral.errors import InputError, NotFoundError
-from littoral.node.making.feed_files import read_feeds
+from littoral.making.feed_files import read_feeds
+from littoral.node.making.through import agents_through
 from littoral.quality.compare import Parts
 from littoral.quality.compare import held_out as parts_of
 from littoral.quality.compared_build import compiled_and_compared
@@ -139,9 +140,10 @@ def _int8(feeds: Parts, bits: str, budget: float | None, ranges: str, effort: st
 
 
 def _feeds(calibration: Path, through: str | None, held: Path | None, *, is_compared: bool) -> Parts:
-    feeds = read_feeds(calibration, through)
+    agents = agents_through(through)
+    feeds = read_feeds(calibration, agents)
     if held is not None:
-        return Parts(feeds, read_feeds(held, through))
+        return Parts(feeds, read_feeds(held, agents))
     return parts_of(feeds) if is_compared else Parts(feeds, [])
 
 

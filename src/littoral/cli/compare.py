@@ -9,7 +9,8 @@ import typer
 from littoral.artifact import Model
 from littoral.cli.comparison_text import comparison_text
 from littoral.cli.console import progress_bar, results, show_json
-from littoral.node.making.feed_files import read_feeds
+from littoral.making.feed_files import read_feeds
+from littoral.node.making.through import agents_through
 from littoral.quality.compare import compare as compared
 
 __all__ = ["compare"]
@@ -25,7 +26,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Run two models side by side: agreement of each output, size, memory, time."""
-    arrays = read_feeds(feeds, through)
+    arrays = read_feeds(feeds, agents_through(through))
     with progress_bar("comparing") as tell:
         found = compared(Model.open(exact), Model.open(other), arrays, progress=tell)
     if as_json:

@@ -69,6 +69,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     from littoral.node.doctor.files import examine_caches, examine_digests, examine_shards
     from littoral.node.doctor.machine import examine_machine
     from littoral.node.doctor.network import examine_ports, examine_services, running_node
+    from littoral.node.doctor.updates import examine_updates
 
     site = read_site(place)
     running = running_node(site)
@@ -80,6 +81,7 @@ def _node(place: Path, _peers: list[str]) -> Iterator[Finding]:
     yield from examine_caches()
     yield from examine_at_rest(site)
     yield from examine_audit(site, SYSTEM)
+    yield from examine_updates(site, SYSTEM)
 
 
 def _site(place: Path, _peers: list[str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from littoral.cli.build import parse_shapes
 from littoral.cli.console import progress_bar
 from littoral.cli.tuning_option import tuning_from
 from littoral.errors import InputError, TooLargeError
-from littoral.node.making.feed_files import Feeds
+from littoral.making.feed_files import Feeds
 from littoral.tensors import DTYPES, Array
 
 __all__ = ["feeds_from", "model_from", "random_feeds"]

@@ -9,7 +9,7 @@ from littoral.cli.console import messages, results, show_json
 from littoral.clock import SYSTEM
 from littoral.errors import InputError
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import Token, new_token, read_tokens, without, write_tokens
+from littoral.web.access.tokens import Token, new_token, read_tokens, without, write_tokens
 
 __all__ = ["list_tokens", "new", "revoke", "tokens"]
 
@@ -40,7 +40,7 @@ def new(
     file = _file_of(site, tenant)
     life_s = None if days is None else days * DAY_S
     text, token = new_token(name, _roles(roles), SYSTEM.wall(), life_s=life_s, tenant=tenant or "")
-    write_tokens(file, [*read_tokens(file), token])
+    write_tokens(file, [*read_tokens(file, list(Role)), token])
     if as_json:
         show_json({"token": text} | _told(token))
         return
@@ -65,7 +65,7 @@ def revoke(
 ) -> None:
     """Take tokens away; a running node knows within a second."""
     file = _file_of(site)
-    left, gone = without(read_tokens(file), name)
+    left, gone = without(read_tokens(file, list(Role)), name)
     write_tokens(file, left)
     for token in gone:
         results.print(f"{token.id} `{token.name}` is revoked", markup=False)
@@ -92,7 +92,7 @@ def _roles(text: str) -> list[Role]:
     words = [word.strip() for word in text.split(",")]
     if wrong := [word for word in words if word not in list(Role)]:
         raise InputError(f"role `{wrong[0][:40]}` is unknown", hint=f"known: {', '.join(Role)}")
-    return [Role(word) for word in words]
+    return [role for role in Role if role in words]
 
 
 def _told(token: Token) -> dict[str, object]:

@@ -5,8 +5,7 @@ A tenant's requests go to a router of its own, whose handlers hold nothing but w
 
 from collections.abc import Callable, Sequence
 
-from littoral.node.access.access import Access
-from littoral.node.access.session_api import session_protocol
+from littoral.node.access.roles import RIGHTS
 from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
 from littoral.node.health import health_protocol
@@ -27,7 +26,10 @@ from littoral.node.shown.protocol import shown_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
+from littoral.node.updates_api import updates_protocol
 from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
+from littoral.web.access.access import Access
+from littoral.web.access.session_api import session_protocol
 
 __all__ = ["application"]
 
@@ -45,7 +47,7 @@ def application(
     access: who may ask for what; None: anybody. is_secure: what it answers goes over TLS.
     """
     observed = observed or Observed(node)
-    access = access or Access(None, frozenset(), node.clock)
+    access = access or Access(None, frozenset(), node.clock, rights=RIGHTS)
     observed.sources.append(access.readings)
     observed.sources += [tenant.readings for tenant in node.tenants.values()]
     inference = inference or Inference(node, observed)
@@ -135,5 +137,6 @@ def _protocols(
         oip_protocol(inference),
         openai_protocol(node, observed),
         streams_protocol(node, observed),
+        updates_protocol(node),
         qdrant_protocol(node),
     ]

@@ -8,10 +8,13 @@ For one event loop; one change at a time.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError, SettingError
@@ -23,6 +26,7 @@ from littoral.node.model_opening import (
     Source,
     check_state,
     files_seen,
+    open_model,
     open_version,
     runs_on_zeros,
     warm,
@@ -97,7 +101,7 @@ class ModelRepository:
 
     def __init__(
         self,
-        models: Mapping[str, ServedModel],
+        models: MutableMapping[str, ServedModel],
         origins: Mapping[str, Origin],
         pipelines: Mapping[str, ServedPipeline],
         bind: Bind,
@@ -151,6 +155,40 @@ class ModelRepository:
                 kept.origin = before
                 raise
 
+    async def add(self, name: str, table: ModelTable, path: Path) -> None:
+        """A model that the site file did not name before. Raises ConflictError for one that is there, and what opening
+        it raises."""
+        async with self.turn:
+            if name in self._kept:
+                raise ConflictError(f"model `{name}` is there already")
+            for source in await asyncio.to_thread(files_seen, path):
+                await make_machine_code(source, self._pooling.signers)
+            opened = partial(open_model, name, table, path, self._pooling, clock=self._clock, say=self._say)
+            with _beside() as threads:
+                served, origin = await threads.run(opened)
+                if table.warm:
+                    with contextlib.suppress(SandboxError):  # some models never take zeros
+                        await warm(served.serving, served.instances, threads)
+            self._kept[name] = _Kept(origin, served, origin.seen, served.serving.number)
+            self._models[name] = served
+            self._say(f"model `{name}`: version {served.serving.number} serves, {served.model.digest[:12]}")
+            self._deployed(served, "serves")
+
+    async def remove(self, name: str) -> None:
+        """A model that the site file names no more. Raises ConflictError where a pipeline uses it."""
+        kept = self._find(name)
+        async with self.turn:
+            if users := self._users(name):
+                raise ConflictError(f"model `{name}`: used by pipeline `{users[0]}`")
+            pools = [version.pool for version in _open_versions(kept)]
+            del self._models[name], self._kept[name]
+            kept.served.versions, kept.previous = {}, None
+            await asyncio.to_thread(_close, pools)
+            for pool in pools:
+                self._pooling.forget(pool)
+            self._say(f"model `{name}`: removed")
+            self._deployed(kept.served, "unloaded")
+
     async def roll_back(self, name: str) -> Sequence[int]:
         """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""
         kept = self._find(name)
@@ -167,6 +205,49 @@ class ModelRepository:
             kept.is_held = True
             return [version.number]
 
+    async def stage(self, name: str, number: int, path: Path, sha256: str) -> ServedVersion:
+        """Opens a version beside the one that serves, warms it, and sees that the pipelines take it; nothing changes.
+
+        For `serve` or `discard`. Raises as `load`.
+        """
+        kept = self._find(name)
+        async with self.turn:
+            for known in _open_versions(kept):
+                if known.model.digest == sha256:
+                    known.pool.wake()
+                    return known
+            await make_machine_code(path, self._pooling.signers)
+            table = msgspec.structs.replace(kept.origin.table, sha256=sha256)
+            with _beside() as threads:
+                version = await threads.run(open_version, name, number, path, table, self._pooling, self._say)
+            try:
+                check_state(table.state, version)
+                self._bound({name: version})
+                await self._warm(kept, version)
+            except BaseException:
+                await asyncio.to_thread(_close, [version.pool])
+                raise
+            return version
+
+    async def serve(self, staged: Mapping[str, ServedVersion]) -> Mapping[str, ServedVersion]:
+        """From now on these serve, all of them between the same two requests; what served before, for the way back.
+
+        Raises ConflictError where a pipeline does not take them; everything is as it was then.
+        """
+        async with self.turn:
+            before = {name: self._find(name).served.serving for name in staged}
+            for name, version in staged.items():
+                version.pool.wake()
+                await self._warm(self._find(name), version)
+            self._put(staged)
+            await asyncio.to_thread(_rest, [one.pool for one in before.values() if not self._serves(one.pool)])
+            return before
+
+    async def discard(self, staged: Iterable[ServedVersion]) -> None:
+        """Closes what was opened for `serve`, if nobody has it."""
+        held = {version.pool for kept in self._kept.values() for version in _open_versions(kept)}
+        await asyncio.to_thread(_close, [version.pool for version in staged if version.pool not in held])
+
     async def unload(self, name: str) -> None:
         """Refuses the model to requests and to pipelines; what runs or waits is answered. Unloading twice is fine."""
         kept = self._find(name)
@@ -182,7 +263,7 @@ class ModelRepository:
 
         is_asked: by somebody, not by the watch: then also those that were rolled back, unloaded or uploaded.
         """
-        for name, kept in self._kept.items():
+        for name, kept in list(self._kept.items()):
             if is_asked or (not kept.is_held and await self._is_changed(kept)):
                 with contextlib.suppress(LittoralError, OSError):  # told by `load`; the next change is the next try
                     await self.load(name)
@@ -298,7 +379,7 @@ class ModelRepository:
 
     async def _flip(self, kept: _Kept, versions: Mapping[int, ServedVersion]) -> None:
         served, serving = kept.served, versions[max(versions)]
-        bound = self._bound(served, serving) if serving is not served.serving else {}
+        bound = self._bound({served.name: serving}) if serving is not served.serving else {}
         before, dropped = served.serving, list(_open_versions(kept))
         if before is not serving and served.is_loaded:
             kept.previous = before
@@ -315,22 +396,55 @@ class ModelRepository:
             if kept.previous is None or pool is not kept.previous.pool:
                 self._pooling.forget(pool)
 
-    def _bound(self, served: ServedModel, serving: ServedVersion) -> Mapping[str, ServedPipeline]:
-        """The pipelines that use this model, bound to another version of it. Raises ConflictError."""
-        models = _Noting({**self._models, served.name: replace(served, serving=serving)})
+    def _put(self, serving: Mapping[str, ServedVersion]) -> None:
+        """In place, without a pause in which anybody could ask."""
+        bound = self._bound(serving)
+        for name, version in serving.items():
+            kept = self._find(name)
+            served, before = kept.served, kept.served.serving
+            if before is not version and served.is_loaded:
+                kept.previous = before
+            served.serving, served.versions = version, {version.number: version}
+            kept.swaps += before is not version
+        for name, pipeline in bound.items():
+            self._pipelines[name].take(pipeline)
+        for name, version in serving.items():
+            kept = self._find(name)
+            kept.newest, kept.is_held, kept.refused = max(kept.newest, version.number), True, {}
+            self._say(f"model `{name}`: version {version.number} serves, {version.model.digest[:12]}")
+            self._deployed(kept.served, "serves")
+
+    def _serves(self, pool: Pool[Session]) -> bool:
+        return any(version.pool is pool for kept in self._kept.values() for version in kept.served.versions.values())
+
+    def _bound(self, serving: Mapping[str, ServedVersion]) -> Mapping[str, ServedPipeline]:
+        """The pipelines that use these models, bound to other versions of them. Raises ConflictError."""
+        changed = {name: replace(self._find(name).served, serving=version) for name, version in serving.items()}
+        models = _Noting({**self._models, **changed})
         bound = {}
         try:
             for name in self._pipelines:
                 models.asked.clear()
                 pipeline = self._bind(name, models)
-                if served.name in models.asked:
+                if models.asked & changed.keys():
                     bound[name] = pipeline
         except SettingError as error:
+            told = ", ".join(f"model `{name}`: version {version.number}" for name, version in serving.items())
             raise ConflictError(
-                f"model `{served.name}`: version {serving.number} does not fit: {error.message}",
+                f"{told} does not fit: {error.message}",
                 hint="the version before goes on: give this one the inputs and outputs that its pipelines use",
             ) from error
         return bound
+
+    def _users(self, name: str) -> list[str]:
+        """The pipelines that use this model."""
+        models, found = _Noting(self._models), []
+        for pipeline in self._pipelines:
+            models.asked.clear()
+            self._bind(pipeline, models)
+            if name in models.asked:
+                found.append(pipeline)
+        return found
 
     def _refuse(self, kept: _Kept, number: int, error: Exception) -> None:
         kept.refusals += 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from littoral.artifact.manifest import Manifest
 from littoral.clock import SYSTEM, Clock
+from littoral.errors import UnavailableError
 from littoral.node.caches import Caches
 from littoral.node.model_statistics import ModelStatistics
 from littoral.node.site_tables import CacheTable
@@ -21,9 +22,9 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
+    from littoral.making.builds import Builds
     from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
-    from littoral.node.making.builds import Builds
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
     from littoral.node.placement.placement import Placement
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from littoral.node.site import Site
     from littoral.node.tenancy.tenant import Tenant
     from littoral.node.traces import Traces
+    from littoral.node.updates.service import Updates
     from littoral.telemetry import Log
     from littoral.vault import KeyRing
 
@@ -152,7 +154,8 @@ class Node:
     keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
     tenants: by name, each with a node of its own, as it sees it.
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
-    builds: models that are being made here.
+    builds: models that are being made here. updates: its part in a fleet, if it is in one.
+    undelivered: what of its site file waits for the fleet's first deployment.
     """
 
     name: str
@@ -179,6 +182,8 @@ class Node:
     keys: "KeyRing | None" = None
     builds: "Builds | None" = None
     audit: "Trail | None" = None
+    updates: "Updates | None" = None
+    undelivered: frozenset[str] = frozenset()
     tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
     itself: "Tenant | None" = None
     gate: Gate | None = None
@@ -200,6 +205,13 @@ class Node:
     def tenant(self) -> str:
         """Whose things it knows; '' = the operator's."""
         return "" if self.itself is None else self.itself.name
+
+    def check_delivered(self, name: str) -> None:
+        """Raises UnavailableError for a model or pipeline that no deployment has brought yet."""
+        if name in self.undelivered:
+            raise UnavailableError(
+                f"`{name}`: no deployment of the fleet has brought it yet", hint="`littoral update status`"
+            )
 
     def tell_ready(self, *, is_ready: bool, listen: str = "") -> None:
         """From now on it can do its work, or cannot. listen: where it does."""

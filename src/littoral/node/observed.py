@@ -10,7 +10,7 @@ from littoral.node.readings import read_node
 from littoral.node.request_log import RequestLog, RequestsTold
 from littoral.node.request_statistics import RequestStatistics
 from littoral.telemetry import Metrics, Reading, Trace, incoming_trace
-from littoral.web import DROPS, Events, Seen, Server
+from littoral.web import DROPS, RELAY_DROPS, Events, Relay, Seen, Server
 
 __all__ = ["Observed", "Outcome"]
 
@@ -36,10 +36,14 @@ class Observed:
         self._requests = RequestLog(node.requests_told, node.clock)
         self.statistics = {name: RequestStatistics() for name in node.pipelines}
 
-    def served_by(self, server: Server) -> None:
-        """Whose connections are told of, too."""
-        name = "littoral_http_connections_dropped_total"
-        self.sources.append(lambda: [Reading(name, (reason,), server.dropped.get(reason, 0)) for reason in DROPS])
+    def served_by(self, server: Server, grpc: Relay | None = None) -> None:
+        """Whose connections are told of, too. grpc: the port of that, where there is one."""
+        self._tell_dropped("littoral_http_connections_dropped_total", DROPS, server.dropped)
+        if grpc is not None:
+            self._tell_dropped("littoral_grpc_connections_dropped_total", RELAY_DROPS, grpc.dropped)
+
+    def _tell_dropped(self, name: str, reasons: Iterable[str], dropped: Mapping[str, int]) -> None:
+        self.sources.append(lambda: [Reading(name, (reason,), dropped.get(reason, 0)) for reason in reasons])
 
     def traced(self, parent: str | None, state: str | None, request: str | None) -> Trace:
         """What comes in over another way than HTTP, recorded if its sender or the ratio says so."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from littoral.clock import Clock
-from littoral.node.access.access import Access
-from littoral.node.access.tokens import TokenFile
+from littoral.node.access.roles import RIGHTS
 from littoral.node.site import Site
 from littoral.web import Certificates
+from littoral.web.access.access import Access
+from littoral.web.access.tokens import TokenFile
 
 __all__ = ["TlsFiles", "open_access", "open_certificates", "own_hosts", "tls_files", "tokens_file"]
 
@@ -29,11 +30,12 @@ def tokens_file(site: Site) -> Path | None:
 def open_access(site: Site, clock: Clock) -> Access:
     """Raises SettingError for a file of tokens that is none."""
     if site.auth is None:
-        return Access(None, frozenset(), clock)
+        return Access(None, frozenset(), clock, rights=RIGHTS)
     needs = {"probes": site.auth.probes, "metrics": site.auth.metrics}
     opened = frozenset(what for what, is_needed in needs.items() if not is_needed)
     tenants = [table.name for table in site.tenants]
-    return Access(TokenFile(site.path_of(site.auth.tokens), clock), opened, clock, tenants)
+    tokens = TokenFile(site.path_of(site.auth.tokens), clock, [*RIGHTS.included])
+    return Access(tokens, opened, clock, tenants, rights=RIGHTS)
 
 
 def tls_files(site: Site) -> TlsFiles | None:
@@ -44,10 +46,13 @@ def tls_files(site: Site) -> TlsFiles | None:
     return TlsFiles(site.path_of(tls.certificate), site.path_of(tls.key), clients)
 
 
-def open_certificates(site: Site, clock: Clock) -> Certificates | None:
-    """None: without TLS. Raises SettingError for files that are missing or do not belong together."""
+def open_certificates(site: Site, clock: Clock, *, protocol: str = "http/1.1") -> Certificates | None:
+    """None: without TLS. protocol: what is spoken, as ALPN calls it.
+
+    Raises SettingError for files that are missing or do not belong together.
+    """
     files = tls_files(site)
-    return None if files is None else Certificates(*files, clock)
+    return None if files is None else Certificates(*files, clock, protocol=protocol)
 
 
 def own_hosts(site: Site) -> tuple[str, ...]:

@@ -88,6 +88,7 @@ async def _run(node: Node, observed: Observed, request: Request) -> Answer:
 def pipeline_named(node: Node, name: str) -> ServedPipeline:
     """Raises NotFoundError naming those that are there."""
     if (served := node.pipelines.get(name)) is None:
+        node.check_delivered(name)
         known = ", ".join(f"`{known}`" for known in node.pipelines) or "none"
         raise NotFoundError(f"pipeline `{name[:80]}` is unknown, known: {known}")
     return served

@@ -12,15 +12,18 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import uvloop
 
-from littoral.errors import LittoralError
+from littoral.clock import SYSTEM
+from littoral.errors import LittoralError, SetupError
 from littoral.node.config.hot import Hot, log_options
 from littoral.node.config.texts import read_text
 from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
+from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
 from littoral.node.opened_access import open_access, open_certificates
@@ -28,9 +31,13 @@ from littoral.node.reload import reloading
 from littoral.node.service_manager import SHARE, watchdog_s
 from littoral.node.site import Site, parse_address, parse_site
 from littoral.node.supervisor_link import SupervisorLink
+from littoral.node.undelivered import without_undelivered
 from littoral.node.wiring import open_node
 from littoral.telemetry import Log, LogOptions
 from littoral.web import Limits, serving
+
+if TYPE_CHECKING:
+    from littoral.node.updates.folder import Local
 
 __all__ = ["main"]
 
@@ -56,7 +63,14 @@ def main(arguments: list[str]) -> int:
         site = read()
         log = Log.start(log_options(site))
         _hear_zenoh(site)
-        uvloop.run(serve(site, link, log, read))
+        local = _begin_updates(site)
+        try:
+            uvloop.run(serve(site, link, log, read, local))
+        except LittoralError as error:
+            if local is None or not local.failed_to_open(str(error)):
+                raise
+            _say(f"{error}; the node goes back to the deployment before")
+            uvloop.run(serve(site, link, log, read, local))
     except (LittoralError, OSError) as error:
         link.failed(str(error))
         return 1
@@ -65,8 +79,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], Site]) -> None:
-    """Until SIGTERM. read: the site file as it is to be now."""
+async def serve(
+    site: Site, link: SupervisorLink, log: Log, read: Callable[[], Site], local: "Local | None" = None
+) -> None:
+    """Until SIGTERM. read: the site file as it is to be now. local: what of a fleet lies here, if it is in one."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with link, open_node(site, link, say=_say) as node:
@@ -79,12 +95,13 @@ async def serve(site: Site, link: SupervisorLink, log: Log, read: Callable[[], S
         handler = application(node, observed, inference, access, is_secure=certificates is not None)
         async with (
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
-            grpc_interface(site, inference, _say, access),
-            mqtt_routes(site, node, observed),
+            grpc_interface(site, inference, _say, access) as grpc,
+            mqtt_routes(without_undelivered(site), node, observed),
             reloading(Hot(node, observed, server, read), link),
+            _updating(local, site, node, observed, stopped.set),
             signs_of_life(link),
         ):
-            observed.served_by(server)
+            observed.served_by(server, grpc)
             node.tell_ready(is_ready=True, listen=server.address)
             link.ready(node.listen)
             await stopped.wait()
@@ -108,6 +125,29 @@ async def signs_of_life(link: SupervisorLink) -> AsyncIterator[None]:
         yield
     finally:
         telling.cancel()
+
+
+def _begin_updates(site: Site) -> "Local | None":
+    if site.updates is None:
+        return None
+    from littoral.node.updates.folder import begin
+
+    return begin(site, SYSTEM)
+
+
+@contextlib.asynccontextmanager
+async def _updating(
+    local: "Local | None", site: Site, node: Node, observed: Observed, restart: Callable[[], None]
+) -> AsyncIterator[None]:
+    if local is None:
+        yield
+        return
+    if find_spec("tuf") is None:
+        raise SetupError(f"{site.file}: `updates` needs an extra", hint='pip install "littoral[fleet]"')
+    from littoral.node.updates.service import updating
+
+    async with updating(local, site, node, observed, say=_say, restart=restart):
+        yield
 
 
 def _hear_zenoh(site: Site) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from littoral.making.builds import OUTCOMES
 from littoral.node.collection_status import KnownStates
 from littoral.node.load_readings import pipeline_readings
-from littoral.node.making.builds import OUTCOMES
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
 from littoral.node.model_readings import model_readings

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from littoral.errors import NotFoundError, RequestError, SettingError
-from littoral.node.access.exposure import Exposure
-from littoral.node.access.tables import AuthTable, TlsTable
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptionTable, check_encrypted, check_encryption
 from littoral.node.mesh_tables import MeshTable, check_mesh
@@ -46,11 +44,16 @@ from littoral.node.site_tables import (
     StepTable,
     TenantTable,
     UpsertStepTable,
+    check_vectors,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.node.tenant_tables import check_tenants, read_tenants
+from littoral.node.updates_tables import UpdatesTable, check_updates, delivered_path
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.runtime.host.options import OPTIONS, Ctc, Draw, HostOptions, TopK
+from littoral.tables.addresses import Address, parse_address
+from littoral.tables.exposure import Exposure
+from littoral.tables.serving import AuthTable, TlsTable
 
 __all__ = ["Address", "Site", "inner_steps", "parse_address", "parse_site", "parse_steps", "read_site"]
 
@@ -61,14 +64,6 @@ DEADLINE_MS_MAX = 24 * 3600 * 1000
 NAME = re.compile(NAME_PATTERN)
 
 _T = TypeVar("_T", bound=msgspec.Struct)
-
-
-class Address(NamedTuple):
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Site(NamedTuple):
@@ -93,6 +88,7 @@ class Site(NamedTuple):
     encryption: EncryptionTable | None = None
     audit: AuditTable | None = None
     tenants: Sequence[TenantTable] = ()
+    updates: UpdatesTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -113,11 +109,14 @@ class Site(NamedTuple):
         return self.path_of(self.node.data)
 
     def path_of(self, path: str) -> Path:
-        """A path of the file, from where this process is."""
-        return self.file.absolute().parent / path
+        """A path of the file, from where this process is; of `fleet:NAME` the folder that deployments fill."""
+        delivered = delivered_path(path, "models")
+        return self.file.absolute().parent / path if delivered is None else self.data / delivered
 
     def agent_path(self, agent: AgentTable) -> str:
         """As `path_of`; `builtin:NAME` stays as it is."""
+        if (delivered := delivered_path(agent.path, "agents")) is not None:
+            return str(self.data / delivered)
         return agent.path if agent.path.startswith(PREFIX) else str(self.path_of(agent.path))
 
 
@@ -179,20 +178,10 @@ def parse_site(data: bytes, path: Path) -> Site:
                 place / "tenants",
                 lambda entry, at: _several(entry, "collections", CollectionTable, at),
             ),
+            _one(tables["updates"], UpdatesTable, place / "updates") if "updates" in tables else None,
         ),
         place,
     )
-
-
-def parse_address(text: str) -> Address:
-    """`host:port`, `[::1]:port`. Raises SettingError."""
-    host, colon, port = text.rpartition(":")
-    is_bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if is_bracketed else host
-    is_number = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
-    if not colon or not bare or not is_number or (":" in bare) != is_bracketed or any(c.isspace() for c in bare):
-        raise SettingError(f"address `{text}` is not HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`")
-    return Address(bare, int(port))
 
 
 def _one(value: object, table: type[_T], place: Place) -> _T:
@@ -266,7 +255,7 @@ def _checked(site: Site, place: Place) -> Site:
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
     if site.mqtt is not None:
-        check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
+        check_mqtt(site.mqtt, site.pipelines, place / "mqtt", {table.name: table.pipelines for table in site.tenants})
     if site.mesh is not None:
         _check_address(site.mesh.listen, place / "mesh" / "listen")
         if site.mesh.door is not None:
@@ -274,14 +263,16 @@ def _checked(site: Site, place: Place) -> Site:
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     for name, table in site.collections.items():
-        here = place / "collections" / name / "encrypted"
-        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here)
+        here = place / "collections" / name
+        check_vectors(table, here)
+        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here / "encrypted")
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
     check_tenants(site, place / "tenants", inner_steps)
+    check_updates(site.updates, site.models, site.agents, place)
     return site
 
 
@@ -343,18 +334,27 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                     raise (place / "for_each" / index).about("stands in a `for_each` already")
                 _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
-            _check_known(step.search, site.collections, "a collection of this file", place / "search")
+            _check_plain(step.search, site, place / "search")
             try:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
         case UpsertStepTable():
-            _check_known(step.upsert, site.collections, "a collection of this file", place / "upsert")
+            _check_plain(step.upsert, site, place / "upsert")
             _check_json(step.payload, place / "payload")
             try:
                 check_payload_places(step.payload)
             except RequestError as error:
                 raise (place / "payload").about(error.message) from error
+
+
+def _check_plain(name: str, site: Site, place: Place) -> None:
+    """A collection with the vector that pipelines know."""
+    _check_known(name, site.collections, "a collection of this file", place)
+    try:
+        _ = site.collections[name].plain
+    except SettingError as error:
+        raise place.about(error.message) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

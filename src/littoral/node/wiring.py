@@ -6,10 +6,12 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
+from typing import cast
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
+from littoral.making.builds import Builds
 from littoral.node.at_rest import encrypted_fields, open_keys
 from littoral.node.audit.opening import open_trail, open_witnesses
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
@@ -17,7 +19,6 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
-from littoral.node.making.builds import Builds
 from littoral.node.migration.bindings import Parts
 from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model
@@ -36,6 +37,7 @@ from littoral.node.site_tables import AgentTable, CacheTable
 from littoral.node.tenancy.opening import BoundTenant, bound_tenants, check_tenant, open_rooms, tenants_of
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.traces import Traces, open_traces
+from littoral.node.undelivered import undelivered, without_undelivered
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
 from littoral.runtime.foreign_code import CompileBounds
@@ -73,7 +75,7 @@ async def open_node(
 async def _open_node(
     site: Site, hosts: ShardHosts, transport: Transport | None, traces: Traces | None, say: Say, clock: Clock
 ) -> AsyncIterator[Node]:
-    read, site = site, with_spread_models(site)
+    read, site = site, with_spread_models(there := without_undelivered(site))
     keys = open_keys(site)
     spans = None if traces is None else traces.spans
     shared = SharedHosts(hosts)
@@ -95,7 +97,7 @@ async def _open_node(
             placed = guests._replace(placement=placement, trail=trail)
             pipelines = open_pipelines(site, placed, collections.get, clock)
             async with (
-                bound_tenants(rooms, placed, read.pipelines, clock, say) as bound,
+                bound_tenants(rooms, placed, there.pipelines, clock, say) as bound,
                 _repository(placed, pipelines, collections, bound, clock, say) as repository,
             ):
                 node = Node(
@@ -122,6 +124,7 @@ async def _open_node(
                     keys=keys,
                     builds=(builds := Builds(site.data / "builds")),
                     audit=trail,
+                    undelivered=undelivered(read),
                 )
                 if federation is not None:
                     federation.address = lambda: node.listen
@@ -174,6 +177,7 @@ async def _guests(
 
 def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline]:
     """Opens agents and models and checks every edge, without a shard host; closes them. Raises as `open_node`."""
+    site = without_undelivered(site)
     files = read_files(site)
     site = as_on_disk(site, files)
     with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
@@ -271,7 +275,14 @@ async def _repository(
             guests.trail.deployed("models", model.name, model.model.digest, what=what, version=model.serving.number)
 
     repository = ModelRepository(
-        guests.models, guests.origins, every, bind, guests.pooling, say=say, clock=clock, deployed=deployed
+        cast(MutableMapping[str, ServedModel], guests.models),  # those of `open_guests`, of which all others are views
+        guests.origins,
+        every,
+        bind,
+        guests.pooling,
+        say=say,
+        clock=clock,
+        deployed=deployed,
     )
     for model in guests.models.values():
         deployed(model, "serves")

@@ -202,6 +202,8 @@ class ModelStage(NamedTuple):
 
     async def run(self, value: Value, _how: How) -> Value:
         feeds = _feeds(self.fits, value)
+        if self.pool.mirror is not None:
+            self.pool.mirror(feeds)
         if self.batcher is not None:
             return self._taken(await self.batcher.run(feeds))
         return self._taken(await self.pool.run(lambda session: session.run(feeds)))
@@ -212,6 +214,8 @@ class ModelStage(NamedTuple):
         Where the request may have to wait for others they are copied first: the agent has other requests.
         """
         try:
+            if self.pool.mirror is not None:
+                return await self.run(await loan.copied(), How())
             if self.batcher is None:
                 return self._taken(await self.pool.run(lambda session: self._run_loan(session, loan)))
             if self.batcher.may_wait:

@@ -8,11 +8,11 @@ Guests run in `GuestThreads` only. A caller that is cancelled or gives up leaves
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import DeadlineError, MemoryCapError, TrapError, UnavailableError
@@ -23,6 +23,9 @@ from littoral.runtime.quarantine import Quarantine
 from littoral.runtime.thread_stack import holds_guests
 from littoral.runtime.waiting import WaitingCalls
 from littoral.telemetry import record_span, recorded_trace, span
+
+if TYPE_CHECKING:
+    from littoral.tensors import Array
 
 __all__ = ["Lease", "Pool", "PoolStatistics", "Worker"]
 
@@ -118,6 +121,8 @@ class Pool(Generic[_W]):
         self.threads = threads
         self.quarantine = quarantine
         self.ends = dict.fromkeys(ENDS.values(), 0)
+        self.mirror: Callable[[Mapping[str, Array]], None] | None = None
+        """Told of what a model is given, while another version gets it as well."""
         self._wait_ms = wait_ms
         self._waiting_max = waiting_max
         self._clock = clock

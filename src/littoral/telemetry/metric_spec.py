@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["OF_AUDIT", "OF_ITSELF", "MetricSpec"]
+__all__ = ["OF_AUDIT", "OF_ITSELF", "OF_UPDATES", "MetricSpec"]
 
 
 class MetricSpec(NamedTuple):
@@ -13,6 +13,39 @@ class MetricSpec(NamedTuple):
     labels: tuple[str, ...]
     sentence: str
 
+
+OF_UPDATES = (
+    MetricSpec("littoral_update_deployment", "gauge", (), "The fleet's deployment that serves; 0 before the first"),
+    MetricSpec("littoral_update_told", "gauge", (), "The newest that this node has begun"),
+    MetricSpec("littoral_update_state", "gauge", ("state",), "1 for the state in which that one is"),
+    MetricSpec("littoral_update_state_seconds", "gauge", (), "Since it came into that state"),
+    MetricSpec(
+        "littoral_update_heard_seconds", "gauge", (), "Since the orchestrator answered; 0 before the first time"
+    ),
+    MetricSpec(
+        "littoral_update_bytes_total", "read_counter", ("kind",), "Of artifacts: `fetched`, or `reused` as they were"
+    ),
+    MetricSpec(
+        "littoral_update_refused_total", "read_counter", ("reason",), "Metadata and files that were not taken, by error"
+    ),
+    MetricSpec(
+        "littoral_update_ended_total",
+        "read_counter",
+        ("state", "gate"),
+        "Deployments by how they ended: `settled`, `refused`, `rolled_back`, and the gate",
+    ),
+    MetricSpec(
+        "littoral_update_mirrored_total",
+        "read_counter",
+        ("kind",),
+        "Requests that a new version got as well: `compared`, or `dropped` for want of time",
+    ),
+    MetricSpec("littoral_update_reports_bytes", "gauge", (), "Of reports that wait for the orchestrator"),
+    MetricSpec("littoral_update_reports_age_seconds", "gauge", (), "Of the oldest of them"),
+    MetricSpec(
+        "littoral_update_reports_dropped_total", "read_counter", ("reason",), "Reports beyond the bound: `bytes`, `age`"
+    ),
+)
 
 OF_ITSELF = (
     MetricSpec(
@@ -102,5 +135,11 @@ OF_AUDIT = (
         "read_counter",
         ("reason",),
         "Others that were asked and did not answer (`unanswered`), or said that the log contradicts itself (`refused`)",
+    ),
+    MetricSpec(
+        "littoral_audit_uncosigned_seconds",
+        "gauge",
+        (),
+        "How long at most there have been entries that no witness has seen; 0 while there are none",
     ),
 )

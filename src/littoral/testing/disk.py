@@ -12,7 +12,7 @@ class PowerCutError(OSError):
 
 
 class SimulatedDisk:
-    """A `littoral.audit.disk.Disk` in memory. cut_at: the power goes during this step, counted from 1; 0: never.
+    """A `littoral.artifact.disk.Disk` in memory. cut_at: the power goes during this step, counted from 1; 0: never.
 
     full_at: from this step on nothing is written, until it is 0. steps: of writing, so far.
     """

@@ -17,6 +17,7 @@ from littoral.web.messages import (
 )
 from littoral.web.origins import Origins, check_origin_text
 from littoral.web.page_assets import PageAssets
+from littoral.web.relay import RELAY_DROPS, Relay, RelayLimits, relaying
 from littoral.web.router import Protocol, Route, Router, Seen, plain_error
 from littoral.web.server import Limits, Server, serving
 from littoral.web.shared import DROPS
@@ -24,6 +25,7 @@ from littoral.web.tls import Certificates
 
 __all__ = [
     "DROPS",
+    "RELAY_DROPS",
     "Answer",
     "Certificates",
     "Events",
@@ -34,6 +36,8 @@ __all__ = [
     "Origins",
     "PageAssets",
     "Protocol",
+    "Relay",
+    "RelayLimits",
     "Request",
     "Route",
     "Router",
@@ -48,6 +52,7 @@ __all__ = [
     "failure_of",
     "json_answer",
     "plain_error",
+    "relaying",
     "serving",
     "wanted_encoding",
 ]

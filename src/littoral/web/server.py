@@ -16,7 +16,7 @@ from littoral.web.messages import Handler
 from littoral.web.shared import Shared
 from littoral.web.tls import Certificates
 
-__all__ = ["Limits", "Server", "serving"]
+__all__ = ["BACKLOG", "STOP_S", "Limits", "Server", "listener_at", "serving"]
 
 BACKLOG = 256
 GRACE_S = 1.0
@@ -56,7 +56,7 @@ async def serving(
 
     port: 0 = any that is free. certificates: over TLS. Raises SettingError where the address cannot be had.
     """
-    listener = _listener(host, port)
+    listener = listener_at(host, port)
     bound = listener.getsockname()
     shared = Shared(handler, limits or Limits())
     checking = asyncio.create_task(_check(shared, clock), name="littoral-http")
@@ -88,7 +88,8 @@ async def _taking(listener: socket.socket, shared: Shared, certificates: Certifi
         server.close()
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def listener_at(host: str, port: int) -> socket.socket:
+    """A socket for TCP that listens there. Raises SettingError where it cannot."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)

@@ -17,15 +17,19 @@ _log = logging.getLogger("littoral.web")
 
 class Certificates:
     """certificate, key, clients: files of PEM; with `clients`, who connects must show a certificate of these.
+    protocol: what is spoken, as ALPN calls it.
 
     `context` is for the server; each handshake takes what the files say then. Files that do not belong together (one is
     written, the other not yet) are told in the log, and the last good ones stay. Raises SettingError at the start.
     """
 
-    def __init__(self, certificate: Path, key: Path, clients: Path | None, clock: Clock) -> None:
+    def __init__(
+        self, certificate: Path, key: Path, clients: Path | None, clock: Clock, *, protocol: str = "http/1.1"
+    ) -> None:
         self._files = [certificate, key] + ([clients] if clients else [])
         self._certificate, self._key, self._clients = certificate, key, clients
         self._clock = clock
+        self._protocol = protocol
         self._looked_at_s = clock.monotonic()
         self._changed = self._look()
         self._current = self._read()
@@ -70,7 +74,7 @@ class Certificates:
         # A resumed session would not look at the caller's certificate again.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([self._protocol])
         try:
             context.load_cert_chain(self._certificate, self._key, password=_refuse_password)
             if self._clients is not None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from littoral.errors import SettingError
-from littoral.node.access.exposure import is_loopback
 from littoral.node.site import Site, parse_address, parse_site
+from littoral.tables.exposure import is_loopback
 
 TOKENS = "[auth]\n"
 TLS = '[tls]\ncertificate = "c.pem"\nkey = "k.pem"\n'

@@ -11,10 +11,10 @@ import pytest
 from guarded_app import PATHS, Guarded, guarded
 from http_seeds import SEEDS
 from littoral.errors import InputError, NotFoundError, SettingError
-from littoral.node.access.guessing import ADDRESS_COUNT_MAX, BURST_COUNT, REFILL_S, Guesses
 from littoral.node.access.roles import GRPC_ROLES, HTTP_ROLES, INCLUDED, Role
-from littoral.node.access.tokens import TokenFile, new_token, read_tokens, without, write_tokens
 from littoral.node.oip.grpc_messages import messages
+from littoral.web.access.guessing import ADDRESS_COUNT_MAX, BURST_COUNT, REFILL_S, Guesses
+from littoral.web.access.tokens import TokenFile, new_token, read_tokens, without, write_tokens
 from mesh_site import MovedClock
 
 GOOD = {
@@ -151,7 +151,7 @@ ONE = {"id": "0123456789ab", "name": "a", "roles": ["read"], "sha256": "0" * 64,
 def test_a_node_does_not_start_with_a_file_that_is_wrong(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokens.json").write_text(text)
     with pytest.raises(SettingError, match=r"file of tokens `.*tokens.json`"):
-        TokenFile(tmp_path / "tokens.json", MovedClock())
+        TokenFile(tmp_path / "tokens.json", MovedClock(), list(Role))
 
 
 def test_names_that_none_can_have() -> None:

@@ -14,10 +14,10 @@ import pytest
 from littoral import settings
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, read_tokens, without, write_tokens
 from littoral.node.oip import grpc_server
 from littoral.node.oip.grpc_messages import messages
-from littoral.web import Limits
+from littoral.web import Limits, RelayLimits
+from littoral.web.access.tokens import new_token, read_tokens, without, write_tokens
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from supervised import short_folder
 from waiting import until
@@ -124,7 +124,7 @@ def test_half_connections_keep_nobody_out_for_long(target: Target) -> None:
     """More than there are places, each without a word of HTTP/2."""
     host, _, port = target.served.grpc.rpartition(":")
     with contextlib.ExitStack() as held:
-        for _ in range(grpc_server.CONNECTION_COUNT_MAX + 20):
+        for _ in range(RelayLimits().connection_count_max + 20):
             one = held.enter_context(socket.create_connection((host, int(port)), 60))
             with contextlib.suppress(ConnectionError):
                 one.sendall(b"PRI * HTTP")

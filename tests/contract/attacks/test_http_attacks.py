@@ -19,8 +19,8 @@ import pytest
 
 from littoral import settings
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import new_token, write_tokens
 from littoral.web import Limits
+from littoral.web.access.tokens import new_token, write_tokens
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from raw_http import ask, connect, request
 from supervised import short_folder

@@ -9,8 +9,8 @@ import pytest
 
 from guarded_app import PATHS, Guarded, guarded
 from littoral.node.access.roles import Role
-from littoral.node.access.sessions import COOKIE, SESSION_COUNT_MAX, SESSION_S, Sessions
-from littoral.node.access.tokens import read_tokens, without
+from littoral.web.access.sessions import COOKIE, SESSION_COUNT_MAX, SESSION_S, Sessions
+from littoral.web.access.tokens import read_tokens, without
 from mesh_site import MovedClock
 
 FOREIGN = "https://evil.example"

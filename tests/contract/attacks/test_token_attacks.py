@@ -10,10 +10,10 @@ import pytest
 
 from guarded_app import Guarded, guarded
 from littoral.node.access import tokens as tokens_module
-from littoral.node.access.access import REASONS
-from littoral.node.access.guessing import BURST_COUNT, REFILL_S
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import TokenFile
+from littoral.web.access.access import REASONS
+from littoral.web.access.guessing import BURST_COUNT, REFILL_S
+from littoral.web.access.tokens import TokenFile
 from mesh_site import MovedClock
 
 NOBODYS = f"littoral_{'0' * 12}_{'A' * 43}"

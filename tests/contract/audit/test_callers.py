@@ -16,15 +16,15 @@ from littoral.audit.verify import verify_log
 from littoral.clock import SYSTEM
 from littoral.errors import NotFoundError
 from littoral.node.access.roles import Role
-from littoral.node.access.tokens import read_tokens, without
 from littoral.node.audit.opening import LOG
 from littoral.node.audit.trail import Trail
-from littoral.node.caller import CALLER
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
 from littoral.vectors.collection import Collection
 from littoral.web import Answer, Protocol, Request, Route, Router, json_answer
+from littoral.web.access.tokens import read_tokens, without
+from littoral.web.caller import CALLER
 from nodes_in_process import Wires
 from supervised import short_folder
 from waiting import until_async

@@ -9,8 +9,8 @@ import pytest
 
 from guarded_app import Guarded, guarded
 from littoral.node.access.roles import Role
-from littoral.node.access.sessions import SESSION_S
-from littoral.node.access.tokens import new_token, read_tokens, without
+from littoral.web.access.sessions import SESSION_S
+from littoral.web.access.tokens import new_token, read_tokens, without
 from raw_http import connect, request
 from waiting import until_async
 

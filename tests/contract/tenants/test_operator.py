@@ -11,9 +11,7 @@ from littoral.cli.top_samples import Look, parse_samples
 from littoral.cli.top_tables import sections
 from littoral.clock import SYSTEM
 from littoral.errors import SettingError, UnauthorizedError
-from littoral.node.access.access import Access
-from littoral.node.access.roles import Role
-from littoral.node.access.tokens import TokenFile, new_token, write_tokens
+from littoral.node.access.roles import RIGHTS, Role
 from littoral.node.backup.folder import Backups
 from littoral.node.backup.restoring import restore
 from littoral.node.backup.sending import sent
@@ -21,6 +19,8 @@ from littoral.node.backup.stopped import of_site, one_by_one, reader
 from littoral.node.client import NodeClient
 from littoral.node.site import read_site
 from littoral.node.wiring import check_site
+from littoral.web.access.access import Access
+from littoral.web.access.tokens import TokenFile, new_token, write_tokens
 from node_fixture import node_in_thread
 from oip_site import scaled
 from tenants_site import ACME, BOLT, OPERATOR, SITE, TENANTS, Tenanted, points, tenanted_node, write_tenants_site
@@ -117,7 +117,7 @@ def test_a_guard_of_one_tenant_lets_no_other_in(tmp_path: Path) -> None:
     """Whatever led the request there."""
     made = {name: new_token("till", [Role.READ], SYSTEM.wall(), tenant=name) for name in (ACME, BOLT, "")}
     write_tokens(tmp_path / "tokens.json", [token for _, token in made.values()])
-    access = Access(TokenFile(tmp_path / "tokens.json", SYSTEM), frozenset(), SYSTEM, [ACME, BOLT])
+    access = Access(TokenFile(tmp_path / "tokens.json", SYSTEM), frozenset(), SYSTEM, [ACME, BOLT], rights=RIGHTS)
     for name, (text, _) in made.items():
         assert access.check_grpc("ModelReady", {"api-key": text}, "1.1.1.1")[0] == name
         for other in made:

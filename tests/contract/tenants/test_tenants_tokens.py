@@ -9,8 +9,8 @@ import pytest
 
 from littoral.errors import InputError, SettingError
 from littoral.node.access.roles import Role
-from littoral.node.access.sessions import COOKIE
-from littoral.node.access.tokens import new_token, read_tokens, without, write_tokens
+from littoral.web.access.sessions import COOKIE
+from littoral.web.access.tokens import new_token, read_tokens, without, write_tokens
 from raw_http import Reply, send
 from tenants_site import ACME, BOLT, OPERATOR, Tenanted, add_token, tenanted_node
 from waiting import until

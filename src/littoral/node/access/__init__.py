@@ -1,1 +1,1 @@
-"""Who may ask a node for what: tokens, roles, sessions of pages, and where a node may listen without them."""
+"""Who may ask a node for what: its roles, and what each route needs."""

@@ -3,10 +3,12 @@
 A request that stands nowhere here needs `admin`; a test fails for a route that is missing.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
-__all__ = ["GRPC_ROLES", "HTTP_ROLES", "Role", "has_role", "needed_by_grpc", "needed_by_http"]
+from littoral.web.access.rights import Needed, Rights, read_table
+
+__all__ = ["GRPC_ROLES", "HTTP_ROLES", "RIGHTS", "Role"]
 
 
 class Role(StrEnum):
@@ -18,16 +20,12 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-INCLUDED: Mapping[Role, frozenset[Role]] = {
+INCLUDED: Mapping[str, frozenset[str]] = {
     Role.READ: frozenset({Role.READ}),
     Role.INFER: frozenset({Role.INFER}),
     Role.WRITE: frozenset({Role.WRITE, Role.READ}),
     Role.ADMIN: frozenset(Role),
 }
-
-Needed = frozenset[Role] | str
-"""Any of these roles; or a word: `open` for what tells nothing about this node, `probes` and `metrics` for what the
-site file may open."""
 
 _HTTP = """
 open       GET    /
@@ -40,12 +38,14 @@ admin      GET    /api/audit/entries
 admin      GET    /api/audit/key
 admin      GET    /api/audit/proof/{index}
 admin      GET    /api/audit/tile/{level}/{number}
+admin      GET    /api/audit/verified
 admin      GET    /api/audit/witnessed
 admin      GET    /api/backup
 admin      GET    /api/builds
 admin      POST   /api/builds
 admin      DELETE /api/builds/{build}
 admin      GET    /api/builds/{build}
+admin      POST   /api/builds/{build}/add
 admin      POST   /api/builds/{build}/cancel
 admin      DELETE /api/builds/{build}/feeds
 admin      POST   /api/builds/{build}/feeds
@@ -69,6 +69,7 @@ read       GET    /api/mesh
 admin      POST   /api/mesh/changes
 read,infer GET    /api/models
 read,infer GET    /api/models/{name}
+admin      DELETE /api/models/{name}
 admin      POST   /api/models/{name}/back
 read,infer GET    /api/models/{name}/versions
 read       GET    /api/mqtt
@@ -80,6 +81,11 @@ open       DELETE /api/session
 open       GET    /api/session
 open       POST   /api/session
 read,infer GET    /api/tenants
+read       GET    /api/updates
+admin      POST   /api/updates/back
+admin      POST   /api/updates/begin-again
+admin      POST   /api/updates/from
+admin      POST   /api/updates/now
 open       GET    /assets/{file}
 open       GET    /pages/{page}
 read       GET    /cluster
@@ -146,6 +152,7 @@ write      DELETE /collections/{collection}/vectors/{vector}
 write      PUT    /collections/{collection}/vectors/{vector}
 probes     GET    /healthz
 admin      DELETE /issues
+open       GET    /fleet/v1/image/targets/{file}
 read       GET    /issues
 probes     GET    /livez
 read       GET    /locks
@@ -201,31 +208,11 @@ admin      RepositoryModelUnload
 """
 
 
-def _read(table: str) -> Iterator[tuple[str, Needed]]:
-    for line in table.strip().splitlines():
-        needed, *name = line.split()
-        is_role = needed.partition(",")[0] in list(Role)
-        yield " ".join(name), frozenset(map(Role, needed.split(","))) if is_role else needed
-
-
-HTTP_ROLES: Mapping[str, Needed] = dict(_read(_HTTP))
+HTTP_ROLES: Mapping[str, Needed] = dict(read_table(_HTTP, list(Role)))
 """By `METHOD /pattern`."""
 
-GRPC_ROLES: Mapping[str, Needed] = dict(_read(_GRPC))
+GRPC_ROLES: Mapping[str, Needed] = dict(read_table(_GRPC, list(Role)))
 """By method of the service."""
 
-_ADMIN: Needed = frozenset({Role.ADMIN})
-
-
-def needed_by_http(method: str, pattern: str) -> Needed:
-    """For a route as `Router` has it. HEAD is GET."""
-    return HTTP_ROLES.get(f"{'GET' if method == 'HEAD' else method} {pattern}", _ADMIN)
-
-
-def needed_by_grpc(method: str) -> Needed:
-    return GRPC_ROLES.get(method, _ADMIN)
-
-
-def has_role(held: Collection[Role], needed: Needed) -> bool:
-    """Whether one of the roles held is, or includes, one of those that are needed."""
-    return any(not INCLUDED[role].isdisjoint(needed) for role in held)
+RIGHTS = Rights(INCLUDED, HTTP_ROLES, GRPC_ROLES)
+"""Of a node."""

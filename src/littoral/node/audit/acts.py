@@ -11,10 +11,13 @@ IDS_MAX = 16
 _CHANGES = """
 backup     GET    /api/backup
 cache      DELETE /api/caches/{cache}
+model      POST   /api/builds/{build}/add
+trust      POST   /api/updates/begin-again
 migration  DELETE /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration/back
 mesh       POST   /api/mesh/changes
+model      DELETE /api/models/{name}
 collection POST   /collections/aliases
 collection DELETE /collections/{collection}
 collection PATCH  /collections/{collection}
@@ -68,6 +71,9 @@ NOT_TOLD = {
     "DELETE /api/builds/{build}/feeds": "served nothing",
     "POST /api/builds/{build}/load": "told where the version takes over",
     "POST /api/builds/{build}/start": "serves nothing until it is loaded",
+    "POST /api/updates/back": "told where the deployment ends",
+    "POST /api/updates/from": "told where a deployment begins",
+    "POST /api/updates/now": "told where a deployment begins",
     "POST /api/compared": "changes nothing",
     "POST /api/models/{name}/back": "told where the version takes over",
     "DELETE /api/session": "a page's own session",

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from littoral.clock import SYSTEM
 from littoral.errors import LittoralError
-from littoral.node.access.exposure import is_loopback
-from littoral.node.access.tokens import read_tokens
+from littoral.node.access.roles import RIGHTS
 from littoral.node.opened_access import TlsFiles, open_certificates, tls_files, tokens_file
 from littoral.node.site import Site, read_site
+from littoral.tables.exposure import is_loopback
 from littoral.telemetry.findings import Finding, Status
+from littoral.web.access.tokens import read_tokens
 
 __all__ = ["examine_access"]
 
@@ -64,7 +65,7 @@ def _certificate(site: Site, files: TlsFiles) -> Finding:
 
 def _tokens(file: Path) -> Finding:
     try:
-        tokens = read_tokens(file)
+        tokens = read_tokens(file, [*RIGHTS.included])
     except LittoralError as error:
         return Finding("tokens", str(file), Status.FAIL, error.message, error.hint)
     now_s = SYSTEM.wall()

@@ -13,6 +13,7 @@ from littoral.errors import LittoralError, NotFoundError
 from littoral.node.backup.together import AT, data_of, named
 from littoral.node.model_files import find_versions
 from littoral.node.site import Site
+from littoral.node.undelivered import undelivered
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.telemetry.findings import Finding, Status
 from littoral.vectors.layout import COLLECTIONS, STORE, read_collection_file
@@ -29,11 +30,14 @@ Told = Mapping[str, Mapping[str, Any]]
 
 def examine_digests(site: Site) -> Iterator[Finding]:
     """Files of models and agents: there, and with the digest that the site file says."""
+    waiting = undelivered(site)
     for name, model in site.models.items():
+        if name in waiting:
+            continue
         yield from _versions(f"models.{name}", site.path_of(model.path), model.sha256)
     for name, agent in site.agents.items():
-        if not agent.path.startswith(PREFIX):
-            yield _file(f"agents.{name}", site.path_of(agent.path), agent.sha256)
+        if not agent.path.startswith(PREFIX) and name not in waiting:
+            yield _file(f"agents.{name}", Path(site.agent_path(agent)), agent.sha256)
 
 
 def _versions(subject: str, path: Path, pinned: str | None) -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""Models made on the node: files that somebody brings become versions, in processes beside it."""
+"""Models made on the node of files that somebody brings (`littoral.making`), and put in their place."""

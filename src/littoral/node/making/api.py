@@ -6,15 +6,18 @@ from pathlib import Path
 import msgspec
 
 from littoral.errors import ConflictError, InputError, ModelError, NotFoundError, SettingError, TrustError
-from littoral.node.making.builds import Builds
-from littoral.node.making.orders import BuildOrder, CompareOrder, Order
+from littoral.making.agent_feeds import FeedAgent
+from littoral.making.builds import Builds
+from littoral.making.orders import BuildOrder, CompareOrder, Order
+from littoral.node.making.adding import add_model, remove_model
 from littoral.node.making.taking import Taken, file_with, go_back, take
+from littoral.node.making.through import agents_before
 from littoral.node.node import Node, ServedModel
 from littoral.node.site import Site
-from littoral.node.site_tables import AgentStepTable, ModelStepTable
+from littoral.node.site_tables import AgentStepTable, ModelStepTable, Name
 from littoral.web import Answer, Request, Route, Stream, json_answer
 
-__all__ = ["LoadBody", "build_routes"]
+__all__ = ["AddBody", "LoadBody", "build_routes"]
 
 PAUSE_S = 20.0
 BUILD = "build:"
@@ -24,6 +27,12 @@ class LoadBody(msgspec.Struct, forbid_unknown_fields=True):
     """model: of the site file."""
 
     model: str
+
+
+class AddBody(msgspec.Struct, forbid_unknown_fields=True):
+    """model: a name that the site file does not have yet."""
+
+    model: Name
 
 
 def build_routes(node: Node, builds: Builds) -> list[Route]:
@@ -40,7 +49,9 @@ def build_routes(node: Node, builds: Builds) -> list[Route]:
         Route("POST", f"{at}/start", models.start),
         Route("POST", f"{at}/cancel", models.cancel),
         Route("POST", f"{at}/load", models.load),
+        Route("POST", f"{at}/add", models.add),
         Route("POST", "/api/models/{name}/back", models.back),
+        Route("DELETE", "/api/models/{name}", models.remove),
         Route("POST", "/api/compared", models.compared),
     ]
 
@@ -104,6 +115,16 @@ class _Models:
         self._builds.note_loaded(build, f"{taken.model}@{taken.number}")
         return json_answer(taken._asdict())
 
+    async def add(self, request: Request) -> Answer:
+        build = self._builds.find(request.names["build"])
+        asked = await request.json(AddBody)
+        added = await add_model(self._node, asked.model, build.model)
+        self._builds.note_loaded(build, f"{added.model}@1")
+        return json_answer(added._asdict())
+
+    async def remove(self, request: Request) -> Answer:
+        return json_answer((await remove_model(self._node, request.names["name"]))._asdict())
+
     async def back(self, request: Request) -> Answer:
         return json_answer((await go_back(self._node, request.names["name"]))._asdict())
 
@@ -155,14 +176,14 @@ def _begins_with_agents(site: Site, name: str) -> bool:
     return before > 0 and set(kinds[:before]) == {AgentStepTable}
 
 
-def _through(site: Site | None, pipeline: str | None) -> str | None:
+def _through(site: Site | None, pipeline: str | None) -> tuple[FeedAgent, ...] | None:
     """As a worker is told it. Raises InputError."""
     if not pipeline:
         return None
     if site is None or pipeline not in _throughs(site):
         known = ", ".join(f"`{name}`" for name in _throughs(site)) or "none"
         raise InputError(f"pipeline `{pipeline[:80]}` does not begin with agents and a model; those that do: {known}")
-    return f"{site.file.absolute()}:{pipeline}"
+    return agents_before(site, pipeline)
 
 
 async def _module(node: Node, builds: Builds, wanted: str) -> Path:

@@ -5,7 +5,8 @@ The service has the name that clients know, its messages one of our own (`grpc_m
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote
@@ -26,24 +27,24 @@ from littoral.errors import (
     NotOfferedError,
     QuotaError,
     RequestError,
-    SettingError,
     SlowRequestError,
     TooLargeError,
     TooOftenError,
     UnauthorizedError,
     UnavailableError,
 )
-from littoral.node.access.access import Access
+from littoral.node.access.roles import RIGHTS
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
 from littoral.node.oip.grpc_messages import messages
-from littoral.node.oip.grpc_tls import TlsFiles, reloading_credentials
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
 from littoral.node.request_rate import Rate
 from littoral.telemetry import Trace, root_span
-from littoral.web import Leave
+from littoral.vectors.layout import socket_path
+from littoral.web import Certificates, Leave, Relay, relaying
+from littoral.web.access.access import Access
 from littoral.web.failures import failure_of
 
 __all__ = ["serving_grpc"]
@@ -52,7 +53,6 @@ SERVICE = "inference.GRPCInferenceService"
 HOW = "littoral-how"
 RPC = {"rpc.system": "grpc", "rpc.service": SERVICE}
 REQUEST_COUNT_MAX = 64
-CONNECTION_COUNT_MAX = 256
 HANDSHAKE_MS = 5000
 GRACE_S = 0.5
 LEAVE_CHECK_S = 0.5
@@ -84,57 +84,59 @@ async def serving_grpc(
     *,
     host: str,
     port: int,
+    folder: Path,
     message_bytes_max: int,
     grace_s: float = GRACE_S,
     access: Access | None = None,
-    files: TlsFiles | None = None,
-) -> AsyncIterator[str]:
-    """Serves until the block ends; gives `host:port`, with the port that was taken.
+    certificates: Certificates | None = None,
+) -> AsyncIterator[Relay]:
+    """Serves until the block ends, behind a relay that bounds callers by address (ADR 0062).
 
-    message_bytes_max: of one request or answer, when it is decompressed. access: who may ask; None: anybody. files: for
-    TLS. Raises SettingError where the address cannot be had.
+    folder: for the socket between the two; made, for this user only. message_bytes_max: of one request or answer, when
+    it is decompressed. access: who may ask; None: anybody. certificates: for TLS. Raises SettingError where the address
+    cannot be had.
     """
     options = (
         ("grpc.max_receive_message_length", message_bytes_max),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", REQUEST_COUNT_MAX),
-        ("grpc.max_allowed_incoming_connections", CONNECTION_COUNT_MAX),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     )
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=REQUEST_COUNT_MAX)
-    service = _Service(inference, access or Access(None, frozenset(), inference.node.clock))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
-    address = f"[{host}]" if ":" in host else host
-    try:
-        taken = (
-            server.add_insecure_port(f"{address}:{port}")
-            if files is None
-            else server.add_secure_port(f"{address}:{port}", reloading_credentials(files))
-        )
-    except RuntimeError as error:
-        raise SettingError(
-            f"address `{address}:{port}` cannot be listened at for gRPC",
-            hint="end what uses it, or listen at another port",
-        ) from error
-    await server.start()
-    try:
-        yield f"{address}:{taken}"
-    finally:
-        await server.stop(grace_s)
+    with _socket_in(folder) as behind:
+        async with relaying(host, port, behind, certificates=certificates) as relay:
+            service = _Service(
+                inference, access or Access(None, frozenset(), inference.node.clock, rights=RIGHTS), relay
+            )
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
+            server.add_insecure_port(f"unix:{behind}")
+            await server.start()
+            try:
+                yield relay
+            finally:
+                await server.stop(grace_s)
+
+
+@contextlib.contextmanager
+def _socket_in(folder: Path) -> Iterator[str]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with socket_path(folder) as path:
+        yield path
 
 
 class _Service:
     """What each method does: a message in, a message out."""
 
-    def __init__(self, inference: Inference, access: Access, rate: Rate | None = None) -> None:
+    def __init__(self, inference: Inference, access: Access, relay: Relay, rate: Rate | None = None) -> None:
         self._inference = inference
+        self._relay = relay
         self._rate = rate
         self._access = access
         self._targets = inference.targets
         self._node = inference.node
         tenants = inference.node.tenants
-        self._tenants = {name: _Service(one.inference, access, one.rate) for name, one in tenants.items()}
+        self._tenants = {name: _Service(one.inference, access, relay, one.rate) for name, one in tenants.items()}
 
     def handlers(self) -> dict[str, Any]:
         # As streams of one message: who asks is looked at before it comes, and how long it takes is bounded.
@@ -172,7 +174,9 @@ class _Service:
     def _for(self, name: str, context: Any) -> tuple["_Service", Leave | None]:
         """That of the tenant who asks, and what raises once it may no more."""
         metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        tenant, leave = self._access.check_grpc(name, metadata, _address(context.peer()))
+        peer = _name(context.peer())
+        tenant, leave = self._access.check_grpc(name, metadata, self._relay.address_of(peer))
+        self._relay.vouch(peer)
         return (self._tenants[tenant] if tenant else self), leave
 
     def take(self) -> None:
@@ -288,10 +292,9 @@ def _code(error: Exception) -> grpc.StatusCode:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), grpc.StatusCode.INTERNAL)
 
 
-def _address(peer: str) -> str:
-    """Of `ipv4:127.0.0.1:50000`, `ipv6:%5B::1%5D:50000`, `unix:`."""
-    kind, _, rest = unquote(peer).partition(":")
-    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
+def _name(peer: str) -> str:
+    """Of `unix-abstract:00a1f`, as the relay knows it."""
+    return unquote(peer).partition(":")[2]
 
 
 def _codec(method: str) -> dict[str, Any]:

@@ -161,6 +161,8 @@ class Inference:
             return outputs
 
         pool = target.version.pool
+        if pool.mirror is not None:
+            pool.mirror(feeds)
         batcher = self.node.batchers.get(pool)
         if batcher is None and pool.first.engine == "trusted" and (ran := pool.run_here(work)) is not None:
             if times.run_ended - times.decoded > deadline_ms / 1000:

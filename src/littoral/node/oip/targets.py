@@ -116,6 +116,7 @@ class Targets:
         if (served := self._node.models.get(name)) is not None:
             return ModelTarget(served, _version(served, version))
         if (pipeline := self._node.pipelines.get(name.removeprefix(PIPELINE_PREFIX))) is None:
+            self._node.check_delivered(name.removeprefix(PIPELINE_PREFIX))
             known = ", ".join(f"`{known}`" for known in self.names()) or "none"
             raise NotFoundError(f"model `{name[:80]}` is unknown, known: {known}")
         if version not in ("", PIPELINE_VERSION):

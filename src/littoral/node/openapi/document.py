@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from littoral.node.access.roles import HTTP_ROLES, Needed, Role
+from littoral.node.access.roles import HTTP_ROLES, Role
 from littoral.node.openapi.operations import OWN, Operation
 from littoral.node.openapi.qdrant_operations import QDRANT
 from littoral.node.openapi.shapes import Schemas, Shape
+from littoral.web.access.rights import Needed
 
 __all__ = ["document"]
 

@@ -5,12 +5,11 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from littoral.node.access.session_api import Login
+from littoral.making.orders import Order
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
-from littoral.node.making.api import LoadBody
-from littoral.node.making.orders import Order
+from littoral.node.making.api import AddBody, LoadBody
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
@@ -20,8 +19,10 @@ from littoral.node.openapi.shapes import Shape, Words
 from littoral.node.pipelines_api import ID_HEADER, InputsBody
 from littoral.node.request_options import DEADLINE_HEADER, DEADLINE_MS_MAX, PRIORITY_HEADER
 from littoral.node.shown.collections import KEY_CHARACTERS_MAX, MAPPED_MAX, RecallBody
+from littoral.node.updates_api import From
 from littoral.runtime.call import PRIORITY_MAX
 from littoral.telemetry.log_lines import LEVELS
+from littoral.web.access.session_api import Login
 
 __all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
 
@@ -82,6 +83,7 @@ MAP_QUERY = {
 FILE_QUERY = {"file": str}
 COMPARED_QUERY = FILE_QUERY | {"one": str, "other": str, "through": str}
 NUMBER = Annotated[int, Meta(ge=0, lt=10**18)]
+SECONDS = Annotated[float, Meta(ge=0, lt=1e12)]
 MIGRATION = "/api/collections/{collection}/migration"
 STREAMED = {"multipart/mixed": None, "multipart/x-mixed-replace": None, "application/x-littoral-frames": None}
 FAILING = (422, 501, 504)
@@ -205,17 +207,46 @@ AUDITED = {
     "/key": _streamed("The log's public key", "text/plain", statuses=(404,)),
     "/tile/{level}/{number}": _streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
     "/entries": operation(
-        "Entries, the last ones or from a number on",
+        "Entries: the last ones that fit, or those from a number on",
         answers.AUDIT_ENTRIES,
-        query={"from": NUMBER, "count": NUMBER},
+        query={
+            "from": NUMBER,
+            "count": NUMBER,
+            "before": NUMBER,
+            "did": str,
+            "who": str,
+            "on": str,
+            "since": SECONDS,
+            "until": SECONDS,
+        },
         statuses=(404,),
     ),
+    "/verified": operation("What was changed in the log", answers.AUDIT_VERIFIED, statuses=(404, 409, 501)),
     "/proof/{index}": operation("That an entry is in the log", answers.AUDIT_PROOF),
     "/consistency": operation(
         "That the log goes on from a size", answers.AUDIT_CONSISTENCY, query={"from": NUMBER}, statuses=(404,)
     ),
 }
 OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
+
+OWN |= {
+    "GET /fleet/v1/image/targets/{file}": _streamed(
+        "An artifact of the fleet, for a peer, whole or a range", OCTETS, statuses=(206, 404, 416)
+    ),
+    "GET /api/updates": operation("Which deployment of a fleet runs here, and how the newest does", answers.UPDATES),
+    "POST /api/updates/back": operation(
+        "Takes back the deployment that serves or is being tried", answers.UPDATES_TOLD, statuses=(404, 409)
+    ),
+    "POST /api/updates/begin-again": operation(
+        "Takes the trust file anew, where the state of trust is damaged", answers.UPDATES_TOLD, statuses=(404,)
+    ),
+    "POST /api/updates/from": operation(
+        "Takes a deployment from a folder of the node's machine", answers.UPDATES_TOLD, From, statuses=(404, *FAILING)
+    ),
+    "POST /api/updates/now": operation(
+        "Asks the orchestrator now", answers.UPDATES_TOLD, statuses=(404, 409, *FAILING)
+    ),
+}
 
 BUILDS = {
     "GET": Operation(
@@ -242,6 +273,12 @@ BUILDS = {
     "DELETE /{build}/feeds": operation("Forgets these files", {"id": str, "feeds": int}, statuses=(409,)),
     "POST /{build}/start": operation("Begins to compile", answers.BUILD, Order, statuses=(409,), status=202),
     "POST /{build}/cancel": operation("Ends that", answers.BUILD),
+    "POST /{build}/add": operation(
+        "Serves what was made, as a model that the site file did not name",
+        answers.ADDED,
+        AddBody,
+        statuses=(409, 501, 503),
+    ),
     "POST /{build}/load": operation(
         "Serves what was made, as the next version of a model", answers.TAKEN, LoadBody, statuses=(409, *FAILING)
     ),
@@ -253,6 +290,9 @@ OWN.update(
 )
 OWN |= {
     "POST /api/models/{name}/back": operation("The version before serves again", answers.TAKEN, statuses=(409,)),
+    "DELETE /api/models/{name}": operation(
+        "Takes a model out of the site file", answers.ADDED, statuses=(409, 501, 503)
+    ),
     "POST /api/compared": Operation(
         "One or two models on the same input: outputs, and times on this machine",
         takes={OCTETS: None},

@@ -12,6 +12,7 @@ from littoral.node.doctor.files import examine_caches, examine_digests, examine_
 from littoral.node.doctor.machine import examine_machine
 from littoral.node.doctor.mesh import examine_mesh
 from littoral.node.doctor.network import examine_ports, examine_services
+from littoral.node.doctor.updates import examine_updates
 from littoral.node.mesh_view import view
 from littoral.node.node import Node
 from littoral.node.site import Site
@@ -80,6 +81,7 @@ def _examine(site: Site, node: Node, told: Told) -> list[Finding]:
         *examine_shards(site, told),
         *examine_caches(),
         *_access(site),
+        *examine_updates(site, node.clock),
     ]
 
 

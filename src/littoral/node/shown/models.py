@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from littoral.errors import DeadlineError, InputError, NotFoundError, SetupError, UnavailableError
-from littoral.node.making.about import about
+from littoral.making.about import about
 from littoral.node.node import Node, ServedModel, ServedVersion
 from littoral.settings import environment
 from littoral.web import Answer, Request, Route, json_answer
@@ -83,7 +83,7 @@ async def _examined(data: bytes) -> bytes:
     """The report as JSON. In a process of its own: the file is somebody's, and reading it takes its time."""
     kind = "wasm" if data[:4] == b"\0asm" else "onnx"
     bounds = str(MEMORY_BYTES + COPIES * len(data)), str(EXAMINED_S)
-    command = (sys.executable, "-P", "-m", "littoral.node.making.contents", kind, *bounds)
+    command = (sys.executable, "-P", "-m", "littoral.making.contents", kind, *bounds)
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(

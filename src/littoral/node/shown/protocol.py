@@ -1,7 +1,7 @@
 """What the pages beside `/` read below `/api`, and nobody else."""
 
+from littoral.making.builds import Builds
 from littoral.node.making.api import build_routes
-from littoral.node.making.builds import Builds
 from littoral.node.node import Node
 from littoral.node.shown.caches import cache_routes
 from littoral.node.shown.collections import collection_routes

@@ -3,13 +3,13 @@
 const PAUSE_MS_MIN = 1_000;
 const PAUSE_MS_MAX = 30_000;
 
-/** Calls `receive(data)` for each event called `name`, and `connected(isConnected)` when that changes. */
+/** Calls `receive(data)` for each event called `name` (or one of several), and `connected(isConnected)` when that changes. */
 export function listen(path, name, { receive, connected }) {
   let pauseMs = PAUSE_MS_MIN;
 
   function connect() {
     const source = new EventSource(path);
-    source.addEventListener(name, (event) => receive(JSON.parse(event.data)));
+    for (const one of [name].flat()) source.addEventListener(one, (event) => receive(JSON.parse(event.data)));
     source.addEventListener("open", () => {
       pauseMs = PAUSE_MS_MIN;
       connected(true);

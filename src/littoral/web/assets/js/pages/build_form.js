@@ -8,8 +8,8 @@ import { choice, field, fileDrop, refill } from "./panel.js";
 const FLOAT = "float32";
 const NUMBERS = [[FLOAT, "float32, as it is"], ["8", "int8, weights of 8 bits"], ["7", "int8, weights of 7 bits, faster"], ["auto", "int8, bits by layer"]];
 
-/** `start(order, feeds, upload)` when everything is said. models, throughs: names that can be chosen, when asked. */
-export function buildForm({ models, throughs, start }) {
+/** `start(order, feeds, upload)` when everything is said. models, throughs: names that can be chosen, when asked; nothing is asked where there are none. */
+export function buildForm({ models, throughs, start, action = "Compile", isForSite = true }) {
   const like = make("select");
   const name = make("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: "as in the file" });
   const version = make("input", { type: "text", autocomplete: "off", spellcheck: "false", placeholder: "1.0.0" });
@@ -17,10 +17,10 @@ export function buildForm({ models, throughs, start }) {
   const through = make("select", { onchange: tellFeeds });
   const shapes = make("div", { class: "controls shapes" });
   const told = make("p", { class: "hint", role: "status" });
-  const drop = fileDrop(`feeds-${Math.random().toString(36).slice(2)}`, { action: "Choose files", hint: "or drop them: at least five inputs as they really come, .npz or .npy, or pictures and texts for a pipeline's agents", accept: null, several: true, take });
-  const quantised = make("div", { class: "quantised", hidden: true }, make("div", { class: "controls" }, field("Inputs made by", through)), drop, told);
-  const run = make("button", { class: "button", type: "submit" }, "Compile");
-  const element = make("form", { class: "build-form", onsubmit }, make("div", { class: "controls" }, field("Labels and inputs as", like), field("Name", name), field("Version", version), field("Numbers", numbers)), shapes, quantised, make("div", { class: "actions" }, run));
+  const drop = fileDrop(`feeds-${Math.random().toString(36).slice(2)}`, { action: "Choose files", hint: `or drop them: at least five inputs as they really come, .npz or .npy${isForSite ? ", or pictures and texts for a pipeline's agents" : ""}`, accept: null, several: true, take });
+  const quantised = make("div", { class: "quantised", hidden: true }, isForSite ? make("div", { class: "controls" }, field("Inputs made by", through)) : null, drop, told);
+  const run = make("button", { class: "button", type: "submit" }, action);
+  const element = make("form", { class: "build-form", onsubmit }, make("div", { class: "controls" }, isForSite ? field("Labels and inputs as", like) : null, field("Name", name), field("Version", version), field("Numbers", numbers)), shapes, quantised, make("div", { class: "actions" }, run));
   let feeds = [];
   let open = null;
 

@@ -1,13 +1,12 @@
-/** Models that are made here: one card a file, with its form, how far it is, what came out, and the way into the node. */
+/** Models that are made here: one card a file, with its form, how far it is, what came out, and where it goes from here. */
 
 import { NodeError, getJson, sendJson } from "../api.js";
 import { make } from "../dom.js";
 import { listen } from "../events.js";
 import { buildForm } from "./build_form.js";
 import { reportOf } from "./build_report.js";
-import { badge, failure, field, panel, refill, said, state } from "./panel.js";
+import { badge, failure, state } from "./panel.js";
 
-const PATH = "/api/builds";
 const STATES = {
   new: ["waiting", "Not compiled yet"],
   building: ["warn", "Compiling"],
@@ -16,11 +15,12 @@ const STATES = {
   cancelled: ["warn", "Cancelled"],
 };
 
-/** `changed(builds)` is called when others are made; `loaded()` when the node has another version. */
-export function buildsPanel({ changed, loaded }) {
-  const status = said();
-  const shown = panel("builds", "Make a version", status);
-  const nothing = make("p", { class: "nothing" }, "No file yet: drop a model above.");
+/**
+ * Cards in a panel that is `shown`, whose head has `status`. path: of the resource; follow: of its events. form: what `buildForm` takes beside `start`.
+ * `ending(card)` makes what stands below the report of a model, `{elements(found), ways}`. `changed(builds)` is called when others are made.
+ */
+export function buildsPanel({ shown, status, path, follow, nothing: words, form = {}, ending, changed = () => {} }) {
+  const nothing = make("p", { class: "nothing" }, words);
   const cards = new Map();
   let models = [];
   let throughs = [];
@@ -33,7 +33,7 @@ export function buildsPanel({ changed, loaded }) {
       cards.delete(build.id);
     } else {
       if (!cards.has(build.id)) {
-        const card = buildCard({ models: () => models, throughs: () => throughs, loaded, say: (text) => (status.textContent = text) });
+        const card = buildCard({ path, form, models: () => models, throughs: () => throughs, ending, say: (text) => (status.textContent = text) });
         cards.set(build.id, card);
         shown.body.prepend(card.element);
       }
@@ -45,8 +45,8 @@ export function buildsPanel({ changed, loaded }) {
 
   async function read() {
     try {
-      const found = await getJson(PATH);
-      throughs = found.through;
+      const found = await getJson(path);
+      throughs = found.through ?? [];
       for (const build of [...found.builds].reverse()) take(build);
       const known = new Set(found.builds.map(({ id }) => id));
       for (const id of [...cards.keys()].filter((id) => !known.has(id))) take({ id, gone: true });
@@ -58,7 +58,7 @@ export function buildsPanel({ changed, loaded }) {
     return true;
   }
 
-  read().then((isAllowed) => isAllowed && listen(`${PATH}?follow=1`, "build", { receive: take, connected: (isConnected) => isConnected && read() }));
+  read().then((isAllowed) => isAllowed && listen(follow, "build", { receive: take, connected: (isConnected) => isConnected && read() }));
   return {
     element: shown.element,
     take,
@@ -70,16 +70,15 @@ export function buildsPanel({ changed, loaded }) {
   };
 }
 
-function buildCard({ models, throughs, loaded, say }) {
+function buildCard({ path: all, form: formed, models, throughs, ending, say }) {
   const heading = make("header");
-  const form = buildForm({ models, throughs, start });
+  const form = buildForm({ ...formed, models, throughs, start });
   const area = make("div", { class: "build-body" });
   const problem = make("div");
   const element = make("article", { class: "card build" }, heading, problem, area);
   const bar = make("progress", { "aria-label": "How far it is" });
   const stage = make("p", { class: "hint", role: "status" });
   const running = make("div", { class: "running" }, bar, stage, button("cancel", "Cancel"));
-  const target = make("select", { "data-way": "target" });
   let build = null;
   let shape = null;
 
@@ -98,7 +97,8 @@ function buildCard({ models, throughs, loaded, say }) {
     }
   }
 
-  const path = (rest) => `${PATH}/${build.id}${rest}`;
+  const end = ending({ models, asked, say, button, path: (rest) => path(rest) });
+  const path = (rest) => `${all}/${build.id}${rest}`;
 
   async function start(order, feeds, upload) {
     await asked(`\`${build.file}\` is not compiled`, async () => {
@@ -118,13 +118,7 @@ function buildCard({ models, throughs, loaded, say }) {
     cancel: () => asked("Not cancelled", () => sendJson("POST", path("/cancel"))),
     forget: () => asked("Not forgotten", () => sendJson("DELETE", path(""))),
     again: () => area.replaceChildren(form.element),
-    async load() {
-      const chosen = target.value;
-      say(`Loading into ${chosen}…`);
-      const taken = await asked(`\`${chosen}\` goes on as it was`, () => sendJson("POST", path("/load"), { model: chosen }));
-      say(taken ? `${chosen}: version ${taken.number} serves` : "");
-      if (taken) loaded();
-    },
+    ...end.ways,
   };
   element.addEventListener("click", ({ target: clicked }) => ways[clicked.closest("button[data-way]")?.dataset.way]?.());
 
@@ -136,10 +130,10 @@ function buildCard({ models, throughs, loaded, say }) {
     heading.replaceChildren(
       make("h3", {}, found.file),
       badge(found.kind === "onnx" ? "ONNX model" : "Compiled model"),
-      state(kind, found.loaded ? `Serves as ${found.loaded}` : words),
+      state(kind, found.artifact ? "Registered" : found.loaded ? `Serves as ${found.loaded}` : words),
       make("div", { class: "actions" }, button("forget", "Forget", "quiet small")),
     );
-    const now = JSON.stringify([found.state, found.report, found.problem, models()]);
+    const now = JSON.stringify([found.state, found.report, found.problem, found.artifact, models()]);
     form.show(found);
     if (found.state === "building") tellProgress(found.progress);
     if (now === shape) return;
@@ -162,15 +156,8 @@ function buildCard({ models, throughs, loaded, say }) {
   }
 
   function made(found) {
-    const chosen = models().includes(target.value) ? target.value : found.report.name;
-    refill(target, models().map((name) => [name, name]), chosen);
-    const into = models().length
-      ? [field("Next version of", target), button("load", "Load", "")]
-      : [make("p", { class: "hint" }, "The site file has no model that this could be a version of.")];
-    return [
-      ...reportOf(found.report),
-      make("div", { class: "controls" }, into, found.kind === "onnx" ? button("again", "Compile differently") : null),
-    ];
+    const again = found.kind === "onnx" ? button("again", "Compile differently") : null;
+    return [...reportOf(found.report), make("div", { class: "controls" }, end.elements(found), again)];
   }
 
   return {

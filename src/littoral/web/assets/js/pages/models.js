@@ -5,11 +5,14 @@ import { make, table } from "../dom.js";
 import { bytes, count, milliseconds } from "../format.js";
 import { watch } from "../watch.js";
 import { buildsPanel } from "./builds.js";
+import { loading } from "./builds_load.js";
 import { examinedPanel } from "./examined.js";
 import { badge, failure, panel, said, state } from "./panel.js";
+import { updatesPanel } from "./updates.js";
 import { versionsPanel } from "./versions.js";
 
 const PATH = "/api/models";
+const BUILDS = "/api/builds";
 const PERIOD_MS = 5_000;
 const COLUMNS = [
   { title: "Version" }, { title: "State" }, { title: "Engine", less: true }, { title: "File", number: true }, { title: "Memory", number: true, less: true },
@@ -18,6 +21,7 @@ const COLUMNS = [
 const WAYS = {
   back: { sure: "Go back", path: (name) => `${PATH}/${name}/back`, body: undefined },
   unload: { sure: "Unload it", path: (name) => `/v2/repository/models/${name}/unload`, body: {} },
+  remove: { sure: "Take it out of the site file", method: "DELETE", path: (name) => `${PATH}/${name}`, body: undefined },
   load: { path: (name) => `/v2/repository/models/${name}/load`, body: {} },
 };
 
@@ -25,8 +29,13 @@ export function modelsPage(area) {
   const status = said();
   const shown = panel("models", "Models", status);
   const compared = versionsPanel();
-  const builds = buildsPanel({ changed: (found) => compared.showBuilds(found), loaded: () => reading.refresh() });
+  const making = said();
+  const builds = buildsPanel({
+    shown: panel("builds", "Make a version", making), status: making, path: BUILDS, follow: `${BUILDS}?follow=1`, nothing: "No file yet: drop a model above.",
+    ending: loading(() => reading.refresh()), changed: (found) => compared.showBuilds(found),
+  });
   area.append(shown.element, compared.element, examinedPanel((build) => builds.take(build)), builds.element);
+  updatesPanel(shown.element);
   let asked = null; // what is to be done with which model, if it is meant so
   let refused = null;
   let latest = null;
@@ -49,10 +58,10 @@ export function modelsPage(area) {
   });
 
   async function run(way, name) {
-    const { path, body } = WAYS[way];
+    const { path, body, method = "POST" } = WAYS[way];
     status.textContent = "Working…";
     try {
-      const done = await sendJson("POST", path(encodeURIComponent(name)), body);
+      const done = await sendJson(method, path(encodeURIComponent(name)), body);
       status.textContent = told(way, name, done);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -76,6 +85,7 @@ export function modelsPage(area) {
 }
 
 function told(way, name, { number, is_kept: isKept }) {
+  if (way === "remove") return `${name}: taken out of the site file`;
   if (way !== "back") return `${name}: ${way === "load" ? "loaded" : "unloaded"}`;
   return `${name}: version ${number} serves${isKept ? "" : ", until the node starts again"}`;
 }
@@ -96,7 +106,7 @@ function actions(name, before, versions, asked) {
   }
   const isLoaded = versions.some(({ state: word }) => word === "READY");
   const back = isLoaded && before !== null ? [button("back", `Back to version ${before}`, "quiet")] : [];
-  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet")];
+  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet"), button("remove", "Remove", "quiet")];
 }
 
 function row({ number, state: word, reason, is_serving: isServing, about }) {

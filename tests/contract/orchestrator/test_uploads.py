@@ -1,0 +1,112 @@
+"""Models that are brought as ONNX become artifacts: compiled, quantised, measured, with where they are from."""
+
+import asyncio
+import hashlib
+import io
+import json
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from littoral import settings
+from littoral.artifact import Model
+from onnx_models import Network
+from orchestrated import Kept, orchestrated
+
+UPLOADS = "/api/fleet/uploads"
+
+
+def dense() -> bytes:
+    network = Network((1, 3, 8, 8))
+    network.conv(8)
+    network.node("Relu", network.at)
+    network.node("Flatten", network.at)
+    network.channels = 8 * 6 * 6
+    network.dense(10)
+    return network.bytes()
+
+
+async def ended(kept: Kept, upload: str) -> Any:
+    """Once it is built, or is not."""
+    while (found := await kept.done("viewer", "GET", f"{UPLOADS}/{upload}"))["state"] == "building":
+        await asyncio.wait_for(kept.found.builds.find(upload).ended.wait(), 120)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path) -> Any:
+    with settings.override(LITTORAL_STATE=str(tmp_path / "state"), LITTORAL_CACHE=str(tmp_path / "cache")):
+        yield
+
+
+async def test_onnx_becomes_an_artifact_with_where_it_is_from(tmp_path: Path) -> None:
+    source = dense()
+    async with orchestrated(tmp_path) as kept:
+        brought = await kept.done("publisher", "POST", f"{UPLOADS}?file=dense.onnx", source)
+        assert (brought["state"], brought["is_kept"], brought["examined"]["is_usable"]) == ("new", True, True)
+        feeds = io.BytesIO()
+        np.savez(feeds, x=np.random.default_rng(0).standard_normal((10, 1, 3, 8, 8)).astype(np.float32))
+        at = f"{UPLOADS}/{brought['id']}"
+        await kept.done("publisher", "POST", f"{at}/feeds?file=feeds.npz", feeds.getvalue())
+        reply = await kept.ask("publisher", "POST", f"{at}/start", {"name": "spotter", "int8": {"bits": 7}})
+        assert reply.status == 202, reply
+        made = await ended(kept, brought["id"])
+        assert made["state"] == "made", made["problem"]
+        artifact = made["artifact"]
+        assert artifact["target"] == "models/spotter/1.wasm"
+        assert artifact["by"].startswith("publisher-1#")
+        listed = await kept.done("viewer", "GET", "/api/fleet/artifacts")
+        assert listed == [artifact]
+        told = artifact["provenance"]
+        assert told["source_sha256"] == hashlib.sha256(source).hexdigest()
+        assert told["calibration_sha256"]
+        assert 0 < told["figures"]["p50_ms"] <= told["figures"]["p95_ms"]
+        assert told["figures"]["file_bytes"] == artifact["length"]
+        data = await kept.found.registry.read(f"image/targets/{artifact['sha256']}.wasm", 0, artifact["length"])
+        assert Model(data).manifest.int8 is not None
+
+
+async def test_one_request_is_enough_and_siblings_know_each_other(tmp_path: Path) -> None:
+    order = urllib.parse.quote(json.dumps({"name": "spotter", "target": "simd128"}))
+    async with orchestrated(tmp_path) as kept:
+        for version in (1, 2):
+            reply = await kept.ask("publisher", "POST", f"{UPLOADS}?file=a.onnx&order={order}", dense())
+            assert reply.status == 202, reply
+            made = await ended(kept, reply.json["id"])
+            assert made["artifact"]["version"] == version, made
+        told = await kept.done("viewer", "GET", "/api/fleet/artifacts/models/spotter/2")
+        assert told["lineage"] == {"siblings": ["models/spotter/1.wasm"], "groups": [], "rollouts": [], "nodes": []}
+        data = await kept.found.registry.read(f"image/targets/{told['sha256']}.wasm", 0, told["length"])
+        assert Model(data).manifest.target == "simd128"
+        again = await kept.done("publisher", "POST", f"{UPLOADS}?file=made.wasm", data)
+        assert again["kind"] == "wasm"
+        await kept.ask("publisher", "POST", f"{UPLOADS}/{again['id']}/start", {"name": "compiled"})
+        made = await ended(kept, again["id"])
+        assert made["artifact"]["target"] == "models/compiled/1.wasm"
+        assert made["artifact"]["provenance"]["figures"]["calls"] >= 1
+        assert made["artifact"]["sha256"] == told["sha256"]
+
+
+async def test_what_cannot_be_used_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    network = Network((1, 3))
+    network.node("Frobnicate", "x")
+    async with orchestrated(tmp_path) as kept:
+        odd = await kept.done("publisher", "POST", f"{UPLOADS}?file=odd.onnx", network.bytes())
+        assert odd["is_kept"] is False
+        assert "Frobnicate" in odd["examined"]["problems"][0]["message"]
+        kept_one = await kept.done("publisher", "POST", f"{UPLOADS}?file=dense.onnx", dense())
+        at = f"{UPLOADS}/{kept_one['id']}"
+        for order in ({"int8": {"through": "a"}}, {"name": "a/b"}, {"target": "gpu"}, {"more": 1}):
+            assert (await kept.ask("publisher", "POST", f"{at}/start", order)).status == 400, order
+        await kept.ask("publisher", "POST", f"{at}/start", {"int8": {}})
+        failed = await ended(kept, kept_one["id"])
+        assert failed["state"] == "failed"
+        assert "no files to calibrate with" in failed["problem"]["message"]
+        assert (await kept.ask("operator", "POST", f"{UPLOADS}?file=a.onnx", dense())).status == 403
+        assert await kept.done("viewer", "GET", "/api/fleet/artifacts") == []
+        assert (await kept.done("publisher", "DELETE", at))["gone"] is True
+        assert (await kept.done("viewer", "GET", UPLOADS))["builds"] == []
+        assert [*(tmp_path / "data/builds").iterdir()] == []

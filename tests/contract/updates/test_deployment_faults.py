@@ -1,0 +1,60 @@
+"""Power cuts, kills and a full disk at every write of a deployment: a version that works serves, always."""
+
+import pytest
+
+from littoral.testing.disk import SimulatedDisk
+from simulated_updates import Fault, Nature, Run, check_end, deployment, story
+
+
+def steps_of(seed: int) -> int:
+    run = Run(story(seed), seed)
+    check_end(run, run.go())
+    return run.disk.steps
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize("nature", list(Nature))
+def test_a_fault_at_every_write_of_a_version_of_each_kind(nature: Nature, fault: Fault) -> None:
+    told = [deployment(1, Nature.GOOD, 0, 2), deployment(2, nature, 30, 2)]
+    whole = Run(told, 0)
+    check_end(whole, whole.go())
+    assert whole.disk.steps > 20
+    for at in range(1, whole.disk.steps + 1):
+        for seed in range(3):
+            run = Run(told, seed, fault, at)
+            check_end(run, run.go())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stories_with_a_fault_somewhere(seed: int) -> None:
+    for at in range(1, steps_of(seed) + 1, 3):
+        for fault in Fault:
+            run = Run(story(seed), seed + at, fault, at)
+            check_end(run, run.go())
+
+
+@pytest.mark.parametrize("at", range(30, 60))
+def test_an_operator_goes_back_at_any_time(at: int) -> None:
+    told = [deployment(1, Nature.GOOD, 0, 1), deployment(2, Nature.GOOD, 25, 1)]
+    run = Run(told, at, goes_back_at=at)
+    check_end(run, run.go())
+
+
+def test_the_simulation_finds_what_it_is_for() -> None:
+    """A journal that is written without being durable loses deployments."""
+
+    class Careless(SimulatedDisk):
+        def replace(self, path: str, data: bytes) -> None:
+            self.write(path, data)
+
+    told = [deployment(1, Nature.GOOD, 0, 2), deployment(2, Nature.CRASHES, 30, 2)]
+    failures = 0
+    for at in range(1, 60):
+        run = Run(told, at, Fault.POWER, 0)
+        run.disk = Careless(at)
+        run.disk.cut_at = at
+        try:
+            check_end(run, run.go())
+        except AssertionError:
+            failures += 1
+    assert failures

@@ -1,0 +1,178 @@
+"""A real node in a fleet: what it is told to run arrives signed, is tried, serves, and goes back by itself."""
+
+import base64
+import hashlib
+import io
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from browser import browser
+from command import littoral as cli
+from fleet_gateway import LOOPS, Gateway, Load, asked, in_a_fleet, self_test, spoilt_at, times
+from fleet_server import CLAIM, SHORT
+from littoral.clock import SYSTEM
+from littoral.errors import NotFoundError
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom
+from littoral.updates.trust.http_transport import HttpTransport
+from littoral.updates.wire import Gates
+from raw_http import send_json
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+SPOILT = 7.0
+MIRRORED = Gates(canary_s=2.0, canary_requests_min=30, watch_s=1.0, p99_ratio_max=1000.0)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with in_a_fleet() as made:
+        yield made
+
+
+def test_from_nothing_to_a_version_and_to_the_next(gateway: Gateway) -> None:
+    gateway.start()
+    assert send_json(gateway.address, "POST", "/v2/models/m/infer", asked(1)).status == 503
+    assert send_json(gateway.address, "POST", "/pipelines/twice", {"inputs": {}}).status == 503
+    first = gateway.deploy(times(2))
+    told = gateway.wait(first, "settled")
+    assert told["running"] == {"deployment": 1, "targets": {"models/m": "models/m/1.wasm"}}
+    assert gateway.factor() == 2
+    assert gateway.orchestrator.enrolled[0]["claim"] == CLAIM
+    pid = gateway.pid()
+    with Load(gateway.address, 1.0) as load:
+        gateway.wait(gateway.deploy(times(3), gates=MIRRORED), "settled")
+        assert gateway.factor() == 3
+    assert {status for status, _ in load.said} == {200}
+    assert {factor for _, factor in load.said} == {2, 3}
+    assert gateway.pid() == pid
+    assert gateway.told()["back"] == 1
+    assert cli("update", "back", "--url", f"http://{gateway.address}").code == 0
+    assert gateway.factor() == 2
+    assert gateway.told()["state"] == "rolled_back"
+    gateway.orchestrator.stop()
+    gateway.end()
+    gateway.start()
+    assert gateway.factor() == 2
+    assert "rolled_back" in cli("update", "status", "--url", f"http://{gateway.address}").out
+
+
+BAD = {
+    "traps": (times(2, before="unreachable"), {}, "refused", "load"),
+    "traps on some requests": (spoilt_at(5.0), {}, "refused", "errors"),
+    "wrong outputs": (times(-2), {}, "refused", "drift"),
+    "slow": (times(2, before=LOOPS), {"p99_ratio_max": 1.5}, "refused", "p99"),
+    "memory hog": (times(2, pages="2000 2000"), {"memory_mb_max": 64}, "refused", "memory"),
+}
+
+
+def test_bad_versions_are_caught_and_nobody_notices(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    with Load(gateway.address, 1.0, 5.0, 9.0) as load:
+        for what, (wasm, gates, state, gate) in BAD.items():
+            number = gateway.deploy(wasm, gates=msgspec.structs.replace(MIRRORED, **gates))
+            told = gateway.wait(number, "refused", "rolled_back", "settled")
+            assert (what, told["state"], told["gate"]) == (what, state, gate), told
+            assert told["running"]["deployment"] == 1
+        wrong = gateway.fleet.publish("selftests/m/1.safetensors", self_test(3))
+        target = gateway.fleet.publish("models/m/90.wasm", times(2, version="9"), Custom(self_test=wrong))
+        told = gateway.wait(gateway.orchestrator.run({"m": target}), "refused")
+        assert told["gate"] == "selftest"
+    assert set(load.said) == {(200, 2.0)}
+
+
+def test_what_only_shows_after_the_flip_goes_back_within_seconds(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    number = gateway.deploy(spoilt_at(SPOILT), gates=msgspec.structs.replace(SHORT, watch_s=600.0))
+    gateway.wait(number, "active")
+    failed = 0
+    while failed < 3:
+        failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status != 200
+    began = SYSTEM.monotonic()
+    told = gateway.wait(number, "rolled_back")
+    assert SYSTEM.monotonic() - began < 10
+    assert told["gate"] == "errors"
+    assert send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status == 200
+
+
+def test_a_process_that_ends_again_and_again_takes_its_deployment_with_it(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    number = gateway.deploy(times(2.5), gates=msgspec.structs.replace(SHORT, watch_s=600.0))
+    gateway.wait(number, "active")
+    for _ in range(3):
+        gateway.kill_node()
+    told = gateway.wait(number, "rolled_back")
+    assert told["gate"] == "crash"
+    assert gateway.factor() == 2
+
+
+def test_reports_asks_and_a_stick(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.orchestrator.asks += [{"id": "1", "kind": "doctor"}, {"id": "2", "kind": "logs", "lines": 5}]
+    gateway.start()
+    until(lambda: gateway.orchestrator.answers.keys() == {"1", "2"} and bool(gateway.orchestrator.reports))
+    assert "findings" in gateway.orchestrator.answers["1"]["body"]
+    assert gateway.orchestrator.reports[0]["metrics"]["littoral_node_uptime_seconds"] > 0
+    gateway.orchestrator.asks.append({"id": "3", "kind": "bundle"})
+    until(lambda: "3" in gateway.orchestrator.answers)
+    archive = base64.b64decode(gateway.orchestrator.answers["3"]["body"])
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        assert {"doctor.json", "log.json", "updates.json"} <= set(files.getnames())
+    gateway.orchestrator.stop()
+    number = gateway.deploy(times(4))
+    shutil.copytree(gateway.fleet.folder / "served", tmp_path / "stick")
+    done = cli("update", "--from", tmp_path / "stick", "--url", f"http://{gateway.address}")
+    assert done.code == 0, done.err
+    gateway.wait(number, "settled")
+    assert gateway.factor() == 4
+    digest = hashlib.sha256(times(4)).hexdigest()
+    path = tree.target_file(ArtifactName.parse("models/m/1.wasm"), digest)
+    peer = HttpTransport(f"http://{gateway.address}")
+    assert b"".join(peer.read(path)) == times(4)
+    assert b"".join(peer.read(path, offset=100)) == times(4)[100:]
+    with pytest.raises(NotFoundError):
+        next(peer.read(path.replace(digest, "0" * 64)))
+    peer.close()
+
+
+def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    models = {"m": "models/m/1.wasm", "n": gateway.fleet.publish("models/n/1.wasm", times(5))}
+    more = gateway.site.read_text() + '\n[models.n]\npath = "fleet:n"\n'
+    first = gateway.fleet.publish("sites/shop/1.toml", more.encode())
+    gateway.wait(gateway.orchestrator.run(models, site=first), "settled")
+    assert gateway.site.read_text() == more
+    assert gateway.factor("n") == 5
+    taken = more.replace(str(gateway.port), str(gateway.orchestrator.port))
+    second = gateway.fleet.publish("sites/shop/2.toml", taken.encode())
+    told = gateway.wait(gateway.orchestrator.run(models, site=second), "rolled_back", "refused")
+    assert told["gate"] == "load"
+    assert gateway.site.read_text() == more
+    until(gateway.is_ready)
+    assert (gateway.factor(), gateway.factor("n")) == (2, 5)
+
+
+def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    gateway.wait(gateway.deploy(times(3)), "settled")
+    with browser(tmp_path) as page:
+        page.open(f"http://{gateway.address}/pages/models")
+        page.until("#updates .facts dd")
+        assert page.text("#updates .actions .state") == "Deployment 2: settled"
+        assert "models/m/2.wasm" in page.texts("#updates .facts dd code")
+        page.one("#updates [data-way=ask-back]").click()
+        page.until("#updates [data-way=back]")
+        page.one("#updates [data-way=back]").click()
+        until(lambda: page.text("#updates .actions .state") == "Deployment 2: rolled back")
+        assert gateway.factor() == 2
+        assert page.complaints() == []

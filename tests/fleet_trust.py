@@ -1,0 +1,84 @@
+"""A fleet's repositories for tests: keys, both repositories in a folder, artifacts, and nodes that trust them."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from littoral.testing.clock import SimulatedClock
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom, Kind
+from littoral.updates.metadata.ceremony import begin, new_offline_keys
+from littoral.updates.metadata.keys import KeyRing
+from littoral.updates.metadata.roles import EXPIRIES, Expiries
+from littoral.updates.metadata.store import FolderStore
+from littoral.updates.targets import NO_CUSTOM
+from littoral.updates.trust.bounds import Bounds
+from littoral.updates.trust.client import TrustedClient
+from littoral.updates.trust.transport import FolderTransport, Transport
+from littoral.updates.trust.trust_file import TrustFile
+from littoral.updates.wire import Desired
+
+NODE = "gateway-1"
+
+
+class Fleet:
+    """Three offline keys each for root and targets, of which two must sign; everything in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        delegates_uploads: bool = False,
+        upload_kinds: tuple[Kind, ...] = tuple(Kind),
+        expiries: Expiries = EXPIRIES,
+    ) -> None:
+        self.folder = folder
+        self.clock = SimulatedClock()
+        self.store = FolderStore(folder / "served")
+        self.ring = KeyRing(folder / "online")
+        self.root_keys, self.targets_keys = offline = new_offline_keys(folder / "offline")
+        self.image, self.director, roots = begin(
+            self.store,
+            self.ring,
+            offline,
+            delegates_uploads=delegates_uploads,
+            upload_kinds=upload_kinds,
+            clock=self.clock,
+            expiries=expiries,
+        )
+        self.trust = TrustFile.of(*roots, "https://fleet.example")
+        self.deployment = 0
+
+    def publish(self, name: str, data: bytes, custom: Custom = NO_CUSTOM, *, role: str = "targets") -> str:
+        """The artifact is there and signed; its name."""
+        artifact, digest = ArtifactName.parse(name), sha256(data).hexdigest()
+        self.store.write_all([(tree.target_file(artifact, digest), data)])
+        if self.image.add(artifact, len(data), digest, custom, role=role) is not None:
+            self.sign_targets()
+        return name
+
+    def sign_targets(self) -> None:
+        """By two of three, and published."""
+        for key in self.targets_keys[:2]:
+            self.image.sign("targets", key)
+        assert self.image.publish()
+
+    def tell(self, *models: str, node: str = NODE, deployment: int | None = None) -> Desired:
+        """What a node is to run from now on."""
+        self.deployment = deployment or self.deployment + 1
+        named = {name.split("/")[1]: name for name in models}
+        desired = Desired(node=node, deployment=self.deployment, models=named)
+        self.director.tell(node, desired, self.image.targets_for(desired))
+        return desired
+
+    def client(
+        self, folder: str = NODE, *, transport: Transport | None = None, node: str = NODE, bounds: Bounds | None = None
+    ) -> TrustedClient:
+        """A node that trusts this fleet."""
+        return TrustedClient(
+            self.folder / "nodes" / folder,
+            node,
+            self.trust,
+            transport or FolderTransport(self.folder / "served"),
+            clock=self.clock,
+            bounds=bounds or Bounds(pause_s=0.0),
+        )

@@ -1,0 +1,56 @@
+"""`littoral up` as people start it, on a port of its own."""
+
+import contextlib
+import signal
+import subprocess
+from pathlib import Path
+
+from command import command, environment
+from ports import free_port
+from processes import children_of
+from raw_http import send
+from waiting import until
+
+
+class Up:
+    """text: of the site file, with `PORT` where the port stands."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.site = folder / "site.toml"
+        self.site.write_text(text.replace("PORT", str(self.port)))
+        self.errors = folder / "stderr.txt"
+        self.address = f"127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(command("up", self.site), env=environment(), stderr=errors)
+        until(self.is_ready)
+
+    def is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.errors.read_text()
+        with contextlib.suppress(OSError):
+            return send(self.address, "GET", "/readyz").status == 200
+        return False
+
+    def pid(self) -> int:
+        """Of the node."""
+        assert self.process is not None
+        found: list[int] = []
+
+        def is_there() -> bool:
+            children = children_of(self.process.pid)  # type: ignore[union-attr]
+            found[:] = [pid for pid, line in children.items() if "littoral.node.process" in line]
+            return bool(found)
+
+        until(is_there)
+        return found[0]
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(60)
+            self.process = None
