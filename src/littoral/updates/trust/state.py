@@ -20,7 +20,7 @@ STATE = "state.json"
 FILES = "files"
 STATE_BYTES_MAX = 1 << 20
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-RECOVER = "`littoral update --begin-again` takes the trust file anew: do it where nobody else can answer for the fleet"
+RECOVER = "`littoral update begin-again` takes the trust file anew: do it where nobody else can answer for the fleet"
 
 
 class StateFiles(Protocol):
