@@ -37,7 +37,8 @@ class Fleet:
         self.clock = SimulatedClock()
         self.store = FolderStore(folder / "served")
         self.ring = KeyRing(folder / "online")
-        self.root_keys, self.targets_keys = offline = new_offline_keys(folder / "offline")
+        offline = new_offline_keys(folder / "offline")
+        self.root_keys, self.targets_keys = list(offline.root), list(offline.targets)
         self.image, self.director, roots = begin(
             self.store,
             self.ring,

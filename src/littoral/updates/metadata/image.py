@@ -4,6 +4,7 @@ Who holds the online keys alone can tell nodes nothing new: targets are signed b
 the snapshot lists their length and SHA-256. Uploads may be delegated to one online key, for kinds that a site accepts.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -302,7 +303,7 @@ class ImageRepository:
     ) -> Pending:
         """What waits, with these changes; nothing new is the same draft with its signatures."""
         former, current = self._draft(), self._top(Published(self._store, FOLDER))
-        draft = Targets.from_dict((former or current).signed.to_dict())
+        draft = copy.deepcopy((former or current).signed)
         for name, target in changes.items():
             if target is not None:
                 draft.targets[name] = target
