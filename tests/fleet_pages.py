@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from littoral import settings
+from littoral.clock import SYSTEM
 from littoral.orchestrator.file import read_file
-from littoral.orchestrator.service import Orchestrator, opened, serving_fleet
+from littoral.orchestrator.service import Orchestrator, open_objects, opened, serving_fleet
+from littoral.orchestrator.signing import KEYS, ObjectsMetadata
+from littoral.updates.metadata.ceremony import begin, new_offline_keys
+from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.wire import Enrol
 from raw_http import send, send_json
 from supervised import short_folder
@@ -60,11 +64,14 @@ def fleet_pages(text: str = FILE) -> Iterator[FleetPages]:
     """Nobody is asked for a token, unless the file says so."""
     with short_folder() as folder, settings.override(LITTORAL_STATE=str(folder / "state")):
         (folder / "orchestrator.toml").write_text(text)
+        described = read_file(folder / "orchestrator.toml")
+        ring, offline = KeyRing(described.data / KEYS), new_offline_keys(folder / "offline")
+        begin(ObjectsMetadata(open_objects(described)), ring, offline, delegates_uploads=True, clock=SYSTEM)
         ready: list[FleetPages] = []
         begun, ended = threading.Event(), threading.Event()
 
         async def serve() -> None:
-            async with opened(read_file(folder / "orchestrator.toml")) as found, serving_fleet(found) as server:
+            async with opened(described) as found, serving_fleet(found) as server:
                 loop = asyncio.get_running_loop()
                 stop = asyncio.Event()
                 ready.append(FleetPages(folder, server.url, server.address, found, loop))

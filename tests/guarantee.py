@@ -5,10 +5,14 @@ from typing import NamedTuple
 import numpy as np
 from bench.spread_world import World, mixture, strategy_of
 
+from littoral.vectors.partition.points import Points
+from littoral.vectors.records import VectorParams
 from littoral.vectors.routing.bounds import binomial_interval
 from littoral.vectors.routing.calibration import calibrate, losses_at
+from littoral.vectors.routing.table import SummaryTable
+from littoral.vectors.routing.vector_summaries import summarize_all
 
-__all__ = ["RUN", "TARGETS", "Run", "runs", "told"]
+__all__ = ["RUN", "TARGETS", "Run", "runs", "runs_by_another", "told"]
 
 TARGETS = (0.9, 0.95, 0.99)
 POINTS, SIZE, INNER, CLUSTERS = 2400, 16, 8, 40
@@ -42,6 +46,36 @@ def runs(strategy: str, seed: int) -> list[Run]:
         regions=regions[:POINTS],
         query_regions=regions[POINTS:],
     )
+    return _runs(world, rng)
+
+
+def runs_by_another(strategy: str, seed: int) -> list[Run]:
+    """As `runs`, by a vector that cells are not of: half of it follows from the other one, half does not. Every fifth
+    point lacks the one that cells are of.
+    """
+    count = POINTS + CALIBRATED + RUN
+    images = mixture(count, size=SIZE, inner=INNER, clusters=CLUSTERS, seed=seed)
+    texts = mixture(count, size=2 * SIZE, inner=INNER, clusters=CLUSTERS, seed=seed + 1_000_000)
+    texts[:, :SIZE] = images
+    has_image = np.arange(POINTS) % 5 > 0
+    cells = strategy_of(strategy, images[:POINTS][has_image], "Cosine", seed=seed)
+    by_image = World.made(cells, images[:POINTS], images[POINTS:], "Cosine")
+    placed = cells.place(Points(range(POINTS), images[:POINTS], None, has_image))
+    members = [placed.rows_of(shard) for shard in range(len(by_image.members))]
+    params = {"image": VectorParams(SIZE, "Cosine"), "text": VectorParams(2 * SIZE, "Cosine")}
+    summaries = {}
+    for shard, rows in enumerate(members):
+        own = {"image": images[rows[has_image[rows]]], "text": texts[rows]}
+        text = summarize_all(own, params, shard=shard, epoch=1).of("text")
+        assert text is not None
+        summaries[shard] = text
+    world = by_image.with_points(texts[:POINTS], members, texts[POINTS:])
+    table = SummaryTable(range(len(members)), summaries, "Cosine", 2 * SIZE)
+    return _runs(world._replace(table=table), np.random.default_rng(seed))
+
+
+def _runs(world: World, rng: np.random.Generator) -> list[Run]:
+    queries = world.queries
     ways = world.ways(np.arange(len(queries)), rng.integers(0, 4, len(queries)))
     known, run = ways.rows(slice(0, CALIBRATED)), ways.rows(slice(CALIBRATED, None))
     found = []

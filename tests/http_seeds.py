@@ -242,6 +242,8 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("POST", "/api/builds/{build}/start"): [Seed({"build": "0"}, {}, JSON, {"shapes": {"x": [1, 3]}})],
     ("POST", "/api/builds/{build}/cancel"): [Seed({"build": "0"})],
     ("POST", "/api/builds/{build}/load"): [Seed({"build": "0"}, {}, JSON, {"model": "plain"})],
+    ("POST", "/api/builds/{build}/add"): [Seed({"build": "0"}, {}, JSON, {"model": "fresh"})],
+    ("DELETE", "/api/models/{name}"): [Seed({"name": "unknown"})],
     ("POST", "/api/models/{name}/back"): [Seed({"name": "plain"})],
     ("POST", "/api/compared"): [Seed(query={"one": "plain@7", "other": "build:0"})],
     ("GET", "/api/mqtt"): [Seed()],

@@ -21,6 +21,9 @@ class MemoryGroup:
         (self._folder / "cgroup.procs").write_text(f"{pid}\n")
 
     def limit(self, size: int) -> None:
+        if not self._is_first:  # else it swaps instead
+            with contextlib.suppress(OSError):
+                (self._folder / "memory.swap.max").write_text("0\n")
         (self._folder / ("memory.limit_in_bytes" if self._is_first else "memory.max")).write_text(f"{size}\n")
 
     def used(self) -> int:
@@ -47,13 +50,15 @@ def memory_group() -> Iterator[MemoryGroup | None]:
 
 
 def _parents() -> list[Path]:
-    found = []
+    """Of version 2 also those above: a group that has processes of its own gives its groups no memory controller."""
+    found: list[Path] = []
     for line in GROUPS.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             found.append(ROOT / "memory" / path.lstrip("/"))
         elif not controllers:
-            found.append(ROOT / path.lstrip("/"))
+            own = ROOT / path.lstrip("/")
+            found += [one for one in (own, *own.parents) if one.is_relative_to(ROOT)]
     return found
 
 
@@ -61,6 +66,9 @@ def _made(parent: Path) -> Path | None:
     folder = parent / f"littoral-test-{os.getpid()}"
     try:
         folder.mkdir()
+        if not (folder / "memory.max").exists() and (parent / "cgroup.subtree_control").exists():
+            with contextlib.suppress(OSError):
+                (parent / "cgroup.subtree_control").write_text("+memory\n")
     except OSError:
         return None
     if (folder / "memory.limit_in_bytes").exists() or (folder / "memory.max").exists():

@@ -11,7 +11,10 @@ from typing import Any
 from littoral.clock import SYSTEM, Clock
 from littoral.orchestrator.file import read_file
 from littoral.orchestrator.rights import Role
-from littoral.orchestrator.service import Orchestrator, opened, serving_fleet
+from littoral.orchestrator.service import Orchestrator, open_objects, opened, serving_fleet
+from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
+from littoral.updates.metadata.ceremony import begin, new_offline_keys
+from littoral.updates.metadata.keys import KeyRing
 from littoral.web.access.tokens import new_token, read_tokens, write_tokens
 from raw_http import Reply, ask, request
 
@@ -63,13 +66,20 @@ class Kept:
 
 
 @contextlib.asynccontextmanager
-async def orchestrated(folder: Path, text: str = FILE, clock: Clock = SYSTEM) -> AsyncIterator[Kept]:
-    """Once more over the same folder, it goes on with what is there."""
+async def orchestrated(
+    folder: Path, text: str = FILE, clock: Clock = SYSTEM, *, has_keys: bool = True, delegates_uploads: bool = True
+) -> AsyncIterator[Kept]:
+    """Once more over the same folder, it goes on with what is there. Keys of people are in its `offline`."""
     file = folder / "orchestrator.toml"
     file.write_text(text)
     tokens = {}
     for role in Role:
         tokens[str(role)], token = new_token(f"{role}-1", [role], clock.wall())
         write_tokens(folder / "tokens.json", [*read_tokens(folder / "tokens.json"), token])
-    async with opened(read_file(file), clock) as found, serving_fleet(found) as server:
+    described = read_file(file)
+    objects, keys = open_objects(described), described.data / KEYS
+    if has_keys and not Signing(objects, keys, clock).is_begun:
+        offline = new_offline_keys(folder / "offline")
+        begin(ObjectsMetadata(objects), KeyRing(keys), offline, delegates_uploads=delegates_uploads, clock=clock)
+    async with opened(described, clock) as found, serving_fleet(found) as server:
         yield Kept(folder, server.address, found, tokens)

@@ -48,6 +48,10 @@ def spread_table(size: int, distance: Distance = "Euclid", **spread: object) -> 
     return CollectionTable(vectors=VectorTable(size=size, distance=distance), spread=SpreadTable(**spread))  # type: ignore[arg-type]
 
 
+def named_table(vectors: Mapping[str, VectorTable], sparse: Sequence[str] = (), **spread: object) -> CollectionTable:
+    return CollectionTable(named=dict(vectors), sparse=list(sparse), spread=SpreadTable(**spread))  # type: ignore[arg-type]
+
+
 @contextlib.asynccontextmanager
 async def spread_nodes(
     folder: Path,

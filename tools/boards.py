@@ -216,6 +216,23 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 ((rate("littoral_mqtt_dropped_total", "route, reason"), "{{route}}: {{reason}}"),),
             ),
             Panel("MQTT: the oldest that waits", "s", (("littoral_mqtt_oldest_seconds{AT}", "{{route}}"),)),
+            Panel("Tenants: requests", "reqps", ((rate("littoral_tenant_requests_total", "tenant"), "{{tenant}}"),)),
+            Panel(
+                "Tenants: over a quota",
+                "reqps",
+                ((rate("littoral_tenant_refused_total", "tenant, quota"), "{{tenant}}: {{quota}}"),),
+            ),
+            Panel(
+                "Tenants: inferences",
+                "short",
+                (
+                    ("littoral_tenant_inferences_busy{AT}", "busy, {{tenant}}"),
+                    ("littoral_tenant_inferences_waiting{AT}", "waiting, {{tenant}}"),
+                ),
+            ),
+            Panel("Tenants: points", "short", (("littoral_tenant_points{AT}", "{{tenant}}"),)),
+            Panel("Tenants: disk", "bytes", (("littoral_tenant_disk_bytes{AT}", "{{tenant}}"),)),
+            Panel("Tenants: caches", "bytes", (("littoral_tenant_cache_bytes{AT}", "{{tenant}}"),)),
         ),
     ),
     "collections": (

@@ -275,6 +275,7 @@ class PeerError(LittoralError):
 class TrustError(LittoralError):
     """A digest or signature does not match."""
 
+
 class UpdateRefusedError(TrustError):
     """An update is not taken, one class per reason; what runs goes on."""
 

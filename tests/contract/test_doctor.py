@@ -75,14 +75,42 @@ def test_a_processor_that_lacks_something(tmp_path: Path, root: Path) -> None:
     assert bad([finding])
 
 
-def test_memory_that_is_short_or_bounded_by_a_group(tmp_path: Path, root: Path) -> None:
+def test_memory_that_is_short(tmp_path: Path, root: Path) -> None:
     wants = site(tmp_path, node="memory_mb = 10000")
     assert "the node may want 10000" in machine(wants, root)["memory", "machine"].message
-    (root / "sys/fs/cgroup/memory.max").write_text("300000000\n")
-    (root / "sys/fs/cgroup/memory.current").write_text("200000000\n")
+
+
+GROUPS = {
+    "2, in a container": ("0::/\n", "", "memory.max memory.current"),
+    "2, of a unit": (
+        "0::/system.slice/littoral.service\n",
+        "system.slice/littoral.service",
+        "memory.max memory.current",
+    ),
+    "2, of what is above": ("0::/system.slice/littoral.service\n", "system.slice", "memory.max memory.current"),
+    "1": (
+        "5:cpu,cpuacct:/other\n4:memory:/shop/node\n1:name=systemd:/\n0::/\n",
+        "memory/shop/node",
+        "memory.limit_in_bytes memory.usage_in_bytes",
+    ),
+    "1, of what is above": ("4:memory:/shop/node\n", "memory", "memory.limit_in_bytes memory.usage_in_bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_memory_that_is_bounded_by_a_control_group(tmp_path: Path, root: Path, kind: str) -> None:
+    """Folders as the kernel shows them, of both versions: a machine has one of them."""
+    told_as, folder, names = GROUPS[kind]
+    (root / "proc/self").mkdir()
+    (root / "proc/self/cgroup").write_text(told_as)
+    group = root / "sys/fs/cgroup" / folder
+    group.mkdir(parents=True, exist_ok=True)
+    bound, used = (group / name for name in names.split())
+    bound.write_text("300000000\n")
+    used.write_text("200000000\n")
     finding = machine(site(tmp_path), root)["memory", "machine"]
     assert (finding.status, finding.message) == (Status.WARN, "95 MiB are free, the node may want 256")
-    (root / "sys/fs/cgroup/memory.max").write_text("max\n")
+    bound.write_text("9223372036854771712\n" if "limit" in bound.name else "max\n")
     assert machine(site(tmp_path), root)["memory", "machine"].status is Status.OK
 
 

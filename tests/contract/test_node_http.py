@@ -27,6 +27,7 @@ PICTURE = jpeg(draw(0, 0))
 HOW = {"node", "stages", "cache", "search"}
 OF_TABLES = (
     "littoral_mqtt_",
+    "littoral_grpc_",
     "littoral_mesh_",
     "littoral_federated_",
     "littoral_replica_",

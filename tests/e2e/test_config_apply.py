@@ -1,6 +1,7 @@
 """Another site file for real nodes: taken while they serve, with a restart, taken back; and what a slip in it costs."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -113,6 +114,41 @@ def test_what_needs_no_restart_counts_while_the_node_serves(up: Up) -> None:
     assert code == 4
     assert "third.wasm" in out
     assert up.site.read_text() == changed
+
+
+QUOTA = """
+[auth]
+tokens = "tokens.json"
+
+[[tenants]]
+name = "acme"
+models = ["embedder"]
+quota = { requests_per_s = 0.01, points_max = 0 }
+
+[tenants.collections.frames]
+vectors = { size = 5, distance = "Cosine" }
+"""
+
+
+def test_another_quota_of_a_tenant_counts_while_the_node_serves(up: Up) -> None:
+    up.text += QUOTA
+    up.site.write_text(up.text)
+    up.start()
+    pid = up.pid()
+    made = cli("tokens", "new", up.site, "a", "--roles", "read,write", "--tenant", "acme", "--json")
+    shown = {"api-key": str(made.json["token"])}
+
+    def write() -> int:
+        path, body = "/collections/frames/points?wait=true", json.dumps(POINT).encode()
+        return send(up.address, "PUT", path, body, {"content-type": "application/json"} | shown).status
+
+    until(lambda: write() == 429)
+    for quota, status in (("requests_per_s = 1000.0, points_max = 0", 403), ("requests_per_s = 1000.0", 200)):
+        code, out = up.apply(up.text.replace("requests_per_s = 0.01, points_max = 0", quota))
+        assert code == 0, out
+        assert "the node took it while it served" in out
+        assert write() == status
+    assert up.pid() == pid
 
 
 def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Up) -> None:

@@ -1,4 +1,4 @@
-"""Sites with regions, with identities, with two embedding models, and with full disks: what each promises holds.
+"""Sites with regions, identities, two embedding models, named vectors, full disks: what each promises holds.
 
 `python -m littoral.testing.mesh --nodes N --seed S --with WORLD --trace` replays what fails here.
 """
@@ -24,6 +24,15 @@ def test_what_it_promises_holds(world: World, seed: int) -> None:
     assert report.certified_count > 0
 
 
+def test_named_vectors_hold_while_cells_of_one_become_cells_of_the_other() -> None:
+    """Some points lack the vector that cells are of, some get it, some lose it."""
+    plan = Plan.of(4, 5, trouble_s=TROUBLE_S, kinds=("crash", "cut", "layout", "layout"), world="named")
+    report = simulate(plan)
+    assert report.broken == []
+    assert report.acknowledged_count > 10
+    assert report.certified_count > 0
+
+
 def test_a_node_whose_disk_is_full_takes_nothing_and_goes_on_when_there_is_room() -> None:
     """A map that comes meanwhile is taken afterwards, and what was acknowledged is there."""
     plan = Plan.of(1, 4, trouble_s=TROUBLE_S, kinds=("slow",))
@@ -34,7 +43,7 @@ def test_a_node_whose_disk_is_full_takes_nothing_and_goes_on_when_there_is_room(
     assert report.acknowledged_count > 10
 
 
-@pytest.mark.parametrize("world", ["regions", "roster", "models"])
+@pytest.mark.parametrize("world", ["regions", "roster", "models", "named"])
 def test_faults_of_a_seed_are_the_same_whatever_else_the_site_has(world: World) -> None:
     plain, more = Plan.of(5, 8), Plan.of(5, 8, world=world)
     assert [one for one in more.faults if one.kind in KINDS] == list(plain.faults)

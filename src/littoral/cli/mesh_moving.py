@@ -27,16 +27,17 @@ def spread(
     ] = None,
     shards: Annotated[int | None, typer.Option(min=1, max=256, help="Over how many shards.")] = None,
     replicas: Annotated[int | None, typer.Option(min=1, max=8, help="On how many nodes each.")] = None,
+    by: Annotated[str | None, typer.Option(help="Name of the vector that cells are of.")] = None,
     back: Annotated[bool, typer.Option("--back", help="Take back what is under way; possible until the flip.")] = False,
     apply: ApplyOption = False,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Spread a collection in another way, while it is read and written."""
-    wanted = {"strategy": strategy, "shards": shards, "replicas": replicas}
+    wanted = {"strategy": strategy, "shards": shards, "replicas": replicas, "by": by}
     given = {key: value for key, value in wanted.items() if value is not None}
     if back == bool(given):
-        raise InputError("either `--back`, or what is to be different: `--strategy`, `--shards`, `--replicas`")
+        raise InputError("either `--back`, or what is to be different: `--strategy`, `--shards`, `--replicas`, `--by`")
     kind = "back" if back else "spread"
     _ask(url, {"kind": kind, "collection": collection} | given, apply=apply, as_json=as_json)
 

@@ -28,18 +28,39 @@ def options() -> None:
 
 @orchestrator.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to make; an orchestrator file that is there is kept.")],
+    keys_to: Annotated[Path, typer.Option(help="Folder for the keys of people: take each to another place.")],
     name: Annotated[str, typer.Option(help="Of the fleet.")] = "fleet",
+    keys: Annotated[int, typer.Option(min=1, max=16, help="Of people, for root and for targets each.")] = 3,
+    threshold: Annotated[int, typer.Option(min=1, max=16, help="Of these, that must sign together.")] = 2,
+    delegate_uploads: Annotated[
+        bool,
+        typer.Option("--delegate-uploads", help="What publishers bring counts at once, by an online key."),
+    ] = False,
+    passphrases: Annotated[bool, typer.Option("--passphrases", help="Ask for one for each key of people.")] = False,
 ) -> None:
-    """Make the folder of an orchestrator: its file, and a token for its first publisher, which is printed once."""
+    """Begin a fleet: keys for people and for the orchestrator, its file, and a token, which is printed once."""
     from littoral.orchestrator.file import read_file
+    from littoral.orchestrator.service import open_objects
+    from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
+    from littoral.updates.metadata.ceremony import begin, new_offline_keys
+    from littoral.updates.metadata.keys import KeyRing
 
     file = folder / FILE_NAME
-    if file.exists():
-        raise ConflictError(f"`{file}` is there", hint="another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(f'[orchestrator]\nname = "{name}"\nlisten = "127.0.0.1:8680"\n\n[auth]\ntokens = "tokens.json"\n')
-    read_file(file)
+    if not file.exists():
+        file.write_text(
+            f'[orchestrator]\nname = "{name}"\nlisten = "127.0.0.1:8680"\n\n[auth]\ntokens = "tokens.json"\n'
+        )
+    described = read_file(file)
+    described.data.mkdir(parents=True, exist_ok=True)
+    objects, ring = open_objects(described), described.data / KEYS
+    if Signing(objects, ring, SYSTEM).is_begun:
+        raise ConflictError(f"`{folder}`: this fleet has its keys", hint="another folder; keys change by signed roots")
+    if threshold > keys:
+        raise InputError(f"{threshold} of {keys} keys cannot sign", hint="`--keys` at least as many as `--threshold`")
+    offline = new_offline_keys(keys_to, count=keys, passphrase=_passphrase if passphrases else None)
+    begin(ObjectsMetadata(objects), KeyRing(ring), offline, threshold=threshold, delegates_uploads=delegate_uploads)
     results.print(_made(file, "publisher", "publisher", None), markup=False)
     messages.print(
         f"the token of `publisher` is not shown again; next: `littoral orchestrator up {file}`", markup=False
@@ -101,6 +122,11 @@ def token(
     """Make a token and print it, once: the orchestrator keeps a digest only."""
     results.print(_made(file, name, role, days), markup=False)
     messages.print(f"`{name}` is {role}; this is not shown again", markup=False)
+
+
+def _passphrase(key: str) -> str:
+    text: str = typer.prompt(f"passphrase of {key}", hide_input=True, confirmation_prompt=True, err=True)
+    return text
 
 
 def _made(file: Path, name: str, role: str, days: float | None) -> str:

@@ -35,6 +35,7 @@ DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
 REPLICA_COUNT_MAX = 8
 SPREAD_COUNT_MAX = 64
+VECTOR_NAME_MAX = 255
 KEPT = "shard-map.json"
 
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -55,13 +56,15 @@ class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which shards there are, what belongs to each, and who holds it. parameters: what the strategy knows.
 
-    generation: of another model than the layout beside which it stands; None = of the same.
+    generation: of another model than the layout beside which it stands; None = of the same. vector: as of a `Spread`;
+    None = the same as there.
     """
 
     strategy: Strategy
     places: Places
     parameters: bytes = b""
     generation: Generation | None = None
+    vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] | None = None
 
     @property
     def shards(self) -> list[int]:
@@ -94,7 +97,8 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     in its place. given: numbers below it were given, and are not given again; 0 = those that are there.
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
     embeddings these are; two never mix. size: numbers of a vector, 0 = as site files say. declared: the model that the
-    site file of the map's writer named when the collection last went to another one.
+    site file of the map's writer named when the collection last went to another one. vector: name of that which cells
+    are of, whatever the strategy; "" = the one without a name.
     """
 
     strategy: Strategy
@@ -106,11 +110,12 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     change: Change | None = None
     size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
     declared: Annotated[str, Meta(max_length=400)] = ""
+    vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] = ""
 
     @property
     def layout(self) -> Layout:
         """By which it is read, and written first."""
-        return Layout(self.strategy, self.places, self.parameters)
+        return Layout(self.strategy, self.places, self.parameters, vector=self.vector)
 
     def by(self, layout: Layout) -> "Spread":
         """The same collection, by another layout."""
@@ -122,6 +127,7 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             parameters=layout.parameters,
             model=generation.model,
             size=generation.size,
+            vector=self.vector if layout.vector is None else layout.vector,
         )
 
     @property

@@ -8,11 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from littoral.node.site_problems import NAME_PATTERN, Place
+from littoral.vectors.records import CollectionConfig
 
 if TYPE_CHECKING:
     from littoral.node.site_tables import CollectionTable
 
-__all__ = ["MeshTable", "SpreadTable", "check_mesh"]
+__all__ = ["MeshTable", "SpreadTable", "cells_by", "check_mesh"]
 
 PEERS_MAX = 256
 REGIONS_MAX = 64
@@ -105,6 +106,10 @@ class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         Meta(description="How each region is spread; cells by `sample`, whose means all nodes have"),
     ] = "hash"
     model: Annotated[str, Meta(max_length=200, description="Version of the model whose embeddings these are")] = ""
+    by: Annotated[
+        Annotated[str, Meta(max_length=255)] | None,
+        Meta(description="Name of the vector that cells are of; default: the first dense one"),
+    ] = None
 
     @property
     def needs_sample(self) -> bool:
@@ -136,17 +141,32 @@ def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "Col
         _check_names(mesh, node, place)
 
 
+def cells_by(spread: SpreadTable, config: CollectionConfig) -> str:
+    """Name of the vector that cells are of, or would be; "" = the one without a name, or that there is none."""
+    return next(iter(config.dense), "") if spread.by is None else spread.by
+
+
+def _check_cells(config: CollectionConfig, spread: SpreadTable, place: Place) -> None:
+    """Whether they can be made of the vector."""
+    params = config.dense.get(cells_by(spread, config))
+    hint = 'spread them by `hash`, or by `geographic` with `within = "hash"`'
+    if params is None or params.multivector_config is not None:
+        raise (place / "by").about("cells need one dense vector a point, and this is none", hint=hint)
+    if params.distance not in ("Cosine", "Euclid"):
+        told = f"cells need vectors with `Cosine` or `Euclid`, these have `{params.distance}`"
+        raise (place / "strategy").about(told, hint=hint)
+
+
 def _check_strategy(table: "CollectionTable", place: Place) -> None:
     spread = table.spread
     assert spread is not None
+    if spread.by is not None and spread.by not in (dense := table.config().dense):
+        known = ", ".join(f"`{name}`" for name in dense)
+        raise (place / "by").wrong(spread.by, f"the name of a dense vector, of {known or 'which there is none'}")
     if spread.needs_sample:
         if spread.sample is None and not spread.begins_by_id:
             raise (place / "sample").about("is missing: cells are fitted to a sample of the vectors to come")
-        if table.vectors.distance not in ("Cosine", "Euclid"):
-            raise (place / "strategy").about(
-                f"cells need vectors with `Cosine` or `Euclid`, these have `{table.vectors.distance}`",
-                hint='spread them by `hash`, or by `geographic` with `within = "hash"`',
-            )
+        _check_cells(table.config(), spread, place)
     if spread.strategy != "geographic":
         defaults = SpreadTable()
         for key in FOR_GEOGRAPHIC:

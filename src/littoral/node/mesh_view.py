@@ -174,7 +174,7 @@ def _collection(
         shards.append(ShardTold(shard=shard, wanted=max(wanted, len(nodes)), actual=actual, holders=holders))
     return CollectionTold(
         strategy=spread.strategy,
-        words=words_of(spread.strategy, spread.parameters, len(spread.places)),
+        words=words_of(spread.strategy, spread.parameters, len(spread.places), spread.vector),
         model=spread.model,
         epoch=spread.epoch,
         points=_points(shards),
@@ -225,24 +225,26 @@ def _routing(federation: Federation) -> RoutingTold:
 
 
 @lru_cache(maxsize=128)
-def words_of(strategy: str, parameters: bytes, shard_count: int) -> str:
-    """What a strategy goes by, in words."""
+def words_of(strategy: str, parameters: bytes, shard_count: int, vector: str = "") -> str:
+    """What a strategy goes by, in words. vector: name of that which cells are of."""
     if not parameters:
         return f"by id, over {_counted(shard_count, 'shard')}"
     try:
-        return _described(decode_strategy(parameters))
+        return _described(decode_strategy(parameters), f"vector `{vector}`" if vector else "vector")
     except InputError:
         return f"{strategy}, with parameters that this version does not know"
 
 
-def _described(strategy: Strategy) -> str:
+def _described(strategy: Strategy, vector: str) -> str:
     match strategy:
         case Hash():
             return f"by id, over {_counted(len(strategy.shards), 'shard')}"
         case Metric():
-            return f"by vector, {_counted(len(strategy.shards), 'cell')}"
+            return f"by {vector}, {_counted(len(strategy.shards), 'cell')}"
         case Hybrid():
-            return f"by vector, {_counted(len(strategy.parts), 'cell')}, over {len(strategy.shards)} shards within them"
+            return (
+                f"by {vector}, {_counted(len(strategy.parts), 'cell')}, over {len(strategy.shards)} shards within them"
+            )
         case Geographic():
             kept = set(strategy.pinned)
             regions = [f"{name} (pinned)" if name in kept else name for name in sorted(strategy.regions)]

@@ -8,8 +8,9 @@ For one event loop; one change at a time.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from littoral.node.model_opening import (
     Source,
     check_state,
     files_seen,
+    open_model,
     open_version,
     runs_on_zeros,
     warm,
@@ -99,7 +101,7 @@ class ModelRepository:
 
     def __init__(
         self,
-        models: Mapping[str, ServedModel],
+        models: MutableMapping[str, ServedModel],
         origins: Mapping[str, Origin],
         pipelines: Mapping[str, ServedPipeline],
         bind: Bind,
@@ -152,6 +154,40 @@ class ModelRepository:
             except BaseException:
                 kept.origin = before
                 raise
+
+    async def add(self, name: str, table: ModelTable, path: Path) -> None:
+        """A model that the site file did not name before. Raises ConflictError for one that is there, and what opening
+        it raises."""
+        async with self.turn:
+            if name in self._kept:
+                raise ConflictError(f"model `{name}` is there already")
+            for source in await asyncio.to_thread(files_seen, path):
+                await make_machine_code(source, self._pooling.signers)
+            opened = partial(open_model, name, table, path, self._pooling, clock=self._clock, say=self._say)
+            with _beside() as threads:
+                served, origin = await threads.run(opened)
+                if table.warm:
+                    with contextlib.suppress(SandboxError):  # some models never take zeros
+                        await warm(served.serving, served.instances, threads)
+            self._kept[name] = _Kept(origin, served, origin.seen, served.serving.number)
+            self._models[name] = served
+            self._say(f"model `{name}`: version {served.serving.number} serves, {served.model.digest[:12]}")
+            self._deployed(served, "serves")
+
+    async def remove(self, name: str) -> None:
+        """A model that the site file names no more. Raises ConflictError where a pipeline uses it."""
+        kept = self._find(name)
+        async with self.turn:
+            if users := self._users(name):
+                raise ConflictError(f"model `{name}`: used by pipeline `{users[0]}`")
+            pools = [version.pool for version in _open_versions(kept)]
+            del self._models[name], self._kept[name]
+            kept.served.versions, kept.previous = {}, None
+            await asyncio.to_thread(_close, pools)
+            for pool in pools:
+                self._pooling.forget(pool)
+            self._say(f"model `{name}`: removed")
+            self._deployed(kept.served, "unloaded")
 
     async def roll_back(self, name: str) -> Sequence[int]:
         """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""
@@ -227,7 +263,7 @@ class ModelRepository:
 
         is_asked: by somebody, not by the watch: then also those that were rolled back, unloaded or uploaded.
         """
-        for name, kept in self._kept.items():
+        for name, kept in list(self._kept.items()):
             if is_asked or (not kept.is_held and await self._is_changed(kept)):
                 with contextlib.suppress(LittoralError, OSError):  # told by `load`; the next change is the next try
                     await self.load(name)
@@ -399,6 +435,16 @@ class ModelRepository:
                 hint="the version before goes on: give this one the inputs and outputs that its pipelines use",
             ) from error
         return bound
+
+    def _users(self, name: str) -> list[str]:
+        """The pipelines that use this model."""
+        models, found = _Noting(self._models), []
+        for pipeline in self._pipelines:
+            models.asked.clear()
+            self._bind(pipeline, models)
+            if name in models.asked:
+                found.append(pipeline)
+        return found
 
     def _refuse(self, kept: _Kept, number: int, error: Exception) -> None:
         kept.refusals += 1

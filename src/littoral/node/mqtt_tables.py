@@ -1,6 +1,6 @@
 """The table `mqtt` of a site file: the broker, and which topics go through which pipeline to which topic."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -41,6 +41,7 @@ class RouteTable(_Table, frozen=True):
 
     topic: Annotated[_Text, Meta(description="Topic filter: `+` is one level, `#` all that follow")]
     pipeline: Annotated[str, Meta(description="A pipeline of this file")]
+    tenant: Annotated[_Name | None, Meta(description="Whose: its pipelines, collections and quotas count")] = None
     name: Annotated[_Name | None, Meta(description="In metrics and logs; default: the pipeline's")] = None
     publish: Annotated[
         _Text | None, Meta(description="Topic of the answers; `{1}`: what the first wildcard caught, `{id}`")
@@ -74,8 +75,10 @@ class MqttTable(_Table, frozen=True):
     routes: Annotated[list[RouteTable], Meta(max_length=ROUTES_MAX, description="In order")] = []
 
 
-def check_mqtt(table: MqttTable, pipelines: Mapping[str, object], place: Place) -> None:
-    """What can be known from the file alone. Raises SettingError naming the key."""
+def check_mqtt(
+    table: MqttTable, pipelines: Mapping[str, object], place: Place, tenants: Mapping[str, Collection[str]]
+) -> None:
+    """What can be known from the file alone. tenants: the pipelines of each. Raises SettingError naming the key."""
     try:
         is_secured, _, _ = parse_broker(table.broker)
     except InputError as error:
@@ -92,10 +95,14 @@ def check_mqtt(table: MqttTable, pipelines: Mapping[str, object], place: Place) 
         here = place / "routes" / index
         if names.count(names[index]) > 1:
             raise (here / "name").wrong(names[index], "another than that of every other route")
-        if route.pipeline not in pipelines:
-            raise (here / "pipeline").wrong(
-                route.pipeline, "a pipeline of this file", hint=nearest_hint(route.pipeline, pipelines)
+        if route.tenant is not None and route.tenant not in tenants:
+            raise (here / "tenant").wrong(
+                route.tenant, "a tenant of this file", hint=nearest_hint(route.tenant, tenants)
             )
+        known = pipelines if route.tenant is None else tenants[route.tenant]
+        if route.pipeline not in known:
+            whose = "a pipeline of this file" if route.tenant is None else f"a pipeline of tenant `{route.tenant}`"
+            raise (here / "pipeline").wrong(route.pipeline, whose, hint=nearest_hint(route.pipeline, known))
         _check_topics(route, here)
 
 

@@ -14,6 +14,7 @@ from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
 from littoral.node.asked_recall import asking_recall, request_recall
 from littoral.node.caches import USE, use_of
+from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.node import Node
 from littoral.node.pipelines_api import status_error
 from littoral.node.qdrant_bodies import (
@@ -251,7 +252,9 @@ class _Api:
 
     async def _describe(self, request: Request) -> object:
         collection = self._collection(request)
-        return collections.description(collection.config, await collection.info(deadline_s=_deadline_s(request)))
+        info = await collection.info(deadline_s=_deadline_s(request))
+        spread = collection.told() if isinstance(collection, SpreadCollection) else {}
+        return collections.description(collection.config, info, spread)
 
     async def _create(self, request: Request) -> object:
         _deadline_s(request)

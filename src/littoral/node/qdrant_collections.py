@@ -302,8 +302,10 @@ OPTIMIZERS = {
 }
 
 
-def description(config: CollectionConfig, info: ShardInfo) -> object:
-    """What `GET /collections/{c}` says; options that were not given are told as the store's defaults."""
+def description(config: CollectionConfig, info: ShardInfo, spread: Mapping[str, object]) -> object:
+    """What `GET /collections/{c}` says; options that were not given are told as the store's defaults. spread: of one
+    that lies on several nodes.
+    """
     dense = msgspec.to_builtins(config.dense)
     params = {
         "vectors": dense[""] if list(dense) == [""] else dense,
@@ -311,7 +313,7 @@ def description(config: CollectionConfig, info: ShardInfo) -> object:
         "replication_factor": 1,
         "write_consistency_factor": 1,
         "on_disk_payload": config.payload is None or config.payload.memory == "cold",
-    }
+    } | dict(spread)
     if config.sparse:
         params["sparse_vectors"] = msgspec.to_builtins(config.sparse)
     told = {

@@ -18,6 +18,11 @@ class Rate:
         self._at_s = clock.monotonic()
         self.taken_count = self.refused_count = 0
 
+    def limit(self, per_s: float) -> None:
+        """From now on."""
+        self._per_s, self._most = per_s, max(1.0, per_s)
+        self._left = min(self._left, self._most)
+
     def take(self) -> None:
         """One request. Raises TooOftenError with the time after which the next is taken."""
         now_s = self._clock.monotonic()

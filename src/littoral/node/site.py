@@ -44,6 +44,7 @@ from littoral.node.site_tables import (
     StepTable,
     TenantTable,
     UpsertStepTable,
+    check_vectors,
 )
 from littoral.node.telemetry_tables import TelemetryTable, check_telemetry
 from littoral.node.tenant_tables import check_tenants, read_tenants
@@ -254,7 +255,7 @@ def _checked(site: Site, place: Place) -> Site:
         for index, step in enumerate(steps):
             _check_step(step, site, place / "pipelines" / name / "steps" / index)
     if site.mqtt is not None:
-        check_mqtt(site.mqtt, site.pipelines, place / "mqtt")
+        check_mqtt(site.mqtt, site.pipelines, place / "mqtt", {table.name: table.pipelines for table in site.tenants})
     if site.mesh is not None:
         _check_address(site.mesh.listen, place / "mesh" / "listen")
         if site.mesh.door is not None:
@@ -262,8 +263,9 @@ def _checked(site: Site, place: Place) -> Site:
         for name, address in site.mesh.peers.items():
             _check_address(address, place / "mesh" / "peers" / name)
     for name, table in site.collections.items():
-        here = place / "collections" / name / "encrypted"
-        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here)
+        here = place / "collections" / name
+        check_vectors(table, here)
+        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here / "encrypted")
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)
@@ -332,18 +334,27 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                     raise (place / "for_each" / index).about("stands in a `for_each` already")
                 _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
-            _check_known(step.search, site.collections, "a collection of this file", place / "search")
+            _check_plain(step.search, site, place / "search")
             try:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
         case UpsertStepTable():
-            _check_known(step.upsert, site.collections, "a collection of this file", place / "upsert")
+            _check_plain(step.upsert, site, place / "upsert")
             _check_json(step.payload, place / "payload")
             try:
                 check_payload_places(step.payload)
             except RequestError as error:
                 raise (place / "payload").about(error.message) from error
+
+
+def _check_plain(name: str, site: Site, place: Place) -> None:
+    """A collection with the vector that pipelines know."""
+    _check_known(name, site.collections, "a collection of this file", place)
+    try:
+        _ = site.collections[name].plain
+    except SettingError as error:
+        raise place.about(error.message) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

@@ -13,7 +13,7 @@ from littoral.node.vector_makers import in_its_place
 from littoral.vectors.collections import Collections
 from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection_file
 from littoral.vectors.model_version import ModelVersion, listed
-from littoral.vectors.records import CollectionConfig
+from littoral.vectors.records import CollectionConfig, VectorParams
 
 __all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "read_files"]
 
@@ -69,8 +69,9 @@ def as_on_disk(site: Site, files: Mapping[str, CollectionFile]) -> Site:
     """The site with the vectors that these collections have."""
     tables = dict(site.collections)
     for name, file in files.items():
-        if (plain := file.config.vectors) is not None:
+        if (plain := file.config.vectors) is not None and tables[name].vectors is not None:
             vectors = VectorTable(size=plain.size, distance=plain.distance)
+            vectors = msgspec.structs.replace(vectors, is_multi=plain.multivector_config is not None)
             tables[name] = msgspec.structs.replace(tables[name], vectors=vectors)
     return site._replace(collections=tables)
 
@@ -78,7 +79,7 @@ def as_on_disk(site: Site, files: Mapping[str, CollectionFile]) -> Site:
 def declared(table: CollectionTable) -> str:
     """What the file says of vectors and models, as it is remembered at a flip."""
     models = table.model if isinstance(table.model, str) else ", ".join(table.model)
-    return f"{table.vectors.size} × {table.vectors.distance} {models}".strip()
+    return f"{_vectors(table.config())} {models}".strip()
 
 
 async def _ensure(collections: Collections, site: Site, name: str, table: CollectionTable, say: Say) -> None:
@@ -123,12 +124,17 @@ def _same(wanted: tuple[ModelVersion, ...], holds: tuple[ModelVersion, ...]) -> 
 
 
 def _check_config(site: Site, name: str, config: CollectionConfig, found: CollectionConfig) -> None:
-    wanted, plain = config.dense[""], found.dense.get("")
-    if plain is None or (plain.size, plain.distance) != (wanted.size, wanted.distance):
+    there = {name: _kind(params) for name, params in found.dense.items()}
+    is_alike = all(there.get(name) == _kind(params) for name, params in config.dense.items())
+    if not is_alike or not config.sparse.keys() <= found.sparse.keys():
         raise SettingError(
             f"{site.file}: `collections.{name}` is {_vectors(config)}, on disk it has {_vectors(found)}",
             hint="a collection never changes these: name another, or delete this one first",
         )
+
+
+def _kind(params: VectorParams) -> tuple[object, ...]:
+    return params.size, params.distance, params.multivector_config is not None
 
 
 def _vectors(config: CollectionConfig) -> str:

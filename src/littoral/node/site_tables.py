@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.errors import SettingError
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
@@ -15,7 +16,7 @@ from littoral.node.mqtt_tables import MqttTable
 from littoral.node.placement_tables import PlacementTable
 from littoral.node.quota_table import QuotaTable
 from littoral.node.signature_tables import SignaturesTable
-from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN
+from littoral.node.site_problems import DIGEST_PATTERN, NAME_PATTERN, Place
 from littoral.node.telemetry_tables import TelemetryTable
 from littoral.node.updates_tables import UpdatesTable
 from littoral.runtime.host.options import OPTIONS, HostOptions, PlacedTable
@@ -24,6 +25,7 @@ from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.queries import RESULT_COUNT_MAX, parse_params, parse_selector
 from littoral.vectors.records import VECTOR_SIZE_MAX, CollectionConfig, Distance, VectorParams
+from littoral.vectors.tuning import MultiVector, SparseParams
 
 if TYPE_CHECKING:
     from littoral.vectors.collection import QueryOptions
@@ -54,9 +56,11 @@ __all__ = [
     "TenantTable",
     "UpsertStepTable",
     "VectorTable",
+    "check_vectors",
 ]
 
 ENTRIES_MAX = 64
+VECTOR_COUNT_MAX = 64
 STEPS_MAX = 16
 INSTANCES_MAX = 64
 DAY_MS = 24 * 3600 * 1000
@@ -258,17 +262,33 @@ ALL_STEP_TABLES: Mapping[str, type[PlacedTable]] = {
 """By name, for people."""
 
 
+VectorName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f]+$")]
+
+
 class VectorTable(_Table, frozen=True):
-    """The one vector of a point."""
+    """A vector of a point."""
 
     size: Annotated[int, Meta(ge=1, le=VECTOR_SIZE_MAX, description="Numbers of a vector")]
     distance: Annotated[Distance, Meta(description="`Cosine`, `Dot`, `Euclid` or `Manhattan`")]
+    is_multi: Annotated[
+        bool, Meta(description="Several vectors a point; nearness is the sum of each one's best (`max_sim`)")
+    ] = msgspec.field(default=False, name="multi")
+
+    def params(self) -> VectorParams:
+        """What a collection with it is made with."""
+        multi = MultiVector("max_sim") if self.is_multi else None
+        return VectorParams(self.size, self.distance, multivector_config=multi)
 
 
 class CollectionTable(_Table, frozen=True):
-    """A collection that is made if it is not there; with more than a plain vector it is made over HTTP."""
+    """A collection that is made if it is not there; with options of its store it is made over HTTP."""
 
-    vectors: VectorTable
+    vectors: VectorTable | None = None
+    named: Annotated[
+        dict[VectorName, VectorTable],
+        Meta(max_length=VECTOR_COUNT_MAX, description="By name, vectors with the keys of `vectors`"),
+    ] = {}
+    sparse: Annotated[list[VectorName], Meta(max_length=VECTOR_COUNT_MAX, description="Names of sparse vectors")] = []
     model: Annotated[
         str | Annotated[list[str], Meta(min_length=1, max_length=MODELS_MAX)],
         Meta(description="Whose embeddings it holds: a model of this file, `NAME@NUMBER`, or several of one space"),
@@ -282,7 +302,29 @@ class CollectionTable(_Table, frozen=True):
 
     def config(self) -> CollectionConfig:
         """What it is made with, apart from its models."""
-        return CollectionConfig(VectorParams(self.vectors.size, self.vectors.distance))
+        plain = None if self.vectors is None else self.vectors.params()
+        named = {name: vector.params() for name, vector in self.named.items()}
+        return CollectionConfig(plain, named, {name: SparseParams() for name in self.sparse})
+
+    @property
+    def plain(self) -> VectorTable:
+        """The vector without a name. Raises SettingError where there is none."""
+        if self.vectors is None or self.vectors.is_multi:
+            raise SettingError("the collection has no plain vector without a name, which pipelines search and write")
+        return self.vectors
+
+
+def check_vectors(table: CollectionTable, place: Place) -> None:
+    """Raises SettingError."""
+    if table.vectors is None and not table.named and not table.sparse:
+        raise (place / "vectors").about("is missing", hint="or give vectors names: `named`, `sparse`")
+    if twice := [name for at, name in enumerate(table.sparse) if name in {*table.named, *table.sparse[:at]}]:
+        raise (place / "sparse").wrong(twice[0], "a name that no other vector has")
+    if table.migrate is not None and (table.vectors is None or table.vectors.is_multi or table.named or table.sparse):
+        raise (place / "migrate").about(
+            "is for a collection of one plain vector without a name",
+            hint="make another collection for the other model, and write the points there",
+        )
 
 
 class PipelineTable(_Table, frozen=True):

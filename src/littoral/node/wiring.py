@@ -6,7 +6,8 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
+from typing import cast
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
@@ -274,7 +275,14 @@ async def _repository(
             guests.trail.deployed("models", model.name, model.model.digest, what=what, version=model.serving.number)
 
     repository = ModelRepository(
-        guests.models, guests.origins, every, bind, guests.pooling, say=say, clock=clock, deployed=deployed
+        cast(MutableMapping[str, ServedModel], guests.models),  # those of `open_guests`, of which all others are views
+        guests.origins,
+        every,
+        bind,
+        guests.pooling,
+        say=say,
+        clock=clock,
+        deployed=deployed,
     )
     for model in guests.models.values():
         deployed(model, "serves")

@@ -1,12 +1,15 @@
 """Zero-touch enrolment: one image for all nodes, a claim code that lets so many of them in, and a token for each."""
 
+import asyncio
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
 from littoral.errors import ConflictError, ForbiddenError, QuotaError, TooOftenError
+from littoral.orchestrator.api.groups import joining
 from littoral.orchestrator.fleet import Fleet, digest
 from littoral.orchestrator.store import Add, Put
 from littoral.orchestrator.store.rows import ClaimRow, NodeRow
@@ -28,9 +31,10 @@ class Claimed(NamedTuple):
 
 
 class Enrolment:
-    """node_count_max: more are refused."""
+    """node_count_max: more are refused. told: the deployment that is signed for a name, from an earlier life of it."""
 
-    def __init__(self, fleet: Fleet, poll_s: float, node_count_max: int) -> None:
+    def __init__(self, fleet: Fleet, told: Callable[[str], int], poll_s: float, node_count_max: int) -> None:
+        self._told = told
         self._fleet = fleet
         self._poll_s = poll_s
         self._node_count_max = node_count_max
@@ -58,7 +62,9 @@ class Enrolment:
                 labels=labels,
             )
             made.append(Claimed(code, row))
-        await fleet.write(*(Add(one.row) for one in made), fleet.event("claims", group, count=count, uses=uses, by=by))
+        await fleet.write(
+            *(Add(one.row) for one in made), fleet.event("claim", group, what="made", count=count, uses=uses, by=by)
+        )
         return made
 
     async def enrol(self, asked: Enrol, address: str) -> Enrolled:
@@ -80,6 +86,7 @@ class Enrolment:
             token = f"node_{secrets.token_urlsafe(32)}"
             row = NodeRow(
                 name=name,
+                deployment=await asyncio.to_thread(self._told, name),
                 token_sha256=digest(token),
                 public_key=asked.public_key,
                 enrolled_at_s=fleet.clock.wall(),
@@ -87,8 +94,9 @@ class Enrolment:
                 group=claim.group,
                 labels=_bounded(asked.labels) | claim.labels,
             )
+            row = joining(fleet, row)
             used = msgspec.structs.replace(claim, uses_left=claim.uses_left - 1, used=claim.used + 1)
-            await fleet.write(Add(row), Put(used), fleet.event("enrolled", name, claim=claim.id, group=claim.group))
+            await fleet.write(Add(row), Put(used), fleet.event("node", name, what="enrolled", claim=claim.id))
         fleet.woken.set()
         return Enrolled(node=name, token=token, poll_s=self._poll_s)
 

@@ -45,6 +45,9 @@ class OrchestratorTable(_Table, frozen=True):
     name: Annotated[str, Meta(pattern=NAME_PATTERN, description="Of the fleet, in its audit log and metrics")] = "fleet"
     listen: Annotated[Text, Meta(description="Address and port; port 0 = any free one")] = "127.0.0.1:8680"
     url: Annotated[Text | None, Meta(description="What nodes reach it by; default: as it listens")] = None
+    ca: Annotated[
+        Text | None, Meta(description="File of PEM: the authority that nodes know it by, beside their machine's own")
+    ] = None
     data: Annotated[Text, Meta(description="Folder of keys, audit log, and of store and objects, made if missing")] = (
         "data"
     )

@@ -7,12 +7,12 @@ check-in is in memory first and in the store a tenth of a second later, many in 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from littoral.clock import Clock
-from littoral.errors import LittoralError, NotFoundError
+from littoral.errors import LittoralError, NotFoundError, UnavailableError
 from littoral.orchestrator.store import Add, Change, Delete, Put, Store, Trim
 from littoral.orchestrator.store.rows import (
     ArtifactRow,
@@ -29,7 +29,7 @@ from littoral.orchestrator.store.rows import (
 from littoral.updates.wire import CheckIn
 from littoral.web import Events
 
-__all__ = ["Fleet", "digest"]
+__all__ = ["Fleet", "digest", "group_of", "nodes_in"]
 
 FLUSH_S = 0.1
 EVENT_COUNT_MAX = 100_000
@@ -39,10 +39,29 @@ ROLLOUT_COUNT_KEPT = 200
 _T = TypeVar("_T")
 
 
+class Changing:
+    """Around what reads the fleet, decides and writes: one at a time, and by what the store has."""
+
+    def __init__(self, fleet: "Fleet") -> None:
+        self._fleet = fleet
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        try:
+            await self._fleet.settle()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Fleet:
     """Of one orchestrator, for one event loop. Made by `open`.
 
-    changing: held around what reads the fleet, decides and writes; check-ins do not take it.
+    changing: held around what decides and writes; check-ins do not take it.
     """
 
     def __init__(self, store: Store, clock: Clock, *, offline_s: float, event_count_max: int = EVENT_COUNT_MAX) -> None:
@@ -50,11 +69,12 @@ class Fleet:
         self.clock = clock
         self.offline_s = offline_s
         self.events = Events()
-        self.changing = asyncio.Lock()
+        self.changing = Changing(self)
         self.woken = asyncio.Event()
         self.nodes: dict[str, NodeRow] = {}
         self.sightings: dict[str, SightingRow] = {}
         self.seen_at_s: dict[str, float] = {}
+        self._online_since_s: dict[str, float] = {}
         self.groups: dict[str, GroupRow] = {}
         self.claims: dict[str, ClaimRow] = {}
         self.artifacts: dict[str, ArtifactRow] = {}
@@ -62,6 +82,7 @@ class Fleet:
         self.members: dict[str, dict[str, MemberRow]] = {}
         self.reports: dict[str, ReportRow] = {}
         self.checkin_count = 0
+        self._is_in_doubt = False
         self.write_failures = 0
         self._by_token: dict[str, str] = {}
         self._event_count_max = event_count_max
@@ -95,11 +116,25 @@ class Fleet:
         wanted = list(changes)
         if self._event_number % TRIM_EVERY == 0:
             wanted.append(Trim(EventRow, self._event_count_max))
-        await self.reading(lambda store: store.write(wanted))
+        try:
+            await self.reading(lambda store: store.write(wanted))
+        except UnavailableError:
+            self._is_in_doubt = True
+            raise
         for change in changes:
             self._apply(change)
         for listener in self._changed:
             listener(changes)
+
+    async def settle(self) -> None:
+        """After a write of which nobody knows whether it was done: memory becomes what the store has.
+
+        Raises UnavailableError while that is away.
+        """
+        if self._is_in_doubt:
+            await self.flush()
+            await self.reading(lambda _: self._load())
+            self._is_in_doubt = False
 
     def event(self, kind: str, on: str = "", **detail: Any) -> Add:
         """What happened, to be written with it."""
@@ -125,6 +160,12 @@ class Fleet:
     def is_online(self, name: str) -> bool:
         return self.clock.wall() - self.seen_at_s.get(name, 0.0) < self.offline_s
 
+    def online_since_s(self, name: str) -> float | None:
+        """Unix time; None: it is offline. As far as this process has seen."""
+        if not self.is_online(name):
+            return None
+        return self._online_since_s.get(name, self.seen_at_s[name])
+
     def checkin_of(self, name: str) -> CheckIn | None:
         """The last one."""
         sighting = self.sightings.get(name)
@@ -135,26 +176,30 @@ class Fleet:
         now_s = self.clock.wall()
         before = self.sightings.get(node)
         self.sightings[node] = SightingRow(node=node, seen_at_s=now_s, checkin=checkin)
-        self.seen(node)
+        self._seen(node, now_s)
         self._unwritten[node] = None
         self.checkin_count += 1
         if before is None or (before.checkin.deployment, before.checkin.state) != (checkin.deployment, checkin.state):
             self.woken.set()
-            self.events.tell("node", {"node": node, "deployment": checkin.deployment, "state": checkin.state})
+            self.events.tell("node", {"on": node, "deployment": checkin.deployment, "state": checkin.state})
 
     def seen(self, node: str) -> None:
         """It has said something."""
-        self.seen_at_s[node] = self.clock.wall()
+        self._seen(node, self.clock.wall())
 
-    def members_of(self, group: GroupRow) -> Iterator[NodeRow]:
-        return (node for node in self.nodes.values() if self.group_of(node) is group)
+    def _seen(self, node: str, now_s: float) -> None:
+        if node not in self._online_since_s or not self.is_online(node):
+            self._online_since_s[node] = now_s
+            self.woken.set()
+        self.seen_at_s[node] = now_s
+
+    def nodes_in(self, group: str) -> Iterator[NodeRow]:
+        """Of a group that is there."""
+        return nodes_in(self.nodes.values(), self.groups, group)
 
     def group_of(self, node: NodeRow) -> GroupRow | None:
         """The one that it is named to be in; else the first, by name, whose labels it has."""
-        if node.group:
-            return self.groups.get(node.group)
-        matching = (one for _, one in sorted(self.groups.items()) if one.match and has_labels(node, one.match.items()))
-        return next(matching, None)
+        return group_of(node, self.groups)
 
     async def flush(self) -> None:
         """What nodes said since the last time."""
@@ -185,11 +230,12 @@ class Fleet:
         self.artifacts = {row.target: row for row in store.rows(ArtifactRow)}
         self.reports = {row.node: row for row in store.rows(ReportRow)}
         self._by_token = {row.token_sha256: row.name for row in self.nodes.values()}
+        self.rollouts, self.members = {}, {}
         for rollout in reversed(store.rows(RolloutRow, newest=ROLLOUT_COUNT_KEPT)):
             self.rollouts[rollout.id] = rollout
             self.members[rollout.id] = {row.node: row for row in store.rows(MemberRow, {"rollout": rollout.id})}
         newest = store.rows(EventRow, newest=1)
-        self._event_number = newest[0].number if newest else 0
+        self._event_number = max(self._event_number, newest[0].number if newest else 0)
 
     def _apply(self, change: Change) -> None:
         match change:
@@ -240,8 +286,19 @@ class Fleet:
             self.reports.pop(where["node"], None)
 
 
-def has_labels(node: NodeRow, labels: Iterable[tuple[str, str]]) -> bool:
-    return all(node.labels.get(name) == value for name, value in labels)
+def nodes_in(nodes: Iterable[NodeRow], groups: Mapping[str, GroupRow], name: str) -> Iterator[NodeRow]:
+    """Those that would be in a group, if these were the groups."""
+    for node in nodes:
+        found = group_of(node, groups)
+        if found is not None and found.name == name:
+            yield node
+
+
+def group_of(node: NodeRow, groups: Mapping[str, GroupRow]) -> GroupRow | None:
+    """As `Fleet.group_of`, if these were the groups."""
+    if node.group:
+        return groups.get(node.group)
+    return next((g for _, g in sorted(groups.items()) if g.match and node.labels.items() >= g.match.items()), None)
 
 
 def digest(secret: str) -> str:

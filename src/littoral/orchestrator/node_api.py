@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 from collections import Counter
+from typing import Any
 
 import msgspec
 
 from littoral.errors import TooOftenError, UnauthorizedError, UnavailableError
+from littoral.orchestrator.asks import Asks
 from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.fleet import Fleet, digest
 from littoral.orchestrator.store import Put
 from littoral.orchestrator.store.rows import NodeRow, ReportRow
 from littoral.orchestrator.telling import Telling
-from littoral.updates.wire import CheckedIn, CheckIn, Enrol, Report
+from littoral.updates.wire import Answered, CheckedIn, CheckIn, Enrol, Report
 from littoral.web import Answer, Protocol, Request, Route, decode_json, json_answer
 from littoral.web.access.guessing import Guesses
 
@@ -20,6 +22,9 @@ __all__ = ["NodeSide", "node_protocol"]
 
 WAIT_S_MAX = 60.0
 METRIC_COUNT_MAX = 500
+DROPPED_COUNT_MAX = 16
+
+_REPORTS: Any = Report | list[Report]
 METRIC_CHARACTERS_MAX = 200
 CHECKIN_BYTES_MAX = 64 << 10
 RUNNING_COUNT_MAX = 256
@@ -28,8 +33,18 @@ RUNNING_COUNT_MAX = 256
 class NodeSide:
     """signal_count_max: nodes that may wait for a signal at a time."""
 
-    def __init__(self, fleet: Fleet, enrolment: Enrolment, telling: Telling, poll_s: float, signal_count_max: int):
+    def __init__(
+        self,
+        fleet: Fleet,
+        enrolment: Enrolment,
+        telling: Telling,
+        asks: Asks,
+        *,
+        poll_s: float,
+        signal_count_max: int,
+    ) -> None:
         self.fleet = fleet
+        self.asks = asks
         self.enrolment = enrolment
         self.telling = telling
         self.poll_s = poll_s
@@ -84,22 +99,26 @@ class NodeSide:
 
     async def report(self, request: Request) -> Answer:
         node = self.caller(request)
-        said = await request.json(Report)
-        before = self.fleet.reports.get(node.name)
-        dropped = Counter(before.dropped if before else {}) + Counter(dict(list(said.dropped.items())[:16]))
-        if before is None or said.time >= before.at_s:
-            metrics = list(said.metrics.items())[:METRIC_COUNT_MAX]
-            kept = {name: value for name, value in metrics if len(name) <= METRIC_CHARACTERS_MAX}
-            row = ReportRow(node=node.name, at_s=said.time, metrics=kept, dropped=dropped)
-        else:
-            row = msgspec.structs.replace(before, dropped=dropped)
+        said = decode_json(await request.body.read(), _REPORTS)
+        row = self.fleet.reports.get(node.name, ReportRow(node=node.name, at_s=0.0))
+        for one in said if isinstance(said, list) else (said,):
+            row = _reported(row, one)
         await self.fleet.write(Put(row))
         self.fleet.seen(node.name)
         return Answer(b"", 204)
 
+    async def answered(self, request: Request) -> Answer:
+        node = self.caller(request)
+        said = await request.json(Answered)
+        await self.asks.answer(node.name, request.names["ask"], said)
+        return Answer(b"", 204)
+
     def _told(self, node: str) -> CheckedIn:
         return CheckedIn(
-            deployment=self.telling.published(node), poll_s=self.poll_s, time=self.fleet.clock.wall(), asks=()
+            deployment=self.telling.published(node),
+            poll_s=self.poll_s,
+            time=self.fleet.clock.wall(),
+            asks=self.asks.of(node),
         )
 
 
@@ -109,8 +128,19 @@ def node_protocol(side: NodeSide) -> Protocol:
         Route("POST", "/fleet/v1/checkin", side.checkin),
         Route("GET", "/fleet/v1/signal", side.signal, is_always_taken=True),
         Route("POST", "/fleet/v1/reports", side.report),
+        Route("POST", "/fleet/v1/asks/{ask}", side.answered),
     )
     return Protocol(("/fleet/v1",), routes)
+
+
+def _reported(before: ReportRow, said: Report) -> ReportRow:
+    """With one report more; of an older one than the last only what was dropped counts."""
+    dropped = dict(Counter(before.dropped) + Counter(dict(list(said.dropped.items())[:DROPPED_COUNT_MAX])))
+    if said.time < before.at_s:
+        return msgspec.structs.replace(before, dropped=dropped)
+    metrics = list(said.metrics.items())[:METRIC_COUNT_MAX]
+    kept = {name: value for name, value in metrics if len(name) <= METRIC_CHARACTERS_MAX}
+    return ReportRow(node=before.node, at_s=said.time, metrics=kept, dropped=dropped)
 
 
 def _bounded(said: CheckIn) -> CheckIn:

@@ -25,6 +25,10 @@ class Objects(Protocol):
         """As `put`; the file is taken away."""
         ...
 
+    def get(self, name: str) -> bytes | None:
+        """All of a small one; None where there is none."""
+        ...
+
     def length(self, name: str) -> int | None:
         """In bytes; None where there is none."""
         ...
@@ -61,6 +65,14 @@ class FolderObjects:
             target = self._made(name)
             file.replace(target)
             _sync(target.parent)
+        except OSError as error:
+            raise self._away(error) from error
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return (self._folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             raise self._away(error) from error
 

@@ -3,34 +3,33 @@
 import asyncio
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from littoral.errors import ConflictError, InputError, NotFoundError, TooLargeError
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.objects import Objects
-from littoral.orchestrator.store import Add
-from littoral.orchestrator.store.rows import ArtifactRow
+from littoral.orchestrator.signing import Signing
+from littoral.orchestrator.store import Add, Put
+from littoral.orchestrator.store.rows import ArtifactRow, Assigned
+from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom, Kind
 
-__all__ = ["Registry", "object_of"]
+__all__ = ["Registry", "check_targets"]
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-def object_of(sha256: str) -> str:
-    """Where the bytes are."""
-    return f"targets/{sha256[:2]}/{sha256}"
+_KINDS = {"models": Kind.MODEL, "agents": Kind.AGENT, "site": Kind.SITE, "dashboards": Kind.DASHBOARD}
 
 
 class Registry:
     """coming: a folder on the same disk as the data, for what is not there whole yet."""
 
-    def __init__(self, fleet: Fleet, objects: Objects, coming: Path, bytes_max: int) -> None:
+    def __init__(self, fleet: Fleet, objects: Objects, signing: Signing, coming: Path, bytes_max: int) -> None:
         self._fleet = fleet
         self._objects = objects
+        self._signing = signing
         self._coming = coming
         self._bytes_max = bytes_max
         coming.mkdir(parents=True, exist_ok=True)
@@ -39,14 +38,10 @@ class Registry:
 
     def find(self, kind: str, name: str, version: str) -> ArtifactRow:
         """Raises NotFoundError."""
-        found = [
-            row
-            for row in self._fleet.artifacts.values()
-            if (row.kind, row.name, str(row.version)) == (kind, name, version)
-        ]
-        if not found:
-            raise NotFoundError(f"no artifact `{kind[:20]}/{name[:64]}/{version[:20]}`")
-        return found[0]
+        for row in self._fleet.artifacts.values():
+            if (row.kind, row.name, str(row.version)) == (kind, name, version):
+                return row
+        raise NotFoundError(f"no artifact `{kind[:20]}/{name[:64]}/{version[:20]}`")
 
     def next_version(self, kind: Kind, name: str) -> int:
         held = [row.version for row in self._fleet.artifacts.values() if (row.kind, row.name) == (kind.value, name)]
@@ -62,19 +57,18 @@ class Registry:
             sha256, length = await self._receive(file, chunks)
             if not length:
                 raise InputError("an artifact without a byte")
-            await asyncio.to_thread(self._objects.put_file, object_of(sha256), file)
+            await asyncio.to_thread(self._objects.put_file, tree.target_file(target, sha256), file)
         finally:
             file.unlink(missing_ok=True)
         async with self._fleet.changing:
-            number = version or self.next_version(kind, name)
-            target = ArtifactName.parse(str(target._replace(version=number)))
+            target = ArtifactName.parse(str(target._replace(version=version or self.next_version(kind, name))))
             if str(target) in self._fleet.artifacts:
                 raise ConflictError(f"artifact `{target}` is there", hint="versions are never changed: take the next")
             row = ArtifactRow(
                 target=str(target),
                 kind=kind.value,
                 name=name,
-                version=number,
+                version=target.version,
                 length=length,
                 sha256=sha256,
                 state="pending",
@@ -82,11 +76,63 @@ class Registry:
                 by=by,
                 custom=custom,
             )
-            await self._fleet.write(Add(row), self._fleet.event("artifact", row.target, sha256=sha256, by=by))
-        return row
+            event = self._fleet.event("artifact", row.target, what="registered", sha256=sha256, by=by)
+            await self._fleet.write(Add(row), event)
+            await self._sync()
+        return self._fleet.artifacts[row.target]
 
-    async def read(self, sha256: str, start: int, length: int) -> bytes:
-        return await asyncio.to_thread(self._objects.read, object_of(sha256), start, length)
+    async def sync(self) -> None:
+        """Whatever was registered is listed by the image repository, and rows say what is published and what waits."""
+        async with self._fleet.changing:
+            await self._sync()
+
+    async def withdraw(self, row: ArtifactRow, by: str) -> None:
+        """No node installs it any more, once that is signed."""
+        async with self._fleet.changing:
+            await asyncio.to_thread(self._signing.image.withdraw, ArtifactName.parse(row.target))
+            event = self._fleet.event("artifact", row.target, what="withdrawn", by=by)
+            await self._fleet.write(Put(replace(row, state="withdrawn")), event)
+            await self._sync()
+
+    async def read(self, path: str, start: int, length: int) -> bytes:
+        """Of a file of the tree below `image/targets`."""
+        return await asyncio.to_thread(self._objects.read, path, start, length)
+
+    async def length(self, path: str) -> int:
+        """Raises NotFoundError."""
+        found = await asyncio.to_thread(self._objects.length, path)
+        if found is None:
+            raise NotFoundError(f"`{path[:120]}` is not there")
+        return found
+
+    async def _sync(self) -> None:
+        if not await asyncio.to_thread(lambda: self._signing.is_begun):
+            return
+        rows = [row for row in self._fleet.artifacts.values() if row.state != "withdrawn"]
+        changed = await asyncio.to_thread(self._states, rows)
+        if not changed:
+            return
+        events = [self._fleet.event("artifact", row.target, what=row.state) for row in changed]
+        await self._fleet.write(*(Put(row) for row in changed), *events)
+
+    def _states(self, rows: list[ArtifactRow]) -> list[ArtifactRow]:
+        """Those whose state is another by now."""
+        published, pending = self._signing.states()
+        for row in rows:
+            if row.target not in published and row.target not in pending:
+                self._signing.register(row)
+        published, pending = self._signing.states()
+        found = []
+        for row in rows:
+            if row.target in published:
+                now = replace(row, state="published")
+            elif (waits := pending.get(row.target)) is not None:
+                now = replace(row, state="pending", signatures=waits.signed_by, wanted=waits.wanted)
+            else:
+                continue
+            if now != row:
+                found.append(now)
+        return found
 
     async def _receive(self, file: Path, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
         hashed, length = hashlib.sha256(), 0
@@ -100,6 +146,19 @@ class Registry:
         finally:
             os.close(handle)
         return hashed.hexdigest(), length
+
+
+def check_targets(fleet: Fleet, assigned: Assigned) -> None:
+    """Raises NotFoundError, ConflictError, InputError for what no node could be told to run."""
+    for what, target in assigned.targets.items():
+        wanted = _KINDS[what.partition("/")[0]]
+        if (kind := ArtifactName.parse(target).kind) is not wanted:
+            raise InputError(f"`{what}` is `{target}`, which is of kind `{kind.value}`, not `{wanted.value}`")
+        row = fleet.artifacts.get(target)
+        if row is None:
+            raise NotFoundError(f"`{what}`: no artifact `{target}`", hint="`littoral fleet artifacts` lists them")
+        if row.state != "published":
+            raise ConflictError(f"`{what}`: artifact `{target}` is {row.state}", hint="`littoral fleet sign` signs it")
 
 
 def _take(handle: int, hashed: "hashlib._Hash", data: bytes) -> None:

@@ -36,9 +36,9 @@ publisher  POST   /api/fleet/artifacts
 viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}
 publisher  DELETE /api/fleet/artifacts/{kind}/{name}/{version}
 viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}/bytes
-viewer     GET    /api/fleet/artifacts/{kind}/{name}/{version}/lineage
-publisher  POST   /api/fleet/artifacts/{kind}/{name}/{version}/signatures
 viewer     GET    /api/fleet/audit
+viewer     GET    /api/fleet/audit/checkpoint
+viewer     GET    /api/fleet/audit/key
 viewer     GET    /api/fleet/claims
 operator   POST   /api/fleet/claims
 operator   DELETE /api/fleet/claims/{claim}
@@ -58,6 +58,8 @@ viewer     GET    /api/fleet/rollouts
 operator   POST   /api/fleet/rollouts
 viewer     GET    /api/fleet/rollouts/{rollout}
 operator   POST   /api/fleet/rollouts/{rollout}/{act}
+viewer     GET    /api/fleet/signing
+publisher  POST   /api/fleet/signing/{role}/signatures
 viewer     GET    /api/fleet/trust
 viewer     GET    /api/fleet/uploads
 publisher  POST   /api/fleet/uploads
@@ -72,7 +74,7 @@ open       POST   /fleet/v1/checkin
 open       GET    /fleet/v1/director/{node}/metadata/{file}
 open       POST   /fleet/v1/enrol
 open       GET    /fleet/v1/image/metadata/{file}
-open       GET    /fleet/v1/image/targets/{kind}/{name}/{file}
+open       GET    /fleet/v1/image/targets/{file}
 open       POST   /fleet/v1/reports
 open       GET    /fleet/v1/signal
 """

@@ -1,4 +1,4 @@
-"""From an orchestrator's file to what serves: store, objects, routes; until SIGTERM."""
+"""From an orchestrator's file to what serves: store, objects, keys, routes; until SIGTERM."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,31 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from littoral.clock import SYSTEM, Clock
+from littoral.errors import SettingError
 from littoral.making.builds import Builds
+from littoral.orchestrator.acts import Acts, audit_protocol, opened_acts
 from littoral.orchestrator.api.artifacts import artifacts_protocol
+from littoral.orchestrator.api.claims import claims_protocol
+from littoral.orchestrator.api.groups import groups_protocol
 from littoral.orchestrator.api.nodes import nodes_protocol
 from littoral.orchestrator.api.overview import overview_protocol
+from littoral.orchestrator.api.rollouts import rollouts_protocol
+from littoral.orchestrator.api.signing import signing_protocol
+from littoral.orchestrator.asks import Asks
+from littoral.orchestrator.conductor import Conductor
+from littoral.orchestrator.downloads import downloads_protocol
 from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.file import File
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
+from littoral.orchestrator.signing import KEYS, Signing
 from littoral.orchestrator.store import Store
 from littoral.orchestrator.store.sql import SqlStore
-from littoral.orchestrator.store.sqlite import SqliteDatabase
 from littoral.orchestrator.telling import Telling
 from littoral.orchestrator.uploads import uploads_protocol
 from littoral.vectors.owner_lock import OwnerLock
@@ -42,11 +52,12 @@ from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
 from littoral.web.access.tokens import TokenFile
 
-__all__ = ["Orchestrator", "opened", "run", "serving_fleet"]
+__all__ = ["Orchestrator", "open_objects", "opened", "run", "serving_fleet"]
 
 GRACE_S = 1.0
 WAIT_FOR_OWNER_S = 5.0
 REQUEST_COUNT_MAX = 256
+CA_BYTES_MAX = 1 << 20
 
 
 class Orchestrator(NamedTuple):
@@ -54,9 +65,13 @@ class Orchestrator(NamedTuple):
 
     file: File
     fleet: Fleet
+    signing: Signing
     registry: Registry
     enrolment: Enrolment
+    asks: Asks
     side: NodeSide
+    conductor: Conductor
+    acts: Acts
     access: Access
     builds: Builds
 
@@ -64,7 +79,7 @@ class Orchestrator(NamedTuple):
 @contextlib.asynccontextmanager
 async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrator]:
     """Raises SettingError, SetupError, UnavailableError for what is in use elsewhere."""
-    file.data.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(file.data.mkdir, parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
         lock = await asyncio.to_thread(OwnerLock.take, file.data, clock, wait_s=WAIT_FOR_OWNER_S)
         stack.callback(lock.release)
@@ -74,12 +89,21 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         fleet = await stack.enter_async_context(
             Fleet.open(store, clock, offline_s=table.offline_s, event_count_max=limits.event_count_max)
         )
-        registry = Registry(fleet, _open_objects(file), file.data / "coming", limits.artifact_bytes_max)
-        enrolment = Enrolment(fleet, table.poll_s, limits.node_count_max)
-        side = NodeSide(fleet, enrolment, Telling(), table.poll_s, limits.signal_count_max)
+        objects = await asyncio.to_thread(open_objects, file)
+        signing = Signing(objects, file.data / KEYS, clock)
+        registry = Registry(fleet, objects, signing, file.data / "coming", limits.artifact_bytes_max)
+        await registry.sync()
+        telling, asks = Telling(), Asks(fleet)
+        await asks.load()
+        enrolment = Enrolment(fleet, signing.told, table.poll_s, limits.node_count_max)
+        side = NodeSide(fleet, enrolment, telling, asks, poll_s=table.poll_s, signal_count_max=limits.signal_count_max)
+        conductor = Conductor(fleet, signing, telling)
+        acts = await stack.enter_async_context(opened_acts(file.data, table.name, clock))
+        await stack.enter_async_context(conductor.conducting())
+        access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
-        yield Orchestrator(file, fleet, registry, enrolment, side, _access(file, clock), builds)
+        yield Orchestrator(file, fleet, signing, registry, enrolment, asks, side, conductor, acts, access, builds)
 
 
 @contextlib.asynccontextmanager
@@ -91,8 +115,10 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
     if tls is not None:
         clients = None if tls.clients is None else file.path_of(tls.clients)
         certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
+    observed = Observed(found.fleet, found.side, found.conductor, found.acts)
     router = Router(
-        protocols(found, is_secure=certificates is not None),
+        protocols(found, observed, is_secure=certificates is not None),
+        observe=observed.answered,
         hosts=Hosts((file.orchestrator.name, *file.orchestrator.hosts)),
         admit=found.access.check,
         request_count_max=REQUEST_COUNT_MAX,
@@ -106,18 +132,29 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
         yield server
 
 
-def protocols(found: Orchestrator, *, is_secure: bool) -> list[Protocol]:
+def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> list[Protocol]:
     """Everything that it answers."""
-    return [
-        _probes(),
-        session_protocol(found.access, is_secure=is_secure),
-        overview_protocol(found.fleet, found.file.orchestrator.name),
-        nodes_protocol(found.fleet),
-        artifacts_protocol(found.fleet, found.registry),
-        uploads_protocol(found.fleet, found.registry, found.builds),
-        node_protocol(found.side),
-        page_protocol(),
-    ]
+    file, fleet, signing, registry = found.file, found.fleet, found.signing, found.registry
+    url = file.orchestrator.url or f"{file.scheme}://{file.listen}"
+    return found.acts.protocols(
+        [
+            _probes(),
+            metrics_protocol(fleet, observed.metrics.text),
+            session_protocol(found.access, is_secure=is_secure),
+            overview_protocol(fleet, file.orchestrator.name),
+            nodes_protocol(fleet, found.asks, found.conductor),
+            groups_protocol(fleet),
+            claims_protocol(fleet, found.enrolment),
+            artifacts_protocol(fleet, registry),
+            signing_protocol(fleet, signing, registry, url, _authority(file)),
+            rollouts_protocol(fleet, found.conductor),
+            uploads_protocol(fleet, registry, found.builds),
+            page_protocol(),
+            audit_protocol(found.acts),
+            node_protocol(found.side),
+            downloads_protocol(found.side, registry, signing),
+        ]
+    )
 
 
 async def run(file: File, tell: Callable[[str], None]) -> None:
@@ -131,6 +168,25 @@ async def run(file: File, tell: Callable[[str], None]) -> None:
         await stopped.wait()
 
 
+def open_objects(file: File) -> Objects:
+    """Raises SettingError, SetupError."""
+    if file.objects is None:
+        return FolderObjects(file.data / "objects")
+    from littoral.orchestrator.objects_s3 import S3Objects
+
+    return S3Objects(file.objects.url, endpoint=file.objects.endpoint, region=file.objects.region)
+
+
+def _open_store(file: File) -> Store:
+    if file.store is None:
+        from littoral.orchestrator.store.sqlite import SqliteDatabase
+
+        return SqlStore.open(SqliteDatabase(file.data / "fleet.sqlite"))
+    from littoral.orchestrator.store.postgres import PostgresDatabase
+
+    return SqlStore.open(PostgresDatabase(file.store.postgres))
+
+
 def _probes() -> Protocol:
     async def alive(_: Request) -> Answer:
         return json_answer({"alive": True})
@@ -139,12 +195,16 @@ def _probes() -> Protocol:
     return Protocol((), routes)
 
 
-def _open_store(file: File) -> Store:
-    return SqlStore.open(SqliteDatabase(file.data / "fleet.sqlite"))
-
-
-def _open_objects(file: File) -> Objects:
-    return FolderObjects(file.data / "objects")
+def _authority(file: File) -> str | None:
+    """PEM that nodes trust the orchestrator by, beside the machine's authorities."""
+    named = file.orchestrator.ca
+    if named is None:
+        return None
+    try:
+        with file.path_of(named).open("rb") as stream:
+            return stream.read(CA_BYTES_MAX).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file.path}: `orchestrator.ca`: `{named}`: {error}") from error
 
 
 def _access(file: File, clock: Clock) -> Access:

@@ -37,6 +37,7 @@ class Gate:
         self._waiting_max = waiting_max
         self._clock = clock
         self._room = asyncio.Semaphore(count_max)
+        self._owed = 0
         self._busy = self._waiting = self._entered = self._refused = 0
 
     @contextlib.asynccontextmanager
@@ -49,10 +50,27 @@ class Gate:
             yield
         finally:
             self._busy -= 1
-            self._room.release()
+            self._give()
+
+    async def limit(self, count_max: int) -> None:
+        """From now on; what is under way beyond it ends first."""
+        more, self.count_max = count_max - self.count_max, count_max
+        self._owed += max(0, -more)
+        for _ in range(more):
+            self._give()
+        while self._owed and not self._room.locked():
+            self._owed -= 1
+            await self._room.acquire()
 
     def statistics(self) -> GateStatistics:
         return GateStatistics(self._busy, self._waiting, self._entered, self._refused)
+
+    def _give(self) -> None:
+        """A place is free, or one less is owed."""
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._room.release()
 
     async def _wait(self, call: Call) -> None:
         if self._waiting >= self._waiting_max:

@@ -4,7 +4,7 @@ Label values come from what the node was configured with (routes, pipelines, ste
 from a request; a series beyond `SERIES_COUNT_MAX` of one metric is counted under `other`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
@@ -336,13 +336,14 @@ class Reading(NamedTuple):
 
 
 class Metrics:
-    """read: asked at each `text`. For one thread."""
+    """read: asked at each `text`. table: by name; a node's where none is given. For one thread."""
 
-    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[Reading]], table: Mapping[str, MetricSpec] = METRICS) -> None:
         self._read = read
+        self._table = table
         self._exposition = Exposition()
-        self._counts: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _named("counter")}
-        self._spreads: dict[str, dict[tuple[str, ...], Spread]] = {name: {} for name in _named("histogram")}
+        self._counts: dict[str, dict[tuple[str, ...], float]] = {n: {} for n in _named(table, "counter")}
+        self._spreads: dict[str, dict[tuple[str, ...], Spread]] = {n: {} for n in _named(table, "histogram")}
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Adds to a counter of the table."""
@@ -366,11 +367,11 @@ class Metrics:
         for name, labels, value in self._read():
             series.setdefault(name, {})[labels] = value
         lines: list[str] = []
-        for name, spec in METRICS.items():
+        for name, spec in self._table.items():
             if (found := series.get(name)) is not None:
                 lines += self._exposition.family(spec, found.items())
         return "".join(lines).encode()
 
 
-def _named(kind: str) -> list[str]:
-    return [name for name, spec in METRICS.items() if spec.kind == kind]
+def _named(table: Mapping[str, MetricSpec], kind: str) -> list[str]:
+    return [name for name, spec in table.items() if spec.kind == kind]

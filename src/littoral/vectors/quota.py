@@ -99,6 +99,10 @@ class StoreQuota:
         self._beside: asyncio.Task[None] | None = None
         self.refused_count = 0
 
+    def limit(self, bounds: Bounds) -> None:
+        """From now on; what is there stays."""
+        self.points_max, self.disk_bytes_max = bounds.points_max, bounds.disk_bytes_max
+
     @property
     def usage(self) -> Usage:
         """As it was when it was last looked at, and what was written since. Who asks has it looked at again, if that

@@ -16,6 +16,7 @@ from littoral import lifeline, settings
 from littoral.errors import ShardError, UnavailableError
 from littoral.vectors.copying import copy_steps
 from littoral.vectors.frames import Write
+from littoral.vectors.heap import give_back
 from littoral.vectors.log_numbers import begin_log
 from littoral.vectors.optimize_process import NOTHING_TO_DO
 from littoral.vectors.requests import write_steps
@@ -86,6 +87,7 @@ class Rebuild:
             fresh.abandon()
             raise
         self._forget()
+        give_back()
 
     def stop(self) -> None:
         """Ends what runs, and drops the copy; may be called at any time."""

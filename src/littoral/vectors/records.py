@@ -42,6 +42,7 @@ __all__ = [
     "VectorParams",
     "VectorsById",
     "vectors_by_id",
+    "vectors_of",
 ]
 
 Distance = Literal["Cosine", "Dot", "Euclid", "Manhattan"]
@@ -163,6 +164,15 @@ def vectors_by_id(records: list[Record], name: str) -> VectorsById:
         if (vector := vectors.get(name)) is not None:
             found[record.id] = vector
     return found
+
+
+def vectors_of(batch: PointBatch, name: str) -> list[bytes | None]:
+    """Of each point the dense vector of that name, None where it has none."""
+    if isinstance(batch.vectors, bytes):
+        size = len(batch.vectors) // max(1, len(batch.ids))
+        return [None if name else batch.vectors[at * size : (at + 1) * size] for at in range(len(batch.ids))]
+    named = (row if isinstance(row, dict) else {"": row} for row in batch.vectors)
+    return [found if isinstance(found := row.get(name), bytes) else None for row in named]
 
 
 class HitGroup(msgspec.Struct, array_like=True):

@@ -374,20 +374,23 @@ class Connection(asyncio.Protocol):
 
     async def _send_stream(self, asked: Asked, stream: Stream) -> None:
         self._begin_stream(stream.leave)
-        is_chunked = not asked.is_http10
-        asked.keeps_alive = asked.keeps_alive and is_chunked and not self._shared.is_ending
+        is_chunked = not asked.is_http10 and stream.length is None
+        has_end = is_chunked or stream.length is not None
+        asked.keeps_alive = asked.keeps_alive and has_end and not self._shared.is_ending
         head = head_of(
-            200,
+            stream.status,
             stream.media_type,
-            (),
+            stream.headers,
             date=self._shared.date,
-            length=None,
+            length=stream.length,
             is_chunked=is_chunked,
             closes=not asked.keeps_alive,
         )
         self._transport.write(head)
         try:
             async with contextlib.aclosing(stream.chunks) as chunks:  # type: ignore[type-var]
+                if asked.method == "HEAD" and stream.length is not None:
+                    return
                 async for data in chunks:
                     if data:
                         self._transport.write(chunk(data) if is_chunked else data)

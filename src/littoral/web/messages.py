@@ -135,11 +135,16 @@ Leave = Callable[[], None]
 
 
 class Stream(NamedTuple):
-    """An answer without an end; `chunks` is closed when the caller leaves, its leave ends or the server stops."""
+    """An answer without an end, or with one that is far away; `chunks` is closed when the caller leaves, its leave ends
+    or the server stops. length: of all chunks, where it is known.
+    """
 
     chunks: AsyncIterator[bytes]
     media_type: str
     leave: Leave | None = None
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
 
 
 class Upgrade(NamedTuple):

@@ -74,6 +74,40 @@ def test_a_change_is_one_row_by_its_key(key: str) -> None:
     assert found.why or needs is not Needs.REFUSED
 
 
+TENANTS = """
+[[tenants]]
+name = "acme"
+quota = { requests_per_s = 5.0, points_max = 10, cache_mb = 4 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "needs"),
+    [
+        ("requests_per_s = 5.0", "requests_per_s = 9.0", Needs.HOT),
+        ("points_max = 10", "inferences_max = 2, disk_mb = 7", Needs.HOT),
+        ("cache_mb = 4", "cache_mb = 5", Needs.RESTART),
+        ("cache_mb = 4", "cache_mb = 4, collections_max = 2", Needs.RESTART),
+        ('name = "acme"', 'name = "acme"\nmodels = ["embedder"]', Needs.RESTART),
+        ('name = "acme"', 'name = "bolt"', Needs.RESTART),
+        (TENANTS, TENANTS + '\n[[tenants]]\nname = "bolt"\n', Needs.RESTART),
+        (TENANTS, "", Needs.RESTART),
+    ],
+)
+def test_quotas_alone_of_tenants_are_taken_while_it_serves(before: str, after: str, needs: Needs) -> None:
+    (found,) = changes(site(TEXT + TENANTS), site((TEXT + TENANTS).replace(before, after)))
+    assert (found.key, found.needs) == ("tenants", needs)
+
+
+def test_a_whole_model_without_a_pipeline_comes_and_goes_while_it_serves() -> None:
+    spare = TEXT.replace("[models.embedder]", '[models.spare]\npath = "a.wasm"\npipeline = false\n\n[models.embedder]')
+    own = spare.replace("pipeline = false\n", "")
+    for one, other in ((TEXT, spare), (spare, TEXT)):
+        assert [(row.key, row.needs) for row in changes(site(one), site(other))] == [("models.spare", Needs.HOT)]
+    for one, other in ((TEXT, own), (own, TEXT), (own, spare)):
+        assert {row.needs for row in changes(site(one), site(other))} == {Needs.RESTART}
+
+
 def test_a_default_that_is_written_out_is_no_change() -> None:
     written = TEXT.replace("[models.embedder]", 'data = "data"\nlisten = "127.0.0.1:8642"\n[models.embedder]')
     assert changes(site(), site(f"# a comment\n{written}")) == []

@@ -12,7 +12,8 @@ from littoral.node.federation.placing import placing_of, strategy_of
 from littoral.node.federation.residency import allowed, pinned_to, seen_from, within
 from littoral.node.mesh_tables import SpreadTable
 from littoral.vectors.partition.strategy import Geographic, Hash, Hybrid, encode_strategy
-from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
+from littoral.vectors.records import CollectionConfig, PointBatch, PointVectors, VectorParams
+from littoral.vectors.tuning import MultiVector
 
 SIZE = 4
 CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
@@ -46,6 +47,38 @@ def test_the_shards_of_a_cell_lie_on_the_same_nodes_and_copies_between_cells() -
     for shards in places:
         groups = [tuple(found.places[shard]) for shard in shards]
         assert len(set(groups)) == len(groups)
+
+
+NAMED = CollectionConfig(
+    named={
+        "text": VectorParams(6, "Dot"),
+        "image": VectorParams(SIZE, "Euclid"),
+        "patches": VectorParams(3, "Cosine", multivector_config=MultiVector("max_sim")),
+    }
+)
+
+
+def test_the_map_says_which_vector_cells_are_of() -> None:
+    nodes = dict.fromkeys("abcde", "")
+    table = SpreadTable(strategy="metric", sample="x.npy", by="image")
+    found = laid_out("points", table, NAMED, nodes, ROWS)
+    assert found.vector == "image"
+    placing = placing_of(found, NAMED)
+    rows: list[PointVectors] = [{"image": row.tobytes()} for row in ROWS[:9]]
+    alone = placing_of(laid_out("points", SpreadTable(strategy="metric", sample="x.npy"), CONFIG, nodes, ROWS), CONFIG)
+    assert placing.of_points(PointBatch(list(range(9)), rows)) == alone.of_points(
+        PointBatch(list(range(9)), ROWS[:9].tobytes())
+    )
+    assert [len(shards) for shards in placing.of_points(PointBatch([1, 2], [{}, {"text": bytes(24)}]))] == [1, 1]
+    assert laid_out("points", SpreadTable(), NAMED, nodes).vector == "text"
+    assert laid_out("points", SpreadTable(), CONFIG, nodes).vector == ""
+
+
+def test_going_back_goes_back_to_the_vector_of_before() -> None:
+    before = laid_out("points", SpreadTable(), NAMED, dict.fromkeys("ab", ""))
+    after = before.by(msgspec.structs.replace(before.layout, vector="image"))
+    assert (before.vector, after.vector, after.by(before.layout).vector) == ("text", "image", "text")
+    assert before.by(msgspec.structs.replace(before.layout, vector=None)).vector == "text"
 
 
 def test_where_every_node_has_all_there_is_nothing_to_copy() -> None:

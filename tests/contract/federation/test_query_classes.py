@@ -20,7 +20,7 @@ def match(key: str, value: Any = 1) -> dict[str, Any]:
 
 
 def names(classes: Classes) -> list[str]:
-    return sorted("/".join(map(str, name)) for name, _ in classes.items())
+    return sorted(name.told for name, _ in classes.items())
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,14 @@ def test_a_class_does_not_depend_on_the_values_of_a_filter() -> None:
     one = classes.of("c", "hash", 1, query({"must": [match("tenant", "a")]}), 0.9)
     assert one is classes.of("c", "hash", 1, query({"must": [match("tenant", "b")]}), 0.9)
     assert names(classes) == ["c/hash/10/tenant/exact/1/0.9"]
+
+
+def test_each_vector_has_classes_of_its_own() -> None:
+    classes = Classes()
+    found = [classes.of("c", "metric", 1, query(using=name), 0.9) for name in ("", "image", "text", "image")]
+    assert found[1] is found[3]
+    assert len({id(one) for one in found}) == 3
+    assert names(classes) == [f"c/metric/10/none/exact/1/0.9{name}" for name in ("", "/image", "/text")]
 
 
 def test_filter_threshold_graph_and_target_make_classes_of_their_own() -> None:

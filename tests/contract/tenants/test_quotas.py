@@ -208,6 +208,34 @@ async def test_inferences_wait_for_their_own_and_are_bounded() -> None:
     assert (most, gate.statistics().entered, gate.statistics().refused) == (2, 5, 1)
 
 
+async def test_another_bound_of_inferences_holds_at_once_and_for_what_waits() -> None:
+    gate, running, most = Gate(ACME, 4), 0, 0
+    ends = asyncio.Semaphore(0)
+
+    async def infer() -> None:
+        nonlocal running, most
+        async with gate.entered(Call()):
+            running += 1
+            most = max(most, running)
+            await ends.acquire()
+            running -= 1
+
+    await gate.limit(3)  # while nothing runs
+    tasks = [asyncio.create_task(infer()) for _ in range(7)]
+    await until_async(lambda: (running, gate.statistics().waiting) == (3, 4))
+    await gate.limit(1)
+    for left in (2, 1, 1, 1):
+        ends.release()
+        await until_async(lambda now=left: running == now and gate.statistics().busy == now)
+    await until_async(lambda: gate.statistics().entered == 5)
+    await gate.limit(2)
+    await until_async(lambda: (running, gate.statistics().waiting) == (2, 1))
+    for _ in tasks:
+        ends.release()
+    await asyncio.gather(*tasks)
+    assert (most, gate.statistics().entered, gate.statistics().refused) == (3, 7, 0)
+
+
 def test_caches_of_a_tenant_share_its_quota_as_the_nodes_do() -> None:
     table = CacheTable(embeddings_mb=32, results_mb=16, near_mb=16, disk_mb=128)
     own = cache_table(table, 8)

@@ -44,6 +44,7 @@ admin      GET    /api/builds
 admin      POST   /api/builds
 admin      DELETE /api/builds/{build}
 admin      GET    /api/builds/{build}
+admin      POST   /api/builds/{build}/add
 admin      POST   /api/builds/{build}/cancel
 admin      DELETE /api/builds/{build}/feeds
 admin      POST   /api/builds/{build}/feeds
@@ -67,6 +68,7 @@ read       GET    /api/mesh
 admin      POST   /api/mesh/changes
 read,infer GET    /api/models
 read,infer GET    /api/models/{name}
+admin      DELETE /api/models/{name}
 admin      POST   /api/models/{name}/back
 read,infer GET    /api/models/{name}/versions
 read       GET    /api/mqtt

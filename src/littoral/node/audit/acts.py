@@ -11,11 +11,13 @@ IDS_MAX = 16
 _CHANGES = """
 backup     GET    /api/backup
 cache      DELETE /api/caches/{cache}
+model      POST   /api/builds/{build}/add
 trust      POST   /api/updates/begin-again
 migration  DELETE /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration/back
 mesh       POST   /api/mesh/changes
+model      DELETE /api/models/{name}
 collection POST   /collections/aliases
 collection DELETE /collections/{collection}
 collection PATCH  /collections/{collection}

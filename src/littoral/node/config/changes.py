@@ -52,13 +52,38 @@ def _is_less(before: Any, after: Any) -> bool:
     return _is_gone(before, after) or (before is not None and after < before)
 
 
+def _is_plain_model(before: Any, after: Any) -> bool:
+    """It comes or goes as a whole, with no pipeline of its own."""
+    whole = before if after is None else after
+    return None in (before, after) and isinstance(whole, Mapping) and whole.get("pipeline") is False
+
+
+_HOT_QUOTAS = ("requests_per_s", "inferences_max", "points_max", "disk_mb")
+
+
+def _are_quotas(before: Any, after: Any) -> bool:
+    """Of the same tenants, and nothing else of them."""
+    sides = [[_without_hot_quotas(tenant) for tenant in side or ()] for side in (before, after)]
+    return sides[0] == sides[1]
+
+
+def _without_hot_quotas(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in tenant.get("quota", {}).items() if name not in _HOT_QUOTAS}
+    return {**tenant, "quota": kept}
+
+
+_KEPT = "a collection never changes it: name another, or delete this one"
 _LOST = "points would be looked for where they are not: `littoral mesh` changes a layout while it serves"
 
 RULES = (
     _Rule("node.data", Needs.REFUSED, "what the folder holds would stay behind: stop the node and move the folder"),
-    _Rule("collections.*.vectors.*", Needs.REFUSED, "a collection never changes it: name another, or delete this one"),
+    _Rule("collections.*.vectors.*", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.named", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.named.*", Needs.REFUSED, _KEPT),
+    _Rule("collections.*.sparse", Needs.REFUSED, _KEPT),
     _Rule("collections.*.spread", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.strategy", Needs.REFUSED, _LOST),
+    _Rule("collections.*.spread.by", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.shards", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.replicas", Needs.REFUSED, _LOST),
     _Rule("encryption", Needs.REFUSED, "what is sealed could not be opened: remove the snapshots first", _is_gone),
@@ -67,9 +92,11 @@ RULES = (
     _Rule("audit", Needs.RESTART, "what is done is told no more", _is_gone),
     _Rule("auth", Needs.RESTART, "every caller may do everything then", _is_gone),
     _Rule("tls", Needs.RESTART, "callers are answered in the clear then", _is_gone),
+    _Rule("tenants", Needs.HOT, "what is there stays", _are_quotas),
     _Rule("limits.*", Needs.HOT, "for connections that begin after it"),
     _Rule("telemetry.logs.*", Needs.HOT),
     _Rule("telemetry.traces.ratio", Needs.HOT),
+    _Rule("models.?*", Needs.HOT, "", _is_plain_model),
     _Rule("models.*.path", Needs.HOT),
     _Rule("models.*.versions", Needs.HOT),
     _Rule("models.*.sha256", Needs.HOT),

@@ -43,6 +43,8 @@ class Hot:
             self.node.log.change(log_options(site))
         if self.node.traces is not None:
             self.node.traces.spans.ratio = site.telemetry.traces.ratio
+        for table in site.tenants:
+            await self.node.tenants[table.name].limit(table.quota)
         self.node.site = site
         return ""
 
@@ -51,7 +53,7 @@ class Hot:
         names = {change.key.split(".")[1] for change in found if change.key.startswith("models.")}
         taken: list[str] = []
         try:
-            for name in sorted(names):
+            for name in sorted(names, key=lambda one: (one not in site.models, one)):
                 await self._take_model(site, name)
                 taken.append(name)
         except (LittoralError, OSError):
@@ -60,9 +62,14 @@ class Hot:
             raise
 
     async def _take_model(self, site: Site, name: str) -> None:
-        assert self.node.repository is not None
-        table = site.models[name]
-        await self.node.repository.change(name, table, site.path_of(table.path))
+        repository = self.node.repository
+        assert repository is not None
+        if (table := site.models.get(name)) is None:
+            await repository.remove(name)
+        elif name in self.node.models:
+            await repository.change(name, table, site.path_of(table.path))
+        else:
+            await repository.add(name, table, site.path_of(table.path))
 
 
 def log_options(site: Site) -> LogOptions:

@@ -18,6 +18,9 @@ from littoral.telemetry.findings import Finding, Status
 __all__ = ["examine_machine"]
 
 MIB = 1 << 20
+FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+SECOND = ("memory.max", "memory.current")
+"""Bound and use of a control group, by the version of these."""
 MEMORY_LOW = 256 * MIB
 YEAR_2026_S = 1_767_225_600.0
 AHEAD_S = 86_400.0
@@ -78,10 +81,28 @@ def _available(root: Path) -> int | None:
     except OSError:
         return None
     free = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
-    bounds = [_number(root / "sys/fs/cgroup" / name) for name in ("memory.max", "memory.current")]
-    if free is not None and bounds[0] is not None:
-        return min(free, max(0, bounds[0] - (bounds[1] or 0)))
-    return free
+    if free is None:
+        return None
+    return min([free, *_left_by_groups(root)])
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """What each control group that this process is in, and each above it, leaves: of version 2 (`0::/PATH`) or 1."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        bound, used = FIRST if controllers else SECOND
+        own = top / path.lstrip("/")
+        for group in (own, *own.parents):
+            if not group.is_relative_to(top):
+                break
+            if (most := _number(group / bound)) is not None:
+                yield max(0, most - (_number(group / used) or 0))
 
 
 def _number(path: Path) -> int | None:

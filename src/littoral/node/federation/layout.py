@@ -14,7 +14,8 @@ import numpy as np
 
 from littoral.errors import SettingError
 from littoral.mesh.shard_map import Spread
-from littoral.node.mesh_tables import SpreadTable
+from littoral.node.federation.placing import cells_of
+from littoral.node.mesh_tables import SpreadTable, cells_by
 from littoral.vectors.partition.points import Vectors
 from littoral.vectors.partition.strategy import (
     Geographic,
@@ -43,6 +44,11 @@ class _Site(NamedTuple):
     config: CollectionConfig
     sample: Vectors | None
 
+    @property
+    def vector(self) -> str:
+        """Name of that which cells are of, or would be."""
+        return cells_by(self.table, self.config)
+
 
 def laid_out(
     name: str, table: SpreadTable, config: CollectionConfig, regions: Mapping[str, str], sample: Vectors | None = None
@@ -58,14 +64,14 @@ def laid_out(
     shards = list(range(table.shards))
     if table.strategy == "geographic":
         places, strategy = _by_region(site, regions)
-        return Spread("geographic", places, table.model, parameters=encode_strategy(strategy))
+        return Spread("geographic", places, table.model, parameters=encode_strategy(strategy), vector=site.vector)
     nodes = _ordered(name, regions)
     groups = _groups(shards, len(nodes), table.replicas)
     places = _dealt(groups, nodes, table.replicas)
     if table.strategy == "hash" or (table.begins_by_id and sample is None):
-        return Spread("hash", places, table.model)
+        return Spread("hash", places, table.model, vector=site.vector)
     parameters = encode_strategy(_fitted(site, table.strategy, groups))
-    return Spread(table.strategy, places, table.model, parameters=parameters)
+    return Spread(table.strategy, places, table.model, parameters=parameters, vector=site.vector)
 
 
 def _ordered(name: str, nodes: Mapping[str, str] | Sequence[str]) -> list[str]:
@@ -90,9 +96,9 @@ def _dealt(groups: Groups, nodes: Sequence[str], replicas: int) -> Places:
 
 
 def _fitted(site: _Site, strategy: str, groups: Groups) -> Hash | Hybrid:
-    if site.sample is None or site.config.vectors is None:
+    if site.sample is None:
         raise SettingError(f"collection `{site.name}`: `spread.strategy` `{strategy}` needs `spread.sample`")
-    distance, copies = site.config.vectors.distance, site.table.copies
+    distance, copies = cells_of(site.config, site.vector).distance, site.table.copies
     if strategy == "hybrid":
         return fit_hybrid(site.sample, distance=distance, shards_by_cell=groups, seed=SEED, replication=copies)
     return fit_grouped(site.sample, distance=distance, shards_by_group=groups, seed=SEED, replication=copies)
@@ -132,9 +138,9 @@ def sample_of(table: SpreadTable, config: CollectionConfig, file: Path | None) -
     """
     if not table.needs_sample or table.begins_by_id:
         return None
-    if file is None or (params := config.vectors) is None:
+    if file is None:
         raise SettingError(f"`spread.strategy` is `{table.strategy}`, which needs `spread.sample`")
-    return sample_in(file, params.size)
+    return sample_in(file, cells_of(config, cells_by(table, config)).size)
 
 
 def sample_in(file: Path, size: int) -> Vectors:

@@ -1,29 +1,33 @@
 """Which shards a point belongs to, as the collection's strategy has it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from littoral.errors import InputError, NotOfferedError
 from littoral.mesh.shard_map import Spread
-from littoral.vectors.partition.points import Points
+from littoral.vectors.partition.points import Points, Vectors
 from littoral.vectors.partition.strategy import Geographic, Hash, Strategy, decode_strategy
-from littoral.vectors.records import CollectionConfig, Payload, PointBatch, PointId
+from littoral.vectors.records import CollectionConfig, Payload, PointBatch, PointId, VectorParams, vectors_of
 
-__all__ = ["Placing", "may_have_copies", "placing_of", "strategy_of"]
+__all__ = ["Placing", "cells_of", "may_have_copies", "placing_of", "strategy_of"]
 
 STRATEGY_COUNT_MAX = 128
+FLOAT_BYTES = 4
 
 
 class Placing:
-    """Pure, and the same on every node that goes by the same map. region: where this node's points come from."""
+    """Pure, and the same on every node that goes by the same map. region: where this node's points come from. vector:
+    name of that which cells are of; points that have none lie in cells by their ids.
+    """
 
-    def __init__(self, strategy: Strategy, config: CollectionConfig, region: str) -> None:
+    def __init__(self, strategy: Strategy, config: CollectionConfig, region: str, vector: str) -> None:
         self._strategy = strategy
         self._config = config
         self._region = region
+        self.vector = vector
 
     @property
     def is_by_id(self) -> bool:
@@ -34,6 +38,10 @@ class Placing:
     def is_by_vector(self) -> bool:
         """Whether another vector may mean another shard."""
         return self._strategy.by_vector
+
+    def goes_by(self, names: Iterable[str]) -> bool:
+        """Whether one of these vectors says where a point lies."""
+        return self.is_by_vector and self.vector in names
 
     @property
     def has_copies(self) -> bool:
@@ -54,15 +62,21 @@ class Placing:
         """The shards of each point, the one that it is at home in first. Raises InputError."""
         if self.is_by_id:
             return [[shard] for shard in self.of_ids(batch.ids)]
-        placement = self._strategy.place(Points(batch.ids, self._vectors(batch), self._regions(batch)))
+        vectors, has_vector = self._vectors(batch)
+        placement = self._strategy.place(Points(batch.ids, vectors, self._regions(batch), has_vector))
         return [placement.shards_of(row) for row in range(len(batch.ids))]
 
-    def _vectors(self, batch: PointBatch) -> Any:
+    def _vectors(self, batch: PointBatch) -> tuple[Vectors | None, npt.NDArray[np.bool_] | None]:
+        """float32[n, size], and which points have one; None where all have."""
         if not self.is_by_vector:
-            return None
-        if not isinstance(batch.vectors, bytes) or self._config.vectors is None:
-            raise InputError("upsert: a strategy that goes by vectors needs the one without a name, of every point")
-        return np.frombuffer(batch.vectors, "<f4").reshape(len(batch.ids), self._config.vectors.size)
+            return None, None
+        params = cells_of(self._config, self.vector)
+        if isinstance(batch.vectors, bytes) and not self.vector:
+            return np.frombuffer(batch.vectors, "<f4").reshape(len(batch.ids), params.size), None
+        rows = vectors_of(batch, self.vector)
+        lacking = bytes(params.size * FLOAT_BYTES)
+        vectors = np.frombuffer(b"".join(row or lacking for row in rows), "<f4").reshape(len(rows), params.size)
+        return vectors, None if all(rows) else np.array([row is not None for row in rows], bool)
 
     def _regions(self, batch: PointBatch) -> list[str]:
         if (key := self.payload_key) is None:
@@ -79,6 +93,15 @@ def _named(point: PointId, payload: Payload | None, key: str) -> str:
             hint="`spread.region` names the key; without it, the region is that of the node that takes the write",
         )
     return region
+
+
+def cells_of(config: CollectionConfig, vector: str) -> VectorParams:
+    """Of the vector that cells are made of. Raises InputError where there is none of that name, or one of several."""
+    params = config.dense.get(vector)
+    if params is None or params.multivector_config is not None:
+        known = ", ".join(f"`{name}`" for name in config.dense) or "none"
+        raise InputError(f"spread: cells need one dense vector a point, `{vector}` is none; the collection has {known}")
+    return params
 
 
 @lru_cache(maxsize=STRATEGY_COUNT_MAX)
@@ -102,4 +125,4 @@ def may_have_copies(spread: Spread) -> bool:
 
 def placing_of(spread: Spread, config: CollectionConfig, region: str = "") -> Placing:
     """region: of the node whose points these are. Raises as `strategy_of`."""
-    return Placing(strategy_of(spread), config, region)
+    return Placing(strategy_of(spread), config, region, spread.vector)

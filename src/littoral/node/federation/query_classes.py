@@ -1,8 +1,8 @@
 """Which searches share a calibration: those that take the same ways, and for which a level can be found together.
 
-A class is a collection, its strategy and epoch, a size of k, the keys that a filter mentions, whether there is a
-threshold, whether shards search exactly, and a target. Their number is bounded: filters by keys that come when there
-are many kinds of them share a class, and a target is rounded up to a percent.
+A class is a collection, its strategy and epoch, the vector that is searched, a size of k, the keys that a filter
+mentions, whether there is a threshold, whether shards search exactly, and a target. Their number is bounded: filters by
+keys that come when there are many kinds of them share a class, and a target is rounded up to a percent.
 """
 
 import math
@@ -65,6 +65,11 @@ class Name(NamedTuple):
     kind: str
     epoch: int
     target: float
+    vector: str = ""
+
+    @property
+    def told(self) -> str:
+        return "/".join(map(str, self if self.vector else self[:-1]))
 
 
 class Classes:
@@ -83,7 +88,8 @@ class Classes:
         kind = ("exact" if query.params.exact else "graph") + (
             "+threshold" if query.score_threshold is not None else ""
         )
-        name = Name(collection, strategy, size, self._filter_class(collection, query.filter), kind, epoch, target)
+        matching = self._filter_class(collection, query.filter)
+        name = Name(collection, strategy, size, matching, kind, epoch, target, query.using)
         if (found := self._kinds.get(name)) is None:
             self._forget_others(collection, epoch)
             if len(self._kinds) >= CLASS_COUNT_MAX:

@@ -19,14 +19,15 @@ from littoral.node.federation.query_classes import Classes, Kind
 from littoral.node.federation.searches import for_shards, told_of_filter
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import asks, frames
-from littoral.vectors.filters import Filter
+from littoral.vectors.filters import Condition, Filter, as_condition
 from littoral.vectors.queries import SearchQuery
-from littoral.vectors.records import Hit
+from littoral.vectors.records import CollectionConfig, Hit
 from littoral.vectors.routing.audit import SampleDraw
 from littoral.vectors.routing.distances import from_scores
 from littoral.vectors.routing.plan import Ask, Enough, Planner, Route
 from littoral.vectors.routing.rehearsal import Answers, rehearse
 from littoral.vectors.routing.table import SummaryTable
+from littoral.vectors.routing.vector_summaries import is_summed
 
 __all__ = ["RoutedAnswer", "Routing", "is_routable"]
 
@@ -35,6 +36,7 @@ LEARNING_SHARE = 0.25
 """Of the queries that are audited: once a level holds, and before."""
 
 WAITING_MAX = 64
+FLOAT_BYTES = 4
 ALL_AT_ONCE, NEEDED_STEP, AGAIN_SHARE = 0.95, 0.05, 0.05
 NEEDED_COUNT_MAX = 1024
 COUNT_S = 2.0
@@ -56,10 +58,15 @@ class _Plan(NamedTuple):
     planner: Planner
 
 
-def is_routable(query: SearchQuery) -> bool:
-    """Whether summaries say where its answers may lie: nearness to one vector, without a name."""
+def is_routable(query: SearchQuery, config: CollectionConfig) -> bool:
+    """Whether summaries say where its answers may lie: nearness to one vector, of those that they tell of. One of
+    another size is for the shards to refuse.
+    """
     ask = query.ask.target if isinstance(query.ask, asks.Nearest) else query.ask
-    return isinstance(ask, bytes) and not query.using and not query.prefetch and not query.params.indexed_only
+    if not isinstance(ask, bytes) or query.prefetch or query.params.indexed_only:
+        return False
+    params = config.dense.get(query.using)
+    return params is not None and is_summed(params) and len(ask) == params.size * FLOAT_BYTES
 
 
 class Routing:
@@ -68,8 +75,8 @@ class Routing:
     def __init__(self, asking: Asking, summaries: Summaries, *, seed: int = 0) -> None:
         self._asking = asking
         self._summaries = summaries
-        self._plans: dict[tuple[str, str], _Plan] = {}
-        """By collection and model."""
+        self._plans: dict[tuple[str, str, str], _Plan] = {}
+        """By collection, model and vector."""
         self._classes = Classes()
         self._often, self._seldom = SampleDraw(LEARNING_SHARE, seed=seed), SampleDraw(AUDIT_SHARE, seed=seed + 1)
         self._again = SampleDraw(AGAIN_SHARE, seed=seed + 2)
@@ -88,12 +95,13 @@ class Routing:
         deadline_s: float,
         patience: Patience,
     ) -> RoutedAnswer | None:
-        """None where nothing is known of the other nodes' shards yet: they are all to be asked. barren: of each query,
-        shards that its filter rules out.
+        """None where nothing is known of the other nodes' shards yet: they are all to be asked. queries: routable.
+        barren: of each query, shards that its filter rules out.
         """
         here = target.spread.held_by(self._asking.here)
-        planner = self._planner(target)
-        if planner is None or len(here) == len(target.spread.places):
+        found = [self._planner(target, query.using) for query in queries]
+        planners = [planner for planner in found if planner is not None]
+        if len(planners) < len(queries) or len(here) == len(target.spread.places):
             return None
         kinds = [self._kind(target, query) for query in queries]
         needs = [(target.name, kind) for kind in kinds]
@@ -109,14 +117,14 @@ class Routing:
                 selectivity=1.0 if kind is None else kind.share,
                 barren=out,
             )
-            for query, kind, out in zip(queries, kinds, barren, strict=True)
+            for planner, query, kind, out in zip(planners, queries, kinds, barren, strict=True)
         ]
         search = _Search(self._asking, target, queries, routes, barren, deadline_s, patience)
         await search.ask(here)
         if is_audited:
             await search.ask(target.spread.places.keys() - set(here), apart=True)
             assert kinds[0] is not None
-            self._learn(target, planner, here, search, kinds[0])
+            self._learn(target, planners[0], here, search, kinds[0])
         else:
             await search.follow()
             for need in needs:
@@ -150,16 +158,16 @@ class Routing:
         before = self._needed.get(need, 0.0)
         self._needed[need] = before + NEEDED_STEP * (is_all - before)
 
-    def _planner(self, target: Target) -> Planner | None:
-        """Made anew as summaries and those who are here change."""
+    def _planner(self, target: Target, vector: str) -> Planner | None:
+        """For searches by the vector with that name. Made anew as summaries and those who are here change."""
         self._summaries.use(target.name)
-        params = target.config.vectors
+        params = target.config.dense[vector]
         alive = self._asking.alive() - {self._asking.here}
-        if params is None or not (known := self._summaries.of(target.name)):
+        if not (known := self._summaries.of(target.name, vector)):
             return None
         proven = self._summaries.proven(target.name)
         key = (self._summaries.version, alive, target.map_number, tuple(target.withheld), proven)
-        name = (target.name, target.spread.model)
+        name = (target.name, target.spread.model, vector)
         if (plan := self._plans.get(name)) is None or plan.key != key:
             shards = target.spread.shards
             table = SummaryTable(shards, known, params.distance, params.size, unproven=known.keys() - proven)
@@ -197,8 +205,11 @@ class Routing:
         task.add_done_callback(self._rehearsing.discard)
 
     async def _share(self, target: Target, planner: Planner, query: SearchQuery) -> float:
-        """Of all points, those that this filter lets through."""
-        count = frames.Count(call=0, filter=query.filter, exact=False)
+        """Of all points that have the vector, those that this filter lets through."""
+        matching = query.filter
+        if query.using and matching is not None:
+            matching = Filter(must=[Condition(has_vector=query.using), as_condition(matching)])
+        count = frames.Count(call=0, filter=matching, exact=False)
         gathered = await self._asking.read(target, count, COUNT_S)
         found = sum(answer.count for answer in gathered.answers if isinstance(answer, frames.Counted))
         return found / max(1.0, float(planner.table.points.sum()))
@@ -208,7 +219,7 @@ class Routing:
         told: dict[str, dict[str, object]] = {}
         for name, kind in self._classes.items():
             found, calibration = kind.audit.statistics, kind.audit.calibration
-            told["/".join(map(str, name))] = {
+            told[name.told] = {
                 "target": calibration.target,
                 "level": None if calibration.is_exhaustive else calibration.level,
                 "audited": found.audited,
@@ -329,8 +340,8 @@ class _Search:
 
     def answers_by_shard(self) -> Answers:
         """Of the first query. What several shards have answered as one stands for the first of them."""
-        query, params = self.queries[0], self._target.config.vectors
-        assert params is not None
+        query = self.queries[0]
+        distance = self._target.config.dense[query.using].distance
         k, index = query.limit + query.offset, {shard: at for at, shard in enumerate(self._target.spread.shards)}
         count = len(index)
         ids, distances = np.zeros((1, count, k), np.int64), np.full((1, count, k), np.inf)
@@ -339,7 +350,7 @@ class _Search:
             hits = answer.hits[0][:k]
             at = index[covered[0]]
             ids[0, at, : len(hits)] = [numbers.setdefault(hit.id, len(numbers)) for hit in hits]
-            distances[0, at, : len(hits)] = from_scores([hit.score for hit in hits], params.distance)
+            distances[0, at, : len(hits)] = from_scores([hit.score for hit in hits], distance)
         return Answers(ids, distances)
 
 

@@ -183,7 +183,7 @@ class SpreadShard:
         """Of each query the `offset + limit` best."""
         end_s = self._asking.clock.monotonic() + deadline_s
         barren = [self._routing.barren(target, query.filter) for query in queries]
-        if all(map(is_routable, queries)) and not target.is_confined:
+        if all(is_routable(query, target.config) for query in queries) and not target.is_confined:
             routed = await self._routing.search(target, queries, barren, deadline_s, patience)
             if routed is not None:
                 if any(said["missing"] for said in routed.told) and await self._has_moved(target, end_s):

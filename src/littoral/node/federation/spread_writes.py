@@ -79,8 +79,12 @@ class SpreadWrites:
                 if placing.is_by_id:
                     return [splitting.by_ids(request, ids, placing.of_ids(ids))]
                 return [splitting.everywhere(request, whole.spread.shards)]
+            case frames.DeleteVectors(names=names) if placing.goes_by(names):
+                raise _decides(whole, placing)
             case frames.DeleteVectors(ids=list() as ids, filter=None) if placing.is_by_id:
                 return [splitting.by_ids(request, ids, placing.of_ids(ids))]
+            case frames.DeleteVectors(ids=list() as ids, filter=None):
+                return [await self._delete_vectors(seen, request, ids, deadline_s)]
             case frames.ChangePayload():
                 return [await self._payload(seen, placing, request, deadline_s)]
             case frames.Delete() | frames.DeleteVectors():
@@ -106,13 +110,24 @@ class SpreadWrites:
     async def _update_vectors(
         self, seen: Target, placing: Placing, request: frames.UpdateVectors, deadline_s: float
     ) -> Parts:
-        if placing.is_by_vector:
-            raise NotOfferedError(f"collection `{seen.name}`: vectors decide where a point lies, upsert it")
+        if any(placing.goes_by(row if isinstance(row, dict) else [""]) for row in request.points.vectors):
+            raise _decides(seen, placing)
         ids = request.points.ids
         check_columns(request.points, seen.config)
         found = await located(self._asking, seen, ids, deadline_s)
         need_all(ids, found)
         return splitting.by_points(request, [found[point] for point in checked_ids(ids)], seen.config)
+
+    async def _delete_vectors(
+        self, seen: Target, request: frames.DeleteVectors, ids: Sequence[PointId], deadline_s: float
+    ) -> Parts:
+        """From shards that have the points: another would not know them."""
+        found = await located(self._asking, seen, ids, deadline_s)
+        need_all(ids, found)
+        return {
+            shard: [msgspec.structs.replace(request, ids=None, filter=_these(some))]
+            for shard, some in _by_shard(found).items()
+        }
 
     async def _payload(self, seen: Target, placing: Placing, request: frames.ChangePayload, deadline_s: float) -> Parts:
         """To shards that have points it is for, and to no others: what it sets may be pinned."""
@@ -142,6 +157,11 @@ class SpreadWrites:
         return [shard for shards, one in told for shard in shards if one.count]
 
 
+def _decides(target: Target, placing: Placing) -> NotOfferedError:
+    what = f"vector `{placing.vector}` decides" if placing.vector else "vectors decide"
+    return NotOfferedError(f"collection `{target.name}`: {what} where a point lies, upsert it")
+
+
 def _touches(change: PayloadChange, key: str) -> bool:
     """Whether it may change what is at the key."""
     named = [*(change.payload or {}), *(change.keys or [])] if change.key is None else [change.key]
@@ -150,8 +170,12 @@ def _touches(change: PayloadChange, key: str) -> bool:
 
 
 def _for(change: PayloadChange, ids: list[PointId]) -> PayloadChange:
+    return msgspec.structs.replace(change, ids=None, filter=_these(ids))
+
+
+def _these(ids: list[PointId]) -> Filter:
     """A shard that a point has left meanwhile leaves it alone."""
-    return msgspec.structs.replace(change, ids=None, filter=Filter(must=[Condition(has_id=ids)]))
+    return Filter(must=[Condition(has_id=ids)])
 
 
 def _by_shard(found: dict[PointId, list[int]]) -> dict[int, list[PointId]]:

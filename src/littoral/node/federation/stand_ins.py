@@ -59,7 +59,8 @@ class StandIns:
         find = partial(self._target, name, model)
         shard = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
         seen = None if spread is None else spread.of_model(model)
-        return SpreadCollection(name, table.config() if seen is None else config_of(table.config(), seen), shard, model)
+        config = table.config() if seen is None else config_of(table.config(), seen)
+        return SpreadCollection(name, config, shard, model, lambda: find().spread)
 
     def goes_by(self, name: str) -> str:
         """The model by which a collection is asked and written here."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from littoral.clock import Clock
 from littoral.node.federation.copies import MARK
@@ -22,10 +21,16 @@ from littoral.node.federation.messages import decoded, encode
 from littoral.vectors.collection import Collection
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange, PayloadSelector
-from littoral.vectors.records import CollectionConfig, Payload, PointBatch, VectorParams
-from littoral.vectors.routing.distances import between, directions
+from littoral.vectors.records import CollectionConfig, Payload, PointBatch, VectorParams, vectors_by_id, vectors_of
 from littoral.vectors.routing.payload_summary import keys_of, may_match, summed_up, widened_by
-from littoral.vectors.routing.summary import ShardSummary, balls_of, summarize, widened
+from littoral.vectors.routing.summary import ShardSummary
+from littoral.vectors.routing.vector_summaries import (
+    RowsByName,
+    are_inside,
+    summarize_all,
+    summed,
+    widened_all,
+)
 
 __all__ = [
     "STALE",
@@ -55,9 +60,6 @@ USED_S = 30.0
 """A collection that was searched within this time has its leases renewed."""
 
 
-Rows = npt.NDArray[np.float32]
-
-
 class Wanted(msgspec.Struct, array_like=True):
     """shards: that are asked for, with the epoch of what the caller has of this very node, 0 = none. model: that the
     caller goes by."""
@@ -78,7 +80,7 @@ class _Own(NamedTuple):
 class _Late(NamedTuple):
     """What was written while a summary is being made."""
 
-    vectors: list[bytes]
+    vectors: dict[str, list[bytes]]
     payloads: list[Payload | None]
 
 
@@ -142,11 +144,15 @@ class Summaries:
         self._next: dict[tuple[str, int], int] = {}
         """Epoch of a summary that is about to take the place of one of this node's: nothing older is vouched for."""
 
-    def of(self, collection: str) -> Mapping[int, ShardSummary]:
-        """By shard; this node's own first."""
+    def of(self, collection: str, vector: str | None = None) -> Mapping[int, ShardSummary]:
+        """By shard; this node's own first. vector: what they tell of the one with this name; None = as they are."""
         told = {shard: found.summary for (name, shard), found in self._told.items() if name == collection}
         own = {shard: found.summary for (name, shard), found in self._own.items() if name == collection}
-        return told | own
+        found = told | own
+        if vector is None:
+            return found
+        parts = {shard: one.of(vector) for shard, one in found.items()}
+        return {shard: one for shard, one in parts.items() if one is not None}
 
     def use(self, collection: str) -> None:
         """It is searched: what is known of it is to be proven at any moment."""
@@ -186,14 +192,14 @@ class Summaries:
 
         tell_stale: tells the other nodes that what has a lower epoch proves nothing.
         """
-        if (params := _plain(part.config)) is None:
+        if not (params := summed(part.config)):
             return
         key = (collection, shard)
         known = self._own.get(key)
         began = self._clock.monotonic()
         if (known is not None and began < known.busy_until_s) or key in self._late:
             return
-        late = self._late[key] = _Late([], [])
+        late = self._late[key] = _Late({name: [] for name in params}, [])
         try:
             info = await part.info(deadline_s=INFO_S)
             if (known is not None and info.epoch == known.epoch) or info.points_count > SUMMARY_POINTS_MAX:
@@ -201,9 +207,7 @@ class Summaries:
             keys = {key: kind for key, kind in keys_of(info.payload_schema).items() if key != MARK}
             vectors, payloads = await _points_of(part, params, list(keys))
             epoch = info.epoch
-            summary = await asyncio.to_thread(
-                summarize, vectors, params.distance, shard=shard, epoch=epoch, size=params.size
-            )
+            summary = await asyncio.to_thread(summarize_all, vectors, params, shard=shard, epoch=epoch)
             self._next[key] = max(epoch, self.epoch(collection, shard) + 1)
             await tell_stale(self._next[key])
             if key in self._doomed:
@@ -212,8 +216,7 @@ class Summaries:
             del self._late[key]
             self._next.pop(key, None)
             self._doomed.discard(key)
-        if late.vectors:
-            summary = widened(summary, _rows(b"".join(late.vectors), params), epoch=epoch)
+        summary = widened_all(summary, _rows(late.vectors, params), epoch=epoch)
         values = widened_by(summed_up(keys, payloads), late.payloads)
         epoch = max(epoch, self.epoch(collection, shard) + 1)
         summary = msgspec.structs.replace(summary, epoch=epoch, payload=values)
@@ -225,24 +228,25 @@ class Summaries:
         """Points were written to a shard of this node, which has this epoch now. What was told of it before the epoch
         that is returned proves nothing any more; None where it still does.
         """
-        if (params := _plain(config)) is None:
+        if not (params := summed(config)):
             return None
-        numbers = _numbers(batch)
+        numbers = {name: _numbers(batch, name) for name in params}
         if (late := self._late.get((collection, shard))) is not None:
-            late.vectors.append(numbers)
+            for name, some in numbers.items():
+                late.vectors[name] += some
         return self._widened(collection, shard, _rows(numbers, params), batch.payloads or [], epoch)
 
     def changed(
         self, collection: str, shard: int, change: PayloadChange, config: CollectionConfig, epoch: int
     ) -> int | None:
         """As `wrote`, for payloads alone."""
-        if (params := _plain(config)) is None:
+        if not summed(config):
             return None
         payload = change.payload if change.key is None else {_top(change.key): [[change.payload]]}
-        return self._widened(collection, shard, _rows(b"", params), [payload], epoch)
+        return self._widened(collection, shard, {}, [payload], epoch)
 
     def _widened(
-        self, collection: str, shard: int, vectors: Rows, payloads: Sequence[Payload | None], epoch: int
+        self, collection: str, shard: int, vectors: RowsByName, payloads: Sequence[Payload | None], epoch: int
     ) -> int | None:
         key = (collection, shard)
         if (late := self._late.get(key)) is not None:
@@ -250,10 +254,10 @@ class Summaries:
         if (known := self._own.get(key)) is None:
             return epoch  # others may still have one of this node's last life
         values = widened_by(known.summary.payload, payloads)
-        is_inside = _are_inside(known.summary, vectors) and values == known.summary.payload
-        if is_inside and not len(vectors):
+        is_inside = are_inside(known.summary, vectors) and values == known.summary.payload
+        if is_inside and not any(map(len, vectors.values())):
             return None
-        summary = widened(known.summary, vectors, epoch=known.summary.epoch + 1)
+        summary = widened_all(known.summary, vectors, epoch=known.summary.epoch + 1)
         self._own[key] = known._replace(summary=msgspec.structs.replace(summary, payload=values))
         self.version += 1
         return None if is_inside else summary.epoch
@@ -326,31 +330,15 @@ class Summaries:
                 self._told[collection, shard] = found._replace(until_s=asked_s + for_s)
 
 
-def _plain(config: CollectionConfig) -> VectorParams | None:
-    """The one vector without a name that summaries are made of; None where there is another kind."""
-    params = config.vectors
-    return None if params is None or params.multivector_config is not None else params
-
-
-def _numbers(batch: PointBatch) -> bytes:
-    """Of the vectors without a name, those that are there."""
+def _numbers(batch: PointBatch, name: str) -> list[bytes]:
+    """Of the vectors of that name, those that are there."""
     if isinstance(batch.vectors, bytes):
-        return batch.vectors
-    plain = (one.get("") if isinstance(one, dict) else one for one in batch.vectors)
-    return b"".join(one for one in plain if isinstance(one, bytes))
+        return [] if name else [batch.vectors]
+    return [one for one in vectors_of(batch, name) if one is not None]
 
 
-def _rows(numbers: bytes, params: VectorParams) -> Rows:
-    return np.frombuffer(numbers, "<f4").reshape(-1, params.size)
-
-
-def _are_inside(summary: ShardSummary, vectors: Rows) -> bool:
-    balls = balls_of(summary)
-    if not len(balls.counts):
-        return not len(vectors)
-    metric = "Euclid" if summary.distance == "Dot" else summary.distance
-    apart = between(directions(vectors.astype(np.float64), summary.distance), balls.centroids, metric)
-    return bool((apart <= balls.radii[None]).any(axis=1).all())
+def _rows(numbers: Mapping[str, list[bytes]], params: Mapping[str, VectorParams]) -> RowsByName:
+    return {name: np.frombuffer(b"".join(numbers[name]), "<f4").reshape(-1, one.size) for name, one in params.items()}
 
 
 def _top(key: str) -> str:
@@ -358,16 +346,19 @@ def _top(key: str) -> str:
     return key.partition(".")[0].partition("[")[0].strip('"')
 
 
-async def _points_of(part: Collection, params: VectorParams, keys: list[str]) -> tuple[Rows, list[Payload | None]]:
-    """Of all points: float32[n, size], and payloads with these keys."""
-    limit = max(1, min(PAGE_POINTS, PAGE_BYTES // (4 * params.size)))
+async def _points_of(
+    part: Collection, params: Mapping[str, VectorParams], keys: list[str]
+) -> tuple[RowsByName, list[Payload | None]]:
+    """Of all points: vectors of those that have them, by name, and payloads with these keys."""
+    limit = max(1, min(PAGE_POINTS, PAGE_BYTES // (4 * sum(one.size for one in params.values()))))
     selected = PayloadSelector(include=keys) if keys else False
-    rows: list[bytes] = []
+    rows: dict[str, list[bytes]] = {name: [] for name in params}
     payloads: list[Payload | None] = []
     offset = None
     while True:
-        records, offset = await part.scroll(limit=limit, offset=offset, with_payload=selected, with_vector=True)
-        rows += [record.vector for record in records if isinstance(record.vector, bytes)]
+        records, offset = await part.scroll(limit=limit, offset=offset, with_payload=selected, with_vector=list(params))
+        for name, some in rows.items():
+            some += [one for one in vectors_by_id(records, name).values() if isinstance(one, bytes)]
         payloads += [record.payload for record in records]
         if offset is None:
-            return _rows(b"".join(rows), params), payloads
+            return _rows(rows, params), payloads

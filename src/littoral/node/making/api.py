@@ -9,14 +9,15 @@ from littoral.errors import ConflictError, InputError, ModelError, NotFoundError
 from littoral.making.agent_feeds import FeedAgent
 from littoral.making.builds import Builds
 from littoral.making.orders import BuildOrder, CompareOrder, Order
+from littoral.node.making.adding import add_model, remove_model
 from littoral.node.making.taking import Taken, file_with, go_back, take
 from littoral.node.making.through import agents_before
 from littoral.node.node import Node, ServedModel
 from littoral.node.site import Site
-from littoral.node.site_tables import AgentStepTable, ModelStepTable
+from littoral.node.site_tables import AgentStepTable, ModelStepTable, Name
 from littoral.web import Answer, Request, Route, Stream, json_answer
 
-__all__ = ["LoadBody", "build_routes"]
+__all__ = ["AddBody", "LoadBody", "build_routes"]
 
 PAUSE_S = 20.0
 BUILD = "build:"
@@ -26,6 +27,12 @@ class LoadBody(msgspec.Struct, forbid_unknown_fields=True):
     """model: of the site file."""
 
     model: str
+
+
+class AddBody(msgspec.Struct, forbid_unknown_fields=True):
+    """model: a name that the site file does not have yet."""
+
+    model: Name
 
 
 def build_routes(node: Node, builds: Builds) -> list[Route]:
@@ -42,7 +49,9 @@ def build_routes(node: Node, builds: Builds) -> list[Route]:
         Route("POST", f"{at}/start", models.start),
         Route("POST", f"{at}/cancel", models.cancel),
         Route("POST", f"{at}/load", models.load),
+        Route("POST", f"{at}/add", models.add),
         Route("POST", "/api/models/{name}/back", models.back),
+        Route("DELETE", "/api/models/{name}", models.remove),
         Route("POST", "/api/compared", models.compared),
     ]
 
@@ -105,6 +114,16 @@ class _Models:
         taken = await _taken(self._node, asked.model, build.model)
         self._builds.note_loaded(build, f"{taken.model}@{taken.number}")
         return json_answer(taken._asdict())
+
+    async def add(self, request: Request) -> Answer:
+        build = self._builds.find(request.names["build"])
+        asked = await request.json(AddBody)
+        added = await add_model(self._node, asked.model, build.model)
+        self._builds.note_loaded(build, f"{added.model}@1")
+        return json_answer(added._asdict())
+
+    async def remove(self, request: Request) -> Answer:
+        return json_answer((await remove_model(self._node, request.names["name"]))._asdict())
 
     async def back(self, request: Request) -> Answer:
         return json_answer((await go_back(self._node, request.names["name"]))._asdict())

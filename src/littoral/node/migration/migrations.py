@@ -212,7 +212,10 @@ class Migrations:
                 hint="`--back` takes the one before, `--drop` ends the one that does not answer",
             )
         if config.vectors is None or config.named or config.sparse or config.vectors.multivector_config is not None:
-            raise NotOfferedError(f"collection `{name}`: only one with a plain vector without a name is embedded anew")
+            raise NotOfferedError(
+                f"collection `{name}`: only one of one plain vector without a name is embedded anew",
+                hint="make another collection for the other model, and write the points there",
+            )
         if len(config.models) != 1:
             raise ConflictError(
                 f"collection `{name}` holds embeddings of {listed(config.models)}, must be those of one model",

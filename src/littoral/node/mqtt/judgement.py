@@ -10,6 +10,7 @@ from littoral.errors import (
     RequestError,
     ShardError,
     SlowRequestError,
+    TooOftenError,
     UnavailableError,
 )
 from littoral.web.failures import failure_of
@@ -28,7 +29,7 @@ class Verdict(enum.Enum):
 def judged(error: Exception) -> Verdict:
     """A collection that was deleted may be made again: nothing that a message says is at fault for that."""
     match error:
-        case UnavailableError() | ShardError() | PeerError() | NotFoundError() | SlowRequestError():
+        case UnavailableError() | ShardError() | PeerError() | NotFoundError() | SlowRequestError() | TooOftenError():
             return Verdict.LATER
         case RequestError():
             return Verdict.REFUSED

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from littoral.node.node import ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.origin import Origin, coming_from
 from littoral.node.pipelines_api import pipeline_input, result_of, status_error
+from littoral.node.request_rate import Rate
 from littoral.telemetry import Kind, root_span, traceparent
 from littoral.web.caller import called_by
 from littoral.web.failures import failure_of
@@ -45,7 +46,7 @@ _log = logging.getLogger("littoral.mqtt")
 
 
 class Plan(NamedTuple):
-    """As the site file says. publish, errors: templates of topics."""
+    """As the site file says. publish, errors: templates of topics. barred: filters of topics that nothing goes to."""
 
     name: str
     topic: str
@@ -57,6 +58,8 @@ class Plan(NamedTuple):
     parallel: int = 4
     deadline_ms: float = 30_000
     bounds: Bounds = Bounds()
+    tenant: str = ""
+    barred: Sequence[str] = ()
 
 
 class Refused(NamedTuple):
@@ -96,11 +99,13 @@ class Route:
         observed: Observed,
         *,
         done_file: Path | None = None,
+        rate: Rate | None = None,
         rng: random.Random | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
-        """done_file: for what must be known after a crash; None = nothing is."""
+        """done_file: for what must be known after a crash; None = nothing is. rate: that messages may come at."""
         self.plan = plan
+        self._rate = rate
         self._served = served
         self._publisher = publisher
         self._observed = observed
@@ -243,7 +248,10 @@ class Route:
     async def _run(self, message: Message) -> bytes:
         wildcards = caught(self.plan.topic, message.topic) or ()
         where = Origin(message.payload, message.id, message.topic, wildcards, self._clock.wall())
-        caller = called_by(f"mqtt:{self.plan.name}")
+        owner = f"{self.plan.tenant}/" if self.plan.tenant else ""
+        caller = called_by(f"{owner}mqtt:{self.plan.name}")
+        if self._rate is not None:
+            self._rate.take()
         with self._observed.pipeline(self._served.name) as outcome, coming_from(where), caller:
             began = self._clock.monotonic()
             value = pipeline_input(self._served, message.payload, message.media_type)
@@ -295,6 +303,8 @@ class Route:
         try:
             if (topic := topic_of(message)) is None:
                 return True
+            if any(caught(barred, topic) is not None for barred in self.plan.barred):
+                raise InputError(f"topic `{topic}` is that of a route of somebody else")
             properties = {ID_PROPERTY: message.id} if message.id else {}
             if parent := traceparent():
                 properties["traceparent"] = parent

@@ -57,11 +57,23 @@ async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterat
             entry.queue.max + entry.parallel if entry.qos else 0,
             table.payload_bytes_max,
         )
-        served = node.pipelines[entry.pipeline]
-        plan = _plan(name, entry)
+        tenant = None if entry.tenant is None else node.tenants[entry.tenant]
+        served = (node if tenant is None else tenant.node).pipelines[entry.pipeline]
+        plan = _plan(name, entry, [other.topic for other in table.routes if other.tenant != entry.tenant])
         done = node.data / FOLDER / f"{quote(name, safe='')}.done" if entry.qos else None
         routes.append(
-            Route(plan, served, broker, session, publisher, observed, done_file=done, rng=rng, clock=node.clock)
+            Route(
+                plan,
+                served,
+                broker,
+                session,
+                publisher,
+                observed if tenant is None else tenant.observed,
+                done_file=done,
+                rate=None if tenant is None else tenant.rate,
+                rng=rng,
+                clock=node.clock,
+            )
         )
     observed.sources.append(lambda: _readings(publisher.state, routes))
     node.mqtt = lambda: told_mqtt(broker, publisher.state, zip(table.routes, routes, strict=True))
@@ -95,7 +107,7 @@ def broker_of(table: MqttTable, path_of: Any) -> Broker:
     )
 
 
-def _plan(name: str, entry: RouteTable) -> "Plan":
+def _plan(name: str, entry: RouteTable, barred: Sequence[str]) -> "Plan":
     from littoral.node.mqtt.route import Plan
 
     queue = entry.queue
@@ -112,12 +124,15 @@ def _plan(name: str, entry: RouteTable) -> "Plan":
         deadline_ms=entry.deadline_ms,
         # of QoS 1 the broker may send so many before a worker has taken the first
         bounds=Bounds(queue.max + entry.parallel * entry.qos, queue.bytes_max, age_s, queue.keep == "latest"),
+        tenant=entry.tenant or "",
+        barred=barred,
     )
 
 
 def _short_digest(entry: RouteTable) -> str:
     """Another topic is another session: the broker would go on with the old one's subscription."""
-    return hashlib.sha256(f"{entry.share}\n{entry.topic}\n{entry.qos}".encode()).hexdigest()[:8]
+    owner = "" if entry.tenant is None else f"\n{entry.tenant}"
+    return hashlib.sha256(f"{entry.share}\n{entry.topic}\n{entry.qos}{owner}".encode()).hexdigest()[:8]
 
 
 def _readings(publisher: "LinkState", routes: Iterable["Route"]) -> Iterator[Reading]:

@@ -226,6 +226,7 @@ BUILD: Shape = {
 }
 BUILDS: Shape = {"builds": [BUILD], "through": Names}
 TAKEN: Shape = {"model": str, "number": int, "is_kept": bool}
+ADDED: Shape = {"model": str, "sha256": str}
 OUTPUT: Shape = {
     "name": str,
     "dtype": str,

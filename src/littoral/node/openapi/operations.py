@@ -9,7 +9,7 @@ from littoral.making.orders import Order
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.logs_api import LINES_MAX
-from littoral.node.making.api import LoadBody
+from littoral.node.making.api import AddBody, LoadBody
 from littoral.node.migration.api import StartBody
 from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
@@ -262,6 +262,12 @@ BUILDS = {
     "DELETE /{build}/feeds": operation("Forgets these files", {"id": str, "feeds": int}, statuses=(409,)),
     "POST /{build}/start": operation("Begins to compile", answers.BUILD, Order, statuses=(409,), status=202),
     "POST /{build}/cancel": operation("Ends that", answers.BUILD),
+    "POST /{build}/add": operation(
+        "Serves what was made, as a model that the site file did not name",
+        answers.ADDED,
+        AddBody,
+        statuses=(409, 501, 503),
+    ),
     "POST /{build}/load": operation(
         "Serves what was made, as the next version of a model", answers.TAKEN, LoadBody, statuses=(409, *FAILING)
     ),
@@ -273,6 +279,9 @@ OWN.update(
 )
 OWN |= {
     "POST /api/models/{name}/back": operation("The version before serves again", answers.TAKEN, statuses=(409,)),
+    "DELETE /api/models/{name}": operation(
+        "Takes a model out of the site file", answers.ADDED, statuses=(409, 501, 503)
+    ),
     "POST /api/compared": Operation(
         "One or two models on the same input: outputs, and times on this machine",
         takes={OCTETS: None},

@@ -11,7 +11,7 @@ from littoral.node.quota_table import QuotaTable
 from littoral.node.request_rate import Rate
 from littoral.runtime.gate import Gate
 from littoral.telemetry import Reading
-from littoral.vectors.quota import StoreQuota
+from littoral.vectors.quota import Bounds, StoreQuota
 
 if TYPE_CHECKING:
     from littoral.node.audit.trail import Trail
@@ -37,6 +37,13 @@ class Tenant:
     rate: Rate
     store: StoreQuota
     trail: "Trail | None" = None
+
+    async def limit(self, quota: QuotaTable) -> None:
+        """Another quota from now on, but for its caches and the number of its collections."""
+        self.quota = quota
+        self.rate.limit(quota.requests_per_s)
+        await self.gate.limit(quota.inferences_max)
+        self.store.limit(Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20))
 
     @property
     def cache_bytes(self) -> int:

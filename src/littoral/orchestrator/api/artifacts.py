@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 
 from littoral.errors import InputError
+from littoral.orchestrator.downloads import BINARY, Part, chunks_of
 from littoral.orchestrator.fleet import Fleet
-from littoral.orchestrator.lineage import lineage_of
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.store.rows import ArtifactRow
-from littoral.updates.artifacts import Custom, Kind
-from littoral.web import Answer, Protocol, Request, Route, json_answer
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom, Kind
+from littoral.web import Answer, Protocol, Request, Route, Stream, json_answer
 from littoral.web.caller import CALLER
 
 __all__ = ["artifacts_protocol", "told_artifact"]
@@ -29,10 +30,18 @@ def artifacts_protocol(fleet: Fleet, registry: Registry) -> Protocol:
         return json_answer([told_artifact(row) for row in wanted])
 
     async def one(request: Request) -> Answer:
-        return json_answer(told_artifact(_found(request)))
+        row = _found(request)
+        return json_answer(told_artifact(row) | {"lineage": _lineage(fleet, row)})
 
-    async def lineage(request: Request) -> Answer:
-        return json_answer(lineage_of(fleet, _found(request)))
+    async def withdraw(request: Request) -> Answer:
+        row = _found(request)
+        await registry.withdraw(row, CALLER.get())
+        return json_answer(told_artifact(fleet.artifacts[row.target]))
+
+    async def content(request: Request) -> Stream:
+        row = _found(request)
+        path = tree.target_file(ArtifactName.parse(row.target), row.sha256)
+        return Stream(chunks_of(registry, path, Part(0, row.length)), BINARY, length=row.length)
 
     async def add(request: Request) -> Answer:
         query = request.query
@@ -46,7 +55,13 @@ def artifacts_protocol(fleet: Fleet, registry: Registry) -> Protocol:
     def _found(request: Request) -> ArtifactRow:
         return registry.find(request.names["kind"], request.names["name"], request.names["version"])
 
-    routes = (Route("GET", ARTIFACTS, listed), Route("POST", ARTIFACTS, add), Route("GET", ARTIFACT, one), Route("GET", f"{ARTIFACT}/lineage", lineage))
+    routes = (
+        Route("GET", ARTIFACTS, listed),
+        Route("POST", ARTIFACTS, add),
+        Route("GET", ARTIFACT, one),
+        Route("DELETE", ARTIFACT, withdraw),
+        Route("GET", f"{ARTIFACT}/bytes", content),
+    )
     return Protocol(("/api/fleet",), routes)
 
 
@@ -67,6 +82,22 @@ def told_artifact(row: ArtifactRow) -> dict[str, Any]:
         "custom": custom,
         "at": row.at_s,
         "by": row.by,
+    }
+
+
+def _lineage(fleet: Fleet, row: ArtifactRow) -> dict[str, Any]:
+    """What was made of the same source, who is to run it, and who does."""
+    source = row.custom.provenance.source_sha256
+    running = {name: found.running for name in fleet.nodes if (found := fleet.checkin_of(name))}
+    return {
+        "siblings": [
+            one.target
+            for one in fleet.artifacts.values()
+            if source and one is not row and one.custom.provenance.source_sha256 == source
+        ],
+        "groups": [name for name, group in fleet.groups.items() if row.target in group.assigned.targets.values()],
+        "rollouts": [one.id for one in fleet.rollouts.values() if row.target in one.plan.set.targets.values()],
+        "nodes": sorted(name for name, targets in running.items() if row.target in targets.values()),
     }
 
 

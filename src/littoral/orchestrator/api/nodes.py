@@ -1,14 +1,17 @@
 """Nodes: what each runs, what it should, and whether it can be reached."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from littoral.errors import NotFoundError
+from littoral.orchestrator.api.groups import joining
+from littoral.orchestrator.asks import Asks
+from littoral.orchestrator.conductor import Conductor
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.store import Delete, Put
-from littoral.orchestrator.store.rows import MemberRow, NodeRow, ReportRow, SightingRow
+from littoral.orchestrator.store.rows import AskRow, MemberRow, NodeRow, ReportRow, SightingRow
+from littoral.updates.wire import Ask
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
@@ -24,7 +27,12 @@ class NodePatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: str | UnsetType = UNSET
 
 
-def nodes_protocol(fleet: Fleet) -> Protocol:
+class AskOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Literal["doctor", "logs", "bundle"]
+    lines: Annotated[int, Meta(ge=1, le=10_000)] = 200
+
+
+def nodes_protocol(fleet: Fleet, asks: Asks, conductor: Conductor) -> Protocol:
     async def listed(request: Request) -> Answer:
         group = request.query.get("group")
         found = [told_node(fleet, node) for _, node in sorted(fleet.nodes.items())]
@@ -33,7 +41,10 @@ def nodes_protocol(fleet: Fleet) -> Protocol:
     async def one(request: Request) -> Answer:
         node = fleet.node(request.names["node"])
         report = fleet.reports.get(node.name)
-        return json_answer(told_node(fleet, node) | {"report": report and msgspec.to_builtins(report)})
+        return json_answer(
+            told_node(fleet, node)
+            | {"report": report and msgspec.to_builtins(report), "untold": conductor.untold.get(node.name, "")}
+        )
 
     async def patch(request: Request) -> Answer:
         asked = await request.json(NodePatch)
@@ -42,8 +53,8 @@ def nodes_protocol(fleet: Fleet) -> Protocol:
             if asked.group:
                 fleet.group(str(asked.group))
             given = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not UNSET}
-            row = msgspec.structs.replace(node, **given)
-            await fleet.write(Put(row), fleet.event("node_changed", row.name, by=CALLER.get(), **given))
+            row = joining(fleet, msgspec.structs.replace(node, **given))
+            await fleet.write(Put(row), fleet.event("node", row.name, what="changed", by=CALLER.get(), **given))
         fleet.woken.set()
         return json_answer(told_node(fleet, fleet.node(row.name)))
 
@@ -51,15 +62,28 @@ def nodes_protocol(fleet: Fleet) -> Protocol:
         async with fleet.changing:
             name = fleet.node(request.names["node"]).name
             await fleet.write(
-                Delete(type(fleet.nodes[name]), {"name": name}),
+                Delete(NodeRow, {"name": name}),
                 Delete(SightingRow, {"node": name}),
                 Delete(ReportRow, {"node": name}),
-                fleet.event("node_deleted", name, by=CALLER.get()),
+                *_members_gone(fleet, name),
+                fleet.event("node", name, what="deleted", by=CALLER.get()),
             )
+        asks.forget(name)
         fleet.woken.set()
         return json_answer({"deleted": name})
 
+    async def ask(request: Request) -> Answer:
+        asked = await request.json(AskOrder)
+        node = fleet.node(request.names["node"])
+        row = await asks.ask(node.name, Ask(id="", kind=asked.kind, lines=asked.lines), CALLER.get())
+        return json_answer(_told_ask(row), 201)
+
+    async def told_ask(request: Request) -> Answer:
+        return json_answer(_told_ask(await asks.find(request.names["node"], request.names["ask"])))
+
     routes = (
+        Route("POST", f"{NODE}/asks", ask),
+        Route("GET", f"{NODE}/asks/{{ask}}", told_ask),
         Route("GET", NODES, listed),
         Route("GET", NODE, one),
         Route("PATCH", NODE, patch),
@@ -95,6 +119,20 @@ def told_node(fleet: Fleet, node: NodeRow) -> dict[str, Any]:
     }
 
 
+def _told_ask(row: AskRow) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(row)
+    return found | {"answer": msgspec.json.decode(row.answer) if row.answer else None}
+
+
+def _members_gone(fleet: Fleet, node: str) -> list[Put]:
+    """Its part in rollouts ends: one of the same name is another."""
+    held = (members[node] for members in fleet.members.values() if node in members)
+    gone = {"state": "superseded", "problem": "is no more"}
+    return [
+        Put(msgspec.structs.replace(one, **gone)) for one in held if one.state in ("waiting", "told", "taking_back")
+    ]
+
+
 def drift_of(node: NodeRow, running: dict[str, str]) -> list[str]:
     """What it does not run as it was told, as `models/NAME`."""
     return [what for what, target in node.assigned.targets.items() if running.get(what) != target]
@@ -107,9 +145,3 @@ def _rollout_of(fleet: Fleet, node: NodeRow) -> str | None:
         if member is not None and member.state != "superseded":
             return rollout.id
     return None
-
-
-def known_ask(found: Any, ask: str) -> Any:
-    if found is None:
-        raise NotFoundError(f"no ask `{ask[:40]}`")
-    return found

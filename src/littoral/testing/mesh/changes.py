@@ -11,6 +11,7 @@ from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Move, ToSpread, Wish
 from littoral.testing.mesh.models import MODELS, told_model
 from littoral.testing.mesh.nodes import SimulatedNode
+from littoral.testing.mesh.several import IMAGE, TEXT
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
 from littoral.testing.mesh.stores import Stored
 
@@ -75,6 +76,8 @@ def _wish(spread: Spread, names: list[str], rng: Random) -> Wish:
     if what == "dissolve" and len(spread.shards) > 1:
         return Dissolve(COLLECTION, shard)
     if what == "strategy":
+        if spread.vector:
+            return ToSpread(COLLECTION, strategy="metric", by=rng.choice([IMAGE, TEXT]))
         return ToSpread(COLLECTION, strategy="metric" if spread.strategy == "hash" else "hash")
     replicas = rng.randrange(1, min(4, len(names) + 1))
     return ToSpread(COLLECTION, shards=rng.randrange(2, 9), replicas=replicas)

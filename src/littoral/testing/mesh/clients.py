@@ -11,13 +11,14 @@ import numpy.typing as npt
 from littoral.errors import LittoralError
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.search_how import noting
-from littoral.testing.mesh.ledger import apart
 from littoral.testing.mesh.models import TEXT
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.regions import REGION
+from littoral.testing.mesh.several import using_of
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
-from littoral.vectors.queries import SearchParams
-from littoral.vectors.records import Hit, Payload, PointBatch
+from littoral.vectors.asks import Nearest
+from littoral.vectors.queries import SearchParams, SearchQuery
+from littoral.vectors.records import Hit, Payload
 
 __all__ = ["Clients", "Search"]
 
@@ -108,11 +109,10 @@ class Clients:
             return
         assert isinstance(collection, SpreadCollection)
         told = [one for one in vectors if one is not None]
-        rows = b"".join(site.as_seen(collection.model, one) for one in told)
         payloads: list[Payload | None] | None = None
         if site.plan.regions or site.has_models:
             payloads = [self._payload(point, one) for point, one in zip(ids, told, strict=True)]
-        await collection.upsert_points(PointBatch(list(ids), rows, payloads), deadline_s=WRITE_S)
+        await collection.upsert_points(site.batch(collection.model, ids, told, payloads), deadline_s=WRITE_S)
 
     def _payload(self, point: int, told: bytes) -> Payload:
         region = {REGION: self.site.region_of(point)} if self.site.plan.regions else {}
@@ -122,8 +122,13 @@ class Clients:
         collection = node.collection(COLLECTION)
         assert isinstance(collection, SpreadCollection)
         query = np.frombuffer(self.site.as_seen(collection.model, asked), "<f4")
+        using = using_of(query) if self.site.is_named else ""
+        wanted = SearchQuery(Nearest(query.tobytes()), using=using, limit=LIMIT, params=EXACT)
         with noting() as how:
-            hits = await collection.search(query, limit=LIMIT, params=EXACT, deadline_s=SEARCH_S)
+            if using:
+                (hits,) = await collection.search_batch([wanted], deadline_s=SEARCH_S)
+            else:
+                hits = await collection.search(query, limit=LIMIT, params=EXACT, deadline_s=SEARCH_S)
         assert how.told is not None
         return Search(node.name, query, hits, how.told, began_s, collection.model)
 
@@ -173,7 +178,7 @@ class Clients:
             self._check_certified(found)
 
     def _apart(self, told: bytes, found: Search) -> float:
-        return apart(self.site.as_seen(found.model, told), found.query)
+        return self.site.apart(found.model, told, found.query)
 
     def _check_certified(self, found: Search) -> None:
         """What all holders that are here had when the search began must be in its answer."""

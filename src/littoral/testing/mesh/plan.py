@@ -11,9 +11,9 @@ __all__ = ["KINDS", "LAYOUTS", "WITH", "Fault", "Kind", "Plan", "World"]
 Kind = Literal[
     "crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout", "roster", "model"
 ]
-World = Literal["regions", "roster", "models"]
+World = Literal["regions", "roster", "models", "named"]
 """What a site may have beside nodes: regions of which one keeps its points, identities that are given and revoked, a
-collection that goes to another embedding model.
+collection that goes to another embedding model, points with two vectors of which cells are of one.
 """
 
 KINDS: tuple[Kind, ...] = (
@@ -153,8 +153,14 @@ def _with_models(plan: Plan, rng: Random) -> Plan:
     return plan._replace(strategy="hash", faults=tuple(sorted([*plan.faults, *faults])))
 
 
+def _with_named(plan: Plan, _rng: Random) -> Plan:
+    """Cells of one vector, which changes of layout make cells of the other."""
+    return plan._replace(strategy="metric")
+
+
 WITH: Mapping[World, Callable[[Plan, Random], Plan]] = {
     "regions": _with_regions,
     "roster": _with_roster,
     "models": _with_models,
+    "named": _with_named,
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import numpy.typing as npt
 
 from littoral.mesh.shard_map import ShardMap, Spread
 from littoral.node.federation.local_shards import part_name
@@ -14,7 +15,8 @@ from littoral.node.federation.residency import pinned_to
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
 from littoral.testing.clock import SimulatedClock
-from littoral.testing.mesh.ledger import Ledger
+from littoral.testing.mesh import several
+from littoral.testing.mesh.ledger import Ledger, apart
 from littoral.testing.mesh.models import MIGRATE, TEXT, embedded, told_model
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Plan
@@ -24,7 +26,7 @@ from littoral.testing.mesh.stores import Store, Stored
 from littoral.testing.mesh.trace import Trace
 from littoral.testing.weather import Weather
 from littoral.transport.fake import LEASE_S, Network
-from littoral.vectors.records import PointId
+from littoral.vectors.records import Payload, PointBatch, PointId
 
 __all__ = ["COLLECTION", "SIZE", "SimulatedSite"]
 
@@ -106,12 +108,19 @@ class SimulatedSite:
             region=REGION if plan.regions else None,
         )
         migrate = MIGRATE if self.has_models else None
+        if self.is_named:
+            return CollectionTable(named=several.TABLES, spread=spread)
         return CollectionTable(vectors=VectorTable(size=SIZE, distance="Euclid"), spread=spread, migrate=migrate)
 
     @property
     def has_models(self) -> bool:
         """Whether points keep a text, of which each of two models makes another vector."""
         return self.plan.world == "models"
+
+    @property
+    def is_named(self) -> bool:
+        """Whether points have two vectors, or lack one of these."""
+        return self.plan.world == "named"
 
     def _founded(self, folder: Path) -> SimulatedRoster:
         names = [name for name in self.plan.names if name not in self.plan.joining]
@@ -162,6 +171,9 @@ class SimulatedSite:
 
     def question(self) -> bytes:
         """What a client looks for: a vector, or a text."""
+        if self.is_named:
+            told = several.vectors_of(several.row_of(self.vector(), self.rows))
+            return told[sorted(told)[int(self.rows.integers(len(told)))]]
         return self._text() if self.has_models else self.vector()
 
     def _text(self) -> bytes:
@@ -171,15 +183,34 @@ class SimulatedSite:
         """The vector by which a collection of this model has what a client wrote, or looks for."""
         return embedded(model, told) if self.has_models else told
 
+    def batch(
+        self, model: str, points: list[int], told: list[bytes], payloads: list[Payload | None] | None
+    ) -> PointBatch:
+        """Of what clients write, as a collection of this model has it."""
+        if self.is_named:
+            return PointBatch(list(points), [dict(several.vectors_of(one)) for one in told], payloads)
+        return PointBatch(list(points), b"".join(self.as_seen(model, one) for one in told), payloads)
+
+    def apart(self, model: str, told: bytes, query: npt.NDArray[np.float32]) -> float:
+        """How far a point that was written so is from what somebody looks for; ∞ where it has no such vector."""
+        if not self.is_named:
+            return apart(self.as_seen(model, told), query)
+        found = several.vectors_of(told).get(several.using_of(query))
+        return np.inf if found is None else apart(found, query)
+
     def as_told(self, stored: Stored) -> bytes:
         """What a client wrote."""
-        return str((stored.payload or {}).get(TEXT, "")).encode() if self.has_models else stored.vector
+        if self.is_named:
+            return several.told_of(stored.vector)
+        return str((stored.payload or {}).get(TEXT, "")).encode() if self.has_models else stored.of("") or b""
 
     def vector_of(self, point: PointId) -> bytes:
         """For a client's point: marked where it must not leave its region; or a text."""
         if self.has_models:
             return self._text()
         vector = self.vector()
+        if self.is_named:
+            return several.row_of(vector, self.rows)
         return vector[: -len(MARK)] + MARK if self.region_of(point) in self.plan.pinned else vector
 
     def up(self) -> list[SimulatedNode]:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from littoral.clock import Clock
 from littoral.errors import NotOfferedError, UnavailableError
-from littoral.vectors import frames
+from littoral.vectors import asks, frames
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collections import Collections
 from littoral.vectors.filters import Condition, Filter, PayloadField
 from littoral.vectors.queries import SearchQuery
-from littoral.vectors.records import Hit, Payload, PointBatch, PointId, Record, ShardInfo, UpdateMode
+from littoral.vectors.records import Hit, Payload, PointBatch, PointId, PointVectors, Record, ShardInfo, UpdateMode
 
 __all__ = ["Disk", "SimulatedCollections", "Stored"]
 
@@ -28,8 +28,13 @@ BOOT_EPOCHS = 1_000
 class Stored(NamedTuple):
     """One point on the disk of one shard."""
 
-    vector: bytes
+    vector: PointVectors
     payload: Payload | None
+
+    def of(self, name: str) -> bytes | None:
+        """The vector of that name."""
+        found = self.vector.get(name) if isinstance(self.vector, dict) else self.vector
+        return found if isinstance(found, bytes) else None
 
 
 class Store:
@@ -41,7 +46,7 @@ class Store:
         self.since_s: dict[PointId, float] = {}
         self._durable: dict[PointId, Stored] = {}
         self._unsynced: list[tuple[PointId, Stored | None]] = []
-        self._table: tuple[int, list[PointId], npt.NDArray[np.float64]] | None = None
+        self._tables: dict[str, tuple[int, list[PointId], npt.NDArray[np.float64]]] = {}
 
     def put(self, point: PointId, stored: Stored | None) -> None:
         """None: it is deleted. since_s: when each point became what it is."""
@@ -69,15 +74,20 @@ class Store:
     def boot(self) -> None:
         """A host opens it: epochs of its former life do not come again."""
         self.epoch += BOOT_EPOCHS
-        self._table = None
+        self._tables.clear()
 
-    def table(self) -> tuple[list[PointId], npt.NDArray[np.float64]]:
-        """Ids, and float64[n, size]."""
-        if self._table is None or self._table[0] != self.epoch:
-            ids = sorted(self.points, key=str)
-            rows = np.frombuffer(b"".join(self.points[one].vector for one in ids), "<f4").astype(np.float64)
-            self._table = (self.epoch, ids, rows.reshape(len(ids), -1 if ids else 0))
-        return self._table[1], self._table[2]
+    def ids(self) -> list[PointId]:
+        """Of all points, in one order."""
+        return sorted(self.points, key=str)
+
+    def table(self, name: str) -> tuple[list[PointId], npt.NDArray[np.float64]]:
+        """Ids, and float64[n, size], of the points that have the vector of that name."""
+        known = self._tables.get(name)
+        if known is None or known[0] != self.epoch:
+            found = {one: row for one in self.ids() if (row := self.points[one].of(name)) is not None}
+            rows = np.frombuffer(b"".join(found.values()), "<f4").astype(np.float64)
+            known = self._tables[name] = (self.epoch, list(found), rows.reshape(len(found), -1 if found else 0))
+        return known[1], known[2]
 
 
 def _put(points: dict[PointId, Stored], point: PointId, stored: Stored | None) -> None:
@@ -172,7 +182,9 @@ class _Host(ShardClient):
             case frames.Scroll(order=None):
                 return _page(store, request)
             case frames.Count():
-                return frames.Counted(call=0, epoch=store.epoch, count=len(_matching(store, request.filter)))
+                return frames.Counted(
+                    call=0, epoch=store.epoch, count=len(_passing(store.ids(), store, request.filter))
+                )
             case frames.Info():
                 count = len(store.points)
                 info = ShardInfo(count, count, 1, {}, store.epoch)
@@ -204,22 +216,23 @@ def _upserted(batch: PointBatch, mode: UpdateMode, store: Store) -> list[tuple[P
     ]
 
 
-def _rows(batch: PointBatch) -> list[bytes]:
+def _rows(batch: PointBatch) -> Sequence[PointVectors]:
     if isinstance(batch.vectors, list):
-        return [row for row in batch.vectors if isinstance(row, bytes)]
+        return batch.vectors
     size = len(batch.vectors) // max(1, len(batch.ids))
     return [batch.vectors[at * size : (at + 1) * size] for at in range(len(batch.ids))]
 
 
 def _hits(store: Store, query: SearchQuery) -> list[Hit]:
     """By Euclid's distance, exact; equal ones in the order of ids."""
-    if not isinstance(query.ask, bytes):
+    ask = query.ask.target if isinstance(query.ask, asks.Nearest) else query.ask
+    if not isinstance(ask, bytes):
         raise NotOfferedError("simulated store: only searches for what is near to a vector")
-    ids, rows = store.table()
+    ids, rows = store.table(query.using)
     if not ids:
         return []
-    apart = np.sqrt(((rows - np.frombuffer(query.ask, "<f4").astype(np.float64)) ** 2).sum(axis=1))
-    found = range(len(ids)) if query.filter is None else _matching(store, query.filter)
+    apart = np.sqrt(((rows - np.frombuffer(ask, "<f4").astype(np.float64)) ** 2).sum(axis=1))
+    found = range(len(ids)) if query.filter is None else _passing(ids, store, query.filter)
     order = sorted(found, key=lambda at: (apart[at], str(ids[at])))
     chosen = order[query.offset : query.offset + query.limit]
     hits = [Hit(ids[at], float(apart[at]), 0, copy(store.points[ids[at]].payload)) for at in chosen]
@@ -227,9 +240,8 @@ def _hits(store: Store, query: SearchQuery) -> list[Hit]:
     return hits if threshold is None else [hit for hit in hits if hit.score <= threshold]
 
 
-def _matching(store: Store, matching: Filter | None) -> list[int]:
-    """Rows of the points that a filter finds."""
-    ids, _ = store.table()
+def _passing(ids: Sequence[PointId], store: Store, matching: Filter | None) -> list[int]:
+    """Places of the points that a filter finds."""
     return [at for at, one in enumerate(ids) if matching is None or _matches(one, store.points[one], matching)]
 
 
@@ -260,13 +272,19 @@ def _record(point: PointId, store: Store, request: frames.Retrieve | frames.Scro
     return Record(
         point,
         copy(stored.payload) if request.with_payload else None,
-        stored.vector if request.with_vector else None,
+        _vectors(stored, request.with_vector),
     )
 
 
+def _vectors(stored: Stored, wanted: bool | list[str]) -> PointVectors | None:
+    if isinstance(wanted, list) and isinstance(stored.vector, dict):
+        return {name: vector for name, vector in stored.vector.items() if name in wanted}
+    return stored.vector if wanted else None
+
+
 def _page(store: Store, request: frames.Scroll) -> frames.Records:
-    every, _ = store.table()
-    ids = sorted(one for at in _matching(store, request.filter) if isinstance(one := every[at], int))
+    every = store.ids()
+    ids = sorted(one for at in _passing(every, store, request.filter) if isinstance(one := every[at], int))
     start = 0 if request.offset is None else next((i for i, one in enumerate(ids) if one >= request.offset), len(ids))  # type: ignore[operator]
     page, rest = ids[start : start + request.limit], ids[start + request.limit :]
     records = [_record(one, store, request) for one in page]

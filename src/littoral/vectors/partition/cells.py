@@ -5,6 +5,7 @@ cells of k-means, and raising the price of a cell moves its borders inwards, in 
 cells are still a function of the vector alone. Borders are straight, and how far a point is from one is known exactly.
 """
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -15,13 +16,15 @@ import numpy.typing as npt
 from littoral.errors import InputError
 from littoral.vectors.partition.grid import Grid, Whole
 from littoral.vectors.partition.points import Ints, Vectors
-from littoral.vectors.records import VECTOR_SIZE_MAX, Distance
+from littoral.vectors.partition.rendezvous import chosen, keys
+from littoral.vectors.records import VECTOR_SIZE_MAX, Distance, PointId
 
 __all__ = ["CHUNK_ROWS", "Cells", "cells_of", "costs"]
 
 CHUNK_ROWS = 8192
 CELLS_MAX = 4096
 FLOAT_BYTES = 4
+NAME_BYTES = 7
 
 
 class Cells(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -87,6 +90,16 @@ class Cells(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """int64[n]: the cell of each; of equal ones the first."""
         found = [self.costs(vectors[at : at + CHUNK_ROWS]).argmin(axis=1) for at in range(0, len(vectors), CHUNK_ROWS)]
         return np.concatenate(found or [np.zeros(0, np.int64)])
+
+    @cached_property
+    def first_name(self) -> int:
+        """Cells have numbers from here on, by which ids are dealt to them: others for cells within these."""
+        return int.from_bytes(hashlib.blake2b(self.centroids, digest_size=NAME_BYTES).digest(), "little")
+
+    def dealt(self, ids: Sequence[PointId]) -> Ints:
+        """int64[n]: a cell for each id, as many to each: for points that have no vector."""
+        found: Ints = chosen(keys(ids), range(self.first_name, self.first_name + self.count)) - self.first_name
+        return found
 
     def without(self, cell: int) -> "Cells":
         """One less; those behind it move up by one."""

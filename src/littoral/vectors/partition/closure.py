@@ -11,9 +11,9 @@ import numpy as np
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import CHUNK_ROWS, Cells
 from littoral.vectors.partition.grid import Whole
-from littoral.vectors.partition.points import Ints, Vectors
+from littoral.vectors.partition.points import Ints, Points, Vectors
 
-__all__ = ["COPIES_MAX", "Closure", "fit_closure", "placed", "to_borders"]
+__all__ = ["COPIES_MAX", "Closure", "fit_closure", "placed", "settled", "to_borders"]
 
 COPIES_MAX = 8
 
@@ -52,6 +52,16 @@ def placed(cells: Cells, closure: Closure, vectors: Vectors) -> tuple[Ints, Ints
         rows.append(row + at)
         others.append(other)
     return np.concatenate(homes), np.concatenate(rows), np.concatenate(others)
+
+
+def settled(cells: Cells, closure: Closure, points: Points) -> tuple[Ints, Ints, Ints]:
+    """As `placed`; points without a vector go by their ids, and lie nowhere else. Raises InputError."""
+    vectors = points.need_vectors(cells.size)
+    if points.has_vector is None:
+        return placed(cells, closure, vectors)
+    there, home = np.flatnonzero(points.has_vector), cells.dealt(points.ids)
+    home[there], rows, others = placed(cells, closure, vectors[there])
+    return home, there[rows], others
 
 
 def _copied(far: Whole, closure: Closure) -> tuple[Ints, Ints]:

@@ -19,12 +19,13 @@ class Points(NamedTuple):
     """Points to place, in columns.
 
     vectors: float32[n, d], for strategies that look at them. regions: where each point comes from, for those that look
-    at that.
+    at that. has_vector: bool[n], where some have none: their rows of `vectors` count for nothing.
     """
 
     ids: Sequence[PointId]
     vectors: Vectors | None = None
     regions: Sequence[str] | None = None
+    has_vector: npt.NDArray[np.bool_] | None = None
 
     def take(self, rows: Ints) -> "Points":
         """Only those rows, in that order."""
@@ -32,6 +33,7 @@ class Points(NamedTuple):
             [self.ids[row] for row in rows.tolist()],
             None if self.vectors is None else self.vectors[rows],
             None if self.regions is None else [self.regions[row] for row in rows.tolist()],
+            None if self.has_vector is None else self.has_vector[rows],
         )
 
     def need_vectors(self, size: int) -> Vectors:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import Cells, costs
-from littoral.vectors.partition.closure import Closure, placed
+from littoral.vectors.partition.closure import Closure, settled
 from littoral.vectors.partition.fitting import fit_cells, two_means
 from littoral.vectors.partition.points import Ints, Placement, Points, Vectors
 from littoral.vectors.partition.strategy import SHARD_MAX, Geographic, Hash, Hybrid, Metric, Strategy
@@ -199,7 +199,9 @@ def _doubtful(before: Strategy, after: Strategy, points: Points) -> Ints:
             _add_changed_parts(before, after, points, found)
     else:
         found = None
-    return np.arange(len(points.ids)) if found is None else np.flatnonzero(found)
+    if found is None:
+        return np.arange(len(points.ids))
+    return np.flatnonzero(found if points.has_vector is None else found | ~points.has_vector)
 
 
 Named = dict[tuple[bytes, int, int], int]
@@ -237,7 +239,7 @@ def _at_changed_cells(
 
 def _add_changed_parts(before: Hybrid, after: Hybrid, points: Points, found: npt.NDArray[np.bool_]) -> None:
     """Points that lie in a cell that is still there, but divides them otherwise."""
-    home, rows, others = placed(before.cells, before.closure, points.need_vectors(before.cells.size))
+    home, rows, others = settled(before.cells, before.closure, points)
     kept = _by_centre(after)
     for name, at in _by_centre(before).items():
         if name in kept and before.parts[at] != after.parts[kept[name]]:

@@ -4,7 +4,7 @@
 |---|---|
 | hash | its id |
 | geographic | where it comes from, then the strategy of that region |
-| metric | its vector: points near to each other lie together |
+| metric | its vector: points near to each other lie together; without a vector, its id |
 | hybrid | its vector, then its id, or its vector again, among the shards of that cell |
 
 A strategy is a value. What changes it (`splitting`, `fit_…`) makes another one, under a new epoch of the shard map.
@@ -20,7 +20,7 @@ import numpy as np
 
 from littoral.errors import InputError
 from littoral.vectors.partition.cells import Cells
-from littoral.vectors.partition.closure import COPIES_MAX, Closure, fit_closure, placed
+from littoral.vectors.partition.closure import COPIES_MAX, Closure, fit_closure, settled
 from littoral.vectors.partition.fitting import BALANCE_MIN, fit_cells
 from littoral.vectors.partition.points import Ints, Placement, Points, Vectors, joined
 from littoral.vectors.partition.rendezvous import chosen, keys
@@ -121,7 +121,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
 
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
-        home, rows, copies = placed(self.cells, self.closure, points.need_vectors(self.cells.size))
+        home, rows, copies = settled(self.cells, self.closure, points)
         shards = np.array(self.shards, np.int64)
         return Placement(shards[home], rows, shards[copies])
 
@@ -173,7 +173,7 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
 
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
-        home, rows, copies = placed(self.cells, self.closure, points.need_vectors(self.cells.size))
+        home, rows, copies = settled(self.cells, self.closure, points)
         return Placement(self._within(home, points), rows, self._within(copies, points.take(rows)))
 
     def _within(self, cells: Ints, points: Points) -> Ints:

@@ -32,11 +32,12 @@ BYTES_BESIDE_KEY = 64
 
 
 class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
-    """One shard at one epoch, as it travels. distance: the collection's; size: numbers of a vector; count: points.
+    """One shard at one epoch, as it travels. distance: the vector's; size: its numbers; count: points.
 
     centroids: rows as `halves` packs them, [balls, size]. radii: float32[balls], none too small. counts: uint32[balls].
     traces, deviations: float32[balls], mean and standard deviation of the points' squared distance to their centroid.
-    payload: what the points have at indexed keys.
+    payload: what the points have at indexed keys. named: of further vectors, by name, each with its own balls; what
+    they say beside balls counts for nothing.
     """
 
     shard: int
@@ -50,13 +51,19 @@ class ShardSummary(msgspec.Struct, frozen=True, array_like=True):
     traces: bytes
     deviations: bytes
     payload: dict[str, KeyValues] = {}
+    vector: str = ""
+    named: "dict[str, ShardSummary]" = {}
+
+    def of(self, vector: str) -> "ShardSummary | None":
+        """Of the vector with this name."""
+        return self if vector == self.vector else self.named.get(vector)
 
     @property
     def bytes(self) -> int:
         """About what it takes on the way."""
         numbers = (self.centroids, self.radii, self.counts, self.traces, self.deviations)
         keys = sum(len(key) + len(values.words) + BYTES_BESIDE_KEY for key, values in self.payload.items())
-        return sum(map(len, numbers)) + BYTES_BESIDE + keys
+        return sum(map(len, numbers)) + BYTES_BESIDE + keys + sum(one.bytes for one in self.named.values())
 
 
 class Balls(NamedTuple):
@@ -112,9 +119,8 @@ def widened(summary: ShardSummary, vectors: npt.ArrayLike, *, epoch: int, bytes_
         owners = nearest_rows(points, old.centroids)
         old = _joined(old, _measured(points, old.centroids, owners, summary.distance))
     balls = Balls(*(np.concatenate(arrays) for arrays in zip(old, *parts, strict=True)))
-    return msgspec.structs.replace(
-        _encoded(balls, summary.distance, summary.shard, epoch, summary.size), payload=summary.payload
-    )
+    fresh = _encoded(balls, summary.distance, summary.shard, epoch, summary.size)
+    return msgspec.structs.replace(fresh, payload=summary.payload, vector=summary.vector, named=summary.named)
 
 
 def balls_of(summary: ShardSummary) -> Balls:

@@ -30,7 +30,7 @@ from littoral.node.federation.moving.wishes import (
     decode_plan,
     encode,
 )
-from littoral.node.federation.placing import strategy_of
+from littoral.node.federation.placing import cells_of, strategy_of
 from littoral.node.federation.residency import pinned_to
 from littoral.node.mesh_tables import SpreadTable
 from littoral.node.site_tables import CollectionTable
@@ -192,12 +192,12 @@ class Changes:
             return await sampled(self._asking, self._target(name), [shard], SAMPLE_COUNT, seed=SEED)
         strategy = strategy_of(spread)
         assert isinstance(strategy, Geographic)
-        found = await self._unpinned(name, not_of(strategy.key, frozenset(strategy.pinned)))
+        found = await self._unpinned(name, not_of(strategy.key, frozenset(strategy.pinned)), spread.vector)
         return planning.at_home(spread, shard, found)
 
-    async def _unpinned(self, name: str, wanted: Wanted) -> Vectors:
+    async def _unpinned(self, name: str, wanted: Wanted, vector: str) -> Vectors:
         file = self._samples.get(name)
-        return await unpinned(self._asking, self._target(name), file, wanted, SAMPLE_COUNT, seed=SEED)
+        return await unpinned(self._asking, self._target(name), file, wanted, SAMPLE_COUNT, seed=SEED, vector=vector)
 
     def advice(self, name: str) -> Advised | None:
         """What is worth doing with this collection. Raises as `advised`."""
@@ -227,12 +227,15 @@ class Changes:
         replicas = wish.replicas or max(len(nodes) for nodes in spread.places.values())
         table = self._tables[wish.collection].spread
         assert table is not None
-        is_as_it_is = strategy == spread.strategy and shards == len(spread.places)
+        vector = spread.vector if wish.by is None else wish.by
+        is_as_it_is = (strategy, shards, vector) == (spread.strategy, len(spread.places), spread.vector)
         if is_as_it_is and not (wish.strategy == "geographic" and _is_by_vector(spread) != (table.within != "hash")):
             points = {shard: use.points for shard, use in self.uses(wish.collection, spread).items()}
             return planning.held_by(spread, self._members(), replicas, points)
         pinned = pinned_to(spread)
         target = self._target(wish.collection)
+        if wish.by is not None:
+            cells_of(target.config, wish.by)
         if pinned and (strategy != "geographic" or not set(pinned.values()) <= set(table.pinned)):
             raise ConflictError(
                 f"collection `{wish.collection}`: regions {', '.join(sorted(set(pinned.values())))} are pinned, "
@@ -246,14 +249,15 @@ class Changes:
                 "`geographic` needs `spread.region`, the key of the payload that names a point's region",
                 hint="where the points that are there came from is not known otherwise",
             )
-        fresh = msgspec.structs.replace(table, strategy=strategy, shards=shards, replicas=replicas)
+        fresh = msgspec.structs.replace(table, strategy=strategy, shards=shards, replicas=replicas, by=vector)
         sample = await self._sample_for(wish.collection, fresh, spread) if fresh.needs_sample else None
         return planning.fitted_anew(spread, laid_out(wish.collection, fresh, target.config, self._members(), sample))
 
     async def _sample_for(self, name: str, fresh: SpreadTable, spread: Spread) -> Vectors:
         if fresh.strategy == "geographic" and fresh.pinned:
-            return await self._unpinned(name, not_of(fresh.region, frozenset(fresh.pinned)))
-        return await sampled(self._asking, self._target(name), spread.shards, SAMPLE_COUNT, seed=SEED)
+            return await self._unpinned(name, not_of(fresh.region, frozenset(fresh.pinned)), fresh.by or "")
+        target = self._target(name)
+        return await sampled(self._asking, target, spread.shards, SAMPLE_COUNT, seed=SEED, vector=fresh.by)
 
 
 def _is_by_vector(spread: Spread) -> bool:

@@ -124,7 +124,7 @@ def fitted_anew(spread: Spread, fresh: Spread) -> Layout:
     numbers = {shard: spread.first_free + at for at, shard in enumerate(fresh.shards)}
     strategy = renumbered(strategy_of(fresh), numbers)
     places = {numbers[shard]: nodes for shard, nodes in fresh.places.items()}
-    return Layout(fresh.strategy, places, encode_strategy(strategy))
+    return Layout(fresh.strategy, places, encode_strategy(strategy), vector=fresh.vector)
 
 
 def divided(spread: Spread, shard: int, vectors: Vectors, targets: Sequence[str] | None, *, seed: int) -> Layout:

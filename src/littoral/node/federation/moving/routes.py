@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from littoral.errors import InputError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.copies import as_copy, is_copy, without_mark
 from littoral.node.federation.placing import placing_of
 from littoral.vectors.partition.strategy import Geographic, decode_strategy
-from littoral.vectors.records import CollectionConfig, PointBatch
+from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.entries import Change, State, batch_of, key_of
 
 __all__ = ["Routes", "region_of", "routes", "still_wanted"]
@@ -35,7 +34,7 @@ def routes(
             if shard in told:
                 found[shard].append(state)
         return {shard: some for shard, some in found.items() if some}
-    places = placing.of_points(_batch(there)) if there else []
+    places = placing.of_points(batch_of([state.change for state in there])) if there else []
     for state, shards in zip(there, places, strict=True):
         if is_copy(state.change.payload) and shards[0] in told:
             continue
@@ -54,13 +53,6 @@ def _at(state: State, shard: int, shards: Sequence[int]) -> State:
     payload = without_mark(change.payload)
     told = Change(change.id, change.vectors, payload if shard == shards[0] else as_copy(payload))
     return State(state.time, state.origin, state.number, told)
-
-
-def _batch(states: Sequence[State]) -> PointBatch:
-    batch = batch_of([state.change for state in states])
-    if not isinstance(batch.vectors, bytes):
-        raise InputError("points to hand over: a strategy that goes by vectors needs the one without a name")
-    return batch
 
 
 def still_wanted(

@@ -7,9 +7,10 @@ import numpy as np
 
 from littoral.errors import InputError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.placing import cells_of
 from littoral.vectors import frames
 from littoral.vectors.partition.points import Vectors
-from littoral.vectors.records import Payload, PointId, Record
+from littoral.vectors.records import Payload, PointId, Record, vectors_by_id
 
 __all__ = ["Wanted", "payloads_of", "points_of", "sampled"]
 
@@ -31,13 +32,15 @@ async def sampled(
     seed: int,
     wanted: Wanted | None = None,
     needs_points: bool = True,
+    vector: str | None = None,
 ) -> Vectors:
-    """float32[n, size]: of `count` points of these shards, or of all if they are fewer; of those, what is wanted.
+    """float32[n, size]: of `count` points of these shards, or of all if they are fewer; of those, what is wanted. The
+    vectors that cells are of; points without one are left out.
 
     Raises UnavailableError where a shard does not answer, InputError where there are no points, or no such vectors.
     """
-    if target.config.vectors is None:
-        raise InputError(f"collection `{target.name}`: cells need the one vector without a name")
+    vector = target.spread.vector if vector is None else vector
+    size = cells_of(target.config, vector).size
     random = Random(seed)  # noqa: S311
     rows: list[bytes] = []
     ids_by_shard = [await _ids(asking, target, shard) for shard in shards]
@@ -46,14 +49,14 @@ async def sampled(
         chosen = random.sample(ids, min(len(ids), -(-count * len(ids) // max(1, total))))
         for at in range(0, len(chosen), ASK_COUNT):
             asked = frames.Retrieve(
-                call=0, ids=chosen[at : at + ASK_COUNT], with_payload=wanted is not None, with_vector=True
+                call=0, ids=chosen[at : at + ASK_COUNT], with_payload=wanted is not None, with_vector=[vector]
             )
             records = await _records(asking, target, shard, asked)
             kept = [record for record in records if wanted is None or wanted(record.payload)]
-            rows += [record.vector for record in kept if isinstance(record.vector, bytes)]
+            rows += [one for one in vectors_by_id(kept, vector).values() if isinstance(one, bytes)]
     if needs_points and not rows:
         raise InputError(f"collection `{target.name}`: there are no points to fit cells to")
-    return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), target.config.vectors.size)
+    return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), size)
 
 
 async def points_of(

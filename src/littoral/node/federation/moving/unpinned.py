@@ -13,6 +13,7 @@ from littoral.errors import ConflictError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.layout import sample_in
 from littoral.node.federation.moving.sampling import Wanted, sampled
+from littoral.node.federation.placing import cells_of
 from littoral.node.federation.residency import pinned_to
 from littoral.vectors.partition.points import Vectors
 from littoral.vectors.records import Payload
@@ -21,7 +22,7 @@ __all__ = ["not_of", "unpinned"]
 
 
 async def unpinned(
-    asking: Asking, target: Target, file: Path | None, wanted: Wanted, count: int, *, seed: int
+    asking: Asking, target: Target, file: Path | None, wanted: Wanted, count: int, *, seed: int, vector: str
 ) -> Vectors:
     """float32[n, size]: of points in shards that are not pinned, of those what is wanted, and all of the file.
 
@@ -30,9 +31,11 @@ async def unpinned(
     pinned, found = pinned_to(target.spread), []
     free = [shard for shard in target.spread.shards if shard not in pinned]
     if free:
-        found.append(await sampled(asking, target, free, count, seed=seed, wanted=wanted, needs_points=False))
-    if file is not None and target.config.vectors is not None:
-        found.append(await asyncio.to_thread(sample_in, file, target.config.vectors.size))
+        found.append(
+            await sampled(asking, target, free, count, seed=seed, wanted=wanted, needs_points=False, vector=vector)
+        )
+    if file is not None:
+        found.append(await asyncio.to_thread(sample_in, file, cells_of(target.config, vector).size))
     if not sum(map(len, found)):
         raise ConflictError(
             f"collection `{target.name}`: cells of pinned regions are fitted to what is not pinned, and there is none",

@@ -28,12 +28,13 @@ Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 class ToSpread(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="spread"):
-    """By another strategy, over other many shards, on other many nodes each; None = as it is."""
+    """By another strategy, over other many shards, on other many nodes each, by another vector; None = as it is."""
 
     collection: Name
     strategy: Strategy | None = None
     shards: Annotated[int, Meta(ge=1, le=256)] | None = None
     replicas: Annotated[int, Meta(ge=1, le=8)] | None = None
+    by: Annotated[str, Meta(max_length=255)] | None = None
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="move"):

@@ -47,7 +47,12 @@ def layout_of(
         raise ConflictError(f"collection `{name}`: `spread` does not say what its regions are")
     replicas = max(len(nodes) for nodes in spread.places.values())
     fresh = msgspec.structs.replace(
-        table, strategy=spread.strategy, shards=len(spread.places), replicas=replicas, model=generation.model
+        table,
+        strategy=spread.strategy,
+        shards=len(spread.places),
+        replicas=replicas,
+        model=generation.model,
+        by=spread.vector,
     )
     layout = fitted_anew(spread, laid_out(name, fresh, config, regions, sample))
     return msgspec.structs.replace(layout, generation=generation)

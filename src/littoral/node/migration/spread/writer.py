@@ -91,7 +91,10 @@ class Writer:
             )
         config, models = collection.config, heard_over_the_mesh(spread.model)
         if config.vectors is None or config.named or config.sparse or config.vectors.multivector_config is not None:
-            raise NotOfferedError(f"collection `{name}`: only one with a plain vector without a name is embedded anew")
+            raise NotOfferedError(
+                f"collection `{name}`: only one of one plain vector without a name is embedded anew",
+                hint="make another collection for the other model, and write the points there",
+            )
         if len(models) != 1:
             raise ConflictError(
                 f"collection `{name}` holds embeddings of {listed(models)}, must be those of one model",

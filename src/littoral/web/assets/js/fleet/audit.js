@@ -5,8 +5,9 @@ import { count } from "../format.js";
 import { field, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { followed } from "./followed.js";
+import { EVENTS, detailText } from "./words.js";
 
-const PATH = "/api/fleet/audit";
+const PATH = "/api/fleet/audit?count=1000";
 const PERIOD_MS = 10_000;
 const SHOWN_MAX = 200;
 const COLUMNS = [{ title: "When" }, { title: "Who" }, { title: "What" }, { title: "On" }, { title: "More", less: true }];
@@ -29,7 +30,7 @@ export function auditPage(area) {
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      acts = found.acts ?? found;
+      acts = found;
       if (!rows.isConnected) {
         shown.put();
         shown.body.replaceChildren(make("div", { class: "controls" }, field("Text", text), status), rows);
@@ -39,11 +40,11 @@ export function auditPage(area) {
     fail: (error) => shown.fail(PATH, error),
   });
   text.addEventListener("input", put);
-  followed(["act"], () => reading.refresh(), live);
+  followed(EVENTS.act, () => reading.refresh(), live);
 }
 
-function row({ at, by, act, subject, what, on, detail, ...more }) {
-  const rest = detail ?? more;
-  const words = typeof rest === "string" ? rest : Object.keys(rest).length ? JSON.stringify(rest) : "–";
-  return [new Date(at * 1000).toLocaleString(), by || "–", act ?? what ?? "–", subject ?? on ?? "–", make("code", { class: "detail" }, words)];
+function row({ index, at, by, act, subject, detail }) {
+  const { failed, ...rest } = detail;
+  const what = [act.replace("/api/fleet/", "").replace(/\/?\{\w+\}/g, ""), failed ? state("bad", failed) : null].filter(Boolean);
+  return [make("span", { title: `entry ${index} of the log` }, new Date(at * 1000).toLocaleString()), by || "–", make("span", {}, what.flatMap((part) => [part, " "])), subject || "–", make("code", { class: "detail" }, detailText(rest))];
 }

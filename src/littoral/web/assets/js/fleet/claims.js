@@ -10,7 +10,7 @@ import { ago, labelText, labelsOf } from "./words.js";
 const PATH = "/api/fleet/claims";
 const PERIOD_MS = 10_000;
 const DAY_S = 86_400;
-const COLUMNS = [{ title: "Claim" }, { title: "Group" }, { title: "Labels", less: true }, { title: "Uses left", number: true }, { title: "Expires" }, { title: "Made", less: true }, { title: "Taken back" }];
+const COLUMNS = [{ title: "Claim" }, { title: "Group", less: true }, { title: "Labels", less: true }, { title: "Uses left", number: true }, { title: "Expires" }, { title: "Made", less: true }, { title: "Taken back" }];
 
 export function claimsPage(area) {
   const status = said();
@@ -35,17 +35,17 @@ export function claimsPage(area) {
     const order = { count: Number(number.value), uses: Number(uses.value), expires_s: Number(days.value) * DAY_S, labels: labelsOf(labels.value) };
     const made = await run("Made: they are told once, here", "POST", PATH, group.value.trim() ? { ...order, group: group.value.trim() } : order);
     if (!made) return;
-    const told = (made.codes ?? made).map((one) => one.code ?? one);
+    const told = made.map(({ code }) => code);
     codes.replaceChildren(make("pre", { class: "json", tabindex: "0", "aria-label": "Codes" }, told.join("\n")));
     reading.refresh();
   }
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      const claims = found.claims ?? found;
+      const claims = found;
       const now = Date.now() / 1000;
       const rows = claims.map((claim) => [
-        make("code", {}, claim.id), claim.group || "–", labelText(claim.labels) || "–", count(claim.uses_left ?? claim.uses), claim.expires > now ? new Date(claim.expires * 1000).toLocaleString() : "expired", ago(claim.at, now),
+        make("code", {}, claim.id), claim.group || "–", labelText(claim.labels) || "–", count(claim.uses_left), claim.expires > now ? new Date(claim.expires * 1000).toLocaleString() : "expired", ago(claim.at, now),
         sureButton("Take back", "Take it back", async () => (await run("Taken back", "DELETE", `${PATH}/${encodeURIComponent(claim.id)}`)) && reading.refresh()),
       ]);
       shown.put();

@@ -34,7 +34,7 @@ export function groupsPage(area) {
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      const groups = listed(found);
+      const groups = found;
       shown.put();
       if (!list.isConnected) shown.body.replaceChildren(list);
       list.replaceChildren(...(groups.length ? groups.map((one) => card(one, { run, again: () => reading.refresh() })) : [make("p", { class: "nothing" }, "No group yet")]));
@@ -44,24 +44,17 @@ export function groupsPage(area) {
   followed(EVENTS.rollout, () => list.contains(document.activeElement) || reading.refresh(), live);
 }
 
-/** Groups as a list, each with its name, however they were told. */
-function listed(found) {
-  const groups = found.groups ?? found;
-  return Array.isArray(groups) ? groups : Object.entries(groups).map(([name, group]) => ({ name, ...group }));
-}
-
 function card(group, { run, again }) {
   const path = `${PATH}/${encodeURIComponent(group.name)}`;
   const { name, nodes, is_frozen: isFrozen, ...rest } = group;
   const freeze = async () => (await run(isFrozen ? "Thawed" : "Frozen", "PUT", path, { ...settable(rest), is_frozen: !isFrozen })) && again();
   const parts = ["models", "agents"].flatMap((kind) => Object.entries(group[kind] ?? {}).map(([own, target]) => [make("code", {}, `${kind}/${own}`), targetWord(target)]));
   if (group.site) parts.push([make("code", {}, "site"), targetWord(group.site)]);
-  const number = Array.isArray(nodes) ? nodes.length : nodes;
   return make(
     "article", { class: "card", "data-name": name },
     make(
       "header", {},
-      make("h3", {}, name), badge(labelText(group.match) || "by name"), number === undefined ? null : badge(`${count(number)} nodes`), isFrozen ? state("warn", "Frozen") : state("good", "May change"),
+      make("h3", {}, name), badge(labelText(group.match) || "by name"), badge(`${count(nodes)} nodes`), isFrozen ? state("warn", "Frozen") : state("good", "May change"),
       make("div", { class: "actions" }, make("button", { class: "button small quiet", type: "button", onclick: freeze }, isFrozen ? "Thaw" : "Freeze"), sureButton("Delete", "Delete it", async () => (await run("Deleted", "DELETE", path)) && again())),
     ),
     parts.length ? make("div", { class: "wide" }, table(`What ${name} is to run`, [{ title: "What" }, { title: "Version" }], parts)) : make("p", { class: "nothing" }, "Nothing is rolled out to it yet"),
@@ -69,7 +62,7 @@ function card(group, { run, again }) {
   );
 }
 
-const KEYS = ["match", "models", "agents", "site", "gates", "windows", "bytes_per_s_max", "is_frozen"];
+const KEYS = ["match", "models", "agents", "site", "dashboards", "gates", "windows", "bytes_per_s_max", "is_frozen"];
 
 /** What may be put again. */
 const settable = (group) => Object.fromEntries(Object.entries(group).filter(([key, value]) => KEYS.includes(key) && value !== null));

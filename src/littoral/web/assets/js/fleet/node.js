@@ -42,7 +42,8 @@ export function nodePage(area) {
 
   const reading = watch(path, PERIOD_MS, {
     show: (found) => {
-      if (!isFilled) [labels.value, group.value, isFilled] = [labelText(found.labels), found.group ?? "", true];
+      if (!isFilled) [labels.value, isFilled] = [labelText(found.labels), true];
+      group.placeholder = found.group || "none";
       summary.replaceChildren(...summaryOf(found));
       running.put(runningOf(found));
     },
@@ -59,7 +60,7 @@ export function nodePage(area) {
 
   async function save(event) {
     event.preventDefault();
-    if (await run("Saved", "PATCH", path, { labels: labelsOf(labels.value), group: group.value.trim() })) reading.refresh();
+    if (await run("Saved", "PATCH", path, { labels: labelsOf(labels.value), ...(group.value.trim() ? { group: group.value.trim() } : {}) })) reading.refresh();
   }
 
   async function forget() {
@@ -89,7 +90,7 @@ async function answered(path) {
   const end = Date.now() + ASK_MS_MAX;
   while (Date.now() < end) {
     const found = await getJson(path);
-    if (found.answered) return found.answered;
+    if (found.state === "answered") return { body: found.answer, problem: found.problem };
     await new Promise((done) => setTimeout(done, ASK_MS));
   }
   throw new NodeError(`No answer in ${ASK_MS_MAX / 1000} s: is it online?`, 0);
@@ -124,7 +125,7 @@ function runningOf({ running, desired: should }) {
 
 function historyOf(entries) {
   if (!entries.length) return [make("p", { class: "nothing" }, "Nothing happened yet")];
-  const rows = entries.map(({ at_s: at, kind, detail }) => [new Date(at * 1000).toLocaleString(), kind.replaceAll("_", " "), detailText(detail)]);
+  const rows = entries.map(({ at_s: at, kind, detail }) => [new Date(at * 1000).toLocaleString(), [kind === "node" ? null : kind, detail.what].filter(Boolean).join(" ").replaceAll("_", " "), detailText({ ...detail, what: undefined })]);
   return [make("div", { class: "wide" }, table("History", [{ title: "When" }, { title: "What" }, { title: "More" }], rows))];
 }
 

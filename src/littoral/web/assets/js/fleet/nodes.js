@@ -42,7 +42,7 @@ export function nodesPage(area) {
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
       const focused = document.activeElement?.dataset?.node;
-      nodes = found.nodes ?? found;
+      nodes = found;
       put();
       if (focused) cells.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus();
     },

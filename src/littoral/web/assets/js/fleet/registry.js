@@ -52,19 +52,17 @@ export function registryPage(area) {
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      const artifacts = found.artifacts ?? found;
+      const artifacts = found;
       shown.put(artifacts.length ? byName(artifacts).map(([key, versions]) => card(key, versions)) : [make("p", { class: "nothing" }, prose("No artifact yet: bring a model above, or `littoral fleet publish`"))]);
       if (chosen) showLineage();
     },
     fail: (error) => shown.fail(PATH, error),
   });
-  followed([...EVENTS.artifact, "rollout"], () => reading.refresh(), live);
+  followed(EVENTS.artifact, () => reading.refresh(), live);
 
   async function showLineage() {
     try {
-      const path = `${PATH}/${chosen.replace(/\.\w+$/, "")}`;
-      const [artifact, found] = await Promise.all([getJson(path), getJson(`${path}/lineage`)]);
-      lineage.put(lineageOf(artifact, found));
+      lineage.put(lineageOf(await getJson(`${PATH}/${chosen.replace(/\.\w+$/, "")}`)));
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
       lineage.fail(PATH, error);
@@ -113,17 +111,20 @@ function card(key, versions) {
   const rows = [...versions].sort((a, b) => b.version - a.version).map((one) => {
     const made = one.provenance ?? {};
     return [
-      count(one.version), state(...(STATES[one.state] ?? ["waiting", one.state])), `${one.signatures.length} of ${one.wanted}`, bytes(one.length), milliseconds(made.figures?.p50_ms ?? null), one.by || made.made_by || "–", ago(one.at, Date.now() / 1000),
+      count(one.version), state(...(STATES[one.state] ?? ["waiting", one.state])), signedText(one), bytes(one.length), milliseconds(made.figures?.p50_ms ?? null), one.by || made.made_by || "–", ago(one.at, Date.now() / 1000),
       make("button", { class: "button small quiet", type: "button", "data-target": one.target, "aria-label": `Lineage of ${targetWord(one.target)}` }, "Show"),
     ];
   });
   return make("article", { class: "card", "data-key": key, "data-name": name }, make("header", {}, make("h3", {}, name), badge(KINDS[kind] ?? kind)), make("div", { class: "wide" }, table(`Versions of ${name}`, COLUMNS, rows)));
 }
 
+/** Whose keys it is signed with: those of people are counted. */
+const signedText = ({ signatures, wanted, state: word }) => (wanted ? `${signatures.length} of ${wanted} keys` : word === "published" ? "by the orchestrator" : "not yet");
+
 const digest = (value) => (value ? make("code", { class: "digest", title: value }, value.slice(0, 16)) : "–");
 
 /** Source → artifact → where it is wanted → where it runs. */
-function lineageOf({ target, sha256, length, provenance = {}, signatures, wanted, state: word }, { siblings, groups, rollouts, nodes }) {
+function lineageOf({ target, sha256, length, provenance = {}, signatures, wanted, state: word, lineage: { siblings, groups, rollouts, nodes } }) {
   const step = (title, ...parts) => make("li", {}, make("h3", {}, title), ...parts);
   const names = (list, none) => (list.length ? make("p", {}, list.slice(0, 12).map(targetWord).join(", "), list.length > 12 ? ` and ${count(list.length - 12)} more` : "") : make("p", { class: "hint" }, none));
   const { figures = {} } = provenance;
@@ -133,7 +134,7 @@ function lineageOf({ target, sha256, length, provenance = {}, signatures, wanted
       "ol", { class: "lineage" },
       step("Source", make("p", {}, "ONNX ", digest(provenance.source_sha256)), make("p", { class: "hint" }, siblings.length ? `also in ${siblings.map(targetWord).join(", ")}` : "in this artifact only"), provenance.calibration_sha256 ? make("p", {}, "Calibrated on ", digest(provenance.calibration_sha256)) : null),
       step("Made", make("p", {}, provenance.compiler ?? "by somebody else"), make("p", { class: "hint" }, [provenance.made_by && `by ${provenance.made_by}`, provenance.made_at].filter(Boolean).join(", ") || "–")),
-      step("Artifact", make("p", {}, digest(sha256), ` ${bytes(length)}`), make("p", { class: "hint" }, `${signatures.length} of ${wanted} signatures`)),
+      step("Artifact", make("p", {}, digest(sha256), ` ${bytes(length)}`), make("p", { class: "hint" }, signedText({ signatures, wanted, state: word }))),
       step("Wanted by", names(groups, "no group"), make("p", { class: "hint" }, rollouts.length ? `rollouts ${rollouts.join(", ")}` : "no rollout")),
       step("Runs on", names(nodes, "no node")),
     ),

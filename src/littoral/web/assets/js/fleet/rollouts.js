@@ -18,7 +18,7 @@ const STATES = {
 };
 const RINGS = { waiting: "Waits", running: "Running", soaking: "Is watched", done: "Done", held: "Held", failed: "Failed", paused: "Paused" };
 const ACTS = {
-  running: ["pause", "abort", "rollback"], paused: ["resume", "abort", "rollback"], aborted: ["rollback"], done: ["rollback"], rolling_back: ["pause"], rolled_back: [],
+  running: ["pause", "abort", "rollback"], paused: ["resume", "abort", "rollback"], aborted: ["rollback"], done: ["rollback"],
 };
 const WORDS = { pause: ["Pause"], resume: ["Go on"], abort: ["Abort", "Abort it"], rollback: ["Roll back", "Roll all back"] };
 const TOLD = { pause: "Paused", resume: "Goes on", abort: "Aborted", rollback: "Rolls back" };
@@ -42,7 +42,7 @@ export function rolloutsPage(area) {
 
   const reading = watch(PATH, PERIOD_MS, {
     show: (found) => {
-      const rollouts = (found.rollouts ?? found).slice(0, SHOWN_MAX);
+      const rollouts = found.slice(0, SHOWN_MAX);
       if (!list.isConnected) {
         shown.put();
         shown.body.replaceChildren(list);
@@ -76,7 +76,8 @@ function rolloutCard(id, act) {
     const focused = heading.contains(document.activeElement) ? document.activeElement.dataset.way : null;
     heading.replaceChildren(...headOf(rollout, act));
     if (focused) heading.querySelector(`[data-way="${focused}"]`)?.focus();
-    const text = rollout.why ?? "";
+    const late = rollout.late.length && !["running", "paused"].includes(rollout.state) ? `${count(rollout.late.length)} nodes have not caught up` : "";
+    const text = [rollout.why, late].filter(Boolean).join(" · ");
     if (why.textContent !== text) why.replaceChildren(...prose(text));
     rings.replaceChildren(...rollout.rings.map((ring) => ringOf(ring)));
   }
@@ -92,20 +93,20 @@ function headOf({ id, state: word, group, nodes, set, began, ended }, act) {
   });
   const what = [...Object.values(set?.models ?? {}), ...Object.values(set?.agents ?? {}), ...(set?.site ? [set.site] : [])].map(targetWord).join(", ") || "nothing new";
   return [
-    make("h3", {}, what), badge(group ? `to ${group}` : `to ${count(nodes?.length ?? 0)} nodes`), state(...(STATES[word] ?? ["waiting", word])),
+    make("h3", {}, what), badge(group ? `to ${group}, ${count(nodes.length)} nodes` : `to ${count(nodes.length)} nodes`), state(...(STATES[word] ?? ["waiting", word])),
     make("small", { class: "hint" }, `${id} · began ${ago(began, Date.now() / 1000)}${ended ? ` · ended ${ago(ended, Date.now() / 1000)}` : ""}`),
     make("div", { class: "actions" }, buttons),
   ];
 }
 
 function ringOf({ name, nodes, done, failed, state: word, held_by: heldBy }) {
-  const total = Array.isArray(nodes) ? nodes.length : nodes;
+  const total = nodes;
   const kind = failed ? "bad" : word === "done" ? "good" : word === "running" || word === "soaking" ? "warn" : "waiting";
   return make(
     "li", { "data-ring": name, "data-state": word },
     make("div", { class: "ring-head" }, make("strong", {}, name), state(kind, RINGS[word] ?? word), make("span", { class: "hint" }, `${count(done)} of ${count(total)} done${failed ? `, ${count(failed)} failed` : ""}`)),
     meter(total ? done / total : 0),
-    heldBy ? make("p", { class: "held" }, "Held by ", ...prose([heldBy].flat().join(", "))) : null,
+    heldBy ? make("p", { class: "held" }, "Held by ", ...prose(heldBy)) : null,
   );
 }
 
@@ -128,8 +129,8 @@ function rolloutForm(start) {
     try {
       const [groups, artifacts] = await Promise.all([getJson("/api/fleet/groups"), getJson("/api/fleet/artifacts")]);
       const wanted = new URLSearchParams(location.search).get("target");
-      const ready = (artifacts.artifacts ?? artifacts).filter(({ state: word, kind }) => word === "published" && ["models", "agents"].includes(kind));
-      refill(group, groupNames(groups).map((one) => [one, one]));
+      const ready = artifacts.filter(({ state: word, kind }) => word === "published" && ["models", "agents"].includes(kind));
+      refill(group, groups.map(({ name: one }) => [one, one]));
       refill(artifact, ready.map(({ target }) => [target, targetWord(target)]), wanted ?? undefined);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -152,10 +153,4 @@ function rolloutForm(start) {
   }
   read();
   return { element };
-}
-
-/** Of a list of groups, or of groups by name. */
-export function groupNames(found) {
-  const groups = found.groups ?? found;
-  return Array.isArray(groups) ? groups.map((one) => one.name ?? one.group) : Object.keys(groups);
 }

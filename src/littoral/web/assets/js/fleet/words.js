@@ -71,14 +71,15 @@ export const targetWord = (target) => (target ? target.replace(/^[a-z]+\//, "").
 
 /** Names of events, by what they touch. */
 export const EVENTS = {
-  node: ["node", "enrolled", "node_changed", "node_deleted", "told", "ask", "answered"],
-  rollout: ["rollout", "ring", "group", "group_deleted", "node"],
-  artifact: ["artifact", "artifact_signed", "artifact_published", "artifact_withdrawn", "signed", "published"],
-  claim: ["claims", "claim_deleted", "enrolled"],
+  node: ["node", "ask"],
+  rollout: ["rollout", "group", "node"],
+  artifact: ["artifact", "rollout"],
+  claim: ["claim", "node"],
+  act: ["artifact", "ask", "claim", "group", "node", "rollout"],
 };
 
 /** What an event says beside its kind and what it is about. */
-export const detailText = (detail) => Object.entries(detail ?? {}).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "–";
+export const detailText = (detail) => Object.entries(detail ?? {}).filter(([, value]) => value !== undefined && value !== "").map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ") || "–";
 
 export const nodePath = (name) => `/pages/node?name=${encodeURIComponent(name)}`;
 

@@ -20,6 +20,7 @@ const COLUMNS = [
 const WAYS = {
   back: { sure: "Go back", path: (name) => `${PATH}/${name}/back`, body: undefined },
   unload: { sure: "Unload it", path: (name) => `/v2/repository/models/${name}/unload`, body: {} },
+  remove: { sure: "Take it out of the site file", method: "DELETE", path: (name) => `${PATH}/${name}`, body: undefined },
   load: { path: (name) => `/v2/repository/models/${name}/load`, body: {} },
 };
 
@@ -55,10 +56,10 @@ export function modelsPage(area) {
   });
 
   async function run(way, name) {
-    const { path, body } = WAYS[way];
+    const { path, body, method = "POST" } = WAYS[way];
     status.textContent = "Working…";
     try {
-      const done = await sendJson("POST", path(encodeURIComponent(name)), body);
+      const done = await sendJson(method, path(encodeURIComponent(name)), body);
       status.textContent = told(way, name, done);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -82,6 +83,7 @@ export function modelsPage(area) {
 }
 
 function told(way, name, { number, is_kept: isKept }) {
+  if (way === "remove") return `${name}: taken out of the site file`;
   if (way !== "back") return `${name}: ${way === "load" ? "loaded" : "unloaded"}`;
   return `${name}: version ${number} serves${isKept ? "" : ", until the node starts again"}`;
 }
@@ -102,7 +104,7 @@ function actions(name, before, versions, asked) {
   }
   const isLoaded = versions.some(({ state: word }) => word === "READY");
   const back = isLoaded && before !== null ? [button("back", `Back to version ${before}`, "quiet")] : [];
-  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet")];
+  return [...back, isLoaded ? button("unload", "Unload", "quiet") : button("load", "Load again", "quiet"), button("remove", "Remove", "quiet")];
 }
 
 function row({ number, state: word, reason, is_serving: isServing, about }) {

@@ -1,0 +1,110 @@
+"""What nodes fetch: metadata, and targets in parts (RFC 9110 §14: one range, entity tags)."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from littoral.errors import InputError, NotFoundError
+from littoral.orchestrator.node_api import NodeSide
+from littoral.orchestrator.registry import Registry
+from littoral.orchestrator.signing import Signing
+from littoral.updates import tree
+from littoral.web import Answer, Protocol, Request, Route, Stream
+
+__all__ = ["BINARY", "Part", "chunks_of", "downloads_protocol", "range_of"]
+
+CHUNK_BYTES = 1 << 18
+BINARY = "application/octet-stream"
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+NODE = "/fleet/v1/director/{node}/metadata/{file}"
+
+
+class Part(NamedTuple):
+    """Bytes from `start` up to `end`, which is not among them."""
+
+    start: int
+    end: int
+
+
+def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing) -> Protocol:
+    """For nodes by their tokens. What is for one node alone, no other gets."""
+
+    async def image_metadata(request: Request) -> Answer:
+        side.caller(request)
+        return await _metadata(signing, tree.image_metadata(request.names["file"]))
+
+    async def director_metadata(request: Request) -> Answer:
+        node = side.caller(request).name
+        if request.names["node"] != node:
+            raise NotFoundError(f"node `{node}` is told what it is to run, and no other's")
+        return await _metadata(signing, tree.director_metadata(node, request.names["file"]))
+
+    async def target(request: Request) -> Answer | Stream:
+        side.caller(request)
+        file = request.names["file"]
+        path = f"{tree.TARGETS}/{file}"
+        if not tree.is_public(path):
+            raise NotFoundError(f"`{file[:120]}` is no target")
+        tag = f'"{file.partition(".")[0]}"'
+        if request.headers.get("if-none-match") == tag:
+            return Answer(b"", 304, BINARY, (("etag", tag),))
+        length = await registry.length(path)
+        headers = [("etag", tag), ("accept-ranges", "bytes")]
+        asked = str(request.headers.get("range", "")) if request.headers.get("if-range", tag) == tag else ""
+        try:
+            part = range_of(asked, length)
+        except InputError:
+            return Answer(b"", 416, BINARY, (*headers, ("content-range", f"bytes */{length}")))
+        status = 200
+        if part is None:
+            part = Part(0, length)
+        else:
+            status = 206
+            headers.append(("content-range", f"bytes {part.start}-{part.end - 1}/{length}"))
+        chunks = chunks_of(registry, path, part)
+        return Stream(chunks, BINARY, status=status, headers=tuple(headers), length=part.end - part.start)
+
+    routes = (
+        Route("GET", "/fleet/v1/image/metadata/{file}", image_metadata),
+        Route("GET", NODE, director_metadata),
+        Route("GET", "/fleet/v1/image/targets/{file}", target),
+    )
+    return Protocol(("/fleet/v1",), routes)
+
+
+def range_of(header: str, length: int) -> Part | None:
+    """None for no range, or one that is not understood. Raises InputError for one that is not there."""
+    found = _RANGE.fullmatch(header.replace(" ", ""))
+    if found is None or found[0] == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        start, end = max(0, length - int(last)), length
+    else:
+        start, end = int(first), min(length, int(last) + 1 if last else length)
+    if start >= end:
+        if last and first and int(last) < int(first):
+            return None
+        raise InputError(f"range `{header[:60]}` of {length} bytes")
+    return Part(start, end)
+
+
+async def _metadata(signing: Signing, path: str) -> Answer:
+    if not tree.is_public(path):
+        raise NotFoundError(f"`{path[:120]}` is no metadata")
+    data = await asyncio.to_thread(signing.store.read, path)
+    if data is None:
+        raise NotFoundError(f"`{path}` is not there")
+    return Answer(data)
+
+
+async def chunks_of(registry: Registry, path: str, part: Part) -> AsyncIterator[bytes]:
+    """Of a file of the tree below `image/targets`."""
+    at = part.start
+    while at < part.end:
+        data = await registry.read(path, at, min(CHUNK_BYTES, part.end - at))
+        if not data:
+            raise NotFoundError(f"`{path}` ends at {at}, {part.end} bytes were there")
+        yield data
+        at += len(data)

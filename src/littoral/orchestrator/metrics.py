@@ -1,0 +1,122 @@
+"""What an orchestrator tells a scraper: of itself, and of its nodes what they reported, each with its name."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from littoral.orchestrator.acts import Acts
+from littoral.orchestrator.conductor import Conductor
+from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.node_api import NodeSide
+from littoral.telemetry import TEXT_TYPE, Metrics, MetricSpec, Reading
+from littoral.updates.wire import STATES
+from littoral.web import Answer, Protocol, Request, Route, Seen
+
+__all__ = ["FLEET_METRICS", "Observed", "federated", "metrics_protocol"]
+
+_SERIES = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^{}\n]*)\})?")
+
+FLEET_METRICS = {
+    spec.name: spec
+    for spec in (
+        MetricSpec(
+            "littoral_fleet_http_requests_total",
+            "counter",
+            ("method", "route", "status"),
+            "Requests answered",
+        ),
+        MetricSpec(
+            "littoral_fleet_http_request_duration_seconds", "histogram", ("route",), "From a request to its answer"
+        ),
+        MetricSpec("littoral_fleet_nodes", "gauge", ("state",), "Nodes by the state of their newest deployment"),
+        MetricSpec("littoral_fleet_nodes_online", "gauge", (), "Nodes that were heard of lately"),
+        MetricSpec("littoral_fleet_nodes_untold", "gauge", (), "Nodes that could not be told what they are to run"),
+        MetricSpec("littoral_fleet_checkins_total", "read_counter", (), "Check-ins of nodes"),
+        MetricSpec("littoral_fleet_signals_waiting", "gauge", (), "Nodes that wait for a signal"),
+        MetricSpec(
+            "littoral_fleet_refused_total",
+            "read_counter",
+            ("reason",),
+            "Requests of nodes refused: `token`, `guessing`, `signals`",
+        ),
+        MetricSpec("littoral_fleet_rollouts", "gauge", ("state",), "Rollouts"),
+        MetricSpec("littoral_fleet_artifacts", "gauge", ("state",), "Artifacts"),
+        MetricSpec("littoral_fleet_reports_dropped_total", "read_counter", ("bound",), "Reports that nodes threw away"),
+        MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
+        MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
+        MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
+        MetricSpec("littoral_fleet_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
+    )
+}
+
+
+class Observed:
+    """Of one orchestrator."""
+
+    def __init__(self, fleet: Fleet, side: NodeSide, conductor: Conductor, acts: Acts) -> None:
+        self._fleet = fleet
+        self._side = side
+        self._conductor = conductor
+        self._acts = acts
+        self.metrics = Metrics(self._readings, FLEET_METRICS)
+
+    def answered(self, seen: Seen) -> None:
+        """After each request of HTTP."""
+        self.metrics.count("littoral_fleet_http_requests_total", seen.method[:8], seen.route, str(seen.status))
+        self.metrics.observe("littoral_fleet_http_request_duration_seconds", seen.route, value=seen.seconds)
+
+    def _readings(self) -> Iterator[Reading]:
+        fleet, side = self._fleet, self._side
+        states = Counter(found.state if (found := fleet.checkin_of(name)) else "idle" for name in fleet.nodes)
+        yield from (Reading("littoral_fleet_nodes", (state,), states[state]) for state in STATES)
+        yield Reading("littoral_fleet_nodes_online", (), sum(fleet.is_online(name) for name in fleet.nodes))
+        yield Reading("littoral_fleet_nodes_untold", (), len(self._conductor.untold))
+        yield Reading("littoral_fleet_checkins_total", (), fleet.checkin_count)
+        yield Reading("littoral_fleet_signals_waiting", (), side.waiting_count)
+        for reason in ("token", "guessing", "signals"):
+            yield Reading("littoral_fleet_refused_total", (reason,), side.refused[reason])
+        for name, rows in (("rollouts", fleet.rollouts), ("artifacts", fleet.artifacts)):
+            counts = Counter(row.state for row in rows.values())
+            yield from (Reading(f"littoral_fleet_{name}", (state,), count) for state, count in counts.items())
+        dropped: Counter[str] = Counter()
+        for report in fleet.reports.values():
+            dropped.update(report.dropped)
+        yield from (Reading("littoral_fleet_reports_dropped_total", (bound,), n) for bound, n in dropped.items())
+        yield Reading("littoral_fleet_write_failures_total", (), fleet.write_failures)
+        yield Reading("littoral_fleet_failures_total", (), self._conductor.failures)
+        yield Reading("littoral_fleet_audit_entries", (), self._acts.recorder.size)
+        yield Reading("littoral_fleet_events_dropped_total", (), fleet.events.dropped_count)
+
+
+def metrics_protocol(fleet: Fleet, metrics: Callable[[], bytes]) -> Protocol:
+    async def own(_: Request) -> Answer:
+        return Answer(metrics(), media_type=TEXT_TYPE)
+
+    async def federate(request: Request) -> Answer:
+        group = request.query.get("group")
+        names = fleet.nodes if group is None else [node.name for node in fleet.nodes_in(fleet.group(group).name)]
+        return Answer("".join(federated(fleet, names)).encode(), media_type=TEXT_TYPE)
+
+    routes = (Route("GET", "/metrics", own), Route("GET", "/federate", federate))
+    return Protocol((), routes)
+
+
+def federated(fleet: Fleet, names: Iterable[str]) -> Iterator[str]:
+    """Lines of Prometheus' text format: numbers of the nodes' last reports, with `node`, `group` and when they were
+    taken; of one metric together. What is no name of a metric is left out.
+    """
+    lines: dict[str, list[str]] = {}
+    for name in names:
+        report = fleet.reports.get(name)
+        if report is None or name not in fleet.nodes:
+            continue
+        group = fleet.group_of(fleet.nodes[name])
+        own = f'node="{name}",group="{group.name if group else ""}"'
+        for series, value in report.metrics.items():
+            if (found := _SERIES.fullmatch(series)) is not None:
+                labels = f"{own},{found[2]}" if found[2] else own
+                line = f"{found[1]}{{{labels}}} {value!r} {int(report.at_s * 1000)}\n"
+                lines.setdefault(found[1], []).append(line)
+    for metric, found_lines in sorted(lines.items()):
+        yield f"# TYPE {metric} untyped\n"
+        yield from found_lines
