@@ -16,7 +16,6 @@ MANY = 32
 """Files from which on the whole disk is flushed twice, rather than each file and its folder."""
 
 
-
 class MetadataStore(Protocol):
     """All raise OSError when the store itself fails."""
 
