@@ -11,7 +11,7 @@ from littoral.errors import InputError
 from littoral.updates.metadata.roles import packed
 from littoral.updates.targets import FIELD, IMAGE
 
-__all__ = ["SignedFile", "read_signed", "signed_file"]
+__all__ = ["SignedFile", "read_signed", "signed_file", "targets_named"]
 
 
 class SignedFile(NamedTuple):

@@ -14,7 +14,7 @@ import msgspec
 from littoral.artifact.model import write_atomically
 from littoral.errors import TrustStateError
 
-__all__ = ["FolderFiles", "Kept", "StateFiles", "TrustState", "begin_again"]
+__all__ = ["FolderFiles", "Kept", "StateFiles", "TrustState", "begin_again", "keep", "kept"]
 
 STATE = "state.json"
 FILES = "files"
