@@ -54,6 +54,7 @@ SETTINGS = {
         ),
         Setting("LITTORAL_DEBUG_FOLDER", "littoral-debug", "", "Folder for the files of `LITTORAL_DEBUG=5`"),
         Setting("LITTORAL_DISK_RESERVE_MB", "128", "MB", "A vector shard refuses writes when its disk has less free"),
+        Setting("LITTORAL_FLEET", "", "", "Address of the orchestrator that `littoral fleet` asks"),
         Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),
         Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
         Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),

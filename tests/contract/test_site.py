@@ -19,6 +19,11 @@ from littoral.vectors.queries import PayloadSelector, SearchParams
 from site_folder import TEXT
 
 FILE = Path("site.toml")
+ITEMS = """[collections.items]
+named.text = { size = 4, distance = "Dot" }
+named.image = { size = 6, distance = "Euclid" }
+named.patches = { size = 3, distance = "Cosine", multi = true }
+"""
 FRAMES = '[collections.frames]\nvectors = { size = 4, distance = "Cosine" }\n'
 MIGRATE_WITH = 'migrate = { source = "payload:text", pipeline = "p", agents = '
 EMBEDS = '\n[pipelines.p]\nsteps = [{ model = "embedder" }]'
@@ -87,6 +92,13 @@ WRONG = {
     "vectors without a distance": "[collections.frames]\nvectors = { size = 4 }",
     "an unknown distance": '[collections.frames]\nvectors = { size = 4, distance = "cosine" }',
     "vectors of no size": '[collections.frames]\nvectors = { size = 0, distance = "Dot" }',
+    "a sparse vector with the name of another": ITEMS + 'sparse = ["words", "text"]',
+    "a vector with a name that no route can have": "[collections.items]\nsparse = ['a/b']",
+    "cells of a vector that is not there": MESH + ITEMS + 'spread = { strategy = "metric", by = "smell" }',
+    "cells of several vectors a point": MESH + ITEMS + 'spread = { strategy = "metric", by = "patches" }',
+    "cells of a first vector of Dot": MESH + ITEMS + 'spread = { strategy = "metric" }',
+    "named vectors to be embedded anew": ITEMS + 'migrate = { source = "payload:t", pipeline = "embed" }',
+    "a search for named vectors": ITEMS + '[pipelines.find]\nsteps = [{ search = "items" }]',
     "a spread collection without a mesh": FRAMES + 'spread = { strategy = "hash" }',
     "a spread of no strategy": MESH + FRAMES + 'spread = { strategy = "random" }',
     "a region of another strategy": MESH + FRAMES + 'spread = { pinned = ["eu"] }',
@@ -160,7 +172,7 @@ def test_a_site_file_says_what_a_node_runs() -> None:
     assert site.models["embedder"].instances.max == 2
     assert site.agent_path(site.agents["decode"]) == "builtin:image"
     assert site.agents["decode"].config == {"width": 32, "height": 32}
-    assert site.collections["frames"].vectors.size == 5
+    assert site.collections["frames"].plain.size == 5
     kinds = [type(step) for step in site.pipelines["similar"]]
     assert kinds == [AgentStepTable, ModelStepTable, Normalize, SearchStepTable]
 

@@ -110,6 +110,25 @@ async def test_a_collection_of_another_size_is_refused(tmp_path: Path) -> None:
     check_site(site_in(tmp_path))
 
 
+async def test_named_vectors_are_made_and_held_against_what_is_there(tmp_path: Path) -> None:
+    items = """
+[collections.items]
+named.text = { size = 4, distance = "Dot" }
+named.patches = { size = 3, distance = "Cosine", multi = true }
+sparse = ["words"]
+"""
+    site, said = site_in(tmp_path, TEXT + items), list[str]()
+    async with node_of(site, said) as node:
+        config = node.collections.get("items").config
+        assert (list(config.named), list(config.sparse), config.vectors) == (["text", "patches"], ["words"], None)
+        assert config.named["patches"].multivector_config is not None
+    assert said[-1] == "collection `items`: made, `text` 4 × Dot, `patches` 3 × Cosine, `words` sparse"
+    check_site(site)
+    for found, other in (("size = 4", "size = 5"), (", multi = true", ""), ('["words"]', '["tags"]')):
+        with pytest.raises(SettingError, match="on disk it has `text` 4 × Dot"):
+            check_site(site_in(tmp_path, TEXT + items.replace(found, other)))
+
+
 async def test_a_collection_that_was_deleted_meanwhile_costs_the_request(tmp_path: Path) -> None:
     async with node_of(site_in(tmp_path)) as node:
         picture = page_pictures()[0].data

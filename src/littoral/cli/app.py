@@ -24,6 +24,7 @@ VERBS = {
     "demo": "demo_verb",
     "doctor": "doctor",
     "explain": "explain",
+    "fleet": "fleet",
     "index": "index",
     "keys": "keys",
     "lab": "lab",

@@ -149,7 +149,7 @@ def cells_by(spread: SpreadTable, config: CollectionConfig) -> str:
 def _check_cells(config: CollectionConfig, spread: SpreadTable, place: Place) -> None:
     """Whether they can be made of the vector."""
     params = config.dense.get(cells_by(spread, config))
-    hint = 'spread them by `hash`, or by `geographic` with `within = "hash"`'
+    hint = 'name another vector in `by`, or spread by `hash`, or by `geographic` with `within = "hash"`'
     if params is None or params.multivector_config is not None:
         raise (place / "by").about("cells need one dense vector a point, and this is none", hint=hint)
     if params.distance not in ("Cosine", "Euclid"):

@@ -18,7 +18,7 @@ from littoral.orchestrator.store import Put
 from littoral.orchestrator.store.rows import GroupRow, NodeRow, RolloutRow
 from littoral.orchestrator.telling import Telling
 
-__all__ = ["Conductor", "view_of", "views_of"]
+__all__ = ["Conductor", "joining", "view_of", "views_of"]
 
 TICK_S = 1.0
 BATCH_COUNT_MAX = 64
@@ -144,3 +144,11 @@ def view_of(fleet: Fleet, node: NodeRow, group: GroupRow | None = None) -> NodeV
     """group: None = the one that it is in."""
     since_s = fleet.online_since_s(node.name)
     return NodeView(node, group or fleet.group_of(node), fleet.checkin_of(node.name), since_s)
+
+
+def joining(fleet: Fleet, node: NodeRow) -> NodeRow:
+    """The node's row as its group wants it: told what the group runs, unless it is told that already."""
+    group = fleet.group_of(node)
+    if group is None or (node.assigned == group.assigned and node.is_frozen == group.is_frozen):
+        return node
+    return rollouts.told(view_of(fleet, node, group), group.assigned)

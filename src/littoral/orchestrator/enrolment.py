@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from littoral.errors import ConflictError, ForbiddenError, QuotaError, TooOftenError
-from littoral.orchestrator.api.groups import joining
+from littoral.orchestrator.conductor import joining
 from littoral.orchestrator.fleet import Fleet, digest
 from littoral.orchestrator.store import Add, Put
 from littoral.orchestrator.store.rows import ClaimRow, NodeRow

@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import mmap
 import os
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from littoral.orchestrator.store import Add, Put
 from littoral.orchestrator.store.rows import ArtifactRow, Assigned
 from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom, Kind
+from littoral.updates.blocks import BlockList
 
 __all__ = ["Registry", "check_targets"]
 
@@ -34,7 +37,7 @@ class Registry:
         self._bytes_max = bytes_max
         coming.mkdir(parents=True, exist_ok=True)
         for left in coming.iterdir():
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def find(self, kind: str, name: str, version: str) -> ArtifactRow:
         """Raises NotFoundError."""
@@ -57,7 +60,7 @@ class Registry:
             sha256, length = await self._receive(file, chunks)
             if not length:
                 raise InputError("an artifact without a byte")
-            await asyncio.to_thread(self._objects.put_file, tree.target_file(target, sha256), file)
+            custom = await asyncio.to_thread(self._keep, target, sha256, file, custom)
         finally:
             file.unlink(missing_ok=True)
         async with self._fleet.changing:
@@ -104,6 +107,14 @@ class Registry:
         if found is None:
             raise NotFoundError(f"`{path[:120]}` is not there")
         return found
+
+    def _keep(self, target: ArtifactName, sha256: str, file: Path, custom: Custom) -> Custom:
+        """The bytes among the objects, with their list of blocks, by which nodes fetch what is new of them alone."""
+        with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            blocks = BlockList.of(data).packed
+        self._objects.put(tree.block_list_file(sha256), blocks)
+        self._objects.put_file(tree.target_file(target, sha256), file)
+        return replace(custom, blocks_sha256=hashlib.sha256(blocks).hexdigest())
 
     async def _sync(self) -> None:
         if not await asyncio.to_thread(lambda: self._signing.is_begun):

@@ -43,6 +43,7 @@ viewer     GET    /api/fleet/claims
 operator   POST   /api/fleet/claims
 operator   DELETE /api/fleet/claims/{claim}
 viewer     GET    /api/fleet/events
+operator   GET    /api/fleet/export
 viewer     GET    /api/fleet/groups
 viewer     GET    /api/fleet/groups/{group}
 operator   PUT    /api/fleet/groups/{group}

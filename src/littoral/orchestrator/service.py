@@ -12,6 +12,7 @@ from littoral.making.builds import Builds
 from littoral.orchestrator.acts import Acts, audit_protocol, opened_acts
 from littoral.orchestrator.api.artifacts import artifacts_protocol
 from littoral.orchestrator.api.claims import claims_protocol
+from littoral.orchestrator.api.export import export_protocol
 from littoral.orchestrator.api.groups import groups_protocol
 from littoral.orchestrator.api.nodes import nodes_protocol
 from littoral.orchestrator.api.overview import overview_protocol
@@ -65,6 +66,7 @@ class Orchestrator(NamedTuple):
 
     file: File
     fleet: Fleet
+    objects: Objects
     signing: Signing
     registry: Registry
     enrolment: Enrolment
@@ -103,7 +105,9 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
-        yield Orchestrator(file, fleet, signing, registry, enrolment, asks, side, conductor, acts, access, builds)
+        yield Orchestrator(
+            file, fleet, objects, signing, registry, enrolment, asks, side, conductor, acts, access, builds
+        )
 
 
 @contextlib.asynccontextmanager
@@ -147,6 +151,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             claims_protocol(fleet, found.enrolment),
             artifacts_protocol(fleet, registry),
             signing_protocol(fleet, signing, registry, url, _authority(file)),
+            export_protocol(fleet, signing, found.objects, file.data / "coming"),
             rollouts_protocol(fleet, found.conductor),
             uploads_protocol(fleet, registry, found.builds),
             page_protocol(),

@@ -44,6 +44,12 @@ CASES = {
     "node.data": ("[models.embedder]", 'data = "elsewhere"\n[models.embedder]', Needs.REFUSED),
     "collections.frames.vectors.size": ("size = 4", "size = 5", Needs.REFUSED),
     "collections.frames.vectors.distance": ("Cosine", "Dot", Needs.REFUSED),
+    "collections.frames.named.text": (
+        "[pipelines.embed]",
+        'named.text = { size = 2, distance = "Dot" }\n[pipelines.embed]',
+        Needs.REFUSED,
+    ),
+    "collections.frames.sparse": ("[pipelines.embed]", 'sparse = ["words"]\n[pipelines.embed]', Needs.REFUSED),
     "collections.frames.strict": ("[pipelines.embed]", "strict = true\n[pipelines.embed]", Needs.RESTART),
     "collections.more": (
         "[pipelines.embed]",

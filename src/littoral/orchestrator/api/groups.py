@@ -11,13 +11,13 @@ from littoral.orchestrator.conductor import view_of
 from littoral.orchestrator.fleet import Fleet, nodes_in
 from littoral.orchestrator.registry import check_targets
 from littoral.orchestrator.store import Change, Delete, Put
-from littoral.orchestrator.store.rows import Assigned, GroupRow, NodeRow
+from littoral.orchestrator.store.rows import Assigned, GroupRow
 from littoral.updates.artifacts import NAME
 from littoral.updates.wire import Gates, Window
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["GroupOrder", "groups_protocol", "joining"]
+__all__ = ["GroupOrder", "Targets", "groups_protocol"]
 
 GROUPS = "/api/fleet/groups"
 GROUP = f"{GROUPS}/{{group}}"
@@ -90,14 +90,6 @@ def groups_protocol(fleet: Fleet) -> Protocol:
         Route("DELETE", GROUP, delete),
     )
     return Protocol(("/api/fleet",), routes)
-
-
-def joining(fleet: Fleet, node: NodeRow) -> NodeRow:
-    """The node's row as its group wants it: told what the group runs, unless it is told that already."""
-    group = fleet.group_of(node)
-    if group is None or (node.assigned == group.assigned and node.is_frozen == group.is_frozen):
-        return node
-    return rollouts.told(view_of(fleet, node, group), group.assigned)
 
 
 def _changes(fleet: Fleet, group: GroupRow) -> list[Change]:

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from littoral.orchestrator.api.groups import joining
 from littoral.orchestrator.asks import Asks
-from littoral.orchestrator.conductor import Conductor
+from littoral.orchestrator.conductor import Conductor, joining
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.store import Delete, Put
 from littoral.orchestrator.store.rows import AskRow, MemberRow, NodeRow, ReportRow, SightingRow
