@@ -256,7 +256,9 @@ class ImageRepository:
         role = delegations.roles[UPLOADS] if delegations and delegations.roles else None
         signers = self._ring.signers(role.keyids) if role else []
         if not signers:
-            raise ForbiddenError("no key of `uploads` is at hand", hint="`littoral keys delegate` gives it a new one")
+            raise ForbiddenError(
+                "no key of `uploads` is at hand", hint="`littoral keys rotate` of `uploads` gives a new one"
+            )
         uploads.signed.version += 1
         uploads.signed.expires = later(self._clock, self._expiries.targets_days)
         new = {UPLOADS: sign_all(uploads, signers[:1])}
