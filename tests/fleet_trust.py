@@ -7,6 +7,8 @@ from littoral.testing.clock import SimulatedClock
 from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom, Kind
 from littoral.updates.metadata.ceremony import begin, new_offline_keys
+from littoral.updates.metadata.director import Director
+from littoral.updates.metadata.image import ImageRepository
 from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.metadata.roles import EXPIRIES, Expiries
 from littoral.updates.metadata.store import FolderStore
@@ -35,7 +37,8 @@ class Fleet:
         self.clock = SimulatedClock()
         self.store = FolderStore(folder / "served")
         self.ring = KeyRing(folder / "online")
-        self.root_keys, self.targets_keys = offline = new_offline_keys(folder / "offline")
+        offline = new_offline_keys(folder / "offline")
+        self.root_keys, self.targets_keys = list(offline.root), list(offline.targets)
         self.image, self.director, roots = begin(
             self.store,
             self.ring,
@@ -47,6 +50,12 @@ class Fleet:
         )
         self.trust = TrustFile.of(*roots, "https://fleet.example")
         self.deployment = 0
+
+    def open(self) -> None:
+        """Repositories and keys as they are on the disk now."""
+        self.ring = KeyRing(self.folder / "online")
+        self.image = ImageRepository(self.store, self.ring, clock=self.clock)
+        self.director = Director(self.store, self.ring, clock=self.clock)
 
     def publish(self, name: str, data: bytes, custom: Custom = NO_CUSTOM, *, role: str = "targets") -> str:
         """The artifact is there and signed; its name."""

@@ -1,4 +1,4 @@
-"""`littoral keys`: pairs of keys for what is signed."""
+"""`littoral keys`: pairs of keys for what is signed, and which of them may sign what of a fleet's updates."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from littoral.artifact.model import write_atomically
+from littoral.cli import key_roles
 from littoral.cli.console import results, show_json
 from littoral.errors import ConflictError, InputError, NotFoundError, SetupError
 
@@ -97,6 +98,10 @@ def seal(
         return
     results.print(f"{file}  keep it secret, and where it cannot be lost: what it sealed is lost with it", markup=False)
     results.print(f"  key id  {key.id.hex()}  seals from now on, {count} in all", markup=False)
+
+
+for role_command in key_roles.COMMANDS:
+    keys.command()(role_command)
 
 
 def need_extra() -> None:

@@ -4,10 +4,11 @@ Who holds the online keys alone can tell nodes nothing new: targets are signed b
 the snapshot lists their length and SHA-256. Uploads may be delegated to one online key, for kinds that a site accepts.
 """
 
+import copy
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from securesystemslib.signer import Signature, Signer
+from securesystemslib.signer import Key, Signature, Signer
 from tuf.api import metadata as tuf
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapshot, Targets, Timestamp
 
@@ -110,6 +111,21 @@ class ImageRepository:
         with self._lock:
             return self._draft_with({})
 
+    def delegate_uploads(self, keys: Sequence[Key], kinds: Iterable[Kind] = tuple(Kind)) -> Pending:
+        """Other keys for `uploads`, none to delegate them no more; waits for the offline keys.
+
+        When it counts, what was uploaded is signed again by a new key that is in the ring.
+        """
+        paths = [f"{kind.value}/*/*" for kind in kinds]
+        key_ids = [key.keyid for key in keys]
+        role = DelegatedRole(UPLOADS, key_ids, 1, False, paths=paths)
+
+        def edit(targets: Targets) -> None:
+            targets.delegations = Delegations({key.keyid: key for key in keys}, {UPLOADS: role}) if keys else None
+
+        with self._lock:
+            return self._draft_with({}, edit)
+
     @property
     def pending(self) -> tuple[Pending, ...]:
         """What waits for offline keys: of root and targets."""
@@ -164,6 +180,7 @@ class ImageRepository:
             draft = self._draft()
             if draft is not None and not self._told(draft).missing:
                 new[Targets.type] = packed(draft)
+                new |= self._uploads_again(published, draft.signed)
             waits = self.root.pending
             is_root = waits is not None and not waits.missing
             if not new and not is_root:
@@ -175,7 +192,7 @@ class ImageRepository:
             if new:
                 self._store.remove(PENDING_TARGETS)
             self._online.tidy(Published(self._store, FOLDER))
-            return (*((Root.type,) if is_root else ()), *new)
+            return (*((Root.type,) if is_root else ()), *(role for role in new if role != UPLOADS))
 
     def refresh(self, *, force: bool = False) -> bool:
         """Signs snapshot and timestamp again when less than half their life is left. Whether it did."""
@@ -239,12 +256,31 @@ class ImageRepository:
         role = delegations.roles[UPLOADS] if delegations and delegations.roles else None
         signers = self._ring.signers(role.keyids) if role else []
         if not signers:
-            raise ForbiddenError("no key of `uploads` is at hand", hint="`littoral keys delegate` gives it a new one")
+            raise ForbiddenError(
+                "no key of `uploads` is at hand", hint="`littoral keys rotate` of `uploads` gives a new one"
+            )
         uploads.signed.version += 1
         uploads.signed.expires = later(self._clock, self._expiries.targets_days)
         new = {UPLOADS: sign_all(uploads, signers[:1])}
         self._store.write_all(self._online.files(published, self.root.current, new))
         self._online.tidy(Published(self._store, FOLDER))
+
+    def _uploads_again(self, published: Published, top: Targets) -> dict[str, bytes]:
+        """By a key that these targets delegate to, where it is not so already. Raises ConflictError without one."""
+        role = top.delegations.roles.get(UPLOADS) if top.delegations and top.delegations.roles else None
+        if role is None:
+            return {}
+        former = published.targets(UPLOADS)
+        if former is not None and top.get_verification_result(UPLOADS, former.signed_bytes, former.signatures):
+            return {}
+        if not (signers := self._ring.signers(role.keyids)):
+            raise ConflictError(
+                "uploads are delegated to a key that is not at hand", hint="it belongs among the online keys"
+            )
+        uploads = Metadata(Targets(1)) if former is None else former
+        uploads.signed.version += 0 if former is None else 1
+        uploads.signed.expires = later(self._clock, self._expiries.targets_days)
+        return {UPLOADS: sign_all(uploads, signers[:1])}
 
     def _listed(self, published: Published) -> dict[str, tuf.TargetFile]:
         uploads = published.targets(UPLOADS)
@@ -264,10 +300,12 @@ class ImageRepository:
             raise NotFoundError("no targets wait for signatures", hint="add an artifact first")
         return draft
 
-    def _draft_with(self, changes: Mapping[str, tuf.TargetFile | None]) -> Pending:
+    def _draft_with(
+        self, changes: Mapping[str, tuf.TargetFile | None], edit: Callable[[Targets], None] | None = None
+    ) -> Pending:
         """What waits, with these changes; nothing new is the same draft with its signatures."""
         former, current = self._draft(), self._top(Published(self._store, FOLDER))
-        draft = Targets.from_dict((former or current).signed.to_dict())
+        draft = copy.deepcopy((former or current).signed)
         for name, target in changes.items():
             if target is not None:
                 draft.targets[name] = target
@@ -275,6 +313,8 @@ class ImageRepository:
                 raise NotFoundError(f"`{name}` is not listed", hint="`littoral fleet artifacts` lists them")
         if former is not None and changes and draft.targets == former.signed.targets:
             return self._told(former)
+        if edit is not None:
+            edit(draft)
         draft.version = current.signed.version + 1
         draft.expires = later(self._clock, self._expiries.targets_days)
         new = Metadata(draft)

@@ -1,5 +1,6 @@
 """The chain of roots: which keys may sign which role, each version signed by those of the one before and its own."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ class RootChain:
         """Changes what waits, or begins it. Raises what `edit` raises, InputError where too few keys are left."""
         current, draft = self._current(), self._draft()
         dropped = len(draft.signatures) if draft else 0
-        root = Root.from_dict((draft or current).signed.to_dict())
+        root = copy.deepcopy((draft or current).signed)
         root.version = current.signed.version + 1
         root.expires = later(self._clock, self._expiries.root_days)
         edit(root)

@@ -1,5 +1,6 @@
 """Where metadata lies: names with slashes, small files, each there whole or not at all."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,9 @@ __all__ = ["FolderStore", "MetadataStore"]
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+BESIDE = ".new"
+MANY = 32
+"""Files from which on the whole disk is flushed twice, rather than each file and its folder."""
 
 
 class MetadataStore(Protocol):
@@ -45,10 +49,20 @@ class FolderStore:
             return None
 
     def write_all(self, files: Sequence[tuple[str, bytes]]) -> None:
-        for path, data in files:
-            target = self._folder / path
-            target.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            write_atomically(target, data, FILE_MODE)
+        for path, _ in files:
+            (self._folder / path).parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        if len(files) < MANY:
+            for path, data in files:
+                write_atomically(self._folder / path, data, FILE_MODE)
+            return
+        beside = [(self._folder / f"{path}{BESIDE}", self._folder / path) for path, _ in files]
+        for (new, _), (_, data) in zip(beside, files, strict=True):
+            new.write_bytes(data)
+            new.chmod(FILE_MODE)
+        os.sync()
+        for new, target in beside:
+            new.replace(target)
+        os.sync()
 
     def remove(self, path: str) -> None:
         (self._folder / path).unlink(missing_ok=True)

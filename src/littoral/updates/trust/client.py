@@ -99,7 +99,7 @@ class TrustedClient:
             if since and state.director is None:
                 raise TrustStateError(
                     f"deployment {since} is known, but not which versions led to it: the state of trust is gone",
-                    hint="`littoral update --begin-again` takes the trust file anew",
+                    hint="`littoral update begin-again` takes the trust file anew",
                 )
             clocks = self._clocks()
             now_s = max(*clocks.values(), state.seen_s)

@@ -14,13 +14,13 @@ import msgspec
 from littoral.artifact.model import write_atomically
 from littoral.errors import TrustStateError
 
-__all__ = ["FolderFiles", "Kept", "StateFiles", "TrustState", "begin_again"]
+__all__ = ["FolderFiles", "Kept", "StateFiles", "TrustState", "begin_again", "keep", "kept"]
 
 STATE = "state.json"
 FILES = "files"
 STATE_BYTES_MAX = 1 << 20
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-RECOVER = "`littoral update --begin-again` takes the trust file anew: do it where nobody else can answer for the fleet"
+RECOVER = "`littoral update begin-again` takes the trust file anew: do it where nobody else can answer for the fleet"
 
 
 class StateFiles(Protocol):

@@ -1,0 +1,68 @@
+"""A model in integers whose last convolution was trained again: what travels is that layer."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+import littoral
+from attacked_server import attacked
+from fleet_trust import Fleet
+from integer_networks import Net, feeds_of
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom
+from littoral.updates.blocks import BlockList
+from littoral.updates.provenance import provenance_of
+from littoral.updates.trust.http_transport import HttpTransport
+
+SHARE_MAX = 0.2
+
+
+def network() -> bytes:
+    """2.3 million weights in inverted residuals, such as MobileNetV2 has 3.5 million."""
+    net = Net()
+    x = net.relu6(net.conv(net.relu6(net.conv("x", 3, 32, 3, 2)), 32, 96, 3, 2))
+    given = 96
+    for made, wide in ((160, 576), (160, 960), (160, 960), (320, 960), (320, 960)):
+        y = net.relu6(net.conv(net.relu6(net.conv(x, given, wide)), wide, wide, 3, 1, wide))
+        y = net.conv(y, wide, made)
+        x, given = (net.add("Add", x, y) if given == made else y), made
+    return net.finish(net.relu6(net.conv(x, 320, 1280)), 1280)
+
+
+def trained_again(model: bytes) -> bytes:
+    loaded = onnx.load_from_string(model)
+    [weights] = [one for one in loaded.graph.initializer if tuple(one.dims) == (1280, 320, 1, 1)]
+    former = numpy_helper.to_array(weights)
+    noise = np.random.default_rng(9).normal(size=former.shape) * 0.05 * former.std()
+    weights.CopyFrom(numpy_helper.from_array((former + noise).astype("f4"), weights.name))
+    return bytes(loaded.SerializeToString())
+
+
+def test_a_layer_that_was_trained_again_moves_a_fifth_of_the_bytes_at_most(tmp_path: Path) -> None:
+    fleet, onnx_file = Fleet(tmp_path), network()
+    names = []
+    for version, source in enumerate((onnx_file, trained_again(onnx_file)), 1):
+        wasm = littoral.compile(source, int8=feeds_of(2)).wasm
+        blocks, name = BlockList.of(wasm).packed, f"models/classifier/{version}.wasm"
+        digest = sha256(wasm).hexdigest()
+        fleet.store.write_all([(tree.block_list_file(digest), blocks)])
+        custom = Custom(provenance=provenance_of(wasm), blocks_sha256=sha256(blocks).hexdigest())
+        assert custom.provenance.source_sha256 == sha256(source).hexdigest()
+        names.append(fleet.publish(name, wasm, custom))
+    with attacked(tmp_path / "served") as server:
+        transport = HttpTransport(server.url)
+        client = fleet.client(transport=transport)
+        for name in names:
+            fleet.tell(name)
+            target = client.refresh().targets[name]
+            have = [tmp_path / "1"] if name == names[1] else []
+            client.fetch(target, tmp_path / str(ArtifactName.parse(name).version), have=have)
+        path = tree.target_file(ArtifactName.parse(names[1]), target.sha256)
+        share = server.counted[path] / target.length
+        transport.close()
+    assert target.length > 2_000_000
+    assert 0.1 < share <= SHARE_MAX
+    assert len(blocks) < target.length / 200
