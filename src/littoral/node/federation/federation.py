@@ -142,7 +142,7 @@ class Federation:
         self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
-        self._service = MeshService(
+        self.service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
@@ -307,7 +307,7 @@ class Federation:
         for name in self._tables:
             self.stand_ins.add(name)
         await self.measured.open()
-        await self._service.open(self._transport)
+        await self.service.open(self._transport)
         await self._sync.start()
         await self.keeper.open()
         await self._map_lease.open()
