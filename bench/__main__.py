@@ -28,6 +28,7 @@ HELPERS = {
     "fault_client",
     "fault_site",
     "fault_soak",
+    "fleet_site",
     "figures",
     "graph_layers",
     "guests",

@@ -10,8 +10,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.load import http_request, under_load
+from bench.observability import CPU, told
 from bench.rows import Row, row
 from bench.search import COUNT, FRESH, POINTS, QUERIES, fill, sampled, search_body
 from littoral.artifact.ed25519 import SecretKey
@@ -47,7 +49,7 @@ def run() -> list[Row]:
 
 
 def of_log(folder: Path) -> list[Row]:
-    entries = [encode_entry(told(number)) for number in range(ENTRY_COUNT)]
+    entries = [encode_entry(of_search(number)) for number in range(ENTRY_COUNT)]
     log = TreeLog.begin(FolderDisk(folder), "littoral/bench", SecretKey(bytes(32)))
     began = time.perf_counter()
     for at in range(0, ENTRY_COUNT, BATCH):
@@ -72,7 +74,7 @@ def of_log(folder: Path) -> list[Row]:
     ]
 
 
-def told(number: int) -> Entry:
+def of_search(number: int) -> Entry:
     """Of a search, as a node tells it."""
     digest = random.Random(number).randbytes(32).hex()
     return Entry(1.8e9 + number / 1000, "query", "camera-3#0123456789ab", "frames", 1, digest, "vector", "embedder@1")
@@ -153,18 +155,36 @@ def of_searches() -> list[Row]:
         for one in (plain, logging):
             fill(one, vectors)
             under_load(one.address, requests, clients=CLIENTS, seconds=SECONDS)
-        times: dict[RunningNode, list[float]] = {plain: [], logging: []}
+        found: dict[RunningNode, list[Searched]] = {plain: [], logging: []}
         for number in range(2 * ROUNDS):
             one = (plain, logging)[(number + number // 2) % 2]  # ABBA: a machine that slows down meets both
-            found = under_load(one.address, requests, clients=CLIENTS, seconds=SECONDS)
-            assert not found.failed
-            times[one].append(1e6 / found.per_second())
-    costs = [b / a - 1 for a, b in zip(times[plain], times[logging], strict=True)]
+            found[one].append(searched(one, requests))
+    pairs = list(zip(found[plain], found[logging], strict=True))
+    times = [after.us / before.us - 1 for before, after in pairs]
+    processor = [after.processor_us / before.processor_us - 1 for before, after in pairs]
     return [
-        row("search of 16 clients without a log", statistics.median(times[plain]), "µs"),
-        row("search of 16 clients, every one logged", statistics.median(times[logging]), "µs"),
-        row("what logging adds, median of pairs", 100 * statistics.median(costs), "%", limit=100 * COST_MAX),
+        row("search of 16 clients without a log", statistics.median(one.us for one in found[plain]), "µs"),
+        row("search of 16 clients, every one logged", statistics.median(one.us for one in found[logging]), "µs"),
+        row("what logging adds, median of pairs", 100 * statistics.median(times), "%", limit=100 * COST_MAX),
+        row("node's processor, without a log", statistics.median(one.processor_us for one in found[plain]), "µs"),
+        row("node's processor, every one logged", statistics.median(one.processor_us for one in found[logging]), "µs"),
+        row("what logging adds to it, median of pairs", 100 * statistics.median(processor), "%"),
     ]
+
+
+class Searched(NamedTuple):
+    """us: of the clients' time for a search, all together. processor_us: of the node's own process."""
+
+    us: float
+    processor_us: float
+
+
+def searched(node: RunningNode, requests: list[bytes]) -> Searched:
+    before = told(node, CPU)
+    found = under_load(node.address, requests, clients=CLIENTS, seconds=SECONDS)
+    if found.failed:
+        raise SystemExit(f"bench: {found.failed} requests failed")
+    return Searched(1e6 / found.per_second(), (told(node, CPU) - before) / found.answers * 1e6)
 
 
 @contextlib.contextmanager

@@ -273,7 +273,12 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/api/audit/checkpoint"): [Seed()],
     ("GET", "/api/audit/witnessed"): [Seed()],
     ("GET", "/api/audit/key"): [Seed()],
-    ("GET", "/api/audit/entries"): [Seed(), Seed(query={"from": "0", "count": "5"})],
+    ("GET", "/api/audit/entries"): [
+        Seed(),
+        Seed(query={"from": "0", "count": "5"}),
+        Seed(query={"did": "query", "who": "node", "on": "frames", "since": "1", "until": "2e9", "before": "9"}),
+    ],
+    ("GET", "/api/audit/verified"): [Seed()],
     ("GET", "/api/audit/proof/{index}"): [Seed({"index": "0"})],
     ("GET", "/api/audit/consistency"): [Seed(query={"from": "0"})],
     ("GET", f"{_TILE}/{{a}}"): [Seed({"level": "0", "a": "000"})],

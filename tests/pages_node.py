@@ -81,6 +81,9 @@ steps = [{{ model = "plain" }}]
 embeddings_mb = 4
 results_mb = 4
 
+[audit]
+commit_ms = 20
+
 [mqtt]
 broker = "mqtt://127.0.0.1:{port}"
 

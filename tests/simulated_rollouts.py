@@ -175,7 +175,10 @@ class World:
                 wish = next((one for one in wishes or () if one.deployment == published), None)
                 node.go_on(wish, self.clock.monotonic())
                 self.fleet.saw(node.name, node.checkin)
-        await self.surviving(self.conductor.turn)
+        await self.surviving(self._turn)
+
+    async def _turn(self) -> None:
+        await self.conductor.turn()
 
     async def surviving(self, do: Callable[[], Any]) -> None:
         """Once more in another life, where a kill comes between."""

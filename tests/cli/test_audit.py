@@ -55,6 +55,17 @@ def test_entries_are_shown(folder: Path) -> None:
     assert cli("audit", "show", folder, "--did", "delete").out == ""
 
 
+def test_entries_are_found_by_whom_and_when(folder: Path) -> None:
+    def numbers(*options: str) -> list[int]:
+        return [int(line.split()[0]) for line in cli("audit", "show", folder, *options).out.splitlines()]
+
+    assert numbers("--who", "camera", "--count", "2") == [698, 699]
+    assert numbers("--who", "camera#ab12", "--until", "2026-01-01T00:00:02") == [0, 1, 2]
+    assert numbers("--since", "2026-01-01T00:11:38", "--on", "frames") == [698, 699]
+    assert numbers("--from", "10", "--count", "5", "--until", "2026-01-01T00:00:12") == [10, 11, 12]
+    assert numbers("--who", "nobody") == numbers("--since", "2026-01-02") == []
+
+
 def test_an_entry_is_proven(folder: Path) -> None:
     told = json.loads(cli("audit", "prove", folder, "300", "--json").out)
     origin, size, root = told["checkpoint"].split("\n")[:3]

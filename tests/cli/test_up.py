@@ -133,3 +133,10 @@ def test_a_node_imports_nothing_but_what_a_node_installs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_node_in_no_fleet_imports_nothing_of_updates() -> None:
+    show = "import sys, littoral.node.process; print([name for name in sys.modules if name.startswith(%r)])"
+    for part in ("littoral.updates", "littoral.node.updates.", "tuf", "securesystemslib"):
+        done = subprocess.run([sys.executable, "-P", "-c", show % part], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"

@@ -23,7 +23,6 @@ def test_a_model_from_the_page_is_served_by_a_node(tmp_path: Path) -> None:
     with short_folder() as folder, serving_site(folder, MODEL) as site, browser(tmp_path / "profile") as page:
         assert not site.is_served()
         took_s = brought(page, site, source)
-        print(took_s)
         assert list(took_s) == ["registered", "rolled out", "served", "done"]
         assert page.complaints() == []
         node = site.fleet.asked("GET", f"/api/fleet/nodes/{NODE}")

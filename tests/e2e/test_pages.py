@@ -13,7 +13,7 @@ from littoral.node.shown.outlines import PAGES
 from onnx_models import Network
 from page_pictures import page_pictures
 from pages_node import NOTES, PagesNode, pages_node
-from raw_http import send
+from raw_http import send, send_json
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -28,6 +28,7 @@ FILLED = {
     "caches": "#caches .card .facts",
     "mqtt": "#mqtt .card .facts",
     "logs": "#logs .log li",
+    "audit": "#entries .log li",
     "doctor": "#doctor .findings li",
 }
 """What is there when a page has read what it shows."""
@@ -117,6 +118,48 @@ def test_lines_of_the_log_come_and_are_chosen(page: Browser, node: PagesNode) ->
     assert page.texts(".log .message") == ["lens of gate is dirty"]
     page.one("#pause").click()
     until(lambda: page.texts(".log .message")[0] == "lens of gate is dirty again")
+
+
+def test_entries_of_the_audit_log_are_chosen_proven_and_verified(page: Browser, node: PagesNode) -> None:
+    for _ in range(3):
+        assert send(node.served.address, "POST", "/pipelines/find", b"an open door").status == 200
+    count = {"points": [], "exact": True}
+    assert send_json(node.served.address, "POST", "/collections/notes/points/count", count).status in (200, 400)
+    until(lambda: node.served.node.audit is not None and not node.served.node.audit.recorder.waiting_count)
+    visit(page, node, "audit")
+    assert "Takes entries" in page.text("#audit")
+    assert page.texts("#audit dd")[0] == "littoral/store-12"
+    choose(page, "#kind", "deploy")
+    until(lambda: set(page.texts("#entries .level")) == {"deploy"})
+    page.one("#who").send_keys("node")
+    page.one("#on").send_keys("models/plain")
+    until(lambda: {text.partition(" ")[0] for text in page.texts("#entries summary")} == {"models/plain"})
+    choose(page, "#span", "last hour")
+    until(lambda: " of a log of " in page.text("#entries .said"))
+
+    keyed(page, "#entries li:first-child summary")
+    page.until("#entries details[open] .json")
+    assert '"did": "deploy"' in page.text("#entries .json")
+    keyed(page, "#entries details[open] button")
+    page.until("#entries .json", count=2)
+    assert '"checkpoint"' in page.texts("#entries .json")[1]
+    assert page.accessibility(AXE) == []
+
+    choose(page, "#kind", "pruned")
+    until(lambda: page.text("#entries .said") == "None fit")
+    keyed(page, "#verify")
+    until(lambda: "Nothing was changed" in page.text("#verified"))
+    bundle = min((node.served.node.data / "audit" / "tile" / "entries").rglob("*"), key=lambda path: len(path.parts))
+    bundle = next(path for path in bundle.rglob("*") if path.is_file()) if bundle.is_dir() else bundle
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    try:
+        keyed(page, "#verify")
+        until(lambda: "wrong" in page.text("#verified"))
+        assert page.all("#verified .findings li")
+        assert page.accessibility(AXE) == []
+    finally:
+        bundle.write_bytes(data)
 
 
 def test_two_versions_stand_side_by_side(page: Browser, node: PagesNode) -> None:

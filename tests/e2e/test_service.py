@@ -98,12 +98,13 @@ def test_systemd_hears_of_a_node_that_serves_hangs_dies_and_stops(
     assert service.wait(ANSWER_S) == 0
 
 
-def test_the_unit_is_one_and_is_as_closed_as_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [UNIT.name, "littoral-orchestrator.service"])
+def test_a_unit_is_one_and_is_as_closed_as_it_says(name: str, tmp_path: Path) -> None:
     need(analyze := shutil.which("systemd-analyze"), "systemd")
     assert analyze is not None
-    text = UNIT.read_text()
+    text = UNIT.with_name(name).read_text()
     program = Path(sys.executable).with_name("littoral")
-    file = tmp_path / UNIT.name
+    file = tmp_path / name
     file.write_text(text.replace("/usr/local/bin/littoral", str(program)))
     verified = subprocess.run([analyze, "verify", file], capture_output=True, text=True, timeout=ANSWER_S)
     assert (verified.returncode, verified.stderr) == (0, "")

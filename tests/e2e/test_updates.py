@@ -1,161 +1,39 @@
 """A real node in a fleet: what it is told to run arrives signed, is tried, serves, and goes back by itself."""
 
 import base64
+import hashlib
 import io
-import json
-import os
 import shutil
-import signal
 import tarfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
+from browser import browser
 from command import littoral as cli
-from fleet_server import CLAIM, SHORT, Orchestrator, orchestrating
+from fleet_gateway import LOOPS, Gateway, Load, asked, in_a_fleet, self_test, spoilt_at, times
+from fleet_server import CLAIM, SHORT
 from littoral.clock import SYSTEM
-from littoral.tensors import encode_frame
-from littoral.updates.artifacts import Custom
-from littoral.updates.wire import Gates, Window
-from modules_in_text import model
-from raw_http import send, send_json
-from supervised import short_folder
-from upped import Up
+from littoral.errors import NotFoundError
+from littoral.updates import tree
+from littoral.updates.artifacts import ArtifactName, Custom
+from littoral.updates.trust.http_transport import HttpTransport
+from littoral.updates.wire import Gates
+from raw_http import send_json
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-SITE = """
-[node]
-name = "gateway-1"
-listen = "127.0.0.1:PORT"
-
-[models.m]
-path = "fleet:m"
-
-[pipelines.twice]
-steps = [{ model = "m" }]
-
-[updates]
-trust = "fleet.json"
-claim = "claim"
-poll_s = 1
-"""
-
-
-def times(factor: float, *, before: str = "", pages: str = "2 2", version: str = "1.0.0") -> bytes:
-    """y = x · factor. before: run first."""
-    body = f"""{before}(v128.store (i32.const 1088)
-      (f32x4.mul (v128.load (i32.const 1024)) (f32x4.splat (f32.const {factor}))))"""
-    return model(body, pages=pages, version=version)
-
-
-class Gateway(Up):
-    """A node of a fleet, and its orchestrator."""
-
-    def __init__(self, folder: Path, orchestrator: Orchestrator) -> None:
-        super().__init__(folder / "node", SITE)
-        self.orchestrator = orchestrator
-        self.fleet = orchestrator.fleet
-        self.fleet.trust.write(self.site.with_name("fleet.json"))
-        self.site.with_name("claim").write_text(CLAIM)
-        self.versions = 0
-
-    def deploy(self, wasm: bytes, **more: Any) -> int:
-        self.versions += 1
-        target = self.fleet.publish(f"models/m/{self.versions}.wasm", wasm)
-        return self.orchestrator.run({"m": target}, **more)
-
-    def told(self) -> dict[str, Any]:
-        return json.loads(send(self.address, "GET", "/api/updates").body)
-
-    def wait(self, deployment: int, *states: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-
-        def is_there() -> bool:
-            try:
-                found.update(self.told())
-            except (OSError, ValueError, IndexError):
-                return False
-            return found.get("deployment") == deployment and found["state"] in states
-
-        until(is_there)
-        return found
-
-    def kill_node(self) -> None:
-        """The node, not its supervisor; returns when the next one serves."""
-        pid = self.pid()
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: self.pid() != pid and self.is_ready())
-
-    def factor(self) -> float:
-        said = send_json(self.address, "POST", "/v2/models/m/infer", asked(1))
-        assert said.status == 200, said.body
-        return float(json.loads(said.body)["outputs"][0]["data"][0])
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with short_folder() as folder, orchestrating(folder / "fleet") as orchestrator:
-        made = Gateway(folder, orchestrator)
-        try:
-            yield made
-        finally:
-            made.end(signal.SIGKILL)
-
-
-def spoilt_at(value: float, then: str = "unreachable") -> bytes:
-    """As `times(2)`, but for this first number."""
-    test = f"(if (f32.eq (f32.load (i32.const 1024)) (f32.const {value})) (then {then}))"
-    return times(2, before=test)
-
-
-LOOPS = """(block $out (loop $again
-  (i32.store (i32.const 2048) (i32.add (i32.load (i32.const 2048)) (i32.const 1)))
-  (br_if $again (i32.lt_u (i32.rem_u (i32.load (i32.const 2048)) (i32.const 300000)) (i32.const 299999)))))"""
 SPOILT = 7.0
 MIRRORED = Gates(canary_s=2.0, canary_requests_min=30, watch_s=1.0, p99_ratio_max=1000.0)
 
 
-class Load(threading.Thread):
-    """Somebody who asks on and on, by one connection. numbers: the first input, in turn. said: each answer."""
-
-    def __init__(self, address: str, *numbers: float) -> None:
-        super().__init__(daemon=True)
-        self.address = address
-        self.numbers = numbers
-        self.said: list[tuple[int, float | None]] = []
-        self._ends = threading.Event()
-
-    def run(self) -> None:
-        while not self._ends.is_set():
-            number = self.numbers[len(self.said) % len(self.numbers)]
-            reply = send_json(self.address, "POST", "/v2/models/m/infer", asked(number))
-            found = json.loads(reply.body)["outputs"][0]["data"][0] / number if reply.status == 200 else None
-            self.said.append((reply.status, found))
-
-    def __enter__(self) -> "Load":
-        self.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._ends.set()
-        self.join(60)
-
-
-def asked(first: float) -> dict[str, Any]:
-    return {"inputs": [{"name": "x", "shape": [4], "datatype": "FP32", "data": [first, 2, 3, 4]}]}
-
-
-def self_test(factor: float) -> bytes:
-    x = np.float32([1, 2, 3, 4])
-    return encode_frame({"in.x": x, "out.y": x * np.float32(factor)}, metadata={"rtol": "1e-3"})
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with in_a_fleet() as made:
+        yield made
 
 
 def test_from_nothing_to_a_version_and_to_the_next(gateway: Gateway) -> None:
@@ -237,35 +115,6 @@ def test_a_process_that_ends_again_and_again_takes_its_deployment_with_it(gatewa
     assert gateway.factor() == 2
 
 
-def test_killed_in_each_state_it_goes_on(gateway: Gateway) -> None:
-    gateway.start()
-    gateway.wait(gateway.deploy(times(2)), "settled")
-    gateway.kill_node()
-    assert gateway.factor() == 2
-    never = Window(days=((time.gmtime().tm_wday + 3) % 7,), from_minute=0, to_minute=1)
-    long = msgspec.structs.replace(SHORT, canary_s=600.0, watch_s=600.0)
-    for state, factor, more in (
-        ("idle", 3, {"bytes_per_s_max": 1}),
-        ("verified", 4, {"windows": (never,)}),
-        ("canary", 5, {"gates": long}),
-        ("active", 6, {"gates": msgspec.structs.replace(SHORT, watch_s=600.0)}),
-    ):
-        number = gateway.deploy(times(factor), **more)
-        gateway.wait(number, state)
-        gateway.kill_node()
-        gateway.wait(number, state)
-        assert gateway.factor() == (factor if state == "active" else 2)
-    last = gateway.deploy(times(7))
-    gateway.wait(last, "settled")
-    assert gateway.factor() == 7
-    gateway.process.kill()  # type: ignore[union-attr]
-    gateway.process.wait(60)  # type: ignore[union-attr]
-    gateway.orchestrator.stop()
-    gateway.start()
-    assert gateway.factor() == 7
-    assert gateway.told()["deployment"] == last
-
-
 def test_reports_asks_and_a_stick(gateway: Gateway, tmp_path: Path) -> None:
     gateway.orchestrator.asks += [{"id": "1", "kind": "doctor"}, {"id": "2", "kind": "logs", "lines": 5}]
     gateway.start()
@@ -284,3 +133,46 @@ def test_reports_asks_and_a_stick(gateway: Gateway, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     gateway.wait(number, "settled")
     assert gateway.factor() == 4
+    digest = hashlib.sha256(times(4)).hexdigest()
+    path = tree.target_file(ArtifactName.parse("models/m/1.wasm"), digest)
+    peer = HttpTransport(f"http://{gateway.address}")
+    assert b"".join(peer.read(path)) == times(4)
+    assert b"".join(peer.read(path, offset=100)) == times(4)[100:]
+    with pytest.raises(NotFoundError):
+        next(peer.read(path.replace(digest, "0" * 64)))
+    peer.close()
+
+
+def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    models = {"m": "models/m/1.wasm", "n": gateway.fleet.publish("models/n/1.wasm", times(5))}
+    more = gateway.site.read_text() + '\n[models.n]\npath = "fleet:n"\n'
+    first = gateway.fleet.publish("sites/shop/1.toml", more.encode())
+    gateway.wait(gateway.orchestrator.run(models, site=first), "settled")
+    assert gateway.site.read_text() == more
+    assert gateway.factor("n") == 5
+    taken = more.replace(str(gateway.port), str(gateway.orchestrator.port))
+    second = gateway.fleet.publish("sites/shop/2.toml", taken.encode())
+    told = gateway.wait(gateway.orchestrator.run(models, site=second), "rolled_back", "refused")
+    assert told["gate"] == "load"
+    assert gateway.site.read_text() == more
+    until(gateway.is_ready)
+    assert (gateway.factor(), gateway.factor("n")) == (2, 5)
+
+
+def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    gateway.wait(gateway.deploy(times(3)), "settled")
+    with browser(tmp_path) as page:
+        page.open(f"http://{gateway.address}/pages/models")
+        page.until("#updates .facts dd")
+        assert page.text("#updates .actions .state") == "Deployment 2: settled"
+        assert "models/m/2.wasm" in page.texts("#updates .facts dd code")
+        page.one("#updates [data-way=ask-back]").click()
+        page.until("#updates [data-way=back]")
+        page.one("#updates [data-way=back]").click()
+        until(lambda: page.text("#updates .actions .state") == "Deployment 2: rolled back")
+        assert gateway.factor() == 2
+        assert page.complaints() == []

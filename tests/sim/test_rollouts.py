@@ -117,6 +117,20 @@ async def test_what_was_done_is_rolled_back_with_the_group() -> None:
     world.end()
 
 
+async def test_an_older_one_is_rolled_back_everywhere_after_a_newer_one_failed() -> None:
+    found = nodes(3)
+    found[0].bad = frozenset({"models/e/3.wasm"})
+    world = await begun(World(found))
+    await world.until(world.has_ended)
+    await world.roll_out(replace(PLAN, set=Assigned(models={"e": "models/e/3.wasm"})), "r2")
+    await world.until(lambda: not rollouts.is_followed(world.rollout("r2"), world.members("r2")))
+    assert world.rollout("r2").state == "aborted"
+    await world.act("rollback")
+    await world.until(world.has_ended)
+    assert all(node.runs == OLD.models for node in world.nodes.values())
+    world.end()
+
+
 async def test_soak_holds_a_ring_and_a_failure_while_it_lasts_counts() -> None:
     world = await begun(World(nodes(4)), replace(PLAN, soak_s=50.0))
     await world.until(lambda: world.rollout().soaks_from_s is not None)

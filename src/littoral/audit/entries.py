@@ -1,5 +1,6 @@
 """What stands in the log: one JSON object an entry, without spaces, its keys in the order of `Entry`."""
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -7,10 +8,24 @@ import msgspec
 
 from littoral.errors import TrustError
 
-__all__ = ["CLOSED", "DROPPED", "OPENED", "PRUNED", "Entry", "decode_entry", "digest_of", "encode_entry"]
+__all__ = [
+    "CLOSED",
+    "DROPPED",
+    "OPENED",
+    "PRUNED",
+    "RESTORED",
+    "Entry",
+    "Searched",
+    "decode_entry",
+    "digest_of",
+    "encode_entry",
+    "encode_searched",
+]
+
+MODEL_SETS_MAX = 256
 
 OPENED, CLOSED = "opened", "closed"
-DROPPED, PRUNED = "dropped", "pruned"
+DROPPED, PRUNED, RESTORED = "dropped", "pruned", "restored"
 """What the log says of itself."""
 
 
@@ -35,12 +50,38 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: dict[str, Any] = {}
 
 
+class Searched(msgspec.Struct, frozen=True, gc=False):
+    """A search by one vector, as it is noted where it ran, and hashed and encoded later. did: as an entry's.
+
+    vector: float32, little-endian. models: whose embeddings these are, as `str` tells each.
+    """
+
+    at_s: float
+    did: str
+    who: str
+    on: str
+    vector: bytes
+    models: tuple[object, ...]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Entry)
 
 
 def encode_entry(entry: Entry) -> bytes:
     return _encoder.encode(entry)
+
+
+def encode_searched(searched: Searched) -> bytes:
+    """Its entry."""
+    at_s, did, who, on = searched.at_s, searched.did, searched.who, searched.on
+    model = _joined(searched.models) if searched.models else ""
+    return _encoder.encode(Entry(at_s, did, who, on, 1, sha256(searched.vector).hexdigest(), "vector", model))
+
+
+@lru_cache(MODEL_SETS_MAX)
+def _joined(models: tuple[object, ...]) -> str:
+    return ",".join(map(str, models))
 
 
 def decode_entry(data: bytes, index: int) -> Entry:

@@ -110,13 +110,17 @@ class LogFolder:
         if not 0 <= index < self.size:
             raise NotFoundError(f"entry {index}: the log has {self.size}")
         number, at = divmod(index, WIDTH)
+        return self.entries(number)[at]
+
+    def entries(self, number: int) -> list[bytes]:
+        """Of one bundle. Raises as `entry`."""
         tile = Tile(ENTRIES, number, min(WIDTH, self.size - number * WIDTH))
         if (data := read_tile(self._disk, tile)) is None:
-            raise NotFoundError(f"entry {index}: is no longer kept, its hash is")
+            raise NotFoundError(f"entry {number * WIDTH}: is no longer kept, its hash is")
         entries = bundled(data, tile.path)
-        if len(entries) <= at:
+        if len(entries) != tile.width:
             raise TrustError(f"`{tile.path}`: has {len(entries)} entries, expected {tile.width}")
-        return entries[at]
+        return entries
 
     def inclusion(self, index: int) -> Inclusion:
         """Raises as `entry`."""
@@ -202,7 +206,8 @@ class TreeLog(LogFolder):
         others = [one for one in note.signatures if (one.name, one.key_id) == (by.name, by.key_id)]
         known = Note(note.text, tuple(own + others))
         if (before := self.witnessed) is not None and before.text == note.text:
-            known = before.with_signatures(others)
+            kept = [one for one in before.signatures if (one.name, one.key_id) != (by.name, by.key_id)]
+            known = Note(note.text, tuple(kept + others))
         self._keep_witness(by)
         self._disk.replace(WITNESSED, str(known).encode())
 
@@ -300,9 +305,8 @@ class TreeLog(LogFolder):
 def _check(entries: Sequence[bytes]) -> None:
     if len(entries) > BATCH_COUNT_MAX:
         raise InputError(f"batch of {len(entries)} entries, at most {BATCH_COUNT_MAX}")
-    for entry in entries:
-        if len(entry) > ENTRY_BYTES_MAX:
-            raise InputError(f"entry of {len(entry)} bytes, at most {ENTRY_BYTES_MAX}")
+    if (longest := max(map(len, entries), default=0)) > ENTRY_BYTES_MAX:
+        raise InputError(f"entry of {longest} bytes, at most {ENTRY_BYTES_MAX}")
 
 
 def _complete(hashes: bytes) -> list[bytes]:

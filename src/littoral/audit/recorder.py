@@ -1,6 +1,7 @@
 """What a node tells its log, gathered: many entries in one batch, written by a thread while the next one gathers.
 
-Telling costs the teller an encoding and an append to a list. The list is bounded; what finds no room, or comes while
+Telling costs the teller an append to a list; searches are hashed and encoded a few hundred at a time, which takes half
+as long as one by one. The list is bounded; what finds no room, or comes while
 the disk takes nothing, is counted, and the log says how many as soon as it can. With `refuses` whoever is about to
 change something is refused instead, before it is done.
 """
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from littoral.artifact.ed25519 import SecretKey
 from littoral.audit.disk import FolderDisk
-from littoral.audit.entries import CLOSED, DROPPED, OPENED, PRUNED, Entry, encode_entry
+from littoral.audit.entries import CLOSED, DROPPED, OPENED, PRUNED, Entry, Searched, encode_entry, encode_searched
 from littoral.audit.log import TreeLog
 from littoral.audit.retention import Keep, Kept, prune, pruned_to
 from littoral.audit.tiles import ENTRY_BYTES_MAX, WIDTH
@@ -26,6 +27,9 @@ __all__ = ["REASONS", "Recorder", "Terms"]
 
 BATCH_COUNT_MAX = 8192
 QUEUE_BYTES_MAX = 64 << 20
+SEARCHED_COUNT_MAX, SEARCHED_BYTES_MAX = 256, 128 << 10
+"""Of what is encoded together: a fraction of a millisecond."""
+
 RETRY_S = 1.0
 PRUNE_S = 60.0
 REASONS = ("full", "disk", "long")
@@ -75,6 +79,8 @@ class Recorder:
         self._kept = Kept(0, 0)
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._searched: list[Searched] = []
+        self._searched_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._news = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -94,12 +100,17 @@ class Recorder:
         self.pruned = 0
         self.dropped: Counter[str] = Counter()
 
-    async def open(self, settings: Mapping[str, Any]) -> None:
-        """Begins with an entry that says how it is set. One that cannot be opened is tried again later."""
+    async def open(self, settings: Mapping[str, Any], firsts: Sequence[Entry] = ()) -> None:
+        """Begins with an entry that says how it is set; `firsts` before it, where the log is empty.
+
+        One that cannot be opened is tried again later.
+        """
         try:
             await asyncio.to_thread(self._reopen)
         except (OSError, LittoralError) as error:
             self._failed(error)
+        for entry in firsts if not self.size else ():
+            self.tell(entry)
         self.tell(Entry(self._clock.wall(), OPENED, NODE, detail=dict(settings)))
         self._task = asyncio.get_running_loop().create_task(self._commit_all())
 
@@ -131,7 +142,7 @@ class Recorder:
     @property
     def waiting_count(self) -> int:
         """Entries that are not on the disk."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._searched)
 
     @property
     def kept(self) -> Kept:
@@ -150,13 +161,31 @@ class Recorder:
 
     def tell(self, entry: Entry) -> None:
         """Will be in the log, or is counted as dropped."""
-        data = encode_entry(entry)
+        self._encode_searched()
+        self._wait(encode_entry(entry))
+        self._news.set()
+
+    def tell_searched(self, searched: Searched) -> None:
+        """As `tell`."""
+        if not self._searched:
+            self._news.set()
+        self._searched.append(searched)
+        self._searched_bytes += len(searched.vector)
+        if len(self._searched) >= SEARCHED_COUNT_MAX or self._searched_bytes >= SEARCHED_BYTES_MAX:
+            self._encode_searched()
+
+    def _encode_searched(self) -> None:
+        if self._searched:
+            found, self._searched, self._searched_bytes = self._searched, [], 0
+            for one in found:
+                self._wait(encode_searched(one))
+
+    def _wait(self, data: bytes) -> None:
         if len(data) > ENTRY_BYTES_MAX:
             self._drop("long", 1)
         elif self._has_room:
             self._waiting.append(data)
             self._waiting_bytes += len(data)
-            self._news.set()
             if len(self._waiting) >= BATCH_COUNT_MAX:
                 self._hurry.set()
         else:
@@ -198,7 +227,7 @@ class Recorder:
             return write(self.log)
 
     async def _commit_all(self) -> None:
-        while not (self._is_closing and not self._waiting):
+        while not (self._is_closing and not self.waiting_count):
             await self._news.wait()
             await self._gather()
             self._news.clear()
@@ -229,6 +258,7 @@ class Recorder:
         try:
             if self._log is None:
                 self._forget_written(await asyncio.to_thread(self._reopen))
+            self._encode_searched()
             batch = self._waiting[:BATCH_COUNT_MAX]
             is_all = len(batch) == len(self._waiting)
             waited = len(self._waiters) if is_all else 0

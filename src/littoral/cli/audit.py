@@ -2,6 +2,7 @@
 
 import base64
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,10 @@ from littoral.cli.keys import need_extra
 from littoral.errors import InputError, NotFoundError, TrustError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from littoral.audit.finding import Wanted
+    from littoral.audit.log import LogFolder
     from littoral.audit.note import Verifier
     from littoral.audit.verify import Report
 
@@ -19,6 +24,7 @@ __all__ = ["audit", "prove", "show", "verify"]
 
 FAILED = 1
 SHOWN = 20
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 CHECKPOINT_BYTES_MAX = 1 << 16
 
 audit = typer.Typer(name="audit", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
@@ -70,27 +76,26 @@ def verify(
 @audit.command()
 def show(
     folder: FolderArgument,
-    first: Annotated[int | None, typer.Option("--from", min=0, help="Its number; default: the last ones.")] = None,
+    first: Annotated[int | None, typer.Option("--from", min=0, help="Its number; default: the last that fit.")] = None,
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many at most.")] = SHOWN,
-    did: Annotated[str | None, typer.Option(help="Only what was done so, such as `delete`.")] = None,
-    on: Annotated[str | None, typer.Option(help="Only on this collection, model or file.")] = None,
+    did: Annotated[str, typer.Option(help="Only what was done so, such as `delete`.")] = "",
+    who: Annotated[str, typer.Option(help="Only what this token did, by its name or NAME#ID.")] = "",
+    on: Annotated[str, typer.Option(help="Only on this collection, model or file.")] = "",
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Not before, in UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Not after, in UTC.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")] = False,
 ) -> None:
     """Show entries of a log. They are not verified: `littoral audit verify` does that."""
     need_extra()
     from littoral.audit.entries import decode_entry
+    from littoral.audit.finding import Wanted, find_entries
     from littoral.audit.log import LogFolder
 
     log = LogFolder.open(_there(folder))
-    start = max(0, log.size - count) if first is None else first
-    for number in range(start, min(start + count, log.size)):
-        try:
-            data = log.entry(number)
-        except NotFoundError:
-            continue
+    wanted = Wanted(did, who, on, _seconds(since), _seconds(until))
+    found = find_entries(log, wanted, count=count).entries if first is None else _from(log, wanted, first, count)
+    for number, data in found:
         entry = decode_entry(data, number)
-        if did not in (None, entry.did) or on not in (None, entry.on):
-            continue
         if as_json:
             results.print(f'{{"number":{number},"entry":{data.decode()}}}', markup=False, soft_wrap=True)
             continue
@@ -101,6 +106,23 @@ def show(
             if value
         )
         results.print(f"{number:>9}  {at}  {entry.did:<10} {entry.who}  {entry.on}{more}", markup=False, soft_wrap=True)
+
+
+def _from(log: "LogFolder", wanted: "Wanted", first: int, count: int) -> "Iterator[tuple[int, bytes]]":
+    """Of the `count` from a number on, those that fit."""
+    from littoral.audit.entries import decode_entry
+
+    for number in range(first, min(first + count, log.size)):
+        try:
+            data = log.entry(number)
+        except NotFoundError:
+            continue
+        if wanted.fits(decode_entry(data, number)):
+            yield number, data
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
 
 
 @audit.command()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from littoral.errors import LittoralError
 from littoral.mesh.inbox import Inbox
@@ -119,7 +119,7 @@ class Arrivals:
 
     async def _answer(self, request: Request) -> None:
         try:
-            answer = await self._answered(request)
+            answer = self._fate(request) if request.service == AGAIN else await self._handled(request)
             if self._senders.takes_now(request.caller, len(answer)):
                 request.reply(answer)
             else:
@@ -129,11 +129,12 @@ class Arrivals:
         finally:
             request.close()
 
-    async def _answered(self, request: Request) -> bytes:
-        if request.service == AGAIN:
-            found = self._desk.find(request.caller, request.body.decode("latin-1"))
-            return found.fate.value + (told_error(found.error) if found.error is not None else found.answer)
-        return await self._desk.answer(
+    def _fate(self, request: Request) -> bytes:
+        found = self._desk.find(request.caller, request.body.decode("latin-1"))
+        return found.fate.value + (told_error(found.error) if found.error is not None else found.answer)
+
+    def _handled(self, request: Request) -> Awaitable[bytes]:
+        return self._desk.answer(
             request.caller,
             request.service,
             request.body,

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from littoral.errors import PeerError
 from littoral.mesh.senders import Senders
@@ -87,23 +88,8 @@ class Asker:
         self._count += 1
         is_bulk = session.is_bulk(service, len(body))
         asked = _Asked(peer, f"{self._life}-{self._count}", body, is_bulk=is_bulk)
-        parent, until_s = traceparent(), self._loop.time() + deadline_s
-        on_answer = self._in_loop(lambda came: self._came(asked, session, came))
-
-        def send() -> Callable[[], None]:
-            left_s = max(LEFT_S_MIN, until_s - self._loop.time())
-            return session.ask(
-                peer,
-                service,
-                body,
-                deadline_s=left_s,
-                on_answer=on_answer,
-                is_bulk=is_bulk,
-                parent=parent,
-                mark=asked.mark,
-            )
-
-        asked.send = send
+        until_s = self._loop.time() + deadline_s
+        asked.send = partial(self._sent, asked, session, service, traceparent(), until_s)
         self._waiting[asked] = None
         late = self._loop.call_later(deadline_s, _expire, asked, deadline_s)
         if self._is_young(peer):
@@ -141,6 +127,20 @@ class Asker:
             return True
         del self._young_until_s[peer]
         return False
+
+    def _sent(
+        self, asked: _Asked, session: ZenohSession, service: str, parent: str, until_s: float
+    ) -> Callable[[], None]:
+        return session.ask(
+            asked.peer,
+            service,
+            asked.body,
+            deadline_s=max(LEFT_S_MIN, until_s - self._loop.time()),
+            on_answer=partial(self._in_loop, partial(self._came, asked, session)),
+            is_bulk=asked.is_bulk,
+            parent=parent,
+            mark=asked.mark,
+        )
 
     async def _send(self, asked: _Asked) -> None:
         """On the spot, or behind what waits for that peer; not at all where the answer's time is over before that."""
@@ -196,7 +196,7 @@ class Asker:
                 AGAIN,
                 asked.mark.encode(),
                 deadline_s=self._lease_s,
-                on_answer=self._in_loop(lambda came: self._told(asked, came)),
+                on_answer=partial(self._in_loop, partial(self._told, asked)),
                 is_bulk=asked.is_bulk,
             )
 
@@ -242,13 +242,10 @@ class Asker:
         except PeerError as error:
             _settle(asked, error)
 
-    def _in_loop(self, take: Callable[[Answer], None]) -> Callable[[Answer], None]:
-        def on_answer(came: Answer) -> None:
-            # A loop that is closed has nobody left who waits.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(take, came)
-
-        return on_answer
+    def _in_loop(self, take: Callable[[Answer], None], came: Answer) -> None:
+        """In a thread of Zenoh's. A loop that is closed has nobody left who waits."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(take, came)
 
 
 def _expire(asked: _Asked, deadline_s: float) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -133,6 +134,8 @@ class Facts:
         self._known: dict[str, Known] = {}
         self._proven: dict[str, tuple[int, int]] = {}
         self._strangers: set[str] = set()
+        self._members: Mapping[str, str] = {}
+        self._belonging_count = 0
         self._indexed: set[str] = set()
         self._boots = self._digest = 0
 
@@ -143,6 +146,9 @@ class Facts:
 
     def belong(self, members: Mapping[str, str]) -> None:
         """Lives are told of these alone."""
+        if members is self._members and len(self._known) == self._belonging_count:
+            return
+        self._members, self._belonging_count = members, len(self._known)
         if (strangers := self._known.keys() - members.keys()) == self._strangers:
             return
         self._strangers = strangers
@@ -170,7 +176,10 @@ class Facts:
             if before is not None:
                 self._count(node, before[0], -1)
             self._count(node, fact.boot, 1)
-        (self._indexed.add if fact.indexes else self._indexed.discard)(node)
+        if fact.indexes:
+            self._indexed.add(node)
+        elif node in self._indexed:
+            self._indexed.discard(node)
         self.orders[node] = order
         self._known[node] = Known(fact, self._clock.monotonic(), is_proven, told)
         return True
@@ -184,6 +193,7 @@ class Facts:
         return self._known
 
 
+@lru_cache(maxsize=2 * NODE_COUNT_MAX)
 def _life(node: str, boot: int) -> int:
     return int.from_bytes(hashlib.blake2b(b"%d %s" % (boot, node.encode()), digest_size=LIFE_BYTES).digest())
 

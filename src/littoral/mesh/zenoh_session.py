@@ -127,17 +127,17 @@ class ZenohSession:
             if not is_told:
                 on_answer(Answer(None, None))
 
-        said = filter(None, (f"{deadline_s * 1000:.0f}", mark and MARKED + mark, parent))
+        said = f"{deadline_s * 1000:.0f}" + (f" {MARKED}{mark}" if mark else "") + (f" {parent}" if parent else "")
         cancellation = zenoh.CancellationToken()
         try:
             self._session.get(
                 self._keys.ask(peer, service, self._options.name),
-                cast(Callable[[zenoh.Reply], None], handlers.Callback(reply, end, indirect=False)),
+                cast("Callable[[zenoh.Reply], None]", handlers.Callback(reply, end, indirect=False)),
                 target=zenoh.QueryTarget.ALL,
                 consolidation=zenoh.ConsolidationMode.NONE,
                 timeout=deadline_s + DEADLINE_SPARE_S,
                 payload=body,
-                attachment=" ".join(said).encode(),
+                attachment=said.encode(),
                 cancellation_token=cancellation,
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 priority=zenoh.Priority.DATA_LOW if is_bulk else zenoh.Priority.INTERACTIVE_HIGH,

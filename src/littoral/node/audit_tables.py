@@ -7,13 +7,29 @@ from msgspec import Meta
 
 from littoral.node.site_problems import NAME_PATTERN
 
-__all__ = ["AuditTable", "WhenFull"]
+__all__ = ["AuditTable", "WhenFull", "WitnessTable"]
 
 COLLECTIONS_MAX = 64
 DAYS_MAX = 36_500
+WITNESSES_MAX = 8
 WhenFull = Literal["drop", "refuse writes"]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class WitnessTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A witness by its address, such as the fleet's orchestrator."""
+
+    url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^/?#@\s]+[^?#@\s]*$", max_length=2048)],
+        Meta(description="What `/add-checkpoint` follows, such as `https://HOST/fleet/v1`"),
+    ]
+    key: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=1024)],
+        Meta(description="Its key, NAME+HASH+KEY, as `URL/witness-key` tells it"),
+    ]
+    token_file: Annotated[_Path | None, Meta(description="Token that it asks for; default: none")] = None
+    ca: Annotated[_Path | None, Meta(description="Certificates that are trusted; default: the machine's")] = None
 
 
 class AuditTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +64,10 @@ class AuditTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Annotated[int, Meta(ge=1, le=1 << 30)] | None,
         Meta(description="So much of entries is kept at most, in MiB; default: no bound"),
     ] = None
-    witness_s: Annotated[
-        float, Meta(ge=0, le=86_400, description="How often other nodes of the mesh cosign the log; 0 = never")
-    ] = 60.0
+    witness_s: Annotated[float, Meta(ge=0, le=86_400, description="How often witnesses cosign the log; 0 = never")] = (
+        60.0
+    )
+    witnesses: Annotated[
+        list[WitnessTable],
+        Meta(max_length=WITNESSES_MAX, description="Witnesses beside the other nodes of the mesh, by address"),
+    ] = []

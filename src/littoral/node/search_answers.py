@@ -9,7 +9,7 @@ import numpy as np
 from littoral.errors import LittoralError
 from littoral.node.cached_search import NearQuestion, near_question
 from littoral.node.caches import Caches, Use
-from littoral.node.heard import HEARD
+from littoral.node.heard import HEARD, Heard
 from littoral.node.plain_searches import plain_of
 from littoral.node.search_step import searched
 from littoral.vectors.collection import Collection
@@ -72,8 +72,8 @@ class SearchQuestion:
         """What the shard answers; None for a body that is not plain. Raises InputError, and as `search_told`."""
         if not (asked := self.asked):
             return None
-        HEARD.set(asked)
         found = await self._collection.search_told(asked, deadline_s=deadline_s)
+        HEARD.set(Heard(self._collection, asked))
         is_exact = all(query.params.exact for query in asked)
         if self._route == OLDER:
             result = found[0]

@@ -354,8 +354,13 @@ class _Work:
     def _take_back(self, *states: str) -> None:
         for member in list(self._members.values()):
             view = self._views.get(member.node)
-            if member.state in states and view is not None and view.row.deployment == member.deployment:
+            if member.state in states and view is not None and self._has_its_say(member, view):
                 self._tell(member, view, member.before, state="taking_back")
+
+    def _has_its_say(self, member: MemberRow, view: NodeView) -> bool:
+        """Whether the node is to run what this rollout told it: nothing newer has, or that was taken back."""
+        is_last = view.row.deployment == member.deployment
+        return is_last or view.row.assigned == member.before.with_set(self.rollout.plan.set)
 
     def _tell(self, member: MemberRow, view: NodeView, assigned: Assigned, **changes: Any) -> None:
         row = told(view, assigned, self.rollout.plan)

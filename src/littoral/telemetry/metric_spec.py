@@ -136,4 +136,10 @@ OF_AUDIT = (
         ("reason",),
         "Others that were asked and did not answer (`unanswered`), or said that the log contradicts itself (`refused`)",
     ),
+    MetricSpec(
+        "littoral_audit_uncosigned_seconds",
+        "gauge",
+        (),
+        "How long at most there have been entries that no witness has seen; 0 while there are none",
+    ),
 )

@@ -44,17 +44,16 @@ class Weather:
             delay_s += body_bytes / self._rate
         if self.slow:
             delay_s += self.slow.get(origin, 0.0) + self.slow.get(target, 0.0)
-        if (lost_s := self._lost_s()) is None:
-            return ()
-        delay_s += lost_s
+        if self.loss:
+            if (lost_s := self._lost_s()) is None:
+                return ()
+            delay_s += lost_s
         if self.twice and self._random.random() < self.twice:
             return delay_s, delay_s + self._repeat_s * self._random.random()
         return (delay_s,)
 
     def _lost_s(self) -> float | None:
         """What repeating takes; None where it was in vain."""
-        if not self.loss:
-            return 0.0
         for count in range(self._repeats_max):
             if self._random.random() >= self.loss:
                 return count * self._repeat_s

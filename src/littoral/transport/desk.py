@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from littoral.errors import (
     ConflictError,
@@ -68,17 +69,17 @@ class Desk:
 
         mark: the caller's, of this request; of several with one mark one is handled, and all have its answer.
         """
-        if not mark:
-            return await self._traced(caller, service, body, deadline_s, parent)
-        return await self._answered.once(caller, mark, lambda: self._traced(caller, service, body, deadline_s, parent))
+        if parent:
+            work = partial(self._traced, caller, service, body, deadline_s, parent)
+        else:
+            work = partial(self._answer, caller, service, body, deadline_s)
+        return await (self._answered.once(caller, mark, work) if mark else work())
 
     def find(self, caller: str, mark: str) -> Found:
         """What became of a request of this caller's."""
         return self._answered.find(caller, mark)
 
     async def _traced(self, caller: str, service: str, body: bytes, deadline_s: float, parent: str) -> bytes:
-        if not parent:
-            return await self._answer(caller, service, body, deadline_s)
         with tracing(incoming_trace(parent, None, None)):
             return await self._answer(caller, service, body, deadline_s)
 

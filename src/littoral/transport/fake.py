@@ -6,6 +6,7 @@ Nodes may be killed, frozen and cut off from each other. What a message takes fr
 
 import asyncio
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -46,7 +47,7 @@ _AT_ONCE = (0.0,)
 class Network:
     """For one event loop. is_orderly: what one node sends another arrives in that order, as a transport promises.
 
-    told: called with each message that is sent: origin, target, bytes.
+    told: called with each message that is sent: origin, to whom, bytes.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Network:
         *,
         lease_s: float = LEASE_S,
         is_orderly: bool = True,
-        told: Callable[[str, str, int], None] | None = None,
+        told: Callable[[str, Sequence[str], int], None] | None = None,
     ) -> None:
         self._conditions = conditions or Calm()
         self._lease_s = lease_s
@@ -68,7 +69,8 @@ class Network:
         self._everyone: frozenset[str] | None = None
         self._cuts: list[Cut] = []
         self._parked: dict[str, list[Callable[[], None]]] = {}
-        self._last_s: dict[tuple[str, str], float] = {}
+        self._last_s: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        """By origin and target, when the latest message arrives."""
 
     def join(self, name: str, *, body_bytes_max: int = BODY_BYTES_MAX, rights: Rights | None = None) -> FakeTransport:
         """A node's end, there for the others from the next turn of the loop. Raises ConflictError for a second."""
@@ -138,7 +140,7 @@ class Network:
             self._parked[origin].append(lambda: self.send(origin, target, body_bytes, deliver))
             return
         if self._told is not None:
-            self._told(origin, target, body_bytes)
+            self._told(origin, (target,), body_bytes)
         arrivals_s = self._conditions.arrivals_s(origin, target, body_bytes)
         if self._cuts and self._is_cut(origin, target):
             return
@@ -150,33 +152,37 @@ class Network:
         if origin in self._parked:
             self._parked[origin].append(lambda: self.send_all(origin, body_bytes, deliver))
             return
-        now_s = _loop().time()
-        together: dict[int, list[str]] = {}
-        for target in self._ends:
-            if target == origin:
-                continue
-            if self._told is not None:
-                self._told(origin, target, body_bytes)
-            arrivals_s = self._conditions.arrivals_s(origin, target, body_bytes)
+        targets = [target for target in self._ends if target != origin]
+        if self._told is not None:
+            self._told(origin, targets, body_bytes)
+        now_s, last_s, arrivals_s = _loop().time(), self._last_s[origin], self._conditions.arrivals_s
+        together: defaultdict[int, list[str]] = defaultdict(list)
+        for target in targets:
+            delays_s = arrivals_s(origin, target, body_bytes)
             if self._cuts and self._is_cut(origin, target):
                 continue
-            for delay_s in arrivals_s:
-                arrival_s = self._arrival_s(origin, target, now_s + delay_s)
-                moment = math.ceil((arrival_s - now_s) / TOGETHER_S)
-                self._arrival_s(origin, target, now_s + moment * TOGETHER_S)
-                together.setdefault(moment, []).append(target)
-        for moment, targets in together.items():
-            self._later(moment * TOGETHER_S, self._arrive_all, targets, deliver)
+            for delay_s in delays_s:
+                first_s = now_s + delay_s
+                if self._is_orderly:
+                    first_s = max(first_s, last_s.get(target, 0.0))
+                moment = math.ceil((first_s - now_s) / TOGETHER_S)
+                last_s[target] = max(first_s, now_s + moment * TOGETHER_S)
+                together[moment].append(target)
+        for moment, some in together.items():
+            self._later(moment * TOGETHER_S, self._arrive_all, some, deliver)
 
     def _arrive_all(self, targets: list[str], deliver: Callable[[str], None]) -> None:
         for target in targets:
-            self._arrive(target, partial(deliver, target))
+            if target in self._parked:
+                self._parked[target].append(partial(deliver, target))
+            else:
+                deliver(target)
 
     def _arrival_s(self, origin: str, target: str, arrival_s: float) -> float:
         """Not before what was sent before it."""
         if self._is_orderly:
-            pair = (origin, target)
-            self._last_s[pair] = arrival_s = max(arrival_s, self._last_s.get(pair, 0.0))
+            last_s = self._last_s[origin]
+            last_s[target] = arrival_s = max(arrival_s, last_s.get(target, 0.0))
         return arrival_s
 
     def _deliver_in(self, delay_s: float, origin: str, target: str, deliver: Callable[[], None]) -> None:

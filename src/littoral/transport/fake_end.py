@@ -106,7 +106,7 @@ class FakeTransport:
         self._check(body)
         checked_topic(topic)
         self.traffic.published += 1
-        self._network.send_all(self.name, len(body), lambda name: self._deliver(name, topic, body))
+        self._network.send_all(self.name, len(body), partial(self._deliver, topic, body))
 
     async def subscribe(self, topic: str, on_message: OnMessage) -> None:
         self._listeners.setdefault(checked_topic(topic), []).append(on_message)
@@ -200,7 +200,7 @@ class FakeTransport:
         self._serving[task] = None
         task.add_done_callback(self._serving.pop)
 
-    def _deliver(self, name: str, topic: str, body: bytes) -> None:
+    def _deliver(self, topic: str, body: bytes, name: str) -> None:
         if (end := self._network.end_of(name)) is not None:
             end.hear(self.name, topic, body)
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from statistics import median
@@ -79,6 +79,7 @@ class MeasuredTransport(Layer):
         self._clock = clock
         self._links: dict[str, _Link] = {}
         self._turn = 0
+        self._named: tuple[Set[str], list[str]] = (frozenset(), [])
         self._came = asyncio.Event()
         self._endured = Endured()
 
@@ -95,16 +96,21 @@ class MeasuredTransport(Layer):
         if is_here and len(self._links) < LINKS_OF_SMALL_SITE:
             self._came.set()
 
-    async def run(self, peers: Callable[[], Iterable[str]]) -> None:
+    async def run(self, peers: Callable[[], Set[str]]) -> None:
         """Until it is cancelled; a round at once when somebody comes. peers: those whose links are measured."""
         while True:
             self._came.clear()
             with self._endured.round("mesh: links"):
-                await self.measure(sorted(peers()))
+                await self.measure(self._in_order(peers()))
             await asyncio.sleep(REST_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PERIOD_S - REST_S):
                     await self._came.wait()
+
+    def _in_order(self, peers: Set[str]) -> list[str]:
+        if peers != self._named[0]:
+            self._named = (peers, sorted(peers))
+        return self._named[1]
 
     async def measure(self, peers: list[str]) -> None:
         """One round; of many peers some, the next ones in the next round."""
@@ -112,7 +118,7 @@ class MeasuredTransport(Layer):
         asked = [peer for peer in peers if peer in here and peer != self.name]
         first = self._turn % len(asked) if asked else 0
         most = max(PINGS_MIN, min(PINGS_MAX, PINGS_OF_SITE // (1 + len(peers))))
-        turn = [*asked[first:], *asked[:first]][:most]
+        turn = (asked[first : first + most] + asked[:first])[:most]
         self._turn = first + len(turn)
         await asyncio.gather(*map(self._ping, turn))
         now_s = self._clock.monotonic()

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from littoral.errors import InputError
 
-__all__ = ["NAME", "ArtifactName", "Custom", "Kind", "Provenance"]
+__all__ = ["NAME", "SUFFIXES", "ArtifactName", "Custom", "Kind", "Provenance"]
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 NUMBER_MAX = 2**31 - 1

@@ -386,9 +386,9 @@ class Collection:
         """Counters of the shard host since its start."""
         return (await self._ask(frames.AskStatistics(call=0), frames.Measured, deadline_s)).statistics
 
-    async def ask(self, request: frames.Request, *, deadline_s: float = DEADLINE_S) -> frames.Answer:
+    def ask(self, request: frames.Request, *, deadline_s: float = DEADLINE_S) -> Awaitable[frames.Answer]:
         """A request as it is, for who has it from elsewhere. A write here is one that caches do not hear of."""
-        return await self._shard.ask(request, deadline_s)
+        return self._shard.ask(request, deadline_s)
 
     async def _write(self, request: frames.Write, deadline_s: float) -> int:
         if self.quota is None:

@@ -21,7 +21,8 @@ class HostStatistics:
     def answered(self, request: Request, took_s: float) -> None:
         """took_s: from the last byte of the request to the answer."""
         kind = _kind(request)
-        buckets = self.counted.service_count.setdefault(kind, [0] * (len(BUCKETS_S) + 1))
+        if (buckets := self.counted.service_count.get(kind)) is None:
+            buckets = self.counted.service_count[kind] = [0] * (len(BUCKETS_S) + 1)
         buckets[bisect_left(BUCKETS_S, took_s)] += 1
         self.counted.service_s[kind] = self.counted.service_s.get(kind, 0.0) + took_s
 

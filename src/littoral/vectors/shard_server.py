@@ -66,7 +66,8 @@ class ShardServer:
         while not self._is_stopping:
             for client, body in self._clients.take(self._wait_s()):
                 self._admit(client, body)
-            self._serve_reads()
+            if self._serve_reads():
+                self._clients.send()
             self._serve_writes()
             self._make_durable()
             self._clients.send()
@@ -126,7 +127,8 @@ class ShardServer:
         self._statistics.counted.failure_count += 1
         self._answer(job, frames.failure(job.request.call, error))
 
-    def _serve_reads(self) -> None:
+    def _serve_reads(self) -> bool:
+        """Whether there were any: who asked does not wait for the writes of this turn."""
         jobs = [self._reads.popleft() for _ in range(min(READ_BATCH_MAX, len(self._reads)))]
         self._backlog_bytes -= sum(job.size_bytes for job in jobs)
         jobs = [job for job in jobs if job.client.is_open]
@@ -136,6 +138,7 @@ class ShardServer:
         for job in jobs:
             if not isinstance(job.request, Search):
                 self._read(job)
+        return bool(jobs)
 
     def _search_together(
         self,

@@ -3,7 +3,7 @@
 The router is itself a handler. It never raises: what a handler raises becomes an answer in its protocol's shape.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ ANY_ADDRESS = Hosts()
 class Route(NamedTuple):
     """pattern: `/models/{name}`. is_always_taken: also when the node is full, for probes.
 
-    label: what `Seen.route` says instead of the pattern, for routes that are told together.
+    label: what `Seen.route` says instead of the pattern, for routes that are told together. after: called when the
+    handler has answered, not where it raised; what it gives is awaited before the answer goes out.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Route(NamedTuple):
     handler: Handler
     is_always_taken: bool = False
     label: str = ""
+    after: Callable[[Request], Awaitable[None] | None] | None = None
 
 
 ErrorShape = Callable[[str, float], object]
@@ -183,7 +185,10 @@ class Router:
             raise UnavailableError(f"{self._busy} requests are being answered, which is the most", hint="try again")
         self._busy += 1
         try:
-            return await route.handler(request)
+            answer = await route.handler(request)
+            if route.after is not None and (more := route.after(request)) is not None:
+                await more
+            return answer
         finally:
             self._busy -= 1
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
-from littoral.node.access.guessing import BURST_COUNT
-from littoral.node.access.tokens import new_token, write_tokens
 
 from littoral import settings
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
 from littoral.node.oip.grpc_messages import messages
 from littoral.web import Limits, RelayLimits
+from littoral.web.access.guessing import BURST_COUNT
+from littoral.web.access.tokens import new_token, write_tokens
 from mesh_certificates import Authority
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from supervised import short_folder

@@ -209,6 +209,39 @@ def test_proofs_and_tiles_are_what_the_checkpoint_says(served: Served) -> None:
     assert send(served.address, "GET", "/api/audit/witnessed").status == 404
 
 
+def test_entries_are_found_by_what_was_done_by_whom_to_what_and_when(served: Served) -> None:
+    for number in range(5):
+        ask(served, "PUT", POINTS, {"points": [{"id": 100 + number, "vector": vector(number)}]})
+    inserts = told(served, "insert")
+
+    def found(query: str) -> list[dict[str, Any]]:
+        return [one["entry"] for one in get(served, f"/api/audit/entries?count=256&{query}")["entries"]]
+
+    assert found("did=insert") == inserts
+    assert found("did=insert&on=frames") == [one for one in inserts if one["on"] == "frames"]
+    assert found("did=insert&who=nobody") == []
+    assert {one["who"] for one in found("who=node")} == {"node"}
+    middle = inserts[-3]["at_s"]
+    assert found(f"did=insert&since={middle}") == [one for one in inserts if one["at_s"] >= middle]
+    assert found(f"did=insert&until={middle}") == [one for one in inserts if one["at_s"] <= middle]
+    size, seen, before = get(served, "/api/audit")["size"], list[int](), "?count=7"
+    while True:
+        page = get(served, f"/api/audit/entries{before}")
+        seen = [one["index"] for one in page["entries"]] + seen
+        if page["before"] is None:
+            break
+        before = f"?count=7&before={page['before']}"
+    assert seen == list(range(size))
+    assert send(served.address, "GET", "/api/audit/entries?since=soon").status == 400
+
+
+def test_it_is_verified_over_http(served: Served) -> None:
+    told(served, "opened")
+    report = get(served, "/api/audit/verified")
+    assert (report["ok"], report["faults"], report["fault_count"]) == (True, [], 0)
+    assert report["checked"] == report["size"]
+
+
 def test_the_doctor_and_the_metrics_look_at_it(served: Served) -> None:
     site = read_site(served.node.data.parent / "site.toml")
     findings = list(examine_audit(site, SimulatedClock()))

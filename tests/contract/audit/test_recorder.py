@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 from pathlib import Path
 from random import Random
 
@@ -10,7 +11,7 @@ import pytest
 from audit_log import KEY, ORIGIN, filled
 from littoral.artifact.ed25519 import SecretKey
 from littoral.audit.disk import FolderDisk
-from littoral.audit.entries import CLOSED, DROPPED, OPENED, PRUNED, Entry, decode_entry
+from littoral.audit.entries import CLOSED, DROPPED, OPENED, PRUNED, Entry, Searched, decode_entry, encode_entry
 from littoral.audit.log import CHECKPOINT, WITNESSED, LogFolder
 from littoral.audit.recorder import Recorder, Terms
 from littoral.audit.retention import Keep
@@ -19,6 +20,7 @@ from littoral.audit.verify import verify_log
 from littoral.audit.witness import Witness
 from littoral.clock import SYSTEM
 from littoral.errors import UnavailableError
+from littoral.node.audit.cosigning import Cosigning
 from littoral.node.audit.witnessing import Witnessing
 from nodes_in_process import Wires
 from waiting import until_async
@@ -60,6 +62,30 @@ async def test_what_is_told_together_is_written_together(tmp_path: Path) -> None
     found = kinds(tmp_path)
     assert (found[0], found[-1], len(found)) == (OPENED, CLOSED, 1002)
     assert verify_log(FolderDisk(tmp_path)).is_right
+
+
+async def test_searches_stand_in_their_order_as_any_other_entry(tmp_path: Path) -> None:
+    one = recorder(tmp_path, Terms(commit_s=30.0))
+    await one.open({})
+    names = ['camera "1"#ab', 'x","digest":"-"', "käse"]
+    wanted = []
+    for number in range(600):
+        who, vector = names[number % 3], bytes([number % 256]) * 8
+        if number % 100 == 50:
+            one.tell(told(number))
+            wanted.append(encode_entry(told(number)))
+            continue
+        at_s = 1.7e9 + number / 7
+        one.tell_searched(Searched(at_s, "query", who, "frames", vector, ("embedder@3",) * (number % 2)))
+        model = "embedder@3" * (number % 2)
+        digest = hashlib.sha256(vector).hexdigest()
+        wanted.append(encode_entry(Entry(at_s, "query", who, "frames", 1, digest, "vector", model)))
+    assert one.waiting_count == 601
+    await one.settle()
+    assert (one.size, one.waiting_count) == (601, 0)
+    await one.close()
+    log = LogFolder.open(tmp_path)
+    assert [log.entry(number) for number in range(1, 601)] == wanted
 
 
 async def test_a_change_waits_for_its_entry_where_it_should(tmp_path: Path) -> None:
@@ -164,7 +190,8 @@ async def test_nodes_witness_each_others_logs_and_refuse_another_history(tmp_pat
         await log.settle()
         key = SecretKey(bytes([number + 10] * 32))
         witness = Witness(FolderDisk(tmp_path / f"{name}-seen"), f"littoral/{name}/witness", key, SYSTEM.wall)
-        witnessing = Witnessing(log, witness, wires.end(name), lambda: members, Random(1))
+        cosigning = Cosigning(log, SYSTEM)
+        witnessing = Witnessing(log, witness, wires.end(name), lambda: members, Random(1), cosigning, SYSTEM)
         await witnessing.open(0)
         parts[name] = log, witness, witnessing
     log, _, asking = parts["gw-1"]
@@ -187,9 +214,10 @@ async def test_nodes_witness_each_others_logs_and_refuse_another_history(tmp_pat
     for number in range(20):
         fork.tell(told(100 + number))
     await fork.settle()
-    other = Witnessing(fork, parts["gw-1"][1], wires.ends["gw-1"], lambda: members, Random(1))
+    cosigning = Cosigning(fork, SYSTEM)
+    other = Witnessing(fork, parts["gw-1"][1], wires.ends["gw-1"], lambda: members, Random(1), cosigning, SYSTEM)
     assert await other.ask_some() == {"refused": 2}
-    assert other.refused == 2
+    assert cosigning.refused == 2
     assert parts["gw-2"][1].refused["fork"] == 1
     assert FolderDisk(tmp_path / "gw-1").read(WITNESSED) is None
     members.pop("gw-1")

@@ -9,6 +9,7 @@ from littoral.artifact.ed25519 import SecretKey
 from littoral.audit.disk import FolderDisk
 from littoral.audit.log import WITNESSED, WITNESSES, TreeLog
 from littoral.audit.note import Verifier
+from littoral.audit.verify import verify_log
 from littoral.audit.witness import Asked, Witness, asked_text, cosigned_note, parse_asked
 from littoral.errors import ConflictError, InputError, TrustError
 from littoral.testing.disk import PowerCutError, SimulatedDisk
@@ -50,6 +51,11 @@ def test_several_witnesses_sign_one_checkpoint(tmp_path: Path) -> None:
     found = log.witnessed
     assert found is not None
     assert [signature.name for signature in found.signatures] == [ORIGIN, "w0", "w1", "w2"]
+    later = Witness(FolderDisk(tmp_path / "1"), "w1", SecretKey(bytes([1] * 32)), lambda: 65.0)
+    asked = shown(log, 10)
+    log.cosigned(*cosigned_note(later.add("gateway-1", log.verifier, asked), asked.note))
+    report = verify_log(FolderDisk(tmp_path / "log"))
+    assert (report.faults, {one.name: one.at_s for one in report.witnesses}) == ([], {"w0": 5, "w1": 65, "w2": 5})
 
 
 def test_what_contradicts_what_was_seen_is_refused_and_counted(tmp_path: Path) -> None:

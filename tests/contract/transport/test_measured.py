@@ -87,7 +87,7 @@ async def test_rounds_begin_when_somebody_comes() -> None:
     wires = Wires()
     first = MeasuredTransport(wires.end("a"), SYSTEM)
     await first.open()
-    running = asyncio.create_task(first.run(lambda: ["a", "b"]))
+    running = asyncio.create_task(first.run(lambda: {"a", "b"}))
     try:
         await asyncio.sleep(0)
         second = MeasuredTransport(wires.end("b"), SYSTEM)

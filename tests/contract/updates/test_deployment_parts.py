@@ -201,6 +201,28 @@ def test_what_is_lost_of_the_active_slot_is_left_behind() -> None:
     assert opened().running is None
 
 
+def test_only_a_process_that_did_not_end_in_order_counts_against_a_deployment() -> None:
+    disk, clock = SimulatedDisk(0), SimulatedClock()
+
+    def opened() -> Deployments:
+        found = Deployments(disk, clock, lambda _: True)
+        found.begin()
+        return found
+
+    found = opened()
+    found.take(Told(plan(1)))
+    found.take(Step.FETCHED)
+    found.take(Step.VERIFIED)
+    found.stage()
+    for _ in range(10):
+        found.leave()
+        found = opened()
+        assert found.journal.state == "staged"
+    for state in ("staged", "staged", "refused"):
+        found = opened()
+        assert found.journal.state == state
+
+
 def test_a_full_disk_does_not_keep_what_leads_back_from_counting() -> None:
     disk, clock = SimulatedDisk(0), SimulatedClock()
     found = Deployments(disk, clock, lambda _: True)

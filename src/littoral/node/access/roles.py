@@ -38,6 +38,7 @@ admin      GET    /api/audit/entries
 admin      GET    /api/audit/key
 admin      GET    /api/audit/proof/{index}
 admin      GET    /api/audit/tile/{level}/{number}
+admin      GET    /api/audit/verified
 admin      GET    /api/audit/witnessed
 admin      GET    /api/backup
 admin      GET    /api/builds

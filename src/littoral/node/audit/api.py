@@ -1,11 +1,15 @@
 """`/api/audit`: the log as C2SP tiles over HTTP, entries and proofs, and how it stands. For administrators."""
 
+import asyncio
 import base64
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from littoral.errors import InputError, NotFoundError
+from littoral.errors import ConflictError, InputError, NotFoundError, NotOfferedError
+from littoral.node.audit.epochs import LOG
 from littoral.node.node import Node
 from littoral.web import Answer, Handler, Protocol, Request, Route, json_answer
 
@@ -18,6 +22,12 @@ __all__ = ["audit_protocol"]
 AUDIT = "/api/audit"
 TILE = f"{AUDIT}/tile/{{level}}/{{number}}"
 ENTRIES_MAX = 256
+LOOKED_MAX = 1 << 16
+"""Entries that one request with a filter looks at: some hundredths of a second."""
+
+VERIFIED_MAX = 2_000_000
+FAULTS_TOLD_MAX = 50
+TEXT_CHARACTERS_MAX = 300
 GROUPS = ("{a}", "{a}/{b}", "{a}/{b}/{c}", "{a}/{b}/{c}/{d}", "{a}/{b}/{c}/{d}/{e}")
 TEXT, BYTES = "text/plain; charset=utf-8", "application/octet-stream"
 DIGITS_MAX = 18
@@ -58,12 +68,21 @@ def audit_protocol(node: Node) -> Protocol:
         old_size = _number(request.query.get("from", "0"), "from")
         return json_answer(await _trail(node).recorder.reading(lambda log: _consistency(log, old_size)))
 
+    async def verified(_: Request) -> Answer:
+        trail = _trail(node)
+        if is_verifying.locked():
+            raise ConflictError("the log is being verified", hint="wait for it to end")
+        async with is_verifying:
+            return json_answer(await _verified(trail, node.data / LOG))
+
+    is_verifying = asyncio.Lock()
     plain: dict[str, Handler] = {
         "": state,
         "/checkpoint": checkpoint,
         "/witnessed": witnessed,
         "/key": key,
         "/entries": entries,
+        "/verified": verified,
         "/proof/{index}": proof,
         "/consistency": consistency,
     }
@@ -96,32 +115,77 @@ async def _state(trail: "Trail") -> dict[str, Any]:
 
 def _log_state(log: "TreeLog") -> dict[str, Any]:
     from littoral.audit.checkpoint import parse_checkpoint
+    from littoral.audit.note import TIME_BYTES
 
     seen = log.witnessed
-    witnesses = [] if seen is None else [one.name for one in seen.signatures if one.name != log.verifier.name]
+    by = [] if seen is None else [one for one in seen.signatures if one.name != log.verifier.name]
     return {
         "origin": log.checkpoint.origin,
         "root": log.checkpoint.root.hex(),
         "key": str(log.verifier),
         "witnessed_size": 0 if seen is None else parse_checkpoint(seen, "witnessed").size,
-        "witnesses": witnesses,
+        "witnesses": [one.name for one in by],
+        "witnessed_at_s": [int.from_bytes(one.blob[:TIME_BYTES], "big") for one in by],
     }
 
 
 def _entries(log: "TreeLog", request: Request) -> dict[str, Any]:
-    """From the newest back, or from `from` on."""
+    """From `from` on; or those that fit, from `before` or the newest back."""
     query = request.query
-    count = min(_number(query.get("count", "50"), "count"), ENTRIES_MAX)
-    first = _number(query["from"], "from") if "from" in query else max(0, log.size - count)
+    count = max(1, min(_number(query.get("count", "50"), "count"), ENTRIES_MAX))
+    if "from" in query:
+        return {"size": log.size, "entries": _entries_from(log, _number(query["from"], "from"), count)}
+    from littoral.audit.finding import Wanted, find_entries
+
+    did, who, on = (query.get(name, "")[:TEXT_CHARACTERS_MAX] for name in ("did", "who", "on"))
+    since_s, until_s = (_seconds(query.get(name, ""), name) for name in ("since", "until"))
+    wanted = Wanted(did, who, on, since_s, until_s)
+    before = _number(query["before"], "before") if "before" in query else None
+    found = find_entries(log, wanted, count=count, before=before, looked_max=LOOKED_MAX)
+    told = [{"index": index, "entry": msgspec.Raw(entry)} for index, entry in found.entries]
+    return {"size": log.size, "entries": told, "before": found.before}
+
+
+def _entries_from(log: "TreeLog", first: int, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for index in range(first, min(first + count, log.size)):
         try:
-            entry = log.entry(index)
+            found.append({"index": index, "entry": msgspec.Raw(log.entry(index))})
         except NotFoundError:
             found.append({"index": index, "entry": None})
-            continue
-        found.append({"index": index, "entry": msgspec.Raw(entry)})
-    return {"size": log.size, "entries": found}
+    return found
+
+
+def _seconds(text: str, what: str) -> float | None:
+    try:
+        found = float(text) if text else None
+    except ValueError:
+        found = math.nan
+    if found is not None and not math.isfinite(found):
+        raise InputError(f"`{what}` is `{text[:40]}`, must be a Unix time in seconds")
+    return found
+
+
+async def _verified(trail: "Trail", folder: Path) -> dict[str, Any]:
+    """Raises NotOfferedError for a log that takes too long."""
+    from littoral.audit.disk import FolderDisk
+    from littoral.audit.verify import verify_log
+
+    size, key = trail.recorder.size, trail.recorder.log.verifier
+    if size > VERIFIED_MAX:
+        told = f"log of {size} entries: verified here up to {VERIFIED_MAX}"
+        raise NotOfferedError(told, hint=f"`littoral audit verify {folder}`")
+    report = await asyncio.to_thread(verify_log, FolderDisk(folder), key=key)
+    return {
+        "ok": report.is_right,
+        "size": report.size,
+        "checked": report.checked,
+        "pruned": report.pruned,
+        "root": report.root,
+        "witnesses": [one._asdict() for one in report.witnesses],
+        "faults": [one._asdict() for one in report.faults[:FAULTS_TOLD_MAX]],
+        "fault_count": len(report.faults) + report.more_faults,
+    }
 
 
 def _proof(log: "TreeLog", index: int) -> dict[str, Any]:

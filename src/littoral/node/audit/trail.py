@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from littoral.audit.entries import Entry
+from littoral.audit.entries import Entry, Searched
 from littoral.audit.recorder import REASONS, Recorder
 from littoral.clock import Clock
 from littoral.errors import LittoralError, NotFoundError, RequestError
 from littoral.node.audit.acts import CHANGES, READS, points_of
+from littoral.node.federation.messages import Ask
 from littoral.node.heard import HEARD
 from littoral.telemetry import Reading
+from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.model_version import ModelVersion
-from littoral.vectors.queries import SearchQuery
 from littoral.vectors.records import Payload, PointId
 from littoral.web import Answer, Handler, Protocol, Request, Route, Stream, Upgrade
 from littoral.web.access.tokens import Token
@@ -29,6 +30,7 @@ __all__ = ["Trail"]
 
 REQUEST_CHARACTERS_MAX = 200
 MODEL_SETS_MAX = 256
+SHARDS_MAX = 64
 UPLOADS = frozenset({"POST /collections/{collection}/snapshots/upload"})
 """Bodies too large to be read again."""
 
@@ -90,8 +92,7 @@ class Trail:
     def searched(self, collection: Collection, vector: bytes) -> None:
         """One search by a vector, of a step. vector: float32, little-endian."""
         if self._is_told(collection.name):
-            digest = sha256(vector).hexdigest()
-            self.act("query", collection.name, count=1, digest=digest, of="vector", model=_models(collection))
+            self._searched("query", collection, vector)
 
     async def upserting(
         self, collection: Collection, point: PointId, vectors: npt.NDArray[Any], payload: Payload
@@ -110,6 +111,29 @@ class Trail:
             raise
         await self.changed("insert", collection.name, **told)
         return epoch
+
+    def served(self, peer: str, ask: Ask, body: bytes) -> None:
+        """What another node has asked of shards that lie here; it tells by itself who asked it. body: of its request.
+
+        Reads as the site file says of queries, writes always.
+        """
+        is_write = isinstance(ask.parts[0].request, frames.Write)
+        if not is_write and not self._is_told(ask.collection):
+            return
+        shards = sorted({shard for part in ask.parts for shard in part.shards})
+        detail = {"asked": "write" if is_write else "read", "shards": shards[:SHARDS_MAX]}
+        told: dict[str, Any] = {
+            "count": len(shards),
+            "digest": sha256(body).hexdigest(),
+            "of": "body",
+            "model": ask.model,
+        }
+        self.recorder.tell(Entry(self._clock.wall(), "served", f"mesh:{peer}", ask.collection, detail=detail, **told))
+
+    def deployment(self, target: str, state: str, *, before: str = "", now: str = "", **detail: Any) -> None:
+        """An update of this node has come to a state. before, now: versions or digests of the target, where it has."""
+        versions = {name: version for name, version in (("from", before), ("to", now)) if version}
+        self.act("deployment", target, detail={**versions, "state": state, **detail})
 
     def deployed(self, kind: str, name: str, digest: str, **detail: Any) -> None:
         """A model or agent serves from now on."""
@@ -147,7 +171,7 @@ class Trail:
         if (did := CHANGES.get(name)) is not None:
             return route._replace(handler=self._change(route.handler, did, name))
         if (did := READS.get(name)) is not None:
-            return route._replace(handler=self._read(route.handler, did))
+            return route._replace(after=self._read(did))
         return route
 
     def _change(self, handler: Handler, did: str, route: str) -> Handler:
@@ -170,40 +194,42 @@ class Trail:
 
         return answer
 
-    def _read(self, handler: Handler, did: str) -> Handler:
-        async def answer(request: Request) -> Answer | Stream | Upgrade:
-            heard = HEARD.set(None)
-            try:
-                found = await handler(request)
-                try:
-                    collection = self._find(request.names["collection"])
-                except NotFoundError:  # deleted meanwhile
-                    self.act(did, _subject(request), detail=_asked(request))
-                    return found
-                if self._is_told(collection.name):
-                    asked = HEARD.get()
-                    data = b"" if asked is not None or request.method == "GET" else await _again(request)
-                    self._asked(did, collection, asked, data, request)
-                return found
-            finally:
-                HEARD.reset(heard)
+    def _read(self, did: str) -> Callable[[Request], Awaitable[None] | None]:
+        def told(request: Request) -> Awaitable[None] | None:
+            if (heard := HEARD.get()) is None:
+                return self._told_by_body(did, request)
+            HEARD.set(None)
+            collection, asked = heard
+            if not self._is_told(collection.name):
+                return None
+            if len(asked) == 1 and isinstance(vector := asked[0].ask, bytes):
+                self._searched(did, collection, vector)
+            else:
+                digests = [sha256(one.ask).hexdigest() for one in asked if isinstance(one.ask, bytes)]
+                detail = {"digests": digests}
+                self.act(
+                    did, collection.name, count=len(digests), of="vector", model=_models(collection), detail=detail
+                )
+            return None
 
-        return answer
+        return told
 
-    def _asked(
-        self, did: str, collection: Collection, asked: Sequence[SearchQuery] | None, data: bytes, request: Request
-    ) -> None:
-        name, model = collection.name, _models(collection)
-        vectors = [one.ask for one in asked or () if isinstance(one.ask, bytes)]
-        if len(vectors) == 1:
-            digest = sha256(vectors[0]).hexdigest()
-            self.act(did, name, count=1, digest=digest, of="vector", model=model)
-        elif vectors:
-            digests = [sha256(vector).hexdigest() for vector in vectors]
-            self.act(did, name, count=len(vectors), of="vector", model=model, detail={"digests": digests})
-        else:
-            of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
-            self.act(did, name, model=model, detail=_asked(request), **of)
+    async def _told_by_body(self, did: str, request: Request) -> None:
+        """Of what was no plain search of vectors, or was told again from a cache."""
+        try:
+            collection = self._find(request.names["collection"])
+        except NotFoundError:  # deleted meanwhile
+            self.act(did, _subject(request), detail=_asked(request))
+            return
+        if not self._is_told(collection.name):
+            return
+        data = b"" if request.method == "GET" else await _again(request)
+        of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
+        self.act(did, collection.name, model=_models(collection), detail=_asked(request), **of)
+
+    def _searched(self, did: str, collection: Collection, vector: bytes) -> None:
+        noted = Searched(self._clock.wall(), did, CALLER.get(), collection.name, vector, collection.config.models)
+        self.recorder.tell_searched(noted)
 
     def _is_told(self, collection: str) -> bool:
         share = self._shares.get(collection, self._share)

@@ -11,7 +11,9 @@ from littoral.audit.log import TreeLog
 from littoral.audit.note import Verifier
 from littoral.audit.recorder import Recorder
 from littoral.audit.witness import REASONS, Asked, Witness, asked_text, cosigned_note, parse_asked
+from littoral.clock import Clock
 from littoral.errors import ConflictError, ForbiddenError, LittoralError, TrustError
+from littoral.node.audit.cosigning import Cosigning
 from littoral.telemetry import Reading
 from littoral.transport import Transport
 
@@ -36,6 +38,8 @@ class Witnessing:
         transport: Transport,
         members: Callable[[], Mapping[str, str]],
         rng: Random,
+        cosigning: Cosigning,
+        clock: Clock,
     ) -> None:
         self._recorder = recorder
         self._witness = witness
@@ -45,10 +49,8 @@ class Witnessing:
         self._seen: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-        self.cosigned = 0
-        self.unanswered = 0
-        self.refused = 0
-        """Witnesses that said that this log contradicts what they have seen of it."""
+        self._cosigning = cosigning
+        self._clock = clock
 
     async def open(self, every_s: float) -> None:
         """From now on others are answered, and asked; 0: not asked."""
@@ -67,9 +69,6 @@ class Witnessing:
         yield Reading("littoral_audit_witness_signed_total", (), self._witness.signed)
         for reason in REASONS:
             yield Reading("littoral_audit_witness_refused_total", (reason,), self._witness.refused[reason])
-        yield Reading("littoral_audit_cosigned_total", (), self.cosigned)
-        yield Reading("littoral_audit_cosign_failures_total", ("unanswered",), self.unanswered)
-        yield Reading("littoral_audit_cosign_failures_total", ("refused",), self.refused)
 
     async def ask_some(self) -> Counter[str]:
         """Shows the log to a few of those who are here. What became of it, by name: `signed`, `refused`, `away`."""
@@ -89,20 +88,19 @@ class Witnessing:
         try:
             for _ in range(TRIES):
                 if await self._is_cosigned(peer):
-                    self.cosigned += 1
                     return "signed"
         except TrustError as error:
-            self.refused += 1
+            self._cosigning.refused += 1
             _log.error("audit log: witness `%s` refuses it: %s", peer, error.message)
             return "refused"
         except (LittoralError, OSError):
             pass
-        self.unanswered += 1
+        self._cosigning.unanswered += 1
         return "away"
 
     async def _is_cosigned(self, peer: str) -> bool:
         """False where the witness has seen another size than was thought; that one is known then."""
-        old_size = self._seen.get(peer, 0)
+        old_size, shown_at = self._seen.get(peer, 0), self._clock.monotonic()
 
         def shown(log: TreeLog) -> tuple[Verifier, Asked]:
             known = min(old_size, log.size)
@@ -118,6 +116,7 @@ class Witnessing:
         note, by = cosigned_note(answer.removeprefix(SIGNED), asked.note)
         await self._recorder.writing(lambda log: log.cosigned(note, by))
         self._seen[peer] = int(note.text.split("\n")[1])
+        self._cosigning.signed(self._seen[peer], shown_at)
         return True
 
     async def _answer(self, caller: str, body: bytes) -> bytes:
@@ -129,7 +128,7 @@ class Witnessing:
             try:
                 return SIGNED + await asyncio.to_thread(self._witness.add, caller, log, asked)
             except ConflictError:
-                seen = self._witness.seen(caller)
+                seen = self._witness.seen(caller, log.name)
                 return SIZE + str(0 if seen is None else seen.size).encode()
             except TrustError as error:
                 _log.error("audit log of `%s`: %s", caller, error.message)

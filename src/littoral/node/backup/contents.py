@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from littoral.audit.copying import copy_log
+from littoral.node.audit.epochs import BEFORE, EPOCH, LOG
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
@@ -12,7 +14,7 @@ from littoral.runtime.builtin_agents import PREFIX
 from littoral.vectors.aliases import ALIASES_FILE
 from littoral.vectors.layout import COLLECTIONS
 
-__all__ = ["DATA", "OUTSIDE", "SITE", "KeptFile", "LeftOut", "files_of", "left_out"]
+__all__ = ["DATA", "OUTSIDE", "SITE", "KeptFile", "LeftOut", "files_of", "left_out", "log_of"]
 
 MESH = "mesh"
 MESH_FILES = ("shard-map.json", "indexes.json")
@@ -51,7 +53,19 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     if site.mesh is not None:
         kept = [(name, site.data / MESH / name) for name in MESH_FILES]
         named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in kept if path.is_file()]
+    before = site.data / BEFORE
+    found = sorted(path for path in before.rglob("*") if path.is_file()) if before.is_dir() else ()
+    named += [KeptFile(f"{DATA}/{path.relative_to(site.data).as_posix()}", path) for path in found]
+    if (site.data / EPOCH).is_file():
+        named.append(KeptFile(f"{DATA}/{EPOCH}", site.data / EPOCH))
     return named
+
+
+def log_of(site: Site, staging: Path) -> list[KeptFile]:
+    """The audit log as it is now, in `staging`, a folder of the caller's that is not there yet. Raises TrustError."""
+    copy_log(site.data / LOG, staging)
+    found = sorted(path for path in staging.rglob("*") if path.is_file())
+    return [KeptFile(f"{DATA}/{LOG}/{path.relative_to(staging).as_posix()}", path) for path in found]
 
 
 def _name(path: Path, home: Path, at: int) -> str:
@@ -87,5 +101,8 @@ def left_out(site: Site, *, with_tokens: bool = False) -> Iterator[LeftOut]:
         yield LeftOut("files of `mqtt`", "passwords, keys and certificates: keys are in no backup")
     if site.mesh is not None:
         yield LeftOut("identity in the mesh", "no two nodes may have one: a restored node is let in anew")
+    if site.audit is not None:
+        why = "a restored node keeps the log that is in the backup, and begins another, with a key of its own"
+        yield LeftOut("key of the audit log", why)
     if site.cache.disk_mb:
         yield LeftOut("disk cache", "it is filled again")

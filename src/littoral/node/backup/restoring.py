@@ -13,6 +13,7 @@ import msgspec
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import ConflictError, TrustError
 from littoral.mesh.facts import BOOT_FILE
+from littoral.node.audit.epochs import begin_epoch
 from littoral.node.backup.blobs import Blobs
 from littoral.node.backup.contents import DATA, MESH, OUTSIDE, SITE
 from littoral.node.backup.folder import Backups
@@ -59,6 +60,7 @@ def restore(backups: Backups, folder: Path, name: str = "", clock: Clock = SYSTE
         staged.mkdir(mode=0o700)
         _write(staged, manifest, backups.blobs_of(manifest))
         _count_on(staged / _data(manifest), int(clock.wall()))
+        begin_epoch(staged / _data(manifest), name, clock.wall(), secrets.token_hex(4))
         for path in (*_folders(staged), staged):
             sync_folder(path)
         staged.rename(folder)

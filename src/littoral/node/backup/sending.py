@@ -21,7 +21,8 @@ import msgspec
 import littoral
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError
-from littoral.node.backup.contents import KeptFile, LeftOut, files_of, left_out
+from littoral.node.audit.epochs import LOG
+from littoral.node.backup.contents import KeptFile, LeftOut, files_of, left_out, log_of
 from littoral.node.site import Site
 
 __all__ = ["COLLECTION", "END", "ERROR", "HEAD", "SNAPSHOT", "WAIT", "End", "Head", "Packed", "sent"]
@@ -102,6 +103,11 @@ async def _entries(
     yield _small(HEAD, msgspec.json.encode(head))
     count = 1
     for file in files:
+        async for part in _file(file.name, file.path):
+            yield part
+        count += 1
+    await asyncio.to_thread(_fresh, staging)
+    for file in await asyncio.to_thread(log_of, site, staging / LOG):
         async for part in _file(file.name, file.path):
             yield part
         count += 1

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from littoral.audit.copying import end_of
 from littoral.clock import Clock
 from littoral.errors import LittoralError
-from littoral.node.audit.opening import LOG, origin_of
+from littoral.node.audit.epochs import BEFORE, LOG, read_epoch
+from littoral.node.audit.opening import origin_of
 from littoral.node.site import Site
 from littoral.telemetry.findings import Finding, Status
 
@@ -42,9 +44,26 @@ def examine_audit(site: Site, clock: Clock) -> Iterator[Finding]:
             )
             return
         yield Finding(CHECK, str(folder), Status.OK, f"{log.size} entries, their root is that of the checkpoint")
+        yield from _before(site)
         yield from _seen(site, log.size, None if log.witnessed is None else _witnessed(str(log.witnessed)), clock)
     except (LittoralError, OSError) as error:
         yield Finding(CHECK, str(folder), Status.FAIL, str(error), HINT)
+
+
+def _before(site: Site) -> Iterator[Finding]:
+    """Of a node that was restored: whether the log before this one is there, and ends as it did."""
+    if (epoch := read_epoch(site.data)) is None:
+        return
+    folder = site.data / BEFORE / epoch.folder
+    origin, size, root = epoch.before
+    if end_of(folder) != epoch.before:
+        words = (
+            f"does not end with the {size} entries and the root {root} of `{origin}` that it had when it was restored"
+        )
+        yield Finding(CHECK, str(folder), Status.FAIL, words, "take it from the backup again")
+        return
+    words = f"{size} entries of `{origin}`, restored from backup `{epoch.backup}`; what came after that is not there"
+    yield Finding(CHECK, str(folder), Status.OK, words)
 
 
 def _witnessed(note: str) -> tuple[int, int]:
@@ -58,7 +77,7 @@ def _witnessed(note: str) -> tuple[int, int]:
 
 def _seen(site: Site, size: int, seen: tuple[int, int] | None, clock: Clock) -> Iterator[Finding]:
     assert site.audit is not None
-    if site.mesh is None or not site.audit.witness_s:
+    if (site.mesh is None and not site.audit.witnesses) or not site.audit.witness_s:
         yield Finding(
             CHECK, "witnesses", Status.WARN, "no other node sees this log: whoever has its key can rewrite it"
         )

@@ -172,7 +172,7 @@ class Asking:
         """
         self.counts.reads += 1
         asks = Asks(
-            partial(self._ask_for, target),
+            lambda node, parts, left_s: self.ask(node, target, parts, left_s),
             request,
             deadline_s,
             here=self.here,
@@ -307,9 +307,6 @@ class Asking:
         has_copies = may_have_copies(target.spread)
         return Terms(deadline_s, here, holders, max(self._peer_s, HOLDERS_S), has_copies, at)
 
-    async def _ask_for(self, target: Target, node: str, parts: Sequence[Part], deadline_s: float) -> list[PartTold]:
-        return await self.ask(node, target, parts, deadline_s)
-
     async def ask(
         self, node: str, target: Target, parts: Sequence[Part], deadline_s: float, *, at: At = ANY
     ) -> list[PartTold]:
@@ -329,9 +326,11 @@ class Asking:
             return [_failed(part, error) for part in parts]
 
     def _heard(self, collection: str, node: str, told: Sequence[PartTold]) -> None:
-        self.departures.heard(collection, (one.left_s for one in told))
-        for shard in (shard for one in told for shard in one.behind):
-            self._lagging.said(collection, shard, node)
+        for one in told:
+            if one.left_s is not None:
+                self.departures.heard(collection, one.left_s)
+            for shard in one.behind:
+                self._lagging.said(collection, shard, node)
 
     def _terms_of(self, target: Target, parts: Sequence[Part], deadline_s: float, at: At) -> Terms:
         if isinstance(parts[0].request, frames.Read):

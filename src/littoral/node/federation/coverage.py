@@ -1,6 +1,7 @@
 """Whom to ask so that every shard is answered for once: the state of one request. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 __all__ = ["Coverage", "Peers"]
@@ -52,25 +53,35 @@ class Coverage:
         wanted = {shard for shard in self._open | self.short if not self._is_awaited(shard)}
         if not wanted:
             return {}
-        alive = self._peers.alive() | {self._here}
-        asks: dict[str, list[int]] = {}
-        while wanted:
-            by_node: dict[str, list[int]] = {}
-            for shard in sorted(wanted):
-                for node in self._places[shard]:
-                    if node in alive and self._may_help(node, shard):
-                        by_node.setdefault(node, []).append(shard)
-            if not by_node:
-                break
-            node = min(by_node, key=lambda name: self._rank(name, len(by_node[name])))
-            asks[node] = by_node[node]
-            wanted -= set(by_node[node])
+        asks = self._chosen(self._candidates(wanted))
         for node, shards in asks.items():
             self.asked.add(node)
             for shard in shards:
                 self._tried[shard].add(node)
                 self._waiting[shard].add(node)
         return asks
+
+    def _candidates(self, wanted: set[int]) -> dict[str, list[int]]:
+        """By node that is here, which of these shards it may be asked for."""
+        alive = self._peers.alive() | {self._here}
+        found: dict[str, list[int]] = {}
+        for shard in sorted(wanted):
+            for node in self._places[shard]:
+                if node in alive and self._may_help(node, shard):
+                    found.setdefault(node, []).append(shard)
+        return found
+
+    def _chosen(self, candidates: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Of them the fewest that answer for every shard, the best first."""
+        chosen: dict[str, list[int]] = {}
+        while candidates:
+            ranked = sorted(candidates, key=lambda name: self._rank(name, len(candidates[name])))
+            if len(set(chain.from_iterable(candidates.values()))) == sum(map(len, candidates.values())):
+                return chosen | {node: candidates[node] for node in ranked}
+            taken = chosen[ranked[0]] = candidates[ranked[0]]
+            rest = {node: [shard for shard in shards if shard not in taken] for node, shards in candidates.items()}
+            candidates = {node: shards for node, shards in rest.items() if shards}
+        return chosen
 
     def _may_help(self, node: str, shard: int) -> bool:
         if node in self._tried[shard]:

@@ -228,8 +228,10 @@ class FactExchange:
         return b""
 
     def _take(self, sender: str, _topic: str, body: bytes) -> None:
-        with contextlib.suppress(LittoralError):
+        try:
             self._take_one(self.decode(body, sender), body, is_proven=True)
+        except LittoralError:
+            return
 
     def _take_one(self, fact: Fact, told: bytes, *, is_proven: bool) -> bool:
         if fact.node == self._transport.name or fact.node not in self._members():

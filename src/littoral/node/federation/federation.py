@@ -142,7 +142,7 @@ class Federation:
         self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
-        self._service = MeshService(
+        self.service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
         self.changes = Changes(
@@ -212,8 +212,8 @@ class Federation:
 
     def roster(self) -> Mapping[str, str]:
         """Who belongs to the site, and the region of each as the site says it, not the node itself."""
-        if self._signed is not None and (signed := self._signed.roster()) is not None:
-            return {name: region for name, region in signed.items() if name != self._mesh.orchestrator}
+        if self._signed is not None and (signed := self._signed.roster(without=self._mesh.orchestrator)) is not None:
+            return signed
         return self._roster
 
     def _others(self) -> set[str]:
@@ -307,7 +307,7 @@ class Federation:
         for name in self._tables:
             self.stand_ins.add(name)
         await self.measured.open()
-        await self._service.open(self._transport)
+        await self.service.open(self._transport)
         await self._sync.start()
         await self.keeper.open()
         await self._map_lease.open()
@@ -451,14 +451,14 @@ class Federation:
 
     def _seen(self, name: str, is_here: bool) -> None:
         """In a large site somebody comes or goes all the time: most of them are nobody's business."""
-        if is_here:
-            self.fact_exchange.seen()
-        else:
-            self.summaries.forget(name)
         is_small = not self.fact_exchange.is_large
+        if not is_here:
+            self.summaries.forget(name)
+        elif is_small:
+            self.fact_exchange.seen()
         if is_small or name in self.keeper.holders:
             self._exchange.want()
-        if is_small or self.keeper.is_writer or self._is_waiting:
+        if not self._work.is_set() and (is_small or self.keeper.is_writer or self._is_waiting):
             self._work.set()
 
     async def _tell_fact(self) -> None:

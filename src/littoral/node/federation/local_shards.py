@@ -1,9 +1,9 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError, UnavailableError
@@ -23,8 +23,6 @@ from littoral.vectors.replication.journal import LateError
 from littoral.vectors.replication.replica import ANY, At
 
 __all__ = ["LocalShards", "Terms", "part_name"]
-
-_T = TypeVar("_T")
 
 
 def part_name(collection: str, shard: int) -> str:
@@ -160,14 +158,19 @@ class LocalShards:
         self, collection: str, parts: Sequence[Part], config: CollectionConfig, terms: Terms
     ) -> list[PartTold]:
         """Reads of several shards are merged here: what goes over the network is as large as one shard's answer."""
-        return await _together([self._part(collection, part, config, terms) for part in parts])
+        if len(parts) == 1:
+            return [await self._part(collection, parts[0], config, terms)]
+        return list(await asyncio.gather(*(self._part(collection, part, config, terms) for part in parts)))
 
     async def _part(self, collection: str, part: Part, config: CollectionConfig, terms: Terms) -> PartTold:
         behind = []
         if isinstance(part.request, frames.Search | frames.Group):
             behind = [shard for shard in part.shards if not self._complete_s(collection, shard)]
-        asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
-        found = list(zip(part.shards, await _together(asks), strict=True))
+        if len(part.shards) == 1:
+            found = [(part.shards[0], await self._one(collection, part.shards[0], part.request, terms))]
+        else:
+            asks = [self._one(collection, shard, part.request, terms) for shard in part.shards]
+            found = list(zip(part.shards, await asyncio.gather(*asks), strict=True))
         late = {shard: one.time for shard, one in found if isinstance(one, LateError)}
         failures = [
             (shard, frames.failure(0, one))
@@ -251,8 +254,3 @@ def _merged(
     merged = merge(request, [answer for _, answer in whole], config)
     rest = [(shards, answer) for shards, answer in answers if shards[0] in behind]
     return [([shard for shards, _ in whole for shard in shards], merged), *rest]
-
-
-async def _together(asks: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
-    """A single one, as most often, in the task that asks."""
-    return [await asks[0]] if len(asks) == 1 else list(await asyncio.gather(*asks))

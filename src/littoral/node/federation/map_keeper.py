@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -122,7 +122,7 @@ class MapKeeper:
             self._pull_from[peer] = map_number
             self._changed()
 
-    async def pull(self, *, also: Iterable[str] = ()) -> None:
+    async def pull(self, *, also: Collection[str] = ()) -> None:
         """From whoever was heard to have a newer one, and from these, after a pull that is under way; of many from a
         few. Who does not answer is asked again.
         """
@@ -130,6 +130,8 @@ class MapKeeper:
         async with self._pulling:
             heard = {peer for peer, number in self._pull_from.items() if number > self.map.number}
             self._pull_from = {peer: self._pull_from[peer] for peer in heard}
+            if not (heard or also):
+                return
             peers = sorted((heard or set(also)) & self._members().keys() - {self._transport.name})
             for peer in self._rng.sample(peers, min(PEERS_ASKED_MAX, len(peers))):
                 with contextlib.suppress(PeerError, UnavailableError):

@@ -40,6 +40,8 @@ class MeshService:
         self._members = members
         self._counts = counts
         self._heard = heard
+        self.served: Callable[[str, Ask, bytes], object] = lambda *_: None
+        """Told of each request that was answered: who asked, for what, its bytes."""
 
     async def open(self, transport: Transport) -> None:
         """From now on peers are answered."""
@@ -73,6 +75,7 @@ class MeshService:
         else:
             terms = self._terms(ask, target)
         parts = await self._local.answer(ask.collection, ask.parts, target.config, terms)
+        self.served(caller, ask, body)
         return encode(Told(target.map_number, parts))
 
     def _strange(self, caller: str, ask: Ask, target: Target) -> LittoralError:

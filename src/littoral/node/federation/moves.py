@@ -41,12 +41,10 @@ class Departures:
         self._clock = clock
         self._latest: dict[str, float] = {}
 
-    def heard(self, collection: str, agos_s: Iterable[float | None]) -> None:
+    def heard(self, collection: str, ago_s: float) -> None:
         """With an answer that came just now."""
-        least_s = min((ago_s for ago_s in agos_s if ago_s is not None), default=None)
-        if least_s is not None:
-            at = self._clock.monotonic() - least_s
-            self._latest[collection] = max(at, self._latest.get(collection, -math.inf))
+        at = self._clock.monotonic() - ago_s
+        self._latest[collection] = max(at, self._latest.get(collection, -math.inf))
 
     def is_since(self, collection: str, began: float) -> bool:
         """Whether a point may have left a shard of the collection since then."""

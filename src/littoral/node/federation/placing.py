@@ -109,13 +109,18 @@ def _decoded(parameters: bytes) -> Strategy:
     return decode_strategy(parameters)
 
 
+@lru_cache(maxsize=STRATEGY_COUNT_MAX)
+def _hash(shards: tuple[int, ...]) -> Strategy:
+    return Hash(shards)
+
+
 def strategy_of(spread: Spread) -> Strategy:
     """Raises InputError for parameters that cannot be read, NotOfferedError for a strategy without any."""
     if spread.parameters:
         return _decoded(spread.parameters)
     if spread.strategy != "hash":
         raise NotOfferedError(f"spread: strategy `{spread.strategy}` has not been fitted")
-    return Hash(tuple(spread.shards))
+    return _hash(tuple(spread.shards))
 
 
 def may_have_copies(spread: Spread) -> bool:

@@ -53,12 +53,14 @@ class Watched:
         return self._life, self._write_count
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        if isinstance(request, frames.Read):
+            return await self._part.ask(request, deadline_s=deadline_s)
         try:
-            return await self._asked(request, deadline_s)
+            return await self._changed(request, deadline_s)
         finally:
-            self._write_count += not isinstance(request, frames.Read)
+            self._write_count += 1
 
-    async def _asked(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+    async def _changed(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         if isinstance(request, frames.Delete) and await self._has_some(request, deadline_s):
             try:
                 return await self._part.ask(request, deadline_s=deadline_s)

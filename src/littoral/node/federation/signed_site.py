@@ -11,6 +11,7 @@ from littoral.mesh.shard_map import ShardMap, decode_map, encode_map
 if TYPE_CHECKING:
     from littoral.mesh.identity.identity import Identity
     from littoral.mesh.identity.rollover import RolloverState
+    from littoral.mesh.roster import Roster
 
 __all__ = ["SHARD_MAP", "SignedSite"]
 
@@ -23,11 +24,18 @@ class SignedSite:
 
     def __init__(self, identity: "Identity") -> None:
         self._identity = identity
+        self._regions: tuple[Roster | None, Mapping[str, str]] = (None, {})
 
-    def roster(self) -> Mapping[str, str] | None:
-        """Regions by node; None while this node has no roster."""
-        roster = self._identity.roster()
-        return None if roster is None else {node.name: node.region for node in roster.nodes}
+    def roster(self, *, without: str | None = None) -> Mapping[str, str] | None:
+        """Regions by node, the same object while the roster is the same; None while this node has none.
+
+        without: a node that does not belong to the site, the same each time.
+        """
+        if (roster := self._identity.roster()) is None:
+            return None
+        if roster is not self._regions[0]:
+            self._regions = (roster, {node.name: node.region for node in roster.nodes if node.name != without})
+        return self._regions[1]
 
     @property
     def writer(self) -> str | None:

@@ -22,7 +22,9 @@ class _Kept(NamedTuple):
 
 
 class Targets:
-    """For the node of this name. tables: of the collections that are spread. roster: regions by node."""
+    """For the node of this name. tables: of the collections that are spread. roster: regions by node, the same object
+    for as long as it is the same.
+    """
 
     def __init__(
         self,
@@ -52,11 +54,11 @@ class Targets:
     def _now(self, name: str) -> Target:
         shard_map, table, roster = self._keeper.map, self._tables.get(name), self._roster()
         kept = self._kept.get(name)
-        if kept is not None and kept.map is shard_map and kept.table is table and kept.roster == roster:
+        if kept is not None and kept.map is shard_map and kept.table is table and kept.roster is roster:
             return kept.target
         target = self._made(name, table, shard_map, roster)
         assert table is not None
-        self._kept[name] = _Kept(shard_map, table, dict(roster), target)
+        self._kept[name] = _Kept(shard_map, table, roster, target)
         return target
 
     def _made(self, name: str, table: CollectionTable | None, shard_map: ShardMap, roster: Mapping[str, str]) -> Target:

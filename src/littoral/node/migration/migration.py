@@ -15,6 +15,7 @@ from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NotFoundError
 from littoral.node.migration.checking import Checked, check, too_bad
 from littoral.node.migration.failing import Failing
+from littoral.node.migration.lasting import Lasting
 from littoral.node.migration.pair import Pair
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import PointId
@@ -69,6 +70,7 @@ class Migration:
     """flip: exchanges the generations; everything that writes waits meanwhile. drop: ends the other one.
 
     points_per_s: embedded in the background, at most. kept_since: Unix time of the flip, 0 while it is being built.
+    lasting: since the flip.
     is_there: false once the collection is gone.
     """
 
@@ -82,6 +84,7 @@ class Migration:
         points_per_s: float,
         keep_s: float,
         kept_since: float,
+        lasting: Lasting,
         is_there: Callable[[], bool],
         clock: Clock,
         say: Callable[[str], None],
@@ -94,6 +97,7 @@ class Migration:
         self._keep_s = keep_s
         self._is_there = is_there
         self._kept_since = kept_since
+        self._lasting = lasting
         self._clock = clock
         self._say = say
         self._sample: list[PointId] = []
@@ -130,6 +134,8 @@ class Migration:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._kept_since and self._is_there():
+            self._lasting.note()
         self.pair.leave()
 
     async def back(self) -> None:
@@ -178,8 +184,9 @@ class Migration:
                 self._back.set_result(None)
         elif not self._kept_since:
             await self._try_flip()
-        elif self._clock.wall() - self._kept_since >= self._keep_s:
+        elif self._lasting.seconds >= self._keep_s:
             await _whole(self._drop())
+            self._lasting.forget()
             return True
         else:
             self.progress.state = "flipped"
@@ -272,6 +279,7 @@ class Migration:
         progress.current, progress.other = progress.other, progress.current
         progress.state, progress.why = "flipped", ""
         self._kept_since = self._clock.wall()
+        self._lasting.begin()
         self._say(
             f"collection `{self.name}`: `{progress.current}` answers, writes waited {progress.flip_ms:.0f} ms; "
             f"`{progress.other}` is kept for the way back"

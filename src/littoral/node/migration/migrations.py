@@ -6,6 +6,7 @@ A flip exchanges the generations and the pipelines that feed the collection in o
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,6 +15,7 @@ from littoral.node.declared_models import declared_versions, parse_wanted, read_
 from littoral.node.federation.federation import Federation
 from littoral.node.migration.bindings import Bindings, Parts
 from littoral.node.migration.embedding import Embedding
+from littoral.node.migration.lasting import Lasting
 from littoral.node.migration.migration import Migration, Progress, Told
 from littoral.node.migration.pair import Pair, Side
 from littoral.node.migration.sources import Source
@@ -25,6 +27,9 @@ from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig
 
 __all__ = ["Migrations"]
+
+FOLDER = "migrations"
+"""Below the node's data."""
 
 
 class Migrations:
@@ -167,6 +172,7 @@ class Migrations:
             points_per_s=table.points_per_s,
             keep_s=table.keep_h * 3600,
             kept_since=kept_since,
+            lasting=self._lasting(name, kept_since),
             is_there=lambda: name in parts.collections and parts.collections.get(name) is pair.current.collection,
             clock=parts.clock,
             say=parts.say,
@@ -175,6 +181,13 @@ class Migrations:
         self._failed.pop(name, None)
         migration.start()
         return migration
+
+    def _lasting(self, name: str, kept_since: float) -> Lasting:
+        parts = self._parts
+        file = parts.site.data / FOLDER / f"{quote(name, safe='')}.kept"
+        if not kept_since:
+            file.unlink(missing_ok=True)
+        return Lasting(file, parts.clock, parts.clock.wall() - kept_since if kept_since else 0.0)
 
     async def _flip(self, name: str, pair: Pair) -> None:
         """Collection and pipelines in one turn of the loop; no version of a model takes over meanwhile."""

@@ -17,6 +17,7 @@ __all__ = [
     "AUDIT_CONSISTENCY",
     "AUDIT_ENTRIES",
     "AUDIT_PROOF",
+    "AUDIT_VERIFIED",
     "BUILD",
     "BUILDS",
     "CACHES",
@@ -322,6 +323,18 @@ AUDIT: Shape = {
     "key?": str,
     "witnessed_size?": int,
     "witnesses?": Names,
+    "witnessed_at_s?": list[int],
+}
+AUDIT_ENTRIES: Shape = {"size": int, "entries": [{"index": int, "entry": Any}], "before?": Count}
+AUDIT_VERIFIED: Shape = {
+    "ok": bool,
+    "size": int,
+    "checked": int,
+    "pruned": int,
+    "root": str,
+    "witnesses": [{"name": str, "size": int, "at_s": int}],
+    "faults": [{"where": str, "what": str}],
+    "fault_count": int,
 }
 UPDATES_TOLD: Shape = {
     "node": str,
@@ -341,7 +354,6 @@ UPDATES_TOLD: Shape = {
     "reports": {"waiting": int, "bytes": int},
 }
 UPDATES: Shape = {"updates": bool} | {f"{key}?": kind for key, kind in UPDATES_TOLD.items()}
-AUDIT_ENTRIES: Shape = {"size": int, "entries": [{"index": int, "entry": Any}]}
 AUDIT_PROOF: Shape = {"index": int, "size": int, "entry": Any, "proof": Names, "checkpoint": str}
 AUDIT_CONSISTENCY: Shape = {"from": int, "to": int, "proof": Names, "checkpoint": str}
 

@@ -83,6 +83,7 @@ MAP_QUERY = {
 FILE_QUERY = {"file": str}
 COMPARED_QUERY = FILE_QUERY | {"one": str, "other": str, "through": str}
 NUMBER = Annotated[int, Meta(ge=0, lt=10**18)]
+SECONDS = Annotated[float, Meta(ge=0, lt=1e12)]
 MIGRATION = "/api/collections/{collection}/migration"
 STREAMED = {"multipart/mixed": None, "multipart/x-mixed-replace": None, "application/x-littoral-frames": None}
 FAILING = (422, 501, 504)
@@ -206,11 +207,21 @@ AUDITED = {
     "/key": _streamed("The log's public key", "text/plain", statuses=(404,)),
     "/tile/{level}/{number}": _streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
     "/entries": operation(
-        "Entries, the last ones or from a number on",
+        "Entries: the last ones that fit, or those from a number on",
         answers.AUDIT_ENTRIES,
-        query={"from": NUMBER, "count": NUMBER},
+        query={
+            "from": NUMBER,
+            "count": NUMBER,
+            "before": NUMBER,
+            "did": str,
+            "who": str,
+            "on": str,
+            "since": SECONDS,
+            "until": SECONDS,
+        },
         statuses=(404,),
     ),
+    "/verified": operation("What was changed in the log", answers.AUDIT_VERIFIED, statuses=(404, 409, 501)),
     "/proof/{index}": operation("That an entry is in the log", answers.AUDIT_PROOF),
     "/consistency": operation(
         "That the log goes on from a size", answers.AUDIT_CONSISTENCY, query={"from": NUMBER}, statuses=(404,)

@@ -112,7 +112,8 @@ class Scheduler:
                 refused.append(Refusal(candidate.node, why))
             else:
                 able.append(self._ranked(job, candidate, here_service_s, now_s))
-        last = self._ranked(job, candidates[0], here_service_s, now_s)
+        last = next((one for one in able if one.standing == "here"), None)
+        last = last or self._ranked(job, candidates[0], here_service_s, now_s)
         outside = [one for one in able if one.standing == "orchestrator"]
         site = [one for one in able if one.standing != "orchestrator"]
         if job.wish.pinned is not None:

@@ -1,6 +1,7 @@
 """What this node can run for whom: its models and agents by digest, how busy they are, and one of them run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from littoral.errors import InputError, NotFoundError
@@ -120,17 +121,24 @@ class Workplace:
         return await bench.run(value, take)
 
     def _find(self, key: str) -> _ModelBench | _AgentBench | None:
-        return next((bench for found, bench in self._benches() if found == key), None)
+        return next((made() for found, made in self._makers() if found == key), None)
 
     def _benches(self) -> Iterator[tuple[str, _ModelBench | _AgentBench]]:
+        return ((key, made()) for key, made in self._makers())
+
+    def _makers(self) -> Iterator[tuple[str, Callable[[], _ModelBench | _AgentBench]]]:
         for model in self._models.values():
             for version in model.versions.values():
-                pool = version.pool
-                slots = max(1, min(model.instances.max, self.threads // max(1, pool.first.threads)))
-                yield model_key(version.model.digest), _ModelBench(pool, slots, self._batchers.get(pool))
+                yield model_key(version.model.digest), partial(self._of_model, model, version.pool)
         for agent in self._agents.values():
-            slots = max(1, min(agent.instances.max, self.threads))
-            yield agent_key(agent.pool.first.digest), _AgentBench(agent.pool, slots)
+            yield agent_key(agent.pool.first.digest), partial(self._of_agent, agent)
+
+    def _of_model(self, model: ServedModel, pool: Pool[Session]) -> _ModelBench:
+        slots = max(1, min(model.instances.max, self.threads // max(1, pool.first.threads)))
+        return _ModelBench(pool, slots, self._batchers.get(pool))
+
+    def _of_agent(self, agent: ServedAgent) -> _AgentBench:
+        return _AgentBench(agent.pool, max(1, min(agent.instances.max, self.threads)))
 
 
 def _offer(bench: _ModelBench | _AgentBench) -> Offer:

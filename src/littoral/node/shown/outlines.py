@@ -25,6 +25,7 @@ PAGES: Mapping[str, Mapping[str, str]] = {
     "caches": {"caches": "Caches"},
     "mqtt": {"mqtt": "MQTT"},
     "logs": {"logs": "Logs"},
+    "audit": {"audit": "Audit", "entries": "Entries"},
     "doctor": {"doctor": "Doctor"},
 }
 """Below `/pages`, in the order of the navigation: titles of panels by their ids."""

@@ -13,6 +13,7 @@ from littoral.artifact.disk import FolderDisk
 from littoral.clock import Clock
 from littoral.errors import LittoralError, SettingError
 from littoral.node.site import Site
+from littoral.node.updates.site_files import ROLE, SiteFiles
 from littoral.node.updates_tables import FOLDER
 from littoral.updates.artifacts import ArtifactName
 from littoral.updates.deployment.deployments import Deployments
@@ -34,12 +35,15 @@ class Local(NamedTuple):
     deployments: Deployments
 
     def failed_to_open(self, problem: str) -> bool:
-        """Whether the node goes back to what was before: what it could not be opened with was still being watched."""
-        if self.deployments.journal.state != "active":
+        """Whether the node can be opened with what was before: what it could not be opened with was still being
+        watched. Another site file is taken back by the supervisor, who started this process with it."""
+        bad = self.deployments.running
+        if self.deployments.journal.state != "active" or bad is None:
             return False
         self.deployments.take(Refused("load", problem))
-        show(self.folder, self.deployments.running)
-        return True
+        running = self.deployments.running
+        show(self.folder, running)
+        return running is not None and running.items.get(ROLE) == bad.items.get(ROLE)
 
 
 def updates_folder(site: Site) -> Path:
@@ -57,6 +61,8 @@ def begin(site: Site, clock: Clock) -> Local:
         deployments = Deployments(disk, clock, _sound(store))
         deployments.begin()
         show(folder, deployments.running)
+        if deployments.journal.state == "rolled_back":
+            SiteFiles(site, folder, disk, store).begin_to_go_back(deployments.running, deployments.journal.plan)
     except OSError as error:
         raise SettingError(f"{site.file}: `updates`: `{error.filename or folder}`: {error.strerror}") from error
     return Local(folder, disk, store, deployments)

@@ -20,17 +20,17 @@ from littoral.errors import ConflictError, LittoralError, NodeError, PeerError, 
 from littoral.node.node import Node, ServedVersion
 from littoral.node.site import Site
 from littoral.node.updates.checking import check_agents, check_new_models
+from littoral.node.updates.conditions import free_memory_mb, needs_later_release, opens_after_s
+from littoral.node.updates.differences import Differences
 from littoral.node.updates.folder import Local, show
 from littoral.node.updates.hooks import ask_hook
 from littoral.node.updates.mirroring import Lane, Mirror
 from littoral.node.updates.self_tests import self_test
-from littoral.node.updates_tables import UpdatesTable, WindowTable, delivered_name
+from littoral.node.updates.site_files import SiteFiles
 from littoral.updates.artifacts import ArtifactName
 from littoral.updates.deployment.gates import judge
 from littoral.updates.deployment.machine import Back, Do, Event, Refused, Step, Told
 from littoral.updates.deployment.plans import Item, Plan
-from littoral.updates.deployment.windows import is_open, opens_in_s
-from littoral.updates.wire import Window
 
 __all__ = ["Fetch", "Installer"]
 
@@ -82,7 +82,7 @@ class Installer:
         rng: random.Random,
     ) -> None:
         assert site.updates is not None
-        self._table: UpdatesTable = site.updates
+        self._table = site.updates
         self.local = local
         self.counts = Counts(Counter(), Counter(), Counter(), Counter())
         self._node = node
@@ -100,6 +100,8 @@ class Installer:
         self._mirror: Mirror | None = None
         self._retries = 0
         self._opened = local.deployments.running
+        self._differences = Differences(site, node)
+        self._sites = SiteFiles(site, local.folder, local.disk, local.store)
         self.listeners: list[Callable[[], None]] = []
 
     async def run(self) -> None:
@@ -110,6 +112,8 @@ class Installer:
                 await self._until_changed(self._turn())
         finally:
             await self._stop_mirror()
+            with contextlib.suppress(OSError):
+                await self._on_disk(self.local.deployments.leave)
             self._disk.shutdown(wait=True)
 
     async def take(self, event: Told | Back) -> bool:
@@ -164,7 +168,7 @@ class Installer:
         except TooLargeError as error:
             await self._take(Refused("space", str(error)))
         except LittoralError as error:
-            gate = {Do.WARM: "load", Do.FLIP: "load"}.get(due, "verify")
+            gate = "load" if due in (Do.WARM, Do.FLIP, Do.WATCH) else "verify"
             await self._take(Refused(gate, str(error)))
 
     async def _do(self, due: Do) -> None:
@@ -210,13 +214,11 @@ class Installer:
 
     async def _verify(self) -> None:
         plan, store = self._plan(), self.local.store
-        for role, item in plan.items.items():
-            if item.littoral_min is not None and _release(item.littoral_min) > _release(littoral.__version__):
+        for item in plan.items.values():
+            if needs_later_release(item):
                 raise GateTrippedError(
                     "verify", f"`{item.target}` needs Littoral {item.littoral_min}, this is {littoral.__version__}"
                 )
-            if role == "site" or role.startswith("dashboards/"):
-                continue
             try:
                 await asyncio.to_thread(store.verify, item)
             except (TrustError, NodeError):
@@ -225,9 +227,7 @@ class Installer:
 
     async def _wait_for_window(self) -> None:
         plan = self._plan()
-        own = [_window(one) for one in self._table.windows]
-        while not (is_open(plan.windows, now := self._clock.wall()) and is_open(own, now)):
-            wait_s = max(opens_in_s(plan.windows, now), opens_in_s(own, now))
+        while wait_s := opens_after_s(plan, self._table.windows, self._clock.wall()):
             self.local.deployments.note(f"waits for a maintenance window, {wait_s / 60:.0f} min", "window")
             await asyncio.sleep(min(wait_s, 30.0))
 
@@ -235,7 +235,7 @@ class Installer:
         """Opens what is new beside what serves, and runs the vectors that came with it."""
         plan = self._plan()
         await self._drop_staged()
-        changed = self._changed_models(plan)
+        changed = self._differences.models(plan)
         repository = self._node.repository
         assert repository is not None
         for name, item in changed.items():
@@ -246,9 +246,10 @@ class Installer:
             self._check_memory(plan, version)
             if item.self_test is not None:
                 await self._self_test(plan, item, version)
-        if self._needs_restart(plan):
+        if self._differences.need_restart(plan, self._opened):
             await asyncio.to_thread(check_new_models, self._site, self._node, plan, self.local.store)
             await asyncio.to_thread(check_agents, self._site, plan, self.local.store)
+        await asyncio.to_thread(self._sites.check, plan)
 
     async def _self_test(self, plan: Plan, item: Item, version: ServedVersion) -> None:
         if item.self_test is None or (vectors := plan.items.get(item.self_test)) is None:
@@ -261,7 +262,7 @@ class Installer:
         needs_mb = version.pool.first.memory_bytes / (1 << 20)
         most = plan.gates.memory_mb_max
         if most is None:
-            most = int(_free_memory_mb() * MEMORY_SHARE)
+            most = int(free_memory_mb() * MEMORY_SHARE)
         if needs_mb > most:
             raise GateTrippedError("memory", f"an instance takes {needs_mb:.0f} MiB, at most {most}")
 
@@ -292,13 +293,16 @@ class Installer:
 
     async def _flip(self) -> None:
         plan = self._plan()
-        restarts = self._needs_restart(plan)
+        restarts = self._differences.need_restart(plan, self._opened)
         if restarts and self._restart is None:
             raise ConflictError("this deployment needs a restart of the node, which nobody would start again")
-        await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts))
+        has_other_site = self._differences.has_other_site(plan, self._opened)
+        await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts or has_other_site))
         await self._on_disk(lambda: show(self.local.folder, plan))
         self._tell()
         self._record(Back())
+        if has_other_site:
+            await self._sites.apply(plan)  # which may end this process
         if restarts:
             self._say(f"deployment {plan.deployment}: the node is started anew")
             assert self._restart is not None
@@ -311,6 +315,7 @@ class Installer:
 
     async def _watch(self) -> None:
         plan = self._plan()
+        await self._sites.wait_for(plan)
         until = self._clock.monotonic() + plan.gates.watch_s
         while self._clock.monotonic() < until:
             self._judge(plan)
@@ -368,7 +373,8 @@ class Installer:
         await self._stop_mirror()
         await self._on_disk(lambda: show(self.local.folder, running))
         self._say(f"back to deployment {0 if running is None else running.deployment}")
-        if running is None or self._differs_beyond_models(running, before):
+        await self._sites.go_back(running, before)
+        if running is None or self._differences.need_restart(running, before):
             if self._restart is None:
                 raise ConflictError("the way back needs a restart of the node, which nobody would start again")
             self._is_aligned.set()
@@ -378,41 +384,11 @@ class Installer:
         repository = self._node.repository
         assert repository is not None
         staged = {}
-        for name, item in self._changed_models(running).items():
+        for name, item in self._differences.models(running).items():
             number, path = ArtifactName.parse(item.target).version, self.local.store.path(item.sha256)
             staged[name] = await repository.stage(name, number, path, item.sha256)
         await repository.serve(staged)
         self._opened = running
-
-    def _differs_beyond_models(self, running: Plan, before: Plan | None) -> bool:
-        roles = {**running.changed(before), **(before.changed(running) if before else {})}
-        own = {f"models/{delivered_name(t.path)}" for n, t in self._site.models.items() if n in self._node.models}
-        return any(
-            role not in own and not role.startswith(("selftests/", "dashboards/"))
-            for role in roles
-            if self._is_used(role)
-        )
-
-    def _is_used(self, role: str) -> bool:
-        return role == "site" or role in self._used_roles()
-
-    def _used_roles(self) -> set[str]:
-        models = {f"models/{delivered_name(table.path)}" for table in self._site.models.values()}
-        return models | {f"agents/{delivered_name(table.path)}" for table in self._site.agents.values()}
-
-    def _needs_restart(self, plan: Plan) -> bool:
-        """Agents are bound at the start, as are models that were not there."""
-        return self._differs_beyond_models(plan, self._opened)
-
-    def _changed_models(self, plan: Plan) -> dict[str, Item]:
-        """Models that serve here, by their name in the site file, which are to be others."""
-        found = {}
-        for name, served in self._node.models.items():
-            role = f"models/{delivered_name(self._site.models[name].path)}" if name in self._site.models else ""
-            item = plan.items.get(role)
-            if item is not None and (not served.is_loaded or served.model.digest != item.sha256):
-                found[name] = item
-        return found
 
     async def _take(self, event: Event) -> bool:
         deployments = self.local.deployments
@@ -433,8 +409,8 @@ class Installer:
         if self._node.audit is None or (isinstance(event, Step) and event is not Step.WATCHED):
             return
         plan = journal.plan
-        detail = {"state": journal.state, "gate": journal.gate, "targets": {} if plan is None else plan.running()}
-        self._node.audit.act("deploy", f"deployment/{journal.deployment}", detail=detail)
+        targets = {} if plan is None else plan.running()
+        self._node.audit.deployment(f"{journal.deployment}", journal.state, gate=journal.gate, targets=targets)
 
     def _tell(self) -> None:
         for listener in self.listeners:
@@ -477,24 +453,3 @@ class Installer:
     async def _on_disk(self, work: Callable[[], _R]) -> _R:
         """In the one thread that touches the folder, in order; also what nobody waits for any more is finished."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-def _release(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdecimal())
-
-
-def _window(table: WindowTable) -> Window:
-    return Window(days=tuple(table.days), from_minute=_minutes(table.begins), to_minute=_minutes(table.ends))
-
-
-def _minutes(text: str) -> int:
-    hours, _, minutes = text.partition(":")
-    return 60 * int(hours) + int(minutes)
-
-
-def _free_memory_mb() -> float:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) / 1024
-    return float("inf")

@@ -236,17 +236,13 @@ class _World:
             if is_followed(rollout, members):
                 going = next((one for one in members.values() if one.state not in AT_REST), None)
                 self._fault(f"{rollout.id}: is {rollout.state} and still followed: {going}")
-        stopped = {
-            one.node
-            for members in orchestrator.members.values()
-            for one in members.values()
-            if one.gate and one.deployment == orchestrator.nodes[one.node].deployment
-        }
         for name, node in self._nodes.items():
             row = orchestrator.nodes[name]
             if not node.is_at_rest:
                 self._fault(f"`{name}` does not come to rest: {node.deployments.journal.state}")
-            if node.running != row.assigned.targets and name not in stopped:
+            journal = node.deployments.journal
+            is_stopped = journal.deployment == row.deployment and journal.state in ("refused", "rolled_back")
+            if node.running != row.assigned.targets and not is_stopped:
                 self._fault(f"`{name}` runs {node.running}, wanted {row.assigned.targets}")
 
     def _fault(self, what: str) -> None:

@@ -71,9 +71,9 @@ def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report
     clock = SimulatedClock()
     memory = MEMORY if MEMORY.is_dir() else None
     with (
+        _seldom_collected(),
         tempfile.TemporaryDirectory(dir=memory, prefix="littoral-sim-") as folder,
         _seeded_secrets(plan.seed),
-        _seldom_collected(),
         disks_may_be_full(),
     ):
         return run_simulated(lambda: _live(SimulatedSite(plan, Path(folder), clock, show=show)), clock)

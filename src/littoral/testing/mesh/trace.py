@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from littoral.clock import Clock
@@ -36,11 +36,12 @@ class Trace:
         if self._show is not None:
             self._show(told)
 
-    def message(self, origin: str, target: str, body_bytes: int) -> None:
-        """One was sent."""
-        self.message_count += 1
-        self.message_bytes += body_bytes
-        self._hash.update(b"%s>%s %d @%d" % (origin.encode(), target.encode(), body_bytes, self._now_us()))
+    def message(self, origin: str, targets: Sequence[str], body_bytes: int) -> None:
+        """One was sent, to each of these."""
+        self.message_count += len(targets)
+        self.message_bytes += len(targets) * body_bytes
+        begin, end = f"{origin}>", f" {body_bytes} @{self._now_us()}"
+        self._hash.update("".join((begin, (end + begin).join(targets), end)).encode() if targets else b"")
 
     def _now_us(self) -> int:
         return round(self._clock.monotonic() * 1e6)

@@ -13,6 +13,7 @@ from littoral.artifact.disk import Disk
 from littoral.clock import Clock
 from littoral.errors import ConflictError
 from littoral.updates.deployment.machine import (
+    CRASHABLE,
     OVERTAKEN,
     UNDER_WAY,
     Back,
@@ -124,6 +125,11 @@ class Deployments:
         if self.owes:
             self._turn_back(self.journal)
         return not self.owes
+
+    def leave(self) -> None:
+        """The process ends in order: its next start says nothing against a deployment. Raises OSError."""
+        if self.journal.state in CRASHABLE and self.journal.boots >= 0:
+            self._write(self.journal.but(boots=self.journal.boots - 1))
 
     def note(self, problem: str, gate: str = "") -> None:
         """Why it does not go on just now; not kept."""

@@ -16,6 +16,7 @@ from littoral.updates.wire import State
 __all__ = [
     "BOOTS_MAX",
     "CRASH",
+    "CRASHABLE",
     "OPERATOR",
     "OVERTAKEN",
     "POWER",
@@ -177,7 +178,7 @@ def _started(journal: Journal, active: str, now: float) -> Journal:
     if journal.plan is None or not journal.slot:
         return journal
     if active == journal.slot and state in ("staged", "warmed", "canary"):
-        journal = journal.but(state="active", boots=-1, has_way_back=bool(journal.before))
+        journal = journal.but(state="active", boots=0, has_way_back=bool(journal.before))
     elif active != journal.slot and state in ("active", "settled"):
         problem = "its slot was left"
         journal = _remembered(journal.but(state="rolled_back", gate=POWER, problem=problem, at=now), now)

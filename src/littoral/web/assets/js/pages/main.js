@@ -3,6 +3,7 @@
 import { runPage } from "../framed.js";
 import { showNoNode, showNode } from "../node/top_bar.js";
 import { agentsPage } from "./agents.js";
+import { auditPage } from "./audit.js";
 import { cachesPage } from "./caches.js";
 import { collectionsPage } from "./collections.js";
 import { doctorPage } from "./doctor.js";
@@ -13,6 +14,7 @@ import { pipelinesPage } from "./pipelines.js";
 
 const PAGES = {
   agents: { title: "Agents", show: agentsPage, twins: ["/api/agents"] },
+  audit: { title: "Audit", show: auditPage, twins: ["/api/audit", "/api/audit/entries"] },
   caches: { title: "Caches", show: cachesPage, twins: ["/api/caches"] },
   collections: { title: "Collections", show: collectionsPage, twins: ["/api/collections"] },
   doctor: { title: "Doctor", show: doctorPage, twins: ["/api/doctor"] },

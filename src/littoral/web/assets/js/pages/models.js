@@ -8,6 +8,7 @@ import { buildsPanel } from "./builds.js";
 import { loading } from "./builds_load.js";
 import { examinedPanel } from "./examined.js";
 import { badge, failure, panel, said, state } from "./panel.js";
+import { updatesPanel } from "./updates.js";
 import { versionsPanel } from "./versions.js";
 
 const PATH = "/api/models";
@@ -34,6 +35,7 @@ export function modelsPage(area) {
     ending: loading(() => reading.refresh()), changed: (found) => compared.showBuilds(found),
   });
   area.append(shown.element, compared.element, examinedPanel((build) => builds.take(build)), builds.element);
+  updatesPanel(shown.element);
   let asked = null; // what is to be done with which model, if it is meant so
   let refused = null;
   let latest = null;
