@@ -23,7 +23,7 @@ from littoral.orchestrator.api.paging import COUNT_MAX, whole_number
 from littoral.web import Answer, Handler, Protocol, Request, Route, Stream, Upgrade, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["Acts", "audit_protocol", "opened_acts"]
+__all__ = ["Acts", "audit_protocol", "kept_key", "opened_acts"]
 
 LOG, KEY = "audit", "audit.key"
 COMMIT_S = 0.2
@@ -80,7 +80,7 @@ async def opened_acts(data: Path, name: str, clock: Clock) -> AsyncIterator[Acts
     """Below the data folder. Raises SettingError for a key that is none."""
     folder = data / LOG
     recorder = Recorder(
-        lambda: FolderDisk(folder), f"littoral/{name}", _key(data / KEY), Terms(COMMIT_S, waits=True), clock
+        lambda: FolderDisk(folder), f"littoral/{name}", kept_key(data / KEY), Terms(COMMIT_S, waits=True), clock
     )
     await recorder.open({"of": "orchestrator"})
     try:
@@ -135,11 +135,12 @@ def _newest(log: TreeLog, count: int, before: int | None) -> list[dict[str, Any]
     return found
 
 
-def _key(path: Path) -> SecretKey:
+def kept_key(path: Path) -> SecretKey:
+    """Made when it is first asked for. Raises SettingError."""
     try:
         if not path.exists():
             write_atomically(path, SecretKey.new().pem, mode=0o600)
         with path.open("rb") as stream:
             return read_secret_key(stream.read(KEY_BYTES_MAX))
     except (OSError, InputError) as error:
-        raise SettingError(f"key `{path}` of the audit log: {error}") from error
+        raise SettingError(f"key `{path}`: {error}") from error

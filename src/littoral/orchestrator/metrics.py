@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from littoral.audit.witness import Witness
 from littoral.orchestrator.acts import Acts
 from littoral.orchestrator.conductor import Conductor
 from littoral.orchestrator.fleet import Fleet
@@ -45,6 +46,10 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
         MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
         MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
+        MetricSpec("littoral_fleet_cosigned_total", "read_counter", (), "Checkpoints of nodes cosigned"),
+        MetricSpec(
+            "littoral_fleet_cosigning_refused_total", "read_counter", ("reason",), "Checkpoints of nodes not cosigned"
+        ),
         MetricSpec("littoral_fleet_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
     )
 }
@@ -53,11 +58,12 @@ FLEET_METRICS = {
 class Observed:
     """Of one orchestrator."""
 
-    def __init__(self, fleet: Fleet, side: NodeSide, conductor: Conductor, acts: Acts) -> None:
+    def __init__(self, fleet: Fleet, side: NodeSide, conductor: Conductor, acts: Acts, witness: Witness) -> None:
         self._fleet = fleet
         self._side = side
         self._conductor = conductor
         self._acts = acts
+        self._witness = witness
         self.metrics = Metrics(self._readings, FLEET_METRICS)
 
     def answered(self, seen: Seen) -> None:
@@ -85,6 +91,9 @@ class Observed:
         yield Reading("littoral_fleet_write_failures_total", (), fleet.write_failures)
         yield Reading("littoral_fleet_failures_total", (), self._conductor.failures)
         yield Reading("littoral_fleet_audit_entries", (), self._acts.recorder.size)
+        yield Reading("littoral_fleet_cosigned_total", (), self._witness.signed)
+        for reason, count in self._witness.refused.items():
+            yield Reading("littoral_fleet_cosigning_refused_total", (reason,), count)
         yield Reading("littoral_fleet_events_dropped_total", (), fleet.events.dropped_count)
 
 

@@ -70,6 +70,7 @@ publisher  POST   /api/fleet/uploads/{upload}/feeds
 publisher  DELETE /api/fleet/uploads/{upload}/feeds
 publisher  POST   /api/fleet/uploads/{upload}/start
 publisher  POST   /api/fleet/uploads/{upload}/cancel
+open       POST   /fleet/v1/add-checkpoint
 open       POST   /fleet/v1/asks/{ask}
 open       POST   /fleet/v1/checkin
 open       GET    /fleet/v1/director/{node}/metadata/{file}
@@ -78,6 +79,7 @@ open       GET    /fleet/v1/image/metadata/{file}
 open       GET    /fleet/v1/image/targets/{file}
 open       POST   /fleet/v1/reports
 open       GET    /fleet/v1/signal
+open       GET    /fleet/v1/witness-key
 """
 
 RIGHTS = Rights(

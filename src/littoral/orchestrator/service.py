@@ -6,10 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
+from littoral.audit.disk import FolderDisk
+from littoral.audit.witness import Witness
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import SettingError
 from littoral.making.builds import Builds
-from littoral.orchestrator.acts import Acts, audit_protocol, opened_acts
+from littoral.orchestrator.acts import Acts, audit_protocol, kept_key, opened_acts
 from littoral.orchestrator.api.artifacts import artifacts_protocol
 from littoral.orchestrator.api.claims import claims_protocol
 from littoral.orchestrator.api.export import export_protocol
@@ -52,6 +54,7 @@ from littoral.web import (
 from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
 from littoral.web.access.tokens import TokenFile
+from littoral.web.add_checkpoint import witness_protocol
 
 __all__ = ["Orchestrator", "open_objects", "opened", "run", "serving_fleet"]
 
@@ -59,6 +62,7 @@ GRACE_S = 1.0
 WAIT_FOR_OWNER_S = 5.0
 REQUEST_COUNT_MAX = 256
 CA_BYTES_MAX = 1 << 20
+NODES = "/fleet/v1"
 
 
 class Orchestrator(NamedTuple):
@@ -74,6 +78,7 @@ class Orchestrator(NamedTuple):
     side: NodeSide
     conductor: Conductor
     acts: Acts
+    witness: Witness
     access: Access
     builds: Builds
 
@@ -101,12 +106,13 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         side = NodeSide(fleet, enrolment, telling, asks, poll_s=table.poll_s, signal_count_max=limits.signal_count_max)
         conductor = Conductor(fleet, signing, telling)
         acts = await stack.enter_async_context(opened_acts(file.data, table.name, clock))
+        witness = await asyncio.to_thread(_witness, file, clock)
         await stack.enter_async_context(conductor.conducting())
         access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
         yield Orchestrator(
-            file, fleet, objects, signing, registry, enrolment, asks, side, conductor, acts, access, builds
+            file, fleet, objects, signing, registry, enrolment, asks, side, conductor, acts, witness, access, builds
         )
 
 
@@ -119,7 +125,7 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
     if tls is not None:
         clients = None if tls.clients is None else file.path_of(tls.clients)
         certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
-    observed = Observed(found.fleet, found.side, found.conductor, found.acts)
+    observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness)
     router = Router(
         protocols(found, observed, is_secure=certificates is not None),
         observe=observed.answered,
@@ -158,6 +164,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             audit_protocol(found.acts),
             node_protocol(found.side),
             downloads_protocol(found.side, registry, signing),
+            witness_protocol(found.witness, lambda request: found.side.caller(request).name, NODES),
         ]
     )
 
@@ -190,6 +197,12 @@ def _open_store(file: File) -> Store:
     from littoral.orchestrator.store.postgres import PostgresDatabase
 
     return SqlStore.open(PostgresDatabase(file.store.postgres))
+
+
+def _witness(file: File, clock: Clock) -> Witness:
+    """Of the nodes' audit logs."""
+    name = f"littoral/{file.orchestrator.name}/witness"
+    return Witness(FolderDisk(file.data / "witnessed"), name, kept_key(file.data / "witness.key"), clock.wall)
 
 
 def _probes() -> Protocol:

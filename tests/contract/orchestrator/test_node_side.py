@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from audit_log import filled
+from littoral.audit.note import Verifier
+from littoral.audit.witness import Asked, asked_text, signed_note
+from littoral.node.audit.url_witnesses import UrlWitness
 from littoral.orchestrator.downloads import range_of
 from littoral.updates.trust.client import TrustedClient
 from littoral.updates.trust.transport import FolderTransport
@@ -270,3 +274,21 @@ async def test_a_node_that_was_deleted_is_a_stranger_and_its_name_goes_on_upward
 )
 def test_ranges(header: str, part: tuple[int, int] | None) -> None:
     assert range_of(header, 10) == part
+
+
+async def test_it_cosigns_what_its_nodes_log(tmp_path: Path) -> None:
+    log = filled(tmp_path / "log", 300)
+    async with orchestrated(tmp_path) as kept:
+        await kept.enrolled("gw-1", "gw-2")
+        key = Verifier.parse((await kept.ask("gw-1", "GET", "/fleet/v1/witness-key")).body.decode().strip())
+        (tmp_path / "bearer").write_text(f"{kept.tokens['gw-1']}\n")
+        witness = UrlWitness(f"http://{kept.address}/fleet/v1", key, tmp_path / "bearer")
+        proof, note = log.consistency(0)
+        body = asked_text(Asked(0, proof, str(note).encode()))
+        told = {"littoral-log-key": str(log.verifier)}
+        status, line = await asyncio.to_thread(witness.post, body, told)
+        assert status == 200
+        assert signed_note(line, str(note).encode(), key).has(key)
+        assert (await kept.ask("", "POST", "/fleet/v1/add-checkpoint", body)).status == 401
+        metrics = (await kept.ask("viewer", "GET", "/metrics")).body.decode()
+        assert "\nlittoral_fleet_cosigned_total 1.0\n" in metrics

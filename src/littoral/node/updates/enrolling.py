@@ -18,6 +18,8 @@ from littoral.updates.wire import Enrol
 __all__ = ["enrol", "facts"]
 
 KEY = "node.key"
+BEARER = "bearer"
+"""The token alone, for what else asks the orchestrator, such as `audit.witnesses.token_file`."""
 CLAIM_BYTES_MAX = 4096
 ENVIRONMENT, CREDENTIAL = "env:", "credential:"
 
@@ -41,6 +43,7 @@ def enrol(calls: Calls, site: Site, disk: FolderDisk) -> Membership:
     )
     enrolled = calls.enrol(asked)
     found = Membership(enrolled.node, enrolled.token)
+    disk.replace(BEARER, f"{found.token}\n".encode())
     disk.replace(FILE, msgspec.json.encode(found))
     return found
 
