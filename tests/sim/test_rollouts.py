@@ -9,7 +9,7 @@ from littoral.orchestrator import rollouts
 from littoral.orchestrator.conductor import view_of, views_of
 from littoral.orchestrator.store import Put
 from littoral.orchestrator.store.rows import Assigned, GroupRow, Plan, Ring
-from littoral.updates.wire import Gates, Window
+from littoral.updates.wire import CheckIn, Gates, Window
 from simulated_rollouts import GROUP, Kill, SimulatedNode, World, random_world
 
 OLD, NEW = Assigned(models={"e": "models/e/1.wasm"}), Assigned(models={"e": "models/e/2.wasm"})
@@ -222,6 +222,38 @@ async def test_gates_windows_and_caps_reach_the_node() -> None:
     await world.until(lambda: world.has_ended("r2"))
     last = world.director.heard["gw-0"][-1]
     assert (last.gates, last.bytes_per_s_max, last.models) == (gates, 50, OLD.models)
+    world.end()
+
+
+async def test_a_way_back_waits_for_no_window_and_is_not_compared_with_what_went_wrong() -> None:
+    world = await begun(World(nodes(2)), replace(PLAN, gates=Gates(drift_max=0.01, watch_s=5.0, hook="http://[::1]/")))
+    await world.until(world.has_ended)
+    now_minute = int(world.clock.wall() // 60 % 1440)
+    closed = Window(from_minute=(now_minute + 60) % 1440, to_minute=(now_minute + 120) % 1440)
+    world.fleet.groups[GROUP] = replace(world.fleet.groups[GROUP], windows=(closed,))
+    await world.act("rollback")
+    await world.until(world.has_ended)
+    assert world.rollout().state == "rolled_back"
+    last = world.director.heard["gw-0"][-1]
+    assert (last.models, last.windows) == (OLD.models, ())
+    assert (last.gates.drift_max, last.gates.canary_s, last.gates.hook, last.gates.watch_s) == (2.0, 0.0, None, 5.0)
+    world.end()
+
+
+async def test_a_way_back_that_fails_after_its_flip_is_a_failure() -> None:
+    world = await begun(World(nodes(1)))
+    await world.until(world.has_ended)
+    world.nodes["gw-0"].takes_s = 1e9
+    await world.act("rollback")
+    await world.until(lambda: world.nodes["gw-0"].checkin.deployment == world.members()["gw-0"].deployment)
+    assert world.director.heard["gw-0"][-1].models == OLD.models
+    deployment = world.members()["gw-0"].deployment
+    world.nodes["gw-0"].checkin = CheckIn(deployment=deployment, state="active")
+    await world.until(world.has_ended)
+    assert (world.rollout().state, world.members()["gw-0"].state) == ("rolled_back", "taking_back")
+    world.nodes["gw-0"].checkin = CheckIn(deployment=deployment, state="rolled_back", gate="crash", problem="ended")
+    await world.until(lambda: not rollouts.is_followed(world.rollout(), world.members()))
+    assert (world.members()["gw-0"].state, world.members()["gw-0"].gate) == ("failed", "crash")
     world.end()
 
 

@@ -23,7 +23,7 @@ from littoral.orchestrator.store.rows import (
     Row,
 )
 from littoral.updates.deployment.windows import is_open
-from littoral.updates.wire import CheckIn
+from littoral.updates.wire import CheckIn, Gates
 
 __all__ = ["OPEN", "Act", "NodeView", "Step", "act", "begin", "is_followed", "retold", "step", "told", "told_rings"]
 
@@ -38,6 +38,8 @@ _FROM: dict[Act, tuple[RolloutState, ...]] = {
 }
 _TELLS = ("told", "taking_back")
 _FAILED = ("rolled_back", "refused")
+_BACK_GATES = {"errors_max": 1.0, "p99_ratio_max": 1e6, "drift_max": 2.0, "canary_s": 0.0, "canary_requests_min": 0}
+"""Of a way back: what it is compared with is what went wrong, which it differs from by intent."""
 _SLACK = 1e-9
 
 
@@ -134,7 +136,7 @@ def is_followed(rollout: RolloutRow, members: Mapping[str, MemberRow]) -> bool:
 
 
 def told(view: NodeView, assigned: Assigned, plan: Plan | None = None) -> NodeRow:
-    """The node's row, which tells it to run this."""
+    """The node's row, which tells it to run this. plan: of the rollout that says so; None: the group's own terms."""
     group = view.group or GroupRow(name="")
     return replace(
         view.row,
@@ -145,6 +147,16 @@ def told(view: NodeView, assigned: Assigned, plan: Plan | None = None) -> NodeRo
         bytes_per_s_max=(plan and plan.bytes_per_s_max) or group.bytes_per_s_max,
         is_frozen=group.is_frozen,
     )
+
+
+def told_back(view: NodeView, before: Assigned, plan: Plan) -> NodeRow:
+    """As `told`, what it ran before: at once, whatever its windows say, past gates that compare versions."""
+    row = told(view, before, plan)
+    return replace(row, gates=_back_gates(row.gates), windows=())
+
+
+def _back_gates(gates: Gates) -> Gates:
+    return replace(gates, hook=None, memory_mb_max=None, **_BACK_GATES)
 
 
 def retold(view: NodeView, members: Iterator[MemberRow]) -> list[Row]:
@@ -234,7 +246,7 @@ class _Work:
         self.put(state="rolling_back", why=why, ended_at_s=None, group_before=None)
 
     def end_rolling_back(self) -> None:
-        going = [member for member in self._members.values() if member.state == "taking_back"]
+        going = [one for one in self._members.values() if one.state == "taking_back" and not self._serves(one)]
         away = [member for member in going if not self._is_online(member.node)]
         if len(away) == len(going):
             self.put(state="rolled_back", ended_at_s=self._now_s)
@@ -320,7 +332,7 @@ class _Work:
             self._fail(member, f"got nowhere in {self.rollout.plan.patience_s:g} s", "patience")
 
     def _judge_back(self, member: MemberRow, said: CheckIn) -> None:
-        if said.state in ("active", "settled"):
+        if said.state == "settled":
             self._member(member, state="taken_back", ended_at_s=self._now_s)
         elif said.state in _FAILED:
             self._fail(member, said.problem or said.state, said.gate)
@@ -355,7 +367,8 @@ class _Work:
         for member in list(self._members.values()):
             view = self._views.get(member.node)
             if member.state in states and view is not None and self._has_its_say(member, view):
-                self._tell(member, view, member.before, state="taking_back")
+                row = told_back(view, member.before, self.rollout.plan)
+                self._put(member, row, state="taking_back")
 
     def _has_its_say(self, member: MemberRow, view: NodeView) -> bool:
         """Whether the node is to run what this rollout told it: nothing newer has, or that was taken back."""
@@ -363,7 +376,9 @@ class _Work:
         return is_last or view.row.assigned == member.before.with_set(self.rollout.plan.set)
 
     def _tell(self, member: MemberRow, view: NodeView, assigned: Assigned, **changes: Any) -> None:
-        row = told(view, assigned, self.rollout.plan)
+        self._put(member, told(view, assigned, self.rollout.plan), **changes)
+
+    def _put(self, member: MemberRow, row: NodeRow, **changes: Any) -> None:
         self._nodes[row.name] = row
         self._member(member, deployment=row.deployment, told_at_s=self._now_s, **changes)
 
@@ -412,6 +427,11 @@ class _Work:
 
     def _in_ring(self, ring: int) -> list[MemberRow]:
         return [one for one in self._members.values() if one.ring == ring and one.state != "superseded"]
+
+    def _serves(self, member: MemberRow) -> bool:
+        """What it was told last, if only for a while."""
+        said = view.checkin if (view := self._views.get(member.node)) else None
+        return said is not None and said.deployment == member.deployment and said.state == "active"
 
     def _is_online(self, node: str) -> bool:
         view = self._views.get(node)
