@@ -19,7 +19,7 @@ from littoral.artifact.manifest import AgentManifest, Manifest
 from littoral.artifact.sections import sections
 from littoral.compiler.driver import compile_model
 from littoral.errors import LittoralError
-from littoral.node.mqtt_broker import parse_broker
+from littoral.mqtt.broker import parse_broker
 from littoral.node.mqtt_topics import caught, check_filter, check_template, check_topic, filled
 from littoral.node.oip.grpc_bodies import request_of
 from littoral.node.oip.grpc_messages import messages

@@ -16,13 +16,13 @@ from littoral.errors import (
     TrapError,
     UnavailableError,
 )
+from littoral.mqtt.back_off import BackOff
+from littoral.mqtt.broker import Credentials, parse_broker
+from littoral.mqtt.message import Message
 from littoral.node.mqtt.again import Again
-from littoral.node.mqtt.back_off import BackOff
 from littoral.node.mqtt.done import DIGEST_BYTES
 from littoral.node.mqtt.judgement import Verdict, judged
-from littoral.node.mqtt.message import Message
 from littoral.node.mqtt.queue import Bounds, Queue
-from littoral.node.mqtt_broker import Credentials, parse_broker
 from littoral.node.mqtt_topics import caught, check_filter, check_template, check_topic, filled, shared
 from littoral.node.origin import Origin
 from littoral.node.site import parse_site

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from littoral.errors import InputError, SetupError
+from littoral.mqtt.broker import Broker, parse_broker
 from littoral.node.client import NodeClient
-from littoral.node.mqtt_broker import Broker, parse_broker
 from littoral.node.mqtt_topics import check_topic
 
 __all__ = ["Target", "opened_target"]
@@ -64,8 +64,8 @@ class _NodeTarget:
 @contextlib.asynccontextmanager
 async def _topic_target(url: str, qos: int, broker: Broker) -> AsyncIterator[Target]:
     try:
-        from littoral.node.mqtt.connection import Outgoing, Session
-        from littoral.node.mqtt.link import Link
+        from littoral.mqtt.connection import Outgoing, Session
+        from littoral.mqtt.link import Link
     except ModuleNotFoundError as error:
         raise SetupError("MQTT needs paho-mqtt", hint="pip install 'littoral[mqtt]'") from error
     parts = urlsplit(url)

@@ -19,7 +19,7 @@ from littoral.camera.source import JPEG, Picture, Source
 from littoral.camera.target import Target
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, PeerError
-from littoral.node.mqtt.back_off import BackOff
+from littoral.mqtt.back_off import BackOff
 from littoral.tensors import encode_frame
 
 __all__ = ["Counts", "Watch"]

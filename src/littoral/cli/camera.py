@@ -15,8 +15,8 @@ from littoral.camera.target import opened_target
 from littoral.camera.watch import Watch
 from littoral.cli.console import bytes_text, messages, results, show_json
 from littoral.errors import InputError
+from littoral.mqtt.broker import Broker, Credentials
 from littoral.node.client import DEFAULT_URL
-from littoral.node.mqtt_broker import Broker, Credentials
 
 __all__ = ["camera"]
 

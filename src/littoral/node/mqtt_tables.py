@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import InputError
-from littoral.node.mqtt_broker import parse_broker
 from littoral.node.mqtt_topics import check_filter, check_template, shared
 from littoral.node.site_problems import NAME_PATTERN, Place, nearest_hint
+from littoral.tables.broker import BrokerTable, check_broker
 
 __all__ = ["MqttTable", "QueueTable", "RouteTable", "check_mqtt", "route_names"]
 
@@ -55,41 +55,21 @@ class RouteTable(_Table, frozen=True):
     queue: Annotated[QueueTable, Meta(description="What waits")] = QueueTable()
 
 
-class MqttTable(_Table, frozen=True):
+class MqttTable(BrokerTable, frozen=True):
     """The broker, and the routes."""
 
-    broker: Annotated[_Text, Meta(description="`mqtt://HOST[:1883]`, or with TLS `mqtts://HOST[:8883]`")]
-    version: Annotated[Literal["5", "3.1.1"], Meta(description="Of the protocol")] = "5"
-    client_id: Annotated[_Name | None, Meta(description="Begin of the clients' ids; default: the node's name")] = None
-    user: Annotated[str, Meta(max_length=1024, description="User name; empty = none")] = ""
-    password_file: Annotated[_Text | None, Meta(description="File whose first line is the password")] = None
-    password_env: Annotated[_Text | None, Meta(description="Environment variable that holds the password")] = None
-    ca: Annotated[_Text | None, Meta(description="Certificates that are trusted; default: the machine's")] = None
-    certificate: Annotated[_Text | None, Meta(description="Certificate to show, PEM")] = None
-    key: Annotated[_Text | None, Meta(description="Its key, PEM; default: in the same file")] = None
-    keep_alive_s: Annotated[int, Meta(ge=5, le=3600, description="A silent connection is tested this often")] = 30
     session_s: Annotated[
         int, Meta(ge=1, le=4_294_967_294, description="How long the broker keeps QoS 1 while the node is away (MQTT 5)")
     ] = 86_400
     payload_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 27, description="Larger messages are dropped")] = 16 << 20
-    routes: Annotated[list[RouteTable], Meta(max_length=ROUTES_MAX, description="In order")] = []
+    routes: Annotated[list[RouteTable], Meta(max_length=ROUTES_MAX, description="In order")] = []  # noqa: RUF012 (a struct copies it)
 
 
 def check_mqtt(
     table: MqttTable, pipelines: Mapping[str, object], place: Place, tenants: Mapping[str, Collection[str]]
 ) -> None:
     """What can be known from the file alone. tenants: the pipelines of each. Raises SettingError naming the key."""
-    try:
-        is_secured, _, _ = parse_broker(table.broker)
-    except InputError as error:
-        raise (place / "broker").about(error.message, hint=error.hint) from error
-    for key in ("ca", "certificate", "key"):
-        if getattr(table, key) is not None and not is_secured:
-            raise (place / key).about("has no meaning without TLS", hint="`broker` begins with `mqtts://`")
-    if table.key is not None and table.certificate is None:
-        raise (place / "key").about("has no meaning without `certificate`")
-    if table.password_file is not None and table.password_env is not None:
-        raise (place / "password_env").about("and `password_file` are given, needs one of them")
+    check_broker(table, place)
     names = route_names(table)
     for index, route in enumerate(table.routes):
         here = place / "routes" / index

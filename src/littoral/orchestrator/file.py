@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from littoral.errors import NotFoundError, SettingError
 from littoral.tables.addresses import Address, parse_address
+from littoral.tables.broker import BrokerTable, check_broker
 from littoral.tables.exposure import Exposure
 from littoral.tables.problems import NAME_PATTERN, Place, nearest_hint
 from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
@@ -23,6 +24,7 @@ __all__ = [
     "LimitsTable",
     "ObjectsTable",
     "OrchestratorTable",
+    "SignalTable",
     "StoreTable",
     "parse_file",
     "read_file",
@@ -80,6 +82,18 @@ class ObjectsTable(_Table, frozen=True):
     region: Annotated[Text, Meta(description="Region")] = "us-east-1"
 
 
+class SignalTable(BrokerTable, frozen=True):
+    """A broker over which nodes hear of a deployment at once, beside their long poll."""
+
+    topic: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^{}+#]{0,200}\{node\}[^{}+#]{0,200}$",
+            description="Of a node's signals; `updates.mqtt` of the node is the same with its name for `{node}`",
+        ),
+    ] = "littoral/fleet/{node}"
+
+
 class LimitsTable(_Table, frozen=True):
     """What it takes."""
 
@@ -99,6 +113,7 @@ TABLES: dict[str, type[_Table]] = {
     "tls": TlsTable,  # type: ignore[dict-item]
     "store": StoreTable,
     "objects": ObjectsTable,
+    "mqtt": SignalTable,  # type: ignore[dict-item]
     "limits": LimitsTable,
 }
 """By name, in the order of the reference."""
@@ -114,6 +129,7 @@ class File(NamedTuple):
     tls: TlsTable | None = None
     store: StoreTable | None = None
     objects: ObjectsTable | None = None
+    mqtt: SignalTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -168,7 +184,10 @@ def parse_file(data: bytes, path: Path) -> File:
         _one(tables["tls"], TlsTable, place / "tls") if "tls" in tables else None,
         _one(tables["store"], StoreTable, place / "store") if "store" in tables else None,
         _one(tables["objects"], ObjectsTable, place / "objects") if "objects" in tables else None,
+        _one(tables["mqtt"], SignalTable, place / "mqtt") if "mqtt" in tables else None,
     )
+    if found.mqtt is not None:
+        check_broker(found.mqtt, place / "mqtt")
     try:
         address = found.listen
     except SettingError as error:

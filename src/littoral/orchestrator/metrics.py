@@ -8,6 +8,7 @@ from littoral.audit.witness import Witness
 from littoral.orchestrator.acts import Acts
 from littoral.orchestrator.conductor import Conductor
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide
 from littoral.telemetry import TEXT_TYPE, Metrics, MetricSpec, Reading
 from littoral.updates.wire import STATES
@@ -46,6 +47,9 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
         MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
         MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
+        MetricSpec("littoral_fleet_mqtt_connected", "gauge", (), "1 while the broker of signals is there"),
+        MetricSpec("littoral_fleet_mqtt_signals_total", "read_counter", (), "Signals that the broker took"),
+        MetricSpec("littoral_fleet_mqtt_signals_waiting", "gauge", (), "Nodes whose signal the broker has not taken"),
         MetricSpec("littoral_fleet_cosigned_total", "read_counter", (), "Checkpoints of nodes cosigned"),
         MetricSpec(
             "littoral_fleet_cosigning_refused_total", "read_counter", ("reason",), "Checkpoints of nodes not cosigned"
@@ -58,12 +62,21 @@ FLEET_METRICS = {
 class Observed:
     """Of one orchestrator."""
 
-    def __init__(self, fleet: Fleet, side: NodeSide, conductor: Conductor, acts: Acts, witness: Witness) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        side: NodeSide,
+        conductor: Conductor,
+        acts: Acts,
+        witness: Witness,
+        mqtt: MqttSignal | None = None,
+    ) -> None:
         self._fleet = fleet
         self._side = side
         self._conductor = conductor
         self._acts = acts
         self._witness = witness
+        self._mqtt = mqtt
         self.metrics = Metrics(self._readings, FLEET_METRICS)
 
     def answered(self, seen: Seen) -> None:
@@ -91,6 +104,10 @@ class Observed:
         yield Reading("littoral_fleet_write_failures_total", (), fleet.write_failures)
         yield Reading("littoral_fleet_failures_total", (), self._conductor.failures)
         yield Reading("littoral_fleet_audit_entries", (), self._acts.recorder.size)
+        if self._mqtt is not None:
+            yield Reading("littoral_fleet_mqtt_connected", (), self._mqtt.is_open)
+            yield Reading("littoral_fleet_mqtt_signals_total", (), self._mqtt.sent)
+            yield Reading("littoral_fleet_mqtt_signals_waiting", (), self._mqtt.waiting_count)
         yield Reading("littoral_fleet_cosigned_total", (), self._witness.signed)
         for reason, count in self._witness.refused.items():
             yield Reading("littoral_fleet_cosigning_refused_total", (reason,), count)

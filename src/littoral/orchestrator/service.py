@@ -27,6 +27,7 @@ from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.file import File
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.metrics import Observed, metrics_protocol
+from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.pages import page_protocol
@@ -79,6 +80,7 @@ class Orchestrator(NamedTuple):
     conductor: Conductor
     acts: Acts
     witness: Witness
+    mqtt: MqttSignal | None
     access: Access
     builds: Builds
 
@@ -107,12 +109,28 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         conductor = Conductor(fleet, signing, telling)
         acts = await stack.enter_async_context(opened_acts(file.data, table.name, clock))
         witness = await asyncio.to_thread(_witness, file, clock)
+        ring = None if file.mqtt is None else MqttSignal(file.mqtt, file.path_of, table.name, clock)
+        if ring is not None:
+            await stack.enter_async_context(ring.signalling(telling))
         await stack.enter_async_context(conductor.conducting())
         access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
         yield Orchestrator(
-            file, fleet, objects, signing, registry, enrolment, asks, side, conductor, acts, witness, access, builds
+            file,
+            fleet,
+            objects,
+            signing,
+            registry,
+            enrolment,
+            asks,
+            side,
+            conductor,
+            acts,
+            witness,
+            ring,
+            access,
+            builds,
         )
 
 
@@ -125,7 +143,7 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
     if tls is not None:
         clients = None if tls.clients is None else file.path_of(tls.clients)
         certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
-    observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness)
+    observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness, found.mqtt)
     router = Router(
         protocols(found, observed, is_secure=certificates is not None),
         observe=observed.answered,

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Telling"]
 
 
 class Telling:
-    """For one event loop."""
+    """For one event loop. listeners: called with node and deployment."""
 
     def __init__(self) -> None:
+        self.listeners: list[Callable[[str, int], None]] = []
         self._published: dict[str, int] = {}
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
@@ -22,6 +27,8 @@ class Telling:
         if deployment <= self.published(node):
             return
         self._published[node] = deployment
+        for listener in self.listeners:
+            listener(node, deployment)
         for waiter in self._waiting.pop(node, ()):
             if not waiter.done():
                 waiter.set_result(None)

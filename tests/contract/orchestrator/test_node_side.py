@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from audit_log import filled
+from broker import Broker
 from littoral.audit.note import Verifier
 from littoral.audit.witness import Asked, asked_text, signed_note
+from littoral.mqtt import broker as mqtt
+from littoral.mqtt.connection import Connection, Session
 from littoral.node.audit.url_witnesses import UrlWitness
 from littoral.orchestrator.downloads import range_of
 from littoral.updates.trust.client import TrustedClient
@@ -292,3 +295,33 @@ async def test_it_cosigns_what_its_nodes_log(tmp_path: Path) -> None:
         assert (await kept.ask("", "POST", "/fleet/v1/add-checkpoint", body)).status == 401
         metrics = (await kept.ask("viewer", "GET", "/metrics")).body.decode()
         assert "\nlittoral_fleet_cosigned_total 1.0\n" in metrics
+
+
+async def test_nodes_hear_of_deployments_by_a_broker_that_may_be_away(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    heard: list[tuple[str, bytes]] = []
+    at = mqtt.parse_broker(f"mqtt://127.0.0.1:{broker.port}")
+    try:
+        async with orchestrated(tmp_path, f'{FILE}\n[mqtt]\nbroker = "mqtt://127.0.0.1:{broker.port}"\n') as kept:
+            await kept.enrolled("gw-1", "gw-2", labels={"region": "north"})
+            await kept.artifact()
+            broker.stop()
+            wished = {"match": {"region": "north"}, "models": {"e": "models/embedder/1.wasm"}}
+            await kept.done("operator", "PUT", "/api/fleet/groups/north", wished)
+            ring = kept.found.mqtt
+            assert ring is not None
+            await until_async(lambda: ring.waiting_count == 2)
+            broker.start()
+            await until_async(lambda: ring.waiting_count == 0)
+            connection = await Connection.open(
+                mqtt.Broker(at[1], at[2]), Session("listener"), lambda one: heard.append((one.topic, one.payload))
+            )
+            await connection.subscribe("littoral/fleet/+", 0)
+            await until_async(lambda: len(heard) == 2)
+            assert sorted(heard) == [(f"littoral/fleet/gw-{one}", b'{"deployment": 1}') for one in (1, 2)]
+            connection.close()
+            metrics = (await kept.ask("viewer", "GET", "/metrics")).body.decode()
+            assert "\nlittoral_fleet_mqtt_signals_total 2.0\n" in metrics
+    finally:
+        broker.stop()

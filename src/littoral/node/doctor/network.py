@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from littoral.errors import ForbiddenError, LittoralError, UnauthorizedError
+from littoral.mqtt.broker import parse_broker
 from littoral.node.client import NodeClient
-from littoral.node.mqtt_broker import parse_broker
 from littoral.node.site import Address, Site, parse_address
 from littoral.telemetry.exporting import parse_endpoint
 from littoral.telemetry.findings import Finding, Status

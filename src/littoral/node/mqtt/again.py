@@ -7,8 +7,8 @@ on then, or be done. A publisher that sends one again itself, because it heard n
 from collections import Counter
 from pathlib import Path
 
+from littoral.mqtt.message import Message
 from littoral.node.mqtt.done import Done
-from littoral.node.mqtt.message import Message
 
 __all__ = ["Again", "Work"]
 

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from littoral.node.mqtt.message import Message
+from littoral.mqtt.message import Message
 
 __all__ = ["REASONS", "Bounds", "Dropped", "Queue", "Reason"]
 

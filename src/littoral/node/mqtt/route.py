@@ -17,14 +17,14 @@ import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, PeerError, RequestError, UnavailableError
+from littoral.mqtt.back_off import BackOff
+from littoral.mqtt.broker import Broker
+from littoral.mqtt.connection import Outgoing, Session
+from littoral.mqtt.link import Link, LinkState, Subscription
+from littoral.mqtt.message import ID_PROPERTY, Answerable, Message
 from littoral.node.mqtt.again import Again
-from littoral.node.mqtt.back_off import BackOff
-from littoral.node.mqtt.connection import Outgoing, Session
 from littoral.node.mqtt.judgement import Verdict, judged
-from littoral.node.mqtt.link import Link, LinkState, Subscription
-from littoral.node.mqtt.message import ID_PROPERTY, Answerable, Message
 from littoral.node.mqtt.queue import Bounds, Dropped, Queue, Reason
-from littoral.node.mqtt_broker import Broker
 from littoral.node.mqtt_topics import caught, check_topic, filled, shared
 from littoral.node.node import ServedPipeline
 from littoral.node.observed import Observed

@@ -5,25 +5,24 @@ import contextlib
 import hashlib
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from littoral.errors import SetupError
 from littoral.node.mqtt.queue import REASONS, Bounds
-from littoral.node.mqtt_broker import Broker, Credentials, parse_broker
-from littoral.node.mqtt_tables import MqttTable, RouteTable, route_names
+from littoral.node.mqtt_tables import RouteTable, route_names
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.shown.mqtt import told_mqtt
 from littoral.node.site import Site
+from littoral.tables.broker import broker_of
 from littoral.telemetry import Reading
 
 if TYPE_CHECKING:
-    from littoral.node.mqtt.link import LinkState
+    from littoral.mqtt.link import LinkState
     from littoral.node.mqtt.route import Plan, Route
 
-__all__ = ["broker_of", "mqtt_routes"]
+__all__ = ["mqtt_routes"]
 
 PUBLISHER = "publisher"
 FOLDER = "mqtt"
@@ -40,8 +39,8 @@ async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterat
         yield ()
         return
     try:
-        from littoral.node.mqtt.connection import Session
-        from littoral.node.mqtt.link import Link
+        from littoral.mqtt.connection import Session
+        from littoral.mqtt.link import Link
         from littoral.node.mqtt.route import Route
     except ModuleNotFoundError as error:
         raise SetupError("`mqtt` needs paho-mqtt", hint="pip install 'littoral[mqtt]'") from error
@@ -84,27 +83,6 @@ async def mqtt_routes(site: Site, node: Node, observed: Observed) -> AsyncIterat
         finally:
             for task in tasks:
                 task.cancel()
-
-
-def broker_of(table: MqttTable, path_of: Any) -> Broker:
-    """path_of: from a path of the file to where it is."""
-
-    def path(text: str | None) -> Path | None:
-        return None if text is None else Path(path_of(text))
-
-    is_secured, host, port = parse_broker(table.broker)
-    credentials = Credentials(table.user, path(table.password_file), table.password_env or "")
-    return Broker(
-        host,
-        port,
-        is_secured,
-        5 if table.version == "5" else 3,
-        table.keep_alive_s,
-        credentials,
-        path(table.ca),
-        path(table.certificate),
-        path(table.key),
-    )
 
 
 def _plan(name: str, entry: RouteTable, barred: Sequence[str]) -> "Plan":

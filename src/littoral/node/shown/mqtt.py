@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from littoral.node.mqtt_broker import Broker
+from littoral.mqtt.broker import Broker
 from littoral.node.mqtt_tables import RouteTable
 from littoral.node.node import Node
 from littoral.web import Answer, Request, Route, json_answer
@@ -12,7 +12,7 @@ from littoral.web import Answer, Request, Route, json_answer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from littoral.node.mqtt.link import LinkState
+    from littoral.mqtt.link import LinkState
     from littoral.node.mqtt.route import Route as MqttRoute
 
 __all__ = ["MqttTold", "mqtt_route", "told_mqtt"]

@@ -13,11 +13,11 @@ __all__ = ["mqtt_signal"]
 async def mqtt_signal(site: Site, topic: str, ring: Callable[[], None], clock: Clock, rng: random.Random) -> None:
     """Until it is cancelled; a broker that is away is asked again and again. Raises SetupError without `mqtt`."""
     try:
-        from littoral.node.mqtt.connection import Session
-        from littoral.node.mqtt.link import Link, Subscription
+        from littoral.mqtt.connection import Session
+        from littoral.mqtt.link import Link, Subscription
     except ModuleNotFoundError as error:
         raise SetupError("`updates.mqtt` needs paho-mqtt", hint="pip install 'littoral[mqtt]'") from error
-    from littoral.node.mqtt.service import broker_of
+    from littoral.tables.broker import broker_of
 
     assert site.mqtt is not None
     link = Link(

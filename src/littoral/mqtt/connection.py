@@ -19,9 +19,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import InputError, PeerError, TooLargeError, UnavailableError
-from littoral.node.mqtt.message import Message
-from littoral.node.mqtt.sockets import open_socket
-from littoral.node.mqtt_broker import Broker
+from littoral.mqtt.broker import Broker
+from littoral.mqtt.message import Message
+from littoral.mqtt.sockets import open_socket
 
 __all__ = ["Connection", "Outgoing", "Session"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, UnavailableError
-from littoral.node.mqtt.back_off import BackOff
-from littoral.node.mqtt.connection import Connection, Outgoing, Session
-from littoral.node.mqtt.message import Message
-from littoral.node.mqtt_broker import Broker
+from littoral.mqtt.back_off import BackOff
+from littoral.mqtt.broker import Broker
+from littoral.mqtt.connection import Connection, Outgoing, Session
+from littoral.mqtt.message import Message
 
 __all__ = ["Link", "LinkState", "Subscription"]
 
