@@ -20,7 +20,8 @@ LIMIT_S = 60.0
 MODEL = "classifier"
 GATES = {"canary_s": 0.5, "watch_s": 1.0, "p99_ratio_max": 1000.0}
 RINGS = [{"name": "canary", "percent": 20}, {"name": "half", "percent": 60}, {"name": "all", "percent": 100}]
-EVERY_S = 2.0
+EVERY_S = 0.4
+GATHER_S = 30.0
 SITE = """
 [node]
 name = "NAME"
@@ -47,11 +48,13 @@ def run() -> list[Row]:
         for number in range(NODES):
             stack.enter_context(node(folder / f"n{number}", fleet, claim["code"]))
         until(lambda: fleet.ask("GET", "/api/fleet")["online"] == NODES, 120)
-        first_s = rolled_out(fleet, bytes(model.wasm), kills=0)
-        killed_s = rolled_out(fleet, bytes(littoral.compile(NETWORKS["mobilenet_v2"](), version="2.0.0").wasm), KILLS)
+        first_s, _ = rolled_out(fleet, bytes(model.wasm), kills=0)
+        next_one = bytes(littoral.compile(NETWORKS["mobilenet_v2"](), version="2.0.0").wasm)
+        killed_s, kills = rolled_out(fleet, next_one, KILLS)
     return [
         row(f"first version to {NODES} nodes, published to done", first_s, "s"),
-        row(f"next one, orchestrator killed {KILLS} times meanwhile", killed_s, "s", limit=LIMIT_S),
+        row("next one, orchestrator killed meanwhile", killed_s, "s", limit=LIMIT_S),
+        row(f"of {KILLS} kills, not made before it was done", KILLS - kills, "kills", limit=0),
     ]
 
 
@@ -66,26 +69,26 @@ def node(folder: Path, fleet: Orchestrator, code: str) -> Iterator[None]:
         yield
 
 
-def rolled_out(fleet: Orchestrator, wasm: bytes, kills: int) -> float:
-    """Seconds from the bytes to the end of the last ring."""
+def rolled_out(fleet: Orchestrator, wasm: bytes, kills: int) -> tuple[float, int]:
+    """Seconds from the bytes to the end of the last ring, and how often the orchestrator was killed by then."""
     began = time.perf_counter()
     artifact = fleet.ask("POST", f"/api/fleet/artifacts?kind=models&name={MODEL}", wasm)
     order = {"group": "all", "set": {"models": {MODEL: artifact["target"]}}, "rings": RINGS}
     rollout = fleet.ask("POST", "/api/fleet/rollouts", order)
-    ended = threading.Event()
-    killer = threading.Thread(target=kill_often, args=(fleet, kills, ended))
+    ended, killed = threading.Event(), list[float]()
+    killer = threading.Thread(target=kill_often, args=(fleet, kills, ended, killed))
     killer.start()
     try:
         until(lambda: state(fleet, rollout["id"]) not in ("running", "away"), 300)
-        took_s = time.perf_counter() - began
+        took_s, count = time.perf_counter() - began, len(killed)
     finally:
         ended.set()
         killer.join()
     told = fleet.ask("GET", f"/api/fleet/rollouts/{rollout['id']}")
     assert told["state"] == "done", told
-    for one in fleet.ask("GET", "/api/fleet/nodes"):
-        assert one["running"] == {f"models/{MODEL}": artifact["target"]}, one
-    return took_s
+    running = {f"models/{MODEL}": artifact["target"]}
+    until(lambda: all(one["running"] == running for one in fleet.ask("GET", "/api/fleet/nodes")), GATHER_S)
+    return took_s, count
 
 
 def state(fleet: Orchestrator, rollout: str) -> str:
@@ -95,9 +98,9 @@ def state(fleet: Orchestrator, rollout: str) -> str:
         return "away"
 
 
-def kill_often(fleet: Orchestrator, kills: int, ended: threading.Event) -> None:
-    """Every other second, also where the rollout is done before: so many times in all."""
-    for _ in range(kills):
-        ended.wait(EVERY_S)
+def kill_often(fleet: Orchestrator, kills: int, ended: threading.Event, killed: list[float]) -> None:
+    """So many times, until the rollout has ended; each life lasts long enough to answer."""
+    while len(killed) < kills and not ended.wait(EVERY_S):
         fleet.kill()
         fleet.start()
+        killed.append(time.perf_counter())

@@ -11,9 +11,9 @@ import pytest
 from http_seeds import write_fuzzed_site
 from littoral import settings
 from littoral.clock import SYSTEM
-from littoral.node.access import guessing
 from littoral.node.access.roles import Role
 from littoral.settings import environment
+from littoral.web.access import guessing
 from littoral.web.access.tokens import new_token, write_tokens
 from node_fixture import Served, node_in_thread
 from supervised import short_folder

@@ -25,6 +25,7 @@ READY = {
     "caches": "#caches .card .facts",
     "mqtt": "#mqtt .card .facts",
     "logs": "#logs .state",
+    "audit": "#entries .log li",
     "doctor": "#doctor .findings li",
 }
 COLOURS = """

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from guarded_app import Guarded, guarded
-from littoral.node.access import tokens as tokens_module
 from littoral.node.access.roles import Role
+from littoral.web.access import tokens as tokens_module
 from littoral.web.access.access import REASONS
 from littoral.web.access.guessing import BURST_COUNT, REFILL_S
 from littoral.web.access.tokens import TokenFile

@@ -22,6 +22,7 @@ __all__ = ["audit_protocol"]
 AUDIT = "/api/audit"
 TILE = f"{AUDIT}/tile/{{level}}/{{number}}"
 ENTRIES_MAX = 256
+SECONDS_END = 1e12
 LOOKED_MAX = 1 << 16
 """Entries that one request with a filter looks at: some hundredths of a second."""
 
@@ -161,8 +162,8 @@ def _seconds(text: str, what: str) -> float | None:
         found = float(text) if text else None
     except ValueError:
         found = math.nan
-    if found is not None and not math.isfinite(found):
-        raise InputError(f"`{what}` is `{text[:40]}`, must be a Unix time in seconds")
+    if found is not None and not 0 <= found < SECONDS_END:
+        raise InputError(f"`{what}` is `{text[:40]}`, must be a Unix time in seconds, below {SECONDS_END:g}")
     return found
 
 
