@@ -88,6 +88,7 @@ class _World:
         try:
             first = Version(f"models/{MODEL}/1.wasm")
             versions = [first, *(self._version(number + 2) for number in range(ROLLOUT_COUNT))]
+            self._versions = {version.target: version for version in versions}
             ended = [await self._rollout(version, is_first=version is first) for version in versions]
             await self._rest()
         finally:
@@ -179,7 +180,7 @@ class _World:
         rings = {ring: [one for one in members if one.ring == ring] for ring in {one.ring for one in members}}
         failed = {ring: [one for one in found if one.gate] for ring, found in rings.items()}
         over = [ring for ring, found in failed.items() if len(found) > ERRORS_MAX * len(rings[ring])]
-        sound = {one.node for found in failed.values() for one in found if version.on(one.node) is Nature.GOOD}
+        sound = {one.node for found in failed.values() for one in found if self._is_sound(version, one)}
         if strange := sorted(sound - self._flaky - self._away):
             self._fault(f"{rollout.id}: good on {strange[:3]}, which failed")
         if rollout.state == "done" and over:
@@ -194,6 +195,11 @@ class _World:
             self._fault(f"{rollout.id}: {version.nature} everywhere, and done")
         if is_first and rollout.state != "done":
             self._fault(f"{rollout.id}: the first version is {rollout.state}")
+
+    def _is_sound(self, version: Version, member: MemberRow) -> bool:
+        """On its node, and so is what the node was to go back to, whose failure is told of the rollout as well."""
+        before = [self._versions[target] for target in member.before.models.values()]
+        return all(one.on(member.node) is Nature.GOOD for one in (version, *before))
 
     @property
     def _away(self) -> set[str]:
