@@ -74,6 +74,7 @@ class _World:
             poll_s=POLL_S,
             told=self._note_told,
         )
+        self._versions: dict[str, Version] = {}
         self._flaky: set[str] = set()
         self._nodes: dict[str, SimulatedNode] = {}
 
