@@ -22,6 +22,7 @@ FILE = """[orchestrator]
 name = "reef"
 listen = "127.0.0.1:0"
 poll_s = 1
+offline_s = 86_400
 """
 REGIONS = ("north", "south", "west")
 STATES = ("settled", "settled", "settled", "canary", "rolled_back", "refused", "idle")
