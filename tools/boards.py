@@ -323,7 +323,9 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                     ),
                 ),
             ),
-            Panel("Waited for the same one", "reqps", ((rate("littoral_gateway_joined_total", "tenant"), "{{tenant}}"),)),
+            Panel(
+                "Waited for the same one", "reqps", ((rate("littoral_gateway_joined_total", "tenant"), "{{tenant}}"),)
+            ),
             Panel(
                 "Wrong ones, and how many may be",
                 "percentunit",
