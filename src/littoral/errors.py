@@ -28,6 +28,7 @@
     │   ├── UnavailableError          not ready, stopping or restarting: try again
     │   └── SetupError                something that must be installed is missing
     ├── PeerError                     another node or the network is at fault
+    │   └── UpstreamError             a service of language models did not answer, or not as it should
     └── TrustError                    a digest or signature does not match
         └── UpdateRefusedError        an update is not taken; what runs goes on
             ├── MalformedUpdateError      metadata that cannot be read, or of another kind
@@ -105,6 +106,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "UpdateClockError",
     "UpdateRefusedError",
+    "UpstreamError",
     "WithheldUpdateError",
     "WrongContentError",
     "WrongNodeError",
@@ -270,6 +272,27 @@ class SetupError(NodeError):
 
 class PeerError(LittoralError):
     """Another node or the network is at fault."""
+
+
+class UpstreamError(PeerError):
+    """A service of language models did not answer, or not as it should.
+
+    kind: what happened. status: the service's own, where it answered. retry_after_s: when it wants to be asked again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int = 0,
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class TrustError(LittoralError):
