@@ -198,7 +198,7 @@ class AnswerStore:
     async def observe(self, entry_id: bytes, similarity: float, is_correct: bool, *, author: bytes = b"") -> None:
         """Durable when it returns. An entry that is gone is no error.
 
-        author: digest of the person who said so; one has a bounded part of an entry's labels. Nothing: a judge did.
+        author: digest of whose question it was, whoever judged it; nothing where nobody is known.
         """
         point = point_id(entry_id)
         async with self._one(entry_id):
@@ -296,4 +296,5 @@ def _equals(key: str, value: str) -> Condition:
 
 
 def _near(payload: Payload | None, similarity: float) -> Near:
-    return Near(entry_of(payload or {}), similarity, Labels.of(payload).observations)
+    labels = Labels.of(payload)
+    return Near(entry_of(payload or {}), similarity, labels.observations, labels)
