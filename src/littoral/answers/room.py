@@ -77,7 +77,7 @@ class Room:
         async with self._making:
             while self._is_full:
                 over = self.table.count - self._entries_max
-                await self._leave(self.table.least(max(over, self._entries_max // SHARE, 1)))
+                await self._leave(self.table.least(max(over, self.table.count // SHARE, 1)))
 
     @property
     def _is_full(self) -> bool:

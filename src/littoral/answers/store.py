@@ -177,6 +177,7 @@ class AnswerStore:
         found, is_cut = await self._near(vector, limit + SPARE, must, now_s)
         if is_cut and len(found) < limit:
             found, _ = await self._near(vector, limit, [*must, _not_expired(now_s)], now_s)
+        found = [near for near in found if near.entry.tenant == asked.tenant]
         nearest = found[0].similarity if found else 0.0
         found.sort(key=lambda near: near.entry.tier != "curated" if near.similarity >= nearest - EQUAL else 2)
         return found[:limit]
