@@ -101,11 +101,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Near(NamedTuple):
-    """similarity: cosine of the two questions' vectors."""
+    """similarity: cosine of the two questions' vectors. labels: the observations with their authors."""
 
     entry: Entry
     similarity: float
     observations: Observations
+    labels: Labels = Labels()
 
 
 def point_id(entry_id: bytes) -> str:

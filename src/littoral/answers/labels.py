@@ -1,6 +1,7 @@
-"""What was observed of an entry with who said so: one author decides over an eighth of it at most.
+"""What was observed of an entry, and whose question each observation came from.
 
-Beside the pairs of `Observations` lie four bytes each, of the author's digest; zeros are a judge of this node.
+Thresholds are learned from these. So nobody's questions outnumber those of all others, and an entry's own author
+teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of the author's digest; zeros are nobody.
 """
 
 import base64
@@ -8,12 +9,14 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from littoral.answers.observations import OBSERVATIONS_MAX, PAIR, Observations
 from littoral.errors import ArtifactError
 
-__all__ = ["AUTHOR_LABELS_MAX", "FIELDS", "Labels"]
+__all__ = ["FIELDS", "Labels"]
 
-AUTHOR_LABELS_MAX = OBSERVATIONS_MAX // 8
 AUTHOR_BYTES = 4
 NOBODY = bytes(AUTHOR_BYTES)
 FIELDS = ("observations", "authors")
@@ -43,24 +46,54 @@ class Labels(NamedTuple):
         return {name: base64.b64encode(data).decode() for name, data in zip(FIELDS, packed, strict=True)}
 
     def added(self, similarity: float, is_correct: bool, author: bytes = b"") -> "Labels":
-        """With one more; an author who has `AUTHOR_LABELS_MAX` loses the oldest, as everybody does at the very end."""
-        who = author[:AUTHOR_BYTES].ljust(AUTHOR_BYTES, b"\0")
-        left = self._without_oldest_of(who) if who != NOBODY and self._count_of(who) >= AUTHOR_LABELS_MAX else self
-        observations = left.observations.added(similarity, is_correct)
-        authors = (left.authors + who)[-AUTHOR_BYTES * len(observations) :]
-        return Labels(observations, authors)
+        """With one more. Where there are too many, the oldest of whoever has the most goes: who asks often displaces
+        itself. What goes does not depend on what was found.
+        """
+        who = _mark(author)
+        left = self if len(self.observations) < OBSERVATIONS_MAX else self._kept(self._is_spared(who))
+        return Labels(left.observations.added(similarity, is_correct), left.authors + who)
 
-    def _rows_of(self, who: bytes) -> list[int]:
-        starts = range(0, len(self.authors), AUTHOR_BYTES)
-        return [at for at, start in enumerate(starts) if self.authors[start : start + AUTHOR_BYTES] == who]
+    def heard(
+        self, *, without: bytes | None = None, of_one_max: int = OBSERVATIONS_MAX, free: bytes = b""
+    ) -> Observations:
+        """What somebody learns from: all but those of the author `without`, of each other author the newest
+        `of_one_max`, of the author `free` all.
+        """
+        marks = self._marks()
+        is_heard = np.ones(len(marks), bool)
+        for mark in np.unique(marks):
+            of_one = np.flatnonzero(marks == mark)
+            if without is not None and mark == _number(without):
+                is_heard[of_one] = False
+            elif mark != _number(free):
+                is_heard[of_one[: max(len(of_one) - of_one_max, 0)]] = False
+        return self.observations if is_heard.all() else self._kept(is_heard).observations
 
-    def _count_of(self, who: bytes) -> int:
-        return len(self._rows_of(who))
+    def confirmed_by(self, *, without: bytes) -> int:
+        """How many other authors' questions it was found right for, at least once each."""
+        marks = self._marks()[self.observations.are_correct]
+        return len(np.unique(marks[marks != _number(without)]))
 
-    def _without_oldest_of(self, who: bytes) -> "Labels":
-        row = self._rows_of(who)[0]
-        packed = self.observations.pack()
-        return Labels(
-            Observations(packed[: row * PAIR.size] + packed[(row + 1) * PAIR.size :]),
-            self.authors[: row * AUTHOR_BYTES] + self.authors[(row + 1) * AUTHOR_BYTES :],
-        )
+    def _marks(self) -> NDArray[np.uint32]:
+        return np.frombuffer(self.authors, "<u4")
+
+    def _is_spared(self, who: bytes) -> NDArray[np.bool_]:
+        """All but the oldest of whoever has the most, the new one counted."""
+        marks = self._marks()
+        found, counts = np.unique(np.append(marks, _number(who)), return_counts=True)
+        of_most = np.isin(marks, found[counts == counts.max()])
+        is_spared = np.ones(len(marks), bool)
+        is_spared[int(np.argmax(of_most))] = False
+        return is_spared
+
+    def _kept(self, is_kept: NDArray[np.bool_]) -> "Labels":
+        pairs = np.frombuffer(self.observations.pack(), f"V{PAIR.size}")[is_kept]
+        return Labels(Observations(pairs.tobytes()), self._marks()[is_kept].tobytes())
+
+
+def _mark(author: bytes) -> bytes:
+    return author[:AUTHOR_BYTES].ljust(AUTHOR_BYTES, b"\0")
+
+
+def _number(author: bytes) -> int:
+    return int.from_bytes(_mark(author), "little")

@@ -234,7 +234,7 @@ class AnswerStore:
     async def observe(self, entry_id: bytes, similarity: float, is_correct: bool, *, author: bytes = b"") -> bool:
         """Durable when it returns true; false where the entry is gone. Raises as `put`.
 
-        author: digest of the person who said so; one has a bounded part of an entry's labels. Nothing: a judge did.
+        author: digest of whose question it was, whoever judged it; nothing where nobody is known.
         """
         point = point_id(entry_id)
         async with self._turn(entry_id):
@@ -345,4 +345,5 @@ def _not_expired(now_s: float) -> Condition:
 
 
 def _near(payload: Payload | None, similarity: float) -> Near:
-    return Near(entry_of(payload or {}), similarity, Labels.of(payload).observations)
+    labels = Labels.of(payload)
+    return Near(entry_of(payload or {}), similarity, labels.observations, labels)
