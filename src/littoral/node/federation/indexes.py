@@ -87,9 +87,9 @@ class PayloadIndexes:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NodeError(f"`{self._file}`: {error}", hint="remove it: the node hears from its peers") from error
 
-    def changing(self, collection: str) -> asyncio.Lock:
-        """Held while a request is done on shards here and noted: what was wished before is not done in between."""
-        return self._changing[collection]
+    def changing(self, part: str) -> asyncio.Lock:
+        """Held while a request is done on this shard and noted: what was wished before is not done in between."""
+        return self._changing[part]
 
     def check(self, collection: str, field: str, time: int) -> None:
         """Before a request of this hybrid time is done. Raises LateError where a later one is known, TooLargeError."""
@@ -160,7 +160,7 @@ class PayloadIndexes:
         for field, wish in self._wishes.get(life, {}).items():
             if settled.get(field) == wish:
                 continue
-            async with self._changing[collection]:
+            async with self._changing[part.name]:
                 if self._wishes.get(life, {}).get(field) == wish:
                     await _do(part, field, wish)
                     settled[field] = wish

@@ -243,7 +243,7 @@ class LocalShards:
         request: frames.CreateIndex | frames.DeleteIndex,
         terms: Terms,
     ) -> frames.Answer:
-        async with indexes.changing(collection):
+        async with indexes.changing(found.name):
             indexes.check(collection, request.field, terms.at.time)
             answer = await found.ask(request, deadline_s=terms.deadline_s)
             await indexes.note(collection, request, terms.at.time)
