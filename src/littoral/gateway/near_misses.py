@@ -1,0 +1,75 @@
+"""Questions that were answered anew beside a remembered one: for people to say whether the two answers are the same."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+__all__ = ["NearMiss", "NearMisses"]
+
+COUNT_MAX = 200
+BYTES_MAX = 4 << 20
+
+
+class NearMiss(NamedTuple):
+    """entry: of the remembered question. fresh, cached: texts of answers. judged: what the judge said; None: it could
+    not tell.
+    """
+
+    id: bytes
+    entry: bytes
+    model: str
+    at_s: float
+    similarity: float
+    question: str
+    cached_question: str
+    fresh: str
+    cached: str
+    judged: bool | None
+
+    @property
+    def size_bytes(self) -> int:
+        return 4 * sum(map(len, (self.question, self.cached_question, self.fresh, self.cached)))
+
+
+class NearMisses:
+    """The newest, one a question and entry; bounded in number and bytes. For one thread."""
+
+    def __init__(self, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
+        self._count_max, self._bytes_max = count_max, bytes_max
+        self._waiting: OrderedDict[bytes, NearMiss] = OrderedDict()
+        self._bytes = 0
+        self.dropped_count = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, miss: NearMiss) -> None:
+        """Takes the place of the oldest where there is no room; one that is too large alone is dropped itself."""
+        self.take(miss.id)
+        if miss.size_bytes > self._bytes_max:
+            self.dropped_count += 1
+            return
+        self._waiting[miss.id] = miss
+        self._bytes += miss.size_bytes
+        while len(self._waiting) > self._count_max or self._bytes > self._bytes_max:
+            _, oldest = self._waiting.popitem(last=False)
+            self._bytes -= oldest.size_bytes
+            self.dropped_count += 1
+
+    def get(self, miss: bytes) -> NearMiss | None:
+        return self._waiting.get(miss)
+
+    def take(self, miss: bytes) -> NearMiss | None:
+        """Without it from now on: it is judged, or its entry is gone."""
+        if (found := self._waiting.pop(miss, None)) is not None:
+            self._bytes -= found.size_bytes
+        return found
+
+    def forget(self, entries: frozenset[bytes] | None = None) -> None:
+        """Those of entries that are gone; None: all."""
+        for one in [one for one in self._waiting.values() if entries is None or one.entry in entries]:
+            self.take(one.id)
+
+    def newest(self, count: int) -> list[NearMiss]:
+        """What the judge could not tell comes first."""
+        newest = [*reversed(self._waiting.values())]
+        return sorted(newest, key=lambda one: one.judged is not None)[:count]

@@ -1,0 +1,1 @@
+"""The gateway as a part of the node: what it tells, and who may ask."""
