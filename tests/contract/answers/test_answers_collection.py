@@ -69,7 +69,8 @@ def test_it_is_found_again_by_the_embedder_that_filled_it(tmp_path: Path) -> Non
         info = await collections.get("answers").info()
         assert {"partition", "tags", "model", "policy", "tenant", "expires_at"} == set(info.payload_schema)
 
-    assert in_turn(tmp_path, (embedder("a"), fill), (embedder("a"), look)) == []
+    said = in_turn(tmp_path, (embedder("a"), fill), (embedder("a"), look))
+    assert said == ["collection `answers`: made for answers of the gateway, 8 × Cosine"]
 
 
 def test_entries_are_embedded_anew_for_another_embedder(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_entries_are_embedded_anew_for_another_embedder(tmp_path: Path) -> None:
     said = in_turn(tmp_path, (embedder("a"), fill), (embedder("b", 6), look), (NO_EMBEDDER, back))
     assert (
         "collection `answers`: holds embeddings of `encoder:aaaaaaaaaaaaaaaa`, its entries are embedded anew for"
-        in said[0]
+        in said[2]
     )
     assert "collection `answers`: 4 entries embedded anew, 1 left out; it is deleted" in said
     assert "collection `answers-next`: 4 entries embedded anew, 0 left out; it is deleted" in said
