@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway_site import SITE, write_gateway_site
 from kept_answers import SetClock, asked, entry, vector
+from littoral.answers.points import collection_config
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.errors import InputError, SettingError
+from littoral.node.at_rest import encrypted_fields
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
+from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
+from littoral.vault import KeyRing
+from littoral.vault.keys import new_key
 from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 from waiting import until_async
@@ -134,12 +140,37 @@ async def _apart(folder: Path) -> Any:
     with embedded(folder) as link:
         async with link:
             collections = await Collections.open(folder, link)
-            found = await collections.create("answers", _config())
+            found = await collections.create("answers", collection_config(4))
             await collections.close()
     return found
 
 
-def _config() -> Any:
-    from littoral.answers.points import collection_config
+def test_questions_and_answers_lie_sealed_where_there_are_keys(tmp_path: Path) -> None:
+    ring = KeyRing([new_key()[0]])
+    text = SITE.format(url="http://127.0.0.1:1/v1") + '\n[encryption]\nkey_file = "seal.key"\n'
+    site = read_site(write_gateway_site(tmp_path, text))
+    fields = encrypted_fields(site, ring)
+    assert encrypted_fields(site, None) == {}
+    assert set(fields) == {"answers", "answers-next"}
+    assert all(one.names == ["question", "answer"] for one in fields.values())
 
-    return collection_config(4)
+    async def run() -> None:
+        with embedded(tmp_path) as link:
+            async with link:
+                collections = await Collections.open(tmp_path, link, encrypted=fields)
+                opened = open_store(
+                    collections, tmp_path, "answers", embedder("a"), StoreBounds(), SetClock(), lambda _: None
+                )
+                async with opened as store:
+                    await fill(collections, store, [])
+                    assert await store.exact(asked(entry(1))) == entry(1)
+                    assert [near.entry for near in await store.nearest(asked(entry(2)), vector(2), 1)] == [entry(2)]
+                    assert await store.purge(model="small") == ENTRIES
+                    await fill(collections, store, [])
+                await collections.close()
+
+    asyncio.run(run())
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"learned" in data for data in files)
+    for secret in (b"How does number", b"It works like"):
+        assert not any(secret in data for data in files)
