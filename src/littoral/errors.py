@@ -15,6 +15,7 @@
     │   ├── QuotaError                over what this tenant may have
     │   ├── UnauthorizedError         who calls did not say who it is, or not truly
     │   ├── TooOftenError             too many of these from one address or tenant: wait
+    │   │   └── SpentError            what may be used in this time is used up
     │   ├── SlowRequestError          the request did not arrive in time
     │   └── NotOfferedError           a known request that this version does not serve
     ├── NodeError                     the machine, its files or its load are at fault
@@ -28,6 +29,7 @@
     │   ├── UnavailableError          not ready, stopping or restarting: try again
     │   └── SetupError                something that must be installed is missing
     ├── PeerError                     another node or the network is at fault
+    │   └── UpstreamError             a service of language models did not answer, or not as it should
     └── TrustError                    a digest or signature does not match
         └── UpdateRefusedError        an update is not taken; what runs goes on
             ├── MalformedUpdateError      metadata that cannot be read, or of another kind
@@ -91,6 +93,7 @@ __all__ = [
     "ShardError",
     "SlowRequestError",
     "SlowUpdateError",
+    "SpentError",
     "TooLargeError",
     "TooOftenError",
     "TrapError",
@@ -105,6 +108,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "UpdateClockError",
     "UpdateRefusedError",
+    "UpstreamError",
     "WithheldUpdateError",
     "WrongContentError",
     "WrongNodeError",
@@ -208,6 +212,10 @@ class TooOftenError(RequestError):
         self.retry_after_s = retry_after_s
 
 
+class SpentError(TooOftenError):
+    """What may be used in a window of time is used up."""
+
+
 class SlowRequestError(RequestError):
     """The request did not arrive in time."""
 
@@ -270,6 +278,27 @@ class SetupError(NodeError):
 
 class PeerError(LittoralError):
     """Another node or the network is at fault."""
+
+
+class UpstreamError(PeerError):
+    """A service of language models did not answer, or not as it should.
+
+    kind: what happened. status: the service's own, where it answered. retry_after_s: when it wants to be asked again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int = 0,
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class TrustError(LittoralError):

@@ -17,6 +17,7 @@ VERBS = {
     "bench": "bench",
     "build": "build",
     "bundle": "bundle",
+    "cache": "cache",
     "camera": "camera",
     "collections": "collections",
     "compare": "compare",

@@ -10,7 +10,9 @@ BYTES_MAX = 4 << 20
 
 
 class NearMiss(NamedTuple):
-    """entry: of the remembered question. fresh, cached: texts of answers. judged: by the judge, None: it could not tell."""
+    """entry: of the remembered question. fresh, cached: texts of answers. judged: what the judge said; None: it could
+    not tell.
+    """
 
     id: bytes
     entry: bytes
@@ -53,19 +55,19 @@ class NearMisses:
             self._bytes -= oldest.size_bytes
             self.dropped_count += 1
 
-    def get(self, id: bytes) -> NearMiss | None:
-        return self._waiting.get(id)
+    def get(self, miss: bytes) -> NearMiss | None:
+        return self._waiting.get(miss)
 
-    def take(self, id: bytes) -> NearMiss | None:
+    def take(self, miss: bytes) -> NearMiss | None:
         """Without it from now on: it is judged, or its entry is gone."""
-        if (found := self._waiting.pop(id, None)) is not None:
+        if (found := self._waiting.pop(miss, None)) is not None:
             self._bytes -= found.size_bytes
         return found
 
     def forget(self, entries: frozenset[bytes] | None = None) -> None:
         """Those of entries that are gone; None: all."""
-        for id in [id for id, one in self._waiting.items() if entries is None or one.entry in entries]:
-            self.take(id)
+        for one in [one for one in self._waiting.values() if entries is None or one.entry in entries]:
+            self.take(one.id)
 
     def newest(self, count: int) -> list[NearMiss]:
         """What the judge could not tell comes first."""

@@ -1,4 +1,4 @@
-"""What became of requests: counts since the start and by minute, what was saved, and how near the nearest questions were."""
+"""What became of requests, since the start and by minute; what was saved; how near the nearest questions were."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
@@ -42,7 +42,7 @@ class Tally:
         self.joined_count = 0
 
     def answered(self, outcome: Outcome, *, tokens: int = 0, cost_micro: int = 0) -> None:
-        """A request that was answered. tokens, cost_micro: what its answer costs upstream, whether it was paid or not."""
+        """A request that was answered. tokens, cost_micro: of its answer upstream, whether it was paid or not."""
         self._counts[outcome] += 1
         self._turn()
         self._steps[self._step % STEP_COUNT, OUTCOMES.index(outcome)] += 1
@@ -78,7 +78,7 @@ class Tally:
         return (self._counts["hit"] + self._counts["semantic"]) / total if total else None
 
     def history(self, span_s: int) -> tuple[int, list[list[int]]]:
-        """The latest `span_s` seconds as (seconds of a step, rows of when it began and its counts); `ROWS_MAX` at most."""
+        """The latest `span_s` seconds: seconds of a step, and rows of when it began and its counts."""
         self._turn()
         count = max(1, min(STEP_COUNT, span_s // STEP_S))
         width = -(-count // ROWS_MAX)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from littoral.node.access.roles import RIGHTS
 from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
+from littoral.node.gateway.api import gateway_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -136,6 +137,7 @@ def _protocols(
         pipelines_protocol(node, observed),
         oip_protocol(inference),
         openai_protocol(node, observed),
+        gateway_protocol(node),
         streams_protocol(node, observed),
         updates_protocol(node),
         qdrant_protocol(node),

@@ -22,6 +22,7 @@ from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
 if TYPE_CHECKING:
+    from littoral.gateway.order import Gateway
     from littoral.making.builds import Builds
     from littoral.node.audit.trail import Trail
     from littoral.node.federation.federation import Federation
@@ -155,6 +156,7 @@ class Node:
     tenants: by name, each with a node of its own, as it sees it.
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     builds: models that are being made here. updates: its part in a fleet, if it is in one.
+    gateway: to language models, its own or its tenant's; None where it has none.
     undelivered: what of its site file waits for the fleet's first deployment.
     """
 
@@ -188,6 +190,7 @@ class Node:
     itself: "Tenant | None" = None
     gate: Gate | None = None
     rate: "Rate | None" = None
+    gateway: "Gateway | None" = None
     clock: Clock = SYSTEM
     started_at: float = 0.0
     is_ready: bool = False

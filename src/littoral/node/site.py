@@ -16,6 +16,7 @@ import msgspec
 from littoral.errors import NotFoundError, RequestError, SettingError
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptionTable, check_encrypted, check_encryption
+from littoral.node.gateway_tables import GatewayTable, check_gateway, check_plain_keys
 from littoral.node.mesh_tables import MeshTable, check_mesh
 from littoral.node.migrate_tables import check_models
 from littoral.node.mqtt_tables import MqttTable, check_mqtt
@@ -26,7 +27,6 @@ from littoral.node.signature_tables import SignaturesTable
 from littoral.node.site_problems import NAME_PATTERN, PATTERNS, Place, nearest_hint
 from littoral.node.site_tables import (
     ENTRIES_MAX,
-    NOT_YET,
     STEP_TABLES,
     TABLES,
     AgentStepTable,
@@ -89,6 +89,7 @@ class Site(NamedTuple):
     audit: AuditTable | None = None
     tenants: Sequence[TenantTable] = ()
     updates: UpdatesTable | None = None
+    gateway: GatewayTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -146,10 +147,9 @@ def parse_site(data: bytes, path: Path) -> Site:
     except RecursionError as error:
         raise place.about("is nested too deep") from error
     for key in tables:
-        if key in NOT_YET:
-            raise SettingError(f"{place / key} is not offered in this version")
         if key not in TABLES:
             raise place.unknown(key, TABLES)
+    check_plain_keys(tables.get("gateway"), place / "gateway")
     return _checked(
         Site(
             path,
@@ -179,6 +179,7 @@ def parse_site(data: bytes, path: Path) -> Site:
                 lambda entry, at: _several(entry, "collections", CollectionTable, at),
             ),
             _one(tables["updates"], UpdatesTable, place / "updates") if "updates" in tables else None,
+            _one(tables["gateway"], GatewayTable, place / "gateway") if "gateway" in tables else None,
         ),
         place,
     )
@@ -273,6 +274,7 @@ def _checked(site: Site, place: Place) -> Site:
     check_encryption(site.encryption, place / "encryption")
     check_tenants(site, place / "tenants", inner_steps)
     check_updates(site.updates, site.models, site.agents, place)
+    check_gateway(site.gateway, site.pipelines, place / "gateway")
     return site
 
 

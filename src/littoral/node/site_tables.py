@@ -9,6 +9,7 @@ from msgspec import Meta
 from littoral.errors import SettingError
 from littoral.node.audit_tables import AuditTable
 from littoral.node.encryption_tables import EncryptedTable, EncryptionTable
+from littoral.node.gateway_tables import GatewayTable, TenantGatewayTable
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.migrate_tables import MODELS_MAX, MigrateTable
 from littoral.node.model_files import NUMBER_MAX
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_STEP_TABLES",
     "ENTRIES_MAX",
-    "NOT_YET",
     "STEPS_MAX",
     "STEP_TABLES",
     "TABLES",
@@ -388,6 +388,9 @@ class TenantTable(_Table, frozen=True):
         dict[Name, CollectionTable], Meta(max_length=ENTRIES_MAX, description="Made if they are not there")
     ] = {}
     quota: Annotated[QuotaTable, Meta(description="What it may use")] = QuotaTable()
+    gateway: Annotated[
+        TenantGatewayTable | None, Meta(description="What it has of the table `gateway`; default: nothing")
+    ] = None
 
 
 TABLES: Mapping[str, type[msgspec.Struct]] = {
@@ -410,7 +413,6 @@ TABLES: Mapping[str, type[msgspec.Struct]] = {
     "audit": AuditTable,
     "tenants": TenantTable,
     "updates": UpdatesTable,
+    "gateway": GatewayTable,
 }
 """Top-level tables; `models`, `agents`, `collections` and `pipelines` have one for each name, `tenants` is a list."""
-
-NOT_YET = ("gateway",)

@@ -19,6 +19,7 @@ from littoral.node.caches import Caches
 from littoral.node.declared_models import with_spread_models
 from littoral.node.default_pipelines import with_default_pipelines
 from littoral.node.federation.opening import open_federation
+from littoral.node.gateway.opening import open_gateway
 from littoral.node.migration.bindings import Parts
 from littoral.node.migration.migrations import Migrations
 from littoral.node.model_opening import close_model, open_model
@@ -133,7 +134,10 @@ async def _open_node(
                 node.tenants = tenants_of(bound, node)
                 try:
                     await node.migrations.open()
-                    async with _beside(_renew([collections, *(room.collections for room in rooms)], say)):
+                    async with (
+                        open_gateway(site, node, clock, say),
+                        _beside(_renew([collections, *(room.collections for room in rooms)], say)),
+                    ):
                         yield node
                 finally:
                     await builds.close()

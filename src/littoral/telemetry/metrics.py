@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
+from littoral.telemetry.gateway_metrics import OF_GATEWAY
 from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, OF_UPDATES, MetricSpec
 from littoral.telemetry.spread import Spread
 
@@ -323,6 +324,7 @@ METRICS = {
         *OF_ITSELF,
         *OF_AUDIT,
         *OF_UPDATES,
+        *OF_GATEWAY,
     )
 }
 

@@ -170,6 +170,8 @@ admin      POST   /snapshots
 admin      DELETE /snapshots/{snapshot}
 admin      GET    /snapshots/{snapshot}
 read       GET    /telemetry
+infer      POST   /v1/chat/completions
+infer      POST   /v1/completions
 infer      POST   /v1/embeddings
 read,infer GET    /v1/models
 read,infer GET    /v1/models/{model}

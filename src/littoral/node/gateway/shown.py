@@ -1,4 +1,4 @@
-"""What `/api/gateway` tells, as types: the contract between the gateway, its page, `littoral cache` and people with curl.
+"""What `/api/gateway` tells, as types: the contract between a gateway, its page, and `littoral cache`.
 
 Money is in the currency of the site file's prices, times in Unix seconds, ids in hexadecimal digits.
 """

@@ -178,6 +178,6 @@ def _tenant(bound: BoundTenant, node: Node) -> Tenant:
     observed = Observed(seen)
     inference = Inference(seen, observed)
     store, trail = collections.quota, bound.guests.trail
-    tenant = Tenant(table.name, table.quota, seen, observed, inference, bound.gate, rate, store, trail)
+    tenant = Tenant(table.name, table.quota, seen, observed, inference, bound.gate, rate, store, trail, table.gateway)
     seen.itself = tenant
     return tenant

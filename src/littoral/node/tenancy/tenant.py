@@ -15,6 +15,7 @@ from littoral.vectors.quota import Bounds, StoreQuota
 
 if TYPE_CHECKING:
     from littoral.node.audit.trail import Trail
+    from littoral.node.gateway_tables import TenantGatewayTable
 
 __all__ = ["QUOTAS", "Tenant"]
 
@@ -25,7 +26,7 @@ QUOTAS = ("requests_per_s", "inferences_max", "store")
 @dataclass
 class Tenant:
     """node: as the tenant sees it, and nothing else. observed, inference: of that. trail: what it does is told there,
-    in the node's audit log, if it keeps one.
+    in the node's audit log, if it keeps one. has_gateway: what it may have of the gateway.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Tenant:
     rate: Rate
     store: StoreQuota
     trail: "Trail | None" = None
+    has_gateway: "TenantGatewayTable | None" = None
 
     async def limit(self, quota: QuotaTable) -> None:
         """Another quota from now on, but for its caches and the number of its collections."""

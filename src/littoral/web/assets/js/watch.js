@@ -3,7 +3,7 @@
 import { NodeError, getJson } from "./api.js";
 
 /**
- * Calls `show(value)` after every reading, `fail(error, isFirst)` where there was none.
+ * path: or a function that gives it. Calls `show(value)` after every reading, `fail(error, isFirst)` where there was none.
  * `refresh()` reads at once; `latest` is the last value, undefined before the first.
  */
 export function watch(path, periodMs, { show, fail }) {
@@ -14,7 +14,7 @@ export function watch(path, periodMs, { show, fail }) {
   async function read() {
     let value;
     try {
-      value = await getJson(path);
+      value = await getJson(typeof path === "function" ? path() : path);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
       fail(error, latest === undefined);

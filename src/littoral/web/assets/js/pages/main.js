@@ -7,6 +7,7 @@ import { auditPage } from "./audit.js";
 import { cachesPage } from "./caches.js";
 import { collectionsPage } from "./collections.js";
 import { doctorPage } from "./doctor.js";
+import { gatewayPage } from "./gateway.js";
 import { logsPage } from "./logs.js";
 import { modelsPage } from "./models.js";
 import { mqttPage } from "./mqtt.js";
@@ -18,6 +19,7 @@ const PAGES = {
   caches: { title: "Caches", show: cachesPage, twins: ["/api/caches"] },
   collections: { title: "Collections", show: collectionsPage, twins: ["/api/collections"] },
   doctor: { title: "Doctor", show: doctorPage, twins: ["/api/doctor"] },
+  gateway: { title: "Gateway", show: gatewayPage, twins: ["/api/gateway", "/api/gateway/entries", "/api/gateway/misses"] },
   logs: { title: "Logs", show: logsPage, twins: ["/api/logs"] },
   models: { title: "Models", show: modelsPage, twins: ["/api/models", "/api/builds"] },
   mqtt: { title: "MQTT", show: mqttPage, twins: ["/api/mqtt"] },
