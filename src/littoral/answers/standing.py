@@ -32,12 +32,14 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Standing(NamedTuple):
     """may: the entry may be told, if the decision on `observations` says so too; if not, the upstream is asked, and
-    what comes is judged against the entry. reason: why not, for people.
+    what comes is judged against the entry. reason: why not, for people. is_apart: the questions differ in a fact, so
+    what comes says nothing about the entry.
     """
 
     may: bool
     observations: Observations
     reason: str = ""
+    is_apart: bool = False
 
 
 def standing(near: Near, asked: Asked, trust: Trust) -> Standing:
@@ -47,7 +49,7 @@ def standing(near: Near, asked: Asked, trust: Trust) -> Standing:
     without = None if is_trusted else entry.author
     heard = labels.heard(without=without, of_one_max=trust.observations_of_one_max, free=asked.author)
     if trust.facts and (reason := differs(asked.question, entry.question, scripts=frozenset(trust.scripts))):
-        return Standing(False, heard, reason)
+        return Standing(False, heard, reason, is_apart=True)
     if is_trusted:
         return Standing(True, heard)
     if trust.told == "author":
