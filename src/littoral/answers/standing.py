@@ -20,7 +20,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     something similar, were answered by an upstream, and the judge found both answers the same. "author": its author.
     observations_of_one_max: judged questions of one author that count in one entry for others.
     facts: whether differing numbers, negations, names or lengths keep an entry from being told. scripts: first words of
-    the Unicode names of letters that the embedder was trained on.
+    the Unicode names of letters that the embedder was trained on. entries_of_one_per_hour: new ones of one author.
     """
 
     told: Told = "confirmed"
@@ -28,6 +28,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     observations_of_one_max: int = 16
     facts: bool = True
     scripts: tuple[str, ...] = ("LATIN",)
+    entries_of_one_per_hour: int = 20_000
 
 
 class Standing(NamedTuple):
