@@ -20,6 +20,7 @@ REFUSED = {
     *((method, "/api/builds/{build}/feeds") for method in ("POST", "DELETE")),
     *(("POST", f"/api/builds/{{build}}/{what}") for what in ("start", "cancel", "load", "add")),
     ("DELETE", "/api/models/{name}"),
+    *(("POST", f"/v1/{what}") for what in ("chat/completions", "completions", "littoral/feedback")),
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),
     ("GET", "/api/audit/witnessed"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import filled_disk
 from hosts import SIZE, Client, host_of, make_folder, upsert, vectors
 from littoral.errors import InputError, ShardError, TooLargeError, UnavailableError
 from littoral.vectors import frames
@@ -367,6 +368,22 @@ def test_a_small_disk_is_filled_to_its_reserve_and_no_process_dies(tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "MiB free, a write needs 16 MiB" in done.stdout
+
+
+def test_without_a_free_byte_a_shard_is_flushed_closed_killed_and_opened(tmp_path: Path) -> None:
+    """Somebody else fills the disk: by what the shard has kept for itself nothing is lost, and searches go on."""
+    can_mount = subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0
+    need(can_mount, "user namespaces, to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-P", filled_disk.__file__, disk],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [said for said, _, _ in filled_disk.STEPS]
 
 
 def test_an_answer_too_large_for_a_frame_is_an_error_and_the_connection_lives(folder: Path) -> None:
