@@ -339,7 +339,8 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 "Judged",
                 "cps",
                 (
-                    (rate("littoral_gateway_judged_total", "verdict"), "{{verdict}}"),
+                    (rate("littoral_gateway_judged_total"), "to learn from"),
+                    (rate("littoral_gateway_audited_total", "verdict"), "at random: {{verdict}}"),
                     (rate("littoral_gateway_judge_unsure_total"), "unsure"),
                     (rate("littoral_gateway_judge_dropped_total"), "dropped"),
                 ),
@@ -416,7 +417,14 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             ),
             Panel("Remembered answers", "short", (("littoral_gateway_entries{AT}", "{{instance}} {{tenant}}"),)),
             Panel("Their bytes", "bytes", (("littoral_gateway_entries_bytes{AT}", "{{instance}} {{tenant}}"),)),
-            Panel("Evicted", "cps", ((rate("littoral_gateway_evictions_total", "tenant"), "{{tenant}}"),)),
+            Panel(
+                "Evicted, expired",
+                "cps",
+                (
+                    (rate("littoral_gateway_evictions_total", "tenant"), "evicted {{tenant}}"),
+                    (rate("littoral_gateway_expired_total", "tenant"), "expired {{tenant}}"),
+                ),
+            ),
             Panel("Near misses for people", "short", (("littoral_gateway_misses_waiting{AT}", "{{tenant}}"),)),
         ),
     ),

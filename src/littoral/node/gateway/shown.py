@@ -78,12 +78,16 @@ class RuleTold(Struct, frozen=True):
 
 
 class ErrorTold(Struct, frozen=True):
-    """The share of wrong answers among what `target` counts, from judged samples; None before the first of them."""
+    """The share of wrong answers among what `target` counts; None while nothing is told to similar questions.
+
+    judged: samples. audited: of these, those that could have been told, at random; wrong: of these.
+    """
 
     target: Literal["hit", "request"]
     delta: float
     state: Literal["ok", "alarm"]
     judged: int
+    audited: int
     wrong: int
     low: float | None
     estimate: float | None
@@ -102,7 +106,9 @@ class JudgeTold(Struct, frozen=True):
 
 
 class CacheTold(Struct, frozen=True):
-    """fit: how a threshold is learned. evicted: for want of room."""
+    """embedder: empty where only the same request is known. fit: how a threshold is learned. evicted: for want of room;
+    expired: that were taken out.
+    """
 
     embedder: str
     fit: str
@@ -113,7 +119,7 @@ class CacheTold(Struct, frozen=True):
     bytes: int
     bytes_max: int
     evicted: int
-    curated: int
+    expired: int
 
 
 class SavedTold(Struct, frozen=True):

@@ -78,7 +78,7 @@ function overview({ outcomes, joined, hit_share: share, saved, cache, error }) {
       ["Tokens saved", [count(saved.tokens), make("small", {}, ` of ${count(saved.tokens + saved.spent_tokens)}`)]],
       ["Money saved", [amount(saved.money), make("small", {}, ` spent ${amount(saved.spent_money)}`)]],
       ...(cache ? [
-        ["Remembered answers", [count(cache.entries), make("small", {}, ` of ${count(cache.entries_max)}, ${count(cache.curated)} curated`), meter(cache.entries / cache.entries_max)]],
+        ["Remembered answers", [count(cache.entries), make("small", {}, ` of ${count(cache.entries_max)}`), meter(cache.entries / cache.entries_max)]],
         ["Their bytes", [bytes(cache.bytes), make("small", {}, ` of ${bytes(cache.bytes_max)}, ${count(cache.evicted)} left for want of room`), meter(cache.bytes / cache.bytes_max)]],
       ] : []),
     ]),
