@@ -15,6 +15,7 @@
     │   ├── QuotaError                over what this tenant may have
     │   ├── UnauthorizedError         who calls did not say who it is, or not truly
     │   ├── TooOftenError             too many of these from one address or tenant: wait
+    │   │   └── SpentError            what may be used in this time is used up
     │   ├── SlowRequestError          the request did not arrive in time
     │   └── NotOfferedError           a known request that this version does not serve
     ├── NodeError                     the machine, its files or its load are at fault
@@ -92,6 +93,7 @@ __all__ = [
     "ShardError",
     "SlowRequestError",
     "SlowUpdateError",
+    "SpentError",
     "TooLargeError",
     "TooOftenError",
     "TrapError",
@@ -208,6 +210,10 @@ class TooOftenError(RequestError):
     def __init__(self, message: str, *, retry_after_s: float, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class SpentError(TooOftenError):
+    """What may be used in a window of time is used up."""
 
 
 class SlowRequestError(RequestError):

@@ -57,7 +57,7 @@ class Headquarters:
         self.file = folder / "hq/orchestrator.toml"
         self.file.parent.mkdir(parents=True)
         self.file.write_text(
-            f'[orchestrator]\nname = "reef"\nlisten = "127.0.0.1:{self.port}"\npoll_s = 1\noffline_s = 60\n\n'
+            f'[orchestrator]\nname = "reef"\nlisten = "127.0.0.1:{self.port}"\npoll_s = 1\noffline_s = 86_400\n\n'
             '[auth]\ntokens = "tokens.json"\n'
         )
         self.token = ""

@@ -11,7 +11,7 @@ from orchestrated import orchestrated
 from raw_http import send, send_json
 from supervised import short_folder
 from upped import Up
-from waiting import until_async
+from waiting import until_async, until_true
 
 pytestmark = pytest.mark.e2e
 
@@ -39,10 +39,10 @@ async def test_a_rollout_ends_on_a_node() -> None:
                     said = await kept.done("viewer", "GET", f"/api/fleet/rollouts/{rollout['id']}")
                     return str(said["state"])
 
-                for _ in range(600):
-                    if await state() != "running":
-                        break
-                    await asyncio.sleep(0.2)
+                async def has_ended() -> bool:
+                    return await state() != "running"
+
+                await until_true(has_ended)
                 assert await state() == "done"
                 said = send_json(up.address, "POST", "/v2/models/m/infer", asked(3))
                 assert json.loads(said.body)["outputs"][0]["data"][0] == 6

@@ -13,7 +13,7 @@ from unicodedata import category
 from littoral.answers.markers import folded
 from littoral.answers.scripts import alphabet
 
-__all__ = ["CHECKS", "differs"]
+__all__ = ["CHECKS", "commands", "differs", "negations_of", "numbers_of"]
 
 NUMBER = re.compile(r"[0-9][0-9.,:/]{0,30}")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\W_]")
@@ -81,6 +81,11 @@ ORDERS = re.compile(
 )
 """What tells a model how to answer, rather than asks it something."""
 
+COMMANDS = re.compile(
+    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:above|previous|earlier|prior|instructions?|prompt)\b"
+    r"|\bsystem prompt\b|\byou are now\b|\bfrom now on\b"
+)
+
 
 class Read(NamedTuple):
     """A question as it is compared. line: folded. words: in their order."""
@@ -101,6 +106,21 @@ def differs(asked: str, cached: str, *, scripts: frozenset[str] = frozenset({"LA
     if _strange(one, scripts) != _strange(other, scripts):
         return "characters that the embedder does not know differ"
     return ""
+
+
+def numbers_of(text: str) -> list[str]:
+    """The numbers of a text, each once, in one way of writing."""
+    return _numbers(_read(text))
+
+
+def negations_of(text: str) -> bool:
+    """Whether it holds a word such as `not`."""
+    return _negations(_read(text))
+
+
+def commands(text: str) -> bool:
+    """Whether it tells a model what to forget or to be."""
+    return bool(COMMANDS.search(folded(text)))
 
 
 def _read(text: str) -> Read:

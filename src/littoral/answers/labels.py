@@ -1,7 +1,7 @@
 """What was observed of an entry, and whose question each observation came from.
 
-Thresholds are learned from these. So nobody's questions outnumber those of all others, and an entry's own author teaches
-nobody else. Beside the pairs of `Observations` lie four bytes each, of the author's digest; zeros are nobody.
+Thresholds are learned from these. So nobody's questions outnumber those of all others, and an entry's own author
+teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of the author's digest; zeros are nobody.
 """
 
 import base64

@@ -78,7 +78,7 @@ async def rollout_state(kept: Kept, rollout: str, *wanted: str) -> dict[str, Any
 async def test_a_rollout_from_its_first_ring_to_its_group(tmp_path: Path) -> None:
     async with orchestrated(tmp_path) as kept:
         await grouped(kept, "gw-1", "gw-2", "gw-3")
-        order = {"group": "north", "set": SET, "rings": [{"name": "canary", "nodes": ["gw-2"]}], "offline_wait_s": 0}
+        order = {"group": "north", "set": SET, "rings": [{"name": "canary", "nodes": ["gw-2"]}]}
         begun = await kept.done("operator", "POST", "/api/fleet/rollouts", order)
         assert [ring["name"] for ring in begun["rings"]] == ["canary", "rest"]
         for node in ("gw-2", "gw-1", "gw-3"):
