@@ -9,6 +9,7 @@ from littoral.node.access.roles import RIGHTS
 from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
 from littoral.node.gateway.api import gateway_protocol
+from littoral.node.gateway.shown_api import gateway_pages_protocol
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -120,7 +121,7 @@ def _protocols(
         return access.is_from(request, node.tenant)
 
     return [
-        page_protocol(),
+        page_protocol(has_gateway=node.gateway is not None),
         session_protocol(access, is_secure=is_secure),
         openapi_protocol(),
         api_protocol(node, observed),
@@ -138,6 +139,7 @@ def _protocols(
         oip_protocol(inference),
         openai_protocol(node, observed),
         gateway_protocol(node),
+        gateway_pages_protocol(node),
         streams_protocol(node, observed),
         updates_protocol(node),
         qdrant_protocol(node),

@@ -13,6 +13,10 @@ backup     GET    /api/backup
 cache      DELETE /api/caches/{cache}
 model      POST   /api/builds/{build}/add
 trust      POST   /api/updates/begin-again
+export     GET    /api/gateway/export
+import     POST   /api/gateway/import
+label      POST   /api/gateway/misses/{miss}
+purge      POST   /api/gateway/purge
 migration  DELETE /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration/back

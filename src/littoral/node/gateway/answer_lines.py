@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from littoral.answers.entries import Entry, Kind, Tier, entry_of, payload_of
 from littoral.answers.keys import asked_of, unkept
@@ -19,6 +21,7 @@ __all__ = ["LINES_MAX", "exported", "imported"]
 
 LINES_MAX = 256
 SCROLLED = 200
+NOWHERE = np.array([1.0], np.float32)
 
 _Text = Annotated[str, Meta(min_length=1, max_length=262_144)]
 
@@ -84,12 +87,9 @@ def _line(text: bytes) -> Line:
         found = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(str(error)) from error
-    pairs = (
-        found.question is not None and found.answer is not None,
-        found.request is not None,
-        found.entry is not None,
-    )
-    if sum(pairs) != 1 or (found.request is None) != (found.response is None):
+    is_written = found.question is not None and found.answer is not None
+    is_one = sum((is_written, found.request is not None, found.entry is not None)) == 1
+    if not is_one or (found.request is None) != (found.response is None):
         raise InputError("one of `question` with `answer`, `request` with `response`, and `entry` is needed")
     return found
 
@@ -103,7 +103,7 @@ def _entry(answers: SeenAnswers, tenant: str, line: Line, now_s: float, author: 
     if asked.reach == "nothing":
         raise InputError(f"is never told again: {asked.reason}")
     answer = msgspec.json.encode(response)
-    if reason := _unfit(answer, response or {}, kind) or unkept(text_of_answer(answer), answers.rules):
+    if reason := _unfit(response or {}, kind) or unkept(text_of_answer(answer), answers.rules):
         raise InputError(reason)
     prompt_tokens, completion_tokens = _usage(response or {})
     tier = line.tier or tier
@@ -147,7 +147,7 @@ def _brought(tenant: str, line: Line, payload: Mapping[str, Any]) -> Entry:
     return msgspec.structs.replace(found, tags=tags, tier=line.tier or found.tier)
 
 
-def _unfit(answer: bytes, response: Mapping[str, Any], kind: Kind) -> str:
+def _unfit(response: Mapping[str, Any], kind: Kind) -> str:
     choices = response.get("choices")
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         return "`response` must have one choice"
@@ -165,7 +165,6 @@ def _usage(response: Mapping[str, Any]) -> tuple[int, int]:
     return prompt, completion
 
 
-async def _vector(answers: SeenAnswers, question: str) -> Any:
-    if answers.embed is None:
-        raise InputError("nothing is embedded here: `gateway.embedder` names a pipeline for it")
-    return await answers.embed(question)
+async def _vector(answers: SeenAnswers, question: str) -> NDArray[np.float32]:
+    """Without an embedder answers are found by their request alone, wherever they lie."""
+    return NOWHERE if answers.embed is None else await answers.embed(question)

@@ -1,7 +1,6 @@
 """Remembered answers for people: found, explained, judged by hand, purged."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -26,6 +25,9 @@ from littoral.node.gateway.shown import (
     PurgeBody,
 )
 from littoral.node.gateway.telling import MICRO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["curve_of", "entries_of", "explained", "judged_by_hand", "misses_of", "purged", "text_of_answer"]
 
@@ -83,12 +85,13 @@ async def explained(answers: SeenAnswers, tenant: str, body: ExplainBody, *, aut
     asked = _asked(answers, tenant, body, author)
     exact = None if asked.reach == "nothing" else await answers.store.exact(asked)
     nears: list[NearTold] = []
+    is_told = False
     if asked.reach == "semantic" and answers.embed is not None:
-        vector = await answers.embed(asked.question)
-        nears = [_near(answers, asked, near) for near in await answers.store.nearest(asked, vector, NEAR_MAX)]
-    outcome = "off" if asked.reach == "nothing" else "hit" if exact is not None else "miss"
-    if outcome == "miss" and nears and nears[0].is_served:
-        outcome = "semantic"
+        near = await answers.store.nearest(asked, await answers.embed(asked.question), NEAR_MAX)
+        nears = [_near(answers, asked, one) for one in near]
+        may = [answers.standing(one, asked).may for one in near]
+        is_told = bool(nears) and nears[may.index(True) if any(may) else 0].is_served
+    outcome = "off" if asked.reach == "nothing" else "hit" if exact is not None else "semantic" if is_told else "miss"
     return ExplainTold(
         outcome=outcome,
         reach=asked.reach,

@@ -1,6 +1,7 @@
 """`/api/gateway…`: what the page of the gateway and `littoral cache` read and do. A tenant sees its own."""
 
 import hashlib
+
 from littoral.errors import InputError, NotOfferedError
 from littoral.node.gateway.answer_lines import exported, imported
 from littoral.node.gateway.answers_shown import (
