@@ -97,16 +97,16 @@ def _line(text: bytes) -> Line:
 def _entry(answers: SeenAnswers, tenant: str, line: Line, now_s: float, author: bytes) -> Entry:
     if line.entry is not None:
         return _brought(tenant, line, line.entry)
-    request, response, tier = _written(line) if line.request is None else (line.request, line.response, "learned")
+    request, response, of_line = _told(line)
     kind: Kind = "completion" if "prompt" in request and "messages" not in request else "chat"
     asked = asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
     if asked.reach == "nothing":
         raise InputError(f"is never told again: {asked.reason}")
     answer = msgspec.json.encode(response)
-    if reason := _unfit(response or {}, kind) or unkept(text_of_answer(answer), answers.rules):
+    if reason := _unfit(response, kind) or unkept(text_of_answer(answer), answers.rules):
         raise InputError(reason)
-    prompt_tokens, completion_tokens = _usage(response or {})
-    tier = line.tier or tier
+    prompt_tokens, completion_tokens = _usage(response)
+    tier = line.tier or of_line
     ttl_s = line.ttl_s if line.ttl_s is not None else 0 if tier == "curated" else answers.ttl_s
     return Entry(
         tenant=tenant,
@@ -128,8 +128,10 @@ def _entry(answers: SeenAnswers, tenant: str, line: Line, now_s: float, author: 
     )
 
 
-def _written(line: Line) -> tuple[Mapping[str, Any], dict[str, Any], Tier]:
-    """As a request with these messages and nothing else, and its answer."""
+def _told(line: Line) -> tuple[Mapping[str, Any], Mapping[str, Any], Tier]:
+    """Request and response; what people wrote counts as a request with these messages and nothing else."""
+    if line.request is not None and line.response is not None:
+        return line.request, line.response, "learned"
     system = [{"role": "system", "content": line.system}] if line.system else []
     messages = [*system, {"role": "user", "content": line.question}]
     message = {"role": "assistant", "content": line.answer}

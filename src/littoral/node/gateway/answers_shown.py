@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from littoral.answers.asked import Asked
-from littoral.answers.entries import Near
+from littoral.answers.entries import Kind, Near
 from littoral.answers.keys import asked_of
 from littoral.answers.observations import Observations
 from littoral.errors import InputError, NotFoundError
@@ -200,7 +200,7 @@ def _asked(answers: SeenAnswers, tenant: str, body: ExplainBody, author: bytes) 
     else:
         message = {"role": "user", "content": body.question}
         request = {"model": body.model or "", "messages": [message]}
-    kind = "completion" if "prompt" in request and "messages" not in request else "chat"
+    kind: Kind = "completion" if "prompt" in request and "messages" not in request else "chat"
     return asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
 
 
