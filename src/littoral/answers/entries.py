@@ -51,13 +51,10 @@ COUNT_MAX = (1 << 62) - 1
 
 INDEXES: Mapping[str, FieldSchema | IndexParams] = {
     "partition": IndexParams(type="keyword", is_tenant=True),
-    "tags": "keyword",
-    "model": "keyword",
-    "policy": "keyword",
-    "tenant": "keyword",
-    "expires_at": "integer",
+    **{name: IndexParams(type="keyword", enable_hnsw=False) for name in ("tags", "model", "policy", "tenant")},
+    "expires_at": IndexParams(type="integer", enable_hnsw=False),
 }
-"""By which fields of the payload something is looked for."""
+"""By which fields of the payload something is looked for; each partition has a graph of its own, nothing else has."""
 
 SEALED_FIELDS = ("question", "answer")
 """What lies sealed where the site has keys; nothing looks for these."""

@@ -52,6 +52,10 @@ class Hot:
     def keep_exact(self, entry: Entry) -> None:
         self._keep(entry.exact, entry, b"")
 
+    def forget(self, entry: Entry) -> None:
+        """What it was told for by its digest; the gateway tells a new answer by another body's key, or after a look."""
+        self._answers.drop(entry.exact)
+
     def drop(self, matches: Callable[[Entry], bool]) -> int:
         """Forgets every answer of such an entry; how many these were."""
         doomed = [key for key, answer in self._answers.items() if matches(answer.entry)]

@@ -38,7 +38,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     similarity. private_markers: patterns (`answers.markers`) that neither a request nor an answer may hold.
     words: whole words or phrases, whatever their case, of questions whose answers hold for one person or one moment.
     policy_version: whatever was told under another one is not told again. scan_chars_max: longer requests are not
-    told again where there are markers or words, since nobody looks at the rest.
+    told again where there are markers, since nobody looks at the rest. authors_by_user: callers whose one token
+    serves many people name them in `user`, and each counts as an author.
     """
 
     temperature_max: float = 0.3
@@ -51,6 +52,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     words: tuple[str, ...] = ()
     policy_version: str = "1"
     scan_chars_max: int = 262_144
+    authors_by_user: bool = False
 
     def __post_init__(self) -> None:
         Markers.of(self.private_markers, self.words)
@@ -150,6 +152,8 @@ def asked_of(
     )
     exact = _digest(partition, _written(said), turn.question.encode("utf-8", "surrogatepass"))
     reach, reason = _reach(body, turn, rules, cache_control)
+    if rules.authors_by_user and isinstance(user := body.get("user"), str):
+        author = _digest(author, user.encode("utf-8", "surrogatepass"))
     return Asked(tenant, model, exact, partition[:PARTITION_BYTES], turn.question, reach, reason, author)
 
 
@@ -280,6 +284,7 @@ def _reach(body: Mapping[str, Any], turn: Turn, rules: Rules, cache_control: str
 
 
 def _never(body: Mapping[str, Any], turn: Turn, rules: Rules, cache_control: str) -> Iterator[str]:
+    yield "the question holds half characters (lone surrogates)" if not _is_whole(turn.question) else ""
     yield "the request says `cache-control: no-store`" if "no-store" in _directives(cache_control) else ""
     if not rules.tools:
         yield "tools: the answer depends on more than the question" if _has_tools(body, turn) else ""
@@ -324,6 +329,10 @@ def _temperature_reason(body: Mapping[str, Any], rules: Rules) -> str:
         return "a temperature that is no number"
     within = 0 <= temperature <= rules.temperature_max
     return "" if within else f"temperature {temperature:g} is above {rules.temperature_max:g}"
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _directives(cache_control: str) -> frozenset[str]:

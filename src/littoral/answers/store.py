@@ -1,10 +1,11 @@
 """Where answers are kept: a collection for the long, memory for those of a moment ago."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,51 +21,31 @@ from littoral.answers.entries import (
     payload_of,
     point_id,
 )
+from littoral.answers.eviction import row_of
 from littoral.answers.hot import Hot
 from littoral.answers.labels import FIELDS, Labels
+from littoral.answers.points import Points
 from littoral.answers.purges import Purge, Purges
+from littoral.answers.room import Room
+from littoral.artifact.disk import Disk, FolderDisk
 from littoral.clock import Clock
-from littoral.errors import NotFoundError
-from littoral.vectors.filters import Condition, Filter, Match
-from littoral.vectors.indexes import IndexParams
+from littoral.errors import LittoralError, NotFoundError
+from littoral.vectors.byte_lru import CacheStatistics
+from littoral.vectors.filters import Condition, Filter, Match, Range
 from littoral.vectors.packing import Vectors
 from littoral.vectors.queries import PayloadChange, PayloadSelector
-from littoral.vectors.records import FieldSchema, Hit, Payload, PointId, Record
+from littoral.vectors.records import Payload, PointId
 
 __all__ = ["AnswerStore", "Points", "StoreBounds", "StoreStatistics"]
 
-DEADLINE_S = 10.0
+TEND_S = 30.0
+IDS_PAGE = 8192
 PAGE = 1000
 EQUAL = 1e-3
 """Similarities that differ by no more are equal: half precision, as vectors are stored, tells no finer."""
-SPARE = 4
-"""Hits beyond those asked for, in the place of expired ones."""
-
-
-class Points(Protocol):
-    """What of a `vectors.collection.Collection` is used: a plain one, or one that is spread over nodes."""
-
-    async def upsert(
-        self, ids: Sequence[PointId], vectors: Vectors, payloads: Sequence[Payload | None] | None = None
-    ) -> int: ...
-    async def delete(self, ids: Sequence[PointId]) -> int: ...
-    async def delete_matching(self, matching: Filter | Mapping[str, Any]) -> int: ...
-    async def change_payload(self, change: PayloadChange) -> int: ...
-    async def create_index(self, field: str, schema: FieldSchema | IndexParams) -> int: ...
-    async def search(self, vector: Vectors, **options: Any) -> list[Hit]: ...
-    async def retrieve(
-        self, ids: Sequence[PointId], *, with_payload: bool | PayloadSelector = True, with_vector: bool = False
-    ) -> list[Record]: ...
-    async def scroll(
-        self,
-        *,
-        limit: int = 10,
-        offset: PointId | None = None,
-        matching: Filter | Mapping[str, Any] | None = None,
-        with_payload: bool | PayloadSelector = True,
-        with_vector: bool | list[str] = False,
-    ) -> tuple[list[Record], PointId | None]: ...
-    async def count(self, matching: Filter | Mapping[str, Any] | None = None) -> int: ...
+SPARE = 1
+"""Hits beyond those asked for, in the place of expired ones; where these are more, a second search leaves them out."""
+BESIDE = ("exact", "tier", "expires_at", *FIELDS)
 
 
 class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,52 +62,75 @@ class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreStatistics(NamedTuple):
-    """entries, bytes: now. The others since the start.
+    """entries, bytes: now, of an entry its question, answer and about what lies around it. The others since the start.
 
-    refused: that could not be kept (no room on the disk, too large, no host). purged: that were being kept during a
-    purge which takes them. lost_observations: of entries that were gone.
+    refused: that could not be kept (no room on the disk, no host, too large). purged: that were being kept during a
+    purge which takes them. outranked: learned ones in the place of which a curated one stands. lost: observations of
+    entries that were gone. is_behind: entries are being looked through, `entries` and `bytes` may be too low.
     """
 
     entries: int
     bytes: int
-    kept: int
-    refused: int
-    purged: int
-    evicted: int
-    expired: int
-    observed: int
-    lost_observations: int
-    hot_entries: int
-    hot_bytes: int
-    hot_hits: int
-    hot_misses: int
+    is_behind: bool
+    hot: CacheStatistics
+    kept: int = 0
+    refused: int = 0
+    purged: int = 0
+    outranked: int = 0
+    evicted: int = 0
+    expired: int = 0
+    observed: int = 0
+    lost: int = 0
 
 
 class AnswerStore:
-    """Made by `AnswerStore.open`. For one event loop."""
+    """Made by `AnswerStore.open`. For one event loop.
 
-    def __init__(self, points: Points, folder: Path, bounds: StoreBounds, clock: Clock) -> None:
+    last_refusal: why the last answer that was refused could not be kept; empty where none was.
+    """
+
+    def __init__(self, points: Points, disk: Disk, bounds: StoreBounds, clock: Clock) -> None:
         self.hot = Hot(bounds.hot_bytes_max, bounds.hot_age_max_s, clock)
+        self.last_refusal = ""
         self._points = points
-        self._folder = folder
         self._bounds = bounds
         self._clock = clock
         self._purges = Purges()
-        self._locks: dict[bytes, asyncio.Lock] = {}
-        self._counts = dict.fromkeys(("kept", "refused", "purged", "observed", "lost"), 0)
-        self._entry_count = 0
+        self._locks: dict[bytes, _Turn] = {}
+        self._room = Room(points, disk, bounds.entries_max, bounds.bytes_max)
+        self._counts: Counter[str] = Counter()
+        self._tending: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, points: Points, folder: Path, bounds: StoreBounds, clock: Clock) -> "AnswerStore":
+    async def open(
+        cls, points: Points, folder: Path, bounds: StoreBounds, clock: Clock, *, disk: Disk | None = None
+    ) -> "AnswerStore":
         """What is in the collection. folder: for what is remembered beside it; made where it is missing."""
-        store = cls(points, folder, bounds, clock)
+        store = cls(points, disk or FolderDisk(folder), bounds, clock)
         for field, schema in INDEXES.items():
             await points.create_index(field, schema)
-        store._entry_count = await points.count()
+        await store._room.open()
+        store._tending = asyncio.create_task(store._tend_on())
         return store
 
+    async def _tend_on(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            await self.tend()
+
     async def close(self) -> None:
-        """Ends what runs beside requests."""
+        """Ends what runs beside requests, and remembers what it counted."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        await self._room.close()
+
+    async def tend(self) -> None:
+        """Drops what has expired, and remembers what it counted; by itself every half minute.
+
+        Raises nothing: what cannot be done now is done the next time.
+        """
+        await self._room.tend(self._clock.wall() - self._bounds.stale_s)
 
     @property
     def mark(self) -> int:
@@ -135,15 +139,21 @@ class AnswerStore:
 
     async def exact(self, asked: Asked) -> Entry | None:
         """The answer to the very same request; None where there is none, or it has expired."""
-        if (found := self.hot.find_exact(asked.exact)) is not None and found.is_of(asked):
-            return found
+        if (hot := self.hot.find_exact(asked.exact)) is not None and hot.is_of(asked):
+            self._room.table.used(hot.id)
+            return hot
         mark = self.mark
         found = await self._exact(asked)
         if found is None or found.is_expired(self._clock.wall()):
             return None
+        self._room.table.used(found.id)
         if not self._purges.takes(found, mark):
             self.hot.keep_exact(found)
         return found
+
+    def used(self, entry: Entry) -> None:
+        """Its answer was told again, by what `nearest` or `hot` gave; `exact` counts by itself."""
+        self._room.table.used(entry.id)
 
     async def stale(self, asked: Asked, max_age_s: float) -> Entry | None:
         """As `exact`, where it has expired no longer ago than that."""
@@ -163,56 +173,83 @@ class AnswerStore:
         vector: float32[size], of `asked.question`. stale_s: how long ago they may have expired.
         """
         now_s = self._clock.wall() - stale_s
-        wanted = [_equals("partition", asked.partition.hex()), _equals("tenant", asked.tenant)]
-        found = await self._near(vector, limit + SPARE, Filter(must=wanted), now_s)
-        best = found[0].similarity if found else 0.0
-        found.sort(key=lambda near: near.entry.tier != "curated" if near.similarity >= best - EQUAL else 2)
+        must = [_equals("partition", asked.partition.hex())]
+        found, is_cut = await self._near(vector, limit + SPARE, must, now_s)
+        if is_cut and len(found) < limit:
+            found, _ = await self._near(vector, limit, [*must, _not_expired(now_s)], now_s)
+        found = [near for near in found if near.entry.tenant == asked.tenant]
+        nearest = found[0].similarity if found else 0.0
+        found.sort(key=lambda near: near.entry.tier != "curated" if near.similarity >= nearest - EQUAL else 2)
         return found[:limit]
 
-    async def _near(self, vector: Vectors, limit: int, matching: Filter, now_s: float) -> list[Near]:
-        hits = await self._points.search(vector, limit=limit, matching=matching)
+    async def _near(self, vector: Vectors, limit: int, must: list[Condition], now_s: float) -> tuple[list[Near], bool]:
+        """Those that have not expired, and whether there may be more."""
+        hits = await self._points.search(vector, limit=limit, matching=Filter(must=must))
         nears = [_near(hit.payload, hit.score) for hit in hits]
-        return [near for near in nears if not near.entry.is_expired(now_s)]
+        return [near for near in nears if not near.entry.is_expired(now_s)], len(hits) == limit
 
-    async def keep(self, entry: Entry, vector: Vectors, *, mark: int | None = None) -> None:
-        """Durable when it returns. What was observed of an entry that is there stays."""
+    async def keep(self, entry: Entry, vector: Vectors, *, mark: int | None = None) -> bool:
+        """As `put`, where nobody waits for an error: whether it was kept. What was refused is counted."""
+        try:
+            return await self.put(entry, vector, mark=mark)
+        except LittoralError as error:
+            self._counts["refused"] += 1
+            self.last_refusal = error.message
+            return False
+
+    async def put(self, entry: Entry, vector: Vectors, *, mark: int | None = None) -> bool:
+        """Durable when it returns true. What was observed of an entry that is there stays.
+
+        False where a purge took it, or a learned entry would take the place of a curated one. mark: `mark` from before
+        the upstream was asked. Raises InputError and TooLargeError for what is no entry, ShardError where the disk is
+        full, UnavailableError where the collection does not answer: then it may have been kept or not.
+        """
         check_entry(entry)
         mark = self.mark if mark is None else mark
-        async with self._one(entry.id):
+        await self._room.make()
+        async with self._turn(entry.id):
             if self._purges.takes(entry, mark):
                 self._counts["purged"] += 1
-                return
+                return False
             async with self._purges.keeping(entry):
-                is_new = await self._keep(entry, vector)
-        self._entry_count += is_new
+                return await self._put(entry, vector)
+
+    async def _put(self, entry: Entry, vector: Vectors) -> bool:
+        point = point_id(entry.id)
+        there = await self._points.retrieve([point], with_payload=PayloadSelector(include=list(BESIDE)))
+        before = (there[0].payload if there else None) or {}
+        if before.get("exact") != entry.exact.hex():
+            before = {}
+        if before.get("tier") == "curated" != entry.tier and not 0 < before["expires_at"] <= self._clock.wall():
+            self._counts["outranked"] += 1
+            return False
+        await self._points.upsert([point], np.asarray([vector], "<f4"), [payload_of(entry, Labels.of(before))])
+        self._room.table.put(entry.id, row_of(entry))
         self._counts["kept"] += 1
-        self.hot.drop(lambda one: one.exact == entry.exact)
+        if entry.tier == "curated":
+            self.hot.drop(lambda one: one.exact == entry.exact)
+        self.hot.forget(entry)
+        return True
 
-    async def _keep(self, entry: Entry, vector: Vectors) -> bool:
-        """Whether there was none of its id."""
-        there = await self._points.retrieve([point_id(entry.id)])
-        payload = payload_of(entry, Labels.of(there[0].payload if there else None))
-        await self._points.upsert([point_id(entry.id)], np.asarray([vector], "<f4"), [payload])
-        return not there
-
-    async def observe(self, entry_id: bytes, similarity: float, is_correct: bool, *, author: bytes = b"") -> None:
-        """Durable when it returns. An entry that is gone is no error.
+    async def observe(self, entry_id: bytes, similarity: float, is_correct: bool, *, author: bytes = b"") -> bool:
+        """Durable when it returns true; false where the entry is gone. Raises as `put`.
 
         author: digest of whose question it was, whoever judged it; nothing where nobody is known.
         """
         point = point_id(entry_id)
-        async with self._one(entry_id):
+        async with self._turn(entry_id):
             records = await self._points.retrieve([point], with_payload=PayloadSelector(include=list(FIELDS)))
             if not records:
                 self._counts["lost"] += 1
-                return
+                return False
             labels = Labels.of(records[0].payload).added(similarity, is_correct, author)
             try:
                 await self._points.change_payload(PayloadChange("merge", ids=[point], payload={**labels.told()}))
             except NotFoundError:
                 self._counts["lost"] += 1
-                return
+                return False
         self._counts["observed"] += 1
+        return True
 
     async def purge(
         self,
@@ -232,11 +269,22 @@ class AnswerStore:
         purge = Purge.of(id, tuple(tags), model, policy_version, tenant, everything=everything)
         async with self._purges.purging(purge):
             self.hot.drop(purge.matches)
-            count = await self._points.count(purge.filter)
+            doomed = await self._ids(purge.filter)
             await self._points.delete_matching(purge.filter)
+            self._room.forget(doomed)
             self.hot.drop(purge.matches)
-        self._entry_count = await self._points.count()
-        return count
+        return len(doomed)
+
+    async def _ids(self, matching: Filter) -> list[bytes]:
+        found: list[bytes] = []
+        offset: PointId | None = None
+        while True:
+            records, offset = await self._points.scroll(
+                limit=IDS_PAGE, offset=offset, matching=matching, with_payload=False
+            )
+            found += [id_of(record.id) for record in records]
+            if offset is None:
+                return found
 
     async def entry(self, entry_id: bytes) -> Near | None:
         """One entry with what was observed of it; expired ones, too. Its similarity is 1."""
@@ -261,38 +309,39 @@ class AnswerStore:
         return nears, None if following is None else id_of(following)
 
     def stats(self) -> StoreStatistics:
-        hot = self.hot.statistics()
-        counts = self._counts
-        return StoreStatistics(
-            entries=self._entry_count,
-            bytes=0,
-            kept=counts["kept"],
-            refused=counts["refused"],
-            purged=counts["purged"],
-            evicted=0,
-            expired=0,
-            observed=counts["observed"],
-            lost_observations=counts["lost"],
-            hot_entries=hot.entries,
-            hot_bytes=hot.bytes,
-            hot_hits=hot.hits,
-            hot_misses=hot.misses,
-        )
+        room = self._room
+        told = {**self._counts, "evicted": room.evicted, "expired": room.expired}
+        return StoreStatistics(room.table.count, room.table.bytes, room.is_behind, self.hot.statistics(), **told)
 
     @asynccontextmanager
-    async def _one(self, entry_id: bytes) -> AsyncIterator[None]:
+    async def _turn(self, entry_id: bytes) -> AsyncIterator[None]:
         """One change of an entry at a time."""
-        lock = self._locks.setdefault(entry_id, asyncio.Lock())
+        turn = self._locks.setdefault(entry_id, _Turn())
+        turn.waiting += 1
         try:
-            async with lock:
+            async with turn.lock:
                 yield
         finally:
-            if not lock.locked() and not getattr(lock, "_waiters", None):
-                self._locks.pop(entry_id, None)
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._locks[entry_id]
+
+
+class _Turn:
+    """waiting: who holds it, and who wants to."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
 
 
 def _equals(key: str, value: str) -> Condition:
     return Condition(key=key, match=Match(value=value))
+
+
+def _not_expired(now_s: float) -> Condition:
+    never, later = Condition(key="expires_at", match=Match(value=0)), Condition(key="expires_at", range=Range(gt=now_s))
+    return Condition(should=[never, later])
 
 
 def _near(payload: Payload | None, similarity: float) -> Near:

@@ -1,5 +1,8 @@
 """What makes two requests the same, what keeps them apart, and what is never told again."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +142,7 @@ NOTHING = {
     "temperature below zero": (chat(temperature=-1), "temperature"),
     "a temperature of text": (chat(temperature="0"), "no number"),
     "many": (chat(n=2), "more than one"),
+    "a half of a pair": (turns("Hi \ud800"), "half characters"),
     "best of many": (chat(best_of=3), "best_of"),
 }
 
@@ -164,7 +168,6 @@ EXACT = {
     "zero-width": (turns("How tall is the Eif\u200bfel Tower?"), "do not show"),
     "right to left": (turns("How tall is the \u202eEiffel Tower?"), "do not show"),
     "tag characters": (turns("Hi\U000e0041\U000e0042"), "do not show"),
-    "a half of a pair": (turns("Hi \ud800"), "do not show"),
     "controls": (turns("Hi \x08there"), "do not show"),
     "Cyrillic among Latin": (turns("How tall is the \u0415iffel Tower?"), "two alphabets"),
     "mathematical letters": (turns("How tall is \U0001d41a tower?"), "look like others"),
@@ -275,5 +278,21 @@ def test_what_is_nested_too_deep_is_refused(field: str) -> None:
         asked(chat(**{field: deep}), rules=Rules(private_markers=("secret",)))
 
 
-def test_every_field_has_its_reason() -> None:
+def test_people_behind_one_token_are_authors_where_the_rules_say_so() -> None:
+    by_user = Rules(authors_by_user=True)
+    one, other = (asked(chat(user=name), author=b"token", rules=by_user) for name in ("ann", "bob"))
+    assert one.author != other.author
+    assert one.exact == other.exact
+    assert asked(PLAIN, author=b"token", rules=by_user).author == b"token"
+    assert asked(chat(user="ann"), author=b"token").author == b"token"
+
+
+def test_the_page_lists_every_field() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/gateway-keys.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(?: `(.*?)`)? \| (.*) \|$", page, re.MULTILINE)
+    listed = {name: (counts, default, why) for name, counts, default, why in rows if counts in ("both", "exact", "out")}
+    assert listed == {
+        name: (field.counts, "" if field.default is None else json.dumps(field.default), field.why)
+        for name, field in FIELDS.items()
+    }
     assert all(field.why for field in FIELDS.values())

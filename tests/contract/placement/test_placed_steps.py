@@ -15,8 +15,11 @@ from littoral.runtime.edges import Value
 from littoral.runtime.step import How
 from page_pictures import page_pictures
 from placed_nodes import informed, placed_nodes, placed_site
+from waiting import until_async, until_true
 
 NAMES = ("a", "b")
+QUEUE_COUNT = 60
+"""Of calls that wait for an instance: enough to be longer than any way to the other node."""
 PICTURE = page_pictures()[2].data
 TWO = """
 [pipelines.both]
@@ -129,15 +132,27 @@ async def test_auto_uses_the_other_node_when_this_one_is_busy(tmp_path: Path) ->
         a, b = nodes["a"], nodes["b"]
         for _ in range(3):
             assert (await ask(a, "similar"))[1].placement
-        leases = [await a.models["embedder"].pool.lease() for _ in range(2)]
-        try:
-            await asyncio.gather(ask(b, "embed"), informed(a))
+        pool = a.models["embedder"].pool
+
+        async def is_b_known_to_be_quick() -> bool:
+            await ask(b, "embed")
             await informed(a)
+            return b.models["embedder"].pool.statistics().work_ms < 3 * pool.statistics().work_ms
+
+        await until_true(is_b_known_to_be_quick)
+        leases = [await pool.lease() for _ in range(2)]
+        queue = [asyncio.create_task(pool.lease()) for _ in range(QUEUE_COUNT)]
+        try:
+            await until_async(lambda: pool.statistics().waiting == QUEUE_COUNT)
             _, how = await ask(a, "similar")
+            assert pool.statistics().waiting == QUEUE_COUNT
         finally:
             for lease in leases:
                 lease.release()
+            for waiting in queue:
+                (await waiting).release()
         assert how.placement[0]["node"] == "b", how.placement  # type: ignore[index]
+        assert "failed" not in how.placement[0]["why"], "it was chosen, and not only left over"  # type: ignore[index]
 
 
 async def test_what_the_scheduler_sees_and_counts(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from littoral.errors import (
 )
 from littoral.telemetry import Trace, current_trace, incoming_trace, tracing
 from littoral.transport import desk
-from mesh_rigs import BODY_BYTES_MAX, LEASE_S, Counted, Rig, echo, meet, never
+from mesh_rigs import BODY_BYTES_MAX, LEASE_S, Counted, Rig, echo, meet, never, reached
 from waiting import until_async, until_true
 
 DEADLINE_S = 60.0
@@ -283,7 +283,7 @@ async def test_a_killed_node_is_told_to_be_gone_and_what_waits_for_it_ends(rig: 
         await waiting
     await rig.spawn("gw-2")
     await until_async(lambda: changes[-1] == ("gw-2", True))
-    assert await one.request("gw-2", "echo", b"back", deadline_s=DEADLINE_S) == b"back"
+    assert await reached(one, "gw-2", "echo", b"back") == b"back"
 
 
 @pytest.mark.parametrize("size", [100, 1 << 20])
@@ -302,7 +302,7 @@ async def test_a_frozen_node_holds_up_nobody_beyond_the_deadline(rig: Rig, size:
     await until_async(lambda: "gw-2" not in one.alive())
     rig.thaw("gw-2")
     await until_async(lambda: "gw-2" in one.alive())
-    assert await one.request("gw-2", "echo", b"awake", deadline_s=DEADLINE_S) == b"awake"
+    assert await reached(one, "gw-2", "echo", b"awake") == b"awake"
 
 
 async def test_closing_is_bounded_and_ends_what_waits(rig: Rig) -> None:
