@@ -34,6 +34,9 @@ def stats_lines(told: dict[str, Any]) -> Iterator[str]:
         size = f"{cache['bytes']:,} bytes of {cache['bytes_max']:,}; evicted {cache['evicted']:,}"
         yield f"answers    {held}; {size}"
     for one in told["upstreams"]:
+        if one["requests"] is None:
+            yield f"service    {one['name']}: {one['state']}"
+            continue
         answered = one["requests"] - one["failures"]
         mean_s = one["seconds"] / answered if answered > 0 else 0.0
         counts = f"{one['requests']:,} requests, {one['failures']:,} failed, {mean_s:.2f} s"

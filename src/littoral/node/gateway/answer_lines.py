@@ -13,15 +13,15 @@ from littoral.answers.entries import Entry, Kind, Tier, entry_of, payload_of
 from littoral.answers.keys import asked_of, unkept
 from littoral.answers.labels import Labels
 from littoral.errors import ArtifactError, InputError, RequestError
+from littoral.gateway.remembered import Remembered
 from littoral.node.gateway.answers_shown import text_of_answer
-from littoral.node.gateway.seen import SeenAnswers
 from littoral.node.gateway.shown import ImportedTold
 
 __all__ = ["LINES_MAX", "exported", "imported"]
 
 LINES_MAX = 256
 SCROLLED = 200
-NOWHERE = np.array([1.0], np.float32)
+NOWHERE = np.zeros(1, np.float32)
 
 _Text = Annotated[str, Meta(min_length=1, max_length=262_144)]
 
@@ -48,7 +48,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(Line).decode
 
 
-async def imported(answers: SeenAnswers, tenant: str, data: bytes, *, now_s: float, author: bytes) -> ImportedTold:
+async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: float, author: bytes) -> ImportedTold:
     """Each line that is good is durable. A line that is refused is counted, and the first of them is told. Raises
     InputError for more lines than `LINES_MAX`.
     """
@@ -70,7 +70,7 @@ async def imported(answers: SeenAnswers, tenant: str, data: bytes, *, now_s: flo
     return ImportedTold(kept, len(refused), line, why)
 
 
-async def exported(answers: SeenAnswers, tenant: str) -> AsyncIterator[bytes]:
+async def exported(answers: Remembered, tenant: str) -> AsyncIterator[bytes]:
     """Every entry, a line each; what was observed of it is not told: similarities are those of one embedder."""
     offset = None
     for _ in itertools.count():
@@ -94,7 +94,7 @@ def _line(text: bytes) -> Line:
     return found
 
 
-def _entry(answers: SeenAnswers, tenant: str, line: Line, now_s: float, author: bytes) -> Entry:
+def _entry(answers: Remembered, tenant: str, line: Line, now_s: float, author: bytes) -> Entry:
     if line.entry is not None:
         return _brought(tenant, line, line.entry)
     request, response, of_line = _told(line)
@@ -167,6 +167,6 @@ def _usage(response: Mapping[str, Any]) -> tuple[int, int]:
     return prompt, completion
 
 
-async def _vector(answers: SeenAnswers, question: str) -> NDArray[np.float32]:
+async def _vector(answers: Remembered, question: str) -> NDArray[np.float32]:
     """Without an embedder answers are found by their request alone, wherever they lie."""
     return NOWHERE if answers.embed is None else await answers.embed(question)

@@ -11,7 +11,7 @@ from littoral.answers.keys import asked_of
 from littoral.answers.observations import Observations
 from littoral.errors import InputError, NotFoundError
 from littoral.gateway.near_misses import NearMiss
-from littoral.node.gateway.seen import SeenAnswers
+from littoral.gateway.remembered import Remembered
 from littoral.node.gateway.shown import (
     ANSWER_CHARACTERS_MAX,
     CurveTold,
@@ -38,7 +38,7 @@ SIMILARITIES = [float(value) for value in np.linspace(0.5, 1.0, 101).round(3)]
 NEAR_MAX = 5
 
 
-async def entries_of(answers: SeenAnswers, tenant: str, *, text: str, tag: str, cursor: str) -> EntriesTold:
+async def entries_of(answers: Remembered, tenant: str, *, text: str, tag: str, cursor: str) -> EntriesTold:
     """In the order of their ids. text: that the question has, whatever its case. At most `SCANNED_MAX` are looked at;
     `next` says where to go on, also where none was found. Raises InputError for a cursor that is none.
     """
@@ -52,7 +52,7 @@ async def entries_of(answers: SeenAnswers, tenant: str, *, text: str, tag: str, 
     return EntriesTold(found, None if offset is None else offset.hex())
 
 
-async def curve_of(answers: SeenAnswers, tenant: str, entry: str) -> CurveTold:
+async def curve_of(answers: Remembered, tenant: str, entry: str) -> CurveTold:
     """Raises NotFoundError for an entry that is not there, or another tenant's."""
     near = await _found(answers, tenant, _id(entry, "id"))
     observations = near.observations
@@ -68,19 +68,19 @@ async def curve_of(answers: SeenAnswers, tenant: str, entry: str) -> CurveTold:
     )
 
 
-def misses_of(answers: SeenAnswers) -> MissesTold:
+def misses_of(answers: Remembered) -> MissesTold:
     """What the judge could not tell first, then the newest."""
     return MissesTold([_miss(one) for one in answers.misses.newest(MISSES_MAX)], answers.misses.dropped_count)
 
 
-async def judged_by_hand(answers: SeenAnswers, miss: str, *, author: bytes, is_correct: bool) -> None:
+async def judged_by_hand(answers: Remembered, miss: str, *, author: bytes, is_correct: bool) -> None:
     """The entry learns from it. Raises NotFoundError for a near miss that is judged already, or left."""
     if (found := answers.misses.take(_id(miss, "id"))) is None:
         raise NotFoundError(f"near miss `{miss[:32]}` waits for nobody: it is judged, or its place was taken")
     await answers.store.observe(found.entry, found.similarity, is_correct, author=author)
 
 
-async def explained(answers: SeenAnswers, tenant: str, body: ExplainBody, *, author: bytes) -> ExplainTold:
+async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, author: bytes) -> ExplainTold:
     """What the request would be told now; nothing is asked, counted or learned. Raises InputError."""
     asked = _asked(answers, tenant, body, author)
     exact = None if asked.reach == "nothing" else await answers.store.exact(asked)
@@ -105,7 +105,7 @@ async def explained(answers: SeenAnswers, tenant: str, body: ExplainBody, *, aut
     )
 
 
-async def purged(answers: SeenAnswers, tenant: str, body: PurgeBody) -> int:
+async def purged(answers: Remembered, tenant: str, body: PurgeBody) -> int:
     """How many are gone; their near misses go too. Raises InputError where nothing is said."""
     given = body.id or body.tags or body.model or body.policy_version
     if body.everything == bool(given):
@@ -141,21 +141,21 @@ def _id(text: str, name: str) -> bytes:
     return found
 
 
-async def _found(answers: SeenAnswers, tenant: str, entry: bytes) -> Near:
+async def _found(answers: Remembered, tenant: str, entry: bytes) -> Near:
     near = await answers.store.entry(entry)
     if near is None or near.entry.tenant != tenant:
         raise NotFoundError(f"no answer `{entry.hex()}` is remembered")
     return near
 
 
-def _threshold(answers: SeenAnswers, observations: Observations) -> float | None:
+def _threshold(answers: Remembered, observations: Observations) -> float | None:
     """From where on all more similar questions are told."""
     told = [is_told for _, _, is_told in answers.watch.curve(observations, SIMILARITIES)]
     count = next((number for number, is_told in enumerate(reversed(told)) if not is_told), len(told))
     return SIMILARITIES[-count] if count else None
 
 
-def _entry(answers: SeenAnswers, near: Near) -> EntryTold:
+def _entry(answers: Remembered, near: Near) -> EntryTold:
     entry, observations = near.entry, near.observations
     return EntryTold(
         id=entry.id.hex(),
@@ -191,7 +191,7 @@ def _miss(one: NearMiss) -> MissTold:
     )
 
 
-def _asked(answers: SeenAnswers, tenant: str, body: ExplainBody, author: bytes) -> Asked:
+def _asked(answers: Remembered, tenant: str, body: ExplainBody, author: bytes) -> Asked:
     request: Mapping[str, Any]
     if (body.question is None) == (body.request is None):
         raise InputError("one of `question` and `request` is needed")
@@ -204,11 +204,17 @@ def _asked(answers: SeenAnswers, tenant: str, body: ExplainBody, author: bytes) 
     return asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
 
 
-def _near(answers: SeenAnswers, asked: Asked, near: Near) -> NearTold:
+def _why_not(answers: Remembered, observations: Observations) -> str:
+    if answers.watch.state == "alarm":
+        return "alarm: only the same requests are told again"
+    return "as learned, it may be wrong here too often" if len(observations) else "nothing was judged beside it yet"
+
+
+def _near(answers: Remembered, asked: Asked, near: Near) -> NearTold:
     found = answers.standing(near, asked)
     ((_, bound, is_told),) = answers.watch.curve(found.observations, [near.similarity])
     is_served = found.may and is_told
-    why = "its similarity is beyond its threshold" if is_served else "too little, or too much that is wrong, was seen"
+    why = "as near as it has to be" if is_served else _why_not(answers, found.observations)
     return NearTold(
         id=near.entry.id.hex(),
         question=near.entry.question,

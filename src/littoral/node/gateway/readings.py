@@ -41,7 +41,7 @@ def tenant_readings(tenant: str, told: GatewayTold) -> Iterator[Reading]:
 def upstream_readings(upstreams: list[UpstreamTold]) -> Iterator[Reading]:
     """Of the services that all tenants share."""
     for one in upstreams:
-        values = {
+        values: dict[str, float | None] = {
             "requests_total": one.requests,
             "failures_total": one.failures,
             "retries_total": one.retries,
@@ -50,7 +50,8 @@ def upstream_readings(upstreams: list[UpstreamTold]) -> Iterator[Reading]:
             "first_token_seconds_total": one.first_token_s,
         }
         for name, value in values.items():
-            yield Reading(f"littoral_gateway_upstream_{name}", (one.name,), value)
+            if value is not None:
+                yield Reading(f"littoral_gateway_upstream_{name}", (one.name,), value)
         for state in get_args(State):
             yield Reading("littoral_gateway_upstream_state", (one.name, state), state == one.state)
 

@@ -42,19 +42,21 @@ Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class UpstreamTold(Struct, frozen=True):
-    """state: of its breaker. seconds: of requests that were answered, summed. first_token_s: likewise, of streams."""
+    """state: of its breaker. seconds: of requests that were answered, summed. first_token_s: likewise, of streams. A
+    tenant is not told where a service is, nor how much others ask of it: None.
+    """
 
     name: str
-    url: str
+    url: str | None
     models: list[str]
     weight: float
     state: Literal["closed", "open", "half-open"]
-    requests: int
-    failures: int
-    retries: int
-    seconds: float
-    first_token_s: float
-    streams: int
+    requests: int | None
+    failures: int | None
+    retries: int | None
+    seconds: float | None
+    first_token_s: float | None
+    streams: int | None
 
 
 class BudgetTold(Struct, frozen=True):
@@ -261,7 +263,9 @@ class ExplainTold(Struct, frozen=True):
 
 
 class CurveTold(Struct, frozen=True):
-    """points: similarity, and 1 where the answer was right. curve: similarity, and the bound on its being wrong."""
+    """points: similarity, and 1 where the answer was right. curve: similarity, and how likely it is wrong, as
+    learned.
+    """
 
     id: str
     question: str

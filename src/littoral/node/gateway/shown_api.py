@@ -3,6 +3,8 @@
 import hashlib
 
 from littoral.errors import InputError, NotOfferedError
+from littoral.gateway.order import Gateway
+from littoral.gateway.remembered import Remembered
 from littoral.node.gateway.answer_lines import exported, imported
 from littoral.node.gateway.answers_shown import (
     curve_of,
@@ -12,7 +14,6 @@ from littoral.node.gateway.answers_shown import (
     misses_of,
     purged,
 )
-from littoral.node.gateway.seen import SeenAnswers, SeenGateway
 from littoral.node.gateway.shown import (
     ExplainBody,
     JudgeBody,
@@ -92,8 +93,8 @@ def gateway_pages_protocol(node: Node) -> Protocol:
     return Protocol((), routes)
 
 
-def _answers(node: Node) -> tuple[SeenGateway, SeenAnswers]:
-    gateway: SeenGateway | None = node.gateway
+def _answers(node: Node) -> tuple[Gateway, Remembered]:
+    gateway = node.gateway
     if gateway is None or gateway.answers is None:
         raise NotOfferedError(
             "this node remembers no answers of language models", hint="the table `gateway` of its site file"

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 from littoral.answers.watch import Watch
+from littoral.gateway.budgets import Told
+from littoral.gateway.order import Gateway
+from littoral.gateway.remembered import Remembered
 from littoral.gateway.tally import OUTCOMES, Tally
 from littoral.gateway.upstreams import Seat
 from littoral.node.gateway.readings import tenant_readings, upstream_readings
 from littoral.node.gateway.rules_in_words import rules_in_words
-from littoral.node.gateway.seen import SeenAnswers, SeenGateway
 from littoral.node.gateway.shown import (
+    BudgetTold,
     CacheTold,
     ErrorTold,
     GatewayTold,
@@ -25,12 +28,12 @@ MICRO = 1_000_000
 SPAN_S = 3600
 
 
-def told_gateway(gateway: SeenGateway, span_s: int = SPAN_S) -> GatewayTold:
+def told_gateway(gateway: Gateway, span_s: int = SPAN_S) -> GatewayTold:
     """span_s: of the history."""
     tally, answers = gateway.tally, gateway.answers
     return GatewayTold(
-        upstreams=[_upstream(seat) for seat in gateway.upstreams.seats],
-        budgets=list(gateway.budgets()),
+        upstreams=[_upstream(seat, is_whole=not gateway.tenant) for seat in gateway.upstreams.seats],
+        budgets=[_budget(gateway.tenant, one) for one in gateway.budgets.told()],
         rules=[] if answers is None else rules_in_words(answers.rules),
         outcomes={str(outcome): count for outcome, count in tally.counts.items()},
         joined=tally.joined_count,
@@ -45,7 +48,7 @@ def told_gateway(gateway: SeenGateway, span_s: int = SPAN_S) -> GatewayTold:
     )
 
 
-def gateway_readings(gateway: SeenGateway) -> Iterator[Reading]:
+def gateway_readings(gateway: Gateway) -> Iterator[Reading]:
     """Of one tenant; of the operator, '', with the services that all share."""
     told = told_gateway(gateway)
     yield from tenant_readings(gateway.tenant, told)
@@ -53,21 +56,26 @@ def gateway_readings(gateway: SeenGateway) -> Iterator[Reading]:
         yield from upstream_readings(told.upstreams)
 
 
-def _upstream(seat: Seat) -> UpstreamTold:
+def _upstream(seat: Seat, *, is_whole: bool) -> UpstreamTold:
+    """is_whole: for the operator."""
     one = seat.upstream
     return UpstreamTold(
         name=one.name,
-        url=one.url,
+        url=one.url if is_whole else None,
         models=[*one.models, *(name for name in one.rename if name not in one.models)],
         weight=one.weight,
         state=seat.breaker.state,
-        requests=seat.requests,
-        failures=seat.failures,
-        retries=seat.retries,
-        seconds=seat.seconds,
-        first_token_s=seat.first_token_s,
-        streams=seat.streams,
+        requests=seat.requests if is_whole else None,
+        failures=seat.failures if is_whole else None,
+        retries=seat.retries if is_whole else None,
+        seconds=seat.seconds if is_whole else None,
+        first_token_s=seat.first_token_s if is_whole else None,
+        streams=seat.streams if is_whole else None,
     )
+
+
+def _budget(tenant: str, one: Told) -> BudgetTold:
+    return BudgetTold(tenant, one.what, one.window_s, one.used, one.limit, one.refused)
 
 
 def _saved(tally: Tally) -> SavedTold:
@@ -80,7 +88,7 @@ def _history(tally: Tally, span_s: int) -> HistoryTold:
     return HistoryTold(step_s, list(OUTCOMES), rows)
 
 
-def _cache(answers: SeenAnswers) -> CacheTold:
+def _cache(answers: Remembered) -> CacheTold:
     found, bounds = answers.store.stats(), answers.store.bounds
     return CacheTold(
         embedder=answers.embedder,
@@ -113,7 +121,7 @@ def _error(watch: Watch) -> ErrorTold:
     )
 
 
-def _judge(answers: SeenAnswers) -> JudgeTold:
+def _judge(answers: Remembered) -> JudgeTold:
     found = answers.judging.statistics()
     return JudgeTold(
         answers.judge_name, found.same + found.other, found.untold, found.waiting, found.dropped + found.failed

@@ -117,17 +117,19 @@ function shareChart() {
 function services(upstreams) {
   return upstreams.map((one) => {
     const [kind, word] = BREAKERS[one.state];
-    const answered = Math.max(1, one.requests - one.failures);
+    const answered = one.requests - one.failures;
     return make(
       "article", { class: "card", "data-key": one.name, "data-name": one.name },
-      make("header", {}, make("h3", {}, one.name), state(kind, word), make("code", {}, one.url)),
+      make("header", {}, make("h3", {}, one.name), state(kind, word), one.url === null ? null : make("code", {}, one.url)),
       facts([
         ["Models", one.models.length ? one.models.join(", ") : "all"],
         ["Weight", String(one.weight)],
-        ["Requests", count(one.requests)],
-        ["Failed", [count(one.failures), make("small", {}, ` ${count(one.retries)} tried again`)]],
-        ["Mean time", one.requests > one.failures ? milliseconds((1000 * one.seconds) / answered) : "–"],
-        ["First token", one.streams ? milliseconds((1000 * one.first_token_s) / one.streams) : "–"],
+        ...(one.requests === null ? [] : [
+          ["Requests", count(one.requests)],
+          ["Failed", [count(one.failures), make("small", {}, ` ${count(one.retries)} tried again`)]],
+          ["Mean time", answered ? milliseconds((1000 * one.seconds) / answered) : "–"],
+          ["First token", one.streams ? milliseconds((1000 * one.first_token_s) / one.streams) : "–"],
+        ]),
       ]),
     );
   });
