@@ -239,6 +239,11 @@ def test_refusals_reach_the_caller_in_words(client: QdrantClient, frames: str) -
         ),
         (400, "No appropriate index for faceting: `word`", lambda: client.facet(frames, "word")),
         (501, "`shard_number` is 2", lambda: client.create_collection("x", vectors_config=params, shard_number=2)),
+        (
+            501,
+            "this node is in no mesh",
+            lambda: client.create_collection("x", vectors_config=params, metadata={"littoral": {"spread": {}}}),
+        ),
         (501, "`GET /collections/{collection}/cluster`", lambda: client.collection_cluster_info(frames)),
         (501, "inference is not offered", lambda: embedded(client, frames)),
     ):

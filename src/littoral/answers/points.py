@@ -1,15 +1,18 @@
-"""What the answers need of a collection."""
+"""What the answers need of a collection, and how theirs is made."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
+from littoral.vectors.collection import QueryOptions
 from littoral.vectors.filters import Filter
 from littoral.vectors.indexes import IndexParams
+from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.packing import Vectors
 from littoral.vectors.queries import PayloadChange, PayloadSelector
-from littoral.vectors.records import FieldSchema, Hit, Payload, PointId, Record
+from littoral.vectors.records import CollectionConfig, FieldSchema, Hit, Payload, PointId, Record, VectorParams
+from littoral.vectors.tuning import HnswTuning, Placement, Quantization, Scalar
 
-__all__ = ["Points"]
+__all__ = ["Points", "collection_config"]
 
 
 class Points(Protocol):
@@ -22,7 +25,7 @@ class Points(Protocol):
     async def delete_matching(self, matching: Filter | Mapping[str, Any]) -> int: ...
     async def change_payload(self, change: PayloadChange) -> int: ...
     async def create_index(self, field: str, schema: FieldSchema | IndexParams) -> int: ...
-    async def search(self, vector: Vectors, **options: Any) -> list[Hit]: ...
+    async def search(self, vector: Vectors, **options: Unpack[QueryOptions]) -> list[Hit]: ...
     async def retrieve(
         self, ids: Sequence[PointId], *, with_payload: bool | PayloadSelector = True, with_vector: bool = False
     ) -> list[Record]: ...
@@ -36,3 +39,16 @@ class Points(Protocol):
         with_vector: bool | list[str] = False,
     ) -> tuple[list[Record], PointId | None]: ...
     async def count(self, matching: Filter | Mapping[str, Any] | None = None) -> int: ...
+
+
+def collection_config(size: int, models: tuple[ModelVersion, ...] = ()) -> CollectionConfig:
+    """Of entries whose questions have so many numbers. In memory: bytes for a first look, and the graphs, one for each
+    partition; on the disk: half-precision vectors, for the last look, and payloads.
+    """
+    return CollectionConfig(
+        VectorParams(size, "Cosine", memory="cold", datatype="float16"),
+        hnsw=HnswTuning(m=0, payload_m=16, max_indexing_threads=1, memory="cached"),
+        quantization=Quantization(scalar=Scalar(type="int8", memory="pinned")),
+        payload=Placement(memory="cold"),
+        models=models,
+    )

@@ -116,6 +116,7 @@ class Room:
         while True:
             try:
                 await self._look_once()
+                await self.make()
             except LittoralError as error:
                 _log.warning("answers: what is kept is not known yet: %s", error.message)
                 await asyncio.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-"""What a tenant may use: requests a second and a day, tokens and money a day. What is under way counts as it may cost."""
+"""What a tenant may use: requests a second and a day, tokens and money a day. What is under way counts as it may."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -125,7 +125,7 @@ class Budgets:
             ("tokens", DAY_S, used.tokens, budget.tokens_per_day, "tokens"),
             ("money", DAY_S, used.micro / MICRO, budget.money_per_day, "money"),
         ]
-        return [Told(what, window_s, now, most, refused[key]) for what, window_s, now, most, key in rows if most is not None]
+        return [Told(what, window_s, now, most, refused[key]) for what, window_s, now, most, key in rows if most]
 
     async def close(self) -> None:
         await self._ledger.close()

@@ -1,5 +1,5 @@
-"""Requests under way at upstreams. Identical ones are asked once: who comes later waits for the same answer, as a stream
-or whole, from its beginning.
+"""Requests under way at upstreams. Identical ones are asked once: who comes later waits for the same answer, as a
+stream or whole, from its beginning.
 """
 
 import asyncio
@@ -48,13 +48,23 @@ class Flight:
         self._landed: Landed | None = None
         self._is_begun = self._is_over = False
         self._listeners = 0
-        self.upstream = ""
+        self.upstream = self.model = ""
         self.joined_count = 0
+        self.key = b""
         self.task = asyncio.create_task(self._fly(), name="littoral-flight")
 
     @property
     def is_over(self) -> bool:
         return self._is_over
+
+    @property
+    def has_failed(self) -> bool:
+        return self._error is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its stream so far."""
+        return self._bytes
 
     def __enter__(self) -> "Flight":
         self._listeners += 1
@@ -112,6 +122,7 @@ class Flight:
         try:
             async with self._flights.upstreams.ask(self._outgoing) as begun:
                 self.upstream = begun.upstream.name
+                self.model = begun.upstream.name_of(self._outgoing.model)
                 if begun.status == 200 and self._outgoing.is_stream and _is_events(begun):
                     self._landed = await self._streamed(begun)
                 else:
@@ -174,7 +185,7 @@ class Flights:
 
     def find(self, key: bytes) -> Flight | None:
         """One to join. It counts as joined."""
-        if (found := self._by_key.get(key)) is None or found.is_over or found.task.cancelling():
+        if (found := self._by_key.get(key)) is None or found.has_failed or found.task.cancelling():
             return None
         self.joined_count += 1
         found.joined_count += 1
@@ -188,7 +199,7 @@ class Flights:
         self._all.add(flight)
         if key is not None:
             self._by_key[key] = flight
-            flight.task.add_done_callback(lambda _: self._forget(key, flight))
+            flight.key = key
         return flight
 
     def hold(self, size: int) -> None:
@@ -208,9 +219,10 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _forget(self, key: bytes, flight: Flight) -> None:
-        if self._by_key.get(key) is flight:
-            del self._by_key[key]
+    def forget(self, flight: Flight) -> None:
+        """Nobody joins it any more: its answer is remembered, or it failed."""
+        if self._by_key.get(flight.key) is flight:
+            del self._by_key[flight.key]
 
 
 def _is_events(begun: Begun) -> bool:

@@ -1,59 +1,249 @@
-"""What a request goes through: remembered answers, the same request under way, an upstream."""
+"""What a request goes through: the same request before, the same one under way, a similar one before, an upstream."""
 
-from collections.abc import AsyncIterator
-from typing import Self
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, Self
 
+import msgspec
+
+from littoral.answers.asked import Asked
+from littoral.answers.entries import Entry
+from littoral.answers.hot import HotAnswer
 from littoral.clock import Clock
+from littoral.errors import LittoralError, NotFoundError, UnavailableError, UpstreamError
+from littoral.gateway.budgets import Budgets, Spending, tokens_of
+from littoral.gateway.control import Control, control_of
 from littoral.gateway.flights import Flight, Flights, Landed, streamed
 from littoral.gateway.question import KINDS, Outcome, Question, Streamed, Told, Whole
+from littoral.gateway.remembered import Beside, Remembered
+from littoral.gateway.sse import event, payloads_of
+from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "Listening"]
+
+MayAsk = Callable[[str], bool]
+Headers = tuple[tuple[str, str], ...]
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Plan(NamedTuple):
+    """A request that goes to an upstream, and what becomes of the answer. asked: None where nothing is remembered."""
+
+    question: Question
+    outcome: Outcome
+    asked: Asked | None = None
+    beside: Beside | None = None
+    mark: int = 0
+
+    @property
+    def joins(self) -> bytes | None:
+        """By what others join it; None: nobody may."""
+        return None if self.asked is None or self.asked.reach == "nothing" else self.asked.exact
 
 
 class Gateway:
-    """Of one tenant. upstreams, flights: shared with others, whose requests never join."""
+    """Of one tenant. may_ask: which models it has. upstreams, flights: shared with other tenants, whose requests
+    never join. answers: None where nothing is told again.
+    """
 
-    def __init__(self, tenant: str, upstreams: Upstreams, flights: Flights, clock: Clock) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        upstreams: Upstreams,
+        flights: Flights,
+        *,
+        budgets: Budgets,
+        answers: Remembered | None,
+        tally: Tally,
+        clock: Clock,
+        may_ask: MayAsk = lambda _: True,
+    ) -> None:
         self.tenant = tenant
         self.upstreams = upstreams
+        self.tally = tally
+        self.answers = answers
+        self.budgets = budgets
         self._flights = flights
         self._clock = clock
+        self._may_ask = may_ask
+        self._finishing: set[asyncio.Task[None]] = set()
+
+    def check(self, model: str) -> None:
+        """Raises NotFoundError for a model that this tenant does not have here."""
+        if not self._may_ask(model):
+            hint = "`GET /v1/models` lists those that are"
+            raise NotFoundError(f"model `{model[:80]}` is not this tenant's", hint=hint)
+        self.upstreams.check(model)
+
+    def again(self, kind: str, data: bytes) -> tuple[bytes, bool, Headers] | None:
+        """What these very bytes were told a moment ago, whether it is a stream, and its headers; None: they have to be
+        read.
+
+        For requests without `cache-control`. Counts against the budget. Raises TooOftenError.
+        """
+        if self.answers is None or (hot := self.answers.again(kind, data)) is None:
+            return None
+        self.budgets.request()
+        return self._told_again(hot)
+
+    def _told_again(self, hot: HotAnswer) -> tuple[bytes, bool, Headers]:
+        entry = hot.entry
+        self.tally.answered("hit", tokens=entry.prompt_tokens + entry.completion_tokens, cost_micro=entry.cost_micro)
+        return hot.told, hot.told[:1] != b"{", (("x-littoral-cache", "hit"), ("age", self._age(entry)))
 
     async def answer(self, question: Question) -> Told:
-        """Raises UpstreamError, UnavailableError, NotFoundError and what limits raise."""
-        self.upstreams.check(question.model)
-        return await self._from_upstream(question)
-
-    async def _from_upstream(self, question: Question) -> Told:
-        outgoing = Outgoing(
-            KINDS[question.kind],
-            question.body,
-            question.data,
-            question.model,
-            question.is_stream,
-            question.until_s,
-        )
-        return await self._told(self._flights.begin(outgoing, None), question, "off")
-
-    async def _told(self, flight: Flight, question: Question, outcome: Outcome) -> Told:
-        listening = Listening(flight, flight.stream(has_usage=question.has_usage))
+        """Raises UpstreamError, UnavailableError, NotFoundError, TooOftenError, InputError."""
+        self.check(question.model)
+        self.budgets.request()
+        answers, control = self.answers, control_of(question.cache_control)
+        if answers is None:
+            return await self._asked(_Plan(question, "off"), control)
+        asked = answers.asked(question)
+        if asked.reach == "nothing" or not control.keep:
+            return await self._asked(_Plan(question, "off"), control)
+        if control.find and (found := await answers.exact(asked, control)) is not None:
+            return self._remembered(question, asked, found, "hit")
+        if control.find and (flight := self._flights.find(asked.exact)) is not None:
+            return await self._joined(flight, question)
+        beside = await answers.beside(asked, control) if asked.reach == "semantic" else None
+        if control.find and beside is not None and beside.is_told:
+            assert beside.near is not None, "something is told"
+            return self._remembered(question, asked, beside.near.entry, "semantic", beside)
+        plan = _plan(question, asked, beside, answers.store.mark)
         try:
-            await flight.begun()
-            headers = (("x-littoral-cache", outcome), ("x-littoral-upstream", flight.upstream))
-            if question.is_stream and flight.is_streamed:
-                told, listening = Streamed(listening, headers), None
-                return told
-            return _of_whole(await flight.landed(), question, headers)
+            return await self._asked(plan, control)
+        except (UpstreamError, UnavailableError):
+            if not control.find or (found := await answers.stale(asked, control)) is None:
+                raise
+            return self._remembered(question, asked, found, "stale")
+
+    async def _asked(self, plan: _Plan, control: Control) -> Told:
+        """Of an upstream, or of the same request under way."""
+        question = plan.question
+        if control.only_cached:
+            raise UnavailableError("no remembered answer, and `only-if-cached` forbids to ask", retry_after_s=1.0)
+        if plan.joins is not None and control.find and (flight := self._flights.find(plan.joins)) is not None:
+            return await self._joined(flight, question)
+        spending = self.budgets.spend(self.upstreams.name_of(question.model), question.body, len(question.data))
+        outgoing = Outgoing(
+            KINDS[question.kind], question.body, question.data, question.model, question.is_stream, question.until_s
+        )
+        try:
+            flight = self._flights.begin(outgoing, plan.joins)
+        except LittoralError:
+            spending.settle(0, 0)
+            raise
+        finishing = asyncio.create_task(self._finish(flight, plan, spending), name="littoral-gateway-finish")
+        self._finishing.add(finishing)
+        finishing.add_done_callback(self._finishing.discard)
+        return await self._told(flight, question, plan.outcome, plan.beside)
+
+    async def _joined(self, flight: Flight, question: Question) -> Told:
+        self.tally.joined()
+        self.tally.answered("miss")
+        return await self._told(flight, question, "miss", None)
+
+    async def _told(self, flight: Flight, question: Question, outcome: Outcome, beside: Beside | None) -> Told:
+        listening: Listening | None = Listening(flight, flight.stream(has_usage=question.has_usage))
+        assert listening is not None
+        try:
+            async with asyncio.timeout(max(0.001, question.until_s - self._clock.monotonic())):
+                await flight.begun()
+                headers = _headers(outcome, beside, flight.upstream)
+                if question.is_stream and flight.is_streamed:
+                    told, listening = Streamed(listening, headers), None
+                    return told
+                return _of_whole(await flight.landed(), question, headers)
+        except TimeoutError as error:
+            raise UpstreamError("no answer before the deadline of this request", kind="timeout") from error
         finally:
             if listening is not None:
                 await listening.aclose()
 
+    async def _finish(self, flight: Flight, plan: _Plan, spending: Spending) -> None:
+        """When the answer is there: counts what it cost, and keeps it. Who asks the same meanwhile joins."""
+        question, landed = plan.question, None
+        try:
+            landed = await flight.landed()
+        except Exception:  # noqa: BLE001  told to whoever listens
+            tokens = (len(question.data) // 4 + 1, flight.size // 16) if flight.is_streamed else (0, 0)
+        else:
+            tokens = tokens_of(landed.answer, len(question.data)) if landed.status == 200 else (0, 0)
+        micro = self.budgets.prices.micro(flight.model or question.model, *tokens)
+        spending.settle(sum(tokens), micro)
+        try:
+            if landed is not None and landed.status == 200:
+                self.tally.answered(plan.outcome, tokens=sum(tokens), cost_micro=micro)
+                await self._keep(plan, landed, tokens, micro)
+        finally:
+            self._flights.forget(flight)
 
-def _of_whole(landed: Landed, question: Question, headers: tuple[tuple[str, str], ...]) -> Told:
+    async def _keep(self, plan: _Plan, landed: Landed, tokens: tuple[int, int], micro: int) -> None:
+        if self.answers is None or plan.asked is None or landed.answer is None:
+            return
+        await self.answers.keep(
+            plan.question,
+            plan.asked,
+            landed.answer,
+            landed.body,
+            beside=plan.beside,
+            tokens=tokens,
+            cost_micro=micro,
+            mark=plan.mark,
+        )
+
+    def _remembered(
+        self, question: Question, asked: Asked, entry: Entry, outcome: Outcome, beside: Beside | None = None
+    ) -> Told:
+        assert self.answers is not None, "something is remembered"
+        tokens = entry.prompt_tokens + entry.completion_tokens
+        self.tally.answered(outcome, tokens=tokens, cost_micro=entry.cost_micro)
+        headers: Headers = (*_headers(outcome, beside, ""), ("age", self._age(entry)))
+        if beside is not None and beside.near is not None and beside.decision is not None:
+            told_id = self.answers.told(beside.near, asked, beside.decision)
+            headers = (*headers, ("x-littoral-answer-id", told_id))
+        body = _as_stream(entry, has_usage=question.has_usage) if question.is_stream else entry.answer
+        if outcome == "hit":
+            self.answers.keep_again(question, entry, body)
+        return Streamed(_one(body), headers) if question.is_stream else Whole(body, 200, headers)
+
+    def _age(self, entry: Entry) -> str:
+        return str(max(0, int(self._clock.wall()) - entry.made_at_s))
+
+    async def close(self) -> None:
+        """Ends what is still being kept."""
+        for task in list(self._finishing):
+            task.cancel()
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+        await self.budgets.close()
+
+
+def _plan(question: Question, asked: Asked, beside: Beside | None, mark: int) -> _Plan:
+    is_near = beside is not None and beside.near is not None
+    return _Plan(question, "explore" if is_near else "miss", asked, beside, mark)
+
+
+def _headers(outcome: Outcome, beside: Beside | None, upstream: str) -> Headers:
+    headers: Headers = (("x-littoral-cache", outcome),)
+    if upstream:
+        headers = (*headers, ("x-littoral-upstream", upstream))
+    if beside is not None and beside.near is not None:
+        headers = (*headers, ("x-littoral-cache-similarity", f"{beside.near.similarity:.4f}"))
+        if beside.decision is not None:
+            headers = (*headers, ("x-littoral-cache-bound", f"{beside.decision.bound:.4f}"))
+    return headers
+
+
+def _of_whole(landed: Landed, question: Question, headers: Headers) -> Told:
     if question.is_stream and landed.answer is not None:
         return Streamed(_one(streamed(landed, has_usage=question.has_usage)), headers)
     return Whole(landed.body, landed.status, headers)
+
+
+def _as_stream(entry: Entry, *, has_usage: bool) -> bytes:
+    return b"".join(event(payload) for payload in payloads_of(_decode(entry.answer), has_usage=has_usage))
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
@@ -75,10 +265,12 @@ class Listening:
 
     async def aclose(self) -> None:
         """Twice is fine."""
+        self._leave()
+
+    def __del__(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         flight, self._flight = self._flight, None
         if flight is not None:
             flight.__exit__()
-
-    def __del__(self) -> None:
-        if self._flight is not None:
-            self._flight.__exit__()

@@ -125,10 +125,10 @@ def _join(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
             _join_calls(whole.setdefault("tool_calls", {}), value)
         elif name in ("role", "id", "type", "index") or before is None:
             whole[name] = value if value is not None else before
-        elif (isinstance(before, str) and isinstance(value, str)) or (
-            isinstance(before, list) and isinstance(value, list)
-        ):
+        elif isinstance(before, str) and isinstance(value, str):
             whole[name] = before + value
+        elif isinstance(before, list) and isinstance(value, list):
+            before += value
         elif isinstance(before, dict) and isinstance(value, dict):
             _join(before, value)
 
@@ -147,7 +147,7 @@ def payloads_of(answer: Mapping[str, Any], *, has_usage: bool) -> Iterator[bytes
     more: dict[str, Any] = {"usage": None} if has_usage else {}
     for choice in answer.get("choices") or ():
         parts = _chat_parts(choice) if is_chat else _text_parts(choice)
-        end = {"delta": {}} if is_chat else {"text": ""}
+        end: dict[str, Any] = {"delta": {}} if is_chat else {"text": ""}
         place = {"index": choice.get("index", 0)}
         for part in parts:
             yield _encode(head | {"choices": [place | part | {"finish_reason": None}]} | more)

@@ -20,8 +20,8 @@ AGENT = "littoral"
 
 
 class HttpService:
-    """One pool of connections for all upstreams. No cookie is kept, no redirection followed, no proxy of the environment
-    asked: what a caller sends goes to the address of the site file, or nowhere.
+    """One pool of connections for all upstreams. No cookie is kept, no redirection followed, no proxy of the
+    environment asked: what a caller sends goes to the address of the site file, or nowhere.
     """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:

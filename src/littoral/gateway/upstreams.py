@@ -112,6 +112,10 @@ class Upstreams:
     def takes(self, model: str) -> bool:
         return any(seat.upstream.takes(model) for seat in self.seats)
 
+    def name_of(self, model: str) -> str:
+        """What the first upstream that takes it calls it."""
+        return next((seat.upstream.name_of(model) for seat in self.seats if seat.upstream.takes(model)), model)
+
     def check(self, model: str) -> None:
         """Raises NotFoundError for a model that no upstream is asked for."""
         if not self.takes(model):
@@ -205,11 +209,11 @@ class Upstreams:
 
     async def _check(self, seat: Seat, reply: Reply) -> None:
         """Raises UpstreamError for an answer that somebody else may do better."""
-        if reply.status not in RETRIED and reply.status not in OUR_KEY and 200 <= reply.status < 500:
-            if 300 <= reply.status < 400:
-                raise UpstreamError(f"upstream `{seat.upstream.name}`: leads elsewhere", kind="status", status=502)
-            return
         name, status = seat.upstream.name, reply.status
+        if 300 <= status < 400:
+            raise UpstreamError(f"upstream `{name}`: leads elsewhere, which is not followed", kind="status", status=502)
+        if status not in RETRIED and status not in OUR_KEY and status < 500:
+            return
         if status in OUR_KEY:
             hint = "look at the key of this upstream in the site file"
             raise UpstreamError(f"upstream `{name}`: refuses this node's key", kind="key", status=status, hint=hint)
@@ -237,8 +241,8 @@ class Upstreams:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
+    for data in list[bytes]():
+        yield data
 
 
 def _ask(upstream: Upstream, outgoing: Outgoing, whole_s: float) -> Ask:

@@ -10,12 +10,16 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from littoral.artifact.model import write_atomically
 from littoral.errors import InputError, NodeError
 
 __all__ = [
+    "DEFINITION_BYTES_MAX",
+    "DOCUMENT_BYTES_MAX",
     "KEPT",
+    "SPREAD_COUNT_MAX",
     "Change",
     "Generation",
     "Layout",
@@ -36,6 +40,7 @@ SHARD_COUNT_MAX = 256
 REPLICA_COUNT_MAX = 8
 SPREAD_COUNT_MAX = 64
 VECTOR_NAME_MAX = 255
+DEFINITION_BYTES_MAX = 1 << 16
 KEPT = "shard-map.json"
 
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -98,7 +103,9 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
     embeddings these are; two never mix. size: numbers of a vector, 0 = as site files say. declared: the model that the
     site file of the map's writer named when the collection last went to another one. vector: name of that which cells
-    are of, whatever the strategy; "" = the one without a name.
+    are of, whatever the strategy; "" = the one without a name. definition: of a collection that a request has made,
+    what site files say of others; empty = they do. born: shards of this name with lower numbers are of a collection
+    that was deleted.
     """
 
     strategy: Strategy
@@ -111,6 +118,8 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
     declared: Annotated[str, Meta(max_length=400)] = ""
     vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] = ""
+    definition: Annotated[bytes, Meta(max_length=DEFINITION_BYTES_MAX)] = b""
+    born: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
 
     @property
     def layout(self) -> Layout:
@@ -120,7 +129,7 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def by(self, layout: Layout) -> "Spread":
         """The same collection, by another layout."""
         generation = layout.generation or self.generation
-        return msgspec.structs.replace(
+        return replace(
             self,
             strategy=layout.strategy,
             places=layout.places,
@@ -147,10 +156,10 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         change = self.change
         if change is None or change.other.generation is None or change.other.generation.model != model:
             return None
-        back = msgspec.structs.replace(self.layout, generation=self.generation)
+        back = replace(self.layout, generation=self.generation)
         epoch = self.epoch - 1 if change.is_flipped else self.epoch + 1
-        other = msgspec.structs.replace(change, other=back)
-        return msgspec.structs.replace(self.by(change.other), change=other, epoch=max(1, epoch))
+        other = replace(change, other=back)
+        return replace(self.by(change.other), change=other, epoch=max(1, epoch))
 
     @property
     def both(self) -> "list[Spread]":
@@ -182,15 +191,29 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """spreads: by collection."""
+    """spreads: by collection. given: shards of collections that were deleted had lower numbers, those to come have none
+    of them, so that nothing of a deleted collection is taken for its successor's.
+    """
 
     number: Annotated[int, Meta(ge=0)] = 0
     spreads: Annotated[dict[Name, Spread], Meta(max_length=SPREAD_COUNT_MAX)] = {}
     format: Literal[1] = 1
+    given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
 
     def with_spreads(self, spreads: Mapping[str, Spread]) -> "ShardMap":
         """The next document: these, beside those that are there."""
-        return ShardMap(self.number + 1, {**self.spreads, **spreads})
+        return replace(self, number=self.number + 1, spreads={**self.spreads, **spreads})
+
+    def without(self, name: str) -> "ShardMap":
+        """The next document: without this collection, which is there."""
+        left = {other: spread for other, spread in self.spreads.items() if other != name}
+        given = max(self.given, self.spreads[name].first_free)
+        return replace(self, number=self.number + 1, spreads=left, given=given)
+
+    def is_over(self, name: str, shard: int) -> bool:
+        """Whether the shard with this number is of a collection that was deleted."""
+        spread = self.spreads.get(name)
+        return shard < (self.given if spread is None else spread.born)
 
 
 def encode_map(shard_map: ShardMap) -> bytes:

@@ -101,6 +101,18 @@ class Embedder:
         is_vector = len(gives.ports) == 1 and gives.ports[0].dtype == "float32" and len(gives.ports[0].shape) == 2
         return cls(served, node.agents[first.uses], node, observed) if is_vector and all(others) else None
 
+    @property
+    def size(self) -> int:
+        """Numbers of a vector."""
+        gives = self._served.pipeline.gives
+        assert isinstance(gives, TensorsType), "checked where it was made"
+        return int(gives.ports[0].shape[-1])
+
+    @property
+    def models(self) -> tuple[ModelVersion, ...]:
+        """Whose vectors these are, where that is known."""
+        return () if self._served.embeds is None else (self._served.embeds,)
+
     def source(self) -> bytes:
         """Digest of all that an embedding depends on beside its content, now: a model may be replaced at any time."""
         parts = [made_of(step, self._node) for step in self._served.steps]

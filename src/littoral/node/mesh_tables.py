@@ -13,7 +13,7 @@ from littoral.vectors.records import CollectionConfig
 if TYPE_CHECKING:
     from littoral.node.site_tables import CollectionTable
 
-__all__ = ["MeshTable", "SpreadTable", "cells_by", "check_mesh"]
+__all__ = ["MeshTable", "SpreadTable", "cells_by", "check_mesh", "check_spread"]
 
 PEERS_MAX = 256
 REGIONS_MAX = 64
@@ -130,15 +130,20 @@ def check_mesh(mesh: MeshTable | None, node: str, collections: Mapping[str, "Col
         spread = place / "collections" / name / "spread"
         if mesh is None:
             raise spread.about("needs the table `mesh`, which says who the other nodes are")
-        _check_strategy(table, spread)
-        if table.spread.holders > table.spread.replicas:
-            raise (spread / "holders").wrong(
-                table.spread.holders, f"at most `replicas`, which is {table.spread.replicas}"
-            )
+        check_spread(table, spread)
     if mesh is not None and mesh.door is not None and mesh.certificate is not None:
         raise (place / "mesh" / "door").about("needs the identity of `mesh init`, not a named certificate")
     if mesh is not None:
         _check_names(mesh, node, place)
+
+
+def check_spread(table: "CollectionTable", place: Place) -> None:
+    """What `spread` says against the vectors, and of itself. Raises SettingError."""
+    spread = table.spread
+    assert spread is not None
+    _check_strategy(table, spread, place)
+    if spread.holders > spread.replicas:
+        raise (place / "holders").wrong(spread.holders, f"at most `replicas`, which is {spread.replicas}")
 
 
 def cells_by(spread: SpreadTable, config: CollectionConfig) -> str:
@@ -157,9 +162,7 @@ def _check_cells(config: CollectionConfig, spread: SpreadTable, place: Place) ->
         raise (place / "strategy").about(told, hint=hint)
 
 
-def _check_strategy(table: "CollectionTable", place: Place) -> None:
-    spread = table.spread
-    assert spread is not None
+def _check_strategy(table: "CollectionTable", spread: SpreadTable, place: Place) -> None:
     if spread.by is not None and spread.by not in (dense := table.config().dense):
         known = ", ".join(f"`{name}`" for name in dense)
         raise (place / "by").wrong(spread.by, f"the name of a dense vector, of {known or 'which there is none'}")

@@ -12,6 +12,7 @@ import msgspec
 from littoral.errors import InputError, NotFoundError, NotOfferedError
 from littoral.node import qdrant_collections as collections
 from littoral.node import qdrant_reads as reads
+from littoral.node.access.roles import Role
 from littoral.node.asked_recall import asking_recall, request_recall
 from littoral.node.caches import USE, use_of
 from littoral.node.federation.spread_collection import SpreadCollection
@@ -40,11 +41,15 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
 from littoral.vectors.queries import SearchParams, parse_params
 from littoral.web import Answer, Handler, Protocol, Request, Route, decode_json, json_answer
+from littoral.web.caller import needs
 
 __all__ = ["qdrant_protocol"]
 
 TIMEOUT_S = 10.0
 TIMEOUT_S_MAX = 300
+SPREAD_S = 20.0
+"""For the shards of a new collection to answer, on all its nodes."""
+
 COLLECTION = "/collections/{collection}"
 POINTS = f"{COLLECTION}/points"
 
@@ -258,8 +263,21 @@ class _Api:
 
     async def _create(self, request: Request) -> object:
         _deadline_s(request)
-        config = collections.config_of(await request.json(collections.CreateBody))
-        await self._node.collections.create(request.names["collection"], config)
+        name, body = request.names["collection"], await request.json(collections.CreateBody)
+        federation, held = self._node.federation, self._node.collections
+        if federation is None:
+            collections.check_plain(body)
+        if federation is None or (spread := collections.spread_of(body)) is None:
+            await held.create(name, collections.config_of(body))
+            return True
+        needs(Role.ADMIN, "a collection that is spread over nodes")
+        await federation.making.create(
+            name,
+            collections.config_of(body, spread),
+            spread,
+            ready=lambda left_s: held.get(name).count(deadline_s=left_s),
+            deadline_s=_deadline_s(request) if "timeout" in request.query else SPREAD_S,
+        )
         return True
 
     async def _change(self, request: Request) -> object:
@@ -301,9 +319,13 @@ class _Api:
 
     async def _delete(self, request: Request) -> object:
         """False where there was none, as Qdrant says it."""
-        _deadline_s(request)
+        deadline_s, name, federation = _deadline_s(request), request.names["collection"], self._node.federation
         try:
-            await self._node.collections.delete(request.names["collection"])
+            if federation is not None and federation.making.is_made(name):
+                needs(Role.ADMIN, "deleting a collection that is spread over nodes")
+                await federation.making.delete(name, deadline_s=deadline_s)
+            else:
+                await self._node.collections.delete(name)
         except NotFoundError:
             return False
         return True

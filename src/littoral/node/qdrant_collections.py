@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from littoral.errors import InputError, NotOfferedError
+from littoral.node.mesh_tables import SpreadTable
 from littoral.node.qdrant_bodies import Body
 from littoral.vectors.aliases import AliasChange
 from littoral.vectors.records import CollectionConfig, Payload, ShardInfo, VectorParams
@@ -18,16 +19,19 @@ __all__ = [
     "UpdateBody",
     "alias_changes",
     "changed_config",
+    "check_plain",
     "config_of",
     "description",
     "new_vector",
+    "spread_of",
 ]
 
 VECTOR_COUNT_MAX = 64
 NAME_CHARACTERS_MAX = 255
 NOT_OFFERED = ("sharding_method", "wal_config", "init_from", "strict_mode_config")
 OPTIMIZER_NOT_OFFERED = ("memmap_threshold", "flush_interval_sec", "max_optimization_threads")
-_ONE = ("shard_number", "replication_factor", "write_consistency_factor")
+_COUNTS = {"shards": "shard_number", "replicas": "replication_factor", "holders": "write_consistency_factor"}
+"""Of a collection that is spread; of any other they are 1."""
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -142,12 +146,42 @@ def alias_changes(body: AliasesBody) -> list[AliasChange]:
     return changes
 
 
-def config_of(body: CreateBody) -> CollectionConfig:
+def check_plain(body: CreateBody) -> None:
+    """On a node that is in no mesh. Raises NotOfferedError for a collection that is to be spread, as `config_of`."""
+    config_of(body)
+    if _told_spread(body) is not None:
+        raise NotOfferedError(
+            "metadata.littoral.spread: this node is in no mesh", hint="the table `mesh` of its site file makes it one"
+        )
+
+
+def _told_spread(body: CreateBody) -> Any:
+    own = (body.metadata or {}).get("littoral")
+    return own.get("spread") if isinstance(own, dict) else None
+
+
+def spread_of(body: CreateBody) -> SpreadTable | None:
+    """How a new collection is to lie on the nodes of a site; None = on the node that is asked. What `metadata` says in
+    `littoral.spread` has the keys of a site file. Raises InputError.
+    """
+    counts = {key: count for key, name in _COUNTS.items() if (count := getattr(body, name)) is not None}
+    if (told := _told_spread(body)) is None:
+        if counts.get("shards", 1) == 1 and counts.get("replicas", 1) == 1:
+            return None
+        told = {}
+    if not isinstance(told, dict):
+        raise InputError("metadata.littoral.spread: must be an object with the keys of `spread` in a site file")
+    if twice := sorted(counts.keys() & told.keys()):
+        raise InputError(f"metadata.littoral.spread: `{twice[0]}` is said by `{_COUNTS[twice[0]]}` already")
+    return _converted({**told, **counts}, SpreadTable, "metadata.littoral.spread")
+
+
+def config_of(body: CreateBody, spread: SpreadTable | None = None) -> CollectionConfig:
     """What a new collection is made with. Raises InputError, NotOfferedError for a part that we lack."""
     for name in NOT_OFFERED:
         if getattr(body, name):
             raise NotOfferedError(f"body: `{name}` is not offered")
-    for name in _ONE:
+    for name in _COUNTS.values() if spread is None else ():
         if getattr(body, name) not in (None, 1):
             raise NotOfferedError(f"body: `{name}` is {getattr(body, name)}, only 1 is offered")
     unnamed, named = _dense(body.vectors or {})

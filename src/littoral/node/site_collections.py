@@ -7,6 +7,7 @@ import msgspec
 
 from littoral.errors import ConflictError, NotFoundError, SettingError
 from littoral.node.declared_models import declared_versions, resolved
+from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.site import Site
 from littoral.node.site_tables import CollectionTable, VectorTable
 from littoral.node.vector_makers import in_its_place
@@ -90,7 +91,12 @@ async def _ensure(collections: Collections, site: Site, name: str, table: Collec
         await collections.create(name, config)
         say(f"collection `{name}`: made, {_vectors(config)}")
         return
-    file = collections.file_of(collections.get(name).name)
+    if isinstance(there := collections.get(name), SpreadCollection):
+        raise SettingError(
+            f"{site.file}: `collections.{name}`: a request has made one of this name that is spread over nodes",
+            hint="name another, or delete that one first",
+        )
+    file = collections.file_of(there.name)
     _check(site, name, table, file)
     if not file.config.models and not _is_past(table, file):
         await collections.claim(name, declared_versions(site, table))

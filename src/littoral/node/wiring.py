@@ -135,7 +135,7 @@ async def _open_node(
                 try:
                     await node.migrations.open()
                     async with (
-                        open_gateway(site, node, clock),
+                        open_gateway(site, node, clock, say),
                         _beside(_renew([collections, *(room.collections for room in rooms)], say)),
                     ):
                         yield node

@@ -10,14 +10,25 @@ import msgspec
 
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
-from littoral.errors import LittoralError, ShardError, UnavailableError
+from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
 from littoral.settings import number
 from littoral.vectors import layout
 from littoral.vectors.layout import STORE
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.snapshots import unpack_store
 
-__all__ = ["DOOMED", "NAME", "STAGED", "doom", "is_part", "make", "scan", "unpack_beside", "wait_for_owner"]
+__all__ = [
+    "DOOMED",
+    "NAME",
+    "STAGED",
+    "check_name",
+    "doom",
+    "is_part",
+    "make",
+    "scan",
+    "unpack_beside",
+    "wait_for_owner",
+]
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 PART_NAME = re.compile(r"[a-zA-Z0-9_-]{1,200}\.[a-z0-9]{1,50}")
@@ -28,6 +39,12 @@ DOOMED = ".deleted-"
 
 def is_part(name: str) -> bool:
     return PART_NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raises InputError for a name that no collection can have."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")
 
 
 def scan(folder: Path) -> dict[str, layout.CollectionFile | ShardError]:

@@ -28,7 +28,7 @@ from littoral.vectors import layout
 from littoral.vectors.aliases import AliasChange, Aliases
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
-from littoral.vectors.collection_folders import NAME, doom, is_part, make, scan, unpack_beside, wait_for_owner
+from littoral.vectors.collection_folders import check_name, doom, is_part, make, scan, unpack_beside, wait_for_owner
 from littoral.vectors.encrypted.fields import SealedFields
 from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.generations import Generations
@@ -128,6 +128,12 @@ class Collections:
             raise ConflictError(f"collection `{collection.name}` exists already")
         self._stand_ins[collection.name] = collection
 
+    async def stand_down(self, name: str) -> None:
+        """The name means that one no more, and is free; its aliases go too."""
+        async with self._changing:
+            self._stand_ins.pop(name, None)
+            await asyncio.to_thread(self._aliases.forget, name)
+
     def part(self, name: str) -> Collection | None:
         """A part that lies here; None if it does not."""
         return self._collections.get(name)
@@ -145,7 +151,7 @@ class Collections:
         async with self._changing:
             for change in changes:
                 if change.alias is not None:
-                    _check_name(change.alias)
+                    check_name(change.alias)
             await asyncio.to_thread(self._aliases.change, changes, {*self.names(), *self.damaged})
 
     def request_times(self) -> Iterator[tuple[str, str, Spread]]:
@@ -163,14 +169,14 @@ class Collections:
             return found
         if name in self.damaged:
             raise self.damaged[name]
-        _check_name(name)
+        check_name(name)
         raise NotFoundError(f"collection `{name}` does not exist")
 
     async def create(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> Collection:
         """A new, empty collection that answers. Raises ConflictError, InputError for the name, UnavailableError if its
         host does not come up in time (nothing is left of it then).
         """
-        _check_name(name)
+        check_name(name)
         return await self._create(name, config, deadline_s)
 
     async def create_part(
@@ -201,7 +207,7 @@ class Collections:
 
     async def delete(self, name: str) -> None:
         """After it the name is free, and stays so after a crash. Raises NotFoundError."""
-        _check_name(name)
+        check_name(name)
         self._refuse_stand_in(name, "deleted")
         await self._delete(name)
 
@@ -343,7 +349,7 @@ class Collections:
         Nothing changes before a host answers for the new ones. Raises InputError for a file that is no snapshot, has
         another digest or other vectors, UnavailableError if the host does not come up.
         """
-        _check_name(name)
+        check_name(name)
         self._refuse_stand_in(name, "recovered")
         await self._recover(self._aliases.of(name), archive, sha256, deadline_s)
 
@@ -492,8 +498,3 @@ class Collections:
     async def _want(self, *more: str) -> None:
         shards = [*((name, shard) for name, (shard, _) in self._clients.items()), *self.generations.shards()]
         await self._hosts.want([*(f"{layout.COLLECTIONS}/{name}/{shard}" for name, shard in shards), *more])
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise InputError(f"collection name is `{name[:80]}`, must be 1 to 255 of a-z, A-Z, 0-9, `_` and `-`")

@@ -10,7 +10,6 @@ import pytest
 
 from kept_answers import NOW_S, SIZE, SetClock, asked, digest, entry, turned, vector
 from littoral.answers.entries import ANSWER_BYTES_MAX
-from littoral.answers.labels import AUTHOR_LABELS_MAX
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.errors import InputError, LittoralError, ShardError
 from littoral.node.supervisor import embedded
@@ -138,7 +137,7 @@ def test_what_has_expired_is_told_only_where_somebody_asks_for_stale(rig: Rig) -
     rig.run(check)
 
 
-def test_labels_stay_with_their_entry_and_no_author_has_more_than_a_share(rig: Rig) -> None:
+def test_labels_stay_with_their_entry(rig: Rig) -> None:
     async def check(store: AnswerStore) -> None:
         kept = entry(1)
         await store.keep(kept, vector(1))
@@ -150,7 +149,8 @@ def test_labels_stay_with_their_entry_and_no_author_has_more_than_a_share(rig: R
         assert near is not None
         assert near.entry.answer == b"{}"
         told = near.observations.similarities.tolist()
-        assert told == [0.75, *[0.5] * AUTHOR_LABELS_MAX, 0.25]
+        assert told == [0.75, *[0.5] * 20, 0.25]
+        assert near.labels.confirmed_by(without=b"author") == 1
         assert not await store.observe(entry(2).id, 0.5, True)
         assert (store.stats().observed, store.stats().lost) == (22, 1)
         with pytest.raises(InputError, match="id of an answer has 3 bytes, must be 16"):

@@ -89,7 +89,7 @@ async def test_a_collection_without_a_sample_gets_cells_and_every_kind_of_change
 
 
 async def test_a_node_does_by_itself_what_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("littoral.node.federation.federation.REBALANCE_S", 1.0)
+    monkeypatch.setattr("littoral.node.federation.moving.rebalancing.REBALANCE_S", 1.0)
     tables = {"points": spread_table(SIZE, strategy="hybrid", shards=2, replicas=1)}
     async with spread_nodes(tmp_path, NAMES[:2], tables, mesh_options={"rebalance": "auto"}) as nodes:
         await nodes["b"]["points"].upsert(range(COUNT), rows(COUNT))

@@ -9,7 +9,6 @@ from random import Random
 import msgspec
 
 from littoral.clock import Clock
-from littoral.errors import LittoralError
 from littoral.mesh.facts import Fact, Facts, next_boot
 from littoral.mesh.membership import MemberState, members
 from littoral.mesh.shard_map import Layout, ShardMap, Spread
@@ -23,6 +22,7 @@ from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
 from littoral.node.federation.links import Links
 from littoral.node.federation.local_shards import LocalShards, Terms, part_name
+from littoral.node.federation.making import Making
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.map_lease import MapLease
 from littoral.node.federation.mesh_service import MeshService
@@ -31,8 +31,8 @@ from littoral.node.federation.moving.changes import Changes
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.moving import Moving
 from littoral.node.federation.moving.pacing import Pace
+from littoral.node.federation.moving.rebalancing import Rebalancing
 from littoral.node.federation.moving.steps import begun, withdrawn
-from littoral.node.federation.moving.wishes import Asked, Level
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
@@ -55,10 +55,7 @@ from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
-FOLDER = Path("mesh")
-ROUND_S = 2.0
-REBALANCE_S = 60.0
-SOON_S = 0.25
+FOLDER, ROUND_S, SOON_S = Path("mesh"), 2.0, 0.25
 REST_S = 0.1
 """Between two rounds: what happened meanwhile is seen to at once."""
 
@@ -127,9 +124,9 @@ class Federation:
         tell_stale = self._exchange.tell_stale
         self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, complete_s)
         self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
+        self._indexes.map = lambda: self.map
         self._holding = asyncio.Lock()
         self._held: set[str] = set()
-        self._rebalance_at_s = clock.monotonic() + REBALANCE_S
         self._tasks: list[asyncio.Task[None]] = []
         self.address: Callable[[], str] = str
         """Of this node's HTTP interface, once it is known."""
@@ -142,6 +139,7 @@ class Federation:
         self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
+        self.making = self._making()
         self.service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )
@@ -152,7 +150,22 @@ class Federation:
         self._local.loads.heard = pace.searched
         self.handing = Handing(transport, self.replicas, self.target, self.roster, pace)
         self.moving = self._moving(pace)
+        self._rebalancing = Rebalancing(self.changes, self.moving, clock, say, is_on=mesh.rebalance != "off")
         self.seeding = sync.seeds = self._seeding(data / FOLDER)
+
+    def _making(self) -> Making:
+        return Making(
+            self._transport,
+            self.keeper,
+            self._tables,
+            self.stand_ins,
+            self._local,
+            self.roster,
+            self._laid_out,
+            clock=self._clock,
+            say=self._say,
+            hold=self._hold_shards,
+        )
 
     def _moving(self, pace: Pace) -> Moving:
         moving = Moving(
@@ -244,7 +257,7 @@ class Federation:
         """What this node should have and has not: collections without a place, shards by the names of their parts."""
         unplaced = [name for name in self._tables if name not in self.map.spreads]
         wanted = [part_name(name, shard) for name, shard in self._own_shards()]
-        return unplaced + [name for name in wanted if name not in self._held]
+        return unplaced + sorted(self.making.hidden) + [name for name in wanted if name not in self._held]
 
     def _own_shards(self) -> list[tuple[str, int]]:
         return [(name, shard) for name, spread in self._spreads().items() for shard in spread.kept_by(self.name)]
@@ -310,6 +323,7 @@ class Federation:
         await self.service.open(self._transport)
         await self._sync.start()
         await self.keeper.open()
+        await self.making.open()
         await self._map_lease.open()
         await self.completeness.open()
         await self._exchange.open()
@@ -367,7 +381,7 @@ class Federation:
         if not self.keeper.is_writer:
             return
         fresh: dict[str, Spread] = {}
-        for name, table in self._tables.items():
+        for name, table in list(self._tables.items()):
             if table.spread is not None and name not in self.map.spreads:
                 fresh[name] = await asyncio.to_thread(self._laid_out, name, table)
         self.keeper.write(fresh)
@@ -376,19 +390,21 @@ class Federation:
         assert table.spread is not None
         sample = sample_of(table.spread, table.config(), self._samples.get(name))
         config = table.config()
-        found = laid_out(name, table.spread, config, self.roster(), sample)
+        found = laid_out(name, table.spread, config, self.roster(), sample, first=self.map.given)
         size = 0 if config.vectors is None else config.vectors.size
         return msgspec.structs.replace(found, size=size, declared=found.model)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
         async with self._holding:
-            shard_map, spreads = self.map, self._spreads()
+            await self.making.adopt()
+            await self.making.clear()
+            shard_map, spreads, tables = self.map, self._spreads(), dict(self._tables)
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
                 has_copies = may_have_copies(spreads[name])
                 by = next(one for one in spreads[name].both if shard in one.places)
-                config = config_of(self._tables[name].config(), by)
+                config = config_of(tables[name].config(), by)
                 if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
@@ -426,28 +442,12 @@ class Federation:
         if self.keeper.is_writer:
             self.keeper.write(self.handing.embedders.following(self.moving.next_map(self.roster())))
             self.keeper.write(self.handing.embedders.over())
-            await self._rebalance()
+            await self._rebalancing.look(self._spreads())
 
     async def _settle_indexes(self) -> None:
         """What others know of, and shards here have not."""
         parts = [(name, self._collections.part(part_name(name, shard))) for name, shard in self._own_shards()]
         await self._indexes.keep_up(self.facts.indexes(), parts)
-
-    async def _rebalance(self) -> None:
-        """As the writer, where the site file says so: what gains most, one change of a collection at a time."""
-        now_s = self._clock.monotonic()
-        if self._mesh.rebalance == "off" or now_s < self._rebalance_at_s:
-            return
-        self._rebalance_at_s = now_s + REBALANCE_S
-        for name, spread in self._spreads().items():
-            if spread.change is None and not self.moving.owed.get(name):
-                try:
-                    plan = await self.changes.ask(Asked(Level(name), is_applied=True))
-                except LittoralError as error:
-                    self._say(f"mesh: `{name}` is not rebalanced: {error}")
-                    continue
-                if plan.is_begun:
-                    self._say(f"mesh: `{name}` is rebalanced: {plan.why}")
 
     def _seen(self, name: str, is_here: bool) -> None:
         """In a large site somebody comes or goes all the time: most of them are nobody's business."""

@@ -7,7 +7,8 @@ away, one that lost its disk, and shards of another layout get them too.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -16,6 +17,7 @@ from msgspec import Meta
 
 from littoral.artifact.model import write_atomically
 from littoral.errors import NodeError, RequestError, TooLargeError
+from littoral.mesh.shard_map import ShardMap
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import IndexParams
@@ -30,7 +32,7 @@ FIELD_COUNT_MAX = 256
 FILE_BYTES_MAX = 8 << 20
 
 Told = Mapping[str, Mapping[str, tuple[int, bytes]]]
-"""By collection and field, the hybrid time of the last request, and the schema as JSON; empty = dropped."""
+"""By life of a collection and field, the hybrid time of the last request, and the schema as JSON; empty = dropped."""
 
 _log = logging.getLogger("littoral.mesh.indexes")
 _schemas = msgspec.json.Decoder(FieldSchema | IndexParams)
@@ -61,6 +63,20 @@ class PayloadIndexes:
         self._wishes = self._read()
         self._settled: dict[str, _Settled] = {}
         self._writing = asyncio.Lock()
+        self.map: Callable[[], ShardMap] = ShardMap
+        """That this node goes by: what was told of a collection that was deleted is not for its successor."""
+        self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def _life(self, collection: str) -> str:
+        """Under which wishes are kept and told."""
+        shard_map = self.map()
+        spread = shard_map.spreads.get(collection)
+        born = shard_map.given if spread is None else spread.born
+        return f"{collection}.{born}" if born else collection
+
+    def _is_over(self, life: str) -> bool:
+        name, _, born = life.partition(".")
+        return self.map().is_over(name, int(born) if born.isdigit() else 0)
 
     def _read(self) -> dict[str, dict[str, _Wish]]:
         try:
@@ -71,9 +87,13 @@ class PayloadIndexes:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NodeError(f"`{self._file}`: {error}", hint="remove it: the node hears from its peers") from error
 
+    def changing(self, part: str) -> asyncio.Lock:
+        """Held while a request is done on this shard and noted: what was wished before is not done in between."""
+        return self._changing[part]
+
     def check(self, collection: str, field: str, time: int) -> None:
         """Before a request of this hybrid time is done. Raises LateError where a later one is known, TooLargeError."""
-        wishes = self._wishes.get(collection, {})
+        wishes = self._wishes.get(self._life(collection), {})
         if field in wishes and wishes[field].time > time:
             raise LateError(wishes[field].time)
         if field not in wishes and len(wishes) >= FIELD_COUNT_MAX:
@@ -82,7 +102,7 @@ class PayloadIndexes:
     async def note(self, collection: str, request: frames.CreateIndex | frames.DeleteIndex, time: int) -> None:
         """A request of this hybrid time was done on a shard here. On the disk when it returns."""
         schema = msgspec.json.encode(request.schema).decode() if isinstance(request, frames.CreateIndex) else ""
-        await self._take({collection: {request.field: _Wish(time, schema)}})
+        await self._take({self._life(collection): {request.field: _Wish(time, schema)}})
 
     def told(self) -> dict[str, dict[str, tuple[int, bytes]]]:
         """For the other nodes."""
@@ -95,6 +115,8 @@ class PayloadIndexes:
         """What another node goes by: the later request for a field wins. What cannot be read is left out."""
         found: dict[str, dict[str, _Wish]] = {}
         for collection, fields in told.items():
+            if self._is_over(collection):
+                continue
             for field, (time, schema) in fields.items():
                 if (time, schema) == self._pair(collection, field):
                     continue
@@ -109,7 +131,7 @@ class PayloadIndexes:
 
     async def _take(self, told: Mapping[str, Mapping[str, _Wish]]) -> None:
         async with self._writing:
-            wishes = {name: dict(fields) for name, fields in self._wishes.items()}
+            wishes = {name: dict(fields) for name, fields in self._wishes.items() if not self._is_over(name)}
             for collection, fields in told.items():
                 known = wishes.setdefault(collection, {})
                 for field, wish in fields.items():
@@ -134,18 +156,24 @@ class PayloadIndexes:
         """A shard here has the indexes that there are to be. Raises UnavailableError, ShardError."""
         if part.name not in self._settled or self._settled[part.name].life != part.life:
             self._settled[part.name] = _Settled(part.life, {})
-        settled = self._settled[part.name].wishes
-        for field, wish in self._wishes.get(collection, {}).items():
+        settled, life = self._settled[part.name].wishes, self._life(collection)
+        for field, wish in self._wishes.get(life, {}).items():
             if settled.get(field) == wish:
                 continue
-            try:
-                if wish.schema:
-                    await part.create_index(field, _schemas.decode(wish.schema))
-                elif field in (await part.info()).payload_schema:
-                    await part.delete_index(field)
-            except RequestError as error:
-                _log.warning("shard `%s`: payload index `%s`: %s", part.name, field, error)
-            settled[field] = wish
+            async with self._changing[part.name]:
+                if self._wishes.get(life, {}).get(field) == wish:
+                    await _do(part, field, wish)
+                    settled[field] = wish
+
+
+async def _do(part: Collection, field: str, wish: _Wish) -> None:
+    try:
+        if wish.schema:
+            await part.create_index(field, _schemas.decode(wish.schema))
+        elif field in (await part.info()).payload_schema:
+            await part.delete_index(field)
+    except RequestError as error:
+        _log.warning("shard `%s`: payload index `%s`: %s", part.name, field, error)
 
 
 def _is_schema(told: bytes) -> bool:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from littoral.errors import SettingError
 from littoral.mesh.shard_map import Spread
+from littoral.mesh.shard_map import Strategy as StrategyName
 from littoral.node.federation.placing import cells_of
 from littoral.node.mesh_tables import SpreadTable, cells_by
 from littoral.vectors.partition.points import Vectors
@@ -37,41 +39,59 @@ Places = dict[int, list[str]]
 
 
 class _Site(NamedTuple):
-    """What every step below needs. sample: vectors like those to come, None where the strategy does not look at any."""
+    """What every step below needs. sample: vectors like those to come, None where the strategy does not look at any.
+
+    first: number of the first shard.
+    """
 
     name: str
     table: SpreadTable
     config: CollectionConfig
     sample: Vectors | None
+    first: int
+
+    @property
+    def shards(self) -> list[int]:
+        """Their numbers."""
+        return list(range(self.first, self.first + self.table.shards))
 
     @property
     def vector(self) -> str:
         """Name of that which cells are of, or would be."""
         return cells_by(self.table, self.config)
 
+    def spread(self, strategy: StrategyName, places: "Places", parameters: bytes = b"") -> Spread:
+        """Its epoch is beyond those of collections of the same name that were deleted."""
+        made = Spread(strategy, places, self.table.model, self.first + 1, parameters, vector=self.vector)
+        return replace(made, born=self.first)
+
 
 def laid_out(
-    name: str, table: SpreadTable, config: CollectionConfig, regions: Mapping[str, str], sample: Vectors | None = None
+    name: str,
+    table: SpreadTable,
+    config: CollectionConfig,
+    regions: Mapping[str, str],
+    sample: Vectors | None = None,
+    *,
+    first: int = 0,
 ) -> Spread:
     """The spread of a collection that has none, the same everywhere. regions: of each node of the site.
 
     sample: float32[n, size], for strategies that go by vectors (`sample_of`); a table that names none begins by id. Of
-    nothing that is pinned: centres of cells are in the map, which all nodes have.
+    nothing that is pinned: centres of cells are in the map, which all nodes have. first: number of the first shard.
 
     Raises SettingError where the table asks for what these nodes cannot do, InputError for vectors that do not fit.
     """
-    site = _Site(name, table, config, sample)
-    shards = list(range(table.shards))
+    site = _Site(name, table, config, sample, first)
     if table.strategy == "geographic":
         places, strategy = _by_region(site, regions)
-        return Spread("geographic", places, table.model, parameters=encode_strategy(strategy), vector=site.vector)
+        return site.spread("geographic", places, encode_strategy(strategy))
     nodes = _ordered(name, regions)
-    groups = _groups(shards, len(nodes), table.replicas)
+    groups = _groups(site.shards, len(nodes), table.replicas)
     places = _dealt(groups, nodes, table.replicas)
     if table.strategy == "hash" or (table.begins_by_id and sample is None):
-        return Spread("hash", places, table.model, vector=site.vector)
-    parameters = encode_strategy(_fitted(site, table.strategy, groups))
-    return Spread(table.strategy, places, table.model, parameters=parameters, vector=site.vector)
+        return site.spread("hash", places)
+    return site.spread(table.strategy, places, encode_strategy(_fitted(site, table.strategy, groups)))
 
 
 def _ordered(name: str, nodes: Mapping[str, str] | Sequence[str]) -> list[str]:
@@ -114,7 +134,7 @@ def _by_region(site: _Site, regions: Mapping[str, str]) -> tuple[Places, Geograp
         )
     places: Places = {}
     parts: dict[str, Hash | Metric | Hybrid] = {}
-    for region, shards in zip(named, np.array_split(np.arange(table.shards), len(named)), strict=True):
+    for region, shards in zip(named, np.array_split(np.array(site.shards), len(named)), strict=True):
         nodes = _ordered(site.name, [node for node, of in regions.items() if of == region])
         is_pinned = region in table.pinned
         if is_pinned and not nodes:

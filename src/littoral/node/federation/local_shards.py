@@ -17,6 +17,7 @@ from littoral.node.federation.replicas import Replicas, Watched
 from littoral.node.federation.summaries import Summaries
 from littoral.vectors import frames
 from littoral.vectors.collection import Collection
+from littoral.vectors.collection_folders import is_part
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.journal import LateError
@@ -119,6 +120,12 @@ class LocalShards:
         if (part := self._collections.part(name)) is not None:
             await self._tell_stale(collection, shard, (await part.info()).epoch)
 
+    def all_here(self) -> list[tuple[str, int]]:
+        """Collections and numbers of shards of which something lies here, the damaged ones too."""
+        damaged = (name for name in self._collections.damaged if is_part(name))
+        parts = (name.rpartition(".") for name in {*self._collections.parts(), *damaged, *self._replicas.kept()})
+        return sorted((name, int(number)) for name, _, number in parts if number.isdigit())
+
     async def let_go(self, collection: str, shard: int) -> None:
         """It is gone from the disk, now and after a crash; nobody may be asking for it any more."""
         name = part_name(collection, shard)
@@ -127,6 +134,7 @@ class LocalShards:
         if self._collections.part(name) is not None or name in self._collections.damaged:
             await self._collections.delete_part(name)
         await self._replicas.remove_journal(name)
+        self._summaries.exchanged(collection, shard)
 
     def close_to_callers(self, collection: str, shard: int) -> None:
         """What is asked of it from now on is refused."""
@@ -235,9 +243,10 @@ class LocalShards:
         request: frames.CreateIndex | frames.DeleteIndex,
         terms: Terms,
     ) -> frames.Answer:
-        indexes.check(collection, request.field, terms.at.time)
-        answer = await found.ask(request, deadline_s=terms.deadline_s)
-        await indexes.note(collection, request, terms.at.time)
+        async with indexes.changing(found.name):
+            indexes.check(collection, request.field, terms.at.time)
+            answer = await found.ask(request, deadline_s=terms.deadline_s)
+            await indexes.note(collection, request, terms.at.time)
         return answer
 
 

@@ -99,8 +99,15 @@ class MapKeeper:
     def write(self, spreads: Mapping[str, Spread]) -> None:
         """The writer's: the next map has these, beside those that are there."""
         if spreads:
-            following = self.map.with_spreads(spreads)
-            self._take(following if self._signed is None else self._signed.write(following))
+            self._write(self.map.with_spreads(spreads))
+
+    def remove(self, name: str) -> None:
+        """The writer's: the next map has this collection no more. Raises as `spread_to_write`."""
+        self.spread_to_write(name)
+        self._write(self.map.without(name))
+
+    def _write(self, following: ShardMap) -> None:
+        self._take(following if self._signed is None else self._signed.write(following))
 
     def take(self, told: bytes) -> None:
         """What a peer told: it holds from now on, if it is newer. Raises InputError, TrustError for one that the site

@@ -51,6 +51,10 @@ class StandIns:
         model = by_table if spread is None or table.migrate is None else spread.model
         self._collections.stand_in(self.generation(name, model))
 
+    async def remove(self, name: str) -> None:
+        """It was deleted: its name is free, its aliases are gone."""
+        await self._collections.stand_down(name)
+
     def generation(self, name: str, model: str) -> SpreadCollection:
         """A collection in the layout that holds embeddings of this model, whenever there is one."""
         table, spread = self._tables[name], self._keeper.map.spreads.get(name)

@@ -7,6 +7,7 @@ from littoral.errors import (
     DeadlineError,
     NotFoundError,
     NotOfferedError,
+    SpentError,
     TooOftenError,
     UnavailableError,
     UpstreamError,
@@ -14,13 +15,14 @@ from littoral.errors import (
 from littoral.gateway.order import Gateway
 from littoral.gateway.question import Kind, Whole, read_question
 from littoral.node.node import Node
-from littoral.node.request_options import request_deadline_ms
+from littoral.node.request_options import DEADLINE_HEADER, request_deadline_ms
 from littoral.web import Answer, Protocol, Request, Route, Stream, failure_of, json_answer
 from littoral.web.caller import CALLER
 
 __all__ = ["gateway_error", "gateway_protocol", "gateway_told"]
 
 EVENTS = "text/event-stream; charset=utf-8"
+JSON = "application/json"
 AUTHOR_BYTES = 16
 DEADLINE_S = 600.0
 
@@ -52,6 +54,8 @@ def gateway_error(error: Exception) -> Answer:
             if error.kind == "busy":
                 kind, code = "rate_limit_error", "rate_limit_exceeded"
                 headers = (("retry-after", str(max(1, round(error.retry_after_s or 1)))),)
+        case SpentError():
+            kind, code = "insufficient_quota", "insufficient_quota"
         case TooOftenError():
             kind, code = "rate_limit_error", "rate_limit_exceeded"
         case NotFoundError():
@@ -91,16 +95,25 @@ def _gateway(node: Node) -> Gateway:
 async def _answered(node: Node, request: Request, kind: Kind) -> Answer | Stream:
     gateway = _gateway(node)
     data = await request.body.read()
-    has_deadline = "littoral-deadline-ms" in request.headers or request.query_text
+    cache_control = str(request.headers.get("cache-control", ""))
+    if not cache_control and (again := gateway.again(kind, data)) is not None:
+        body, is_stream, headers = again
+        return Answer(body, 200, EVENTS if is_stream else JSON, headers)
+    has_deadline = request.headers.get(DEADLINE_HEADER) is not None or request.query_text
     deadline_s = request_deadline_ms(request) / 1000 if has_deadline else DEADLINE_S
     question = read_question(
         kind,
         data,
-        author=hashlib.sha256(CALLER.get().encode()).digest()[:AUTHOR_BYTES],
-        cache_control=str(request.headers.get("cache-control", "")),
+        author=_author(),
+        cache_control=cache_control,
         until_s=node.clock.monotonic() + deadline_s,
     )
     told = await gateway.answer(question)
     if isinstance(told, Whole):
         return Answer(told.body, told.status, headers=told.headers)
     return Stream(told.chunks, EVENTS, headers=told.headers)
+
+
+def _author() -> bytes:
+    """Digest of whose token asks."""
+    return hashlib.sha256(CALLER.get().encode()).digest()[:AUTHOR_BYTES]

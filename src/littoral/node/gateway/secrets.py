@@ -1,4 +1,4 @@
-"""Keys of services: from a file, an environment variable or a credential of systemd, never from the site file itself."""
+"""Keys of services: from a file, an environment variable or a credential of systemd, never from the site file."""
 
 import stat
 from collections.abc import Mapping

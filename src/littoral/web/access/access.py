@@ -13,7 +13,7 @@ from littoral.web.access.guessing import Guesses
 from littoral.web.access.rights import Needed, Rights
 from littoral.web.access.sessions import Sessions, cookie_in
 from littoral.web.access.tokens import Token, TokenFile, TokensChanged, claimed_id
-from littoral.web.caller import ANYBODY, CALLER
+from littoral.web.caller import ANYBODY, CALLER, DEMAND
 
 __all__ = ["REASONS", "Access", "Caller"]
 
@@ -86,6 +86,7 @@ class Access:
         needed = self._rights.needed_by_http(route.method, route.label or route.pattern)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
+            DEMAND.set(None)
             return None
         token, session = self._caller(request)
         self._of(token, tenant)
@@ -106,6 +107,7 @@ class Access:
         needed = self._rights.needed_by_grpc(method)
         if self._tokens is None or needed in self._opened:
             CALLER.set(ANYBODY)
+            DEMAND.set(None)
             return "", None
         token = self.judge(self._shown(metadata), address)
         self._allow(token, needed, method)
@@ -218,6 +220,10 @@ class Access:
                 ),
             )
         CALLER.set(f"{f'{token.tenant}/' if token.tenant else ''}{token.name}#{token.id}")
+        DEMAND.set(partial(self._demand, token))
+
+    def _demand(self, token: Token, role: str, what: str) -> None:
+        self._allow(token, frozenset({role}), what)
 
     def _unless_expired(self, token: Token) -> Token:
         assert self._tokens is not None

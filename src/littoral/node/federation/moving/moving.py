@@ -202,10 +202,12 @@ class Moving:
     def left_shards(self) -> list[_Source]:
         """Shards that lie here and have no place in the map any more."""
         found: list[_Source] = []
-        spreads = self._map().spreads
+        shard_map = self._map()
         for part in {*self._collections.parts(), *self._replicas.kept()}:
             name, _, number = part.rpartition(".")
-            if (spread := spreads.get(name)) is None or not number.isdigit():
+            if (spread := shard_map.spreads.get(name)) is None or not number.isdigit():
+                continue
+            if shard_map.is_over(name, int(number)):
                 continue
             if int(number) not in spread.kept_by(self._transport.name) and (own := self._spread(name)) is not None:
                 found.append(_Source(name, int(number), [], own, own.shards, is_left=True))

@@ -89,7 +89,8 @@ class Members:
         return known.why or OPENING
 
     def _is_ready(self, name: str, spread: Spread, known: _Known) -> bool:
-        if self._parts.site.collections[name].migrate is None:
+        table = self._parts.site.collections.get(name)
+        if table is None or table.migrate is None:
             return True
         needed = known.needed(spread)
         if not needed and not known.embeds and self._current(name).model == spread.model:

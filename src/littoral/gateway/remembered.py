@@ -1,0 +1,292 @@
+"""Answers of one tenant that are told again: looked up, decided about, kept, judged beside requests."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from littoral.answers.asked import Asked
+from littoral.answers.decision import Decision
+from littoral.answers.entries import ANSWER_BYTES_MAX, Entry, Near
+from littoral.answers.feedback import Feedback, ToldAnswer
+from littoral.answers.hot import HotAnswer
+from littoral.answers.judges import Embed
+from littoral.answers.judging import Case, Judging
+from littoral.answers.keys import Rules, asked_of, unkept
+from littoral.answers.normal import text_of
+from littoral.answers.standing import Standing, Trust, standing
+from littoral.answers.store import AnswerStore
+from littoral.answers.watch import Watch
+from littoral.clock import Clock
+from littoral.errors import LittoralError
+from littoral.gateway.budgets import Prices
+from littoral.gateway.control import Control
+from littoral.gateway.near_misses import NearMiss, NearMisses
+from littoral.gateway.question import Question
+from littoral.gateway.tally import Tally
+from littoral.telemetry import span
+
+__all__ = ["Beside", "Remembered", "RememberedOptions"]
+
+_T = TypeVar("_T")
+
+NEAREST = 3
+DECISIONS_MAX = 20_000
+ENDS = frozenset({"stop", "tool_calls", "function_call"})
+
+
+class RememberedOptions(NamedTuple):
+    """judge_name: for people. embedder: the pipeline's name, '' where only the same request is known."""
+
+    ttl_s: int = 86_400
+    stale_if_error_s: int = 3600
+    similarity_min: float = 0.6
+    judge_name: str = ""
+    embedder: str = ""
+
+
+class Beside(NamedTuple):
+    """What was found beside a request. near: the entry that was decided about. may: it may be told to this author."""
+
+    vector: NDArray[np.float32]
+    near: Near | None = None
+    decision: Decision | None = None
+    may: bool = False
+
+    @property
+    def is_told(self) -> bool:
+        return self.near is not None and self.decision is not None and self.may and self.decision.serve
+
+
+class Remembered:
+    """Of one tenant. embed: None where only the same request is known; size: of a
+    vector; entries that are found by their request alone have one of zeros.
+
+    failed_count: looks into the store, and vectors, that failed; the upstream was asked then.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        store: AnswerStore,
+        watch: Watch,
+        *,
+        rules: Rules,
+        trust: Trust,
+        options: RememberedOptions,
+        prices: Prices,
+        judging: Judging,
+        embed: Embed | None,
+        size: int,
+        tally: Tally,
+        rng: random.Random,
+        clock: Clock,
+    ) -> None:
+        self.tenant = tenant
+        self.store = store
+        self.watch = watch
+        self.rules = rules
+        self.trust = trust
+        self.options = options
+        self.judging = judging
+        self.embed = embed
+        self.misses = NearMisses()
+        self.feedback = Feedback(clock)
+        self.failed_count = 0
+        self._decisions: OrderedDict[str, Decision] = OrderedDict()
+        self._prices = prices
+        self._tally = tally
+        self._nowhere = np.zeros(size, np.float32)
+        self._rng = rng
+        self._clock = clock
+
+    @property
+    def judge_name(self) -> str:
+        return self.options.judge_name
+
+    @property
+    def embedder(self) -> str:
+        return self.options.embedder
+
+    @property
+    def ttl_s(self) -> int:
+        return self.options.ttl_s
+
+    def cost_micro(self, model: str, prompt_tokens: int, completion_tokens: int) -> int:
+        return self._prices.micro(model, prompt_tokens, completion_tokens)
+
+    def standing(self, near: Near, asked: Asked) -> Standing:
+        """Whether this entry may be told to this author at all, and what was observed of it that counts."""
+        return standing(near, asked, self.trust)
+
+    def again(self, kind: str, data: bytes) -> HotAnswer | None:
+        """What these bytes were told a moment ago."""
+        return self.store.hot.find_body(f"{self.tenant}/{kind}", data)
+
+    def keep_again(self, question: Question, entry: Entry, told: bytes) -> None:
+        """For `again`. told: as it goes to the caller."""
+        if not question.cache_control:
+            self.store.hot.keep_body(f"{self.tenant}/{question.kind}", question.data, entry, told)
+
+    def asked(self, question: Question) -> Asked:
+        """Raises InputError for what is no request."""
+        return asked_of(
+            question.body,
+            question.kind,
+            tenant=self.tenant,
+            author=question.author,
+            rules=self.rules,
+            cache_control=question.cache_control,
+        )
+
+    async def exact(self, asked: Asked, control: Control) -> Entry | None:
+        """The answer to the same request, no older than the caller takes."""
+        with span("gateway: exact") as spanned:
+            found = await self._looked(self.store.exact(asked))
+            spanned.note("littoral.found", found is not None)
+        return found if found is not None and control.takes_age(self._clock.wall() - found.made_at_s) else None
+
+    async def stale(self, asked: Asked, control: Control) -> Entry | None:
+        """The answer to the same request after its time, where no upstream answers."""
+        most_s = self.options.stale_if_error_s if control.stale_s is None else control.stale_s
+        if (most_s := min(most_s, self.options.stale_if_error_s)) <= 0:
+            return None
+        return await self._looked(self.store.stale(asked, most_s))
+
+    async def beside(self, asked: Asked, control: Control) -> Beside | None:
+        """The nearest remembered question, and whether its answer may be told. None: there is no vector."""
+        if self.embed is None:
+            return None
+        with span("gateway: semantic") as spanned:
+            try:
+                vector = await self.embed(asked.question)
+            except LittoralError:
+                self.failed_count += 1
+                return None
+            nears = await self._looked(self.store.nearest(asked, vector, NEAREST)) or []
+            takes = [near for near in nears if control.takes_age(self._clock.wall() - near.entry.made_at_s)]
+            found = self._decided(vector, asked, takes)
+            if found.near is not None:
+                spanned.note("littoral.similarity", found.near.similarity)
+                spanned.note("littoral.told", found.is_told)
+        return found
+
+    def _decided(self, vector: NDArray[np.float32], asked: Asked, nears: list[Near]) -> Beside:
+        if nears:
+            self._tally.nearest(nears[0].similarity)
+        nears = [near for near in nears if near.similarity >= self.options.similarity_min]
+        standings = [self.standing(near, asked) for near in nears]
+        at = next((at for at, one in enumerate(standings) if one.may), 0)
+        u = self._rng.random()
+        if not nears or not standings[at].may:
+            decision = self.watch.decide(None, 0.0, u)
+            return Beside(vector, nears[0], decision) if nears else Beside(vector)
+        decision = self.watch.decide(standings[at].observations, nears[at].similarity, u)
+        return Beside(vector, nears[at], decision, may=True)
+
+    def told(self, near: Near, asked: Asked, decision: Decision) -> str:
+        """The id under which the caller may say whether it was right."""
+        answer_id = self.feedback.told(ToldAnswer(near.entry.id, near.similarity, self.tenant, asked.author))
+        self._decisions[answer_id] = decision
+        if len(self._decisions) > DECISIONS_MAX:
+            self._decisions.popitem(last=False)
+        return answer_id
+
+    async def labelled(self, answer_id: str, author: bytes, *, is_correct: bool) -> None:
+        """What somebody says of what they were told: durable when it returns. Raises as `Feedback.labelled`."""
+        found = self.feedback.labelled(answer_id, tenant=self.tenant, author=author)
+        await self.store.observe(found.entry_id, found.similarity, is_correct, author=found.author)
+        if (decision := self._decisions.pop(answer_id, None)) is not None:
+            self.watch.judged(decision, found.similarity, is_correct)
+
+    async def keep(
+        self,
+        question: Question,
+        asked: Asked,
+        answer: Mapping[str, Any],
+        body: bytes,
+        *,
+        beside: Beside | None,
+        tokens: tuple[int, int],
+        cost_micro: int,
+        mark: int,
+    ) -> None:
+        """An upstream's answer: kept, or held against the one that is remembered beside it. Raises nothing that the
+        store does.
+        """
+        if len(body) > ANSWER_BYTES_MAX or not _is_whole(answer) or unkept(text_of(body) or "", self.rules):
+            return
+        now_s = int(self._clock.wall())
+        entry = Entry(
+            tenant=self.tenant,
+            model=question.model,
+            exact=asked.exact,
+            partition=asked.partition,
+            question=asked.question,
+            answer=body,
+            made_at_s=now_s,
+            expires_at_s=now_s + self.options.ttl_s,
+            author=asked.author,
+            prompt_tokens=tokens[0],
+            completion_tokens=tokens[1],
+            cost_micro=cost_micro,
+            policy_version=self.rules.policy_version,
+            kind=question.kind,
+        )
+        if beside is None or beside.near is None:
+            await self._kept(entry, None if beside is None else beside.vector, mark)
+            return
+        self.store.hot.keep_exact(entry)
+        near, decision, vector = beside.near, beside.decision, beside.vector
+
+        async def judged(is_correct: bool) -> None:
+            await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
+            if decision is not None and beside.may:
+                self.watch.judged(decision, near.similarity, is_correct)
+            self._missed(near, entry, is_correct)
+            if not is_correct:
+                await self._kept(entry, vector, mark)
+
+        if not self.judging.offer(Case(asked.question, near.entry.answer, body, judged)):
+            self._missed(near, entry, None)
+
+    async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
+        try:
+            await self.store.keep(entry, self._nowhere if vector is None else vector, mark=mark)
+        except LittoralError:
+            self.failed_count += 1
+
+    def _missed(self, near: Near, entry: Entry, verdict: bool | None) -> None:
+        told = entry.id + near.entry.id
+        miss = NearMiss(
+            id=bytes(a ^ b for a, b in zip(told[:16], told[16:], strict=True)),
+            entry=near.entry.id,
+            model=entry.model,
+            at_s=self._clock.wall(),
+            similarity=near.similarity,
+            question=entry.question,
+            cached_question=near.entry.question,
+            fresh=text_of(entry.answer) or "",
+            cached=text_of(near.entry.answer) or "",
+            judged=verdict,
+        )
+        self.misses.add(miss)
+
+    async def _looked(self, look: Awaitable[_T]) -> _T | None:
+        """What the store says; None where it fails: the upstream is asked then."""
+        try:
+            return await look
+        except LittoralError:
+            self.failed_count += 1
+            return None
+
+
+def _is_whole(answer: Mapping[str, Any]) -> bool:
+    """Whether it has said all it had to say."""
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        return False
+    return choices[0].get("finish_reason") in ENDS

@@ -1,0 +1,205 @@
+"""What one tenant's gateway remembers: its collection, made where it is missing, and who decides and judges."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from littoral.answers.decision import Policy
+from littoral.answers.judges import Chain, Embed, Embedding, Exact, Judge, Normalised
+from littoral.answers.judging import Judging
+from littoral.answers.keys import Rules
+from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
+from littoral.answers.standing import Trust
+from littoral.answers.store import AnswerStore, StoreBounds
+from littoral.answers.watch import Watch
+from littoral.artifact.model import write_atomically
+from littoral.clock import Clock
+from littoral.errors import SettingError, UpstreamError
+from littoral.gateway.budgets import Prices, texts_of, tokens_of
+from littoral.gateway.remembered import Remembered, RememberedOptions
+from littoral.gateway.tally import Tally
+from littoral.gateway.upstreams import Outgoing, Upstreams
+from littoral.node.gateway.embedding import QuestionEmbedder
+from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable
+from littoral.node.node import Node
+from littoral.vectors.collection import Collection
+from littoral.vectors.records import CollectionConfig, VectorParams
+from littoral.vectors.tuning import Placement
+
+__all__ = ["GATEWAY", "open_answers", "rules_of"]
+
+GATEWAY = "gateway"
+"""Folder of what a gateway keeps beside its collection."""
+
+WATCH = "watch.json"
+WATCH_S = 30.0
+
+Say = Callable[[str], None]
+
+
+@contextlib.asynccontextmanager
+async def open_answers(
+    node: Node,
+    table: GatewayTable,
+    upstreams: Upstreams,
+    prices: Prices,
+    embedder: QuestionEmbedder | None,
+    tally: Tally,
+    clock: Clock,
+    say: Say,
+) -> AsyncIterator[Remembered]:
+    """node: as the tenant sees it. Raises SettingError for a collection of another kind."""
+    cache, folder = table.cache, node.data / GATEWAY
+    folder.mkdir(parents=True, exist_ok=True)
+    collection = await _collection(node, cache, embedder, say)
+    store = await AnswerStore.open(collection, folder, _bounds(cache), clock)
+    embed = None if embedder is None else embedder.of(node)
+    watch = await asyncio.to_thread(_read_watch, folder / WATCH, _policy(cache))
+    judging = Judging(_judge(cache, upstreams, prices, embed, clock), cases_max=cache.judge_waiting_max)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(_write_watch, folder / WATCH, watch)
+        keeping = asyncio.create_task(_keep_watch(folder / WATCH, watch), name="littoral-gateway-watch")
+        stack.push_async_callback(_ended, keeping)
+        await stack.enter_async_context(judging)
+        yield Remembered(
+            node.tenant,
+            store,
+            watch,
+            rules=rules_of(table.rules),
+            trust=Trust(),
+            options=RememberedOptions(
+                ttl_s=cache.ttl_s,
+                stale_if_error_s=cache.stale_if_error_s,
+                similarity_min=cache.similarity_min,
+                judge_name=cache.judge,
+                embedder="" if embedder is None else embedder.name,
+            ),
+            prices=prices,
+            judging=judging,
+            embed=embed,
+            size=1 if embedder is None else embedder.size,
+            tally=tally,
+            rng=random.SystemRandom(),
+            clock=clock,
+        )
+
+
+def rules_of(table: RulesTable) -> Rules:
+    """Raises SettingError for a pattern that is none."""
+    given: dict[str, Any] = msgspec.structs.asdict(table)
+    return Rules(**(given | {name: tuple(given[name]) for name in ("private_markers", "words")}))
+
+
+def _policy(cache: AnswersTable) -> Policy:
+    return Policy(
+        target=cache.target,
+        delta=cache.delta,
+        fit=cache.fit,
+        explore_share=cache.explore_share,
+        observations_min=cache.observations_min,
+    )
+
+
+def _bounds(cache: AnswersTable) -> StoreBounds:
+    return StoreBounds(
+        entries_max=cache.entries_max,
+        bytes_max=cache.disk_mb << 20,
+        hot_bytes_max=cache.hot_mb << 20,
+        stale_s=cache.stale_if_error_s,
+    )
+
+
+async def _collection(node: Node, cache: AnswersTable, embedder: QuestionEmbedder | None, say: Say) -> Collection:
+    """The one of the site file where it declares one, with its spread and sealed fields; else one of its own."""
+    name, size = cache.collection, 1 if embedder is None else embedder.size
+    models = () if embedder is None else embedder.models
+    collections = node.collections
+    if name in collections.damaged:
+        raise collections.damaged[name]
+    if name in collections:
+        found = collections.get(name)
+        plain = found.config.vectors
+        if plain is None or plain.size != size or plain.distance != "Cosine":
+            raise SettingError(
+                f"collection `{name}`, of the gateway's answers, has no Cosine vectors of {size} numbers",
+                hint="`gateway.cache.collection` names another, or delete this one",
+            )
+        if found.config.models == models or not found.config.models:
+            return found
+        say(f"collection `{name}`: its answers were found by another model, they are forgotten")
+        await collections.delete(name)
+    config = CollectionConfig(
+        VectorParams(size, "Cosine", datatype="float16"), payload=Placement(memory="cold"), models=models
+    )
+    say(f"collection `{name}`: made, for answers of the gateway")
+    return await collections.create(name, config)
+
+
+def _judge(cache: AnswersTable, upstreams: Upstreams, prices: Prices, embed: Embed | None, clock: Clock) -> Judge:
+    if cache.judge == "exact":
+        return Exact()
+    if cache.judge == "embedding" and embed is not None:
+        return Chain([Normalised(), Embedding(embed, cache.judge_similarity)])
+    if cache.judge == "model":
+        assert cache.judge_model is not None, "the site file was checked"
+        ask = _asking(cache.judge_model, upstreams, prices, clock)
+        return Chain([Normalised(), ModelJudge(ask, JudgeBudget(), clock)])
+    return _People() if cache.judge == "feedback" else Normalised()
+
+
+class _People:
+    """Nobody here can tell: those who are told answers do."""
+
+    name = "feedback"
+
+    async def same(self, _question: str, _cached: bytes, _fresh: bytes, /) -> bool | None:
+        return None
+
+
+def _asking(model: str, upstreams: Upstreams, prices: Prices, clock: Clock) -> Any:
+    async def ask(system: str, user: str, tokens_max: int) -> Reply:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": tokens_max}
+        data = msgspec.json.encode(body)
+        until_s = clock.monotonic() + JudgeBudget().timeout_s
+        outgoing = Outgoing("/chat/completions", body, data, model, is_stream=False, until_s=until_s)
+        async with upstreams.ask(outgoing) as begun:
+            name, status, answer = begun.upstream.name_of(model), begun.status, begun.first
+        if status != 200:
+            raise UpstreamError(f"judge `{model}`: status {status}", kind="status", status=status)
+        told = msgspec.json.decode(answer, type=dict[str, Any])
+        prompt, completion = tokens_of(told, len(data))
+        return Reply("".join(texts_of(told)), prompt + completion, prices.micro(name, prompt, completion))
+
+    return ask
+
+
+def _read_watch(file: Path, policy: Policy) -> Watch:
+    try:
+        return Watch.of(policy, msgspec.json.decode(file.read_bytes(), type=dict[str, Any]))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Watch(policy)
+
+
+async def _write_watch(file: Path, watch: Watch) -> None:
+    data = msgspec.json.encode(watch.told())
+    with contextlib.suppress(OSError):  # of a disk that is full: it begins anew then, and explores
+        await asyncio.to_thread(write_atomically, file, data)
+
+
+async def _keep_watch(file: Path, watch: Watch) -> None:
+    while True:
+        await asyncio.sleep(WATCH_S)
+        await _write_watch(file, watch)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
