@@ -19,7 +19,10 @@ const BREAKERS = { closed: ["good", "answers"], "half-open": ["warn", "is tried 
 export function gatewayPage(area) {
   const chosen = choice({ id: "span", onchange: () => reading.refresh() }, SPANS, "3600");
   const shown = panel("gateway", "Gateway");
-  const [errors, upstreams, budgets, rules] = [["errors", "Wrong answers"], ["upstreams", "Services"], ["budgets", "Budgets"], ["rules", "Never told again"]].map(([id, title]) => panel(id, title));
+  const errors = panel("errors", "Wrong answers");
+  const upstreams = panel("upstreams", "Services");
+  const budgets = panel("budgets", "Budgets");
+  const rules = panel("rules", "Never told again");
   const explain = explainPanel();
   const misses = missesPanel();
   const answers = answersPanel();
