@@ -3,7 +3,7 @@
 Money is in the currency of the site file's prices, times in Unix seconds, ids in hexadecimal digits.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -244,7 +244,7 @@ class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     question: Annotated[str, Meta(min_length=1, max_length=32_768)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    request: dict[str, object] | None = None
+    request: dict[str, Any] | None = None
 
 
 class ExplainTold(Struct, frozen=True):
