@@ -7,7 +7,7 @@ from littoral.answers.decision import decide as by_entry
 from littoral.answers.fits import wilson_at_most
 from littoral.answers.observations import Observations
 
-__all__ = ["Estimate", "State", "Watch"]
+__all__ = ["Estimate", "State", "Watch", "WatchStatistics"]
 
 State = Literal["ok", "alarm"]
 Z_TWO_SIDED = 1.959963984540054
@@ -20,6 +20,19 @@ class Estimate(NamedTuple):
     low: float
     estimate: float
     high: float
+
+
+class WatchStatistics(NamedTuple):
+    """Since the start: requests that reached a decision, those told, samples judged, those of them that could be told
+    (audited) and the wrong ones among these; alarms.
+    """
+
+    requests: int
+    told: int
+    judged: int
+    audited: int
+    wrong: int
+    alarms: int
 
 
 class Watch:
@@ -70,3 +83,11 @@ class Watch:
         low = 1 - wilson_at_most(count - wrong, count, Z_TWO_SIDED)
         share = self._hits / max(1, self._requests) if self.policy.target == "request" else 1.0
         return Estimate(low * share, wrong / count * share, high * share)
+
+    def statistics(self) -> WatchStatistics:
+        return WatchStatistics(self._requests, self._hits, self._audited, self._audited, self._wrong, self._alarms)
+
+    def curve(self, observations: Observations, similarities: list[float]) -> list[tuple[float, float, bool]]:
+        """For each similarity: how likely the entry is wrong there, the bound on it, and whether it is told."""
+        found = [by_entry(observations, similarity, self.policy, 1.0) for similarity in similarities]
+        return [(one.bound, one.bound, one.serve and self.state == "ok") for one in found]

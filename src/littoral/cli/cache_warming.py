@@ -98,7 +98,8 @@ class Lines:
 
     def sent(self, batch: Batch) -> None:
         """It needs not be sent again."""
-        told = {"bytes": batch.end, "lines": batch.first + batch.line_count - 1, "beginning": self._beginning(batch.end)}
+        lines = batch.first + batch.line_count - 1
+        told = {"bytes": batch.end, "lines": lines, "beginning": self._beginning(batch.end)}
         fresh = self._mark.with_name(self._mark.name + ".new")
         with fresh.open("w") as stream:
             json.dump(told, stream)
