@@ -1,4 +1,4 @@
-"""What a request goes through: the same request before, the same one under way, a similar one before, an upstream."""
+"""What a request goes through: the same one under way, the same one before, a similar one before, an upstream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -103,10 +103,10 @@ class Gateway:
         asked = answers.asked(question)
         if asked.reach == "nothing" or not control.keep:
             return await self._asked(_Plan(question, "off"), control)
+        if control.find and (flight := self._flights.find(asked.exact)) is not None:
+            return await self._joined(flight, question)  # it is newer than what is remembered
         if control.find and (found := await answers.exact(asked, control)) is not None:
             return self._remembered(question, asked, found, "hit")
-        if control.find and (flight := self._flights.find(asked.exact)) is not None:
-            return await self._joined(flight, question)
         beside = await answers.beside(asked, control) if asked.reach == "semantic" else None
         if control.find and beside is not None and beside.is_told:
             assert beside.near is not None, "something is told"
@@ -123,7 +123,7 @@ class Gateway:
         """Of an upstream, or of the same request under way."""
         question = plan.question
         if control.only_cached:
-            raise UnavailableError("no remembered answer, and `only-if-cached` forbids to ask", retry_after_s=1.0)
+            raise UpstreamError("nothing remembered, and `only-if-cached` forbids to ask upstream", kind="not_cached")
         if plan.joins is not None and control.find and (flight := self._flights.find(plan.joins)) is not None:
             return await self._joined(flight, question)
         spending = self.budgets.spend(self.upstreams.name_of(question.model), question.body, len(question.data))

@@ -63,7 +63,7 @@ class Beside(NamedTuple):
 
 class Remembered:
     """Of one tenant. embed: None where only the same request is known; size: of a
-    vector; entries that are found by their request alone have one of zeros.
+    vector; entries that are found by their request alone have one of no direction that a text has.
 
     failed_count: looks into the store, and vectors, that failed; the upstream was asked then.
     """
@@ -99,7 +99,7 @@ class Remembered:
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._prices = prices
         self._tally = tally
-        self._nowhere = np.zeros(size, np.float32)
+        self._size = size
         self._rng = rng
         self._clock = clock
 
@@ -254,10 +254,7 @@ class Remembered:
             self._missed(near, entry, None)
 
     async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
-        try:
-            await self.store.keep(entry, self._nowhere if vector is None else vector, mark=mark)
-        except LittoralError:
-            self.failed_count += 1
+        await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
 
     def _missed(self, near: Near, entry: Entry, verdict: bool | None) -> None:
         told = entry.id + near.entry.id
@@ -282,6 +279,12 @@ class Remembered:
         except LittoralError:
             self.failed_count += 1
             return None
+
+
+def _nowhere(exact: bytes, size: int) -> NDArray[np.float32]:
+    """A direction of its own, which is far from those of texts where vectors are long."""
+    found = np.random.default_rng(int.from_bytes(exact[:8])).normal(size=size)
+    return np.asarray(found / np.linalg.norm(found), np.float32)
 
 
 def _is_whole(answer: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from littoral.answers.judges import Chain, Embed, Embedding, Exact, Judge, Norma
 from littoral.answers.judging import Judging
 from littoral.answers.keys import Rules
 from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
+from littoral.answers.points import Points
 from littoral.answers.standing import Trust
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.answers.watch import Watch
@@ -57,7 +58,7 @@ async def open_answers(
     cache, folder = table.cache, node.data / GATEWAY
     folder.mkdir(parents=True, exist_ok=True)
     collection = await _collection(node, cache, embedder, say)
-    store = await AnswerStore.open(collection, folder, _bounds(cache), clock)
+    store = await AnswerStore.open(cast(Points, collection), folder, _bounds(cache), clock)
     embed = None if embedder is None else embedder.of(node)
     watch = await asyncio.to_thread(_read_watch, folder / WATCH, _policy(cache))
     judging = Judging(_judge(cache, upstreams, prices, embed, clock), cases_max=cache.judge_waiting_max)

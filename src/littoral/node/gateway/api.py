@@ -50,7 +50,7 @@ def gateway_error(error: Exception) -> Answer:
     headers = failure.headers
     match error:
         case UpstreamError():
-            status, code = {"timeout": 504, "busy": 429}.get(error.kind, 502), f"upstream_{error.kind}"
+            status, code = {"timeout": 504, "not_cached": 504, "busy": 429}.get(error.kind, 502), f"upstream_{error.kind}"
             if error.kind == "busy":
                 kind, code = "rate_limit_error", "rate_limit_exceeded"
                 headers = (("retry-after", str(max(1, round(error.retry_after_s or 1)))),)
