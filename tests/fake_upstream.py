@@ -1,4 +1,4 @@
-"""A service of language models for tests: a real HTTP server, in a thread of its own or (`python -m fake_upstream`) alone.
+"""A service of language models for tests: a real HTTP server, in a thread of its own or as a process of its own.
 
 It speaks OpenAI's chat completions, completions, embeddings and models, streamed too. What it answers is scripted, one
 after the other; without a script it says the last message again. It keeps what it was sent, headers and all.

@@ -328,6 +328,12 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
         Seed(headers=JSON, body={"model": "sentences", "input": ["a", "b"], "dimensions": 24, "user": "me"}),
         Seed(headers=JSON, body={"model": "sentences", "input": [[1, 2, 3]]}),
     ],
+    ("POST", "/v1/chat/completions"): [
+        Seed(headers=JSON, body={"model": "large", "messages": [{"role": "user", "content": "where is it?"}]}),
+        Seed(headers=JSON, body={"model": "large", "messages": [{"role": "user", "content": "a"}], "stream": True}),
+    ],
+    ("POST", "/v1/completions"): [Seed(headers=JSON, body={"model": "large", "prompt": "once", "max_tokens": 3})],
+    ("POST", "/v1/littoral/feedback"): [Seed(headers=JSON, body={"id": "00", "is_correct": True})],
     ("GET", "/v1/models"): [Seed()],
     ("GET", "/v1/models/{model}"): [Seed({"model": "sentences"})],
     ("GET", "/collections"): [Seed()],

@@ -22,6 +22,7 @@ REFUSED = {
     ("DELETE", "/api/models/{name}"),
     *(("GET", f"/api/gateway/{what}") for what in ("curve", "entries", "export", "misses")),
     *(("POST", f"/api/gateway/{what}") for what in ("explain", "import", "misses/{miss}", "purge")),
+    *(("POST", f"/v1/{what}") for what in ("chat/completions", "completions", "littoral/feedback")),
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),
     ("GET", "/api/audit/witnessed"),

@@ -161,8 +161,9 @@ def tokens_of(answer: Mapping[str, Any] | None, size: int) -> tuple[int, int]:
     usage = (answer or {}).get("usage")
     if isinstance(usage, dict):
         found = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if all(isinstance(count, int) and 0 <= count < 1 << 40 for count in found):
-            return found[0] or 0, found[1] or 0
+        prompt, completion = (count if isinstance(count, int) and 0 <= count < 1 << 40 else None for count in found)
+        if prompt is not None:
+            return prompt, completion or 0
     said = sum(len(text) for text in texts_of(answer or {}))
     return size // CHARACTERS_OF_A_TOKEN + 1, said // CHARACTERS_OF_A_TOKEN
 

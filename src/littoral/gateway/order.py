@@ -1,7 +1,7 @@
 """What a request goes through: the same one under way, the same one before, a similar one before, an upstream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -14,6 +14,7 @@ from littoral.errors import LittoralError, NotFoundError, UnavailableError, Upst
 from littoral.gateway.budgets import Budgets, Spending, tokens_of
 from littoral.gateway.control import Control, control_of
 from littoral.gateway.flights import Flight, Flights, Landed, streamed
+from littoral.gateway.listing import Listing
 from littoral.gateway.question import KINDS, Outcome, Question, Streamed, Told, Whole
 from littoral.gateway.remembered import Beside, Remembered
 from littoral.gateway.sse import event, payloads_of
@@ -58,6 +59,7 @@ class Gateway:
         answers: Remembered | None,
         tally: Tally,
         clock: Clock,
+        listing: Listing,
         may_ask: MayAsk = lambda _: True,
     ) -> None:
         self.tenant = tenant
@@ -67,8 +69,34 @@ class Gateway:
         self.budgets = budgets
         self._flights = flights
         self._clock = clock
+        self._listing = listing
         self._may_ask = may_ask
         self._finishing: set[asyncio.Task[None]] = set()
+
+    async def models(self) -> dict[str, str]:
+        """Names that may be asked for, each with its upstream."""
+        return {name: upstream for name, upstream in (await self._listing.names()).items() if self._may_ask(name)}
+
+    def takes(self, model: str) -> bool:
+        """Whether this tenant has it here."""
+        return self._may_ask(model) and self.upstreams.takes(model)
+
+    async def embeddings(self, body: Mapping[str, Any], data: bytes, model: str, until_s: float) -> Whole:
+        """Of an upstream; never remembered here. Raises as `answer`."""
+        self.check(model)
+        self.budgets.request()
+        name = self.upstreams.name_of(model)
+        spending, tokens = self.budgets.spend(name, {"max_tokens": 1}, len(data)), (0, 0)
+        try:
+            outgoing = Outgoing("/embeddings", body, data, model, is_stream=False, until_s=until_s)
+            flight = self._flights.begin(outgoing, None)
+            with flight:
+                landed = await flight.landed()
+            if landed.status == 200:
+                tokens = (tokens_of(landed.answer, len(data))[0], 0)
+        finally:
+            spending.settle(sum(tokens), self.budgets.prices.micro(name, *tokens))
+        return Whole(landed.body, landed.status, (("x-littoral-upstream", flight.upstream),))
 
     def check(self, model: str) -> None:
         """Raises NotFoundError for a model that this tenant does not have here."""
@@ -141,6 +169,10 @@ class Gateway:
         return await self._told(flight, question, plan.outcome, plan.beside)
 
     async def _joined(self, flight: Flight, question: Question) -> Told:
+        """One that has landed is being kept: what it brought is told again."""
+        if flight.is_over:
+            self.tally.answered("hit")
+            return await self._told(flight, question, "hit", None)
         self.tally.joined()
         self.tally.answered("miss")
         return await self._told(flight, question, "miss", None)
@@ -152,6 +184,8 @@ class Gateway:
             async with asyncio.timeout(max(0.001, question.until_s - self._clock.monotonic())):
                 await flight.begun()
                 headers = _headers(outcome, beside, flight.upstream)
+                if outcome == "hit":
+                    headers = (*headers, ("age", "0"))
                 if question.is_stream and flight.is_streamed:
                     told, listening = Streamed(listening, headers), None
                     return told

@@ -220,6 +220,8 @@ class Remembered:
         if len(body) > ANSWER_BYTES_MAX or not _is_whole(answer) or unkept(text_of(body) or "", self.rules):
             return
         now_s = int(self._clock.wall())
+        if question.cache_control:
+            self.store.hot.drop(lambda one: one.exact == asked.exact)
         entry = Entry(
             tenant=self.tenant,
             model=question.model,

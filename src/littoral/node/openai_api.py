@@ -21,7 +21,7 @@ from littoral.node.request_options import request_deadline_ms
 from littoral.node.told_model import model_header
 from littoral.runtime.step import How
 from littoral.vectors.embedding_cache import Embedding
-from littoral.web import Answer, Protocol, Request, Route, failure_of, json_answer
+from littoral.web import Answer, Protocol, Request, Route, decode_json, failure_of, json_answer
 
 __all__ = ["EmbeddingsBody", "openai_protocol"]
 
@@ -64,10 +64,14 @@ def openai_protocol(node: Node, observed: Observed) -> Protocol:
         return await _embeddings(node, embedders, request, remembered)
 
     async def models(_: Request) -> Answer:
-        return json_answer({"object": "list", "data": [_described(embedder, node) for embedder in embedders]})
+        found = [_described(embedder, node) for embedder in embedders]
+        return json_answer({"object": "list", "data": found + [_upstreams(*one, node) for one in await _others(node)]})
 
     async def model(request: Request) -> Answer:
-        return json_answer(_described(_embedder(embedders, request.names["model"]), node))
+        name = request.names["model"]
+        if embedders.find(name) is None and (upstream := dict(await _others(node)).get(name)) is not None:
+            return json_answer(_upstreams(name, upstream, node))
+        return json_answer(_described(_embedder(embedders, name), node))
 
     routes = (
         Route("POST", "/v1/embeddings", _told(embeddings)),
@@ -102,6 +106,16 @@ def _described(embedder: Embedder, node: Node) -> object:
     return {"id": embedder.name, "object": "model", "created": int(node.started_at), "owned_by": node.name}
 
 
+def _upstreams(name: str, upstream: str, node: Node) -> object:
+    return {"id": name, "object": "model", "created": int(node.started_at), "owned_by": upstream}
+
+
+async def _others(node: Node) -> list[tuple[str, str]]:
+    """Models of the gateway's upstreams, and whose they are, but for names that are pipelines here."""
+    found = {} if node.gateway is None else await node.gateway.models()
+    return [(name, upstream) for name, upstream in found.items() if name not in node.pipelines]
+
+
 def _embedder(embedders: Embedders, name: str) -> Embedder:
     if (found := embedders.find(name)) is not None:
         return found
@@ -119,6 +133,10 @@ async def _embeddings(node: Node, embedders: Embedders, request: Request, rememb
     if use.find and (again := _told_again(node.caches, embedders, data)) is not None:
         return again
     body = _body(data)
+    if embedders.find(body.model) is None and node.gateway is not None and node.gateway.takes(body.model):
+        until_s = node.clock.monotonic() + deadline_ms / 1000
+        whole = await node.gateway.embeddings(decode_json(data, dict), data, body.model, until_s)
+        return Answer(whole.body, whole.status, headers=whole.headers)
     embedder = _embedder(embedders, body.model)
     source = embedder.source()
     found = await embedder.embed(_contents(body.input), node.caches, use, deadline_ms)

@@ -1,5 +1,6 @@
 """What is told again to whom, in which order, and what the headers say of it."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,10 +8,8 @@ import openai
 import pytest
 
 from fake_upstream import Gate, Scripted, started, stopped
-from gateway_site import Gatewayed, gatewayed_node
+from gateway_site import SITE, Gatewayed, gatewayed_node
 from waiting import until
-
-OTHER = [{"role": "user", "content": "where is the door?"}]
 
 
 def asked(content: str) -> list[dict[str, str]]:
@@ -38,9 +37,7 @@ def ask(client: openai.OpenAI, content: str, **more: Any) -> Any:
 
 
 def streamed(client: openai.OpenAI, content: str, **more: Any) -> Any:
-    told = client.chat.completions.with_raw_response.create(
-        model="large", messages=asked(content), stream=True, **more
-    )
+    told = client.chat.completions.with_raw_response.create(model="large", messages=asked(content), stream=True, **more)
     with told.parse() as stream:
         return list(stream), told.headers
 
@@ -94,8 +91,6 @@ def test_identical_requests_under_way_are_asked_once(node: Gatewayed, client: op
         told += next(chunks).choices[0].delta.content or ""
     assert told == "one "
     found: list[Any] = []
-    import threading
-
     threads = [
         threading.Thread(target=lambda: found.append(ask(client, "join?")[0])),
         threading.Thread(target=lambda: found.append(said(streamed(client, "join?")[0]))),
@@ -205,8 +200,6 @@ hot_mb = 0
 
 
 def test_an_answer_that_is_too_old_is_told_where_no_service_answers() -> None:
-    from gateway_site import SITE
-
     with gatewayed_node(SITE + STALE) as node, node.client() as client:
         ask(client, "how late?")
         until(lambda: ask(client, "how late?")[1]["x-littoral-cache"] == "miss")

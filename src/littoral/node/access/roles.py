@@ -182,6 +182,7 @@ read       GET    /telemetry
 infer      POST   /v1/chat/completions
 infer      POST   /v1/completions
 infer      POST   /v1/embeddings
+infer      POST   /v1/littoral/feedback
 read,infer GET    /v1/models
 read,infer GET    /v1/models/{model}
 read,infer GET    /v2

@@ -2,6 +2,9 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
 
 from littoral.errors import (
     DeadlineError,
@@ -19,12 +22,38 @@ from littoral.node.request_options import DEADLINE_HEADER, request_deadline_ms
 from littoral.web import Answer, Protocol, Request, Route, Stream, failure_of, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["gateway_error", "gateway_protocol", "gateway_told"]
+__all__ = ["ChatBody", "CompletionBody", "FeedbackBody", "gateway_error", "gateway_protocol", "gateway_told"]
 
 EVENTS = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 AUTHOR_BYTES = 16
+STATUS = {"timeout": 504, "not_cached": 504, "busy": 429}
 DEADLINE_S = 600.0
+
+
+class CompletionBody(msgspec.Struct):
+    """Of OpenAI's completions: what is looked at here. All else goes to the service as it is."""
+
+    model: str
+    prompt: str | list[Any]
+    stream: bool = False
+    stream_options: dict[str, Any] | None = None
+
+
+class ChatBody(msgspec.Struct):
+    """Of OpenAI's chat completions: what is looked at here. All else goes to the service as it is."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool = False
+    stream_options: dict[str, Any] | None = None
+
+
+class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Whether an answer that was told again was right. id: of the header `x-littoral-answer-id`."""
+
+    id: Annotated[str, msgspec.Meta(max_length=64)]
+    is_correct: bool
 
 
 def gateway_protocol(node: Node) -> Protocol:
@@ -36,9 +65,17 @@ def gateway_protocol(node: Node) -> Protocol:
     async def completion(request: Request) -> Answer | Stream:
         return await _answered(node, request, "completion")
 
+    async def feedback(request: Request) -> Answer:
+        gateway, body = _gateway(node), await request.json(FeedbackBody)
+        if gateway.answers is None:
+            raise NotFoundError("this gateway remembers no answers")
+        await gateway.answers.labelled(body.id, _author(), is_correct=body.is_correct)
+        return json_answer({"id": body.id, "is_correct": body.is_correct})
+
     routes = (
         Route("POST", "/v1/chat/completions", gateway_told(chat)),
         Route("POST", "/v1/completions", gateway_told(completion)),
+        Route("POST", "/v1/littoral/feedback", gateway_told(feedback)),
     )
     return Protocol((), routes)
 
@@ -50,7 +87,7 @@ def gateway_error(error: Exception) -> Answer:
     headers = failure.headers
     match error:
         case UpstreamError():
-            status, code = {"timeout": 504, "not_cached": 504, "busy": 429}.get(error.kind, 502), f"upstream_{error.kind}"
+            status, code = STATUS.get(error.kind, 502), f"upstream_{error.kind}"
             if error.kind == "busy":
                 kind, code = "rate_limit_error", "rate_limit_exceeded"
                 headers = (("retry-after", str(max(1, round(error.retry_after_s or 1)))),)

@@ -13,6 +13,7 @@ from littoral.errors import SetupError
 from littoral.gateway.budgets import Budget, Budgets, Price, Prices
 from littoral.gateway.flights import Flights
 from littoral.gateway.ledger import Ledger
+from littoral.gateway.listing import Listing
 from littoral.gateway.order import Gateway
 from littoral.gateway.tally import Tally
 from littoral.gateway.upstream import Upstream
@@ -54,6 +55,7 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
             rng=random.SystemRandom(),
             answer_bytes_max=bytes_max,
         )
+        listing = Listing(service, [seat.upstream for seat in upstreams.seats], clock)
         flights = Flights(upstreams, answer_bytes_max=bytes_max)
 
         async def opened(seen: Node, budget: BudgetTable, models: Sequence[str]) -> Gateway:
@@ -71,6 +73,7 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
                 answers=answers,
                 tally=tally,
                 clock=clock,
+                listing=listing,
                 may_ask=lambda model: any(fnmatchcase(model, pattern) for pattern in models),
             )
             stack.push_async_callback(found.close)

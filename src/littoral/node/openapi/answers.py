@@ -21,15 +21,18 @@ __all__ = [
     "BUILD",
     "BUILDS",
     "CACHES",
+    "CHATTED",
     "CLEARED",
     "COLLECTION",
     "COMPARED",
+    "COMPLETED",
     "CONFIG",
     "DOCTOR",
     "EMBEDDINGS",
     "EXAMINED",
     "INDEX",
     "INFERRED",
+    "LABELLED",
     "LIVE",
     "LOGS",
     "MAP",
@@ -406,6 +409,9 @@ INFERRED: Shape = {
 INDEX: Shape = [{"name": str, "version": str, "state": str, "reason": str}]
 OPENAI_MODEL: Shape = {"id": str, "object": str, "created": int, "owned_by": str}
 OPENAI_MODELS: Shape = {"object": str, "data": [OPENAI_MODEL]}
+CHATTED: Shape = {"id": str, "object": str, "created": int, "model": str, "choices": [dict[str, Any]]}
+COMPLETED: Shape = {"id": str, "object": str, "created": int, "model": str, "choices": [dict[str, Any]]}
+LABELLED: Shape = {"id": str, "is_correct": bool}
 EMBEDDINGS: Shape = {
     "object": str,
     "data": [{"object": str, "index": int, "embedding": list[float] | str}],

@@ -8,6 +8,7 @@ from msgspec import Meta
 from littoral.making.orders import Order
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
+from littoral.node.gateway.api import ChatBody, CompletionBody, FeedbackBody
 from littoral.node.logs_api import LINES_MAX
 from littoral.node.making.api import AddBody, LoadBody
 from littoral.node.migration.api import StartBody
@@ -195,6 +196,26 @@ OWN: dict[str, Operation] = {
         EmbeddingsBody,
         headers=DEADLINE,
         statuses=(404, *FAILING),
+    ),
+    "POST /v1/chat/completions": operation(
+        "A chat, by a service of the table `gateway`, or an answer that is remembered",
+        answers.CHATTED,
+        ChatBody,
+        headers=DEADLINE,
+        statuses=(404, 429, 502, *FAILING),
+    ),
+    "POST /v1/completions": operation(
+        "A completion, likewise",
+        answers.COMPLETED,
+        CompletionBody,
+        headers=DEADLINE,
+        statuses=(404, 429, 502, *FAILING),
+    ),
+    "POST /v1/littoral/feedback": operation(
+        "Says whether an answer that was told again was right",
+        answers.LABELLED,
+        FeedbackBody,
+        statuses=(404, 409, 429, 501),
     ),
     "GET /v1/models": operation("Pipelines that make a vector of a text", answers.OPENAI_MODELS),
     "GET /v1/models/{model}": operation("One of them", answers.OPENAI_MODEL),
