@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from littoral.making.builds import OUTCOMES
 from littoral.node.collection_status import KnownStates
-from littoral.node.gateway.telling import gateway_readings
 from littoral.node.load_readings import pipeline_readings
 from littoral.node.mesh_api import mesh_readings
 from littoral.node.migration.api import migration_readings
@@ -63,8 +62,6 @@ async def read_node(node: Node, states: KnownStates, events: Events, busy_count:
         found += mesh_readings(node.federation, now_s=node.clock.wall())
     if node.audit is not None:
         found += node.audit.readings()
-    if node.gateway is not None:
-        found += gateway_readings(node.gateway)
     if node.placement is not None:
         found += node.placement.readings()
     found += [Reading("littoral_collection_answers", (name,), 0) for name in node.collections.damaged]

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from littoral.node.gateway.telling import gateway_readings
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip.inference import Inference
@@ -90,5 +89,3 @@ class Tenant:
         yield from (Reading(metric, (self.name,), value) for metric, value in values.items())
         for quota, count in self.refused.items():
             yield Reading("littoral_tenant_refused_total", (self.name, quota), count)
-        if self.node.gateway is not None:
-            yield from gateway_readings(self.node.gateway)

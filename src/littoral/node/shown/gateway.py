@@ -25,17 +25,17 @@ from littoral.node.gateway.shown import (
 from littoral.node.gateway.telling import SPAN_S, told_gateway
 from littoral.node.node import Node
 from littoral.node.shown.numbers import number
-from littoral.web import Answer, Protocol, Request, Route, Stream, json_answer
+from littoral.web import Answer, Request, Route, Stream, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["LINES", "gateway_pages_protocol"]
+__all__ = ["LINES", "SPAN_S_MAX", "TEXT_CHARACTERS_MAX", "gateway_routes"]
 
 LINES = "application/x-ndjson"
 TEXT_CHARACTERS_MAX = 256
 SPAN_S_MAX = 86_400
 
 
-def gateway_pages_protocol(node: Node) -> Protocol:
+def gateway_routes(node: Node) -> list[Route]:
     """`{"upstreams": null}` for a node that is no gateway; 501 where nothing is remembered."""
 
     async def told(request: Request) -> Answer:
@@ -79,7 +79,7 @@ def gateway_pages_protocol(node: Node) -> Protocol:
         gateway, answers = _answers(node)
         return Stream(exported(answers, gateway.tenant), LINES)
 
-    routes = [
+    return [
         Route("GET", "/api/gateway", told),
         Route("GET", "/api/gateway/curve", curve),
         Route("GET", "/api/gateway/entries", entries),
@@ -90,7 +90,6 @@ def gateway_pages_protocol(node: Node) -> Protocol:
         Route("POST", "/api/gateway/misses/{miss}", judge),
         Route("POST", "/api/gateway/purge", purge),
     ]
-    return Protocol((), routes)
 
 
 def _answers(node: Node) -> tuple[Gateway, Remembered]:
