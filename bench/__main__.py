@@ -23,6 +23,7 @@ from bench.rows import Row
 
 HELPERS = {
     "__main__",
+    "answer_streams",
     "convolutional",
     "drifted",
     "fault_client",
@@ -38,6 +39,7 @@ HELPERS = {
     "mesh_peer",
     "networks",
     "oip_client",
+    "question_pairs",
     "onnxruntime_int8",
     "results",
     "rows",

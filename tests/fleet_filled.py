@@ -8,6 +8,8 @@ __all__ = ["fill"]
 
 COUNT = 60
 MODEL = "models/spotter/{}.wasm"
+CANARY = ["gw-000", "gw-003"]
+"""Of the first region, and online: a share would be of any of its nodes, by the rollout's random number."""
 WINDOW = {"days": [0, 1, 2, 3, 4], "from_minute": 120, "to_minute": 300}
 
 
@@ -27,7 +29,7 @@ def fill(fleet: FleetPages, count: int = COUNT) -> None:
         if number % 10 != 9:
             fleet.run(_told(fleet, name, number))
     fleet.asked("POST", "/api/fleet/claims", {"count": 2, "uses": 5, "labels": {"region": "north"}})
-    rings = [{"name": "canary", "percent": 20}, {"name": "all", "percent": 100}]
+    rings = [{"name": "canary", "nodes": CANARY}, {"name": "all", "percent": 100}]
     rollout = {"group": "north", "set": {"models": {"spotter": MODEL.format(2)}}, "rings": rings}
     fleet.asked("POST", "/api/fleet/rollouts", rollout | {"error_share_max": 0.5})
 

@@ -32,6 +32,8 @@ FILLED = {
 """What is there when a page has read what it shows."""
 TAB, ENTER, RIGHT = ("Tab", 9), ("Enter", 13), ("ArrowRight", 39)
 STOPS_MAX = 40
+SOON_ATTEMPTS = 20_000
+"""A browser ends by itself what kept pages hold, after a minute."""
 NODE = "gw-004"
 AUTH = '\n[auth]\ntokens = "tokens.json"\n'
 
@@ -119,6 +121,21 @@ def test_a_node_that_changes_is_seen_at_once(page: Browser, fleet: FleetPages) -
     page.one("#labels").send_keys(" rack=7")
     page.one("#node form button[type=submit]").click()
     until(lambda: fleet.asked("GET", f"/api/fleet/nodes/{NODE}")["labels"].get("rack") == "7")
+
+
+def test_a_page_that_was_left_holds_no_connection_and_follows_again_when_it_is_back(
+    page: Browser, fleet: FleetPages
+) -> None:
+    """A browser has six for an address, and keeps pages for the way back."""
+    events = fleet.found.fleet.events
+    visit(page, fleet, "rollouts")
+    page.run("window.mine = true")
+    visit(page, fleet, "groups")
+    until(lambda: events.listener_count == 1, attempts=SOON_ATTEMPTS)
+    page.driver.back()
+    assert page.run("return window.mine"), "the browser kept the page"
+    until(lambda: page.texts("#rollouts > header .state") == ["Live"])
+    until(lambda: events.listener_count == 1, attempts=SOON_ATTEMPTS)
 
 
 def test_a_node_is_asked_and_answers(page: Browser, fleet: FleetPages) -> None:

@@ -369,6 +369,20 @@ def test_a_small_disk_is_filled_to_its_reserve_and_no_process_dies(tmp_path: Pat
     assert "MiB free, a write needs 16 MiB" in done.stdout
 
 
+def test_without_a_free_byte_a_shard_is_flushed_closed_killed_and_opened(tmp_path: Path) -> None:
+    """Somebody else fills the disk: by what the shard has kept for itself nothing is lost, and searches go on."""
+    can_mount = subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0
+    need(can_mount, "user namespaces, to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = Path(__file__).parents[1] / "filled_disk.py"
+    done = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-P", script, disk], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["made", "flushed", "opened", "crashed", "opened", "kept"]
+
+
 def test_an_answer_too_large_for_a_frame_is_an_error_and_the_connection_lives(folder: Path) -> None:
     with host_of(folder) as host:
         client = host.connect()

@@ -1,4 +1,4 @@
-"""What the store knows of each entry by heart: arrays of numbers, 58 bytes an entry, and which one is to leave first.
+"""What the store knows of each entry by heart: arrays of numbers, 59 bytes an entry, and which one is to leave first.
 
 An entry's worth is what it saves: `base + cost × (1 + uses) / size`, where `base` is the worth of the one that left
 last, so that what was of use long ago gives way (Greedy-Dual-Size-Frequency; Cherkasova, HP Labs 1998). Curated entries

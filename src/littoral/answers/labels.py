@@ -1,11 +1,12 @@
 """What was observed of an entry, and whose question each observation came from.
 
 Thresholds are learned from these. So nobody's questions outnumber those of all others, and an entry's own author
-teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of the author's digest; zeros are nobody.
+teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of a digest of the author; zeros are nobody.
 """
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ class Labels(NamedTuple):
 
 
 def _mark(author: bytes) -> bytes:
-    return author[:AUTHOR_BYTES].ljust(AUTHOR_BYTES, b"\0")
+    return hashlib.sha256(author).digest()[:AUTHOR_BYTES] if author else NOBODY
 
 
 def _number(author: bytes) -> int:

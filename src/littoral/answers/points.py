@@ -12,7 +12,7 @@ from littoral.vectors.queries import PayloadChange, PayloadSelector
 from littoral.vectors.records import CollectionConfig, FieldSchema, Hit, Payload, PointId, Record, VectorParams
 from littoral.vectors.tuning import HnswTuning, Placement, Quantization, Scalar
 
-__all__ = ["Points", "collection_config"]
+__all__ = ["Points", "collection_config", "names_of"]
 
 
 class Points(Protocol):
@@ -39,6 +39,11 @@ class Points(Protocol):
         with_vector: bool | list[str] = False,
     ) -> tuple[list[Record], PointId | None]: ...
     async def count(self, matching: Filter | Mapping[str, Any] | None = None) -> int: ...
+
+
+def names_of(name: str) -> tuple[str, str]:
+    """Where answers may lie: in turn, from one embedder to the next."""
+    return name, f"{name}-next"
 
 
 def collection_config(size: int, models: tuple[ModelVersion, ...] = ()) -> CollectionConfig:

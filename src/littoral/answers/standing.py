@@ -20,7 +20,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     something similar, were answered by an upstream, and the judge found both answers the same. "author": its author.
     observations_of_one_max: judged questions of one author that count in one entry for others.
     facts: whether differing numbers, negations, names or lengths keep an entry from being told. scripts: first words of
-    the Unicode names of letters that the embedder was trained on.
+    the Unicode names of letters that the embedder was trained on. entries_of_one_per_hour: new ones of one author.
     """
 
     told: Told = "confirmed"
@@ -28,16 +28,19 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     observations_of_one_max: int = 16
     facts: bool = True
     scripts: tuple[str, ...] = ("LATIN",)
+    entries_of_one_per_hour: int = 20_000
 
 
 class Standing(NamedTuple):
     """may: the entry may be told, if the decision on `observations` says so too; if not, the upstream is asked, and
-    what comes is judged against the entry. reason: why not, for people.
+    what comes is judged against the entry. reason: why not, for people. is_apart: the questions differ in a fact, so
+    what comes says nothing about the entry.
     """
 
     may: bool
     observations: Observations
     reason: str = ""
+    is_apart: bool = False
 
 
 def standing(near: Near, asked: Asked, trust: Trust) -> Standing:
@@ -47,7 +50,7 @@ def standing(near: Near, asked: Asked, trust: Trust) -> Standing:
     without = None if is_trusted else entry.author
     heard = labels.heard(without=without, of_one_max=trust.observations_of_one_max, free=asked.author)
     if trust.facts and (reason := differs(asked.question, entry.question, scripts=frozenset(trust.scripts))):
-        return Standing(False, heard, reason)
+        return Standing(False, heard, reason, is_apart=True)
     if is_trusted:
         return Standing(True, heard)
     if trust.told == "author":

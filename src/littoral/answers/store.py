@@ -205,7 +205,9 @@ class AnswerStore:
         """Durable when it returns true. What was observed of an entry that is there stays.
 
         False where a purge took it, or a learned entry would take the place of a curated one. mark: `mark` from before
-        the upstream was asked. Raises InputError and TooLargeError for what is no entry, ShardError where the disk is
+        the upstream was asked. vector: float32[size]; zeros: it is found by its request alone.
+
+        Raises InputError and TooLargeError for what is no entry, ShardError where the disk is
         full, UnavailableError where the collection does not answer: then it may have been kept or not.
         """
         check_entry(entry)
@@ -227,7 +229,7 @@ class AnswerStore:
         if before.get("tier") == "curated" != entry.tier and not 0 < before["expires_at"] <= self._clock.wall():
             self._counts["outranked"] += 1
             return False
-        await self._points.upsert([point], np.asarray([vector], "<f4"), [payload_of(entry, Labels.of(before))])
+        await self._points.upsert([point], _rows(vector), [payload_of(entry, Labels.of(before))])
         self._room.table.put(entry.id, row_of(entry))
         self._counts["kept"] += 1
         if entry.tier == "curated":
@@ -337,6 +339,13 @@ class _Turn:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.waiting = 0
+
+
+def _rows(vector: Vectors) -> Vectors:
+    rows = np.array([vector], "<f4")
+    if not rows.any():
+        rows[0, 0] = 1.0
+    return rows
 
 
 def _equals(key: str, value: str) -> Condition:

@@ -1,21 +1,54 @@
-"""Audits what is told: the share of wrong ones among judged samples, and an alarm where it is above delta."""
+"""Decides by all entries of a tenant together, audits what is told, and ends it where the bound does not hold.
 
-from typing import Literal, NamedTuple, Self
+What is known of an entry orders requests by risk; judged samples decide how far down that order answers are told. So
+any error of the order costs answers, not the bound. A level is used while a run of the length to come has a
+share of wrong ones of at most delta, except with a small probability, by all that was judged so far.
+"""
 
-from littoral.answers.decision import Decision, Policy
-from littoral.answers.decision import decide as by_entry
-from littoral.answers.fits import wilson_at_most
+from typing import Any, Literal, NamedTuple, Self
+
+import msgspec
+
+from littoral.answers.decision import NEVER, Decision, Policy, wrong_at_most
+from littoral.answers.drift import Bets
+from littoral.answers.evidence import evidence_of, similarity_at
+from littoral.answers.levels import BINS, EDGES, Counts, bin_of
 from littoral.answers.observations import Observations
+from littoral.answers.pooled import Pooled
 
 __all__ = ["Estimate", "State", "Watch", "WatchStatistics"]
 
 State = Literal["ok", "alarm"]
+
+VERSION = 1
+WARM_UP = 150
+"""Judgements that the order is learned from before any is counted."""
+
+RISK, RISK_KEPT = 0.01, 0.03
+"""That a run does not keep its bound: for a level to come, for the one in use."""
+
+RUN_WRONG_MIN, RUN_GROWTH_MAX = 5, 20
+"""A run is so long that delta allows five wrong ones, or as long as what has been, up to twenty times that."""
+
+LOOK_EVERY = 8
+RISK_TIMES_MAX = 4.0
+"""Answers of a predicted risk above so many times delta are not told, whatever the mean: for delta of those told."""
+
+CHECKS = 30
+AUDIT_QUIET, ALL_SUSPECT, ALL_QUIET = 200.0, 30.0, 3000.0
+JUDGED_MIN = 100
+SHARE_MAX = 0.25
+MEMORY = 0.998
+"""Of how many requests could be told: about the newest five hundred."""
+
+DOUBT = 40
+Z = 1.6448536269514722
 Z_TWO_SIDED = 1.959963984540054
-ALARM_MIN = 20
+UNKNOWN_RISK = 0.5
 
 
 class Estimate(NamedTuple):
-    """Of the share of wrong ones, with its interval at 95 %."""
+    """Of the share of wrong ones, with its interval at 95 %; 0, 0 and 1 where nothing is told."""
 
     low: float
     estimate: float
@@ -23,71 +56,226 @@ class Estimate(NamedTuple):
 
 
 class WatchStatistics(NamedTuple):
-    """Since the start: requests that reached a decision, those told, samples judged, those of them that could be told
-    (audited) and the wrong ones among these; alarms.
+    """Since the start: requests that reached a decision, those told, those asked of the upstream though they could be
+    told (forced), and of these the ones judged (audited) and wrong; alarms. checking: how many are yet to be
+    asked since a wrong one was found. risk_max: predicted risk up to which answers are told, 0: none.
     """
 
     requests: int
     told: int
+    forced: int
     judged: int
     audited: int
     wrong: int
     alarms: int
+    checking: int
+    risk_max: float
+
+
+class _Tally(msgspec.Struct):
+    requests: int = 0
+    told: int = 0
+    forced: int = 0
+    judged: int = 0
+    audited: int = 0
+    wrong: int = 0
+    alarms: int = 0
 
 
 class Watch:
-    """Of one policy and tenant. Each request that may be told a similar answer: `decide` it, and call `judged` once it
+    """Of one policy and tenant. Each request that no exact answer was told to: `decide` it, and call `judged` once it
     is known whether the entry's answer would have been right. For one thread. Kept over restarts by `told` and `of`.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.state: State = "ok"
-        self._requests = self._hits = self._audited = self._wrong = self._alarms = 0
+        self._order, self._counts = Pooled(), Counts()
+        self._audit, self._all = Bets(), Bets()
+        self._level = self._lost = self._checking = 0
+        self._tellable = 0.0
+        self._bounds = [1.0] * BINS
+        self._tally = _Tally()
 
     @classmethod
-    def of(cls, policy: Policy, told: dict[str, object]) -> Self:
-        """As it was when it `told`; as new where that is of another policy or of another version."""
-        return cls(policy)
+    def of(cls, policy: Policy, told: dict[str, Any]) -> Self:
+        """As it was when it `told`; as new where that is of another policy or version, or damaged."""
+        found = cls(policy)
+        try:
+            if told["version"] != VERSION or told["policy"] != msgspec.to_builtins(policy):
+                return found
+            order, counts = Pooled.of(told["order"]), Counts.of(told["counts"])
+            tally = msgspec.convert(told["tally"], _Tally)
+            audit, everything = Bets(told["audit"]), Bets(told["all"])
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError):
+            return found
+        found._order, found._counts, found._tally = order, counts, tally
+        found._audit, found._all = audit, everything
+        found._tellable = min(max(float(told.get("tellable", 0.0)), 0.0), 1.0)
+        found._lost = min(max(int(told.get("lost", 0)), 0), BINS - 1)
+        found.state = "alarm" if told.get("state") == "alarm" else "ok"
+        found._look()
+        return found
 
-    def told(self) -> dict[str, object]:
-        """All that a restart needs, for JSON."""
-        return {}
+    def told(self) -> dict[str, Any]:
+        """All that a restart needs, for JSON; about 3 KB."""
+        return {
+            "version": VERSION,
+            "policy": msgspec.to_builtins(self.policy),
+            "state": self.state,
+            "order": self._order.told(),
+            "counts": self._counts.told(),
+            "tally": msgspec.to_builtins(self._tally),
+            "audit": self._audit.told(),
+            "all": self._all.told(),
+            "tellable": self._tellable,
+            "lost": self._lost,
+        }
 
     def decide(self, observations: Observations | None, similarity: float, u: float) -> Decision:
-        """observations: of the nearest entry, None where there is none. u: uniform in 0 … 1. Counts the request."""
-        self._requests += 1
+        """observations: of the nearest entry, None where there is none. u: uniform in 0 … 1, drawn for this request
+        alone. Counts the request.
+        """
+        self._tally.requests += 1
         if observations is None:
-            return Decision(False, False, 1.0, 2.0, "nothing to tell")
-        decision = by_entry(observations, similarity, self.policy, u)
-        if self.state == "alarm" and decision.serve:
-            decision = decision._replace(serve=False, is_forced=True, reason="alarm: only exact answers are told")
-        self._hits += decision.serve
-        return decision
+            return self._untellable("nothing to tell")
+        evidence = self._evidence(observations, similarity)
+        if not len(observations):
+            return self._untellable("entry was never judged", (-1.0, *evidence))
+        at = bin_of(self._order.risk(evidence))
+        self._counts.request(at)
+        is_tellable = at < self._level
+        self._tellable = MEMORY * self._tellable + (1 - MEMORY) * is_tellable
+        found = Decision(False, False, self._bounds[at], self._threshold(evidence), "", (float(at), *evidence))
+        if not is_tellable:
+            return found._replace(reason=self._why_not(at))
+        if self._is_drawn(u):
+            self._tally.forced += 1
+            return found._replace(is_forced=True, reason="could be told; asked to check")
+        self._tally.told += 1
+        return found._replace(serve=True, reason=f"of those told {self._bounds[at]:.3g} at most are wrong")
 
-    def judged(self, decision: Decision, similarity: float, is_correct: bool) -> None:
-        """What a judge said of the entry that `decision` was about: of explored requests, or of those told."""
-        if not (decision.is_forced or decision.serve):
+    def judged(self, decision: Decision, is_correct: bool) -> None:
+        """What a judge said of the entry that `decision` was about. Of answers that were told, feedback counts for
+        nothing where it is good and starts a check where it is not: those who give it are no random sample.
+        """
+        if not decision.evidence:
             return
-        self._audited += 1
-        self._wrong += not is_correct
-        if self.state == "ok" and self._audited >= ALARM_MIN and self.interval().low > self.policy.delta:
-            self.state, self._alarms = "alarm", self._alarms + 1
+        if decision.serve:
+            self._checking = self._checking if is_correct else CHECKS
+            return
+        self._tally.judged += 1
+        at, *evidence = decision.evidence
+        self._order.learn(evidence, is_correct)
+        if self._order.count < WARM_UP and self.state == "ok":
+            self._counts = Counts()
+        elif at >= 0:
+            self._counted(int(at), decision.is_forced, is_correct)
 
     def interval(self) -> Estimate:
-        """Of the wrong ones per hit, or per request, as the policy's target says."""
-        count, wrong = self._audited, self._wrong
-        if count == 0:
+        """Of wrong ones among those told, or among all requests, as the policy's target says."""
+        if not self._level:
             return Estimate(0.0, 0.0, 1.0)
-        high = wilson_at_most(wrong, count, Z_TWO_SIDED)
-        low = 1 - wilson_at_most(count - wrong, count, Z_TWO_SIDED)
-        share = self._hits / max(1, self._requests) if self.policy.target == "request" else 1.0
-        return Estimate(low * share, wrong / count * share, high * share)
+        share = self._counts.share(self._level, of_all=self._is_of_all)
+        low = share._replace(shape=share.estimate / share.scale).at_most(-Z_TWO_SIDED) if share.estimate else 0.0
+        return Estimate(min(low, share.estimate), share.estimate, share.at_most(Z_TWO_SIDED))
 
     def statistics(self) -> WatchStatistics:
-        return WatchStatistics(self._requests, self._hits, self._audited, self._audited, self._wrong, self._alarms)
+        tally = msgspec.structs.asdict(self._tally)
+        return WatchStatistics(**tally, checking=self._checking, risk_max=self._risk_max)
 
     def curve(self, observations: Observations, similarities: list[float]) -> list[tuple[float, float, bool]]:
-        """For each similarity: how likely the entry is wrong there, the bound on it, and whether it is told."""
-        found = [by_entry(observations, similarity, self.policy, 1.0) for similarity in similarities]
-        return [(one.bound, one.bound, one.serve and self.state == "ok") for one in found]
+        """For each similarity: predicted risk, upper bound of the share of wrong ones up to it, whether it is told."""
+        risks = [self._order.risk(self._evidence(observations, s)) for s in similarities]
+        return [(r, self._bounds[bin_of(r)], bool(len(observations)) and bin_of(r) < self._level) for r in risks]
+
+    @property
+    def _is_of_all(self) -> bool:
+        return self.policy.target == "request"
+
+    @property
+    def _risk_max(self) -> float:
+        return EDGES[self._level - 1] if self._level else 0.0
+
+    def _evidence(self, observations: Observations, similarity: float) -> tuple[float, ...]:
+        has_curve = len(observations) >= self.policy.observations_min
+        own = wrong_at_most(observations, similarity, self.policy.fit) if has_curve else UNKNOWN_RISK
+        return evidence_of(observations, similarity, own)
+
+    def _untellable(self, reason: str, evidence: tuple[float, ...] = ()) -> Decision:
+        self._counts.request(None)
+        self._tellable *= MEMORY
+        return Decision(False, False, 1.0, NEVER, reason, evidence)
+
+    def _why_not(self, at: int) -> str:
+        if self.state == "alarm":
+            return "alarm: only exact answers are told, until a level is found again"
+        if not self._level:
+            return "too few judgements to tell anything"
+        return f"of those told {self._bounds[at]:.3g} may be wrong, too many"
+
+    def _threshold(self, evidence: tuple[float, ...]) -> float:
+        return similarity_at(self._order.coefficients, evidence, self._risk_max) if self._level else NEVER
+
+    def _is_drawn(self, u: float) -> bool:
+        if self._checking:
+            self._checking -= 1
+            return True
+        return u < min(SHARE_MAX, self.policy.explore_share / max(self._tellable, 1e-3))
+
+    def _counted(self, at: int, is_forced: bool, is_correct: bool) -> None:
+        if self._lost and self._counts.judged.sum() >= JUDGED_MIN:
+            self._all.judgement(self._counts.risk_at_most(at), is_correct)
+            if is_forced:
+                self._audited(is_correct)
+            if self._audit.capital >= AUDIT_QUIET or self._all.capital >= ALL_QUIET:
+                self._begin_anew()
+                return
+            if self._level and self._all.capital >= ALL_SUSPECT:
+                self._checking = CHECKS
+        self._counts.judgement(at, is_correct)
+        if self._tally.judged % LOOK_EVERY == 0 or (is_forced and not is_correct):
+            self._look()
+
+    def _audited(self, is_correct: bool) -> None:
+        self._tally.audited += 1
+        self._tally.wrong += not is_correct
+        self._audit.judgement(self.policy.delta, is_correct)
+        if not is_correct:
+            self._checking = CHECKS
+
+    def _look(self) -> None:
+        """Which level is used from here on; where none can be shown to hold all is asked of the upstream. That is an
+        alarm if a wrong one was found just now. If by what is then judged too many are wrong at the level that was,
+        what was counted is no use any more.
+        """
+        had, self._level = self._level, next((n for n in range(BINS - 1, 0, -1) if self._is_kept(n)), 0)
+        if self._level:
+            self.state, self._lost = "ok", self._level
+        elif self._counts.share(self._lost, of_all=self._is_of_all).estimate > self.policy.delta:
+            self._begin_anew()
+            return
+        elif had and self._checking:
+            self._alarm()
+        shares = (self._counts.share(bins + 1, of_all=self._is_of_all) for bins in range(BINS))
+        self._bounds = [share.at_most(Z) for share in shares]
+
+    def _is_kept(self, bins: int) -> bool:
+        delta = self.policy.delta
+        if not self._is_of_all and EDGES[bins - 1] > RISK_TIMES_MAX * delta:
+            return False
+        share, shortest = self._counts.share(bins, of_all=self._is_of_all), RUN_WRONG_MIN / delta
+        run = min(max(self._counts.base(bins, of_all=self._is_of_all), shortest), RUN_GROWTH_MAX * shortest)
+        return share.mean < delta and share.is_kept(delta, run, RISK_KEPT if bins <= self._level else RISK)
+
+    def _alarm(self) -> None:
+        self._tally.alarms += self.state == "ok"
+        self.state, self._level, self._checking = "alarm", 0, 0
+
+    def _begin_anew(self) -> None:
+        """What was counted was of another time, and so may be most of what the order was learned from."""
+        self._alarm()
+        self._lost = 0
+        self._counts, self._audit, self._all = Counts(), Bets(), Bets()
+        self._order.doubt(DOUBT)
+        self._bounds = [1.0] * BINS

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from littoral import settings
+from littoral.answers.entries import SEALED_FIELDS
+from littoral.answers.points import names_of
 from littoral.errors import SettingError, SetupError
 from littoral.node.site import Site
 from littoral.vault import KeyRing, parse_keys
@@ -37,12 +39,14 @@ def open_keys(site: Site) -> KeyRing | None:
 def encrypted_fields(site: Site, keys: KeyRing | None, tenant: str = "") -> dict[str, SealedFields]:
     """By collection. tenant: whose they are; what one sealed opens in no other's collection of that name."""
     owner = f"{tenant}/" if tenant else ""
-    tables = {name: table.encrypted for name, table in site.collections.items()}
     if keys is None:
         return {}
-    return {
-        name: SealedFields(f"{owner}{name}", table.fields, keys) for name, table in tables.items() if table is not None
-    }
+    tables = {name: table.encrypted for name, table in site.collections.items()}
+    fields: dict[str, tuple[str, ...]] = {name: tuple(table.fields) for name, table in tables.items() if table}
+    if site.gateway is not None:
+        own = (name for name in names_of(site.gateway.cache.collection) if name not in site.collections)
+        fields |= dict.fromkeys(own, SEALED_FIELDS)
+    return {name: SealedFields(f"{owner}{name}", names, keys) for name, names in fields.items()}
 
 
 def read_key_file(path: Path) -> KeyRing:

@@ -14,7 +14,17 @@ from littoral.errors import InputError, TooLargeError
 from littoral.vectors.checks import checked_ids
 from littoral.vectors.records import PointId
 
-__all__ = ["CLAUSES", "Condition", "Filter", "Match", "MinShould", "PayloadField", "as_condition", "parse_filter"]
+__all__ = [
+    "CLAUSES",
+    "Condition",
+    "Filter",
+    "Match",
+    "MinShould",
+    "PayloadField",
+    "Range",
+    "as_condition",
+    "parse_filter",
+]
 
 DEPTH_MAX = 16
 CONDITION_COUNT_MAX = 1024

@@ -20,6 +20,7 @@ import msgspec
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import LittoralError, QuotaError
 from littoral.vectors import frames
+from littoral.vectors.disk_reserve import RESERVE
 
 if TYPE_CHECKING:
     from littoral.vectors.records import PointId
@@ -220,11 +221,12 @@ def _wanted(request: frames.Write) -> _Wanted:
 
 
 def disk_bytes(folder: Path) -> int:
-    """Allocated on disk by all files below it; 0 where there is none."""
+    """Allocated on disk by all files below it, but for what shards keep for themselves; 0 where there is none."""
     return sum(
         _allocated(os.path.join(at, name))  # noqa: PTH118  many files, and often
         for at, _, names in os.walk(folder)
         for name in names
+        if name != RESERVE
     )
 
 

@@ -2,8 +2,8 @@
 
 Every call of the store holds the GIL, so a shard has a process of its own (`shard_process`). A write is *applied* when
 the call returns (in the write-ahead log, survives the death of the process) and *durable* after `flush`.
-Folder: `.owner.lock`, `boots` (one byte per opening), `edge/` (the store's own files) or, after it was rebuilt, another
-folder that `current` names.
+Folder: `.owner.lock`, `boots` (one byte per opening), `reserve` (room for a last flush), `edge/` (the store's own
+files) or, after it was rebuilt, another folder that `current` names.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from littoral.vectors import edge_classes, edge_config
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
 from littoral.vectors.copying import pack_steps, stored_bytes, stored_files
+from littoral.vectors.disk_reserve import DiskReserve
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.edge_filters import filter_
 from littoral.vectors.edge_queries import order_by
@@ -93,6 +94,7 @@ class Shard:
         self._lock = lock
         self._store = store
         self._disk_reserve_bytes = disk_reserve_bytes
+        self._reserve = DiskReserve(folder, disk_reserve_bytes)
         self.is_optimizing = False
         self.searches = Searches(config, self._opened)
 
@@ -109,12 +111,14 @@ class Shard:
     ) -> "Shard":
         """The shard in the folder, every applied write included; with `create`, an empty one if there is none.
 
-        wait_s: how long another owner may take to end. disk_reserve_bytes: writes are refused when less is free.
+        wait_s: how long another owner may take to end. disk_reserve_bytes: writes are refused when less is free, and
+        room for a last flush is kept.
         Raises NotFoundError if there is no shard, UnavailableError if another process owns it, ShardError if the
         store refuses, or holds other vectors than `config` says.
         """
         lock = OwnerLock.take(folder, clock, wait_s=wait_s)
         try:
+            DiskReserve(folder, disk_reserve_bytes).give_back()
             stored = current_store(folder)
             if not stored.exists():
                 if not create:
@@ -129,6 +133,7 @@ class Shard:
         shard = cls(folder, without(config, missing), lock, store, epoch, disk_reserve_bytes, stored)
         for name in missing:
             shard.add_vector(name, config.sparse.get(name) or config.dense[name])
+        shard._reserve.keep()
         return shard
 
     def close(self) -> None:
@@ -361,9 +366,11 @@ class Shard:
         )
 
     def flush(self) -> None:
-        """Makes every applied write durable."""
+        """Makes every applied write durable, also where somebody has filled the disk."""
+        self._reserve.give_back()
         with errors_of_store("flush"):
             self._opened().flush()
+        self._reserve.keep()
 
     def optimize(self) -> bool:
         """Builds the search graph and drops what was deleted; True if there was something to do.

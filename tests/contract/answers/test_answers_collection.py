@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway_site import SITE, write_gateway_site
 from kept_answers import SetClock, asked, entry, vector
+from littoral.answers.points import collection_config
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.errors import InputError, SettingError
+from littoral.node.at_rest import encrypted_fields
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
+from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
+from littoral.vault import KeyRing
+from littoral.vault.keys import new_key
 from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 from waiting import until_async
@@ -69,7 +75,8 @@ def test_it_is_found_again_by_the_embedder_that_filled_it(tmp_path: Path) -> Non
         info = await collections.get("answers").info()
         assert {"partition", "tags", "model", "policy", "tenant", "expires_at"} == set(info.payload_schema)
 
-    assert in_turn(tmp_path, (embedder("a"), fill), (embedder("a"), look)) == []
+    said = in_turn(tmp_path, (embedder("a"), fill), (embedder("a"), look))
+    assert said == ["collection `answers`: made for answers of the gateway, 8 × Cosine"]
 
 
 def test_entries_are_embedded_anew_for_another_embedder(tmp_path: Path) -> None:
@@ -93,7 +100,7 @@ def test_entries_are_embedded_anew_for_another_embedder(tmp_path: Path) -> None:
     said = in_turn(tmp_path, (embedder("a"), fill), (embedder("b", 6), look), (NO_EMBEDDER, back))
     assert (
         "collection `answers`: holds embeddings of `encoder:aaaaaaaaaaaaaaaa`, its entries are embedded anew for"
-        in said[0]
+        in said[2]
     )
     assert "collection `answers`: 4 entries embedded anew, 1 left out; it is deleted" in said
     assert "collection `answers-next`: 4 entries embedded anew, 0 left out; it is deleted" in said
@@ -133,12 +140,37 @@ async def _apart(folder: Path) -> Any:
     with embedded(folder) as link:
         async with link:
             collections = await Collections.open(folder, link)
-            found = await collections.create("answers", _config())
+            found = await collections.create("answers", collection_config(4))
             await collections.close()
     return found
 
 
-def _config() -> Any:
-    from littoral.answers.points import collection_config
+def test_questions_and_answers_lie_sealed_where_there_are_keys(tmp_path: Path) -> None:
+    ring = KeyRing([new_key()[0]])
+    text = SITE.format(url="http://127.0.0.1:1/v1") + '\n[encryption]\nkey_file = "seal.key"\n'
+    site = read_site(write_gateway_site(tmp_path, text))
+    fields = encrypted_fields(site, ring)
+    assert encrypted_fields(site, None) == {}
+    assert set(fields) == {"answers", "answers-next"}
+    assert all(one.names == ["question", "answer"] for one in fields.values())
 
-    return collection_config(4)
+    async def run() -> None:
+        with embedded(tmp_path) as link:
+            async with link:
+                collections = await Collections.open(tmp_path, link, encrypted=fields)
+                opened = open_store(
+                    collections, tmp_path, "answers", embedder("a"), StoreBounds(), SetClock(), lambda _: None
+                )
+                async with opened as store:
+                    await fill(collections, store, [])
+                    assert await store.exact(asked(entry(1))) == entry(1)
+                    assert [near.entry for near in await store.nearest(asked(entry(2)), vector(2), 1)] == [entry(2)]
+                    assert await store.purge(model="small") == ENTRIES
+                    await fill(collections, store, [])
+                await collections.close()
+
+    asyncio.run(run())
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"learned" in data for data in files)
+    for secret in (b"How does number", b"It works like"):
+        assert not any(secret in data for data in files)

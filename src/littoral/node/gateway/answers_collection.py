@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from littoral.answers.carrying import carry
-from littoral.answers.points import collection_config
+from littoral.answers.points import collection_config, names_of
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.clock import Clock
 from littoral.errors import LittoralError, SettingError
@@ -15,10 +15,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion, listed
 
-__all__ = ["NEXT", "NO_EMBEDDER", "AnswersEmbedder", "names_of", "open_store"]
-
-NEXT = "-next"
-FOLDER = "answers"
+__all__ = ["NO_EMBEDDER", "AnswersEmbedder", "open_store"]
 
 Say = Callable[[str], None]
 
@@ -39,29 +36,25 @@ NO_EMBEDDER = AnswersEmbedder(1, (), _nowhere)
 """Answers are found by their request alone: all lie in one place."""
 
 
-def names_of(name: str) -> tuple[str, str]:
-    """Where answers may lie: in turn, from one embedder to the next."""
-    return name, f"{name}{NEXT}"
-
-
 @contextlib.asynccontextmanager
 async def open_store(
     collections: Collections,
-    data: Path,
+    folder: Path,
     name: str,
     embedder: AnswersEmbedder,
     bounds: StoreBounds,
     clock: Clock,
     say: Say,
 ) -> AsyncIterator[AnswerStore]:
-    """The store over the collection of this name until the block ends. data: the folder of these collections.
+    """The store over the collection of this name until the block ends. folder: for what is
+    remembered beside it.
 
     Where the collection holds vectors of another embedder, another one is begun, into which its entries go beside
     requests, each embedded anew; until then those that have not come are unknown, and what was learned of entries is
     forgotten. One that is spread over nodes is never exchanged: that is a SettingError. Raises what making one raises.
     """
-    points, former = await _found(collections, name, embedder)
-    store = await AnswerStore.open(points, data / FOLDER, bounds, clock)
+    points, former = await _found(collections, name, embedder, say)
+    store = await AnswerStore.open(points, folder, bounds, clock)
     carrying: asyncio.Task[None] | None = None
     try:
         if former is not None:
@@ -80,9 +73,11 @@ async def open_store(
 
 
 async def _found(
-    collections: Collections, name: str, embedder: AnswersEmbedder
+    collections: Collections, name: str, embedder: AnswersEmbedder, say: Say
 ) -> tuple[Collection, Collection | None]:
     """That which is used, and that whose entries are to come into it."""
+    for damaged in filter(collections.damaged.get, names_of(name)):
+        raise collections.damaged[damaged]
     there = [collections.get(one) for one in names_of(name) if one in collections]
     fitting = [one for one in there if _fits(one, embedder)]
     if not fitting and there and _is_spread(collections, there[0]):
@@ -93,7 +88,9 @@ async def _found(
     if not fitting:
         former = await _only(collections, there)
         free = next(one for one in names_of(name) if one not in collections)
-        return await collections.create(free, collection_config(embedder.size, embedder.models)), former
+        made = await collections.create(free, collection_config(embedder.size, embedder.models))
+        say(f"collection `{free}`: made for answers of the gateway, {embedder.size} × Cosine")
+        return made, former
     used = fitting[0]
     if not _is_spread(collections, used):
         await collections.claim(used.name, embedder.models)

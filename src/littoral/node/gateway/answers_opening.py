@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -14,23 +14,20 @@ from littoral.answers.judges import Chain, Embed, Embedding, Exact, Judge, Norma
 from littoral.answers.judging import Judging
 from littoral.answers.keys import Rules
 from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
-from littoral.answers.points import Points
 from littoral.answers.standing import Trust
-from littoral.answers.store import AnswerStore, StoreBounds
+from littoral.answers.store import StoreBounds
 from littoral.answers.watch import Watch
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
-from littoral.errors import SettingError, UpstreamError
+from littoral.errors import UpstreamError
 from littoral.gateway.budgets import Prices, texts_of, tokens_of
 from littoral.gateway.remembered import Remembered, RememberedOptions
 from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
+from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
 from littoral.node.gateway.embedding import QuestionEmbedder
 from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable
 from littoral.node.node import Node
-from littoral.vectors.collection import Collection
-from littoral.vectors.records import CollectionConfig, VectorParams
-from littoral.vectors.tuning import Placement
 
 __all__ = ["GATEWAY", "open_answers", "rules_of"]
 
@@ -57,13 +54,15 @@ async def open_answers(
     """node: as the tenant sees it. Raises SettingError for a collection of another kind."""
     cache, folder = table.cache, node.data / GATEWAY
     folder.mkdir(parents=True, exist_ok=True)
-    collection = await _collection(node, cache, embedder, say)
-    store = await AnswerStore.open(cast(Points, collection), folder, _bounds(cache), clock)
     embed = None if embedder is None else embedder.of(node)
+    own = NO_EMBEDDER
+    if embedder is not None and embed is not None:
+        own = AnswersEmbedder(embedder.size, embedder.models, embed)
+    opening = open_store(node.collections, folder, cache.collection, own, _bounds(cache), clock, say)
     watch = await asyncio.to_thread(_read_watch, folder / WATCH, _policy(cache))
     judging = Judging(_judge(cache, upstreams, prices, embed, clock), cases_max=cache.judge_waiting_max)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(opening)
         stack.push_async_callback(_write_watch, folder / WATCH, watch)
         keeping = asyncio.create_task(_keep_watch(folder / WATCH, watch), name="littoral-gateway-watch")
         stack.push_async_callback(_ended, keeping)
@@ -114,32 +113,6 @@ def _bounds(cache: AnswersTable) -> StoreBounds:
         hot_bytes_max=cache.hot_mb << 20,
         stale_s=cache.stale_if_error_s,
     )
-
-
-async def _collection(node: Node, cache: AnswersTable, embedder: QuestionEmbedder | None, say: Say) -> Collection:
-    """The one of the site file where it declares one, with its spread and sealed fields; else one of its own."""
-    name, size = cache.collection, 1 if embedder is None else embedder.size
-    models = () if embedder is None else embedder.models
-    collections = node.collections
-    if name in collections.damaged:
-        raise collections.damaged[name]
-    if name in collections:
-        found = collections.get(name)
-        plain = found.config.vectors
-        if plain is None or plain.size != size or plain.distance != "Cosine":
-            raise SettingError(
-                f"collection `{name}`, of the gateway's answers, has no Cosine vectors of {size} numbers",
-                hint="`gateway.cache.collection` names another, or delete this one",
-            )
-        if found.config.models == models or not found.config.models:
-            return found
-        say(f"collection `{name}`: its answers were found by another model, they are forgotten")
-        await collections.delete(name)
-    config = CollectionConfig(
-        VectorParams(size, "Cosine", datatype="float16"), payload=Placement(memory="cold"), models=models
-    )
-    say(f"collection `{name}`: made, for answers of the gateway")
-    return await collections.create(name, config)
 
 
 def _judge(cache: AnswersTable, upstreams: Upstreams, prices: Prices, embed: Embed | None, clock: Clock) -> Judge:

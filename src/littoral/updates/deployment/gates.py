@@ -2,7 +2,7 @@
 
 Both versions run the same mirrored requests one after the other in the same thread, so that what else the machine does
 touches both. A quantile of few values is their largest one, which is chance: the tail counts by itself from
-`TAIL_COUNT` pairs on, before that only with the middle.
+`TAIL_COUNT` pairs on. Before that it counts only with the middle, and a middle beyond the bound counts by itself.
 """
 
 import math
@@ -114,6 +114,8 @@ def _p99(gates: Gates, figures: Figures) -> Verdict | None:
     if count < PAIRS_MIN:
         return None
     tail, middle = _ratio(figures.pairs, 0.99), _ratio(figures.pairs, 0.5)
+    if count < TAIL_COUNT and middle > gates.p99_ratio_max:
+        return Verdict("p99", f"median is {middle:.2f} × that of the version before, at most {gates.p99_ratio_max:g}")
     is_slower = middle > 1 + (gates.p99_ratio_max - 1) / 2
     if tail <= gates.p99_ratio_max or not (is_slower or count >= TAIL_COUNT):
         return None
