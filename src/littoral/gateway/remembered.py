@@ -200,7 +200,7 @@ class Remembered:
         found = self.feedback.labelled(answer_id, tenant=self.tenant, author=author)
         await self.store.observe(found.entry_id, found.similarity, is_correct, author=found.author)
         if (decision := self._decisions.pop(answer_id, None)) is not None:
-            self.watch.judged(decision, found.similarity, is_correct)
+            self.watch.judged(decision, is_correct)
 
     async def keep(
         self,
@@ -247,7 +247,7 @@ class Remembered:
         async def judged(is_correct: bool) -> None:
             await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
             if decision is not None and beside.may:
-                self.watch.judged(decision, near.similarity, is_correct)
+                self.watch.judged(decision, is_correct)
             self._missed(near, entry, is_correct)
             if not is_correct:
                 await self._kept(entry, vector, mark)
