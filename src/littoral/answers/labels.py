@@ -1,7 +1,8 @@
 """What was observed of an entry, and whose question each observation came from.
 
 Thresholds are learned from these. So nobody's questions outnumber those of all others, and an entry's own author
-teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of a digest of the author; zeros are nobody.
+teaches nobody else. Beside the pairs of `Observations` lie four bytes each, of a digest of the author; zeros are
+nobody.
 """
 
 import base64
