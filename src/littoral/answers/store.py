@@ -130,6 +130,10 @@ class AnswerStore:
         await self._room.tend(self._clock.wall() - self._bounds.stale_s)
 
     @property
+    def bounds(self) -> StoreBounds:
+        return self._bounds
+
+    @property
     def mark(self) -> int:
         """Taken before an upstream is asked, and given to `keep`: a purge in between takes the answer, too."""
         return self._purges.mark
