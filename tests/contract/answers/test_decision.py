@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from littoral.answers.decision import NEVER, Fit, Policy, decide, wrong_at_most
@@ -57,6 +57,7 @@ def test_bytes_that_are_no_observations_are_refused(packed: bytes) -> None:
 
 
 @pytest.mark.parametrize("prior", PRIORS)
+@settings(deadline=None)
 @given(pairs)
 def test_every_fit_ends_with_a_curve(prior: Prior, judged: list[tuple[float, bool]]) -> None:
     curve = fitted(of(*judged), prior)
@@ -89,6 +90,7 @@ def test_pairs_that_are_wrong_the_nearer_they_are_give_no_trust(prior: Prior) ->
     assert wrong_at_most(upside_down, 1.0, prior) > 0.4
 
 
+@settings(deadline=None)
 @given(pairs, similar, similar)
 def test_a_wrong_pair_never_lowers_the_bound_without_a_model(
     judged: list[tuple[float, bool]], more: float, similarity: float
@@ -97,6 +99,7 @@ def test_a_wrong_pair_never_lowers_the_bound_without_a_model(
     assert wilson_below(of(*judged, (more, False)), similarity, Z) >= before - 1e-12
 
 
+@settings(deadline=None)
 @given(pairs, similar, similar, st.booleans())
 def test_a_wrong_pair_never_lowers_the_predicted_risk(
     judged: list[tuple[float, bool]], more: float, similarity: float, is_learned: bool
@@ -111,6 +114,7 @@ def test_a_wrong_pair_never_lowers_the_predicted_risk(
     assert with_one >= without - 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_wilson_lies_above_what_was_counted_and_grows_with_what_was_wrong(wrong: int, right: int) -> None:
     count = wrong + right
@@ -120,6 +124,7 @@ def test_wilson_lies_above_what_was_counted_and_grows_with_what_was_wrong(wrong:
 
 
 @pytest.mark.parametrize("fit", FITS)
+@settings(deadline=None)
 @given(judged=pairs, similarity=similar, u=st.floats(0, 1))
 def test_what_is_told_by_its_entry_is_within_delta(
     fit: Fit, judged: list[tuple[float, bool]], similarity: float, u: float
@@ -160,6 +165,7 @@ def test_some_of_what_could_be_told_is_asked_all_the_same() -> None:
     assert decide(observations, 0.99, policy, 0.021).serve
 
 
+@settings(deadline=None)
 @given(pairs, st.floats(0.3, 1), st.floats(0.001, 0.5))
 def test_the_similarity_from_which_on_an_entry_is_told_has_that_risk(
     judged: list[tuple[float, bool]], similarity: float, risk: float

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.answers.drift import Bets
@@ -31,10 +31,11 @@ def test_for_one_bin_the_bound_is_the_exact_one(judged: int, wrong: int) -> None
     assert found.at_most(Z) == pytest.approx(binomial_interval(wrong, judged, 0.1)[1], rel=0.04)
 
 
-@given(st.integers(0, 30), st.integers(30, 2000), st.integers(1, 50))
+@settings(deadline=None)
+@given(st.integers(0, 29), st.integers(30, 2000), st.integers(1, 50))
 def test_more_wrong_ones_never_lower_the_bound(wrong: int, judged: int, times: int) -> None:
     one, more = (counted((times * judged, judged, k), (500, 40, 1)).share(2, of_all=False) for k in (wrong, wrong + 1))
-    assert more.at_most(Z) > one.at_most(Z)
+    assert more.at_most(Z) >= one.at_most(Z)
     assert more.is_kept(0.02, 500, 0.05) <= one.is_kept(0.02, 500, 0.05)
 
 
