@@ -8,7 +8,7 @@ from littoral.clock import Clock
 from littoral.errors import SpentError, TooOftenError
 from littoral.gateway.ledger import DAY_S, Ledger
 
-__all__ = ["Budget", "Budgets", "Price", "Prices", "Spending", "Told", "tokens_of"]
+__all__ = ["Budget", "Budgets", "Price", "Prices", "Spending", "Told", "texts_of", "tokens_of"]
 
 CHARACTERS_OF_A_TOKEN = 4
 ANSWER_TOKENS = 512
