@@ -66,16 +66,6 @@ class Run(NamedTuple):
         kept = self.at >= place
         return Run(self.told[kept], self.wrong[kept], self.at[kept], [alarm for alarm in self.alarms if alarm >= place])
 
-    def until_back(self, place: int, delta: float, *, per_hit: bool) -> int:
-        """Requests after `place` from which on the share of wrong ones, to the end of the run, is within delta."""
-        later = self.since(place)
-        wrong = np.cumsum(later.wrong[::-1])[::-1]
-        base = np.cumsum(later.told[::-1])[::-1] if per_hit else np.arange(len(wrong), 0, -1)
-        broken = np.flatnonzero(wrong > delta * base)
-        # Near the end of the run few requests are left to judge by: one wrong answer there breaks no bound.
-        broken = broken[base[broken] * delta >= 1]
-        return 0 if not len(broken) else int(later.at[broken[-1]] - place) + 1
-
 
 def real_stream(questions: "Questions", seed: int, *, count: int, heads: int, zipf: float) -> Stream:
     """heads: groups of several questions that are taken, by lot, with all groups that a pair tells apart from them.

@@ -9,13 +9,12 @@ import statistics
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import wasmtime
 
 import littoral
 from bench.convolutional import mobilenet_v2
 from bench.load import Load, begin_load, under_load
-from bench.oip_client import infer_request
+from bench.one_model import ONE_MODEL, pixels_request
 from bench.rows import Row, row
 from littoral.artifact import custom_section_bytes
 from littoral.node.beside import running_node
@@ -43,24 +42,15 @@ AGENTS = {
 
 DEADLINE_MS = 50
 MEMORY_BYTES = 16 << 20
-SITE = """
-[node]
-name = "bench"
-listen = "127.0.0.1:0"
-
-[models.m]
-path = "m.wasm"
-instances = { min = 2, max = 2 }
-"""
 
 
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="littoral-") as name:
         folder = Path(name)
         littoral.compile(mobilenet_v2(), name="m", version="1").save(folder / "m.wasm")
-        (folder / "site.toml").write_text(SITE + "".join(_table(folder, *one) for one in AGENTS.items()))
+        (folder / "site.toml").write_text(ONE_MODEL + "".join(_table(folder, *one) for one in AGENTS.items()))
         with running_node(folder / "site.toml") as node:
-            request = infer_request("m", {"pixels": np.random.default_rng(1).normal(size=(1, 3, 224, 224))})
+            request = pixels_request()
             rate = SHARE * under_load(node.address, [request], clients=CLIENTS, seconds=ROUND_S).per_second()
             alone, beside, hostile = list[Load](), list[Load](), list[Load]()
             for _ in range(ROUNDS):

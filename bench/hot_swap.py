@@ -5,12 +5,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 import littoral
 from bench.convolutional import mobilenet_v2
 from bench.load import Load, begin_load, under_load
-from bench.oip_client import Client, infer_request, post
+from bench.oip_client import Client, post
+from bench.one_model import ONE_MODEL, pixels_request
 from bench.rows import Row, row
 from littoral.artifact import Store, custom_section_bytes, digest
 from littoral.node.beside import running_node
@@ -27,15 +26,6 @@ DURING_S_MAX = 100.0
 PAUSE_S = 0.25
 P99_RATIO_MAX = 1.5
 MEMORY_RATIO_MAX = 1.1
-SITE = """
-[node]
-name = "bench"
-listen = "127.0.0.1:0"
-
-[models.m]
-path = "m.wasm"
-instances = { min = 2, max = 2 }
-"""
 
 
 def run() -> list[Row]:
@@ -43,9 +33,9 @@ def run() -> list[Row]:
         folder = Path(name)
         files = _versions()
         (folder / "m.wasm").write_bytes(files[0])
-        (folder / "site.toml").write_text(SITE)
+        (folder / "site.toml").write_text(ONE_MODEL)
         with running_node(folder / "site.toml") as node:
-            request = infer_request("m", {"pixels": np.random.default_rng(1).normal(size=(1, 3, 224, 224))})
+            request = pixels_request()
             swap = _Swaps(node.address, folder / "m.wasm", files)
             for _ in range(2 * VERSIONS):
                 swap.next()  # machine code is made once, and memory has grown to what two versions take

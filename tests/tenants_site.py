@@ -18,7 +18,7 @@ from node_fixture import Served, node_in_thread
 from oip_site import scaled, summing
 from raw_http import Reply, send
 from supervised import short_folder
-from text_node import CACHES, encoder
+from text_node import CACHES, WORDS, encoder
 
 ACME, BOLT, OPERATOR = "acme", "bolt", ""
 SITE = (
@@ -31,10 +31,6 @@ grpc = "127.0.0.1:0"
 [auth]
 tokens = "tokens.json"
 
-[models.encoder]
-path = "encoder.wasm"
-instances = { min = 1, max = 2 }
-
 [models.sums]
 path = "sums.wasm"
 state = { total = "next_total" }
@@ -42,19 +38,8 @@ state = { total = "next_total" }
 [models.scaled]
 path = "scaled.wasm"
 
-[agents.words]
-path = "builtin:text"
-files = { tokenizer = "tokenizer.json" }
-config = { max_tokens = 32 }
-
-[collections.notes]
-vectors = { size = 24, distance = "Cosine" }
-
 [collections.books]
 vectors = { size = 4, distance = "Dot" }
-
-[pipelines.sentences]
-steps = [{ agent = "words" }, { model = "encoder" }]
 
 [pipelines.find]
 steps = [{ agent = "words" }, { model = "encoder" }, { search = "notes", limit = 5 }]
@@ -65,6 +50,7 @@ steps = [{ agent = "words" }, { model = "encoder" }, { upsert = "notes", payload
 [pipelines.times]
 steps = [{ model = "scaled" }]
 """
+    + WORDS
     + CACHES
 )
 TENANTS = """

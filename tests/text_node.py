@@ -22,11 +22,7 @@ from supervised import short_folder
 LENGTHS = (8, 16, 32)
 SIZE = CONFIG["hidden_size"]
 BERT: dict[str, Any] = CONFIG | {"vocab_size": 6000, "max_position_embeddings": 40}
-SITE = """
-[node]
-name = "library"
-listen = "127.0.0.1:0"
-
+WORDS = """
 [models.encoder]
 path = "encoder.wasm"
 instances = { min = 1, max = 2 }
@@ -39,11 +35,21 @@ config = { max_tokens = 32 }
 [collections.notes]
 vectors = { size = 24, distance = "Cosine" }
 
-[collections.places]
-vectors = { size = 8, distance = "Euclid" }
-
 [pipelines.sentences]
 steps = [{ agent = "words" }, { model = "encoder" }]
+"""
+"""What a node that understands text has, whatever else it has."""
+
+SITE = (
+    """
+[node]
+name = "library"
+listen = "127.0.0.1:0"
+"""
+    + WORDS
+    + """
+[collections.places]
+vectors = { size = 8, distance = "Euclid" }
 
 [pipelines.tokens]
 steps = [{ agent = "words" }]
@@ -51,6 +57,7 @@ steps = [{ agent = "words" }]
 [pipelines.find]
 steps = [{ agent = "words" }, { model = "encoder" }, { search = "notes", limit = 3 }]
 """
+)
 CACHES = """
 [cache]
 embeddings_mb = 4

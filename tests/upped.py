@@ -24,9 +24,12 @@ class Up:
         self.address = f"127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(command("up", self.site), env=environment(), stderr=errors)
+            self.process = subprocess.Popen(command("up", self.site, *options), env=environment(), stderr=errors)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
         until(self.is_ready)
 
     def is_ready(self) -> bool:

@@ -4,38 +4,17 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from board_panels import Panel, quantile, rate, share
+from gateway_board import GATEWAY
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy/grafana"
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 AT = 'instance=~"$instance"'
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
-
-
-class Panel(NamedTuple):
-    """expressions: PromQL and what a line of it is called. `AT` stands for the nodes that are chosen."""
-
-    title: str
-    unit: str
-    expressions: tuple[tuple[str, str], ...]
-
-
-def rate(metric: str, by: str = "", more: str = "") -> str:
-    """What happens a second, summed over everything but `by`."""
-    return (
-        f"sum by ({by}) (rate({metric}{{AT{more}}}[$__rate_interval]))"
-        if by
-        else (f"sum(rate({metric}{{AT{more}}}[$__rate_interval]))")
-    )
-
-
-def quantile(share: float, metric: str, by: str) -> str:
-    return f"histogram_quantile({share}, sum by (le, {by}) (rate({metric}_bucket{{AT}}[$__rate_interval])))"
-
-
-def share(part: str, whole: str) -> str:
-    """Nothing where there is nothing to have a share of."""
-    return f"{part} / ({whole} > 0)"
 
 
 BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
@@ -302,124 +281,7 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             ),
         ),
     ),
-    "gateway": (
-        "Littoral: gateway",
-        (
-            Panel(
-                "Requests by what became of them",
-                "reqps",
-                ((rate("littoral_gateway_requests_total", "outcome"), "{{outcome}}"),),
-            ),
-            Panel(
-                "Told again",
-                "percentunit",
-                (
-                    (
-                        share(
-                            rate("littoral_gateway_requests_total", "tenant", ',outcome=~"hit|semantic"'),
-                            rate("littoral_gateway_requests_total", "tenant"),
-                        ),
-                        "tenant {{tenant}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Waited for the same one", "reqps", ((rate("littoral_gateway_joined_total", "tenant"), "{{tenant}}"),)
-            ),
-            Panel(
-                "Wrong ones, and how many may be",
-                "percentunit",
-                (
-                    ("littoral_gateway_error_share{AT}", "{{of}} {{tenant}}"),
-                    ("littoral_gateway_error_bound{AT}", "bound {{tenant}}"),
-                ),
-            ),
-            Panel("Alarm", "bool", (("littoral_gateway_alarm{AT}", "{{instance}} {{tenant}}"),)),
-            Panel(
-                "Judged",
-                "cps",
-                (
-                    (rate("littoral_gateway_judged_total", "verdict"), "{{verdict}}"),
-                    (rate("littoral_gateway_judge_unsure_total"), "unsure"),
-                    (rate("littoral_gateway_judge_dropped_total"), "dropped"),
-                ),
-            ),
-            Panel(
-                "Nearest remembered question",
-                "cps",
-                ((rate("littoral_gateway_similarity_total", "from"), "from {{from}}"),),
-            ),
-            Panel(
-                "Tokens a second",
-                "short",
-                (
-                    (rate("littoral_gateway_saved_tokens_total"), "saved"),
-                    (rate("littoral_gateway_spent_tokens_total"), "spent"),
-                ),
-            ),
-            Panel(
-                "Money in an hour",
-                "short",
-                (
-                    ("sum(increase(littoral_gateway_saved_money_total{AT}[1h]))", "saved"),
-                    ("sum(increase(littoral_gateway_spent_money_total{AT}[1h]))", "spent"),
-                ),
-            ),
-            Panel(
-                "Services: requests",
-                "reqps",
-                (
-                    (rate("littoral_gateway_upstream_requests_total", "upstream"), "{{upstream}}"),
-                    (rate("littoral_gateway_upstream_failures_total", "upstream"), "failed, {{upstream}}"),
-                    (rate("littoral_gateway_upstream_retries_total", "upstream"), "tried again, {{upstream}}"),
-                ),
-            ),
-            Panel(
-                "Services: mean time",
-                "s",
-                (
-                    (
-                        share(
-                            rate("littoral_gateway_upstream_seconds_total", "upstream"),
-                            rate("littoral_gateway_upstream_requests_total", "upstream"),
-                        ),
-                        "{{upstream}}",
-                    ),
-                    (
-                        share(
-                            rate("littoral_gateway_upstream_first_token_seconds_total", "upstream"),
-                            rate("littoral_gateway_upstream_streams_total", "upstream"),
-                        ),
-                        "first token, {{upstream}}",
-                    ),
-                ),
-            ),
-            Panel(
-                "Services that are not asked",
-                "bool",
-                (('littoral_gateway_upstream_state{AT,state="open"}', "{{upstream}}"),),
-            ),
-            Panel(
-                "Budgets: used",
-                "percentunit",
-                (
-                    (
-                        share("littoral_gateway_budget_used{AT}", "littoral_gateway_budget_limit{AT}"),
-                        "{{tenant}} {{what}} in {{window}} s",
-                    ),
-                ),
-            ),
-            Panel(
-                "Budgets: refused",
-                "reqps",
-                ((rate("littoral_gateway_budget_refused_total", "tenant, what"), "{{tenant}} {{what}}"),),
-            ),
-            Panel("Remembered answers", "short", (("littoral_gateway_entries{AT}", "{{instance}} {{tenant}}"),)),
-            Panel("Their bytes", "bytes", (("littoral_gateway_entries_bytes{AT}", "{{instance}} {{tenant}}"),)),
-            Panel("Evicted", "cps", ((rate("littoral_gateway_evictions_total", "tenant"), "{{tenant}}"),)),
-            Panel("Near misses for people", "short", (("littoral_gateway_misses_waiting{AT}", "{{tenant}}"),)),
-        ),
-    ),
+    "gateway": ("Littoral: gateway", GATEWAY),
     "mesh": (
         "Littoral: mesh",
         (

@@ -20,6 +20,8 @@ REFUSED = {
     *((method, "/api/builds/{build}/feeds") for method in ("POST", "DELETE")),
     *(("POST", f"/api/builds/{{build}}/{what}") for what in ("start", "cancel", "load", "add")),
     ("DELETE", "/api/models/{name}"),
+    *(("GET", f"/api/gateway/{what}") for what in ("curve", "entries", "export", "misses")),
+    *(("POST", f"/api/gateway/{what}") for what in ("explain", "import", "misses/{miss}", "purge")),
     *(("POST", f"/v1/{what}") for what in ("chat/completions", "completions", "littoral/feedback")),
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),

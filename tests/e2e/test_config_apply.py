@@ -1,6 +1,5 @@
 """Another site file for real nodes: taken while they serve, with a restart, taken back; and what a slip in it costs."""
 
-import contextlib
 import json
 import os
 import signal
@@ -17,11 +16,11 @@ from command import littoral as cli
 from littoral.artifact import Store
 from littoral.node.config.texts import SiteTexts
 from onnx_models import squeeze_excite
-from ports import free_port
-from processes import children_of, host_of
+from processes import host_of
 from raw_http import send, send_json
 from site_folder import TEXT, site_folder
 from supervised import short_folder
+from upped import Up
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -29,66 +28,30 @@ pytestmark = pytest.mark.e2e
 POINT = {"points": [{"id": 7, "vector": [1, 2, 3, 4, 5], "payload": {"n": 7}}]}
 
 
-class Up:
-    """`littoral up` on a port of its own."""
+class Changing(Up):
+    """With another site file beside its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.text = TEXT.replace("127.0.0.1:0", f"127.0.0.1:{self.port}")
-        self.site = site_folder(folder, self.text)
+        super().__init__(folder, TEXT.replace("127.0.0.1:0", "127.0.0.1:PORT"))
+        self.text = self.site.read_text()
         self.new = folder / "new.toml"
-        self.errors = folder / "stderr.txt"
-        self.address = f"127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *options: str) -> None:
-        with self.errors.open("ab") as errors:
-            self.process = subprocess.Popen(command("up", self.site, *options), env=environment(), stderr=errors)
-        self.wait_ready()
-
-    def wait_ready(self) -> None:
-        until(self.is_ready)
-
-    def is_ready(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.errors.read_text()
-        with contextlib.suppress(OSError):
-            return send(self.address, "GET", "/readyz").status == 200
-        return False
-
-    def pid(self) -> int:
-        """Of the node."""
-        assert self.process is not None
-        found: list[int] = []
-
-        def is_there() -> bool:
-            children = children_of(self.process.pid)  # type: ignore[union-attr]
-            found[:] = [pid for pid, line in children.items() if "littoral.node.process" in line]
-            return bool(found)
-
-        until(is_there)
-        return found[0]
+        site_folder(folder, self.text)
 
     def apply(self, text: str, *options: object) -> "tuple[int, str]":
         self.new.write_text(text)
         done = cli("config", "apply", self.site, self.new, *options)
         return done.code, done.err if done.code else done.out
 
-    def end(self, number: int = signal.SIGTERM) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-            self.process.wait(60)
-
 
 @pytest.fixture
-def up() -> Iterator[Up]:
+def up() -> Iterator[Changing]:
     with short_folder() as folder:
-        made = Up(folder)
+        made = Changing(folder)
         yield made
         made.end(signal.SIGKILL)
 
 
-def test_what_needs_no_restart_counts_while_the_node_serves(up: Up) -> None:
+def test_what_needs_no_restart_counts_while_the_node_serves(up: Changing) -> None:
     up.start()
     pid = up.pid()
     other = package.compile(squeeze_excite(32), name="other", version="2.0.0")
@@ -130,7 +93,7 @@ vectors = { size = 5, distance = "Cosine" }
 """
 
 
-def test_another_quota_of_a_tenant_counts_while_the_node_serves(up: Up) -> None:
+def test_another_quota_of_a_tenant_counts_while_the_node_serves(up: Changing) -> None:
     up.text += QUOTA
     up.site.write_text(up.text)
     up.start()
@@ -151,7 +114,7 @@ def test_another_quota_of_a_tenant_counts_while_the_node_serves(up: Up) -> None:
     assert up.pid() == pid
 
 
-def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Up) -> None:
+def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Changing) -> None:
     up.start()
     assert up.process is not None
     assert send_json(up.address, "PUT", "/collections/frames/points?wait=true", POINT).status == 200
@@ -172,7 +135,7 @@ def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Up) -> None:
     assert send(up.address, "GET", "/v2/models/more").status == 200
 
 
-def test_what_keeps_the_node_from_serving_is_taken_back(up: Up) -> None:
+def test_what_keeps_the_node_from_serving_is_taken_back(up: Changing) -> None:
     up.start()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -185,7 +148,7 @@ def test_what_keeps_the_node_from_serving_is_taken_back(up: Up) -> None:
     assert send(up.address, "GET", "/v2/models/similar").status == 200
 
 
-def test_what_would_lose_data_is_never_tried(up: Up) -> None:
+def test_what_would_lose_data_is_never_tried(up: Changing) -> None:
     up.start()
     pid = up.pid()
     code, err = up.apply(up.text.replace("size = 5", "size = 6"))
@@ -197,7 +160,7 @@ def test_what_would_lose_data_is_never_tried(up: Up) -> None:
     assert [(row["key"], row["needs"]) for row in done.json] == [("collections.frames.vectors.size", "refused")]
 
 
-def test_a_supervisor_that_dies_in_a_trial_leaves_the_file_as_it_was(up: Up) -> None:
+def test_a_supervisor_that_dies_in_a_trial_leaves_the_file_as_it_was(up: Changing) -> None:
     up.start()
     assert up.process is not None
     up.new.write_text(up.text + '\n[pipelines.more]\nsteps = [{ agent = "decode" }]\n')
@@ -215,7 +178,7 @@ def test_a_supervisor_that_dies_in_a_trial_leaves_the_file_as_it_was(up: Up) -> 
     assert (send(up.address, "GET", "/v2/models/more").status == 200) == is_done
 
 
-def test_a_slip_in_the_file_counts_when_it_is_taken_not_when_the_node_dies(up: Up) -> None:
+def test_a_slip_in_the_file_counts_when_it_is_taken_not_when_the_node_dies(up: Changing) -> None:
     up.start()
     pid = up.pid()
     up.site.write_text(up.text.replace("name =", "nam ="))
@@ -237,7 +200,9 @@ def test_a_slip_in_the_file_counts_when_it_is_taken_not_when_the_node_dies(up: U
     ("right", "wrong", "told"),
     [("name =", "nam =", "`node.nam` is unknown"), ('"embedder.wasm"', '"missing.wasm"', "missing.wasm")],
 )
-def test_with_the_last_good_one_a_node_starts_whatever_the_file_says(up: Up, right: str, wrong: str, told: str) -> None:
+def test_with_the_last_good_one_a_node_starts_whatever_the_file_says(
+    up: Changing, right: str, wrong: str, told: str
+) -> None:
     up.start()
     up.end()
     up.site.write_text(up.text.replace(right, wrong))
@@ -252,7 +217,7 @@ def test_with_the_last_good_one_a_node_starts_whatever_the_file_says(up: Up, rig
     assert up.site.read_text() == up.text
 
 
-def test_without_a_node_it_counts_at_the_next_start(up: Up) -> None:
+def test_without_a_node_it_counts_at_the_next_start(up: Changing) -> None:
     changed = up.text + "\n[limits]\nbody_bytes_max = 2048\n"
     code, out = up.apply(changed)
     assert code == 0, out

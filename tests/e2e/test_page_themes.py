@@ -24,6 +24,7 @@ READY = {
     "agents": "#agents .card .facts",
     "caches": "#caches .card .facts",
     "mqtt": "#mqtt .card .facts",
+    "gateway": "#answers li details",
     "logs": "#logs .state",
     "audit": "#entries .log li",
     "doctor": "#doctor .findings li",

@@ -27,6 +27,7 @@ FILLED = {
     "agents": "#agents .card .facts",
     "caches": "#caches .card .facts",
     "mqtt": "#mqtt .card .facts",
+    "gateway": "#answers li details",
     "logs": "#logs .log li",
     "audit": "#entries .log li",
     "doctor": "#doctor .findings li",
@@ -397,6 +398,74 @@ def test_the_overview_leads_here(page: Browser, node: PagesNode) -> None:
     assert page.texts(".sections [aria-current=page]") == ["Overview"]
     page.one("#models > header a").click()
     page.until(FILLED["models"])
+
+
+def test_the_gateway_tells_what_became_of_requests(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "gateway")
+    told = send(node.served.address, "GET", "/api/gateway").json
+    counts = page.run(
+        "return Object.fromEntries([...document.querySelectorAll('.outcomes li')]"
+        ".map((e) => [e.dataset.outcome, Number(e.querySelector('strong').textContent)]))"
+    )
+    assert counts == told["outcomes"]
+    assert counts["hit"] > 0
+    assert counts["off"] == 1
+    assert page.texts("#upstreams h3") == ["beside", "away"]
+    assert [page.texts("#upstreams .state"), len(page.texts("#budgets tbody tr"))] == [["answers", "answers"], 2]
+    assert any(text.startswith("A temperature above 0.3") for text in page.texts("#rules li"))
+    assert "nothing to similar questions" not in page.text("#errors")
+    assert page.text("#gateway .readout").startswith(f"{counts['hit']} of ")
+    page.until("#gateway canvas")
+
+
+def test_a_near_miss_is_judged_by_keys(page: Browser, node: PagesNode) -> None:
+    def shown() -> str:
+        return str(page.run("return document.querySelector('#misses .miss')?.dataset.id ?? ''"))
+
+    def ids() -> list[str]:
+        return [one["id"] for one in send(node.served.address, "GET", "/api/gateway/misses").json["misses"]]
+
+    visit(page, node, "gateway")
+    page.until("#misses .miss")
+    before = ids()
+    assert shown() == before[0]
+    page.press("y", 89, text="y")  # the card has no focus yet
+    page.run("document.querySelector('#misses button').focus()")
+    page.press("s", 83, text="s")
+    until(lambda: shown() == before[1])
+    page.press("n", 78, text="n")
+    until(lambda: shown() == before[2])
+    until(lambda: ids() == [before[0], *before[2:]])
+    page.press("y", 89, text="y")
+    until(lambda: ids() == [before[0], *before[3:]])
+    assert "Kept as the same" in page.text("#misses .said")
+
+
+def test_a_question_is_tried_and_a_remembered_answer_is_opened_and_purged(page: Browser, node: PagesNode) -> None:
+    visit(page, node, "gateway")
+    page.one("#question").send_keys("Who has the key?")
+    page.one("#question-model").send_keys("large")
+    page.one("#explain-run").click()
+    until(lambda: page.texts("#explained h3") == ["Same request"])
+    count = len(page.all("#answers li[data-id]"))
+    seen = next(
+        one for one in send(node.served.address, "GET", "/api/gateway/entries").json["entries"] if one["observed"]
+    )
+    page.run("document.querySelector(`#answers li[data-id='${arguments[0]}'] summary`).click()", seen["id"])
+    page.until("#answers canvas")
+    until(lambda: " observed, " in page.text("#answers details[open] .answer-body"))
+    page.one("#answers-tag").send_keys("handbook")
+    page.one("#answers form[role=search] button").click()
+    until(lambda: page.texts("#answers summary")[:1] == ["Who has the key?"] and len(page.all("#answers li")) == 1)
+    page.one("#answers li summary").click()
+    until(lambda: "told again to the same request only" in page.text("#answers details[open] .answer-body"))
+    page.one("#answers details[open] .answer-body .actions button").click()
+    assert page.run("return document.activeElement.textContent") == "Purge this answer"
+    page.press(*ENTER, text="\r")
+    until(lambda: page.text("#answers .said") == "0" and page.all("#answers li[data-id]") == [])
+    page.one("#answers-tag").clear()
+    page.one("#answers form[role=search] button").click()
+    until(lambda: len(page.all("#answers li[data-id]")) == count - 1)
 
 
 def choose(page: Browser, selector: str, value: str) -> None:

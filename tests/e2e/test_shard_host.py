@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import filled_disk
 from hosts import SIZE, Client, host_of, make_folder, upsert, vectors
 from littoral.errors import InputError, ShardError, TooLargeError, UnavailableError
 from littoral.vectors import frames
@@ -375,12 +376,14 @@ def test_without_a_free_byte_a_shard_is_flushed_closed_killed_and_opened(tmp_pat
     need(can_mount, "user namespaces, to mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    script = Path(__file__).parents[1] / "filled_disk.py"
     done = subprocess.run(
-        ["unshare", "-rm", sys.executable, "-P", script, disk], capture_output=True, text=True, timeout=240
+        ["unshare", "-rm", sys.executable, "-P", filled_disk.__file__, disk],
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["made", "flushed", "opened", "crashed", "opened", "kept"]
+    assert done.stdout.split() == [said for said, _, _ in filled_disk.STEPS]
 
 
 def test_an_answer_too_large_for_a_frame_is_an_error_and_the_connection_lives(folder: Path) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 
-from littoral.answers.entries import id_of, point_id
+from littoral.answers.entries import INDEXES, id_of, point_id
 from littoral.answers.eviction import ENTRY_OVERHEAD_BYTES, Row, Table, cost_of
 from littoral.answers.points import Points
 from littoral.answers.table_file import TableFile
@@ -21,6 +21,7 @@ __all__ = ["Room"]
 
 PAGE = 256
 PAUSE_S = 1.0
+OPENING_S = 2.0
 SHARE = 100
 """Where there are too many, at least a hundredth of all leaves at once."""
 EXPIRED_MAX = 4096
@@ -48,14 +49,17 @@ class Room:
         self._looking: asyncio.Task[None] | None = None
         self._turns = 0
         self._removed_count = 0
+        self._compared = asyncio.Event()
 
     async def open(self) -> None:
-        """Knows what the file says; where that is not all, it begins to look."""
+        """Knows what the file says; where that is not all, it begins to look. A collection that does not answer yet is
+        waited for beside requests, after two seconds.
+        """
         self.table, was_ended = await asyncio.to_thread(self._file.load)
-        if was_ended and self.table.count == await self._points.count():
-            self.is_behind = False
-        else:
-            self._looking = asyncio.create_task(self._look_through())
+        self._looking = asyncio.create_task(self._prepare(was_ended=was_ended))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPENING_S):
+                await self._compared.wait()
 
     async def close(self) -> None:
         """Remembers what it counted."""
@@ -111,18 +115,25 @@ class Room:
             self.table.change_count = 0
             await asyncio.to_thread(self._file.save, self.table.pack())
 
-    async def _look_through(self) -> None:
-        """All that is in the collection; over again, where the collection was away."""
-        while True:
+    async def _prepare(self, *, was_ended: bool) -> None:
+        """Makes indexes, and looks through all that is there unless the file knows it; over again, where the collection
+        was away.
+        """
+        while self.is_behind:
             try:
-                await self._look_once()
-                await self.make()
+                for field, schema in INDEXES.items():
+                    await self._points.create_index(field, schema)
+                is_known = was_ended and self.table.count == await self._points.count()
+                self.is_behind = not is_known
+                self._compared.set()
+                if not is_known:
+                    await self._look_once()
+                    await self.make()
+                    self.is_behind = False
             except LittoralError as error:
+                was_ended = False
                 _log.warning("answers: what is kept is not known yet: %s", error.message)
                 await asyncio.sleep(PAUSE_S)
-            else:
-                self.is_behind = False
-                return
 
     async def _look_once(self) -> None:
         self.table.look_through()

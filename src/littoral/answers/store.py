@@ -12,7 +12,6 @@ import numpy as np
 
 from littoral.answers.asked import Asked
 from littoral.answers.entries import (
-    INDEXES,
     Entry,
     Near,
     check_entry,
@@ -107,8 +106,6 @@ class AnswerStore:
     ) -> "AnswerStore":
         """What is in the collection. folder: for what is remembered beside it; made where it is missing."""
         store = cls(points, disk or FolderDisk(folder), bounds, clock)
-        for field, schema in INDEXES.items():
-            await points.create_index(field, schema)
         await store._room.open()
         store._tending = asyncio.create_task(store._tend_on())
         return store
@@ -131,6 +128,10 @@ class AnswerStore:
         Raises nothing: what cannot be done now is done the next time.
         """
         await self._room.tend(self._clock.wall() - self._bounds.stale_s)
+
+    @property
+    def bounds(self) -> StoreBounds:
+        return self._bounds
 
     @property
     def mark(self) -> int:

@@ -30,10 +30,13 @@ def stats_lines(told: dict[str, Any]) -> Iterator[str]:
     if (error := told["error"]) is not None:
         yield from _error_lines(error, told["judge"])
     if (cache := told["cache"]) is not None:
-        held = f"{cache['entries']:,} of {cache['entries_max']:,}, {cache['curated']:,} curated"
+        held = f"{cache['entries']:,} of {cache['entries_max']:,}"
         size = f"{cache['bytes']:,} bytes of {cache['bytes_max']:,}; evicted {cache['evicted']:,}"
         yield f"answers    {held}; {size}"
     for one in told["upstreams"]:
+        if one["requests"] is None:
+            yield f"service    {one['name']}: {one['state']}"
+            continue
         answered = one["requests"] - one["failures"]
         mean_s = one["seconds"] / answered if answered > 0 else 0.0
         counts = f"{one['requests']:,} requests, {one['failures']:,} failed, {mean_s:.2f} s"
@@ -50,7 +53,7 @@ def _error_lines(error: dict[str, Any], judge: dict[str, Any] | None) -> Iterato
         yield f"wrong      nothing is judged yet; {bound}"
     else:
         interval = f"between {_percent(error['low'])} and {_percent(error['high'])}"
-        counts = f"{error['wrong']:,} of {error['judged']:,} judged"
+        counts = f"{error['wrong']:,} of {error['audited']:,} at random"
         yield f"wrong      {_percent(error['estimate'])}, {interval} ({counts}); {bound}"
     if error["state"] == "alarm":
         yield "ALARM      the bound is broken: only the same requests are told again"

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     """end: in the file, in bytes. first: number of its first line."""
 
     body: bytes
-    count: int
+    line_count: int
     first: int
     end: int
 
@@ -98,7 +98,8 @@ class Lines:
 
     def sent(self, batch: Batch) -> None:
         """It needs not be sent again."""
-        told = {"bytes": batch.end, "lines": batch.first + batch.count - 1, "beginning": self._beginning(batch.end)}
+        lines = batch.first + batch.line_count - 1
+        told = {"bytes": batch.end, "lines": lines, "beginning": self._beginning(batch.end)}
         fresh = self._mark.with_name(self._mark.name + ".new")
         with fresh.open("w") as stream:
             json.dump(told, stream)
@@ -144,7 +145,7 @@ def warm_lines(client: NodeClient, lines: Lines, say: Callable[[str], object]) -
         say(f"goes on after line {lines.begun_lines:,}; --again begins anew")
     for number, batch in enumerate(lines.batches(), 1):
         told: Mapping[str, Any] = client.call("POST", PATH, batch.body, media_type="application/x-ndjson")
-        kept, refused, count = kept + told["kept"], refused + told["refused"], count + batch.count
+        kept, refused, count = kept + told["kept"], refused + told["refused"], count + batch.line_count
         if told["line"] is not None:
             say(f"line {batch.first + told['line'] - 1:,} is refused: {told['why']}")
         lines.sent(batch)

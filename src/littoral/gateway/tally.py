@@ -64,7 +64,7 @@ class Tally:
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
-        return self._counts  # type: ignore[return-value]
+        return self._counts
 
     @property
     def similarity_counts(self) -> list[int]:

@@ -4,11 +4,13 @@ A tenant's requests go to a router of its own, whose handlers hold nothing but w
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from littoral.node.access.roles import RIGHTS
 from littoral.node.audit.api import audit_protocol
 from littoral.node.backup.api import backup_protocol
 from littoral.node.gateway.api import gateway_protocol
+from littoral.node.gateway.telling import gateway_readings
 from littoral.node.health import health_protocol
 from littoral.node.logs_api import logs_protocol
 from littoral.node.mesh_api import mesh_protocol
@@ -28,6 +30,7 @@ from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
 from littoral.node.updates_api import updates_protocol
+from littoral.telemetry import Reading
 from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
 from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
@@ -51,6 +54,7 @@ def application(
     access = access or Access(None, frozenset(), node.clock, rights=RIGHTS)
     observed.sources.append(access.readings)
     observed.sources += [tenant.readings for tenant in node.tenants.values()]
+    observed.sources += [partial(_of_gateway, one) for one in (node, *(t.node for t in node.tenants.values()))]
     inference = inference or Inference(node, observed)
     tenants = {name: _router_of(tenant, observed, access, is_secure=is_secure) for name, tenant in node.tenants.items()}
     routers = [*tenants.values()]
@@ -68,6 +72,10 @@ def application(
     router = _router(protocols, node, observed, access.check, elsewhere)
     routers.append(router)
     return router
+
+
+def _of_gateway(node: Node) -> list[Reading]:
+    return [] if node.gateway is None else [*gateway_readings(node.gateway)]
 
 
 def _router_of(tenant: Tenant, observed: Observed, access: Access, *, is_secure: bool) -> Router:
@@ -120,7 +128,7 @@ def _protocols(
         return access.is_from(request, node.tenant)
 
     return [
-        page_protocol(),
+        page_protocol(has_gateway=node.gateway is not None),
         session_protocol(access, is_secure=is_secure),
         openapi_protocol(),
         api_protocol(node, observed),

@@ -9,7 +9,7 @@ from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.node import Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.request_statistics import RequestStatistics
-from littoral.node.shown.outlines import PAGES, outlined
+from littoral.node.shown.outlines import PAGES, outlined, without
 from littoral.node.site import Site
 from littoral.runtime.quarantine import Quarantine
 from littoral.vectors.collection import Collection
@@ -28,13 +28,17 @@ def version() -> str:
     return metadata.version("littoral")
 
 
-def page_protocol() -> Protocol:
+def page_protocol(*, has_gateway: bool = False) -> Protocol:
     """`/` is a page for browsers, and for clients of Qdrant what they ask at the start. `/pages/{page}`: one file for
-    all of them, with the outline of each in it; the script knows which it is."""
+    all of them, with the outline of each in it; the script knows which it is. has_gateway: the bars lead to its page.
+    """
     assets = PageAssets()
     files = assets.names()
     for name in PAGES:
         assets.put(f"pages/{name}.html", outlined(assets.text("page.html"), name))
+    if not has_gateway:
+        for name in ("index.html", *(f"pages/{name}.html" for name in PAGES if name != "gateway")):
+            assets.put(name, without(assets.text(name), "gateway"))
 
     async def root(request: Request) -> Answer:
         if request.accepts("text/html"):

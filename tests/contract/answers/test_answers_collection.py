@@ -67,6 +67,7 @@ async def fill(_collections: Collections, store: AnswerStore, _said: list[str]) 
 def test_it_is_found_again_by_the_embedder_that_filled_it(tmp_path: Path) -> None:
     async def look(collections: Collections, store: AnswerStore, said: list[str]) -> None:
         assert collections.names() == ["answers"]
+        await store._room.looked_through()
         assert not store.stats().is_behind
         assert await store.exact(asked(entry(3))) == entry(3)
         near = await store.entry(entry(0).id)

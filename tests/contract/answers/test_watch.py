@@ -67,7 +67,7 @@ def test_a_change_is_met_by_an_alarm_and_then_by_learning_anew() -> None:
     alarm = run.alarms[0]
     assert 2000 <= alarm <= 2500
     assert not run.told[(run.at > alarm) & (run.at < alarm + 100)].any()
-    assert run.until_back(2000, 0.05, per_hit=True) <= 500
+    assert run.since(2500).per_hit <= 0.05
     assert run.since(alarm).hit_share > 0.1
 
 

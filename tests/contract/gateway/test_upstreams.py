@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
 import pytest
 
 from fake_upstream import FakeUpstream, Gate, Scripted, fake_upstream, stopped
@@ -18,7 +19,6 @@ from littoral.testing.clock import SimulatedClock
 from waiting import until_async
 
 BODY = {"model": "large", "messages": [{"role": "user", "content": "hello"}]}
-DATA = b'{"model":"large","messages":[{"role":"user","content":"hello"}]}'
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ async def service() -> AsyncIterator[HttpService]:
 
 
 def outgoing(model: str = "large", within_s: float = 60.0, **more: bool) -> Outgoing:
-    return Outgoing("/chat/completions", BODY, DATA, model, more.get("is_stream", False), SYSTEM.monotonic() + within_s)
+    body = BODY | ({"stream": True} if (is_stream := more.get("is_stream", False)) else {})
+    data = msgspec.json.encode(body)
+    return Outgoing("/chat/completions", body, data, model, is_stream, SYSTEM.monotonic() + within_s)
 
 
 def upstreams(service: HttpService, *of: Upstream, retries: Retries | None = None) -> Upstreams:

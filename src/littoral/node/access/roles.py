@@ -65,6 +65,15 @@ admin      GET    /api/doctor
 read       GET    /api/events
 admin      POST   /api/examined
 admin      GET    /api/logs
+read       GET    /api/gateway
+read       GET    /api/gateway/curve
+read       GET    /api/gateway/entries
+read       POST   /api/gateway/explain
+admin      GET    /api/gateway/export
+admin      POST   /api/gateway/import
+read       GET    /api/gateway/misses
+write      POST   /api/gateway/misses/{miss}
+write      POST   /api/gateway/purge
 read       GET    /api/mesh
 admin      POST   /api/mesh/changes
 read,infer GET    /api/models

@@ -13,11 +13,16 @@ backup     GET    /api/backup
 cache      DELETE /api/caches/{cache}
 model      POST   /api/builds/{build}/add
 trust      POST   /api/updates/begin-again
+export     GET    /api/gateway/export
+import     POST   /api/gateway/import
+label      POST   /api/gateway/misses/{miss}
+purge      POST   /api/gateway/purge
 migration  DELETE /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration
 migration  POST   /api/collections/{collection}/migration/back
 mesh       POST   /api/mesh/changes
 model      DELETE /api/models/{name}
+label      POST   /v1/littoral/feedback
 collection POST   /collections/aliases
 collection DELETE /collections/{collection}
 collection PATCH  /collections/{collection}
@@ -85,6 +90,8 @@ NOT_TOLD = {
     "POST /v2/repository/models/{model}/unload": "told where the model goes, whoever asked",
     "POST /pipelines/{name}": "its steps tell what they search and write",
     "POST /pipelines/{name}/stream": "its steps tell what they search and write",
+    "POST /v1/chat/completions": "asks a service, or tells again what it said; budgets count it",
+    "POST /v1/completions": "asks a service, or tells again what it said; budgets count it",
     "POST /v1/embeddings": "gives vectors, holds none",
     "POST /v2/models/{model}/infer": "its steps tell what they search and write",
     "POST /v2/models/{model}/versions/{version}/infer": "its steps tell what they search and write",

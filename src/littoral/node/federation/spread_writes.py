@@ -4,8 +4,10 @@ Where the shard of a point may change, a write first brings it to its new shards
 others: at every moment it is in one of them.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
+from random import Random
 
 import msgspec
 
@@ -28,6 +30,8 @@ from littoral.vectors.replication.replica import At
 __all__ = ["SpreadWrites"]
 
 LATE_MAX = 8
+LATE_PAUSE_S = 0.002
+"""At most, after the first time; twice as long after each other. Two who write the same points part by chance."""
 LEFT_S_MIN = 0.001
 
 
@@ -36,6 +40,7 @@ class SpreadWrites:
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
+        self._rng = Random(asking.here)  # noqa: S311  when it writes again is no secret
 
     async def write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
         """whole: with all shards. seen: with those that may be read from here; what goes by filters or changes points
@@ -55,7 +60,7 @@ class SpreadWrites:
         """
         clock = self._asking.clock
         give_up = clock.monotonic() + deadline_s
-        for _ in range(LATE_MAX):
+        for times in range(LATE_MAX):
             at = self._asking.new_time()
             with contextlib.suppress(LateError):
                 written = await self._asking.write(whole, steps[0], max(LEFT_S_MIN, give_up - clock.monotonic()), at=at)
@@ -63,6 +68,8 @@ class SpreadWrites:
                     left_s = max(LEFT_S_MIN, give_up - clock.monotonic())
                     await self._asking.write(whole, parts, left_s, at=At(at.time - 1, is_told=False))
                 return written
+            pause_s = self._rng.random() * LATE_PAUSE_S * 2**times
+            await asyncio.sleep(max(0.0, min(pause_s, give_up - clock.monotonic())))
         raise UnavailableError(
             f"collection `{whole.name}`: the points are written by others at the same time", hint="try again"
         )

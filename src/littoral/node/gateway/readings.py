@@ -41,7 +41,7 @@ def tenant_readings(tenant: str, told: GatewayTold) -> Iterator[Reading]:
 def upstream_readings(upstreams: list[UpstreamTold]) -> Iterator[Reading]:
     """Of the services that all tenants share."""
     for one in upstreams:
-        values = {
+        values: dict[str, float | None] = {
             "requests_total": one.requests,
             "failures_total": one.failures,
             "retries_total": one.retries,
@@ -50,21 +50,27 @@ def upstream_readings(upstreams: list[UpstreamTold]) -> Iterator[Reading]:
             "first_token_seconds_total": one.first_token_s,
         }
         for name, value in values.items():
-            yield Reading(f"littoral_gateway_upstream_{name}", (one.name,), value)
+            if value is not None:
+                yield Reading(f"littoral_gateway_upstream_{name}", (one.name,), value)
         for state in get_args(State):
             yield Reading("littoral_gateway_upstream_state", (one.name, state), state == one.state)
 
 
 def _of_error(error: ErrorTold) -> dict[str, float]:
-    return {"error_bound": error.delta, "alarm": error.state == "alarm", "alarms_total": error.alarms}
+    return {
+        "error_bound": error.delta,
+        "alarm": error.state == "alarm",
+        "alarms_total": error.alarms,
+        "judged_total": error.judged,
+    }
 
 
 def _verdicts(tenant: str, error: ErrorTold) -> Iterator[Reading]:
     for of, share in (("low", error.low), ("estimate", error.estimate), ("high", error.high)):
         if share is not None:
             yield Reading("littoral_gateway_error_share", (tenant, of), share)
-    for verdict, count in (("right", error.judged - error.wrong), ("wrong", error.wrong)):
-        yield Reading("littoral_gateway_judged_total", (tenant, verdict), count)
+    for verdict, count in (("right", error.audited - error.wrong), ("wrong", error.wrong)):
+        yield Reading("littoral_gateway_audited_total", (tenant, verdict), count)
 
 
 def _of_judge(judge: JudgeTold) -> dict[str, float]:
@@ -76,7 +82,12 @@ def _of_judge(judge: JudgeTold) -> dict[str, float]:
 
 
 def _of_cache(cache: CacheTold) -> dict[str, float]:
-    return {"entries": cache.entries, "entries_bytes": cache.bytes, "evictions_total": cache.evicted}
+    return {
+        "entries": cache.entries,
+        "entries_bytes": cache.bytes,
+        "evictions_total": cache.evicted,
+        "expired_total": cache.expired,
+    }
 
 
 def _of_budget(budget: BudgetTold) -> Iterator[Reading]:

@@ -3,7 +3,7 @@
 Money is in the currency of the site file's prices, times in Unix seconds, ids in hexadecimal digits.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -42,19 +42,21 @@ Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class UpstreamTold(Struct, frozen=True):
-    """state: of its breaker. seconds: of requests that were answered, summed. first_token_s: likewise, of streams."""
+    """state: of its breaker. seconds: of requests that were answered, summed. first_token_s: likewise, of streams. A
+    tenant is not told where a service is, nor how much others ask of it: None.
+    """
 
     name: str
-    url: str
+    url: str | None
     models: list[str]
     weight: float
     state: Literal["closed", "open", "half-open"]
-    requests: int
-    failures: int
-    retries: int
-    seconds: float
-    first_token_s: float
-    streams: int
+    requests: int | None
+    failures: int | None
+    retries: int | None
+    seconds: float | None
+    first_token_s: float | None
+    streams: int | None
 
 
 class BudgetTold(Struct, frozen=True):
@@ -78,12 +80,16 @@ class RuleTold(Struct, frozen=True):
 
 
 class ErrorTold(Struct, frozen=True):
-    """The share of wrong answers among what `target` counts, from judged samples; None before the first of them."""
+    """The share of wrong answers among what `target` counts; None while nothing is told to similar questions.
+
+    judged: samples. audited: of these, those that could have been told, at random; wrong: of these.
+    """
 
     target: Literal["hit", "request"]
     delta: float
     state: Literal["ok", "alarm"]
     judged: int
+    audited: int
     wrong: int
     low: float | None
     estimate: float | None
@@ -102,7 +108,9 @@ class JudgeTold(Struct, frozen=True):
 
 
 class CacheTold(Struct, frozen=True):
-    """fit: how a threshold is learned. evicted: for want of room."""
+    """embedder: empty where only the same request is known. fit: how a threshold is learned. evicted: for want of room;
+    expired: that were taken out.
+    """
 
     embedder: str
     fit: str
@@ -113,7 +121,7 @@ class CacheTold(Struct, frozen=True):
     bytes: int
     bytes_max: int
     evicted: int
-    curated: int
+    expired: int
 
 
 class SavedTold(Struct, frozen=True):
@@ -236,7 +244,7 @@ class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     question: Annotated[str, Meta(min_length=1, max_length=32_768)] | None = None
     model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    request: dict[str, object] | None = None
+    request: dict[str, Any] | None = None
 
 
 class ExplainTold(Struct, frozen=True):
@@ -255,7 +263,9 @@ class ExplainTold(Struct, frozen=True):
 
 
 class CurveTold(Struct, frozen=True):
-    """points: similarity, and 1 where the answer was right. curve: similarity, and the bound on its being wrong."""
+    """points: similarity, and 1 where the answer was right. curve: similarity, and how likely it is wrong, as
+    learned.
+    """
 
     id: str
     question: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from littoral.node.access.roles import HTTP_ROLES, Role
+from littoral.node.openapi.gateway_operations import GATEWAY
 from littoral.node.openapi.operations import OWN, Operation
 from littoral.node.openapi.qdrant_operations import QDRANT
 from littoral.node.openapi.shapes import Schemas, Shape
@@ -82,7 +83,7 @@ ANY_NAME = ("GET /collections/{collection}/exists", "DELETE /collections/{collec
 @functools.cache
 def document() -> Mapping[str, Any]:
     """The same for every node of this version."""
-    operations = OWN | dict(QDRANT)
+    operations = OWN | GATEWAY | dict(QDRANT)
     shapes = [*(shape for found in operations.values() for shape in _shapes(found)), *ERRORS.values()]
     schemas = Schemas(shapes)
     paths: dict[str, dict[str, Any]] = {}

@@ -19,7 +19,10 @@ const BREAKERS = { closed: ["good", "answers"], "half-open": ["warn", "is tried 
 export function gatewayPage(area) {
   const chosen = choice({ id: "span", onchange: () => reading.refresh() }, SPANS, "3600");
   const shown = panel("gateway", "Gateway");
-  const [errors, upstreams, budgets, rules] = [["errors", "Wrong answers"], ["upstreams", "Services"], ["budgets", "Budgets"], ["rules", "Never told again"]].map(([id, title]) => panel(id, title));
+  const errors = panel("errors", "Wrong answers");
+  const upstreams = panel("upstreams", "Services");
+  const budgets = panel("budgets", "Budgets");
+  const rules = panel("rules", "Never told again");
   const explain = explainPanel();
   const misses = missesPanel();
   const answers = answersPanel();
@@ -78,7 +81,7 @@ function overview({ outcomes, joined, hit_share: share, saved, cache, error }) {
       ["Tokens saved", [count(saved.tokens), make("small", {}, ` of ${count(saved.tokens + saved.spent_tokens)}`)]],
       ["Money saved", [amount(saved.money), make("small", {}, ` spent ${amount(saved.spent_money)}`)]],
       ...(cache ? [
-        ["Remembered answers", [count(cache.entries), make("small", {}, ` of ${count(cache.entries_max)}, ${count(cache.curated)} curated`), meter(cache.entries / cache.entries_max)]],
+        ["Remembered answers", [count(cache.entries), make("small", {}, ` of ${count(cache.entries_max)}`), meter(cache.entries / cache.entries_max)]],
         ["Their bytes", [bytes(cache.bytes), make("small", {}, ` of ${bytes(cache.bytes_max)}, ${count(cache.evicted)} left for want of room`), meter(cache.bytes / cache.bytes_max)]],
       ] : []),
     ]),
@@ -117,17 +120,19 @@ function shareChart() {
 function services(upstreams) {
   return upstreams.map((one) => {
     const [kind, word] = BREAKERS[one.state];
-    const answered = Math.max(1, one.requests - one.failures);
+    const answered = one.requests - one.failures;
     return make(
       "article", { class: "card", "data-key": one.name, "data-name": one.name },
-      make("header", {}, make("h3", {}, one.name), state(kind, word), make("code", {}, one.url)),
+      make("header", {}, make("h3", {}, one.name), state(kind, word), one.url === null ? null : make("code", {}, one.url)),
       facts([
         ["Models", one.models.length ? one.models.join(", ") : "all"],
         ["Weight", String(one.weight)],
-        ["Requests", count(one.requests)],
-        ["Failed", [count(one.failures), make("small", {}, ` ${count(one.retries)} tried again`)]],
-        ["Mean time", one.requests > one.failures ? milliseconds((1000 * one.seconds) / answered) : "–"],
-        ["First token", one.streams ? milliseconds((1000 * one.first_token_s) / one.streams) : "–"],
+        ...(one.requests === null ? [] : [
+          ["Requests", count(one.requests)],
+          ["Failed", [count(one.failures), make("small", {}, ` ${count(one.retries)} tried again`)]],
+          ["Mean time", answered ? milliseconds((1000 * one.seconds) / answered) : "–"],
+          ["First token", one.streams ? milliseconds((1000 * one.first_token_s) / one.streams) : "–"],
+        ]),
       ]),
     );
   });

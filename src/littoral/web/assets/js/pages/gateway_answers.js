@@ -124,14 +124,14 @@ function purgeForm(done) {
   return make("details", { class: "purge" }, make("summary", {}, "Purge many"), make("div", { class: "controls" }, field("By", by), field("Which", value), twoSteps("Purge", "Purge all of these", act, place)), place);
 }
 
-/** Similarity across, how likely the answer is wrong up: the bound, what was observed, and where it is told again from. */
+/** Similarity across, how likely the answer is wrong up, as learned; what was observed, and where it is told again from. */
 function curveView({ points, curve, delta, threshold }, curves) {
   const wrong = points.filter(([, right]) => !right).length;
   const words = points.length ? `${count(points.length)} observed, ${count(wrong)} wrong; ${threshold === null ? "not told again to similar questions yet" : `told again from ${similar(threshold)}`}, where at most ${fine(delta)} are wrong` : "Nothing was observed beside it yet, so it is told again to the same request only";
   const title = make("h4", {}, "Threshold curve");
   if (!points.length) return [title, make("p", { class: "hint" }, words)];
   const canvas = make("div", { class: "chart", role: "img", "aria-label": `Threshold curve: ${words}` });
-  const legend = [["5", "bound on being wrong"], ["4", "same answer"], ["3", "another answer"], ["rest", "what may be wrong, and from where it is told again"]];
+  const legend = [["5", "how likely it is wrong, as learned"], ["4", "same answer"], ["3", "another answer"], ["rest", "what may be wrong, and from where it is told again"]];
   const least = Math.min(0.95, ...points.map(([x]) => x), ...curve.map(([x]) => x));
   requestAnimationFrame(() => {
     const all = [...new Set([...curve.map(([x]) => x), ...points.map(([x]) => x)])].sort((a, b) => a - b);

@@ -10,19 +10,20 @@ const [WIDTH, HEIGHT] = [600, 44];
 export function errorView({ error, judge, cache }) {
   const of = error.target === "hit" ? "answers told again" : "all requests";
   const isKnown = error.estimate !== null;
-  const words = isKnown ? `${fine(error.estimate)} of ${of} wrong, between ${fine(error.low)} and ${fine(error.high)}; at most ${fine(error.delta)} may be` : `Nothing is judged yet; at most ${fine(error.delta)} of ${of} may be wrong`;
+  const words = isKnown ? `${fine(error.estimate)} of ${of} wrong, between ${fine(error.low)} and ${fine(error.high)}; at most ${fine(error.delta)} may be` : `Too little is judged to tell anything to similar questions; at most ${fine(error.delta)} of ${of} may be wrong`;
   return [
     make("p", { class: "verdict" }, error.state === "alarm" ? state("bad", "Alarm: the bound is broken") : state("good", "No alarm"), make("span", {}, words)),
     isKnown ? interval(error, words) : null,
     isKnown ? scale(error) : null,
     facts([
-      ["Judged", [count(error.judged), make("small", {}, ` ${count(error.wrong)} wrong`)]],
+      ["Drawn at random", [count(error.audited), make("small", {}, ` ${count(error.wrong)} wrong`)]],
+      ["Judged in all", count(error.judged)],
       ["Bound", [fine(error.delta), make("small", {}, ` of ${error.target === "hit" ? "hits" : "requests"}`)]],
       ["Alarms", count(error.alarms)],
       ["Thresholds by", cache.fit],
       ...(judge ? [["Judge", [judge.name, make("small", {}, ` ${count(judge.judged)} said, ${count(judge.unsure)} unsure`)]], ["Not judged", [count(judge.dropped), make("small", {}, ` ${count(judge.waiting)} wait`)]]] : []),
     ]),
-    make("p", { class: "hint" }, `Wrong means: not the same answer, as judge \`${judge?.name ?? "–"}\` and people say. `.replaceAll("`", ""), "A share of would-be hits is asked anyway, so that this estimate stays honest."),
+    make("p", { class: "hint" }, `Wrong means: not the same answer, as judge ${judge?.name ?? "–"} and people say. `, "A share of would-be hits is asked anyway, so that this estimate stays honest."),
   ].filter(Boolean);
 }
 

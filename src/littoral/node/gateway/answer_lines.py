@@ -1,0 +1,172 @@
+"""Answers as lines of JSON: what people wrote, what a log holds, what was exported (docs/reference/answer-lines.md)."""
+
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from littoral.answers.entries import Entry, Kind, Tier, entry_of, payload_of
+from littoral.answers.keys import asked_of, unkept
+from littoral.answers.labels import Labels
+from littoral.errors import ArtifactError, InputError, RequestError
+from littoral.gateway.remembered import Remembered
+from littoral.node.gateway.answers_shown import text_of_answer
+from littoral.node.gateway.shown import ImportedTold
+
+__all__ = ["LINES_MAX", "exported", "imported"]
+
+LINES_MAX = 256
+SCROLLED = 200
+NOWHERE = np.zeros(1, np.float32)
+
+_Text = Annotated[str, Meta(min_length=1, max_length=262_144)]
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of `question` and `answer`, `request` and `response`, `entry`.
+
+    model, system: of `question`. tier: curated for what people wrote, learned for a log, unless it says otherwise.
+    ttl_s: 0: it never expires, which is so for curated ones.
+    """
+
+    question: _Text | None = None
+    answer: _Text | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    system: _Text | None = None
+    request: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None
+    entry: dict[str, Any] | None = None
+    tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=32)] = []
+    tier: Literal["learned", "curated"] | None = None
+    ttl_s: Annotated[int, Meta(ge=0, le=315_360_000)] | None = None
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: float, author: bytes) -> ImportedTold:
+    """Each line that is good is durable. A line that is refused is counted, and the first of them is told. Raises
+    InputError for more lines than `LINES_MAX`.
+    """
+    lines = data.split(b"\n")
+    if len(lines) > LINES_MAX + 1:
+        raise InputError(f"body: more than {LINES_MAX} lines")
+    kept, refused = 0, list[tuple[int, str]]()
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            entry = _entry(answers, tenant, _line(text), now_s, author)
+            await answers.store.keep(entry, await _vector(answers, entry.question))
+        except (RequestError, ArtifactError) as error:
+            refused.append((number, error.message))
+        else:
+            kept += 1
+    line, why = refused[0] if refused else (None, "")
+    return ImportedTold(kept, len(refused), line, why)
+
+
+async def exported(answers: Remembered, tenant: str) -> AsyncIterator[bytes]:
+    """Every entry, a line each; what was observed of it is not told: similarities are those of one embedder."""
+    offset = None
+    for _ in itertools.count():
+        nears, offset = await answers.store.scroll(offset=offset, limit=SCROLLED, tenant=tenant)
+        lines = [msgspec.json.encode({"entry": payload_of(near.entry, Labels.of(None))}) for near in nears]
+        if lines:
+            yield b"\n".join([*lines, b""])
+        if offset is None:
+            return
+
+
+def _line(text: bytes) -> Line:
+    try:
+        found = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(str(error)) from error
+    is_written = found.question is not None and found.answer is not None
+    is_one = sum((is_written, found.request is not None, found.entry is not None)) == 1
+    if not is_one or (found.request is None) != (found.response is None):
+        raise InputError("one of `question` with `answer`, `request` with `response`, and `entry` is needed")
+    return found
+
+
+def _entry(answers: Remembered, tenant: str, line: Line, now_s: float, author: bytes) -> Entry:
+    if line.entry is not None:
+        return _brought(tenant, line, line.entry)
+    request, response, of_line = _told(line)
+    kind: Kind = "completion" if "prompt" in request and "messages" not in request else "chat"
+    asked = asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
+    if asked.reach == "nothing":
+        raise InputError(f"is never told again: {asked.reason}")
+    answer = msgspec.json.encode(response)
+    if reason := _unfit(response, kind) or unkept(text_of_answer(answer), answers.rules):
+        raise InputError(reason)
+    prompt_tokens, completion_tokens = _usage(response)
+    tier = line.tier or of_line
+    ttl_s = line.ttl_s if line.ttl_s is not None else 0 if tier == "curated" else answers.ttl_s
+    return Entry(
+        tenant=tenant,
+        model=asked.model,
+        exact=asked.exact,
+        partition=asked.partition,
+        question=asked.question,
+        answer=answer,
+        made_at_s=int(now_s),
+        expires_at_s=int(now_s) + ttl_s if ttl_s else 0,
+        author=author,
+        tags=tuple(line.tags),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost_micro=answers.cost_micro(asked.model, prompt_tokens, completion_tokens),
+        policy_version=answers.rules.policy_version,
+        tier=tier,
+        kind=kind,
+    )
+
+
+def _told(line: Line) -> tuple[Mapping[str, Any], Mapping[str, Any], Tier]:
+    """Request and response; what people wrote counts as a request with these messages and nothing else."""
+    if line.request is not None and line.response is not None:
+        return line.request, line.response, "learned"
+    system = [{"role": "system", "content": line.system}] if line.system else []
+    messages = [*system, {"role": "user", "content": line.question}]
+    message = {"role": "assistant", "content": line.answer}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    response = {"id": "chatcmpl-curated", "object": "chat.completion", "created": 0, "model": line.model}
+    return {"model": line.model, "messages": messages}, response | {"choices": [choice]}, "curated"
+
+
+def _brought(tenant: str, line: Line, payload: Mapping[str, Any]) -> Entry:
+    """Of an export of the same tenant, whose digests hold under its rules. Raises InputError for another's."""
+    found = entry_of(payload)
+    if found.tenant != tenant:
+        raise InputError("an entry of another tenant: its digests hold there only")
+    tags = (*found.tags, *(tag for tag in line.tags if tag not in found.tags))
+    return msgspec.structs.replace(found, tags=tags, tier=line.tier or found.tier)
+
+
+def _unfit(response: Mapping[str, Any], kind: Kind) -> str:
+    choices = response.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        return "`response` must have one choice"
+    if choices[0].get("finish_reason") not in ("stop", None):
+        return f"the answer did not end by itself: `finish_reason` is `{str(choices[0]['finish_reason'])[:40]}`"
+    place = choices[0].get("message") if kind == "chat" else choices[0]
+    text = place.get("content" if kind == "chat" else "text") if isinstance(place, dict) else None
+    return "" if isinstance(text, str) and text else "`response` must have a text"
+
+
+def _usage(response: Mapping[str, Any]) -> tuple[int, int]:
+    usage = response.get("usage")
+    counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (count if isinstance(count, int) and 0 <= count < 1 << 31 else 0 for count in counts)
+    return prompt, completion
+
+
+async def _vector(answers: Remembered, question: str) -> NDArray[np.float32]:
+    """Without an embedder answers are found by their request alone, wherever they lie."""
+    return NOWHERE if answers.embed is None else await answers.embed(question)
