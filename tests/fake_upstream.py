@@ -52,11 +52,12 @@ class Gate:
 
 
 class Received(NamedTuple):
-    """body: its JSON."""
+    """body: its JSON; data: the same as it came."""
 
     path: str
     headers: Mapping[str, str]
     body: Any
+    data: bytes = b""
 
 
 class Scripted(NamedTuple):
@@ -126,7 +127,7 @@ class FakeUpstream:
         data = await request.read()
         body = json.loads(data) if data else None
         self.asked_count += 1
-        self.asked.append(Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body))
+        self.asked.append(Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body, data))
         return body
 
     async def _models(self, request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from littoral.answers.asked import Asked
+from littoral.answers.author_limits import HourlyLimit
 from littoral.answers.decision import Decision
 from littoral.answers.entries import ANSWER_BYTES_MAX, Entry, Near
 from littoral.answers.feedback import Feedback, ToldAnswer
@@ -95,6 +96,7 @@ class Remembered:
         self.embed = embed
         self.misses = NearMisses()
         self.feedback = Feedback(clock)
+        self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
         self.failed_count = 0
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._prices = prices
@@ -177,15 +179,14 @@ class Remembered:
     def _decided(self, vector: NDArray[np.float32], asked: Asked, nears: list[Near]) -> Beside:
         if nears:
             self._tally.nearest(nears[0].similarity)
-        nears = [near for near in nears if near.similarity >= self.options.similarity_min]
-        standings = [self.standing(near, asked) for near in nears]
-        at = next((at for at, one in enumerate(standings) if one.may), 0)
-        u = self._rng.random()
-        if not nears or not standings[at].may:
-            decision = self.watch.decide(None, 0.0, u)
-            return Beside(vector, nears[0], decision) if nears else Beside(vector)
-        decision = self.watch.decide(standings[at].observations, nears[at].similarity, u)
-        return Beside(vector, nears[at], decision, may=True)
+        found = [(near, self.standing(near, asked)) for near in nears if near.similarity >= self.options.similarity_min]
+        found = [(near, one) for near, one in found if not one.is_apart]
+        if not found:
+            self.watch.decide(None, 0.0, self._rng.random())
+            return Beside(vector)
+        near, one = next(((near, one) for near, one in found if one.may), found[0])
+        decision = self.watch.decide(one.observations, near.similarity, self._rng.random())
+        return Beside(vector, near, decision if one.may else decision._replace(serve=False), may=one.may)
 
     def told(self, near: Near, asked: Asked, decision: Decision) -> str:
         """The id under which the caller may say whether it was right."""
@@ -246,7 +247,7 @@ class Remembered:
 
         async def judged(is_correct: bool) -> None:
             await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
-            if decision is not None and beside.may:
+            if decision is not None:
                 self.watch.judged(decision, is_correct)
             self._missed(near, entry, is_correct)
             if not is_correct:
@@ -256,6 +257,8 @@ class Remembered:
             self._missed(near, entry, None)
 
     async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
+        if not self.entry_limit.take(self.tenant, entry.author):
+            return
         await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
 
     def _missed(self, near: Near, entry: Entry, verdict: bool | None) -> None:

@@ -253,7 +253,7 @@ def _ask(upstream: Upstream, outgoing: Outgoing, whole_s: float) -> Ask:
         options = outgoing.body.get("stream_options") or {}
         if not options.get("include_usage"):
             changed["stream_options"] = {**options, "include_usage": True}
-    data = msgspec.json.encode({**outgoing.body, **changed}) if changed else outgoing.data
+    data = msgspec.json.encode({**outgoing.body, **changed})  # as it was read: a field may stand there twice
     return Ask(outgoing.path, data, whole_s, outgoing.is_stream)
 
 
