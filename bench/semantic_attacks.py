@@ -1,8 +1,8 @@
 """How often an answer that one caller planted is told to others of its tenant, by how it was planted.
 
-Targets are real questions (`bench.question_pairs`), asked by honest callers in many wordings. A planter asks first,
-with text of its own around the target's, so that an upstream answers what the planter wants. What others are told of that
-answer is a hijack; the judge here is perfect. A fixed threshold without authors and facts stands beside it.
+Targets are real questions (`bench.question_pairs`), asked by honest callers in many words. A planter asks first,
+with text of its own around the target's, so that an upstream answers what the planter wants. What others are told of
+that answer is a hijack; the judge here is perfect. A fixed threshold without authors and facts stands beside it.
 """
 
 import random
