@@ -66,3 +66,8 @@ class Feedback:
             raise ConflictError(f"answer `{answer_id[:40]}` has its label already")
         self._told[answer_id] = (answer, True)
         return answer
+
+    def unkept(self, answer_id: str) -> None:
+        """The label that was given last could not be kept: it may be given again."""
+        if (found := self._told.get(answer_id)) is not None:
+            self._told[answer_id] = (found[0], False)

@@ -13,12 +13,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Case(NamedTuple):
-    """told: called with the verdict, and not where there is none."""
+    """told: called with the verdict; with None where the judge could not tell."""
 
     question: str
     cached: bytes
     fresh: bytes
-    told: Callable[[bool], Awaitable[None]]
+    told: Callable[[bool | None], Awaitable[None]]
 
     @property
     def size_bytes(self) -> int:
@@ -95,5 +95,4 @@ class Judging:
     async def _judged(self, case: Case) -> None:
         verdict = await self._judge.same(case.question, case.cached, case.fresh)
         self._counts["untold" if verdict is None else "same" if verdict else "other"] += 1
-        if verdict is not None:
-            await case.told(verdict)
+        await case.told(verdict)

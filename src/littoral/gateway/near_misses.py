@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from typing import NamedTuple
 
+from littoral.answers.decision import Decision
+
 __all__ = ["NearMiss", "NearMisses"]
 
 COUNT_MAX = 200
@@ -24,6 +26,7 @@ class NearMiss(NamedTuple):
     fresh: str
     cached: str
     judged: bool | None
+    decision: Decision | None = None
 
     @property
     def size_bytes(self) -> int:

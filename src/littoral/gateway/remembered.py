@@ -22,7 +22,7 @@ from littoral.answers.standing import Standing, Trust, standing
 from littoral.answers.store import AnswerStore
 from littoral.answers.watch import Watch
 from littoral.clock import Clock
-from littoral.errors import LittoralError
+from littoral.errors import LittoralError, NotFoundError
 from littoral.gateway.budgets import Prices
 from littoral.gateway.control import Control
 from littoral.gateway.near_misses import NearMiss, NearMisses
@@ -197,11 +197,37 @@ class Remembered:
         return answer_id
 
     async def labelled(self, answer_id: str, author: bytes, *, is_correct: bool) -> None:
-        """What somebody says of what they were told: durable when it returns. Raises as `Feedback.labelled`."""
+        """What somebody says of what they were told: durable when it returns.
+
+        Raises as `Feedback.labelled` and `AnswerStore.observe`; NotFoundError where the answer is no longer kept.
+        """
         found = self.feedback.labelled(answer_id, tenant=self.tenant, author=author)
-        await self.store.observe(found.entry_id, found.similarity, is_correct, author=found.author)
+        try:
+            is_kept = await self.store.observe(found.entry_id, found.similarity, is_correct, author=found.author)
+        except LittoralError:
+            self.feedback.unkept(answer_id)
+            raise
+        if not is_kept:
+            raise NotFoundError(
+                "the answer that was told is no longer remembered", hint="nothing is to be learned of it"
+            )
         if (decision := self._decisions.pop(answer_id, None)) is not None:
             self.watch.judged(decision, is_correct)
+
+    async def judged_by_hand(self, miss: NearMiss, author: bytes, *, is_correct: bool) -> None:
+        """The entry learns from it, and so does the bound where the judge could not tell. Durable when it returns.
+
+        Raises as `AnswerStore.observe`; NotFoundError where the answer is no longer kept.
+        """
+        try:
+            is_kept = await self.store.observe(miss.entry, miss.similarity, is_correct, author=author)
+        except LittoralError:
+            self.misses.add(miss)
+            raise
+        if not is_kept:
+            raise NotFoundError("the answer of this near miss is no longer remembered")
+        if miss.decision is not None:
+            self.watch.judged(miss.decision, is_correct)
 
     async def keep(
         self,
@@ -245,23 +271,24 @@ class Remembered:
         self.store.hot.keep_exact(entry)
         near, decision, vector = beside.near, beside.decision, beside.vector
 
-        async def judged(is_correct: bool) -> None:
-            await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
-            if decision is not None:
-                self.watch.judged(decision, is_correct)
-            self._missed(near, entry, is_correct)
+        async def judged(is_correct: bool | None) -> None:
+            if is_correct is not None:
+                await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
+                if decision is not None:
+                    self.watch.judged(decision, is_correct)
+            self._missed(near, entry, is_correct, decision)
             if not is_correct:
                 await self._kept(entry, vector, mark)
 
         if not self.judging.offer(Case(asked.question, near.entry.answer, body, judged)):
-            self._missed(near, entry, None)
+            await judged(None)
 
     async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
         if not self.entry_limit.take(self.tenant, entry.author):
             return
         await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
 
-    def _missed(self, near: Near, entry: Entry, verdict: bool | None) -> None:
+    def _missed(self, near: Near, entry: Entry, verdict: bool | None, decision: Decision | None) -> None:
         told = entry.id + near.entry.id
         miss = NearMiss(
             id=bytes(a ^ b for a, b in zip(told[:16], told[16:], strict=True)),
@@ -274,6 +301,7 @@ class Remembered:
             fresh=text_of(entry.answer) or "",
             cached=text_of(near.entry.answer) or "",
             judged=verdict,
+            decision=decision if verdict is None else None,
         )
         self.misses.add(miss)
 

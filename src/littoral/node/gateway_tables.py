@@ -17,6 +17,7 @@ __all__ = [
     "PriceTable",
     "RulesTable",
     "TenantGatewayTable",
+    "TrustTable",
     "UpstreamTable",
     "check_gateway",
     "check_plain_keys",
@@ -158,6 +159,34 @@ class RulesTable(_Table, frozen=True):
         list[_Text], Meta(max_length=256, description="Words of questions whose answers hold for one moment or person")
     ] = []
     policy_version: Annotated[_Text, Meta(description="Answers under another one are not told again")] = "1"
+    scan_chars_max: Annotated[
+        int,
+        Meta(ge=1024, le=1 << 24, description="Longer requests are not told again where there are patterns or words"),
+    ] = 262_144
+    authors_by_user: Annotated[
+        bool, Meta(description="Whether each `user` of one token counts as an author of its own")
+    ] = False
+
+
+class TrustTable(_Table, frozen=True):
+    """Whom an answer is told to that somebody else's question brought."""
+
+    told: Annotated[
+        Literal["tenant", "confirmed", "author"],
+        Meta(description="To everybody of the tenant, once others confirmed it, or to its author alone"),
+    ] = "confirmed"
+    confirmations_min: Annotated[int, Meta(ge=1, le=16, description="Other authors that confirm an answer")] = 1
+    observations_of_one_max: Annotated[
+        int, Meta(ge=1, le=64, description="Judgements by one author that count in an entry for others")
+    ] = 16
+    facts: Annotated[
+        bool, Meta(description="Whether numbers, negations, names or lengths that differ keep questions apart")
+    ] = True
+    scripts: Annotated[
+        list[_Text],
+        Meta(max_length=64, description="Letters that the embedder knows beside Latin ones, such as `GREEK`"),
+    ] = []
+    entries_of_one_per_hour: Annotated[int, Meta(ge=1, le=10_000_000, description="New answers of one author")] = 20_000
 
 
 class TenantGatewayTable(_Table, frozen=True):
@@ -185,6 +214,7 @@ class GatewayTable(_Table, frozen=True):
     ] = {}
     cache: Annotated[AnswersTable, Meta(description="What is told again")] = AnswersTable()
     rules: Annotated[RulesTable, Meta(description="What is not")] = RulesTable()
+    trust: Annotated[TrustTable, Meta(description="To whom")] = TrustTable()
     budget: Annotated[BudgetTable, Meta(description="Of the operator's own requests")] = BudgetTable()
     answer_mb_max: Annotated[int, Meta(ge=1, le=256, description="Of one answer of an upstream")] = 16
 

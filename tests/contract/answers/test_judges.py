@@ -238,9 +238,9 @@ async def test_a_model_that_fails_or_is_late_could_not_tell() -> None:
 
 
 async def test_judging_tells_verdicts_and_drops_what_does_not_fit() -> None:
-    told: list[bool] = []
+    told: list[bool | None] = []
 
-    async def tell(is_same: bool) -> None:
+    async def tell(is_same: bool | None) -> None:
         told.append(is_same)
 
     judging = Judging(Exact(), cases_max=2, bytes_max=10_000)
@@ -256,7 +256,7 @@ async def test_judging_tells_verdicts_and_drops_what_does_not_fit() -> None:
 async def test_one_that_cannot_be_judged_does_not_end_the_judging() -> None:
     told: list[bool] = []
 
-    async def breaks(_: bool) -> None:
+    async def breaks(_: bool | None) -> None:
         raise RuntimeError
 
     async def tell(is_same: bool) -> None:
@@ -270,7 +270,7 @@ async def test_one_that_cannot_be_judged_does_not_end_the_judging() -> None:
         ):
             assert judging.offer(case)
         await judging.settled()
-    assert told == [True]
+    assert told == [None, True]
     assert judging.statistics().failed == 1
     assert judging.statistics().untold == 1
 
@@ -290,6 +290,15 @@ def test_a_label_is_taken_once_and_from_whoever_was_told() -> None:
     assert feedback.labelled(answer_id, tenant="a", author=b"ann") == ANSWER
     with pytest.raises(ConflictError):
         feedback.labelled(answer_id, tenant="a", author=b"ann")
+
+
+def test_a_label_that_could_not_be_kept_may_be_given_again() -> None:
+    feedback = Feedback(Hand())
+    answer_id = feedback.told(ANSWER)
+    feedback.labelled(answer_id, tenant="a", author=b"ann")
+    feedback.unkept(answer_id)
+    assert feedback.labelled(answer_id, tenant="a", author=b"ann") == ANSWER
+    feedback.unkept("nobody's")
 
 
 def test_labels_are_limited_by_the_hour_guesses_too() -> None:

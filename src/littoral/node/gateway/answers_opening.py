@@ -26,7 +26,7 @@ from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
 from littoral.node.gateway.embedding import QuestionEmbedder
-from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable
+from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable, TrustTable
 from littoral.node.node import Node
 
 __all__ = ["GATEWAY", "open_answers", "rules_of"]
@@ -72,7 +72,7 @@ async def open_answers(
             store,
             watch,
             rules=rules_of(table.rules),
-            trust=Trust(),
+            trust=_trust(table.trust),
             options=RememberedOptions(
                 ttl_s=cache.ttl_s,
                 stale_if_error_s=cache.stale_if_error_s,
@@ -94,6 +94,11 @@ def rules_of(table: RulesTable) -> Rules:
     """Raises SettingError for a pattern that is none."""
     given: dict[str, Any] = msgspec.structs.asdict(table)
     return Rules(**(given | {name: tuple(given[name]) for name in ("private_markers", "words")}))
+
+
+def _trust(table: TrustTable) -> Trust:
+    given: dict[str, Any] = msgspec.structs.asdict(table)
+    return Trust(**(given | {"scripts": ("LATIN", *table.scripts)}))
 
 
 def _policy(cache: AnswersTable) -> Policy:

@@ -74,10 +74,10 @@ def misses_of(answers: Remembered) -> MissesTold:
 
 
 async def judged_by_hand(answers: Remembered, miss: str, *, author: bytes, is_correct: bool) -> None:
-    """The entry learns from it. Raises NotFoundError for a near miss that is judged already, or left."""
+    """Raises as `Remembered.judged_by_hand`; NotFoundError for a near miss that is judged already, or left."""
     if (found := answers.misses.take(_id(miss, "id"))) is None:
         raise NotFoundError(f"near miss `{miss[:32]}` waits for nobody: it is judged, or its place was taken")
-    await answers.store.observe(found.entry, found.similarity, is_correct, author=author)
+    await answers.judged_by_hand(found, author, is_correct=is_correct)
 
 
 async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, author: bytes) -> ExplainTold:
