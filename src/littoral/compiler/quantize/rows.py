@@ -39,7 +39,7 @@ def better_by_row(
     products = [node for node in graph.nodes if is_product(node)]
     every = schemes(products)
     for node in products:
-        if isinstance(node.op, MatMul):
+        if isinstance(node.op, MatMul) and node.inputs[0] in every:  # what a steep map is behind stays in float32
             readers.setdefault(node.inputs[0], []).append(node)
     gains = {value: _gain(seen[value].sample(), every[value], nodes) for value, nodes in readers.items()}
     rows = frozenset(node for value, nodes in readers.items() if gains[value] > 1 for node in nodes)

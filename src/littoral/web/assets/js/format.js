@@ -6,6 +6,9 @@ const grouped = new Intl.NumberFormat("en");
 /** A whole number; a dash for one that is not known. */
 export const count = (value) => (value === null || value === undefined ? "–" : grouped.format(value));
 
+/** A number with the noun that it counts. */
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
 /** Milliseconds with three meaning digits. */
 export function milliseconds(value) {
   if (value === null || value === undefined) return "–";
