@@ -47,7 +47,7 @@ GATEWAY: dict[str, Operation] = {
     ),
     "POST /api/gateway/import": Operation(
         "Remembers answers that are brought, a line each",
-        takes={LINES: None},
+        takes={"text/plain": None},
         gives={JSON: shown.ImportedTold},
         statuses=EMBEDDING,
     ),

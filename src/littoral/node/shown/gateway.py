@@ -39,9 +39,8 @@ def gateway_routes(node: Node) -> list[Route]:
     """`{"upstreams": null}` for a node that is no gateway; 501 where nothing is remembered."""
 
     async def told(request: Request) -> Answer:
-        if node.gateway is None:
-            return json_answer(NoGatewayTold())
-        return json_answer(told_gateway(node.gateway, number(request.query, "span_s", SPAN_S, SPAN_S_MAX)))
+        span_s = number(request.query, "span_s", SPAN_S, SPAN_S_MAX)
+        return json_answer(NoGatewayTold() if node.gateway is None else told_gateway(node.gateway, span_s))
 
     async def entries(request: Request) -> Answer:
         gateway, answers = _answers(node)
