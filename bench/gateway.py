@@ -32,6 +32,7 @@ __all__ = ["run"]
 PATH = "/v1/chat/completions"
 FAKE = Path(__file__).parents[1] / "tests" / "fake_upstream.py"
 LENGTHS = (16, 32)
+SAID = "It hangs on the hook behind the door of the kitchen."
 CLIENTS = 8
 SECONDS, WARM_UP_S = 4.0, 0.8
 EXACT_MS, EXACT_PER_S, SEMANTIC_MS, FIRST_TOKEN_MS = 1.0, 8_000, 12.0, 2.0
@@ -88,7 +89,7 @@ def run() -> list[Row]:
 
 @contextlib.contextmanager
 def _service() -> Iterator[str]:
-    command = [sys.executable, str(FAKE)]
+    command = [sys.executable, str(FAKE), SAID]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

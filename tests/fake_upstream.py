@@ -1,7 +1,8 @@
 """A service of language models for tests: a real HTTP server, in a thread of its own or as a process of its own.
 
 It speaks OpenAI's chat completions, completions, embeddings and models, streamed too. What it answers is scripted, one
-after the other; without a script it says the last message again. It keeps what it was sent, headers and all.
+after the other; without a script it says the last message again (as a process of its own: the text that it was started
+with, if there is one). It keeps what it was sent, headers and all.
 """
 
 import asyncio
@@ -304,8 +305,9 @@ def started(fake: FakeUpstream) -> None:
     asyncio.run_coroutine_threadsafe(fake.start(), _LOOPS[id(fake)]).result(60)
 
 
-async def _alone() -> None:
+async def _alone(text: str | None) -> None:
     fake = FakeUpstream()
+    fake.otherwise = Scripted(text)
     await fake.start()
     print(fake.url, flush=True)
     reader = asyncio.StreamReader()
@@ -315,4 +317,4 @@ async def _alone() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_alone())
+    uvloop.run(_alone(sys.argv[1] if sys.argv[1:] else None))
