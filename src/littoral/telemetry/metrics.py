@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
 from littoral.telemetry.gateway_metrics import OF_GATEWAY
-from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, OF_UPDATES, MetricSpec
+from littoral.telemetry.metric_spec import OF_AUDIT, OF_FALLBACK, OF_ITSELF, OF_UPDATES, MetricSpec
 from littoral.telemetry.spread import Spread
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
@@ -324,6 +324,7 @@ METRICS = {
         *OF_ITSELF,
         *OF_AUDIT,
         *OF_UPDATES,
+        *OF_FALLBACK,
         *OF_GATEWAY,
     )
 }

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from littoral.node.placement.experience import Experience
-from littoral.node.placement.scheduler import Candidate, Choice, Job, Offer, Scheduler
+from littoral.node.placement.scheduler import Candidate, Choice, Job, Scheduler
 from littoral.node.residency import Residency, Standing, parse_residency, parse_wish
+from littoral.steps.offer import Offer
 
 KEY = "model:" + "ab" * 32
 AUTO = parse_wish("auto")

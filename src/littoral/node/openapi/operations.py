@@ -30,6 +30,7 @@ __all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 SAFETENSORS = "application/x-safetensors"
+MSGPACK = "application/msgpack"
 EVENTS = "text/event-stream"
 HTML = "text/html"
 ANY = "*/*"
@@ -156,6 +157,13 @@ OWN: dict[str, Operation] = {
         "Metrics, as Prometheus reads them", "text/plain", query={"compat": Words(("", "triton"))}
     ),
     "GET /pipelines": operation("Names of the pipelines", answers.NAMED),
+    "GET /api/steps": Operation("What this node could run for other sites now, as msgpack", gives={MSGPACK: None}),
+    "POST /api/steps": Operation(
+        "Runs a step of another site: a frame in, a frame out",
+        takes={SAFETENSORS: None},
+        gives={SAFETENSORS: None},
+        statuses=(404, *FAILING),
+    ),
     "POST /pipelines/{name}": Operation(
         "Runs a pipeline",
         takes={JSON: InputsBody, SAFETENSORS: None, OCTETS: None},

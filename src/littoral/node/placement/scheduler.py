@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from littoral.node.placement.experience import Expected, Experience
 from littoral.node.residency import Residency, Standing, Wish
+from littoral.steps.offer import Offer
 
-__all__ = ["Candidate", "Choice", "Job", "Offer", "Ranked", "Refusal", "Scheduler"]
+__all__ = ["Candidate", "Choice", "Job", "Ranked", "Refusal", "Scheduler"]
 
 MARGIN_SHARE = 0.1
 MARGIN_S = 0.0005
@@ -22,23 +23,6 @@ UNKNOWN_S = 0.05
 """Of a step that nobody has run yet."""
 TRY_FACTOR = 4.0
 """A node that is likely to take so many times as long as the best is not tried."""
-
-
-class Offer(NamedTuple):
-    """What a node says of one step: calls that wait, instances at work, and in all. service_s: of a call, in the mean;
-    0 = none yet.
-    """
-
-    waiting: int
-    busy: int
-    slots: int
-    service_s: float
-
-    def start_s(self, more: int, service_s: float) -> float:
-        """Until a call that comes now is begun. more: calls on their way that it does not know of."""
-        slots = max(1, self.slots)
-        beyond = self.waiting + self.busy + more - slots
-        return 0.0 if beyond < 0 else (beyond + 0.5) * service_s / slots
 
 
 class Candidate(NamedTuple):
@@ -114,7 +98,7 @@ class Scheduler:
                 able.append(self._ranked(job, candidate, here_service_s, now_s))
         last = next((one for one in able if one.standing == "here"), None)
         last = last or self._ranked(job, candidates[0], here_service_s, now_s)
-        outside = [one for one in able if one.standing == "orchestrator"]
+        outside = sorted((one for one in able if one.standing == "orchestrator"), key=_handicapped)
         site = [one for one in able if one.standing != "orchestrator"]
         if job.wish.pinned is not None:
             return _pinned(job.wish.pinned, able, last, refused)
