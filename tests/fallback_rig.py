@@ -136,6 +136,7 @@ async def fallback_rig(
     async with contextlib.AsyncExitStack() as opened:
         workers, tables = {}, ""
         for name in names:
+            (folder / name).mkdir()
             workers[name], table = await _worker(opened, folder / name, authority, placement, (groups or {}).get(name))
             tables += table
         (folder / "fleet").mkdir()
@@ -149,7 +150,6 @@ async def _worker(
     opened: contextlib.AsyncExitStack, folder: Path, authority: Authority, placement: str, group: str | None
 ) -> tuple[Served, str]:
     """And what the orchestrator's file says of it."""
-    folder.mkdir()
     site = site_folder(folder, WORKER.replace("NAME", folder.name).replace("PLACEMENT", placement))
     made = authority.issue(folder.name)
     made.certificate.rename(folder / "certificate.pem")
@@ -171,15 +171,19 @@ async def _worker(
 @contextlib.asynccontextmanager
 async def site_of(rig: Rig, folder: Path, *, placement: str = "spill_ms = 0.001") -> AsyncIterator[Node]:
     """Node `gw-1` of the fleet, alone in its site. placement: by default whatever it does takes too long here."""
-    folder.mkdir()
     trust = await rig.kept.done("operator", "GET", "/api/fleet/trust")
     trust["orchestrator"] = f"http://{rig.kept.address}"
-    (folder / "fleet.json").write_text(json.dumps(trust))
-    (folder / "data/updates").mkdir(parents=True)
-    (folder / "data/updates/bearer").write_text(rig.kept.tokens["gw-1"] + "\n")
-    site = site_folder(folder, SITE.replace("PLACEMENT", placement))
+    site = enrolled(folder, SITE.replace("PLACEMENT", placement), json.dumps(trust), rig.kept.tokens["gw-1"])
     async with served_node(folder, site=site) as served:
         yield served.node
+
+
+def enrolled(folder: Path, text: str, trust: str, token: str) -> Path:
+    """The site file of a node that has been enrolled."""
+    (folder / "data/updates").mkdir(parents=True)
+    (folder / "fleet.json").write_text(trust)
+    (folder / "data/updates/bearer").write_text(f"{token}\n")
+    return site_folder(folder, text)
 
 
 async def ask(node: Node, pipeline: str, picture: bytes, *, left_s: float | None = None) -> tuple[np.ndarray, How]:

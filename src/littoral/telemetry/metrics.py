@@ -260,6 +260,7 @@ METRICS = {
         ),
         MetricSpec("littoral_placed_busy", "gauge", (), "Steps of other nodes under way here"),
         MetricSpec("littoral_placed_watts", "gauge", (), "What the node draws, counted or estimated"),
+        *OF_FALLBACK,
         MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
         MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
         MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),
@@ -324,7 +325,6 @@ METRICS = {
         *OF_ITSELF,
         *OF_AUDIT,
         *OF_UPDATES,
-        *OF_FALLBACK,
         *OF_GATEWAY,
     )
 }
