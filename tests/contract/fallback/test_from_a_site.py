@@ -8,7 +8,7 @@ import pytest
 from fallback_rig import SITE, ask, enrolled, fallback_rig, site_of
 from littoral.clock import SYSTEM
 from littoral.errors import SettingError
-from littoral.node.placement import asker, neighbours
+from littoral.node.placement import asker, neighbours, scheduler
 from littoral.node.placement.fleet_way import FLEET, fleet_way
 from littoral.node.site import read_site
 from page_pictures import page_pictures
@@ -24,6 +24,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asker, "PATIENCE_MIN_S", 3600.0)
     monkeypatch.setattr(neighbours, "ASK_S", 60.0)
     monkeypatch.setattr(neighbours, "FRESH_S", 3600.0)
+    monkeypatch.setattr(scheduler, "LOOK_S", 3600.0)
 
 
 async def test_an_exhausted_site_gets_the_same_bits_from_the_data_centre(tmp_path: Path) -> None:

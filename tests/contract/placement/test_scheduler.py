@@ -158,6 +158,18 @@ def test_the_orchestrators_node_is_for_an_exhausted_site_and_the_site_comes_back
     assert at(4) == "a"
 
 
+def test_an_exhausted_site_is_looked_at_now_and_then() -> None:
+    """Where nothing runs, nothing is learned: the site would be held for slow for ever."""
+    by = scheduler(spill_s=0.1)
+
+    def tried(now_s: float) -> str | None:
+        choice = choose(here(service_ms=150.0), outside(), residency="any", by=by, now_s=now_s)
+        assert first(choice) == "hub"
+        return None if choice.tried is None else choice.tried.node
+
+    assert [tried(now_s) for now_s in (0.0, 1.0, 2.0, 2.1, 3.9, 4.0)] == [None, None, "a", None, None, "a"]
+
+
 def test_data_of_the_site_stay_in_an_exhausted_site() -> None:
     choice = choose(here(waiting=99, busy=1), outside(), residency="site", by=scheduler(spill_s=0.01))
     assert [one.node for one in choice.order] == ["a"]
