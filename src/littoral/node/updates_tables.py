@@ -11,6 +11,7 @@ from littoral.node.site_problems import NAME_PATTERN, Place
 from littoral.tables.addresses import is_own_address
 
 __all__ = [
+    "BEARER",
     "FOLDER",
     "PREFIX",
     "UpdatesTable",
@@ -23,6 +24,9 @@ __all__ = [
 PREFIX = "fleet:"
 FOLDER = "updates"
 """Below the data folder."""
+
+BEARER = "bearer"
+"""There: the token of the enrolled node alone, for what else asks the orchestrator, such as `audit.witnesses`."""
 
 ENTRIES_MAX = 16
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]

@@ -9,8 +9,7 @@ from pathlib import Path
 from littoral.clock import Clock
 from littoral.errors import PeerError, SettingError
 from littoral.node.site import Site
-from littoral.node.updates.enrolling import BEARER
-from littoral.node.updates_tables import FOLDER
+from littoral.node.updates_tables import BEARER, FOLDER
 from littoral.steps.door import FRAME_BYTES_MAX, Door
 from littoral.steps.messages import LOADS
 from littoral.steps.tally import OUTCOMES, Tally

@@ -140,7 +140,7 @@ class Scheduler:
         return job.key in self._spilling
 
     def _looked_at(self, key: str, site: list[Ranked], now_s: float) -> Ranked | None:
-        """Who is tried beside now and then, so that a site where nothing runs any more is not held for slow for ever."""
+        """Who is tried beside now and then, since a site where nothing runs would be held for slow for ever."""
         if not site or now_s - self._spilling[key] < LOOK_S:
             return None
         self._spilling[key] = now_s
