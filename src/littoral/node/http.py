@@ -20,7 +20,7 @@ from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, oip_protocol
 from littoral.node.openai_api import openai_protocol
-from littoral.node.openapi import openapi_protocol
+from littoral.node.openapi import document
 from littoral.node.pages import api_protocol, page_protocol
 from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
@@ -34,6 +34,7 @@ from littoral.telemetry import Reading
 from littoral.web import Hosts, Leave, Origins, Protocol, Request, Route, Router
 from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
+from littoral.web.openapi import openapi_protocol
 
 __all__ = ["application"]
 
@@ -130,7 +131,7 @@ def _protocols(
     return [
         page_protocol(has_gateway=node.gateway is not None),
         session_protocol(access, is_secure=is_secure),
-        openapi_protocol(),
+        openapi_protocol(document),
         api_protocol(node, observed),
         shown_protocol(node),
         tenants_protocol(node),
