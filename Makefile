@@ -35,7 +35,7 @@ guests-all: setup  ## the same, and the agents of the examples, which takes minu
 operators: setup ## rewrite docs/reference/operators.md from the importers and the ONNX project's cases
 	@$(BIN)/python tools/operators.py
 
-openapi: setup   ## rewrite docs/reference/openapi.json from routes and types
+openapi: setup   ## rewrite docs/reference/openapi.json and fleet-openapi.json from routes and types
 	@$(BIN)/python tools/openapi.py
 
 bench: setup     ## every benchmark, with its limit; writes bench/RESULTS.md

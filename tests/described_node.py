@@ -1,9 +1,9 @@
-"""A node with tokens, and schemathesis that asks it all that its OpenAPI document says, as a process of its own."""
+"""A node with tokens, and schemathesis that asks all that an OpenAPI document says, as a process of its own."""
 
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -19,7 +19,7 @@ from node_fixture import Served, node_in_thread
 from supervised import short_folder
 from tracked import ROOT
 
-__all__ = ["DescribedNode", "described_node"]
+__all__ = ["DescribedNode", "described_node", "schemathesis"]
 
 ENDLESS = ("/api/events", "/api/builds", "/pipelines/{name}/stream", "/api/logs", "/api/backup")
 """Streams, which do not end by themselves."""
@@ -31,15 +31,23 @@ class DescribedNode(NamedTuple):
 
     def asked(self, *options: str, without: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
         """What schemathesis says. without: paths, beside those whose answers do not end."""
-        excluded = [word for path in (*ENDLESS, *without) for word in ("--exclude-path", path)]
-        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/schemathesis.toml")]
-        return subprocess.run(
-            [*command, "run", f"{self.served.url}/api/openapi.json", *excluded, *options],
-            env={**environment(), "LITTORAL_TEST_TOKEN": self.token, "PYTHONWARNINGS": "ignore"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        tokens = {"LITTORAL_TEST_TOKEN": self.token}
+        return schemathesis(self.served.url, "schemathesis.toml", tokens, *options, without=(*ENDLESS, *without))
+
+
+def schemathesis(
+    url: str, config: str, tokens: Mapping[str, str], *options: str, without: Sequence[str] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Asks all that `/api/openapi.json` of a server says. config: a file of this folder, with tokens by variable."""
+    excluded = [word for path in without for word in ("--exclude-path", path)]
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests" / config)]
+    return subprocess.run(
+        [*command, "run", f"{url}/api/openapi.json", *excluded, *options],
+        env={**environment(), **tokens, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from described import misfit, route_of
 from littoral.clock import SYSTEM, Clock
 from littoral.orchestrator.file import read_file
+from littoral.orchestrator.openapi import document
 from littoral.orchestrator.rights import Role
 from littoral.orchestrator.service import Orchestrator, open_objects, opened, serving_fleet
 from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
@@ -39,10 +41,15 @@ class Kept:
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, who: str, method: str, path: str, body: object = None, **headers: str) -> Reply:
-        """who: a role, a node, or '' for nobody. body: bytes as they are, anything else as JSON."""
+        """who: a role, a node, or '' for nobody. body: bytes as they are, anything else as JSON. The answer is as the
+        OpenAPI document says.
+        """
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         given = dict(headers) | ({"Authorization": f"Bearer {self.tokens[who]}"} if who else {})
-        return await asyncio.to_thread(ask, self.address, request(method, path, data, given))
+        reply = await asyncio.to_thread(ask, self.address, request(method, path, data, given))
+        if (route := route_of(document(), method, path)) is not None:
+            assert (told := misfit(document(), route, reply)) is None, (route, told, reply.body[:400])
+        return reply
 
     async def done(self, who: str, method: str, path: str, body: object = None, **headers: str) -> Any:
         """The JSON of an answer that must be fine."""

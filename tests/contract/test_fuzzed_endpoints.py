@@ -7,6 +7,7 @@ import pytest
 from described import misfit
 from fuzzed_node import FuzzedNode, fuzzed_node, plain
 from http_seeds import SEEDS
+from littoral.node.openapi import document
 from littoral.node.qdrant_api import LACKING
 
 CASES = 800
@@ -59,7 +60,7 @@ def test_seeds_are_valid_requests_and_answered_as_described(node: FuzzedNode) ->
             reply = node.talk.ask(plain(route, seed), is_raw=False)
             if route not in LACKING and route not in REFUSED and not 100 < reply.status < 400:
                 wrong[*route, number] = (reply.status, reply.body[:200])
-            elif (told := misfit(route, reply)) is not None:
+            elif (told := misfit(document(), route, reply)) is not None:
                 wrong[*route, number] = told
     assert wrong == {}
 

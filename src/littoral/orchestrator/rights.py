@@ -25,6 +25,7 @@ open       GET    /assets/{file}
 open       GET    /pages/{page}
 open       GET    /livez
 open       GET    /readyz
+open       GET    /api/openapi.json
 open       GET    /api/session
 open       POST   /api/session
 open       DELETE /api/session

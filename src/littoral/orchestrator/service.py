@@ -31,6 +31,7 @@ from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
+from littoral.orchestrator.openapi import document
 from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
@@ -58,6 +59,7 @@ from littoral.web.access.access import Access
 from littoral.web.access.session_api import session_protocol
 from littoral.web.access.tokens import TokenFile
 from littoral.web.add_checkpoint import witness_protocol
+from littoral.web.openapi import openapi_protocol
 
 __all__ = ["Orchestrator", "open_objects", "opened", "run", "serving_fleet"]
 
@@ -186,6 +188,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             rollouts_protocol(fleet, found.conductor),
             uploads_protocol(fleet, registry, found.builds),
             page_protocol(),
+            openapi_protocol(document),
             audit_protocol(found.acts),
             node_protocol(found.side),
             steps_protocol(found.side, found.inference),

@@ -1,6 +1,5 @@
 """What a node answers over HTTP, described as OpenAPI 3.1: made of the table of roles and the types of bodies."""
 
-from littoral.node.openapi.api import openapi_protocol
 from littoral.node.openapi.document import document
 
-__all__ = ["document", "openapi_protocol"]
+__all__ = ["document"]

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from littoral.making.shapes import BUILD
 from littoral.node.access.roles import Role
 from littoral.node.federation.moving.wishes import Plan
 from littoral.node.mesh_told import MeshTold
-from littoral.node.openapi.shapes import Either, Map, Shape, Words
 from littoral.node.shown.mqtt import MqttTold
 from littoral.telemetry.findings import Status
 from littoral.telemetry.log_lines import Line
 from littoral.tensors import TensorSpec
+from littoral.web.access.session_api import session_shape
+from littoral.web.openapi import Either, Map, Shape
 
 __all__ = [
     "AGENT",
@@ -18,7 +20,6 @@ __all__ = [
     "AUDIT_ENTRIES",
     "AUDIT_PROOF",
     "AUDIT_VERIFIED",
-    "BUILD",
     "BUILDS",
     "CACHES",
     "CHATTED",
@@ -29,7 +30,6 @@ __all__ = [
     "CONFIG",
     "DOCTOR",
     "EMBEDDINGS",
-    "EXAMINED",
     "INDEX",
     "INFERRED",
     "LABELLED",
@@ -74,7 +74,7 @@ QUARANTINE: Shape = Either({"reason": str, "failures": int, "retry_s": float}, N
 INSTANCES: Shape = {"min": int, "max": int, "busy": int}
 QUANTILES: Shape = {"p50_ms": Real, "p95_ms": Real}
 
-SESSION: Shape = {"is_needed": bool, "name": Text, "roles": [Role], "tenant": str}
+SESSION: Shape = session_shape(Role)
 NODE: Shape = {"name": str, "version": str, "started_at": float, "uptime_s": float, "ready": bool, "listen": str}
 STEP: Shape = {
     "name": str,
@@ -183,50 +183,6 @@ VERSIONS: Shape = {
     "versions": [
         {"number": int, "state": str, "reason": str, "is_serving": bool, "about": Either(ABOUT, None)},
     ],
-}
-PROBLEM: Shape = {"message": str, "hint": Text}
-EXAMINED: Shape = {
-    "kind": str,
-    "file_bytes": int,
-    "sha256": str,
-    "is_usable": bool,
-    "problems": [PROBLEM],
-    "is_a?": str,
-    "name?": str,
-    "version?": str,
-    "compiler?": str,
-    "target?": str,
-    "threads?": int,
-    "producer?": str,
-    "opset?": int,
-    "nodes?": int,
-    "inputs?": Names,
-    "outputs?": Names,
-    "variants?": Variants,
-    "weights_bytes?": int,
-    "memory_bytes?": int,
-    "macs?": int,
-    "deadline_ms?": float,
-    "grants?": Names,
-    "signed_by?": Names,
-    "imports?": Names,
-    "exports?": Names,
-    "tried_with?": Map(list[int]),
-    "operators?": [{"name": str, "count": int, "is_known": bool}],
-}
-BUILD: Shape = {
-    "id": str,
-    "file": str,
-    "kind": Words(("onnx", "wasm")),
-    "state": Words(("new", "building", "made", "failed", "cancelled")),
-    "bytes": int,
-    "feeds": int,
-    "examined": EXAMINED,
-    "progress": Either({"stage": str, "done": int, "total": int}, None),
-    "problem": Either(PROBLEM, None),
-    "report": Object | None,
-    "loaded": Text,
-    "is_kept": bool,
 }
 BUILDS: Shape = {"builds": [BUILD], "through": Names}
 TAKEN: Shape = {"model": str, "number": int, "is_kept": bool}

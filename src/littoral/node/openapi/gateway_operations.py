@@ -5,9 +5,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from littoral.node.gateway import shown
-from littoral.node.openapi.operations import JSON, Operation, operation
-from littoral.node.openapi.shapes import Either
 from littoral.node.shown.gateway import LINES, SPAN_S_MAX, TEXT_CHARACTERS_MAX
+from littoral.web.openapi import Either, Operation, operation
+from littoral.web.openapi.operations import JSON
 
 __all__ = ["GATEWAY"]
 

@@ -1,11 +1,11 @@
 """The node's own routes, in words and shapes: what each takes and gives. Qdrant's routes: `qdrant_operations`."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta
 
 from littoral.making.orders import Order
+from littoral.making.shapes import BUILD, EXAMINED
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.federation.moving.wishes import Asked
 from littoral.node.gateway.api import ChatBody, CompletionBody, FeedbackBody
@@ -16,7 +16,6 @@ from littoral.node.oip.http import IndexAsked, RepositoryAsked
 from littoral.node.oip.http_bodies import InferBody
 from littoral.node.openai_api import EmbeddingsBody
 from littoral.node.openapi import answers
-from littoral.node.openapi.shapes import Shape, Words
 from littoral.node.pipelines_api import ID_HEADER, InputsBody
 from littoral.node.request_options import DEADLINE_HEADER, DEADLINE_MS_MAX, PRIORITY_HEADER
 from littoral.node.shown.collections import KEY_CHARACTERS_MAX, MAPPED_MAX, RecallBody
@@ -24,45 +23,18 @@ from littoral.node.updates_api import From
 from littoral.runtime.call import PRIORITY_MAX
 from littoral.telemetry.log_lines import LEVELS
 from littoral.web.access.session_api import Login
+from littoral.web.openapi import Operation, Shape, Words, operation, streamed
+from littoral.web.openapi.operations import ANY, EVENTS, HTML, JSON, OCTETS
 
-__all__ = ["JSON", "OWN", "Operation", "Params", "operation"]
+__all__ = ["OWN"]
 
-JSON = "application/json"
-OCTETS = "application/octet-stream"
 SAFETENSORS = "application/x-safetensors"
 MSGPACK = "application/msgpack"
-EVENTS = "text/event-stream"
-HTML = "text/html"
-ANY = "*/*"
-
-Params = Mapping[str, Any]
-"""Type by name."""
-
-NO_PARAMS: Params = {}
 
 
-class Operation(NamedTuple):
-    """takes: shapes, or None for bytes, by media type; none: no body. gives: the same, of `status`; none: no answer
-    but an error. statuses: of errors, beside those that every route may answer with, and further answers without one.
-    """
-
-    summary: str
-    takes: Mapping[str, Shape | None] = {}
-    gives: Mapping[str, Shape | None] = {}
-    query: Params = NO_PARAMS
-    headers: Params = NO_PARAMS
-    statuses: tuple[int, ...] = ()
-    is_body_needed: bool = True
-    status: int = 200
-
-
-def operation(summary: str, gives: Shape, takes: Shape | None = None, **more: Any) -> Operation:
-    """With JSON on both sides."""
-    return Operation(summary, {} if takes is None else {JSON: takes}, {JSON: gives}, **more)
-
-
-def _streamed(summary: str, media_type: str, **more: Any) -> Operation:
-    return Operation(summary, gives={media_type: None}, **more)
+def _ready(summary: str, told: Shape) -> Operation:
+    """503 with the same while it is not."""
+    return operation(summary, told, others={503: {JSON: told}})
 
 
 DEADLINE = {DEADLINE_HEADER: Annotated[int, Meta(ge=1, le=DEADLINE_MS_MAX)]}
@@ -96,8 +68,8 @@ OWN: dict[str, Operation] = {
         "What speaks here, as Qdrant's clients ask it; the page, for browsers",
         gives={JSON: {"title": str, "version": str, "commit": str}, HTML: None},
     ),
-    "GET /pages/{page}": _streamed("A page", HTML, statuses=(304,)),
-    "GET /assets/{file}": _streamed("A file of the page", ANY, statuses=(304,)),
+    "GET /pages/{page}": streamed("A page", HTML, statuses=(304,)),
+    "GET /assets/{file}": streamed("A file of the page", ANY, statuses=(304,)),
     "GET /api/openapi.json": operation("This document", answers.Object),
     "GET /api/session": operation("Who is logged in at this page", answers.SESSION),
     "POST /api/session": operation(
@@ -112,7 +84,7 @@ OWN: dict[str, Operation] = {
     "POST /api/examined": Operation(
         "What is in an ONNX model or a Wasm module, which is not kept",
         takes={OCTETS: None},
-        gives={JSON: answers.EXAMINED},
+        gives={JSON: EXAMINED},
         statuses=(504,),
     ),
     "GET /api/agents": operation("Agents: what each takes and gives, grants, limits, how it ended", [answers.AGENT]),
@@ -143,17 +115,17 @@ OWN: dict[str, Operation] = {
         query=LOG_QUERY,
         statuses=(404,),
     ),
-    "GET /api/backup": _streamed(
+    "GET /api/backup": streamed(
         "The node as a tar", "application/x-tar", query={"tokens": Words(("0", "1"))}, statuses=(409, 501)
     ),
-    "GET /api/events": _streamed("Server-sent events, one after each run of a pipeline", EVENTS),
+    "GET /api/events": streamed("Server-sent events, one after each run of a pipeline", EVENTS),
     "GET /healthz": operation("Whether the process answers", {"status": str}),
     "GET /livez": operation("Whether the process answers", {"status": str}),
-    "GET /readyz": operation(
+    "GET /readyz": _ready(
         "Whether the node can do its work; 503 with the reasons while it cannot",
         {"ready": bool, "reasons": answers.Names, "quarantined": answers.Names},
     ),
-    "GET /metrics": _streamed(
+    "GET /metrics": streamed(
         "Metrics, as Prometheus reads them", "text/plain", query={"compat": Words(("", "triton"))}
     ),
     "GET /pipelines": operation("Names of the pipelines", answers.NAMED),
@@ -183,7 +155,7 @@ OWN: dict[str, Operation] = {
     ),
     "GET /v2": operation("Name, version and extensions of the server", answers.SERVER),
     "GET /v2/health/live": operation("Whether the process answers", answers.LIVE),
-    "GET /v2/health/ready": operation("Whether the node is ready", answers.READY),
+    "GET /v2/health/ready": _ready("Whether the node is ready", answers.READY),
     "GET /v2/models/stats": operation("Counts and times of all models", answers.STATISTICS),
     "POST /v2/repository/index": operation(
         "Every version that is known, and its state", answers.INDEX, IndexAsked, is_body_needed=False
@@ -231,10 +203,10 @@ OWN: dict[str, Operation] = {
 
 AUDITED = {
     "": operation("How the audit log stands", answers.AUDIT),
-    "/checkpoint": _streamed("The last checkpoint, signed", "text/plain", statuses=(404,)),
-    "/witnessed": _streamed("The last checkpoint that others have cosigned", "text/plain", statuses=(404,)),
-    "/key": _streamed("The log's public key", "text/plain", statuses=(404,)),
-    "/tile/{level}/{number}": _streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
+    "/checkpoint": streamed("The last checkpoint, signed", "text/plain", statuses=(404,)),
+    "/witnessed": streamed("The last checkpoint that others have cosigned", "text/plain", statuses=(404,)),
+    "/key": streamed("The log's public key", "text/plain", statuses=(404,)),
+    "/tile/{level}/{number}": streamed("A tile or a bundle of entries by its C2SP path", OCTETS),
     "/entries": operation(
         "Entries: the last ones that fit, or those from a number on",
         answers.AUDIT_ENTRIES,
@@ -259,7 +231,7 @@ AUDITED = {
 OWN.update((f"GET /api/audit{path}", found) for path, found in AUDITED.items())
 
 OWN |= {
-    "GET /fleet/v1/image/targets/{file}": _streamed(
+    "GET /fleet/v1/image/targets/{file}": streamed(
         "An artifact of the fleet, for a peer, whole or a range", OCTETS, statuses=(206, 404, 416)
     ),
     "GET /api/updates": operation("Which deployment of a fleet runs here, and how the newest does", answers.UPDATES),
@@ -286,11 +258,11 @@ BUILDS = {
     "POST": Operation(
         "Brings an ONNX model or a Wasm module, which is examined",
         takes={OCTETS: None},
-        gives={JSON: answers.BUILD},
+        gives={JSON: BUILD},
         query=FILE_QUERY,
         statuses=(409, 504),
     ),
-    "GET /{build}": operation("One of them", answers.BUILD),
+    "GET /{build}": operation("One of them", BUILD),
     "DELETE /{build}": operation("Forgets it, and ends what is made of it", {"id": str, "gone": bool}),
     "POST /{build}/feeds": Operation(
         "Brings a file to quantise by",
@@ -300,8 +272,8 @@ BUILDS = {
         statuses=(409,),
     ),
     "DELETE /{build}/feeds": operation("Forgets these files", {"id": str, "feeds": int}, statuses=(409,)),
-    "POST /{build}/start": operation("Begins to compile", answers.BUILD, Order, statuses=(409,), status=202),
-    "POST /{build}/cancel": operation("Ends that", answers.BUILD),
+    "POST /{build}/start": operation("Begins to compile", BUILD, Order, statuses=(409,), status=202),
+    "POST /{build}/cancel": operation("Ends that", BUILD),
     "POST /{build}/add": operation(
         "Serves what was made, as a model that the site file did not name",
         answers.ADDED,
@@ -334,7 +306,7 @@ OWN |= {
 
 OF_A_MODEL = {
     "GET {at}": operation("Inputs, outputs, versions", answers.METADATA, statuses=(503,)),
-    "GET {at}/ready": operation("200 if it can be asked, else 503", answers.READY),
+    "GET {at}/ready": _ready("200 if it can be asked, else 503", answers.READY),
     "GET {at}/config": operation("Triton's model configuration", answers.CONFIG, statuses=(503,)),
     "GET {at}/stats": operation("Counts and times", answers.STATISTICS, statuses=(503,)),
     "POST {at}/infer": Operation(

@@ -7,14 +7,14 @@ from msgspec import Meta
 
 from littoral.node.asked_recall import RECALL_HEADER, RECALL_LEAST
 from littoral.node.openapi.answers import Id, Object
-from littoral.node.openapi.operations import JSON, Operation, Params
-from littoral.node.openapi.shapes import Map, Shape, Words
 from littoral.node.qdrant_api import COLLECTION, LACKING, POINTS, READS, TIMEOUT_S_MAX, WRITE_ROUTES
 from littoral.node.qdrant_bodies import IndexBody, QueriesBody, QueryBody, QueryGroupsBody, UpdatesBody
 from littoral.node.qdrant_collections import AliasesBody, CreateBody, NewVectorBody, UpdateBody
 from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES
 from littoral.node.qdrant_snapshots import PRIORITIES, RecoverBody
 from littoral.node.qdrant_writes import WRITES
+from littoral.web.openapi import Map, Operation, Params, Shape, Words
+from littoral.web.openapi.operations import JSON
 
 __all__ = ["QDRANT"]
 

@@ -14,7 +14,7 @@ from littoral.updates.wire import Ask
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["drift_of", "nodes_protocol", "told_node"]
+__all__ = ["AskOrder", "NodePatch", "drift_of", "nodes_protocol", "told_node"]
 
 Label = Annotated[str, Meta(max_length=200)]
 NODES = "/api/fleet/nodes"

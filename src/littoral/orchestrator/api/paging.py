@@ -2,7 +2,7 @@
 
 from littoral.errors import InputError
 
-__all__ = ["COUNT_MAX", "whole_number"]
+__all__ = ["COUNT_MAX", "DIGITS_MAX", "whole_number"]
 
 COUNT_MAX = 1000
 DIGITS_MAX = 15

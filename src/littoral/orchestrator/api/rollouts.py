@@ -1,7 +1,7 @@
 """Rollouts: begun, watched, held, taken back."""
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ from littoral.updates.wire import Gates, Window
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["RolloutOrder", "rollouts_protocol", "told_rollout"]
+__all__ = ["ACTS", "ActOrder", "RolloutOrder", "rollouts_protocol", "told_rollout"]
 
 ROLLOUTS = "/api/fleet/rollouts"
 ROLLOUT = f"{ROLLOUTS}/{{rollout}}"
@@ -53,7 +53,7 @@ class RolloutOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offline_share_max: Share = 0.2
     offline_wait_s: Seconds = 3600.0
     patience_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 3600.0
-    on_failure: str = "abort"
+    on_failure: Literal["abort", "rollback"] = "abort"
 
     @property
     def plan(self) -> Plan:
@@ -158,8 +158,6 @@ def _found(fleet: Fleet, request: Request) -> tuple[RolloutRow, dict[str, Member
 def _checked(order: RolloutOrder) -> Plan:
     if bool(order.group) == bool(order.nodes):
         raise InputError("a rollout is for a `group`, or for `nodes`: one of both")
-    if order.on_failure not in ("abort", "rollback"):
-        raise InputError(f"`on_failure` is `{order.on_failure[:40]}`, must be `abort` or `rollback`")
     plan = order.plan
     if not plan.set.targets:
         raise InputError("`set` names nothing", hint='such as {"models": {"embedder": "models/embedder/3.wasm"}}')

@@ -10,7 +10,7 @@ from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.access.access import Access, Caller
 from littoral.web.access.sessions import COOKIE, SESSION_S, cookie_in
 
-__all__ = ["Login", "session_protocol"]
+__all__ = ["Login", "session_protocol", "session_shape"]
 
 PATH = "/api/session"
 
@@ -43,6 +43,11 @@ def session_protocol(access: Access, *, is_secure: bool) -> Protocol:
 
     routes = (Route("GET", PATH, told), Route("POST", PATH, begin), Route("DELETE", PATH, end))
     return Protocol((), routes)
+
+
+def session_shape(role: Any) -> dict[str, Any]:
+    """Of every answer, for a description of the API. role: their type."""
+    return {"is_needed": bool, "name": str | None, "roles": [role], "tenant": str}
 
 
 def _told(access: Access, caller: Caller | None) -> dict[str, Any]:
