@@ -132,7 +132,7 @@ OWN: dict[str, Operation] = {
     "GET /api/steps": Operation("What this node could run for other sites now, as msgpack", gives={MSGPACK: None}),
     "POST /api/steps": Operation(
         "Runs a step of another site: a frame in, a frame out",
-        takes={SAFETENSORS: None},
+        takes={SAFETENSORS: None, OCTETS: None},
         gives={SAFETENSORS: None},
         statuses=(404, *FAILING),
     ),

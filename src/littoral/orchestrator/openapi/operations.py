@@ -181,7 +181,7 @@ ASKED_BY_NODES = {
     "GET /steps": streamed("What the data centre could run for this node now, as msgpack", LOADS_TYPE, statuses=(404,)),
     "POST /steps": Operation(
         "A step of a site that is exhausted: a frame of tensors in, one out",
-        takes={FRAME: None},
+        takes={FRAME: None, OCTETS: None},
         gives={FRAME: None},
         statuses=(404, 429, 502, 504),
     ),
