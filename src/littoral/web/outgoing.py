@@ -140,7 +140,6 @@ class _Line(asyncio.Protocol):
         """The answer. Raises PeerError."""
         self._url, self._bytes_max = url, bytes_max
         self._parser = HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
         self._head_bytes = self._body_bytes = 0
         self._parts: list[bytes] = []
         self._has_heard = self._stays = False
@@ -174,6 +173,11 @@ class _Line(asyncio.Protocol):
             self._reply.set_exception(PeerError(told) if self._has_heard else _GoneError(told))
 
     # what the parser tells
+
+    def on_message_begin(self) -> None:
+        self._headers: dict[str, str] = {}
+        if self._reply is not None and self._reply.done():
+            self.abort()  # a second answer, to no request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)

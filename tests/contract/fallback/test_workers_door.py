@@ -108,7 +108,7 @@ async def test_a_caller_that_leaves_takes_its_step_with_it(tmp_path: Path) -> No
                 ended.set()
 
         ended = asyncio.Event()
-        service._workplace.run = held  # type: ignore[method-assign, assignment]
+        service._workplace.run = held  # type: ignore[method-assign]
         step = asyncio.create_task(found.step(rig.frame(), 60.0))
         await begun.wait()
         assert service.busy == 1
