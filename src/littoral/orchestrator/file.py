@@ -139,6 +139,10 @@ class LimitsTable(_Table, frozen=True):
     connection_count_max: Annotated[int, Meta(ge=16, le=65_536, description="Connections at a time")] = 4096
     signal_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Nodes that wait for a signal at a time")] = 1000
     node_count_max: Annotated[int, Meta(ge=1, le=1_000_000, description="Nodes")] = 10_000
+    download_bytes_per_s_max: Annotated[
+        Annotated[int, Meta(ge=65_536, le=1 << 40)] | None,
+        Meta(description="Bytes a second that go to all nodes together; default: no cap"),
+    ] = None
     event_count_max: Annotated[int, Meta(ge=100, le=10_000_000, description="Events that are kept")] = 100_000
 
 

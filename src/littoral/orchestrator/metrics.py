@@ -11,6 +11,7 @@ from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.inference import Inference
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide
+from littoral.orchestrator.pacing import FLEET, Pacer
 from littoral.steps.tally import OUTCOMES
 from littoral.telemetry import TEXT_TYPE, Metrics, MetricSpec, Reading
 from littoral.updates.wire import STATES
@@ -46,6 +47,23 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_rollouts", "gauge", ("state",), "Rollouts"),
         MetricSpec("littoral_fleet_artifacts", "gauge", ("state",), "Artifacts"),
         MetricSpec("littoral_fleet_reports_dropped_total", "read_counter", ("bound",), "Reports that nodes threw away"),
+        MetricSpec("littoral_fleet_downloads", "gauge", (), "Downloads of nodes under way"),
+        MetricSpec("littoral_fleet_download_bytes_total", "read_counter", (), "Bytes of artifacts sent to nodes"),
+        MetricSpec(
+            "littoral_fleet_download_wait_seconds_total",
+            "read_counter",
+            (),
+            "Time that downloads waited",
+        ),
+        MetricSpec(
+            "littoral_fleet_downloads_refused_total", "read_counter", (), "Downloads that too many others were open for"
+        ),
+        MetricSpec(
+            "littoral_fleet_download_bytes_per_second_max",
+            "gauge",
+            (),
+            "Cap over all nodes, where there is one",
+        ),
         MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
         MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
         MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
@@ -93,6 +111,7 @@ class Observed:
         conductor: Conductor,
         acts: Acts,
         witness: Witness,
+        pacer: Pacer,
         mqtt: MqttSignal | None = None,
         inference: Inference | None = None,
     ) -> None:
@@ -101,6 +120,7 @@ class Observed:
         self._conductor = conductor
         self._acts = acts
         self._witness = witness
+        self._pacer = pacer
         self._mqtt = mqtt
         self._inference = inference
         self.metrics = Metrics(self._readings, FLEET_METRICS)
@@ -127,6 +147,13 @@ class Observed:
         for report in fleet.reports.values():
             dropped.update(report.dropped)
         yield from (Reading("littoral_fleet_reports_dropped_total", (bound,), n) for bound, n in dropped.items())
+        traffic = self._pacer.traffic(FLEET)
+        yield Reading("littoral_fleet_downloads", (), traffic.downloads)
+        yield Reading("littoral_fleet_download_bytes_total", (), traffic.sent_bytes)
+        yield Reading("littoral_fleet_download_wait_seconds_total", (), traffic.waited_s)
+        yield Reading("littoral_fleet_downloads_refused_total", (), self._pacer.refused)
+        if traffic.bytes_per_s_max is not None:
+            yield Reading("littoral_fleet_download_bytes_per_second_max", (), traffic.bytes_per_s_max)
         yield Reading("littoral_fleet_write_failures_total", (), fleet.write_failures)
         yield Reading("littoral_fleet_failures_total", (), self._conductor.failures)
         yield Reading("littoral_fleet_audit_entries", (), self._acts.recorder.size)
