@@ -86,7 +86,7 @@ class Neighbours:
             self._rest(self.of(name), error.message)
             return
         except LittoralError as error:
-            self._rest(self.of(name), error.message, REFUSED_S)
+            self._rest(self.of(name), error.message, max(REFUSED_S, getattr(error, "retry_after_s", 0.0)))
             self.of(name).has_refused = True
             return
         now_s = self._clock.monotonic()
