@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from littoral.gateway.near_misses import NearMiss, NearMisses
 from littoral.gateway.question import Question
 from littoral.gateway.tally import Tally
 from littoral.telemetry import span
+
+if TYPE_CHECKING:
+    from littoral.gateway.keeping import Keeping
 
 __all__ = ["Beside", "Remembered", "RememberedOptions"]
 
@@ -71,6 +74,7 @@ class Remembered:
     """Of one tenant. embed: None where only the same request is known; size: of a
     vector; entries that are found by their request alone have one of no direction that a text has.
 
+    keeping: of what it finds beside the store, where that is kept.
     failed_count: looks into the store, and vectors, that failed; the upstream was asked then.
     """
 
@@ -88,6 +92,7 @@ class Remembered:
         embed: Embed | None,
         size: int,
         tally: Tally,
+        misses: NearMisses,
         rng: random.Random,
         clock: Clock,
     ) -> None:
@@ -99,7 +104,8 @@ class Remembered:
         self.options = options
         self.judging = judging
         self.embed = embed
-        self.misses = NearMisses()
+        self.misses = misses
+        self.keeping: "Keeping | None" = None
         self.feedback = Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
         self.failed_count = 0
@@ -239,6 +245,12 @@ class Remembered:
             )
         if (decision := self._decisions.pop(answer_id, None)) is not None:
             self.watch.judged(decision, is_correct)
+
+    async def forget(self, entries: frozenset[bytes] | None) -> None:
+        """Near misses of entries that were purged, None: all; on disk, too, when it returns."""
+        self.misses.forget(entries)
+        if self.keeping is not None:
+            await self.keeping.now()
 
     async def judged_by_hand(self, miss: NearMiss, author: bytes, *, is_correct: bool) -> None:
         """The entry learns from it, and so does the bound where the judge could not tell. Durable when it returns.
