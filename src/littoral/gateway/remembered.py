@@ -105,7 +105,7 @@ class Remembered:
         self.judging = judging
         self.embed = embed
         self.misses = misses
-        self.keeping: "Keeping | None" = None
+        self.keeping: Keeping | None = None
         self.feedback = Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
         self.failed_count = 0
