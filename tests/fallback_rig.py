@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
 from littoral.node.node import Node
+from littoral.orchestrator import inference as inference_module
 from littoral.runtime.call import Call, calling
 from littoral.runtime.edges import Value
 from littoral.runtime.step import How
@@ -131,9 +133,15 @@ async def fallback_rig(
     groups: Mapping[str, str] | None = None,
     placement: str = "",
 ) -> AsyncIterator[Rig]:
-    """inference: more keys of the orchestrator's table. groups: by worker, for whom it works. placement: of workers."""
+    """inference: more keys of the orchestrator's table. groups: by worker, for whom it works. placement: of workers.
+
+    How busy this machine is decides nothing: loads may take long here.
+    """
     authority = Authority(folder / "ca")
     async with contextlib.AsyncExitStack() as opened:
+        patched = opened.enter_context(pytest.MonkeyPatch.context())
+        for name, value in {"LOADS_S": 60.0, "FIRST_S": 60.0, "FRESH_S": 3600.0}.items():
+            patched.setattr(inference_module, name, value)
         workers, tables = {}, ""
         for name in names:
             (folder / name).mkdir()

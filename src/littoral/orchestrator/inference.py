@@ -35,7 +35,7 @@ from littoral.steps.tally import Tally
 __all__ = ["Inference", "inferring"]
 
 STEPS = "/api/steps"
-LOADS_S, LOADS_EVERY_S, FRESH_S = 1.0, 1.0, 3.0
+LOADS_S, LOADS_EVERY_S, FRESH_S = 2.0, 1.0, 5.0
 FIRST_S = 0.5
 IDLE_S = 10.0
 TRIES = 2

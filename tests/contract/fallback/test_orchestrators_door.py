@@ -13,6 +13,7 @@ import pytest
 from fallback_rig import PIXELS, done_by, fallback_rig
 from littoral.clock import SYSTEM
 from littoral.errors import UnavailableError
+from littoral.orchestrator import inference as inference_module
 from littoral.orchestrator.file import InferenceNodeTable, InferenceTable
 from littoral.orchestrator.inference import BREAKER, Inference, Worker
 from littoral.steps.messages import StepAsk, encode_loads, encode_step
@@ -175,10 +176,14 @@ def strange() -> Iterator[tuple[type[Strange], str]]:
             serving.join()
 
 
-async def test_what_a_node_of_the_data_centre_may_answer(tmp_path: Path, strange: tuple[type[Strange], str]) -> None:
+async def test_what_a_node_of_the_data_centre_may_answer(
+    tmp_path: Path, strange: tuple[type[Strange], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No answer counts against it until it is left alone; a step that fails there, or that it has no room for, does
     not: nobody outside can have a node left alone.
     """
+    monkeypatch.setattr(inference_module, "LOADS_S", 60.0)
+    monkeypatch.setattr(inference_module, "FRESH_S", 3600.0)
     handler, url = strange
     (tmp_path / "token").write_text("littoral_x")
     node = InferenceNodeTable(url=url, token="token")

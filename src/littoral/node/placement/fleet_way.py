@@ -16,7 +16,6 @@ from littoral.steps.tally import OUTCOMES, Tally
 from littoral.tables.addresses import is_own_address
 from littoral.telemetry import Reading
 from littoral.transport import OnLiveness
-from littoral.updates.trust.trust_file import TrustFile
 
 __all__ = ["FLEET", "FleetWay", "fleet_way"]
 
@@ -78,6 +77,8 @@ def fleet_way(site: Site, clock: Clock) -> FleetWay | None:
     """
     if site.placement is None or not site.placement.fallback or site.updates is None:
         return None
+    from littoral.updates.trust.trust_file import TrustFile  # of a node in no fleet nothing of fleets is imported
+
     file = site.path_of(site.updates.trust)
     trust = TrustFile.read(file)
     if not trust.orchestrator.startswith("https://") and not is_own_address(trust.orchestrator):
