@@ -112,7 +112,7 @@ async def served_node(
         async with link, open_node(described, link, clock=SYSTEM) as node:
             observed = Observed(node)
             inference = Inference(node, observed)
-            access, certificates = open_access(described, SYSTEM), open_certificates(described, SYSTEM)
+            access, certificates = open_access(described, SYSTEM, node.tenants), open_certificates(described, SYSTEM)
             handler = application(node, observed, inference, access, is_secure=certificates is not None)
             async with (
                 serving(handler, host="127.0.0.1", port=port, limits=limits, certificates=certificates) as server,

@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 from command import command, environment
+from command import littoral as cli
 from ports import free_port
 from processes import children_of
 from raw_http import send
+from site_folder import TEXT, site_folder
 from waiting import until
 
 
@@ -57,3 +59,19 @@ class Up:
             self.process.send_signal(number)
             self.process.wait(60)
             self.process = None
+
+
+class Changing(Up):
+    """With another site file beside its own. more: of the site's text."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        super().__init__(folder, TEXT.replace("127.0.0.1:0", "127.0.0.1:PORT") + more)
+        self.text = self.site.read_text()
+        self.new = folder / "new.toml"
+        site_folder(folder, self.text)
+
+    def apply(self, text: str, *options: object) -> tuple[int, str]:
+        """Exit code, and what was said."""
+        self.new.write_text(text)
+        done = cli("config", "apply", self.site, self.new, *options)
+        return done.code, done.err if done.code else done.out

@@ -18,29 +18,13 @@ from littoral.node.config.texts import SiteTexts
 from onnx_models import squeeze_excite
 from processes import host_of
 from raw_http import send, send_json
-from site_folder import TEXT, site_folder
 from supervised import short_folder
-from upped import Up
+from upped import Changing
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
 POINT = {"points": [{"id": 7, "vector": [1, 2, 3, 4, 5], "payload": {"n": 7}}]}
-
-
-class Changing(Up):
-    """With another site file beside its own."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, TEXT.replace("127.0.0.1:0", "127.0.0.1:PORT"))
-        self.text = self.site.read_text()
-        self.new = folder / "new.toml"
-        site_folder(folder, self.text)
-
-    def apply(self, text: str, *options: object) -> "tuple[int, str]":
-        self.new.write_text(text)
-        done = cli("config", "apply", self.site, self.new, *options)
-        return done.code, done.err if done.code else done.out
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from littoral.node.caches import Caches
+from littoral.node.site_tables import CacheTable
 from littoral.vectors import result_cache
 from littoral.vectors.byte_lru import ENTRY_BYTES, ByteLru
 from littoral.vectors.cache_journal import CacheJournal
@@ -216,3 +218,48 @@ def test_a_list_of_an_older_epoch_is_dropped_when_it_is_met() -> None:
     cache.keep_near(Scope("", 1, 5), b"shape", query, "Euclid", neighbours(query, 8), 8)
     assert cache.find_near(Scope("", 1, 6), b"shape", query, "Euclid", 2) is None
     assert cache.near_statistics()[0].entries == 0
+
+
+def test_with_less_room_what_was_asked_for_the_longest_ago_leaves() -> None:
+    left: list[int] = []
+    cache: ByteLru[int, int] = ByteLru(8000, left=lambda key, _: left.append(key))
+    for key in range(8):
+        assert cache.keep(key, key, 800)
+    assert cache.find(0) == 0
+    cache.limit(3000)
+    assert (left, dict(cache.items())) == ([1, 2, 3, 4, 5], {6: 6, 7: 7, 0: 0})
+    cache.limit(0)
+    assert (len(cache), cache.statistics().bytes) == (0, 0)
+    cache.limit(8000)
+    assert cache.keep(9, 9, 800)
+
+
+async def test_caches_of_another_size_keep_what_fits_also_on_disk(tmp_path: Path) -> None:
+    whole = CacheTable(embeddings_mb=4, disk_mb=2, results_mb=1, near_mb=1)
+    caches = Caches(CacheTable(embeddings_mb=0, results_mb=0), tmp_path)
+    file = tmp_path / "cache/embeddings.log"
+
+    def keep(first: int) -> None:
+        for key, value in entries(100, first):
+            caches.embeddings.keep(key, Embedding(value * 100, 0))
+
+    def held() -> set[bytes]:
+        return {key for key, _ in caches.embeddings._entries.items()}
+
+    keep(1)
+    assert (held(), file.exists()) == (set(), False)
+    await caches.limit(whole)
+    keep(2)
+    kept = held()
+    assert len(kept) == 100
+    assert caches.results.bytes_max == (1 << 20, 1 << 20)
+    await caches.limit(CacheTable(embeddings_mb=0, results_mb=0))
+    assert (held(), caches.disk_bytes_max, caches.results.has_near) == (set(), 0, False)
+    await caches.limit(whole)
+    assert held() == set()
+    keep(2)
+    await caches.close()
+    assert 0 < file.stat().st_size <= 2 << 20
+    again = Caches(whole, tmp_path)
+    assert {key for key, _ in again.embeddings._entries.items()} == kept
+    await again.close()

@@ -19,7 +19,8 @@ from littoral.vectors.records import PointId, Record
 
 __all__ = ["Room"]
 
-PAGE = 256
+PAGE = 32
+"""Few: a question waits for the page before it, and each record of it is read from the disk."""
 PAUSE_S = 1.0
 OPENING_S = 2.0
 SHARE = 100

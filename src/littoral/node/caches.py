@@ -1,5 +1,6 @@
 """A node's caches: embeddings by content, answers of searches by question, lists that prove answers of near ones."""
 
+import asyncio
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import replace
@@ -56,6 +57,16 @@ class ToldEmbeddings(NamedTuple):
     contents: int
 
 
+class _Sizes(NamedTuple):
+    """Bytes; 0: nothing is kept there."""
+
+    embeddings: int
+    told: int
+    disk: int
+    exact: int
+    near: int
+
+
 class Caches:
     """As the site file has them. data: the node's folder, for what is kept on disk; None = nothing is. keys: seal that.
 
@@ -65,23 +76,41 @@ class Caches:
     def __init__(
         self, table: CacheTable, data: Path | None = None, clock: Clock = SYSTEM, keys: KeyRing | None = None
     ) -> None:
-        journal = None
-        if table.disk_mb and table.embeddings_mb and data is not None:
-            journal = CacheJournal(data / FILE, table.disk_mb << 20, keys)
-        self.disk_bytes_max = 0 if journal is None else table.disk_mb << 20
+        self._data, self._keys = data, keys
+        sizes = self._sizes(table)
+        self.disk_bytes_max = sizes.disk
         """For embeddings, of the file on disk."""
-        told_bytes = (table.embeddings_mb << 20) // TOLD_SHARE
-        self.embeddings = EmbeddingCache((table.embeddings_mb << 20) - told_bytes, journal)
-        self.told_embeddings: ByteLru[tuple[str, bytes], ToldEmbeddings] = ByteLru(told_bytes)
+        self.embeddings = EmbeddingCache(sizes.embeddings, self._journal(sizes) if sizes.disk else None)
+        self.told_embeddings: ByteLru[tuple[str, bytes], ToldEmbeddings] = ByteLru(sizes.told)
         """By tenant and the bytes of the body."""
         self.told_again_count = 0
-        self.results = ResultCache(table.results_mb << 20, table.near_mb << 20)
+        self.results = ResultCache(sizes.exact, sizes.near)
         self.filler = NearFiller(self.results, clock)
+
+    def _sizes(self, table: CacheTable) -> "_Sizes":
+        told = (table.embeddings_mb << 20) // TOLD_SHARE
+        disk = table.disk_mb << 20 if table.embeddings_mb and self._data is not None else 0
+        return _Sizes((table.embeddings_mb << 20) - told, told, disk, table.results_mb << 20, table.near_mb << 20)
+
+    def _journal(self, sizes: "_Sizes") -> CacheJournal:
+        assert self._data is not None, "nothing has a size on a disk that is not there"
+        return CacheJournal(self._data / FILE, sizes.disk, self._keys)
+
+    async def limit(self, table: CacheTable) -> None:
+        """Other sizes from now on; what was not asked for the longest leaves where there is less room."""
+        sizes = self._sizes(table)
+        self.embeddings.limit(sizes.embeddings, sizes.disk)
+        if sizes.disk and not self.embeddings.is_on_disk:
+            journal = self._journal(sizes)
+            self.embeddings.keep_on(journal, await asyncio.to_thread(lambda: list(journal.read())))
+        self.disk_bytes_max = sizes.disk
+        self.told_embeddings.limit(sizes.told)
+        self.results.limit(sizes.exact, sizes.near)
 
     async def close(self) -> None:
         """Ends what runs, and writes what is not on disk yet."""
         await self.filler.close()
-        self.embeddings.close()
+        await asyncio.to_thread(self.embeddings.close)
 
     def clear(self, name: str) -> None:
         """Forgets all that the cache of this name holds: `embedding`, `exact` or `near`. Raises NotFoundError."""

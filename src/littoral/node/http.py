@@ -3,8 +3,7 @@
 A tenant's requests go to a router of its own, whose handlers hold nothing but what is the tenant's.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 
 from littoral.node.access.roles import RIGHTS
 from littoral.node.audit.api import audit_protocol
@@ -26,6 +25,7 @@ from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.shown.protocol import shown_protocol
+from littoral.node.steps_api import steps_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
@@ -54,29 +54,59 @@ def application(
     observed = observed or Observed(node)
     access = access or Access(None, frozenset(), node.clock, rights=RIGHTS)
     observed.sources.append(access.readings)
-    observed.sources += [tenant.readings for tenant in node.tenants.values()]
-    observed.sources += [partial(_of_gateway, one) for one in (node, *(t.node for t in node.tenants.values()))]
+    observed.sources.append(lambda: _of_tenants(node))
     inference = inference or Inference(node, observed)
-    tenants = {name: _router_of(tenant, observed, access, is_secure=is_secure) for name, tenant in node.tenants.items()}
-    routers = [*tenants.values()]
+    tenants = _TenantRouters(node, lambda tenant: _router_of(tenant, observed, access, is_secure=is_secure))
 
     def elsewhere(request: Request) -> Router | None:
-        return tenants.get(access.claimed_tenant(request)) if tenants else None
+        return tenants.of(access.claimed_tenant(request)) if node.tenants else None
 
     def busy_count() -> int:
-        return sum(one.busy_count for one in routers)
+        return router.busy_count + tenants.busy_count
 
     protocols = _protocols(node, observed, inference, access, busy_count, is_secure=is_secure)
     if node.audit is not None:
         protocols = node.audit.protocols(protocols)
         access.watch_tokens(node.audit.tokens_changed)
     router = _router(protocols, node, observed, access.check, elsewhere)
-    routers.append(router)
     return router
 
 
-def _of_gateway(node: Node) -> list[Reading]:
-    return [] if node.gateway is None else [*gateway_readings(node.gateway)]
+class _TenantRouters:
+    """Of the tenants that are there, each made once: of those that come later, when they first ask."""
+
+    def __init__(self, node: Node, make: Callable[[Tenant], Router]) -> None:
+        self._node = node
+        self._make = make
+        self._made: dict[str, tuple[Tenant, Router]] = {}
+        for name in node.tenants:
+            self.of(name)
+
+    def of(self, name: str) -> Router | None:
+        """None for nobody's."""
+        if (tenant := self._node.tenants.get(name)) is None:
+            return None
+        known = self._made.get(name)
+        if known is not None and known[0] is tenant:
+            return known[1]
+        self._made = {name: made for name, made in self._made.items() if name in self._node.tenants}
+        router = self._make(tenant)
+        tenant.http_count = lambda: router.busy_count
+        self._made[name] = tenant, router
+        return router
+
+    @property
+    def busy_count(self) -> int:
+        return sum(router.busy_count for _, router in self._made.values())
+
+
+def _of_tenants(node: Node) -> Iterator[Reading]:
+    """And of everybody's gateway."""
+    for tenant in node.tenants.values():
+        yield from tenant.readings()
+    for one in (node, *(tenant.node for tenant in node.tenants.values())):
+        if one.gateway is not None:
+            yield from gateway_readings(one.gateway)
 
 
 def _router_of(tenant: Tenant, observed: Observed, access: Access, *, is_secure: bool) -> Router:
@@ -141,6 +171,7 @@ def _protocols(
         mesh_protocol(node),
         migrations_protocol(node),
         placement_protocol(node),
+        steps_protocol(node),
         mesh_changes_protocol(node),
         health_protocol(node, observed, busy_count, tells),
         pipelines_protocol(node, observed),

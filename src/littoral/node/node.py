@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from littoral.node.sequences import Sequences
     from littoral.node.shown.mqtt import MqttTold
     from littoral.node.site import Site
+    from littoral.node.tenancy.tenancy import Tenancy
     from littoral.node.tenancy.tenant import Tenant
     from littoral.node.traces import Traces
     from littoral.node.updates.service import Updates
@@ -153,7 +154,8 @@ class Node:
     traces: None where none are recorded. log: of its process, if it has one.
     requests_told: those that have a line in it. site: the site file as it was read. mqtt: what its routes say now.
     keys: of what it seals, if it does. audit: what it tells its audit log, if it keeps one.
-    tenants: by name, each with a node of its own, as it sees it.
+    tenants: by name, each with a node of its own, as it sees it; those who are there now. tenancy: by whom they come
+    and go; None for a tenant's own.
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     builds: models that are being made here. updates: its part in a fleet, if it is in one.
     gateway: to language models, its own or its tenant's; None where it has none.
@@ -187,6 +189,7 @@ class Node:
     updates: "Updates | None" = None
     undelivered: frozenset[str] = frozenset()
     tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
+    tenancy: "Tenancy | None" = None
     itself: "Tenant | None" = None
     gate: Gate | None = None
     rate: "Rate | None" = None

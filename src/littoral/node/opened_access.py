@@ -1,6 +1,7 @@
 """From the tables `auth` and `tls` of a site file to what a server asks."""
 
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +28,12 @@ def tokens_file(site: Site) -> Path | None:
     return None if site.auth is None else site.path_of(site.auth.tokens)
 
 
-def open_access(site: Site, clock: Clock) -> Access:
-    """Raises SettingError for a file of tokens that is none."""
+def open_access(site: Site, clock: Clock, tenants: Collection[str]) -> Access:
+    """tenants: those who are there now. Raises SettingError for a file of tokens that is none."""
     if site.auth is None:
         return Access(None, frozenset(), clock, rights=RIGHTS)
     needs = {"probes": site.auth.probes, "metrics": site.auth.metrics}
     opened = frozenset(what for what, is_needed in needs.items() if not is_needed)
-    tenants = [table.name for table in site.tenants]
     tokens = TokenFile(site.path_of(site.auth.tokens), clock, [*RIGHTS.included])
     return Access(tokens, opened, clock, tenants, rights=RIGHTS)
 

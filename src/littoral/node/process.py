@@ -91,7 +91,7 @@ async def serve(
         host, port = site.listen
         observed = Observed(node)
         inference = Inference(node, observed)
-        access, certificates = open_access(site, node.clock), open_certificates(site, node.clock)
+        access, certificates = open_access(site, node.clock, node.tenants), open_certificates(site, node.clock)
         handler = application(node, observed, inference, access, is_secure=certificates is not None)
         async with (
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,

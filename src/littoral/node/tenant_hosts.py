@@ -23,8 +23,16 @@ class SharedHosts:
         """Those of one tenant; '' = the node's own. Folders are relative to its own data folder."""
         return _Part(self, f"{TENANTS}/{tenant}/" if tenant else "")
 
+    async def forget(self, tenant: str) -> None:
+        """None of its hosts is to run any more; what they wrote stays."""
+        if self._wanted.pop(f"{TENANTS}/{tenant}/", None):
+            await self._tell()
+
     async def want(self, prefix: str, shard_folders: Iterable[str]) -> None:
         self._wanted[prefix] = tuple(f"{prefix}{folder}" for folder in shard_folders)
+        await self._tell()
+
+    async def _tell(self) -> None:
         await self._hosts.want(folder for folders in self._wanted.values() for folder in folders)
 
     @property

@@ -6,7 +6,7 @@ What is opened is closed in the reverse order, also where the start fails half-w
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from typing import cast
 
 from littoral.clock import SYSTEM, Clock
@@ -35,7 +35,8 @@ from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
 from littoral.node.site_collections import as_it_is, as_on_disk, ensure_collections, read_files
 from littoral.node.site_tables import AgentTable, CacheTable
-from littoral.node.tenancy.opening import BoundTenant, bound_tenants, check_tenant, open_rooms, tenants_of
+from littoral.node.tenancy.opening import BoundTenant, check_tenant
+from littoral.node.tenancy.tenancy import EveryPipeline, open_tenancy
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.traces import Traces, open_traces
 from littoral.node.undelivered import undelivered, without_undelivered
@@ -86,7 +87,7 @@ async def _open_node(
     caches = Caches(site.cache, site.data, clock, keys)
     try:
         async with (
-            open_rooms(site, shared, clock, keys) as rooms,
+            open_tenancy(site, shared, clock, keys, say) as tenancy,
             open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
             open_trail(site, collections.get, clock) as trail,
             open_witnesses(site, trail, federation, clock),
@@ -98,8 +99,8 @@ async def _open_node(
             placed = guests._replace(placement=placement, trail=trail)
             pipelines = open_pipelines(site, placed, collections.get, clock)
             async with (
-                bound_tenants(rooms, placed, there.pipelines, clock, say) as bound,
-                _repository(placed, pipelines, collections, bound, clock, say) as repository,
+                tenancy.bind(placed, there.pipelines),
+                _repository(placed, pipelines, collections, tenancy.bound, clock, say) as repository,
             ):
                 node = Node(
                     name=site.node.name,
@@ -131,12 +132,13 @@ async def _open_node(
                     federation.address = lambda: node.listen
                 parts = Parts(guests.site, placed, collections.get, collections, pipelines, repository, clock, say)
                 node.migrations = Migrations(parts, federation)
-                node.tenants = tenants_of(bound, node)
+                node.tenancy, node.tenants = tenancy, tenancy.served
                 try:
                     await node.migrations.open()
                     async with (
-                        open_gateway(site, node, clock, say),
-                        _beside(_renew([collections, *(room.collections for room in rooms)], say)),
+                        open_gateway(site, node, clock, say) as gateway,
+                        tenancy.serve(node, gateway),
+                        _beside(renew_values(collections, say)),
                     ):
                         yield node
                 finally:
@@ -145,11 +147,6 @@ async def _open_node(
     finally:
         await caches.close()
         await collections.close()
-
-
-async def _renew(owned: Sequence[Collections], say: Say) -> None:
-    for collections in owned:
-        await renew_values(collections, say)
 
 
 @contextlib.asynccontextmanager
@@ -259,18 +256,16 @@ async def _repository(
     guests: Guests,
     pipelines: Mapping[str, ServedPipeline],
     collections: Collections,
-    bound: Sequence[BoundTenant],
+    bound: Mapping[str, BoundTenant],
     clock: Clock,
     say: Say,
 ) -> AsyncIterator[ModelRepository]:
     """The models' versions, watched where the site file says so; bound: to whose pipelines they are bound, too."""
     site = guests.site
-    owners = {"": (guests, collections)} | {one.name: (one.guests, one.room.collections) for one in bound}
-    every = dict(pipelines) | {f"{one.name}/{name}": found for one in bound for name, found in one.pipelines.items()}
 
     def bind(key: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
         owner, _, name = key.rpartition("/")
-        own, held = owners[owner]
+        own, held = (bound[owner].guests, bound[owner].room.collections) if owner else (guests, collections)
         now = as_it_is(own.site, held)
         return open_pipeline(now, name, own._replace(models=models), held.get, clock)
 
@@ -281,7 +276,7 @@ async def _repository(
     repository = ModelRepository(
         cast(MutableMapping[str, ServedModel], guests.models),  # those of `open_guests`, of which all others are views
         guests.origins,
-        every,
+        EveryPipeline(pipelines, bound),
         bind,
         guests.pooling,
         say=say,

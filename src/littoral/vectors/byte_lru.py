@@ -65,6 +65,13 @@ class ByteLru(Generic[_K, _V]):
         self._bytes += size
         return True
 
+    def limit(self, bytes_max: int) -> None:
+        """From now on; what was not asked for the longest leaves until the rest fits."""
+        self._bytes_max = bytes_max
+        while self._bytes > bytes_max:
+            self._evicted += 1
+            self.drop(next(iter(self._entries)))
+
     def drop(self, key: _K) -> None:
         """Forgets an entry; one that is not there is no error."""
         if (found := self._entries.pop(key, None)) is None:

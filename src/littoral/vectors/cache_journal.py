@@ -45,6 +45,11 @@ class CacheJournal:
         """Whether it is time for `replace`."""
         return self._bytes > self._bytes_max
 
+    def limit(self, bytes_max: int) -> bool:
+        """Of the file, from now on. Whether it is time for `replace`."""
+        self._bytes_max = bytes_max
+        return self.is_full
+
     def read(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in the order they were written; first of all, once. Cuts off what is damaged."""
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ class Collections:
     ) -> None:
         self._data = data
         self._encrypted = encrypted or {}
-        self._count_max = COLLECTION_COUNT_MAX if bounds is None else bounds.collections_max
+        self.count_max = COLLECTION_COUNT_MAX if bounds is None else bounds.collections_max
         self.quota = None if bounds is None else self._quota_of(bounds, owner, clock)
         self._folder = data / layout.COLLECTIONS
         self._hosts = hosts
@@ -439,7 +439,7 @@ class Collections:
 
     def _check_room(self, name: str) -> None:
         same = [known for known in self._collections if is_part(known) == is_part(name)]
-        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else self._count_max):
+        if len(same) >= (most := PART_COUNT_MAX if is_part(name) else self.count_max):
             raise TooLargeError(f"{most} collections are there, which is the most")
 
     async def _keep(self, name: str, config: CollectionConfig) -> None:

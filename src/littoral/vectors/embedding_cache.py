@@ -5,6 +5,7 @@ nobody learns from an answer's speed what another has asked.
 """
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from littoral.vectors.byte_lru import ByteLru, CacheStatistics
@@ -41,8 +42,7 @@ class EmbeddingCache:
         self._entries: ByteLru[bytes, Embedding] = ByteLru(bytes_max)
         self._journal = journal
         if journal is not None:
-            for key, value in journal.read():
-                self._put(key, Embedding(value[TOKENS_BYTES:], int.from_bytes(value[:TOKENS_BYTES], "little")))
+            self._take(journal.read())
 
     def find(self, key: bytes) -> Embedding | None:
         return self._entries.find(key)
@@ -53,7 +53,26 @@ class EmbeddingCache:
             return
         self._journal.add(key, _packed(embedding))
         if self._journal.is_full:
-            self._journal.replace([(kept, _packed(value)) for kept, value in self._entries.items()])
+            self._write_anew(self._journal)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there is a journal."""
+        return self._journal is not None
+
+    def limit(self, bytes_max: int, disk_bytes_max: int) -> None:
+        """From now on; what was not asked for the longest leaves, there on the disk a moment later."""
+        self._entries.limit(bytes_max)
+        if self._journal is not None and self._journal.limit(disk_bytes_max):
+            self._write_anew(self._journal)
+
+    def keep_on(self, journal: CacheJournal, read: Iterable[tuple[bytes, bytes]]) -> None:
+        """From now on, with what was read of it; nothing was on disk before."""
+        held = list(self._entries.items())
+        self._journal = journal
+        self._take(read)
+        for key, embedding in held:
+            self.keep(key, embedding)
 
     def clear(self) -> None:
         """Forgets every embedding, on disk too, there a moment later."""
@@ -73,6 +92,13 @@ class EmbeddingCache:
         """Writes what is not on disk yet."""
         if self._journal is not None:
             self._journal.close()
+
+    def _write_anew(self, journal: CacheJournal) -> None:
+        journal.replace([(kept, _packed(value)) for kept, value in self._entries.items()])
+
+    def _take(self, read: Iterable[tuple[bytes, bytes]]) -> None:
+        for key, value in read:
+            self._put(key, Embedding(value[TOKENS_BYTES:], int.from_bytes(value[:TOKENS_BYTES], "little")))
 
     def _put(self, key: bytes, embedding: Embedding) -> bool:
         return self._entries.keep(key, embedding, len(key) + len(embedding.vector))

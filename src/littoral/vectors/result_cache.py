@@ -84,8 +84,7 @@ class ResultCache:
     """
 
     def __init__(self, exact_bytes_max: int, near_bytes_max: int = 0) -> None:
-        self.has_near = near_bytes_max > 0
-        self._is_on = self.has_near or exact_bytes_max > 0
+        self._switch(exact_bytes_max, near_bytes_max)
         self._numbers: WeakKeyDictionary[Collection, int] = WeakKeyDictionary()
         self._count = itertools.count(1)
         self._exact: ByteLru[bytes, bytes] = ByteLru(exact_bytes_max)
@@ -93,6 +92,16 @@ class ResultCache:
         self._groups: dict[GroupKey, _Group] = {}
         self._asked = 0
         self._proven = 0
+
+    def _switch(self, exact_bytes_max: int, near_bytes_max: int) -> None:
+        self.has_near = near_bytes_max > 0
+        self._is_on = self.has_near or exact_bytes_max > 0
+
+    def limit(self, exact_bytes_max: int, near_bytes_max: int) -> None:
+        """From now on; what was not asked for the longest leaves."""
+        self._switch(exact_bytes_max, near_bytes_max)
+        self._exact.limit(exact_bytes_max)
+        self._near.limit(near_bytes_max)
 
     def scope(self, collection: Collection, tenant: str = "") -> Scope | None:
         """For answers of now; None where nothing is kept, or while nobody knows what became of a write."""

@@ -19,6 +19,7 @@ from littoral.vectors.frames import Answer, Optimize, Pack, PointWrite, Search, 
 from littoral.vectors.group_commit import GroupCommit
 from littoral.vectors.host_statistics import HostStatistics
 from littoral.vectors.log_sync import LogSync
+from littoral.vectors.mapped_pages import MappedPages
 from littoral.vectors.queries import SearchQuery
 from littoral.vectors.requests import answer_to, write_steps
 from littoral.vectors.shard import Shard
@@ -53,6 +54,7 @@ class ShardServer:
         self._commit = GroupCommit()
         self._waiting: list[Job] = []
         self._sync = LogSync(clients.wake_handle)
+        self._pages = MappedPages.of(shard.folder, shard.config)
         self._needs_flush = False
         self._is_stopping = False
         self._statistics = HostStatistics(clock.monotonic())
@@ -68,6 +70,7 @@ class ShardServer:
                 self._admit(client, body)
             if self._serve_reads():
                 self._clients.send()
+                self._pages.tend(self._clock.monotonic())
             self._serve_writes()
             self._make_durable()
             self._clients.send()

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from littoral.vectors import edge_config
 from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.layout import STORE, sync_folder
 from littoral.vectors.records import CollectionConfig
+from littoral.vectors.tuning import Quantization
 
 __all__ = [
     "COPY",
@@ -27,6 +29,7 @@ __all__ = [
     "load_store",
     "make_store",
     "optimize_store",
+    "pinned_files",
     "set_current_store",
     "without",
 ]
@@ -34,6 +37,8 @@ __all__ = [
 COPY = "edge-"
 CURRENT = "current"
 LOAD_WAIT_S = 2.0
+READ_BYTES = 1 << 20
+VECTORS, QUANTIZED = "vector_storage", "quantized.data"
 
 
 def make_store(folder: Path, config: CollectionConfig) -> None:
@@ -95,6 +100,8 @@ def optimize_store(stored: Path) -> bool:
 
 def load_store(stored: Path, config: CollectionConfig, clock: Clock) -> edge.EdgeShard:
     """A killed owner's handles close one by one: our lock may be free an instant before the store's own."""
+    for file in pinned_files(stored, config):
+        read_ahead(file)
     give_up = clock.monotonic() + LOAD_WAIT_S
     while True:
         try:
@@ -103,6 +110,27 @@ def load_store(stored: Path, config: CollectionConfig, clock: Clock) -> edge.Edg
         except ShardError as error:
             if "WouldBlock" not in error.message or clock.monotonic() > give_up:
                 raise
+
+
+def pinned_files(stored: Path, config: CollectionConfig) -> list[Path]:
+    """Of smaller vectors that are to be in memory. The store copies them page by page, each a fault and a wait for the
+    disk: 77 MB took 2.2 s, and 0.3 where they had been read before.
+    """
+    names = [name for name, own in config.dense.items() if _is_pinned(own.quantization_config or config.quantization)]
+    folders = [f"{VECTORS}-{name}" if name else VECTORS for name in names]
+    return [file for folder in folders for file in stored.glob(f"segments/*/{glob.escape(folder)}/{QUANTIZED}")]
+
+
+def _is_pinned(made: Quantization | None) -> bool:
+    kinds = () if made is None else (made.scalar, made.product, made.binary, made.turbo)
+    return any(kind is not None and (kind.memory == "pinned" or kind.always_ram) for kind in kinds)
+
+
+def read_ahead(file: Path) -> None:
+    """Into the system's cache; what cannot be read is told by who needs it."""
+    with contextlib.suppress(OSError), file.open("rb", buffering=0) as opened:
+        while opened.read(READ_BYTES):
+            pass
 
 
 def without(config: CollectionConfig, names: Sequence[str]) -> CollectionConfig:

@@ -87,22 +87,35 @@ quota = { requests_per_s = 5.0, points_max = 10, cache_mb = 4 }
 """
 
 
+BOLT = '\n[[tenants]]\nname = "bolt"\n'
+OWN = TENANTS + '\n[tenants.collections.parts]\nvectors = { size = 4, distance = "Dot" }\n'
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "needs"),
+    ("before", "after", "key", "needs"),
     [
-        ("requests_per_s = 5.0", "requests_per_s = 9.0", Needs.HOT),
-        ("points_max = 10", "inferences_max = 2, disk_mb = 7", Needs.HOT),
-        ("cache_mb = 4", "cache_mb = 5", Needs.RESTART),
-        ("cache_mb = 4", "cache_mb = 4, collections_max = 2", Needs.RESTART),
-        ('name = "acme"', 'name = "acme"\nmodels = ["embedder"]', Needs.RESTART),
-        ('name = "acme"', 'name = "bolt"', Needs.RESTART),
-        (TENANTS, TENANTS + '\n[[tenants]]\nname = "bolt"\n', Needs.RESTART),
-        (TENANTS, "", Needs.RESTART),
+        (TENANTS, TENANTS.replace("= 5.0", "= 9.0"), "acme.quota.requests_per_s", Needs.HOT),
+        (TENANTS, TENANTS.replace("cache_mb = 4", "cache_mb = 5"), "acme.quota.cache_mb", Needs.HOT),
+        (TENANTS, TENANTS.replace("= 10", "= 10, collections_max = 2"), "acme.quota.collections_max", Needs.HOT),
+        (TENANTS, TENANTS.replace("quota", 'models = ["embedder"]\nquota'), "acme.models", Needs.RESTART),
+        (TENANTS, OWN, "acme.collections.parts", Needs.RESTART),
+        (OWN, OWN.replace("size = 4", "size = 5"), "acme.collections.parts.vectors.size", Needs.REFUSED),
+        (TENANTS, TENANTS + BOLT, "bolt", Needs.HOT),
+        (TENANTS, BOLT + TENANTS, "bolt", Needs.HOT),
+        (TENANTS + BOLT, TENANTS, "bolt", Needs.HOT),
+        (TENANTS, "", "acme", Needs.HOT),
     ],
 )
-def test_quotas_alone_of_tenants_are_taken_while_it_serves(before: str, after: str, needs: Needs) -> None:
-    (found,) = changes(site(TEXT + TENANTS), site((TEXT + TENANTS).replace(before, after)))
-    assert (found.key, found.needs) == ("tenants", needs)
+def test_tenants_come_and_go_and_have_other_quotas_while_it_serves(
+    before: str, after: str, key: str, needs: Needs
+) -> None:
+    (found,) = changes(site(TEXT + before), site(TEXT + after))
+    assert (found.key, found.needs) == (f"tenants.{key}", needs)
+    assert ("`tenants/" + key in found.why) == (found.after is None)
+
+
+def test_the_order_of_tenants_is_no_change() -> None:
+    assert changes(site(TEXT + TENANTS + BOLT), site(TEXT + BOLT + TENANTS)) == []
 
 
 def test_a_whole_model_without_a_pipeline_comes_and_goes_while_it_serves() -> None:

@@ -4,8 +4,10 @@ What is planted was asked and judged often enough to be told to similar question
 it is. Texts are embedded by a real network, answers come from a real server.
 """
 
+import asyncio
 import json
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -265,6 +267,26 @@ def test_nothing_is_told_across_tenants(site: Site, headers: dict[str, str]) -> 
         assert reply.headers.get(OUTCOME) not in ("hit", "semantic")
 
 
+def test_the_first_question_of_a_partition_does_not_wait_for_its_vector(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is found by a similar one all the same."""
+    answers, may_embed, embed = site.answers(), threading.Event(), site.answers().embed
+    first, similar = (chat(f"where is the lamp of the yard{more}", max_tokens=77) for more in ("", " please"))
+
+    async def embed_later(text: str) -> Any:
+        await asyncio.to_thread(may_embed.wait, 60)
+        return await embed(text)
+
+    monkeypatch.setattr(answers, "embed", embed_later)
+    before = answers.store.stats().entries
+    assert site.ask("ann", first).headers[OUTCOME] == "miss"
+    assert answers.store.stats().entries == before
+    may_embed.set()
+    until(lambda: answers.store.stats().entries > before)
+    assert site.ask("ann", similar).headers[OUTCOME] == "explore"
+
+
 def test_what_another_tenant_knows_looks_like_what_nobody_knows(site: Site) -> None:
     """The same headers, the same work: lookups, upstream requests, entries read."""
     plant = planted(site, "a probe")
@@ -434,6 +456,34 @@ def test_one_author_fills_no_more_than_its_hour(site: Site, monkeypatch: pytest.
     assert found == [200, 200] + [504] * 6
     site.ask("bob", flood[7])
     until(lambda: site.ask("ann", flood[7], cache_control="only-if-cached").status == 200)
+
+
+def test_one_author_decides_no_more_than_its_hour_how_far_answers_are_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planter asks what is easily judged right, so that everybody is told more."""
+    answers, plant = site.answers(), planted(site, "a flood")
+    monkeypatch.setattr(answers, "judgement_limit", HourlyLimit(3, SYSTEM))
+    site.fake.otherwise = Scripted(plant.text)
+
+    def learned() -> tuple[int, int]:
+        told = answers.watch.told()
+        return told["order"]["count"], told["tally"]["judged"]
+
+    def judged_pair(who: str, number: int) -> None:
+        kept = answers.store.stats().kept
+        site.ask(who, request(plant, "{q}", seed=number))
+        until(lambda: answers.store.stats().kept > kept)
+        assert site.ask_and_judge(who, request(plant, OWN, seed=number)).headers[OUTCOME] == "explore"
+
+    counted, judged = learned()
+    for number in range(8):
+        judged_pair("eve", number)
+    until(lambda: learned()[1] == judged + 8)
+    assert learned()[0] == counted + 3
+    judged_pair("bob", 8)
+    until(lambda: learned() == (counted + 4, judged + 9))
+    site.fake.otherwise = Scripted(HONEST)
 
 
 def test_what_others_found_right_is_told_and_nothing_is_hijacked(site: Site) -> None:

@@ -73,6 +73,11 @@ class Trail:
         self._others.append(other)
         return other
 
+    def forget(self, other: "Trail") -> None:
+        """A tenant's that is there no more; what it counted is kept."""
+        self._others.remove(other)
+        self.skipped += other.skipped
+
     def protocols(self, found: Sequence[Protocol]) -> list[Protocol]:
         """The same, with what they do told."""
         return [one._replace(routes=[self._route(route) for route in one.routes]) for one in found]

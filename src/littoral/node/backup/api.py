@@ -80,7 +80,7 @@ def backup_protocol(node: Node) -> Protocol:
 
 
 def _as_it_runs(site: Site, running: Site) -> Site:
-    """The file as it lies there now, but for the data folder and tenants, which a node changes at a start only."""
+    """The file as it lies there now, but for the data folder and tenants, which are those of now."""
     return site._replace(node=running.node, tenants=running.tenants)
 
 

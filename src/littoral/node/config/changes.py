@@ -58,18 +58,14 @@ def _is_plain_model(before: Any, after: Any) -> bool:
     return None in (before, after) and isinstance(whole, Mapping) and whole.get("pipeline") is False
 
 
-_HOT_QUOTAS = ("requests_per_s", "inferences_max", "points_max", "disk_mb")
+def _is_tenant(before: Any, after: Any) -> bool:
+    """It comes as a whole."""
+    return before is None and isinstance(after, Mapping) and "quota" in after
 
 
-def _are_quotas(before: Any, after: Any) -> bool:
-    """Of the same tenants, and nothing else of them."""
-    sides = [[_without_hot_quotas(tenant) for tenant in side or ()] for side in (before, after)]
-    return sides[0] == sides[1]
-
-
-def _without_hot_quotas(tenant: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in tenant.get("quota", {}).items() if name not in _HOT_QUOTAS}
-    return {**tenant, "quota": kept}
+def _was_tenant(before: Any, after: Any) -> bool:
+    """It goes as a whole."""
+    return _is_tenant(after, before)
 
 
 _KEPT = "a collection never changes it: name another, or delete this one"
@@ -92,7 +88,13 @@ RULES = (
     _Rule("audit", Needs.RESTART, "what is done is told no more", _is_gone),
     _Rule("auth", Needs.RESTART, "every caller may do everything then", _is_gone),
     _Rule("tls", Needs.RESTART, "callers are answered in the clear then", _is_gone),
-    _Rule("tenants", Needs.HOT, "what is there stays", _are_quotas),
+    _Rule("tenants.*.collections.*.vectors.*", Needs.REFUSED, _KEPT),
+    _Rule("tenants.*.quota.cache_mb", Needs.HOT, "what no longer fits is computed again", _is_less),
+    _Rule("tenants.*.quota.*", Needs.HOT, "what is there stays"),
+    _Rule("tenants.?*", Needs.HOT, "", _is_tenant),
+    _Rule(
+        "tenants.?*", Needs.HOT, "what it asks ends; its data stays, in `tenants/NAME` of the data folder", _was_tenant
+    ),
     _Rule("limits.*", Needs.HOT, "for connections that begin after it"),
     _Rule("telemetry.logs.*", Needs.HOT),
     _Rule("telemetry.traces.ratio", Needs.HOT),
@@ -126,7 +128,8 @@ def check_changes(found: Sequence[Change], file: object) -> None:
 
 
 def _plain(site: Site, name: str) -> Any:
-    return msgspec.to_builtins(getattr(site, name))
+    plain = msgspec.to_builtins(getattr(site, name))
+    return {tenant["name"]: tenant for tenant in plain} if name == "tenants" else plain
 
 
 def _differences(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
@@ -140,4 +143,4 @@ def _differences(before: Any, after: Any, key: str) -> Iterator[tuple[str, Any, 
 
 def _judged(key: str, before: Any, after: Any) -> Change:
     rule = next(rule for rule in RULES if fnmatchcase(key, rule.pattern) and rule.holds(before, after))
-    return Change(key, before, after, rule.needs, rule.why)
+    return Change(key, before, after, rule.needs, rule.why.replace("NAME", key.rpartition(".")[2]))

@@ -1,6 +1,7 @@
 """What of a site file a node takes while it serves: all of what differs, or nothing."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -34,7 +35,10 @@ class Hot:
             found = changes(before, site)
             if not is_hot(found):
                 return "this needs a restart of the node"
-            await self._take_models(before, site, found)
+            async with contextlib.AsyncExitStack() as undo:
+                await self._take_models(before, site, found, undo)
+                await self._take_new_tenants(before, site, undo)
+                undo.pop_all()
         except (LittoralError, OSError) as error:
             return str(error)
         self._server.limit(Limits(**msgspec.structs.asdict(site.limits)))
@@ -43,23 +47,36 @@ class Hot:
             self.node.log.change(log_options(site))
         if self.node.traces is not None:
             self.node.traces.spans.ratio = site.telemetry.traces.ratio
-        for table in site.tenants:
-            await self.node.tenants[table.name].limit(table.quota)
+        await self._settle_tenants(before, site)
         self.node.site = site
         return ""
 
-    async def _take_models(self, before: Site, site: Site, found: list[Change]) -> None:
-        """What was changed goes back where a later one is refused."""
+    async def _take_models(
+        self, before: Site, site: Site, found: list[Change], undo: contextlib.AsyncExitStack
+    ) -> None:
+        """undo: what was changed goes back where a later one is refused."""
         names = {change.key.split(".")[1] for change in found if change.key.startswith("models.")}
-        taken: list[str] = []
-        try:
-            for name in sorted(names, key=lambda one: (one not in site.models, one)):
-                await self._take_model(site, name)
-                taken.append(name)
-        except (LittoralError, OSError):
-            for name in taken:
-                await self._take_model(before, name)
-            raise
+        for name in sorted(names, key=lambda one: (one not in site.models, one)):
+            await self._take_model(site, name)
+            undo.push_async_callback(self._take_model, before, name)
+
+    async def _take_new_tenants(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> None:
+        tenancy, known = self.node.tenancy, {table.name for table in before.tenants}
+        assert tenancy is not None, "of the operator's node"
+        for table in site.tenants:
+            if table.name not in known:
+                await tenancy.add(site, table.name)
+                undo.push_async_callback(tenancy.remove, table.name)
+
+    async def _settle_tenants(self, before: Site, site: Site) -> None:
+        """What cannot be refused any more: some leave, others have another quota."""
+        tenancy, now = self.node.tenancy, {table.name for table in site.tenants}
+        assert tenancy is not None, "of the operator's node"
+        for table in before.tenants:
+            if table.name not in now:
+                await tenancy.remove(table.name)
+        for table in site.tenants:
+            await tenancy.change(site, table)
 
     async def _take_model(self, site: Site, name: str) -> None:
         repository = self.node.repository

@@ -1,10 +1,12 @@
-"""From the table `gateway` of a site file to gateways that run: the operator's, and one of each tenant that has it."""
+"""From the table `gateway` of a site file to gateways that run: the operator's, and those of tenants that have one."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +14,7 @@ from littoral.clock import Clock
 from littoral.errors import SetupError
 from littoral.gateway.budgets import Budget, Budgets, Price, Prices
 from littoral.gateway.flights import Flights
+from littoral.gateway.keeping import Keeping, Part, read_part
 from littoral.gateway.ledger import Ledger
 from littoral.gateway.listing import Listing
 from littoral.gateway.order import Gateway
@@ -20,24 +23,32 @@ from littoral.gateway.upstream import Upstream
 from littoral.gateway.upstreams import Upstreams
 from littoral.node.gateway.answers_opening import GATEWAY, open_answers
 from littoral.node.gateway.embedding import embedder_of
+from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway.secrets import headers_of, key_of
 from littoral.node.gateway_tables import BudgetTable, UpstreamTable
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.site import Site
 
+if TYPE_CHECKING:
+    from littoral.gateway.remembered import Remembered
+    from littoral.node.tenancy.tenancy import OpenGateway
+    from littoral.node.tenancy.tenant import Tenant
+
 __all__ = ["open_gateway", "upstream_of"]
 
 Say = Callable[[str], None]
 
+COUNTS, COUNTS_S = "counts.json", 5.0
+
 
 @contextlib.asynccontextmanager
-async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncIterator[None]:
-    """`gateway` of the node, and of its tenants' nodes, is there until the block ends. Raises SetupError and
-    SettingError.
+async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncIterator["OpenGateway | None"]:
+    """`gateway` of the node is there until the block ends; what is given opens those of tenants in the same way, inside
+    the block. None: the site has none. Raises SetupError and SettingError.
     """
     if (table := site.gateway) is None:
-        yield
+        yield None
         return
     if find_spec("aiohttp") is None:
         raise SetupError(f"{site.file}: `gateway` needs an extra", hint='pip install "littoral[gateway]"')
@@ -58,41 +69,44 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
         listing = Listing(service, [seat.upstream for seat in upstreams.seats], clock)
         flights = Flights(upstreams, answer_bytes_max=bytes_max)
 
-        async def opened(seen: Node, budget: BudgetTable, models: Sequence[str]) -> Gateway:
-            tally, answers = Tally(clock), None
+        @contextlib.asynccontextmanager
+        async def opened(seen: Node, budget: BudgetTable, models: Sequence[str]) -> AsyncIterator[None]:
+            opening: contextlib.AbstractAsyncContextManager[Remembered | None] = contextlib.nullcontext()
+            folder = seen.data / GATEWAY
+            tally = await asyncio.to_thread(lambda: Tally.of(read_part(folder / COUNTS), clock))
+            counts = Part(folder / COUNTS, tally.told, lambda: tally.change_count, COUNTS_S)
             if table.cache.enabled:
-                opening = open_answers(seen, table, upstreams, prices, embedder, tally, clock, say)
-                answers = await stack.enter_async_context(opening)
-            ledger = Ledger(seen.data / GATEWAY, clock)
+                seal = Seal(node.keys, f"near misses {seen.tenant}")
+                opening = open_answers(seen, table, upstreams, prices, embedder, tally, clock, say, seal)
+            ledger = Ledger(folder, clock)
             budgets = Budgets(seen.tenant, Budget(**msgspec.structs.asdict(budget)), prices, ledger, clock)
-            found = Gateway(
-                seen.tenant,
-                upstreams,
-                flights,
-                budgets=budgets,
-                answers=answers,
-                tally=tally,
-                clock=clock,
-                listing=listing,
-                may_ask=lambda model: any(fnmatchcase(model, pattern) for pattern in models),
-            )
-            stack.push_async_callback(found.close)
-            return found
+            async with Keeping([counts], clock), opening as answers:
+                seen.gateway = found = Gateway(
+                    seen.tenant,
+                    upstreams,
+                    flights,
+                    budgets=budgets,
+                    answers=answers,
+                    tally=tally,
+                    clock=clock,
+                    listing=listing,
+                    may_ask=lambda model: any(fnmatchcase(model, pattern) for pattern in models),
+                )
+                try:
+                    yield
+                finally:
+                    seen.gateway = None
+                    await found.close()
 
-        node.gateway = await opened(node, table.budget, ["*"])
-        for tenant in node.tenants.values():
-            if (has := tenant.has_gateway) is not None:
-                tenant.node.gateway = await opened(tenant.node, has.budget, has.models)
+        def of_tenant(tenant: "Tenant") -> contextlib.AbstractAsyncContextManager[None]:
+            assert tenant.has_gateway is not None, "asked for those that have one"
+            return opened(tenant.node, tenant.has_gateway.budget, tenant.has_gateway.models)
+
+        await stack.enter_async_context(opened(node, table.budget, ["*"]))
         for one in table.upstreams:
             say(f"gateway: upstream `{one.name}`, {one.url}, models {', '.join(one.models)}")
         stack.push_async_callback(flights.close)
-        stack.callback(_forget, node)
-        yield
-
-
-def _forget(node: Node) -> None:
-    for one in (node, *(tenant.node for tenant in node.tenants.values())):
-        one.gateway = None
+        yield of_tenant
 
 
 def upstream_of(site: Site, table: UpstreamTable) -> Upstream:

@@ -21,6 +21,7 @@ from littoral.errors import (
     ConflictError,
     DeadlineError,
     ForbiddenError,
+    FullDiskError,
     InputError,
     LittoralError,
     NotFoundError,
@@ -70,6 +71,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    FullDiskError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     LittoralError: grpc.StatusCode.INTERNAL,
 }
@@ -135,8 +137,6 @@ class _Service:
         self._access = access
         self._targets = inference.targets
         self._node = inference.node
-        tenants = inference.node.tenants
-        self._tenants = {name: _Service(one.inference, access, relay, one.rate) for name, one in tenants.items()}
 
     def handlers(self) -> dict[str, Any]:
         # As streams of one message: who asks is looked at before it comes, and how long it takes is bounded.
@@ -177,7 +177,10 @@ class _Service:
         peer = _name(context.peer())
         tenant, leave = self._access.check_grpc(name, metadata, self._relay.address_of(peer))
         self._relay.vouch(peer)
-        return (self._tenants[tenant] if tenant else self), leave
+        if not tenant:
+            return self, leave
+        own = self._node.tenants[tenant]
+        return _Service(own.inference, self._access, self._relay, own.rate), leave
 
     def take(self) -> None:
         """One request. Raises TooOftenError where a tenant is over its quota."""

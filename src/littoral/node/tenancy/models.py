@@ -12,7 +12,7 @@ __all__ = ["TenantModels"]
 
 
 class TenantModels(Mapping[str, ServedModel]):
-    """shared: the node's; what takes over there is seen here at once."""
+    """shared: the node's; what takes over there, or leaves, is seen here at once."""
 
     def __init__(self, shared: Mapping[str, ServedModel], names: Sequence[str]) -> None:
         self._shared = shared
@@ -34,10 +34,10 @@ class TenantModels(Mapping[str, ServedModel]):
         return own
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return (name for name in self._names if name in self._shared)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return sum(1 for _ in self)
 
     def _version(self, shared: ServedVersion) -> ServedVersion:
         if (own := self._versions.get(shared)) is None:

@@ -1,9 +1,10 @@
-"""From the list `tenants` of a site file to tenants that run: each one's collections and caches, its pipelines bound to
+"""From a table of `tenants` in a site file to a tenant that runs: its collections and caches, its pipelines bound to
 these, and a node that knows nothing else.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -21,16 +22,16 @@ from littoral.node.site import Site, inner_steps
 from littoral.node.site_collections import ensure_collections
 from littoral.node.site_tables import CacheTable, TenantTable
 from littoral.node.tenancy.models import TenantModels
-from littoral.node.tenancy.tenant import Tenant
+from littoral.node.tenancy.tenant import Tenant, bounds_of
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.tenant_tables import site_of
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.gate import Gate
 from littoral.vault import KeyRing
-from littoral.vectors.collections import Bounds, Collections
+from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
-__all__ = ["BoundTenant", "Room", "bound_tenants", "cache_table", "check_tenant", "open_rooms", "tenants_of"]
+__all__ = ["BoundTenant", "Room", "bound_tenant", "cache_table", "check_tenant", "open_room", "tenant_of"]
 
 Say = Callable[[str], None]
 
@@ -58,23 +59,21 @@ class BoundTenant(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def open_rooms(site: Site, hosts: SharedHosts, clock: Clock, keys: KeyRing | None) -> AsyncIterator[list[Room]]:
-    """Raises nothing for damaged collections: they are told as such."""
+async def open_room(
+    site: Site, table: TenantTable, hosts: SharedHosts, clock: Clock, keys: KeyRing | None
+) -> AsyncIterator[Room]:
+    """Raises nothing for damaged collections: they are told as such. Its hosts are the supervisor's, and go on."""
+    own, quota = site_of(site, table, inner_steps), table.quota
+    fields, owner = encrypted_fields(own, keys, table.name), f"tenant `{table.name}`"
+    cached = cache_table(site.cache, quota.cache_mb)
     async with contextlib.AsyncExitStack() as stack:
-        rooms = []
-        for table in site.tenants:
-            own, quota = site_of(site, table, inner_steps), table.quota
-            bounds = Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20)
-            owner = f"tenant `{table.name}`"
-            fields = encrypted_fields(own, keys, table.name)
-            collections = await Collections.open(
-                own.data, hosts.of(table.name), clock, fields, bounds=bounds, owner=owner
-            )
-            stack.push_async_callback(collections.close)
-            caches = Caches(cache_table(site.cache, quota.cache_mb), own.data, clock, keys)
-            stack.push_async_callback(caches.close)
-            rooms.append(Room(table, collections, caches))
-        yield rooms
+        collections = await Collections.open(
+            own.data, hosts.of(table.name), clock, fields, bounds=bounds_of(quota), owner=owner
+        )
+        stack.push_async_callback(collections.close)
+        caches = await asyncio.to_thread(Caches, cached, own.data, clock, keys)
+        stack.push_async_callback(caches.close)
+        yield Room(table, collections, caches)
 
 
 def cache_table(table: CacheTable, cache_mb: int) -> CacheTable:
@@ -94,16 +93,17 @@ def cache_table(table: CacheTable, cache_mb: int) -> CacheTable:
 
 
 @contextlib.asynccontextmanager
-async def bound_tenants(
-    rooms: Sequence[Room], guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say
-) -> AsyncIterator[list[BoundTenant]]:
+async def bound_tenant(
+    room: Room, guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say
+) -> AsyncIterator[BoundTenant]:
     """pipelines: of the site file, without those that models bring along. Raises SettingError as `open_node`."""
-    with contextlib.ExitStack() as stack:
-        bound = []
-        for room in rooms:
-            bound.append(found := await _bound(room, guests, pipelines, clock, say))
-            stack.callback(found.guests.vector_models.close)
+    bound = await _bound(room, guests, pipelines, clock, say)
+    try:
         yield bound
+    finally:
+        bound.guests.vector_models.close()
+        if bound.guests.trail is not None and guests.trail is not None:
+            guests.trail.forget(bound.guests.trail)
 
 
 async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say) -> BoundTenant:
@@ -126,9 +126,13 @@ async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], cl
         gate=gate,
         trail=None if guests.trail is None else guests.trail.of(collections.get),
     )
-    site = await ensure_collections(collections, site, tell)
-    pin_needed(site, own, tell)
-    return BoundTenant(room, site, own, open_pipelines(site, own, collections.get, clock), gate)
+    try:
+        site = await ensure_collections(collections, site, tell)
+        pin_needed(site, own, tell)
+        return BoundTenant(room, site, own, open_pipelines(site, own, collections.get, clock), gate)
+    except BaseException:
+        own.vector_models.close()
+        raise
 
 
 def _site(site: Site, table: TenantTable, pipelines: Mapping[str, object]) -> Site:
@@ -145,12 +149,8 @@ def check_tenant(table: TenantTable, guests: Guests, pipelines: Mapping[str, obj
     open_pipelines(site, own, find, SYSTEM)
 
 
-def tenants_of(bound: Sequence[BoundTenant], node: Node) -> dict[str, Tenant]:
-    """By name. node: the operator's."""
-    return {one.name: _tenant(one, node) for one in bound}
-
-
-def _tenant(bound: BoundTenant, node: Node) -> Tenant:
+def tenant_of(bound: BoundTenant, node: Node) -> Tenant:
+    """node: the operator's."""
     table, collections, caches = bound.room
     used = {step.uses for served in bound.pipelines.values() for step in served.steps if step.kind == "agent"}
     rate = Rate(table.name, table.quota.requests_per_s, node.clock)
@@ -172,6 +172,7 @@ def _tenant(bound: BoundTenant, node: Node) -> Tenant:
         requests_told=node.requests_told,
         keys=node.keys,
         gate=bound.gate,
+        is_ready=node.is_ready,
         rate=rate,
     )
     assert collections.quota is not None, "collections of a tenant are opened with bounds"

@@ -1,6 +1,6 @@
 """One tenant of a running node: what it sees, what it may use, and what it uses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from littoral.node.observed import Observed
 from littoral.node.oip.inference import Inference
 from littoral.node.quota_table import QuotaTable
 from littoral.node.request_rate import Rate
+from littoral.node.site_tables import CacheTable
 from littoral.runtime.gate import Gate
 from littoral.telemetry import Reading
 from littoral.vectors.quota import Bounds, StoreQuota
@@ -17,16 +18,22 @@ if TYPE_CHECKING:
     from littoral.node.audit.trail import Trail
     from littoral.node.gateway_tables import TenantGatewayTable
 
-__all__ = ["QUOTAS", "Tenant"]
+__all__ = ["QUOTAS", "Tenant", "bounds_of"]
 
 QUOTAS = ("requests_per_s", "inferences_max", "store")
 """What a request can be over: `store` is points and disk."""
 
 
+def bounds_of(quota: QuotaTable) -> Bounds:
+    """Of its collections."""
+    return Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20)
+
+
 @dataclass
 class Tenant:
     """node: as the tenant sees it, and nothing else. observed, inference: of that. trail: what it does is told there,
-    in the node's audit log, if it keeps one. has_gateway: what it may have of the gateway.
+    in the node's audit log, if it keeps one. has_gateway: what it may have of the gateway. http_count: of its requests
+    over HTTP that are being answered.
     """
 
     name: str
@@ -39,13 +46,24 @@ class Tenant:
     store: StoreQuota
     trail: "Trail | None" = None
     has_gateway: "TenantGatewayTable | None" = None
+    http_count: Callable[[], int] = lambda: 0
 
-    async def limit(self, quota: QuotaTable) -> None:
-        """Another quota from now on, but for its caches and the number of its collections."""
+    async def limit(self, quota: QuotaTable, cache: CacheTable) -> None:
+        """Another quota from now on; what is there stays, but for what no longer fits its caches.
+
+        cache: their sizes.
+        """
         self.quota = quota
         self.rate.limit(quota.requests_per_s)
         await self.gate.limit(quota.inferences_max)
-        self.store.limit(Bounds(quota.collections_max, quota.points_max, quota.disk_mb << 20))
+        self.store.limit(bounds_of(quota))
+        self.node.collections.count_max = quota.collections_max
+        await self.node.caches.limit(cache)
+
+    @property
+    def busy_count(self) -> int:
+        """Requests that are being answered."""
+        return max(self.http_count(), self.gate.statistics().busy)
 
     @property
     def cache_bytes(self) -> int:

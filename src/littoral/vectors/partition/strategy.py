@@ -92,17 +92,11 @@ class Hash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hash"):
         return _without_copies(np.array(self.shards, np.int64)[order[found]])
 
 
-class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metric"):
-    """By vector: a shard for each cell, and copies near borders. Made by `fit_metric`."""
+class _InCells(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """By vector to a cell, with copies near borders."""
 
     cells: Cells
     closure: Closure
-    shards: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        check_shards(self.shards)
-        if len(self.shards) != self.cells.count:
-            raise InputError(f"metric partition: {len(self.shards)} shards for {self.cells.count} cells")
 
     @property
     def by_id(self) -> bool:
@@ -119,6 +113,17 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
         """Whether a point may lie in several shards."""
         return self.closure.reach > 0.0 and self.closure.copies > 0
 
+
+class Metric(_InCells, frozen=True, forbid_unknown_fields=True, tag="metric"):
+    """A shard for each cell. Made by `fit_metric`."""
+
+    shards: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_shards(self.shards)
+        if len(self.shards) != self.cells.count:
+            raise InputError(f"metric partition: {len(self.shards)} shards for {self.cells.count} cells")
+
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""
         home, rows, copies = settled(self.cells, self.closure, points)
@@ -126,16 +131,14 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="metri
         return Placement(shards[home], rows, shards[copies])
 
 
-class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybrid", dict=True):
-    """By vector to a cell, with copies near borders, and within the cell by id or by a finer cell.
+class Hybrid(_InCells, frozen=True, forbid_unknown_fields=True, tag="hybrid", dict=True):
+    """By vector to a cell, and within the cell by id or by a finer cell.
 
     By id (`fit_hybrid`) its shards are small and even. By finer cells (`fit_grouped`) the outer ones are what the nodes
     hold: copies lie at borders between nodes, where they save asking one, and not at those within a node. A cell that
     was divided is a part of its own, so that no border of another moved.
     """
 
-    cells: Cells
-    closure: Closure
     parts: "tuple[Hash | Metric | Hybrid, ...]"
 
     def __post_init__(self) -> None:
@@ -155,21 +158,6 @@ class Hybrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hybri
     @cached_property
     def shards(self) -> tuple[int, ...]:
         return tuple(chain.from_iterable(part.shards for part in self.parts))
-
-    @property
-    def by_id(self) -> bool:
-        """Whether the shards of a point follow from its id alone."""
-        return False
-
-    @property
-    def by_vector(self) -> bool:
-        """Whether they follow from its vector too."""
-        return True
-
-    @property
-    def has_copies(self) -> bool:
-        """Whether a point may lie in several shards."""
-        return self.closure.reach > 0.0 and self.closure.copies > 0
 
     def place(self, points: Points) -> Placement:
         """Shards of points. Raises InputError for vectors of another size."""

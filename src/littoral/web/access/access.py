@@ -37,7 +37,7 @@ class Caller(NamedTuple):
 
 class Access:
     """Of one server. tokens: None: it asks for none. opened: of `probes` and `metrics`, those that need no token.
-    tenants: that it has; tokens of others are good for nothing. what: it is called in messages.
+    tenants: that it has now; tokens of others are good for nothing. what: it is called in messages.
 
     For one event loop.
     """
@@ -55,7 +55,7 @@ class Access:
         self._tokens = tokens
         self._rights = rights
         self._what = what
-        self._tenants = frozenset(("", *tenants))
+        self._tenants = tenants
         self._opened = opened | {"open"}
         self._guesses = Guesses(clock)
         self._refused: Counter[str] = Counter()
@@ -123,11 +123,11 @@ class Access:
         if text or get("authorization") is not None:
             return self._tokens.claimed_tenant(text)
         token = self._in_session(request)
-        return token.tenant if token is not None and token.tenant in self._tenants else ""
+        return token.tenant if token is not None and self._is_here(token) else ""
 
     def is_from(self, request: Request, tenant: str) -> bool:
         """Whether this one asks, or nobody else can: names of things may be told. tenant: '' = the operator."""
-        if self._tokens is None or self._tenants == {""}:
+        if self._tokens is None or not self._tenants:
             return True
         get = request.headers.get
         if get("authorization") is None and get("api-key") is None and self._in_session(request) is None:
@@ -149,7 +149,7 @@ class Access:
             self._guesses.count(address)
             raise self._strange()
         self._keep_known(known)
-        if token.tenant not in self._tenants:
+        if not self._is_here(token):
             raise self._strange()
         return self._unless_expired(token)
 
@@ -160,10 +160,14 @@ class Access:
             return None
         return Caller(token.name, token.roles, token.tenant)
 
+    def _is_here(self, token: Token) -> bool:
+        return not token.tenant or token.tenant in self._tenants
+
     def _stays(self, tokens: TokenFile, token: Token, session: str) -> None:
         """Raises UnauthorizedError. session: the cookie that was shown, or ''."""
         is_open = not session or self.sessions.token_id(session) == token.id
-        if tokens.held(token.id) != token or tokens.has_expired(token) or not is_open:
+        is_good = tokens.held(token.id) == token and not tokens.has_expired(token) and self._is_here(token)
+        if not (is_good and is_open):
             raise self._refusal("ended", UnauthorizedError("the token or session that began this is no longer good"))
 
     def _caller(self, request: Request) -> tuple[Token, str]:

@@ -1,0 +1,175 @@
+"""Tenants of a node that serves: they come and go between two requests, and nobody else's requests are touched."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from littoral.clock import Clock
+from littoral.errors import LittoralError
+from littoral.node.binding import Guests
+from littoral.node.node import Node, ServedPipeline
+from littoral.node.renewing import renew_values
+from littoral.node.site import Site
+from littoral.node.site_tables import TenantTable
+from littoral.node.tenancy.held import Held
+from littoral.node.tenancy.opening import BoundTenant, Room, bound_tenant, cache_table, open_room, tenant_of
+from littoral.node.tenancy.tenant import Tenant
+from littoral.node.tenant_hosts import SharedHosts
+from littoral.node.undelivered import without_undelivered
+from littoral.vault import KeyRing
+
+__all__ = ["EveryPipeline", "OpenGateway", "Tenancy", "open_tenancy"]
+
+Say = Callable[[str], None]
+OpenGateway = Callable[[Tenant], AbstractAsyncContextManager[None]]
+
+GRACE_S = 5.0
+"""For requests that are under way when their tenant leaves."""
+LOOK_S = 0.02
+
+
+class EveryPipeline(Mapping[str, ServedPipeline]):
+    """The node's by name, and `TENANT/NAME` of the tenants that are there now."""
+
+    def __init__(self, own: Mapping[str, ServedPipeline], bound: Mapping[str, BoundTenant]) -> None:
+        self._own = own
+        self._bound = bound
+
+    def __getitem__(self, key: str) -> ServedPipeline:
+        tenant, _, name = key.rpartition("/")
+        return (self._bound[tenant].pipelines if tenant else self._own)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        for tenant, one in self._bound.items():
+            yield from (f"{tenant}/{name}" for name in one.pipelines)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Tenancy:
+    """`begun`, `bind` and `serve` come in this order, each around the next.
+
+    served: by name, as `Node.tenants` is; whoever looks there sees who is there now. For one event loop.
+    """
+
+    def __init__(self, hosts: SharedHosts, clock: Clock, keys: KeyRing | None, say: Say) -> None:
+        self.served: dict[str, Tenant] = {}
+        self._rooms: Held[Room] = Held()
+        self._bound: Held[BoundTenant] = Held()
+        self._beside: Held[None] = Held()
+        self._hosts = hosts
+        self._clock = clock
+        self._keys = keys
+        self._say = say
+        self._guests: Guests | None = None
+        self._pipelines: Mapping[str, object] = {}
+        self._node: Node | None = None
+        self._gateway: OpenGateway | None = None
+
+    @property
+    def bound(self) -> Mapping[str, BoundTenant]:
+        """Those whose pipelines are bound, now."""
+        return self._bound.found
+
+    @contextlib.asynccontextmanager
+    async def begun(self, site: Site) -> AsyncIterator["Tenancy"]:
+        """Collections and caches, before models are there. Raises nothing for damaged collections."""
+        async with self._rooms:
+            for table in site.tenants:
+                await self._room(site, table)
+            yield self
+
+    @contextlib.asynccontextmanager
+    async def bind(self, guests: Guests, pipelines: Mapping[str, object]) -> AsyncIterator[None]:
+        """pipelines: of the site file, without those that models bring along. Raises SettingError as `open_node`."""
+        self._guests, self._pipelines = guests, pipelines
+        async with self._bound:
+            for room in list(self._rooms.found.values()):
+                await self._bind(room, guests)
+            yield
+
+    @contextlib.asynccontextmanager
+    async def serve(self, node: Node, gateway: OpenGateway | None) -> AsyncIterator[None]:
+        """node: the operator's. gateway: that of a tenant; None: the site has none."""
+        self._node, self._gateway = node, gateway
+        async with self._beside:
+            for bound in self.bound.values():
+                await self._serve(bound, node)
+            yield
+
+    async def add(self, site: Site, name: str) -> None:
+        """One that the site file has now. Raises as `bind`; nothing of it is there then."""
+        node, guests = self._node, self._guests
+        assert node is not None, "tenants come once the node serves"
+        assert guests is not None, "a node that serves has models"
+        site = without_undelivered(site)
+        table = next(one for one in site.tenants if one.name == name)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self._leave, name)
+            room = await self._room(guests.site._replace(models=site.models, tenants=site.tenants), table)
+            bound = await self._bind(room, guests._replace(site=guests.site._replace(models=site.models)))
+            await self._serve(bound, node)
+            undo.pop_all()
+        self._say(f"tenant `{name}`: it is served")
+
+    async def remove(self, name: str) -> None:
+        """From now on its tokens are good for nothing. What it asked before has a few seconds to end; its data stays,
+        and is named."""
+        tenant = self.served.pop(name)
+        until_s = self._clock.monotonic() + GRACE_S
+        while tenant.busy_count and self._clock.monotonic() < until_s:  # noqa: ASYNC110  two counts
+            await asyncio.sleep(LOOK_S)
+        cut = f"; {count} of its requests were cut off" if (count := tenant.busy_count) else ""
+        try:
+            await self._leave(name)
+        except (LittoralError, OSError) as error:
+            self._say(f"tenant `{name}`: {error}")
+        self._say(f"tenant `{name}`: it is served no more{cut}; what it stored stays in `{tenant.node.data}`")
+
+    async def change(self, site: Site, table: TenantTable) -> None:
+        """Its quota, as the site file has it now."""
+        await self.served[table.name].limit(table.quota, cache_table(site.cache, table.quota.cache_mb))
+
+    async def _room(self, site: Site, table: TenantTable) -> Room:
+        return await self._rooms.open(table.name, open_room(site, table, self._hosts, self._clock, self._keys))
+
+    async def _bind(self, room: Room, guests: Guests) -> BoundTenant:
+        opening = bound_tenant(room, guests, self._pipelines, self._clock, self._say)
+        return await self._bound.open(room.table.name, opening)
+
+    async def _serve(self, bound: BoundTenant, node: Node) -> None:
+        tenant = tenant_of(bound, node)
+        await self._beside.open(bound.name, self._with(tenant))
+        self.served[bound.name] = tenant
+
+    @contextlib.asynccontextmanager
+    async def _with(self, tenant: Tenant) -> AsyncGenerator[None, None]:
+        """What a tenant has beside its pipelines: a gateway, and values that go over to the newest key."""
+        renewing = asyncio.create_task(renew_values(tenant.node.collections, self._say))
+        try:
+            if self._gateway is None or tenant.has_gateway is None:
+                yield
+                return
+            async with self._gateway(tenant):
+                yield
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _leave(self, name: str) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._hosts.forget, name)
+            stack.push_async_callback(self._rooms.close, name)
+            stack.push_async_callback(self._bound.close, name)
+            stack.push_async_callback(self._beside.close, name)
+
+
+def open_tenancy(
+    site: Site, hosts: SharedHosts, clock: Clock, keys: KeyRing | None, say: Say
+) -> AbstractAsyncContextManager[Tenancy]:
+    """Of the tenants of a site file, whose shard hosts are wanted from now on."""
+    return Tenancy(hosts, clock, keys, say).begun(site)
