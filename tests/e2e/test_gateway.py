@@ -1,9 +1,11 @@
 """A gateway as people run it: `littoral up`, the package `openai`, a service that goes away, and kill -9."""
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -12,6 +14,9 @@ import pytest
 from fake_upstream import FakeUpstream, Scripted, fake_upstream, started, stopped
 from gateway_site import write_gateway_site
 from littoral import settings
+from littoral.gateway.keeping import read_part
+from littoral.gateway.near_misses import NearMisses
+from littoral.gateway.tally import Tally
 from raw_http import send, send_json
 from supervised import short_folder
 from text_node import WORDS, write_text_site
@@ -127,3 +132,38 @@ def test_answers_and_labels_outlive_kill_9_and_the_service(desk: Desk) -> None:
     before = desk.upstream.asked_count
     assert desk.ask(QUESTIONS[0]) == ("answer 0", "hit")
     assert desk.upstream.asked_count == before
+
+
+def test_counts_near_misses_and_what_the_bound_goes_by_outlive_kill_9(desk: Desk) -> None:
+    for question in QUESTIONS:
+        desk.ask(question)
+    desk.ask(QUESTIONS[0])
+    until(lambda: len(desk.get("/misses")["misses"]) == 2)
+    judged, left = desk.get("/misses")["misses"]
+    done = send_json(desk.up.address, "POST", f"/api/gateway/misses/{judged['id']}", {"is_correct": True})
+    assert done.status == 200, done
+    before = desk.get()
+    assert before["outcomes"] | {"hit": 1, "miss": 1, "explore": 2} == before["outcomes"]
+    assert (before["misses"], before["error"]["judged"], before["saved"]["tokens"]) == (1, 1, 12)
+    kept = desk.up.site.parent / "data" / "gateway"
+    until(lambda: is_kept(kept, before))
+    desk.kill_node()
+    after = desk.get()
+    for name in ("outcomes", "saved", "misses", "error", "similarity_counts", "joined"):
+        assert after[name] == before[name], name
+    assert sum(sum(row[1:]) for row in after["history"]["rows"]) == 4
+    assert desk.get("/misses")["misses"] == [left]
+    done = send_json(desk.up.address, "POST", f"/api/gateway/misses/{left['id']}", {"is_correct": True})
+    assert done.status == 200, done
+    assert desk.get()["error"]["judged"] == 2
+    assert send_json(desk.up.address, "POST", "/api/gateway/purge", {"everything": True}).status == 200
+    desk.kill_node()
+    assert desk.get("/misses")["misses"] == []
+
+
+def is_kept(folder: Path, told: Any) -> bool:
+    """Whether the disk has what the node told."""
+    tally, misses = Tally.of(read_part(folder / "counts.json")), NearMisses.of(read_part(folder / "near-misses"))
+    watch = json.loads(read_part(folder / "watch.json") or b"{}")
+    judged = watch.get("tally", {}).get("judged")
+    return (dict(tally.counts), len(misses), judged) == (told["outcomes"], told["misses"], told["error"]["judged"])

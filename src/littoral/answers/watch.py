@@ -113,6 +113,8 @@ class Watch:
         found._audit, found._all = audit, everything
         found._tellable = min(max(float(told.get("tellable", 0.0)), 0.0), 1.0)
         found._lost = min(max(int(told.get("lost", 0)), 0), BINS - 1)
+        found._level = min(max(int(told.get("level", 0)), 0), BINS - 1)
+        found._checking = min(max(int(told.get("checking", 0)), 0), CHECKS)
         found.state = "alarm" if told.get("state") == "alarm" else "ok"
         found._look()
         return found
@@ -130,6 +132,8 @@ class Watch:
             "all": self._all.told(),
             "tellable": self._tellable,
             "lost": self._lost,
+            "level": self._level,
+            "checking": self._checking,
         }
 
     def decide(self, observations: Observations | None, similarity: float, u: float) -> Decision:

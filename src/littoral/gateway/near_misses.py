@@ -1,7 +1,9 @@
 """Questions that were answered anew beside a remembered one: for people to say whether the two answers are the same."""
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
 
 from littoral.answers.decision import Decision
 
@@ -9,6 +11,7 @@ __all__ = ["NearMiss", "NearMisses"]
 
 COUNT_MAX = 200
 BYTES_MAX = 4 << 20
+VERSION = 1
 
 
 class NearMiss(NamedTuple):
@@ -33,14 +36,41 @@ class NearMiss(NamedTuple):
         return 4 * sum(map(len, (self.question, self.cached_question, self.fresh, self.cached)))
 
 
+class _Kept(msgspec.Struct):
+    version: int
+    dropped: int
+    misses: list[NearMiss]
+
+
 class NearMisses:
-    """The newest, one a question and entry; bounded in number and bytes. For one thread."""
+    """The newest, one a question and entry; bounded in number and bytes. For one thread. Kept over restarts by `told`
+    and `of`. change_count: since it was made.
+    """
 
     def __init__(self, count_max: int = COUNT_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._count_max, self._bytes_max = count_max, bytes_max
         self._waiting: OrderedDict[bytes, NearMiss] = OrderedDict()
         self._bytes = 0
-        self.dropped_count = 0
+        self.dropped_count = self.change_count = 0
+
+    @classmethod
+    def of(cls, told: bytes | None) -> Self:
+        """As it was when it `told`; as new where that is of another version, or damaged."""
+        found = cls()
+        if told is None:
+            return found
+        try:
+            kept = msgspec.msgpack.decode(told, type=_Kept)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return found
+        if kept.version == VERSION:
+            for one in kept.misses:
+                found.add(one)
+            found.dropped_count += max(kept.dropped, 0)
+        return found
+
+    def told(self) -> bytes:
+        return msgspec.msgpack.encode(_Kept(VERSION, self.dropped_count, [*self._waiting.values()]))
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -48,6 +78,7 @@ class NearMisses:
     def add(self, miss: NearMiss) -> None:
         """Takes the place of the oldest where there is no room; one that is too large alone is dropped itself."""
         self.take(miss.id)
+        self.change_count += 1
         if miss.size_bytes > self._bytes_max:
             self.dropped_count += 1
             return
@@ -65,6 +96,7 @@ class NearMisses:
         """Without it from now on: it is judged, or its entry is gone."""
         if (found := self._waiting.pop(miss, None)) is not None:
             self._bytes -= found.size_bytes
+            self.change_count += 1
         return found
 
     def forget(self, entries: frozenset[bytes] | None = None) -> None:

@@ -1,9 +1,10 @@
 """Answers of one tenant that are told again: looked up, decided about, kept, judged beside requests."""
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,17 @@ from littoral.gateway.question import Question
 from littoral.gateway.tally import Tally
 from littoral.telemetry import span
 
+if TYPE_CHECKING:
+    from littoral.gateway.keeping import Keeping
+
 __all__ = ["Beside", "Remembered", "RememberedOptions"]
 
+Vector = NDArray[np.float32]
 _T = TypeVar("_T")
 
 NEAREST = 3
 DECISIONS_MAX = 20_000
+PARTITIONS_MAX = 4096
 ENDS = frozenset({"stop", "tool_calls", "function_call"})
 
 
@@ -50,9 +56,11 @@ class RememberedOptions(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What was found beside a request. near: the entry that was decided about. may: it may be told to this author."""
+    """What was found beside a request. vector: of its question; on its way where there is nothing to compare it with.
+    near: the entry that was decided about. may: it may be told to this author.
+    """
 
-    vector: NDArray[np.float32]
+    vector: asyncio.Task[Vector | None] | Vector
     near: Near | None = None
     decision: Decision | None = None
     may: bool = False
@@ -66,6 +74,7 @@ class Remembered:
     """Of one tenant. embed: None where only the same request is known; size: of a
     vector; entries that are found by their request alone have one of no direction that a text has.
 
+    keeping: of what it finds beside the store, where that is kept.
     failed_count: looks into the store, and vectors, that failed; the upstream was asked then.
     """
 
@@ -83,6 +92,7 @@ class Remembered:
         embed: Embed | None,
         size: int,
         tally: Tally,
+        misses: NearMisses,
         rng: random.Random,
         clock: Clock,
     ) -> None:
@@ -94,11 +104,13 @@ class Remembered:
         self.options = options
         self.judging = judging
         self.embed = embed
-        self.misses = NearMisses()
+        self.misses = misses
+        self.keeping: Keeping | None = None
         self.feedback = Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
         self.failed_count = 0
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
+        self._partitions: OrderedDict[bytes, None] = OrderedDict()
         self._prices = prices
         self._tally = tally
         self._size = size
@@ -159,14 +171,17 @@ class Remembered:
         return await self._looked(self.store.stale(asked, most_s))
 
     async def beside(self, asked: Asked, control: Control) -> Beside | None:
-        """The nearest remembered question, and whether its answer may be told. None: there is no vector."""
+        """The nearest remembered question, and whether its answer may be told. None: there is no vector.
+
+        The first question of a partition, as each turn of a conversation is, does not wait for its vector.
+        """
         if self.embed is None:
             return None
         with span("gateway: semantic") as spanned:
-            try:
-                vector = await self.embed(asked.question)
-            except LittoralError:
-                self.failed_count += 1
+            if not await self._is_known(asked):
+                self.watch.decide(None, 0.0, self._rng.random())
+                return Beside(asyncio.create_task(self._embedded(asked), name="littoral-gateway-embed"))
+            if (vector := await self._embedded(asked)) is None:
                 return None
             nears = await self._looked(self.store.nearest(asked, vector, NEAREST)) or []
             takes = [near for near in nears if control.takes_age(self._clock.wall() - near.entry.made_at_s)]
@@ -176,7 +191,24 @@ class Remembered:
                 spanned.note("littoral.told", found.is_told)
         return found
 
-    def _decided(self, vector: NDArray[np.float32], asked: Asked, nears: list[Near]) -> Beside:
+    async def _is_known(self, asked: Asked) -> bool:
+        if asked.partition in self._partitions:
+            return True
+        is_known = bool(await self._looked(self.store.holds(asked)))
+        self._partitions[asked.partition] = None  # or will be, before another question has its vector
+        if len(self._partitions) > PARTITIONS_MAX:
+            self._partitions.popitem(last=False)
+        return is_known
+
+    async def _embedded(self, asked: Asked) -> Vector | None:
+        assert self.embed is not None, "there is an embedder"
+        try:
+            return await self.embed(asked.question)
+        except LittoralError:
+            self.failed_count += 1
+            return None
+
+    def _decided(self, vector: Vector, asked: Asked, nears: list[Near]) -> Beside:
         if nears:
             self._tally.nearest(nears[0].similarity)
         found = [(near, self.standing(near, asked)) for near in nears if near.similarity >= self.options.similarity_min]
@@ -213,6 +245,12 @@ class Remembered:
             )
         if (decision := self._decisions.pop(answer_id, None)) is not None:
             self.watch.judged(decision, is_correct)
+
+    async def forget(self, entries: frozenset[bytes] | None) -> None:
+        """Near misses of entries that were purged, None: all; on disk, too, when it returns."""
+        self.misses.forget(entries)
+        if self.keeping is not None:
+            await self.keeping.now()
 
     async def judged_by_hand(self, miss: NearMiss, author: bytes, *, is_correct: bool) -> None:
         """The entry learns from it, and so does the bound where the judge could not tell. Durable when it returns.
@@ -265,11 +303,12 @@ class Remembered:
             policy_version=self.rules.policy_version,
             kind=question.kind,
         )
+        vector = None if beside is None else await _there(beside.vector)
         if beside is None or beside.near is None:
-            await self._kept(entry, None if beside is None else beside.vector, mark)
+            await self._kept(entry, vector, mark)
             return
         self.store.hot.keep_exact(entry)
-        near, decision, vector = beside.near, beside.decision, beside.vector
+        near, decision = beside.near, beside.decision
 
         async def judged(is_correct: bool | None) -> None:
             if is_correct is not None:
@@ -283,7 +322,7 @@ class Remembered:
         if not self.judging.offer(Case(asked.question, near.entry.answer, body, judged)):
             await judged(None)
 
-    async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
+    async def _kept(self, entry: Entry, vector: Vector | None, mark: int) -> None:
         if not self.entry_limit.take(self.tenant, entry.author):
             return
         await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
@@ -314,7 +353,11 @@ class Remembered:
             return None
 
 
-def _nowhere(exact: bytes, size: int) -> NDArray[np.float32]:
+async def _there(vector: asyncio.Task[Vector | None] | Vector) -> Vector | None:
+    return await vector if isinstance(vector, asyncio.Task) else vector
+
+
+def _nowhere(exact: bytes, size: int) -> Vector:
     """A direction of its own, which is far from those of texts where vectors are long."""
     found = np.random.default_rng(int.from_bytes(exact[:8])).normal(size=size)
     return np.asarray(found / np.linalg.norm(found), np.float32)

@@ -1,8 +1,9 @@
-"""What became of requests, since the start and by minute; what was saved; how near the nearest questions were."""
+"""What became of requests, in all and by minute; what was saved; how near the nearest questions were."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
+import msgspec
 import numpy as np
 
 from littoral.clock import SYSTEM, Clock
@@ -18,6 +19,7 @@ STEP_S = 60
 STEP_COUNT = 24 * 60
 BIN_COUNT = 20
 ROWS_MAX = 144
+VERSION = 1
 
 
 class Saved(NamedTuple):
@@ -29,8 +31,21 @@ class Saved(NamedTuple):
     spent_micro: int = 0
 
 
+class _Kept(msgspec.Struct):
+    """steps: of minutes in which something was asked: its number, and counts by outcome."""
+
+    version: int
+    counts: dict[str, int]
+    saved: Saved
+    joined: int
+    similarities: list[int]
+    steps: list[tuple[int, list[int]]]
+
+
 class Tally:
-    """One tenant's. A day is kept by minute; all of it is bounded. For one thread."""
+    """One tenant's. A day is kept by minute; all of it is bounded. For one thread. Kept over restarts by `told` and
+    `of`. change_count: since it was made.
+    """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
@@ -39,11 +54,49 @@ class Tally:
         self._step = self._now_step()
         self._similarities = np.zeros(BIN_COUNT, np.int64)
         self.saved = Saved()
-        self.joined_count = 0
+        self.joined_count = self.change_count = 0
+
+    @classmethod
+    def of(cls, told: bytes | None, clock: Clock = SYSTEM) -> Self:
+        """As it was when it `told`; as new where that is of another version, or damaged."""
+        found = cls(clock)
+        if told is None:
+            return found
+        try:
+            kept = msgspec.json.decode(told, type=_Kept)
+            similarities = np.array(kept.similarities, np.int64)
+            steps = [(step, np.array(counts, np.uint32)) for step, counts in kept.steps]
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, RecursionError):
+            return found
+        are_steps = all(len(counts) == len(OUTCOMES) for _, counts in steps)
+        if kept.version != VERSION or len(similarities) != BIN_COUNT or not are_steps:
+            return found
+        found._counts |= {name: kept.counts.get(name, 0) for name in OUTCOMES}
+        found._similarities, found.saved, found.joined_count = similarities, kept.saved, kept.joined
+        for step, counts in steps:
+            if found._step - STEP_COUNT < step <= found._step:
+                found._steps[step % STEP_COUNT] = counts
+        return found
+
+    def told(self) -> bytes:
+        """At most 100 KB."""
+        self._turn()
+        steps = range(self._step - STEP_COUNT + 1, self._step + 1)
+        rows = [(step, self._steps[step % STEP_COUNT].tolist()) for step in steps]
+        kept = _Kept(
+            VERSION,
+            dict(self._counts.items()),
+            self.saved,
+            self.joined_count,
+            self.similarity_counts,
+            [(step, counts) for step, counts in rows if any(counts)],
+        )
+        return msgspec.json.encode(kept)
 
     def answered(self, outcome: Outcome, *, tokens: int = 0, cost_micro: int = 0) -> None:
         """A request that was answered. tokens, cost_micro: of its answer upstream, whether it was paid or not."""
         self._counts[outcome] += 1
+        self.change_count += 1
         self._turn()
         self._steps[self._step % STEP_COUNT, OUTCOMES.index(outcome)] += 1
         saved = self.saved
@@ -57,9 +110,11 @@ class Tally:
     def joined(self) -> None:
         """A request that waits for the same one in flight."""
         self.joined_count += 1
+        self.change_count += 1
 
     def nearest(self, similarity: float) -> None:
         """How near the nearest remembered question was, told again or not."""
+        self.change_count += 1
         self._similarities[min(BIN_COUNT - 1, max(0, int(similarity * BIN_COUNT)))] += 1
 
     @property

@@ -26,6 +26,7 @@ from littoral.orchestrator.downloads import caps_of, downloads_protocol
 from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.file import File
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.inference import Inference, inferring
 from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
@@ -36,6 +37,7 @@ from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
 from littoral.orchestrator.signing import KEYS, Signing
+from littoral.orchestrator.steps_api import steps_protocol
 from littoral.orchestrator.store import Store
 from littoral.orchestrator.store.sql import SqlStore
 from littoral.orchestrator.telling import Telling
@@ -87,6 +89,7 @@ class Orchestrator(NamedTuple):
     access: Access
     builds: Builds
     pacer: Pacer
+    inference: Inference | None
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +123,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
+        inference = await stack.enter_async_context(inferring(file, clock))
         yield Orchestrator(
             file,
             fleet,
@@ -136,6 +140,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
             access,
             builds,
             Pacer(clock, caps_of(fleet, limits.download_bytes_per_s_max)),
+            inference,
         )
 
 
@@ -148,7 +153,16 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
     if tls is not None:
         clients = None if tls.clients is None else file.path_of(tls.clients)
         certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
-    observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness, found.pacer, found.mqtt)
+    observed = Observed(
+        found.fleet,
+        found.side,
+        found.conductor,
+        found.acts,
+        found.witness,
+        found.pacer,
+        found.mqtt,
+        found.inference,
+    )
     router = Router(
         protocols(found, observed, is_secure=certificates is not None),
         observe=observed.answered,
@@ -187,6 +201,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             openapi_protocol(document),
             audit_protocol(found.acts),
             node_protocol(found.side),
+            steps_protocol(found.side, found.inference),
             downloads_protocol(found.side, registry, signing, found.pacer),
             witness_protocol(found.witness, lambda request: found.side.caller(request).name, NODES),
         ]

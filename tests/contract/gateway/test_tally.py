@@ -2,7 +2,12 @@
 
 import random
 from collections import Counter
+from pathlib import Path
 
+import pytest
+
+from littoral.answers.decision import Decision
+from littoral.gateway.keeping import Keeping, Part, read_part
 from littoral.gateway.near_misses import NearMiss, NearMisses
 from littoral.gateway.tally import OUTCOMES, ROWS_MAX, STEP_COUNT, STEP_S, Saved, Tally
 from littoral.testing.clock import SimulatedClock
@@ -74,3 +79,74 @@ def test_near_misses_of_purged_entries_are_forgotten() -> None:
     assert sorted(one.id[0] for one in kept.newest(9)) == [1, 3, 5]
     kept.forget()
     assert len(kept) == 0
+
+
+def test_counts_outlive_a_restart() -> None:
+    clock = SimulatedClock()
+    tally = Tally(clock)
+    for outcome in OUTCOMES:
+        for _ in range(3):
+            tally.answered(outcome, tokens=10, cost_micro=3)
+            clock.advance(400)
+    tally.nearest(0.93)
+    tally.joined()
+    clock.advance(3600)
+    again = Tally.of(tally.told(), clock)
+    assert (again.counts, again.saved, again.joined_count) == (tally.counts, tally.saved, 1)
+    assert again.similarity_counts == tally.similarity_counts
+    assert again.history(86_400) == tally.history(86_400)
+    clock.advance(90_000)
+    assert sum(sum(row[1:]) for row in Tally.of(tally.told(), clock).history(86_400)[1]) == 0
+    assert len(tally.told()) < 100_000
+
+
+@pytest.mark.parametrize("told", [b"", b"{}", b"[1]", b'{"version": 2}', b"\xff" * 40])
+def test_counts_that_cannot_be_read_begin_anew(told: bytes) -> None:
+    assert Tally.of(told, SimulatedClock()).counts == dict.fromkeys(OUTCOMES, 0)
+    assert len(NearMisses.of(told)) == 0
+
+
+def test_near_misses_outlive_a_restart_with_what_is_needed_to_judge_them() -> None:
+    kept = NearMisses()
+    decision = Decision(False, True, 0.03, 0.9, "could be told; asked to check", (2.0, 1.0, 0.5))
+    for number in range(3):
+        kept.add(miss(number, judged=None)._replace(decision=decision))
+    kept.dropped_count = 7
+    again = NearMisses.of(kept.told())
+    assert again.newest(9) == kept.newest(9)
+    assert again.dropped_count == 7
+
+
+async def test_what_changes_is_written_no_more_often_than_said_and_at_the_end(tmp_path: Path) -> None:
+    clock, value, writes = SimulatedClock(), [0], list[bytes]()
+
+    def told() -> bytes:
+        writes.append(b"%d" % value[0])
+        return writes[-1]
+
+    file = tmp_path / "beside" / "part"
+    async with Keeping([Part(file, told, lambda: value[0], 5.0)], clock) as keeping:
+        await keeping.now()
+        assert not writes, "nothing has changed"
+        value[0] = 1
+        await keeping.now()
+        assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"1", 0o600)
+        await keeping.now()
+        value[0] = 2
+        await keeping._due()
+        assert writes == [b"1"], "five seconds are not over"
+        clock.advance(5)
+        await keeping._due()
+        assert read_part(file) == b"2"
+        value[0] = 3
+    assert file.read_bytes() == b"3"
+
+
+async def test_a_disk_that_takes_nothing_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    value = [0]
+    part = Part(tmp_path / "taken" / "part", lambda: b"x", lambda: value[0], 5.0)
+    async with Keeping([part], SimulatedClock()) as keeping:
+        value[0] = 1
+        await keeping.now()
+        assert keeping.failed_count == 1

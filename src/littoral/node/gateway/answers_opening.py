@@ -17,15 +17,17 @@ from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
 from littoral.answers.standing import Trust
 from littoral.answers.store import StoreBounds
 from littoral.answers.watch import Watch
-from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import UpstreamError
 from littoral.gateway.budgets import Prices, texts_of, tokens_of
+from littoral.gateway.keeping import Keeping, Part, read_part
+from littoral.gateway.near_misses import NearMisses
 from littoral.gateway.remembered import Remembered, RememberedOptions
 from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
 from littoral.node.gateway.embedding import QuestionEmbedder
+from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable, TrustTable
 from littoral.node.node import Node
 
@@ -34,8 +36,8 @@ __all__ = ["GATEWAY", "open_answers", "rules_of"]
 GATEWAY = "gateway"
 """Folder of what a gateway keeps beside its collection."""
 
-WATCH = "watch.json"
-WATCH_S = 30.0
+WATCH, MISSES = "watch.json", "near-misses"
+WATCH_S, MISSES_S = 5.0, 10.0
 
 Say = Callable[[str], None]
 
@@ -50,8 +52,11 @@ async def open_answers(
     tally: Tally,
     clock: Clock,
     say: Say,
+    seal: Seal,
 ) -> AsyncIterator[Remembered]:
-    """node: as the tenant sees it. Raises SettingError for a collection of another kind."""
+    """node: as the tenant sees it. seal: for texts beside the collection. Raises SettingError for a collection of
+    another kind.
+    """
     cache, folder = table.cache, node.data / GATEWAY
     folder.mkdir(parents=True, exist_ok=True)
     embed = None if embedder is None else embedder.of(node)
@@ -59,15 +64,14 @@ async def open_answers(
     if embedder is not None and embed is not None:
         own = AnswersEmbedder(embedder.size, embedder.models, embed)
     opening = open_store(node.collections, folder, cache.collection, own, _bounds(cache), clock, say)
-    watch = await asyncio.to_thread(_read_watch, folder / WATCH, _policy(cache))
+    watch, misses = await asyncio.to_thread(_found, folder, _policy(cache), seal)
+    keeping = Keeping(_parts(folder, watch, misses, seal), clock)
     judging = Judging(_judge(cache, upstreams, prices, embed, clock), cases_max=cache.judge_waiting_max)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opening)
-        stack.push_async_callback(_write_watch, folder / WATCH, watch)
-        keeping = asyncio.create_task(_keep_watch(folder / WATCH, watch), name="littoral-gateway-watch")
-        stack.push_async_callback(_ended, keeping)
+        await stack.enter_async_context(keeping)
         await stack.enter_async_context(judging)
-        yield Remembered(
+        found = Remembered(
             node.tenant,
             store,
             watch,
@@ -85,9 +89,12 @@ async def open_answers(
             embed=embed,
             size=1 if embedder is None else embedder.size,
             tally=tally,
+            misses=misses,
             rng=random.SystemRandom(),
             clock=clock,
         )
+        found.keeping = keeping
+        yield found
 
 
 def rules_of(table: RulesTable) -> Rules:
@@ -159,26 +166,21 @@ def _asking(model: str, upstreams: Upstreams, prices: Prices, clock: Clock) -> A
     return ask
 
 
-def _read_watch(file: Path, policy: Policy) -> Watch:
-    try:
-        return Watch.of(policy, msgspec.json.decode(file.read_bytes(), type=dict[str, Any]))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Watch(policy)
+def _found(folder: Path, policy: Policy, seal: Seal) -> tuple[Watch, NearMisses]:
+    watch = Watch(policy)
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        watch = Watch.of(policy, msgspec.json.decode(read_part(folder / WATCH) or b"{}", type=dict[str, Any]))
+    return watch, NearMisses.of(read_part(folder / MISSES, seal.unpack))
 
 
-async def _write_watch(file: Path, watch: Watch) -> None:
-    data = msgspec.json.encode(watch.told())
-    with contextlib.suppress(OSError):  # of a disk that is full: it begins anew then, and explores
-        await asyncio.to_thread(write_atomically, file, data)
+def _parts(folder: Path, watch: Watch, misses: NearMisses, seal: Seal) -> list[Part]:
+    def told() -> bytes:
+        return msgspec.json.encode(watch.told())
 
+    def mark() -> object:
+        return watch.statistics(), watch.state
 
-async def _keep_watch(file: Path, watch: Watch) -> None:
-    while True:
-        await asyncio.sleep(WATCH_S)
-        await _write_watch(file, watch)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    return [
+        Part(folder / WATCH, told, mark, WATCH_S),
+        Part(folder / MISSES, misses.told, lambda: misses.change_count, MISSES_S, seal.pack),
+    ]

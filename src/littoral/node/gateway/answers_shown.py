@@ -117,7 +117,7 @@ async def purged(answers: Remembered, tenant: str, body: PurgeBody) -> int:
         policy_version=body.policy_version,
         tenant=tenant,
     )
-    answers.misses.forget(frozenset({bytes.fromhex(body.id)}) if body.id is not None else None)
+    await answers.forget(frozenset({bytes.fromhex(body.id)}) if body.id is not None else None)
     return count
 
 

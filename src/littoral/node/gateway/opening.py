@@ -1,5 +1,6 @@
 """From the table `gateway` of a site file to gateways that run: the operator's, and those of tenants that have one."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +14,7 @@ from littoral.clock import Clock
 from littoral.errors import SetupError
 from littoral.gateway.budgets import Budget, Budgets, Price, Prices
 from littoral.gateway.flights import Flights
+from littoral.gateway.keeping import Keeping, Part, read_part
 from littoral.gateway.ledger import Ledger
 from littoral.gateway.listing import Listing
 from littoral.gateway.order import Gateway
@@ -21,6 +23,7 @@ from littoral.gateway.upstream import Upstream
 from littoral.gateway.upstreams import Upstreams
 from littoral.node.gateway.answers_opening import GATEWAY, open_answers
 from littoral.node.gateway.embedding import embedder_of
+from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway.secrets import headers_of, key_of
 from littoral.node.gateway_tables import BudgetTable, UpstreamTable
 from littoral.node.node import Node
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["open_gateway", "upstream_of"]
 
 Say = Callable[[str], None]
+
+COUNTS, COUNTS_S = "counts.json", 5.0
 
 
 @contextlib.asynccontextmanager
@@ -67,12 +72,15 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
         @contextlib.asynccontextmanager
         async def opened(seen: Node, budget: BudgetTable, models: Sequence[str]) -> AsyncIterator[None]:
             opening: contextlib.AbstractAsyncContextManager[Remembered | None] = contextlib.nullcontext()
-            tally = Tally(clock)
+            folder = seen.data / GATEWAY
+            tally = await asyncio.to_thread(lambda: Tally.of(read_part(folder / COUNTS), clock))
+            counts = Part(folder / COUNTS, tally.told, lambda: tally.change_count, COUNTS_S)
             if table.cache.enabled:
-                opening = open_answers(seen, table, upstreams, prices, embedder, tally, clock, say)
-            ledger = Ledger(seen.data / GATEWAY, clock)
+                seal = Seal(node.keys, f"near misses {seen.tenant}")
+                opening = open_answers(seen, table, upstreams, prices, embedder, tally, clock, say, seal)
+            ledger = Ledger(folder, clock)
             budgets = Budgets(seen.tenant, Budget(**msgspec.structs.asdict(budget)), prices, ledger, clock)
-            async with opening as answers:
+            async with Keeping([counts], clock), opening as answers:
                 seen.gateway = found = Gateway(
                     seen.tenant,
                     upstreams,
