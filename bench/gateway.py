@@ -83,6 +83,9 @@ def run() -> list[Row]:
             rows += _first_tokens(address, url, "a miss, streamed, exact answers alone", FIRST_TOKEN_MS)
         with _node(folder, url, embedder='embedder = "sentences"') as address:
             rows += _semantic(address)
+            rows += _first_tokens(
+                address, url, "a miss, streamed, in a conversation of its own", FIRST_TOKEN_MS, own=True
+            )
             rows += _first_tokens(address, url, "a miss, streamed, with a look for similar ones", None)
         return rows
 
@@ -120,8 +123,10 @@ def _write_model(folder: Path) -> None:
     (folder / "tokenizer.json").write_bytes((source / "tokenizer.json").read_bytes())
 
 
-def _body(question: str, **more: object) -> bytes:
+def _body(question: str, before: str = "", **more: object) -> bytes:
     messages = [{"role": "user", "content": question}]
+    if before:
+        messages = [{"role": "user", "content": before}, {"role": "assistant", "content": SAID}, *messages]
     return json.dumps({"model": "large", "messages": messages, "max_tokens": 50, **more}).encode()
 
 
@@ -173,12 +178,14 @@ def _semantic(address: str) -> list[Row]:
     ]
 
 
-def _first_tokens(address: str, url: str, what: str, limit_ms: float | None) -> list[Row]:
+def _first_tokens(address: str, url: str, what: str, limit_ms: float | None, *, own: bool = False) -> list[Row]:
+    """own: each question follows upon another one, so that there is none to compare it with."""
     node, service = _Client(address), _Client(url.removeprefix("http://").partition("/")[0])
     times: dict[str, list[float]] = {"node": [], "service": []}
     for number in range(FIRST_TOKENS + 20):
         for name, client in (("node", node), ("service", service)):
-            took_s = client.first(_body(f"{what} {number} {random.Random(number).random()}", stream=True))
+            before = f"the question before the {number}th" if own else ""
+            took_s = client.first(_body(f"{what} {number} {random.Random(number).random()}", before, stream=True))
             times[name].append(took_s * 1000)
     through, direct = (statistics.median(times[name][20:]) for name in ("node", "service"))
     more = {} if limit_ms is None else {"limit": limit_ms}

@@ -37,6 +37,7 @@ ROUTES = {
     "infer": ("POST", "/pipelines/{name}"),
     "write": ("PUT", "/collections/{collection}/points"),
     "admin": ("POST", "/api/mesh/changes"),
+    "steps": ("POST", "/api/steps"),
 }
 PATHS = {
     need: (method, path.replace("{name}", "p").replace("{collection}", "c")) for need, (method, path) in ROUTES.items()

@@ -12,6 +12,7 @@ import numpy as np
 
 from littoral.artifact import Model, Store
 from littoral.node.qdrant_api import LACKING
+from littoral.steps.messages import StepAsk, encode_step
 from littoral.tensors import encode_frame
 from littoral.vectors.layout import COLLECTION_FILE
 from mixed_texts import wordpiece
@@ -45,6 +46,8 @@ near_mb = 4
 
 [audit]
 commit_ms = 50
+
+[placement]
 """
 )
 VECTOR = [round(0.5 + i / 1000, 3) for i in range(SIZE)]
@@ -92,6 +95,8 @@ RAW = np.ones((2, 3), "<f4").tobytes()
 BINARY_HEAD = json.dumps(
     {"inputs": [TENSOR | {"parameters": {"binary_data_size": len(RAW)}}], "parameters": {"binary_data_output": True}}
 ).encode()
+STEP = encode_step(StepAsk(f"model:{'0' * 64}", 1.0), {"x": np.zeros((1, 3), np.float32)}, {})
+"""Of a model that no node has: which digest one has is not known here."""
 LENGTH = "inference-header-content-length"
 SIZES = {
     name: 6 * (1 if name == "BOOL" else 2 if name == "BF16" else int(name.lstrip("UINTFP")) // 8) for name in TYPES
@@ -226,6 +231,8 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
         ),
     ],
     ("GET", "/api/placement"): [Seed()],
+    ("GET", "/api/steps"): [Seed()],
+    ("POST", "/api/steps"): [Seed(headers={"Content-Type": "application/x-safetensors"}, body=STEP)],
     ("GET", "/api/tenants"): [Seed()],
     ("GET", "/api/pipelines"): [Seed()],
     ("GET", "/api/models"): [Seed()],

@@ -10,13 +10,13 @@ import numpy as np
 from littoral.clock import Clock
 from littoral.node.placement.asker import Asker, MovableStep
 from littoral.node.placement.power import PowerMeter
-from littoral.node.placement.scheduler import Offer
 from littoral.node.placement.service import StepService
 from littoral.node.placement.workplace import Workplace, model_key
 from littoral.node.placement_tables import PlacementTable, PowerTable
 from littoral.node.residency import parse_residency, parse_wish
 from littoral.runtime.edges import TensorsType, Value
 from littoral.runtime.step import How
+from littoral.steps.offer import Offer
 from littoral.tensors import TensorSpec
 from littoral.transport import Transport
 from littoral.transport.fake import Network
@@ -135,7 +135,7 @@ async def placed_members(
                 member,
                 work,
                 table,
-                orchestrator=outside if name != outside else None,
+                outside=() if outside is None or name == outside else (outside,),
                 is_spent=power.is_spent,
                 clock=clock,
                 rng=Random(f"{seed} {name}"),

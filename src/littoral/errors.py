@@ -26,6 +26,7 @@
     │   │   ├── MemoryCapError        it needs more memory than it was given
     │   │   └── AgentError            it answered with an error of its own
     │   ├── ShardError                a vector shard failed
+    │   │   └── FullDiskError         its disk has no room for what is to be written
     │   ├── UnavailableError          not ready, stopping or restarting: try again
     │   └── SetupError                something that must be installed is missing
     ├── PeerError                     another node or the network is at fault
@@ -70,6 +71,7 @@ __all__ = [
     "ExpiredUpdateError",
     "FastForwardError",
     "ForbiddenError",
+    "FullDiskError",
     "InputError",
     "LittoralError",
     "MalformedUpdateError",
@@ -262,6 +264,10 @@ class AgentError(SandboxError):
 
 class ShardError(NodeError):
     """A vector shard failed."""
+
+
+class FullDiskError(ShardError):
+    """The disk has no room for what is to be written; nothing of it was, and reads go on."""
 
 
 class UnavailableError(NodeError):

@@ -44,7 +44,7 @@ def test_a_token_is_made_listed_and_revoked(site: Path) -> None:
     assert gone.out == f"{kept[0]['id']} `till-3` is revoked\n"
     assert cli("tokens", "revoke", site, "till-3").code == 4
     wrong = cli("tokens", "new", site, "x", "--roles", "root")
-    assert (wrong.code, wrong.err.splitlines()[1]) == (4, "hint: known: read, infer, write, admin")
+    assert (wrong.code, wrong.err.splitlines()[1]) == (4, "hint: known: read, infer, write, admin, steps")
 
 
 def test_a_site_without_the_table_has_none(tmp_path: Path) -> None:

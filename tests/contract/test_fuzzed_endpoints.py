@@ -17,6 +17,7 @@ REFUSED = {
     ("POST", "/collections/{collection}/snapshots/upload"),
     ("POST", "/api/mesh/changes"),
     ("POST", "/api/session"),
+    ("POST", "/api/steps"),
     *((method, "/api/builds/{build}") for method in ("GET", "DELETE")),
     *((method, "/api/builds/{build}/feeds") for method in ("POST", "DELETE")),
     *(("POST", f"/api/builds/{{build}}/{what}") for what in ("start", "cancel", "load", "add")),

@@ -38,6 +38,7 @@ OF_TABLES = (
     "littoral_audit_",
     "littoral_tenant_",
     "littoral_update_",
+    "littoral_fallback_",
     "littoral_gateway_",
 )
 """Told by nodes whose site file has such a table, or of a collection on its way to another model."""

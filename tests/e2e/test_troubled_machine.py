@@ -138,46 +138,136 @@ def test_a_full_disk_is_read_from_and_written_to_again_when_there_is_room(tmp_pa
     assert "all is well" in done.stdout
 
 
+BESIDE = """
+[cache]
+disk_mb = 4
+
+[audit]
+commit_ms = 50
+
+[gateway]
+upstreams = [{{ name = "beside", url = "{url}", models = ["large"] }}]
+"""
+
+
 def on_a_small_disk(disk: Path) -> None:
-    """In a mount namespace of its own. State, cache, site and data are on the disk."""
+    """In a mount namespace of its own. State, cache, site, data and what is said on stderr are on the disk."""
+    from fake_upstream import fake_upstream
     from littoral import settings
 
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", disk], check=True)
-    with settings.override(LITTORAL_STATE=str(disk / "state"), LITTORAL_CACHE=str(disk / "cache")):
-        machine = Machine(disk, TEXT + "\n[cache]\ndisk_mb = 4\n")
-        variables = {"LITTORAL_DISK_RESERVE_MB": "8"}
-        machine.start(**variables)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=250m", "tmpfs", disk], check=True)
+    with (
+        fake_upstream() as fake,
+        settings.override(LITTORAL_STATE=str(disk / "state"), LITTORAL_CACHE=str(disk / "cache")),
+    ):
+        machine = Machine(disk, TEXT + BESIDE.format(url=fake.url))
         try:
-            assert machine.write(0, 10).status == 200
-            filled = disk / "filled"
-            with filled.open("wb") as stream, contextlib.suppress(OSError):
-                while True:
-                    stream.write(bytes(1 << 16))
-                    stream.flush()
-            refused = machine.write(10)
-            assert refused.status >= 500, refused
-            assert "MiB free, a write needs 8 MiB" in refused.error, refused.body
-            assert machine.ids() == list(range(10))
-            assert machine.ask("POST", "/pipelines/embed", data=page_pictures()[0].data).status == 200
-            assert cli("doctor", machine.site, "--json").code == 1
+            machine.start(**RESERVE)
+            _fills(machine, disk)
             machine.end()  # a power cut, and up again: without a free byte the store can seldom be opened
-            machine.launch(**variables)
-
-            def says_how_it_is() -> bool:
-                reply = machine.ask("GET", "/readyz")
-                return reply.status == 200 or b"is the disk full?" in reply.body
-
-            until(says_how_it_is, attempts=300_000)
-            assert machine.ask("POST", "/pipelines/embed", data=page_pictures()[0].data).status == 200
-            filled.unlink()
-            machine.wait_ready()
-            assert machine.ids() == list(range(10))
-            until(lambda: machine.write(10).status == 200)
-            assert machine.ids() == list(range(11))
+            _starts_without_a_free_byte(machine)
+            (disk / "filled").unlink()
+            _goes_on(machine)
+            machine.end()
+            _begins_without_room(machine, disk)
         finally:
             print(machine.errors.read_text()[-3000:], file=sys.stderr)
             machine.end()
     print("all is well")
+
+
+RESERVE = {"LITTORAL_DISK_RESERVE_MB": "8"}
+ALIAS = {"actions": [{"create_alias": {"alias_name": "pictures", "collection_name": "frames"}}]}
+ALSO = {"actions": [{"create_alias": {"alias_name": "again", "collection_name": "frames"}}]}
+
+
+def _fills(machine: Machine, disk: Path) -> None:
+    """While it runs."""
+    assert machine.write(0, 10).status == 200
+    assert machine.ask("POST", "/collections/aliases", ALIAS).status == 200
+    assert _chat(machine, "known") == (200, "miss")
+    until(lambda: _chat(machine, "known") == (200, "hit"))
+    fill(disk)
+    refused = machine.write(10)
+    assert refused.status == 507, refused
+    assert "MiB free, a write needs 8 MiB" in refused.error, refused.body
+    spare = {"vectors": {"size": 4, "distance": "Dot"}}
+    for method, path, body in (
+        ("PUT", "/collections/spare", spare),
+        ("POST", "/collections/aliases", ALSO),
+        ("POST", "/collections/frames/snapshots?wait=true", {}),
+        ("PUT", "/collections/frames/index?wait=true", {"field_name": "n", "field_schema": "integer"}),
+    ):
+        told = machine.ask(method, path, body)
+        assert (told.status, "hint: make room" in told.error) == (507, True), (path, told)
+    assert machine.ids() == list(range(10))
+    assert machine.ask("POST", "/pipelines/embed", data=page_pictures()[0].data).status == 200
+    assert (_chat(machine, "known"), _chat(machine, "new")) == ((200, "hit"), (200, "miss"))
+    assert machine.ask("GET", "/readyz").status == 200
+    assert cli("doctor", machine.site, "--json").code == 1
+    fill(disk)
+
+
+def _starts_without_a_free_byte(machine: Machine) -> None:
+    machine.launch(**RESERVE)
+
+    def says_how_it_is() -> bool:
+        reply = machine.ask("GET", "/readyz")
+        return reply.status == 200 or b"is the disk full?" in reply.body
+
+    until(says_how_it_is, attempts=300_000)
+    assert machine.ask("POST", "/pipelines/embed", data=page_pictures()[0].data).status == 200
+    assert _chat(machine, "newer")[0] == 200
+    assert machine.process is not None
+    assert machine.process.poll() is None
+
+
+def _goes_on(machine: Machine) -> None:
+    """By itself, when there is room."""
+    machine.wait_ready()
+    assert machine.ids() == list(range(10))
+    until(lambda: machine.write(10).status == 200)
+    assert machine.ids() == list(range(11))
+    assert machine.ask("POST", "/collections/aliases", ALSO).status == 200
+    aliases = machine.ask("GET", "/aliases").json["result"]["aliases"]
+    assert {alias["alias_name"] for alias in aliases} == {"pictures", "again"}
+    until(lambda: _chat(machine, "known") == (200, "hit"), attempts=300_000)
+    until(lambda: machine.ask("GET", "/api/audit").json["failure"] == "", attempts=300_000)
+    until(lambda: machine.ask("GET", "/api/audit").json["waiting"] == 0)
+    assert machine.ask("GET", "/api/audit").json["dropped"] == {}
+    assert cli("audit", "verify", machine.site.parent / "data/audit").code == 0
+
+
+def _begins_without_room(machine: Machine, disk: Path) -> None:
+    """A node that never ran refuses in words; nothing of the half-made is in the way of the next start."""
+    shutil.rmtree(disk / "data")
+    fill(disk, leave=2 * MB)
+    line, variables = command("up", machine.site), environment() | RESERVE
+    refused = subprocess.run(line, env=variables, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 5
+    assert "MiB free, a new collection needs 8 MiB" in refused.stderr, refused.stderr
+    (disk / "filled").unlink()
+    machine.start(**RESERVE)
+    assert machine.write(0).status == 200
+
+
+def _chat(machine: Machine, question: str) -> tuple[int, str]:
+    """Status, and where the answer came from."""
+    body = {"model": "large", "messages": [{"role": "user", "content": question}]}
+    reply = machine.ask("POST", "/v1/chat/completions", body)
+    return reply.status, reply.headers.get("x-littoral-cache", "")
+
+
+def fill(disk: Path, *, leave: int = 0) -> None:
+    """To the last byte, or so many less."""
+    path = disk / "filled"
+    with path.open("ab", buffering=0) as stream:
+        for size in (1 << 16, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    stream.write(bytes(size))
+    if leave:
+        os.truncate(path, path.stat().st_size - leave)
 
 
 def faketime() -> Path | None:

@@ -311,6 +311,12 @@ class AnswerStore:
             if offset is None:
                 return found
 
+    async def holds(self, asked: Asked) -> bool:
+        """Whether there is anything to compare a question with: an entry of its partition."""
+        matching = Filter(must=[_equals("partition", asked.partition.hex())])
+        records, _ = await self._points.scroll(limit=1, matching=matching, with_payload=False)
+        return bool(records)
+
     async def entry(self, entry_id: bytes) -> Near | None:
         """One entry with what was observed of it; expired ones, too. Its similarity is 1."""
         records = await self._points.retrieve([point_id(entry_id)])

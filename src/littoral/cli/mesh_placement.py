@@ -23,7 +23,7 @@ def placement(
         told = client.call("GET", "/api/placement")
     if told["steps"] is None:
         raise NotFoundError(
-            f"node at {url} places no steps", hint="the tables `mesh` and `placement` of its site file make it do so"
+            f"node at {url} places no steps", hint="the table `placement` of its site file makes it do so"
         )
     if as_json:
         show_json(told)

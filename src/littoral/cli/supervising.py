@@ -4,6 +4,7 @@ A plain `littoral up SITE [--listen HOST:PORT] [--last-good]` is read here, with
 they would cost 20 MB, and the node would wait for them. Anything else on the command line is theirs (`up.py`).
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,4 +94,6 @@ def supervise(asked: Asked) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    """A line that nobody takes, as on a full disk, waits for the next one that somebody does."""
+    with contextlib.suppress(OSError):
+        print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201

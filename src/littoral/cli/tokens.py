@@ -29,7 +29,9 @@ def options() -> None:
 def new(
     site: SiteArgument,
     name: Annotated[str, typer.Argument(help="Whose it is, for people.")],
-    roles: Annotated[str, typer.Option(help="Of `read`, `infer`, `write`, `admin`, with commas between.")] = "read",
+    roles: Annotated[
+        str, typer.Option(help="Of `read`, `infer`, `write`, `admin`, `steps`, with commas between.")
+    ] = "read",
     tenant: Annotated[
         str | None, typer.Option(help="A tenant of the site file, for whose things alone it is good.")
     ] = None,

@@ -1,5 +1,6 @@
 """Answers of one tenant that are told again: looked up, decided about, kept, judged beside requests."""
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Beside", "Remembered", "RememberedOptions"]
 
+Vector = NDArray[np.float32]
 _T = TypeVar("_T")
 
 NEAREST = 3
 DECISIONS_MAX = 20_000
+PARTITIONS_MAX = 4096
 ENDS = frozenset({"stop", "tool_calls", "function_call"})
 
 
@@ -56,9 +59,11 @@ class RememberedOptions(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What was found beside a request. near: the entry that was decided about. may: it may be told to this author."""
+    """What was found beside a request. vector: of its question; on its way where there is nothing to compare it with.
+    near: the entry that was decided about. may: it may be told to this author.
+    """
 
-    vector: NDArray[np.float32]
+    vector: asyncio.Task[Vector | None] | Vector
     near: Near | None = None
     decision: Decision | None = None
     may: bool = False
@@ -109,6 +114,7 @@ class Remembered:
         self.judgement_limit = HourlyLimit(trust.judgements_of_one_per_hour, clock)
         self.failed_count = 0
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
+        self._partitions: OrderedDict[bytes, None] = OrderedDict()
         self._prices = prices
         self._tally = tally
         self._size = size
@@ -169,14 +175,17 @@ class Remembered:
         return await self._looked(self.store.stale(asked, most_s))
 
     async def beside(self, asked: Asked, control: Control) -> Beside | None:
-        """The nearest remembered question, and whether its answer may be told. None: there is no vector."""
+        """The nearest remembered question, and whether its answer may be told. None: there is no vector.
+
+        The first question of a partition, as each turn of a conversation is, does not wait for its vector.
+        """
         if self.embed is None:
             return None
         with span("gateway: semantic") as spanned:
-            try:
-                vector = await self.embed(asked.question)
-            except LittoralError:
-                self.failed_count += 1
+            if not await self._is_known(asked):
+                self.watch.decide(None, 0.0, self._rng.random())
+                return Beside(asyncio.create_task(self._embedded(asked), name="littoral-gateway-embed"))
+            if (vector := await self._embedded(asked)) is None:
                 return None
             nears = await self._looked(self.store.nearest(asked, vector, NEAREST)) or []
             takes = [near for near in nears if control.takes_age(self._clock.wall() - near.entry.made_at_s)]
@@ -186,7 +195,24 @@ class Remembered:
                 spanned.note("littoral.told", found.is_told)
         return found
 
-    def _decided(self, vector: NDArray[np.float32], asked: Asked, nears: list[Near]) -> Beside:
+    async def _is_known(self, asked: Asked) -> bool:
+        if asked.partition in self._partitions:
+            return True
+        is_known = bool(await self._looked(self.store.holds(asked)))
+        self._partitions[asked.partition] = None  # or will be, before another question has its vector
+        if len(self._partitions) > PARTITIONS_MAX:
+            self._partitions.popitem(last=False)
+        return is_known
+
+    async def _embedded(self, asked: Asked) -> Vector | None:
+        assert self.embed is not None, "there is an embedder"
+        try:
+            return await self.embed(asked.question)
+        except LittoralError:
+            self.failed_count += 1
+            return None
+
+    def _decided(self, vector: Vector, asked: Asked, nears: list[Near]) -> Beside:
         if nears:
             self._tally.nearest(nears[0].similarity)
         found = [(near, self.standing(near, asked)) for near in nears if near.similarity >= self.options.similarity_min]
@@ -282,11 +308,12 @@ class Remembered:
             kind=question.kind,
             shape=shape_of(question.body, question.kind, self.rules),
         )
+        vector = None if beside is None else await _there(beside.vector)
         if beside is None or beside.near is None:
-            await self._kept(entry, None if beside is None else beside.vector, mark)
+            await self._kept(entry, vector, mark)
             return
         self.store.hot.keep_exact(entry)
-        near, decision, vector = beside.near, beside.decision, beside.vector
+        near, decision = beside.near, beside.decision
 
         async def judged(is_correct: bool | None) -> None:
             if is_correct is not None:
@@ -301,7 +328,7 @@ class Remembered:
         if not self.judging.offer(Case(asked.question, near.entry.answer, body, judged)):
             await judged(None)
 
-    async def _kept(self, entry: Entry, vector: NDArray[np.float32] | None, mark: int) -> None:
+    async def _kept(self, entry: Entry, vector: Vector | None, mark: int) -> None:
         if not self.entry_limit.take(self.tenant, entry.author):
             return
         await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
@@ -332,7 +359,11 @@ class Remembered:
             return None
 
 
-def _nowhere(exact: bytes, size: int) -> NDArray[np.float32]:
+async def _there(vector: asyncio.Task[Vector | None] | Vector) -> Vector | None:
+    return await vector if isinstance(vector, asyncio.Task) else vector
+
+
+def _nowhere(exact: bytes, size: int) -> Vector:
     """A direction of its own, which is far from those of texts where vectors are long."""
     found = np.random.default_rng(int.from_bytes(exact[:8])).normal(size=size)
     return np.asarray(found / np.linalg.norm(found), np.float32)

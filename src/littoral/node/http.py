@@ -25,6 +25,7 @@ from littoral.node.pipelines_api import pipelines_protocol
 from littoral.node.placement_api import placement_protocol
 from littoral.node.qdrant_api import qdrant_protocol
 from littoral.node.shown.protocol import shown_protocol
+from littoral.node.steps_api import steps_protocol
 from littoral.node.streams_api import streams_protocol
 from littoral.node.tenancy.api import tenants_protocol
 from littoral.node.tenancy.tenant import Tenant
@@ -170,6 +171,7 @@ def _protocols(
         mesh_protocol(node),
         migrations_protocol(node),
         placement_protocol(node),
+        steps_protocol(node),
         mesh_changes_protocol(node),
         health_protocol(node, observed, busy_count, tells),
         pipelines_protocol(node, observed),

@@ -17,8 +17,8 @@ Inner = Callable[["ForEachStepTable"], Sequence["StepTable"]]
 
 def check_placement(site: "Site", place: Place, inner: Inner) -> None:
     """inner: the steps of a `for_each`. Raises SettingError."""
-    if site.placement is not None and site.mesh is None:
-        raise (place / "placement").about("needs the table `mesh`, which says who the other nodes are")
+    if site.placement is not None and site.placement.fallback and site.updates is None:
+        raise (place / "placement" / "fallback").about("needs the table `updates`, which says who the orchestrator is")
     for name, steps in site.pipelines.items():
         _check_steps(steps, site, place / "pipelines" / name / "steps", inner)
 
@@ -41,10 +41,12 @@ def _check_wish(step: "StepTable", site: "Site", place: Place) -> None:
     wish, residency = parse_wish(step.place), parse_residency(step.residency)
     if wish.is_here:
         return
-    if site.mesh is None or site.placement is None:
-        raise (place / "place").about("needs the tables `mesh` and `placement`")
+    if site.placement is None or (site.mesh is None and not site.placement.fallback):
+        raise (place / "place").about("needs the tables `mesh` and `placement`, or `placement.fallback`")
     if wish.pinned is None or wish.pinned == site.node.name:
         return
+    if site.mesh is None:
+        raise (place / "place").about("names another node, and there is no table `mesh` that says where it is")
     if wish.pinned not in site.mesh.peers:
         raise (place / "place").wrong(
             step.place, "`node:` and a name of `mesh.peers`", hint=nearest_hint(wish.pinned, site.mesh.peers)

@@ -34,9 +34,13 @@ class PlacementTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     tries: Annotated[
         float, Meta(ge=0, le=0.2, description="Share of steps that a second node computes too, to learn how fast it is")
     ] = 0.02
+    fallback: Annotated[
+        bool,
+        Meta(description="Whether the orchestrator of `[updates]` is asked too where the site is exhausted"),
+    ] = False
     spill_ms: Annotated[
         float,
-        Meta(gt=0, le=600_000, description="What takes longer on every node of the site goes to `mesh.orchestrator`"),
+        Meta(gt=0, le=600_000, description="What takes longer on every node of the site goes outside, if it may"),
     ] = 1000.0
     deadline_ms: Annotated[int, Meta(ge=10, le=600_000, description="How long another node is waited for at most")] = (
         10_000

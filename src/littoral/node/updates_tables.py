@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from littoral.node.site_problems import NAME_PATTERN, Place
+from littoral.tables.addresses import is_own_address
 
 __all__ = [
+    "BEARER",
     "FOLDER",
     "PREFIX",
     "UpdatesTable",
@@ -18,14 +19,15 @@ __all__ = [
     "check_updates",
     "delivered_name",
     "delivered_path",
-    "is_loopback",
 ]
 
 PREFIX = "fleet:"
 FOLDER = "updates"
 """Below the data folder."""
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BEARER = "bearer"
+"""There: the token of the enrolled node alone, for what else asks the orchestrator, such as `audit.witnesses`."""
+
 ENTRIES_MAX = 16
 _Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 _Label = Annotated[str, Meta(max_length=200)]
@@ -104,12 +106,6 @@ def delivered_path(path: str, kind: str) -> str | None:
     return f"{FOLDER}/{kind}/{name}" + ("" if kind == "models" else ".wasm")
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is one of this machine's own, by its name alone."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname in LOOPBACK and parts.username is None
-
-
 def check_updates(
     table: UpdatesTable | None, models: Mapping[str, _HasPath], agents: Mapping[str, _HasPath], place: Place
 ) -> None:
@@ -125,5 +121,5 @@ def check_updates(
                 raise here.wrong(one.path, "`fleet:NAME`")
             if one.sha256 is not None:
                 raise (place / kind / name / "sha256").about("pins what a deployment changes")
-    if table is not None and table.hook is not None and not is_loopback(table.hook):
+    if table is not None and table.hook is not None and not is_own_address(table.hook):
         raise (place / "updates" / "hook").wrong(table.hook, "an address on this machine: `http://127.0.0.1:PORT/…`")

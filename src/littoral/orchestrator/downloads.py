@@ -1,18 +1,21 @@
 """What nodes fetch: metadata, and targets in parts (RFC 9110 §14: one range, entity tags)."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple
 
 from littoral.errors import InputError, NotFoundError
+from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.node_api import NodeSide
+from littoral.orchestrator.pacing import FLEET, Cap, Pacer
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.signing import Signing
 from littoral.updates import tree
 from littoral.web import Answer, Protocol, Request, Route, Stream
 
-__all__ = ["BINARY", "Part", "chunks_of", "downloads_protocol", "range_of"]
+__all__ = ["BINARY", "Part", "caps_of", "chunks_of", "downloads_protocol", "range_of"]
 
 CHUNK_BYTES = 1 << 18
 BINARY = "application/octet-stream"
@@ -27,7 +30,7 @@ class Part(NamedTuple):
     end: int
 
 
-def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing) -> Protocol:
+def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing, pacer: Pacer) -> Protocol:
     """For nodes by their tokens. What is for one node alone, no other gets."""
 
     async def image_metadata(request: Request) -> Answer:
@@ -41,7 +44,7 @@ def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing) -> 
         return await _metadata(signing, tree.director_metadata(node, request.names["file"]))
 
     async def target(request: Request) -> Answer | Stream:
-        side.caller(request)
+        node = side.caller(request).name
         file = request.names["file"]
         path = f"{tree.TARGETS}/{file}"
         if not tree.is_public(path):
@@ -62,7 +65,8 @@ def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing) -> 
         else:
             status = 206
             headers.append(("content-range", f"bytes {part.start}-{part.end - 1}/{length}"))
-        chunks = chunks_of(registry, path, part)
+        pacer.check(node)
+        chunks = _paced(pacer, node, chunks_of(registry, path, part))
         return Stream(chunks, BINARY, status=status, headers=tuple(headers), length=part.end - part.start)
 
     routes = (
@@ -99,7 +103,7 @@ async def _metadata(signing: Signing, path: str) -> Answer:
     return Answer(data)
 
 
-async def chunks_of(registry: Registry, path: str, part: Part) -> AsyncIterator[bytes]:
+async def chunks_of(registry: Registry, path: str, part: Part) -> AsyncGenerator[bytes, None]:
     """Of a file of the tree below `image/targets`."""
     at = part.start
     while at < part.end:
@@ -108,3 +112,32 @@ async def chunks_of(registry: Registry, path: str, part: Part) -> AsyncIterator[
             raise NotFoundError(f"`{path}` ends at {at}, {part.end} bytes were there")
         yield data
         at += len(data)
+
+
+def caps_of(fleet: Fleet, bytes_per_s_max: int | None) -> Callable[[str], Sequence[Cap]]:
+    """What a node's downloads are under: caps of the fleet, its group, and the rollout that tells it what it runs."""
+
+    def of(name: str) -> Sequence[Cap]:
+        caps = [Cap(FLEET, bytes_per_s_max)]
+        if (node := fleet.nodes.get(name)) is None:
+            return caps
+        if (group := fleet.group_of(node)) is not None and group.total_bytes_per_s_max is not None:
+            caps.append(Cap(f"group/{group.name}", group.total_bytes_per_s_max))
+        for rollout in reversed(fleet.rollouts.values()):
+            member = fleet.members[rollout.id].get(name)
+            if member is not None:
+                if member.deployment == node.deployment:
+                    caps.append(Cap(f"rollout/{rollout.id}", rollout.plan.total_bytes_per_s_max))
+                break
+        return caps
+
+    return of
+
+
+async def _paced(pacer: Pacer, node: str, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    with pacer.downloading(node) as download:
+        async with contextlib.aclosing(chunks):
+            async for data in chunks:
+                async with contextlib.aclosing(download.parts(data)) as parts:
+                    async for part in parts:
+                        yield part

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from littoral.errors import NotFoundError, SettingError
-from littoral.tables.addresses import Address, parse_address
+from littoral.steps.door import FRAME_BYTES_MAX
+from littoral.tables.addresses import Address, is_own_address, parse_address
 from littoral.tables.broker import BrokerTable, check_broker
 from littoral.tables.exposure import Exposure
 from littoral.tables.problems import NAME_PATTERN, Place, nearest_hint
@@ -21,6 +22,8 @@ from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
 __all__ = [
     "TABLES",
     "File",
+    "InferenceNodeTable",
+    "InferenceTable",
     "LimitsTable",
     "ObjectsTable",
     "OrchestratorTable",
@@ -94,6 +97,38 @@ class SignalTable(BrokerTable, frozen=True):
     ] = "littoral/fleet/{node}"
 
 
+class InferenceNodeTable(_Table, frozen=True):
+    """A node of the data centre, with the table `placement`, that does steps of sites."""
+
+    url: Annotated[Text, Meta(description="Where it answers, `https://…`; plain HTTP on this machine only")]
+    token: Annotated[Text, Meta(description="File of its token with the role `steps`")]
+    ca: Annotated[
+        Text | None, Meta(description="File of PEM: the authority that it is known by, beside the machine's own")
+    ] = None
+    groups: Annotated[
+        list[Annotated[str, Meta(pattern=NAME_PATTERN)]],
+        Meta(max_length=256, description="Groups whose nodes it works for, nobody else's; default: all nodes"),
+    ] = []
+
+
+class InferenceTable(_Table, frozen=True):
+    """Steps of sites that are exhausted; without this table none are taken."""
+
+    nodes: Annotated[
+        dict[Annotated[str, Meta(pattern=NAME_PATTERN)], InferenceNodeTable],
+        Meta(min_length=1, max_length=64, description="Who does them, by name"),
+    ]
+    body_bytes_max: Annotated[
+        int, Meta(ge=1024, le=FRAME_BYTES_MAX, description="Largest frame of tensors, in bytes")
+    ] = 8 << 20
+    deadline_ms: Annotated[
+        int, Meta(ge=10, le=600_000, description="How long one is waited for at most, in milliseconds")
+    ] = 10_000
+    step_count_max: Annotated[int, Meta(ge=1, le=200, description="Steps under way")] = 32
+    node_step_count_max: Annotated[int, Meta(ge=1, le=200, description="Of these, of one node of a site")] = 8
+    node_steps_per_s: Annotated[float, Meta(gt=0, le=100_000, description="Of one node of a site, in the mean")] = 50.0
+
+
 class LimitsTable(_Table, frozen=True):
     """What it takes."""
 
@@ -104,6 +139,10 @@ class LimitsTable(_Table, frozen=True):
     connection_count_max: Annotated[int, Meta(ge=16, le=65_536, description="Connections at a time")] = 4096
     signal_count_max: Annotated[int, Meta(ge=1, le=65_536, description="Nodes that wait for a signal at a time")] = 1000
     node_count_max: Annotated[int, Meta(ge=1, le=1_000_000, description="Nodes")] = 10_000
+    download_bytes_per_s_max: Annotated[
+        Annotated[int, Meta(ge=65_536, le=1 << 40)] | None,
+        Meta(description="Bytes a second that go to all nodes together; default: no cap"),
+    ] = None
     event_count_max: Annotated[int, Meta(ge=100, le=10_000_000, description="Events that are kept")] = 100_000
 
 
@@ -114,6 +153,7 @@ TABLES: dict[str, type[_Table]] = {
     "store": StoreTable,
     "objects": ObjectsTable,
     "mqtt": SignalTable,  # type: ignore[dict-item]
+    "inference": InferenceTable,
     "limits": LimitsTable,
 }
 """By name, in the order of the reference."""
@@ -130,6 +170,7 @@ class File(NamedTuple):
     store: StoreTable | None = None
     objects: ObjectsTable | None = None
     mqtt: SignalTable | None = None
+    inference: InferenceTable | None = None
 
     @property
     def listen(self) -> Address:
@@ -185,9 +226,13 @@ def parse_file(data: bytes, path: Path) -> File:
         _one(tables["store"], StoreTable, place / "store") if "store" in tables else None,
         _one(tables["objects"], ObjectsTable, place / "objects") if "objects" in tables else None,
         _one(tables["mqtt"], SignalTable, place / "mqtt") if "mqtt" in tables else None,
+        _one(tables["inference"], InferenceTable, place / "inference") if "inference" in tables else None,
     )
     if found.mqtt is not None:
         check_broker(found.mqtt, place / "mqtt")
+    if found.inference is not None:
+        for name, node in found.inference.nodes.items():
+            _check_secret(node.url, place / "inference" / "nodes" / name / "url")
     try:
         address = found.listen
     except SettingError as error:
@@ -201,6 +246,12 @@ def _one(value: Any, table: type[_T], place: Place) -> _T:
         return msgspec.convert(value, table)
     except msgspec.ValidationError as error:
         raise place.refused(error, value, table) from error
+
+
+def _check_secret(url: str, place: Place) -> None:
+    """What goes there are the data of sites, and a token."""
+    if not url.startswith("https://") and not is_own_address(url):
+        raise place.wrong(url, "`https://…`, or `http://` and an address of this machine")
 
 
 def _check_exposure(file: File, address: Address) -> None:

@@ -8,8 +8,11 @@ from littoral.audit.witness import Witness
 from littoral.orchestrator.acts import Acts
 from littoral.orchestrator.conductor import Conductor
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.inference import Inference
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide
+from littoral.orchestrator.pacing import FLEET, Pacer
+from littoral.steps.tally import OUTCOMES
 from littoral.telemetry import TEXT_TYPE, Metrics, MetricSpec, Reading
 from littoral.updates.wire import STATES
 from littoral.web import Answer, Protocol, Request, Route, Seen
@@ -44,6 +47,23 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_rollouts", "gauge", ("state",), "Rollouts"),
         MetricSpec("littoral_fleet_artifacts", "gauge", ("state",), "Artifacts"),
         MetricSpec("littoral_fleet_reports_dropped_total", "read_counter", ("bound",), "Reports that nodes threw away"),
+        MetricSpec("littoral_fleet_downloads", "gauge", (), "Downloads of nodes under way"),
+        MetricSpec("littoral_fleet_download_bytes_total", "read_counter", (), "Bytes of artifacts sent to nodes"),
+        MetricSpec(
+            "littoral_fleet_download_wait_seconds_total",
+            "read_counter",
+            (),
+            "Time that downloads waited",
+        ),
+        MetricSpec(
+            "littoral_fleet_downloads_refused_total", "read_counter", (), "Downloads that too many others were open for"
+        ),
+        MetricSpec(
+            "littoral_fleet_download_bytes_per_second_max",
+            "gauge",
+            (),
+            "Cap over all nodes, where there is one",
+        ),
         MetricSpec("littoral_fleet_write_failures_total", "read_counter", (), "Batches of check-ins not written"),
         MetricSpec("littoral_fleet_failures_total", "read_counter", (), "Turns of rollouts that were tried again"),
         MetricSpec("littoral_fleet_audit_entries", "gauge", (), "Entries of the audit log"),
@@ -55,6 +75,28 @@ FLEET_METRICS = {
             "littoral_fleet_cosigning_refused_total", "read_counter", ("reason",), "Checkpoints of nodes not cosigned"
         ),
         MetricSpec("littoral_fleet_events_dropped_total", "read_counter", (), "Events that a slow listener lost"),
+        MetricSpec(
+            "littoral_fleet_steps_total",
+            "read_counter",
+            ("outcome",),
+            "Steps that nodes of sites asked for: `answered`; refused as `large`, `often`, `busy`, `unknown`, `wrong`, "
+            "`denied`; `failed`; `left` by who asked",
+        ),
+        MetricSpec(
+            "littoral_fleet_steps_bytes_total",
+            "read_counter",
+            ("direction",),
+            "Of their frames: `received`, `sent`",
+        ),
+        MetricSpec("littoral_fleet_steps_duration_seconds", "read_histogram", (), "Of those that were answered"),
+        MetricSpec("littoral_fleet_steps_busy", "gauge", (), "Steps under way"),
+        MetricSpec("littoral_fleet_inference_up", "gauge", ("node",), "1 for a node of the data centre that answers"),
+        MetricSpec(
+            "littoral_fleet_inference_steps_total",
+            "read_counter",
+            ("node", "outcome"),
+            "Steps sent to nodes of the data centre, outcomes as above",
+        ),
     )
 }
 
@@ -69,14 +111,18 @@ class Observed:
         conductor: Conductor,
         acts: Acts,
         witness: Witness,
+        pacer: Pacer,
         mqtt: MqttSignal | None = None,
+        inference: Inference | None = None,
     ) -> None:
         self._fleet = fleet
         self._side = side
         self._conductor = conductor
         self._acts = acts
         self._witness = witness
+        self._pacer = pacer
         self._mqtt = mqtt
+        self._inference = inference
         self.metrics = Metrics(self._readings, FLEET_METRICS)
 
     def answered(self, seen: Seen) -> None:
@@ -101,6 +147,13 @@ class Observed:
         for report in fleet.reports.values():
             dropped.update(report.dropped)
         yield from (Reading("littoral_fleet_reports_dropped_total", (bound,), n) for bound, n in dropped.items())
+        traffic = self._pacer.traffic(FLEET)
+        yield Reading("littoral_fleet_downloads", (), traffic.downloads)
+        yield Reading("littoral_fleet_download_bytes_total", (), traffic.sent_bytes)
+        yield Reading("littoral_fleet_download_wait_seconds_total", (), traffic.waited_s)
+        yield Reading("littoral_fleet_downloads_refused_total", (), self._pacer.refused)
+        if traffic.bytes_per_s_max is not None:
+            yield Reading("littoral_fleet_download_bytes_per_second_max", (), traffic.bytes_per_s_max)
         yield Reading("littoral_fleet_write_failures_total", (), fleet.write_failures)
         yield Reading("littoral_fleet_failures_total", (), self._conductor.failures)
         yield Reading("littoral_fleet_audit_entries", (), self._acts.recorder.size)
@@ -112,6 +165,21 @@ class Observed:
         for reason, count in self._witness.refused.items():
             yield Reading("littoral_fleet_cosigning_refused_total", (reason,), count)
         yield Reading("littoral_fleet_events_dropped_total", (), fleet.events.dropped_count)
+        if self._inference is not None:
+            yield from _of_inference(self._inference)
+
+
+def _of_inference(found: Inference) -> Iterator[Reading]:
+    for outcome in OUTCOMES:
+        yield Reading("littoral_fleet_steps_total", (outcome,), found.tally.outcomes[outcome])
+    for direction in ("received", "sent"):
+        yield Reading("littoral_fleet_steps_bytes_total", (direction,), found.tally.bytes[direction])
+    yield Reading("littoral_fleet_steps_duration_seconds", (), found.tally.spread)
+    yield Reading("littoral_fleet_steps_busy", (), found.tally.busy)
+    for name, worker in found.workers.items():
+        yield Reading("littoral_fleet_inference_up", (name,), worker.answers)
+        for outcome, count in worker.tally.outcomes.items():
+            yield Reading("littoral_fleet_inference_steps_total", (name, outcome), count)
 
 
 def metrics_protocol(fleet: Fleet, metrics: Callable[[], bytes]) -> Protocol:

@@ -80,6 +80,8 @@ open       GET    /fleet/v1/image/metadata/{file}
 open       GET    /fleet/v1/image/targets/{file}
 open       POST   /fleet/v1/reports
 open       GET    /fleet/v1/signal
+open       GET    /fleet/v1/steps
+open       POST   /fleet/v1/steps
 open       GET    /fleet/v1/witness-key
 """
 

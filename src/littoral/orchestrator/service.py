@@ -22,19 +22,22 @@ from littoral.orchestrator.api.rollouts import rollouts_protocol
 from littoral.orchestrator.api.signing import signing_protocol
 from littoral.orchestrator.asks import Asks
 from littoral.orchestrator.conductor import Conductor
-from littoral.orchestrator.downloads import downloads_protocol
+from littoral.orchestrator.downloads import caps_of, downloads_protocol
 from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.file import File
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.inference import Inference, inferring
 from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.openapi import document
+from littoral.orchestrator.pacing import Pacer
 from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
 from littoral.orchestrator.signing import KEYS, Signing
+from littoral.orchestrator.steps_api import steps_protocol
 from littoral.orchestrator.store import Store
 from littoral.orchestrator.store.sql import SqlStore
 from littoral.orchestrator.telling import Telling
@@ -85,6 +88,8 @@ class Orchestrator(NamedTuple):
     mqtt: MqttSignal | None
     access: Access
     builds: Builds
+    pacer: Pacer
+    inference: Inference | None
 
 
 @contextlib.asynccontextmanager
@@ -118,6 +123,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         access = _access(file, clock)
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
+        inference = await stack.enter_async_context(inferring(file, clock))
         yield Orchestrator(
             file,
             fleet,
@@ -133,6 +139,8 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
             ring,
             access,
             builds,
+            Pacer(clock, caps_of(fleet, limits.download_bytes_per_s_max)),
+            inference,
         )
 
 
@@ -145,7 +153,16 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
     if tls is not None:
         clients = None if tls.clients is None else file.path_of(tls.clients)
         certificates = Certificates(file.path_of(tls.certificate), file.path_of(tls.key), clients, clock)
-    observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness, found.mqtt)
+    observed = Observed(
+        found.fleet,
+        found.side,
+        found.conductor,
+        found.acts,
+        found.witness,
+        found.pacer,
+        found.mqtt,
+        found.inference,
+    )
     router = Router(
         protocols(found, observed, is_secure=certificates is not None),
         observe=observed.answered,
@@ -171,20 +188,21 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             _probes(),
             metrics_protocol(fleet, observed.metrics.text),
             session_protocol(found.access, is_secure=is_secure),
-            overview_protocol(fleet, file.orchestrator.name),
+            overview_protocol(fleet, file.orchestrator.name, found.pacer),
             nodes_protocol(fleet, found.asks, found.conductor),
             groups_protocol(fleet),
             claims_protocol(fleet, found.enrolment),
             artifacts_protocol(fleet, registry),
             signing_protocol(fleet, signing, registry, url, _authority(file)),
             export_protocol(fleet, signing, found.objects, file.data / "coming"),
-            rollouts_protocol(fleet, found.conductor),
+            rollouts_protocol(fleet, found.conductor, found.pacer),
             uploads_protocol(fleet, registry, found.builds),
             page_protocol(),
             openapi_protocol(document),
             audit_protocol(found.acts),
             node_protocol(found.side),
-            downloads_protocol(found.side, registry, signing),
+            steps_protocol(found.side, found.inference),
+            downloads_protocol(found.side, registry, signing, found.pacer),
             witness_protocol(found.witness, lambda request: found.side.caller(request).name, NODES),
         ]
     )

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["OF_AUDIT", "OF_ITSELF", "OF_UPDATES", "MetricSpec"]
+__all__ = ["OF_AUDIT", "OF_FALLBACK", "OF_ITSELF", "OF_UPDATES", "MetricSpec"]
 
 
 class MetricSpec(NamedTuple):
@@ -45,6 +45,20 @@ OF_UPDATES = (
     MetricSpec(
         "littoral_update_reports_dropped_total", "read_counter", ("reason",), "Reports beyond the bound: `bytes`, `age`"
     ),
+)
+
+OF_FALLBACK = (
+    MetricSpec(
+        "littoral_fallback_steps_total",
+        "read_counter",
+        ("outcome",),
+        "Steps asked of the orchestrator: `answered`; refused as `denied`, `unknown`, `large`, `often`, `busy`, "
+        "`wrong`; `failed`; `left` by who asked",
+    ),
+    MetricSpec(
+        "littoral_fallback_bytes_total", "read_counter", ("direction",), "Of their frames: `sent`, and `received`"
+    ),
+    MetricSpec("littoral_fallback_duration_seconds", "read_histogram", (), "Of those that were answered"),
 )
 
 OF_ITSELF = (

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from littoral.telemetry.exposition import Exposition
 from littoral.telemetry.gateway_metrics import OF_GATEWAY
-from littoral.telemetry.metric_spec import OF_AUDIT, OF_ITSELF, OF_UPDATES, MetricSpec
+from littoral.telemetry.metric_spec import OF_AUDIT, OF_FALLBACK, OF_ITSELF, OF_UPDATES, MetricSpec
 from littoral.telemetry.spread import Spread
 
 __all__ = ["METRICS", "TEXT_TYPE", "MetricSpec", "Metrics", "Reading"]
@@ -260,6 +260,7 @@ METRICS = {
         ),
         MetricSpec("littoral_placed_busy", "gauge", (), "Steps of other nodes under way here"),
         MetricSpec("littoral_placed_watts", "gauge", (), "What the node draws, counted or estimated"),
+        *OF_FALLBACK,
         MetricSpec("littoral_streams_open", "gauge", (), "Streams that are there"),
         MetricSpec("littoral_streams_frames_total", "read_counter", (), "Frames that came over streams"),
         MetricSpec("littoral_streams_failures_total", "read_counter", (), "Of these, those that failed"),

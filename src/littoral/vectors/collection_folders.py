@@ -1,6 +1,7 @@
 """Folders of collections: read at the start, made and removed as a whole, cleared of what a crash left."""
 
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -10,9 +11,10 @@ import msgspec
 
 from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
-from littoral.errors import InputError, LittoralError, ShardError, UnavailableError
+from littoral.errors import FullDiskError, InputError, LittoralError, ShardError, UnavailableError
 from littoral.settings import number
 from littoral.vectors import layout
+from littoral.vectors.aliases import ALIASES_FILE
 from littoral.vectors.layout import STORE
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.vectors.snapshots import unpack_store
@@ -54,7 +56,7 @@ def scan(folder: Path) -> dict[str, layout.CollectionFile | ShardError]:
     for path in folder.iterdir():
         if path.name.startswith((STAGED, DOOMED)):
             shutil.rmtree(path, ignore_errors=True)
-        elif NAME.fullmatch(path.name) or is_part(path.name):
+        elif path.name != ALIASES_FILE and (NAME.fullmatch(path.name) or is_part(path.name)):
             found[path.name] = _read(path)
     return found
 
@@ -78,6 +80,16 @@ def _reserve_bytes() -> int:
     return number("LITTORAL_DISK_RESERVE_MB") << 20
 
 
+def check_room(folder: Path) -> None:
+    """Whether a write would be taken there. Raises FullDiskError."""
+    disk = os.statvfs(folder)
+    if (free := disk.f_bavail * disk.f_frsize) < (least := _reserve_bytes()):
+        raise FullDiskError(
+            f"disk of `{folder}` has {free >> 20} MiB free, a new collection needs {least >> 20} MiB",
+            hint="make room; what is there can be read meanwhile",
+        )
+
+
 def unpack_beside(archive: Path, former: Path, fresh: Path) -> None:
     """A new shard of a collection; nothing is left of one that fails."""
     try:
@@ -89,7 +101,8 @@ def unpack_beside(archive: Path, former: Path, fresh: Path) -> None:
 
 
 def make(folder: Path, name: str, file: layout.CollectionFile, archive: Path | None = None) -> None:
-    """archive: a snapshot whose points it has from the start."""
+    """archive: a snapshot whose points it has from the start. Raises FullDiskError; nothing is left of it then."""
+    check_room(folder)
     staged = folder / f"{STAGED}{secrets.token_hex(8)}"
     for shard in file.shards:
         (staged / shard).mkdir(parents=True, mode=0o700)

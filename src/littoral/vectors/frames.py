@@ -11,6 +11,7 @@ import msgspec
 
 from littoral.errors import (
     ConflictError,
+    FullDiskError,
     InputError,
     LittoralError,
     NotFoundError,
@@ -282,6 +283,7 @@ _KINDS = {
     kind.__name__: kind
     for kind in (
         ConflictError,
+        FullDiskError,
         InputError,
         NotFoundError,
         NotOfferedError,

@@ -18,7 +18,7 @@ import msgspec
 import qdrant_edge as edge
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import InputError, LittoralError, NotFoundError, ShardError
+from littoral.errors import FullDiskError, InputError, LittoralError, NotFoundError, ShardError
 from littoral.vectors import edge_classes, edge_config
 from littoral.vectors.asks import OrderBy
 from littoral.vectors.checks import check_columns, check_points, checked_id, checked_ids
@@ -390,7 +390,7 @@ class Shard:
         yield from pack_steps(self.store_folder, target, self.folder.parent / COLLECTION_FILE)
 
     def place_for_copy(self) -> Path:
-        """A folder for a copy of the store, not there yet. Raises ShardError if the disk has no room for one."""
+        """A folder for a copy of the store, not there yet. Raises FullDiskError if the disk has no room for one."""
         self._require_disk(self._disk_reserve_bytes + stored_bytes(self.store_folder))
         return self.folder / f"{COPY}{secrets.token_hex(4)}"
 
@@ -435,7 +435,7 @@ class Shard:
         """The store maps its files: a write to a full disk would kill the process with SIGBUS instead of failing."""
         disk = os.statvfs(self.folder)
         if (free := disk.f_bavail * disk.f_frsize) < reserve_bytes:
-            raise ShardError(
+            raise FullDiskError(
                 f"disk of `{self.folder}` has {free >> 20} MiB free, a write needs {reserve_bytes >> 20} MiB",
                 hint="make room; searches go on meanwhile",
             )

@@ -1,5 +1,6 @@
 """Errors as HTTP: which status an error of our tree has, and what is said of one that is none of ours."""
 
+import errno
 import logging
 import math
 import secrets
@@ -10,6 +11,7 @@ from littoral.errors import (
     ConflictError,
     DeadlineError,
     ForbiddenError,
+    FullDiskError,
     InputError,
     LittoralError,
     NotFoundError,
@@ -41,12 +43,15 @@ _STATUS: dict[type[LittoralError], int] = {
     PeerError: 502,
     UnavailableError: 503,
     DeadlineError: 504,
+    FullDiskError: 507,
     LittoralError: 500,
 }
 # docs/reference/agent-abi.md: −1 input, −2 too large, −3 unsupported; −4 … −7 are not the caller's; below −100 its own
 _AGENT_TOO_LARGE = -2
 _AGENT_CALLERS = (-1, -3)
 _AGENT_OWN_MAX = -100
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger("littoral.web")
 
@@ -61,6 +66,10 @@ class Failure(NamedTuple):
 
 def failure_of(error: Exception) -> Failure:
     """What a caller is told. An error that is none of ours goes to the log, under an id that the caller gets."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        error = FullDiskError(
+            f"`{error.filename or 'disk'}`: {error.strerror}", hint="make room; what needs no disk goes on meanwhile"
+        )
     if not isinstance(error, LittoralError):
         number = secrets.token_hex(4)
         _log.error("internal error %s", number, exc_info=error)

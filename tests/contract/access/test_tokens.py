@@ -21,7 +21,8 @@ GOOD = {
     Role.READ: {"read", "metrics"},
     Role.INFER: {"infer", "metrics"},
     Role.WRITE: {"write", "read", "metrics"},
-    Role.ADMIN: {"read", "infer", "write", "admin", "metrics"},
+    Role.ADMIN: {"read", "infer", "write", "admin", "steps", "metrics"},
+    Role.STEPS: {"steps", "metrics"},
 }
 ALWAYS = {"open", "probes"}
 

@@ -4,8 +4,10 @@ What is planted was asked and judged often enough to be told to similar question
 it is. Texts are embedded by a real network, answers come from a real server.
 """
 
+import asyncio
 import json
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -263,6 +265,26 @@ def test_nothing_is_told_across_tenants(site: Site, headers: dict[str, str]) -> 
         reply = site.ask("dan", request(plant, wording), **headers)
         assert PLANTED.encode() not in reply.body
         assert reply.headers.get(OUTCOME) not in ("hit", "semantic")
+
+
+def test_the_first_question_of_a_partition_does_not_wait_for_its_vector(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is found by a similar one all the same."""
+    answers, may_embed, embed = site.answers(), threading.Event(), site.answers().embed
+    first, similar = (chat(f"where is the lamp of the yard{more}", max_tokens=77) for more in ("", " please"))
+
+    async def embed_later(text: str) -> Any:
+        await asyncio.to_thread(may_embed.wait, 60)
+        return await embed(text)
+
+    monkeypatch.setattr(answers, "embed", embed_later)
+    before = answers.store.stats().entries
+    assert site.ask("ann", first).headers[OUTCOME] == "miss"
+    assert answers.store.stats().entries == before
+    may_embed.set()
+    until(lambda: answers.store.stats().entries > before)
+    assert site.ask("ann", similar).headers[OUTCOME] == "explore"
 
 
 def test_what_another_tenant_knows_looks_like_what_nobody_knows(site: Site) -> None:

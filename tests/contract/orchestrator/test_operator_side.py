@@ -23,7 +23,7 @@ SET = {"models": {"e": "models/embedder/1.wasm"}}
 async def test_every_route_stands_in_the_table_of_roles(tmp_path: Path) -> None:
     async with orchestrated(tmp_path) as kept:
         found = kept.found
-        observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness)
+        observed = Observed(found.fleet, found.side, found.conductor, found.acts, found.witness, found.pacer)
         routes = [route for one in protocols(found, observed, is_secure=False) for route in one.routes]
         assert {f"{route.method} {route.label or route.pattern}" for route in routes} == RIGHTS.http.keys()
 

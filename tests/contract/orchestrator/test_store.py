@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from littoral.errors import ConflictError, SetupError, UnavailableError
 from littoral.orchestrator.store import Add, Delete, Put, Trim
@@ -200,3 +201,20 @@ def test_rows_are_plain_json_where_they_are_no_scalars(databases: Any) -> None:
     SqlStore.open(database).write([Put(ROWS[GroupRow])])
     ((text,),) = database.fetch('SELECT "assigned" FROM "groups"', ())
     assert msgspec.json.decode(text)["models"] == {"e": "models/e/1.wasm"}
+
+
+def test_rows_of_an_earlier_schema_are_read_and_go_on(databases: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, group = databases.open(), GroupRow(name="north", match={"region": "north"}, bytes_per_s_max=9)
+    with monkeypatch.context() as patch:
+        patch.setattr("littoral.orchestrator.store.sql.MIGRATIONS", MIGRATIONS[:1])
+        SqlStore.open(database)
+    sql = (
+        'INSERT INTO "groups" ("name", "match", "assigned", "gates", "windows", "bytes_per_s_max", "is_frozen") '
+        """VALUES ('north', '{"region": "north"}', '{}', '{}', '[]', 9, FALSE)"""
+    )
+    database.run([Statement(sql, [()])])
+    store = SqlStore.open(database)
+    assert store.rows(GroupRow) == [group]
+    capped = replace(group, total_bytes_per_s_max=4096)
+    store.write([Put(capped)])
+    assert store.get(GroupRow, name="north") == capped

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from littoral.errors import ForbiddenError, InputError, LittoralError, TooLargeError, UnavailableError
-from littoral.node.placement.messages import LOADS, STEP, StepAsk, encode_step
 from littoral.node.placement_tables import PlacementTable
 from littoral.runtime.call import Call, calling
+from littoral.steps.messages import LOADS, STEP, StepAsk, encode_step
 from littoral.testing.clock import SimulatedClock
 from littoral.testing.loop import run_simulated
 from littoral.testing.weather import Weather

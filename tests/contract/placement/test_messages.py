@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from littoral.errors import InputError
-from littoral.node.placement.messages import (
+from littoral.node.placement.workplace import agent_key, model_key
+from littoral.steps.messages import (
     LOADS_BYTES_MAX,
     StepAsk,
     decode_loads,
@@ -14,8 +15,7 @@ from littoral.node.placement.messages import (
     encode_step,
     encode_told,
 )
-from littoral.node.placement.scheduler import Offer
-from littoral.node.placement.workplace import agent_key, model_key
+from littoral.steps.offer import Offer
 from littoral.tensors import decode_frame, encode_frame, read_frame
 
 KEY = model_key("0f" * 32)

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from littoral.node.placement.experience import Experience
-from littoral.node.placement.scheduler import Candidate, Choice, Job, Offer, Scheduler
+from littoral.node.placement.scheduler import Candidate, Choice, Job, Scheduler
 from littoral.node.residency import Residency, Standing, parse_residency, parse_wish
+from littoral.steps.offer import Offer
 
 KEY = "model:" + "ab" * 32
 AUTO = parse_wish("auto")
@@ -155,6 +156,18 @@ def test_the_orchestrators_node_is_for_an_exhausted_site_and_the_site_comes_back
     assert at(0) == "a"
     assert not by.is_spilling(KEY)
     assert at(4) == "a"
+
+
+def test_an_exhausted_site_is_looked_at_now_and_then() -> None:
+    """Where nothing runs, nothing is learned: the site would be held for slow for ever."""
+    by = scheduler(spill_s=0.1)
+
+    def tried(now_s: float) -> str | None:
+        choice = choose(here(service_ms=150.0), outside(), residency="any", by=by, now_s=now_s)
+        assert first(choice) == "hub"
+        return None if choice.tried is None else choice.tried.node
+
+    assert [tried(now_s) for now_s in (0.0, 1.0, 2.0, 2.1, 3.9, 4.0)] == [None, None, "a", None, None, "a"]
 
 
 def test_data_of_the_site_stay_in_an_exhausted_site() -> None:

@@ -98,5 +98,22 @@ def test_the_tables_must_be_there() -> None:
         site('place = "auto"', "[placement]\n", "")
     with pytest.raises(SettingError, match=r"`mesh.orchestrator` is `nobody`, must be one of `mesh.peers`"):
         site('place = "auto"', 'orchestrator = "hub"', 'orchestrator = "nobody"')
-    with pytest.raises(SettingError, match=r"`placement`: needs the table `mesh`"):
-        parse_site(b"[placement]", Path("site.toml"))
+    with pytest.raises(SettingError, match=r"`placement.fallback`: needs the table `updates`"):
+        parse_site(b"[placement]\nfallback = true", Path("site.toml"))
+    assert parse_site(b"[placement]", Path("site.toml")).placement is not None, "it does steps of others"
+
+
+def test_without_a_mesh_steps_go_to_the_fleet_or_stay() -> None:
+    text = TEXT.replace(TEXT[TEXT.index("[mesh]") : TEXT.index("[placement]")], "")
+    assert "[mesh]" not in text
+
+    def alone(step: str, placement: str = "fallback = true\n[updates]\ntrust = 'fleet.json'") -> Site:
+        changed = text.replace("[placement]", f"[placement]\n{placement}").replace("STEP", step)
+        spread = '[collections.wide]\nvectors = { size = 5, distance = "Cosine" }\nspread = { shards = 2 }\n'
+        return parse_site(changed.replace(spread, "").encode(), Path("site.toml"))
+
+    assert alone('place = "auto", residency = "any"').mesh is None
+    with pytest.raises(SettingError, match=r"or `placement.fallback`"):
+        alone('place = "auto"', "")
+    with pytest.raises(SettingError, match=r"names another node, and there is no table `mesh`"):
+        alone('place = "node:b"')

@@ -32,6 +32,8 @@ OPERATORS = [
     ("PUT", "/collections/frames/snapshots/recover"),
     ("POST", "/api/collections/frames/migration"),
     ("POST", "/api/mesh/changes"),
+    ("GET", "/api/steps"),
+    ("POST", "/api/steps"),
 ]
 
 

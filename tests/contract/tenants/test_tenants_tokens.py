@@ -90,14 +90,15 @@ def test_who_shows_no_token_is_told_no_names(node: Tenanted) -> None:
     assert node.ask(ACME, "GET", "/readyz").json == {"ready": True, "reasons": [], "quarantined": []}
 
 
-def test_no_tenant_administers(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the role `admin` is the operator's alone"):
-        new_token("till", [Role.ADMIN], 0, tenant=ACME)
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.STEPS])
+def test_no_tenant_administers_or_does_steps_of_sites(tmp_path: Path, role: Role) -> None:
+    with pytest.raises(InputError, match=f"the role `{role}` is the operator's alone"):
+        new_token("till", [role], 0, tenant=ACME)
     _, token = new_token("till", [Role.READ], 0, tenant=ACME)
     write_tokens(tmp_path / "tokens.json", [token])
-    text = (tmp_path / "tokens.json").read_text().replace('"read"', '"admin"')
+    text = (tmp_path / "tokens.json").read_text().replace('"read"', f'"{role}"')
     (tmp_path / "tokens.json").write_text(text)
-    with pytest.raises(SettingError, match="has the role `admin`, which is the operator's"):
+    with pytest.raises(SettingError, match=f"has the role `{role}`, which is the operator's"):
         read_tokens(tmp_path / "tokens.json")
 
 

@@ -13,6 +13,7 @@ import pytest
 from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError, UnavailableError
 from littoral.node.supervisor import embedded
 from littoral.node.supervisor_link import SupervisorLink
+from littoral.vectors.aliases import AliasChange
 from littoral.vectors.collection_folders import DOOMED, STAGED
 from littoral.vectors.collections import COLLECTION_COUNT_MAX, Collections
 from littoral.vectors.layout import COLLECTION_FILE, COLLECTIONS
@@ -128,6 +129,16 @@ async def test_what_a_crash_left_half_made_or_half_removed_is_cleared(tmp_path: 
     hosts = NoHosts()
     collections = await Collections.open(tmp_path, hosts)
     assert (list(folder.iterdir()), collections.names(), hosts.wanted) == ([], [], [])
+
+
+async def test_a_file_of_aliases_is_no_damaged_collection(tmp_path: Path, link: SupervisorLink) -> None:
+    first = await Collections.open(tmp_path, link)
+    await first.create("frames", CONFIG)
+    await first.change_aliases([AliasChange("pictures", "frames")])
+    await first.close()
+    again = await Collections.open(tmp_path, link)
+    assert (again.names(), again.aliases(), again.damaged) == (["frames"], {"pictures": "frames"}, {})
+    await again.close()
 
 
 async def test_a_damaged_collection_is_told_and_the_others_serve(tmp_path: Path, link: SupervisorLink) -> None:

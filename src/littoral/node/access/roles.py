@@ -12,12 +12,13 @@ __all__ = ["GRPC_ROLES", "HTTP_ROLES", "RIGHTS", "Role"]
 
 
 class Role(StrEnum):
-    """What a token is good for. `write` includes `read`, `admin` includes all."""
+    """What a token is good for. `write` includes `read`, `admin` includes all; `steps` is the orchestrator's."""
 
     READ = "read"
     INFER = "infer"
     WRITE = "write"
     ADMIN = "admin"
+    STEPS = "steps"
 
 
 INCLUDED: Mapping[str, frozenset[str]] = {
@@ -25,6 +26,7 @@ INCLUDED: Mapping[str, frozenset[str]] = {
     Role.INFER: frozenset({Role.INFER}),
     Role.WRITE: frozenset({Role.WRITE, Role.READ}),
     Role.ADMIN: frozenset(Role),
+    Role.STEPS: frozenset({Role.STEPS}),
 }
 
 _HTTP = """
@@ -89,6 +91,8 @@ read       GET    /api/placement
 open       DELETE /api/session
 open       GET    /api/session
 open       POST   /api/session
+steps      GET    /api/steps
+steps      POST   /api/steps
 read,infer GET    /api/tenants
 read       GET    /api/updates
 admin      POST   /api/updates/back

@@ -76,6 +76,7 @@ NOT_TOLD = {
     "DELETE /api/builds/{build}/feeds": "served nothing",
     "POST /api/builds/{build}/load": "told where the version takes over",
     "POST /api/builds/{build}/start": "serves nothing until it is loaded",
+    "POST /api/steps": "runs a step, as `infer` does",
     "POST /api/updates/back": "told where the deployment ends",
     "POST /api/updates/from": "told where a deployment begins",
     "POST /api/updates/now": "told where a deployment begins",

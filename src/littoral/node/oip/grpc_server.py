@@ -21,6 +21,7 @@ from littoral.errors import (
     ConflictError,
     DeadlineError,
     ForbiddenError,
+    FullDiskError,
     InputError,
     LittoralError,
     NotFoundError,
@@ -70,6 +71,7 @@ _STATUS: dict[type[LittoralError], grpc.StatusCode] = {
     RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     AgentError: grpc.StatusCode.INVALID_ARGUMENT,
     DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    FullDiskError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     LittoralError: grpc.StatusCode.INTERNAL,
 }

@@ -29,6 +29,7 @@ from littoral.web.openapi.operations import ANY, EVENTS, HTML, JSON, OCTETS
 __all__ = ["OWN"]
 
 SAFETENSORS = "application/x-safetensors"
+MSGPACK = "application/msgpack"
 
 
 def _ready(summary: str, told: Shape) -> Operation:
@@ -128,6 +129,13 @@ OWN: dict[str, Operation] = {
         "Metrics, as Prometheus reads them", "text/plain", query={"compat": Words(("", "triton"))}
     ),
     "GET /pipelines": operation("Names of the pipelines", answers.NAMED),
+    "GET /api/steps": Operation("What this node could run for other sites now, as msgpack", gives={MSGPACK: None}),
+    "POST /api/steps": Operation(
+        "Runs a step of another site: a frame in, a frame out",
+        takes={SAFETENSORS: None, OCTETS: None},
+        gives={SAFETENSORS: None},
+        statuses=(404, *FAILING),
+    ),
     "POST /pipelines/{name}": Operation(
         "Runs a pipeline",
         takes={JSON: InputsBody, SAFETENSORS: None, OCTETS: None},

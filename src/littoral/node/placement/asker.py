@@ -13,10 +13,10 @@ from littoral.clock import Clock
 from littoral.errors import LittoralError, PeerError, UnavailableError
 from littoral.node.placement.experience import Experience
 from littoral.node.placement.explained import explained
-from littoral.node.placement.messages import STEP, StepAsk, decode_told, encode_step
 from littoral.node.placement.neighbours import Neighbours
 from littoral.node.placement.racing import Race, Raced
 from littoral.node.placement.scheduler import Candidate, Choice, Job, Ranked, Scheduler
+from littoral.node.placement.way import Way
 from littoral.node.placement.workplace import Workplace
 from littoral.node.placement_tables import PlacementTable
 from littoral.node.residency import Residency, Standing, Wish
@@ -24,13 +24,15 @@ from littoral.runtime.abi import check_tensors
 from littoral.runtime.call import current_call
 from littoral.runtime.edges import EdgeType, TensorsType, Value
 from littoral.runtime.step import How
+from littoral.steps.messages import STEP, StepAsk, decode_told, encode_step
 from littoral.telemetry import Endured
-from littoral.transport import Transport
 
 __all__ = ["Asker", "MovableStep", "Site"]
 
 ROUND_S = 0.5
 IDLE_S = 10.0
+OUTSIDE_S = 2.0
+"""Who is outside is asked for its loads less often, and only while steps come that may leave the site."""
 SELDOM = 16
 """A node that has none of the steps is asked every so many rounds whether it has them now."""
 PATIENCE_MIN_S = 0.02
@@ -49,7 +51,7 @@ class Site(Protocol):
     def name(self) -> str: ...
 
     @property
-    def transport(self) -> Transport: ...
+    def transport(self) -> Way: ...
 
     def roster(self) -> Mapping[str, str]: ...
 
@@ -74,10 +76,12 @@ class _Running(NamedTuple):
     local: Callable[[], Coroutine[Any, Any, Value]]
     size_bytes: int
     left_s: float | None
+    did: dict[str, str]
+    """By who was asked: who did it, where that is another."""
 
 
 class Asker:
-    """For one event loop; `open` it, `close` it. orchestrator: a node outside the site, by name."""
+    """For one event loop; `open` it, `close` it. outside: who is asked where the site is exhausted, by name."""
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class Asker:
         workplace: Workplace,
         table: PlacementTable,
         *,
-        orchestrator: str | None,
+        outside: Sequence[str] = (),
         is_spent: Callable[[], bool],
         clock: Clock,
         rng: Random,
@@ -93,7 +97,7 @@ class Asker:
         self._site = site
         self._workplace = workplace
         self._table = table
-        self._orchestrator = orchestrator
+        self._outside = tuple(outside)
         self._is_spent = is_spent
         self._clock = clock
         self.experience = Experience(rng, share=table.tries)
@@ -102,6 +106,8 @@ class Asker:
         self.keys: dict[str, float] = {}
         """Steps that were asked for, and when last."""
         self._answer_bytes: dict[str, int] = {}
+        self._left_at_s = -math.inf
+        """When a step that may leave the site was wanted last."""
         self._round = 0
         self._wanted = asyncio.Event()
         self._is_idle = False
@@ -127,13 +133,15 @@ class Asker:
         """Those who are here have told their loads just now, or did not answer."""
         await self.neighbours.refresh(self._others_here())
 
-    def want(self, key: str) -> None:
-        """A step that may go elsewhere is there, or is asked for."""
+    def want(self, key: str, bounds: Sequence[Residency] = ()) -> None:
+        """A step that may go elsewhere is there, or is asked for. bounds: how far."""
         if len(self.keys) >= KEYS_MAX and key not in self.keys:
             oldest = min(self.keys, key=self.keys.__getitem__)
             del self.keys[oldest]
             self._answer_bytes.pop(oldest, None)
-        self.keys[key] = self._clock.monotonic()
+        self.keys[key] = now_s = self._clock.monotonic()
+        if all(bound.refusal("orchestrator", "") is None for bound in bounds):
+            self._left_at_s = now_s
         if self._is_idle:
             self._wanted.set()
 
@@ -144,17 +152,17 @@ class Asker:
 
         Raises what `local` raises, where nobody else had answered before.
         """
-        self.want(step.key)
+        self.want(step.key, step.bounds)
         began_s = self._clock.monotonic()
         deadline_s = current_call().deadline_s
         left_s = None if deadline_s is None else max(0.0, deadline_s - began_s)
-        running = _Running(step, value, local, _size_bytes(value), left_s)
+        running = _Running(step, value, local, _size_bytes(value), left_s, {})
         job = Job(step.key, step.wish, step.bounds, left_s)
         choice = self.scheduler.choose(job, self.candidates(step.key, running.size_bytes), began_s)
         raced = await self._raced(running, choice)
         taken_s = self._clock.monotonic() - began_s
         self._count(raced)
-        how.placement = [*(how.placement or []), explained(step.name, choice, raced, taken_s)]
+        how.placement = [*(how.placement or []), explained(step.name, choice, raced, taken_s, running.did)]
         return raced.answer
 
     def candidates(self, key: str, size_bytes: int) -> list[Candidate]:
@@ -164,10 +172,9 @@ class Asker:
         roster = self._site.roster()
         found = [here]
         for name, region in roster.items():
-            if name not in (self._site.name, self._orchestrator):
+            if name not in (self._site.name, *self._outside):
                 found.append(self._candidate(name, "site", region, key, size_bytes, alive))
-        if self._orchestrator is not None:
-            found.append(self._candidate(self._orchestrator, "orchestrator", "", key, size_bytes, alive))
+        found += [self._candidate(name, "orchestrator", "", key, size_bytes, alive) for name in self._outside]
         return found
 
     def _candidate(
@@ -175,7 +182,8 @@ class Asker:
     ) -> Candidate:
         known = self.neighbours.of(name)
         away = self.neighbours.away(name, alive)
-        if size_bytes + HEAD_BYTES > self._site.transport.body_bytes_max:
+        told_max = None if known.loads is None else known.loads.bytes_max
+        if size_bytes + HEAD_BYTES > (told_max or self._site.transport.body_bytes_max):
             away = f"{size_bytes} bytes are too many for a message"
         both_bytes = size_bytes + self._answer_bytes.get(key, 0)
         return Candidate(
@@ -276,6 +284,8 @@ class Asker:
         now_s = self._clock.monotonic()
         told, value = decode_told(answer, ranked.node)
         _check(value, step.gives, ranked.node)
+        if told.node:
+            running.did[ranked.node] = told.node
         way_s = max(0.0, now_s - began_s - told.inside_s)
         self.neighbours.answered(ranked.node, step.key, told, len(body) + len(answer), way_s)
         self.experience.note((ranked.node, step.key), ranked.predicted_s, now_s - began_s, now_s)
@@ -298,15 +308,22 @@ class Asker:
 
     def _to_refresh(self) -> list[str]:
         """Who is here and may have something; the others seldom."""
-        here = [name for name in self._others_here() if not self.neighbours.is_resting(name)]
+        here = [name for name in self._others_here() if not self.neighbours.is_resting(name) and self._is_due(name)]
         if self._round % SELDOM == 0:
             return here
         known = {name: self.neighbours.of(name) for name in here}
         return [name for name, found in known.items() if found.loads is None or self.keys.keys() & found.offers.keys()]
 
     def _others_here(self) -> list[str]:
-        names = {*self._site.roster(), *([self._orchestrator] if self._orchestrator else [])} - {self._site.name}
+        names = {*self._site.roster(), *self._outside} - {self._site.name}
         return sorted(names & self._site.transport.alive())
+
+    def _is_due(self, name: str) -> bool:
+        """Whether its loads are of use now."""
+        if name not in self._outside:
+            return True
+        now_s = self._clock.monotonic()
+        return now_s - self._left_at_s < IDLE_S and now_s - self.neighbours.of(name).taken_s >= OUTSIDE_S - ROUND_S
 
     def _seen(self, name: str, is_here: bool) -> None:
         if is_here:

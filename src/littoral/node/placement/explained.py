@@ -1,5 +1,6 @@
 """What an answer says of a step that might have run elsewhere: who did it, why, and who did not."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from littoral.node.placement.racing import Raced
@@ -12,8 +13,13 @@ REFUSED_MAX = 8
 WORDS_MAX = 200
 
 
-def explained(step: str, choice: Choice, raced: Raced[Ranked, Value], taken_s: float) -> dict[str, Any]:
-    """For `How.placement`. predicted_ms: of the node that did it; taken_ms: of the whole, also where others failed."""
+def explained(
+    step: str, choice: Choice, raced: Raced[Ranked, Value], taken_s: float, did: Mapping[str, str]
+) -> dict[str, Any]:
+    """For `How.placement`. predicted_ms: of the node that did it; taken_ms: of the whole, also where others failed.
+
+    did: by who was asked, who did it for them.
+    """
     winner = raced.winner
     told: dict[str, Any] = {
         "step": step,
@@ -23,6 +29,8 @@ def explained(step: str, choice: Choice, raced: Raced[Ranked, Value], taken_s: f
         "why": choice.why if winner == choice.order[0] else _instead(choice, raced),
         "refused": [{"node": one.node, "why": one.why[:WORDS_MAX]} for one in choice.refused[:REFUSED_MAX]],
     }
+    if winner.node in did:
+        told["by"] = did[winner.node]
     if choice.tried is not None:
         told["tried"] = choice.tried.node
     return told

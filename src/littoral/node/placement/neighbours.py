@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from littoral.clock import Clock
 from littoral.errors import LittoralError, PeerError
 from littoral.node.placement.experience import Experience
-from littoral.node.placement.messages import LOADS, Loads, StepTold, decode_loads
-from littoral.node.placement.scheduler import Offer
 from littoral.node.placement.transfer import Transfer
-from littoral.transport import Transport
+from littoral.node.placement.way import Way
+from littoral.steps.messages import LOADS, Loads, StepTold, decode_loads
+from littoral.steps.offer import Offer
 
 __all__ = ["Neighbour", "Neighbours"]
 
@@ -26,6 +26,7 @@ class Neighbour:
     """loads: as last told, offers brought up to date by every answer; taken_s: when. on_the_way: steps by key.
 
     failures: since it last answered; rests_until_s: it is left alone, for `why`. has_refused: to tell its loads.
+    is_doubtful: it did not answer the last time, and gets one step until it does.
     """
 
     transfer: Transfer = field(default_factory=Transfer)
@@ -38,12 +39,13 @@ class Neighbour:
     rests_until_s: float = 0.0
     why: str = ""
     has_refused: bool = False
+    is_doubtful: bool = False
 
 
 class Neighbours:
     """For one event loop."""
 
-    def __init__(self, transport: Transport, experience: Experience, clock: Clock) -> None:
+    def __init__(self, transport: Way, experience: Experience, clock: Clock) -> None:
         self._transport = transport
         self._experience = experience
         self._clock = clock
@@ -63,6 +65,8 @@ class Neighbours:
             return f"failed, tried again in {found.rests_until_s - now_s:.1f} s: {found.why}"
         if now_s - found.taken_s > FRESH_S:
             return "has not told its load of late"
+        if found.is_doubtful and found.on_the_way:
+            return "is tried with one step, after a failure"
         return ""
 
     async def refresh(self, names: Collection[str]) -> None:
@@ -82,7 +86,7 @@ class Neighbours:
             self._rest(self.of(name), error.message)
             return
         except LittoralError as error:
-            self._rest(self.of(name), error.message, REFUSED_S)
+            self._rest(self.of(name), error.message, max(REFUSED_S, getattr(error, "retry_after_s", 0.0)))
             self.of(name).has_refused = True
             return
         now_s = self._clock.monotonic()
@@ -98,7 +102,7 @@ class Neighbours:
     def answered(self, name: str, key: str, told: StepTold, size_bytes: int, way_s: float) -> None:
         """A step was done there. way_s: there and back, without the time inside."""
         found = self.of(name)
-        found.failures, found.why = 0, ""
+        found.failures, found.why, found.is_doubtful = 0, "", False
         found.transfer.note(size_bytes, way_s)
         found.offers[key] = Offer(told.offer.waiting, told.offer.busy, told.offer.slots, told.offer.service_s)
         found.is_spent = told.spent
@@ -108,12 +112,14 @@ class Neighbours:
         """It is left alone for a while: as long as it says, else longer each time."""
         found = self.of(name)
         found.failures += 1
+        found.is_doubtful = found.is_doubtful or isinstance(error, PeerError)
         self._rest(found, error.message, getattr(error, "retry_after_s", None))
 
     def returned(self, name: str) -> None:
         """It came (back)."""
         found = self.of(name)
-        found.failures, found.rests_until_s, found.why, found.has_refused = 0, 0.0, "", False
+        found.failures, found.rests_until_s, found.why = 0, 0.0, ""
+        found.has_refused = found.is_doubtful = False
 
     def all(self) -> Mapping[str, Neighbour]:
         """By name."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from littoral.node.placement.asker import Asker
+from littoral.node.placement.fleet_way import FleetWay
 from littoral.node.placement.power import PowerMeter
 from littoral.node.placement.service import StepService
 from littoral.node.placement.workplace import Workplace
@@ -19,6 +20,7 @@ class Placement(NamedTuple):
     service: StepService
     workplace: Workplace
     power: PowerMeter
+    fleet: FleetWay | None = None
 
     def readings(self) -> Iterator[Reading]:
         """For the metrics."""
@@ -36,6 +38,8 @@ class Placement(NamedTuple):
             yield Reading("littoral_placed_refused_total", (reason,), count)
         yield Reading("littoral_placed_busy", (), service.busy)
         yield Reading("littoral_placed_watts", (), self.power.watts())
+        if self.fleet is not None:
+            yield from self.fleet.readings()
 
     def told(self, now_s: float) -> dict[str, Any]:
         """The scheduler's view: each step that was asked for, and what each node would take for it now."""

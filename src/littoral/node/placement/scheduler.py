@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from littoral.node.placement.experience import Expected, Experience
 from littoral.node.residency import Residency, Standing, Wish
+from littoral.steps.offer import Offer
 
-__all__ = ["Candidate", "Choice", "Job", "Offer", "Ranked", "Refusal", "Scheduler"]
+__all__ = ["Candidate", "Choice", "Job", "Ranked", "Refusal", "Scheduler"]
 
 MARGIN_SHARE = 0.1
 MARGIN_S = 0.0005
@@ -20,25 +21,10 @@ MARGIN_S = 0.0005
 BACK_SHARE = 0.5
 UNKNOWN_S = 0.05
 """Of a step that nobody has run yet."""
+LOOK_S = 2.0
+"""An exhausted site does one step so often, beside the one outside."""
 TRY_FACTOR = 4.0
 """A node that is likely to take so many times as long as the best is not tried."""
-
-
-class Offer(NamedTuple):
-    """What a node says of one step: calls that wait, instances at work, and in all. service_s: of a call, in the mean;
-    0 = none yet.
-    """
-
-    waiting: int
-    busy: int
-    slots: int
-    service_s: float
-
-    def start_s(self, more: int, service_s: float) -> float:
-        """Until a call that comes now is begun. more: calls on their way that it does not know of."""
-        slots = max(1, self.slots)
-        beyond = self.waiting + self.busy + more - slots
-        return 0.0 if beyond < 0 else (beyond + 0.5) * service_s / slots
 
 
 class Candidate(NamedTuple):
@@ -96,7 +82,8 @@ class Scheduler:
     def __init__(self, experience: Experience, *, spill_s: float) -> None:
         self.experience = experience
         self._spill_s = spill_s
-        self._spilling: set[str] = set()
+        self._spilling: dict[str, float] = {}
+        """Steps for which the site is exhausted, and when it was looked at last."""
 
     def is_spilling(self, key: str) -> bool:
         """Whether the site was exhausted for this step when it was last asked for."""
@@ -114,14 +101,14 @@ class Scheduler:
                 able.append(self._ranked(job, candidate, here_service_s, now_s))
         last = next((one for one in able if one.standing == "here"), None)
         last = last or self._ranked(job, candidates[0], here_service_s, now_s)
-        outside = [one for one in able if one.standing == "orchestrator"]
+        outside = sorted((one for one in able if one.standing == "orchestrator"), key=_handicapped)
         site = [one for one in able if one.standing != "orchestrator"]
         if job.wish.pinned is not None:
             return _pinned(job.wish.pinned, able, last, refused)
-        return self._best(job, site, outside, last, refused)
+        return self._best(job, site, outside, last, refused, now_s)
 
     def _best(
-        self, job: Job, site: list[Ranked], outside: list[Ranked], last: Ranked, refused: list[Refusal]
+        self, job: Job, site: list[Ranked], outside: list[Ranked], last: Ranked, refused: list[Refusal], now_s: float
     ) -> Choice:
         self.experience.count()
         timely = [one for one in site if job.left_s is None or one.expected.cautious_s <= job.left_s]
@@ -131,10 +118,10 @@ class Scheduler:
             if one not in timely
         ]
         ranked = sorted(timely, key=_handicapped)
-        is_exhausted = self._is_exhausted(job, ranked)
+        is_exhausted = self._is_exhausted(job, ranked, now_s)
         if is_exhausted and outside:
             order = (*outside, *(ranked or [last]))
-            return Choice(order, "the site is exhausted", tuple(refused))
+            return Choice(order, "the site is exhausted", tuple(refused), self._looked_at(job.key, site, now_s))
         refused += [Refusal(one.node, "outside, and the site is not exhausted") for one in outside]
         if not ranked:
             likeliest = sorted(site, key=lambda one: (one.expected.likely_s, one.node))[:1]
@@ -143,14 +130,21 @@ class Scheduler:
         order = (*ranked, *([] if any(one.standing == "here" for one in ranked) else [last]), *outside)
         return Choice(order, _reason(ranked), tuple(refused), self._tried(job, ranked))
 
-    def _is_exhausted(self, job: Job, ranked: list[Ranked]) -> bool:
+    def _is_exhausted(self, job: Job, ranked: list[Ranked], now_s: float) -> bool:
         limit_s = self._spill_s if job.left_s is None else min(self._spill_s, job.left_s)
         best_s = ranked[0].expected.cautious_s if ranked else float("inf")
         if best_s > limit_s:
-            self._spilling.add(job.key)
+            self._spilling.setdefault(job.key, now_s)
         elif best_s <= limit_s * BACK_SHARE:
-            self._spilling.discard(job.key)
+            self._spilling.pop(job.key, None)
         return job.key in self._spilling
+
+    def _looked_at(self, key: str, site: list[Ranked], now_s: float) -> Ranked | None:
+        """Who is tried beside now and then, since a site where nothing runs would be held for slow for ever."""
+        if not site or now_s - self._spilling[key] < LOOK_S:
+            return None
+        self._spilling[key] = now_s
+        return min(site, key=lambda one: (one.expected.likely_s, one.node))
 
     def _tried(self, job: Job, ranked: list[Ranked]) -> Ranked | None:
         """A node that may be better than the best for all that is known. Only where its answer can still be of use."""

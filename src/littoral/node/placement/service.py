@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 
 from littoral.clock import Clock
 from littoral.errors import ForbiddenError, LittoralError, UnavailableError
-from littoral.node.placement.messages import LOADS, STEP, decode_step, encode_loads, encode_told
 from littoral.node.placement.power import PowerMeter
-from littoral.node.placement.scheduler import Offer
 from littoral.node.placement.workplace import Workplace
 from littoral.node.placement_tables import PlacementTable
 from littoral.runtime.call import Call, Waits, calling
+from littoral.steps.messages import LOADS, STEP, decode_step, encode_loads, encode_told
+from littoral.steps.offer import Offer
 from littoral.transport import Transport
 
 __all__ = ["StepService"]
@@ -21,7 +21,7 @@ RETRY_S = 0.05
 
 
 class StepService:
-    """members: names that may ask. boot: another one after each start of the node."""
+    """members: names that may ask over the mesh. boot: another one after each start of the node."""
 
     def __init__(
         self,
@@ -51,9 +51,18 @@ class StepService:
 
     async def _tell_loads(self, caller: str, _body: bytes) -> bytes:
         self._check(caller)
+        return self.loads()
+
+    def loads(self, bytes_max: int | None = None) -> bytes:
+        """What this node could run now, for somebody who may know. bytes_max: of a frame."""
         power = self._power
         return encode_loads(
-            self._boot, self._offers(), spent=power.is_spent(), watts=power.watts(), watts_max=power.watts_max
+            self._boot,
+            self._offers(),
+            spent=power.is_spent(),
+            watts=power.watts(),
+            watts_max=power.watts_max,
+            bytes_max=bytes_max,
         )
 
     def _offers(self) -> dict[str, Offer]:
@@ -69,6 +78,13 @@ class StepService:
     async def _run(self, caller: str, body: bytes) -> bytes:
         arrived_s = self._clock.monotonic()
         self._check(caller)
+        return await self.run(caller, body, arrived_s)
+
+    async def run(self, caller: str, body: bytes, arrived_s: float, *, node: str = "") -> bytes:
+        """One step of somebody who may ask. arrived_s: when the request came. node: says in the answer who did it.
+
+        Raises InputError, TooLargeError for a frame that is none, UnavailableError, and as `Workplace.run`.
+        """
         ask, value = decode_step(body, caller)
         self._admit()
         waits = Waits()
@@ -93,6 +109,7 @@ class StepService:
             waited_s=waits.seconds,
             offer=self._own(offer),
             spent=self._power.is_spent(),
+            node=node,
         )
 
     def _check(self, caller: str) -> None:

@@ -38,7 +38,7 @@ class PlacedStep:
             _check_travels(kind)
         take = stage.take if isinstance(stage, ModelStage) else ()
         dtypes = {port.name: port.dtype for port in takes.ports} if isinstance(takes, TensorsType) else {}
-        self._asker.want(self._key)
+        self._asker.want(self._key, self._bounds)
         movable = MovableStep(self.name, self._key, self._wish, self._bounds, take, dtypes, stage.gives)
         return PlacedStage(stage.gives, stage, movable, self._asker)
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from littoral.errors import InputError, NotFoundError
 from littoral.node.node import ServedAgent, ServedModel
-from littoral.node.placement.scheduler import Offer
 from littoral.runtime.abi import Ports
 from littoral.runtime.agents import Agent
 from littoral.runtime.batching import Batcher
 from littoral.runtime.edges import Value
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
+from littoral.steps.offer import Offer
 
 __all__ = ["Workplace", "agent_key", "model_key"]
 

@@ -10,6 +10,7 @@ import littoral
 from littoral.artifact.disk import FolderDisk
 from littoral.errors import SettingError
 from littoral.node.site import Site
+from littoral.node.updates_tables import BEARER
 from littoral.settings import from_environment, text
 from littoral.updates.calls import Calls
 from littoral.updates.membership import FILE, Membership
@@ -18,8 +19,6 @@ from littoral.updates.wire import Enrol
 __all__ = ["enrol", "facts"]
 
 KEY = "node.key"
-BEARER = "bearer"
-"""The token alone, for what else asks the orchestrator, such as `audit.witnesses.token_file`."""
 CLAIM_BYTES_MAX = 4096
 ENVIRONMENT, CREDENTIAL = "env:", "credential:"
 

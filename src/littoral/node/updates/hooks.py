@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from littoral.node.updates_tables import is_loopback
+from littoral.tables.addresses import is_own_address
 
 __all__ = ["ask_hook"]
 
@@ -16,7 +16,7 @@ ANSWER_CHARACTERS_MAX = 200
 
 def ask_hook(url: str, told: Mapping[str, Any]) -> str:
     """Why not, or ''. Any answer of 2xx is a yes; no answer is a no. Blocks."""
-    if not is_loopback(url):
+    if not is_own_address(url):
         return f"`{url[:200]}` is no address on this machine"
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=TIMEOUT_S)

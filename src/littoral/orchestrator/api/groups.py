@@ -17,13 +17,14 @@ from littoral.updates.wire import Gates, Window
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
-__all__ = ["GroupOrder", "Targets", "groups_protocol"]
+__all__ = ["BytesPerSecond", "GroupOrder", "Targets", "groups_protocol"]
 
 GROUPS = "/api/fleet/groups"
 GROUP = f"{GROUPS}/{{group}}"
 
 Label = Annotated[str, Meta(max_length=200)]
 Target = Annotated[str, Meta(max_length=200)]
+BytesPerSecond = Annotated[int, Meta(ge=1024, le=1 << 40)]
 Targets = Annotated[dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")], Target], Meta(max_length=256)]
 
 
@@ -37,7 +38,8 @@ class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dashboards: Annotated[tuple[Target, ...], Meta(max_length=64)] = ()
     gates: Gates = Gates()
     windows: Annotated[tuple[Window, ...], Meta(max_length=64)] = ()
-    bytes_per_s_max: Annotated[int, Meta(ge=1)] | None = None
+    bytes_per_s_max: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
+    total_bytes_per_s_max: BytesPerSecond | None = None
     is_frozen: bool = False
 
     def row(self, name: str) -> GroupRow:
@@ -49,6 +51,7 @@ class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             gates=self.gates,
             windows=self.windows,
             bytes_per_s_max=self.bytes_per_s_max,
+            total_bytes_per_s_max=self.total_bytes_per_s_max,
             is_frozen=self.is_frozen,
         )
 

@@ -8,15 +8,16 @@ import msgspec
 from littoral.orchestrator.api.nodes import drift_of
 from littoral.orchestrator.api.paging import COUNT_MAX, whole_number
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.pacing import FLEET, Pacer
 from littoral.orchestrator.store.rows import EventRow
 from littoral.web import Answer, Protocol, Request, Route, Stream, json_answer
 
 __all__ = ["overview_protocol"]
 
 
-def overview_protocol(fleet: Fleet, name: str) -> Protocol:
+def overview_protocol(fleet: Fleet, name: str, pacer: Pacer) -> Protocol:
     async def overview(_: Request) -> Answer:
-        return json_answer({"name": name} | _counts(fleet))
+        return json_answer({"name": name} | _counts(fleet) | {"traffic": pacer.traffic(FLEET)._asdict()})
 
     async def events(_: Request) -> Stream:
         return fleet.events.stream()

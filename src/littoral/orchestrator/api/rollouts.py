@@ -8,10 +8,11 @@ from msgspec import Meta
 
 from littoral.errors import ConflictError, InputError, NotFoundError
 from littoral.orchestrator import rollouts
-from littoral.orchestrator.api.groups import Targets
+from littoral.orchestrator.api.groups import BytesPerSecond, Targets
 from littoral.orchestrator.api.paging import COUNT_MAX, whole_number
 from littoral.orchestrator.conductor import Conductor, views_of
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.pacing import Pacer
 from littoral.orchestrator.registry import check_targets
 from littoral.orchestrator.rings import check_rings
 from littoral.orchestrator.rollouts import Act, NodeView
@@ -47,7 +48,8 @@ class RolloutOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rings: tuple[Ring, ...] = ()
     gates: Gates | None = None
     windows: Annotated[tuple[Window, ...], Meta(max_length=64)] | None = None
-    bytes_per_s_max: Annotated[int, Meta(ge=1)] | None = None
+    bytes_per_s_max: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
+    total_bytes_per_s_max: BytesPerSecond | None = None
     error_share_max: Share = 0.0
     soak_s: Seconds = 0.0
     offline_share_max: Share = 0.2
@@ -65,17 +67,21 @@ class ActOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: Annotated[str, Meta(max_length=500)] = ""
 
 
-def rollouts_protocol(fleet: Fleet, conductor: Conductor) -> Protocol:
+def rollouts_protocol(fleet: Fleet, conductor: Conductor, pacer: Pacer) -> Protocol:
+    def told(rollout: RolloutRow, views: dict[str, NodeView]) -> dict[str, Any]:
+        return told_rollout(fleet, rollout, views) | {"traffic": pacer.traffic(f"rollout/{rollout.id}")._asdict()}
+
     async def listed(request: Request) -> Answer:
         count = min(whole_number(request.query.get("count"), 50, "count"), COUNT_MAX)
         views = views_of(fleet)
         newest = list(reversed(fleet.rollouts.values()))[:count]
-        return json_answer([told_rollout(fleet, one, views) for one in newest])
+        return json_answer([told(one, views) for one in newest])
 
     async def one(request: Request) -> Answer:
         rollout, members = _found(fleet, request)
-        told = told_rollout(fleet, rollout, views_of(fleet))
-        return json_answer(told | {"members": [_told_member(one) for one in members.values()]})
+        return json_answer(
+            told(rollout, views_of(fleet)) | {"members": [_told_member(one) for one in members.values()]}
+        )
 
     async def begin(request: Request) -> Answer:
         order = await request.json(RolloutOrder)
@@ -95,7 +101,7 @@ def rollouts_protocol(fleet: Fleet, conductor: Conductor) -> Protocol:
                 fleet.event("rollout", rollout_id, what="began", nodes=len(members), by=by),
             )
         fleet.woken.set()
-        return json_answer(told_rollout(fleet, row, views_of(fleet)), 201)
+        return json_answer(told(row, views_of(fleet)), 201)
 
     async def act(request: Request) -> Answer:
         if (asked := ACTS.get(request.names["act"])) is None:
@@ -109,7 +115,7 @@ def rollouts_protocol(fleet: Fleet, conductor: Conductor) -> Protocol:
             found = rollouts.act(rollout, members, views_of(fleet), group, asked, why, fleet.clock.wall())
             await conductor.take(rollout, found)
         fleet.woken.set()
-        return json_answer(told_rollout(fleet, fleet.rollouts[rollout.id], views_of(fleet)))
+        return json_answer(told(fleet.rollouts[rollout.id], views_of(fleet)))
 
     routes = (
         Route("GET", ROLLOUTS, listed),
@@ -121,7 +127,7 @@ def rollouts_protocol(fleet: Fleet, conductor: Conductor) -> Protocol:
 
 
 def told_rollout(fleet: Fleet, rollout: RolloutRow, views: dict[str, NodeView]) -> dict[str, Any]:
-    """As `GET /api/fleet/rollouts` has it."""
+    """As `GET /api/fleet/rollouts` has it, but for `traffic`."""
     members = fleet.members[rollout.id]
     plan: dict[str, Any] = msgspec.to_builtins(rollout.plan)
     rings = rollouts.told_rings(rollout, members, views, fleet.clock.wall())

@@ -47,6 +47,13 @@ Object = dict[str, Any]
 
 SESSION: Shape = session_shape(Role)
 DELETED: Shape = {"deleted": str}
+TRAFFIC: Shape = {
+    "bytes_per_s_max": int | None,
+    "downloads": int,
+    "sent_bytes": int,
+    "bytes_per_s": float,
+    "waited_s": float,
+}
 FLEET: Shape = {
     "name": str,
     "nodes": int,
@@ -57,6 +64,7 @@ FLEET: Shape = {
     "artifacts": Map(int),
     "rollouts": Map(int),
     "time": float,
+    "traffic": TRAFFIC,
 }
 EVENT: Shape = {"number": int, "at_s": float, "kind": str, "on": str, "detail": Object}
 ACT: Shape = {
@@ -112,6 +120,7 @@ GROUP: Shape = {
     "gates": Gates,
     "windows": list[Window],
     "bytes_per_s_max": int | None,
+    "total_bytes_per_s_max": int | None,
     "is_frozen": bool,
     "nodes": int,
 }
@@ -167,6 +176,7 @@ ROLLOUT: dict[str, Shape] = {
     "by": str,
     "late": Names,
     "plan": Plan,
+    "traffic": TRAFFIC,
 }
 MEMBER: Shape = {
     "node": str,

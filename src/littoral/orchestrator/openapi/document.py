@@ -18,6 +18,7 @@ REASONS: Mapping[int, str] = {
     201: "Made",
     204: "Done, and nothing to tell",
     422: "The log does not go on from what was seen of it",
+    502: "Nobody in the data centre answered",
 }
 SCHEMES = {
     NODE: {"type": "http", "scheme": "bearer", "description": "The token that the node was enrolled with"},

@@ -13,6 +13,7 @@ from littoral.orchestrator.api.rollouts import ActOrder, RolloutOrder
 from littoral.orchestrator.api.signing import SignatureOrder
 from littoral.orchestrator.openapi import answers
 from littoral.orchestrator.uploads import UploadOrder
+from littoral.steps.door import FRAME, LOADS_TYPE
 from littoral.updates.artifacts import Kind
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import Answered, CheckedIn, CheckIn, Enrol, Enrolled, Report
@@ -176,6 +177,13 @@ ASKED_BY_NODES = {
         {"deployment": int},
         query={"after": NUMBER, "wait_s": Annotated[float, Meta(ge=0)]},
         statuses=(204,),
+    ),
+    "GET /steps": streamed("What the data centre could run for this node now, as msgpack", LOADS_TYPE, statuses=(404,)),
+    "POST /steps": Operation(
+        "A step of a site that is exhausted: a frame of tensors in, one out",
+        takes={FRAME: None, OCTETS: None},
+        gives={FRAME: None},
+        statuses=(404, 429, 502, 504),
     ),
 }
 

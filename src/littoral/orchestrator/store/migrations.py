@@ -44,5 +44,7 @@ _FIRST = (
         "node" TEXT PRIMARY KEY, "at_s" DOUBLE PRECISION NOT NULL, "metrics" TEXT NOT NULL, "dropped" TEXT NOT NULL)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = ("""ALTER TABLE "groups" ADD COLUMN "total_bytes_per_s_max" BIGINT""",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """Step n leads from schema n to n + 1, in one transaction."""

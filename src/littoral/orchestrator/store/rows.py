@@ -88,7 +88,9 @@ class SightingRow(Row, frozen=True):
 
 
 class GroupRow(Row, frozen=True):
-    """match: labels that a node must have to belong to it without being named so. bytes_per_s_max: of each node."""
+    """match: labels that a node must have to belong to it without being named so. bytes_per_s_max: of each node.
+    total_bytes_per_s_max: of all its nodes together.
+    """
 
     name: str
     match: dict[str, str] = {}
@@ -97,6 +99,7 @@ class GroupRow(Row, frozen=True):
     windows: tuple[Window, ...] = ()
     bytes_per_s_max: int | None = None
     is_frozen: bool = False
+    total_bytes_per_s_max: int | None = None
 
 
 class ClaimRow(Row, frozen=True):
@@ -160,6 +163,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gates: Gates | None = None
     windows: tuple[Window, ...] | None = None
     bytes_per_s_max: int | None = None
+    total_bytes_per_s_max: int | None = None
     error_share_max: float = 0.0
     soak_s: float = 0.0
     offline_share_max: float = 0.2

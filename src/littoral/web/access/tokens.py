@@ -42,8 +42,8 @@ _TENANT = r"^[a-zA-Z0-9_-]{1,64}\Z"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 RoleName = Annotated[str, Meta(pattern=r"^[a-z]{1,20}\Z")]
 ROLE_COUNT_MAX = 8
-OPERATORS = "admin"
-"""The role of a node that no tenant has."""
+OPERATORS = frozenset({"admin", "steps"})
+"""Roles of a node that no tenant has."""
 
 _NOBODYS = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
@@ -65,10 +65,15 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     tenant: Annotated[str, Meta(pattern=rf"({_TENANT})?")] = ""
 
     def __post_init__(self) -> None:
-        if self.tenant and OPERATORS in self.roles:
+        if self.tenant and (role := _operators(self.roles)):
             raise ValueError(
-                f"token `{self.name}` of tenant `{self.tenant}` has the role `admin`, which is the operator's"
+                f"token `{self.name}` of tenant `{self.tenant}` has the role `{role}`, which is the operator's"
             )
+
+
+def _operators(roles: Iterable[str]) -> str:
+    """The first of them that no tenant has, or ''."""
+    return next((role for role in roles if role in OPERATORS), "")
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,8 +93,8 @@ def new_token(
     text = f"littoral_{token_id}_{secrets.token_urlsafe(32)}"
     expires_at_s = None if life_s is None else int(now_s + life_s)
     held = list(dict.fromkeys(map(str, roles)))
-    if tenant and OPERATORS in held:
-        raise InputError(f"token `{name}`: the role `admin` is the operator's alone", hint="a tenant has the others")
+    if tenant and (role := _operators(held)):
+        raise InputError(f"token `{name}`: the role `{role}` is the operator's alone", hint="a tenant has the others")
     return text, Token(token_id, name, held, _digest(text), int(now_s), expires_at_s, tenant)
 
 

@@ -33,8 +33,9 @@ REASONS: Mapping[int, str] = {
     501: "Known, and not offered here",
     503: "Busy, not ready, or stopping",
     504: "The deadline passed",
+    507: "The disk has no room for it",
 }
-ALWAYS = (400, 403, 431, 500, 503)
+ALWAYS = (400, 403, 431, 500, 503, 507)
 OF_BODIES = (408, 413, 501)
 """A body is bounded in size and time, and may be compressed in a way that is not offered."""
 

@@ -1,7 +1,7 @@
 /** Groups: who is in them, what they are to run, and whether anything may change. */
 
 import { make, table } from "../dom.js";
-import { count } from "../format.js";
+import { bytes, count } from "../format.js";
 import { badge, field, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
@@ -58,11 +58,11 @@ function card(group, { run, again }) {
       make("div", { class: "actions" }, make("button", { class: "button small quiet", type: "button", onclick: freeze }, isFrozen ? "Thaw" : "Freeze"), sureButton("Delete", "Delete it", async () => (await run("Deleted", "DELETE", path)) && again())),
     ),
     parts.length ? make("div", { class: "wide" }, table(`What ${name} is to run`, [{ title: "What" }, { title: "Version" }], parts)) : make("p", { class: "nothing" }, "Nothing is rolled out to it yet"),
-    make("p", { class: "hint" }, [windowText(group.windows), group.bytes_per_s_max ? `at most ${count(group.bytes_per_s_max)} bytes/s a node` : ""].filter(Boolean).join(" · ") || "At any time, as fast as it goes"),
+    make("p", { class: "hint" }, [windowText(group.windows), group.bytes_per_s_max ? `at most ${bytes(group.bytes_per_s_max)}/s a node` : "", group.total_bytes_per_s_max ? `at most ${bytes(group.total_bytes_per_s_max)}/s for all its nodes` : ""].filter(Boolean).join(" · ") || "At any time, as fast as it goes"),
   );
 }
 
-const KEYS = ["match", "models", "agents", "site", "dashboards", "gates", "windows", "bytes_per_s_max", "is_frozen"];
+const KEYS = ["match", "models", "agents", "site", "dashboards", "gates", "windows", "bytes_per_s_max", "total_bytes_per_s_max", "is_frozen"];
 
 /** What may be put again. */
 const settable = (group) => Object.fromEntries(Object.entries(group).filter(([key, value]) => KEYS.includes(key) && value !== null));

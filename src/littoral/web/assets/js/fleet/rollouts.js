@@ -2,7 +2,7 @@
 
 import { NodeError, getJson } from "../api.js";
 import { make, meter, prose } from "../dom.js";
-import { count } from "../format.js";
+import { bytes, count } from "../format.js";
 import { badge, failure, field, panel, refill, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
@@ -65,7 +65,8 @@ function rolloutCard(id, act) {
   const heading = make("header");
   const rings = make("ol", { class: "rings" });
   const why = make("p", { class: "hint", role: "status" });
-  const element = make("article", { class: "card", "data-name": id }, heading, why, rings);
+  const flow = make("p", { class: "hint" });
+  const element = make("article", { class: "card", "data-name": id }, heading, why, flow, rings);
   let shape = "";
 
   function show(rollout) {
@@ -79,9 +80,17 @@ function rolloutCard(id, act) {
     const late = rollout.late.length && !["running", "paused"].includes(rollout.state) ? `${count(rollout.late.length)} nodes have not caught up` : "";
     const text = [rollout.why, late].filter(Boolean).join(" · ");
     if (why.textContent !== text) why.replaceChildren(...prose(text));
+    flow.textContent = trafficText(rollout.traffic);
     rings.replaceChildren(...rollout.rings.map((ring) => ringOf(ring)));
   }
   return { element, show };
+}
+
+/** What its nodes fetch from here; nothing where they fetched nothing, and no cap is set. */
+function trafficText({ downloads, sent_bytes: sent, bytes_per_s: rate, bytes_per_s_max: most }) {
+  if (!sent && most === null) return "";
+  const now = downloads ? `${count(downloads)} downloads, ${bytes(rate)}/s` : "no download";
+  return `${now}${most === null ? "" : ` of ${bytes(most)}/s for all its nodes`} · ${bytes(sent)} sent`;
 }
 
 function headOf({ id, state: word, group, nodes, set, began, ended }, act) {

@@ -8,9 +8,9 @@ import numpy as np
 from msgspec import Meta
 
 from littoral.errors import InputError
-from littoral.node.placement.scheduler import Offer
 from littoral.runtime.call import PRIORITY_MAX
 from littoral.runtime.edges import Value
+from littoral.steps.offer import Offer
 from littoral.tensors import Array, encode_frame, read_frame
 
 __all__ = [
@@ -58,27 +58,35 @@ class _Offer(msgspec.Struct, array_like=True):
 
 
 class Loads(msgspec.Struct, array_like=True):
-    """What a node could run now. boot: another one after each start. spent: its power budget leaves no room."""
+    """What a node could run now. boot: another one after each start. spent: its power budget leaves no room.
+
+    bytes_max: the largest frame that it takes; None: as many as a message may have.
+    """
 
     boot: str = ""
     offers: Annotated[dict[Key, _Offer], Meta(max_length=OFFERS_MAX)] = {}
     spent: bool = False
     watts: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     watts_max: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    bytes_max: Count | None = None
 
     def offer(self, key: str) -> Offer | None:
         found = self.offers.get(key)
         return None if found is None else Offer(found.waiting, found.busy, found.slots, found.service_s)
 
 
-class StepTold(msgspec.Struct, forbid_unknown_fields=True):
-    """inside_s: from the request's arrival to its answer; waited_s: of this, for an instance. offer: as it is now."""
+class StepTold(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """inside_s: from the request's arrival to its answer; waited_s: of this, for an instance. offer: as it is now.
+
+    node: who did it, where that is not who was asked.
+    """
 
     inside_s: Seconds
     waited_s: Seconds
     offer: _Offer
     spent: bool = False
     is_bytes: bool = False
+    node: Annotated[str, Meta(max_length=100)] = ""
 
 
 _W = TypeVar("_W", StepAsk, StepTold)
@@ -89,11 +97,17 @@ _told_decoder = msgspec.json.Decoder(StepTold)
 
 
 def encode_loads(
-    boot: str, offers: Mapping[str, Offer], *, spent: bool, watts: float, watts_max: float | None
+    boot: str,
+    offers: Mapping[str, Offer],
+    *,
+    spent: bool = False,
+    watts: float = 0.0,
+    watts_max: float | None = None,
+    bytes_max: int | None = None,
 ) -> bytes:
     """The first `OFFERS_MAX` offers."""
     some = {key: _Offer(*offer) for key, offer in list(offers.items())[:OFFERS_MAX]}
-    return msgspec.msgpack.encode(Loads(boot, some, spent, watts, watts_max))
+    return msgspec.msgpack.encode(Loads(boot, some, spent, watts, watts_max, bytes_max))
 
 
 def decode_loads(body: bytes, teller: str) -> Loads:
@@ -118,9 +132,16 @@ def decode_step(body: bytes, caller: str) -> tuple[StepAsk, Value]:
 
 
 def encode_told(
-    value: Value, dtypes: Mapping[str, str], *, inside_s: float, waited_s: float, offer: Offer, spent: bool
+    value: Value,
+    dtypes: Mapping[str, str],
+    *,
+    inside_s: float,
+    waited_s: float,
+    offer: Offer,
+    spent: bool,
+    node: str = "",
 ) -> bytes:
-    told = StepTold(inside_s, waited_s, _Offer(*offer), spent, not isinstance(value, Mapping))
+    told = StepTold(inside_s, waited_s, _Offer(*offer), spent, not isinstance(value, Mapping), node)
     return encode_frame(_tensors(value), dtypes, {WORD: msgspec.json.encode(told).decode()})
 
 
