@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 import urllib.error
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -200,7 +201,8 @@ class Load:
             try:
                 found, how = run(self._site, "any", values)
             except (OSError, ValueError) as error:
-                self.wrong.append(f"{error}")
+                body = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
+                self.wrong.append(f"{error} {body}")
                 return
             right = right or found
             if found != right:
