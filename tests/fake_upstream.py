@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import uvloop
@@ -83,12 +83,16 @@ class Scripted(NamedTuple):
 
 
 class FakeUpstream:
-    """asked: what it was sent, in order. left_count: requests whose caller went away before the end of the answer."""
+    """asked: what it was sent, in order. left_count: requests whose caller went away before the end of the answer.
+
+    scripted_for: of a body, what it is told before any script; None: as the scripts say.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.scripts: deque[Scripted] = deque()
         self.otherwise = Scripted()
+        self.scripted_for: Callable[[Any], Scripted | None] = lambda _: None
         self.asked: deque[Received] = deque(maxlen=KEPT_MAX)
         self.asked_count = self.left_count = self.busy_count = 0
         self._runner: web.AppRunner | None = None
@@ -148,7 +152,7 @@ class FakeUpstream:
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = await self._received(request)
-        scripted = self._next()
+        scripted = self.scripted_for(body) or self._next()
         self.busy_count += 1
         is_over = False
         try:

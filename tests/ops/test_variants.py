@@ -49,8 +49,9 @@ def test_weights_are_there_once() -> None:
         ([{"x": (i + 1, 64)} for i in range(17)], "17 are given"),
         ([{"x": (1, 64)}, {"x": (1, 64)}], "number 2 takes the same shapes"),
         ([{"x": (1, 64)}, {}], "left open"),
+        ([(1, 64)], r"number 1 is `\(1, 64\)`, must name the inputs"),
     ],
 )
-def test_variants_that_do_not_go_together(variants: list[dict[str, Any]], words: str) -> None:
+def test_variants_that_do_not_go_together(variants: list[Any], words: str) -> None:
     with pytest.raises(ShapeError, match=words):
         compile_model(network(), variants=variants)

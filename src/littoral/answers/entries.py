@@ -46,6 +46,7 @@ ANSWER_BYTES_MAX = 256 << 10
 QUESTION_BYTES_MAX = 64 << 10
 TAG_COUNT_MAX = 32
 TEXT_CHARACTERS_MAX = 256
+SHAPE_CHARACTERS_MAX = 4096
 AUTHOR_BYTES_MAX = 64
 COUNT_MAX = (1 << 62) - 1
 
@@ -64,6 +65,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """id: the first 16 bytes of `exact`. answer: the JSON body of an OpenAI answer that was not streamed, UTF-8.
 
     made_at_s, expires_at_s: Unix time; expires_at_s 0: never. cost_micro: what it cost, in millionths of the currency.
+    shape: `keys.shape_of` its request; nothing where nobody knows.
     """
 
     tenant: str
@@ -82,6 +84,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: str = ""
     tier: Tier = "learned"
     kind: Kind = "chat"
+    shape: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def id(self) -> bytes:
@@ -139,6 +142,7 @@ def check_entry(entry: Entry) -> None:
         ("tags", len(entry.tags), TAG_COUNT_MAX),
         *((name, len(getattr(entry, name)), TEXT_CHARACTERS_MAX) for name in ("tenant", "model", "policy_version")),
         *(("tags", len(tag), TEXT_CHARACTERS_MAX) for tag in entry.tags),
+        ("shape", sum(len(name) + len(value) for name, value in entry.shape.items()), SHAPE_CHARACTERS_MAX),
     ):
         if found > most:
             raise TooLargeError(f"answer: `{name}` has a size of {found}, at most {most}")
@@ -168,6 +172,7 @@ def payload_of(entry: Entry, labels: Labels) -> dict[str, Any]:
         "author": entry.author.hex(),
         "tier": entry.tier,
         "kind": entry.kind,
+        **({"shape": dict(entry.shape)} if entry.shape else {}),
         "question": entry.question,
         "answer": answer,
         **labels.told(),
@@ -195,6 +200,7 @@ def entry_of(payload: Mapping[str, Any]) -> Entry:
             policy_version=payload["policy"],
             tier=payload["tier"],
             kind=payload["kind"],
+            shape={str(name): str(value) for name, value in payload.get("shape", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"a point of the collection is no answer: {error!r}") from error

@@ -18,12 +18,13 @@ from littoral.answers.markers import Markers, folded
 from littoral.answers.scripts import hides
 from littoral.errors import InputError
 
-__all__ = ["FIELDS", "Kind", "Rules", "asked_of", "unkept"]
+__all__ = ["FIELDS", "Kind", "Rules", "asked_of", "shape_of", "unkept"]
 
 Kind = Literal["chat", "completion"]
 VERSION = b"littoral answers 1"
 PARTITION_BYTES = 16
 DEPTH_MAX = 32
+SHAPE_MAX, SHAPE_CHARS_MAX = 24, 40
 MESSAGES_MAX = 4096
 SYSTEM = frozenset({"system", "developer"})
 OF_TOOLS = frozenset({"tool", "function"})
@@ -155,6 +156,25 @@ def asked_of(
     if rules.authors_by_user and isinstance(user := body.get("user"), str):
         author = _digest(author, user.encode("utf-8", "surrogatepass"))
     return Asked(tenant, model, exact, partition[:PARTITION_BYTES], turn.question, reach, reason, author)
+
+
+def shape_of(body: Mapping[str, Any], kind: Kind, rules: Rules) -> dict[str, str]:
+    """What the partition is made of beside tenant and model, by name, so that people are told what differs: numbers and
+    truth values as they are, of all else a digest. Raises as `asked_of`.
+    """
+    turn = _chat(body) if kind == "chat" else _completion(body)
+    fields = _counted(body, "messages" if kind == "chat" else "prompt")
+    shared = {name: value for name, field, value in fields if field.counts == "both" and name != "model"}
+    told = {name: _shown(value) for name, value in sorted(shared.items())[:SHAPE_MAX]}
+    around = f"#{hashlib.sha256(turn.context).hexdigest()[:8]}"
+    fixed = {"route": kind, "temperature": _temperature_class(body), "policy_version": _shown(rules.policy_version)}
+    return fixed | {"messages before the question": around} | {name[:SHAPE_CHARS_MAX]: told[name] for name in told}
+
+
+def _shown(value: Any) -> str:
+    text = _written(value)
+    is_short = isinstance(value, int | float) and len(text) <= SHAPE_CHARS_MAX
+    return text.decode() if is_short else f"#{hashlib.sha256(text).hexdigest()[:8]}"
 
 
 def unkept(answer: str, rules: Rules) -> str:

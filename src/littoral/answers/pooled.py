@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 FADING = 0.9995
 PRIOR = 1.0
 STEP_MAX = 0.5
+NOTHING_KNOWN = PRIOR * np.eye(len(START))
 ODDS_MAX = 30.0
 
 
@@ -29,7 +30,7 @@ class Pooled:
 
     def __init__(self) -> None:
         self._at: Floats = START.copy()
-        self._information: Floats = PRIOR * np.eye(len(START))
+        self._information: Floats = NOTHING_KNOWN.copy()
         self.count = 0
 
     @classmethod
@@ -62,7 +63,7 @@ class Pooled:
 
     def learn(self, evidence: Sequence[float], is_correct: bool) -> None:
         row, p = np.asarray(evidence), self.risk(evidence)
-        faded = FADING * self._information + (1 - FADING) * PRIOR * np.eye(len(row))
+        faded = FADING * self._information + (1 - FADING) * NOTHING_KNOWN
         self._information = faded + max(p * (1 - p), 1e-4) * np.outer(row, row)
         step = np.linalg.solve(self._information, row * ((not is_correct) - p))
         step *= min(1.0, STEP_MAX / max(float(np.abs(step).max()), 1e-12))
@@ -72,5 +73,5 @@ class Pooled:
 
     def doubt(self, count: int) -> None:
         """From here on what was learned weighs no more than so many judgements."""
-        self._information = self._information * min(1.0, count / max(self.count, 1)) + PRIOR * np.eye(len(START))
+        self._information = self._information * min(1.0, count / max(self.count, 1)) + NOTHING_KNOWN
         self.count = min(self.count, count)

@@ -21,6 +21,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     observations_of_one_max: judged questions of one author that count in one entry for others.
     facts: whether differing numbers, negations, names or lengths keep an entry from being told. scripts: first words of
     the Unicode names of letters that the embedder was trained on. entries_of_one_per_hour: new ones of one author.
+    judgements_of_one_per_hour: of one author, that decide for all how far answers are told.
     """
 
     told: Told = "confirmed"
@@ -29,6 +30,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     facts: bool = True
     scripts: tuple[str, ...] = ("LATIN",)
     entries_of_one_per_hour: int = 20_000
+    judgements_of_one_per_hour: int = 2_000
 
 
 class Standing(NamedTuple):

@@ -32,7 +32,7 @@ from littoral.errors import LittoralError, NotFoundError
 from littoral.vectors.byte_lru import CacheStatistics
 from littoral.vectors.filters import Condition, Filter, Match, Range
 from littoral.vectors.packing import Vectors
-from littoral.vectors.queries import PayloadChange, PayloadSelector
+from littoral.vectors.queries import PayloadChange, PayloadSelector, SearchParams
 from littoral.vectors.records import Payload, PointId
 
 __all__ = ["AnswerStore", "Points", "StoreBounds", "StoreStatistics"]
@@ -41,6 +41,7 @@ TEND_S = 30.0
 IDS_PAGE = 8192
 PAGE = 1000
 EQUAL = 1e-3
+ELSEWHERE = 64
 """Similarities that differ by no more are equal: half precision, as vectors are stored, tells no finer."""
 SPARE = 1
 """Hits beyond those asked for, in the place of expired ones; where these are more, a second search leaves them out."""
@@ -183,26 +184,45 @@ class AnswerStore:
         found.sort(key=lambda near: near.entry.tier != "curated" if near.similarity >= nearest - EQUAL else 2)
         return found[:limit]
 
+    async def elsewhere(self, asked: Asked, vector: Vectors, limit: int = 5) -> list[Near]:
+        """The nearest entry of each other partition of the same tenant and model, nearest first: for people. Looks at
+        the `ELSEWHERE` nearest of them.
+        """
+        same = [_equals("tenant", asked.tenant), _equals("model", asked.model)]
+        matching = Filter(must=same, must_not=[_equals("partition", asked.partition.hex())])
+        params = SearchParams(exact=True)  # graphs are of one partition each
+        hits = await self._points.search(vector, limit=ELSEWHERE, matching=matching, params=params)
+        found: dict[bytes, Near] = {}
+        for near in (_near(hit.payload, hit.score) for hit in hits):
+            if not near.entry.is_expired(self._clock.wall()):
+                found.setdefault(near.entry.partition, near)
+        return list(found.values())[:limit]
+
     async def _near(self, vector: Vectors, limit: int, must: list[Condition], now_s: float) -> tuple[list[Near], bool]:
         """Those that have not expired, and whether there may be more."""
         hits = await self._points.search(vector, limit=limit, matching=Filter(must=must))
         nears = [_near(hit.payload, hit.score) for hit in hits]
         return [near for near in nears if not near.entry.is_expired(now_s)], len(hits) == limit
 
-    async def keep(self, entry: Entry, vector: Vectors, *, mark: int | None = None) -> bool:
+    async def keep(
+        self, entry: Entry, vector: Vectors, *, mark: int | None = None, labels: Labels | None = None
+    ) -> bool:
         """As `put`, where nobody waits for an error: whether it was kept. What was refused is counted."""
         try:
-            return await self.put(entry, vector, mark=mark)
+            return await self.put(entry, vector, mark=mark, labels=labels)
         except LittoralError as error:
             self._counts["refused"] += 1
             self.last_refusal = error.message
             return False
 
-    async def put(self, entry: Entry, vector: Vectors, *, mark: int | None = None) -> bool:
+    async def put(
+        self, entry: Entry, vector: Vectors, *, mark: int | None = None, labels: Labels | None = None
+    ) -> bool:
         """Durable when it returns true. What was observed of an entry that is there stays.
 
         False where a purge took it, or a learned entry would take the place of a curated one. mark: `mark` from before
-        the upstream was asked. vector: float32[size]; zeros: it is found by its request alone.
+        the upstream was asked. vector: float32[size]; zeros: it is found by its request alone. labels: what was
+        observed of it elsewhere, for one of which nothing was observed here.
 
         Raises InputError and TooLargeError for what is no entry, ShardError where the disk is
         full, UnavailableError where the collection does not answer: then it may have been kept or not.
@@ -215,9 +235,9 @@ class AnswerStore:
                 self._counts["purged"] += 1
                 return False
             async with self._purges.keeping(entry):
-                return await self._put(entry, vector)
+                return await self._put(entry, vector, labels)
 
-    async def _put(self, entry: Entry, vector: Vectors) -> bool:
+    async def _put(self, entry: Entry, vector: Vectors, brought: Labels | None) -> bool:
         point = point_id(entry.id)
         there = await self._points.retrieve([point], with_payload=PayloadSelector(include=list(BESIDE)))
         before = (there[0].payload if there else None) or {}
@@ -226,7 +246,9 @@ class AnswerStore:
         if before.get("tier") == "curated" != entry.tier and not 0 < before["expires_at"] <= self._clock.wall():
             self._counts["outranked"] += 1
             return False
-        await self._points.upsert([point], _rows(vector), [payload_of(entry, Labels.of(before))])
+        labels = Labels.of(before)
+        labels = brought if brought is not None and not len(labels.observations) else labels
+        await self._points.upsert([point], _rows(vector), [payload_of(entry, labels)])
         self._room.table.put(entry.id, row_of(entry))
         self._counts["kept"] += 1
         if entry.tier == "curated":
@@ -312,9 +334,7 @@ class AnswerStore:
             offset=None if offset is None else point_id(offset),
             matching=Filter(must=must) if must else None,
         )
-        nears = [
-            Near(entry_of(record.payload or {}), 1.0, Labels.of(record.payload).observations) for record in records
-        ]
+        nears = [_near(record.payload, 1.0) for record in records]
         return nears, None if following is None else id_of(following)
 
     def stats(self) -> StoreStatistics:

@@ -36,6 +36,9 @@ RISK_TIMES_MAX = 4.0
 
 CHECKS = 30
 AUDIT_QUIET, ALL_SUSPECT, ALL_QUIET = 200.0, 30.0, 3000.0
+SUSPECTED = 2.0
+"""Capital of the bets from which on more is asked to check, in proportion: long before they would win."""
+
 JUDGED_MIN = 100
 SHARE_MAX = 0.25
 MEMORY = 0.998
@@ -159,9 +162,11 @@ class Watch:
         self._tally.told += 1
         return found._replace(serve=True, reason=f"of those told {self._bounds[at]:.3g} at most are wrong")
 
-    def judged(self, decision: Decision, is_correct: bool) -> None:
+    def judged(self, decision: Decision, is_correct: bool, *, is_of_many: bool = False) -> None:
         """What a judge said of the entry that `decision` was about. Of answers that were told, feedback counts for
         nothing where it is good and starts a check where it is not: those who give it are no random sample.
+
+        is_of_many: by an author of whom much was counted of late: it may raise the alarm, and teaches nothing.
         """
         if not decision.evidence:
             return
@@ -170,6 +175,9 @@ class Watch:
             return
         self._tally.judged += 1
         at, *evidence = decision.evidence
+        if is_of_many:
+            self._watched(int(at), decision.is_forced, is_correct)
+            return
         self._order.learn(evidence, is_correct)
         if self._order.count < WARM_UP and self.state == "ok":
             self._counts = Counts()
@@ -225,18 +233,26 @@ class Watch:
         if self._checking:
             self._checking -= 1
             return True
-        return u < min(SHARE_MAX, self.policy.explore_share / max(self._tellable, 1e-3))
+        suspicion = max(1.0, self._audit.capital / SUSPECTED, self._all.capital / SUSPECTED)
+        return u < min(SHARE_MAX, suspicion * self.policy.explore_share / max(self._tellable, 1e-3))
+
+    def _watched(self, at: int, is_forced: bool, is_correct: bool) -> bool:
+        """False where what was counted is no use any more."""
+        if at < 0 or not self._lost or self._counts.judged.sum() < JUDGED_MIN:
+            return True
+        self._all.judgement(self._counts.risk_at_most(at), is_correct)
+        if is_forced:
+            self._audited(is_correct)
+        if self._audit.capital >= AUDIT_QUIET or self._all.capital >= ALL_QUIET:
+            self._begin_anew()
+            return False
+        if self._level and self._all.capital >= ALL_SUSPECT:
+            self._checking = CHECKS
+        return True
 
     def _counted(self, at: int, is_forced: bool, is_correct: bool) -> None:
-        if self._lost and self._counts.judged.sum() >= JUDGED_MIN:
-            self._all.judgement(self._counts.risk_at_most(at), is_correct)
-            if is_forced:
-                self._audited(is_correct)
-            if self._audit.capital >= AUDIT_QUIET or self._all.capital >= ALL_QUIET:
-                self._begin_anew()
-                return
-            if self._level and self._all.capital >= ALL_SUSPECT:
-                self._checking = CHECKS
+        if not self._watched(at, is_forced, is_correct):
+            return
         self._counts.judgement(at, is_correct)
         if self._tally.judged % LOOK_EVERY == 0 or (is_forced and not is_correct):
             self._look()

@@ -52,13 +52,16 @@ def stats(
 
 @cache.command()
 def explain(
-    question: Annotated[str, typer.Argument(help="As somebody would ask it; `-` reads a request as JSON.")],
+    question: Annotated[str, typer.Argument(help="As somebody would ask it; `-` reads a request as JSON.")] = "",
+    body: Annotated[Path | None, typer.Option(help="A whole request instead, as JSON in a file.")] = None,
     model: Annotated[str, typer.Option(help="Which it would be asked of.")] = "",
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a question would be told now, and why; no service is asked."""
-    asked: dict[str, Any] = {"request": _request()} if question == "-" else {"question": question}
+    if bool(question) == (body is not None):
+        raise InputError("a question is needed, or `--body FILE`, and not both")
+    asked: dict[str, Any] = {"question": question} if body is None and question != "-" else {"request": _request(body)}
     if model:
         asked["model"] = model
     with contextlib.closing(NodeClient(url)) as client:
@@ -129,7 +132,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every remembered answer to a new file, one a line; `-` writes to standard output."""
-    count = 0
+    count = -1  # the head is no answer
     with (
         contextlib.closing(NodeClient(url, timeout_s=WARM_S)) as client,
         client.download("/api/gateway/export") as read,
@@ -165,11 +168,14 @@ def _send(file: Path, lines: Lines, url: str, *, as_json: bool) -> None:
         results.print(line, markup=False, soft_wrap=True)
 
 
-def _request() -> Any:
+def _request(file: Path | None) -> Any:
+    """Of standard input where no file is named."""
     try:
-        return json.loads(typer.get_text_stream("stdin").read())
+        return json.loads(typer.get_text_stream("stdin").read() if file is None else file.read_bytes())
+    except OSError as error:
+        raise NotFoundError(f"`{file}`: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"standard input: no JSON: {error}") from error
+        raise InputError(f"{'standard input' if file is None else f'`{file}`'}: no JSON: {error}") from error
 
 
 @contextlib.contextmanager

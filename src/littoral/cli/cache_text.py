@@ -77,6 +77,14 @@ def explain_lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"         {verdict}: {one['reason']}; from {threshold}, {bound}"
     if not told["near"]:
         yield "nothing near it is remembered"
+    for one in told["elsewhere"]:
+        yield f"with other parameters, so never told here: {one['similarity']:.3f}  {one['question']}"
+        yield f"         {'; '.join(map(_differs, one['differs'])) or 'what differs was not kept with it'}"
+
+
+def _differs(one: list[str]) -> str:
+    name, there, here = one
+    return f"{name}: {there} there, {here} here"
 
 
 def _percent(share: float) -> str:

@@ -387,7 +387,14 @@ def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Tra
 def variant_shapes(
     shapes: Mapping[str, Sequence[int]], variants: Iterable[Mapping[str, Sequence[int]]] | None
 ) -> list[dict[str, Sequence[int]]]:
-    """The shapes of each variant. Raises ShapeError where there are none, too many, or two alike."""
+    """The shapes of each variant. Raises ShapeError where there are none, too many, or one is no mapping."""
+    variants = None if variants is None else list(variants)
+    for number, given in enumerate(variants or [], 1):
+        if not isinstance(given, Mapping):
+            raise ShapeError(
+                f"variants: number {number} is `{given!r}`, must name the inputs that it sizes",
+                hint='as `variants=[{"input_ids": (1, 16)}, {"input_ids": (1, 64)}]`',
+            )
     found = [dict(shapes)] if variants is None else [{**shapes, **given} for given in variants]
     if not 1 <= len(found) <= VARIANTS_MAX:
         raise ShapeError(f"variants: {len(found)} are given, must be 1..{VARIANTS_MAX}")

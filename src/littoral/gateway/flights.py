@@ -42,7 +42,7 @@ class Flight:
         self._flights = flights
         self._outgoing = outgoing
         self._pieces: list[_Piece] = []
-        self._bytes = 0
+        self._bytes = self._held = 0
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: Exception | None = None
         self._landed: Landed | None = None
@@ -72,7 +72,11 @@ class Flight:
 
     def __exit__(self, *exception: object) -> None:
         self._listeners -= 1
-        if not self._listeners and not self._is_over:
+        if self._listeners:
+            return
+        if self._is_over:
+            self._release()
+        else:
             self.task.cancel()
 
     async def begun(self) -> None:
@@ -136,8 +140,15 @@ class Flight:
             self._error = error
         finally:
             self._is_over = True
-            self._flights.over(self, self._bytes)
+            self._flights.over(self)
+            if not self._listeners:
+                self._release()
             self._tell()
+
+    def _release(self) -> None:
+        """Nobody listens any more: what was held for those who read slowly is held no longer."""
+        self._flights.hold(-self._held)
+        self._held = 0
 
     async def _streamed(self, begun: Begun) -> Landed:
         events, assembly = Events(), Assembly()
@@ -162,6 +173,7 @@ class Flight:
             is_usage = assembly.add(payload)
             self._pieces.append(_Piece(payload, is_usage))
             self._bytes += len(payload)
+            self._held += len(payload)
             self._flights.hold(len(payload))
         if self._bytes > self._flights.answer_bytes_max:
             raise TooLargeError(f"answer has more than {self._flights.answer_bytes_max} bytes")
@@ -202,14 +214,18 @@ class Flights:
             flight.key = key
         return flight
 
+    @property
+    def held_bytes(self) -> int:
+        """Of streams under way, and of those that are over and yet to be read."""
+        return self._held_bytes
+
     def hold(self, size: int) -> None:
-        """Raises UnavailableError where all answers together are too large."""
+        """Less than nothing: no longer. Raises UnavailableError where all answers together are too large."""
         self._held_bytes += size
-        if self._held_bytes > HELD_BYTES_MAX:
+        if size > 0 and self._held_bytes > HELD_BYTES_MAX:
             raise UnavailableError(f"answers under way have more than {HELD_BYTES_MAX} bytes together")
 
-    def over(self, flight: Flight, size: int) -> None:
-        self._held_bytes -= size
+    def over(self, flight: Flight) -> None:
         self._all.discard(flight)
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from littoral.answers.feedback import Feedback, ToldAnswer
 from littoral.answers.hot import HotAnswer
 from littoral.answers.judges import Embed
 from littoral.answers.judging import Case, Judging
-from littoral.answers.keys import Rules, asked_of, unkept
+from littoral.answers.keys import Rules, asked_of, shape_of, unkept
 from littoral.answers.normal import text_of
 from littoral.answers.standing import Standing, Trust, standing
 from littoral.answers.store import AnswerStore
@@ -46,13 +46,16 @@ ENDS = frozenset({"stop", "tool_calls", "function_call"})
 
 
 class RememberedOptions(NamedTuple):
-    """judge_name: for people. embedder: the pipeline's name, '' where only the same request is known."""
+    """judge_name: for people. embedder: the pipeline's name, '' where only the same request is known; embedder_models:
+    digests of what makes its vectors, '' where nobody knows them.
+    """
 
     ttl_s: int = 86_400
     stale_if_error_s: int = 3600
     similarity_min: float = 0.6
     judge_name: str = ""
     embedder: str = ""
+    embedder_models: str = ""
 
 
 class Beside(NamedTuple):
@@ -108,6 +111,7 @@ class Remembered:
         self.keeping: Keeping | None = None
         self.feedback = Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
+        self.judgement_limit = HourlyLimit(trust.judgements_of_one_per_hour, clock)
         self.failed_count = 0
         self._decisions: OrderedDict[str, Decision] = OrderedDict()
         self._partitions: OrderedDict[bytes, None] = OrderedDict()
@@ -302,6 +306,7 @@ class Remembered:
             cost_micro=cost_micro,
             policy_version=self.rules.policy_version,
             kind=question.kind,
+            shape=shape_of(question.body, question.kind, self.rules),
         )
         vector = None if beside is None else await _there(beside.vector)
         if beside is None or beside.near is None:
@@ -314,7 +319,8 @@ class Remembered:
             if is_correct is not None:
                 await self.store.observe(near.entry.id, near.similarity, is_correct, author=asked.author)
                 if decision is not None:
-                    self.watch.judged(decision, is_correct)
+                    is_of_many = not self.judgement_limit.take(self.tenant, asked.author)
+                    self.watch.judged(decision, is_correct, is_of_many=is_of_many)
             self._missed(near, entry, is_correct, decision)
             if not is_correct:
                 await self._kept(entry, vector, mark)

@@ -187,6 +187,10 @@ class TrustTable(_Table, frozen=True):
         Meta(max_length=64, description="Letters that the embedder knows beside Latin ones, such as `GREEK`"),
     ] = []
     entries_of_one_per_hour: Annotated[int, Meta(ge=1, le=10_000_000, description="New answers of one author")] = 20_000
+    judgements_of_one_per_hour: Annotated[
+        int,
+        Meta(ge=1, le=10_000_000, description="Judgements of one author that decide for all how far answers are told"),
+    ] = 2_000
 
 
 class TenantGatewayTable(_Table, frozen=True):

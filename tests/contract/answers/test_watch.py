@@ -107,6 +107,22 @@ def test_bad_feedback_starts_a_check_and_good_feedback_proves_nothing() -> None:
     assert watch.state == "ok"
 
 
+def test_who_floods_it_with_right_ones_teaches_nothing_and_is_still_watched() -> None:
+    watch = taught(Policy(delta=0.05))
+    before = watch.told()
+    for _ in range(3000):
+        found = watch.decide(judged(6), WRONG, 0.99)
+        watch.judged(found, is_correct=True, is_of_many=True)
+    after = watch.told()
+    assert (after["order"], after["counts"]["judged"]) == (before["order"], before["counts"]["judged"])
+    assert not watch.decide(judged(6), WRONG, 0.99).serve
+    for _ in range(CHECKS):
+        watch.judged(watch.decide(judged(6), RIGHT, 0.0), is_correct=False, is_of_many=True)
+        if watch.state == "alarm":
+            break
+    assert watch.state == "alarm"
+
+
 def test_a_check_that_finds_nothing_ends() -> None:
     watch = taught(Policy(delta=0.05))
     watch.judged(watch.decide(judged(6), RIGHT, 0.99), is_correct=False)

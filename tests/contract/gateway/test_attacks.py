@@ -458,6 +458,34 @@ def test_one_author_fills_no_more_than_its_hour(site: Site, monkeypatch: pytest.
     until(lambda: site.ask("ann", flood[7], cache_control="only-if-cached").status == 200)
 
 
+def test_one_author_decides_no_more_than_its_hour_how_far_answers_are_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planter asks what is easily judged right, so that everybody is told more."""
+    answers, plant = site.answers(), planted(site, "a flood")
+    monkeypatch.setattr(answers, "judgement_limit", HourlyLimit(3, SYSTEM))
+    site.fake.otherwise = Scripted(plant.text)
+
+    def learned() -> tuple[int, int]:
+        told = answers.watch.told()
+        return told["order"]["count"], told["tally"]["judged"]
+
+    def judged_pair(who: str, number: int) -> None:
+        kept = answers.store.stats().kept
+        site.ask(who, request(plant, "{q}", seed=number))
+        until(lambda: answers.store.stats().kept > kept)
+        assert site.ask_and_judge(who, request(plant, OWN, seed=number)).headers[OUTCOME] == "explore"
+
+    counted, judged = learned()
+    for number in range(8):
+        judged_pair("eve", number)
+    until(lambda: learned()[1] == judged + 8)
+    assert learned()[0] == counted + 3
+    judged_pair("bob", 8)
+    until(lambda: learned() == (counted + 4, judged + 9))
+    site.fake.otherwise = Scripted(HONEST)
+
+
 def test_what_others_found_right_is_told_and_nothing_is_hijacked(site: Site) -> None:
     """A seeded campaign: a planter goes ahead of each question, three others ask it in their words."""
     draw = random.Random(66)

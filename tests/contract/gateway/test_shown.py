@@ -219,6 +219,58 @@ def test_a_question_is_explained_without_asking_anybody(empty: Office) -> None:
         assert send_json(empty.served.address, "POST", "/api/gateway/explain", wrong).status == 400
 
 
+def test_what_was_asked_with_other_parameters_is_found_and_said_to_differ(empty: Office, tmp_path: Path) -> None:
+    system = {"role": "system", "content": "Be brief, and never name Mr Smith."}
+    request = asked("When does it open?", max_tokens=50, temperature=0)
+    request["messages"].insert(0, system)
+    response = {"choices": [{"message": {"content": "At eight."}, "finish_reason": "stop"}]}
+    empty.bring({"request": request, "response": response})
+    told = empty.post("/explain", {"question": "When does it open?", "model": "large"})
+    assert (told["outcome"], told["near"]) == ("miss", [])
+    (there,) = told["elsewhere"]
+    assert (there["question"], there["similarity"]) == ("When does it open?", pytest.approx(1, abs=1e-3))
+    assert there["partition"] != told["partition"]
+    differs = {name: (of_it, here) for name, of_it, here in there["differs"]}
+    assert differs["max_tokens"] == ("50", "–")
+    assert differs["temperature"] == ("zero", "none")
+    assert differs.keys() == {"max_tokens", "temperature", "messages before the question"}
+    assert "Smith" not in json.dumps(told)
+    lines = empty.cache("explain", "When does it open?", "--model", "large").out
+    assert "nothing near it is remembered" in lines
+    assert "max_tokens: 50 there, – here" in lines
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    done = empty.cache("explain", "--body", str(tmp_path / "request.json"), "--json").json
+    assert (done["outcome"], done["elsewhere"]) == ("hit", [])
+    assert "not both" in empty.cache("explain", code=4).err
+    assert "not both" in empty.cache("explain", "x", "--body", str(tmp_path / "request.json"), code=4).err
+    assert empty.cache("explain", "--body", str(tmp_path / "none.json"), code=4).err
+    other = empty.post("/explain", {"question": "When does it open?", "model": "small"})
+    assert other["elsewhere"] == []
+
+
+def test_a_search_by_text_looks_at_so_many_and_says_where_to_go_on(
+    empty: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("littoral.node.gateway.answers_shown.SCANNED_MAX", 40)
+    monkeypatch.setattr("littoral.node.gateway.answers_shown.SCANNED_STEP", 20)
+    lines = [
+        {"question": f"Is shelf {n} {'NEAR' if n % 2 else 'far'}?", "answer": "a", "model": "large"} for n in range(90)
+    ]
+    empty.bring(*lines)
+    found, pages, cursor = list[str](), list[int](), ""
+    while True:
+        told = empty.get(f"/entries?text=near&cursor={cursor}")
+        found += [one["question"] for one in told["entries"]]
+        pages.append(told["looked"])
+        if (cursor := told["next"]) is None:
+            break
+    assert sorted(found) == sorted(f"Is shelf {n} NEAR?" for n in range(1, 90, 2))
+    assert sum(pages) == 90
+    assert max(pages) <= 40 + 20
+    whole = empty.get("/entries")
+    assert (len(whole["entries"]), whole["looked"]) == (25, 25)
+
+
 def test_a_near_miss_is_judged_by_hand_and_its_entry_learns(empty: Office) -> None:
     empty.ask("How is the lamp changed?", "Turn it left.")
     until(lambda: empty.get()["cache"]["entries"] == 1)
@@ -253,11 +305,42 @@ def test_what_was_exported_is_told_again_after_an_import(empty: Office, tmp_path
     assert empty.cache("purge", "--everything").out == "2 purged\n"
     assert empty.get("/entries")["entries"] == []
     done = empty.cache("import", str(file), "--tag", "back", "--json").json
-    assert done == {"lines": 2, "kept": 2, "refused": 0}
+    assert done == {"lines": 3, "kept": 2, "refused": 0}
     after = {one["id"]: one for one in empty.get("/entries")["entries"]}
     assert {key: one | {"tags": [*one["tags"], "back"]} for key, one in before.items()} == after
     assert empty.ask("Who has the key?").headers["x-littoral-cache"] == "hit"
     assert empty.ask("Who has the map?", temperature=0).headers["x-littoral-cache"] == "hit"
+
+
+def test_what_was_judged_comes_back_with_an_import_for_the_same_embedder_only(empty: Office, tmp_path: Path) -> None:
+    empty.bring({"question": "How is the lamp changed?", "answer": "Turn it left.", "model": "large"})
+    for number, answer in enumerate(["Turn it left.", "Turn it right.", "Turn it left."]):
+        empty.ask(f"How is the lamp changed, number {'abc'[number]}?", answer)
+        until(lambda number=number: sum(one["observed"] for one in empty.get("/entries")["entries"]) > number)
+    before = {one["id"]: (one["observed"], one["wrong"], one["tier"]) for one in empty.get("/entries")["entries"]}
+    file = tmp_path / "answers.jsonl"
+    empty.cache("export", str(file))
+    head, *lines = map(json.loads, file.read_text().splitlines())
+    assert head == {"answers": 2}
+    assert sum("judged" in line for line in lines) >= 1
+    empty.post("/purge", {"everything": True})
+    assert empty.cache("import", str(file), "--json").json["kept"] == len(before)
+    after = {one["id"]: (one["observed"], one["wrong"], one["tier"]) for one in empty.get("/entries")["entries"]}
+    assert after == before
+    again = empty.bring(*lines)
+    assert again["kept"] == len(before)
+    assert {one["id"]: one["observed"] for one in empty.get("/entries")["entries"]} == {
+        key: observed for key, (observed, _, _) in before.items()
+    }, "brought twice, counted once"
+    empty.post("/purge", {"everything": True})
+    others = [line | {"judged": line["judged"] | {"embedder": "ab" * 32}} for line in lines if "judged" in line]
+    older = [{"entry": line["entry"]} for line in lines if "judged" not in line]
+    assert empty.bring(*others, *older)["kept"] == len(before)
+    assert sum(one["observed"] for one in empty.get("/entries")["entries"]) == 0
+    damaged = [line | {"judged": line["judged"] | {"observations": "AAA="}} for line in lines if "judged" in line]
+    assert empty.bring(*damaged)["refused"] == len(damaged)
+    newer = empty.bring({"answers": 3})
+    assert (newer["refused"], "version 3" in newer["why"]) == (1, True)
 
 
 def test_lines_that_may_not_be_told_again_are_refused_each_with_its_reason(empty: Office) -> None:

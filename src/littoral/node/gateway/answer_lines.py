@@ -9,9 +9,9 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from littoral.answers.entries import Entry, Kind, Tier, entry_of, payload_of
-from littoral.answers.keys import asked_of, unkept
-from littoral.answers.labels import Labels
+from littoral.answers.entries import Entry, Kind, Near, Tier, entry_of, payload_of
+from littoral.answers.keys import asked_of, shape_of, unkept
+from littoral.answers.labels import FIELDS, Labels
 from littoral.errors import ArtifactError, InputError, RequestError
 from littoral.gateway.remembered import Remembered
 from littoral.node.gateway.answers_shown import text_of_answer
@@ -20,17 +20,28 @@ from littoral.node.gateway.shown import ImportedTold
 __all__ = ["LINES_MAX", "exported", "imported"]
 
 LINES_MAX = 256
+VERSION = 2
+"""Of an export. 1 had no head and no judgements."""
+
 SCROLLED = 200
 NOWHERE = np.zeros(1, np.float32)
 
 _Text = Annotated[str, Meta(min_length=1, max_length=262_144)]
 
 
-class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of `question` and `answer`, `request` and `response`, `entry`.
+class Judged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """embedder: whose similarities they are. observations, authors: as `answers.labels` packs them, in base64."""
 
-    model, system: of `question`. tier: curated for what people wrote, learned for a log, unless it says otherwise.
-    ttl_s: 0: it never expires, which is so for curated ones.
+    embedder: Annotated[str, Meta(max_length=4096)]
+    observations: Annotated[str, Meta(max_length=1024)]
+    authors: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of `question` and `answer`, `request` and `response`, `entry`; or `answers`, the head of an export.
+
+    judged: of `entry`, what was observed of it with one embedder. model, system: of `question`. tier: curated for what
+    people wrote, learned for a log, unless it says otherwise. ttl_s: 0: it never expires, which is so for curated ones.
     """
 
     question: _Text | None = None
@@ -40,6 +51,8 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: dict[str, Any] | None = None
     response: dict[str, Any] | None = None
     entry: dict[str, Any] | None = None
+    judged: Judged | None = None
+    answers: Annotated[int, Meta(ge=1)] | None = None
     tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=32)] = []
     tier: Literal["learned", "curated"] | None = None
     ttl_s: Annotated[int, Meta(ge=0, le=315_360_000)] | None = None
@@ -60,26 +73,43 @@ async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: floa
         if not text.strip():
             continue
         try:
-            entry = _entry(answers, tenant, _line(text), now_s, author)
-            await answers.store.keep(entry, await _vector(answers, entry.question))
+            line = _line(text)
+            if line.answers is None:
+                entry, labels = _entry(answers, tenant, line, now_s, author), _labels(answers, line)
+                await answers.store.keep(entry, await _vector(answers, entry.question), labels=labels)
+                kept += 1
         except (RequestError, ArtifactError) as error:
             refused.append((number, error.message))
-        else:
-            kept += 1
-    line, why = refused[0] if refused else (None, "")
-    return ImportedTold(kept, len(refused), line, why)
+    at, why = refused[0] if refused else (None, "")
+    return ImportedTold(kept, len(refused), at, why)
 
 
 async def exported(answers: Remembered, tenant: str) -> AsyncIterator[bytes]:
-    """Every entry, a line each; what was observed of it is not told: similarities are those of one embedder."""
+    """A head with the version, and every entry with what was observed of it, a line each."""
+    yield msgspec.json.encode({"answers": VERSION}) + b"\n"
     offset = None
     for _ in itertools.count():
         nears, offset = await answers.store.scroll(offset=offset, limit=SCROLLED, tenant=tenant)
-        lines = [msgspec.json.encode({"entry": payload_of(near.entry, Labels.of(None))}) for near in nears]
+        lines = [msgspec.json.encode(_exported(answers, near)) for near in nears]
         if lines:
             yield b"\n".join([*lines, b""])
         if offset is None:
             return
+
+
+def _exported(answers: Remembered, near: Near) -> dict[str, Any]:
+    payload = payload_of(near.entry, near.labels)
+    packed = {name: payload.pop(name) for name in FIELDS}
+    if not len(near.observations) or not answers.options.embedder_models:
+        return {"entry": payload}
+    return {"entry": payload, "judged": {"embedder": answers.options.embedder_models, **packed}}
+
+
+def _labels(answers: Remembered, line: Line) -> Labels | None:
+    """What was observed with this very embedder; of another's nothing is to be learned. Raises ArtifactError."""
+    if line.judged is None or line.judged.embedder != answers.options.embedder_models:
+        return None
+    return Labels.of(msgspec.to_builtins(line.judged))
 
 
 def _line(text: bytes) -> Line:
@@ -87,10 +117,19 @@ def _line(text: bytes) -> Line:
         found = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(str(error)) from error
+    if found.answers is not None:
+        if found.answers > VERSION:
+            raise InputError(
+                f"an export of version {found.answers}, this node reads up to {VERSION}",
+                hint="a newer release has written it: upgrade this node",
+            )
+        return found
     is_written = found.question is not None and found.answer is not None
     is_one = sum((is_written, found.request is not None, found.entry is not None)) == 1
     if not is_one or (found.request is None) != (found.response is None):
         raise InputError("one of `question` with `answer`, `request` with `response`, and `entry` is needed")
+    if found.judged is not None and found.entry is None:
+        raise InputError("`judged` belongs to an `entry`")
     return found
 
 
@@ -125,6 +164,7 @@ def _entry(answers: Remembered, tenant: str, line: Line, now_s: float, author: b
         policy_version=answers.rules.policy_version,
         tier=tier,
         kind=kind,
+        shape=shape_of(request, kind, answers.rules),
     )
 
 

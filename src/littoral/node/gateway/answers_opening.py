@@ -83,6 +83,7 @@ async def open_answers(
                 similarity_min=cache.similarity_min,
                 judge_name=cache.judge,
                 embedder="" if embedder is None else embedder.name,
+                embedder_models=" ".join(model.digest for model in own.models),
             ),
             prices=prices,
             judging=judging,

@@ -7,7 +7,7 @@ import numpy as np
 
 from littoral.answers.asked import Asked
 from littoral.answers.entries import Kind, Near
-from littoral.answers.keys import asked_of
+from littoral.answers.keys import asked_of, shape_of
 from littoral.answers.observations import Observations
 from littoral.errors import InputError, NotFoundError
 from littoral.gateway.near_misses import NearMiss
@@ -15,6 +15,7 @@ from littoral.gateway.remembered import Remembered
 from littoral.node.gateway.shown import (
     ANSWER_CHARACTERS_MAX,
     CurveTold,
+    ElsewhereTold,
     EntriesTold,
     EntryTold,
     ExplainBody,
@@ -32,24 +33,33 @@ if TYPE_CHECKING:
 __all__ = ["curve_of", "entries_of", "explained", "judged_by_hand", "misses_of", "purged", "text_of_answer"]
 
 PAGE = 25
-SCANNED_MAX = 2000
+SCANNED_MAX, SCANNED_STEP = 2000, 250
 MISSES_MAX = 50
 SIMILARITIES = [float(value) for value in np.linspace(0.5, 1.0, 101).round(3)]
-NEAR_MAX = 5
+NEAR_MAX = ELSEWHERE_MAX = 5
+ABSENT = "–"
 
 
 async def entries_of(answers: Remembered, tenant: str, *, text: str, tag: str, cursor: str) -> EntriesTold:
-    """In the order of their ids. text: that the question has, whatever its case. At most `SCANNED_MAX` are looked at;
-    `next` says where to go on, also where none was found. Raises InputError for a cursor that is none.
+    """In the order of their ids. text: that the question has, whatever its case; questions may lie sealed, so they are
+    read one after the other, at most `SCANNED_MAX` of them: `next` says where to go on, also where none was found.
+    Raises InputError for a cursor that is none.
     """
     wanted, offset = text.casefold(), _id(cursor, "cursor") if cursor else None
     found: list[EntryTold] = []
-    for _ in range(SCANNED_MAX // PAGE):
-        nears, offset = await answers.store.scroll(offset=offset, limit=PAGE, tag=tag or None, tenant=tenant)
-        found += [_entry(answers, near) for near in nears if wanted in near.entry.question.casefold()]
-        if offset is None or len(found) >= PAGE:
+    looked = 0
+    while looked < SCANNED_MAX:
+        step = SCANNED_STEP if wanted else PAGE + 1
+        nears, offset = await answers.store.scroll(offset=offset, limit=step, tag=tag or None, tenant=tenant)
+        for near in nears:
+            if len(found) == PAGE:
+                return EntriesTold(found, near.entry.id.hex(), looked)
+            looked += 1
+            if wanted in near.entry.question.casefold():
+                found.append(_entry(answers, near))
+        if offset is None:
             break
-    return EntriesTold(found, None if offset is None else offset.hex())
+    return EntriesTold(found, None if offset is None else offset.hex(), looked)
 
 
 async def curve_of(answers: Remembered, tenant: str, entry: str) -> CurveTold:
@@ -82,12 +92,17 @@ async def judged_by_hand(answers: Remembered, miss: str, *, author: bytes, is_co
 
 async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, author: bytes) -> ExplainTold:
     """What the request would be told now; nothing is asked, counted or learned. Raises InputError."""
-    asked = _asked(answers, tenant, body, author)
+    request, kind = _request(body)
+    asked = asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
     exact = None if asked.reach == "nothing" else await answers.store.exact(asked)
     nears: list[NearTold] = []
+    elsewhere: list[ElsewhereTold] = []
     is_told = False
     if asked.reach == "semantic" and answers.embed is not None:
-        near = await answers.store.nearest(asked, await answers.embed(asked.question), NEAR_MAX)
+        vector, shape = await answers.embed(asked.question), shape_of(request, kind, answers.rules)
+        near = await answers.store.nearest(asked, vector, NEAR_MAX)
+        there = await answers.store.elsewhere(asked, vector, ELSEWHERE_MAX)
+        elsewhere = [_elsewhere(one, shape) for one in there if one.similarity >= answers.options.similarity_min]
         nears = [_near(answers, asked, one) for one in near]
         may = [answers.standing(one, asked).may for one in near]
         is_told = bool(nears) and nears[may.index(True) if any(may) else 0].is_served
@@ -102,6 +117,7 @@ async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, auth
         is_exact=exact is not None,
         delta=answers.watch.policy.delta,
         near=nears,
+        elsewhere=elsewhere,
     )
 
 
@@ -191,7 +207,7 @@ def _miss(one: NearMiss) -> MissTold:
     )
 
 
-def _asked(answers: Remembered, tenant: str, body: ExplainBody, author: bytes) -> Asked:
+def _request(body: ExplainBody) -> "tuple[Mapping[str, Any], Kind]":
     request: Mapping[str, Any]
     if (body.question is None) == (body.request is None):
         raise InputError("one of `question` and `request` is needed")
@@ -200,8 +216,23 @@ def _asked(answers: Remembered, tenant: str, body: ExplainBody, author: bytes) -
     else:
         message = {"role": "user", "content": body.question}
         request = {"model": body.model or "", "messages": [message]}
-    kind: Kind = "completion" if "prompt" in request and "messages" not in request else "chat"
-    return asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
+    return request, "completion" if "prompt" in request and "messages" not in request else "chat"
+
+
+def _elsewhere(near: Near, here: "Mapping[str, str]") -> ElsewhereTold:
+    there = near.entry.shape
+    names = [*here, *(name for name in there if name not in here)] if there else []
+    return ElsewhereTold(
+        id=near.entry.id.hex(),
+        question=near.entry.question,
+        similarity=near.similarity,
+        partition=near.entry.partition.hex(),
+        differs=[
+            (name, there.get(name, ABSENT), here.get(name, ABSENT))
+            for name in names
+            if there.get(name, ABSENT) != here.get(name, ABSENT)
+        ],
+    )
 
 
 def _why_not(answers: Remembered, observations: Observations) -> str:

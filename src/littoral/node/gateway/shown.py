@@ -12,6 +12,7 @@ __all__ = [
     "BudgetTold",
     "CacheTold",
     "CurveTold",
+    "ElsewhereTold",
     "EntriesTold",
     "EntryTold",
     "ErrorTold",
@@ -187,10 +188,11 @@ class EntryTold(Struct, frozen=True):
 
 
 class EntriesTold(Struct, frozen=True):
-    """next: the cursor of what follows."""
+    """next: the cursor of what follows. looked: at how many questions."""
 
     entries: list[EntryTold]
     next: str | None
+    looked: int
 
 
 class MissTold(Struct, frozen=True):
@@ -239,6 +241,18 @@ class NearTold(Struct, frozen=True):
     observed: int
 
 
+class ElsewhereTold(Struct, frozen=True):
+    """The nearest question that was asked of the same model with something else beside it, so that its answer is never
+    told here. differs: what, there and here; long values as a digest. Empty: nobody knows any more.
+    """
+
+    id: str
+    question: str
+    similarity: float
+    partition: str
+    differs: list[tuple[str, str, str]]
+
+
 class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A question, or a whole request as `/v1/chat/completions` takes it. Nothing is asked upstream."""
 
@@ -249,7 +263,8 @@ class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ExplainTold(Struct, frozen=True):
     """outcome: what the request would be told as now. reach: how far its answer may be told again, reason: why no
-    further."""
+    further. elsewhere: of at most five other partitions of this tenant and model, where something near is remembered.
+    """
 
     outcome: str
     reach: Literal["nothing", "exact", "semantic"]
@@ -260,6 +275,7 @@ class ExplainTold(Struct, frozen=True):
     is_exact: bool
     delta: float
     near: list[NearTold]
+    elsewhere: list[ElsewhereTold]
 
 
 class CurveTold(Struct, frozen=True):

@@ -41,7 +41,7 @@ export function explainPanel() {
   };
 }
 
-function view({ outcome, reach, reason, model, partition, is_exact: isExact, delta, near }) {
+function view({ outcome, reach, reason, model, partition, is_exact: isExact, delta, near, elsewhere = [] }) {
   const columns = [{ title: "Remembered question" }, { title: "Similarity", number: true }, { title: "From", number: true, less: true }, { title: "Wrong at most", number: true }, { title: "Then" }];
   const rows = near.map((one) => [
     [one.question, one.tier === "curated" ? " " : "", one.tier === "curated" ? badge("curated", "trusted") : null],
@@ -53,5 +53,11 @@ function view({ outcome, reach, reason, model, partition, is_exact: isExact, del
     facts([["May be told again", REACHES[reach]], ["Model", model || "–"], ["The same request", isExact ? "is remembered" : "is not remembered"], ["Wrong at most", fine(delta)], ["Partition", make("code", {}, partition.slice(0, 12) || "–")]]),
     reason ? make("p", { class: "hint" }, prose(reason)) : null,
     rows.length ? make("div", { class: "wide" }, table("Nearest remembered questions", columns, rows)) : make("p", { class: "nothing" }, "Nothing near it is remembered"),
+    ...elsewhere.map((one) => make("p", { class: "hint" }, `With other parameters, so never told here: ${one.question} (${similar(one.similarity)}). ${differing(one.differs)}`)),
   ].filter(Boolean);
+}
+
+function differing(differs) {
+  if (!differs.length) return "What differs was not kept with it.";
+  return differs.map(([name, there, here]) => `${name}: ${there} there, ${here} here`).join("; ");
 }
