@@ -1,13 +1,14 @@
-"""The table of figures in README.md, made from `bench/RESULTS.md`. What was not measured yet has no row."""
+"""The tables of figures in README.md, made from `bench/RESULTS.md`. What was not measured yet has no row."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FIGURES", "README", "table", "with_figures"]
+__all__ = ["FIGURES", "GATEWAY", "README", "table", "with_figures"]
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(?<=<!-- figures: made by `make bench` -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+BLOCK = r"(?<=<!-- {}: made by `make bench` -->\n).*?(?=<!-- end of figures -->)"
 HEAD = "| what | Littoral | peer, in the same run |\n|---|---:|---|\n"
 KILLED = "host: kill -9 while indexing, until it answers, slowest"
 
@@ -67,14 +68,41 @@ FIGURES = (
 )
 
 
+TOLD = "real, asked often, 0.02 per hit"
+GATEWAY = (
+    Figure("the same request again, p50", "gateway", "the same request again, 1 client, p50"),
+    Figure("the same, 8 clients", "gateway", "the same request again: answers"),
+    Figure(
+        "a similar question, embedded and looked up, p50", "gateway", "a similar question, each another, 1 client, p50"
+    ),
+    Figure(
+        "what a miss costs more than asking directly, to the first token, p50",
+        "gateway",
+        "a miss, streamed, exact answers alone: to the first token, more than asked directly, p50",
+    ),
+    Figure(
+        "wrong among similar answers that were told, delta 0.02, real questions",
+        "semantic_errors",
+        f"{TOLD}: wrong, mean",
+    ),
+    Figure("of all requests without an exact answer, told a similar one", "semantic_errors", f"{TOLD}: told"),
+    Figure("runs of 5,000 requests above delta", "semantic_errors", f"{TOLD}: runs above it"),
+    Figure("the same, at most (exact bound, 95 %)", "semantic_errors", f"{TOLD}: runs above it, at most (95 %)"),
+)
+TABLES = {"figures": FIGURES, "figures of the gateway": GATEWAY}
+
+
 def with_figures(readme: str, results: str) -> str:
-    """README with its table made anew."""
-    return BLOCK.sub(lambda _: table(results), readme)
+    """README with its tables made anew."""
+    for name, figures in TABLES.items():
+        made = table(results, figures)
+        readme = re.sub(BLOCK.format(name), lambda _, made=made: made, readme, flags=re.DOTALL)
+    return readme
 
 
-def table(results: str) -> str:
+def table(results: str, figures: Sequence[Figure] = FIGURES) -> str:
     measured = _cells(results)
-    return HEAD + "".join(_row(f, *measured[f.benchmark, f.key]) for f in FIGURES if (f.benchmark, f.key) in measured)
+    return HEAD + "".join(_row(f, *measured[f.benchmark, f.key]) for f in figures if (f.benchmark, f.key) in measured)
 
 
 def _row(figure: Figure, value: str, unit: str, peer: str, peer_value: str, *_: str) -> str:

@@ -59,8 +59,8 @@ class Estimate(NamedTuple):
 
 
 class WatchStatistics(NamedTuple):
-    """Since the start: requests that reached a decision, those told, those asked of the upstream though they could be
-    told (forced), and of these the ones judged (audited) and wrong; alarms. checking: how many are yet to be
+    """Since it was begun: requests that reached a decision, those told, those asked of the upstream though they could
+    be told (forced), and of these the ones judged (audited) and wrong; alarms. checking: how many are yet to be
     asked since a wrong one was found. risk_max: predicted risk up to which answers are told, 0: none.
     """
 
@@ -110,14 +110,14 @@ class Watch:
             order, counts = Pooled.of(told["order"]), Counts.of(told["counts"])
             tally = msgspec.convert(told["tally"], _Tally)
             audit, everything = Bets(told["audit"]), Bets(told["all"])
-        except (KeyError, TypeError, ValueError, msgspec.ValidationError):
+            tellable = min(max(float(told.get("tellable", 0.0)), 0.0), 1.0)
+            lost, level = (min(max(int(told.get(name, 0)), 0), BINS - 1) for name in ("lost", "level"))
+            checking = min(max(int(told.get("checking", 0)), 0), CHECKS)
+        except (KeyError, TypeError, ValueError, OverflowError, msgspec.ValidationError):
             return found
         found._order, found._counts, found._tally = order, counts, tally
         found._audit, found._all = audit, everything
-        found._tellable = min(max(float(told.get("tellable", 0.0)), 0.0), 1.0)
-        found._lost = min(max(int(told.get("lost", 0)), 0), BINS - 1)
-        found._level = min(max(int(told.get("level", 0)), 0), BINS - 1)
-        found._checking = min(max(int(told.get("checking", 0)), 0), CHECKS)
+        found._tellable, found._lost, found._level, found._checking = tellable, lost, level, checking
         found.state = "alarm" if told.get("state") == "alarm" else "ok"
         found._look()
         return found

@@ -162,6 +162,14 @@ def test_a_watch_is_kept_over_a_restart() -> None:
     assert any(serve for serve, _, _ in ours)
 
 
+def test_a_check_that_is_going_on_outlives_a_restart() -> None:
+    policy = Policy(delta=0.05)
+    watch = taught(policy)
+    watch.judged(watch.decide(judged(6), RIGHT, 0.99), is_correct=False)
+    again = Watch.of(policy, json.loads(json.dumps(watch.told())))
+    assert [again.decide(judged(6), RIGHT, 0.99).is_forced for _ in range(CHECKS + 1)] == [True] * CHECKS + [False]
+
+
 def test_an_alarm_outlives_a_restart() -> None:
     policy = Policy(delta=0.05)
     watch = taught(policy)
@@ -171,7 +179,18 @@ def test_an_alarm_outlives_a_restart() -> None:
     assert Watch.of(policy, watch.told()).state == "alarm"
 
 
-@pytest.mark.parametrize("damage", [{"version": 0}, {"counts": {}}, {"order": None}, {"audit": "much"}, {"policy": {}}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": 0},
+        {"counts": {}},
+        {"order": None},
+        {"audit": "much"},
+        {"policy": {}},
+        {"level": "high"},
+        {"lost": None},
+    ],
+)
 def test_what_is_of_another_kind_begins_anew(damage: dict[str, object]) -> None:
     policy = Policy(delta=0.05)
     found = Watch.of(policy, taught(policy).told() | damage)
