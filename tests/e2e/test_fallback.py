@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import threading
 import urllib.error
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
