@@ -152,19 +152,8 @@ def chat(content: str, *before: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 WORDINGS = (
-    *(
-        "{q}",
-        "{q} please",
-        "please {q}",
-        "{q} thanks",
-        "hello {q}",
-        "well {q}",
-        "so {q}",
-        "now {q}",
-        "and {q}",
-        "{q} too",
-    ),
-    "{q} then",
+    *("{q}", "{q} please", "please {q}", "{q} thanks", "hello {q}", "well {q}", "so {q}", "now {q}", "and {q}"),
+    *("{q} too", "{q} then"),
 )
 """Of a question: the first ones are planted, the last one is the victim's."""
 OWN = WORDINGS[-1]
