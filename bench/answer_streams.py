@@ -7,6 +7,8 @@ all questions of a third of the families other answers, `part` half of them by a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -32,12 +34,18 @@ _Decides = Callable[[Observations | None, float, float], Decision]
 """By the nearest entry's observations (None: there is none), its similarity and a number by lot."""
 
 
-class Stream(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Stream:
     """asked: which of `vectors` each request asks. answers: which answer was right for it when it was asked."""
 
     vectors: npt.NDArray[np.float32]
     asked: npt.NDArray[np.int64]
     answers: npt.NDArray[np.int64]
+
+    @cached_property
+    def similarities(self) -> npt.NDArray[np.float32]:
+        """Of each vector to each: multiplied once for all runs over the stream."""
+        return self.vectors @ self.vectors.T
 
 
 class Run(NamedTuple):
@@ -125,9 +133,9 @@ def by_threshold(stream: Stream, threshold: float) -> Run:
 
 
 def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> Run:
-    vectors, asked, answers = stream
+    asked, answers, count = stream.asked, stream.answers, len(stream.vectors)
     lots = np.random.default_rng(seed + LABELS_APART).random(len(asked))
-    entries, right = np.empty_like(vectors), np.empty(len(vectors), np.int64)
+    entries, right = np.empty(count, np.int64), np.empty(count, np.int64)
     exact: dict[int, int] = {}
     observed: list[Observations] = []
     rows, alarms = list[tuple[bool, bool, int]](), list[int]()
@@ -135,7 +143,7 @@ def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> R
         answer = int(answers[at])
         if exact.get(question) == answer:
             continue
-        nearest, similarity = _nearest(entries[: len(observed)], vectors[question])
+        nearest, similarity = _nearest(stream.similarities[question], entries[: len(observed)])
         decision = decided(None if nearest is None else observed[nearest], similarity, float(lots[at]))
         is_correct = nearest is not None and int(right[nearest]) == answer
         rows.append((decision.serve, decision.serve and not is_correct, at))
@@ -144,23 +152,23 @@ def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> R
         if nearest is not None:
             observed[nearest] = observed[nearest].added(similarity, is_correct)
         if nearest is not None and watch is not None:
-            had = watch.statistics().alarms
+            was_quiet = watch.state == "ok"
             watch.judged(decision, is_correct)
-            alarms += [at] * (watch.statistics().alarms - had)
+            alarms += [at] * (was_quiet and watch.state == "alarm")
         if not is_correct and question not in exact:
-            entries[len(observed)], right[len(observed)] = vectors[question], answer
+            entries[len(observed)], right[len(observed)] = question, answer
             observed.append(Observations())
             exact[question] = answer
     told, wrong, places = (np.array(column) for column in zip(*rows, strict=True))
     return Run(told, wrong, places, alarms)
 
 
-def _nearest(entries: npt.NDArray[np.float32], vector: npt.NDArray[np.float32]) -> tuple[int | None, float]:
+def _nearest(similarities: npt.NDArray[np.float32], entries: npt.NDArray[np.int64]) -> tuple[int | None, float]:
     if not len(entries):
         return None, 0.0
-    products = entries @ vector
-    nearest = int(products.argmax())
-    return nearest, min(float(products[nearest]), 1.0)
+    found = similarities[entries]
+    nearest = int(found.argmax())
+    return nearest, min(float(found[nearest]), 1.0)
 
 
 def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
