@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from fake_upstream import Scripted, fake_upstream
 from http_seeds import write_fuzzed_site
 from littoral import settings
 from littoral.clock import SYSTEM
@@ -57,11 +58,14 @@ def described_node() -> Iterator[DescribedNode]:
         short_folder() as folder,
         settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
         pytest.MonkeyPatch.context() as patched,
+        contextlib.ExitStack() as entered,
     ):
         patched.setattr(guessing, "BURST_COUNT", 1 << 30)
         token, kept = new_token("admin", [Role.ADMIN], SYSTEM.wall())
         write_tokens(folder / "tokens.json", [kept])
-        site = write_fuzzed_site(folder)
+        fake = entered.enter_context(fake_upstream())
+        fake.otherwise = Scripted("an answer")
+        site = write_fuzzed_site(folder, fake.url)
         site.write_text(site.read_text() + "\n[auth]\n")
         with node_in_thread(folder, site=site) as served:
             yield DescribedNode(served, token)

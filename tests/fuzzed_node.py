@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from fake_upstream import Scripted, fake_upstream
 from http_seeds import PAYLOAD, SEEDS, SHORT, SNAPSHOT, UUID, Seed, write_fuzzed_site
 from littoral import settings
 from littoral.node.http import application
@@ -29,7 +30,7 @@ LIMITS = Limits(body_bytes_max=1 << 20, body_s=0.5, header_s=1.0)
 DOCUMENTED = {501, 503, 504}
 """Of five hundred and above: not offered, not now, not in time (docs/reference/http.md)."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW")
-KEPT = {"frames", "fuzzed"}
+KEPT = {"answers", "frames", "fuzzed"}
 INDEXES = {"n": "integer", "kind": "keyword", "at": "datetime", "place": "geo"}
 RESTORE_EVERY = 100
 SNAPSHOTS_EVERY = 10
@@ -342,8 +343,10 @@ def fuzzed_node() -> Iterator[FuzzedNode]:
         with (
             short_folder() as folder,
             settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
-            node_in_thread(folder, site=write_fuzzed_site(folder), limits=LIMITS) as served,
+            fake_upstream() as fake,
+            node_in_thread(folder, site=write_fuzzed_site(folder, fake.url), limits=LIMITS) as served,
         ):
+            fake.otherwise = Scripted("an answer")
             served.node.log = kept = Log.start(LogOptions(), io.StringIO())
             node = FuzzedNode(served, log)
             try:

@@ -47,6 +47,10 @@ near_mb = 4
 [audit]
 commit_ms = 50
 
+[gateway]
+upstreams = [{ name = "beside", url = "UPSTREAM", models = ["large"], usage = true }]
+embedder = "sentences"
+
 [placement]
 """
 )
@@ -260,7 +264,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/api/gateway/export"): [Seed()],
     ("GET", "/api/gateway/misses"): [Seed()],
     ("POST", "/api/gateway/explain"): [Seed({}, {}, JSON, {"question": "Where is it?", "model": "large"})],
-    ("POST", "/api/gateway/import"): [Seed(headers={"content-type": "application/x-ndjson"}, body=b"{}")],
+    ("POST", "/api/gateway/import"): [Seed(headers={"content-type": "application/x-ndjson"}, body=b"")],
     ("POST", "/api/gateway/misses/{miss}"): [Seed({"miss": "0" * 32}, {}, JSON, {"is_correct": True})],
     ("POST", "/api/gateway/purge"): [Seed({}, {}, JSON, {"tags": ["a"], "model": "large"})],
     ("GET", "/api/doctor"): [Seed()],
@@ -414,9 +418,9 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
 }
 
 
-def write_fuzzed_site(folder: Path) -> Path:
-    """The site file, with a model, agent and collection of each kind."""
-    site = write_site(folder, FUZZED)
+def write_fuzzed_site(folder: Path, upstream: str) -> Path:
+    """The site file, with a model, agent and collection of each kind. upstream: of the gateway, its address."""
+    site = write_site(folder, FUZZED.replace("UPSTREAM", upstream))
     for name, model in (("types", all_types()), ("sums", summing()), ("encoder", Model(encoder()))):
         Store().record(model.digest)
         model.save(folder / f"{name}.wasm")

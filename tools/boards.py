@@ -9,6 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from board_panels import Panel, quantile, rate, share
+from fleet_board import FLEET
 from gateway_board import GATEWAY
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy/grafana"
@@ -350,8 +351,10 @@ BOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
 }
 
 
-def board(name: str, title: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
-    """As Grafana 10 and later read it."""
+def board(
+    name: str, title: str, panels: tuple[Panel, ...], label: str = "Node", metric: str = "littoral_node_ready"
+) -> dict[str, Any]:
+    """As Grafana 10 and later read it. label, metric: of the instances that may be chosen."""
     return {
         "uid": f"littoral-{name}",
         "title": title,
@@ -365,10 +368,10 @@ def board(name: str, title: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
                 {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"},
                 {
                     "name": "instance",
-                    "label": "Node",
+                    "label": label,
                     "type": "query",
                     "datasource": SOURCE,
-                    "query": {"query": "label_values(littoral_node_ready, instance)", "refId": "nodes"},
+                    "query": {"query": f"label_values({metric}, instance)", "refId": "nodes"},
                     "refresh": 2,
                     "includeAll": True,
                     "multi": True,
@@ -405,10 +408,13 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
 
 def texts() -> dict[str, str]:
     """By file name."""
-    return {
-        f"{name}.json": json.dumps(board(name, title, panels), indent=1, ensure_ascii=False) + "\n"
-        for name, (title, panels) in BOARDS.items()
+    return {f"{name}.json": _text(board(name, title, panels)) for name, (title, panels) in BOARDS.items()} | {
+        "fleet.json": _text(board("fleet", "Littoral: fleet", FLEET, "Orchestrator", "littoral_fleet_nodes_online"))
     }
+
+
+def _text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> int:

@@ -3,10 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,7 @@ from littoral.telemetry import METRICS, Log, LogOptions
 from needs import need
 from node_fixture import DOUBLE, SITE, Served, node_in_thread, write_site
 from otlp_receiver import receiver
-from ports import free_port
+from prometheus import Prometheus, case, check_rules, scraping
 from raw_http import send
 from supervised import short_folder
 from waiting import until
@@ -133,46 +129,14 @@ def test_every_alert_says_how_grave_it_is_and_what_to_do() -> None:
 def test_each_alert_fires_when_it_should_and_none_otherwise(tmp_path: Path) -> None:
     need(shutil.which("promtool"), "promtool")
     cases = [
-        _case(series, [(f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', 1)])
+        case(series, [(f'count(ALERTS{{alertname="{name}",alertstate="firing"}})', 1)])
         for name, series in FIRING.items()
     ]
-    cases.append(_case(CALM, [("count(ALERTS)", None)]))
-    file = tmp_path / "tests.yml"
-    file.write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": cases}))
-    done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _case(series: dict[str, str], expected: list[tuple[str, int | None]]) -> dict[str, Any]:
-    told = [{"series": name, "values": values} for name, values in series.items()]
-    looks = [
-        {"expr": expr, "eval_time": "39m", "exp_samples": [] if value is None else [{"labels": "{}", "value": value}]}
-        for expr, value in expected
-    ]
-    return {"interval": "1m", "input_series": told, "promql_expr_test": looks}
+    cases.append(case(CALM, [("count(ALERTS)", None)]))
+    check_rules(tmp_path, ALERTS, cases)
 
 
 # --- a real Prometheus ---
-
-
-class Prometheus:
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/api/v1"
-
-    def get(self, path: str, **query: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=30) as answer:
-            said = json.load(answer)
-        assert said["status"] == "success"
-        return said["data"]
-
-    def value(self, expression: str) -> Any:
-        return self.get("/query", query=expression)["result"]
-
-    def has(self, expression: str) -> bool:
-        try:
-            return bool(self.value(expression))
-        except (urllib.error.URLError, ConnectionError):
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -190,30 +154,15 @@ def prometheus(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Has scraped the node several times, with requests in between."""
     need(shutil.which("prometheus"), "prometheus")
     folder = tmp_path_factory.mktemp("prometheus")
-    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(ALERTS)]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [served.address]
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    arguments = [
-        "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    found = Prometheus(port)
-    with (folder / "log.txt").open("wb") as log, subprocess.Popen(arguments, stdout=log, stderr=log) as process:
-        try:
+    with scraping(folder, served.address, ALERTS) as found:
 
-            def is_there() -> bool:
-                send(served.address, "POST", "/pipelines/double", b'{"inputs": {"x": [[1, 2, 3]]}}')
-                send(served.address, "POST", "/pipelines/double", b"{")
-                return found.has('count_over_time(up{job="littoral"}[5m]) >= 3 and on() up == 1')
+        def is_there() -> bool:
+            send(served.address, "POST", "/pipelines/double", b'{"inputs": {"x": [[1, 2, 3]]}}')
+            send(served.address, "POST", "/pipelines/double", b"{")
+            return found.has('count_over_time(up{job="littoral"}[5m]) >= 3 and on() up == 1')
 
-            until(is_there)
-            yield found
-        finally:
-            process.terminate()
-            process.wait(60)
+        until(is_there)
+        yield found
 
 
 def test_prometheus_takes_every_expression(prometheus: Prometheus, served: Served) -> None:

@@ -1,6 +1,5 @@
 """Models made on a node of files that are brought: compiled, quantised, loaded, taken back, by real workers."""
 
-import io
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from brought_models import dense, npz
 from littoral import settings
 from littoral.making.builds import BUILDS_MAX
 from node_fixture import Served, node_in_thread
@@ -62,17 +62,6 @@ def times(factor: float, name: str = "x", output: str = "y") -> bytes:
     return network.bytes()
 
 
-def dense() -> bytes:
-    """Something with weights: what whole numbers are for."""
-    network = Network((1, 3, 8, 8))
-    network.conv(8)
-    network.node("Relu", network.at)
-    network.node("Flatten", network.at)
-    network.channels = 8 * 6 * 6
-    network.dense(10)
-    return network.bytes()
-
-
 def told(reply: Reply, status: int = 200) -> Any:
     assert reply.status == status, reply
     return reply.json
@@ -114,12 +103,6 @@ def factor(served: Served, model: str) -> float:
 def versions(served: Served, model: str) -> dict[int, str]:
     found = told(send(served.address, "GET", f"/api/models/{model}/versions"))["versions"]
     return {one["number"]: one["state"] for one in found}
-
-
-def npz(**arrays: Any) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, **arrays)
-    return out.getvalue()
 
 
 def test_a_file_becomes_the_version_that_serves_without_a_failed_request(served: Served, folder: Path) -> None:

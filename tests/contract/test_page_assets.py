@@ -18,7 +18,7 @@ from page_server import ASSETS
 ROOT = Path(__file__).parents[2]
 OWN = [path for path in sorted(ASSETS.rglob("*")) if path.is_file() and "vendor" not in path.parts]
 MODULES = [path for path in OWN if path.suffix == ".js" and path.name != "early_theme.js"]
-PAGES_BYTES_MAX = 380_000
+PAGES_BYTES_MAX = 395_000
 LATER = {"updates"}
 """Panels that are there only where the node is in a fleet."""
 IMPORT = re.compile(r'^import .* from "([^"]+)";$', re.MULTILINE)

@@ -88,6 +88,7 @@ def test_a_model_is_added_from_the_page_stays_and_is_removed(up: Up, tmp_path: P
             table = read_site(up.site).models["fresh"]
             assert table.sha256 == digest(read_site(up.site).path_of(table.path).read_bytes())
             assert up.site.read_text().startswith(up.text.rstrip("\n")), "all else is as it was"
+            replaced_and_taken_back(up)
             assert page.complaints() == [] or all("409" in line for line in page.complaints())
         with up.running():
             assert up.infer("fresh").json["outputs"][0]["data"] == [2, 4, 6], "after a start"
@@ -95,6 +96,7 @@ def test_a_model_is_added_from_the_page_stays_and_is_removed(up: Up, tmp_path: P
             removed(page, "fresh")
             assert up.infer("fresh").status == 404
             assert "fresh" not in up.site.read_text()
+            assert [*up.site.parent.glob("data/models/*.former")] == []
             removed(page, "spare")
             assert up.site.read_text().rstrip() == up.text.replace(OTHER_MODEL, "").rstrip()
             ask(page, "embedder")
@@ -109,6 +111,31 @@ def refused_and_added(page: Browser, up: Up) -> None:
     named(page, "fresh")
     until(lambda: "fresh serves, and stands in the site file" in page.text("#builds .said"))
     page.until("#models [data-name=fresh] tbody .state[data-state=good]")
+
+
+def replaced_and_taken_back(up: Up) -> None:
+    """By a file of another content: the site file follows it there and back, and one version before stays."""
+    before, table = up.site.read_text(), read_site(up.site).models["fresh"]
+    network = Network((1, 3))
+    network.node("Mul", "x", "x")
+    brought = send(up.address, "POST", "/api/builds?file=next.onnx", network.bytes()).json["id"]
+    at = f"/api/builds/{brought}"
+    assert send_json(up.address, "POST", f"{at}/start", {"name": "fresh"}).status == 202
+    until(lambda: send(up.address, "GET", at).json["state"] == "made", attempts=300_000)
+    loaded = send_json(up.address, "POST", f"{at}/load", {"model": "fresh"})
+    assert (loaded.status, loaded.json["number"], loaded.json["is_kept"]) == (200, 2, True), loaded.body
+    assert up.infer("fresh").json["outputs"][0]["data"] == [1, 4, 9]
+    after = up.site.read_text()
+    new = read_site(up.site).models["fresh"]
+    assert new.sha256 == digest(read_site(up.site).path_of(new.path).read_bytes()) != table.sha256
+    assert send_json(up.address, "POST", f"{at}/load", {"model": "fresh"}).status == 409
+    for text, answer in ((before, [2, 4, 6]), (after, [1, 4, 9]), (before, [2, 4, 6])):
+        back = send_json(up.address, "POST", "/api/models/fresh/back", {})
+        assert (back.status, back.json["is_kept"]) == (200, True), back.body
+        assert up.infer("fresh").json["outputs"][0]["data"] == answer
+        assert up.site.read_text() == text
+    folder = read_site(up.site).path_of(new.path).parent
+    assert len([*folder.glob("fresh-*.wasm")]) == 2
 
 
 def named(page: Browser, name: str) -> None:

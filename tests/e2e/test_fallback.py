@@ -29,10 +29,11 @@ from waiting import until
 pytestmark = pytest.mark.e2e
 
 FLEET = "fleet:orchestrator"
-CALLERS = 14
+CALLERS = 12
+"""All of their steps together take less than the second that a call waits for an instance at most."""
 SPILL_STEPS = 6.0
 """So many steps one after another are too long for the site."""
-TURNS = 20_000_000
+TURNS = 5_000_000
 BUSY = f"""(local $i i32)
   (loop $again
     (local.set $i (i32.add (local.get $i) (i32.const 1)))
@@ -200,7 +201,8 @@ class Load:
             try:
                 found, how = run(self._site, "any", values)
             except (OSError, ValueError) as error:
-                self.wrong.append(f"{error}")
+                body = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
+                self.wrong.append(f"{error} {body}")
                 return
             right = right or found
             if found != right:

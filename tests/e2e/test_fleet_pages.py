@@ -34,6 +34,16 @@ TAB, ENTER, RIGHT = ("Tab", 9), ("Enter", 13), ("ArrowRight", 39)
 STOPS_MAX = 40
 SOON_ATTEMPTS = 20_000
 """A browser ends by itself what kept pages hold, after a minute."""
+BROKEN_WORDS = """return [...document.querySelectorAll('#audit td:nth-child(-n+4)')].flatMap((cell) => {
+  const node = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode();
+  return [...node.data.matchAll(/\\w+/g)].filter(({ index, 0: word }) => {
+    const range = document.createRange();
+    range.setStart(node, index);
+    range.setEnd(node, index + word.length);
+    return range.getClientRects().length > 1;
+  }).map(([word]) => word);
+})"""
+"""Of the audit table: those that begin on one line and end on another."""
 NODE = "gw-004"
 AUTH = '\n[auth]\ntokens = "tokens.json"\n'
 
@@ -169,6 +179,56 @@ def test_a_rollout_is_followed_paused_and_aborted(page: Browser, fleet: FleetPag
     until(lambda: len(page.all("#rollouts article")) == 2)
 
 
+def _write(page: Browser, control: str, text: str) -> None:
+    page.one(control).clear()
+    page.one(control).send_keys(text)
+
+
+def test_a_rollout_has_the_terms_of_its_group_or_others_that_are_checked(page: Browser, fleet: FleetPages) -> None:
+    visit(page, fleet, "rollouts")
+    page.until(".terms .hint:not(:empty)")
+    page.run(
+        "const g = document.querySelector('#rollout-group'); g.value = 'west'; g.dispatchEvent(new Event('change'))"
+    )
+    until(lambda: page.text(".terms [role=status]") == "As group west has them")
+    held = {
+        one: page.one(f"#rollout-{one}").get_property("value") for one in ("errors_max", "watch_s", "memory_mb_max")
+    }
+    assert held == {"errors_max": "1", "watch_s": "60", "memory_mb_max": ""}
+    assert page.one(".windows input[type=time]").get_property("value") == "02:00"
+    before = fleet.asked("GET", "/api/fleet/rollouts")
+    for control, text in (("watch_s", "-3"), ("canary_requests_min", "2.5"), ("rings", "50, 20"), ("share", "")):
+        _write(page, f"#rollout-{control}", text)
+    page.run("for (const box of document.querySelectorAll('.days input:checked')) box.click()")
+    page.one("#next form button[type=submit]").click()
+    wrong = ["Must be percents that grow, 1 to 100", "Must be 0 to 100", "Must be a whole number, 0 to 1000000000"]
+    assert [text for text in page.texts(".wrong") if text] == [*wrong, "Must be 0 to 604800", "Choose a day"]
+    assert page.run("return document.activeElement.id") == "rollout-rings"
+    assert page.accessibility(AXE) == []
+    for control, text in (("watch_s", "5"), ("canary_requests_min", "7"), ("rings", "50, 100"), ("share", "20")):
+        _write(page, f"#rollout-{control}", text)
+    page.run("for (const box of [...document.querySelectorAll('.days input')].slice(0, 2)) box.click()")
+    for control, text in (("errors_max", "2.5"), ("total_bytes_per_s_max", "512"), ("hook", "http://example.org/")):
+        _write(page, f"#rollout-{control}", text)
+    assert page.text(".terms [role=status]") == "Other than group west has them, for this rollout alone"
+    page.one("#next form button[type=submit]").click()
+    until(lambda: page.text("#rollout-hook-wrong") == "Must be an address of the node itself")
+    assert fleet.asked("GET", "/api/fleet/rollouts")[0]["id"] == before[0]["id"]
+    assert ["(Bad Request)" in told for told in page.complaints()] == [True]
+    _write(page, "#rollout-hook", "127.0.0.1:9000/ready")
+    page.one("#next form button[type=submit]").click()
+    until(lambda: len(fleet.asked("GET", "/api/fleet/rollouts")) == len(before) + 1)
+    plan = fleet.asked("GET", "/api/fleet/rollouts")[0]["plan"]
+    gates = {"errors_max": 0.025, "canary_requests_min": 7, "watch_s": 5.0, "hook": "http://127.0.0.1:9000/ready"}
+    assert plan["gates"].items() >= gates.items()
+    assert plan["windows"] == [{"days": [0, 1], "from_minute": 120, "to_minute": 300}]
+    assert (plan["total_bytes_per_s_max"], [ring["percent"] for ring in plan["rings"]]) == (512_000, [50.0, 100.0])
+    assert fleet.asked("GET", "/api/fleet/groups/west")["gates"]["watch_s"] == 60
+    until(lambda: "of 512" in page.text("#rollouts article"))
+    page.one(".terms .actions button").click()
+    until(lambda: page.text(".terms [role=status]") == "As group west has them")
+
+
 async def _settled(fleet: FleetPages, rollout: str) -> None:
     """Those of the first ring run what they were told."""
     kept = fleet.found.fleet
@@ -201,6 +261,9 @@ def test_claims_are_told_once_and_every_act_is_in_the_audit_log(page: Browser, f
     assert all(code.startswith("claim_") for code in page.text("#codes").split())
     visit(page, fleet, "audit")
     until(lambda: page.texts("#audit tbody td:nth-child(3)")[0] == "POST claims")
+    page.command("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
+    until(lambda: page.run("return innerWidth") == NARROW[0])
+    assert page.run(BROKEN_WORDS) == []
     page.one("#text").send_keys("frobnicate")
     until(lambda: page.texts("#audit .nothing") == ["Nothing like that was done"])
 

@@ -11,13 +11,14 @@ from littoral.cli.fleet_artifacts import artifacts, publish, sign, withdraw
 from littoral.cli.fleet_client import JsonOption, UrlOption, asked, path_of
 from littoral.cli.fleet_nodes import bundle, claims, doctor, groups, logs, node, nodes
 from littoral.cli.fleet_rollouts import rollout
+from littoral.cli.fleet_upload import upload
 from littoral.errors import InputError
 
 __all__ = ["audit", "export", "fleet", "status", "trust"]
 
 fleet = typer.Typer(name="fleet", add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
-for verb in (nodes, doctor, logs, bundle, publish, withdraw, sign):
+for verb in (nodes, doctor, logs, bundle, publish, upload, withdraw, sign):
     fleet.command(verb.__name__)(verb)
 for group in (node, groups, claims, rollout):
     fleet.add_typer(group)

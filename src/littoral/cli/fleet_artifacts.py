@@ -2,8 +2,9 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +12,7 @@ from littoral.cli.console import messages, results, show_json
 from littoral.cli.fleet_client import JsonOption, UrlOption, asked, path_of, show, show_rows
 from littoral.errors import InputError
 
-__all__ = ["artifacts", "publish", "sign", "withdraw"]
+__all__ = ["artifacts", "publish", "sign", "told_state", "withdraw"]
 
 BINARY = "application/octet-stream"
 
@@ -44,8 +45,14 @@ def publish(
         raise InputError(f"`{file}`: {error.strerror}") from error
     query = f"kind={kind}&name={name}" + ("" if version is None else f"&version={version}")
     found = asked(url).call("POST", f"{path_of('artifacts')}?{query}", data, media_type=BINARY)
-    waits = "" if found["state"] == "published" else f", {len(found['signatures'])} of {found['wanted']} signatures"
-    show(found, as_json, f"{found['target']} is {found['state']}{waits}")
+    show(found, as_json, told_state(found))
+
+
+def told_state(artifact: Mapping[str, Any]) -> str:
+    """Whether it counts, and who is still to sign."""
+    is_out = artifact["state"] == "published"
+    waits = "" if is_out else f", {len(artifact['signatures'])} of {artifact['wanted']} signatures"
+    return f"{artifact['target']} is {artifact['state']}{waits}"
 
 
 def withdraw(target: TargetArgument, url: UrlOption = None, as_json: JsonOption = False) -> None:

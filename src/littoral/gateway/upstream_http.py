@@ -1,4 +1,4 @@
-"""The one door to `aiohttp`: requests to services of language models, bounded in time and bytes."""
+"""The door to `aiohttp` for streams: requests to services of language models, bounded in time and bytes."""
 
 import asyncio
 import contextlib

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import msgspec
 
 from littoral.errors import ConflictError, LittoralError, NotFoundError, TooLargeError, UnavailableError
 from littoral.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, CompareOrder
+from littoral.making.sealed_files import FileKey
 from littoral.making.worker import Bounds, Problem, Progress, worked
 from littoral.web import Events
 
@@ -84,13 +86,20 @@ class Build:
         return told if self.artifact is None else told | {"artifact": self.artifact}
 
 
+def _unheard(_: Progress) -> None:
+    pass
+
+
 Finish = Callable[["Build"], Awaitable[None]]
 
 
 class Builds:
-    """folder: of all; what a process before this one left there is removed when the first file comes."""
+    """folder: of all; what a process before this one left there is removed when the first file comes. seals: what is
+    brought lies sealed there (`sealed_files`), but for compiled models, which are served as they are.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, seals: bool = False) -> None:
+        self._key = FileKey() if seals else None
         self.events = Events()
         self.ended: Counter[State] = Counter()
         self._folder = folder
@@ -119,12 +128,14 @@ class Builds:
             await self._receive(build, build.folder / SOURCE, chunks)
             async with self._turn:
                 bounds = EXAMINE._replace(memory_bytes=EXAMINE.memory_bytes + COPIES * build.bytes)
-                found = await worked("examine", build.folder, bounds, _unheard)
+                found = await self._worked("examine", build.folder, bounds)
         except BaseException:
             await _removed(build.folder)
             raise
         build.examined, build.report = found["examined"], found["report"]
         is_model = build.report is not None
+        if is_model and self._key is not None:
+            await _on_disk(partial(self._key.unseal, build.folder / SOURCE))
         build.kind, build.state = ("wasm", "made") if is_model else ("onnx", "new")
         if not build.examined["is_usable"] or not (is_model or build.examined.get("is_a") == "onnx"):
             await _removed(build.folder)
@@ -202,7 +213,7 @@ class Builds:
                 await self._receive(asked, feed, chunks)
                 order.feed = _safe(file) if asked.bytes else None
                 await _on_disk(lambda: (asked.folder / ORDER).write_bytes(msgspec.json.encode(order)))
-                return await worked("compare", asked.folder, COMPARE, _unheard)
+                return await self._worked("compare", asked.folder, COMPARE)
             finally:
                 await _removed(asked.folder)
 
@@ -219,7 +230,7 @@ class Builds:
         try:
             await _on_disk(lambda: (build.folder / ORDER).write_bytes(msgspec.json.encode(order)))
             bounds = BUILD._replace(memory_bytes=BUILD.memory_bytes + COPIES * build.bytes)
-            report = await worked(WORKS[build.kind], build.folder, bounds, told)
+            report = await self._worked(WORKS[build.kind], build.folder, bounds, told)
             build.report = report if build.report is None else {**build.report, **report}
             if finish is not None:
                 await finish(build)
@@ -235,9 +246,15 @@ class Builds:
             self.ended[build.state] += 1
             self._tell(build)
 
+    async def _worked(
+        self, work: str, folder: Path, bounds: Bounds, tell: Callable[[Progress], object] = _unheard
+    ) -> Mapping[str, Any]:
+        return await worked(work, folder, bounds, tell, b"" if self._key is None else self._key.line)
+
     async def _receive(self, build: Build, path: Path, chunks: AsyncIterator[bytes]) -> None:
         """Raises TooLargeError, UnavailableError for a disk that takes no more, and what the body raises."""
         file = await _on_disk(lambda: path.open("xb"))
+        sealing = None if self._key is None else self._key.writer(path, file)
         size = 0
         try:
             async for chunk in chunks:
@@ -247,7 +264,9 @@ class Builds:
                         f"file `{path.name}`: at most {FILE_BYTES_MAX} bytes, and {BYTES_MAX} of all files",
                         hint="forget builds that are not needed any more",
                     )
-                await _on_disk(lambda data=chunk: file.write(data))
+                await _on_disk(partial((sealing or file).write, chunk))
+            if sealing is not None:
+                await _on_disk(sealing.close)
             await _on_disk(file.flush)
         except BaseException:
             await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -281,10 +300,6 @@ class Builds:
 
 def _safe(name: str) -> str:
     return _UNKEPT.sub("_", name).lstrip(".")[-NAME_CHARACTERS_MAX:] or "file"
-
-
-def _unheard(_: Progress) -> None:
-    pass
 
 
 async def _on_disk(work: Any) -> Any:

@@ -1,6 +1,7 @@
 """Work on files that somebody brought, in a process of its own: bounded in memory and time, behind all requests.
 
-It ends with the process that started it. What it says are lines of JSON: `progress`, and at last `done` or `failed`.
+It ends with the process that started it. From stdin comes the line of a key, where the files are sealed.
+What it says are lines of JSON: `progress`, and at last `done` or `failed`.
 
     python -m littoral.making.worker WORK FOLDER MEMORY_BYTES SECONDS
 """
@@ -8,6 +9,7 @@ It ends with the process that started it. What it says are lines of JSON: `progr
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ from littoral import settings
 from littoral.clock import SYSTEM
 from littoral.errors import DeadlineError, InputError, LittoralError, NodeError, SetupError
 from littoral.lifeline import LIFELINE_VARIABLE, STATUS_VARIABLE, Lifeline
+from littoral.making.sealed_files import PLAIN, unsealed
 
 __all__ = ["Bounds", "Problem", "Progress", "Tell", "main", "worked"]
 
@@ -61,18 +64,22 @@ class _Line(msgspec.Struct, omit_defaults=True):
     failed: Problem | None = None
 
 
+_PLACE = re.compile(rf"{PLAIN}\w+/")
+
 Tell = Callable[[str, int, int], None]
 
 
-async def worked(work: str, folder: Path, bounds: Bounds, tell: Callable[[Progress], object]) -> Mapping[str, Any]:
-    """What the work gives; who is cancelled meanwhile ends it.
+async def worked(
+    work: str, folder: Path, bounds: Bounds, tell: Callable[[Progress], object], key: bytes = b""
+) -> Mapping[str, Any]:
+    """What the work gives; who is cancelled meanwhile ends it. key: the line of the one that seals its files, if any.
 
     Raises InputError for what the files are at fault for, DeadlineError, NodeError for a process that was ended, and
     SetupError where there is none.
     """
     theirs, ours = os.pipe()
     try:
-        process = await _started(work, folder, bounds, theirs)
+        process = await _started(work, folder, bounds, theirs, key)
     except OSError as error:
         os.close(ours)
         raise SetupError(f"no process to work in: {error}") from error
@@ -90,17 +97,21 @@ async def worked(work: str, folder: Path, bounds: Bounds, tell: Callable[[Progre
         await process.wait()
 
 
-async def _started(work: str, folder: Path, bounds: Bounds, lifeline: int) -> asyncio.subprocess.Process:
+async def _started(work: str, folder: Path, bounds: Bounds, lifeline: int, key: bytes) -> asyncio.subprocess.Process:
     told = {LIFELINE_VARIABLE: str(lifeline), STATUS_VARIABLE: str(STDOUT)}
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "littoral.making.worker", work, str(folder), *map(str, bounds)),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         pass_fds=(lifeline,),
         limit=LINE_BYTES_MAX,
         env=settings.environment(**told, **{name: settings.text(name) for name in VARIABLES}),
     )
+    assert process.stdin is not None
+    process.stdin.write(key)
+    process.stdin.close()
+    return process
 
 
 async def _answer(
@@ -143,21 +154,23 @@ def main(arguments: list[str]) -> int:
     """Exit code 0 whatever is wrong with the files."""
     work, folder, memory_bytes, time_s = arguments[0], Path(arguments[1]), int(arguments[2]), int(arguments[3])
     Lifeline.attach()
+    key = sys.stdin.buffer.read()
     os.nice(NICENESS)
     cpu_s = time_s * (os.cpu_count() or 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    _say(_worked(work, folder, memory_bytes))
+    _say(_worked(work, folder, memory_bytes, key))
     return 0
 
 
-def _worked(work: str, folder: Path, memory_bytes: int) -> _Line:
+def _worked(work: str, folder: Path, memory_bytes: int, key: bytes) -> _Line:
     try:
         module = import_module(f"littoral.making.{WORKS[work]}")
-        return _Line(done=module.work(folder, _Teller()))
+        with unsealed(folder, key) as plain:
+            return _Line(done=module.work(plain, _Teller()))
     except LittoralError as error:
-        return _Line(failed=Problem(error.message.replace(f"{folder}/", ""), error.hint))
+        return _Line(failed=Problem(_PLACE.sub("", error.message.replace(f"{folder}/", "")), error.hint))
     except MemoryError:
         return _Line(
             failed=Problem(f"needs more than {memory_bytes >> 20} MiB of memory", "`littoral build` elsewhere")

@@ -124,7 +124,7 @@ async def _open_node(
                     requests_told=site.telemetry.logs.requests,
                     site=read,
                     keys=keys,
-                    builds=(builds := Builds(site.data / "builds")),
+                    builds=(builds := Builds(site.data / "builds", seals=keys is not None)),
                     audit=trail,
                     undelivered=undelivered(read),
                 )

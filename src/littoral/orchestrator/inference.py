@@ -113,8 +113,8 @@ class Worker:
         self.breaker.succeeded()
         return answer
 
-    def close(self) -> None:
-        self._door.close()
+    async def close(self) -> None:
+        await self._door.close()
 
     def _judge(self, error: BaseException, taken_s: float, left_s: float) -> None:
         if isinstance(error, PeerError) and (taken_s < left_s or left_s >= SLOW_S):
@@ -262,7 +262,7 @@ async def inferring(file: File, clock: Clock) -> AsyncIterator[Inference | None]
         with contextlib.suppress(asyncio.CancelledError):
             await asking
         for worker in workers.values():
-            worker.close()
+            await worker.close()
 
 
 class _Allowance:

@@ -102,15 +102,19 @@ class _Turn(NamedTuple):
 
 
 class Pacer:
-    """For one event loop. caps_of: those that a node's downloads are under now. refused: downloads, for too many."""
+    """For one event loop. caps_of: those that a node's downloads are under now; known: before anybody is under them.
+    refused: downloads.
+    """
 
-    def __init__(self, clock: Clock, caps_of: Callable[[str], Sequence[Cap]]) -> None:
+    def __init__(self, clock: Clock, caps_of: Callable[[str], Sequence[Cap]], known: Sequence[Cap] = ()) -> None:
         self._clock = clock
         self.refused = 0
         self._caps_of = caps_of
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._line: OrderedDict[str, deque[_Turn]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        for cap in known:
+            self._lane(cap)
 
     @property
     def waiting_count(self) -> int:
@@ -160,16 +164,16 @@ class Pacer:
 
     def lanes_of(self, node: str) -> list[Lane]:
         """With what each is capped at by now."""
-        found = []
-        for cap in self._caps_of(node):
-            lane = self._lanes.get(cap.name)
-            if lane is None:
-                self._forget_one()
-                lane = self._lanes[cap.name] = Lane(self._clock.monotonic())
-            lane.most = cap.bytes_per_s_max
-            self._lanes.move_to_end(cap.name)
-            found.append(lane)
-        return found
+        return [self._lane(cap) for cap in self._caps_of(node)]
+
+    def _lane(self, cap: Cap) -> Lane:
+        lane = self._lanes.get(cap.name)
+        if lane is None:
+            self._forget_one()
+            lane = self._lanes[cap.name] = Lane(self._clock.monotonic())
+        lane.most = cap.bytes_per_s_max
+        self._lanes.move_to_end(cap.name)
+        return lane
 
     def _forget_one(self) -> None:
         if len(self._lanes) >= LANE_COUNT_MAX:

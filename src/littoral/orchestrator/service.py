@@ -32,7 +32,7 @@ from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.openapi import document
-from littoral.orchestrator.pacing import Pacer
+from littoral.orchestrator.pacing import FLEET, Cap, Pacer
 from littoral.orchestrator.pages import page_protocol
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
@@ -139,7 +139,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
             ring,
             access,
             builds,
-            Pacer(clock, caps_of(fleet, limits.download_bytes_per_s_max)),
+            _pacer(fleet, limits.download_bytes_per_s_max),
             inference,
         )
 
@@ -236,6 +236,10 @@ def _open_store(file: File) -> Store:
     from littoral.orchestrator.store.postgres import PostgresDatabase
 
     return SqlStore.open(PostgresDatabase(file.store.postgres))
+
+
+def _pacer(fleet: Fleet, bytes_per_s_max: int | None) -> Pacer:
+    return Pacer(fleet.clock, caps_of(fleet, bytes_per_s_max), [Cap(FLEET, bytes_per_s_max)])
 
 
 def _witness(file: File, clock: Clock) -> Witness:

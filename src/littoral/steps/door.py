@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,7 +23,9 @@ from littoral.errors import (
     UnavailableError,
 )
 from littoral.steps.messages import LOADS_BYTES_MAX
-from littoral.web.outgoing import Outgoing, Replied
+
+if TYPE_CHECKING:
+    from littoral.web.outgoing import Replied
 
 __all__ = ["FRAME", "FRAME_BYTES_MAX", "LOADS_TYPE", "Door"]
 
@@ -46,6 +49,8 @@ class Door:
     """Of one server, for one event loop. token: shown with each request, read when it is asked. what: in messages."""
 
     def __init__(self, url: str, what: str, token: Callable[[], str], *, ca: str | None = None) -> None:
+        from littoral.web.outgoing import Outgoing  # its library is there where a fleet is
+
         self._server = Outgoing(url, ca=ca)
         self._what = what
         self._token = token
@@ -61,8 +66,8 @@ class Door:
         headers = {"content-type": FRAME}
         return await self._ask("POST", body, headers, deadline_s, FRAME_BYTES_MAX)
 
-    def close(self) -> None:
-        self._server.close()
+    async def close(self) -> None:
+        await self._server.close()
 
     async def _ask(self, method: str, body: bytes, more: dict[str, str], deadline_s: float, bytes_max: int) -> bytes:
         headers = {"authorization": f"Bearer {self._token()}"} | more
@@ -72,7 +77,7 @@ class Door:
         raise _refusal(self._what, replied)
 
 
-def _refusal(what: str, replied: Replied) -> LittoralError:
+def _refusal(what: str, replied: "Replied") -> LittoralError:
     told = f"{what}: {replied.status} {_told(replied.body)}".rstrip()
     if (kind := _REFUSALS.get(replied.status)) is not None:
         return kind(told)
@@ -85,7 +90,7 @@ def _refusal(what: str, replied: Replied) -> LittoralError:
     return PeerError(told)
 
 
-def _retry_s(replied: Replied) -> float:
+def _retry_s(replied: "Replied") -> float:
     try:
         found = float(replied.headers.get("retry-after", "1"))
     except ValueError:

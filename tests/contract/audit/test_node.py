@@ -232,7 +232,8 @@ def test_entries_are_found_by_what_was_done_by_whom_to_what_and_when(served: Ser
             break
         before = f"?count=7&before={page['before']}"
     assert seen == list(range(size))
-    assert send(served.address, "GET", "/api/audit/entries?since=soon").status == 400
+    for wrong in ("since=soon", "from=0&before=null", "from=0&until=x"):
+        assert send(served.address, "GET", f"/api/audit/entries?{wrong}").status == 400
 
 
 def test_it_is_verified_over_http(served: Served) -> None:

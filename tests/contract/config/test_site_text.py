@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from littoral.errors import ConflictError
-from littoral.node.making.site_text import with_model, without_model
+from littoral.node.making.site_text import with_model, with_version, without_model
 
 TEXT = b'''# of the shop
 [node]
@@ -69,3 +69,14 @@ def test_what_stands_otherwise_is_for_hands(text: bytes) -> None:
 def test_a_text_without_a_place_is_told() -> None:
     with pytest.raises(ConflictError, match="no place for another model"):
         with_model(b'models = { a = { path = "a" } }\n', "b", "b", "0")
+
+
+def test_another_version_changes_path_and_digest_alone() -> None:
+    first = with_model(TEXT + b"# fresh-0.wasm was 0000\n", "fresh", "data/models/fresh-0.wasm", "0" * 64)
+    own = first.replace(b"pipeline = false", b"pipeline = false # ours\nwarm = false")
+    found = with_version(own, "fresh", "data/models/fresh-1.wasm", "1" * 64)
+    assert found == own.replace(b"data/models/fresh-0.wasm", b"data/models/fresh-1.wasm").replace(b"0" * 64, b"1" * 64)
+    assert with_version(found, "fresh", "data/models/fresh-0.wasm", "0" * 64) == own
+    escaped = own.replace(b'"data/models/fresh-0.wasm"', b'"data/models/fresh\\u002d0.wasm"')
+    with pytest.raises(ConflictError, match="do not stand in one table"):
+        with_version(escaped, "fresh", "data/models/fresh-1.wasm", "1" * 64)

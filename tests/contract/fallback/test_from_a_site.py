@@ -70,8 +70,8 @@ async def test_an_orchestrator_that_is_gone_costs_no_request(tmp_path: Path) -> 
         await informed(node)
         wanted, _ = await ask(node, "here", PICTURE)
         server = placement.fleet._door._server
-        port, server._port = server._port, 1
-        server.close()
+        url, server.url = server.url, "https://127.0.0.1:1"
+        await server.close()
         found, how = await ask(node, "any", PICTURE, left_s=60.0)
         (told,) = how.placement  # type: ignore[misc]
         assert (told["node"], found.tobytes()) == ("gw-1", wanted.tobytes())
@@ -82,7 +82,7 @@ async def test_an_orchestrator_that_is_gone_costs_no_request(tmp_path: Path) -> 
         assert placement.fleet.tally.outcomes["failed"] == 1
         assert placement.asker.neighbours.of(FLEET).is_doubtful
 
-        server._port = port
+        server.url = url
 
         async def is_back() -> bool:
             await informed(node)

@@ -130,8 +130,8 @@ async def test_a_node_of_the_data_centre_that_dies_costs_no_step(tmp_path: Path)
         assert inference is not None
         wanted = done_by(await rig.step(rig.frame()))[1]
         dead = inference.workers["dc-1"]
-        dead._door._server._port = 1
-        dead._door._server.close()
+        await dead._door.close()
+        dead._door._server.url = "https://127.0.0.1:1"
         for _ in range(BREAKER.failures_min + 2):
             who, found = done_by(await rig.step(rig.frame()))
             assert (who, found.tobytes()) == ("dc-2", wanted.tobytes())
@@ -221,7 +221,7 @@ async def test_what_a_node_of_the_data_centre_may_answer(
         assert worker.breaker.state == "closed"
     finally:
         asking.cancel()
-        worker.close()
+        await worker.close()
 
 
 async def test_a_token_that_is_gone_is_told_to_nobody_outside(
@@ -234,4 +234,4 @@ async def test_a_token_that_is_gone_is_told_to_nobody_outside(
     inference = Inference(InferenceTable(nodes={"dc-1": node}), {"dc-1": worker}, SYSTEM)
     with pytest.raises(UnavailableError, match="^nobody can do this step now$"):
         await inference.step("gw-1", "", encode_step(StepAsk(STRANGER, 60.0), PIXELS, {}), SYSTEM.monotonic())
-    worker.close()
+    await worker.close()

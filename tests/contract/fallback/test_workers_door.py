@@ -43,12 +43,12 @@ async def test_the_role_is_good_for_steps_and_nothing_else_is(tmp_path: Path) ->
                 await found.step(rig.frame(), 30.0)
             with pytest.raises(ForbiddenError, match="needs the role `steps`"):
                 await found.loads(30.0)
-            found.close()
+            await found.close()
         found = door(rig, tmp_path, Role.STEPS)
         assert rig.key in decode_loads(await found.loads(30.0), "dc-1").offers
         told, _ = decode_told(await found.step(rig.frame(), 30.0), "dc-1")
         assert told.node == "dc-1"
-        found.close()
+        await found.close()
         service = rig.workers["dc-1"].node.placement.service  # type: ignore[union-attr]
         assert service.served["http:x"] == 1
 
@@ -68,7 +68,7 @@ async def test_frames_that_are_no_steps_of_what_it_has(tmp_path: Path) -> None:
         for body, kind in wrong:
             with pytest.raises(kind):
                 await found.step(body, 30.0)
-        found.close()
+        await found.close()
 
 
 async def test_it_refuses_when_it_is_closed_or_its_power_is_spent(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ async def test_it_refuses_when_it_is_closed_or_its_power_is_spent(tmp_path: Path
         assert decode_loads(await found.loads(30.0), "dc-1").offers == {}
         with pytest.raises(UnavailableError, match="runs no steps of others"):
             await found.step(rig.frame(), 30.0)
-        found.close()
+        await found.close()
 
 
 async def test_its_certificate_must_be_the_authoritys_and_its_token_no_strangers(tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ async def test_its_certificate_must_be_the_authoritys_and_its_token_no_strangers
         unknown = Door(url, "dc-1", lambda: "littoral_x")
         with pytest.raises(PeerError, match="certificate verify failed"):
             await unknown.step(rig.frame(), 30.0)
-        unknown.close()
+        await unknown.close()
         stranger = Door(url, "dc-1", lambda: "littoral_x", ca=(tmp_path / "ca/ca.pem").read_text())
         with pytest.raises(UnauthorizedError):
             await stranger.step(rig.frame(), 30.0)
-        stranger.close()
+        await stranger.close()
 
 
 async def test_a_caller_that_leaves_takes_its_step_with_it(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_a_caller_that_leaves_takes_its_step_with_it(tmp_path: Path) -> No
         step.cancel()
         await asyncio.wait_for(ended.wait(), 60)
         assert service.busy == 0
-        found.close()
+        await found.close()
 
 
 def test_tls_is_the_machines_own() -> None:

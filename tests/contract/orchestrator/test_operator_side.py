@@ -169,6 +169,11 @@ async def test_a_group_that_is_put_tells_its_nodes_and_is_left_alone_by_a_rollou
         ({"group": "north", "set": SET, "rings": [{"name": "a", "percent": 5}, {"name": "a", "percent": 9}]}, 400),
         ({"group": "north", "set": SET, "error_share_max": 2}, 400),
         ({"group": "north", "set": SET, "on_failure": "panic"}, 400),
+        ({"group": "north", "set": SET, "gates": {"errors_max": 7}}, 400),
+        ({"group": "north", "set": SET, "gates": {"errors_mx": 0.1}}, 400),
+        ({"group": "north", "set": SET, "gates": {"hook": "http://127.0.0.1.evil.example/"}}, 400),
+        ({"group": "north", "set": SET, "windows": [{"days": []}]}, 400),
+        ({"group": "north", "set": SET, "windows": [{"to_minute": 1441}]}, 400),
         ({"group": "north", "set": SET, "speed": 1}, 400),
     ],
 )

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from command import Done, command, environment
 from littoral import settings
 from littoral.artifact import Model
 from onnx_models import Network
@@ -112,3 +114,33 @@ async def test_what_cannot_be_used_is_told_and_leaves_nothing(tmp_path: Path) ->
         assert (await kept.done("publisher", "DELETE", at))["gone"] is True
         assert (await kept.done("viewer", "GET", UPLOADS))["builds"] == []
         assert [*(tmp_path / "data/builds").iterdir()] == []
+
+
+async def test_the_verb_brings_what_the_page_does(tmp_path: Path) -> None:
+    source, odd, feeds = tmp_path / "dense.onnx", tmp_path / "odd.onnx", tmp_path / "feeds.npz"
+    source.write_bytes(dense())
+    network = Network((1, 3))
+    network.node("Frobnicate", "x")
+    odd.write_bytes(network.bytes())
+    np.savez(feeds, x=np.random.default_rng(0).standard_normal((10, 1, 3, 8, 8)).astype(np.float32))
+    (tmp_path / "empty.onnx").touch()
+    async with orchestrated(tmp_path) as kept:
+        more = {"LITTORAL_TOKEN": kept.tokens["publisher"], "LITTORAL_FLEET": f"http://{kept.address}"}
+
+        async def said(*words: object) -> Done:
+            env, asked = environment() | more, command("fleet", "upload", *words)
+            done = await asyncio.to_thread(subprocess.run, asked, capture_output=True, text=True, env=env)
+            return Done(done.returncode, done.stdout, done.stderr)
+
+        made = await said(source, "--name", "spotter", "--int8", feeds, "--int8-bits", "7", "--json")
+        assert made.code == 0, made.err
+        assert (made.json["target"], made.json["state"]) == ("models/spotter/1.wasm", "published")
+        assert made.json["provenance"]["calibration_sha256"]
+        assert "dense.onnx: " in made.err
+        refused = await said(odd)
+        assert (refused.code, "Frobnicate" in refused.err) == (3, True)
+        assert (await said(tmp_path / "empty.onnx")).code == 4
+        wrong = await said(source, "--shape", "x=one")
+        assert (wrong.code, "must be like 1,3,224,224" in wrong.err) == (4, True)
+        (build,) = (await kept.done("viewer", "GET", UPLOADS))["builds"]
+        assert build["loaded"] == "models/spotter/1.wasm"

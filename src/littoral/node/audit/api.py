@@ -134,14 +134,14 @@ def _entries(log: "TreeLog", request: Request) -> dict[str, Any]:
     """From `from` on; or those that fit, from `before` or the newest back."""
     query = request.query
     count = max(1, min(_number(query.get("count", "50"), "count"), ENTRIES_MAX))
+    before = _number(query["before"], "before") if "before" in query else None
+    since_s, until_s = (_seconds(query.get(name, ""), name) for name in ("since", "until"))
     if "from" in query:
         return {"size": log.size, "entries": _entries_from(log, _number(query["from"], "from"), count)}
     from littoral.audit.finding import Wanted, find_entries
 
     did, who, on = (query.get(name, "")[:TEXT_CHARACTERS_MAX] for name in ("did", "who", "on"))
-    since_s, until_s = (_seconds(query.get(name, ""), name) for name in ("since", "until"))
     wanted = Wanted(did, who, on, since_s, until_s)
-    before = _number(query["before"], "before") if "before" in query else None
     found = find_entries(log, wanted, count=count, before=before, looked_max=LOOKED_MAX)
     told = [{"index": index, "entry": msgspec.Raw(entry)} for index, entry in found.entries]
     return {"size": log.size, "entries": told, "before": found.before}

@@ -16,18 +16,23 @@ from typing import NamedTuple
 import msgspec
 
 from littoral import settings
+from littoral.artifact.model import write_atomically
 from littoral.artifact.sections import digest
 from littoral.errors import ConflictError, NotFoundError, NotOfferedError, SettingError, UnavailableError
 from littoral.node.config.changes import changes, is_hot
 from littoral.node.config.texts import PREVIOUS, SiteTexts, read_text
-from littoral.node.making.site_text import with_model, without_model
+from littoral.node.making.site_text import with_model, with_version, without_model
+from littoral.node.making.taking import Taken
 from littoral.node.node import Node
 from littoral.node.site import Site, parse_site
 from littoral.vectors.layout import sync_folder
 
-__all__ = ["Changed", "add_model", "remove_model"]
+__all__ = ["Changed", "add_model", "is_added", "put_back", "remove_model", "replace_model"]
 
 FOLDER = "models"
+FORMER = ".former"
+"""Beside the files: which one of a model served before."""
+
 APPLY_S = 60
 END_S = 120.0
 MESSAGE_CHARACTERS_MAX = 2000
@@ -55,14 +60,84 @@ async def add_model(node: Node, name: str, module: Path) -> Changed:
     if name in site.models:
         raise ConflictError(f"model `{name}` is there already", hint="load it as its next version, or choose a name")
     text = await asyncio.to_thread(_text, site)
-    sha256 = await asyncio.to_thread(lambda: digest(module.read_bytes()))
-    file = f"{name}-{sha256[:12]}.wasm"
+    sha256 = await asyncio.to_thread(_digest, module)
+    file = _file(name, sha256)
     await asyncio.to_thread(_put, module, site.data / FOLDER / file)
     try:
-        await _apply(site, with_model(text, name, f"{site.node.data.rstrip('/')}/{FOLDER}/{file}", sha256))
+        await _apply(site, with_model(text, name, _path(site, file), sha256))
     finally:
         await asyncio.to_thread(_clean, site)
     return Changed(name, sha256)
+
+
+def is_added(node: Node, name: str) -> bool:
+    """Whether its file lies where `add_model` puts one, and the site file pins its digest."""
+    site = node.site
+    if site is None or (table := site.models.get(name)) is None or table.sha256 is None:
+        return False
+    return site.path_of(table.path).parent == site.data / FOLDER
+
+
+async def replace_model(node: Node, name: str, module: Path) -> Taken:
+    """The next version of a model that was added: the site file names its file and digest from now on, and what served
+    before stays for `put_back`. Raises as `add_model`."""
+    site = _site(node)
+    text = await asyncio.to_thread(_text, site)
+    sha256 = await asyncio.to_thread(_digest, module)
+    file = _file(name, sha256)
+    if sha256 == site.models[name].sha256:
+        raise ConflictError(f"model `{name}`: these bytes serve already")
+    await asyncio.to_thread(_put, module, site.data / FOLDER / file)
+    return await _serve(node, site, with_version(text, name, _path(site, file), sha256), name)
+
+
+async def put_back(node: Node, name: str) -> Taken:
+    """The version before serves, and the site file names it. Raises ConflictError if there is none, and as
+    `add_model`."""
+    site = _site(node)
+    former = await asyncio.to_thread(_former, site, name)
+    if former is None:
+        raise ConflictError(f"model `{name}`: no version served before this one")
+    text = await asyncio.to_thread(_text, site)
+    sha256 = await asyncio.to_thread(_digest, former)
+    return await _serve(node, site, with_version(text, name, _path(site, former.name), sha256), name)
+
+
+async def _serve(node: Node, site: Site, text: bytes, name: str) -> Taken:
+    """The model as this text has it; what served stays beside it for the way back."""
+    served = site.path_of(site.models[name].path).name
+    try:
+        await _apply(site, text)
+        await asyncio.to_thread(write_atomically, site.data / FOLDER / f"{name}{FORMER}", served.encode())
+    except OSError as error:
+        raise UnavailableError(f"model `{name}`: {error.strerror}: there is no way back from it") from error
+    finally:
+        await asyncio.to_thread(_clean, site)
+    if node.audit is not None:
+        node.audit.act("model", name, digest=parse_site(text, site.file).models[name].sha256, of="file")
+    return Taken(name, node.models[name].serving.number)
+
+
+def _former(site: Site, name: str) -> Path | None:
+    """The file of this model that served before."""
+    folder = site.data / FOLDER
+    with contextlib.suppress(OSError):
+        path = folder / Path((folder / f"{name}{FORMER}").read_text()).name
+        return path if path.is_file() else None
+    return None
+
+
+def _digest(file: Path) -> str:
+    return digest(file.read_bytes())
+
+
+def _file(name: str, sha256: str) -> str:
+    return f"{name}-{sha256[:12]}.wasm"
+
+
+def _path(site: Site, file: str) -> str:
+    """As it stands in the site file."""
+    return f"{site.node.data.rstrip('/')}/{FOLDER}/{file}"
 
 
 async def remove_model(node: Node, name: str) -> Changed:
@@ -72,6 +147,7 @@ async def remove_model(node: Node, name: str) -> Changed:
         raise NotFoundError(f"model `{name[:80]}` is unknown")
     text = await asyncio.to_thread(_text, site)
     await _apply(site, without_model(text, name))
+    await asyncio.to_thread((site.data / FOLDER / f"{name}{FORMER}").unlink, missing_ok=True)
     await asyncio.to_thread(_clean, site)
     return Changed(name)
 
@@ -168,10 +244,11 @@ def _put(module: Path, target: Path) -> None:
 
 
 def _clean(site: Site) -> None:
-    """Files that neither the site file names nor what it said before."""
+    """Files that are named neither by the site file, nor by what it said before, nor as a way back."""
     before = site.file.resolve().with_name(site.file.resolve().name + PREVIOUS)
     with contextlib.suppress(OSError):
         texts = [read_text(site.file), before.read_bytes() if before.exists() else b""]
-        for file in (site.data / FOLDER).iterdir():
+        texts += [file.read_bytes() for file in (site.data / FOLDER).glob(f"*{FORMER}")]
+        for file in (site.data / FOLDER).glob("*.wasm"):
             if not any(file.name.encode() in text for text in texts):
                 file.unlink()

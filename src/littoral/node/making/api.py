@@ -9,7 +9,7 @@ from littoral.errors import ConflictError, InputError, ModelError, NotFoundError
 from littoral.making.agent_feeds import FeedAgent
 from littoral.making.builds import Builds
 from littoral.making.orders import BuildOrder, CompareOrder, Order
-from littoral.node.making.adding import add_model, remove_model
+from littoral.node.making.adding import add_model, is_added, put_back, remove_model, replace_model
 from littoral.node.making.taking import Taken, file_with, go_back, take
 from littoral.node.making.through import agents_before
 from littoral.node.node import Node, ServedModel
@@ -126,7 +126,8 @@ class _Models:
         return json_answer((await remove_model(self._node, request.names["name"]))._asdict())
 
     async def back(self, request: Request) -> Answer:
-        return json_answer((await go_back(self._node, request.names["name"]))._asdict())
+        name = request.names["name"]
+        return json_answer((await (put_back if is_added(self._node, name) else go_back)(self._node, name))._asdict())
 
     async def compared(self, request: Request) -> Answer:
         query = request.query
@@ -142,7 +143,7 @@ class _Models:
 async def _taken(node: Node, model: str, module: Path) -> Taken:
     """What is wrong with the module is the caller's affair."""
     try:
-        return await take(node, model, module)
+        return await (replace_model if is_added(node, model) else take)(node, model, module)
     except (ModelError, TrustError, SettingError) as error:
         raise ConflictError(f"model `{model}`: {error.message}", hint=error.hint) from error
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from littoral.errors import ConflictError
 
-__all__ = ["with_model", "without_model"]
+__all__ = ["with_model", "with_version", "without_model"]
+
+PLACES_MAX = 8
 
 _HEADER = re.compile(rb"^[ \t]*\[", re.MULTILINE)
 
@@ -26,6 +28,29 @@ def with_model(text: bytes, name: str, path: str, sha256: str) -> bytes:
     if not _says(changed, wanted):
         raise ConflictError("the site file has no place for another model", hint="write `[models.NAME]` as a table")
     return changed
+
+
+def with_version(text: bytes, name: str, path: str, sha256: str) -> bytes:
+    """The model's table names another file and digest; nothing else differs. Raises ConflictError where these do not
+    stand in it as plain words."""
+    wanted = _parsed(text)
+    table = wanted["models"][name]
+    before = (table["path"], table["sha256"])
+    table |= {"path": path, "sha256": sha256}
+    for changed in _replaced(text, before[0], path):
+        for whole in _replaced(changed, before[1], sha256):
+            if _says(whole, wanted):
+                return whole
+    raise ConflictError(
+        f"path and digest of model `{name}` do not stand in one table of the site file",
+        hint="change them by hand: `littoral config apply`",
+    )
+
+
+def _replaced(text: bytes, before: str, after: str) -> Iterator[bytes]:
+    """At each of the places where it stands, one at a time."""
+    for found in list(re.finditer(re.escape(before.encode()), text))[:PLACES_MAX]:
+        yield text[: found.start()] + after.encode() + text[found.end() :]
 
 
 def without_model(text: bytes, name: str) -> bytes:

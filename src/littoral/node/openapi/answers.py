@@ -22,11 +22,9 @@ __all__ = [
     "AUDIT_VERIFIED",
     "BUILDS",
     "CACHES",
-    "CHATTED",
     "CLEARED",
     "COLLECTION",
     "COMPARED",
-    "COMPLETED",
     "CONFIG",
     "DOCTOR",
     "EMBEDDINGS",
@@ -52,6 +50,7 @@ __all__ = [
     "READY",
     "RECALL",
     "RUN",
+    "SAID",
     "SERVER",
     "SESSION",
     "STATISTICS",
@@ -365,8 +364,8 @@ INFERRED: Shape = {
 INDEX: Shape = [{"name": str, "version": str, "state": str, "reason": str}]
 OPENAI_MODEL: Shape = {"id": str, "object": str, "created": int, "owned_by": str}
 OPENAI_MODELS: Shape = {"object": str, "data": [OPENAI_MODEL]}
-CHATTED: Shape = {"id": str, "object": str, "created": int, "model": str, "choices": [dict[str, Any]]}
-COMPLETED: Shape = {"id": str, "object": str, "created": int, "model": str, "choices": [dict[str, Any]]}
+SAID: Shape = dict[str, Any]
+"""By a service of language models, as it said it."""
 LABELLED: Shape = {"id": str, "is_correct": bool}
 EMBEDDINGS: Shape = {
     "object": str,

@@ -12,6 +12,8 @@ from littoral.web.openapi.operations import JSON
 __all__ = ["GATEWAY"]
 
 TEXT = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
+ID = Annotated[str, Meta(pattern="^[0-9a-fA-F]{32}$")]
+CURSOR = Annotated[str, Meta(pattern="^([0-9a-fA-F]{32})?$")]
 OFFERED = (501,)
 EMBEDDING = (422, 501, 503, 504)
 
@@ -24,11 +26,11 @@ GATEWAY: dict[str, Operation] = {
     "GET /api/gateway/entries": operation(
         "Remembered answers, some at a time",
         shown.EntriesTold,
-        query={"text": TEXT, "tag": TEXT, "cursor": TEXT},
+        query={"text": TEXT, "tag": TEXT, "cursor": CURSOR},
         statuses=OFFERED,
     ),
     "GET /api/gateway/curve": operation(
-        "How surely an answer is told, by similarity", shown.CurveTold, query={"id": TEXT}, statuses=(404, *OFFERED)
+        "How surely an answer is told, by similarity", shown.CurveTold, query={"id": ID}, statuses=(404, *OFFERED)
     ),
     "GET /api/gateway/misses": operation(
         "Questions answered anew beside a remembered one, for people to judge", shown.MissesTold, statuses=OFFERED
@@ -49,6 +51,7 @@ GATEWAY: dict[str, Operation] = {
         "Remembers answers that are brought, a line each",
         takes={"text/plain": None},
         gives={JSON: shown.ImportedTold},
+        is_body_needed=False,
         statuses=EMBEDDING,
     ),
     "GET /api/gateway/export": Operation("Every remembered answer, a line each", gives={LINES: None}, statuses=OFFERED),

@@ -177,17 +177,17 @@ OWN: dict[str, Operation] = {
         headers=DEADLINE,
         statuses=(404, *FAILING),
     ),
-    "POST /v1/chat/completions": operation(
+    "POST /v1/chat/completions": Operation(
         "A chat, by a service of the table `gateway`, or an answer that is remembered",
-        answers.CHATTED,
-        ChatBody,
+        takes={JSON: ChatBody},
+        gives={JSON: answers.SAID, EVENTS: None},
         headers=DEADLINE,
         statuses=(404, 429, 502, *FAILING),
     ),
-    "POST /v1/completions": operation(
+    "POST /v1/completions": Operation(
         "A completion, likewise",
-        answers.COMPLETED,
-        CompletionBody,
+        takes={JSON: CompletionBody},
+        gives={JSON: answers.SAID, EVENTS: None},
         headers=DEADLINE,
         statuses=(404, 429, 502, *FAILING),
     ),

@@ -52,8 +52,8 @@ class FleetWay:
         """It is there as far as anybody knows before asking."""
         on_liveness(FLEET, True)
 
-    def close(self) -> None:
-        self._door.close()
+    async def close(self) -> None:
+        await self._door.close()
 
     def readings(self) -> Iterator[Reading]:
         """For the metrics."""

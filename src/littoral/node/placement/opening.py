@@ -85,7 +85,7 @@ async def open_placement(
     finally:
         await asker.close()
         if fleet is not None:
-            fleet.close()
+            await fleet.close()
 
 
 def _around(site: Site, mesh: Mesh | None, fleet: FleetWay | None) -> _Around:

@@ -7,13 +7,13 @@ from msgspec import Meta
 
 from littoral.errors import ConflictError, InputError
 from littoral.orchestrator import rollouts
+from littoral.orchestrator.api.terms import GatesOrder, Windows, gates_of, windows_of
 from littoral.orchestrator.conductor import view_of
 from littoral.orchestrator.fleet import Fleet, nodes_in
 from littoral.orchestrator.registry import check_targets
 from littoral.orchestrator.store import Change, Delete, Put
 from littoral.orchestrator.store.rows import Assigned, GroupRow
 from littoral.updates.artifacts import NAME
-from littoral.updates.wire import Gates, Window
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
@@ -36,8 +36,8 @@ class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agents: Targets = {}
     site: Target | None = None
     dashboards: Annotated[tuple[Target, ...], Meta(max_length=64)] = ()
-    gates: Gates = Gates()
-    windows: Annotated[tuple[Window, ...], Meta(max_length=64)] = ()
+    gates: GatesOrder = GatesOrder()
+    windows: Windows = ()
     bytes_per_s_max: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
     total_bytes_per_s_max: BytesPerSecond | None = None
     is_frozen: bool = False
@@ -48,8 +48,8 @@ class GroupOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name=name,
             match=self.match,
             assigned=assigned,
-            gates=self.gates,
-            windows=self.windows,
+            gates=gates_of(self.gates),
+            windows=windows_of(self.windows),
             bytes_per_s_max=self.bytes_per_s_max,
             total_bytes_per_s_max=self.total_bytes_per_s_max,
             is_frozen=self.is_frozen,

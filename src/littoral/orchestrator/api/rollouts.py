@@ -10,6 +10,7 @@ from littoral.errors import ConflictError, InputError, NotFoundError
 from littoral.orchestrator import rollouts
 from littoral.orchestrator.api.groups import BytesPerSecond, Targets
 from littoral.orchestrator.api.paging import COUNT_MAX, whole_number
+from littoral.orchestrator.api.terms import GatesOrder, Windows, gates_of, windows_of
 from littoral.orchestrator.conductor import Conductor, views_of
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.pacing import Pacer
@@ -18,7 +19,6 @@ from littoral.orchestrator.rings import check_rings
 from littoral.orchestrator.rollouts import Act, NodeView
 from littoral.orchestrator.store import Add
 from littoral.orchestrator.store.rows import Assigned, MemberRow, Plan, Ring, RolloutRow
-from littoral.updates.wire import Gates, Window
 from littoral.web import Answer, Protocol, Request, Route, json_answer
 from littoral.web.caller import CALLER
 
@@ -46,8 +46,8 @@ class RolloutOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: str = ""
     nodes: Annotated[tuple[str, ...], Meta(max_length=100_000)] = ()
     rings: tuple[Ring, ...] = ()
-    gates: Gates | None = None
-    windows: Annotated[tuple[Window, ...], Meta(max_length=64)] | None = None
+    gates: GatesOrder | None = None
+    windows: Windows | None = None
     bytes_per_s_max: Annotated[int, Meta(ge=1, le=1 << 40)] | None = None
     total_bytes_per_s_max: BytesPerSecond | None = None
     error_share_max: Share = 0.0
@@ -60,6 +60,8 @@ class RolloutOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def plan(self) -> Plan:
         given = msgspec.structs.asdict(self) | {"set": Assigned(**msgspec.structs.asdict(self.set))}
+        given |= {"gates": None if self.gates is None else gates_of(self.gates)}
+        given |= {"windows": None if self.windows is None else windows_of(self.windows)}
         return Plan(**given)
 
 
@@ -69,7 +71,8 @@ class ActOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def rollouts_protocol(fleet: Fleet, conductor: Conductor, pacer: Pacer) -> Protocol:
     def told(rollout: RolloutRow, views: dict[str, NodeView]) -> dict[str, Any]:
-        return told_rollout(fleet, rollout, views) | {"traffic": pacer.traffic(f"rollout/{rollout.id}")._asdict()}
+        traffic = pacer.traffic(f"rollout/{rollout.id}")._replace(bytes_per_s_max=rollout.plan.total_bytes_per_s_max)
+        return told_rollout(fleet, rollout, views) | {"traffic": traffic._asdict()}
 
     async def listed(request: Request) -> Answer:
         count = min(whole_number(request.query.get("count"), 50, "count"), COUNT_MAX)

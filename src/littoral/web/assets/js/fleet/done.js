@@ -4,10 +4,11 @@ import { NodeError, sendJson } from "../api.js";
 import { make } from "../dom.js";
 import { failure } from "../pages/panel.js";
 
-/** Text of an act, and a place for what went wrong. `run(words, method, path, body)` gives the answer, null where it was refused. */
+/** Text of an act, and a place for what went wrong. `run(words, method, path, body)` gives the answer, null where it was refused; `atField(message)`: whether
+ * a field of the form says so. */
 export function acts(status) {
   const problem = make("div");
-  async function run(words, method, path, body) {
+  async function run(words, method, path, body, atField = () => false) {
     problem.replaceChildren();
     status.textContent = "Working…";
     try {
@@ -17,7 +18,7 @@ export function acts(status) {
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
       status.textContent = "";
-      problem.replaceChildren(failure("Not done", error.message));
+      if (!atField(error.message)) problem.replaceChildren(failure("Not done", error.message));
       return null;
     }
   }

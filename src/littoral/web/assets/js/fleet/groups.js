@@ -6,11 +6,11 @@ import { badge, field, panel, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
 import { acts, sureButton } from "./done.js";
 import { followed } from "./followed.js";
+import { windowText } from "./terms.js";
 import { EVENTS, labelText, labelsOf, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/groups";
 const PERIOD_MS = 10_000;
-const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 export function groupsPage(area) {
   const live = state("waiting", "Connecting");
@@ -66,8 +66,3 @@ const KEYS = ["match", "models", "agents", "site", "dashboards", "gates", "windo
 
 /** What may be put again. */
 const settable = (group) => Object.fromEntries(Object.entries(group).filter(([key, value]) => KEYS.includes(key) && value !== null));
-
-function windowText(windows) {
-  const time = (minute) => `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
-  return (windows ?? []).map(({ days, from_minute: from, to_minute: to }) => `${(days ?? []).length === 7 || !days ? "daily" : days.map((day) => DAYS[day]).join(" ")} ${time(from ?? 0)}–${time(to ?? 1440)} UTC`).join(", ");
-}

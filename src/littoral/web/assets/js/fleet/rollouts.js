@@ -5,8 +5,10 @@ import { make, meter, prose } from "../dom.js";
 import { bytes, count } from "../format.js";
 import { badge, failure, field, panel, refill, said, state } from "../pages/panel.js";
 import { watch } from "../watch.js";
+import { checkAll, checked, checkedNumber, refuseAt } from "./checked.js";
 import { acts, sureButton } from "./done.js";
 import { followed } from "./followed.js";
+import { termsEditor } from "./terms.js";
 import { EVENTS, ago, targetWord } from "./words.js";
 
 const PATH = "/api/fleet/rollouts";
@@ -30,7 +32,7 @@ export function rolloutsPage(area) {
   const next = panel("next", "Start a rollout", status);
   area.append(shown.element, next.element);
   const { problem, run } = acts(status);
-  const form = rolloutForm(async (order) => (await run("Started", "POST", PATH, order)) && reading.refresh());
+  const form = rolloutForm(async (order, atField) => (await run("Started", "POST", PATH, order, atField)) && reading.refresh());
   next.put();
   next.body.replaceChildren(form.element, problem);
   const cards = new Map();
@@ -119,27 +121,38 @@ function ringOf({ name, nodes, done, failed, state: word, held_by: heldBy }) {
   );
 }
 
-/** `start(order)` when everything is said. */
+/** Each ring has all nodes of those before it, and more. */
+const areRings = (percents) => percents.length > 0 && percents.every((percent, i) => percent > (i ? percents[i - 1] : 0) && percent <= 100);
+
+/** `start(order, atField)` when everything is said. */
 function rolloutForm(start) {
   const group = make("select", { id: "rollout-group" });
   const artifact = make("select", { id: "rollout-target" });
   const name = make("input", { id: "rollout-name", type: "text", autocomplete: "off", spellcheck: "false", placeholder: "as the artifact" });
-  const rings = make("input", { id: "rollout-rings", type: "text", value: "5, 25, 100", autocomplete: "off" });
-  const soak = make("input", { id: "rollout-soak", type: "number", min: 0, value: 60 });
-  const share = make("input", { id: "rollout-share", type: "number", min: 0, max: 100, value: 10 });
+  const own = checked("set", "Name in site files", name, () => (/^[A-Za-z0-9_-]{0,64}$/.test(name.value.trim()) ? "" : "Must be 1 to 64 of a-z, A-Z, 0-9, _ and -"));
+  const ringsText = make("input", { id: "rollout-rings", type: "text", value: "5, 25, 100", autocomplete: "off" });
+  const rings = checked("rings", "Rings, percent of the group", ringsText, () => (areRings(percents()) ? "" : "Must be percents that grow, 1 to 100"));
+  const soak = checkedNumber("soak_s", "Watched between rings, s", { id: "rollout-soak", max: 31_536_000, value: 60 });
+  const share = checkedNumber("error_share_max", "Aborted above, % failed", { id: "rollout-share", max: 100, value: 10 });
+  const terms = termsEditor("rollout");
   const told = make("div");
   const element = make(
-    "form", { onsubmit },
-    make("div", { class: "controls" }, field("Group", group), field("Artifact", artifact), field("Name in site files", name), field("Rings, percent of the group", rings), field("Watched between rings, s", soak), field("Aborted above, % failed", share)),
-    make("div", { class: "actions" }, make("button", { class: "button", type: "submit" }, "Start")), told,
+    "form", { onsubmit, novalidate: true },
+    make("div", { class: "controls" }, field("Group", group), field("Artifact", artifact), own.element, rings.element, soak.element, share.element),
+    terms.element, make("div", { class: "actions" }, make("button", { class: "button", type: "submit" }, "Start")), told,
   );
+  const fields = () => [own, rings, soak, share, ...terms.fields()];
+  const percents = () => ringsText.value.split(/[\s,]+/).filter(Boolean).map(Number);
+  let groups = [];
 
   async function read() {
     try {
-      const [groups, artifacts] = await Promise.all([getJson("/api/fleet/groups"), getJson("/api/fleet/artifacts")]);
+      const [known, artifacts] = await Promise.all([getJson("/api/fleet/groups"), getJson("/api/fleet/artifacts")]);
+      groups = known;
       const wanted = new URLSearchParams(location.search).get("target");
       const ready = artifacts.filter(({ state: word, kind }) => word === "published" && ["models", "agents"].includes(kind));
       refill(group, groups.map(({ name: one }) => [one, one]));
+      if (terms.name !== group.value) showTerms();
       refill(artifact, ready.map(({ target }) => [target, targetWord(target)]), wanted ?? undefined);
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -147,18 +160,26 @@ function rolloutForm(start) {
     }
   }
   for (const control of [group, artifact]) control.addEventListener("pointerdown", read);
+  group.addEventListener("change", showTerms);
+
+  function showTerms() {
+    const found = groups.find(({ name: one }) => one === group.value);
+    if (found) terms.show(found);
+  }
 
   function onsubmit(event) {
     event.preventDefault();
-    const percents = rings.value.split(/[\s,]+/).map(Number).filter((percent) => percent > 0);
-    const [kind, own] = artifact.value.split("/");
-    start({
+    if (!checkAll(fields())) return;
+    const [kind, called] = artifact.value.split("/");
+    const order = {
       group: group.value,
-      set: { [kind]: { [name.value.trim() || own]: artifact.value } },
-      rings: percents.map((percent, i) => ({ name: i === 0 && percents.length > 1 ? "canary" : `ring ${i + 1}`, percent })),
-      soak_s: Number(soak.value),
-      error_share_max: Number(share.value) / 100,
-    });
+      set: { [kind]: { [name.value.trim() || called]: artifact.value } },
+      rings: percents().map((percent, i, all) => ({ name: i === 0 && all.length > 1 ? "canary" : `ring ${i + 1}`, percent })),
+      soak_s: Number(soak.control.value),
+      error_share_max: Number(share.control.value) / 100,
+      ...terms.order(),
+    };
+    start(order, (message) => refuseAt(fields(), message));
   }
   read();
   return { element };
