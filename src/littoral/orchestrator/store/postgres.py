@@ -16,6 +16,8 @@ OWNER_LOCK = 0x6C6974746F72616C
 
 CONNECT_S = 10
 STATEMENT_MS = 30_000
+OWNER_WAIT_MS = 2_000
+"""The server ends a connection of ours, and its lock, a moment after we have left it."""
 
 
 class PostgresDatabase:
@@ -55,10 +57,13 @@ class PostgresDatabase:
             return self._connection
         options = f"-c statement_timeout={STATEMENT_MS} -c synchronous_commit=on"
         connection = psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_S, options=options)
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (OWNER_LOCK,)).fetchone()
-        if row is None or not row[0]:
+        try:
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{OWNER_WAIT_MS}ms",))
+            connection.execute("SELECT pg_advisory_lock(%s)", (OWNER_LOCK,))
+        except psycopg.errors.LockNotAvailable as error:
             connection.close()
-            raise UnavailableError("store: another orchestrator keeps this database", hint="end that one first")
+            what = "store: another orchestrator keeps this database"
+            raise UnavailableError(what, hint="end that one first") from error
         self._connection = connection
         return connection
 
