@@ -7,7 +7,7 @@ that answer is a hijack; the judge here is perfect. A fixed threshold without au
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,13 +181,10 @@ class Cache:
         is_same = self._answers[at] == asking.answer
         self._labels[at] = self._labels[at].added(similarity, is_same, asking.author)
         if stands[n].may:
-            self._judged(decision, similarity, is_same)
+            self._watch.judged(decision, is_same)
         if not is_same:
             self._keep(asking, embedded(asking.text))
         return None
-
-    def _judged(self, decision: Any, similarity: float, is_same: bool) -> None:
-        self._watch.judged(decision, similarity, is_same)
 
     def _keep(self, asking: Asking, vector: NDArray[np.float32]) -> None:
         number = len(self._entries).to_bytes(16, "little")
