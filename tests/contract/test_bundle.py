@@ -52,6 +52,13 @@ def test_what_only_a_node_can_do_is_refused(tmp_path: Path, steps: str, message:
         plan_workers(read_recipe(site, "similar"), Options())
 
 
+def test_a_search_of_a_vector_with_a_name_is_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("[collections.frames]", '[collections.frames]\nnamed.side = { size = 5, distance = "Cosine" }')
+    text = text.replace('search = "frames"', 'search = "frames", using = "side"')
+    with pytest.raises(InputError, match="has `using` in step 4"):
+        read_recipe(read_site(site_folder(tmp_path, text)), "similar")
+
+
 def test_an_unknown_pipeline_is_refused_with_those_there_are(tmp_path: Path) -> None:
     site = read_site(site_folder(tmp_path))
     with pytest.raises(LittoralError, match="pipeline `near` is unknown, known: `embed`, `similar`"):

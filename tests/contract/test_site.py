@@ -172,7 +172,7 @@ def test_a_site_file_says_what_a_node_runs() -> None:
     assert site.models["embedder"].instances.max == 2
     assert site.agent_path(site.agents["decode"]) == "builtin:image"
     assert site.agents["decode"].config == {"width": 32, "height": 32}
-    assert site.collections["frames"].plain.size == 5
+    assert site.collections["frames"].plain().size == 5
     kinds = [type(step) for step in site.pipelines["similar"]]
     assert kinds == [AgentStepTable, ModelStepTable, Normalize, SearchStepTable]
 

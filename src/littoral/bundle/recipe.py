@@ -123,7 +123,9 @@ def _parts(recipe: Recipe, steps: tuple[StepTable, ...]) -> Iterator[Part]:
             case HostOptions():
                 yield _host(site, step)
             case SearchStepTable():
-                vectors = site.collections[step.search].plain
+                if step.using:
+                    raise recipe.refusal(f"has `using` in step {number}; a bundle searches the vector without a name")
+                vectors = site.collections[step.search].plain()
                 yield SearchPart(step.search, vectors.size, vectors.distance, _query(step))
             case ForEachStepTable() | UpsertStepTable():
                 kind = "for_each" if isinstance(step, ForEachStepTable) else "upsert"

@@ -164,7 +164,7 @@ class _Binding:
 
     def _search(self, table: SearchStepTable, model: ModelVersion | None) -> SearchStep:
         find, name = self._find, table.search
-        size = self._site.collections[name].plain.size
+        size = self._site.collections[name].plain(table.using).size
         return SearchStep(
             lambda: find(name).of(model),
             size=size,
@@ -183,7 +183,8 @@ class _Binding:
 
         return UpsertStep(
             lambda: find(name).of(model),
-            size=self._site.collections[name].plain.size,
+            size=self._site.collections[name].plain(table.vector).size,
+            vector=table.vector,
             is_by_message=table.id == "message",
             payload=table.payload,
             first=claimed,

@@ -57,8 +57,11 @@ class NearQuestion(NamedTuple):
 def near_question(
     collection: Collection, caches: Caches, vector: npt.NDArray[np.float32], options: QueryOptions
 ) -> NearQuestion | None:
-    """None for what has no certificate: other metrics, vectors among the hits, long pages, what a search refuses."""
-    if not caches.results.has_near or (params := _plain(collection.config)) is None or options.get("with_vector"):
+    """None for what has no certificate: other metrics, vectors with names, vectors among the hits, long pages, what a
+    search refuses."""
+    if not caches.results.has_near or (params := _plain(collection.config)) is None:
+        return None
+    if options.get("using") or options.get("with_vector"):
         return None
     limit, offset = options.get("limit", 10), options.get("offset", 0)
     threshold = options.get("score_threshold")

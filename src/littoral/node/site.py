@@ -336,13 +336,13 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                     raise (place / "for_each" / index).about("stands in a `for_each` already")
                 _check_step(inner, site, place / "for_each" / index)
         case SearchStepTable():
-            _check_plain(step.search, site, place / "search")
+            _check_plain(step.search, step.using, site, place, ("search", "using"))
             try:
                 step.options()
             except RequestError as error:
                 raise place.about(error.message) from error
         case UpsertStepTable():
-            _check_plain(step.upsert, site, place / "upsert")
+            _check_plain(step.upsert, step.vector, site, place, ("upsert", "vector"))
             _check_json(step.payload, place / "payload")
             try:
                 check_payload_places(step.payload)
@@ -350,13 +350,14 @@ def _check_step(step: StepTable, site: Site, place: Place) -> None:
                 raise (place / "payload").about(error.message) from error
 
 
-def _check_plain(name: str, site: Site, place: Place) -> None:
-    """A collection with the vector that pipelines know."""
-    _check_known(name, site.collections, "a collection of this file", place)
+def _check_plain(name: str, vector: str, site: Site, place: Place, keys: tuple[str, str]) -> None:
+    """A collection with the vector that a step searches or writes. keys: of the collection, and of the vector."""
+    _check_known(name, site.collections, "a collection of this file", place / keys[0])
     try:
-        _ = site.collections[name].plain
+        site.collections[name].plain(vector)
     except SettingError as error:
-        raise place.about(error.message) from error
+        hint = f"`{keys[1]}` names one; {error.hint}"
+        raise (place / keys[bool(vector)]).about(error.message, hint=hint) from error
 
 
 def _check_known(name: str, known: Mapping[str, object], what: str, place: Place) -> None:

@@ -205,6 +205,7 @@ class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
     """Finds the nearest points of a collection."""
 
     search: Annotated[str, Meta(description="A collection of this file")]
+    using: Annotated[str, Meta(description="The vector that is compared, by its name; default: the one without")] = ""
     limit: Annotated[int, Meta(ge=1, le=RESULT_COUNT_MAX, description="How many hits")] = 10
     with_payload: Annotated[
         bool | list[str] | dict[str, Any], Meta(description="All of it, none, or some keys, as in a query")
@@ -227,6 +228,7 @@ class SearchStepTable(PlacedTable, frozen=True, kw_only=True):
             "score_threshold": self.score_threshold,
             "matching": parse_filter(self.filter),
             "params": parse_params({"exact": True} | self.params),
+            "using": self.using,
         }
 
 
@@ -234,6 +236,7 @@ class UpsertStepTable(PlacedTable, frozen=True, kw_only=True):
     """Writes a point, durable before the answer."""
 
     upsert: Annotated[str, Meta(description="A collection of this file")]
+    vector: Annotated[str, Meta(description="The vector that is written, by its name; default: the one without")] = ""
     id: Annotated[
         Literal["message", "digest"], Meta(description="Of the point: the message's, if it has one, or of its content")
     ] = "message"
@@ -306,12 +309,18 @@ class CollectionTable(_Table, frozen=True):
         named = {name: vector.params() for name, vector in self.named.items()}
         return CollectionConfig(plain, named, {name: SparseParams() for name in self.sparse})
 
-    @property
-    def plain(self) -> VectorTable:
-        """The vector without a name. Raises SettingError where there is none."""
-        if self.vectors is None or self.vectors.is_multi:
-            raise SettingError("the collection has no plain vector without a name, which pipelines search and write")
-        return self.vectors
+    def plain(self, vector: str = "") -> VectorTable:
+        """The vector of this name, "" = the one without. Raises SettingError where it is none of one row of numbers."""
+        dense = self.named if self.vectors is None else {"": self.vectors, **self.named}
+        plain = {name: table for name, table in dense.items() if not table.is_multi}
+        if (found := plain.get(vector)) is not None:
+            return found
+        called = f"`{vector[:80]}`" if vector else "without a name"
+        known = ", ".join(f"`{name}`" if name else "that without a name" for name in plain)
+        raise SettingError(
+            f"the collection has no plain vector {called}, which pipelines search and write",
+            hint=f"it has: {known or 'none'}",
+        )
 
 
 def check_vectors(table: CollectionTable, place: Place) -> None:

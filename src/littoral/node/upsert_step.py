@@ -25,7 +25,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class UpsertStep:
-    """size: numbers of a vector. find: gives the collection for each request, since one may be deleted and made again.
+    """size: numbers of a vector. vector: its name, "" = the one without. find: gives the collection for each request,
+    since one may be deleted and made again.
 
     is_by_message: the point's id is that of the message, where it has one; else that of its content. first: awaited
     before each write. trail: told each write.
@@ -36,6 +37,7 @@ class UpsertStep:
         find: Callable[[], Collection],
         *,
         size: int,
+        vector: str = "",
         is_by_message: bool = True,
         payload: Mapping[str, Any] | None = None,
         name: str = "upsert",
@@ -45,6 +47,7 @@ class UpsertStep:
         self.name = name
         self._find = find
         self._size = size
+        self._vector = vector
         self._is_by_message = is_by_message
         self._payload = dict(payload or {})
         self._first = first
@@ -57,7 +60,9 @@ class UpsertStep:
     def bind(self, given: EdgeType) -> "UpsertStage":
         wanted = TensorSpec("vector", "float32", (1, self._size))
         fit = fit_tensors(given, [wanted])[0]
-        return UpsertStage(fit, self._size, self._find, self._is_by_message, self._payload, self._first, self._trail)
+        return UpsertStage(
+            fit, self._size, self._find, self._is_by_message, self._payload, self._first, self._trail, self._vector
+        )
 
 
 class UpsertStage(NamedTuple):
@@ -68,6 +73,7 @@ class UpsertStage(NamedTuple):
     payload: Mapping[str, Any]
     first: Callable[[], Awaitable[None]] | None = None
     trail: "Trail | None" = None
+    vector: str = ""
 
     @property
     def gives(self) -> EdgeType:
@@ -85,9 +91,9 @@ class UpsertStage(NamedTuple):
         if self.first is not None:
             await self.first()
         if self.trail is None:
-            epoch = await self.find().upsert([point], vectors, [payload], acknowledge="durable")
+            epoch = await self.find().upsert([point], vectors, [payload], vector=self.vector, acknowledge="durable")
         else:
-            epoch = await self.trail.upserting(self.find(), point, vectors, payload)
+            epoch = await self.trail.upserting(self.find(), point, vectors, payload, self.vector)
         return [{"id": point, "epoch": epoch, "payload": payload}]
 
 

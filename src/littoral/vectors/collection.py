@@ -10,7 +10,7 @@ import msgspec
 
 from littoral.errors import InputError, RequestError, ShardError
 from littoral.vectors import frames
-from littoral.vectors.asks import OrderBy
+from littoral.vectors.asks import Nearest, OrderBy
 from littoral.vectors.checks import check_payload, checked_ids
 from littoral.vectors.client import ShardClient
 from littoral.vectors.doubt import Doubt
@@ -59,7 +59,10 @@ class ShardAnswers(Protocol):
 
 
 class QueryOptions(TypedDict, total=False):
-    """What a query may say beside its vector. `with_payload` is true by default, `limit` 10."""
+    """What a query may say beside its vector. `with_payload` is true by default, `limit` 10.
+
+    using: the vector that is compared, by its name.
+    """
 
     limit: int
     offset: int
@@ -68,6 +71,7 @@ class QueryOptions(TypedDict, total=False):
     with_payload: bool | PayloadSelector
     with_vector: bool | list[str]
     params: SearchParams
+    using: str
 
 
 class Collection:
@@ -126,20 +130,23 @@ class Collection:
         vectors: Vectors,
         payloads: Sequence[Payload | None] | None = None,
         *,
+        vector: str = "",
         acknowledge: Acknowledge = "durable",
         deadline_s: float = DEADLINE_S,
     ) -> int:
         """Writes points, replacing those that are there; all of them, or with InputError none. The epoch after it.
 
-        vectors: float[n, size]. At most 16 MiB in one call, else TooLargeError.
+        vectors: float[n, size]. vector: their name. At most 16 MiB in one call, else TooLargeError.
         """
-        size = self._plain_size()
-        batch = PointBatch(checked_ids(ids), packed_rows(vectors, size, ids), list(payloads) if payloads else None)
+        size = self._plain_size(vector)
+        rows = packed_rows(vectors, size, ids)
+        batch = PointBatch(checked_ids(ids), _named_rows(rows, vector, 4 * size), list(payloads) if payloads else None)
         return await self._write(frames.Upsert(call=0, points=batch, acknowledge=acknowledge), deadline_s)
 
-    def _plain_size(self) -> int:
-        if (params := self.config.vectors) is None or params.multivector_config is not None:
-            raise InputError(f"collection `{self.name}` has no plain vector without a name")
+    def _plain_size(self, vector: str) -> int:
+        if (params := self.config.dense.get(vector)) is None or params.multivector_config is not None:
+            called = f"`{vector[:80]}`" if vector else "without a name"
+            raise InputError(f"collection `{self.name}` has no plain vector {called}")
         return params.size
 
     async def upsert_points(
@@ -250,8 +257,10 @@ class Collection:
 
     def query(self, vector: Vectors, **options: Unpack[QueryOptions]) -> SearchQuery:
         """A query for `search_batch`. vector: float[size]."""
+        using = options.get("using", "")
+        numbers = packed(vector, (self._plain_size(using),), "query")
         return SearchQuery(
-            ask=packed(vector, (self._plain_size(),), "query"),
+            ask=Nearest(numbers) if using else numbers,
             limit=options.get("limit", 10),
             offset=options.get("offset", 0),
             filter=_filter(options.get("matching")),
@@ -259,6 +268,7 @@ class Collection:
             with_payload=options.get("with_payload", True),
             with_vector=options.get("with_vector", False),
             params=options.get("params", SearchParams()),
+            using=using,
         )
 
     async def search(
@@ -427,6 +437,12 @@ class Collection:
 
     def _saw(self, epoch: int) -> None:
         self.epoch = max(self.epoch, epoch)
+
+
+def _named_rows(rows: bytes, name: str, row_bytes: int) -> bytes | list[PointVectors]:
+    if not name:
+        return rows
+    return [{name: rows[at : at + row_bytes]} for at in range(0, len(rows), row_bytes)]
 
 
 def _filter(matching: Filter | Mapping[str, Any] | None) -> Filter | None:

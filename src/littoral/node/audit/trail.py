@@ -100,15 +100,15 @@ class Trail:
             self._searched("query", collection, vector)
 
     async def upserting(
-        self, collection: Collection, point: PointId, vectors: npt.NDArray[Any], payload: Payload
+        self, collection: Collection, point: PointId, vectors: npt.NDArray[Any], payload: Payload, name: str = ""
     ) -> int:
-        """One durable point of a step, and its entry; the epoch after it."""
+        """One durable point of a step, and its entry; the epoch after it. name: of the vector."""
         self.check()
         vector = np.ascontiguousarray(vectors, "<f4").tobytes()
         told: dict[str, Any] = {"count": 1, "digest": sha256(vector).hexdigest(), "of": "vector"}
         told |= {"model": _models(collection), "detail": {"ids": [point]}}
         try:
-            epoch = await collection.upsert([point], vectors, [payload], acknowledge="durable")
+            epoch = await collection.upsert([point], vectors, [payload], vector=name, acknowledge="durable")
         except RequestError:
             raise
         except BaseException as error:
