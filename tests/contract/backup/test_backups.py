@@ -46,6 +46,9 @@ def files(folder: Path) -> dict[str, bytes]:
 @RINGS
 def test_a_node_comes_back_as_it_was(site: Path, tmp_path: Path, ring: KeyRing | None) -> None:
     before = points_of(site)
+    (site.parent / "data/gateway").mkdir()
+    for name in ("counts.json", "near-misses", "watch.json", "answers.table"):
+        (site.parent / "data/gateway" / name).write_text(name)
     made = take(site, tmp_path / "kept", ring)
     assert made.manifest.collections == ["parts"]
     done = restore(backups(tmp_path / "kept", ring), tmp_path / "again")
@@ -53,6 +56,8 @@ def test_a_node_comes_back_as_it_was(site: Path, tmp_path: Path, ring: KeyRing |
     assert points_of(done.site_file) == before
     for name in ("site.toml", "models/plain/1/model.wasm", "models/plain/2/model.wasm"):
         assert (done.site_file.parent / name).read_bytes() == (site.parent / name).read_bytes()
+    learned = {path.name: path.read_text() for path in (done.site_file.parent / "data/gateway").iterdir()}
+    assert learned == {name: name for name in ("counts.json", "near-misses", "watch.json")}
     assert (done.site_file.parent / "data/collections/aliases.json").read_text() == '{"pieces": "parts"}'
     write_points(done.site_file, range(5, 25))
     assert len(points_of(done.site_file)) == 25

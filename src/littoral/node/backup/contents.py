@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from littoral.audit.copying import copy_log
 from littoral.node.audit.epochs import BEFORE, EPOCH, LOG
+from littoral.node.gateway.kept_files import COUNTS, GATEWAY, MISSES, WATCH
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
@@ -50,6 +51,7 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
         aliases = site.data / owner / COLLECTIONS / ALIASES_FILE
         if aliases.is_file():
             named.append(KeptFile(f"{DATA}/{owner}{COLLECTIONS}/{ALIASES_FILE}", aliases))
+        named += _of_gateway(site.data, owner)
     if site.mesh is not None:
         kept = [(name, site.data / MESH / name) for name in MESH_FILES]
         named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in kept if path.is_file()]
@@ -59,6 +61,14 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     if (site.data / EPOCH).is_file():
         named.append(KeptFile(f"{DATA}/{EPOCH}", site.data / EPOCH))
     return named
+
+
+def _of_gateway(data: Path, owner: str) -> Iterator[KeptFile]:
+    """What it has learned of all its answers together, and what waits for people."""
+    for name in (COUNTS, MISSES, WATCH):
+        path = data / owner / GATEWAY / name
+        if path.is_file():
+            yield KeptFile(f"{DATA}/{owner}{GATEWAY}/{name}", path)
 
 
 def log_of(site: Site, staging: Path) -> list[KeptFile]:

@@ -27,16 +27,13 @@ from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
 from littoral.node.gateway.embedding import QuestionEmbedder
+from littoral.node.gateway.kept_files import GATEWAY, MISSES, WATCH
 from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable, TrustTable
 from littoral.node.node import Node
 
-__all__ = ["GATEWAY", "open_answers", "rules_of"]
+__all__ = ["open_answers", "rules_of"]
 
-GATEWAY = "gateway"
-"""Folder of what a gateway keeps beside its collection."""
-
-WATCH, MISSES = "watch.json", "near-misses"
 WATCH_S, MISSES_S = 5.0, 10.0
 
 Say = Callable[[str], None]

@@ -21,8 +21,9 @@ from littoral.gateway.order import Gateway
 from littoral.gateway.tally import Tally
 from littoral.gateway.upstream import Upstream
 from littoral.gateway.upstreams import Upstreams
-from littoral.node.gateway.answers_opening import GATEWAY, open_answers
+from littoral.node.gateway.answers_opening import open_answers
 from littoral.node.gateway.embedding import embedder_of
+from littoral.node.gateway.kept_files import COUNTS, GATEWAY
 from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway.secrets import headers_of, key_of
 from littoral.node.gateway_tables import BudgetTable, UpstreamTable
@@ -39,7 +40,7 @@ __all__ = ["open_gateway", "upstream_of"]
 
 Say = Callable[[str], None]
 
-COUNTS, COUNTS_S = "counts.json", 5.0
+COUNTS_S = 5.0
 
 
 @contextlib.asynccontextmanager
