@@ -48,7 +48,7 @@ near_mb = 4
 commit_ms = 50
 
 [gateway]
-upstreams = [{ name = "beside", url = "UPSTREAM", models = ["large"], usage = true }]
+upstreams = [{ name = "beside", url = "http://nobody.example/v1", models = ["large"], usage = true }]
 embedder = "sentences"
 
 [placement]
@@ -420,7 +420,7 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
 
 def write_fuzzed_site(folder: Path, upstream: str) -> Path:
     """The site file, with a model, agent and collection of each kind. upstream: of the gateway, its address."""
-    site = write_site(folder, FUZZED.replace("UPSTREAM", upstream))
+    site = write_site(folder, FUZZED.replace("http://nobody.example/v1", upstream))
     for name, model in (("types", all_types()), ("sums", summing()), ("encoder", Model(encoder()))):
         Store().record(model.digest)
         model.save(folder / f"{name}.wasm")

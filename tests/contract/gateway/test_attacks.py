@@ -108,7 +108,7 @@ class Site(NamedTuple):
         before = self.judged_count()
         reply = self.ask(who, body, path)
         if reply.headers[OUTCOME] == "explore":
-            until(lambda: self.judged_count() > before)
+            until(lambda: self.judged_count() > before and not self.answers().judging.statistics().waiting_bytes)
         return reply
 
 
