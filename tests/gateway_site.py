@@ -9,8 +9,11 @@ import openai
 
 from fake_upstream import FakeUpstream, fake_upstream
 from littoral import settings
+from littoral.artifact import Model, Store
+from mixed_texts import wordpiece
 from node_fixture import Served, node_in_thread
 from supervised import short_folder
+from text_node import encoder
 
 KEY = "sk-upstream-secret-0123456789"
 
@@ -28,6 +31,17 @@ key = {{ file = "cloud.key" }}
 models = ["large", "small*"]
 rename = {{ quick = "small" }}
 """
+
+ENCODER = """
+[models.encoder]
+path = "encoder.wasm"
+
+[agents.words]
+path = "builtin:text"
+files = { tokenizer = "tokenizer.json" }
+config = { max_tokens = 32 }
+"""
+"""Of texts, for a pipeline; `write_encoder` brings its files."""
 
 
 class Gatewayed(NamedTuple):
@@ -47,6 +61,14 @@ def write_gateway_site(folder: Path, text: str) -> Path:
     key.chmod(0o600)
     (folder / "site.toml").write_text(text)
     return folder / "site.toml"
+
+
+def write_encoder(folder: Path) -> None:
+    """A real network with a real tokenizer."""
+    model = Model(encoder())
+    Store().record(model.digest)  # compiled for another test, maybe
+    model.save(folder / "encoder.wasm")
+    (folder / "tokenizer.json").write_text(wordpiece())
 
 
 @contextlib.contextmanager

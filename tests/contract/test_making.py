@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from brought_models import dense
 from littoral.artifact import Model
 from littoral.errors import InputError
 from littoral.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, Int8Order, Order
@@ -18,16 +19,6 @@ from littoral.making.worker import Bounds, worked
 from onnx_models import Network
 
 BOUNDS = Bounds(2 << 30, 300)
-
-
-def dense() -> bytes:
-    network = Network((1, 3, 8, 8))
-    network.conv(8)
-    network.node("Relu", network.at)
-    network.node("Flatten", network.at)
-    network.channels = 8 * 6 * 6
-    network.dense(10)
-    return network.bytes()
 
 
 def worked_here(work: str, folder: Path) -> Mapping[str, Any]:

@@ -95,7 +95,7 @@ class Outgoing:
                     parts.append(part)
                     if (size := size + len(part)) > bytes_max:
                         raise PeerError(f"{self.url}: its answer has more than {bytes_max} bytes")
-            except BaseException:
+            except BaseException:  # a release waits until the server has read the request, which it may never do
                 response.close()
                 raise
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -14,20 +14,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from fake_upstream import FakeUpstream, Scripted, fake_upstream
-from gateway_site import SITE, write_gateway_site
+from gateway_site import ENCODER, SITE, write_encoder, write_gateway_site
 from littoral import settings
 from littoral.answers.author_limits import HourlyLimit
 from littoral.answers.observations import Observations
 from littoral.answers.watch import Watch
-from littoral.artifact import Model, Store
 from littoral.clock import SYSTEM
 from littoral.node.access.roles import Role
-from mixed_texts import wordpiece
 from node_fixture import Served, node_in_thread
 from raw_http import Reply, send
 from supervised import short_folder
 from tenants_site import add_token
-from text_node import encoder
 from waiting import until
 
 TENANT = """
@@ -59,14 +56,9 @@ words = ["today"]
 [auth]
 tokens = "tokens.json"
 
-[models.encoder]
-path = "encoder.wasm"
-
-[agents.words]
-path = "builtin:text"
-files = { tokenizer = "tokenizer.json" }
-config = { max_tokens = 32 }
-
+"""
+    + ENCODER
+    + """
 [pipelines.sentences]
 steps = [{ agent = "words" }, { model = "encoder" }]
 """
@@ -119,10 +111,7 @@ def site() -> Iterator[Site]:
         short_folder() as folder,
         settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
     ):
-        model = Model(encoder())
-        Store().record(model.digest)  # compiled for another test, maybe
-        model.save(folder / "encoder.wasm")
-        (folder / "tokenizer.json").write_text(wordpiece())
+        write_encoder(folder)
         path = write_gateway_site(folder, ATTACKED.replace("{url}", fake.url))
         tokens = {who: add_token(folder, tenant, Role.READ, Role.INFER, name=who) for who, tenant in PEOPLE.items()}
         with node_in_thread(folder, site=path) as served:

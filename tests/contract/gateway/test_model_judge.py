@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 
 from fake_upstream import FakeUpstream, Gate, Scripted, fake_upstream
-from gateway_site import SITE, write_gateway_site
+from gateway_site import ENCODER, SITE, write_encoder, write_gateway_site
 from littoral import settings
 from littoral.answers.model_judge import JudgeBudget, ModelJudge
-from littoral.artifact import Model, Store
-from mixed_texts import wordpiece
 from node_fixture import Served, node_in_thread
 from raw_http import Reply, send, send_json
 from supervised import short_folder
-from text_node import encoder
 from waiting import until
 
 JUDGED = (
@@ -27,14 +24,9 @@ judge = "model"
 judge_model = "small-judge"
 similarity_min = -1
 
-[models.encoder]
-path = "encoder.wasm"
-
-[agents.words]
-path = "builtin:text"
-files = { tokenizer = "tokenizer.json" }
-config = { max_tokens = 32 }
-
+"""
+    + ENCODER
+    + """
 [pipelines.sentences]
 steps = [{ agent = "words" }, { model = "encoder" }, { step = "normalize" }]
 """
@@ -100,10 +92,7 @@ def court() -> Iterator[Court]:
         short_folder() as folder,
         settings.override(LITTORAL_STATE=str(folder / "state"), LITTORAL_CACHE=str(folder / "cache")),
     ):
-        model = Model(encoder())
-        Store().record(model.digest)  # compiled for another test, maybe
-        model.save(folder / "encoder.wasm")
-        (folder / "tokenizer.json").write_text(wordpiece())
+        write_encoder(folder)
         with node_in_thread(folder, site=write_gateway_site(folder, JUDGED.replace("{url}", fake.url))) as served:
             yield Court(served, fake)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from brought_models import dense
 from command import Done, command, environment
 from littoral import settings
 from littoral.artifact import Model
@@ -19,16 +20,6 @@ from onnx_models import Network
 from orchestrated import Kept, orchestrated
 
 UPLOADS = "/api/fleet/uploads"
-
-
-def dense() -> bytes:
-    network = Network((1, 3, 8, 8))
-    network.conv(8)
-    network.node("Relu", network.at)
-    network.node("Flatten", network.at)
-    network.channels = 8 * 6 * 6
-    network.dense(10)
-    return network.bytes()
 
 
 async def ended(kept: Kept, upload: str) -> Any:
