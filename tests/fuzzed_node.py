@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import re
 import socket
 from collections import Counter
@@ -21,6 +22,7 @@ from littoral.telemetry.log import Log, LogOptions
 from littoral.web import Limits
 from mutations import Mutator
 from node_fixture import Served, node_in_thread
+from processes import children_of
 from raw_http import Reply, connect, request
 from supervised import short_folder
 
@@ -324,10 +326,9 @@ class FuzzedNode:
     def resident_bytes(self) -> dict[str, int]:
         """Of this process, which has the node in it, and of the host of `fuzzed`."""
         found = {"node": _resident_bytes("self")}
-        for task in Path("/proc/self/task").iterdir():
-            for pid in (task / "children").read_text().split():
-                if b"/collections/fuzzed/" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found["host"] = _resident_bytes(pid)
+        for pid, line in children_of(os.getpid()).items():
+            if "/collections/fuzzed/" in line:
+                found["host"] = _resident_bytes(str(pid))
         return found
 
 

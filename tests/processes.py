@@ -8,8 +8,11 @@ from waiting import until
 
 
 def children_of(pid: int) -> dict[int, str]:
-    """Child processes with their command lines."""
-    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Child processes of all its threads, with their command lines. Threads and children may end meanwhile."""
+    pids: list[str] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            pids += (task / "children").read_text().split()
     found = {}
     for child in map(int, pids):
         with contextlib.suppress(OSError):

@@ -74,6 +74,10 @@ class Desk:
         """Entries by question."""
         return {one["question"]: one for one in self.get("/entries")["entries"]}
 
+    def labels(self) -> dict[str, tuple[int, int]]:
+        """By question: what was observed of its answer, and how much of it was that it is wrong."""
+        return {question: (one["observed"], one["wrong"]) for question, one in self.kept().items()}
+
     def kill_node(self) -> None:
         """Until another one serves in its place."""
         pid = self.up.pid()
@@ -106,15 +110,16 @@ def test_answers_and_labels_outlive_kill_9_and_the_service(desk: Desk) -> None:
         desk.upstream.script(Scripted(f"answer {number}"))
         answer, outcome = desk.ask(question)
         assert (answer, outcome) == (f"answer {number}", "explore" if number else "miss")
+        until(lambda number=number: len(desk.kept()) == number + 1)
     until(lambda: len(desk.get("/misses")["misses"]) == 2)
     for miss in desk.get("/misses")["misses"]:
         told = send_json(desk.up.address, "POST", f"/api/gateway/misses/{miss['id']}", {"is_correct": False})
         assert told.status == 200, told
-    labelled = desk.kept()[QUESTIONS[0]]
-    assert (labelled["observed"], labelled["wrong"]) == (2, 2)
+    labelled = desk.labels()
+    assert sum(wrong for _, wrong in labelled.values()) == sum(observed for observed, _ in labelled.values()) == 2
     desk.kill_node()
-    until(lambda: QUESTIONS[0] in desk.kept())
-    assert (desk.kept()[QUESTIONS[0]]["observed"], desk.kept()[QUESTIONS[0]]["wrong"]) == (2, 2)
+    until(lambda: len(desk.kept()) == 3)
+    assert desk.labels() == labelled
     stopped(desk.upstream)
     assert desk.ask(QUESTIONS[0]) == ("answer 0", "hit")
     with desk.client() as client:
