@@ -63,6 +63,33 @@ def test_what_needs_no_restart_counts_while_the_node_serves(up: Changing) -> Non
     assert up.site.read_text() == changed
 
 
+MORE = """
+[collections.more]
+vectors = { size = 3, distance = "Dot" }
+"""
+
+
+def test_collections_come_and_go_while_the_node_serves(up: Changing) -> None:
+    """Points of those that the file names no more stay; of a file that does not hold nothing is left behind."""
+    up.start()
+    assert up.process is not None
+    pid, host = up.pid(), host_of(up.process.pid, "frames")
+    point = {"points": [{"id": 1, "vector": [1, 2, 3]}]}
+    for text, needs in (
+        (up.text + MORE, "hot      collections.more: nothing → "),
+        (up.text, "hot      collections.more"),
+    ):
+        code, out = up.apply(text)
+        assert (code, needs in out) == (0, True), out
+        assert send_json(up.address, "PUT", "/collections/more/points?wait=true", point).status == 200
+    assert "its points stay" in out
+    code, err = up.apply(up.text + MORE.replace("size = 3", "size = 4") + MORE.replace("more", "most"))
+    assert (code, "`collections.more` is 4 × Dot, on disk it has 3 × Dot" in err) == (5, True), err
+    assert send(up.address, "GET", "/collections/most").status == 404
+    assert up.site.read_text() == up.text
+    assert (up.pid(), host_of(up.process.pid, "frames")) == (pid, host)
+
+
 QUOTA = """
 [auth]
 tokens = "tokens.json"

@@ -47,6 +47,22 @@ gateway = { models = ["large"] }
 quota = { collections_max = 1, cache_mb = 8 }
 """
 MORE = BOLT.replace("collections_max = 1, cache_mb = 8", "collections_max = 2, cache_mb = 1")
+OTHER = """
+[[tenants]]
+name = "bolt"
+pipelines = ["embed"]
+quota = { collections_max = 4, cache_mb = 1 }
+
+[tenants.collections.notes]
+vectors = { size = 3, distance = "Dot" }
+"""
+WRONG = """
+[tenants.collections.more]
+vectors = { size = 3, distance = "Dot" }
+
+[tenants.collections.frames]
+vectors = { size = 6, distance = "Cosine" }
+"""
 POINT = {"points": [{"id": 7, "vector": [1, 2, 3, 4, 5]}]}
 FRAMES = "/collections/frames/points"
 
@@ -136,6 +152,7 @@ def test_tenants_come_change_and_go_while_others_are_served(shop: Shop) -> None:
     try:
         _comes(shop)
         _changes(shop)
+        _has_other_lists(shop)
         _goes(shop)
         _cannot_come(shop)
         _comes_again(shop)
@@ -174,6 +191,35 @@ def _changes(shop: Shop) -> None:
     assert "hot      tenants.bolt.quota.collections_max: 1 → 2" in out
     assert shop.told("bolt")["cache"]["bytes_max"] == 1 << 20
     assert shop.ask("bolt", "PUT", "/collections/spare", spare).status == 200
+
+
+def _has_other_lists(shop: Shop) -> None:
+    """Models, pipelines, collections and the gateway; a bad one leaves all as it was, and nothing behind."""
+    hosts = shop.hosts("bolt")
+    out = _apply(shop, OTHER)
+    for key in ("models", "pipelines", "gateway"):
+        assert f"hot      tenants.bolt.{key}: " in out
+    assert "hot      tenants.bolt.collections.notes: nothing → " in out
+    assert hosts < shop.hosts("bolt")
+    assert shop.ask("bolt", "GET", f"{FRAMES}/7").status == 200
+    assert shop.ask("bolt", "GET", "/collections/notes").json["result"]["config"]["params"]["vectors"]["size"] == 3
+    assert [shop.ask("bolt", "GET", f"/v2/models/{name}").status for name in ("embedder", "similar", "embed")] == [
+        404,
+        404,
+        200,
+    ]
+    assert shop.ask("bolt", "GET", "/api/gateway").json["upstreams"] is None
+    assert shop.is_model_there("bolt") is grpc.StatusCode.NOT_FOUND
+    code, err = shop.apply(shop.text + OTHER + WRONG)
+    assert (code, "is 6 × Cosine, on disk it has 5 × Cosine" in err) == (5, True)
+    assert shop.ask("bolt", "GET", "/collections/more").status == 404
+    assert shop.ask("bolt", "GET", "/collections/notes").status == 200
+    _apply(shop, MORE)
+    assert shop.ask("bolt", "GET", "/collections/notes").status == 200, "its points stay"
+    assert shop.ask("bolt", "DELETE", "/collections/notes").status == 200
+    assert shop.ask("bolt", "GET", "/v2/models/similar").status == 200
+    assert shop.ask("bolt", "GET", "/api/gateway").json["upstreams"] is not None
+    assert shop.is_model_there("bolt") is grpc.StatusCode.OK
 
 
 def _goes(shop: Shop) -> None:

@@ -90,6 +90,12 @@ class Budgets:
         self._at_s = clock.monotonic()
         self._refused: dict[str, int] = {"rate": 0, "requests": 0, "tokens": 0, "money": 0}
 
+    def limit(self, budget: Budget) -> None:
+        """Another from now on; what was used counts."""
+        self.budget = budget
+        self._most = max(1.0, budget.requests_per_s or 1.0)
+        self._left = min(self._left, self._most)
+
     def request(self) -> None:
         """One that is to be answered, however. Raises TooOftenError, SpentError."""
         budget = self.budget

@@ -70,16 +70,16 @@ class Gateway:
         self._flights = flights
         self._clock = clock
         self._listing = listing
-        self._may_ask = may_ask
+        self.may_ask = may_ask
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def models(self) -> dict[str, str]:
         """Names that may be asked for, each with its upstream."""
-        return {name: upstream for name, upstream in (await self._listing.names()).items() if self._may_ask(name)}
+        return {name: upstream for name, upstream in (await self._listing.names()).items() if self.may_ask(name)}
 
     def takes(self, model: str) -> bool:
         """Whether this tenant has it here."""
-        return self._may_ask(model) and self.upstreams.takes(model)
+        return self.may_ask(model) and self.upstreams.takes(model)
 
     async def embeddings(self, body: Mapping[str, Any], data: bytes, model: str, until_s: float) -> Whole:
         """Of an upstream; never remembered here. Raises as `answer`."""
@@ -100,7 +100,7 @@ class Gateway:
 
     def check(self, model: str) -> None:
         """Raises NotFoundError for a model that this tenant does not have here."""
-        if not self._may_ask(model):
+        if not self.may_ask(model):
             hint = "`GET /v1/models` lists those that are"
             raise NotFoundError(f"model `{model[:80]}` is not this tenant's", hint=hint)
         self.upstreams.check(model)

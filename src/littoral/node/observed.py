@@ -1,6 +1,7 @@
 """What a node sees of its own requests: statistics for the page, events for who listens, metrics for Prometheus."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -34,7 +35,7 @@ class Observed:
         """Further parts of the node that have numbers to tell at a scrape."""
         self.metrics = Metrics(lambda: self.readings)
         self._requests = RequestLog(node.requests_told, node.clock)
-        self.statistics = {name: RequestStatistics() for name in node.pipelines}
+        self.statistics = defaultdict(RequestStatistics, {name: RequestStatistics() for name in node.pipelines})
 
     def served_by(self, server: Server, grpc: Relay | None = None) -> None:
         """Whose connections are told of, too. grpc: the port of that, where there is one."""

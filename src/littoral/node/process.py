@@ -97,7 +97,7 @@ async def serve(
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
             grpc_interface(site, inference, _say, access) as grpc,
             mqtt_routes(without_undelivered(site), node, observed),
-            reloading(Hot(node, observed, server, read), link),
+            reloading(Hot(node, observed, server, read, _say), link),
             _updating(local, site, node, observed, stopped.set),
             signs_of_life(link),
         ):

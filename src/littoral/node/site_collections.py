@@ -1,7 +1,7 @@
 """The collections of a site file: made where they are missing, held against what is there where they are not."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
@@ -16,7 +16,7 @@ from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection
 from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig, VectorParams
 
-__all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "read_files"]
+__all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "leave_only", "read_files"]
 
 Say = Callable[[str], None]
 
@@ -37,6 +37,13 @@ async def ensure_collections(collections: Collections, site: Site, say: Say) -> 
         for one in filter(None, (collection, collection.other)):
             one.is_strict = table.is_strict
     return as_it_is(site, collections)
+
+
+async def leave_only(collections: Collections, names: Container[str]) -> None:
+    """Without those that were made since it had these."""
+    for name in collections.names():
+        if name not in names:
+            await collections.delete(name)
 
 
 def _here(site: Site, table: CollectionTable, model: ModelVersion) -> ModelVersion:

@@ -54,6 +54,10 @@ class VectorModels:
         found = self._pinned.pop(digest, None)
         return None if found is None else found[1]
 
+    @property
+    def has_pinned(self) -> bool:
+        return bool(self._pinned)
+
     def close(self) -> None:
         for _, version in self._pinned.values():
             version.pool.close()

@@ -68,6 +68,22 @@ def _was_tenant(before: Any, after: Any) -> bool:
     return _is_tenant(after, before)
 
 
+def _is_list(before: Any, after: Any) -> bool:
+    return isinstance(before, list) and isinstance(after, list)
+
+
+def _is_plain_collection(before: Any, after: Any) -> bool:
+    """It comes or goes as a whole, on this node alone, and nothing in it is to be sealed or embedded anew."""
+    whole = before if after is None else after
+    is_whole = None in (before, after) and isinstance(whole, Mapping) and "vectors" in whole
+    return is_whole and not any(whole[key] for key in ("spread", "migrate", "encrypted"))
+
+
+def _was_plain_collection(before: Any, after: Any) -> bool:
+    return after is None and _is_plain_collection(before, after)
+
+
+_STAY = "its points stay, and are asked for over HTTP"
 _KEPT = "a collection never changes it: name another, or delete this one"
 _LOST = "points would be looked for where they are not: `littoral mesh` changes a layout while it serves"
 
@@ -83,7 +99,9 @@ RULES = (
     _Rule("collections.*.spread.shards", Needs.REFUSED, _LOST),
     _Rule("collections.*.spread.replicas", Needs.REFUSED, _LOST),
     _Rule("encryption", Needs.REFUSED, "what is sealed could not be opened: remove the snapshots first", _is_gone),
-    _Rule("collections.?*", Needs.RESTART, "its points stay, and are asked for over HTTP", _is_gone),
+    _Rule("collections.?*", Needs.HOT, _STAY, _was_plain_collection),
+    _Rule("collections.?*", Needs.HOT, "", _is_plain_collection),
+    _Rule("collections.?*", Needs.RESTART, _STAY, _is_gone),
     _Rule("cache.disk_mb", Needs.RESTART, "what no longer fits on disk is computed again", _is_less),
     _Rule("audit", Needs.RESTART, "what is done is told no more", _is_gone),
     _Rule("auth", Needs.RESTART, "every caller may do everything then", _is_gone),
@@ -91,6 +109,12 @@ RULES = (
     _Rule("tenants.*.collections.*.vectors.*", Needs.REFUSED, _KEPT),
     _Rule("tenants.*.quota.cache_mb", Needs.HOT, "what no longer fits is computed again", _is_less),
     _Rule("tenants.*.quota.*", Needs.HOT, "what is there stays"),
+    _Rule("tenants.*.models", Needs.HOT, "", _is_list),
+    _Rule("tenants.*.pipelines", Needs.HOT, "", _is_list),
+    _Rule("tenants.*.gateway", Needs.HOT),
+    _Rule("tenants.*.gateway.*", Needs.HOT),
+    _Rule("tenants.*.collections.?*", Needs.HOT, _STAY, _was_plain_collection),
+    _Rule("tenants.*.collections.?*", Needs.HOT, "", _is_plain_collection),
     _Rule("tenants.?*", Needs.HOT, "", _is_tenant),
     _Rule(
         "tenants.?*", Needs.HOT, "what it asks ends; its data stays, in `tenants/NAME` of the data folder", _was_tenant

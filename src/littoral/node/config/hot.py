@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -11,25 +11,34 @@ from littoral.node.config.changes import Change, changes, is_hot
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.site import Site
+from littoral.node.site_collections import ensure_collections, leave_only
+from littoral.node.site_tables import TenantTable
+from littoral.node.undelivered import without_undelivered
 from littoral.telemetry import LogOptions
 from littoral.web import Limits, Server
 
 __all__ = ["Hot", "log_options"]
 
+Take = Callable[[], Awaitable[None]]
+
 
 class Hot:
     """read: the site file as it is to be now."""
 
-    def __init__(self, node: Node, observed: Observed, server: Server, read: Callable[[], Site]) -> None:
+    def __init__(
+        self, node: Node, observed: Observed, server: Server, read: Callable[[], Site], say: Callable[[str], None]
+    ) -> None:
         self.node = node
         self._observed = observed
         self._server = server
         self._read = read
+        self._say = say
 
     async def take(self) -> str:
         """Why the node goes on as it was, or '' where it runs what the file says now."""
-        before = self.node.site
+        before, repository = self.node.site, self.node.repository
         assert before is not None
+        assert repository is not None
         try:
             site = await asyncio.to_thread(self._read)
             found = changes(before, site)
@@ -37,8 +46,12 @@ class Hot:
                 return "this needs a restart of the node"
             async with contextlib.AsyncExitStack() as undo:
                 await self._take_models(before, site, found, undo)
-                await self._take_new_tenants(before, site, undo)
-                undo.pop_all()
+                await self._take_collections(before, site, undo)
+                async with repository.turn:  # no version of a model takes over meanwhile
+                    takes = await self._prepared_tenants(before, site, undo)
+                    undo.pop_all()
+                    for take in takes:
+                        await take()
         except (LittoralError, OSError) as error:
             return str(error)
         self._server.limit(Limits(**msgspec.structs.asdict(site.limits)))
@@ -60,13 +73,29 @@ class Hot:
             await self._take_model(site, name)
             undo.push_async_callback(self._take_model, before, name)
 
-    async def _take_new_tenants(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> None:
-        tenancy, known = self.node.tenancy, {table.name for table in before.tenants}
+    async def _take_collections(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> None:
+        """New ones; of those that the file names no more the points stay."""
+        collections = self.node.collections
+        if fresh := {name: table for name, table in site.collections.items() if name not in before.collections}:
+            undo.push_async_callback(leave_only, collections, collections.names())
+            await ensure_collections(collections, without_undelivered(site)._replace(collections=fresh), self._say)
+
+    async def _prepared_tenants(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> list[Take]:
+        """New ones are there; what others have in the place of their lists counts with what is given."""
+        tenancy, known = self.node.tenancy, {table.name: table for table in before.tenants}
         assert tenancy is not None, "of the operator's node"
+        takes: list[Take] = []
         for table in site.tenants:
-            if table.name not in known:
+            if (former := known.get(table.name)) is None:
                 await tenancy.add(site, table.name)
                 undo.push_async_callback(tenancy.remove, table.name)
+                continue
+            if _lists(former) != _lists(table):
+                takes.append(await tenancy.alter(site, table.name, undo))
+            if (former.gateway is None) != (table.gateway is None):
+                undo.push_async_callback(tenancy.open_gateway, former)
+                await tenancy.open_gateway(table)
+        return takes
 
     async def _settle_tenants(self, before: Site, site: Site) -> None:
         """What cannot be refused any more: some leave, others have another quota."""
@@ -87,6 +116,10 @@ class Hot:
             await repository.change(name, table, site.path_of(table.path))
         else:
             await repository.add(name, table, site.path_of(table.path))
+
+
+def _lists(table: TenantTable) -> tuple[object, ...]:
+    return table.models, table.pipelines, table.collections
 
 
 def log_options(site: Site) -> LogOptions:

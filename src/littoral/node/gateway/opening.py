@@ -26,7 +26,7 @@ from littoral.node.gateway.embedding import embedder_of
 from littoral.node.gateway.kept_files import COUNTS, GATEWAY
 from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway.secrets import headers_of, key_of
-from littoral.node.gateway_tables import BudgetTable, UpstreamTable
+from littoral.node.gateway_tables import BudgetTable, TenantGatewayTable, UpstreamTable
 from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.site import Site
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from littoral.node.tenancy.tenancy import OpenGateway
     from littoral.node.tenancy.tenant import Tenant
 
-__all__ = ["open_gateway", "upstream_of"]
+__all__ = ["limit_gateway", "open_gateway", "upstream_of"]
 
 Say = Callable[[str], None]
 
@@ -91,7 +91,7 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
                     tally=tally,
                     clock=clock,
                     listing=listing,
-                    may_ask=lambda model: any(fnmatchcase(model, pattern) for pattern in models),
+                    may_ask=_may_ask(models),
                 )
                 try:
                     yield
@@ -108,6 +108,16 @@ async def open_gateway(site: Site, node: Node, clock: Clock, say: Say) -> AsyncI
             say(f"gateway: upstream `{one.name}`, {one.url}, models {', '.join(one.models)}")
         stack.push_async_callback(flights.close)
         yield of_tenant
+
+
+def limit_gateway(gateway: Gateway, table: TenantGatewayTable) -> None:
+    """What a tenant has of it from now on; requests that were taken go on."""
+    gateway.budgets.limit(Budget(**msgspec.structs.asdict(table.budget)))
+    gateway.may_ask = _may_ask(table.models)
+
+
+def _may_ask(models: Sequence[str]) -> Callable[[str], bool]:
+    return lambda model: any(fnmatchcase(model, pattern) for pattern in models)
 
 
 def upstream_of(site: Site, table: UpstreamTable) -> Upstream:

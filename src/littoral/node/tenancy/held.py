@@ -1,11 +1,18 @@
 """What is open for each tenant: one leaves while the others stay, and all leave at the end of the block."""
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Held"]
+__all__ = ["Beside", "Held"]
 
 _T = TypeVar("_T")
+
+
+class Beside(NamedTuple, Generic[_T]):
+    """stack: its end."""
+
+    found: _T
+    stack: AsyncExitStack
 
 
 class Held(Generic[_T]):
@@ -29,6 +36,18 @@ class Held(Generic[_T]):
             found = await stack.enter_async_context(opening)
             self.found[name], self._stacks[name] = found, stack.pop_all()
         return found
+
+    async def beside(self, opening: AbstractAsyncContextManager[_T]) -> "Beside[_T]":
+        """Open, and not found yet: for `exchange`, or to be closed. Raises what opening it raises."""
+        async with AsyncExitStack() as stack:
+            found = await stack.enter_async_context(opening)
+            return Beside(found, stack.pop_all())
+
+    def exchange(self, name: str, beside: "Beside[_T]", found: _T) -> AsyncExitStack:
+        """In its place. found: as it is to be seen. What is given is the former one's, for its end."""
+        former = self._stacks[name]
+        self.found[name], self._stacks[name] = found, beside.stack
+        return former
 
     async def close(self, name: str) -> None:
         """One that is not open is no error."""

@@ -16,9 +16,13 @@ class TenantModels(Mapping[str, ServedModel]):
 
     def __init__(self, shared: Mapping[str, ServedModel], names: Sequence[str]) -> None:
         self._shared = shared
-        self._names = tuple(name for name in names if name in shared)
+        self.have(names)
         self._own: dict[str, ServedModel] = {}
         self._versions: WeakKeyDictionary[ServedVersion, ServedVersion] = WeakKeyDictionary()
+
+    def have(self, names: Sequence[str]) -> None:
+        """These from now on; counts and sequences of those that stay go on."""
+        self._names = tuple(name for name in names if name in self._shared)
 
     def __getitem__(self, name: str) -> ServedModel:
         if name not in self._names:

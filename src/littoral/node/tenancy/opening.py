@@ -14,7 +14,7 @@ from littoral.node.at_rest import encrypted_fields
 from littoral.node.binding import Find, Guests, open_pipelines
 from littoral.node.caches import Caches
 from littoral.node.needed_versions import pin_needed
-from littoral.node.node import Node, ServedPipeline
+from littoral.node.node import Node, ServedAgent, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.oip.inference import Inference
 from littoral.node.request_rate import Rate
@@ -31,7 +31,16 @@ from littoral.vault import KeyRing
 from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
-__all__ = ["BoundTenant", "Room", "bound_tenant", "cache_table", "check_tenant", "open_room", "tenant_of"]
+__all__ = [
+    "BoundTenant",
+    "Room",
+    "agents_of",
+    "bound_tenant",
+    "cache_table",
+    "check_tenant",
+    "open_room",
+    "tenant_of",
+]
 
 Say = Callable[[str], None]
 
@@ -94,19 +103,31 @@ def cache_table(table: CacheTable, cache_mb: int) -> CacheTable:
 
 @contextlib.asynccontextmanager
 async def bound_tenant(
-    room: Room, guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say
+    room: Room,
+    guests: Guests,
+    pipelines: Mapping[str, object],
+    clock: Clock,
+    say: Say,
+    before: BoundTenant | None = None,
 ) -> AsyncIterator[BoundTenant]:
-    """pipelines: of the site file, without those that models bring along. Raises SettingError as `open_node`."""
-    bound = await _bound(room, guests, pipelines, clock, say)
+    """pipelines: of the site file, without those that models bring along. before: what it takes the place of, with the
+    same counts. Raises SettingError as `open_node`.
+    """
+    bound = await _bound(room, guests, pipelines, clock, say, before)
     try:
         yield bound
     finally:
         bound.guests.vector_models.close()
-        if bound.guests.trail is not None and guests.trail is not None:
-            guests.trail.forget(bound.guests.trail)
 
 
-async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], clock: Clock, say: Say) -> BoundTenant:
+async def _bound(
+    room: Room,
+    guests: Guests,
+    pipelines: Mapping[str, object],
+    clock: Clock,
+    say: Say,
+    before: BoundTenant | None,
+) -> BoundTenant:
     table, collections = room.table, room.collections
 
     def tell(line: str) -> None:
@@ -116,7 +137,8 @@ async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], cl
         return collections.get(name).config.models if name in collections else ()
 
     site = _site(guests.site, table, pipelines)
-    gate = Gate(table.name, table.quota.inferences_max, clock=clock)
+    gate = Gate(table.name, table.quota.inferences_max, clock=clock) if before is None else before.gate
+    trail = None if guests.trail is None or before is not None else guests.trail.of(collections.get)
     own = guests._replace(
         site=site,
         caches=room.caches,
@@ -124,7 +146,7 @@ async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], cl
         claim=collections.claim,
         placement=None,
         gate=gate,
-        trail=None if guests.trail is None else guests.trail.of(collections.get),
+        trail=trail if before is None else before.guests.trail,
     )
     try:
         site = await ensure_collections(collections, site, tell)
@@ -132,6 +154,8 @@ async def _bound(room: Room, guests: Guests, pipelines: Mapping[str, object], cl
         return BoundTenant(room, site, own, open_pipelines(site, own, collections.get, clock), gate)
     except BaseException:
         own.vector_models.close()
+        if guests.trail is not None and trail is not None:
+            guests.trail.forget(trail)
         raise
 
 
@@ -149,10 +173,15 @@ def check_tenant(table: TenantTable, guests: Guests, pipelines: Mapping[str, obj
     open_pipelines(site, own, find, SYSTEM)
 
 
+def agents_of(bound: BoundTenant, node: Node) -> dict[str, ServedAgent]:
+    """Of the operator's node those that its pipelines use."""
+    used = {step.uses for served in bound.pipelines.values() for step in served.steps if step.kind == "agent"}
+    return {name: agent for name, agent in node.agents.items() if name in used}
+
+
 def tenant_of(bound: BoundTenant, node: Node) -> Tenant:
     """node: the operator's."""
     table, collections, caches = bound.room
-    used = {step.uses for served in bound.pipelines.values() for step in served.steps if step.kind == "agent"}
     rate = Rate(table.name, table.quota.requests_per_s, node.clock)
     seen = Node(
         name=node.name,
@@ -162,7 +191,7 @@ def tenant_of(bound: BoundTenant, node: Node) -> Tenant:
         data=bound.site.data,
         collections=collections,
         models=TenantModels(node.models, table.models),
-        agents={name: agent for name, agent in node.agents.items() if name in used},
+        agents=agents_of(bound, node),
         batchers=node.batchers,
         pipelines=bound.pipelines,
         caches=caches,

@@ -2,22 +2,36 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+import dataclasses
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError
 from littoral.node.binding import Guests
+from littoral.node.gateway.opening import limit_gateway
 from littoral.node.node import Node, ServedPipeline
 from littoral.node.renewing import renew_values
 from littoral.node.site import Site
+from littoral.node.site_collections import leave_only
 from littoral.node.site_tables import TenantTable
-from littoral.node.tenancy.held import Held
-from littoral.node.tenancy.opening import BoundTenant, Room, bound_tenant, cache_table, open_room, tenant_of
+from littoral.node.tenancy.held import Beside, Held
+from littoral.node.tenancy.models import TenantModels
+from littoral.node.tenancy.opening import (
+    BoundTenant,
+    Room,
+    agents_of,
+    bound_tenant,
+    cache_table,
+    open_room,
+    tenant_of,
+)
 from littoral.node.tenancy.tenant import Tenant
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.undelivered import without_undelivered
 from littoral.vault import KeyRing
+from littoral.vectors.collections import Collections
 
 __all__ = ["EveryPipeline", "OpenGateway", "Tenancy", "open_tenancy"]
 
@@ -115,13 +129,68 @@ class Tenancy:
             undo.pop_all()
         self._say(f"tenant `{name}`: it is served")
 
+    async def alter(self, site: Site, name: str, undo: contextlib.AsyncExitStack) -> Callable[[], Awaitable[None]]:
+        """The models, pipelines and collections of one that is there, as the site file has them now. They count once
+        what is given is called, which cannot fail; undo: what goes back else. Raises as `bind`.
+        """
+        guests, before, tenant = self._guests, self._bound.found[name], self.served[name]
+        assert guests is not None, "a node that serves has models"
+        site = without_undelivered(site)
+        table = next(one for one in site.tenants if one.name == name)
+        collections = before.room.collections
+        undo.push_async_callback(_go_back, collections, collections.count_max, collections.names())
+        own = guests.site._replace(models=site.models, tenants=site.tenants)
+        collections.count_max = max(collections.count_max, table.quota.collections_max)
+        room, bound_by = before.room._replace(table=table), guests._replace(site=own)
+        opening = bound_tenant(room, bound_by, self._pipelines, self._clock, self._say, before)
+        beside = await self._bound.beside(opening)
+        undo.push_async_callback(beside.stack.aclose)
+        return functools.partial(self._taken, tenant, before, beside)
+
+    async def _taken(self, tenant: Tenant, before: BoundTenant, beside: Beside[BoundTenant]) -> None:
+        """Requests that are under way end on what they began with, those to come have the other at once."""
+        node, fresh = self._node, beside.found
+        assert node is not None, "of a node that serves"
+        for name, served in fresh.pipelines.items():
+            if name in before.pipelines:
+                before.pipelines[name].take(served)
+        pipelines = {name: before.pipelines.get(name, served) for name, served in fresh.pipelines.items()}
+        bound = fresh._replace(pipelines=pipelines)
+        former = self._bound.exchange(tenant.name, beside, bound)
+        self._rooms.found[tenant.name] = bound.room
+        seen = tenant.node
+        assert isinstance(seen.models, TenantModels), "of a tenant"
+        seen.models.have(bound.room.table.models)
+        seen.pipelines, seen.agents = bound.pipelines, agents_of(bound, node)
+        if before.guests.vector_models.has_pinned:
+            await self._drained(tenant)
+        await former.aclose()
+        self._say(f"tenant `{tenant.name}`: its models, pipelines and collections are those of the site file")
+
+    async def open_gateway(self, table: TenantTable) -> None:
+        """Comes or goes, as its table says. Raises SettingError; then it has none."""
+        tenant = self.served[table.name]
+        if (tenant.has_gateway is None) == (table.gateway is None):
+            return
+        if table.gateway is None:
+            tenant.node.gateway = None
+            await self._drained(tenant)
+        await self._beside.close(table.name)
+        tenant = self.served[table.name] = dataclasses.replace(tenant, has_gateway=table.gateway)
+        tenant.node.itself = tenant
+        await self._beside.open(table.name, self._with(tenant))
+
+    async def _drained(self, tenant: Tenant) -> None:
+        """What it asked before has a few seconds to end."""
+        until_s = self._clock.monotonic() + GRACE_S
+        while tenant.busy_count and self._clock.monotonic() < until_s:  # noqa: ASYNC110  two counts
+            await asyncio.sleep(LOOK_S)
+
     async def remove(self, name: str) -> None:
         """From now on its tokens are good for nothing. What it asked before has a few seconds to end; its data stays,
         and is named."""
         tenant = self.served.pop(name)
-        until_s = self._clock.monotonic() + GRACE_S
-        while tenant.busy_count and self._clock.monotonic() < until_s:  # noqa: ASYNC110  two counts
-            await asyncio.sleep(LOOK_S)
+        await self._drained(tenant)
         cut = f"; {count} of its requests were cut off" if (count := tenant.busy_count) else ""
         try:
             await self._leave(name)
@@ -130,8 +199,12 @@ class Tenancy:
         self._say(f"tenant `{name}`: it is served no more{cut}; what it stored stays in `{tenant.node.data}`")
 
     async def change(self, site: Site, table: TenantTable) -> None:
-        """Its quota, as the site file has it now."""
-        await self.served[table.name].limit(table.quota, cache_table(site.cache, table.quota.cache_mb))
+        """Its quota and what it has of the gateway, as the site file has them now."""
+        tenant = self.served[table.name]
+        await tenant.limit(table.quota, cache_table(site.cache, table.quota.cache_mb))
+        tenant.has_gateway = table.gateway
+        if tenant.node.gateway is not None and table.gateway is not None:
+            limit_gateway(tenant.node.gateway, table.gateway)
 
     async def _room(self, site: Site, table: TenantTable) -> Room:
         return await self._rooms.open(table.name, open_room(site, table, self._hosts, self._clock, self._keys))
@@ -161,11 +234,19 @@ class Tenancy:
                 await renewing
 
     async def _leave(self, name: str) -> None:
+        bound, guests = self._bound.found.get(name), self._guests
         async with contextlib.AsyncExitStack() as stack:
+            if bound is not None and bound.guests.trail is not None and guests is not None and guests.trail is not None:
+                stack.callback(guests.trail.forget, bound.guests.trail)
             stack.push_async_callback(self._hosts.forget, name)
             stack.push_async_callback(self._rooms.close, name)
             stack.push_async_callback(self._bound.close, name)
             stack.push_async_callback(self._beside.close, name)
+
+
+async def _go_back(collections: Collections, count_max: int, names: Sequence[str]) -> None:
+    await leave_only(collections, names)
+    collections.count_max = count_max
 
 
 def open_tenancy(
