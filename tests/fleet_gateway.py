@@ -35,6 +35,7 @@ trust = "fleet.json"
 claim = "claim"
 poll_s = 1
 serve_peers = true
+dashboards = "grafana"
 """
 
 
@@ -54,6 +55,8 @@ class Gateway(Up):
         self.fleet = orchestrator.fleet
         self.fleet.trust.write(self.site.with_name("fleet.json"))
         self.site.with_name("claim").write_text(CLAIM)
+        self.grafana = self.site.with_name("grafana")
+        self.grafana.mkdir()
         self.versions = 0
 
     def deploy(self, wasm: bytes, **more: Any) -> int:
@@ -138,6 +141,12 @@ class Load(threading.Thread):
 
 def asked(first: float) -> dict[str, Any]:
     return {"inputs": [{"name": "x", "shape": [4], "datatype": "FP32", "data": [first, 2, 3, 4]}]}
+
+
+def board(title: str) -> bytes:
+    return json.dumps(
+        {"title": title, "panels": [{"type": "stat", "title": "up", "targets": [{"expr": "up"}]}]}
+    ).encode()
 
 
 def self_test(factor: float) -> bytes:

@@ -21,8 +21,9 @@ from littoral.node.node import Node, ServedVersion
 from littoral.node.site import Site
 from littoral.node.updates.checking import check_agents, check_new_models
 from littoral.node.updates.conditions import free_memory_mb, needs_later_release, opens_after_s
+from littoral.node.updates.dashboards import check_boards
 from littoral.node.updates.differences import Differences
-from littoral.node.updates.folder import Local, show
+from littoral.node.updates.folder import Local
 from littoral.node.updates.hooks import ask_hook
 from littoral.node.updates.mirroring import Lane, Mirror
 from littoral.node.updates.self_tests import self_test
@@ -224,6 +225,7 @@ class Installer:
             except (TrustError, NodeError):
                 await self._fetch_all()
                 await asyncio.to_thread(store.verify, item)
+        await asyncio.to_thread(check_boards, plan, store)
 
     async def _wait_for_window(self) -> None:
         plan = self._plan()
@@ -298,7 +300,7 @@ class Installer:
             raise ConflictError("this deployment needs a restart of the node, which nobody would start again")
         has_other_site = self._differences.has_other_site(plan, self._opened)
         await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts or has_other_site))
-        await self._on_disk(lambda: show(self.local.folder, plan))
+        await self._on_disk(self.local.show)
         self._tell()
         self._record(Back())
         if has_other_site:
@@ -371,7 +373,7 @@ class Installer:
             self._opened = running
             return
         await self._stop_mirror()
-        await self._on_disk(lambda: show(self.local.folder, running))
+        await self._on_disk(self.local.show)
         self._say(f"back to deployment {0 if running is None else running.deployment}")
         await self._sites.go_back(running, before)
         if running is None or self._differences.need_restart(running, before):
@@ -427,6 +429,8 @@ class Installer:
         while True:
             if self.local.deployments.owes:
                 await self._on_disk(self.local.deployments.settle_up)
+            if self.local.dashboards.problem:
+                await self._on_disk(self.local.show)
             await asyncio.sleep(DEBT_S)
 
     async def _drop_staged(self) -> None:
