@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -49,8 +49,8 @@ def times(factor: float, *, before: str = "", pages: str = "2 2", version: str =
 class Gateway(Up):
     """A node of a fleet, and its orchestrator."""
 
-    def __init__(self, folder: Path, orchestrator: Orchestrator) -> None:
-        super().__init__(folder / "node", SITE)
+    def __init__(self, folder: Path, orchestrator: Orchestrator, text: str = SITE) -> None:
+        super().__init__(folder / "node", text)
         self.orchestrator = orchestrator
         self.fleet = orchestrator.fleet
         self.fleet.trust.write(self.site.with_name("fleet.json"))
@@ -92,10 +92,13 @@ class Gateway(Up):
         return float(json.loads(said.body)["outputs"][0]["data"][0])
 
 
+_G = TypeVar("_G", bound=Gateway)
+
+
 @contextmanager
-def in_a_fleet() -> Iterator[Gateway]:
+def in_a_fleet(kind: type[_G] = Gateway, text: str = SITE) -> Iterator[_G]:  # type: ignore[assignment]
     with short_folder() as folder, orchestrating(folder / "fleet") as orchestrator:
-        made = Gateway(folder, orchestrator)
+        made = kind(folder, orchestrator, text)
         try:
             yield made
         finally:
