@@ -18,6 +18,8 @@ __all__ = [
     "GroupRow",
     "MemberRow",
     "MemberState",
+    "MoveRow",
+    "MoveState",
     "NodeRow",
     "Plan",
     "ReportRow",
@@ -52,10 +54,10 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def targets(self) -> dict[str, str]:
-        """By `models/NAME`, `agents/NAME`, `site`, `dashboards/N`, as nodes report what runs."""
+        """By `models/NAME`, `agents/NAME`, `site`, `dashboards/NAME`, as nodes report what runs."""
         found = {f"models/{name}": target for name, target in self.models.items()}
         found |= {f"agents/{name}": target for name, target in self.agents.items()}
-        found |= {f"dashboards/{index}": target for index, target in enumerate(self.dashboards)}
+        found |= {f"dashboards/{target.partition('/')[2].partition('/')[0]}": target for target in self.dashboards}
         return found | ({"site": self.site} if self.site else {})
 
 
@@ -242,6 +244,20 @@ class ReportRow(Row, frozen=True):
     dropped: dict[str, int] = {}
 
 
+MoveState = Literal["coming", "left"]
+
+
+class MoveRow(Row, frozen=True):
+    """That a fleet is not here: a move to here has not ended, or it was moved away. other: file of the orchestrator
+    that it comes from, or is at now.
+    """
+
+    id: str
+    state: MoveState
+    other: str
+    at_s: float
+
+
 KEYS: dict[type[Row], tuple[str, ...]] = {
     NodeRow: ("name",),
     SightingRow: ("node",),
@@ -253,5 +269,6 @@ KEYS: dict[type[Row], tuple[str, ...]] = {
     EventRow: ("number",),
     AskRow: ("id",),
     ReportRow: ("node",),
+    MoveRow: ("id",),
 }
 """Every table, and what its rows are known by."""
