@@ -27,7 +27,7 @@ from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-SPOILT = 7.0
+SPOILT, LATER = 7.0, 9.0
 MIRRORED = Gates(canary_s=2.0, canary_requests_min=30, watch_s=1.0, p99_ratio_max=1000.0)
 
 
@@ -109,16 +109,26 @@ def test_bad_versions_are_caught_and_nobody_notices(gateway: Gateway) -> None:
 def test_what_only_shows_after_the_flip_goes_back_within_seconds(gateway: Gateway) -> None:
     gateway.start()
     gateway.wait(gateway.deploy(times(2)), "settled")
+    gateway.wait(gateway.deploy(spoilt_at(LATER)), "settled")
     number = gateway.deploy(spoilt_at(SPOILT), gates=msgspec.structs.replace(SHORT, watch_s=600.0))
     gateway.wait(number, "active")
-    failed = 0
-    while failed < 3:
-        failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status != 200
+    spoil(gateway, SPOILT)
     began = SYSTEM.monotonic()
     told = gateway.wait(number, "rolled_back")
     assert SYSTEM.monotonic() - began < 10
-    assert told["gate"] == "errors"
+    assert (told["gate"], told["running"]["deployment"], told["back"]) == ("errors", 2, 1)
     assert send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status == 200
+    spoil(gateway, LATER)
+    until(lambda: gateway.told()["running"]["deployment"] == 1)
+    until(lambda: send_json(gateway.address, "POST", "/v2/models/m/infer", asked(LATER)).status == 200)
+    assert (gateway.told()["deployment"], gateway.told()["back"]) == (number, None)
+
+
+def spoil(gateway: Gateway, number: float) -> None:
+    """Until three requests have failed."""
+    failed = 0
+    while failed < 3:
+        failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(number)).status != 200
 
 
 def test_a_process_that_ends_again_and_again_takes_its_deployment_with_it(gateway: Gateway) -> None:

@@ -35,6 +35,11 @@ class Differences:
                 found[name] = item
         return found
 
+    def open_here(self, plan: Plan) -> tuple[list[str], list[str]]:
+        """Models and agents of a plan, by their names in the site file."""
+        models = [name for name in self._node.models if self._names.get(name) in plan.items]
+        return models, [name for name in self._node.agents if self._agents.get(name) in plan.items]
+
     def need_restart(self, after: Plan, before: Plan | None) -> bool:
         """What was not there is bound at the start."""
         return any(role in self._absent for role in self._roles(after, before))

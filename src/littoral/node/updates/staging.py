@@ -9,7 +9,7 @@ from littoral.node.model_repository import ModelRepository
 from littoral.node.node import Node, ServedVersion
 from littoral.node.rebinding import Versions
 from littoral.node.site import Site
-from littoral.node.updates.checking import check_agents, check_new_models
+from littoral.node.updates.checking import check_agents, check_models
 from littoral.node.updates.conditions import free_memory_mb
 from littoral.node.updates.differences import Differences
 from littoral.node.updates.mirroring import Lane, Trial
@@ -64,8 +64,8 @@ class Staging:
             pool = self._agents[name] = await self._repository.stage_agent(name, *self._file(item))
             _check_memory(plan, pool.first.statistics().memory_bytes)
         if restarts:
-            await asyncio.to_thread(check_new_models, self._site, self._node, plan, self._store)
-            await asyncio.to_thread(check_agents, self._site, self._node, plan, self._store)
+            await asyncio.to_thread(check_models, self._site, plan, self._store, [*self._node.models])
+            await asyncio.to_thread(check_agents, self._site, plan, self._store, [*self._node.agents])
 
     async def serve(self) -> Versions:
         """From now on; what served before."""
@@ -99,6 +99,16 @@ class Staging:
         trials = [self._trial_of_model(name, version) for name, version in self._models.items()]
         trials += [self._trial_of_agent(name, pool) for name, pool in self._agents.items()]
         return [Lane(trial, self._clock, share=self._share, rng=rng) for trial in trials]
+
+    def watched(self, plan: Plan) -> list[Lane]:
+        """What of a plan serves, without a trial; what becomes of requests counts from now on."""
+        models, agents = self._differences.open_here(plan)
+        trials = [self._trial_of_model(name, self._node.models[name].serving) for name in models]
+        trials += [self._trial_of_agent(name, self._node.agents[name].pool) for name in agents]
+        lanes = [Lane(trial._replace(is_mirrored=False), self._clock) for trial in trials]
+        for lane in lanes:
+            lane.count_from_here()
+        return lanes
 
     def _trial_of_model(self, name: str, version: ServedVersion) -> Trial:
         served = self._node.models[name]
