@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from littoral import settings
 from littoral.clock import SYSTEM
 from littoral.orchestrator.file import read_file
-from littoral.orchestrator.service import Orchestrator, open_objects, opened, serving_fleet
+from littoral.orchestrator.places import open_objects
+from littoral.orchestrator.service import Orchestrator, opened, serving_fleet
 from littoral.orchestrator.signing import KEYS, ObjectsMetadata
 from littoral.updates.metadata.ceremony import begin, new_offline_keys
 from littoral.updates.metadata.keys import KeyRing

@@ -12,8 +12,9 @@ from described import misfit, route_of
 from littoral.clock import SYSTEM, Clock
 from littoral.orchestrator.file import read_file
 from littoral.orchestrator.openapi import document
+from littoral.orchestrator.places import open_objects
 from littoral.orchestrator.rights import Role
-from littoral.orchestrator.service import Orchestrator, open_objects, opened, serving_fleet
+from littoral.orchestrator.service import Orchestrator, opened, serving_fleet
 from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
 from littoral.updates.metadata.ceremony import begin, new_offline_keys
 from littoral.updates.metadata.keys import KeyRing

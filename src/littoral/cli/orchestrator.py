@@ -11,7 +11,7 @@ from littoral.clock import SYSTEM
 from littoral.errors import ConflictError, InputError
 from littoral.lifeline import Lifeline
 
-__all__ = ["check", "init", "orchestrator", "token", "up"]
+__all__ = ["check", "init", "move", "orchestrator", "token", "up"]
 
 DAY_S = 86_400
 FILE_NAME = "orchestrator.toml"
@@ -41,7 +41,7 @@ def init(
 ) -> None:
     """Begin a fleet: keys for people and for the orchestrator, its file, and a token, which is printed once."""
     from littoral.orchestrator.file import read_file
-    from littoral.orchestrator.service import open_objects
+    from littoral.orchestrator.places import open_objects
     from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
     from littoral.updates.metadata.ceremony import begin, new_offline_keys
     from littoral.updates.metadata.keys import KeyRing
@@ -110,6 +110,31 @@ def check(file: FileArgument, as_json: Annotated[bool, typer.Option("--json", he
         show_json(told)
         return
     results.print(f"{file}: {', '.join(f'{key} {value}' for key, value in told.items())}", markup=False)
+
+
+@orchestrator.command()
+def move(
+    file: FileArgument,
+    to: Annotated[Path, typer.Option("--to", help="Orchestrator file that says where it goes.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Carry a fleet to another database and other storage, while no orchestrator runs. Interrupted, it is run again."""
+    from littoral.orchestrator.file import read_file
+    from littoral.orchestrator.moving import move as moved_to
+
+    def tell(line: str) -> None:
+        messages.print(line, markup=False)
+
+    found = moved_to(read_file(file), read_file(to), SYSTEM, tell)
+    if as_json:
+        show_json(found._asdict())
+        return
+    rows = sum(found.rows.values())
+    results.print(
+        f"moved: {rows} rows, {found.object_count} objects of {found.object_bytes} bytes, {found.file_count} files of"
+        f" keys and logs; next: `littoral orchestrator up {to}`",
+        markup=False,
+    )
 
 
 @orchestrator.command()

@@ -16,7 +16,7 @@ from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
 from littoral.making.builds import Builds
 from littoral.node.agent_repository import AgentRepository
-from littoral.node.at_rest import encrypted_fields, open_keys
+from littoral.node.at_rest import encrypted_fields, open_keys, open_site_keys
 from littoral.node.audit.opening import open_trail, open_witnesses
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
@@ -84,7 +84,7 @@ async def _open_node(
     site: Site, hosts: ShardHosts, transport: Transport | None, traces: Traces | None, say: Say, clock: Clock
 ) -> AsyncIterator[Node]:
     read, site = site, with_spread_models(there := without_undelivered(site))
-    keys = open_keys(site)
+    keys, site_keys = open_keys(site), open_site_keys(site)
     spans = None if traces is None else traces.spans
     shared = SharedHosts(hosts)
     collections = await Collections.open(
@@ -94,7 +94,9 @@ async def _open_node(
     try:
         async with (
             open_tenancy(site, shared, clock, keys, say) as tenancy,
-            open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
+            open_federation(
+                site, collections, transport, clock=clock, say=say, spans=spans, keys=keys, site_keys=site_keys
+            ) as federation,
             open_trail(site, collections.get, clock) as trail,
             open_witnesses(site, trail, federation, clock),
             _guests(site, say, clock, caches, collections) as guests,

@@ -7,7 +7,8 @@ rows: a node whose row is ahead of what the director has signed is signed for.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TypeVar
 
 from littoral.errors import LittoralError
 from littoral.orchestrator import rollouts
@@ -24,6 +25,9 @@ TICK_S = 1.0
 BATCH_COUNT_MAX = 64
 AGAIN_S = 10.0
 REFRESH_S = 600.0
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
 
 _log = logging.getLogger("littoral.orchestrator")
 
@@ -95,7 +99,7 @@ class Conductor:
         """Signs for nodes whose rows are ahead, and lets them hear of it."""
         while behind := self._behind():
             batch = behind[:BATCH_COUNT_MAX]
-            for name, error in (await asyncio.to_thread(self._signing.tell, batch)).items():
+            for name, error in (await _whole(self._signing.tell, batch)).items():
                 self._after(self.fleet.nodes.get(name), {node.name: node for node in batch}[name], error)
 
     def _after(self, now: NodeRow | None, told: NodeRow, error: LittoralError | None) -> None:
@@ -123,7 +127,7 @@ class Conductor:
         if self.fleet.clock.monotonic() < self._refresh_at_s:
             return
         self._refresh_at_s = self.fleet.clock.monotonic() + REFRESH_S
-        await asyncio.to_thread(self._refresh_all, [*self.fleet.nodes])
+        await _whole(self._refresh_all, [*self.fleet.nodes])
 
     def _refresh_all(self, nodes: Iterable[str]) -> None:
         self._signing.image.refresh()
@@ -133,6 +137,16 @@ class Conductor:
 
     def _told(self, nodes: Iterable[str]) -> dict[str, int]:
         return {node: self._signing.told(node) for node in nodes}
+
+
+async def _whole(work: Callable[[_A], _T], of: _A) -> _T:
+    """In a thread. Cancelled, it ends what was begun first: whoever opens this fleet next writes the same files."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, of))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def views_of(fleet: Fleet) -> dict[str, NodeView]:

@@ -30,16 +30,15 @@ from littoral.orchestrator.inference import Inference, inferring
 from littoral.orchestrator.metrics import Observed, metrics_protocol
 from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide, node_protocol
-from littoral.orchestrator.objects import FolderObjects, Objects
+from littoral.orchestrator.objects import Objects
 from littoral.orchestrator.openapi import document
 from littoral.orchestrator.pacing import FLEET, Cap, Pacer
 from littoral.orchestrator.pages import page_protocol
+from littoral.orchestrator.places import open_objects, open_store, refuse_moved
 from littoral.orchestrator.registry import Registry
 from littoral.orchestrator.rights import RIGHTS
 from littoral.orchestrator.signing import KEYS, Signing
 from littoral.orchestrator.steps_api import steps_protocol
-from littoral.orchestrator.store import Store
-from littoral.orchestrator.store.sql import SqlStore
 from littoral.orchestrator.telling import Telling
 from littoral.orchestrator.uploads import uploads_protocol
 from littoral.vectors.owner_lock import OwnerLock
@@ -62,7 +61,7 @@ from littoral.web.access.tokens import TokenFile
 from littoral.web.add_checkpoint import witness_protocol
 from littoral.web.openapi import openapi_protocol
 
-__all__ = ["Orchestrator", "open_objects", "opened", "run", "serving_fleet"]
+__all__ = ["Orchestrator", "opened", "run", "serving_fleet"]
 
 GRACE_S = 1.0
 WAIT_FOR_OWNER_S = 5.0
@@ -99,13 +98,14 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
     async with contextlib.AsyncExitStack() as stack:
         lock = await asyncio.to_thread(OwnerLock.take, file.data, clock, wait_s=WAIT_FOR_OWNER_S)
         stack.callback(lock.release)
-        store = await asyncio.to_thread(_open_store, file)
+        store = await asyncio.to_thread(open_store, file)
         stack.callback(store.close)
+        objects = await asyncio.to_thread(open_objects, file)
+        await asyncio.to_thread(refuse_moved, store, objects)
         table, limits = file.orchestrator, file.limits
         fleet = await stack.enter_async_context(
             Fleet.open(store, clock, offline_s=table.offline_s, event_count_max=limits.event_count_max)
         )
-        objects = await asyncio.to_thread(open_objects, file)
         signing = Signing(objects, file.data / KEYS, clock)
         registry = Registry(fleet, objects, signing, file.data / "coming", limits.artifact_bytes_max)
         await registry.sync()
@@ -217,25 +217,6 @@ async def run(file: File, tell: Callable[[str], None]) -> None:
     async with opened(file) as found, serving_fleet(found) as server:
         tell(server.url)
         await stopped.wait()
-
-
-def open_objects(file: File) -> Objects:
-    """Raises SettingError, SetupError."""
-    if file.objects is None:
-        return FolderObjects(file.data / "objects")
-    from littoral.orchestrator.objects_s3 import S3Objects
-
-    return S3Objects(file.objects.url, endpoint=file.objects.endpoint, region=file.objects.region)
-
-
-def _open_store(file: File) -> Store:
-    if file.store is None:
-        from littoral.orchestrator.store.sqlite import SqliteDatabase
-
-        return SqlStore.open(SqliteDatabase(file.data / "fleet.sqlite"))
-    from littoral.orchestrator.store.postgres import PostgresDatabase
-
-    return SqlStore.open(PostgresDatabase(file.store.postgres))
 
 
 def _pacer(fleet: Fleet, bytes_per_s_max: int | None) -> Pacer:

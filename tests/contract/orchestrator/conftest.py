@@ -12,6 +12,7 @@ from littoral.orchestrator.store.postgres import PostgresDatabase
 from littoral.orchestrator.store.sql import Database
 from littoral.orchestrator.store.sqlite import SqliteDatabase
 from postgres_server import postgres_server
+from s3_server import s3_server
 
 _numbers = itertools.count()
 
@@ -30,6 +31,13 @@ def conninfo(postgres: str) -> str:
     with psycopg.connect(postgres, dbname="postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return f"{postgres} dbname={name}"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """Of storage that speaks S3."""
+    with s3_server() as url:
+        yield url
 
 
 class Databases:

@@ -1,9 +1,7 @@
 """Objects in a folder, and in storage that speaks S3 over real HTTP: the same answers."""
 
 import contextlib
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +11,7 @@ from littoral.errors import NotFoundError, SettingError, UnavailableError
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.objects_s3 import S3Objects
 from ports import free_port
-
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A server of moto, with a bucket."""
-    from moto.server import ThreadedMotoServer
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in KEYS.items():
-            patch.setenv(name, value)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
-        server.start()
-        server._server.block_on_close = False  # type: ignore[attr-defined]  # connections are kept open, nobody waits for them
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
-        _make_bucket(url)
-        try:
-            yield url
-        finally:
-            server.stop()
-
-
-def _make_bucket(url: str) -> None:
-    import boto3
-
-    boto3.client("s3", endpoint_url=url, region_name="us-east-1").create_bucket(Bucket="fleet")
+from s3_server import KEYS
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -21,6 +21,7 @@ from littoral.orchestrator.store.rows import (
     EventRow,
     GroupRow,
     MemberRow,
+    MoveRow,
     NodeRow,
     Plan,
     ReportRow,
@@ -81,6 +82,7 @@ ROWS: dict[type[Row], Row] = {
     MemberRow: MemberRow(rollout="r1", node="gw-1", ring=0, before=SET, state="told", deployment=3),
     EventRow: EventRow(number=1, at_s=1.0, kind="node", on="gw-1", detail={"x": None, "y": [1.5, "z"]}),
     AskRow: AskRow(id="q", number=1, node="gw-1", kind="doctor", at_s=1.0, by="ada", answer='{"a": 1}'),
+    MoveRow: MoveRow(id="fleet", state="left", other="/etc/fleet/outgrown.toml", at_s=1.5),
     ReportRow: ReportRow(node="gw-1", at_s=5.0, metrics={'m{a="b"}': 0.1}, dropped={"bytes": 2}),
 }
 

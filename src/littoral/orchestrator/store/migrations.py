@@ -46,5 +46,10 @@ _FIRST = (
 
 _SECOND = ("""ALTER TABLE "groups" ADD COLUMN "total_bytes_per_s_max" BIGINT""",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+_THIRD = (
+    """CREATE TABLE "moves" (
+        "id" TEXT PRIMARY KEY, "state" TEXT NOT NULL, "other" TEXT NOT NULL, "at_s" DOUBLE PRECISION NOT NULL)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """Step n leads from schema n to n + 1, in one transaction."""

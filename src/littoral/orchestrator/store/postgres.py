@@ -39,7 +39,7 @@ class PostgresDatabase:
                 with connection.transaction(), connection.cursor() as cursor:
                     for statement in statements:
                         what = statement.what
-                        cursor.executemany(statement.sql.encode(), statement.many)
+                        _run(cursor, statement)
             except psycopg.errors.UniqueViolation as error:
                 raise ConflictError(f"{what} is there already") from error
 
@@ -75,3 +75,11 @@ class PostgresDatabase:
             self.close()
             told = str(error).strip().splitlines()
             raise UnavailableError(f"store: {told[0] if told else type(error).__name__}") from error
+
+
+def _run(cursor: psycopg.Cursor[tuple[Any, ...]], statement: Statement) -> None:
+    """One by itself where there is one: `executemany` does not heed that `ALTER` ends prepared statements."""
+    if len(statement.many) == 1:
+        cursor.execute(statement.sql.encode(), statement.many[0])
+    else:
+        cursor.executemany(statement.sql.encode(), statement.many)

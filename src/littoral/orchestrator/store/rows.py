@@ -18,6 +18,8 @@ __all__ = [
     "GroupRow",
     "MemberRow",
     "MemberState",
+    "MoveRow",
+    "MoveState",
     "NodeRow",
     "Plan",
     "ReportRow",
@@ -242,6 +244,20 @@ class ReportRow(Row, frozen=True):
     dropped: dict[str, int] = {}
 
 
+MoveState = Literal["coming", "left"]
+
+
+class MoveRow(Row, frozen=True):
+    """That a fleet is not here: a move to here has not ended, or it was moved away. other: file of the orchestrator
+    that it comes from, or is at now.
+    """
+
+    id: str
+    state: MoveState
+    other: str
+    at_s: float
+
+
 KEYS: dict[type[Row], tuple[str, ...]] = {
     NodeRow: ("name",),
     SightingRow: ("node",),
@@ -253,5 +269,6 @@ KEYS: dict[type[Row], tuple[str, ...]] = {
     EventRow: ("number",),
     AskRow: ("id",),
     ReportRow: ("node",),
+    MoveRow: ("id",),
 }
 """Every table, and what its rows are known by."""
