@@ -189,6 +189,28 @@ def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
     assert (gateway.factor(), gateway.factor("n")) == (2, 5)
 
 
+def test_a_model_that_stands_alone_comes_and_goes_while_the_node_serves(gateway: Gateway) -> None:
+    gateway.site.write_text(gateway.site.read_text() + '[models.n]\npath = "fleet:n"\npipeline = false\n')
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    pid = gateway.pid()
+    assert send_json(gateway.address, "POST", "/v2/models/n/infer", asked(1)).status == 503
+    targets = [gateway.fleet.publish(f"models/n/{i}.wasm", times(3 + i)) for i in (1, 2)]
+    for i, target in enumerate(targets):
+        gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "n": target}), "settled")
+        assert gateway.factor("n") == 4 + i
+    for factor in (4, None):
+        assert cli("update", "back", "--url", f"http://{gateway.address}").code == 0
+        said = send_json(gateway.address, "POST", "/v2/models/n/infer", asked(1))
+        assert said.status == (503 if factor is None else 200)
+        assert factor is None or gateway.factor("n") == factor
+    bad = gateway.fleet.publish("models/n/3.wasm", b"no module")
+    told = gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "n": bad}), "refused")
+    assert (told["gate"], told["running"]["deployment"]) == ("load", 1)
+    assert gateway.pid() == pid
+    assert gateway.factor() == 2
+
+
 def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:
     gateway.start()
     gateway.wait(gateway.deploy(times(2)), "settled")

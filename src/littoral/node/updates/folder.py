@@ -20,7 +20,7 @@ from littoral.node.updates.site_files import ROLE, SiteFiles
 from littoral.node.updates_tables import FOLDER
 from littoral.updates.artifacts import ArtifactName
 from littoral.updates.deployment.deployments import Deployments
-from littoral.updates.deployment.machine import CRASHABLE, Lost, Refused
+from littoral.updates.deployment.machine import AT_REST, CRASHABLE, Lost, Refused
 from littoral.updates.deployment.plans import Plan
 from littoral.updates.deployment.store import ArtifactStore
 
@@ -93,10 +93,12 @@ def begin(site: Site, clock: Clock) -> Local:
         store.make()
         deployments = Deployments(disk, clock, _sound(store), machine_boot())
         local = Local(folder, disk, store, deployments, Dashboards(store, site.node.name, boards))
+        before = deployments.running
         deployments.begin()
         local.show()
-        if deployments.journal.state == "rolled_back":
-            SiteFiles(site, folder, disk, store).begin_to_go_back(deployments.running, deployments.journal.plan)
+        if deployments.journal.state in AT_REST:
+            files, running = SiteFiles(site, folder, disk, store), deployments.running
+            any(files.begin_to_go_back(running, bad) for bad in (before, deployments.journal.plan))
     except OSError as error:
         raise SettingError(f"{site.file}: `updates`: `{error.filename or folder}`: {error.strerror}") from error
     return local

@@ -233,7 +233,7 @@ class Installer:
     async def _warm(self) -> None:
         """Opens what is new beside what serves, and runs the vectors that came with it."""
         plan = self._plan()
-        await self._staging.open(plan, restarts=self._differences.need_restart(plan, self._opened))
+        await self._staging.open(plan)
         await asyncio.to_thread(self._sites.check, plan)
 
     def _start_mirror(self) -> None:
@@ -277,6 +277,7 @@ class Installer:
             await asyncio.Event().wait()  # for the end of this process
         self._before = await self._staging.serve()
         self._opened = plan
+        await self._staging.open_and_close(plan)
 
     async def _watch(self) -> None:
         plan = self._plan()
@@ -321,6 +322,8 @@ class Installer:
         if self.local.deployments.journal.state != "active" or before.is_empty or plan is None:
             return
         await self._staging.serve_again(before)
+        if self._differences.come(plan) or self._differences.go(plan):
+            return  # `_align` does the rest
         self._opened = plan
         self._watched = self._staging.watched(plan)
 
@@ -352,6 +355,7 @@ class Installer:
             await asyncio.Event().wait()
         assert running is not None
         await self._staging.serve_plan(running)
+        await self._staging.open_and_close(running)
         self._opened = running
         self._watched = self._staging.watched(running)
 
