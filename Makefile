@@ -11,7 +11,7 @@ help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
 
 setup:           ## make .venv with all that development needs
-	@$(PYTHON) tools/venv.py $(VENV) node demo mqtt mesh otel gateway fleet orchestrator stores dev
+	@$(PYTHON) tools/venv.py $(VENV) node demo mqtt mesh otel gateway fleet hsm orchestrator stores dev
 
 demo:            ## index real frames, find similar ones, leave a page up (CHECK=1: exit after the check; PHOTOS=DIR: your own pictures)
 	@$(PYTHON) tools/venv.py $(VENV) node demo

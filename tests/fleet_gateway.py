@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ trust = "fleet.json"
 claim = "claim"
 poll_s = 1
 serve_peers = true
+dashboards = "grafana"
 """
 
 
@@ -48,12 +49,14 @@ def times(factor: float, *, before: str = "", pages: str = "2 2", version: str =
 class Gateway(Up):
     """A node of a fleet, and its orchestrator."""
 
-    def __init__(self, folder: Path, orchestrator: Orchestrator) -> None:
-        super().__init__(folder / "node", SITE)
+    def __init__(self, folder: Path, orchestrator: Orchestrator, text: str = SITE) -> None:
+        super().__init__(folder / "node", text)
         self.orchestrator = orchestrator
         self.fleet = orchestrator.fleet
         self.fleet.trust.write(self.site.with_name("fleet.json"))
         self.site.with_name("claim").write_text(CLAIM)
+        self.grafana = self.site.with_name("grafana")
+        self.grafana.mkdir()
         self.versions = 0
 
     def deploy(self, wasm: bytes, **more: Any) -> int:
@@ -89,10 +92,13 @@ class Gateway(Up):
         return float(json.loads(said.body)["outputs"][0]["data"][0])
 
 
+_G = TypeVar("_G", bound=Gateway)
+
+
 @contextmanager
-def in_a_fleet() -> Iterator[Gateway]:
+def in_a_fleet(kind: type[_G] = Gateway, text: str = SITE) -> Iterator[_G]:  # type: ignore[assignment]
     with short_folder() as folder, orchestrating(folder / "fleet") as orchestrator:
-        made = Gateway(folder, orchestrator)
+        made = kind(folder, orchestrator, text)
         try:
             yield made
         finally:
@@ -138,6 +144,12 @@ class Load(threading.Thread):
 
 def asked(first: float) -> dict[str, Any]:
     return {"inputs": [{"name": "x", "shape": [4], "datatype": "FP32", "data": [first, 2, 3, 4]}]}
+
+
+def board(title: str) -> bytes:
+    return json.dumps(
+        {"title": title, "panels": [{"type": "stat", "title": "up", "targets": [{"expr": "up"}]}]}
+    ).encode()
 
 
 def self_test(factor: float) -> bytes:

@@ -284,6 +284,8 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("DELETE", f"/api{_C}/migration"): _collection(),
     ("GET", "/api/events"): [Seed()],
     ("GET", "/api/audit"): [Seed()],
+    ("GET", "/api/dashboards"): [Seed()],
+    ("GET", "/api/dashboards/{name}"): [Seed({"name": "site"})],
     ("GET", "/api/updates"): [Seed()],
     ("GET", "/fleet/v1/image/targets/{file}"): [Seed({"file": "0" * 64 + ".wasm"})],
     ("POST", "/api/updates/back"): [Seed()],

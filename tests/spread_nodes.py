@@ -66,11 +66,12 @@ async def spread_nodes(
     mesh_options: Mapping[str, Any] | None = None,
     identities: Mapping[str, Identity] | None = None,
     keys: KeyRing | None = None,
+    site_keys: Mapping[str, KeyRing] | None = None,
 ) -> AsyncIterator[dict[str, SpreadNode]]:
     """All know where the shards lie, and hold them. own_tables: of nodes whose site file is another.
 
     regions: of the nodes. mesh_options: more of the table `mesh`. identities: of the nodes, if they have any. keys:
-    that seal their journals.
+    that seal their journals. site_keys: by node, that seal fields.
     """
     wires = wires or Wires()
     nodes: dict[str, SpreadNode] = {}
@@ -90,6 +91,7 @@ async def spread_nodes(
                 mesh_options=more,
                 identity=(identities or {}).get(name),
                 keys=keys,
+                site_keys=(site_keys or {}).get(name),
             )
             nodes[name] = await opened.enter_async_context(node)
         await settled(nodes)
@@ -109,6 +111,7 @@ async def spread_node(
     mesh_options: Mapping[str, Any] | None = None,
     identity: Identity | None = None,
     keys: KeyRing | None = None,
+    site_keys: KeyRing | None = None,
 ) -> AsyncIterator[SpreadNode]:
     """One of them, which may come and go; what it keeps lies in a folder of its name."""
     data = folder / name
@@ -132,6 +135,7 @@ async def spread_node(
             samples=samples,
             signed=None if identity is None else SignedSite(identity),
             keys=keys,
+            site_keys=site_keys,
         )
         opened.push_async_callback(federation.close)
         await federation.open()

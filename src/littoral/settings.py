@@ -57,6 +57,9 @@ SETTINGS = {
         Setting("LITTORAL_FLEET", "", "", "Address of the orchestrator that `littoral fleet` asks"),
         Setting("LITTORAL_LIFELINE_FD", "", "", "Set by the supervisor: pipe whose closing ends the child"),
         Setting("LITTORAL_LINK_FD", "", "", "Set by the supervisor: socket on which the node asks for shard hosts"),
+        Setting("LITTORAL_PIN", "", "", "PIN of the token that an `hsm:` URI names; default: it is asked for"),
+        Setting("LITTORAL_PIN_FILE", "", "", "File with that PIN, for signers that nobody is beside"),
+        Setting("PYKCS11LIB", "", "", "The PKCS#11 module of that token, a shared library"),
         Setting("LITTORAL_STATUS_FD", "", "", "Set by the supervisor: pipe on which a child says that it is ready"),
         Setting(
             "LITTORAL_OPTIMIZE_POINTS",

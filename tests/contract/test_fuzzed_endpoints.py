@@ -28,6 +28,7 @@ REFUSED = {
     ("POST", "/api/models/{name}/back"),
     ("POST", "/api/compared"),
     ("GET", "/api/audit/witnessed"),
+    ("GET", "/api/dashboards/{name}"),
     ("GET", "/fleet/v1/image/targets/{file}"),
     *(("POST", f"/api/updates/{what}") for what in ("back", "begin-again", "from", "now")),
     ("GET", f"{TILE}/{{a}}"),

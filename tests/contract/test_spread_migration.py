@@ -13,6 +13,7 @@ import pytest
 from littoral.errors import ConflictError, LittoralError, UnavailableError
 from littoral.node.federation.placing import strategy_of
 from littoral.runtime.edges import tensors_of
+from littoral.vault.keys import new_key
 from littoral.vectors.partition.strategy import Geographic, Hybrid
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointId
@@ -27,6 +28,8 @@ NAMES = ("a", "b", "c")
 DOUBLE = 'strategy = "hash", shards = 3, replicas = 2, recall = 1.0'
 FOR_EVER = 'migrate = { source = "payload:text", pipeline = "sentences", points_per_s = 0.001 }'
 """Nothing is flipped while a test lasts."""
+SEALED = f'{MIGRATE}\nencrypted = {{ fields = ["text"] }}'
+SITE_KEYS = '[mesh.encryption]\nkey_file = "../keys"\n'
 
 
 @pytest.fixture(scope="module")
@@ -378,5 +381,23 @@ def test_the_site_file_of_the_node_that_writes_the_map_names_the_model(folder: P
             await nodes["a"].migrate("wide@1")  # and is not taken from there by what the file says
             await until_model(nodes, "wide@1", "")
             await check_whole(nodes, texts)
+
+    asyncio.run(run())
+
+
+def test_what_is_embedded_anew_may_lie_sealed(folder: Path) -> None:
+    """Who hands a point over embeds its text, which no shard and no message has in the clear."""
+
+    async def run() -> None:
+        texts, wires, names = {number: note(number) for number in range(6)}, RecordedWires(), NAMES[:2]
+        (folder / "keys").write_text(new_key()[1])
+        (folder / "keys").chmod(0o600)
+        async with notes_nodes(folder, names, wires=wires, migrate=SEALED, tables=SITE_KEYS) as nodes:
+            await fill(nodes, texts)
+            await nodes["b"].migrate("encoder@2")
+            await until_model(nodes, "encoder@2", "kept")
+            await check_whole(nodes, texts)
+        sent = wires.between(names, names)
+        assert not [text for text in texts.values() if text.encode() in sent]
 
     asyncio.run(run())

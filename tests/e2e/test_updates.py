@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from browser import browser
 from command import littoral as cli
-from fleet_gateway import LOOPS, Gateway, Load, asked, in_a_fleet, self_test, spoilt_at, times
+from fleet_gateway import LOOPS, Gateway, Load, asked, board, in_a_fleet, self_test, spoilt_at, times
 from fleet_server import CLAIM, SHORT
 from littoral.clock import SYSTEM
 from littoral.errors import NotFoundError
@@ -21,7 +22,7 @@ from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom
 from littoral.updates.trust.http_transport import HttpTransport
 from littoral.updates.wire import Gates
-from raw_http import send_json
+from raw_http import send, send_json
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -40,27 +41,44 @@ def test_from_nothing_to_a_version_and_to_the_next(gateway: Gateway) -> None:
     gateway.start()
     assert send_json(gateway.address, "POST", "/v2/models/m/infer", asked(1)).status == 503
     assert send_json(gateway.address, "POST", "/pipelines/twice", {"inputs": {}}).status == 503
-    first = gateway.deploy(times(2))
+    boards = [gateway.fleet.publish(f"dashboards/shop/{i}.json", board(f"Shop {i}")) for i in (1, 2)]
+    first = gateway.deploy(times(2), dashboards=boards[:1])
     told = gateway.wait(first, "settled")
-    assert told["running"] == {"deployment": 1, "targets": {"models/m": "models/m/1.wasm"}}
+    assert told["running"] == {
+        "deployment": 1,
+        "targets": {"models/m": "models/m/1.wasm", "dashboards/shop": boards[0]},
+    }
     assert gateway.factor() == 2
     assert gateway.orchestrator.enrolled[0]["claim"] == CLAIM
     pid = gateway.pid()
     with Load(gateway.address, 1.0) as load:
-        gateway.wait(gateway.deploy(times(3), gates=MIRRORED), "settled")
+        gateway.wait(gateway.deploy(times(3), gates=MIRRORED, dashboards=boards[1:]), "settled")
         assert gateway.factor() == 3
+    assert shown(gateway) == "Shop 2"
     assert {status for status, _ in load.said} == {200}
     assert {factor for _, factor in load.said} == {2, 3}
     assert gateway.pid() == pid
     assert gateway.told()["back"] == 1
     assert cli("update", "back", "--url", f"http://{gateway.address}").code == 0
     assert gateway.factor() == 2
+    assert shown(gateway) == "Shop 1"
     assert gateway.told()["state"] == "rolled_back"
+    broken = gateway.fleet.publish("dashboards/shop/3.json", board("Shop <script>"))
+    told = gateway.wait(gateway.deploy(times(2), dashboards=[broken]), "refused")
+    assert (told["gate"], shown(gateway)) == ("verify", "Shop 1")
     gateway.orchestrator.stop()
     gateway.end()
     gateway.start()
     assert gateway.factor() == 2
-    assert "rolled_back" in cli("update", "status", "--url", f"http://{gateway.address}").out
+    assert "refused" in cli("update", "status", "--url", f"http://{gateway.address}").out
+
+
+def shown(gateway: Gateway) -> str:
+    """Title of the one dashboard, which Grafana's folder has as well."""
+    (told,) = json.loads(send(gateway.address, "GET", "/api/dashboards").body)["dashboards"]
+    (path,) = gateway.grafana.iterdir()
+    assert path.read_bytes() == send(gateway.address, "GET", "/api/dashboards/shop").body
+    return str(told["title"])
 
 
 BAD = {
@@ -164,12 +182,15 @@ def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
 def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:
     gateway.start()
     gateway.wait(gateway.deploy(times(2)), "settled")
-    gateway.wait(gateway.deploy(times(3)), "settled")
+    boards = [gateway.fleet.publish("dashboards/shop/1.json", board("Shop"))]
+    gateway.wait(gateway.deploy(times(3), dashboards=boards), "settled")
     with browser(tmp_path) as page:
         page.open(f"http://{gateway.address}/pages/models")
         page.until("#updates .facts dd")
         assert page.text("#updates .actions .state") == "Deployment 2: settled"
         assert "models/m/2.wasm" in page.texts("#updates .facts dd code")
+        page.until("#updates a[download='shop.json']")
+        assert "Shop" in page.texts("#updates [data-key=boards] td")
         page.one("#updates [data-way=ask-back]").click()
         page.until("#updates [data-way=back]")
         page.one("#updates [data-way=back]").click()

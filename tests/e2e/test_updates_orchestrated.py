@@ -3,10 +3,11 @@
 import asyncio
 import json
 import signal
+from typing import Any
 
 import pytest
 
-from fleet_gateway import SITE, asked, times
+from fleet_gateway import SITE, asked, board, times
 from orchestrated import orchestrated
 from raw_http import send, send_json
 from supervised import short_folder
@@ -28,11 +29,20 @@ async def test_a_rollout_ends_on_a_node() -> None:
             trust["orchestrator"] = f"http://{kept.address}"
             up.site.with_name("fleet.json").write_text(json.dumps(trust))
             up.site.with_name("claim").write_text(made["code"])
+            up.site.with_name("grafana").mkdir()
             try:
                 await asyncio.to_thread(up.start)
                 await until_async(lambda: bool(kept.found.fleet.nodes))
                 found = await kept.artifact("m", times(2))
-                order = {"nodes": [*kept.found.fleet.nodes], "set": {"models": {"m": found["target"]}}, "gates": GATES}
+                shown = [(await kept.artifact("shop", board("Shop"), "dashboards"))["target"] for _ in range(2)]
+                order: dict[str, Any] = {
+                    "nodes": [*kept.found.fleet.nodes],
+                    "set": {"models": {"m": found["target"]}, "dashboards": shown},
+                    "gates": GATES,
+                }
+                refused = await kept.ask("operator", "POST", "/api/fleet/rollouts", order)
+                assert (refused.status, "in another version too" in refused.error) == (400, True)
+                order["set"]["dashboards"] = shown[1:]
                 rollout = await kept.done("operator", "POST", "/api/fleet/rollouts", order)
 
                 async def state() -> str:
@@ -47,6 +57,8 @@ async def test_a_rollout_ends_on_a_node() -> None:
                 said = send_json(up.address, "POST", "/v2/models/m/infer", asked(3))
                 assert json.loads(said.body)["outputs"][0]["data"][0] == 6
                 told = json.loads(send(up.address, "GET", "/api/updates").body)
-                assert told["running"]["targets"] == {"models/m": found["target"]}
+                assert told["running"]["targets"] == {"models/m": found["target"], "dashboards/shop": shown[1]}
+                (node,) = await kept.done("viewer", "GET", "/api/fleet/nodes")
+                assert (node["desired"], node["drift"]) == (told["running"]["targets"], [])
             finally:
                 await asyncio.to_thread(up.end, signal.SIGKILL)

@@ -73,7 +73,7 @@ def sign(
 ) -> None:
     """Sign what waits for the keys of people, after showing what it changes."""
     from littoral.updates.metadata.keys import open_signer
-    from littoral.updates.metadata.offline import signed_draft
+    from littoral.updates.metadata.signatures import signature_of
 
     client = asked(url)
     waiting = client.call("GET", path_of("signing"))
@@ -85,7 +85,7 @@ def sign(
     if not yes and not typer.confirm(f"Sign version {pending['version']} of {role}?", err=True):
         raise typer.Exit(1)
     signer = open_signer(key, public=public, ask=lambda what: typer.prompt(what, hide_input=True, err=True))
-    keyid, sig = signed_draft(base64.b64decode(pending["draft"]), signer)
+    keyid, sig = signature_of(base64.b64decode(pending["draft"]), signer)
     body = json.dumps({"keyid": keyid, "sig": sig}).encode()
     found = client.call("POST", path_of("signing", role, "signatures"), body)
     if as_json:

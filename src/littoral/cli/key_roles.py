@@ -126,6 +126,19 @@ def sign(
     )
 
 
+def public(
+    key: Annotated[str, typer.Argument(help="URI of a key on a token: `hsm:KEYID?label=TOKEN`.")],
+    into: Annotated[Path, typer.Argument(help="File to write, NAME.pub.")],
+) -> None:
+    """Write the public half of a key that is on a token, for those who verify and for `rotate --add`."""
+    _need_extra()
+    from littoral.updates.metadata.keys import public_from
+
+    found = public_from(key, into, _ask)
+    results.print(f"{into}  {found.scheme}", markup=False)
+    results.print(f"  key id  {found.keyid}", markup=False)
+
+
 def publish(
     store: StoreArgument,
     online: OnlineOption,
@@ -238,4 +251,4 @@ def _need_extra() -> None:
         raise SetupError("keys of a fleet need `tuf`", hint='install `pip install "littoral[fleet]"`')
 
 
-COMMANDS = (pending, publish, renew, roles, rotate, sign, skip, threshold)
+COMMANDS = (pending, public, publish, renew, roles, rotate, sign, skip, threshold)

@@ -49,7 +49,9 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     by collection and shard that others take the place of, points to be handed over. loads: by collection and shard,
     searches a second, and milliseconds that they take of it. indexes: of payloads, by collection and field, with the
     hybrid time of the last request for it; nothing = dropped. unready: collections that go to another model, and why
-    this node does not go along yet; stuck: what keeps points of them from being embedded anew.
+    this node does not go along yet; stuck: what keeps points of them from being embedded anew. keys: that seal fields
+    of payloads, by their ids in order what proves that this node has them. refused: collections that are not to be had
+    there, and why.
     """
 
     node: str
@@ -69,6 +71,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     indexes: dict[str, dict[str, tuple[int, bytes]]] = {}
     unready: dict[str, str] = {}
     stuck: dict[str, str] = {}
+    keys: dict[str, str] = {}
+    refused: dict[str, str] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -23,6 +23,7 @@ __all__ = [
     "Change",
     "Generation",
     "Layout",
+    "Sealing",
     "ShardMap",
     "ShardMapFile",
     "Spread",
@@ -39,12 +40,15 @@ DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
 REPLICA_COUNT_MAX = 8
 SPREAD_COUNT_MAX = 64
+SEALED_FIELDS_MAX = 16
+KEYS_MAX = 64
 VECTOR_NAME_MAX = 255
 DEFINITION_BYTES_MAX = 1 << 16
 KEPT = "shard-map.json"
 
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 Places = Annotated[
     dict[Shard, Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
     Meta(min_length=1, max_length=SHARD_COUNT_MAX),
@@ -95,6 +99,27 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.step in ("flipping", "kept")
 
 
+class Sealing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Fields of payloads whose values lie sealed on all nodes. key: id of that which seals them. older: keys that some
+    values may still be sealed by; is_partly_plain: some may lie there as they were before the field was named.
+    """
+
+    fields: Annotated[list[Name], Meta(min_length=1, max_length=SEALED_FIELDS_MAX)]
+    key: KeyId
+    older: Annotated[list[KeyId], Meta(max_length=KEYS_MAX)] = []
+    is_partly_plain: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all values are sealed by the one key."""
+        return not self.older and not self.is_partly_plain
+
+    @property
+    def keys(self) -> list[str]:
+        """Ids of those that are needed, that which seals first."""
+        return [self.key, *self.older]
+
+
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One collection. places: by shard, the nodes that hold it, none twice; epoch: grows with every change to it.
 
@@ -105,7 +130,7 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site file of the map's writer named when the collection last went to another one. vector: name of that which cells
     are of, whatever the strategy; "" = the one without a name. definition: of a collection that a request has made,
     what site files say of others; empty = they do. born: shards of this name with lower numbers are of a collection
-    that was deleted.
+    that was deleted. sealing: of chosen fields, where site files name some.
     """
 
     strategy: Strategy
@@ -120,6 +145,7 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] = ""
     definition: Annotated[bytes, Meta(max_length=DEFINITION_BYTES_MAX)] = b""
     born: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    sealing: Sealing | None = None
 
     @property
     def layout(self) -> Layout:

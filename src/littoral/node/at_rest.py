@@ -1,4 +1,5 @@
-"""Where the keys of the table `encryption` come from: a file, a credential of systemd, or what a command prints.
+"""Where the keys of the tables `encryption` and `mesh.encryption` come from: a file, a credential of systemd, or what a
+command prints.
 
 And which fields of payloads they seal.
 """
@@ -12,12 +13,13 @@ from littoral import settings
 from littoral.answers.entries import SEALED_FIELDS
 from littoral.answers.points import names_of
 from littoral.errors import SettingError, SetupError
+from littoral.node.encryption_tables import EncryptionTable
 from littoral.node.site import Site
 from littoral.vault import KeyRing, parse_keys
 from littoral.vault.keys import KEY_FILE_BYTES_MAX
 from littoral.vectors.encrypted.fields import SealedFields
 
-__all__ = ["encrypted_fields", "open_keys", "read_key_file"]
+__all__ = ["encrypted_fields", "open_keys", "open_site_keys", "read_key_file"]
 
 COMMAND_S = 10.0
 HINT = "`littoral keys seal FILE` makes one"
@@ -25,23 +27,33 @@ HINT = "`littoral keys seal FILE` makes one"
 
 def open_keys(site: Site) -> KeyRing | None:
     """None for a site without the table: nothing is sealed. Raises SettingError, SetupError without the extra."""
-    if (table := site.encryption) is None:
-        return None
+    return None if site.encryption is None else _opened(site, site.encryption, "encryption")
+
+
+def open_site_keys(site: Site) -> KeyRing | None:
+    """Keys that all nodes of the site have, for fields of spread collections. As `open_keys`."""
+    table = None if site.mesh is None else site.mesh.encryption
+    return None if table is None else _opened(site, table, "mesh.encryption")
+
+
+def _opened(site: Site, table: EncryptionTable, name: str) -> KeyRing:
     if find_spec("cryptography") is None:
-        raise SetupError(f"{site.file}: `encryption` needs an extra", hint='pip install "littoral[vault]"')
+        raise SetupError(f"{site.file}: `{name}` needs an extra", hint='pip install "littoral[vault]"')
     if table.key_file is not None:
         return read_key_file(site.path_of(table.key_file))
     if table.credential is not None:
-        return read_key_file(_credential(site, table.credential))
-    return _printed(site, table.command or [])
+        return read_key_file(_credential(site, table.credential, name))
+    return _printed(site, table.command or [], name)
 
 
 def encrypted_fields(site: Site, keys: KeyRing | None, tenant: str = "") -> dict[str, SealedFields]:
-    """By collection. tenant: whose they are; what one sealed opens in no other's collection of that name."""
+    """By collection that lies here alone. tenant: whose they are; what one sealed opens in no other's collection of
+    that name.
+    """
     owner = f"{tenant}/" if tenant else ""
     if keys is None:
         return {}
-    tables = {name: table.encrypted for name, table in site.collections.items()}
+    tables = {name: table.encrypted for name, table in site.collections.items() if table.spread is None}
     fields: dict[str, tuple[str, ...]] = {name: tuple(table.fields) for name, table in tables.items() if table}
     if site.gateway is not None:
         own = (name for name in names_of(site.gateway.cache.collection) if name not in site.collections)
@@ -62,17 +74,17 @@ def read_key_file(path: Path) -> KeyRing:
     return parse_keys(data, f"file of keys `{path}`")
 
 
-def _credential(site: Site, name: str) -> Path:
+def _credential(site: Site, name: str, table: str) -> Path:
     if not (folder := settings.text("CREDENTIALS_DIRECTORY")):
         raise SettingError(
-            f"{site.file}: `encryption.credential` is `{name}`, and systemd gave none to this process",
+            f"{site.file}: `{table}.credential` is `{name}`, and systemd gave none to this process",
             hint=f"`LoadCredentialEncrypted={name}` in the unit; for a verb in a shell, `--keys FILE`",
         )
     return Path(folder) / name
 
 
-def _printed(site: Site, command: list[str]) -> KeyRing:
-    place = f"{site.file}: `encryption.command` (`{command[0]}`)"
+def _printed(site: Site, command: list[str], table: str) -> KeyRing:
+    place = f"{site.file}: `{table}.command` (`{command[0]}`)"
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""The table `encryption` of a site file, and `encrypted` of a collection."""
+"""The tables `encryption` and `mesh.encryption` of a site file, and `encrypted` of a collection."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ _Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class EncryptionTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What this node writes for later is sealed; exactly one of these says where the keys come from."""
+    """Something is sealed; exactly one of these says where the keys come from."""
 
     key_file: Annotated[_Text | None, Meta(description="File of keys, for its owner only; `littoral keys seal`")] = None
     credential: Annotated[
@@ -32,7 +32,7 @@ class EncryptionTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class EncryptedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Fields of payloads whose values lie sealed, by the keys of `encryption`."""
+    """Fields of payloads whose values lie sealed, by keys of `encryption`, of `mesh.encryption` where it is spread."""
 
     fields: Annotated[
         list[Annotated[str, Meta(pattern=FIELD_NAME)]],
@@ -45,15 +45,23 @@ class EncryptedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def check_encrypted(
-    table: EncryptedTable | None, encryption: EncryptionTable | None, *, is_spread: bool, place: Place
+    table: EncryptedTable | None,
+    encryption: EncryptionTable | None,
+    place: Place,
+    *,
+    keys: str = "encryption",
+    region: str | None = None,
 ) -> None:
-    """Raises SettingError without keys, for fields in each other's way, and where points lie elsewhere too."""
+    """Raises SettingError without keys, and for fields in each other's way. encryption: what the table `keys` says.
+
+    region: key of the payload that decides where a point lies.
+    """
     if table is None:
         return
     if encryption is None:
-        raise place.about("needs the table `encryption`, which says where the keys are")
-    if is_spread:
-        raise place.about("is for collections of one node, this one is spread", hint="other nodes have other keys")
+        raise place.about(f"needs the table `{keys}`, which says where the keys are")
+    if region is not None and region.partition(".")[0].partition("[")[0] in table.fields:
+        raise (place / "fields").about(f"names `{region}`, by which points are spread: nodes must be able to read it")
     names = set(table.fields)
     if len(names) != len(table.fields):
         raise (place / "fields").about("names a field twice")

@@ -1,10 +1,14 @@
 """What is wrong with a site, from what one node knows of it: for the page, `mesh status`, and `doctor`. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from littoral.node.mesh_told import MeshTold, Problem, ShardTold, Weight
+
+if TYPE_CHECKING:
+    from littoral.node.federation.sealing import Waiting
 
 __all__ = ["LAG_S", "problems"]
 
@@ -20,9 +24,18 @@ HINTS = {
 }
 
 
-def problems(told: MeshTold, models: Mapping[str, Mapping[str, str]]) -> MeshTold:
-    """The same with its problems, the heavier ones first. models: by node and collection, as the node goes by."""
+def problems(
+    told: MeshTold,
+    models: Mapping[str, Mapping[str, str]],
+    refused: Mapping[str, Mapping[str, str]] = {},
+    waiting: "Sequence[Waiting]" = (),
+) -> MeshTold:
+    """The same with its problems, the heavier ones first. models: by node and collection, as the node goes by.
+
+    refused: by node and collection, why it is not to be had there. waiting: keys of this node that seal nothing yet.
+    """
     found = [*_nodes(told), *_links(told), *_desired(told), *_collections(told), *_models(told, models)]
+    found += [*_refused(refused), *_waiting(waiting)]
     return msgspec.structs.replace(told, problems=sorted(found, key=lambda problem: problem.weight != "fail"))
 
 
@@ -136,6 +149,25 @@ def _models(told: MeshTold, models: Mapping[str, Mapping[str, str]]) -> Iterator
                 f"goes by the embeddings of `{model}`, the collection holds those of `{collection.model}`",
                 "set `spread.model` in that node's site file, or migrate the collection",
             )
+
+
+def _refused(refused: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    for node, whys in sorted(refused.items()):
+        for name, why in sorted(whys.items()):
+            hint = f"give `{node}` the site's keys in `mesh.encryption`, and the same `encrypted.fields` as the others"
+            yield _problem("fail", "sealed", f"collection `{name}` on `{node}`", f"is refused there: {why}", hint)
+
+
+def _waiting(waiting: "Sequence[Waiting]") -> Iterator[Problem]:
+    for one in waiting:
+        lacking = ", ".join(f"`{node}`" for node in one.nodes)
+        yield _problem(
+            "warn",
+            "keys",
+            f"collection `{one.collection}`",
+            f"is not sealed by key {one.key} yet" + (f", who lacks it: {lacking}" if lacking else ""),
+            "add the key to the file of every node, and start it again; revoke a node that does not come back",
+        )
 
 
 def _problem(weight: Weight, check: str, subject: str, message: str, hint: str) -> Problem:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.node.encryption_tables import EncryptionTable
 from littoral.node.site_problems import NAME_PATTERN, Place
 from littoral.vectors.records import CollectionConfig
 
@@ -64,6 +65,8 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Literal["off", "auto"],
         Meta(description="`auto`: the node that writes the map moves, divides, dissolves shards where that gains"),
     ] = "off"
+    encryption: EncryptionTable | None = None
+    """Of `encrypted.fields` of spread collections: the same keys on all nodes."""
 
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

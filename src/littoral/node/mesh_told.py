@@ -17,6 +17,7 @@ __all__ = [
     "RolloverTold",
     "RouteClassTold",
     "RoutingTold",
+    "SealingTold",
     "ShardTold",
     "State",
     "Weight",
@@ -89,6 +90,15 @@ class ShardTold(Told, frozen=True):
     holders: list[HolderTold]
 
 
+class SealingTold(Told, frozen=True):
+    """Fields of payloads that lie sealed on all nodes. key: id of that which seals them."""
+
+    fields: list[str]
+    key: str
+    older: Annotated[list[str], Meta(description="Keys that some values may still be sealed by: every node needs them")]
+    is_partly_plain: Annotated[bool, Meta(description="Values from before a field was named may still lie plain")]
+
+
 class CollectionTold(Told, frozen=True):
     """A collection that is spread. words: what the strategy goes by, for people."""
 
@@ -98,6 +108,7 @@ class CollectionTold(Told, frozen=True):
     epoch: Annotated[int, Meta(description="Of its place in the shard map")]
     points: Annotated[int | None, Meta(description="Of each shard the most that a holder told; null if one is unknown")]
     shards: list[ShardTold]
+    sealing: SealingTold | None = None
 
 
 class MoveTold(Told, frozen=True):

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from msgspec import structs
+
 from littoral.errors import InputError
 from littoral.mesh.condition import BehindTold, Condition, ReplicaTold
 from littoral.mesh.facts import Known
@@ -21,6 +23,7 @@ from littoral.node.mesh_told import (
     RolloverTold,
     RouteClassTold,
     RoutingTold,
+    SealingTold,
     ShardTold,
     State,
 )
@@ -63,7 +66,12 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
         lacking=federation.lacking(),
         problems=[],
     )
-    return problems(told, {name: known.fact.models for name, known in facts.items()})
+    return problems(
+        told,
+        {name: known.fact.models for name, known in facts.items()},
+        {name: known.fact.refused for name, known in speaking.items() if known.fact.refused},
+        federation.sealing.waiting(facts, federation.roster()),
+    )
 
 
 def state_of(member: MemberState, here: str, orchestrator: str | None = None) -> State:
@@ -179,6 +187,7 @@ def _collection(
         epoch=spread.epoch,
         points=_points(shards),
         shards=shards,
+        sealing=None if spread.sealing is None else SealingTold(**structs.asdict(spread.sealing)),
     )
 
 

@@ -8,8 +8,8 @@ For one event loop; one change at a time.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from typing import NamedTuple
 import msgspec
 
 from littoral.clock import SYSTEM, Clock
-from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError, SettingError
+from littoral.errors import ConflictError, LittoralError, NotFoundError, SandboxError
+from littoral.node.agent_repository import AgentRepository
 from littoral.node.machine_code import make_machine_code
 from littoral.node.model_files import Policy, find_versions
 from littoral.node.model_opening import (
@@ -31,21 +32,18 @@ from littoral.node.model_opening import (
     runs_on_zeros,
     warm,
 )
-from littoral.node.node import ServedModel, ServedPipeline, ServedVersion
-from littoral.node.pooling import Pooling
+from littoral.node.node import ServedModel, ServedVersion
+from littoral.node.pooling import Pooling, beside_threads
+from littoral.node.rebinding import Rebinding, Versions
 from littoral.node.site_tables import ModelTable
-from littoral.runtime.guest_threads import GuestThreads
+from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
-from littoral.runtime.thread_priority import BESIDE_NICE
 
 __all__ = ["READY", "UNAVAILABLE", "IndexEntry", "ModelRepository"]
 
 READY = "READY"
 UNAVAILABLE = "UNAVAILABLE"
-
-Bind = Callable[[str, Mapping[str, ServedModel]], ServedPipeline]
-"""A pipeline of the site file by name, bound to these models. Raises SettingError for an edge that does not fit."""
 
 Say = Callable[[str], None]
 
@@ -80,31 +78,19 @@ class _Kept:
     refusals: int = 0
 
 
-class _Noting(dict[str, ServedModel]):
-    """Which models a pipeline is bound to, at whatever depth. asked: their names."""
-
-    def __init__(self, models: Mapping[str, ServedModel]) -> None:
-        super().__init__(models)
-        self.asked: set[str] = set()
-
-    def __getitem__(self, name: str) -> ServedModel:
-        self.asked.add(name)
-        return super().__getitem__(name)
-
-
 def _unheard(_model: ServedModel, _what: str) -> None:
     pass
 
 
 class ModelRepository:
-    """models, pipelines: what the node serves; changed in place. say: gets a line for each change."""
+    """models: what the node serves; changed in place. say: gets a line for each change."""
 
     def __init__(
         self,
         models: MutableMapping[str, ServedModel],
         origins: Mapping[str, Origin],
-        pipelines: Mapping[str, ServedPipeline],
-        bind: Bind,
+        agents: AgentRepository,
+        rebinding: Rebinding,
         pooling: Pooling,
         *,
         say: Say,
@@ -112,8 +98,8 @@ class ModelRepository:
         deployed: Deployed = _unheard,
     ) -> None:
         self._models = models
-        self._pipelines = pipelines
-        self._bind = bind
+        self.agents = agents
+        self._rebinding = rebinding
         self._pooling = pooling
         self._say = say
         self._clock = clock
@@ -164,7 +150,7 @@ class ModelRepository:
             for source in await asyncio.to_thread(files_seen, path):
                 await make_machine_code(source, self._pooling.signers)
             opened = partial(open_model, name, table, path, self._pooling, clock=self._clock, say=self._say)
-            with _beside() as threads:
+            with beside_threads() as threads:
                 served, origin = await threads.run(opened)
                 if table.warm:
                     with contextlib.suppress(SandboxError):  # some models never take zeros
@@ -178,7 +164,7 @@ class ModelRepository:
         """A model that the site file names no more. Raises ConflictError where a pipeline uses it."""
         kept = self._find(name)
         async with self.turn:
-            if users := self._users(name):
+            if users := self._rebinding.users(name):
                 raise ConflictError(f"model `{name}`: used by pipeline `{users[0]}`")
             pools = [version.pool for version in _open_versions(kept)]
             del self._models[name], self._kept[name]
@@ -218,35 +204,51 @@ class ModelRepository:
                     return known
             await make_machine_code(path, self._pooling.signers)
             table = msgspec.structs.replace(kept.origin.table, sha256=sha256)
-            with _beside() as threads:
+            with beside_threads() as threads:
                 version = await threads.run(open_version, name, number, path, table, self._pooling, self._say)
             try:
                 check_state(table.state, version)
-                self._bound({name: version})
+                self._rebinding.bound(Versions({name: version}))
                 await self._warm(kept, version)
             except BaseException:
                 await asyncio.to_thread(_close, [version.pool])
                 raise
             return version
 
-    async def serve(self, staged: Mapping[str, ServedVersion]) -> Mapping[str, ServedVersion]:
+    async def stage_agent(self, name: str, path: Path, sha256: str) -> Pool[Agent]:
+        """As `stage`."""
+        async with self.turn:
+            pool = await self.agents.stage(name, path, sha256)
+            try:
+                self._rebinding.bound(Versions({}, {name: pool}))
+            except BaseException:
+                await self.agents.discard([pool])
+                raise
+            return pool
+
+    async def serve(self, staged: Versions) -> Versions:
         """From now on these serve, all of them between the same two requests; what served before, for the way back.
 
         Raises ConflictError where a pipeline does not take them; everything is as it was then.
         """
         async with self.turn:
-            before = {name: self._find(name).served.serving for name in staged}
-            for name, version in staged.items():
+            before = {name: self._find(name).served.serving for name in staged.models}
+            agents = {name: self.agents.served[name].pool for name in staged.agents}
+            for name, version in staged.models.items():
                 version.pool.wake()
                 await self._warm(self._find(name), version)
-            self._put(staged)
+            for pool in staged.agents.values():
+                pool.wake()
+            left = self._put(staged)
             await asyncio.to_thread(_rest, [one.pool for one in before.values() if not self._serves(one.pool)])
-            return before
+            await self.agents.settle(left)
+            return Versions(before, agents)
 
-    async def discard(self, staged: Iterable[ServedVersion]) -> None:
+    async def discard(self, staged: Versions) -> None:
         """Closes what was opened for `serve`, if nobody has it."""
         held = {version.pool for kept in self._kept.values() for version in _open_versions(kept)}
-        await asyncio.to_thread(_close, [version.pool for version in staged if version.pool not in held])
+        await asyncio.to_thread(_close, [one.pool for one in staged.models.values() if one.pool not in held])
+        await self.agents.discard(staged.agents.values())
 
     async def unload(self, name: str) -> None:
         """Refuses the model to requests and to pipelines; what runs or waits is answered. Unloading twice is fine."""
@@ -300,6 +302,7 @@ class ModelRepository:
         """Every version of every model."""
         for kept in self._kept.values():
             _close([version.pool for version in _open_versions(kept)])
+        self.agents.close()
 
     def _find(self, name: str) -> _Kept:
         if (kept := self._kept.get(name)) is None:
@@ -350,7 +353,7 @@ class ModelRepository:
         """As it is open already, or opened and warm, and then among `fresh`."""
         table, served = kept.origin.table, kept.served
         await make_machine_code(source, self._pooling.signers)
-        with _beside() as threads:
+        with beside_threads() as threads:
             version = await threads.run(open_version, served.name, number, source, table, self._pooling, self._say)
         is_file = source == kept.origin.path
         for known in _open_versions(kept):
@@ -371,7 +374,7 @@ class ModelRepository:
         if not kept.origin.table.warm or version in served.versions.values():
             return
         try:
-            with _beside() as threads:
+            with beside_threads() as threads:
                 await warm(version, served.instances, threads)
         except SandboxError:
             if served.is_loaded and await runs_on_zeros(served.serving):
@@ -379,13 +382,12 @@ class ModelRepository:
 
     async def _flip(self, kept: _Kept, versions: Mapping[int, ServedVersion]) -> None:
         served, serving = kept.served, versions[max(versions)]
-        bound = self._bound({served.name: serving}) if serving is not served.serving else {}
+        bound = self._rebinding.bound(Versions({served.name: serving})) if serving is not served.serving else {}
         before, dropped = served.serving, list(_open_versions(kept))
         if before is not serving and served.is_loaded:
             kept.previous = before
         served.serving, served.versions = serving, versions
-        for name, pipeline in bound.items():
-            self._pipelines[name].take(pipeline)
+        self._rebinding.put(bound)
         if before is not serving:
             kept.swaps += 1
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
@@ -396,70 +398,32 @@ class ModelRepository:
             if kept.previous is None or pool is not kept.previous.pool:
                 self._pooling.forget(pool)
 
-    def _put(self, serving: Mapping[str, ServedVersion]) -> None:
-        """In place, without a pause in which anybody could ask."""
-        bound = self._bound(serving)
-        for name, version in serving.items():
+    def _put(self, serving: Versions) -> list[Pool[Agent]]:
+        """In place, without a pause in which anybody could ask. Agents' pools that are left."""
+        bound = self._rebinding.bound(serving)
+        for name, version in serving.models.items():
             kept = self._find(name)
             served, before = kept.served, kept.served.serving
             if before is not version and served.is_loaded:
                 kept.previous = before
             served.serving, served.versions = version, {version.number: version}
             kept.swaps += before is not version
-        for name, pipeline in bound.items():
-            self._pipelines[name].take(pipeline)
-        for name, version in serving.items():
+        left = self.agents.put(serving.agents)
+        self._rebinding.put(bound)
+        for name, version in serving.models.items():
             kept = self._find(name)
             kept.newest, kept.is_held, kept.refused = max(kept.newest, version.number), True, {}
             self._say(f"model `{name}`: version {version.number} serves, {version.model.digest[:12]}")
             self._deployed(kept.served, "serves")
+        return left
 
     def _serves(self, pool: Pool[Session]) -> bool:
         return any(version.pool is pool for kept in self._kept.values() for version in kept.served.versions.values())
-
-    def _bound(self, serving: Mapping[str, ServedVersion]) -> Mapping[str, ServedPipeline]:
-        """The pipelines that use these models, bound to other versions of them. Raises ConflictError."""
-        changed = {name: replace(self._find(name).served, serving=version) for name, version in serving.items()}
-        models = _Noting({**self._models, **changed})
-        bound = {}
-        try:
-            for name in self._pipelines:
-                models.asked.clear()
-                pipeline = self._bind(name, models)
-                if models.asked & changed.keys():
-                    bound[name] = pipeline
-        except SettingError as error:
-            told = ", ".join(f"model `{name}`: version {version.number}" for name, version in serving.items())
-            raise ConflictError(
-                f"{told} does not fit: {error.message}",
-                hint="the version before goes on: give this one the inputs and outputs that its pipelines use",
-            ) from error
-        return bound
-
-    def _users(self, name: str) -> list[str]:
-        """The pipelines that use this model."""
-        models, found = _Noting(self._models), []
-        for pipeline in self._pipelines:
-            models.asked.clear()
-            self._bind(pipeline, models)
-            if name in models.asked:
-                found.append(pipeline)
-        return found
 
     def _refuse(self, kept: _Kept, number: int, error: Exception) -> None:
         kept.refusals += 1
         kept.refused = {number: str(error)}
         self._say(f"model `{kept.served.name}`: refused: {error}")
-
-
-@contextlib.contextmanager
-def _beside() -> Iterator[GuestThreads]:
-    """A thread that takes no core from requests. What still runs there at the end is not waited for."""
-    threads = GuestThreads(1, name="beside", nice=BESIDE_NICE)
-    try:
-        yield threads
-    finally:
-        threads.close(0.0)
 
 
 def _open_versions(kept: _Kept) -> list[ServedVersion]:

@@ -107,7 +107,10 @@ class ServedModel:
         return bool(self.versions)
 
 
-class ServedAgent(NamedTuple):
+@dataclass
+class ServedAgent:
+    """`AgentRepository` replaces its pool in place, so that who holds it always has the newest."""
+
     name: str
     pool: Pool[Agent]
     instances: Instances

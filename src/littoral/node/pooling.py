@@ -1,6 +1,7 @@
 """Models and agents in their pools: sizes, memory, quarantine and batches as the site file says."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,11 +17,12 @@ from littoral.runtime.instance import Session
 from littoral.runtime.memory_budget import MemoryBudget
 from littoral.runtime.pool import Pool
 from littoral.runtime.quarantine import Quarantine
+from littoral.runtime.thread_priority import BESIDE_NICE
 
 if TYPE_CHECKING:
     from littoral.artifact.signing import Signers
 
-__all__ = ["Pooling"]
+__all__ = ["Pooling", "beside_threads"]
 
 _W = TypeVar("_W", Agent, Session)
 
@@ -113,3 +115,13 @@ class Pooling:
             servers_max=table.instances.max,
             clock=self._clock,
         )
+
+
+@contextlib.contextmanager
+def beside_threads() -> Iterator[GuestThreads]:
+    """A thread that takes no core from requests. What still runs there at the end is not waited for."""
+    threads = GuestThreads(1, name="beside", nice=BESIDE_NICE)
+    try:
+        yield threads
+    finally:
+        threads.close(0.0)

@@ -266,12 +266,13 @@ def _checked(site: Site, place: Place) -> Site:
     for name, table in site.collections.items():
         here = place / "collections" / name
         check_vectors(table, here)
-        check_encrypted(table.encrypted, site.encryption, is_spread=table.spread is not None, place=here / "encrypted")
+        _check_encrypted(table, site, here / "encrypted")
     check_mesh(site.mesh, site.node.name, site.collections, place)
     check_models(site.collections, site.models, site.pipelines, site.agents, place)
     check_placement(site, place, inner_steps)
     check_telemetry(site.telemetry, place / "telemetry")
     check_encryption(site.encryption, place / "encryption")
+    check_encryption(site.mesh.encryption if site.mesh is not None else None, place / "mesh" / "encryption")
     check_tenants(site, place / "tenants", inner_steps)
     check_updates(site.updates, site.models, site.agents, place)
     check_gateway(site.gateway, site.pipelines, place / "gateway")
@@ -283,6 +284,14 @@ def _check_address(text: str, place: Place) -> None:
         parse_address(text)
     except SettingError as error:
         raise place.wrong(text, "HOST:PORT, such as `127.0.0.1:8642` or `[::1]:8642`") from error
+
+
+def _check_encrypted(table: CollectionTable, site: Site, place: Place) -> None:
+    if table.spread is None:
+        check_encrypted(table.encrypted, site.encryption, place)
+        return
+    keys = None if site.mesh is None else site.mesh.encryption
+    check_encrypted(table.encrypted, keys, place, keys="mesh.encryption", region=table.spread.region)
 
 
 def _check_exposure(site: Site, address: Address, place: Place) -> None:

@@ -90,7 +90,7 @@ def _check_collections(table: TenantTable, site: "Site", at: Place, inner: Inner
                     "is not offered for a tenant", hint="a tenant's collections lie on one node, as one shard each"
                 )
         here = at / "collections" / name / "encrypted"
-        check_encrypted(collection.encrypted, site.encryption, is_spread=False, place=here)
+        check_encrypted(collection.encrypted, site.encryption, here)
     declared = collections_of(table, site, inner)
     check_models(declared, site.models, site.pipelines, site.agents, at)
     for name in table.pipelines:

@@ -1,5 +1,6 @@
-"""`/api/updates`: what deployment a node runs, how the next one does, and the way back."""
+"""`/api/updates`: what deployment a node runs, how the next one does, and the way back. `/api/dashboards`: its own."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,14 @@ def updates_protocol(node: Node) -> Protocol:
             raise InputError(f"body: {error}", hint='such as `{"folder": "/media/stick"}`') from error
         return json_answer(await updates.take_from(Path(asked.folder)))
 
+    async def dashboards(_: Request) -> Answer:
+        found = [] if node.updates is None else await asyncio.to_thread(node.updates.dashboards)
+        return json_answer({"dashboards": found})
+
+    async def dashboard(request: Request) -> Answer:
+        data = await asyncio.to_thread(_of(node).dashboard, name := request.names["name"])
+        return Answer(data, headers=(("content-disposition", f'attachment; filename="{name}.json"'),))
+
     async def file(request: Request) -> Answer | Stream:
         if node.updates is None or not node.updates.serves_peers:
             raise NotFoundError("this node hands nothing on", hint="`updates.serve_peers` in its site file")
@@ -51,13 +60,15 @@ def updates_protocol(node: Node) -> Protocol:
 
     routes = (
         Route("GET", "/fleet/v1/image/targets/{file}", file),
+        Route("GET", "/api/dashboards", dashboards),
+        Route("GET", "/api/dashboards/{name}", dashboard),
         Route("GET", "/api/updates", state),
         Route("POST", "/api/updates/back", back),
         Route("POST", "/api/updates/begin-again", begin_again),
         Route("POST", "/api/updates/now", now),
         Route("POST", "/api/updates/from", take_from),
     )
-    return Protocol(("/api/updates", "/fleet"), routes)
+    return Protocol(("/api/updates", "/api/dashboards", "/fleet"), routes)
 
 
 def _of(node: Node) -> "Updates":

@@ -82,6 +82,9 @@ class UpdatesTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Annotated[str, Meta(max_length=1024)] | None,
         Meta(description="Address on this machine that is asked before the flip and after the watch: 2xx = go on"),
     ] = None
+    dashboards: Annotated[
+        _Path | None, Meta(description="Folder of a Grafana's file provisioning; dashboards of the fleet are put there")
+    ] = None
     reports_mb: Annotated[int, Meta(ge=1, le=1024, description="Reports that wait for the orchestrator, in MiB")] = 4
     reports_days: Annotated[float, Meta(gt=0, le=366, description="After which they are dropped")] = 30.0
 

@@ -40,6 +40,12 @@ class VectorModels:
         other._pinned, other._prefers_pins = self._pinned, prefers_pins
         return other
 
+    def with_agents(self, agents: Mapping[str, ServedAgent]) -> "VectorModels":
+        """The same, as if the node served these."""
+        other = VectorModels(self._site, agents, self.holds)
+        other._pinned, other._prefers_pins = self._pinned, self._prefers_pins
+        return other
+
     def pin(self, model: ModelVersion, version: ServedVersion) -> None:
         """From now on it is there for who needs it."""
         self._pinned[model.digest] = (model, version)

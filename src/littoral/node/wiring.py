@@ -7,12 +7,16 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from pathlib import Path
 from typing import cast
+
+import msgspec
 
 from littoral.clock import SYSTEM, Clock
 from littoral.errors import NotFoundError
 from littoral.making.builds import Builds
-from littoral.node.at_rest import encrypted_fields, open_keys
+from littoral.node.agent_repository import AgentRepository
+from littoral.node.at_rest import encrypted_fields, open_keys, open_site_keys
 from littoral.node.audit.opening import open_trail, open_witnesses
 from littoral.node.binding import Guests, naming, open_pipeline, open_pipelines
 from littoral.node.caches import Caches
@@ -30,6 +34,7 @@ from littoral.node.node import Instances, Node, ServedAgent, ServedModel, Served
 from littoral.node.opened_access import own_hosts
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
+from littoral.node.rebinding import Rebinding
 from littoral.node.renewing import renew_values
 from littoral.node.signed_modules import signers_of
 from littoral.node.site import Site
@@ -44,6 +49,7 @@ from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
 from littoral.runtime.foreign_code import CompileBounds
 from littoral.runtime.guest_threads import GuestThreads
+from littoral.runtime.pool import Pool
 from littoral.transport import Transport
 from littoral.vectors.collection import Collection
 from littoral.vectors.collections import Collections, ShardHosts
@@ -78,7 +84,7 @@ async def _open_node(
     site: Site, hosts: ShardHosts, transport: Transport | None, traces: Traces | None, say: Say, clock: Clock
 ) -> AsyncIterator[Node]:
     read, site = site, with_spread_models(there := without_undelivered(site))
-    keys = open_keys(site)
+    keys, site_keys = open_keys(site), open_site_keys(site)
     spans = None if traces is None else traces.spans
     shared = SharedHosts(hosts)
     collections = await Collections.open(
@@ -88,7 +94,9 @@ async def _open_node(
     try:
         async with (
             open_tenancy(site, shared, clock, keys, say) as tenancy,
-            open_federation(site, collections, transport, clock=clock, say=say, spans=spans, keys=keys) as federation,
+            open_federation(
+                site, collections, transport, clock=clock, say=say, spans=spans, keys=keys, site_keys=site_keys
+            ) as federation,
             open_trail(site, collections.get, clock) as trail,
             open_witnesses(site, trail, federation, clock),
             _guests(site, say, clock, caches, collections) as guests,
@@ -228,7 +236,7 @@ def open_guests(site: Site, say: Say, clock: Clock, caches: Caches) -> Iterator[
         for name, agent in site.agents.items():
             with naming(site, f"agents.{name}"):
                 agents[name] = _open_agent(site, name, agent, guests)
-            stack.callback(agents[name].pool.close)
+            stack.callback(_close_agent, agents[name])
             say(f"agent `{name}`: {agent.path}")
         yield guests
 
@@ -251,6 +259,10 @@ def _open_agent(site: Site, name: str, table: AgentTable, guests: Guests) -> Ser
     return ServedAgent(name, guests.pooling.agent(agent, name, table), instances)
 
 
+def _close_agent(agent: ServedAgent) -> None:
+    agent.pool.close()
+
+
 @contextlib.asynccontextmanager
 async def _repository(
     guests: Guests,
@@ -263,11 +275,20 @@ async def _repository(
     """The models' versions, watched where the site file says so; bound: to whose pipelines they are bound, too."""
     site = guests.site
 
-    def bind(key: str, models: Mapping[str, ServedModel]) -> ServedPipeline:
+    def bind(key: str, models: Mapping[str, ServedModel], agents: Mapping[str, ServedAgent]) -> ServedPipeline:
         owner, _, name = key.rpartition("/")
         own, held = (bound[owner].guests, bound[owner].room.collections) if owner else (guests, collections)
         now = as_it_is(own.site, held)
-        return open_pipeline(now, name, own._replace(models=models), held.get, clock)
+        given = own._replace(models=models, agents=agents, vector_models=own.vector_models.with_agents(agents))
+        return open_pipeline(now, name, given, held.get, clock)
+
+    def open_pool(name: str, path: Path, sha256: str) -> Pool[Agent]:
+        table = msgspec.structs.replace(site.agents[name], path=str(path.absolute()), sha256=sha256)
+        return _open_agent(site, name, table, guests).pool
+
+    def agent_deployed(agent: ServedAgent) -> None:
+        if guests.trail is not None:
+            guests.trail.deployed("agents", agent.name, agent.pool.first.digest)
 
     def deployed(model: ServedModel, what: str) -> None:
         if guests.trail is not None:
@@ -276,8 +297,8 @@ async def _repository(
     repository = ModelRepository(
         cast(MutableMapping[str, ServedModel], guests.models),  # those of `open_guests`, of which all others are views
         guests.origins,
-        EveryPipeline(pipelines, bound),
-        bind,
+        AgentRepository(guests.agents, open_pool, say=say, deployed=agent_deployed),
+        Rebinding(guests.models, guests.agents, EveryPipeline(pipelines, bound), bind),
         guests.pooling,
         say=say,
         clock=clock,
@@ -286,8 +307,7 @@ async def _repository(
     for model in guests.models.values():
         deployed(model, "serves")
     for agent in guests.agents.values():
-        if guests.trail is not None:
-            guests.trail.deployed("agents", agent.name, agent.pool.first.digest)
+        agent_deployed(agent)
     watching = asyncio.create_task(repository.watch(site.repository.watch_s)) if site.repository.watch_s else None
     try:
         yield repository

@@ -20,6 +20,7 @@ from littoral.orchestrator.store.rows import ArtifactRow, Assigned
 from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom, Kind
 from littoral.updates.blocks import BlockList
+from littoral.updates.boards import BYTES_MAX, read_board
 
 __all__ = ["Registry", "check_targets"]
 
@@ -60,6 +61,8 @@ class Registry:
             sha256, length = await self._receive(file, chunks)
             if not length:
                 raise InputError("an artifact without a byte")
+            if kind is Kind.DASHBOARD:
+                await asyncio.to_thread(_check_board, file, name)
             custom = await asyncio.to_thread(self._keep, target, sha256, file, custom)
         finally:
             file.unlink(missing_ok=True)
@@ -161,7 +164,10 @@ class Registry:
 
 def check_targets(fleet: Fleet, assigned: Assigned) -> None:
     """Raises NotFoundError, ConflictError, InputError for what no node could be told to run."""
-    for what, target in assigned.targets.items():
+    targets = assigned.targets
+    if twice := sorted({*assigned.dashboards} - {*targets.values()}):
+        raise InputError(f"`dashboards`: `{twice[0]}` is there in another version too", hint="name one of them")
+    for what, target in targets.items():
         wanted = _KINDS[what.partition("/")[0]]
         if (kind := ArtifactName.parse(target).kind) is not wanted:
             raise InputError(f"`{what}` is `{target}`, which is of kind `{kind.value}`, not `{wanted.value}`")
@@ -170,6 +176,12 @@ def check_targets(fleet: Fleet, assigned: Assigned) -> None:
             raise NotFoundError(f"`{what}`: no artifact `{target}`", hint="`littoral fleet artifacts` lists them")
         if row.state != "published":
             raise ConflictError(f"`{what}`: artifact `{target}` is {row.state}", hint="`littoral fleet sign` signs it")
+
+
+def _check_board(file: Path, name: str) -> None:
+    """No node would show it. Raises InputError."""
+    with file.open("rb") as stream:
+        read_board(stream.read(BYTES_MAX + 1), f"dashboard `{name}`")
 
 
 def _take(handle: int, hashed: "hashlib._Hash", data: bytes) -> None:

@@ -16,8 +16,8 @@ from littoral.updates.artifacts import ArtifactName
 from littoral.updates.metadata.director import Director, Told
 from littoral.updates.metadata.image import UPLOADS, ImageRepository
 from littoral.updates.metadata.keys import KeyRing
-from littoral.updates.metadata.offline import made_elsewhere
 from littoral.updates.metadata.roles import Pending
+from littoral.updates.metadata.signatures import made_elsewhere
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import Desired
 

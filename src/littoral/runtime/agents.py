@@ -25,6 +25,7 @@ from littoral.errors import (
     UnavailableError,
 )
 from littoral.runtime.abi import (
+    LOG_IMPORT,
     MEMORY_BYTES_MAX,
     AgentTypes,
     Ports,
@@ -162,6 +163,16 @@ class Agent:
         models = sorted(self._options.models.items())
         made_of = [self._own_digest, *(f"{name}:{model.digest};" for name, model in models)]
         return hashlib.sha256("".join(made_of).encode()).hexdigest()
+
+    @property
+    def module_digest(self) -> str:
+        """SHA-256 of its file."""
+        return self._options.module.digest
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether its answers depend on nothing but what it is given: it asks the host for nothing but its log."""
+        return all(str(wanted) == LOG_IMPORT for wanted in self._options.module.code.interface.imports)
 
     @cached_property
     def _own_digest(self) -> str:

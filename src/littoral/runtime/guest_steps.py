@@ -136,6 +136,12 @@ class AgentStage(NamedTuple):
             raise
 
     def _given(self, value: Value) -> bytes | bytearray | memoryview | Mapping[str, Array]:
+        given = self._fitted(value)
+        if self.pool.mirror is not None:
+            self.pool.mirror(given if isinstance(given, Mapping) else bytes(given))
+        return given
+
+    def _fitted(self, value: Value) -> bytes | bytearray | memoryview | Mapping[str, Array]:
         if self.fits is not None:
             return _feeds(self.fits, value)
         if not isinstance(value, bytes | bytearray | memoryview):

@@ -121,8 +121,8 @@ class Pool(Generic[_W]):
         self.threads = threads
         self.quarantine = quarantine
         self.ends = dict.fromkeys(ENDS.values(), 0)
-        self.mirror: Callable[[Mapping[str, Array]], None] | None = None
-        """Told of what a model is given, while another version gets it as well."""
+        self.mirror: Callable[[Mapping[str, Array] | bytes], None] | None = None
+        """Told of what a model or agent is given, while another version gets it as well."""
         self._wait_ms = wait_ms
         self._waiting_max = waiting_max
         self._clock = clock

@@ -19,6 +19,7 @@ __all__ = ["KEY_BYTES", "KEY_FILE_BYTES_MAX", "KEY_ID_BYTES", "Key", "KeyRing", 
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
+PROOF_BYTES = 16
 KEY_COUNT_MAX = 64
 KEY_FILE_BYTES_MAX = 1 << 14
 WORD = "littoral-key-1"
@@ -38,6 +39,14 @@ class Key(NamedTuple):
     def derived(self, purpose: str) -> bytes:
         """Another 32 bytes for another use."""
         return hmac.new(self.data, f"littoral {purpose}".encode(), hashlib.sha256).digest()
+
+    def proof(self, statement: str) -> str:
+        """What only who has the key can say: 16 bytes, as hexadecimal digits."""
+        return hmac.new(self.derived("proof"), statement.encode(), hashlib.sha256).digest()[:PROOF_BYTES].hex()
+
+    def proves(self, statement: str, proof: str) -> bool:
+        """Whether somebody who has the key said so."""
+        return hmac.compare_digest(self.proof(statement).encode(), proof.encode())
 
     def __repr__(self) -> str:
         return f"Key(id={self.id.hex()})"
@@ -63,6 +72,10 @@ class KeyRing:
     def keys(self) -> list[Key]:
         """All, that which seals first."""
         return [self.current, *(key for key in self._by_id.values() if key != self.current)]
+
+    def sealing_by(self, key_id: str) -> "KeyRing":
+        """The same keys, of which this one seals. key_id: in hexadecimal digits, of one of them."""
+        return KeyRing(sorted(self.keys, key=lambda key: key.id.hex() != key_id))
 
     def of(self, key_id: bytes, what: str) -> Key:
         """Raises TrustError where the key of this id is not there. what: was sealed by it, for the message."""

@@ -1,6 +1,5 @@
 """A node whose payloads have encrypted fields, over HTTP: no byte of a value on its disk, whatever wrote it."""
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient, models
 
+from canaries import on_disk
 from littoral.errors import SettingError
 from littoral.node.client import NodeClient
 from littoral.node.site import read_site
@@ -45,15 +45,6 @@ def folder() -> Iterator[Path]:
         write_keys(folder, new_key()[1])
         (folder / "site.toml").write_text(SITE)
         yield folder
-
-
-def on_disk(folder: Path, text: str) -> list[str]:
-    """Files in which it stands, in any form that this code or the store may write text in."""
-    plain = text.encode()
-    forms = [plain, plain[::-1], text.encode("utf-16-le"), text.encode("utf-32-le"), plain.hex().encode()]
-    forms += [base64.b64encode(plain[at : at + 9])[:12] for at in range(3)]
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path) for path in files if any(form in path.read_bytes() for form in forms)]
 
 
 def write_everywhere(client: NodeClient) -> None:
@@ -139,9 +130,15 @@ def test_an_unmodified_client_sees_plain_fields(folder: Path) -> None:
         client.close()
 
 
+MESH = '[mesh]\nsite = "shop"\n'
+BY_PLATE = 'spread = { strategy = "geographic", regions = ["eu", "us"], region = "plate", replicas = 1 }'
 WRONG = {
     "needs the table `encryption`": SITE[: SITE.index("[encryption]")],
-    "this one is spread": SITE.replace('"Dot" }', '"Dot" }\nspread = { strategy = "hash", shards = 2, replicas = 1 }'),
+    "needs the table `mesh.encryption`": SITE.replace('"Dot" }', '"Dot" }\nspread = { shards = 2, replicas = 1 }')
+    + MESH,
+    "names `plate`, by which points are spread": SITE.replace('"Dot" }', f'"Dot" }}\n{BY_PLATE}')
+    + MESH
+    + '[mesh.encryption]\nkey_file = "keys"\n',
     "names a field twice": SITE.replace('"plate"]', '"customer"]'),
     "where the sealed value of another one lies": SITE.replace('"plate"]', '"customer__sealed"]'),
     "fields": SITE.replace('"plate"]', '"a.b"]'),

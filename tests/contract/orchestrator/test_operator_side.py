@@ -12,7 +12,7 @@ from littoral.orchestrator.metrics import Observed
 from littoral.orchestrator.rights import RIGHTS, Role
 from littoral.orchestrator.service import protocols
 from littoral.updates.metadata.keys import open_signer
-from littoral.updates.metadata.offline import signed_draft
+from littoral.updates.metadata.signatures import signature_of
 from orchestrated import FILE, Kept, orchestrated
 from waiting import until_true
 
@@ -195,7 +195,7 @@ async def test_an_artifact_waits_for_two_signatures_of_people(tmp_path: Path) ->
         for count, number in enumerate((1, 3), 1):
             (waits,) = (await kept.done("publisher", "GET", "/api/fleet/signing"))["pending"]
             signer = open_signer(str(tmp_path / f"offline/targets-{number}.key"))
-            keyid, sig = signed_draft(base64.b64decode(waits["draft"]), signer)
+            keyid, sig = signature_of(base64.b64decode(waits["draft"]), signer)
             signature = {"keyid": keyid, "sig": sig}
             assert (
                 await kept.ask("operator", "POST", "/api/fleet/signing/targets/signatures", signature)
@@ -212,7 +212,7 @@ async def test_signatures_of_others_do_not_count(tmp_path: Path) -> None:
         await kept.artifact()
         (waits,) = (await kept.done("publisher", "GET", "/api/fleet/signing"))["pending"]
         for key in ("root-1", "targets-1"):
-            keyid, sig = signed_draft(
+            keyid, sig = signature_of(
                 base64.b64decode(waits["draft"]), open_signer(str(tmp_path / f"offline/{key}.key"))
             )
             wrong = {"keyid": keyid, "sig": sig if key == "root-1" else sig[:-2] + "00"}

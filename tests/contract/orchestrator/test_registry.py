@@ -48,6 +48,7 @@ async def test_a_version_is_never_changed(tmp_path: Path) -> None:
         ("kind=models&name=a&version=0", b"x", 400),
         ("kind=models&name=a&version=99999999999", b"x", 400),
         ("kind=models&name=a", b"", 400),
+        ("kind=dashboards&name=a", b'{"panels": []}', 400),
         ("kind=models&name=a", bytes(5000), 413),
     ],
 )

@@ -63,6 +63,8 @@ admin      POST   /api/collections/{collection}/migration/back
 read       GET    /api/collections/{collection}/map
 read       POST   /api/collections/{collection}/recall
 admin      POST   /api/compared
+read       GET    /api/dashboards
+read       GET    /api/dashboards/{name}
 admin      GET    /api/doctor
 read       GET    /api/events
 admin      POST   /api/examined

@@ -107,6 +107,8 @@ def left_out(site: Site, *, with_tokens: bool = False) -> Iterator[LeftOut]:
         yield LeftOut(told, "certificate and key of TLS: keys are in no backup")
     if site.encryption is not None:
         yield LeftOut("keys of `encryption`", "whoever has a backup and its keys can read it: keep them apart")
+    if site.mesh is not None and site.mesh.encryption is not None:
+        yield LeftOut("keys of `mesh.encryption`", "all nodes of the site have them: keep them apart from backups")
     if site.mqtt is not None:
         yield LeftOut("files of `mqtt`", "passwords, keys and certificates: keys are in no backup")
     if site.mesh is not None:

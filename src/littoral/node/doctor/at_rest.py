@@ -1,13 +1,14 @@
 """What a node leaves on its disk: what is sealed, by which key, and whether the disk is encrypted below the rest."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from littoral.errors import LittoralError
-from littoral.node.at_rest import open_keys
+from littoral.node.at_rest import open_keys, open_site_keys
 from littoral.node.site import Site
 from littoral.telemetry.findings import Finding, Status
+from littoral.vault import KeyRing
 from littoral.vectors.snapshots import SNAPSHOTS, is_sealed
 
 __all__ = ["examine_at_rest"]
@@ -19,16 +20,22 @@ FILES_MAX = 10_000
 
 def examine_at_rest(site: Site, *, root: Path = Path("/")) -> Iterator[Finding]:
     """root: of `sys`, for tests."""
+    if site.mesh is not None and site.mesh.encryption is not None:
+        yield _keys("keys of the site", open_site_keys, site)
     if site.encryption is None:
         yield Finding(CHECK, str(site.file), Status.OK, "no table `encryption`: snapshots and caches lie there plain")
         return
-    try:
-        ids = [] if (ring := open_keys(site)) is None else ring.ids
-        yield Finding(CHECK, "keys", Status.OK, f"key {ids[0]} seals, {len(ids)} in all")
-    except LittoralError as error:
-        yield Finding(CHECK, "keys", Status.FAIL, error.message, error.hint)
+    yield _keys("keys", open_keys, site)
     yield from _snapshots(site)
     yield _shards(site, root)
+
+
+def _keys(subject: str, read: Callable[[Site], KeyRing | None], site: Site) -> Finding:
+    try:
+        ids = [] if (ring := read(site)) is None else ring.ids
+        return Finding(CHECK, subject, Status.OK, f"key {ids[0]} stands first, {len(ids)} in all")
+    except LittoralError as error:
+        return Finding(CHECK, subject, Status.FAIL, error.message, error.hint)
 
 
 def _snapshots(site: Site) -> Iterator[Finding]:

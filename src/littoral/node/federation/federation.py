@@ -36,8 +36,10 @@ from littoral.node.federation.moving.steps import begun, withdrawn
 from littoral.node.federation.own_condition import OwnCondition
 from littoral.node.federation.placing import may_have_copies
 from littoral.node.federation.replicas import Replicas
+from littoral.node.federation.resealing import Resealing
 from littoral.node.federation.residency import allowed, seen_from
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.sealing import SiteSealing
 from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.stand_ins import StandIns
@@ -81,9 +83,11 @@ class Federation:
         samples: Mapping[str, Path] | None = None,
         signed: SignedSite | None = None,
         keys: KeyRing | None = None,
+        site_keys: KeyRing | None = None,
     ) -> None:
         """tables: of the collections that are spread. samples: files that cells are fitted to. signed: roster and map
         of a site whose nodes have identities; without, the site file says who belongs to it. keys: that seal journals.
+        site_keys: that seal fields of payloads, on all nodes.
 
         Raises NodeError for files that cannot be read.
         """
@@ -138,7 +142,10 @@ class Federation:
         self.asking = Asking(transport, self._local, links, clock, peer_s=mesh.deadline_ms / 1000)
         self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
-        self.stand_ins = StandIns(self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock)
+        self.sealing = SiteSealing(mesh.site, transport.name, site_keys, self._tables, lambda: self.map)
+        self.stand_ins = StandIns(
+            self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock, self.sealing
+        )
         self.making = self._making()
         self.service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
@@ -148,10 +155,11 @@ class Federation:
         )
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
-        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace)
+        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace, self.sealing.opened)
         self.moving = self._moving(pace)
         self._rebalancing = Rebalancing(self.changes, self.moving, clock, say, is_on=mesh.rebalance != "off")
         self.seeding = sync.seeds = self._seeding(data / FOLDER)
+        self._resealing = Resealing(self.sealing, self.keeper, collections, self.facts.all, self.roster, clock, say)
 
     def _making(self) -> Making:
         return Making(
@@ -287,9 +295,6 @@ class Federation:
         may_pass = least >= len(nodes) > 1 or (change is not None and change.step == "copying")
         return Holding(name, shard, nodes, least, may_pass)
 
-    def _is_holder(self) -> bool:
-        return self.name in self.keeper.holders
-
     def _steady_holders(self, part: str) -> Sequence[str]:
         """Of a shard of this node; none while its collection goes to another layout."""
         name, _, shard = part.rpartition(".")
@@ -338,7 +343,9 @@ class Federation:
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(self._map_lease.keep(self._is_holder), name="littoral-map-lease"),
+            asyncio.create_task(
+                self._map_lease.keep(lambda: self.name in self.keeper.holders), name="littoral-map-lease"
+            ),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -363,6 +370,7 @@ class Federation:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._resealing.close()
         await self.seeding.close()
         await self.moving.close()
         await self.routing.close()
@@ -392,7 +400,8 @@ class Federation:
         config = table.config()
         found = laid_out(name, table.spread, config, self.roster(), sample, first=self.map.given)
         size = 0 if config.vectors is None else config.vectors.size
-        return msgspec.structs.replace(found, size=size, declared=found.model)
+        sealing = self.sealing.first(name, self.facts.all(), self.roster())
+        return msgspec.structs.replace(found, size=size, declared=found.model, sealing=sealing)
 
     async def _hold_shards(self) -> None:
         """Makes what this node holds and has not yet."""
@@ -415,9 +424,10 @@ class Federation:
     async def _run(self) -> None:
         """What is to be done now, and again. What fails of it holds up nothing else, and is tried again."""
         steps: Mapping[str, Callable[[], Awaitable[object]]] = {
-            "map": self._pull_map,
+            "map": lambda: self.keeper.pull(also=self._transport.alive() if self._is_waiting else ()),
             "shards": self._hold_shards,
             "layouts": self._write_layouts,
+            "sealed fields": self._resealing.look,
             "summaries": lambda: self._exchange.sum_up(self._read_shards()),
             "snapshots": self.seeding.tidy,
             "facts": self._tell_fact,
@@ -433,9 +443,6 @@ class Federation:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._is_waiting else ROUND_S):
                     await self._work.wait()
-
-    async def _pull_map(self) -> None:
-        await self.keeper.pull(also=self._transport.alive() if self._is_waiting else ())
 
     async def _write_layouts(self) -> None:
         """As the writer."""
@@ -484,16 +491,10 @@ class Federation:
             condition=condition,
             settled=self.moving.settled,
             owed=self.moving.owed,
-            loads=self._loads(),
+            loads=self._local.loads.told(self._own_shards()),
             indexes=self._indexes.told(),
             unready=self.moving.unready,
             stuck=self.handing.embedders.stuck(),
+            keys=self.sealing.proofs,
+            refused=self.sealing.refused(),
         )
-
-    def _loads(self) -> dict[str, dict[int, tuple[float, float]]]:
-        found: dict[str, dict[int, tuple[float, float]]] = {}
-        for name, shard in self._own_shards():
-            load = self._local.loads.of(part_name(name, shard))
-            if load.busy_ms:
-                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
-        return found

@@ -14,7 +14,7 @@ from littoral.errors import ConflictError, InputError, LittoralError, Unavailabl
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.copies import is_copy, without_mark
 from littoral.vectors.model_version import heard_over_the_mesh
-from littoral.vectors.records import CollectionConfig, Payload
+from littoral.vectors.records import CollectionConfig, Payload, PointId
 from littoral.vectors.replication.entries import Change, State, key_of
 
 __all__ = ["Embed", "Embedders", "Made", "NoEmbedders", "config_of", "made_anew", "not_known_yet", "strange"]
@@ -82,6 +82,10 @@ class NoEmbedders:
         return {}
 
 
+def _as_it_lies(_point: PointId, payload: Payload | None) -> Payload | None:
+    return payload
+
+
 class Made(NamedTuple):
     """states: with vectors of the other model. refused: of those that cannot be embedded, why, by key."""
 
@@ -90,8 +94,15 @@ class Made(NamedTuple):
     tried: int
 
 
-async def made_anew(states: Sequence[State], find: Callable[[], Embed]) -> Made:
-    """Copies are left out: the other layout has its own. Raises what says nothing of a point: UnavailableError."""
+async def made_anew(
+    states: Sequence[State],
+    find: Callable[[], Embed],
+    opened: Callable[[PointId, Payload | None], Payload | None] = _as_it_lies,
+) -> Made:
+    """Copies are left out: the other layout has its own. Raises what says nothing of a point: UnavailableError.
+
+    opened: a payload as it is embedded; what is handed over stays as it lies.
+    """
     at_once = asyncio.Semaphore(EMBEDDED_AT_ONCE)
     refused: dict[bytes, str] = {}
 
@@ -101,7 +112,8 @@ async def made_anew(states: Sequence[State], find: Callable[[], Embed]) -> Made:
             return state
         async with at_once:
             try:
-                vector = await embed(payload := without_mark(change.payload))
+                payload = without_mark(change.payload)
+                vector = await embed(opened(change.id, payload))
             except UnavailableError:
                 raise
             except LittoralError as error:

@@ -1,12 +1,10 @@
 """How busy the shards of a node are with searches, of late."""
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from littoral.clock import Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["Load", "Loads"]
 
@@ -50,6 +48,15 @@ class Loads:
         """As it is now."""
         count, busy_s = self._faded(name, self._clock.monotonic())
         return Load(count / MEMORY_S, 1000 * busy_s / MEMORY_S)
+
+    def told(self, shards: Iterable[tuple[str, int]]) -> dict[str, dict[int, tuple[float, float]]]:
+        """By collection and shard, of those that are searched."""
+        found: dict[str, dict[int, tuple[float, float]]] = {}
+        for name, shard in shards:
+            load = self.of(f"{name}.{shard}")
+            if load.busy_ms:
+                found.setdefault(name, {})[shard] = (round(load.searches, 3), round(load.busy_ms, 3))
+        return found
 
     def forget(self, name: str) -> None:
         """The shard is gone."""

@@ -31,9 +31,11 @@ async def open_federation(
     say: Callable[[str], None],
     spans: Spans | None = None,
     keys: KeyRing | None = None,
+    site_keys: KeyRing | None = None,
 ) -> AsyncIterator[Federation | None]:
     """None without the table. transport: to the other nodes, if the caller has one; it is not closed here then.
     spans: where requests to other nodes, and theirs, are recorded. keys: that seal journals.
+    site_keys: that seal fields of payloads.
 
     Raises SettingError for certificates that are not there, and what `Federation` raises.
     """
@@ -63,6 +65,7 @@ async def open_federation(
             samples=samples,
             signed=None if identity is None else SignedSite(identity),
             keys=keys,
+            site_keys=site_keys,
         )
         federation.roster_word = getattr(transport, "roster_word", federation.roster_word)
         opened.push_async_callback(federation.close)

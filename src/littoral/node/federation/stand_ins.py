@@ -10,6 +10,7 @@ from littoral.node.federation.generations import config_of
 from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.routed import Routing
+from littoral.node.federation.sealing import SealedSpread, SiteSealing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.site_tables import CollectionTable
@@ -30,6 +31,7 @@ class StandIns:
         asking: Asking,
         routing: Routing,
         clock: Clock,
+        sealing: SiteSealing,
     ) -> None:
         self._tables = tables
         self._collections = collections
@@ -38,6 +40,7 @@ class StandIns:
         self._asking = asking
         self._routing = routing
         self._clock = clock
+        self._sealing = sealing
 
     def check(self, name: str) -> None:
         """Raises ConflictError for a name that a collection of this node has."""
@@ -61,7 +64,8 @@ class StandIns:
         age_s = 0.0 if table.spread is None else table.spread.max_age_s
         kept = KeptAnswers(self._clock, age_s) if age_s else None
         find = partial(self._target, name, model)
-        shard = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
+        plain = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
+        shard = SealedSpread(plain, partial(self._sealing.of, name))
         seen = None if spread is None else spread.of_model(model)
         config = table.config() if seen is None else config_of(table.config(), seen)
         return SpreadCollection(name, config, shard, model, lambda: find().spread)

@@ -311,6 +311,21 @@ UPDATES_TOLD: Shape = {
     "heard_at": float,
     "reports": {"waiting": int, "bytes": int},
 }
+DASHBOARDS: Shape = {
+    "dashboards": [
+        {
+            "name": str,
+            "version": int,
+            "target": str,
+            "sha256": str,
+            "bytes": int,
+            "title": str,
+            "uid": str,
+            "panels": [{"title": str, "type": str, "expressions": Names}],
+            "problem": str,
+        }
+    ]
+}
 UPDATES: Shape = {"updates": bool} | {f"{key}?": kind for key, kind in UPDATES_TOLD.items()}
 AUDIT_PROOF: Shape = {"index": int, "size": int, "entry": Any, "proof": Names, "checkpoint": str}
 AUDIT_CONSISTENCY: Shape = {"from": int, "to": int, "proof": Names, "checkpoint": str}

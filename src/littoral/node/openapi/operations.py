@@ -234,6 +234,8 @@ OWN |= {
     "GET /fleet/v1/image/targets/{file}": streamed(
         "An artifact of the fleet, for a peer, whole or a range", OCTETS, statuses=(206, 404, 416)
     ),
+    "GET /api/dashboards": operation("Dashboards that the fleet has brought, by their panels", answers.DASHBOARDS),
+    "GET /api/dashboards/{name}": operation("A dashboard as Grafana takes it", answers.Object, statuses=(404,)),
     "GET /api/updates": operation("Which deployment of a fleet runs here, and how the newest does", answers.UPDATES),
     "POST /api/updates/back": operation(
         "Takes back the deployment that serves or is being tried", answers.UPDATES_TOLD, statuses=(404, 409)

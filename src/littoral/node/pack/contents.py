@@ -70,6 +70,8 @@ def _secrets(site: Site) -> Iterator[tuple[Path, str]]:
         yield site.path_of(site.audit.key_file), "`audit`"
     if site.encryption is not None and site.encryption.key_file is not None:
         yield site.path_of(site.encryption.key_file), "`encryption`"
+    if site.mesh is not None and site.mesh.encryption is not None and site.mesh.encryption.key_file is not None:
+        yield site.path_of(site.mesh.encryption.key_file), "`mesh.encryption`"
 
 
 def left_out(site: Site, wanted: Wanted) -> Iterator[LeftOut]:
@@ -81,6 +83,8 @@ def left_out(site: Site, wanted: Wanted) -> Iterator[LeftOut]:
             yield LeftOut(path.name, f"of {whose}: `--with-keys` takes it along, or put it there")
     if site.encryption is not None and site.encryption.key_file is None:
         yield LeftOut("keys of `encryption`", "they come from the machine")
+    if site.mesh is not None and site.mesh.encryption is not None and site.mesh.encryption.key_file is None:
+        yield LeftOut("keys of `mesh.encryption`", "they come from the machine")
     if site.mesh is not None:
         yield LeftOut("identity in the mesh", "no two nodes may have one: `littoral mesh join` there")
     if Path(site.node.data).is_absolute():

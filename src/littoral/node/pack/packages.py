@@ -54,7 +54,7 @@ def extras_of(site: Site) -> list[str]:
         "mqtt": site.mqtt is not None,
         "otel": site.telemetry.traces.endpoint is not None,
         "sign": site.signatures is not None or site.audit is not None,
-        "vault": site.encryption is not None,
+        "vault": site.encryption is not None or (site.mesh is not None and site.mesh.encryption is not None),
     }
     return [name for name, is_wanted in wanted.items() if is_wanted]
 

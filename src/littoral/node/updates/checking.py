@@ -19,11 +19,11 @@ def check_new_models(site: Site, node: Node, plan: Plan, store: ArtifactStore) -
             load(store.path(item.sha256), sha256=item.sha256).close()
 
 
-def check_agents(site: Site, plan: Plan, store: ArtifactStore) -> None:
-    """Raises what opening them raises."""
+def check_agents(site: Site, node: Node, plan: Plan, store: ArtifactStore) -> None:
+    """As `check_new_models`."""
     for name, table in site.agents.items():
         item = plan.items.get(f"agents/{delivered_name(table.path)}")
-        if item is not None:
+        if item is not None and name not in node.agents:
             Agent.open(
                 str(store.path(item.sha256)),
                 table.config,

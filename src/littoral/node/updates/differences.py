@@ -15,7 +15,7 @@ class Differences:
     def __init__(self, site: Site, node: Node) -> None:
         self._node = node
         self._names = {name: f"models/{delivered_name(table.path)}" for name, table in site.models.items()}
-        self._agents = {f"agents/{delivered_name(table.path)}" for table in site.agents.values()}
+        self._agents = {name: f"agents/{delivered_name(table.path)}" for name, table in site.agents.items()}
 
     def models(self, plan: Plan) -> dict[str, Item]:
         """Models that are open here and are to be others, by their name in the site file."""
@@ -26,16 +26,26 @@ class Differences:
                 found[name] = item
         return found
 
+    def agents(self, plan: Plan) -> dict[str, Item]:
+        """As `models`."""
+        found = {}
+        for name, served in self._node.agents.items():
+            item = plan.items.get(self._agents.get(name, ""))
+            if item is not None and served.pool.first.module_digest != item.sha256:
+                found[name] = item
+        return found
+
     def need_restart(self, after: Plan, before: Plan | None) -> bool:
-        """Agents are bound at the start, as are models that were not there."""
-        return any(role in self._agents or role in self._absent for role in self._roles(after, before))
+        """What was not there is bound at the start."""
+        return any(role in self._absent for role in self._roles(after, before))
 
     def has_other_site(self, after: Plan, before: Plan | None) -> bool:
         return ROLE in self._roles(after, before)
 
     @property
     def _absent(self) -> set[str]:
-        return {role for name, role in self._names.items() if name not in self._node.models}
+        models = {role for name, role in self._names.items() if name not in self._node.models}
+        return models | {role for name, role in self._agents.items() if name not in self._node.agents}
 
     def _roles(self, after: Plan, before: Plan | None) -> set[str]:
         return {*after.changed(before), *(before.changed(after) if before else ())}

@@ -13,6 +13,7 @@ from littoral.artifact.disk import FolderDisk
 from littoral.clock import Clock
 from littoral.errors import LittoralError, SettingError
 from littoral.node.site import Site
+from littoral.node.updates.dashboards import Dashboards
 from littoral.node.updates.site_files import ROLE, SiteFiles
 from littoral.node.updates_tables import FOLDER
 from littoral.updates.artifacts import ArtifactName
@@ -33,6 +34,13 @@ class Local(NamedTuple):
     disk: FolderDisk
     store: ArtifactStore
     deployments: Deployments
+    dashboards: Dashboards
+
+    def show(self) -> None:
+        """What is active, where files of it are looked for. Raises OSError."""
+        running = self.deployments.running
+        show(self.folder, running)
+        self.dashboards.write(running)
 
     def failed_to_open(self, problem: str) -> bool:
         """Whether the node can be opened with what was before: what it could not be opened with was still being
@@ -41,8 +49,8 @@ class Local(NamedTuple):
         if self.deployments.journal.state != "active" or bad is None:
             return False
         self.deployments.take(Refused("load", problem))
+        self.show()
         running = self.deployments.running
-        show(self.folder, running)
         return running is not None and running.items.get(ROLE) == bad.items.get(ROLE)
 
 
@@ -56,16 +64,18 @@ def begin(site: Site, clock: Clock) -> Local:
     folder = updates_folder(site)
     disk = FolderDisk(folder)
     store = ArtifactStore(folder, site.updates.bytes_mb_max << 20)
+    boards = None if site.updates.dashboards is None else site.path_of(site.updates.dashboards)
     try:
         store.make()
         deployments = Deployments(disk, clock, _sound(store))
+        local = Local(folder, disk, store, deployments, Dashboards(store, site.node.name, boards))
         deployments.begin()
-        show(folder, deployments.running)
+        local.show()
         if deployments.journal.state == "rolled_back":
             SiteFiles(site, folder, disk, store).begin_to_go_back(deployments.running, deployments.journal.plan)
     except OSError as error:
         raise SettingError(f"{site.file}: `updates`: `{error.filename or folder}`: {error.strerror}") from error
-    return Local(folder, disk, store, deployments)
+    return local
 
 
 def show(folder: Path, plan: Plan | None) -> None:

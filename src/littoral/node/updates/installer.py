@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import littoral
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NodeError, PeerError, TooLargeError, TrustError
-from littoral.node.node import Node, ServedVersion
+from littoral.node.node import Node
+from littoral.node.rebinding import Versions
 from littoral.node.site import Site
-from littoral.node.updates.checking import check_agents, check_new_models
-from littoral.node.updates.conditions import free_memory_mb, needs_later_release, opens_after_s
+from littoral.node.updates.conditions import needs_later_release, opens_after_s
+from littoral.node.updates.dashboards import check_boards
 from littoral.node.updates.differences import Differences
-from littoral.node.updates.folder import Local, show
+from littoral.node.updates.folder import Local
 from littoral.node.updates.hooks import ask_hook
-from littoral.node.updates.mirroring import Lane, Mirror
-from littoral.node.updates.self_tests import self_test
+from littoral.node.updates.mirroring import Mirror
 from littoral.node.updates.site_files import SiteFiles
-from littoral.updates.artifacts import ArtifactName
+from littoral.node.updates.staging import GateTrippedError, Staging
 from littoral.updates.deployment.gates import judge
 from littoral.updates.deployment.machine import Back, Do, Event, Refused, Step, Told
 from littoral.updates.deployment.plans import Item, Plan
@@ -47,13 +47,6 @@ class Fetch(Protocol):
     """Brings the bytes of an item, verified, to a path. Blocks; raises PeerError, TrustError, OSError."""
 
     def __call__(self, item: Item, into: Path, have: list[Path], bytes_per_s_max: int | None) -> None: ...
-
-
-class GateTrippedError(Exception):
-    def __init__(self, gate: str, why: str) -> None:
-        super().__init__(why)
-        self.gate = gate
-        self.why = why
 
 
 class Counts(NamedTuple):
@@ -94,13 +87,13 @@ class Installer:
         self._rng = rng
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="littoral-updates")
         self._changed = asyncio.Event()
-        self._staged: dict[str, ServedVersion] = {}
-        self._before: Mapping[str, ServedVersion] = {}
+        self._before = Versions()
         self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
         self._retries = 0
         self._opened = local.deployments.running
         self._differences = Differences(site, node)
+        self._staging = Staging(site, node, local.store, self._differences, clock)
         self._sites = SiteFiles(site, local.folder, local.disk, local.store)
         self.listeners: list[Callable[[], None]] = []
 
@@ -118,8 +111,8 @@ class Installer:
 
     async def take(self, event: Told | Back) -> bool:
         """Whether it changes anything. Raises OSError for a disk that takes nothing."""
-        self._is_aligned.clear()
         is_changed = await self._take(event)
+        self._is_aligned.clear()
         self._changed.set()
         return is_changed
 
@@ -224,6 +217,7 @@ class Installer:
             except (TrustError, NodeError):
                 await self._fetch_all()
                 await asyncio.to_thread(store.verify, item)
+        await asyncio.to_thread(check_boards, plan, store)
 
     async def _wait_for_window(self) -> None:
         plan = self._plan()
@@ -234,58 +228,25 @@ class Installer:
     async def _warm(self) -> None:
         """Opens what is new beside what serves, and runs the vectors that came with it."""
         plan = self._plan()
-        await self._drop_staged()
-        changed = self._differences.models(plan)
-        repository = self._node.repository
-        assert repository is not None
-        for name, item in changed.items():
-            path = self.local.store.path(item.sha256)
-            number = ArtifactName.parse(item.target).version
-            version = await repository.stage(name, number, path, item.sha256)
-            self._staged[name] = version
-            self._check_memory(plan, version)
-            if item.self_test is not None:
-                await self._self_test(plan, item, version)
-        if self._differences.need_restart(plan, self._opened):
-            await asyncio.to_thread(check_new_models, self._site, self._node, plan, self.local.store)
-            await asyncio.to_thread(check_agents, self._site, plan, self.local.store)
+        await self._staging.open(plan, restarts=self._differences.need_restart(plan, self._opened))
         await asyncio.to_thread(self._sites.check, plan)
 
-    async def _self_test(self, plan: Plan, item: Item, version: ServedVersion) -> None:
-        if item.self_test is None or (vectors := plan.items.get(item.self_test)) is None:
-            return
-        data = await asyncio.to_thread(self.local.store.path(vectors.sha256).read_bytes)
-        if problem := await version.pool.run(lambda session: self_test(session, data)):
-            raise GateTrippedError("selftest", f"`{item.target}`: {problem}")
-
-    def _check_memory(self, plan: Plan, version: ServedVersion) -> None:
-        needs_mb = version.pool.first.memory_bytes / (1 << 20)
-        most = plan.gates.memory_mb_max
-        if most is None:
-            most = int(free_memory_mb() * MEMORY_SHARE)
-        if needs_mb > most:
-            raise GateTrippedError("memory", f"an instance takes {needs_mb:.0f} MiB, at most {most}")
-
     def _start_mirror(self) -> None:
-        lanes = []
-        for name, version in self._staged.items():
-            served = self._node.models[name]
-            before = served.serving if served.is_loaded and served.serving is not version else None
-            lanes.append(Lane(served, before, version, self._clock, share=self._table.mirror_share, rng=self._rng))
-        self._mirror = Mirror(lanes)
+        self._mirror = Mirror(self._staging.lanes(self._rng))
         self._mirror.start()
 
     async def _canary(self) -> None:
         plan = self._plan()
         gates = plan.gates
-        if not self._staged:
+        if self._staging.is_empty:
             return
-        until = self._clock.monotonic() + gates.canary_s
+        lasts_s = gates.canary_s if self._mirror is not None and self._mirror.compares else 0.0
+        until = self._clock.monotonic() + lasts_s
         while True:
             self._judge(plan)
             seen = 0 if self._mirror is None else self._mirror.mirrored
             if self._clock.monotonic() >= until:
-                if seen >= gates.canary_requests_min:
+                if seen >= gates.canary_requests_min or not lasts_s:
                     break
                 self.local.deployments.note(f"{seen} of {gates.canary_requests_min} mirrored requests", "requests")
             await asyncio.sleep(min(LOOK_S, max(0.01, until - self._clock.monotonic())))
@@ -298,7 +259,7 @@ class Installer:
             raise ConflictError("this deployment needs a restart of the node, which nobody would start again")
         has_other_site = self._differences.has_other_site(plan, self._opened)
         await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts or has_other_site))
-        await self._on_disk(lambda: show(self.local.folder, plan))
+        await self._on_disk(self.local.show)
         self._tell()
         self._record(Back())
         if has_other_site:
@@ -308,9 +269,7 @@ class Installer:
             assert self._restart is not None
             self._restart()
             await asyncio.Event().wait()  # for the end of this process
-        repository = self._node.repository
-        assert repository is not None
-        self._before = await repository.serve(self._staged)
+        self._before = await self._staging.serve()
         self._opened = plan
 
     async def _watch(self) -> None:
@@ -329,9 +288,9 @@ class Installer:
         for lane in self._mirror.lanes:
             lane.look()
             if (verdict := judge(plan.gates, lane.figures)) is not None:
-                raise GateTrippedError(verdict.gate, f"model `{lane.name}`: {verdict.why}")
-            if lane.after.pool.quarantine is not None and lane.after.pool.quarantine.state is not None:
-                raise GateTrippedError("errors", f"model `{lane.name}`: it is in quarantine")
+                raise GateTrippedError(verdict.gate, f"{lane.trial.label}: {verdict.why}")
+            if (quarantine := lane.trial.after.quarantine) is not None and quarantine.state is not None:
+                raise GateTrippedError("errors", f"{lane.trial.label}: it is in quarantine")
         if problem := self._mirror.problem():
             raise GateTrippedError("errors", problem)
 
@@ -343,16 +302,19 @@ class Installer:
 
     def figures(self) -> dict[str, Any]:
         """Of the models under trial, for people."""
-        return {} if self._mirror is None else {lane.name: lane.figures.told()._asdict() for lane in self._mirror.lanes}
+        return (
+            {}
+            if self._mirror is None
+            else {lane.trial.name: lane.figures.told()._asdict() for lane in self._mirror.lanes}
+        )
 
     async def _serve_before(self) -> None:
         """At once, while the versions before are still at hand; what is written follows."""
-        before, self._before = self._before, {}
+        before, self._before = self._before, Versions()
         plan = self.local.deployments.way_back
-        if self.local.deployments.journal.state != "active" or not before or plan is None:
+        if self.local.deployments.journal.state != "active" or before.is_empty or plan is None:
             return
-        assert self._node.repository is not None
-        await self._node.repository.serve(before)
+        await self._staging.serve_again(before)
         self._opened = plan
 
     async def aligned(self) -> None:
@@ -361,17 +323,18 @@ class Installer:
 
     async def _align(self) -> None:
         await self._serve_running()
-        self._is_aligned.set()
+        if _is_same(self.local.deployments.running, self._opened):
+            self._is_aligned.set()
 
     async def _serve_running(self) -> None:
         """What serves is what the active slot says."""
         running = self.local.deployments.running
         before = self._opened
-        if running is before or (running is not None and before is not None and running.items == before.items):
+        if _is_same(running, before):
             self._opened = running
             return
         await self._stop_mirror()
-        await self._on_disk(lambda: show(self.local.folder, running))
+        await self._on_disk(self.local.show)
         self._say(f"back to deployment {0 if running is None else running.deployment}")
         await self._sites.go_back(running, before)
         if running is None or self._differences.need_restart(running, before):
@@ -381,13 +344,7 @@ class Installer:
             self._restart()
             await asyncio.Event().wait()
         assert running is not None
-        repository = self._node.repository
-        assert repository is not None
-        staged = {}
-        for name, item in self._differences.models(running).items():
-            number, path = ArtifactName.parse(item.target).version, self.local.store.path(item.sha256)
-            staged[name] = await repository.stage(name, number, path, item.sha256)
-        await repository.serve(staged)
+        await self._staging.serve_plan(running)
         self._opened = running
 
     async def _take(self, event: Event) -> bool:
@@ -427,13 +384,14 @@ class Installer:
         while True:
             if self.local.deployments.owes:
                 await self._on_disk(self.local.deployments.settle_up)
+            if self.local.dashboards.problem:
+                await self._on_disk(self.local.show)
             await asyncio.sleep(DEBT_S)
 
     async def _drop_staged(self) -> None:
-        staged, self._staged = self._staged, {}
-        if staged and self._node.repository is not None:
+        if not self._staging.is_empty:
             await self._stop_mirror()
-            await self._node.repository.discard(staged.values())
+            await self._staging.drop()
 
     async def _stop_mirror(self) -> None:
         mirror, self._mirror = self._mirror, None
@@ -453,3 +411,8 @@ class Installer:
     async def _on_disk(self, work: Callable[[], _R]) -> _R:
         """In the one thread that touches the folder, in order; also what nobody waits for any more is finished."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+def _is_same(one: Plan | None, other: Plan | None) -> bool:
+    """Whether the same serves with either."""
+    return one is other or (one is not None and other is not None and one.items == other.items)

@@ -1,27 +1,27 @@
 """Requests that a new version gets as well, beside their callers: run on it and on the version before, and compared.
 
-Each changed model has a lane: a thread that stands back behind all others, with an instance of either version that
-nobody else has. What a lane has no time for is dropped and counted.
+Each changed model or agent has a lane: a thread that stands back behind all others, with an instance of either version
+that nobody else has. What a lane has no time for is dropped and counted. An agent that asks the host for more than its
+log has none: asked twice, it may do something twice.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from littoral.clock import Clock
 from littoral.errors import LittoralError
-from littoral.node.node import ServedModel, ServedVersion
 from littoral.runtime.guest_threads import GuestThreads
-from littoral.runtime.instance import Session
+from littoral.runtime.pool import Pool
 from littoral.runtime.thread_priority import BESIDE_NICE
 from littoral.tensors import Array
 from littoral.updates.deployment.gates import Figures, drift_of
 
-__all__ = ["Lane", "Mirror"]
+__all__ = ["Given", "Lane", "Mirror", "Trial"]
 
 QUEUE_MAX = 4
 REST = 4.0
@@ -30,35 +30,41 @@ REST = 4.0
 MIB = 1 << 20
 
 
-class Lane:
-    """Of one model. before: None where nothing served before that could be compared. share: of requests, at random."""
+Given = Mapping[str, Array] | bytes
+"""What a model or an agent gets, or gives."""
 
-    def __init__(
-        self,
-        served: ServedModel,
-        before: ServedVersion | None,
-        after: ServedVersion,
-        clock: Clock,
-        *,
-        share: float = 1.0,
-        rng: random.Random | None = None,
-    ) -> None:
-        self.name = served.name
-        self.after = after
-        self.figures = Figures(memory_mb=after.pool.first.memory_bytes / MIB)
+
+class Trial(NamedTuple):
+    """name: in figures, label: for people. before: None where nothing served that could be compared. ask: one of
+    either pool's workers. memory_bytes: of an instance. is_mirrored: a request may be answered twice."""
+
+    name: str
+    label: str
+    before: Pool[Any] | None
+    after: Pool[Any]
+    serves: Callable[[], bool]
+    ask: Callable[[Any, Given], Given]
+    memory_bytes: int
+    is_mirrored: bool = True
+
+
+class Lane:
+    """Of one version. share: of requests, at random."""
+
+    def __init__(self, trial: Trial, clock: Clock, *, share: float = 1.0, rng: random.Random | None = None) -> None:
+        self.trial = trial
+        self.figures = Figures(memory_mb=trial.memory_bytes / MIB)
         self.dropped = 0
-        self._served = served
         self._clock = clock
-        self._pools = [version.pool for version in (before, after) if version is not None]
-        self._queue: asyncio.Queue[Mapping[str, Array]] = asyncio.Queue(QUEUE_MAX)
-        self._twins: list[Session] = []
-        self._versions = (before, after)
+        self._pools = [pool for pool in (trial.before, trial.after) if pool is not None]
+        self._queue: asyncio.Queue[Given] = asyncio.Queue(QUEUE_MAX)
+        self._twins: list[Any] = []
         self._counted = (0, 0)
         self._loop = asyncio.get_running_loop()
         self._share = share
         self._rng = rng or random.Random()  # noqa: S311  which requests are mirrored is no secret
 
-    def offer(self, feeds: Mapping[str, Array]) -> None:
+    def offer(self, feeds: Given) -> None:
         """From the loop or from any thread; never waits."""
         if self._share < 1 and self._rng.random() >= self._share:
             return
@@ -75,10 +81,8 @@ class Lane:
         """Until it is cancelled."""
         threads = GuestThreads(1, name="mirror", nice=BESIDE_NICE)
         try:
-            before, after = self._versions
-            if before is not None:
-                self._twins.append(await threads.run(before.pool.first.another))
-            self._twins.append(await threads.run(after.pool.first.another))
+            for pool in self._pools:
+                self._twins.append(await threads.run(pool.first.another))
             for pool in self._pools:
                 pool.mirror = self.offer
             while True:
@@ -95,22 +99,22 @@ class Lane:
 
     def look(self) -> None:
         """Takes up what became of real requests since the new version serves."""
-        pool = self.after.pool
+        pool = self.trial.after
         ends, runs = sum(pool.ends.values()), pool.statistics().runs
-        if self._served.serving is self.after:
+        if self.trial.serves():
             ended, ran = self._counted
             self.figures.served_failed = ends - ended
             self.figures.served = runs - ran + self.figures.served_failed
         else:
             self._counted = (ends, runs)
 
-    def _put(self, feeds: Mapping[str, Array]) -> None:
+    def _put(self, feeds: Given) -> None:
         try:
             self._queue.put_nowait(feeds)
         except asyncio.QueueFull:
             self.dropped += 1
 
-    def _pair(self, feeds: Mapping[str, Array]) -> None:
+    def _pair(self, feeds: Given) -> None:
         """In the lane's thread. What the version before cannot answer either says nothing."""
         if len(self._twins) == 2:
             try:
@@ -127,9 +131,9 @@ class Lane:
         else:
             self.figures.mirrored += 1
 
-    def _timed(self, session: Session, feeds: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
+    def _timed(self, worker: Any, feeds: Given) -> tuple[float, Given]:
         began = self._clock.monotonic()
-        given = session.run(feeds)
+        given = self.trial.ask(worker, feeds)
         return self._clock.monotonic() - began, given
 
 
@@ -148,8 +152,13 @@ class Mirror:
     def mirrored(self) -> int:
         return sum(lane.figures.mirrored for lane in self.lanes)
 
+    @property
+    def compares(self) -> bool:
+        """Whether there is anything that may be asked twice."""
+        return any(lane.trial.is_mirrored for lane in self.lanes)
+
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(lane.run()) for lane in self.lanes]
+        self._tasks = [asyncio.create_task(lane.run()) for lane in self.lanes if lane.trial.is_mirrored]
 
     async def close(self) -> None:
         """Idempotent."""
@@ -168,8 +177,11 @@ class Mirror:
         return ""
 
 
-def compared(expected: Mapping[str, Array], given: Mapping[str, Array]) -> float:
-    """1 − cosine of all outputs together; 1 where they are not of the same names and shapes."""
+def compared(expected: Given, given: Given) -> float | None:
+    """1 − cosine of all outputs together; 1 where they are not of the same names and shapes. None of bytes: which of
+    two answers is the better one, they do not say."""
+    if isinstance(expected, bytes) or isinstance(given, bytes):
+        return None
     if expected.keys() != given.keys():
         return 1.0
     dot = one = other = 0.0

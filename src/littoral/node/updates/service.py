@@ -156,6 +156,16 @@ class Updates:
         self._now.set()
         return self.told()
 
+    def dashboards(self) -> list[dict[str, Any]]:
+        """Those that are active."""
+        local = self.installer.local
+        return local.dashboards.told(local.deployments.running)
+
+    def dashboard(self, name: str) -> bytes:
+        """Raises NotFoundError, and NodeError for one that is damaged."""
+        local = self.installer.local
+        return local.dashboards.read(local.deployments.running, name)
+
     @property
     def serves_peers(self) -> bool:
         return self._table.serve_peers
@@ -176,7 +186,7 @@ class Updates:
             "state": journal.state,
             "since": journal.at,
             "gate": journal.gate,
-            "problem": journal.problem or self._problem,
+            "problem": journal.problem or self._problem or self.installer.local.dashboards.problem,
             "frozen": self._is_frozen,
             "running": {} if running is None else {"deployment": running.deployment, "targets": running.running()},
             "back": None if back is None else back.deployment,

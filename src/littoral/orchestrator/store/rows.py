@@ -52,10 +52,10 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def targets(self) -> dict[str, str]:
-        """By `models/NAME`, `agents/NAME`, `site`, `dashboards/N`, as nodes report what runs."""
+        """By `models/NAME`, `agents/NAME`, `site`, `dashboards/NAME`, as nodes report what runs."""
         found = {f"models/{name}": target for name, target in self.models.items()}
         found |= {f"agents/{name}": target for name, target in self.agents.items()}
-        found |= {f"dashboards/{index}": target for index, target in enumerate(self.dashboards)}
+        found |= {f"dashboards/{target.partition('/')[2].partition('/')[0]}": target for target in self.dashboards}
         return found | ({"site": self.site} if self.site else {})
 
 

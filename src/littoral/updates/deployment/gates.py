@@ -53,10 +53,12 @@ class Figures:
     drifts: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_MAX))
     memory_mb: float = 0.0
 
-    def pair(self, before_s: float, after_s: float, drift: float) -> None:
+    def pair(self, before_s: float, after_s: float, drift: float | None) -> None:
+        """drift: None where outputs say nothing of it."""
         self.mirrored += 1
         self.pairs.append((before_s, after_s))
-        self.drifts.append(drift)
+        if drift is not None:
+            self.drifts.append(drift)
 
     def failure(self) -> None:
         """A mirrored request that the new version failed, and the one before did not."""

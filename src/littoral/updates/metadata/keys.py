@@ -24,12 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, Signature, Signer, SSlibKey
 
 from littoral.artifact.model import write_atomically
-from littoral.errors import ConflictError, InputError, NotFoundError, TrustError
+from littoral.errors import ConflictError, InputError, LittoralError, NotFoundError, TrustError
+from littoral.updates.metadata.hsm import TokenSigner, public_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-__all__ = ["Ask", "CommandSigner", "KeyRing", "new_key", "open_signer", "read_public"]
+__all__ = ["Ask", "CommandSigner", "KeyRing", "new_key", "open_signer", "public_from", "read_public"]
 
 Ask = Callable[[str], str]
 """For a secret by its name (`passphrase of root-1.key`, `pin`)."""
@@ -76,6 +77,7 @@ class CommandSigner(Signer):
 
 
 SIGNER_FOR_URI_SCHEME.setdefault(CommandSigner.SCHEME, CommandSigner)
+SIGNER_FOR_URI_SCHEME[TokenSigner.SCHEME] = TokenSigner
 
 
 def new_key(path: Path, passphrase: str | None = None) -> CryptoSigner:
@@ -102,6 +104,15 @@ def read_public(file: Path) -> SSlibKey:
         raise InputError(f"key `{file}` is no public key in PEM", hint="the `.pub` beside the `.key`") from error
 
 
+def public_from(spec: str, into: Path, ask: Ask | None = None) -> SSlibKey:
+    """Writes the public half of a key on a token, as PEM. Raises as `hsm.public_of`, and ConflictError."""
+    if into.exists():
+        raise ConflictError(f"`{into}` is there already")
+    key = public_of(spec, ask)
+    write_atomically(into, key.keyval["public"].encode())
+    return key
+
+
 def open_signer(spec: str, *, public: Path | None = None, ask: Ask | None = None) -> Signer:
     """spec: a key file, or a URI whose public half is in the file `public`. ask: for passphrases and PINs.
 
@@ -115,7 +126,7 @@ def open_signer(spec: str, *, public: Path | None = None, ask: Ask | None = None
     key = read_public(public)
     try:
         return Signer.from_priv_key_uri(spec, key, ask)
-    except InputError:
+    except LittoralError:
         raise
     except Exception as error:
         raise TrustError(f"signer `{spec}`: {error}") from error

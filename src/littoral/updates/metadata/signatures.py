@@ -1,4 +1,4 @@
-"""Metadata that travels as a file to where the keys are, and back."""
+"""Metadata that travels to where the keys are, on another machine, and signatures that come back."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from littoral.errors import InputError
 from littoral.updates.metadata.roles import packed
 from littoral.updates.targets import FIELD, IMAGE
 
-__all__ = ["SignedFile", "read_signed", "signed_file", "targets_named"]
+__all__ = ["SignedFile", "made_elsewhere", "read_signed", "signature_of", "signed_file", "targets_named"]
 
 
 class SignedFile(NamedTuple):
@@ -37,6 +37,17 @@ def signed_file(data: bytes, signer: Signer) -> bytes:
     signature = signer.sign(metadata.signed_bytes)
     metadata.signatures[signature.keyid] = signature
     return packed(metadata)
+
+
+def signature_of(data: bytes, signer: Signer) -> tuple[str, str]:
+    """Id of the key, and its signature in hexadecimal. Raises as `signed_file`."""
+    made = signer.sign(_read(data).signed_bytes)
+    return made.keyid, made.signature
+
+
+def made_elsewhere(key_id: str, signature: str) -> Signature:
+    """As `ImageRepository.attach` takes it."""
+    return Signature(key_id, signature)
 
 
 def targets_named(data: bytes) -> Iterator[str]:

@@ -35,13 +35,16 @@ class Renewal(NamedTuple):
 
 
 class SealedFields:
-    """Of one collection. ring: its keys. Raises SetupError without the extra, by what it imports."""
+    """Of one collection. ring: its keys. owner: whose it is, if not this node's own; what one sealed opens in no other
+    owner's collection of that name. Raises SetupError without the extra, by what it imports.
+    """
 
-    def __init__(self, collection: str, fields: Sequence[str], ring: KeyRing) -> None:
+    def __init__(self, collection: str, fields: Sequence[str], ring: KeyRing, owner: str = "") -> None:
         from littoral.vault.sealed import Values
 
         self.collection = collection
-        self._values = {name: Values(ring, f"payload field\0{collection}\0{name}") for name in fields}
+        self._bound = f"{owner}{collection}"
+        self._values = {name: Values(ring, f"payload field\0{self._bound}\0{name}") for name in fields}
         self._beside = {f"{name}{SUFFIX}": name for name in fields}
 
     @property
@@ -143,7 +146,7 @@ class SealedFields:
 
     def _place(self, field: str, point_id: PointId) -> bytes:
         """It says by itself what is derived from the key too, for who reads the format."""
-        return f"{self.collection}\0{field}\0{type(point_id).__name__}\0{point_id}".encode()
+        return f"{self._bound}\0{field}\0{type(point_id).__name__}\0{point_id}".encode()
 
     def _token(self, field: str, value: Any) -> str | None:
         if value is None:

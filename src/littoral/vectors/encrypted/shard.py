@@ -5,12 +5,13 @@ a file of the store has not, and is sealed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from littoral.errors import LittoralError, NotFoundError, ShardError
 from littoral.vectors import frames
+from littoral.vectors.checks import checked_ids
 from littoral.vectors.client import ShardClient
 from littoral.vectors.encrypted.conditions import check_order, field_schema, filter_over, query_over, selector_over
 from littoral.vectors.encrypted.fields import Renewal, SealedFields
@@ -32,10 +33,18 @@ class Renewed(msgspec.Struct):
     lost: int = 0
 
 
-class SealedShard:
-    """In the place of a client, for the collection of these fields."""
+class Asked(Protocol):
+    """What a sealed shard lies over: the client of a host, or shards on several nodes."""
 
-    def __init__(self, client: ShardClient, fields: SealedFields) -> None:
+    async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
+        """As `ShardClient.ask`."""
+        ...
+
+
+class SealedShard:
+    """In the place of what answers for the collection of these fields."""
+
+    def __init__(self, client: Asked, fields: SealedFields) -> None:
         self.fields = fields
         self.renewed: Renewed | None = None
         """What `renew` did when it last came to its end."""
@@ -43,8 +52,8 @@ class SealedShard:
 
     @property
     def life(self) -> str:
-        """As the client's."""
-        return self._client.life
+        """As the client's; empty if it has no one shard."""
+        return self._client.life if isinstance(self._client, ShardClient) else ""
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         """As the client's. Raises InputError for what cannot be done with a sealed field, TrustError for a value whose
@@ -120,7 +129,7 @@ class SealedShard:
         """Of the points that are meant. Raises NotFoundError if one of them is not there: then nothing is changed."""
         if change.filter is not None:
             return await self._matching(change.filter, deadline_s)
-        ids = list(dict.fromkeys(change.ids or []))
+        ids = list(dict.fromkeys(checked_ids(change.ids or [])))
         if len(ids) > 1:
             found = await self._ask(frames.Retrieve(call=0, ids=ids, with_payload=False), frames.Records, deadline_s)
             here = {record.id for record in found.records}
@@ -194,9 +203,10 @@ def _change_over(fields: SealedFields, change: PayloadChange) -> PayloadChange:
 def _upsert(fields: SealedFields, request: frames.Upsert) -> frames.Upsert:
     batch, payloads = request.points, request.points.payloads
     if payloads is not None and len(payloads) == len(batch.ids):
-        pairs = zip(batch.ids, payloads, strict=True)
+        ids = checked_ids(batch.ids)
+        pairs = zip(ids, payloads, strict=True)
         sealed = [None if payload is None else fields.sealed(point_id, payload) for point_id, payload in pairs]
-        batch = msgspec.structs.replace(batch, payloads=sealed)
+        batch = msgspec.structs.replace(batch, ids=ids, payloads=sealed)
     return msgspec.structs.replace(request, points=batch, condition=filter_over(fields, request.condition))
 
 

@@ -29,6 +29,7 @@ from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.transport import Transport
 from littoral.vectors.model_version import are_same, heard_over_the_mesh
+from littoral.vectors.records import Payload, PointId
 from littoral.vectors.replication.entries import State, decode_states, key_of, size_of
 from littoral.vectors.replication.entries import encode as encode_states
 
@@ -39,6 +40,7 @@ REQUEST_S = 10.0
 LEFT_S_MIN = 0.001
 
 Owed = Sequence[tuple[bytes, int]]
+Opened = Callable[[str, PointId, Payload | None], Payload | None]
 
 
 class Outcome(NamedTuple):
@@ -71,13 +73,16 @@ class Handing:
         target: Callable[[str], Target],
         members: Callable[[], Mapping[str, str]],
         pace: Pace,
+        opened: Opened,
     ) -> None:
+        """opened: of a collection, a payload as whoever embeds it is to see it."""
         self.embedders: Embedders = NoEmbedders()
         self._transport = transport
         self._replicas = replicas
         self._target = target
         self._members = members
         self._pace = pace
+        self._opened = opened
         self.bytes_count = 0
         self.points_count = 0
         self.away_point_count = 0
@@ -158,7 +163,8 @@ class Handing:
             asked = routes(states, goal, config, among, region) if is_by_id else {one: list(states) for one in among}
             known = await self._known(target, goal, asked)
             states = not_known_yet(states, known)
-        made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model))
+        opened = partial(self._opened, target.name)
+        made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model), opened)
         found = routes(made.states, goal, config, among, region_of(target.spread, shard))
         return still_wanted(found, known, _deleted(states)) if is_asked_first else found, made
 

@@ -10,6 +10,8 @@ const PATH = "/api/updates";
 const PERIOD_MS = 5_000;
 const KINDS = { settled: "good", active: "good", refused: "bad", rolled_back: "bad" };
 const COLUMNS = [{ title: "Deployment", number: true }, { title: "Ended" }, { title: "At" }, { title: "Why" }];
+const BOARDS = "/api/dashboards";
+const BOARD_COLUMNS = [{ title: "Dashboard" }, { title: "Title" }, { title: "Version", number: true }, { title: "Panels" }, { title: "Bytes", number: true, less: true }];
 const SHOWN = 8;
 
 /** after: the element that it stands behind. */
@@ -18,11 +20,14 @@ export function updatesPanel(after) {
   const shown = panel("updates", "Updates", status);
   let isSure = false;
   let refused = null;
+  let boards = [];
+  let reads = null;
   const reading = watch(PATH, PERIOD_MS, {
     show: (told) => {
       if (!told.updates) return;
       if (!shown.element.isConnected) after.after(shown.element);
-      shown.put(refused && failure("Not done", refused), view(told, isSure));
+      reads ??= watch(BOARDS, PERIOD_MS, { show: ({ dashboards }) => (boards = dashboards), fail: () => (boards = []) });
+      shown.put(refused && failure("Not done", refused), view(told, isSure), boardsTable(boards));
     },
     fail: (error) => shown.fail(PATH, error),
   });
@@ -69,6 +74,18 @@ function view(told, isSure) {
     ]),
     told.history.length ? make("div", { class: "wide", "data-key": "history" }, table("Deployments that ended", COLUMNS, told.history.slice(0, SHOWN).map(row))) : null,
   ];
+}
+
+function boardsTable(boards) {
+  if (!boards.length) return null;
+  const rows = boards.map(({ name, title, version, panels, bytes, problem }) => [
+    make("a", { href: `${BOARDS}/${name}`, download: `${name}.json` }, name),
+    problem || title,
+    version,
+    panels.map((panel) => panel.title || panel.type).join(", "),
+    bytes,
+  ]);
+  return make("div", { class: "wide", "data-key": "boards" }, table("Dashboards of the fleet", BOARD_COLUMNS, rows));
 }
 
 function buttons(told, isSure) {

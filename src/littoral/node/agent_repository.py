@@ -1,0 +1,85 @@
+"""The versions of every agent: the next one is opened beside the one that serves, and takes over between two requests.
+
+Who is under way ends on the version that it began with; that one stays at hand for the way back, without instances.
+For one event loop; one change at a time.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from littoral.node.node import ServedAgent
+from littoral.node.pooling import beside_threads
+from littoral.runtime.agents import Agent
+from littoral.runtime.pool import Pool
+
+__all__ = ["AgentRepository", "Open"]
+
+Open = Callable[[str, Path, str], Pool[Agent]]
+"""An agent of the site file by name, from this file of this SHA-256. Raises what `Agent.open` and pools raise."""
+
+Deployed = Callable[[ServedAgent], None]
+
+
+class AgentRepository:
+    """agents: what the node serves; changed in place. deployed: told of one whose version is another."""
+
+    def __init__(
+        self, agents: Mapping[str, ServedAgent], open_pool: Open, *, say: Callable[[str], None], deployed: Deployed
+    ) -> None:
+        self._agents = agents
+        self._open = open_pool
+        self._say = say
+        self._deployed = deployed
+        self._before: dict[str, Pool[Agent]] = {}
+
+    @property
+    def served(self) -> Mapping[str, ServedAgent]:
+        return self._agents
+
+    async def stage(self, name: str, path: Path, sha256: str) -> Pool[Agent]:
+        """Opens a version beside the one that serves; nothing changes. For `put` or `discard`."""
+        for known in self._held(name):
+            if known.first.module_digest == sha256:
+                known.wake()
+                return known
+        with beside_threads() as threads:
+            return await threads.run(self._open, name, path, sha256)
+
+    def put(self, pools: Mapping[str, Pool[Agent]]) -> list[Pool[Agent]]:
+        """In place, at once. Those that nobody comes to any more: to rest, or to be closed by `discard`."""
+        left = []
+        for name, pool in pools.items():
+            served, before = self._agents[name], self._agents[name].pool
+            if before is pool:
+                continue
+            served.pool = pool
+            left += [before, self._before.get(name, before)]
+            self._before[name] = before
+            self._say(f"agent `{name}`: {pool.first.manifest.version} serves, {pool.first.module_digest[:12]}")
+            self._deployed(served)
+        return [pool for pool in dict.fromkeys(left) if pool not in pools.values()]
+
+    async def settle(self, pools: Iterable[Pool[Agent]]) -> None:
+        """What `put` gave: those of a way back rest, others are closed once their calls are over."""
+        for pool in pools:
+            await asyncio.to_thread(pool.rest)
+        await self.discard(pools)
+
+    async def discard(self, pools: Iterable[Pool[Agent]]) -> None:
+        """Closes those that neither serve nor are a way back."""
+        held = {pool for name in self._agents for pool in self._held(name)}
+        for pool in pools:
+            if pool not in held:
+                await asyncio.to_thread(pool.close, drains=True)
+
+    def close(self) -> None:
+        """Every version of every agent."""
+        for name in self._agents:
+            for pool in self._held(name):
+                pool.close()
+
+    def _held(self, name: str) -> Iterator[Pool[Agent]]:
+        yield self._agents[name].pool
+        if (before := self._before.get(name)) is not None:
+            yield before

@@ -1,0 +1,96 @@
+"""Values of spread collections go over to the key that seals now, beside requests, by the node that writes the map."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+from littoral.clock import Clock
+from littoral.errors import LittoralError, UnavailableError
+from littoral.mesh.facts import Known
+from littoral.mesh.shard_map import Sealing
+from littoral.node.federation.map_keeper import MapKeeper
+from littoral.node.federation.sealing import SealedSpread, SiteSealing
+from littoral.vectors.collections import Collections
+
+__all__ = ["Resealing"]
+
+REQUEST_S = 10.0
+PAUSE_S = 5.0
+
+Say = Callable[[str], None]
+
+
+class Resealing:
+    """For one event loop. facts: what nodes say. members: regions by node, of those that belong to the site."""
+
+    def __init__(
+        self,
+        sealing: SiteSealing,
+        keeper: MapKeeper,
+        collections: Collections,
+        facts: Callable[[], Mapping[str, Known]],
+        members: Callable[[], Mapping[str, str]],
+        clock: Clock,
+        say: Say,
+    ) -> None:
+        self._sealing = sealing
+        self._keeper = keeper
+        self._collections = collections
+        self._facts = facts
+        self._members = members
+        self._clock, self._say = clock, say
+        self._task: asyncio.Task[None] | None = None
+        self._lost: dict[str, Sealing] = {}
+        """Collections with values that no key opens: looked through once for each key, not for ever."""
+        self._again_s = 0.0
+
+    async def look(self) -> None:
+        """As the writer of the map: what it says of keys is brought up to date, and what follows from that is begun."""
+        if not self._keeper.is_writer:
+            return
+        self._keeper.write(self._sealing.following(self._facts(), self._members()))
+        is_busy = self._task is not None and not self._task.done()
+        if is_busy or self._clock.monotonic() < self._again_s or not self._all_go_by_the_map():
+            return
+        for name, spread in self._keeper.map.spreads.items():
+            sealing = spread.sealing
+            if sealing is None or sealing.is_settled or spread.change is not None or self._lost.get(name) == sealing:
+                continue
+            if isinstance(shard := self._shard(name), SealedSpread):
+                self._task = asyncio.create_task(self._renewed(name, sealing, shard), name="littoral-resealing")
+                return
+
+    async def close(self) -> None:
+        """What is under way is given up."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def _shard(self, name: str) -> object:
+        return self._collections.get(name).shard if name in self._collections else None
+
+    def _all_go_by_the_map(self) -> bool:
+        """Whoever does not might still seal by the key before."""
+        facts, number = self._facts(), self._keeper.map.number
+        others = self._members().keys() - {self._keeper.writer}
+        return all(node in facts and facts[node].fact.map_number >= number for node in others)
+
+    async def _renewed(self, name: str, sealing: Sealing, shard: SealedSpread) -> None:
+        """Looked through until there is nothing to seal anew."""
+        try:
+            count = 0
+            while (done := await shard.renew(REQUEST_S)).values:
+                count += done.values
+        except LittoralError as error:
+            if not isinstance(error, UnavailableError):
+                self._say(f"collection `{name}`: sealed values could not be looked at: {error}")
+            self._again_s = self._clock.monotonic() + PAUSE_S
+            return
+        if done.lost:
+            self._lost[name] = sealing
+            self._say(f"collection `{name}`: {done.lost} of {done.points} points have values that no key opens")
+            return
+        if self._keeper.is_writer and (settled := self._sealing.settled(name, sealing)):
+            self._keeper.write(settled)
+            self._say(f"collection `{name}`: {count} values were sealed anew by key {sealing.key}, no other is needed")
