@@ -17,6 +17,7 @@ from littoral.vectors.records import Payload, PointId
 
 __all__ = [
     "DEFAULT_PARAMS",
+    "QUERY_COUNT_MAX",
     "RESULT_COUNT_MAX",
     "PayloadChange",
     "PayloadSelector",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from littoral.errors import InputError, TooLargeError
-from littoral.node.search_how import noting
 from littoral.node.mesh_tables import SpreadTable
+from littoral.node.search_how import noting
 from littoral.node.site_tables import VectorTable
 from littoral.vectors import asks
 from littoral.vectors.collection import Collection
