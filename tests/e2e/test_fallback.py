@@ -29,9 +29,9 @@ from waiting import until
 pytestmark = pytest.mark.e2e
 
 FLEET = "fleet:orchestrator"
-CALLERS = 12
+CALLERS = 7
 """All of their steps together take less than the second that a call waits for an instance at most."""
-SPILL_STEPS = 6.0
+SPILL_STEPS = 3.0
 """So many steps one after another are too long for the site."""
 TURNS = 5_000_000
 BUSY = f"""(local $i i32)
