@@ -207,6 +207,17 @@ def test_a_model_that_stands_alone_comes_and_goes_while_the_node_serves(gateway:
     bad = gateway.fleet.publish("models/n/3.wasm", b"no module")
     told = gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "n": bad}), "refused")
     assert (told["gate"], told["running"]["deployment"]) == ("load", 1)
+    before = gateway.site.read_text()
+    more = before + '[models.k]\npath = "fleet:k"\npipeline = false\n'
+    site = gateway.fleet.publish("sites/shop/1.toml", more.encode())
+    for i in (1, 2):
+        target = gateway.fleet.publish(f"models/k/{i}.wasm", times(5 + i))
+        gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "k": target}, site=site), "settled")
+        assert (gateway.factor("k"), gateway.site.read_text()) == (5 + i, more)
+    for text in (more, before):
+        assert cli("update", "back", "--url", f"http://{gateway.address}").code == 0
+        assert gateway.site.read_text() == text
+    assert send_json(gateway.address, "POST", "/v2/models/k/infer", asked(1)).status == 404
     assert gateway.pid() == pid
     assert gateway.factor() == 2
 
