@@ -24,6 +24,11 @@ name = "reef"
 listen = "127.0.0.1:0"
 poll_s = 1
 offline_s = 86_400
+
+[inference.nodes.dc-1]
+url = "http://127.0.0.1:9"
+token = "dc-1.token"
+groups = ["north"]
 """
 REGIONS = ("north", "south", "west")
 STATES = ("settled", "settled", "settled", "canary", "rolled_back", "refused", "idle")

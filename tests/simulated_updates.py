@@ -19,18 +19,21 @@ from littoral.updates.wire import Gates
 
 TICKS_MAX = 400
 WATCH_TICKS = 4
+FADES_TICKS, STEADY_TICKS = 2, 10
 FULL_TICKS = 12
 
 
 class Nature(StrEnum):
     """Of an artifact. crashes: the process ends while it serves. kills: already while it is warmed. mirrors: a gate
-    trips on mirrored requests. wrong: a gate trips after the flip."""
+    trips on mirrored requests. wrong: a gate trips after the flip. fades: good until it has settled, and the process
+    ends again and again from some tick on."""
 
     GOOD = "good"
     CRASHES = "crashes"
     KILLS = "kills"
     MIRRORS = "mirrors"
     WRONG = "wrong"
+    FADES = "fades"
 
 
 class Fault(StrEnum):
@@ -43,6 +46,9 @@ class Fault(StrEnum):
 
 class KilledError(Exception):
     """The process is gone; the disk is as it was."""
+
+
+STORIED = [nature for nature in Nature if nature is not Nature.FADES]
 
 
 class Deployment(NamedTuple):
@@ -68,7 +74,7 @@ def content(number: int, nature: Nature, index: int) -> bytes:
 def story(seed: int) -> list[Deployment]:
     """The first one is good, so that there is something to come back to; the last one may be anything."""
     random = Random(seed)
-    natures = [Nature.GOOD, *(random.choice(list(Nature)) for _ in range(random.randint(1, 4)))]
+    natures = [Nature.GOOD, *(random.choice(STORIED) for _ in range(random.randint(1, 4)))]
     at, found = 0, []
     for number, nature in enumerate(natures, 1):
         found.append(deployment(number, nature, at, random.randint(1, 3)))
@@ -78,7 +84,7 @@ def story(seed: int) -> list[Deployment]:
 
 class Run:
     """fault_at: the step of writing at which it happens, from 1; 0: never. goes_back_at: a tick at which an operator
-    takes back what serves."""
+    takes back what serves. fades_at: the tick from which versions fail that fade."""
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class Run:
         fault: Fault = Fault.POWER,
         fault_at: int = 0,
         goes_back_at: int = -1,
+        fades_at: int = TICKS_MAX,
     ) -> None:
         self.deployments = list(deployments)
         self.fault = fault
@@ -94,6 +101,8 @@ class Run:
         self.disk = SimulatedDisk(seed)
         self._arm(fault_at)
         self.goes_back_at = goes_back_at
+        self.fades_at = fades_at
+        self.boots = 0
         self.natures = {one.plan.deployment: one.nature for one in deployments}
         self.contents = {
             item.sha256: content(one.plan.deployment, one.nature, i)
@@ -124,6 +133,7 @@ class Run:
                 self._note("power cut" if self.fault is Fault.POWER else "killed")
                 if self.fault is Fault.POWER:
                     self.disk.powered_again()
+                    self.boots += 1
                 self.disk.cut_at = 0
             except KilledError:
                 self._note("crash")
@@ -133,11 +143,11 @@ class Run:
         return "\n".join(self.trace[-60:])
 
     def _life(self) -> Deployments:
-        found = Deployments(self.disk, self.clock, self._is_whole)
+        found = Deployments(self.disk, self.clock, self._is_whole, f"{self.boots}")
         found.begin()
         self.serves = None if found.running is None else found.running.deployment
         memory: list[int] = []
-        ticks_in_state, state = 0, ""
+        ticks_in_state, state, began = 0, "", self.tick
         while self.tick < TICKS_MAX:
             self.tick += 1
             self.clock.advance(1.0)
@@ -150,11 +160,15 @@ class Run:
             try:
                 self._news(found)
                 self._act(found, memory, ticks_in_state)
+                if self.tick - began > STEADY_TICKS:
+                    found.steady()
             except OSError as error:
                 if isinstance(error, PowerCutError):
                     raise
                 self._note(f"no space: {found.due.value}")
             self._follow(found)
+            if self._fades(found) and self.tick - began >= FADES_TICKS:
+                raise KilledError
             if self._is_quiet(found):
                 return found
         raise AssertionError(f"stuck: {state}\n{self.told()}")
@@ -211,6 +225,16 @@ class Run:
             found.take(Step.WATCHED)
             self.settled.add(found.journal.deployment)
 
+    def _fades(self, found: Deployments) -> bool:
+        return self.tick >= self.fades_at and self._is_fading(found)
+
+    def _is_fading(self, found: Deployments) -> bool:
+        """Whether what serves, and settled, fails from some tick on."""
+        running, journal = found.running, found.journal
+        if running is None or self.natures[running.deployment] is not Nature.FADES:
+            return False
+        return journal.state != "active" or journal.deployment != running.deployment
+
     def _fetch(self, plan: Plan | None) -> None:
         assert plan is not None
         for item in plan.items.values():
@@ -242,7 +266,7 @@ class Run:
         if running is None:
             return
         assert self._is_whole(running), f"what serves is not whole\n{self.told()}"
-        if self.natures[running.deployment] is not Nature.GOOD:
+        if self.natures[running.deployment] not in (Nature.GOOD, Nature.FADES):
             is_watched = journal.state == "active" and journal.deployment == running.deployment
             assert is_watched, f"{running.deployment} serves and nobody watches it\n{self.told()}"
 
@@ -250,7 +274,7 @@ class Run:
         last = self.deployments[-1]
         is_told = self.tick >= last.at and self.tick > self.goes_back_at
         is_over = found.journal.deployment == last.plan.deployment and found.journal.state not in UNDER_WAY
-        return is_told and is_over and not found.owes
+        return is_told and is_over and not found.owes and not self._is_fading(found)
 
     def _note(self, what: str) -> None:
         self.trace.append(f"{self.tick:4} life {self.lives} step {self.disk.steps}: {what}")

@@ -86,6 +86,18 @@ FLEET: tuple[Panel, ...] = (
         (
             ("littoral_fleet_inference_up{AT}", "{{node}} answers"),
             ("sum(littoral_fleet_steps_busy{AT})", "steps under way"),
+            ("sum(littoral_fleet_steps_busy_max{AT})", "steps that may be"),
         ),
     ),
+    Panel(
+        "Steps by node of the data centre",
+        "reqps",
+        ((rate("littoral_fleet_inference_steps_total", "node, outcome"), "{{node}} {{outcome}}"),),
+    ),
+    Panel(
+        "Frames of the data centre",
+        "Bps",
+        ((rate("littoral_fleet_inference_bytes_total", "node, direction"), "{{node}} {{direction}}"),),
+    ),
+    Panel("File of the data centre", "short", (("littoral_fleet_inference_file_wrong{AT}", "wrong, {{instance}}"),)),
 )

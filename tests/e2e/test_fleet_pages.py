@@ -26,6 +26,7 @@ FILLED = {
     "registry": "#registry .card tbody tr",
     "groups": "#groups .card tbody tr",
     "claims": "#claims tbody tr",
+    "inference": "#centre tbody tr",
     "audit": "#audit tbody tr",
     "node": "#running tbody tr",
 }

@@ -27,7 +27,7 @@ from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-SPOILT = 7.0
+SPOILT, LATER = 7.0, 9.0
 MIRRORED = Gates(canary_s=2.0, canary_requests_min=30, watch_s=1.0, p99_ratio_max=1000.0)
 
 
@@ -109,16 +109,26 @@ def test_bad_versions_are_caught_and_nobody_notices(gateway: Gateway) -> None:
 def test_what_only_shows_after_the_flip_goes_back_within_seconds(gateway: Gateway) -> None:
     gateway.start()
     gateway.wait(gateway.deploy(times(2)), "settled")
+    gateway.wait(gateway.deploy(spoilt_at(LATER)), "settled")
     number = gateway.deploy(spoilt_at(SPOILT), gates=msgspec.structs.replace(SHORT, watch_s=600.0))
     gateway.wait(number, "active")
-    failed = 0
-    while failed < 3:
-        failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status != 200
+    spoil(gateway, SPOILT)
     began = SYSTEM.monotonic()
     told = gateway.wait(number, "rolled_back")
     assert SYSTEM.monotonic() - began < 10
-    assert told["gate"] == "errors"
+    assert (told["gate"], told["running"]["deployment"], told["back"]) == ("errors", 2, 1)
     assert send_json(gateway.address, "POST", "/v2/models/m/infer", asked(SPOILT)).status == 200
+    spoil(gateway, LATER)
+    until(lambda: gateway.told()["running"]["deployment"] == 1)
+    until(lambda: send_json(gateway.address, "POST", "/v2/models/m/infer", asked(LATER)).status == 200)
+    assert (gateway.told()["deployment"], gateway.told()["back"]) == (number, None)
+
+
+def spoil(gateway: Gateway, number: float) -> None:
+    """Until three requests have failed."""
+    failed = 0
+    while failed < 3:
+        failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(number)).status != 200
 
 
 def test_a_process_that_ends_again_and_again_takes_its_deployment_with_it(gateway: Gateway) -> None:
@@ -177,6 +187,28 @@ def test_a_site_file_is_tried_and_taken_back(gateway: Gateway) -> None:
     assert gateway.site.read_text() == more
     until(gateway.is_ready)
     assert (gateway.factor(), gateway.factor("n")) == (2, 5)
+
+
+def test_a_model_that_stands_alone_comes_and_goes_while_the_node_serves(gateway: Gateway) -> None:
+    gateway.site.write_text(gateway.site.read_text() + '[models.n]\npath = "fleet:n"\npipeline = false\n')
+    gateway.start()
+    gateway.wait(gateway.deploy(times(2)), "settled")
+    pid = gateway.pid()
+    assert send_json(gateway.address, "POST", "/v2/models/n/infer", asked(1)).status == 503
+    targets = [gateway.fleet.publish(f"models/n/{i}.wasm", times(3 + i)) for i in (1, 2)]
+    for i, target in enumerate(targets):
+        gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "n": target}), "settled")
+        assert gateway.factor("n") == 4 + i
+    for factor in (4, None):
+        assert cli("update", "back", "--url", f"http://{gateway.address}").code == 0
+        said = send_json(gateway.address, "POST", "/v2/models/n/infer", asked(1))
+        assert said.status == (503 if factor is None else 200)
+        assert factor is None or gateway.factor("n") == factor
+    bad = gateway.fleet.publish("models/n/3.wasm", b"no module")
+    told = gateway.wait(gateway.orchestrator.run({"m": "models/m/1.wasm", "n": bad}), "refused")
+    assert (told["gate"], told["running"]["deployment"]) == ("load", 1)
+    assert gateway.pid() == pid
+    assert gateway.factor() == 2
 
 
 def test_the_page_shows_a_deployment_and_takes_it_back(gateway: Gateway, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from littoral.orchestrator import rollouts
 from littoral.testing.fleet.versions import BAD, Nature, Version, judged
 from littoral.testing.fleet.world import Report, simulate
 from littoral.updates.deployment import machine
+from littoral.updates.deployment.plans import Journal
 from littoral.updates.wire import Gates
 
 NODES = 60
@@ -43,6 +44,7 @@ def test_all_kinds_of_versions_and_ends_were_seen() -> None:
     assert {state for _, _, state, _ in found} >= {"done", "aborted", "rolled_back"}
     assert len({nature for nature, *_ in found}) > 4
     assert sum(simulated(seed).kills for seed in range(SEEDS)) > 0
+    assert sum(simulated(seed).fallen for seed in range(SEEDS)) > 0
 
 
 def test_a_rollout_that_goes_on_after_failures_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +56,17 @@ def test_a_rollout_that_goes_on_after_failures_is_found(monkeypatch: pytest.Monk
 def test_a_node_that_stays_with_what_failed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_ended", lambda journal, *_: journal)
     assert any(simulate(seed, NODES).broken for seed in range(2))
+
+
+def test_a_node_that_stays_with_what_was_taken_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = machine._ended
+
+    def stays(journal: Journal, gate: str, problem: str, now: float) -> Journal:
+        return ended(journal.but(leaves=False), gate, problem, now).but(leaves=journal.leaves)
+
+    monkeypatch.setattr(machine, "_ended", stays)
+    broken = [line for seed in range(SEEDS) for line in simulate(seed, NODES).broken]
+    assert any("which was taken back" in line for line in broken)
 
 
 @pytest.mark.parametrize("nature", [one for one in BAD if one not in (Nature.SELF_TEST, Nature.CRASH, Nature.CORRUPT)])

@@ -8,6 +8,7 @@ import pytest
 
 from fleet_gateway import Gateway, in_a_fleet, times
 from fleet_server import SHORT
+from littoral.updates.deployment.machine import STARTS_MAX
 from littoral.updates.wire import Window
 
 
@@ -44,3 +45,18 @@ def test_killed_in_each_state_it_goes_on(gateway: Gateway) -> None:
     gateway.start()
     assert gateway.factor() == 7
     assert gateway.told()["deployment"] == last
+
+
+def test_what_settled_and_ends_again_and_again_is_left_for_what_settled_before(gateway: Gateway) -> None:
+    gateway.start()
+    for factor in (2, 3, 4):
+        gateway.wait(gateway.deploy(times(factor)), "settled")
+    for serves, back in ((2, 1), (1, None)):
+        for _ in range(STARTS_MAX + 1):
+            gateway.kill_node()
+        told = gateway.told()
+        assert (told["running"]["deployment"], told["back"], told["gate"]) == (serves, back, "crash")
+        assert gateway.factor() == serves + 1
+    for _ in range(STARTS_MAX + 1):
+        gateway.kill_node()
+    assert gateway.factor() == 2

@@ -64,19 +64,30 @@ def main(arguments: list[str]) -> int:
         log = Log.start(log_options(site))
         _hear_zenoh(site)
         local = _begin_updates(site)
-        try:
-            uvloop.run(serve(site, link, log, read, local))
-        except LittoralError as error:
-            if local is None or not local.failed_to_open(str(error)):
-                raise
-            _say(f"{error}; the node goes back to the deployment before")
-            uvloop.run(serve(site, link, log, read, local))
+        while not _has_served(site, link, log, read, local):  # each time with a deployment less to go back to
+            pass
     except (LittoralError, OSError) as error:
         link.failed(str(error))
         return 1
     finally:
         log.stop()
     return 0
+
+
+def _has_served(site: Site, link: SupervisorLink, log: Log, read: Callable[[], Site], local: "Local | None") -> bool:
+    """Until SIGTERM; False where the node can be opened with a deployment before."""
+    try:
+        uvloop.run(serve(site, link, log, read, local))
+    except LittoralError as error:
+        if local is None or not local.failed_to_open(site, str(error)):
+            raise
+        _say(f"{error}; the node goes back to the deployment before")
+        return False
+    except OSError:
+        if local is not None:
+            local.excuse()
+        raise
+    return True
 
 
 async def serve(

@@ -9,7 +9,7 @@ from littoral.node.site import Site, inner_steps
 from littoral.node.site_tables import ForEachStepTable, StepTable
 from littoral.node.updates_tables import delivered_name
 
-__all__ = ["undelivered", "without_undelivered"]
+__all__ = ["stands_alone", "undelivered", "without_undelivered"]
 
 _T = TypeVar("_T")
 
@@ -26,6 +26,17 @@ def undelivered(site: Site) -> frozenset[str]:
         return frozenset()
     pipelines = {name for name, steps in site.pipelines.items() if _needs(steps, models, agents)}
     return frozenset(models | agents | pipelines)
+
+
+def stands_alone(site: Site, model: str) -> bool:
+    """Whether nothing else of the site file is made of it: it is asked for by its name alone."""
+    one = {model}
+    return (
+        not site.models[model].pipeline
+        and not any(_needs(steps, one, set()) for steps in site.pipelines.values())
+        and not any(_is_of(table.model, frozenset(one)) for table in site.collections.values())
+        and not any(model in table.models for table in site.tenants)
+    )
 
 
 def without_undelivered(site: Site) -> Site:

@@ -6,9 +6,11 @@ of the data centre that names groups works for these alone, and nobody else hear
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from littoral.clock import Clock
 from littoral.errors import (
@@ -26,7 +28,7 @@ from littoral.errors import (
     UnavailableError,
 )
 from littoral.gateway.breaker import Breaker, BreakerOptions
-from littoral.orchestrator.file import File, InferenceNodeTable, InferenceTable
+from littoral.orchestrator.file import File, InferenceNodeTable, InferenceTable, read_file
 from littoral.steps.door import Door
 from littoral.steps.messages import Loads, decode_loads, decode_step, encode_loads
 from littoral.steps.offer import Offer
@@ -45,10 +47,14 @@ SLOW_S = 5.0
 BREAKER = BreakerOptions(window=10, failures_min=3, share=0.5, open_s=1.0, open_s_max=30.0)
 FILE_BYTES_MAX = 1 << 20
 CALLERS_MAX = 10_000
+CALLERS_TOLD_MAX = 200
+LOOK_S = 1.0
+
+_log = logging.getLogger("littoral.orchestrator")
 
 
 class Worker:
-    """A node of the data centre. loads: as last told; None: it cannot be asked."""
+    """A node of the data centre. loads: as last told; None: it cannot be asked. is_gone: it is asked for no more."""
 
     def __init__(self, name: str, table: InferenceNodeTable, path_of: Callable[[str], Path], clock: Clock) -> None:
         self.name = name
@@ -58,10 +64,14 @@ class Worker:
         self.loads: Loads | None = None
         self.taken_s = -1e9
         self.problem = ""
+        self.is_gone = False
         self._clock = clock
         self._on_the_way: Counter[str] = Counter()
-        ca = None if table.ca is None else _text(path_of(table.ca))
-        token = path_of(table.token)
+        self._uses = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self.said = _said(table, path_of)
+        token, ca = path_of(table.token), self.said[1]
         self._door = Door(table.url.rstrip("/") + STEPS, f"node `{name}`", lambda: _token(token), ca=ca)
 
     @property
@@ -89,8 +99,11 @@ class Worker:
 
     async def refresh(self) -> None:
         """Asks for its loads: who does not tell them is asked for nothing."""
+        if self.is_gone:
+            return
         try:
-            self.loads = decode_loads(await self._door.loads(LOADS_S), self.name)
+            with self._used():
+                self.loads = decode_loads(await self._door.loads(LOADS_S), self.name)
         except LittoralError as error:
             self.loads, self.problem = None, error.message
         else:
@@ -102,7 +115,8 @@ class Worker:
         self.breaker.begin()
         self._on_the_way[key] += 1
         try:
-            with self.tally.one():
+            with self._used(), self.tally.one():
+                self.tally.bytes["sent"] += len(body)
                 answer = await self._door.step(body, left_s)
         except BaseException as error:
             self._judge(error, self._clock.monotonic() - began_s, left_s)
@@ -111,10 +125,43 @@ class Worker:
             self._on_the_way[key] -= 1
             self._on_the_way += Counter()  # what is at 0 goes
         self.breaker.succeeded()
+        self.tally.bytes["received"] += len(answer)
         return answer
+
+    def told(self) -> dict[str, Any]:
+        """As `GET /api/fleet/inference` has it."""
+        table, _ = self.said
+        offers = {} if self.loads is None else self.loads.offers
+        return {
+            "node": self.name,
+            "url": table.url,
+            "groups": sorted(self.groups),
+            "answers": self.answers,
+            "problem": self.problem,
+            "is_spent": self.loads is not None and self.loads.spent,
+            "offers": len(offers),
+            **_told(self.tally),
+        }
+
+    async def retire(self) -> None:
+        """Asked for nothing more; closed when what it does is done."""
+        self.is_gone = True
+        await self._unused.wait()
+        await self._door.close()
 
     async def close(self) -> None:
         await self._door.close()
+
+    @contextlib.contextmanager
+    def _used(self) -> Iterator[None]:
+        self._uses += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            if not self._uses:
+                self._unused.set()
 
     def _judge(self, error: BaseException, taken_s: float, left_s: float) -> None:
         if isinstance(error, PeerError) and (taken_s < left_s or left_s >= SLOW_S):
@@ -128,18 +175,25 @@ class Worker:
 
 
 class Inference:
-    """For one event loop. tally: of what nodes of sites asked for. workers: by name."""
+    """For one event loop. tally: of what nodes of sites asked for. workers: by name. problem: of the file as it is
+    now, where that cannot be followed; what it said before counts on.
+    """
 
     def __init__(self, table: InferenceTable, workers: Mapping[str, Worker], clock: Clock) -> None:
         self.workers = workers
         self.tally = Tally(clock)
+        self.problem = ""
         self._table = table
         self._clock = clock
         self._busy: Counter[str] = Counter()
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._asked_s = -1e9
         self._round_s = -1e9
         self._wanted, self._round = asyncio.Event(), asyncio.Event()
+
+    @property
+    def step_count_max(self) -> int:
+        return self._table.step_count_max
 
     async def loads(self, group: str) -> bytes:
         """What those who work for this group could run now, as if they were one."""
@@ -156,14 +210,15 @@ class Inference:
 
         Raises TooLargeError, TooOftenError, UnavailableError.
         """
-        with self.tally.one():
+        caller = self._caller(node)
+        with self.tally.one(), caller.tally.one():
             table = self._table
             self.check_size(size_bytes)
             if self._busy[node] >= table.node_step_count_max:
                 raise TooOftenError(f"{self._busy[node]} steps of this node are under way", retry_after_s=1.0)
             if self._busy.total() >= table.step_count_max:
                 raise UnavailableError(f"{table.step_count_max} steps are under way, which is the most")
-            self._allowance(node).take()
+            caller.take(table.node_steps_per_s)
             self._busy[node] += 1
             try:
                 yield
@@ -182,7 +237,7 @@ class Inference:
         Raises InputError for a frame that is none, NotFoundError where nobody has this very model or agent,
         UnavailableError, DeadlineError, and PeerError where all fail.
         """
-        self.tally.bytes["received"] += len(body)
+        self._moved(node, "received", len(body))
         ask, _ = decode_step(body, f"node `{node}`")
         until_s = came_s + min(ask.left_s, self._table.deadline_ms / 1000)
         await self._fresh()
@@ -191,6 +246,8 @@ class Inference:
             left_s = until_s - self._clock.monotonic()
             if left_s <= 0:
                 break
+            if worker.is_gone:
+                continue
             try:
                 answer = await worker.step(ask.key, body, left_s)
             except (InputError, TooLargeError, SandboxError):
@@ -198,20 +255,42 @@ class Inference:
             except LittoralError as error:
                 failed = error
             else:
-                self.tally.bytes["sent"] += len(answer)
+                self._moved(node, "sent", len(answer))
                 return answer
         if self._clock.monotonic() >= until_s:
             raise DeadlineError("the step was not done in the time that its caller has")
         raise _blameless(failed) or self._lacking(ask.key, group)
 
+    def change(self, table: InferenceTable, workers: Mapping[str, Worker]) -> list[Worker]:
+        """From now on as this says. Gives those who are asked for nothing more, to be retired."""
+        gone = [worker for worker in self.workers.values() if worker not in workers.values()]
+        for worker in gone:
+            worker.is_gone = True
+        self._table, self.workers = table, workers
+        self._round_s = -1e9
+        self._wanted.set()
+        return gone
+
+    def told(self) -> dict[str, Any]:
+        """As `GET /api/fleet/inference` has it: the callers that came last, at most CALLERS_TOLD_MAX."""
+        names = [*reversed(self._callers)][:CALLERS_TOLD_MAX]
+        return {
+            "takes": True,
+            "problem": self.problem,
+            "busy_max": self._table.step_count_max,
+            **_told(self.tally),
+            "nodes": [worker.told() for worker in self.workers.values()],
+            "sites": [{"node": name, **_told(self._callers[name].tally)} for name in names],
+        }
+
     async def keep_asking(self) -> None:
         """For loads, while anybody wants to know. Until it is cancelled."""
         while True:
+            self._wanted.clear()
             await asyncio.gather(*(worker.refresh() for worker in self.workers.values()))
             self._round_s = self._clock.monotonic()
             ended, self._round = self._round, asyncio.Event()
             ended.set()
-            self._wanted.clear()
             is_idle = self._round_s - self._asked_s >= IDLE_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if is_idle else LOADS_EVERY_S):
@@ -237,12 +316,16 @@ class Inference:
             return UnavailableError("nobody can do this step now")
         return NotFoundError(f"nobody here has `{key}`", hint="site and data centre have different versions of it")
 
-    def _allowance(self, node: str) -> "_Allowance":
-        if (found := self._allowances.get(node)) is None:
-            found = self._allowances[node] = _Allowance(self._table.node_steps_per_s, self._clock)
-        self._allowances.move_to_end(node)
-        if len(self._allowances) > CALLERS_MAX:
-            self._allowances.popitem(last=False)
+    def _moved(self, node: str, direction: str, size_bytes: int) -> None:
+        for tally in (self.tally, self._caller(node).tally):
+            tally.bytes[direction] += size_bytes
+
+    def _caller(self, node: str) -> "_Caller":
+        if (found := self._callers.get(node)) is None:
+            found = self._callers[node] = _Caller(self._clock)
+        self._callers.move_to_end(node)
+        if len(self._callers) > CALLERS_MAX:
+            self._callers.popitem(last=False)
         return found
 
 
@@ -252,37 +335,95 @@ async def inferring(file: File, clock: Clock) -> AsyncIterator[Inference | None]
     if file.inference is None:
         yield None
         return
-    workers = {name: Worker(name, one, file.path_of, clock) for name, one in file.inference.nodes.items()}
-    found = Inference(file.inference, workers, clock)
+    found = Inference(file.inference, _workers(file, file.inference, {}, clock), clock)
     asking = asyncio.create_task(found.keep_asking(), name="littoral-inference")
+    looking = asyncio.create_task(_follow(file, found, clock), name="littoral-inference-file")
     try:
         yield found
     finally:
-        asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asking
-        for worker in workers.values():
+        for task in (asking, looking):
+            task.cancel()
+        await asyncio.gather(asking, looking, return_exceptions=True)
+        for worker in found.workers.values():
             await worker.close()
 
 
-class _Allowance:
-    """Steps a second of one node, a second's worth at once."""
+async def _follow(file: File, found: Inference, clock: Clock) -> None:
+    """The table `inference` as the file has it now. Until it is cancelled; who retires then is closed at once."""
+    seen = await asyncio.to_thread(_identities, file)
+    async with asyncio.TaskGroup() as retiring:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = await asyncio.to_thread(_identities, file)
+            if now == seen:
+                continue
+            seen = now
+            try:
+                file = await asyncio.to_thread(read_file, file.path)
+                if file.inference is None:
+                    raise SettingError(f"{file.path}: `inference` is gone, which takes a restart")
+                workers = _workers(file, file.inference, found.workers, clock)
+            except LittoralError as error:
+                found.problem = error.message
+                _log.error("inference goes on as it was: %s", error)
+                continue
+            found.problem = ""
+            for worker in found.change(file.inference, workers):
+                retiring.create_task(worker.retire(), name=f"littoral-retires-{worker.name}")
+            _log.warning("inference is done by %s now", ", ".join(workers))
 
-    def __init__(self, per_s: float, clock: Clock) -> None:
-        self._per_s, self._most = per_s, max(1.0, per_s)
+
+def _workers(file: File, table: InferenceTable, known: Mapping[str, Worker], clock: Clock) -> dict[str, Worker]:
+    """Those that are known as they are said to be go on with what they do. Raises SettingError."""
+    found = {}
+    for name, one in table.nodes.items():
+        former = known.get(name)
+        is_same = former is not None and former.said == _said(one, file.path_of)
+        found[name] = former if former is not None and is_same else Worker(name, one, file.path_of, clock)
+    return found
+
+
+def _said(table: InferenceNodeTable, path_of: Callable[[str], Path]) -> tuple[InferenceNodeTable, str | None]:
+    """With the authority, whose file may be another by the same name."""
+    return table, None if table.ca is None else _text(path_of(table.ca))
+
+
+def _identities(file: File) -> list[tuple[int, int, int] | None]:
+    """What changes when the file does, or a file of authorities that it names."""
+    tables = [] if file.inference is None else file.inference.nodes.values()
+    return [_identity(path) for path in (file.path, *(file.path_of(one.ca) for one in tables if one.ca is not None))]
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _told(tally: Tally) -> dict[str, Any]:
+    return {"busy": tally.busy, "steps": dict(tally.outcomes), "bytes": dict(tally.bytes)}
+
+
+class _Caller:
+    """A node of a site: what it asked for, and how many steps it may, a second's worth at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.tally = Tally(clock)
         self._clock = clock
-        self._left, self._at_s = self._most, clock.monotonic()
+        self._left: float | None = None
+        self._at_s = clock.monotonic()
 
-    def take(self) -> None:
+    def take(self, per_s: float) -> None:
         """Raises TooOftenError."""
-        now_s = self._clock.monotonic()
-        self._left = min(self._most, self._left + (now_s - self._at_s) * self._per_s)
+        now_s, most = self._clock.monotonic(), max(1.0, per_s)
+        left = most if self._left is None else min(most, self._left + (now_s - self._at_s) * per_s)
         self._at_s = now_s
-        if self._left < 1:
-            raise TooOftenError(
-                f"more than {self._per_s:g} steps a second", retry_after_s=(1 - self._left) / self._per_s
-            )
-        self._left -= 1
+        self._left = left
+        if left < 1:
+            raise TooOftenError(f"more than {per_s:g} steps a second", retry_after_s=(1 - left) / per_s)
+        self._left = left - 1
 
 
 def _sum(one: Offer, other: Offer) -> Offer:

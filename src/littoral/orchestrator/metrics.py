@@ -97,6 +97,19 @@ FLEET_METRICS = {
             ("node", "outcome"),
             "Steps sent to nodes of the data centre, outcomes as above",
         ),
+        MetricSpec(
+            "littoral_fleet_inference_bytes_total",
+            "read_counter",
+            ("node", "direction"),
+            "Of frames, `sent` to nodes of the data centre and `received` from them",
+        ),
+        MetricSpec("littoral_fleet_steps_busy_max", "gauge", (), "Steps that may be under way"),
+        MetricSpec(
+            "littoral_fleet_inference_file_wrong",
+            "gauge",
+            (),
+            "1 while the file cannot be followed; what it said before counts",
+        ),
     )
 }
 
@@ -180,6 +193,10 @@ def _of_inference(found: Inference) -> Iterator[Reading]:
         yield Reading("littoral_fleet_inference_up", (name,), worker.answers)
         for outcome, count in worker.tally.outcomes.items():
             yield Reading("littoral_fleet_inference_steps_total", (name, outcome), count)
+        for direction in ("sent", "received"):
+            yield Reading("littoral_fleet_inference_bytes_total", (name, direction), worker.tally.bytes[direction])
+    yield Reading("littoral_fleet_steps_busy_max", (), found.step_count_max)
+    yield Reading("littoral_fleet_inference_file_wrong", (), bool(found.problem))
 
 
 def metrics_protocol(fleet: Fleet, metrics: Callable[[], bytes]) -> Protocol:

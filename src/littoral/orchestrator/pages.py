@@ -15,6 +15,7 @@ PAGES: Mapping[str, Mapping[str, str]] = {
     "registry": {"uploads": "Bring a model", "registry": "Registry", "lineage": "Lineage"},
     "groups": {"groups": "Groups", "group": "A new group"},
     "claims": {"claim": "New claims", "claims": "Claims"},
+    "inference": {"inference": "Steps for sites", "centre": "Nodes of the data centre", "callers": "Asked for by"},
     "audit": {"audit": "Audit"},
     "node": {"node": "Node", "running": "Runs, and should run", "history": "History", "asks": "Ask it"},
 }
@@ -25,6 +26,7 @@ TITLES = {
     "registry": "Registry",
     "groups": "Groups",
     "claims": "Claims",
+    "inference": "Inference",
     "audit": "Audit",
 }
 STYLES = ("tokens", "elements", "shell", "parts", "search", "panels", "pages", "fleet")

@@ -50,6 +50,7 @@ viewer     GET    /api/fleet/groups/{group}
 operator   PUT    /api/fleet/groups/{group}
 operator   DELETE /api/fleet/groups/{group}
 viewer     GET    /api/fleet/history
+viewer     GET    /api/fleet/inference
 viewer     GET    /api/fleet/nodes
 viewer     GET    /api/fleet/nodes/{node}
 operator   PATCH  /api/fleet/nodes/{node}

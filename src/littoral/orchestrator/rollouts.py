@@ -152,11 +152,12 @@ def told(view: NodeView, assigned: Assigned, plan: Plan | None = None) -> NodeRo
 def told_back(view: NodeView, before: Assigned, plan: Plan) -> NodeRow:
     """As `told`, what it ran before: at once, whatever its windows say, past gates that compare versions."""
     row = told(view, before, plan)
-    return replace(row, gates=_back_gates(row.gates), windows=())
+    return replace(row, gates=_back_gates(row.gates, plan), windows=())
 
 
-def _back_gates(gates: Gates) -> Gates:
-    return replace(gates, hook=None, memory_mb_max=None, **_BACK_GATES)
+def _back_gates(gates: Gates, plan: Plan) -> Gates:
+    leaves = tuple(sorted(plan.set.targets.values()))
+    return replace(gates, hook=None, memory_mb_max=None, leaves=leaves, **_BACK_GATES)
 
 
 def retold(view: NodeView, members: Iterator[MemberRow]) -> list[Row]:

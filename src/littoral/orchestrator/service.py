@@ -188,7 +188,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             _probes(),
             metrics_protocol(fleet, observed.metrics.text),
             session_protocol(found.access, is_secure=is_secure),
-            overview_protocol(fleet, file.orchestrator.name, found.pacer),
+            overview_protocol(fleet, file.orchestrator.name, found.pacer, found.inference),
             nodes_protocol(fleet, found.asks, found.conductor),
             groups_protocol(fleet),
             claims_protocol(fleet, found.enrolment),

@@ -45,7 +45,8 @@ STATES: tuple[State, ...] = (
 class Gates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When a new version goes back by itself. Ratios are against the version before, on mirrored requests and after the
     flip. drift_max: 1 − cosine of outputs, at the 99th percentile. canary_s: of mirrored requests, before the
-    flip; watch_s: after it.
+    flip; watch_s: after it. leaves: targets that a rollout has taken back; a node that runs one of them, and on which
+    this deployment fails, too, goes back past it.
     """
 
     errors_max: float = 0.01
@@ -56,6 +57,7 @@ class Gates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     canary_requests_min: int = 0
     watch_s: float = 60.0
     hook: str | None = None
+    leaves: tuple[Target, ...] = ()
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):

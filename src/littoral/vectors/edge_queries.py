@@ -13,13 +13,11 @@ from littoral.vectors.checks import check_named, check_vector
 from littoral.vectors.edge_classes import selector, vector_of
 from littoral.vectors.edge_filters import filter_
 from littoral.vectors.edge_formula import formula
-from littoral.vectors.queries import DEFAULT_PARAMS, Prefetch, SearchParams, SearchQuery, check_query
+from littoral.vectors.fusion import check_fusion
+from littoral.vectors.queries import DEFAULT_PARAMS, Prefetch, SearchParams, SearchQuery, candidates_of, check_query
 from littoral.vectors.records import CollectionConfig, Multi, Sparse, Vector
 
 __all__ = ["order_by", "query_request"]
-
-CANDIDATES_MAX = 16_384
-WEIGHT_COUNT_MAX = 64
 
 
 def query_request(query: SearchQuery, config: CollectionConfig, limit: int) -> Any:
@@ -138,18 +136,12 @@ def order_by(own: asks.OrderBy) -> Any:
 def _fusion(own: asks.Fusion) -> Any:
     if own.how == "dbsf":
         return edge.Fusion.Dbsf()
-    if len(own.weights or ()) > WEIGHT_COUNT_MAX or own.k < 1:
-        raise InputError(f"query: `rrf` needs `k` of at least 1 and at most {WEIGHT_COUNT_MAX} weights")
+    check_fusion(own)
     return edge.Fusion.Rrf(own.k, own.weights)
 
 
 def _mmr(own: asks.Mmr, vector: Any, using: str, limit: int) -> Any:
-    if not 0 <= own.diversity <= 1:
-        raise InputError(f"query: `diversity` is {own.diversity}, must be 0..1")
-    candidates = limit if own.candidates_limit is None else own.candidates_limit
-    if not 1 <= candidates <= CANDIDATES_MAX:
-        raise InputError(f"query: `candidates_limit` is {candidates}, must be 1..{CANDIDATES_MAX}")
-    return edge.Mmr(vector, 1 - own.diversity, candidates, using)
+    return edge.Mmr(vector, 1 - own.diversity, candidates_of(own, limit), using)
 
 
 def _recommend(own: asks.Recommend, using: str, config: CollectionConfig) -> Any:

@@ -16,6 +16,7 @@ from littoral.vectors.records import PointId
 
 __all__ = [
     "CLAUSES",
+    "LIST_COUNT_MAX",
     "Condition",
     "Filter",
     "Match",

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import msgspec
 
 from littoral.errors import InputError, TooLargeError
-from littoral.vectors.asks import Ask
+from littoral.vectors.asks import Ask, Mmr
 from littoral.vectors.checks import PAYLOAD_DEPTH_MAX, check_payload
 from littoral.vectors.filters import Filter, check_filter, parse_filter
 from littoral.vectors.records import Payload, PointId
 
 __all__ = [
     "DEFAULT_PARAMS",
+    "QUERY_COUNT_MAX",
     "RESULT_COUNT_MAX",
     "PayloadChange",
     "PayloadSelector",
@@ -24,6 +25,8 @@ __all__ = [
     "QuantizationParams",
     "SearchParams",
     "SearchQuery",
+    "candidates_of",
+    "check_pairs",
     "check_query",
     "parse_params",
     "parse_selector",
@@ -34,6 +37,7 @@ QUERY_COUNT_MAX = 64
 EF_MAX = 4096
 OVERSAMPLING_MAX = 100.0
 KEY_CHARACTERS_MAX = 1024
+MATRIX_SAMPLE_MAX = 1000
 PREFETCH_COUNT_MAX = 64
 PREFETCH_DEPTH_MAX = 8
 
@@ -185,6 +189,22 @@ def check_params(params: SearchParams) -> None:
         raise InputError(f"params: `max_selectivity` is {params.acorn.max_selectivity}, must be 0..1")
     if params.idf_corpus is not None:
         check_filter(params.idf_corpus)
+
+
+def check_pairs(sample: int, limit: int) -> None:
+    """Of points at random that are compared with each other. Raises InputError."""
+    if not (1 <= sample <= MATRIX_SAMPLE_MAX and limit >= 1):
+        raise InputError(f"sample is {sample}, limit is {limit}, must be 1..{MATRIX_SAMPLE_MAX} and at least 1")
+
+
+def candidates_of(ask: Mmr, limit: int) -> int:
+    """Of how many points `limit` are chosen that are unlike each other. Raises InputError."""
+    if not 0 <= ask.diversity <= 1:
+        raise InputError(f"query: `diversity` is {ask.diversity}, must be 0..1")
+    count = limit if ask.candidates_limit is None else ask.candidates_limit
+    if not 1 <= count <= RESULT_COUNT_MAX:
+        raise InputError(f"query: `candidates_limit` is {count}, must be 1..{RESULT_COUNT_MAX}")
+    return count
 
 
 def _check_score(threshold: float | None) -> None:

@@ -3,6 +3,7 @@
 Vectors are raw little-endian float32 bytes here. Nothing in this module may import numpy: shard hosts stay small.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -156,7 +157,7 @@ class Record(msgspec.Struct, array_like=True):
 VectorsById = dict[PointId, Vector]
 
 
-def vectors_by_id(records: list[Record], name: str) -> VectorsById:
+def vectors_by_id(records: Iterable[Record | Hit], name: str) -> VectorsById:
     """The vectors of that name, of those records that have one."""
     found: VectorsById = {}
     for record in records:

@@ -19,14 +19,13 @@ from littoral.vectors.edge_classes import errors_of_store
 from littoral.vectors.edge_filters import filter_
 from littoral.vectors.edge_queries import query_request
 from littoral.vectors.filters import Condition, Filter, as_condition
-from littoral.vectors.payload_paths import values_at
+from littoral.vectors.grouping import are_full, check_groups, first_count, grouped, next_count, widened
 from littoral.vectors.queries import (
     QUERY_COUNT_MAX,
-    RESULT_COUNT_MAX,
-    PayloadSelector,
     Prefetch,
     SearchQuery,
     check_page,
+    check_pairs,
 )
 from littoral.vectors.records import (
     LOW_FIRST,
@@ -44,10 +43,7 @@ from littoral.vectors.told_hits import told
 __all__ = ["Searches"]
 
 TIED_COUNT_MAX = 4096
-GROUP_SIZE_MAX = 1024
-GROUPED_FIRST = 256
 FACET_COUNT_MAX = 16_384
-MATRIX_SAMPLE_MAX = 1000
 KEEP_ORDER = (asks.OrderBy, asks.Sample, asks.Mmr)
 
 
@@ -144,18 +140,14 @@ class Searches:
 
         Looks through the best 16384 hits; what comes later belongs to no group.
         """
-        if not 1 <= size <= GROUP_SIZE_MAX:
-            raise InputError(f"group_size is {size}, must be 1..{GROUP_SIZE_MAX}")
-        check_page(query.limit)
-        found: dict[PointId | str, list[Hit]] = {}
-        fetched = min(max(GROUPED_FIRST, query.limit * size), RESULT_COUNT_MAX)
+        check_groups(query, size)
+        fetched = first_count(query, size)
         while True:
-            hits = self.search([_widened(query, by, fetched)])[0]
-            found = _grouped(hits, by, query.limit, size)
-            full = len(found) == query.limit and all(len(group) == size for group in found.values())
-            if full or len(hits) < fetched or fetched == RESULT_COUNT_MAX:
+            hits = self.search([widened(query, by, fetched)])[0]
+            found = grouped(hits, by, query.limit, size)
+            if are_full(found, query, size) or len(hits) < fetched or next_count(fetched) == fetched:
                 break
-            fetched = min(fetched * 4, RESULT_COUNT_MAX)
+            fetched = next_count(fetched)
         return self._told(found, query)
 
     def _told(self, found: dict[PointId | str, list[Hit]], query: SearchQuery) -> list[HitGroup]:
@@ -180,8 +172,7 @@ class Searches:
 
     def pairs(self, *, sample: int, limit: int, using: str, matching: Filter | None) -> list[ScoredPair]:
         """For each of `sample` points at random its `limit` nearest among them."""
-        if not (1 <= sample <= MATRIX_SAMPLE_MAX and limit >= 1):
-            raise InputError(f"sample is {sample}, limit is {limit}, must be 1..{MATRIX_SAMPLE_MAX} and at least 1")
+        check_pairs(sample, limit)
         has_vector = Filter(must=[Condition(has_vector=using)])
         if matching is not None:
             has_vector.must = [Condition(has_vector=using), as_condition(matching)]
@@ -223,36 +214,3 @@ def _end(query: SearchQuery) -> int:
 def _looks_past(query: SearchQuery) -> bool:
     """Whether the answers have scores that put them in order."""
     return query.ask is not None and not isinstance(query.ask, KEEP_ORDER)
-
-
-def _widened(query: SearchQuery, by: str, count: int) -> SearchQuery:
-    """For grouping: more hits, with the value to group by and nothing else. Prefetches may not be what cuts."""
-
-    def wide(prefetch: Prefetch) -> Prefetch:
-        inner = [wide(one) for one in prefetch.prefetch]
-        return msgspec.structs.replace(prefetch, limit=max(prefetch.limit, count), prefetch=inner)
-
-    return msgspec.structs.replace(
-        query,
-        limit=count,
-        offset=0,
-        with_payload=PayloadSelector(include=[by]),
-        with_vector=False,
-        prefetch=[wide(prefetch) for prefetch in query.prefetch],
-    )
-
-
-def _grouped(hits: Iterable[Hit], by: str, limit: int, size: int) -> dict[PointId | str, list[Hit]]:
-    """A point with a value that can be no id of a group (a real number, a boolean) belongs to none."""
-    groups: dict[PointId | str, list[Hit]] = {}
-    for hit in hits:
-        values = values_at(hit.payload or {}, by)
-        if not all(type(value) in (int, str) for value in values):
-            continue
-        for value in dict.fromkeys(values):
-            if value not in groups and len(groups) == limit:
-                continue
-            group = groups.setdefault(value, [])
-            if len(group) < size:
-                group.append(msgspec.structs.replace(hit))
-    return groups

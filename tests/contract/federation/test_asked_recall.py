@@ -70,7 +70,7 @@ async def test_each_class_learns_a_level_of_its_own_and_keeps_the_target(nodes: 
                 asked.append(how.told["asked"])
                 assert not (how.told["certified"] and recalls[-1] < 1), name
         assert np.mean(recalls) >= 0.8, name
-        assert np.mean(asked) < 2.5, name
+        assert np.mean(asked) < 2.8, name
 
 
 async def whole(nodes: Nodes, query: Any, options: dict[str, Any]) -> set[Any]:

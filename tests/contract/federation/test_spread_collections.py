@@ -188,11 +188,6 @@ async def test_a_wrong_point_among_good_ones_writes_nothing(pairs: Nodes) -> Non
 
 async def test_what_cannot_be_merged_is_refused_by_name(pairs: Nodes) -> None:
     collection = pairs["a"]["points"]
-    target = packed(rows(1)[0], (SIZE,), "query")
-    with pytest.raises(NotOfferedError, match="`mmr`"):
-        await collection.search_batch([SearchQuery(asks.Mmr(target))])
-    with pytest.raises(NotOfferedError, match="search/matrix"):
-        await collection.pairs()
     with pytest.raises(NotOfferedError, match="snapshots"):
         await collection.pack("x")
 

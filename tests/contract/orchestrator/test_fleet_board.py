@@ -41,6 +41,11 @@ FIRING = {
         "littoral_fleet_write_failures_total": "0x800",
     },
     "LittoralFleetBrokerAway": {"littoral_fleet_mqtt_connected": "0x800"},
+    "LittoralInferenceExhausted": {
+        'littoral_fleet_steps_total{outcome="answered"}': "0+60x800",
+        'littoral_fleet_steps_total{outcome="busy"}': "0+6x800",
+    },
+    "LittoralInferenceDown": {'littoral_fleet_inference_up{node="dc-1"}': "0x800"},
 }
 CALM = {
     f'up{{job="{JOB}"}}': "1x800",
@@ -56,6 +61,9 @@ CALM = {
     "littoral_fleet_failures_total": "2x800",
     "littoral_fleet_write_failures_total": "0x800",
     "littoral_fleet_mqtt_connected": "1x800",
+    'littoral_fleet_steps_total{outcome="answered"}': "0+60x800",
+    'littoral_fleet_steps_total{outcome="often"}': "0+1x800",
+    'littoral_fleet_inference_up{node="dc-1"}': "1x800",
 }
 LATE = "799m"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from littoral.testing.disk import SimulatedDisk
-from simulated_updates import Fault, Nature, Run, check_end, deployment, story
+from simulated_updates import STORIED, Fault, Nature, Run, check_end, deployment, story
 
 
 def steps_of(seed: int) -> int:
@@ -13,7 +13,7 @@ def steps_of(seed: int) -> int:
 
 
 @pytest.mark.parametrize("fault", list(Fault))
-@pytest.mark.parametrize("nature", list(Nature))
+@pytest.mark.parametrize("nature", STORIED)
 def test_a_fault_at_every_write_of_a_version_of_each_kind(nature: Nature, fault: Fault) -> None:
     told = [deployment(1, Nature.GOOD, 0, 2), deployment(2, nature, 30, 2)]
     whole = Run(told, 0)
@@ -31,6 +31,30 @@ def test_stories_with_a_fault_somewhere(seed: int) -> None:
         for fault in Fault:
             run = Run(story(seed), seed + at, fault, at)
             check_end(run, run.go())
+
+
+FADING = {
+    "the last": ([Nature.GOOD, Nature.GOOD, Nature.FADES], 90, 2),
+    "the last two": ([Nature.GOOD, Nature.FADES, Nature.FADES], 90, 1),
+    "the one that a bad one went back to": ([Nature.GOOD, Nature.GOOD, Nature.FADES, Nature.WRONG], 105, 2),
+    "the one below one that is tried": ([Nature.GOOD, Nature.GOOD, Nature.FADES, Nature.MIRRORS], 92, 2),
+}
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize(("natures", "fades_at", "serves"), FADING.values(), ids=FADING)
+def test_what_settled_and_fails_later_is_left_for_what_settled_before(
+    natures: list[Nature], fades_at: int, serves: int, fault: Fault
+) -> None:
+    told = [deployment(i + 1, nature, 30 * i, 2) for i, nature in enumerate(natures)]
+    whole = Run(told, 0, fades_at=fades_at)
+    found = whole.go()
+    check_end(whole, found)
+    assert found.running is not None
+    assert found.running.deployment == serves, whole.told()
+    for at in range(1, whole.disk.steps + 1):
+        run = Run(told, at, fault, at, fades_at=fades_at)
+        check_end(run, run.go())
 
 
 @pytest.mark.parametrize("at", range(30, 60))

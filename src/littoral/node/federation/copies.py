@@ -14,7 +14,17 @@ from littoral.vectors.filters import Condition, Filter, Match, as_condition
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import Hit, IndexInfo, Payload, PointBatch, PointId, Record, ShardInfo
 
-__all__ = ["MARK", "as_copy", "check_unmarked", "for_shard", "is_copy", "marked", "without_mark", "without_marks"]
+__all__ = [
+    "MARK",
+    "as_copy",
+    "at_home",
+    "check_unmarked",
+    "for_shard",
+    "is_copy",
+    "marked",
+    "without_mark",
+    "without_marks",
+]
 
 MARK = "littoral_copy"
 IS_COPY = Condition(key=MARK, match=Match(value=True))
@@ -63,16 +73,17 @@ def for_shard(request: frames.Request) -> list[frames.Request]:
     """What to ask a shard that has copies: its sums leave them out, and what takes a payload away leaves the mark."""
     match request:
         case frames.Count() | frames.Facet():
-            return [msgspec.structs.replace(request, filter=_at_home(request.filter))]
+            return [msgspec.structs.replace(request, filter=at_home(request.filter))]
         case frames.ChangePayload(change=PayloadChange(how="replace" | "clear", key=None) as change):
             copies = Filter(must=[IS_COPY] if change.filter is None else [IS_COPY, as_condition(change.filter)])
             kept = msgspec.structs.replace(change, how="replace", filter=copies, payload=as_copy(change.payload))
-            homes = msgspec.structs.replace(change, filter=_at_home(change.filter))
+            homes = msgspec.structs.replace(change, filter=at_home(change.filter))
             return [msgspec.structs.replace(request, change=one) for one in (homes, kept)]
     return [request]
 
 
-def _at_home(matching: Filter | None) -> Filter:
+def at_home(matching: Filter | None) -> Filter:
+    """Without copies of points that are at home elsewhere."""
     return Filter(must_not=[IS_COPY], must=None if matching is None else [as_condition(matching)])
 
 

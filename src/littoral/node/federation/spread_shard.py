@@ -6,7 +6,8 @@ refused while a shard is missing: an answer that is silently short would be a wr
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
 from littoral.node.asked_recall import asked_recall
 from littoral.node.caches import USE
-from littoral.node.federation.asking import Asking, Target
+from littoral.node.federation.asking import Asking, Gathered, Target
 from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.merging import merge
 from littoral.node.federation.patience import Patience
@@ -22,14 +23,16 @@ from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.points_by_id import located, lost, retrieve
 from littoral.node.federation.residency import pinned_to, seen_from, within
 from littoral.node.federation.routed import Routing, is_routable
-from littoral.node.federation.searches import check_spread_query, for_shards, how_of
+from littoral.node.federation.searches import for_shards, how_of
 from littoral.node.federation.spread_writes import SpreadWrites
+from littoral.node.federation.stages import Stages, is_staged
 from littoral.node.search_how import note, noting
 from littoral.vectors import asks, frames
+from littoral.vectors.asks import Ask
 from littoral.vectors.checks import checked_id
 from littoral.vectors.filters import Condition, Filter, Match, as_condition
-from littoral.vectors.queries import RESULT_COUNT_MAX, SearchQuery
-from littoral.vectors.records import PointId, vectors_by_id
+from littoral.vectors.queries import RESULT_COUNT_MAX, Prefetch, SearchQuery, check_query
+from littoral.vectors.records import Hit, PointId, vectors_by_id
 from littoral.vectors.told_hits import told
 
 __all__ = ["SpreadShard"]
@@ -38,7 +41,6 @@ TRIES_MAX = 3
 LEFT_S_MIN = 0.001
 AGAIN_MAX = 8
 OFFERED_NOT = {
-    frames.Pairs: "search/matrix",
     frames.AddVector: "vectors: adding one",
     frames.DropVector: "vectors: dropping one",
     frames.Configure: "changing its options",
@@ -66,6 +68,7 @@ class SpreadShard:
         self._routing = routing
         self._asking = asking
         self._writes = SpreadWrites(asking)
+        self._rng = random.Random()  # noqa: S311  which points a sample has is no secret
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         """As one shard would."""
@@ -145,6 +148,9 @@ class SpreadShard:
                 return await self._search(target, request, deadline_s, patience)
             case frames.Group():
                 return await self._group(target, request, deadline_s, patience)
+            case frames.Pairs():
+                stages = self._stages(_private(target), deadline_s, patience)
+                return frames.Paired(call=0, epoch=0, pairs=await stages.pairs(request))
             case frames.Retrieve():
                 return await retrieve(self._asking, target, request, deadline_s)
             case frames.Facet():
@@ -162,15 +168,46 @@ class SpreadShard:
     async def _search(
         self, target: Target, request: frames.Search, deadline_s: float, patience: Patience
     ) -> frames.Answer:
+        end_s = self._asking.clock.monotonic() + deadline_s
         target = await self._confined(target, request.queries, deadline_s, patience)
         queries = [await self._resolved(target, query, deadline_s, patience) for query in request.queries]
         for query in queries:
-            check_spread_query(query, target.config)
-        found = await self._found(target, queries, deadline_s, patience)
-        hits = [hits[query.offset :] for query, hits in zip(queries, found.hits, strict=True)]
+            check_query(query)
+        plain = [query for query in queries if not is_staged(query)]
+        left_s = max(LEFT_S_MIN, end_s - self._asking.clock.monotonic())
+        found = await self._found(target, plain, left_s, patience) if plain else frames.Found(call=0, epoch=0, hits=[])
+        of_plain = iter(found.hits)
+        hits = [
+            await self._stages(
+                _private(target), max(LEFT_S_MIN, end_s - self._asking.clock.monotonic()), patience
+            ).hits(query)
+            if is_staged(query)
+            else next(of_plain)[query.offset :]
+            for query in queries
+        ]
         if request.as_json:
             return frames.Told(call=0, epoch=found.epoch, hits=[told(one, _as_it_is) for one in hits])
         return frames.Found(call=0, epoch=found.epoch, hits=hits)
+
+    def _stages(self, target: Target, deadline_s: float, patience: Patience) -> Stages:
+        """For queries whose answers depend on what else is found."""
+        end_s = self._asking.clock.monotonic() + deadline_s
+
+        def left_s() -> float:
+            return max(LEFT_S_MIN, end_s - self._asking.clock.monotonic())
+
+        async def search(query: SearchQuery) -> list[Hit]:
+            return (await self._found(target, [query], left_s(), patience)).hits[0]
+
+        async def read(request: frames.Read, shards: Iterable[int] | None, apart: bool) -> Gathered:
+            gathered = await self._asking.read(target, request, left_s(), shards=shards, apart=apart, patience=patience)
+            if gathered.lost and await self._has_moved(target, end_s):
+                raise lost(target, gathered)
+            queries = request.queries if isinstance(request, frames.Search) else []
+            self._tell(target, how_of(gathered, queries, target.config))
+            return gathered
+
+        return Stages(target, search, read, self._rng)
 
     def _tell(self, target: Target, said: dict[str, Any]) -> None:
         """What a search says of itself."""
@@ -198,7 +235,7 @@ class SpreadShard:
         )
         if gathered.lost and await self._has_moved(target, end_s):
             raise lost(target, gathered)
-        self._tell(target, how_of(gathered, queries, out))
+        self._tell(target, how_of(gathered, queries, target.config, out))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(wanted, gathered.answers, target.config)
@@ -209,7 +246,7 @@ class SpreadShard:
         self, target: Target, queries: Sequence[SearchQuery], deadline_s: float, patience: Patience
     ) -> Target:
         """Where an example is pinned to this region, its vector stays here: nobody elsewhere is asked."""
-        asked = [query.ask for query in queries if query.ask is not None and not isinstance(query.ask, bytes)]
+        asked = [ask for query in queries for ask in _asks(query) if ask is not None and not isinstance(ask, bytes)]
         ids = list(dict.fromkeys(checked_id(point) for ask in asked for point in asks.mentioned(ask)))
         shards = sorted(pinned_to(target.spread).keys() & target.spread.places.keys())
         if not ids or not shards:
@@ -219,8 +256,27 @@ class SpreadShard:
 
     async def _resolved(self, target: Target, query: SearchQuery, deadline_s: float, patience: Patience) -> SearchQuery:
         """With vectors in the place of ids, whose points are not among the answers then."""
-        if isinstance(query.ask, bytes) or not (ids := asks.mentioned(query.ask)):
+        if not query.prefetch and (isinstance(query.ask, bytes) or not asks.mentioned(query.ask)):
             return query
+        inner = [await self._resolved_prefetch(target, one, deadline_s, patience) for one in query.prefetch]
+        query = msgspec.structs.replace(query, prefetch=inner)
+        if not isinstance(query.ask, bytes):
+            query.ask, query.filter = await self._with_vectors(target, query, deadline_s, patience)
+        return query
+
+    async def _resolved_prefetch(
+        self, target: Target, prefetch: Prefetch, deadline_s: float, patience: Patience
+    ) -> Prefetch:
+        ask, matching = await self._with_vectors(target, prefetch, deadline_s, patience)
+        inner = [await self._resolved_prefetch(target, one, deadline_s, patience) for one in prefetch.prefetch]
+        return msgspec.structs.replace(prefetch, ask=ask, filter=matching, prefetch=inner)
+
+    async def _with_vectors(
+        self, target: Target, query: SearchQuery | Prefetch, deadline_s: float, patience: Patience
+    ) -> tuple[Ask | None, Filter | None]:
+        assert not isinstance(query.ask, bytes), "a vector is not looked up"
+        if not (ids := asks.mentioned(query.ask)):
+            return query.ask, query.filter
         plain = {point_id: checked_id(point_id) for point_id in ids}
         wanted = frames.Retrieve(call=0, ids=list(plain.values()), with_payload=False, with_vector=[query.using])
         answer = await retrieve(self._asking, target, wanted, deadline_s, patience)
@@ -229,8 +285,7 @@ class SpreadShard:
         others = Filter(must_not=[Condition(has_id=list(plain.values()))])
         if query.filter is not None:
             others.must = [as_condition(query.filter)]
-        ask = asks.with_vectors_of(query.ask, vectors, "this collection")
-        return msgspec.structs.replace(query, ask=ask, filter=others)
+        return asks.with_vectors_of(query.ask, vectors, "this collection"), others
 
     async def _group(
         self, target: Target, request: frames.Group, deadline_s: float, patience: Patience
@@ -240,17 +295,19 @@ class SpreadShard:
         Names of groups are payload: where some may be pinned, nobody elsewhere is asked for them.
         """
         end_s = self._asking.clock.monotonic() + deadline_s
-        if pinned_to(target.spread).keys() & target.spread.places.keys():
-            target = _inside(target)
+        target = _private(target)
         query = await self._resolved(target, request.query, deadline_s, patience)
-        check_spread_query(query, target.config)
+        check_query(query)
+        if is_staged(query):
+            groups = await self._stages(target, deadline_s, patience).groups(query, request.by, request.size)
+            return frames.Grouped(call=0, epoch=0, groups=groups)
         first = msgspec.structs.replace(request, query=query)
         out = self._routing.barren(target, query.filter)
         shards = target.spread.places.keys() - out
         gathered = await self._asking.read(target, first, deadline_s, shards=shards, patience=patience)
         if gathered.lost and await self._has_moved(target, end_s):
             raise lost(target, gathered)
-        self._tell(target, how_of(gathered, [query], out))
+        self._tell(target, how_of(gathered, [query], target.config, out))
         if not gathered.answers:
             raise lost(target, gathered)
         merged = merge(first, gathered.answers, target.config)
@@ -265,7 +322,7 @@ class SpreadShard:
             first, query=msgspec.structs.replace(query, filter=matching, limit=min(limit, 4 * len(names)))
         )
         more = await self._asking.read(target, second, deadline_s, shards=shards, patience=patience)
-        self._tell(target, how_of(more, [query], out))
+        self._tell(target, how_of(more, [query], target.config, out))
         # Who answered before and not again has told its best: nothing of that is lost.
         merged = merge(second, gathered.answers + more.answers, target.config)
         assert isinstance(merged, frames.Grouped)
@@ -287,6 +344,17 @@ class SpreadShard:
         if gathered.lost:
             raise lost(target, gathered)
         return merge(merge_as or request, gathered.answers, target.config)
+
+
+def _asks(query: SearchQuery | Prefetch) -> Iterator[bytes | Ask | None]:
+    yield query.ask
+    for inner in query.prefetch:
+        yield from _asks(inner)
+
+
+def _private(target: Target) -> Target:
+    """Where some points may be pinned to this region, what was found of them is told to nobody elsewhere."""
+    return _inside(target) if pinned_to(target.spread).keys() & target.spread.places.keys() else target
 
 
 def _inside(target: Target) -> Target:

@@ -1,6 +1,7 @@
-"""Agents and models that a node has not opened yet: whether they can be, before it is started anew for them."""
+"""Agents and models of a deployment that a node has not open: whether they can be."""
 
-from littoral.node.node import Node
+from collections.abc import Collection
+
 from littoral.node.site import Site
 from littoral.node.updates_tables import delivered_name
 from littoral.runtime.agents import Agent
@@ -8,22 +9,22 @@ from littoral.runtime.instance import load
 from littoral.updates.deployment.plans import Plan
 from littoral.updates.deployment.store import ArtifactStore
 
-__all__ = ["check_agents", "check_new_models"]
+__all__ = ["check_agents", "check_models"]
 
 
-def check_new_models(site: Site, node: Node, plan: Plan, store: ArtifactStore) -> None:
-    """Those that no deployment had brought. Raises what opening them raises."""
+def check_models(site: Site, plan: Plan, store: ArtifactStore, are_open: Collection[str] = ()) -> None:
+    """But for those that are open. Raises what opening them raises."""
     for name, table in site.models.items():
         item = plan.items.get(f"models/{delivered_name(table.path)}")
-        if item is not None and name not in node.models:
+        if item is not None and name not in are_open:
             load(store.path(item.sha256), sha256=item.sha256).close()
 
 
-def check_agents(site: Site, node: Node, plan: Plan, store: ArtifactStore) -> None:
-    """As `check_new_models`."""
+def check_agents(site: Site, plan: Plan, store: ArtifactStore, are_open: Collection[str] = ()) -> None:
+    """As `check_models`."""
     for name, table in site.agents.items():
         item = plan.items.get(f"agents/{delivered_name(table.path)}")
-        if item is not None and name not in node.agents:
+        if item is not None and name not in are_open:
             Agent.open(
                 str(store.path(item.sha256)),
                 table.config,

@@ -10,7 +10,7 @@ from littoral.updates.deployment.plans import Item, Plan
 from littoral.updates.deployment.windows import is_open, opens_in_s
 from littoral.updates.wire import Window
 
-__all__ = ["free_memory_mb", "needs_later_release", "opens_after_s"]
+__all__ = ["free_memory_mb", "machine_boot", "needs_later_release", "opens_after_s"]
 
 
 def needs_later_release(item: Item) -> bool:
@@ -33,6 +33,13 @@ def free_memory_mb() -> float:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) / 1024
     return float("inf")
+
+
+def machine_boot() -> str:
+    """What tells this boot of the machine from others; '' where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def _release(text: str) -> tuple[int, ...]:

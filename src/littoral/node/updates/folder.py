@@ -13,12 +13,14 @@ from littoral.artifact.disk import FolderDisk
 from littoral.clock import Clock
 from littoral.errors import LittoralError, SettingError
 from littoral.node.site import Site
+from littoral.node.updates.checking import check_agents, check_models
+from littoral.node.updates.conditions import machine_boot
 from littoral.node.updates.dashboards import Dashboards
 from littoral.node.updates.site_files import ROLE, SiteFiles
 from littoral.node.updates_tables import FOLDER
 from littoral.updates.artifacts import ArtifactName
 from littoral.updates.deployment.deployments import Deployments
-from littoral.updates.deployment.machine import Refused
+from littoral.updates.deployment.machine import AT_REST, CRASHABLE, Lost, Refused
 from littoral.updates.deployment.plans import Plan
 from littoral.updates.deployment.store import ArtifactStore
 
@@ -42,16 +44,38 @@ class Local(NamedTuple):
         show(self.folder, running)
         self.dashboards.write(running)
 
-    def failed_to_open(self, problem: str) -> bool:
+    def failed_to_open(self, site: Site, problem: str) -> bool:
         """Whether the node can be opened with what was before: what it could not be opened with was still being
-        watched. Another site file is taken back by the supervisor, who started this process with it."""
+        watched, or has settled and can be opened no more. Another site file is taken back by the supervisor, who
+        started this process with it."""
         bad = self.deployments.running
-        if self.deployments.journal.state != "active" or bad is None:
+        if bad is None:
             return False
-        self.deployments.take(Refused("load", problem))
+        if self.deployments.journal.state == "active":
+            self.deployments.take(Refused("load", problem))
+        elif self._can_be_opened(site, bad):
+            self.excuse()
+            return False
+        elif not self.deployments.take(Lost("load", problem)):
+            return False
         self.show()
         running = self.deployments.running
         return running is not None and running.items.get(ROLE) == bad.items.get(ROLE)
+
+    def excuse(self) -> None:
+        """This start says nothing against what settled: the machine, or the site file, is at fault."""
+        if self.deployments.journal.state not in CRASHABLE:
+            with contextlib.suppress(OSError):
+                self.deployments.leave()
+
+    def _can_be_opened(self, site: Site, plan: Plan) -> bool:
+        """Whether what keeps the node from opening is something else than what the fleet has brought."""
+        try:
+            check_models(site, plan, self.store)
+            check_agents(site, plan, self.store)
+        except LittoralError:
+            return False
+        return True
 
 
 def updates_folder(site: Site) -> Path:
@@ -67,12 +91,14 @@ def begin(site: Site, clock: Clock) -> Local:
     boards = None if site.updates.dashboards is None else site.path_of(site.updates.dashboards)
     try:
         store.make()
-        deployments = Deployments(disk, clock, _sound(store))
+        deployments = Deployments(disk, clock, _sound(store), machine_boot())
         local = Local(folder, disk, store, deployments, Dashboards(store, site.node.name, boards))
+        before = deployments.running
         deployments.begin()
         local.show()
-        if deployments.journal.state == "rolled_back":
-            SiteFiles(site, folder, disk, store).begin_to_go_back(deployments.running, deployments.journal.plan)
+        if deployments.journal.state in AT_REST:
+            files, running = SiteFiles(site, folder, disk, store), deployments.running
+            any(files.begin_to_go_back(running, bad) for bad in (before, deployments.journal.plan))
     except OSError as error:
         raise SettingError(f"{site.file}: `updates`: `{error.filename or folder}`: {error.strerror}") from error
     return local

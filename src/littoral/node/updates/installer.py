@@ -25,18 +25,20 @@ from littoral.node.updates.dashboards import check_boards
 from littoral.node.updates.differences import Differences
 from littoral.node.updates.folder import Local
 from littoral.node.updates.hooks import ask_hook
-from littoral.node.updates.mirroring import Mirror
+from littoral.node.updates.mirroring import Lane, Mirror
 from littoral.node.updates.site_files import SiteFiles
 from littoral.node.updates.staging import GateTrippedError, Staging
 from littoral.updates.deployment.gates import judge
-from littoral.updates.deployment.machine import Back, Do, Event, Refused, Step, Told
+from littoral.updates.deployment.machine import Back, Do, Event, Lost, Refused, Step, Told
 from littoral.updates.deployment.plans import Item, Plan
 
 __all__ = ["Fetch", "Installer"]
 
 LOOK_S = 0.25
 RETRY_S, RETRY_S_MAX = 1.0, 300.0
-DEBT_S = 1.0
+REST_S = 0.5
+STEADY_S = 60.0
+"""After which a process that lives says nothing against what it serves."""
 MEMORY_SHARE = 0.5
 """Of the machine's free memory, which one instance of a new version may take where nothing else is said."""
 
@@ -90,6 +92,7 @@ class Installer:
         self._before = Versions()
         self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
+        self._watched: list[Lane] = []
         self._retries = 0
         self._opened = local.deployments.running
         self._differences = Differences(site, node)
@@ -99,11 +102,13 @@ class Installer:
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        living = asyncio.create_task(self._live_for_long())
         try:
             while True:
                 self._changed.clear()
                 await self._until_changed(self._turn())
         finally:
+            living.cancel()
             await self._stop_mirror()
             with contextlib.suppress(OSError):
                 await self._on_disk(self.local.deployments.leave)
@@ -191,7 +196,7 @@ class Installer:
                 await self._stop_mirror()
                 await self._on_disk(self._collect)
             case Do.NOTHING:
-                await self._pay_debts()
+                await self._rest()
 
     async def _fetch_all(self) -> None:
         plan, store, deployments = self._plan(), self.local.store, self.local.deployments
@@ -228,7 +233,7 @@ class Installer:
     async def _warm(self) -> None:
         """Opens what is new beside what serves, and runs the vectors that came with it."""
         plan = self._plan()
-        await self._staging.open(plan, restarts=self._differences.need_restart(plan, self._opened))
+        await self._staging.open(plan)
         await asyncio.to_thread(self._sites.check, plan)
 
     def _start_mirror(self) -> None:
@@ -260,6 +265,7 @@ class Installer:
         has_other_site = self._differences.has_other_site(plan, self._opened)
         await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts or has_other_site))
         await self._on_disk(self.local.show)
+        self._watched = []
         self._tell()
         self._record(Back())
         if has_other_site:
@@ -271,6 +277,7 @@ class Installer:
             await asyncio.Event().wait()  # for the end of this process
         self._before = await self._staging.serve()
         self._opened = plan
+        await self._staging.open_and_close(plan)
 
     async def _watch(self) -> None:
         plan = self._plan()
@@ -315,7 +322,10 @@ class Installer:
         if self.local.deployments.journal.state != "active" or before.is_empty or plan is None:
             return
         await self._staging.serve_again(before)
+        if self._differences.come(plan) or self._differences.go(plan):
+            return  # `_align` does the rest
         self._opened = plan
+        self._watched = self._staging.watched(plan)
 
     async def aligned(self) -> None:
         """Returns when what serves is what was decided, or this process ends for it."""
@@ -345,7 +355,9 @@ class Installer:
             await asyncio.Event().wait()
         assert running is not None
         await self._staging.serve_plan(running)
+        await self._staging.open_and_close(running)
         self._opened = running
+        self._watched = self._staging.watched(running)
 
     async def _take(self, event: Event) -> bool:
         deployments = self.local.deployments
@@ -354,7 +366,7 @@ class Installer:
         if is_changed and journal.state in ("refused", "rolled_back", "settled"):
             self.counts.ends[journal.state, journal.gate] += 1
             told = f": {journal.gate}: {journal.problem}" if journal.gate else ""
-            self._say(f"deployment {journal.deployment}: {journal.state}{told}")
+            self._say(f"deployment {journal.ended}: {journal.state}{told}")
         if is_changed:
             self._tell()
             self._record(event)
@@ -367,7 +379,7 @@ class Installer:
             return
         plan = journal.plan
         targets = {} if plan is None else plan.running()
-        self._node.audit.deployment(f"{journal.deployment}", journal.state, gate=journal.gate, targets=targets)
+        self._node.audit.deployment(f"{journal.ended}", journal.state, gate=journal.gate, targets=targets)
 
     def _tell(self) -> None:
         for listener in self.listeners:
@@ -380,13 +392,36 @@ class Installer:
         self._retries += 1
         await asyncio.sleep(pause_s * self._rng.uniform(0.8, 1.2))
 
-    async def _pay_debts(self) -> None:
+    async def _rest(self) -> None:
+        """Writes what is owed. What was gone back to is watched as long as a new version: it may fail, too."""
+        running, newest = self.local.deployments.running, self.local.deployments.journal.plan
+        watch_s = max((plan.gates.watch_s for plan in (running, newest) if plan is not None), default=0.0)
+        until = self._clock.monotonic() + watch_s
         while True:
             if self.local.deployments.owes:
                 await self._on_disk(self.local.deployments.settle_up)
             if self.local.dashboards.problem:
                 await self._on_disk(self.local.show)
-            await asyncio.sleep(DEBT_S)
+            if self._clock.monotonic() > until:
+                self._watched = []
+            if running is not None and (why := self._why_lost(running)):
+                self._watched = []
+                await self._take(Lost("errors", why))
+                return
+            await asyncio.sleep(REST_S)
+
+    def _why_lost(self, running: Plan) -> str:
+        """What keeps a version that was gone back to from serving, or ''."""
+        for lane in self._watched:
+            lane.look()
+            if (verdict := judge(running.gates, lane.figures)) is not None and verdict.gate == "errors":
+                return f"{lane.trial.label}: {verdict.why}"
+        return ""
+
+    async def _live_for_long(self) -> None:
+        await asyncio.sleep(STEADY_S)
+        with contextlib.suppress(OSError):
+            await self._on_disk(self.local.deployments.steady)
 
     async def _drop_staged(self) -> None:
         if not self._staging.is_empty:

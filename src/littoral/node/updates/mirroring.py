@@ -99,14 +99,21 @@ class Lane:
 
     def look(self) -> None:
         """Takes up what became of real requests since the new version serves."""
-        pool = self.trial.after
-        ends, runs = sum(pool.ends.values()), pool.statistics().runs
+        ends, runs = self._counts()
         if self.trial.serves():
             ended, ran = self._counted
             self.figures.served_failed = ends - ended
             self.figures.served = runs - ran + self.figures.served_failed
         else:
             self._counted = (ends, runs)
+
+    def count_from_here(self) -> None:
+        """What became of requests before is not of interest."""
+        self._counted = self._counts()
+
+    def _counts(self) -> tuple[int, int]:
+        pool = self.trial.after
+        return sum(pool.ends.values()), pool.statistics().runs
 
     def _put(self, feeds: Given) -> None:
         try:

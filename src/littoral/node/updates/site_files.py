@@ -59,10 +59,12 @@ class SiteFiles:
         if (text := self._former(running, bad)) is not None:
             await self._try(text)
 
-    def begin_to_go_back(self, running: Plan | None, bad: Plan | None) -> None:
-        """As `go_back`, without waiting: for a process that may not live to see it."""
-        if (text := self._former(running, bad)) is not None:
-            self._start(text)
+    def begin_to_go_back(self, running: Plan | None, bad: Plan | None) -> bool:
+        """As `go_back`, without waiting: for a process that may not live to see it. Whether there is anything to do."""
+        if (text := self._former(running, bad)) is None:
+            return False
+        self._start(text)
+        return True
 
     async def wait_for(self, plan: Plan) -> None:
         """Returns when the file says what the plan does. Raises NodeError where it does not for a minute."""

@@ -9,7 +9,8 @@ from littoral.node.model_repository import ModelRepository
 from littoral.node.node import Node, ServedVersion
 from littoral.node.rebinding import Versions
 from littoral.node.site import Site
-from littoral.node.updates.checking import check_agents, check_new_models
+from littoral.node.undelivered import undelivered
+from littoral.node.updates.checking import check_agents, check_models
 from littoral.node.updates.conditions import free_memory_mb
 from littoral.node.updates.differences import Differences
 from littoral.node.updates.mirroring import Lane, Trial
@@ -39,7 +40,6 @@ class Staging:
 
     def __init__(self, site: Site, node: Node, store: ArtifactStore, differences: Differences, clock: Clock) -> None:
         assert site.updates is not None
-        self._site = site
         self._node = node
         self._store = store
         self._differences = differences
@@ -52,9 +52,9 @@ class Staging:
     def is_empty(self) -> bool:
         return not self._models and not self._agents
 
-    async def open(self, plan: Plan, *, restarts: bool) -> None:
-        """What is new, warm, held against the vectors that came with it. restarts: what this node has not open is
-        looked at too. Raises GateTrippedError, and what opening raises."""
+    async def open(self, plan: Plan) -> None:
+        """What is new, warm, held against the vectors that came with it; of what this node has not open, whether it can
+        be. Raises GateTrippedError, and what opening raises."""
         await self.drop()
         for name, item in self._differences.models(plan).items():
             version = self._models[name] = await self._repository.stage(name, _number(item), *self._file(item))
@@ -63,9 +63,9 @@ class Staging:
         for name, item in self._differences.agents(plan).items():
             pool = self._agents[name] = await self._repository.stage_agent(name, *self._file(item))
             _check_memory(plan, pool.first.statistics().memory_bytes)
-        if restarts:
-            await asyncio.to_thread(check_new_models, self._site, self._node, plan, self._store)
-            await asyncio.to_thread(check_agents, self._site, self._node, plan, self._store)
+        site = self._differences.site
+        await asyncio.to_thread(check_models, site, plan, self._store, [*self._node.models])
+        await asyncio.to_thread(check_agents, site, plan, self._store, [*self._node.agents])
 
     async def serve(self) -> Versions:
         """From now on; what served before."""
@@ -87,6 +87,16 @@ class Staging:
         }
         await self._repository.serve(Versions(models, agents))
 
+    async def open_and_close(self, plan: Plan) -> None:
+        """Models that stand alone come and go with the plan that has them."""
+        site = self._differences.site
+        for name in self._differences.go(plan):
+            await self._repository.remove(name)
+        for name in self._differences.come(plan):
+            table = site.models[name]
+            await self._repository.add(name, table, site.path_of(table.path))
+        self._node.undelivered = await asyncio.to_thread(undelivered, site)
+
     async def drop(self) -> None:
         """Closes what nobody has."""
         staged = Versions(self._models, self._agents)
@@ -99,6 +109,16 @@ class Staging:
         trials = [self._trial_of_model(name, version) for name, version in self._models.items()]
         trials += [self._trial_of_agent(name, pool) for name, pool in self._agents.items()]
         return [Lane(trial, self._clock, share=self._share, rng=rng) for trial in trials]
+
+    def watched(self, plan: Plan) -> list[Lane]:
+        """What of a plan serves, without a trial; what becomes of requests counts from now on."""
+        models, agents = self._differences.open_here(plan)
+        trials = [self._trial_of_model(name, self._node.models[name].serving) for name in models]
+        trials += [self._trial_of_agent(name, self._node.agents[name].pool) for name in agents]
+        lanes = [Lane(trial._replace(is_mirrored=False), self._clock) for trial in trials]
+        for lane in lanes:
+            lane.count_from_here()
+        return lanes
 
     def _trial_of_model(self, name: str, version: ServedVersion) -> Trial:
         served = self._node.models[name]

@@ -8,14 +8,26 @@ import msgspec
 from littoral.orchestrator.api.nodes import drift_of
 from littoral.orchestrator.api.paging import COUNT_MAX, whole_number
 from littoral.orchestrator.fleet import Fleet
+from littoral.orchestrator.inference import Inference
 from littoral.orchestrator.pacing import FLEET, Pacer
 from littoral.orchestrator.store.rows import EventRow
 from littoral.web import Answer, Protocol, Request, Route, Stream, json_answer
 
 __all__ = ["overview_protocol"]
 
+NO_INFERENCE = {
+    "takes": False,
+    "problem": "",
+    "busy_max": 0,
+    "busy": 0,
+    "steps": {},
+    "bytes": {},
+    "nodes": [],
+    "sites": [],
+}
 
-def overview_protocol(fleet: Fleet, name: str, pacer: Pacer) -> Protocol:
+
+def overview_protocol(fleet: Fleet, name: str, pacer: Pacer, inference: Inference | None) -> Protocol:
     async def overview(_: Request) -> Answer:
         return json_answer({"name": name} | _counts(fleet) | {"traffic": pacer.traffic(FLEET)._asdict()})
 
@@ -29,10 +41,14 @@ def overview_protocol(fleet: Fleet, name: str, pacer: Pacer) -> Protocol:
         rows = await fleet.reading(lambda store: store.rows(EventRow, newest=count, before=before))
         return json_answer([msgspec.to_builtins(row) for row in rows])
 
+    async def steps(_: Request) -> Answer:
+        return json_answer(NO_INFERENCE if inference is None else inference.told())
+
     routes = (
         Route("GET", "/api/fleet", overview),
         Route("GET", "/api/fleet/events", events),
         Route("GET", "/api/fleet/history", history),
+        Route("GET", "/api/fleet/inference", steps),
     )
     return Protocol(("/api/fleet",), routes)
 

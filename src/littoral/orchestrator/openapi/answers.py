@@ -28,6 +28,7 @@ __all__ = [
     "EVENT",
     "FLEET",
     "GROUP",
+    "INFERENCE",
     "NODE",
     "NODE_DETAILS",
     "PENDING",
@@ -65,6 +66,23 @@ FLEET: Shape = {
     "rollouts": Map(int),
     "time": float,
     "traffic": TRAFFIC,
+}
+STEPS: dict[str, Shape] = {"busy": int, "steps": Map(int), "bytes": Map(int)}
+CENTRE_NODE: Shape = STEPS | {
+    "node": str,
+    "url": str,
+    "groups": Names,
+    "answers": bool,
+    "problem": str,
+    "is_spent": bool,
+    "offers": int,
+}
+INFERENCE: Shape = STEPS | {
+    "takes": bool,
+    "problem": str,
+    "busy_max": int,
+    "nodes": [CENTRE_NODE],
+    "sites": [STEPS | {"node": str}],
 }
 EVENT: Shape = {"number": int, "at_s": float, "kind": str, "on": str, "detail": Object}
 ACT: Shape = {

@@ -68,6 +68,7 @@ READ = {
     "/groups": operation("Groups", [answers.GROUP]),
     "/groups/{group}": operation("A group", answers.GROUP),
     "/history": operation("Events that were, the newest first", [answers.EVENT], query=PAGED),
+    "/inference": operation("Steps of sites that the data centre did, by its nodes and theirs", answers.INFERENCE),
     "/nodes": operation("Nodes: what each runs, and should", [answers.NODE], query=GROUPED),
     "/nodes/{node}": operation("A node, with its last report", answers.NODE_DETAILS),
     "/nodes/{node}/asks/{ask}": operation("What a node was asked, and its answer", answers.ASK),

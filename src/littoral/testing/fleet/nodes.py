@@ -23,13 +23,14 @@ CRASH_AFTER_S = (1.0, 15.0)
 
 class Habits(NamedTuple):
     """away: [from, to) in simulated seconds, when it hears nobody. lost_share: of what it says. cuts_every_s: between
-    power cuts, 0: none.
+    power cuts, 0: none. tires: how versions fail that a rollout brings back.
     """
 
     bytes_per_s: float
     away: tuple[tuple[float, float], ...] = ()
     lost_share: float = 0.0
     cuts_every_s: float = 0.0
+    tires: Nature = Nature.GOOD
 
 
 class Orchestrated(Protocol):
@@ -213,6 +214,8 @@ class SimulatedNode:
     def _nature(self) -> Nature:
         """The worst of what the deployment brings."""
         plan = self.deployments.journal.plan
+        if plan is not None and plan.gates.leaves and self.habits.tires is not Nature.GOOD:
+            return self.habits.tires
         items = () if plan is None else plan.items.values()
         natures = [self._orchestrator.version(item.target).on(self.name) for item in items]
         return next((nature for nature in natures if nature is not Nature.GOOD), Nature.GOOD)

@@ -1,13 +1,14 @@
 """A fleet, its troubles and its rollouts, of one seed; and what must hold of them.
 
 Of all nodes a tenth is away, for a while or throughout, and a twentieth is flaky: it loses half of what it says, and
-its power. Versions are good, bad everywhere, or bad on some nodes; the orchestrator is killed, also between writing and
-telling. What must hold:
+its power. A fifth is tired: there fails what a rollout brings back. Versions are good, bad everywhere, or bad on some
+nodes; the orchestrator is killed, also between writing and telling. What must hold:
 
 - a rollout ends: `done` where no ring had more failures than allowed, `aborted` where one had
 - a good version is held up by nothing but flaky nodes; one that is bad everywhere never leaves its ring
 - a node of a later ring is not told before the ring before it is done
 - a node runs what it was told, or what it ran before; from the first one that settled on it always runs something
+- a node on which what it was to go back to fails too goes on with what settled before, if it has any
 - in the end, with everybody back, each node runs what its row says, but for those that a gate of theirs stopped
 """
 
@@ -31,7 +32,7 @@ __all__ = ["Report", "simulate"]
 MODEL = "embedder"
 POLL_S = 90.0
 TICK_S = 5.0
-AWAY_SHARE, FLAKY_SHARE = 0.10, 0.05
+AWAY_SHARE, FLAKY_SHARE, TIRED_SHARE = 0.10, 0.05, 0.20
 ERRORS_MAX = 0.2
 ROLLOUT_COUNT = 3
 ROLLOUT_S_MAX = 6 * 3600.0
@@ -42,7 +43,8 @@ AT_REST = ("settled", "failed", "taken_back", "superseded", "waiting")
 
 
 class Report(NamedTuple):
-    """rollouts: nature, share of nodes that it is bad on, outcome, nodes that failed. broken: what did not hold."""
+    """rollouts: nature, share of nodes that it is bad on, outcome, nodes that failed. broken: what did not hold.
+    fallen: nodes that went past what was taken back, since what they were to go back to failed too."""
 
     seed: int
     nodes: int
@@ -51,6 +53,7 @@ class Report(NamedTuple):
     restarts: int
     rollouts: list[tuple[str, float, str, int]]
     broken: list[str]
+    fallen: int
 
 
 def simulate(seed: int, node_count: int = 1000, show: Callable[[str], Any] | None = None) -> Report:
@@ -67,6 +70,7 @@ class _World:
         self._random = Random(f"fleet {seed}")  # noqa: S311
         self._names = [f"n{number:04}" for number in range(node_count)]
         self._broken: list[str] = []
+        self._fallen = 0
         self._told: dict[str, dict[int, Assigned]] = {name: {} for name in self._names}
         self._orchestrator = SimulatedOrchestrator(
             clock,
@@ -76,6 +80,7 @@ class _World:
         )
         self._versions: dict[str, Version] = {}
         self._flaky: set[str] = set()
+        self._tired: set[str] = set()
         self._nodes: dict[str, SimulatedNode] = {}
 
     async def run(self) -> Report:
@@ -102,6 +107,7 @@ class _World:
             sum(node.starts - 1 for node in self._nodes.values()),
             ended,
             self._broken,
+            self._fallen,
         )
 
     def _habits(self, name: str) -> Habits:
@@ -114,6 +120,9 @@ class _World:
         if draw < AWAY_SHARE + FLAKY_SHARE:
             self._flaky.add(name)
             return Habits(per_s, lost_share=0.5, cuts_every_s=900.0)
+        if draw < AWAY_SHARE + FLAKY_SHARE + TIRED_SHARE:
+            self._tired.add(name)
+            return Habits(per_s, tires=random.choice([Nature.CRASH, Nature.SELF_TEST]))
         return Habits(per_s)
 
     def _version(self, number: int) -> Version:
@@ -182,7 +191,7 @@ class _World:
         failed = {ring: [one for one in found if one.gate] for ring, found in rings.items()}
         over = [ring for ring, found in failed.items() if len(found) > ERRORS_MAX * len(rings[ring])]
         sound = {one.node for found in failed.values() for one in found if self._is_sound(version, one)}
-        if strange := sorted(sound - self._flaky - self._away):
+        if strange := sorted(sound - self._flaky - self._away - self._tired):
             self._fault(f"{rollout.id}: good on {strange[:3]}, which failed")
         if rollout.state == "done" and over:
             self._fault(f"{rollout.id}: done, with too many failures in rings {over}")
@@ -235,7 +244,7 @@ class _World:
     async def _rest(self) -> None:
         """Everybody is back and whole; after a while nothing happens any more."""
         for node in self._nodes.values():
-            node.habits = Habits(node.habits.bytes_per_s)
+            node.habits = Habits(node.habits.bytes_per_s, tires=node.habits.tires)
         await asyncio.sleep(QUIET_S)
         orchestrator = self._orchestrator
         for rollout in orchestrator.rollouts.values():
@@ -251,6 +260,11 @@ class _World:
             is_stopped = journal.deployment == row.deployment and journal.state in ("refused", "rolled_back")
             if node.running != row.assigned.targets and not is_stopped:
                 self._fault(f"`{name}` runs {node.running}, wanted {row.assigned.targets}")
+            if is_stopped and journal.leaves and journal.plan is not None:
+                stays = {*node.running.values()} & {*journal.plan.gates.leaves}
+                self._fallen += not stays
+                if stays and journal.ways:
+                    self._fault(f"`{name}` stays with {sorted(stays)}, which was taken back")
 
     def _fault(self, what: str) -> None:
         if len(self._broken) < 20 and what not in self._broken:

@@ -69,22 +69,34 @@ class Past(msgspec.Struct, frozen=True, omit_defaults=True):
 class Journal(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the newest deployment stands. plan: its, while it is under way and after; None before the first.
 
-    before: the slot that was active when it was staged; the way back. boots: of the node's process since the step that
-    a new version may crash it in; −1 = the next one is meant. way_back: whether the other slot was active before.
+    slot: that it was staged into. serves: the slot that is active. ways: other slots with versions that settled, the
+    newest first: the ways back. leaves: what served when it came was taken back by its rollout. boots: of the node's
+    process, since the step that a new version may crash it in, or since it last lived for long; −1 = the next one is
+    meant. machine: the boot of the machine that they are of. before, has_way_back: in journals of format 1 alone.
     """
 
-    format: int = 1
+    format: int = 2
     deployment: int = 0
     state: State = "idle"
     at: float = 0.0
     plan: Plan | None = None
     slot: str = ""
-    before: str = ""
+    serves: str = ""
+    ways: tuple[str, ...] = ()
+    leaves: bool = False
     boots: int = 0
+    machine: str = ""
+    before: str = ""
     has_way_back: bool = False
     gate: str = ""
     problem: str = ""
     history: tuple[Past, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """The deployment that its state is of: what is left may be older than the newest."""
+        is_over = self.state in ("settled", "refused", "rolled_back") and self.history
+        return self.history[-1].deployment if is_over else self.deployment
 
     def but(self, **changes: Any) -> "Journal":
         return msgspec.structs.replace(self, **changes)

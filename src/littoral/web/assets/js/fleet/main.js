@@ -4,6 +4,7 @@ import { runPage } from "../framed.js";
 import { auditPage } from "./audit.js";
 import { claimsPage } from "./claims.js";
 import { groupsPage } from "./groups.js";
+import { inferencePage } from "./inference.js";
 import { nodePage } from "./node.js";
 import { nodesPage } from "./nodes.js";
 import { registryPage } from "./registry.js";
@@ -17,6 +18,7 @@ const PAGES = {
   registry: { title: "Registry", show: registryPage, twins: ["/api/fleet/artifacts", "/api/fleet/uploads"] },
   groups: { title: "Groups", show: groupsPage, twins: ["/api/fleet/groups"] },
   claims: { title: "Claims", show: claimsPage, twins: ["/api/fleet/claims"] },
+  inference: { title: "Inference", show: inferencePage, twins: ["/api/fleet/inference"] },
   audit: { title: "Audit", show: auditPage, twins: ["/api/fleet/audit"] },
 };
 
