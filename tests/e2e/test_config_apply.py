@@ -16,6 +16,7 @@ from command import littoral as cli
 from littoral.artifact import Store
 from littoral.node.config.texts import SiteTexts
 from onnx_models import squeeze_excite
+from page_pictures import draw, jpeg
 from processes import host_of
 from raw_http import send, send_json
 from supervised import short_folder
@@ -63,28 +64,35 @@ def test_what_needs_no_restart_counts_while_the_node_serves(up: Changing) -> Non
     assert up.site.read_text() == changed
 
 
+PICTURE = jpeg(draw(0, 0))
 MORE = """
 [collections.more]
-vectors = { size = 3, distance = "Dot" }
+vectors = { size = 5, distance = "Dot" }
+"""
+NEAR_MORE = """
+[pipelines.near_more]
+steps = [{ agent = "decode" }, { model = "embedder" }, { search = "more", limit = 1 }]
 """
 
 
-def test_collections_come_and_go_while_the_node_serves(up: Changing) -> None:
-    """Points of those that the file names no more stay; of a file that does not hold nothing is left behind."""
+def test_collections_and_pipelines_come_and_go_while_the_node_serves(up: Changing) -> None:
+    """Points of collections that the file names no more stay; of a file that does not hold nothing is left behind."""
     up.start()
     assert up.process is not None
     pid, host = up.pid(), host_of(up.process.pid, "frames")
-    point = {"points": [{"id": 1, "vector": [1, 2, 3]}]}
-    for text, needs in (
-        (up.text + MORE, "hot      collections.more: nothing → "),
-        (up.text, "hot      collections.more"),
-    ):
-        code, out = up.apply(text)
-        assert (code, needs in out) == (0, True), out
-        assert send_json(up.address, "PUT", "/collections/more/points?wait=true", point).status == 200
-    assert "its points stay" in out
-    code, err = up.apply(up.text + MORE.replace("size = 3", "size = 4") + MORE.replace("more", "most"))
-    assert (code, "`collections.more` is 4 × Dot, on disk it has 3 × Dot" in err) == (5, True), err
+    code, out = up.apply(up.text + MORE + NEAR_MORE)
+    assert code == 0, out
+    assert "hot      collections.more: nothing → " in out
+    assert "hot      pipelines.near_more: nothing → " in out
+    assert send_json(up.address, "PUT", "/collections/more/points?wait=true", POINT).status == 200
+    found = send(up.address, "POST", "/pipelines/near_more", PICTURE)
+    assert (found.status, [hit["id"] for hit in found.json["result"]]) == (200, [7])
+    code, out = up.apply(up.text)
+    assert (code, "its points stay" in out) == (0, True), out
+    assert send(up.address, "POST", "/pipelines/near_more", PICTURE).status == 404
+    assert send(up.address, "GET", "/collections/more/points/7").status == 200
+    code, err = up.apply(up.text + MORE.replace("size = 5", "size = 4") + MORE.replace("more", "most"))
+    assert (code, "`collections.more` is 4 × Dot, on disk it has 5 × Dot" in err) == (5, True), err
     assert send(up.address, "GET", "/collections/most").status == 404
     assert up.site.read_text() == up.text
     assert (up.pid(), host_of(up.process.pid, "frames")) == (pid, host)
@@ -132,10 +140,10 @@ def test_a_restart_of_the_node_leaves_shard_hosts_and_points(up: Changing) -> No
     pid, host = up.pid(), host_of(up.process.pid, "frames")
     control = up.site.parent / "data/.control"
     assert [path.stat().st_mode & 0o777 for path in (control, control / "host.sock")] == [0o700, 0o600]
-    changed = up.text + '\n[pipelines.more]\nsteps = [{ agent = "decode" }]\n'
+    changed = up.text + '\n[pipelines.more]\nsteps = [{ agent = "decode" }]\n\n[repository]\nwatch_s = 9.0\n'
     code, out = up.apply(changed)
     assert code == 0, out
-    assert "restart  pipelines.more" in out
+    assert "restart  repository.watch_s" in out
     assert up.pid() != pid
     assert host_of(up.process.pid, "frames") == host
     assert send(up.address, "GET", "/v2/models/more").status == 200

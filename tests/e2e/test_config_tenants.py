@@ -50,11 +50,15 @@ MORE = BOLT.replace("collections_max = 1, cache_mb = 8", "collections_max = 2, c
 OTHER = """
 [[tenants]]
 name = "bolt"
-pipelines = ["embed"]
+pipelines = ["embed", "fresh"]
 quota = { collections_max = 4, cache_mb = 1 }
 
 [tenants.collections.notes]
 vectors = { size = 3, distance = "Dot" }
+"""
+FRESH = """
+[pipelines.fresh]
+steps = [{ agent = "decode" }, { model = "embedder" }]
 """
 WRONG = """
 [tenants.collections.more]
@@ -196,25 +200,26 @@ def _changes(shop: Shop) -> None:
 def _has_other_lists(shop: Shop) -> None:
     """Models, pipelines, collections and the gateway; a bad one leaves all as it was, and nothing behind."""
     hosts = shop.hosts("bolt")
-    out = _apply(shop, OTHER)
-    for key in ("models", "pipelines", "gateway"):
-        assert f"hot      tenants.bolt.{key}: " in out
+    out = _apply(shop, FRESH + OTHER)
+    for key in ("pipelines.fresh", *(f"tenants.bolt.{key}" for key in ("models", "pipelines", "gateway"))):
+        assert f"hot      {key}: " in out
     assert "hot      tenants.bolt.collections.notes: nothing → " in out
     assert hosts < shop.hosts("bolt")
     assert shop.ask("bolt", "GET", f"{FRAMES}/7").status == 200
     assert shop.ask("bolt", "GET", "/collections/notes").json["result"]["config"]["params"]["vectors"]["size"] == 3
-    assert [shop.ask("bolt", "GET", f"/v2/models/{name}").status for name in ("embedder", "similar", "embed")] == [
+    assert [shop.ask("bolt", "GET", f"/v2/models/{name}").status for name in ("embedder", "similar", "fresh")] == [
         404,
         404,
         200,
     ]
     assert shop.ask("bolt", "GET", "/api/gateway").json["upstreams"] is None
     assert shop.is_model_there("bolt") is grpc.StatusCode.NOT_FOUND
-    code, err = shop.apply(shop.text + OTHER + WRONG)
+    code, err = shop.apply(shop.text + FRESH + OTHER + WRONG)
     assert (code, "is 6 × Cosine, on disk it has 5 × Cosine" in err) == (5, True)
     assert shop.ask("bolt", "GET", "/collections/more").status == 404
     assert shop.ask("bolt", "GET", "/collections/notes").status == 200
     _apply(shop, MORE)
+    assert shop.ask("bolt", "GET", "/v2/models/fresh").status == 404
     assert shop.ask("bolt", "GET", "/collections/notes").status == 200, "its points stay"
     assert shop.ask("bolt", "DELETE", "/collections/notes").status == 200
     assert shop.ask("bolt", "GET", "/v2/models/similar").status == 200

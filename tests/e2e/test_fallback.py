@@ -1,5 +1,5 @@
 """Real processes over HTTPS: a busy site has steps done in the data centre, and does them itself again when it is not;
-the orchestrator is killed meanwhile, and no request is lost.
+the orchestrator is killed and frozen meanwhile, and no request is lost.
 """
 
 import json
@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from command import command, environment
+from littoral.errors import PeerError
+from littoral.updates.calls import Calls
+from littoral.updates.wire import CheckIn
 from mesh_certificates import Authority
 from modules_in_text import model
 from ports import free_port
@@ -140,6 +143,15 @@ class Orchestrator:
             self._process = subprocess.Popen(words, env=environment(), stderr=errors)
         until(lambda: is_ready(self.url, self._trusted))
 
+    def freeze(self) -> None:
+        """It takes connections, and says nothing on them, until it thaws."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -223,6 +235,12 @@ def where(site: Up, pipeline: str = "any") -> str:
     return str(run(site, pipeline, [1.0, 2.0, 3.0, 4.0])[1]["placement"][0]["node"])
 
 
+def heard_at(site: Up) -> float:
+    """When the node last heard of its orchestrator."""
+    with urllib.request.urlopen(f"http://{site.address}/api/updates", timeout=60) as answer:
+        return float(json.load(answer)["heard_at"])
+
+
 @pytest.fixture
 def processes() -> Iterator[tuple[Orchestrator, Up]]:
     """What a step takes on this machine decides how much is too much for the site."""
@@ -263,6 +281,14 @@ def test_a_busy_site_goes_out_and_comes_back(processes: tuple[Orchestrator, Up])
         load.until_done_by("gw-1", 20)
         orchestrator.start()
         load.until_done_by(FLEET, 10)
-    assert load.wrong == []
+        orchestrator.freeze()
+        load.until_done_by("gw-1", 20)
+    assert load.wrong == [], "steps that were out when it froze were done at home, in time"
+    calls = Calls(orchestrator.url, (orchestrator.folder / "ca.pem").read_text(), "token", timeout_s=1.0)
+    with pytest.raises(PeerError, match="timed out"):
+        calls.check_in(CheckIn(deployment=0, state="idle"))
+    frozen_at = heard_at(site)
+    orchestrator.thaw()
+    until(lambda: heard_at(site) > frozen_at)
     assert orchestrator.steps("answered") >= 10
     until(lambda: where(site) == "gw-1")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from littoral.node.federation.federation import Federation
     from littoral.node.migration.migrations import Migrations
     from littoral.node.model_repository import ModelRepository
+    from littoral.node.own_pipelines import OwnPipelines
     from littoral.node.placement.placement import Placement
     from littoral.node.request_log import RequestsTold
     from littoral.node.request_rate import Rate
@@ -162,6 +163,7 @@ class Node:
     itself: in such a node, whose it is. gate, rate: of its inferences and its requests.
     builds: models that are being made here. updates: its part in a fleet, if it is in one.
     gateway: to language models, its own or its tenant's; None where it has none.
+    own_pipelines: by which those of its site file come and go; None for a tenant's.
     undelivered: what of its site file waits for the fleet's first deployment.
     """
 
@@ -190,6 +192,7 @@ class Node:
     builds: "Builds | None" = None
     audit: "Trail | None" = None
     updates: "Updates | None" = None
+    own_pipelines: "OwnPipelines | None" = None
     undelivered: frozenset[str] = frozenset()
     tenants: "Mapping[str, Tenant]" = field(default_factory=dict)
     tenancy: "Tenancy | None" = None

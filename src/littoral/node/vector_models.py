@@ -46,6 +46,12 @@ class VectorModels:
         other._pinned, other._prefers_pins = self._pinned, self._prefers_pins
         return other
 
+    def of_site(self, site: Site) -> "VectorModels":
+        """The same versions, for other pipelines; who closes one of the two closes both."""
+        other = VectorModels(site, self._agents, self.holds)
+        other._pinned, other._prefers_pins = self._pinned, self._prefers_pins
+        return other
+
     def pin(self, model: ModelVersion, version: ServedVersion) -> None:
         """From now on it is there for who needs it."""
         self._pinned[model.digest] = (model, version)

@@ -32,6 +32,7 @@ from littoral.node.models_for_agents import ModelsForAgents
 from littoral.node.needed_versions import pin_needed
 from littoral.node.node import Instances, Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.opened_access import own_hosts
+from littoral.node.own_pipelines import OwnPipelines
 from littoral.node.placement.opening import open_placement
 from littoral.node.pooling import Pooling
 from littoral.node.rebinding import Rebinding
@@ -106,9 +107,10 @@ async def _open_node(
             pin_needed(site, guests, say)
             placed = guests._replace(placement=placement, trail=trail)
             pipelines = open_pipelines(site, placed, collections.get, clock)
+            own = OwnPipelines(placed, pipelines, collections, clock)
             async with (
                 tenancy.bind(placed, there.pipelines),
-                _repository(placed, pipelines, collections, tenancy.bound, clock, say) as repository,
+                _repository(own, pipelines, collections, tenancy.bound, clock, say) as repository,
             ):
                 node = Node(
                     name=site.node.name,
@@ -134,6 +136,7 @@ async def _open_node(
                     keys=keys,
                     builds=(builds := Builds(site.data / "builds", seals=keys is not None)),
                     audit=trail,
+                    own_pipelines=own,
                     undelivered=undelivered(read),
                 )
                 if federation is not None:
@@ -265,7 +268,7 @@ def _close_agent(agent: ServedAgent) -> None:
 
 @contextlib.asynccontextmanager
 async def _repository(
-    guests: Guests,
+    own_pipelines: OwnPipelines,
     pipelines: Mapping[str, ServedPipeline],
     collections: Collections,
     bound: Mapping[str, BoundTenant],
@@ -273,11 +276,13 @@ async def _repository(
     say: Say,
 ) -> AsyncIterator[ModelRepository]:
     """The models' versions, watched where the site file says so; bound: to whose pipelines they are bound, too."""
-    site = guests.site
+    guests, site = own_pipelines.guests, own_pipelines.guests.site
 
     def bind(key: str, models: Mapping[str, ServedModel], agents: Mapping[str, ServedAgent]) -> ServedPipeline:
         owner, _, name = key.rpartition("/")
-        own, held = (bound[owner].guests, bound[owner].room.collections) if owner else (guests, collections)
+        own, held = (
+            (bound[owner].guests, bound[owner].room.collections) if owner else (own_pipelines.guests, collections)
+        )
         now = as_it_is(own.site, held)
         given = own._replace(models=models, agents=agents, vector_models=own.vector_models.with_agents(agents))
         return open_pipeline(now, name, given, held.get, clock)

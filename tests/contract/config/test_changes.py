@@ -62,6 +62,12 @@ CASES = {
         Needs.RESTART,
     ),
     "collections.frames": ('[collections.frames]\nvectors = { size = 4, distance = "Cosine" }', "", Needs.HOT),
+    "pipelines.more": ("[limits]", '[pipelines.more]\nsteps = [{ model = "embedder" }]\n[limits]', Needs.HOT),
+    "pipelines.embedder": (
+        "[limits]",
+        '[pipelines.embedder]\nsteps = [{ model = "embedder" }]\n[limits]',
+        Needs.RESTART,
+    ),
     "pipelines.embed": ("steps = [", 'steps = [{ step = "normalize" }, ', Needs.RESTART),
     "auth": ("[auth]", "", Needs.RESTART),
     "cache.disk_mb": ("disk_mb = 64", "disk_mb = 32", Needs.RESTART),

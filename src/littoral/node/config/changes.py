@@ -68,6 +68,10 @@ def _was_tenant(before: Any, after: Any) -> bool:
     return _is_tenant(after, before)
 
 
+def _is_whole(before: Any, after: Any) -> bool:
+    return None in (before, after)
+
+
 def _is_list(before: Any, after: Any) -> bool:
     return isinstance(before, list) and isinstance(after, list)
 
@@ -127,6 +131,7 @@ RULES = (
     _Rule("models.*.versions", Needs.HOT),
     _Rule("models.*.sha256", Needs.HOT),
     _Rule("models.*.warm", Needs.HOT),
+    _Rule("pipelines.?*", Needs.HOT, "", _is_whole),
     _Rule("*", Needs.RESTART),
 )
 """The first that fits says what a change needs."""
@@ -134,9 +139,10 @@ RULES = (
 
 def changes(before: Site, after: Site) -> list[Change]:
     """In the order of the tables; a default that is written out is no change."""
-    return [
+    found = [
         _judged(*found) for name in TABLES for found in _differences(_plain(before, name), _plain(after, name), name)
     ]
+    return [change if _is_free(change, before, after) else change._replace(needs=Needs.RESTART) for change in found]
 
 
 def is_hot(found: Sequence[Change]) -> bool:
@@ -149,6 +155,19 @@ def check_changes(found: Sequence[Change], file: object) -> None:
     if refused := [change for change in found if change.needs is Needs.REFUSED]:
         told = "; ".join(f"`{change.key}`: {change.why}" for change in refused)
         raise SettingError(f"{file}: {told}", hint="`littoral config diff` tells what each change needs")
+
+
+def _is_free(change: Change, *sites: Site) -> bool:
+    """Whether nothing else of a site goes by a pipeline that comes or goes: a migration, a placement, a fleet, a model
+    that brings one of the same name."""
+    table, _, name = change.key.partition(".")
+    return table != "pipelines" or not any(
+        site.placement is not None
+        or site.updates is not None
+        or name in site.models
+        or any(collection.migrate is not None for collection in site.collections.values())
+        for site in sites
+    )
 
 
 def _plain(site: Site, name: str) -> Any:

@@ -48,8 +48,10 @@ class Hot:
                 await self._take_models(before, site, found, undo)
                 await self._take_collections(before, site, undo)
                 async with repository.turn:  # no version of a model takes over meanwhile
+                    take_own = self._prepared_pipelines(before, site, undo)
                     takes = await self._prepared_tenants(before, site, undo)
                     undo.pop_all()
+                    take_own()
                     for take in takes:
                         await take()
         except (LittoralError, OSError) as error:
@@ -79,6 +81,15 @@ class Hot:
         if fresh := {name: table for name, table in site.collections.items() if name not in before.collections}:
             undo.push_async_callback(leave_only, collections, collections.names())
             await ensure_collections(collections, without_undelivered(site)._replace(collections=fresh), self._say)
+
+    def _prepared_pipelines(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> Callable[[], None]:
+        """What tenants are bound by from now on, and what lets the node's own count."""
+        own, tenancy = self.node.own_pipelines, self.node.tenancy
+        assert own is not None, "of the operator's node"
+        assert tenancy is not None, "of the operator's node"
+        guests, take = own.prepare(before, site)
+        undo.callback(tenancy.follow(guests, without_undelivered(site).pipelines))
+        return take
 
     async def _prepared_tenants(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> list[Take]:
         """New ones are there; what others have in the place of their lists counts with what is given."""

@@ -114,6 +114,16 @@ class Tenancy:
                 await self._serve(bound, node)
             yield
 
+    def follow(self, guests: Guests, pipelines: Mapping[str, object]) -> Callable[[], None]:
+        """Those who come, or have other lists, are bound by these from now on. What is given takes it back."""
+        before = self._guests, self._pipelines
+        self._guests, self._pipelines = guests, pipelines
+
+        def back() -> None:
+            self._guests, self._pipelines = before
+
+        return back
+
     async def add(self, site: Site, name: str) -> None:
         """One that the site file has now. Raises as `bind`; nothing of it is there then."""
         node, guests = self._node, self._guests
