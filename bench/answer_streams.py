@@ -144,6 +144,8 @@ def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> R
         if exact.get(question) == answer:
             continue
         nearest, similarity = _nearest(stream.similarities[question], entries[: len(observed)])
+        if watch is not None:
+            watch.asked(stream.vectors[question])
         decision = decided(None if nearest is None else observed[nearest], similarity, float(lots[at]))
         is_correct = nearest is not None and int(right[nearest]) == answer
         rows.append((decision.serve, decision.serve and not is_correct, at))

@@ -1,6 +1,7 @@
 """Pages of a node in real Chromium, as a first visit: until something is painted, and until what it is for is there.
 
-Nothing is in the browser's cache; the node holds two models, an agent, pipelines, a collection and a log.
+Nothing is in the browser's cache; the node holds two models, an agent, pipelines, a collection, a gateway to a service
+that nothing is asked of, a log and an audit log.
 """
 
 import shutil
@@ -37,7 +38,9 @@ OWN = {
     "agents": "#agents .card .facts",
     "caches": "#caches .card .facts",
     "mqtt": "#mqtt .nothing, #mqtt .card",
+    "gateway": "#gateway .facts",
     "logs": "#logs .log li",
+    "audit": "#audit .facts",
     "doctor": "#doctor .findings li",
 }
 """What a page is for: there once the node has answered."""
@@ -79,6 +82,19 @@ config = { width = 32, height = 32, layout = "nchw", dtype = "float32" }
 
 [collections.frames]
 vectors = { size = 64, distance = "Cosine" }
+
+[gateway]
+
+[[gateway.upstreams]]
+name = "nobody"
+url = "http://127.0.0.1:9/v1"
+models = ["large"]
+
+[gateway.cache]
+collection = "remembered"
+
+[audit]
+commit_ms = 20
 
 [pipelines.embed]
 steps = [{ agent = "decode" }, { model = "embedder" }]

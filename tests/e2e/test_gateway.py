@@ -41,6 +41,7 @@ key = { file = "cloud.key" }
 models = ["large"]
 
 [gateway.cache]
+ask_ahead = "never"
 judge = "feedback"
 similarity_min = -1.0
 """

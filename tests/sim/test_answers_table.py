@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kept_answers import SetClock, digest, entry, vector
+from kept_answers import NOW_S, SetClock, digest, entry, vector
+from littoral.answers.entries import point_id
 from littoral.answers.eviction import Row, Table
 from littoral.answers.store import AnswerStore, StoreBounds
 from littoral.errors import ArtifactError
@@ -98,6 +99,55 @@ async def _killed(store: AnswerStore) -> None:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+
+
+class PointsHeldUp(PointsInMemory):
+    """Whose payloads are read page by page only where that may go on."""
+
+    def __init__(self, points: dict[str, dict[str, Any]]) -> None:
+        super().__init__()
+        self.points = points
+        self.is_read, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def scroll(self, *, limit: int, offset: Any, with_payload: Any = True, **more: Any) -> Any:
+        if with_payload is not False:
+            self.is_read.set()
+            await self.may_go_on.wait()
+        return await super().scroll(limit=limit, offset=offset, with_payload=with_payload, **more)
+
+
+def test_after_a_kill_all_is_counted_at_once_and_nothing_expires_by_what_the_file_says() -> None:
+    asyncio.run(_killed_with_more())
+
+
+async def _killed_with_more() -> None:
+    """Of 2,100 entries the file does not know the last hundred, three have gone, and one was made anew."""
+    before, disk, clock, bounds = PointsInMemory(), SimulatedDisk(1), SetClock(), StoreBounds(stale_s=0)
+    store = await AnswerStore.open(before, None, bounds, clock, disk=disk)  # type: ignore[arg-type]
+    for number in range(2000):
+        assert await store.keep(entry(number), vector(number))
+    await store.close()
+    store = await AnswerStore.open(before, None, bounds, clock, disk=disk)  # type: ignore[arg-type]
+    for number in range(2000, 2100):
+        assert await store.keep(entry(number), vector(number))
+    for number in range(3):
+        before.points.pop(point_id(entry(number).id))
+    again = entry(7, expires_at_s=NOW_S + 7200)
+    assert await store.keep(again, vector(7))
+    await _killed(store)
+    points = PointsHeldUp(before.points)
+    clock.now_s += 3700
+    store = await AnswerStore.open(points, None, bounds, clock, disk=disk)  # type: ignore[arg-type]
+    await asyncio.wait_for(points.is_read.wait(), 60)
+    assert (store.stats().entries, store.stats().is_behind) == (2097, False)
+    assert store.stats().bytes == sum(row["bytes"] for row in points.points.values()) + 1600 * 2097
+    await store.tend()
+    assert store.stats().entries == 2097, "nothing expires while the file may say what was before"
+    points.may_go_on.set()
+    await store._room.looked_through()
+    await store.tend()
+    assert list(points.points) == [point_id(again.id)]
+    await store.close()
 
 
 def test_a_table_is_what_was_put_into_it() -> None:

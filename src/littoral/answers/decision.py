@@ -45,7 +45,7 @@ class Decision(NamedTuple):
     """serve: tell the entry's answer. is_forced: it could be told, but the upstream is asked, to learn whether it would
     have been right. bound: upper bound of the probability that it is wrong, 0 … 1. threshold: similarity from
     which on the entry is told for certain, NEVER where from none. reason: for people. evidence: what
-    `Watch.judged` needs to learn from it.
+    `Watch.judged` needs to learn from it. could_serve: `serve`, or for another reason than its risk it is not told.
     """
 
     serve: bool
@@ -54,6 +54,7 @@ class Decision(NamedTuple):
     threshold: float
     reason: str
     evidence: tuple[float, ...] = ()
+    could_serve: bool = False
 
 
 def decide(observations: Observations, similarity: float, policy: Policy, u: float) -> Decision:

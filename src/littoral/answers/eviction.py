@@ -134,6 +134,19 @@ class Table:
         """Before everything that is kept is put here again; `forget_unseen` follows."""
         self._is_seen[:] = False
 
+    def see(self, entry_ids: list[bytes]) -> list[bytes]:
+        """As if those were put that are here; the others of them."""
+        if self._tail:
+            self._sort()
+        if not len(self._heads):
+            return entry_ids
+        heads = np.frombuffer(b"".join(entry_ids), ">u8")[::2].astype(np.uint64)
+        places = np.minimum(self._heads.searchsorted(heads), len(self._heads) - 1)
+        rows = self._order[places]
+        are_here = (self._heads[places] == heads) & self._is_there[rows]
+        self._is_seen[rows[are_here]] = True
+        return [entry_ids[at] for at in np.flatnonzero(~are_here).tolist()]
+
     def forget_unseen(self) -> int:
         """What was not put since `look_through` is not kept any more; how many these were."""
         rows = np.flatnonzero(self._is_there[: self._top] & ~self._is_seen[: self._top])

@@ -91,7 +91,7 @@ class Counts:
         self.judged[at] += 1
         self.wrong[at] += not is_correct
         if self.judged.sum() > JUDGED_MAX:
-            self._halve()
+            self.fade(0.5)
 
     def risk_at_most(self, at: int) -> float:
         """Of a wrong answer in this bin: one more wrong one than was counted; near 1 where little was."""
@@ -113,7 +113,8 @@ class Counts:
         mean, variance = estimate + most, float(each**2 @ wrong) + most**2
         return Share(estimate, mean * mean / variance, variance / mean)
 
-    def _halve(self) -> None:
+    def fade(self, share: float) -> None:
+        """All that was counted weighs so much less."""
         for name in NAMES:
-            setattr(self, name, getattr(self, name) / 2)
-        self.others /= 2
+            setattr(self, name, getattr(self, name) * share)
+        self.others *= share

@@ -1,7 +1,9 @@
 """Room for entries: how much is kept, what leaves where that is too much, and what has expired.
 
-All of it is counted in a `Table`, which a file keeps. Where that file is missing or behind, the collection is looked
-through page by page beside requests; until then bounds hold for what is known so far.
+All of it is counted in a `Table`, which a file keeps. Where that file is behind, ids are compared first, which is fast,
+and what is new is read; then, as where it is missing, the collection is looked through page by page beside requests.
+Until ids are compared, bounds hold for what is known so far; until all is looked through, nothing expires, since what
+was made anew may stand in the file as it was.
 """
 
 import asyncio
@@ -21,6 +23,9 @@ __all__ = ["Room"]
 
 PAGE = 32
 """Few: a question waits for the page before it, and each record of it is read from the disk."""
+IDS_PAGE = 1000
+NEW_SHARE = 4
+"""Where more than a quarter is new, all is looked through at once."""
 PAUSE_S = 1.0
 OPENING_S = 2.0
 SHARE = 100
@@ -35,7 +40,9 @@ _log = logging.getLogger("littoral.answers")
 
 
 class Room:
-    """entries_max, bytes_max: of all that is kept. evicted, expired: entries that left, since the start."""
+    """entries_max, bytes_max: of all that is kept. evicted, expired: entries that left, since the start. is_behind: not
+    all that is kept is counted yet.
+    """
 
     def __init__(self, points: Points, disk: Disk, entries_max: int, bytes_max: int) -> None:
         self.table = Table()
@@ -50,6 +57,7 @@ class Room:
         self._looking: asyncio.Task[None] | None = None
         self._turns = 0
         self._removed_count = 0
+        self._is_known = False
         self._compared = asyncio.Event()
 
     async def open(self) -> None:
@@ -68,7 +76,7 @@ class Room:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
-        await asyncio.to_thread(self._file.save, self.table.pack(), is_end=not self.is_behind)
+        await asyncio.to_thread(self._file.save, self.table.pack(), is_end=self._is_known)
 
     async def looked_through(self) -> None:
         """When everything that is kept is known."""
@@ -105,7 +113,7 @@ class Room:
     async def tend(self, expired_at_s: float) -> None:
         """What expired by then leaves, and the table is saved if it is time."""
         try:
-            while doomed := self.table.expired(expired_at_s, EXPIRED_MAX):
+            while self._is_known and (doomed := self.table.expired(expired_at_s, EXPIRED_MAX)):
                 await self.delete(doomed)
                 self.expired += len(doomed)
             await self.make()
@@ -120,21 +128,52 @@ class Room:
         """Makes indexes, and looks through all that is there unless the file knows it; over again, where the collection
         was away.
         """
-        while self.is_behind:
+        while not self._is_known:
             try:
                 for field, schema in INDEXES.items():
                     await self._points.create_index(field, schema)
-                is_known = was_ended and self.table.count == await self._points.count()
-                self.is_behind = not is_known
+                self._is_known = was_ended and self.table.count == await self._points.count()
+                self.is_behind = not self._is_known
                 self._compared.set()
-                if not is_known:
+                if not self._is_known:
+                    self.is_behind = not await self._compare_ids()
+                    await self.make()
                     await self._look_once()
                     await self.make()
-                    self.is_behind = False
+                    self.is_behind, self._is_known = False, True
             except LittoralError as error:
                 was_ended = False
                 _log.warning("answers: what is kept is not known yet: %s", error.message)
                 await asyncio.sleep(PAUSE_S)
+
+    async def _compare_ids(self) -> bool:
+        """Counts what is there by what the file says of it; False where too much is new."""
+        self.table.look_through()
+        new = list[bytes]()
+        offset: PointId | None = None
+        while True:
+            before = self._removed_count
+            records, following = await self._points.scroll(limit=IDS_PAGE, offset=offset, with_payload=False)
+            if before != self._removed_count:
+                continue
+            new += self.table.see([id_of(record.id) for record in records])
+            if (offset := following) is None:
+                break
+        self.table.forget_unseen()
+        if len(new) * NEW_SHARE > self.table.count:
+            return False
+        while new:
+            before = self._removed_count
+            records = await self._points.retrieve([point_id(one) for one in new[-PAGE:]], with_payload=SEEN)
+            if before != self._removed_count:
+                continue
+            self._put(records)
+            del new[-PAGE:]
+        return True
+
+    def _put(self, records: list[Record]) -> None:
+        for record in records:
+            self.table.put(id_of(record.id), _row(record))
 
     async def _look_once(self) -> None:
         self.table.look_through()
@@ -144,8 +183,7 @@ class Room:
             records, following = await self._points.scroll(limit=PAGE, offset=offset, with_payload=SEEN)
             if before != self._removed_count:
                 continue
-            for record in records:
-                self.table.put(id_of(record.id), _row(record))
+            self._put(records)
             if (offset := following) is None:
                 break
         self.table.forget_unseen()

@@ -8,11 +8,14 @@ share of wrong ones of at most delta, except with a small probability, by all th
 from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from littoral.answers.decision import NEVER, Decision, Policy, wrong_at_most
 from littoral.answers.drift import Bets
 from littoral.answers.evidence import evidence_of, similarity_at
 from littoral.answers.levels import BINS, EDGES, Counts, bin_of
+from littoral.answers.moved import Moved
 from littoral.answers.observations import Observations
 from littoral.answers.pooled import Pooled
 
@@ -45,6 +48,8 @@ MEMORY = 0.998
 """Of how many requests could be told: about the newest five hundred."""
 
 DOUBT = 40
+MOVED = 0.25
+"""What was counted weighs so much where questions come from elsewhere."""
 Z = 1.6448536269514722
 Z_TWO_SIDED = 1.959963984540054
 UNKNOWN_RISK = 0.5
@@ -60,8 +65,9 @@ class Estimate(NamedTuple):
 
 class WatchStatistics(NamedTuple):
     """Since it was begun: requests that reached a decision, those told, those asked of the upstream though they could
-    be told (forced), and of these the ones judged (audited) and wrong; alarms. checking: how many are yet to be
-    asked since a wrong one was found. risk_max: predicted risk up to which answers are told, 0: none.
+    be told (forced), and of these the ones judged (audited) and wrong; alarms; how often questions were found to come
+    from elsewhere (moved). checking: how many are yet to be asked since a wrong one was found. risk_max: predicted risk
+    up to which answers are told, 0: none.
     """
 
     requests: int
@@ -71,6 +77,7 @@ class WatchStatistics(NamedTuple):
     audited: int
     wrong: int
     alarms: int
+    moved: int
     checking: int
     risk_max: float
 
@@ -83,6 +90,7 @@ class _Tally(msgspec.Struct):
     audited: int = 0
     wrong: int = 0
     alarms: int = 0
+    moved: int = 0
 
 
 class Watch:
@@ -95,6 +103,7 @@ class Watch:
         self.state: State = "ok"
         self._order, self._counts = Pooled(), Counts()
         self._audit, self._all = Bets(), Bets()
+        self._moved = Moved()
         self._level = self._lost = self._checking = 0
         self._tellable = 0.0
         self._bounds = [1.0] * BINS
@@ -110,20 +119,21 @@ class Watch:
             order, counts = Pooled.of(told["order"]), Counts.of(told["counts"])
             tally = msgspec.convert(told["tally"], _Tally)
             audit, everything = Bets(told["audit"]), Bets(told["all"])
+            moved = Moved.of(told["moved"]) if "moved" in told else Moved()
             tellable = min(max(float(told.get("tellable", 0.0)), 0.0), 1.0)
             lost, level = (min(max(int(told.get(name, 0)), 0), BINS - 1) for name in ("lost", "level"))
             checking = min(max(int(told.get("checking", 0)), 0), CHECKS)
         except (KeyError, TypeError, ValueError, OverflowError, msgspec.ValidationError):
             return found
         found._order, found._counts, found._tally = order, counts, tally
-        found._audit, found._all = audit, everything
+        found._audit, found._all, found._moved = audit, everything, moved
         found._tellable, found._lost, found._level, found._checking = tellable, lost, level, checking
         found.state = "alarm" if told.get("state") == "alarm" else "ok"
         found._look()
         return found
 
     def told(self) -> dict[str, Any]:
-        """All that a restart needs, for JSON; about 3 KB."""
+        """All that a restart needs, for JSON; about 15 KB."""
         return {
             "version": VERSION,
             "policy": msgspec.to_builtins(self.policy),
@@ -133,15 +143,48 @@ class Watch:
             "tally": msgspec.to_builtins(self._tally),
             "audit": self._audit.told(),
             "all": self._all.told(),
+            "moved": self._moved.told(),
             "tellable": self._tellable,
             "lost": self._lost,
             "level": self._level,
             "checking": self._checking,
         }
 
-    def decide(self, observations: Observations | None, similarity: float, u: float) -> Decision:
+    def asked(self, vector: NDArray[np.floating[Any]]) -> None:
+        """Before `decide`, the question's vector, of unit length. Where questions come from elsewhere than before, what
+        was counted weighs little from now on, so that most is asked of the upstream until enough is judged of them.
+        """
+        if self._moved.question(vector):
+            self._tally.moved += 1
+            self._counts.fade(MOVED)
+            self._look()
+
+    @property
+    def may_tell(self) -> bool:
+        """Whether there is any question whose answer could be told now."""
+        return self._level > 0
+
+    def learn_from(self, told: dict[str, Any]) -> bool:
+        """What another one of the same policy `told`, where nothing was learned here; false where it is not taken. What
+        it counted of its requests stays there.
+        """
+        found = type(self).of(self.policy, told)
+        if self._order.count or not found._order.count:
+            return False
+        self._order, self._counts, self._moved = found._order, found._counts, found._moved
+        self._audit, self._all = found._audit, found._all
+        self._tellable, self._lost, self.state = found._tellable, found._lost, found.state
+        self._look()
+        return True
+
+    def decide(
+        self, observations: Observations | None, similarity: float, u: float, *, is_late: bool = False
+    ) -> Decision:
         """observations: of the nearest entry, None where there is none. u: uniform in 0 … 1, drawn for this request
         alone. Counts the request.
+
+        is_late: an upstream answers it already. If it could have been told it is none of those that are: nothing is
+        counted of it, and `judged` learns nothing, so that what is judged stays a sample of what is told.
         """
         self._tally.requests += 1
         if observations is None:
@@ -150,10 +193,14 @@ class Watch:
         if not len(observations):
             return self._untellable("entry was never judged", (-1.0, *evidence))
         at = bin_of(self._order.risk(evidence))
-        self._counts.request(at)
         is_tellable = at < self._level
+        found = Decision(
+            False, False, self._bounds[at], self._threshold(evidence), "", (float(at), *evidence), is_tellable
+        )
+        if is_tellable and is_late:
+            return found._replace(reason="could be told; the upstream answered first", evidence=())
+        self._counts.request(at)
         self._tellable = MEMORY * self._tellable + (1 - MEMORY) * is_tellable
-        found = Decision(False, False, self._bounds[at], self._threshold(evidence), "", (float(at), *evidence))
         if not is_tellable:
             return found._replace(reason=self._why_not(at))
         if self._is_drawn(u):
@@ -163,15 +210,14 @@ class Watch:
         return found._replace(serve=True, reason=f"of those told {self._bounds[at]:.3g} at most are wrong")
 
     def judged(self, decision: Decision, is_correct: bool, *, is_of_many: bool = False) -> None:
-        """What a judge said of the entry that `decision` was about. Of answers that were told, feedback counts for
-        nothing where it is good and starts a check where it is not: those who give it are no random sample.
+        """What a judge said of the entry that `decision` was about; of one that was told, as `labelled`.
 
         is_of_many: by an author of whom much was counted of late: it may raise the alarm, and teaches nothing.
         """
         if not decision.evidence:
             return
         if decision.serve:
-            self._checking = self._checking if is_correct else CHECKS
+            self.labelled(is_correct=is_correct)
             return
         self._tally.judged += 1
         at, *evidence = decision.evidence
@@ -183,6 +229,12 @@ class Watch:
             self._counts = Counts()
         elif at >= 0:
             self._counted(int(at), decision.is_forced, is_correct)
+
+    def labelled(self, *, is_correct: bool) -> None:
+        """What somebody said of an answer that was told: nothing where it is good, a check where it is not. Those who
+        say it are no random sample.
+        """
+        self._checking = self._checking if is_correct else CHECKS
 
     def interval(self) -> Estimate:
         """Of wrong ones among those told, or among all requests, as the policy's target says."""

@@ -1,5 +1,6 @@
 """What a tenant may use: requests a second and a day, tokens and money a day. What is under way counts as it may."""
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
@@ -105,6 +106,12 @@ class Budgets:
             self._check("requests", self._ledger.used.requests, budget.requests_per_day)
             self._ledger.add(requests=1)
 
+    @property
+    def may_spend(self) -> bool:
+        """Whether an upstream may be asked now; nothing is counted as refused."""
+        used, budget = self._ledger.used, self.budget
+        return used.tokens < _bound(budget.tokens_per_day) and used.micro / MICRO < _bound(budget.money_per_day)
+
     def spend(self, model: str, body: Mapping[str, Any], size: int) -> Spending:
         """Before an upstream is asked. size: of the request, in bytes. Raises SpentError."""
         used, budget = self._ledger.used, self.budget
@@ -160,6 +167,10 @@ class Budgets:
             hint="a new day begins at midnight UTC; answers that are remembered are still told",
             retry_after_s=self._ledger.left_s,
         )
+
+
+def _bound(most: float | None) -> float:
+    return math.inf if most is None else most
 
 
 def tokens_of(answer: Mapping[str, Any] | None, size: int) -> tuple[int, int]:

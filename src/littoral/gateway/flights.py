@@ -86,6 +86,14 @@ class Flight:
         if self._error is not None and not self._pieces:
             raise self._error
 
+    async def is_begun_before(self, other: asyncio.Future[Any]) -> bool:
+        """Whether a piece of the answer is there before the other is done. Returns at the first of both; false, too,
+        where no piece will come.
+        """
+        while not (other.done() or self._is_begun or self._is_over):
+            await asyncio.wait((self._changed, other), return_when=asyncio.FIRST_COMPLETED)
+        return not other.done() and (self._error is None or bool(self._pieces))
+
     async def landed(self) -> Landed:
         """The whole answer. Raises UpstreamError where it did not come to its end."""
         while not self._is_over:

@@ -10,7 +10,7 @@ from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import LittoralError
 
-__all__ = ["FILE_BYTES_MAX", "Keeping", "Part", "read_part"]
+__all__ = ["FILE_BYTES_MAX", "FILE_MODE", "Keeping", "Part", "read_part"]
 
 FILE_BYTES_MAX = 32 << 20
 STEP_S = 1.0

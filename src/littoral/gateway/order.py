@@ -1,8 +1,9 @@
 """What a request goes through: the same one under way, the same one before, a similar one before, an upstream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -25,18 +26,29 @@ __all__ = ["Gateway", "Listening"]
 
 MayAsk = Callable[[str], bool]
 Headers = tuple[tuple[str, str], ...]
+_T = TypeVar("_T")
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class _Plan(NamedTuple):
-    """A request that goes to an upstream, and what becomes of the answer. asked: None where nothing is remembered."""
+@dataclass
+class _Plan:
+    """A request that goes to an upstream, and what becomes of the answer. asked: None where nothing is remembered.
+    beside: on its way where the upstream is asked ahead. is_answering: the answer is being told. is_given_up: one that
+    is remembered was told instead.
+    """
 
     question: Question
     outcome: Outcome
     asked: Asked | None = None
-    beside: Beside | None = None
+    beside: Beside | asyncio.Task[Beside | None] | None = None
     mark: int = 0
+    is_answering: bool = False
+    is_given_up: bool = False
+
+    async def found(self) -> Beside | None:
+        """Beside it."""
+        return await self.beside if isinstance(self.beside, asyncio.Task) else self.beside
 
     @property
     def joins(self) -> bytes | None:
@@ -71,7 +83,7 @@ class Gateway:
         self._clock = clock
         self._listing = listing
         self.may_ask = may_ask
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def models(self) -> dict[str, str]:
         """Names that may be asked for, each with its upstream."""
@@ -135,25 +147,60 @@ class Gateway:
             return await self._joined(flight, question)  # it is newer than what is remembered
         if control.find and (found := await answers.exact(asked, control)) is not None:
             return self._remembered(question, asked, found, "hit")
-        beside = await answers.beside(asked, control) if asked.reach == "semantic" else None
-        if control.find and beside is not None and beside.is_told:
-            assert beside.near is not None, "something is told"
-            return self._remembered(question, asked, beside.near.entry, "semantic", beside)
-        plan = _plan(question, asked, beside, answers.store.mark)
+        is_ahead = answers.is_miss_expected(asked, control) and not control.only_cached and self.budgets.may_spend
         try:
+            if is_ahead:
+                return await self._raced(answers, question, asked, control)
+            beside = await answers.beside(asked, control)
+            if control.find and beside is not None and beside.is_told:
+                return self._similar(question, asked, beside)
+            plan = _Plan(question, _outcome(beside), asked, beside, answers.store.mark)
             return await self._asked(plan, control)
         except (UpstreamError, UnavailableError):
             if not control.find or (found := await answers.stale(asked, control)) is None:
                 raise
             return self._remembered(question, asked, found, "stale")
 
+    async def _raced(self, answers: Remembered, question: Question, asked: Asked, control: Control) -> Told:
+        """An upstream is asked while the question is compared with those that are remembered; what is there first is
+        told. Raises as `_asked`.
+        """
+        if control.find and (flight := self._flights.find(asked.exact)) is not None:
+            return await self._joined(flight, question)
+        plan = _Plan(question, "miss", asked, mark=answers.store.mark)
+        looking = answers.beside(asked, control, is_late=lambda: plan.is_answering)
+        with self._begun(plan) as flight:
+            plan.beside = comparing = self._kept_going(looking, "littoral-gateway-compare")
+            self.tally.asked_ahead()
+            beside = await self._compared(plan, flight, comparing)
+            if control.find and beside is not None and beside.is_told:
+                plan.is_given_up = True
+                return self._similar(question, asked, beside)
+            plan.outcome = _outcome(beside)
+            return await self._told(flight, question, plan.outcome, beside)
+
+    async def _compared(self, plan: _Plan, flight: Flight, comparing: "asyncio.Task[Beside | None]") -> Beside | None:
+        """None, too, where the upstream answers before it is known."""
+        try:
+            async with asyncio.timeout(max(0.001, plan.question.until_s - self._clock.monotonic())):
+                plan.is_answering = await flight.is_begun_before(comparing)
+                return None if plan.is_answering else await asyncio.shield(comparing)
+        except TimeoutError as error:
+            raise UpstreamError("no answer before the deadline of this request", kind="timeout") from error
+
     async def _asked(self, plan: _Plan, control: Control) -> Told:
         """Of an upstream, or of the same request under way."""
         question = plan.question
+        assert not isinstance(plan.beside, asyncio.Task), "what is beside it is known"
         if control.only_cached:
             raise UpstreamError("nothing remembered, and `only-if-cached` forbids to ask upstream", kind="not_cached")
         if plan.joins is not None and control.find and (flight := self._flights.find(plan.joins)) is not None:
             return await self._joined(flight, question)
+        return await self._told(self._begun(plan), question, plan.outcome, plan.beside)
+
+    def _begun(self, plan: _Plan) -> Flight:
+        """Its answer is kept, and paid for, when it has landed. Raises SpentError, UnavailableError."""
+        question = plan.question
         spending = self.budgets.spend(self.upstreams.name_of(question.model), question.body, len(question.data))
         outgoing = Outgoing(
             KINDS[question.kind], question.body, question.data, question.model, question.is_stream, question.until_s
@@ -163,10 +210,15 @@ class Gateway:
         except LittoralError:
             spending.settle(0, 0)
             raise
-        finishing = asyncio.create_task(self._finish(flight, plan, spending), name="littoral-gateway-finish")
-        self._finishing.add(finishing)
-        finishing.add_done_callback(self._finishing.discard)
-        return await self._told(flight, question, plan.outcome, plan.beside)
+        self._kept_going(self._finish(flight, plan, spending), "littoral-gateway-finish")
+        return flight
+
+    def _kept_going(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        """Until this gateway is closed."""
+        task = asyncio.create_task(work, name=name)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return task
 
     async def _joined(self, flight: Flight, question: Question) -> Told:
         """One that has landed is being kept: what it brought is told again."""
@@ -202,14 +254,18 @@ class Gateway:
         try:
             landed = await flight.landed()
         except Exception:  # noqa: BLE001  told to whoever listens
-            tokens = (len(question.data) // 4 + 1, flight.size // 16) if flight.is_streamed else (0, 0)
+            is_billed = flight.is_streamed or plan.is_given_up  # by guess: nobody says what it cost
+            tokens = (len(question.data) // 4 + 1, flight.size // 16) if is_billed else (0, 0)
         else:
             tokens = tokens_of(landed.answer, len(question.data)) if landed.status == 200 else (0, 0)
         micro = self.budgets.prices.micro(flight.model or question.model, *tokens)
         spending.settle(sum(tokens), micro)
+        if plan.is_given_up:
+            self.tally.given_up(tokens=sum(tokens), cost_micro=micro)
         try:
             if landed is not None and landed.status == 200:
-                self.tally.answered(plan.outcome, tokens=sum(tokens), cost_micro=micro)
+                if not plan.is_given_up:
+                    self.tally.answered(plan.outcome, tokens=sum(tokens), cost_micro=micro)
                 await self._keep(plan, landed, tokens, micro)
         finally:
             self._flights.forget(flight)
@@ -222,11 +278,15 @@ class Gateway:
             plan.asked,
             landed.answer,
             landed.body,
-            beside=plan.beside,
+            beside=plan.found,
             tokens=tokens,
             cost_micro=micro,
             mark=plan.mark,
         )
+
+    def _similar(self, question: Question, asked: Asked, beside: Beside) -> Told:
+        assert beside.near is not None, "something is told"
+        return self._remembered(question, asked, beside.near.entry, "semantic", beside)
 
     def _remembered(
         self, question: Question, asked: Asked, entry: Entry, outcome: Outcome, beside: Beside | None = None
@@ -235,8 +295,8 @@ class Gateway:
         tokens = entry.prompt_tokens + entry.completion_tokens
         self.tally.answered(outcome, tokens=tokens, cost_micro=entry.cost_micro)
         headers: Headers = (*_headers(outcome, beside, ""), ("age", self._age(entry)))
-        if beside is not None and beside.near is not None and beside.decision is not None:
-            told_id = self.answers.told(beside.near, asked, beside.decision)
+        if beside is not None and beside.near is not None:
+            told_id = self.answers.told(beside.near, asked)
             headers = (*headers, ("x-littoral-answer-id", told_id))
         body = _as_stream(entry, has_usage=question.has_usage) if question.is_stream else entry.answer
         if outcome == "hit":
@@ -254,9 +314,8 @@ class Gateway:
         await self.budgets.close()
 
 
-def _plan(question: Question, asked: Asked, beside: Beside | None, mark: int) -> _Plan:
-    is_near = beside is not None and beside.near is not None
-    return _Plan(question, "explore" if is_near else "miss", asked, beside, mark)
+def _outcome(beside: Beside | None) -> Outcome:
+    return "explore" if beside is not None and beside.near is not None else "miss"
 
 
 def _headers(outcome: Outcome, beside: Beside | None, upstream: str) -> Headers:

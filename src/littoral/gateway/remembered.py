@@ -1,10 +1,9 @@
 """Answers of one tenant that are told again: looked up, decided about, kept, judged beside requests."""
 
-import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,30 +39,37 @@ Vector = NDArray[np.float32]
 _T = TypeVar("_T")
 
 NEAREST = 3
-DECISIONS_MAX = 20_000
 PARTITIONS_MAX = 4096
+MISSES_EXPECT = 20
+"""So many questions in a row of a partition of which none could be told: another miss is expected. At any share p of
+hits so many are asked for nothing: p (1 - p)^20, 1.8 % of requests where it is most."""
+
+AskAhead = Literal["never", "unlikely", "always"]
 ENDS = frozenset({"stop", "tool_calls", "function_call"})
 
 
 class RememberedOptions(NamedTuple):
-    """judge_name: for people. embedder: the pipeline's name, '' where only the same request is known; embedder_models:
-    digests of what makes its vectors, '' where nobody knows them.
+    """judge_name: for people; judge_of: with all that its verdicts depend on. embedder: the pipeline's name, '' where
+    only the same request is known; embedder_models: digests of what makes its vectors, '' where nobody knows them.
+    ask_ahead: an upstream while a question is compared.
     """
 
     ttl_s: int = 86_400
     stale_if_error_s: int = 3600
     similarity_min: float = 0.6
     judge_name: str = ""
+    judge_of: str = ""
     embedder: str = ""
     embedder_models: str = ""
+    ask_ahead: AskAhead = "unlikely"
 
 
 class Beside(NamedTuple):
-    """What was found beside a request. vector: of its question; on its way where there is nothing to compare it with.
-    near: the entry that was decided about. may: it may be told to this author.
+    """What was found beside a request. vector: of its question; None: there is nothing to compare it with, it is made
+    when the answer is kept. near: the entry that was decided about. may: it may be told to this author.
     """
 
-    vector: asyncio.Task[Vector | None] | Vector
+    vector: Vector | None
     near: Near | None = None
     decision: Decision | None = None
     may: bool = False
@@ -71,6 +77,10 @@ class Beside(NamedTuple):
     @property
     def is_told(self) -> bool:
         return self.near is not None and self.decision is not None and self.may and self.decision.serve
+
+    @property
+    def could_be_told(self) -> bool:
+        return self.decision is not None and self.may and self.decision.could_serve
 
 
 class Remembered:
@@ -98,6 +108,7 @@ class Remembered:
         misses: NearMisses,
         rng: random.Random,
         clock: Clock,
+        feedback: Feedback | None = None,
     ) -> None:
         self.tenant = tenant
         self.store = store
@@ -109,12 +120,11 @@ class Remembered:
         self.embed = embed
         self.misses = misses
         self.keeping: Keeping | None = None
-        self.feedback = Feedback(clock)
+        self.feedback = feedback or Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
         self.judgement_limit = HourlyLimit(trust.judgements_of_one_per_hour, clock)
         self.failed_count = 0
-        self._decisions: OrderedDict[str, Decision] = OrderedDict()
-        self._partitions: OrderedDict[bytes, None] = OrderedDict()
+        self._missed: OrderedDict[bytes, int] = OrderedDict()
         self._prices = prices
         self._tally = tally
         self._size = size
@@ -174,35 +184,57 @@ class Remembered:
             return None
         return await self._looked(self.store.stale(asked, most_s))
 
-    async def beside(self, asked: Asked, control: Control) -> Beside | None:
+    def is_miss_expected(self, asked: Asked, control: Control) -> bool:
+        """Whether an upstream is asked while `beside` looks: nothing is told that is remembered, or hardly anything.
+
+        So it is for the first question of a partition that is heard of, as each turn of a conversation is.
+        """
+        if self.embed is None or asked.reach != "semantic":
+            return False
+        if self.options.ask_ahead != "unlikely":
+            return self.options.ask_ahead == "always"
+        missed = self._missed.get(asked.partition, MISSES_EXPECT)
+        return missed >= MISSES_EXPECT or not control.find or not self.watch.may_tell
+
+    async def beside(
+        self, asked: Asked, control: Control, *, is_late: Callable[[], bool] = lambda: False
+    ) -> Beside | None:
         """The nearest remembered question, and whether its answer may be told. None: there is no vector.
 
-        The first question of a partition, as each turn of a conversation is, does not wait for its vector.
+        is_late: whether an upstream's answer is being told by now, which is none of those that are told again.
         """
-        if self.embed is None:
+        if self.embed is None or asked.reach != "semantic":
             return None
         with span("gateway: semantic") as spanned:
             if not await self._is_known(asked):
                 self.watch.decide(None, 0.0, self._rng.random())
-                return Beside(asyncio.create_task(self._embedded(asked), name="littoral-gateway-embed"))
+                return Beside(None)
             if (vector := await self._embedded(asked)) is None:
                 return None
             nears = await self._looked(self.store.nearest(asked, vector, NEAREST)) or []
             takes = [near for near in nears if control.takes_age(self._clock.wall() - near.entry.made_at_s)]
-            found = self._decided(vector, asked, takes)
+            found = self._decided(vector, asked, takes, is_late=is_late() or not control.find)
+            self._heard(asked, 0 if found.could_be_told else self._missed.get(asked.partition, 0) + 1)
+            if found.could_be_told and is_late():
+                self._tally.outrun()
             if found.near is not None:
                 spanned.note("littoral.similarity", found.near.similarity)
                 spanned.note("littoral.told", found.is_told)
         return found
 
     async def _is_known(self, asked: Asked) -> bool:
-        if asked.partition in self._partitions:
+        if asked.partition in self._missed:
             return True
         is_known = bool(await self._looked(self.store.holds(asked)))
-        self._partitions[asked.partition] = None  # or will be, before another question has its vector
-        if len(self._partitions) > PARTITIONS_MAX:
-            self._partitions.popitem(last=False)
+        # where it holds nothing it will, before another question has its vector
+        self._heard(asked, 0 if is_known else MISSES_EXPECT)
         return is_known
+
+    def _heard(self, asked: Asked, missed: int) -> None:
+        self._missed[asked.partition] = missed
+        self._missed.move_to_end(asked.partition)
+        if len(self._missed) > PARTITIONS_MAX:
+            self._missed.popitem(last=False)
 
     async def _embedded(self, asked: Asked) -> Vector | None:
         assert self.embed is not None, "there is an embedder"
@@ -212,7 +244,8 @@ class Remembered:
             self.failed_count += 1
             return None
 
-    def _decided(self, vector: Vector, asked: Asked, nears: list[Near]) -> Beside:
+    def _decided(self, vector: Vector, asked: Asked, nears: list[Near], *, is_late: bool) -> Beside:
+        self.watch.asked(vector)
         if nears:
             self._tally.nearest(nears[0].similarity)
         found = [(near, self.standing(near, asked)) for near in nears if near.similarity >= self.options.similarity_min]
@@ -221,16 +254,13 @@ class Remembered:
             self.watch.decide(None, 0.0, self._rng.random())
             return Beside(vector)
         near, one = next(((near, one) for near, one in found if one.may), found[0])
-        decision = self.watch.decide(one.observations, near.similarity, self._rng.random())
+        u = self._rng.random()
+        decision = self.watch.decide(one.observations, near.similarity, u, is_late=is_late and one.may)
         return Beside(vector, near, decision if one.may else decision._replace(serve=False), may=one.may)
 
-    def told(self, near: Near, asked: Asked, decision: Decision) -> str:
+    def told(self, near: Near, asked: Asked) -> str:
         """The id under which the caller may say whether it was right."""
-        answer_id = self.feedback.told(ToldAnswer(near.entry.id, near.similarity, self.tenant, asked.author))
-        self._decisions[answer_id] = decision
-        if len(self._decisions) > DECISIONS_MAX:
-            self._decisions.popitem(last=False)
-        return answer_id
+        return self.feedback.told(ToldAnswer(near.entry.id, near.similarity, self.tenant, asked.author))
 
     async def labelled(self, answer_id: str, author: bytes, *, is_correct: bool) -> None:
         """What somebody says of what they were told: durable when it returns.
@@ -247,8 +277,7 @@ class Remembered:
             raise NotFoundError(
                 "the answer that was told is no longer remembered", hint="nothing is to be learned of it"
             )
-        if (decision := self._decisions.pop(answer_id, None)) is not None:
-            self.watch.judged(decision, is_correct)
+        self.watch.labelled(is_correct=is_correct)
 
     async def forget(self, entries: frozenset[bytes] | None) -> None:
         """Near misses of entries that were purged, None: all; on disk, too, when it returns."""
@@ -278,13 +307,13 @@ class Remembered:
         answer: Mapping[str, Any],
         body: bytes,
         *,
-        beside: Beside | None,
+        beside: Callable[[], Awaitable[Beside | None]],
         tokens: tuple[int, int],
         cost_micro: int,
         mark: int,
     ) -> None:
         """An upstream's answer: kept, or held against the one that is remembered beside it. Raises nothing that the
-        store does.
+        store does. beside: what was found there, or will be; nobody waits for it where nothing is kept.
         """
         if len(body) > ANSWER_BYTES_MAX or not _is_whole(answer) or unkept(text_of(body) or "", self.rules):
             return
@@ -308,12 +337,14 @@ class Remembered:
             kind=question.kind,
             shape=shape_of(question.body, question.kind, self.rules),
         )
-        vector = None if beside is None else await _there(beside.vector)
-        if beside is None or beside.near is None:
+        found = await beside()
+        vector = None if found is None else found.vector
+        if found is None or found.near is None:
+            vector = await self._embedded(asked) if found is not None and vector is None else vector
             await self._kept(entry, vector, mark)
             return
         self.store.hot.keep_exact(entry)
-        near, decision = beside.near, beside.decision
+        near, decision = found.near, found.decision
 
         async def judged(is_correct: bool | None) -> None:
             if is_correct is not None:
@@ -321,7 +352,7 @@ class Remembered:
                 if decision is not None:
                     is_of_many = not self.judgement_limit.take(self.tenant, asked.author)
                     self.watch.judged(decision, is_correct, is_of_many=is_of_many)
-            self._missed(near, entry, is_correct, decision)
+            self._near_miss(near, entry, is_correct, decision)
             if not is_correct:
                 await self._kept(entry, vector, mark)
 
@@ -333,7 +364,7 @@ class Remembered:
             return
         await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
 
-    def _missed(self, near: Near, entry: Entry, verdict: bool | None, decision: Decision | None) -> None:
+    def _near_miss(self, near: Near, entry: Entry, verdict: bool | None, decision: Decision | None) -> None:
         told = entry.id + near.entry.id
         miss = NearMiss(
             id=bytes(a ^ b for a, b in zip(told[:16], told[16:], strict=True)),
@@ -357,10 +388,6 @@ class Remembered:
         except LittoralError:
             self.failed_count += 1
             return None
-
-
-async def _there(vector: asyncio.Task[Vector | None] | Vector) -> Vector | None:
-    return await vector if isinstance(vector, asyncio.Task) else vector
 
 
 def _nowhere(exact: bytes, size: int) -> Vector:

@@ -8,7 +8,7 @@ import numpy as np
 
 from littoral.clock import SYSTEM, Clock
 
-__all__ = ["OUTCOMES", "Outcome", "Saved", "Tally"]
+__all__ = ["OUTCOMES", "Ahead", "Outcome", "Saved", "Tally"]
 
 Outcome = Literal["hit", "semantic", "miss", "explore", "stale", "off"]
 """As the header `x-littoral-cache` says it."""
@@ -31,6 +31,16 @@ class Saved(NamedTuple):
     spent_micro: int = 0
 
 
+class Ahead(NamedTuple):
+    """asked: of a service while the question was compared with those that are remembered. given_up: of these, since an
+    answer was told again; what they cost is a guess. outrun: could have been told again, but the service was first.
+    """
+
+    asked: int = 0
+    given_up: int = 0
+    outrun: int = 0
+
+
 class _Kept(msgspec.Struct):
     """steps: of minutes in which something was asked: its number, and counts by outcome."""
 
@@ -40,6 +50,7 @@ class _Kept(msgspec.Struct):
     joined: int
     similarities: list[int]
     steps: list[tuple[int, list[int]]]
+    ahead: Ahead = Ahead()
 
 
 class Tally:
@@ -54,6 +65,7 @@ class Tally:
         self._step = self._now_step()
         self._similarities = np.zeros(BIN_COUNT, np.int64)
         self.saved = Saved()
+        self.ahead = Ahead()
         self.joined_count = self.change_count = 0
 
     @classmethod
@@ -73,6 +85,7 @@ class Tally:
             return found
         found._counts |= {name: kept.counts.get(name, 0) for name in OUTCOMES}
         found._similarities, found.saved, found.joined_count = similarities, kept.saved, kept.joined
+        found.ahead = kept.ahead
         for step, counts in steps:
             if found._step - STEP_COUNT < step <= found._step:
                 found._steps[step % STEP_COUNT] = counts
@@ -90,6 +103,7 @@ class Tally:
             self.joined_count,
             self.similarity_counts,
             [(step, counts) for step, counts in rows if any(counts)],
+            self.ahead,
         )
         return msgspec.json.encode(kept)
 
@@ -110,6 +124,25 @@ class Tally:
     def joined(self) -> None:
         """A request that waits for the same one in flight."""
         self.joined_count += 1
+        self.change_count += 1
+
+    def asked_ahead(self) -> None:
+        self._ahead(asked=1)
+
+    def given_up(self, *, tokens: int, cost_micro: int) -> None:
+        """tokens, cost_micro: that a service may bill all the same."""
+        self._ahead(given_up=1)
+        saved = self.saved
+        self.saved = saved._replace(
+            spent_tokens=saved.spent_tokens + tokens, spent_micro=saved.spent_micro + cost_micro
+        )
+
+    def outrun(self) -> None:
+        self._ahead(outrun=1)
+
+    def _ahead(self, *, asked: int = 0, given_up: int = 0, outrun: int = 0) -> None:
+        ahead = self.ahead
+        self.ahead = Ahead(ahead.asked + asked, ahead.given_up + given_up, ahead.outrun + outrun)
         self.change_count += 1
 
     def nearest(self, similarity: float) -> None:

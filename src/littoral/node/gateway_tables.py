@@ -117,6 +117,10 @@ class AnswersTable(_Table, frozen=True):
     similarity_min: Annotated[
         float, Meta(ge=-1, le=1, description="Less similar questions are not looked at, nor judged")
     ] = 0.6
+    ask_ahead: Annotated[
+        Literal["never", "unlikely", "always"],
+        Meta(description="When an upstream is asked while a question is still compared: where none is told, likely"),
+    ] = "unlikely"
     judge: Annotated[
         Literal["exact", "normalised", "embedding", "model", "feedback"], Meta(description="Who says what is wrong")
     ] = "embedding"

@@ -26,6 +26,9 @@ OF_GATEWAY = (
         "outcome",
     ),
     _of_tenant("joined_total", "read_counter", "Of these, those that waited for the same one in flight"),
+    _of_tenant("asked_ahead_total", "read_counter", "Requests that a service was asked while they were compared"),
+    _of_tenant("given_up_total", "read_counter", "Of these, given up there, since a remembered answer was told"),
+    _of_tenant("outrun_total", "read_counter", "Of these, answered by a service before one could be told"),
     _of_tenant(
         "similarity_total",
         "read_counter",
@@ -45,6 +48,7 @@ OF_GATEWAY = (
     _of_tenant("error_bound", "gauge", "The share of wrong ones that is allowed, `delta`"),
     _of_tenant("alarm", "gauge", "1 while the bound is broken, and only the same requests are told again"),
     _of_tenant("alarms_total", "read_counter", "Times that the bound was found broken"),
+    _of_tenant("moved_total", "read_counter", "Times that questions were found to come from elsewhere"),
     _of_tenant("judged_total", "read_counter", "Samples that were judged, to learn from"),
     _of_tenant(
         "audited_total",

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from littoral.answers.author_limits import HourlyLimit
-from littoral.answers.feedback import Feedback, ToldAnswer
+from littoral.answers.feedback import AGE_MAX_S, Feedback, ToldAnswer
 from littoral.answers.judges import Chain, Embedding, Exact, Judge, Normalised
 from littoral.answers.judging import Case, Judging
 from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
 from littoral.answers.normal import text_of
 from littoral.errors import ConflictError, NotFoundError, TooOftenError
+from littoral.vault import Key, KeyRing
 
 
 class Hand:
@@ -285,8 +286,8 @@ def test_a_label_is_taken_once_and_from_whoever_was_told() -> None:
         with pytest.raises(NotFoundError) as foreign:
             feedback.labelled(answer_id, tenant=tenant, author=author)
         with pytest.raises(NotFoundError) as unknown:
-            feedback.labelled("0" * 32, tenant=tenant, author=author)
-        assert str(foreign.value).replace(answer_id, "0" * 32) == str(unknown.value)
+            feedback.labelled("0" * len(answer_id), tenant=tenant, author=author)
+        assert str(foreign.value).replace(answer_id[:40], "0" * 40) == str(unknown.value)
     assert feedback.labelled(answer_id, tenant="a", author=b"ann") == ANSWER
     with pytest.raises(ConflictError):
         feedback.labelled(answer_id, tenant="a", author=b"ann")
@@ -314,19 +315,68 @@ def test_labels_are_limited_by_the_hour_guesses_too() -> None:
     assert feedback.labelled(answer_id, tenant="a", author=b"ann") == ANSWER
 
 
-def test_only_so_many_told_answers_are_remembered() -> None:
-    feedback = Feedback(Hand(), told_max=2)
-    first, *others = [feedback.told(ANSWER) for _ in range(3)]
+def test_an_id_outlives_the_process_where_its_key_does_and_has_one_label_for_all() -> None:
+    clock, keys = Hand(), KeyRing([Key(bytes(range(32)))])
+    before = Feedback(clock, keys)
+    one, other = before.told(ANSWER), before.told(ANSWER)
+    before.labelled(one, tenant="a", author=b"ann")
+    after = Feedback(clock, keys)
+    after.keep_on(before.kept())
+    with pytest.raises(ConflictError):
+        after.labelled(one, tenant="a", author=b"ann")
+    assert after.labelled(other, tenant="a", author=b"ann") == ANSWER
     with pytest.raises(NotFoundError):
-        feedback.labelled(first, tenant="a", author=b"ann")
-    assert all(feedback.labelled(one, tenant="a", author=b"ann") for one in others)
+        Feedback(clock).labelled(other, tenant="a", author=b"ann")
+    for damaged in (None, b"", b"nothing", before.kept()[:-1]):
+        after.keep_on(damaged)
+    with pytest.raises(ConflictError):
+        after.labelled(other, tenant="a", author=b"ann")
+
+
+def test_an_id_is_taken_for_a_week() -> None:
+    clock = Hand()
+    feedback = Feedback(clock)
+    answer_id = feedback.told(ANSWER)
+    clock.now_s += AGE_MAX_S + 1
+    with pytest.raises(NotFoundError):
+        feedback.labelled(answer_id, tenant="a", author=b"ann")
+
+
+def test_what_is_changed_in_an_id_makes_it_nobodys() -> None:
+    feedback = Feedback(Hand(), labels_per_hour=1000)
+    answer_id = feedback.told(ANSWER)
+    for at in range(0, len(answer_id), 7):
+        changed = answer_id[:at] + ("0" if answer_id[at] != "0" else "1") + answer_id[at + 1 :]
+        for wrong in (changed, answer_id[:at], answer_id + answer_id[:at] + "00", "é" + answer_id[1:]):
+            with pytest.raises(NotFoundError):
+                feedback.labelled(wrong, tenant="a", author=b"ann")
+    assert feedback.labelled(answer_id, tenant="a", author=b"ann") == ANSWER
+
+
+def test_where_too_many_have_their_label_none_has_a_second_one() -> None:
+    clock = Hand()
+    feedback = Feedback(clock, labelled_max=2)
+    told = []
+    for _ in range(4):
+        clock.now_s += 1
+        told.append(feedback.told(ANSWER))
+    for answer_id in told[:3]:
+        feedback.labelled(answer_id, tenant="a", author=b"ann")
+    with pytest.raises(NotFoundError):
+        feedback.labelled(told[0], tenant="a", author=b"ann")
+    for answer_id in told[1:3]:
+        with pytest.raises(ConflictError):
+            feedback.labelled(answer_id, tenant="a", author=b"ann")
+    assert feedback.labelled(told[3], tenant="a", author=b"ann") == ANSWER
 
 
 def test_ids_of_answers_say_nothing_of_each_other() -> None:
     feedback = Feedback(Hand())
     ids = {feedback.told(ANSWER) for _ in range(100)}
     assert len(ids) == 100
-    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    assert all(re.fullmatch("[0-9a-f]{136}", one) for one in ids)
+    starts = {one[16:] for one in ids}
+    assert len({one[:24] for one in starts}) == len({one[-32:] for one in starts}) == 100
 
 
 def test_one_author_takes_no_more_than_its_hour_and_nothing_of_others() -> None:

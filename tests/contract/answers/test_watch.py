@@ -81,6 +81,22 @@ def test_a_small_share_of_all_requests_is_asked_to_check() -> None:
     assert found.wrong == found.alarms == 0
 
 
+def test_what_an_upstream_answered_first_is_none_of_what_is_told() -> None:
+    watch = taught(Policy(delta=0.05))
+    before = watch.told()
+    late = watch.decide(judged(6), RIGHT, 0.0, is_late=True)
+    assert late.could_serve
+    assert not late.serve
+    assert not late.is_forced
+    watch.judged(late, is_correct=False)
+    tally = before["tally"]
+    assert watch.told() == before | {"tally": tally | {"requests": tally["requests"] + 1}}
+    untold = watch.decide(judged(6), WRONG, 0.5, is_late=True)
+    assert not untold.could_serve
+    watch.judged(untold, is_correct=False)
+    assert watch.statistics().judged == tally["judged"] + 1, "such are judged always, whoever is first"
+
+
 def test_an_audit_that_is_wrong_starts_a_check_and_more_of_them_an_alarm() -> None:
     watch = taught(Policy(delta=0.05))
     drawn = watch.decide(judged(6), RIGHT, 0.0)
@@ -150,7 +166,7 @@ def test_a_watch_is_kept_over_a_restart() -> None:
     policy = Policy(delta=0.05)
     one = taught(policy)
     text = json.dumps(one.told())
-    assert len(text) < 8192
+    assert len(text) < 32_768
     other = Watch.of(policy, json.loads(text))
     assert other.statistics() == one.statistics()
     assert other.interval() == one.interval()

@@ -13,6 +13,7 @@ from littoral.clock import SYSTEM
 from littoral.errors import LittoralError, SettingError, TrustError
 from littoral.node.at_rest import open_keys, read_key_file
 from littoral.node.doctor.at_rest import examine_at_rest
+from littoral.node.gateway.sealing import Seal
 from littoral.node.site import parse_site
 from littoral.vault import Key, KeyRing
 from littoral.vault.keys import new_key
@@ -210,6 +211,15 @@ def test_the_doctor_says_what_is_sealed_and_what_is_not(tmp_path: Path, key_file
     sealing = SnapshotFolder(tmp_path / "data", SYSTEM, RING)
     sealing.keep(packed(sealing))
     assert told(text)["snapshots"] == ("ok", "1, all sealed")
+    assert "near misses" not in found
+    for folder in ("data/gateway", "data/tenants/acme/gateway"):
+        (tmp_path / folder).mkdir(parents=True)
+        misses = tmp_path / folder / "near-misses"
+        misses.write_bytes(b"questions")
+    assert told(text)["near misses"][0] == "warn"
+    for misses in (tmp_path / "data").rglob("near-misses"):
+        misses.write_bytes(Seal(RING, "near misses").pack(b"questions"))
+    assert told(text)["near misses"] == ("ok", "of the gateway, 2, all sealed")
 
 
 def test_a_seal_that_nobody_has_is_a_trust_error() -> None:

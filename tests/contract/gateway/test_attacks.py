@@ -47,6 +47,7 @@ delta = 0.45
 observations_min = 1
 explore_share = 0.000001
 similarity_min = 0.2
+ask_ahead = "never"
 judge = "exact"
 
 [gateway.rules]
@@ -417,7 +418,7 @@ def test_a_label_counts_once_and_for_whoever_was_told(site: Site) -> None:
     for who in ("ann", "dan"):
         foreign, nobodys = (site.ask(who, body, feedback) for body in (label, unknown))
         assert foreign.status == nobodys.status == 404
-        assert foreign.body.replace(told.encode(), b"") == nobodys.body.replace(b"0" * len(told), b"")
+        assert foreign.body.replace(told[:40].encode(), b"") == nobodys.body.replace(b"0" * 40, b"")
     assert site.ask("eve", label, feedback).status < 300
     assert site.ask("eve", label, feedback).status == 409
 

@@ -11,6 +11,8 @@ import pytest
 from command import littoral as cli
 from fake_upstream import FakeUpstream, Scripted, fake_upstream
 from littoral import settings
+from littoral.answers.observations import Observations
+from littoral.answers.watch import Watch
 from littoral.artifact import Model
 from littoral.node.gateway import shown
 from littoral.telemetry import METRICS
@@ -53,6 +55,7 @@ input = 2
 output = 8
 
 [gateway.cache]
+ask_ahead = "never"
 judge = "normalised"
 similarity_min = -1
 
@@ -321,7 +324,7 @@ def test_what_was_judged_comes_back_with_an_import_for_the_same_embedder_only(em
     file = tmp_path / "answers.jsonl"
     empty.cache("export", str(file))
     head, *lines = map(json.loads, file.read_text().splitlines())
-    assert head == {"answers": 2}
+    assert head["answers"] == 3
     assert sum("judged" in line for line in lines) >= 1
     empty.post("/purge", {"everything": True})
     assert empty.cache("import", str(file), "--json").json["kept"] == len(before)
@@ -339,8 +342,44 @@ def test_what_was_judged_comes_back_with_an_import_for_the_same_embedder_only(em
     assert sum(one["observed"] for one in empty.get("/entries")["entries"]) == 0
     damaged = [line | {"judged": line["judged"] | {"observations": "AAA="}} for line in lines if "judged" in line]
     assert empty.bring(*damaged)["refused"] == len(damaged)
-    newer = empty.bring({"answers": 3})
-    assert (newer["refused"], "version 3" in newer["why"]) == (1, True)
+    newer = empty.bring({"answers": 4})
+    assert (newer["refused"], "version 4" in newer["why"]) == (1, True)
+
+
+def test_what_was_learned_of_all_answers_comes_with_an_import_where_nothing_was_learned(
+    empty: Office, tmp_path: Path
+) -> None:
+    gateway = empty.served.node.gateway
+    assert gateway is not None
+    assert gateway.answers is not None
+    watch = gateway.answers.watch
+    for n in range(300):
+        right = Observations().added(0.9, is_correct=True)
+        watch.judged(watch.decide(right, 0.8 + n % 20 / 100, 0.99)._replace(serve=False), is_correct=True)
+    empty.cache("export", str(tmp_path / "answers.jsonl"))
+    head = json.loads((tmp_path / "answers.jsonl").read_text().splitlines()[0])
+    learned = head["learned"]
+    assert learned["watch"]["order"]["count"] >= 300
+    try:
+        for wrong in (
+            {"embedder": "ab" * 32},
+            {"judge": "exact"},
+            {"watch": {}},
+            {"watch": learned["watch"] | {"policy": learned["watch"]["policy"] | {"delta": 0.4}}},
+        ):
+            gateway.answers.watch = Watch(watch.policy)
+            assert empty.bring(head | {"learned": learned | wrong})["refused"] == 0
+            assert gateway.answers.watch.told()["order"]["count"] == 0
+        assert empty.bring({"learned": learned})["refused"] == 1
+        empty.bring(head)
+        for name in ("order", "counts", "moved"):
+            assert gateway.answers.watch.told()[name] == learned["watch"][name]
+        assert gateway.answers.watch.statistics().requests == 0, "what was counted of requests stays where it was"
+        other = learned["watch"] | {"order": learned["watch"]["order"] | {"count": 7}}
+        empty.bring(head | {"learned": learned | {"watch": other}})
+        assert gateway.answers.watch.told()["order"] == learned["watch"]["order"], "it has learned by itself"
+    finally:
+        gateway.answers.watch = watch
 
 
 def test_lines_that_may_not_be_told_again_are_refused_each_with_its_reason(empty: Office) -> None:

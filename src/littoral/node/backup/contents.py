@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from littoral.audit.copying import copy_log
 from littoral.node.audit.epochs import BEFORE, EPOCH, LOG
-from littoral.node.gateway.kept_files import COUNTS, GATEWAY, MISSES, WATCH
+from littoral.node.gateway.kept_files import COUNTS, GATEWAY, LABELLED, MISSES, WATCH
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
 from littoral.node.site import Site
@@ -65,7 +65,7 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
 
 def _of_gateway(data: Path, owner: str) -> Iterator[KeptFile]:
     """What it has learned of all its answers together, and what waits for people."""
-    for name in (COUNTS, MISSES, WATCH):
+    for name in (COUNTS, LABELLED, MISSES, WATCH):
         path = data / owner / GATEWAY / name
         if path.is_file():
             yield KeptFile(f"{DATA}/{owner}{GATEWAY}/{name}", path)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from littoral.errors import LittoralError
 from littoral.node.at_rest import open_keys, open_site_keys
+from littoral.node.gateway.kept_files import GATEWAY, MISSES
 from littoral.node.site import Site
+from littoral.node.tenant_hosts import TENANTS
 from littoral.telemetry.findings import Finding, Status
 from littoral.vault import KeyRing
 from littoral.vectors.snapshots import SNAPSHOTS, is_sealed
@@ -27,6 +29,7 @@ def examine_at_rest(site: Site, *, root: Path = Path("/")) -> Iterator[Finding]:
         return
     yield _keys("keys", open_keys, site)
     yield from _snapshots(site)
+    yield from _near_misses(site)
     yield _shards(site, root)
 
 
@@ -46,6 +49,19 @@ def _snapshots(site: Site) -> Iterator[Finding]:
         yield Finding(CHECK, "snapshots", Status.WARN, words, "make them anew, and delete these")
     elif found:
         yield Finding(CHECK, "snapshots", Status.OK, f"{len(found)}, all sealed")
+
+
+def _near_misses(site: Site) -> Iterator[Finding]:
+    """Questions and answers of a gateway, the operator's and those of tenants."""
+    folders = (site.data, *sorted((site.data / TENANTS).glob("*")))
+    found = [path for folder in folders if (path := folder / GATEWAY / MISSES).is_file()]
+    if plain := [path for path in found if not is_sealed(path)]:
+        words = f"{len(plain)} of {len(found)} lie plain, such as `{plain[0]}`"
+        yield Finding(
+            CHECK, "near misses", Status.WARN, words, "a node that starts with the keys seals them with the next"
+        )
+    elif found:
+        yield Finding(CHECK, "near misses", Status.OK, f"of the gateway, {len(found)}, all sealed")
 
 
 def _shards(site: Site, root: Path) -> Finding:

@@ -20,8 +20,8 @@ from littoral.node.gateway.shown import ImportedTold
 __all__ = ["LINES_MAX", "exported", "imported"]
 
 LINES_MAX = 256
-VERSION = 2
-"""Of an export. 1 had no head and no judgements."""
+VERSION = 3
+"""Of an export. 1 had no head and no judgements, 2 not what was learned of all together."""
 
 SCROLLED = 200
 NOWHERE = np.zeros(1, np.float32)
@@ -37,8 +37,19 @@ class Judged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authors: Annotated[str, Meta(max_length=1024)] = ""
 
 
+class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was learned of all answers together. embedder: as of `Judged`. judge: by whose verdicts. watch: as
+    `answers.watch` tells it.
+    """
+
+    embedder: Annotated[str, Meta(min_length=1, max_length=4096)]
+    judge: Annotated[str, Meta(max_length=512)]
+    watch: dict[str, Any]
+
+
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of `question` and `answer`, `request` and `response`, `entry`; or `answers`, the head of an export.
+    """One of `question` and `answer`, `request` and `response`, `entry`; or `answers`, the head of an export, perhaps
+    with `learned`.
 
     judged: of `entry`, what was observed of it with one embedder. model, system: of `question`. tier: curated for what
     people wrote, learned for a log, unless it says otherwise. ttl_s: 0: it never expires, which is so for curated ones.
@@ -53,6 +64,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entry: dict[str, Any] | None = None
     judged: Judged | None = None
     answers: Annotated[int, Meta(ge=1)] | None = None
+    learned: Learned | None = None
     tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=32)] = []
     tier: Literal["learned", "curated"] | None = None
     ttl_s: Annotated[int, Meta(ge=0, le=315_360_000)] | None = None
@@ -74,6 +86,8 @@ async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: floa
             continue
         try:
             line = _line(text)
+            if line.learned is not None:
+                _learn(answers, line.learned)
             if line.answers is None:
                 entry, labels = _entry(answers, tenant, line, now_s, author), _labels(answers, line)
                 await answers.store.keep(entry, await _vector(answers, entry.question), labels=labels)
@@ -85,8 +99,13 @@ async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: floa
 
 
 async def exported(answers: Remembered, tenant: str) -> AsyncIterator[bytes]:
-    """A head with the version, and every entry with what was observed of it, a line each."""
-    yield msgspec.json.encode({"answers": VERSION}) + b"\n"
+    """A head with the version and what was learned of all together, and every entry with what was observed of it, a
+    line each.
+    """
+    head: dict[str, Any] = {"answers": VERSION}
+    if answers.options.embedder_models:
+        head["learned"] = Learned(answers.options.embedder_models, answers.options.judge_of, answers.watch.told())
+    yield msgspec.json.encode(head) + b"\n"
     offset = None
     for _ in itertools.count():
         nears, offset = await answers.store.scroll(offset=offset, limit=SCROLLED, tenant=tenant)
@@ -103,6 +122,13 @@ def _exported(answers: Remembered, near: Near) -> dict[str, Any]:
     if not len(near.observations) or not answers.options.embedder_models:
         return {"entry": payload}
     return {"entry": payload, "judged": {"embedder": answers.options.embedder_models, **packed}}
+
+
+def _learn(answers: Remembered, learned: Learned) -> None:
+    """With this very embedder, judge and policy, where nothing was learned yet; another's is of no use here."""
+    options = answers.options
+    if (learned.embedder, learned.judge) == (options.embedder_models, options.judge_of):
+        answers.watch.learn_from(learned.watch)
 
 
 def _labels(answers: Remembered, line: Line) -> Labels | None:
@@ -130,6 +156,8 @@ def _line(text: bytes) -> Line:
         raise InputError("one of `question` with `answer`, `request` with `response`, and `entry` is needed")
     if found.judged is not None and found.entry is None:
         raise InputError("`judged` belongs to an `entry`")
+    if found.learned is not None:
+        raise InputError("`learned` belongs to the head, beside `answers`")
     return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from littoral.answers.decision import Policy
+from littoral.answers.feedback import Feedback
 from littoral.answers.judges import Chain, Embed, Embedding, Exact, Judge, Normalised
 from littoral.answers.judging import Judging
 from littoral.answers.keys import Rules
@@ -17,20 +19,22 @@ from littoral.answers.model_judge import JudgeBudget, ModelJudge, Reply
 from littoral.answers.standing import Trust
 from littoral.answers.store import StoreBounds
 from littoral.answers.watch import Watch
+from littoral.artifact.model import write_atomically
 from littoral.clock import Clock
 from littoral.errors import UpstreamError
 from littoral.gateway.budgets import Prices, texts_of, tokens_of
-from littoral.gateway.keeping import Keeping, Part, read_part
+from littoral.gateway.keeping import FILE_MODE, Keeping, Part, read_part
 from littoral.gateway.near_misses import NearMisses
 from littoral.gateway.remembered import Remembered, RememberedOptions
 from littoral.gateway.tally import Tally
 from littoral.gateway.upstreams import Outgoing, Upstreams
 from littoral.node.gateway.answers_collection import NO_EMBEDDER, AnswersEmbedder, open_store
 from littoral.node.gateway.embedding import QuestionEmbedder
-from littoral.node.gateway.kept_files import GATEWAY, MISSES, WATCH
+from littoral.node.gateway.kept_files import GATEWAY, IDS, LABELLED, MISSES, WATCH
 from littoral.node.gateway.sealing import Seal
 from littoral.node.gateway_tables import AnswersTable, GatewayTable, RulesTable, TrustTable
 from littoral.node.node import Node
+from littoral.vault import KEY_BYTES, Key, KeyRing
 
 __all__ = ["open_answers", "rules_of"]
 
@@ -62,7 +66,8 @@ async def open_answers(
         own = AnswersEmbedder(embedder.size, embedder.models, embed)
     opening = open_store(node.collections, folder, cache.collection, own, _bounds(cache), clock, say)
     watch, misses = await asyncio.to_thread(_found, folder, _policy(cache), seal)
-    keeping = Keeping(_parts(folder, watch, misses, seal), clock)
+    feedback = await asyncio.to_thread(_feedback, folder, node, clock)
+    keeping = Keeping(_parts(folder, watch, misses, feedback, seal), clock)
     judging = Judging(_judge(cache, upstreams, prices, embed, clock), cases_max=cache.judge_waiting_max)
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opening)
@@ -79,7 +84,9 @@ async def open_answers(
                 stale_if_error_s=cache.stale_if_error_s,
                 similarity_min=cache.similarity_min,
                 judge_name=cache.judge,
+                judge_of=_judge_of(cache),
                 embedder="" if embedder is None else embedder.name,
+                ask_ahead=cache.ask_ahead,
                 embedder_models=" ".join(model.digest for model in own.models),
             ),
             prices=prices,
@@ -90,6 +97,7 @@ async def open_answers(
             misses=misses,
             rng=random.SystemRandom(),
             clock=clock,
+            feedback=feedback,
         )
         found.keeping = keeping
         yield found
@@ -137,6 +145,11 @@ def _judge(cache: AnswersTable, upstreams: Upstreams, prices: Prices, embed: Emb
     return _People() if cache.judge == "feedback" else Normalised()
 
 
+def _judge_of(cache: AnswersTable) -> str:
+    more = {"embedding": f" {cache.judge_similarity:g}", "model": f" {cache.judge_model}"}
+    return cache.judge + more.get(cache.judge, "")
+
+
 class _People:
     """Nobody here can tell: those who are told answers do."""
 
@@ -171,7 +184,23 @@ def _found(folder: Path, policy: Policy, seal: Seal) -> tuple[Watch, NearMisses]
     return watch, NearMisses.of(read_part(folder / MISSES, seal.unpack))
 
 
-def _parts(folder: Path, watch: Watch, misses: NearMisses, seal: Seal) -> list[Part]:
+def _feedback(folder: Path, node: Node, clock: Clock) -> Feedback:
+    found = Feedback(clock, node.keys or KeyRing([_own_key(folder / IDS)]))
+    found.keep_on(read_part(folder / LABELLED))
+    return found
+
+
+def _own_key(file: Path) -> Key:
+    """Of this process alone where the disk does not take it."""
+    data = read_part(file)
+    if data is None or len(data) != KEY_BYTES:
+        data = secrets.token_bytes(KEY_BYTES)
+        with contextlib.suppress(OSError):
+            write_atomically(file, data, FILE_MODE)
+    return Key(data)
+
+
+def _parts(folder: Path, watch: Watch, misses: NearMisses, feedback: Feedback, seal: Seal) -> list[Part]:
     def told() -> bytes:
         return msgspec.json.encode(watch.told())
 
@@ -180,5 +209,6 @@ def _parts(folder: Path, watch: Watch, misses: NearMisses, seal: Seal) -> list[P
 
     return [
         Part(folder / WATCH, told, mark, WATCH_S),
+        Part(folder / LABELLED, feedback.kept, lambda: feedback.change_count, WATCH_S),
         Part(folder / MISSES, misses.told, lambda: misses.change_count, MISSES_S, seal.pack),
     ]

@@ -52,7 +52,7 @@ class ChatBody(msgspec.Struct):
 class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
     """Whether an answer that was told again was right. id: of the header `x-littoral-answer-id`."""
 
-    id: Annotated[str, msgspec.Meta(max_length=64)]
+    id: Annotated[str, msgspec.Meta(max_length=256)]
     is_correct: bool
 
 

@@ -17,6 +17,9 @@ def tenant_readings(tenant: str, told: GatewayTold) -> Iterator[Reading]:
     saved = told.saved
     values: dict[str, float] = {
         "joined_total": told.joined,
+        "asked_ahead_total": told.ahead.asked,
+        "given_up_total": told.ahead.given_up,
+        "outrun_total": told.ahead.outrun,
         "saved_tokens_total": saved.tokens,
         "saved_money_total": saved.money,
         "spent_tokens_total": saved.spent_tokens,
@@ -61,6 +64,7 @@ def _of_error(error: ErrorTold) -> dict[str, float]:
         "error_bound": error.delta,
         "alarm": error.state == "alarm",
         "alarms_total": error.alarms,
+        "moved_total": error.moved,
         "judged_total": error.judged,
     }
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "ANSWER_CHARACTERS_MAX",
+    "AheadTold",
     "BudgetTold",
     "CacheTold",
     "CurveTold",
@@ -83,7 +84,8 @@ class RuleTold(Struct, frozen=True):
 class ErrorTold(Struct, frozen=True):
     """The share of wrong answers among what `target` counts; None while nothing is told to similar questions.
 
-    judged: samples. audited: of these, those that could have been told, at random; wrong: of these.
+    judged: samples. audited: of these, those that could have been told, at random; wrong: of these. moved: how often
+    questions were found to come from elsewhere.
     """
 
     target: Literal["hit", "request"]
@@ -96,6 +98,7 @@ class ErrorTold(Struct, frozen=True):
     estimate: float | None
     high: float | None
     alarms: int
+    moved: int
 
 
 class JudgeTold(Struct, frozen=True):
@@ -134,6 +137,16 @@ class SavedTold(Struct, frozen=True):
     spent_money: float
 
 
+class AheadTold(Struct, frozen=True):
+    """Requests that a service was asked while they were compared with remembered ones. given_up: of these, since an
+    answer was told again. outrun: whose answer could have been told again, but the service was first.
+    """
+
+    asked: int
+    given_up: int
+    outrun: int
+
+
 class HistoryTold(Struct, frozen=True):
     """rows: when a step began, then how many requests ended as each of `outcomes`."""
 
@@ -151,6 +164,7 @@ class GatewayTold(Struct, frozen=True):
     rules: list[RuleTold]
     outcomes: dict[str, int]
     joined: int
+    ahead: AheadTold
     hit_share: float | None
     saved: SavedTold
     history: HistoryTold

@@ -11,6 +11,7 @@ from littoral.gateway.upstreams import Seat
 from littoral.node.gateway.readings import tenant_readings, upstream_readings
 from littoral.node.gateway.rules_in_words import rules_in_words
 from littoral.node.gateway.shown import (
+    AheadTold,
     BudgetTold,
     CacheTold,
     ErrorTold,
@@ -37,6 +38,7 @@ def told_gateway(gateway: Gateway, span_s: int = SPAN_S) -> GatewayTold:
         rules=[] if answers is None else rules_in_words(answers.rules),
         outcomes={str(outcome): count for outcome, count in tally.counts.items()},
         joined=tally.joined_count,
+        ahead=AheadTold(*tally.ahead),
         hit_share=tally.hit_share,
         saved=_saved(tally),
         history=_history(tally, span_s),
@@ -118,6 +120,7 @@ def _error(watch: Watch) -> ErrorTold:
         estimate=interval.estimate if is_known else None,
         high=interval.high if is_known else None,
         alarms=counts.alarms,
+        moved=counts.moved,
     )
 
 
