@@ -19,8 +19,9 @@ from littoral.node.beside import RunningNode, running_node
 from littoral.node.site import read_site
 from littoral.node.supervisor import embedded
 from littoral.node.wiring import open_node
+from littoral.vectors import asks
 from littoral.vectors.collection import Collection
-from littoral.vectors.queries import SearchParams
+from littoral.vectors.queries import Prefetch, SearchParams, SearchQuery
 
 __all__ = ["run"]
 
@@ -40,7 +41,7 @@ def run() -> list[Row]:
         folder = Path(name)
         files = write_sites(folder, NAMES, COLLECTION)
         peers = [opened.enter_context(running_node(files[peer])) for peer in NAMES[1:]]
-        local, whole, asked = uvloop.run(measured(files["a"], peers))
+        local, whole, fused, asked = uvloop.run(measured(files["a"], peers))
     added = np.sort(whole - local)
     return [
         row("search of the shard here, p50", float(np.median(local)), "ms"),
@@ -49,6 +50,8 @@ def run() -> list[Row]:
         row("added by three peers, p50", quantile(added, 0.5), "ms", limit=P50_MS_MAX),
         row("added by three peers, p95", quantile(added, 0.95), "ms", limit=P95_MS_MAX),
         row("peers asked a query", asked / QUERIES, ""),
+        row("two such searches fused by rank, p50", float(np.median(fused)), "ms"),
+        row("two such searches fused, of one of them, p50", float(np.median(fused) / np.median(whole)), "x"),
     ]
 
 
@@ -56,8 +59,10 @@ def quantile(ordered: np.ndarray, share: float) -> float:
     return float(ordered[int(share * len(ordered))])
 
 
-async def measured(file: Path, peers: list[RunningNode]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Milliseconds of each query on the shard here, and on all; how many peers were asked in all."""
+async def measured(file: Path, peers: list[RunningNode]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Milliseconds of each query on the shard here, on all, and of two fused on all; how many peers were asked in all
+    for one on all.
+    """
     site = read_site(file)
     rng = np.random.default_rng(1)
     with embedded(site.data) as link:
@@ -79,7 +84,17 @@ async def measured(file: Path, peers: list[RunningNode]) -> tuple[np.ndarray, np
                     before = federation.asking.counts.remote_asks
                 times[at] = await timed(here, query), await timed(whole, query)
             asked = federation.asking.counts.remote_asks - before
-    return times[WARM:, 0], times[WARM:, 1], asked
+            pairs = zip(queries[WARM:], queries[:-WARM], strict=True)
+            fused = np.array([await timed_fusion(whole, one, other) for one, other in pairs])
+    return times[WARM:, 0], times[WARM:, 1], fused, asked
+
+
+async def timed_fusion(collection: Collection, one: np.ndarray, other: np.ndarray) -> float:
+    """Of the 50 best of each."""
+    leaves = [Prefetch(ask=asks.Nearest(vector.tobytes()), limit=50, params=EXACT) for vector in (one, other)]
+    began = time.perf_counter()
+    await collection.search_batch([SearchQuery(asks.Fusion("rrf"), limit=10, prefetch=leaves)])
+    return (time.perf_counter() - began) * 1000
 
 
 async def timed(collection: Collection, query: np.ndarray) -> float:

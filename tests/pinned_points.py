@@ -12,7 +12,7 @@ from littoral.errors import LittoralError
 from littoral.vectors import asks
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.packing import packed
-from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
+from littoral.vectors.queries import PayloadChange, Prefetch, SearchParams, SearchQuery
 from recorded_wires import RecordedWires
 from spread_nodes import SpreadNode
 
@@ -85,7 +85,17 @@ async def ask_everything(node: SpreadNode) -> None:
     queries = np.random.default_rng(6).standard_normal((20, SIZE)).astype("<f4")
     target = packed(queries[3], (SIZE,), "query")
     example = SearchQuery(asks.Recommend([asks.Of(3)], [], "average_vector"), limit=9, params=EXACT)
+    prefetch = [Prefetch(ask=ask, limit=40) for ask in (asks.Nearest(asks.Of(5)), asks.Nearest(target))]
+    staged = [
+        SearchQuery(ask, limit=9, with_vector=True, prefetch=prefetch)
+        for ask in (asks.Fusion("rrf"), asks.Nearest(asks.Of(4)), asks.Mmr(asks.Of(4)), asks.Formula("$score"))
+    ]
     calls: list[Awaitable[Any]] = [
+        *(collection.search_batch([query]) for query in staged),
+        collection.search_batch([SearchQuery(asks.Mmr(target), limit=2 * COUNT)]),
+        collection.search_batch([SearchQuery(asks.Sample(), limit=9, with_payload=True, with_vector=True)]),
+        collection.group(staged[0], "name"),
+        collection.pairs(sample=2 * COUNT, limit=5),
         *(collection.search(query, limit=20, with_vector=True, params=EXACT) for query in queries),
         collection.search(queries[1], matching={"must": [{"has_id": [1, 2, COUNT + 1]}]}, with_vector=True),
         collection.search_batch([example]),

@@ -18,6 +18,7 @@ from littoral.tables.broker import BrokerTable, check_broker
 from littoral.tables.exposure import Exposure
 from littoral.tables.problems import NAME_PATTERN, Place, nearest_hint
 from littoral.tables.serving import AuthTable, BeyondLoopback, TlsTable
+from littoral.tables.traces import RequestTraces, check_traces
 
 __all__ = [
     "TABLES",
@@ -154,6 +155,7 @@ TABLES: dict[str, type[_Table]] = {
     "objects": ObjectsTable,
     "mqtt": SignalTable,  # type: ignore[dict-item]
     "inference": InferenceTable,
+    "traces": RequestTraces,  # type: ignore[dict-item]
     "limits": LimitsTable,
 }
 """By name, in the order of the reference."""
@@ -171,6 +173,7 @@ class File(NamedTuple):
     objects: ObjectsTable | None = None
     mqtt: SignalTable | None = None
     inference: InferenceTable | None = None
+    traces: RequestTraces = RequestTraces()
 
     @property
     def listen(self) -> Address:
@@ -227,7 +230,9 @@ def parse_file(data: bytes, path: Path) -> File:
         _one(tables["objects"], ObjectsTable, place / "objects") if "objects" in tables else None,
         _one(tables["mqtt"], SignalTable, place / "mqtt") if "mqtt" in tables else None,
         _one(tables["inference"], InferenceTable, place / "inference") if "inference" in tables else None,
+        _one(tables.get("traces", {}), RequestTraces, place / "traces"),
     )
+    check_traces(found.traces, place / "traces")
     if found.mqtt is not None:
         check_broker(found.mqtt, place / "mqtt")
     if found.inference is not None:

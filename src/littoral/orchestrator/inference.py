@@ -287,7 +287,10 @@ class Inference:
         """For loads, while anybody wants to know. Until it is cancelled."""
         while True:
             self._wanted.clear()
-            await asyncio.gather(*(worker.refresh() for worker in self.workers.values()))
+            workers = self.workers
+            await asyncio.gather(*(worker.refresh() for worker in workers.values()))
+            if workers is not self.workers:
+                continue
             self._round_s = self._clock.monotonic()
             ended, self._round = self._round, asyncio.Event()
             ended.set()

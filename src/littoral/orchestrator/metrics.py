@@ -13,7 +13,9 @@ from littoral.orchestrator.mqtt_signal import MqttSignal
 from littoral.orchestrator.node_api import NodeSide
 from littoral.orchestrator.pacing import FLEET, Pacer
 from littoral.steps.tally import OUTCOMES
+from littoral.tables.tracing import Traces
 from littoral.telemetry import TEXT_TYPE, Metrics, MetricSpec, Reading
+from littoral.telemetry.metric_spec import OF_TRACES
 from littoral.updates.wire import STATES
 from littoral.web import Answer, Protocol, Request, Route, Seen
 
@@ -24,6 +26,7 @@ _SERIES = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^{}\n]*)\})?")
 FLEET_METRICS = {
     spec.name: spec
     for spec in (
+        *OF_TRACES,
         MetricSpec(
             "littoral_fleet_http_requests_total",
             "counter",
@@ -127,6 +130,7 @@ class Observed:
         pacer: Pacer,
         mqtt: MqttSignal | None = None,
         inference: Inference | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._fleet = fleet
         self._side = side
@@ -136,6 +140,7 @@ class Observed:
         self._pacer = pacer
         self._mqtt = mqtt
         self._inference = inference
+        self._traces = traces
         self.metrics = Metrics(self._readings, FLEET_METRICS)
 
     def answered(self, seen: Seen) -> None:
@@ -180,6 +185,8 @@ class Observed:
         yield Reading("littoral_fleet_events_dropped_total", (), fleet.events.dropped_count)
         if self._inference is not None:
             yield from _of_inference(self._inference)
+        if self._traces is not None:
+            yield from self._traces.exporter.readings()
 
 
 def _of_inference(found: Inference) -> Iterator[Reading]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from littoral.audit.disk import FolderDisk
@@ -41,6 +42,8 @@ from littoral.orchestrator.signing import KEYS, Signing
 from littoral.orchestrator.steps_api import steps_protocol
 from littoral.orchestrator.telling import Telling
 from littoral.orchestrator.uploads import uploads_protocol
+from littoral.tables.problems import Place
+from littoral.tables.tracing import Traces, open_traces
 from littoral.vectors.owner_lock import OwnerLock
 from littoral.web import (
     Answer,
@@ -89,6 +92,7 @@ class Orchestrator(NamedTuple):
     builds: Builds
     pacer: Pacer
     inference: Inference | None
+    traces: Traces | None
 
 
 @contextlib.asynccontextmanager
@@ -124,6 +128,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
         builds = Builds(file.data / "builds")
         stack.push_async_callback(builds.close)
         inference = await stack.enter_async_context(inferring(file, clock))
+        traces = stack.enter_context(_traces(file))
         yield Orchestrator(
             file,
             fleet,
@@ -141,6 +146,7 @@ async def opened(file: File, clock: Clock = SYSTEM) -> AsyncIterator[Orchestrato
             builds,
             _pacer(fleet, limits.download_bytes_per_s_max),
             inference,
+            traces,
         )
 
 
@@ -162,6 +168,7 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
         found.pacer,
         found.mqtt,
         found.inference,
+        found.traces,
     )
     router = Router(
         protocols(found, observed, is_secure=certificates is not None),
@@ -169,6 +176,7 @@ async def serving_fleet(found: Orchestrator) -> AsyncIterator[Server]:
         hosts=Hosts((file.orchestrator.name, *file.orchestrator.hosts)),
         admit=found.access.check,
         request_count_max=REQUEST_COUNT_MAX,
+        spans=None if found.traces is None else found.traces.spans,
         clock=clock,
     )
     limits = Limits(body_bytes_max=file.limits.body_bytes_max, connection_count_max=file.limits.connection_count_max)
@@ -227,6 +235,11 @@ def _witness(file: File, clock: Clock) -> Witness:
     """Of the nodes' audit logs."""
     name = f"littoral/{file.orchestrator.name}/witness"
     return Witness(FolderDisk(file.data / "witnessed"), name, kept_key(file.data / "witness.key"), clock.wall)
+
+
+def _traces(file: File) -> AbstractContextManager[Traces | None]:
+    resource = {"service.name": "littoral-orchestrator", "service.instance.id": file.orchestrator.name}
+    return open_traces(file.traces, Place(str(file.path)) / "traces", file.path_of, resource)
 
 
 def _probes() -> Protocol:

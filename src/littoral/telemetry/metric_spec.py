@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["OF_AUDIT", "OF_FALLBACK", "OF_ITSELF", "OF_UPDATES", "MetricSpec"]
+__all__ = ["OF_AUDIT", "OF_FALLBACK", "OF_ITSELF", "OF_TRACES", "OF_UPDATES", "MetricSpec"]
 
 
 class MetricSpec(NamedTuple):
@@ -61,6 +61,19 @@ OF_FALLBACK = (
     MetricSpec("littoral_fallback_duration_seconds", "read_histogram", (), "Of those that were answered"),
 )
 
+OF_TRACES = (
+    MetricSpec("littoral_trace_spans_total", "read_counter", (), "Spans that were recorded"),
+    MetricSpec("littoral_trace_spans_exported_total", "read_counter", (), "Of these, those that the collector took"),
+    MetricSpec(
+        "littoral_trace_spans_dropped_total",
+        "read_counter",
+        ("reason",),
+        "Spans lost: no room to wait (`full`), or not taken by the collector (`refused`)",
+    ),
+    MetricSpec("littoral_trace_spans_waiting", "gauge", (), "Spans that wait to be sent"),
+    MetricSpec("littoral_trace_export_failures_total", "read_counter", (), "Attempts to send spans that failed"),
+)
+
 OF_ITSELF = (
     MetricSpec(
         "littoral_build_info", "gauge", ("version", "python", "machine", "system"), "1; what runs is in its labels"
@@ -105,16 +118,7 @@ OF_ITSELF = (
         "littoral_tenant_disk_bytes", "gauge", ("tenant",), "Disk of all its collections, as it was last looked at"
     ),
     MetricSpec("littoral_tenant_cache_bytes", "gauge", ("tenant",), "Memory of its caches"),
-    MetricSpec("littoral_trace_spans_total", "read_counter", (), "Spans that were recorded"),
-    MetricSpec("littoral_trace_spans_exported_total", "read_counter", (), "Of these, those that the collector took"),
-    MetricSpec(
-        "littoral_trace_spans_dropped_total",
-        "read_counter",
-        ("reason",),
-        "Spans lost: no room to wait (`full`), or not taken by the collector (`refused`)",
-    ),
-    MetricSpec("littoral_trace_spans_waiting", "gauge", (), "Spans that wait to be sent"),
-    MetricSpec("littoral_trace_export_failures_total", "read_counter", (), "Attempts to send spans that failed"),
+    *OF_TRACES,
     MetricSpec("littoral_log_lines_total", "read_counter", ("level",), "Lines of the log"),
     MetricSpec("littoral_log_lines_suppressed_total", "read_counter", (), "Lines that came too often to be told"),
     MetricSpec("littoral_log_lines_dropped_total", "read_counter", (), "Lines that were not written: nobody took them"),

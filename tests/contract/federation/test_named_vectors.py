@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from littoral.errors import InputError, NotOfferedError
+from littoral.node.federation.asking import Asking, Gathered
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Plan, ToSpread, Wish
 from littoral.node.search_how import noting
 from littoral.node.shown import collections as shown
 from littoral.node.site_tables import VectorTable
-from littoral.vectors import asks
+from littoral.vectors import asks, frames
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
@@ -241,6 +242,31 @@ async def test_vectors_are_changed_and_deleted_by_their_names(nodes: Nodes) -> N
         found = {one.id: one.vector for one in await other.retrieve([4, 5], with_vector=["image"])}
         assert found[4] == image[0]
         assert not found[5]
+
+
+async def test_a_vector_is_changed_of_a_point_that_goes_to_another_shard_meanwhile(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the moment it is found and the write, somebody writes it whole, with another vector of cells."""
+    read, later = Asking.read, rows("text", seed=9)
+    moves = iter(range(1, 4))
+
+    async def then_it_moves(self: Asking, target: Any, request: Any, *args: Any, **more: Any) -> Gathered:
+        gathered = await read(self, target, request, *args, **more)
+        if isinstance(request, frames.Retrieve) and (turn := next(moves, None)) is not None:
+            whole: dict[str, Any] = vectors_of(4) | {"image": (-1) ** turn * 9 * np.ones(4, "<f4")}
+            whole["image"] = whole["image"].tobytes()
+            await nodes["c"]["points"].upsert_points(PointBatch([4], [whole], [payload_of(4) | {"turn": turn}]))
+        return gathered
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Asking, "read", then_it_moves)
+        await nodes["b"]["points"].update_vectors([4], [{"text": later[4].tobytes()}])
+    (found,) = await nodes["a"]["points"].retrieve([4], with_vector=["text"])
+    assert isinstance(found.vector, dict)
+    assert np.allclose(np.frombuffer(found.vector["text"], "<f4"), unit(later[4]), atol=1e-6)
+    assert "turn" in (found.payload or {})
+    assert await nodes["c"]["points"].count() == COUNT
 
 
 def unit(vector: Any) -> Any:

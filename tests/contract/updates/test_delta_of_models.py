@@ -13,7 +13,7 @@ from fleet_trust import Fleet
 from integer_networks import Net, feeds_of
 from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom
-from littoral.updates.blocks import BlockList
+from littoral.updates.blocks import BlockList, plan
 from littoral.updates.provenance import provenance_of
 from littoral.updates.trust.http_transport import HttpTransport
 
@@ -32,9 +32,10 @@ def network() -> bytes:
     return net.finish(net.relu6(net.conv(x, 320, 1280)), 1280)
 
 
-def trained_again(model: bytes) -> bytes:
+def trained_again(model: bytes, dims: tuple[int, ...] = (1280, 320, 1, 1)) -> bytes:
+    """dims: of the layer, of which there is one."""
     loaded = onnx.load_from_string(model)
-    [weights] = [one for one in loaded.graph.initializer if tuple(one.dims) == (1280, 320, 1, 1)]
+    [weights] = [one for one in loaded.graph.initializer if tuple(one.dims) == dims]
     former = numpy_helper.to_array(weights)
     noise = np.random.default_rng(9).normal(size=former.shape) * 0.05 * former.std()
     weights.CopyFrom(numpy_helper.from_array((former + noise).astype("f4"), weights.name))
@@ -66,3 +67,15 @@ def test_a_layer_that_was_trained_again_moves_a_fifth_of_the_bytes_at_most(tmp_p
     assert target.length > 2_000_000
     assert 0.1 < share <= SHARE_MAX
     assert len(blocks) < target.length / 200
+
+
+def test_an_early_layer_of_a_model_in_floats_moves_that_layer_alone(tmp_path: Path) -> None:
+    """In integers it would move what is behind it too: its weights are fitted to what comes out of the layer."""
+    source = network()
+    former = littoral.compile(source).wasm
+    again = littoral.compile(trained_again(source, (96, 32, 3, 3))).wasm
+    (tmp_path / "former").write_bytes(former)
+    pieces = plan(BlockList.of(again), [tmp_path / "former"])
+    moved = sum(piece.length for piece in pieces if piece.source is None)
+    layer = 4 * 96 * 32 * 3 * 3
+    assert layer <= moved <= 0.05 * len(again)

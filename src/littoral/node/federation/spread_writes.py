@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from littoral.errors import InputError, NotOfferedError, UnavailableError
+from littoral.errors import InputError, NotFoundError, NotOfferedError, UnavailableError
 from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import check_unmarked
@@ -33,6 +33,8 @@ LATE_MAX = 8
 LATE_PAUSE_S = 0.002
 """At most, after the first time; twice as long after each other. Two who write the same points part by chance."""
 LEFT_S_MIN = 0.001
+MOVED_MAX = 8
+"""So often points are looked for that went to other shards before the write came."""
 
 
 class SpreadWrites:
@@ -47,6 +49,26 @@ class SpreadWrites:
         in place is for these alone.
         """
         check_unmarked(request)
+        if isinstance(request, frames.UpdateVectors):
+            return await self._update_where_it_is(whole, seen, request, deadline_s)
+        return await self._write(whole, seen, request, deadline_s)
+
+    async def _update_where_it_is(
+        self, whole: Target, seen: Target, request: frames.UpdateVectors, deadline_s: float
+    ) -> frames.Written:
+        """Once more where a shard does not know a point that was in it a moment ago: it went to another."""
+        clock = self._asking.clock
+        give_up = clock.monotonic() + deadline_s
+        for _ in range(MOVED_MAX):
+            left_s = max(LEFT_S_MIN, give_up - clock.monotonic())
+            parts = await self._update_vectors(seen, placing_of(whole.spread, whole.config), request, left_s)
+            with contextlib.suppress(NotFoundError):
+                return await self._asking.write(whole, parts, max(LEFT_S_MIN, give_up - clock.monotonic()))
+        raise UnavailableError(
+            f"collection `{whole.name}`: the points go to other shards all the time", hint="try again"
+        )
+
+    async def _write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
         steps = [parts for parts in await self._steps(whole, seen, request, deadline_s) if parts]
         if not steps:
             return frames.Written(call=0, epoch=0, changed=False)
@@ -80,8 +102,6 @@ class SpreadWrites:
         match request:
             case frames.Upsert():
                 return self._upsert(whole, placing, request)
-            case frames.UpdateVectors():
-                return [await self._update_vectors(seen, placing, request, deadline_s)]
             case frames.Delete(ids=list() as ids, filter=None):
                 if placing.is_by_id:
                     return [splitting.by_ids(request, ids, placing.of_ids(ids))]
