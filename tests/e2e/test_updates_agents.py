@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from fleet_gateway import SITE, Gateway, in_a_fleet, times
 from fleet_server import SHORT
 from littoral.updates.wire import Gates
-from modules_in_text import ECHO, agent
+from modules_in_text import ECHO, X, Y, agent, model, port, variant
 from raw_http import send, send_json
 
 pytestmark = pytest.mark.e2e
@@ -18,6 +18,11 @@ pytestmark = pytest.mark.e2e
 MORE = """
 [agents.a]
 path = "fleet:a"
+
+[models.s]
+path = "fleet:s"
+pipeline = false
+state = { s = "t" }
 
 [pipelines.both]
 steps = [{ agent = "a" }, { model = "m" }]
@@ -36,6 +41,16 @@ def told_back(before: str = "", version: str = "1.0.0", trap_at: float | None = 
     return agent(f"{trap}{before}{ECHO}", version=version, input=[PORT], output=[PORT])
 
 
+def summing(how: str, number: int) -> bytes:
+    """y = 1000 · x, and the state t = x + s, or x - s."""
+    body = f"""(v128.store (i32.const 1088)
+      (f32x4.mul (v128.load (i32.const 1024)) (f32x4.splat (f32.const 1000))))
+      (v128.store (i32.const 1216)
+      (f32x4.{how} (v128.load (i32.const 1024)) (v128.load (i32.const 1152))))"""
+    inputs, outputs = (X, port("s", "float32", [4], 1152)), (Y, port("t", "float32", [4], 1216))
+    return model(body, variants=[variant(inputs=inputs, outputs=outputs)], version=f"{number}.0.0")
+
+
 class Fleet(Gateway):
     def bring(self, wasm: bytes) -> str:
         self.versions += 1
@@ -48,20 +63,27 @@ class Fleet(Gateway):
             return said.status, None
         return 200, json.loads(said.body)["result"]["outputs"]["y"]["data"][0] / first
 
+    def step(self, first: float, **parameters: bool) -> tuple[int, float | None]:
+        """Of one sequence: status, and the first number of the sum of all inputs until now."""
+        inputs = [{"name": "x", "shape": [4], "datatype": "FP32", "data": [first, 0, 0, 0]}]
+        asked = {"inputs": inputs, "parameters": {"sequence_id": 7, **parameters}, "outputs": [{"name": "t"}]}
+        said = send_json(self.address, "POST", "/v2/models/s/infer", asked)
+        return said.status, json.loads(said.body)["outputs"][0]["data"][0] if said.status == 200 else None
+
 
 class Load(threading.Thread):
     """Somebody who asks on and on."""
 
-    def __init__(self, fleet: Fleet, *numbers: float) -> None:
+    def __init__(self, ask: Callable[[float], tuple[int, float | None]], *numbers: float) -> None:
         super().__init__(daemon=True)
         self.said: list[tuple[int, float | None]] = []
-        self._fleet = fleet
+        self._ask = ask
         self._numbers = numbers
         self._ends = threading.Event()
 
     def run(self) -> None:
         while not self._ends.is_set():
-            self.said.append(self._fleet.both(self._numbers[len(self.said) % len(self._numbers)]))
+            self.said.append(self._ask(self._numbers[len(self.said) % len(self._numbers)]))
 
     def __enter__(self) -> "Load":
         self.start()
@@ -85,7 +107,7 @@ def test_agent_and_model_take_over_together_and_go_back_so(fleet: Fleet) -> None
     run = fleet.orchestrator.run
     fleet.wait(run({"m": models[0]}, agents={"a": first}), "settled")
     pid = fleet.pid()
-    with Load(fleet, 1.0, 3.0) as load:
+    with Load(fleet.both, 1.0, 3.0) as load:
         told = fleet.wait(run({"m": models[1]}, agents={"a": second}, gates=MIRRORED), "settled")
         assert told["running"]["targets"]["agents/a"] == second
         assert fleet.factor() == -2
@@ -106,4 +128,17 @@ def test_agent_and_model_take_over_together_and_go_back_so(fleet: Fleet) -> None
         fleet.both(SPOILT)
     assert fleet.told()["gate"] == "errors"
     assert fleet.both(SPOILT) == (200, 2.0)
+    serves = {"m": models[0]}, {"a": first}
+    sums, negated, other = [
+        fleet.fleet.publish(f"models/s/{i}.wasm", summing(sign, i)) for i, sign in ((1, "add"), (2, "sub"), (3, "add"))
+    ]
+    told = fleet.wait(run(serves[0] | {"s": sums}, agents=serves[1]), "settled", "refused", "rolled_back")
+    assert (told["state"], told["problem"]) == ("settled", "")
+    assert fleet.step(1.0, sequence_start=True) == (200, 1.0)
+    gates = msgspec.structs.replace(MIRRORED, drift_max=0.1)
+    with Load(fleet.step, 1.0) as load:
+        told = fleet.wait(run(serves[0] | {"s": negated}, agents=serves[1], gates=gates), "refused", "settled")
+        assert (told["gate"], "model `s`" in told["problem"]) == ("drift", True), load.said[-3:]
+        fleet.wait(run(serves[0] | {"s": other}, agents=serves[1], gates=gates), "settled", "refused")
+    assert load.said == [(200, float(i + 2)) for i in range(len(load.said))]
     assert fleet.pid() == pid

@@ -86,6 +86,10 @@ def test_outputs_are_compared_whatever_is_in_them() -> None:
     assert compared({"y": x}, {"z": x}) == compared({"y": x}, {"y": x[:2]}) == 1.0
     assert compared({"y": x}, {"y": x * np.float32("nan")}) == 1.0
     assert compared({"y": x * 0}, {"y": x * 0}) == 0.0
+    large, wrong = {"y": x * 1000, "t": x}, {"y": x * 1000, "t": -x}
+    assert compared(large, wrong) == pytest.approx(0.0, abs=1e-5)
+    assert compared(large, wrong, ("t",)) == pytest.approx(2.0)
+    assert compared(b"one", b"other") is None
 
 
 def test_windows_over_midnight_and_none() -> None:

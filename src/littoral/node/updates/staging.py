@@ -131,6 +131,7 @@ class Staging:
             serves=lambda: served.serving is version,
             ask=lambda session, feeds: session.run(feeds),
             memory_bytes=version.pool.first.memory_bytes,
+            states=tuple(served.sequences.ports.values()),
         )
 
     def _trial_of_agent(self, name: str, pool: Pool[Agent]) -> Trial:
