@@ -62,7 +62,7 @@ def run(entries: int = ENTRIES) -> list[Row]:
         for name, restart in (("in order", "ended"), ("after kill -9", "killed")):
             told = _child(folder, restart, entries)
             rows.append(row(f"restart {name}, until both are answered", told["ms"], "ms", limit=RESTART_MS_MAX))
-            rows.append(row(f"restart {name}, until all is counted", told["known_ms"], "ms"))
+            rows.append(row(f"restart {name}, until all is counted", told["counted_ms"], "ms"))
     anonymous, resident = (told[kind] - empty[kind] for kind in ("RssAnon", "VmRSS"))
     rows.append(row("memory: anonymous", anonymous, "MB", limit=MEMORY_MB_MAX))
     rows.append(row(f"memory: resident after {2 * QUESTIONS} questions", resident, "MB", limit=MEMORY_MB_MAX))
@@ -268,8 +268,10 @@ async def _restarted(folder: Path, entries: int) -> dict[str, float]:
                     assert await store.exact(asked[0])
                     assert await store.nearest(asked[0], rng.standard_normal(SIZE))
                 took_ms = (time.perf_counter() - began) * 1000
+                while store.stats().is_behind:  # noqa: ASYNC110  nothing tells
+                    await asyncio.sleep(0.02)
+                counted_ms = (time.perf_counter() - began) * 1000
                 await store._room.looked_through()
-                known_ms = (time.perf_counter() - began) * 1000
                 for one in asked:
                     await store.exact(one)
                     await store.nearest(one, rng.standard_normal(SIZE))
@@ -278,7 +280,7 @@ async def _restarted(folder: Path, entries: int) -> dict[str, float]:
                     kind: _memory_mb(os.getpid(), kind) + _memory_mb(host or 0, kind) for kind in ("RssAnon", "VmRSS")
                 }
             await collections.close()
-    return told | {"ms": took_ms, "known_ms": known_ms}
+    return told | {"ms": took_ms, "counted_ms": counted_ms}
 
 
 def _memory_mb(pid: int, kind: str) -> float:
