@@ -1,4 +1,4 @@
-"""Sites with regions, identities, two embedding models, named vectors, full disks: what each promises holds.
+"""Sites with regions, identities, two embedding models, named vectors, made collections: what each promises holds.
 
 `python -m littoral.testing.mesh --nodes N --seed S --with WORLD --trace` replays what fails here.
 """
@@ -33,6 +33,13 @@ def test_named_vectors_hold_while_cells_of_one_become_cells_of_the_other() -> No
     assert report.certified_count > 0
 
 
+def test_collections_that_are_made_and_deleted_are_as_acknowledged() -> None:
+    """With power cuts, of the node that writes the map too, and nodes that are away meanwhile."""
+    report = simulate(Plan.of(12, 6, trouble_s=14.0, kinds=("crash", "power", "cut", "freeze", "full"), world="made"))
+    assert report.broken == []
+    assert report.made_count > 3
+
+
 def test_a_node_whose_disk_is_full_takes_nothing_and_goes_on_when_there_is_room() -> None:
     """A map that comes meanwhile is taken afterwards, and what was acknowledged is there."""
     plan = Plan.of(1, 4, trouble_s=TROUBLE_S, kinds=("slow",))
@@ -43,7 +50,7 @@ def test_a_node_whose_disk_is_full_takes_nothing_and_goes_on_when_there_is_room(
     assert report.acknowledged_count > 10
 
 
-@pytest.mark.parametrize("world", ["regions", "roster", "models", "named"])
+@pytest.mark.parametrize("world", ["regions", "roster", "models", "named", "made"])
 def test_faults_of_a_seed_are_the_same_whatever_else_the_site_has(world: World) -> None:
     plain, more = Plan.of(5, 8), Plan.of(5, 8, world=world)
     assert [one for one in more.faults if one.kind in KINDS] == list(plain.faults)

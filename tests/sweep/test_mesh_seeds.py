@@ -19,7 +19,7 @@ def test_all_invariants_hold(nodes: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("world", ["regions", "roster", "models"])
+@pytest.mark.parametrize("world", ["regions", "roster", "models", "made"])
 def test_all_invariants_hold_of_sites_that_have_more(world: World, seed: int) -> None:
     kinds = (*KINDS, *LAYOUTS) if seed % 2 else KINDS
     report = simulate(Plan.of(seed, 5 + seed % 8, kinds=kinds, world=world))

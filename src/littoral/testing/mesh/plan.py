@@ -11,9 +11,10 @@ __all__ = ["KINDS", "LAYOUTS", "WITH", "Fault", "Kind", "Plan", "World"]
 Kind = Literal[
     "crash", "power", "freeze", "cut", "one-way", "slow", "loss", "twice", "clock", "full", "layout", "roster", "model"
 ]
-World = Literal["regions", "roster", "models", "named"]
+World = Literal["regions", "roster", "models", "named", "made"]
 """What a site may have beside nodes: regions of which one keeps its points, identities that are given and revoked, a
-collection that goes to another embedding model, points with two vectors of which cells are of one.
+collection that goes to another embedding model, points with two vectors of which cells are of one, further collections
+that come and go by requests.
 """
 
 KINDS: tuple[Kind, ...] = (
@@ -158,9 +159,15 @@ def _with_named(plan: Plan, _rng: Random) -> Plan:
     return plan._replace(strategy="metric")
 
 
+def _with_made(plan: Plan, _rng: Random) -> Plan:
+    """Clients that make and delete collections."""
+    return plan
+
+
 WITH: Mapping[World, Callable[[Plan, Random], Plan]] = {
     "regions": _with_regions,
     "roster": _with_roster,
     "models": _with_models,
     "named": _with_named,
+    "made": _with_made,
 }

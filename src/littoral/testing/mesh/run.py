@@ -25,6 +25,7 @@ from littoral.testing.mesh.invariants import (
     differing_rosters,
     watch,
 )
+from littoral.testing.mesh.makers import Makers
 from littoral.testing.mesh.plan import Plan
 from littoral.testing.mesh.site import SimulatedSite
 
@@ -64,6 +65,7 @@ class Report(NamedTuple):
     certified_count: int
     stale_count: int
     fault_count: int
+    made_count: int
 
 
 def simulate(plan: Plan, *, show: Callable[[str], None] | None = None) -> Report:
@@ -110,15 +112,19 @@ async def _live(site: SimulatedSite) -> Report:
 
 async def _run(site: SimulatedSite) -> Report:
     site.trace.note(f"{len(site.nodes)} nodes, {site.plan.strategy}, {site.plan.shards} shards of {site.plan.replicas}")
-    clients, watching = Clients(site), asyncio.create_task(watch(site))
+    clients, makers, watching = Clients(site), Makers(site), asyncio.create_task(watch(site))
     started_s = await _start(site)
     clients.start()
+    if site.plan.world == "made":
+        makers.start()
     await befall(site)
     await site.all_started()
     await _until_none(site, differing_rosters, "all have the newest roster", most_s=ROSTER_S_MAX)
     healed_s = await _until_none(site, differing_members, "members agree")
     await _until_none(site, unfinished_changes, "the layout is as it was wished", most_s=CHANGED_S_MAX)
     await clients.stop()
+    await makers.stop()
+    await _until_none(site, makers.differing, "made collections are as acknowledged", most_s=CHANGED_S_MAX)
     await _until_none(site, owing, "all is handed over")
     alike_s = await _until_none(site, differing_replicas, "replicas are alike")
     check_promises(site)
@@ -148,6 +154,7 @@ async def _run(site: SimulatedSite) -> Report:
         certified_count=clients.certified_count,
         stale_count=clients.stale_count,
         fault_count=len(site.plan.faults),
+        made_count=makers.made_count,
     )
 
 
