@@ -21,6 +21,7 @@ from littoral.vectors.records import CollectionConfig, Hit, Multi, PointBatch, S
 from littoral.vectors.tuning import SparseParams
 from nodes_in_process import Wires
 from spread_nodes import SpreadNode, named_table, spread_nodes
+from waiting import until_true
 
 COUNT = 150
 NAMES = ("a", "b", "c")
@@ -149,12 +150,23 @@ async def test_every_stage_is_over_all_nodes(nodes: dict[str, SpreadNode]) -> No
     for name, query in QUERIES.items():
         (expected,) = await alone.search_batch([query()])
         for node in nodes.values():
-            with noting() as how:
-                (hits,) = await node["points"].search_batch([query()])
-            assert told(hits, query()) == told(expected, query()), name
-            assert how.told is not None
-            assert (how.told["missing"], how.told["certified"]) == ([], True), name
+            assert told(await certain(node, query), query()) == told(expected, query()), name
         assert expected or name.startswith("nothing")
+
+
+async def certain(node: SpreadNode, query: Callable[[], SearchQuery]) -> list[Hit]:
+    """Once replicas have promised each other to be complete."""
+    found: list[Hit] = []
+
+    async def is_certain() -> bool:
+        with noting() as how:
+            (found[:],) = await node["points"].search_batch([query()])
+        assert how.told is not None
+        assert how.told["missing"] == []
+        return bool(how.told["certified"])
+
+    await until_true(is_certain)
+    return found
 
 
 async def test_several_at_once_and_groups(nodes: dict[str, SpreadNode]) -> None:
