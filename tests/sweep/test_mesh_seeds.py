@@ -8,6 +8,7 @@ from littoral.testing.mesh import Plan, simulate
 from littoral.testing.mesh.plan import KINDS, LAYOUTS, World
 
 SEEDS = 200
+TOGETHER: tuple[World, ...] = ("regions", "roster", "models", "made")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -22,6 +23,13 @@ def test_all_invariants_hold(nodes: int, seed: int) -> None:
 @pytest.mark.parametrize("world", ["regions", "roster", "models", "made"])
 def test_all_invariants_hold_of_sites_that_have_more(world: World, seed: int) -> None:
     kinds = (*KINDS, *LAYOUTS) if seed % 2 else KINDS
-    report = simulate(Plan.of(seed, 5 + seed % 8, kinds=kinds, world=world))
+    report = simulate(Plan.of(seed, 5 + seed % 8, kinds=kinds, worlds=[world]))
+    print(json.dumps(report._asdict()))
+    assert report.broken == []
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_all_invariants_hold_of_sites_that_have_all_of_it(seed: int) -> None:
+    report = simulate(Plan.of(seed, 9 + seed % 8, worlds=TOGETHER))
     print(json.dumps(report._asdict()))
     assert report.broken == []

@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 
-from littoral.testing.mesh.plan import KINDS, LAYOUTS, WITH, Plan
+from littoral.testing.mesh.plan import KINDS, LAYOUTS, WITH, Plan, World
 from littoral.testing.mesh.run import Report, simulate
 
 
@@ -23,18 +23,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time, each in a process of its own")
     parser.add_argument("--layouts", action="store_true", help="changes of layout among the faults")
-    parser.add_argument("--with", choices=sorted(WITH), dest="world", help="of the site")
+    parser.add_argument(
+        "--with", type=_worlds, default=(), dest="worlds", help=f"of {', '.join(WITH)}, with commas between"
+    )
     parser.add_argument("--trace", action="store_true", help="show what happens, and when")
     given = parser.parse_args(arguments)
     logging.getLogger("littoral").setLevel(logging.CRITICAL)
     kinds = (*KINDS, *LAYOUTS) if given.layouts else KINDS
     seeds = range(given.seed, given.seed + given.seeds)
-    plans = [Plan.of(seed, given.nodes, kinds=kinds, world=given.world) for seed in seeds]
+    plans = [Plan.of(seed, given.nodes, kinds=kinds, worlds=given.worlds) for seed in seeds]
     is_broken = False
     for report in (simulate(plan, show=_say) for plan in plans) if given.trace else _reports(plans, given.jobs):
         is_broken |= bool(report.broken)
         _say(json.dumps(report._asdict()))
     return int(is_broken)
+
+
+def _worlds(told: str) -> tuple[World, ...]:
+    wanted = told.split(",")
+    if unknown := sorted(set(wanted) - WITH.keys()):
+        raise argparse.ArgumentTypeError(f"`{unknown[0]}` is none of {', '.join(WITH)}")
+    return tuple(world for world in WITH if world in wanted)
 
 
 def _reports(plans: Sequence[Plan], jobs: int) -> Iterator[Report]:

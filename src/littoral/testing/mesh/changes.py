@@ -115,7 +115,7 @@ def check_models(site: SimulatedSite) -> None:
     for one in spread.both:
         told: set[tuple[PointId, bytes]] = set()
         for shard, names in one.places.items():
-            for name in names:
+            for name in filter(site.is_member, names):
                 store = site.nodes[name].disk.by_part()[part_name(COLLECTION, shard)]
                 told |= {(point, site.as_told(stored)) for point, stored in store.points.items()}
                 if mixed := [at for at, stored in store.points.items() if not _is_of(site, one.model, stored)]:

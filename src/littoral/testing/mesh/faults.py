@@ -14,6 +14,8 @@ SLOW_S = 0.5
 LOSS, TWICE = 0.2, 0.1
 HOUR_S = 3600.0
 AGAIN_S = 0.5
+ROSTER_S = 60.0
+"""So long a change of the roster is waited for; that all have it is looked at in the end."""
 
 
 async def befall(site: SimulatedSite) -> None:
@@ -94,12 +96,10 @@ async def _change_roster(site: SimulatedSite, node: SimulatedNode, fault: Fault)
         if fault.strength < 0.5 and node.is_up:
             await node.close()
         site.roster.revoke(node.name)
-    site.is_roster_known = False
-    while True:
+    site.is_roster_known, end_s = False, site.clock.monotonic() + ROSTER_S
+    while not site.is_roster_known and site.clock.monotonic() < end_s:
         await asyncio.sleep(AGAIN_S)
-        if next(site.roster.behind(), None) is None:
-            break
-    site.is_roster_known = True
+        site.is_roster_known = next(site.roster.behind(), None) is None
 
 
 async def _crash(site: SimulatedSite, node: SimulatedNode, fault: Fault) -> None:

@@ -21,6 +21,7 @@ from littoral.node.migration.spread.members import Members
 from littoral.node.migration.spread.migrations import SpreadMigrations
 from littoral.node.migration.spread.writer import Writer
 from littoral.node.site_tables import CollectionTable
+from littoral.testing.mesh.regions import TEXT_MARK, marked
 from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh, told_over_the_mesh
 from littoral.vectors.records import CollectionConfig, Payload
@@ -47,7 +48,8 @@ def embedded(told: str, text: bytes) -> bytes:
     (model,) = heard_over_the_mesh(told)
     seed = hashlib.blake2b(b"%s %s" % (model.name.encode(), text), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(seed))
-    return rng.standard_normal(SIZES[model.name]).astype("<f4").tobytes()
+    vector = rng.standard_normal(SIZES[model.name]).astype("<f4").tobytes()
+    return marked(vector) if text.startswith(TEXT_MARK) else vector
 
 
 class _Embedding:

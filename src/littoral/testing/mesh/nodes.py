@@ -95,13 +95,15 @@ class SimulatedNode:
         self.kept: KeptNode | None = None
         self.migrations: SimulatedMigrations | None = None
         self.dead: list[Process] = []
+        self._is_closing = False
         self._calls: dict[asyncio.Task[Any], None] = {}
         """Of clients, of the present life."""
 
     @property
     def is_up(self) -> bool:
-        """Whether it works: started, and neither dead nor frozen."""
-        return self.federation is not None and self.process is not None and not self.process.is_frozen
+        """Whether it works: started, and neither dead, frozen, nor about to end."""
+        is_there = self.federation is not None and self.process is not None and not self.process.is_frozen
+        return is_there and not self._is_closing
 
     def is_down(self) -> bool:
         """Neither up, nor frozen, nor on its way up."""
@@ -233,6 +235,7 @@ class SimulatedNode:
         """The node ends as it should: first what clients asked of it, then its part of the mesh."""
         if (process := self.process) is None or (federation := self.federation) is None:
             return
+        self._is_closing = True
         for call in list(self._calls):
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
@@ -247,6 +250,7 @@ class SimulatedNode:
 
     def _end_life(self) -> None:
         self.process = self.federation = self.collections = self.kept = self.migrations = None
+        self._is_closing = False
 
     def _heard(self, call: asyncio.Task[Any]) -> None:
         """What came of it, whether or not its client still waits."""

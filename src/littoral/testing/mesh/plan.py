@@ -1,9 +1,10 @@
 """What one simulation is to be, from its seed: how large, how its collection is spread, what goes wrong and when."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Literal, NamedTuple
 
+from littoral.errors import InputError
 from littoral.mesh.shard_map import Strategy
 
 __all__ = ["KINDS", "LAYOUTS", "WITH", "Fault", "Kind", "Plan", "World"]
@@ -38,6 +39,8 @@ FAULTS_MIN = 5
 LATE_MAX = 10
 REGIONS = ("east", "north", "south")
 MIGRATIONS = 3
+REGIONS_WITH_ROSTER_MIN = 9
+NOT_NAMED: frozenset[World] = frozenset({"regions", "models"})
 MOST_OF_CUTS = 200
 """Of larger sites most cuts separate few nodes: a thousand that lose half of the others tell each other so a quarter of
 a million times."""
@@ -76,7 +79,7 @@ class Plan(NamedTuple):
     pinned: tuple[str, ...] = ()
     joining: frozenset[str] = frozenset()
     leaving: frozenset[str] = frozenset()
-    world: World | None = None
+    worlds: tuple[World, ...] = ()
 
     @classmethod
     def of(
@@ -86,9 +89,10 @@ class Plan(NamedTuple):
         *,
         trouble_s: float = 20.0,
         kinds: tuple[Kind, ...] = KINDS,
-        world: World | None = None,
+        worlds: Iterable[World] = (),
     ) -> "Plan":
-        """The same for the same arguments."""
+        """The same for the same arguments. Raises InputError for worlds that do not go together."""
+        wanted = _together(worlds, node_count)
         rng = Random(f"{seed}/{node_count}")  # noqa: S311
         names = tuple(f"n{at:04}" for at in range(node_count))
         replicas = min(node_count, rng.choice((1, 2, 3, 3)))
@@ -108,9 +112,22 @@ class Plan(NamedTuple):
             trouble_s=trouble_s,
             faults=tuple(faults),
         )
-        if world is None:
-            return made
-        return WITH[world](made, Random(f"{seed}/{node_count}/{world}"))._replace(world=world)  # noqa: S311
+        for world in wanted:
+            made = WITH[world](made, Random(f"{seed}/{node_count}/{world}"))  # noqa: S311
+        return made._replace(worlds=wanted)
+
+
+def _together(worlds: Iterable[World], node_count: int) -> tuple[World, ...]:
+    """In the order of `WITH`: regions have the last word on where points lie."""
+    wanted = set(worlds)
+    if "named" in wanted and (others := sorted(wanted & NOT_NAMED)):
+        raise InputError(f"a site with `named` cannot have `{others[0]}` too: its points keep no text and no mark")
+    if wanted >= {"regions", "roster"} and node_count < REGIONS_WITH_ROSTER_MIN:
+        raise InputError(
+            f"a site of {node_count} nodes cannot have `regions` and `roster`, {REGIONS_WITH_ROSTER_MIN} are the "
+            "fewest: each region must keep a node while one leaves and one has not come"
+        )
+    return tuple(world for world in WITH if world in wanted)
 
 
 def _fault(rng: Random, names: tuple[str, ...], trouble_s: float, kinds: tuple[Kind, ...]) -> Fault:
@@ -165,9 +182,9 @@ def _with_made(plan: Plan, _rng: Random) -> Plan:
 
 
 WITH: Mapping[World, Callable[[Plan, Random], Plan]] = {
-    "regions": _with_regions,
-    "roster": _with_roster,
     "models": _with_models,
     "named": _with_named,
+    "regions": _with_regions,
+    "roster": _with_roster,
     "made": _with_made,
 }

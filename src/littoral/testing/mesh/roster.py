@@ -27,14 +27,18 @@ TOKEN_S = 3600
 
 
 class SimulatedRoster:
-    """folder: of the nodes' data folders. names: who belongs to the site. The first of them writes."""
+    """folder: of the nodes' data folders. names: who belongs to the site. The first of them writes. regions: by node,
+    as the roster says them, and nothing else does in a site that has one.
+    """
 
-    def __init__(self, site: str, names: Iterable[str], folder: Path, clock: Clock) -> None:
+    def __init__(self, site: str, names: Iterable[str], folder: Path, clock: Clock, regions: Mapping[str, str]) -> None:
         self._folder = folder
         self._clock = clock
+        self._regions = regions
         self.writer, *others = names
         self.names = [self.writer]
-        found_site(folder / self.writer, new_root(site, clock), site=site, name=self.writer, clock=clock)
+        region = regions.get(self.writer, "")
+        found_site(folder / self.writer, new_root(site, clock), site=site, name=self.writer, clock=clock, region=region)
         for name in others:
             self.join(name)
         roster = self._opened(self.writer).documents.signed(ROSTER)
@@ -49,7 +53,8 @@ class SimulatedRoster:
         """As through an issuer's door: a token, a request, a certificate and the roster."""
         at, key = self._opened(self.writer), new_node_key()
         issuer = Issuer(at)
-        token = issuer.make_token(Grant(name, "", int(self._clock.wall()) + TOKEN_S))
+        until_s, region = int(self._clock.wall()) + TOKEN_S, self._regions.get(name, "")
+        token = issuer.make_token(Grant(name, "", until_s, region=region))
         answer = issuer.join(AskJoin(token.id, token.secret, make_request(name, key), []))
         write_identity(
             self._folder / name,

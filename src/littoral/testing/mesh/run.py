@@ -115,10 +115,10 @@ async def _run(site: SimulatedSite) -> Report:
     clients, makers, watching = Clients(site), Makers(site), asyncio.create_task(watch(site))
     started_s = await _start(site)
     clients.start()
-    if site.plan.world == "made":
+    if "made" in site.plan.worlds:
         makers.start()
     await befall(site)
-    await site.all_started()
+    await site.all_started(GIVE_UP_S)
     await _until_none(site, differing_rosters, "all have the newest roster", most_s=ROSTER_S_MAX)
     healed_s = await _until_none(site, differing_members, "members agree")
     await _until_none(site, unfinished_changes, "the layout is as it was wished", most_s=CHANGED_S_MAX)
@@ -163,7 +163,7 @@ async def _start(site: SimulatedSite) -> float:
     for name in site.plan.names:
         if name not in site.plan.late and site.is_member(name):
             site.start(name, site.rng.random() * STARTED_WITHIN_S)
-    await site.all_started()
+    await site.all_started(GIVE_UP_S)
     took_s = await _until_none(site, differing_members, "members agree")
     for name in sorted(site.plan.late):
         site.start(name, site.rng.random() * site.plan.trouble_s / 2)

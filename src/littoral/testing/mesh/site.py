@@ -20,7 +20,7 @@ from littoral.testing.mesh.ledger import Ledger, apart
 from littoral.testing.mesh.models import MIGRATE, TEXT, embedded, told_model
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.plan import Plan
-from littoral.testing.mesh.regions import MARK, REGION, region_of
+from littoral.testing.mesh.regions import REGION, TEXT_MARK, is_marked, marked, region_of
 from littoral.testing.mesh.roster import SimulatedRoster
 from littoral.testing.mesh.stores import Store, Stored
 from littoral.testing.mesh.trace import Trace
@@ -66,8 +66,8 @@ class SimulatedSite:
         self._starting: set[asyncio.Task[None]] = set()
         samples = self._samples(folder)
         table = self._table()
-        self.roster = self._founded(folder) if plan.world == "roster" else None
-        is_watched = plan.world is not None
+        self.roster = self._founded(folder) if "roster" in plan.worlds else None
+        is_watched = bool(plan.worlds)
         everybody = dict.fromkeys(plan.names, "127.0.0.1:1")
         self.nodes = {
             name: SimulatedNode(
@@ -115,16 +115,16 @@ class SimulatedSite:
     @property
     def has_models(self) -> bool:
         """Whether points keep a text, of which each of two models makes another vector."""
-        return self.plan.world == "models"
+        return "models" in self.plan.worlds
 
     @property
     def is_named(self) -> bool:
         """Whether points have two vectors, or lack one of these."""
-        return self.plan.world == "named"
+        return "named" in self.plan.worlds
 
     def _founded(self, folder: Path) -> SimulatedRoster:
         names = [name for name in self.plan.names if name not in self.plan.joining]
-        return SimulatedRoster("shop", names, folder, self.clock)
+        return SimulatedRoster("shop", names, folder, self.clock, self.plan.regions)
 
     def is_member(self, name: str) -> bool:
         """Whether it belongs to the site, by the newest roster."""
@@ -147,7 +147,7 @@ class SimulatedSite:
             self.breaks(f"{name}: has point {point}, which is pinned to `{self.region_of(point)}`")
 
     def _saw(self, origin: str, target: str, what: str, body: bytes) -> None:
-        if self.plan.regions.get(target, "") not in self.plan.pinned and MARK in body:
+        if self.plan.regions.get(target, "") not in self.plan.pinned and is_marked(body):
             self.breaks(f"{origin}: what is pinned goes to {target}, by `{what}`")
 
     def _heard(self, origin: str, target: str, what: str) -> None:
@@ -206,12 +206,13 @@ class SimulatedSite:
 
     def vector_of(self, point: PointId) -> bytes:
         """For a client's point: marked where it must not leave its region; or a text."""
+        is_pinned = self.region_of(point) in self.plan.pinned
         if self.has_models:
-            return self._text()
+            return TEXT_MARK + self._text() if is_pinned else self._text()
         vector = self.vector()
         if self.is_named:
             return several.row_of(vector, self.rows)
-        return vector[: -len(MARK)] + MARK if self.region_of(point) in self.plan.pinned else vector
+        return marked(vector) if is_pinned else vector
 
     def up(self) -> list[SimulatedNode]:
         """Members that work."""
@@ -237,10 +238,13 @@ class SimulatedSite:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.breaks(f"a node does not start: {error!r}")
 
-    async def all_started(self) -> None:
-        """Returns when nobody is on its way up any more."""
-        while self._starting:
-            await asyncio.wait(self._starting)
+    async def all_started(self, within_s: float) -> None:
+        """Returns when nobody is on its way up any more; who still is after that time breaks what a site promises."""
+        end_s = self.clock.monotonic() + within_s
+        while self._starting and (left_s := end_s - self.clock.monotonic()) > 0:
+            await asyncio.wait(self._starting, timeout=left_s)
+        if self._starting:
+            self.breaks(f"{len(self._starting)} nodes have not started in {within_s:.0f} s")
 
     def breaks(self, what: str) -> None:
         """An invariant does not hold."""
