@@ -14,8 +14,8 @@ from littoral.vectors.records import CollectionConfig
 
 __all__ = ["MappedPages"]
 
-GROWN_BYTES_MAX = 32 << 20
-PAUSE_S = 1.0
+GROWN_BYTES_MAX = 16 << 20
+PAUSE_S = 0.25
 PAYLOADS = "payload_storage"
 _SHARED = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ..-?.?s \S+ \S+ \d+ +(/.*)$")
 
@@ -36,7 +36,7 @@ class MappedPages:
         return cls(folder, is_wanted=config.payload is None or config.payload.memory in (None, "cold"))
 
     def tend(self, now_s: float) -> bool:
-        """Gives them back where mapped files have grown by 32 MiB. At most once a second; whether it did so."""
+        """Gives them back where mapped files have grown by 16 MiB. At most four times a second; whether it did so."""
         if not self._is_here or now_s < self._due_s:
             return False
         self._due_s = now_s + PAUSE_S
