@@ -23,6 +23,15 @@ GATEWAY = (
     ),
     Panel("Waited for the same one", "reqps", ((rate("littoral_gateway_joined_total", "tenant"), "{{tenant}}"),)),
     Panel(
+        "Asked ahead",
+        "reqps",
+        (
+            (rate("littoral_gateway_asked_ahead_total", "tenant"), "while compared {{tenant}}"),
+            (rate("littoral_gateway_given_up_total", "tenant"), "for nothing {{tenant}}"),
+            (rate("littoral_gateway_outrun_total", "tenant"), "faster than the remembered answer {{tenant}}"),
+        ),
+    ),
+    Panel(
         "Wrong ones, and how many may be",
         "percentunit",
         (
@@ -31,6 +40,11 @@ GATEWAY = (
         ),
     ),
     Panel("Alarm", "bool", (("littoral_gateway_alarm{AT}", "{{instance}} {{tenant}}"),)),
+    Panel(
+        "Questions from elsewhere, in an hour",
+        "short",
+        (("sum by (instance, tenant) (increase(littoral_gateway_moved_total{AT}[1h]))", "{{instance}} {{tenant}}"),),
+    ),
     Panel(
         "Judged",
         "cps",

@@ -58,6 +58,7 @@ FIRING = {
     "LittoralMqttLate": {"littoral_mqtt_oldest_seconds": "100x40"},
     "LittoralTenantRefused": {'littoral_tenant_refused_total{tenant="acme",quota="store"}': "0+120x40"},
     "LittoralAnswersWrong": {'littoral_gateway_alarm{tenant="acme"}': "1x40"},
+    "LittoralQuestionsMoved": {'littoral_gateway_moved_total{tenant="acme"}': "0x20 1x20"},
     "LittoralServiceAway": {'littoral_gateway_upstream_state{upstream="cloud",state="open"}': "1x40"},
     "LittoralBudgetExhausted": {
         'littoral_gateway_budget_refused_total{tenant="acme",what="tokens",window="86400"}': "0+5x40"
@@ -83,6 +84,7 @@ CALM = {
     "littoral_mqtt_oldest_seconds": "0x40",
     'littoral_tenant_refused_total{tenant="acme",quota="requests_per_s"}': "0+30x40",
     'littoral_gateway_alarm{tenant="acme"}': "0x40",
+    'littoral_gateway_moved_total{tenant="acme"}': "3x40",
     'littoral_gateway_upstream_state{upstream="cloud",state="closed"}': "1x40",
     'littoral_gateway_upstream_state{upstream="cloud",state="open"}': "0x40",
     'littoral_gateway_budget_refused_total{tenant="acme",what="requests",window="1"}': "0+30x40",

@@ -415,6 +415,9 @@ def test_the_gateway_tells_what_became_of_requests(page: Browser, node: PagesNod
     assert [page.texts("#upstreams .state"), len(page.texts("#budgets tbody tr"))] == [["answers", "answers"], 2]
     assert any(text.startswith("A temperature above 0.3") for text in page.texts("#rules li"))
     assert "nothing to similar questions" not in page.text("#errors")
+    ahead = told["ahead"]
+    assert ahead["asked"] > 0
+    assert f"{ahead['given_up']} for nothing, {ahead['outrun']} faster" in page.text("#gateway")
     assert page.text("#gateway .readout").startswith(f"{counts['hit']} of ")
     page.until("#gateway canvas")
 

@@ -24,6 +24,9 @@ def stats_lines(told: dict[str, Any]) -> Iterator[str]:
     yield f"requests   {total:,}{again}; {told['joined']:,} waited for the same one"
     for outcome, title in TITLES.items():
         yield f"  {title:<22} {told['outcomes'].get(outcome, 0):>10,}"
+    if (ahead := told["ahead"])["asked"]:
+        counts = f"{ahead['given_up']:,} for nothing, {ahead['outrun']:,} faster than the remembered answer"
+        yield f"ahead      {ahead['asked']:,} asked while compared; {counts}"
     saved = told["saved"]
     spent = f"spent {saved['spent_tokens']:,}, {saved['spent_money']:.4f}"
     yield f"saved      {saved['tokens']:,} tokens, {saved['money']:.4f}; {spent}"
@@ -57,6 +60,9 @@ def _error_lines(error: dict[str, Any], judge: dict[str, Any] | None) -> Iterato
         yield f"wrong      {_percent(error['estimate'])}, {interval} ({counts}); {bound}"
     if error["state"] == "alarm":
         yield "ALARM      the bound is broken: only the same requests are told again"
+    if error["moved"]:
+        times = "once" if error["moved"] == 1 else f"{error['moved']:,} times"
+        yield f"moved      questions came from elsewhere {times}: what was judged before weighs little since"
     if judge is not None:
         counts = f"{judge['judged']:,} said, {judge['unsure']:,} unsure, {judge['dropped']:,} dropped"
         yield f"judge      {judge['name']}: {counts}"

@@ -64,7 +64,7 @@ export function gatewayPage(area) {
   };
 }
 
-function overview({ outcomes, joined, hit_share: share, saved, cache, error }) {
+function overview({ outcomes, joined, ahead, hit_share: share, saved, cache, error }) {
   const total = Object.values(outcomes).reduce((sum, value) => sum + value, 0);
   const whole = Math.max(1, total);
   const rows = Object.entries(OUTCOMES).map(([name, words]) => ({ name, number: outcomes[name] ?? 0, ...words }));
@@ -78,6 +78,7 @@ function overview({ outcomes, joined, hit_share: share, saved, cache, error }) {
     facts([
       ["Requests", [count(total), make("small", {}, ` ${count(joined)} waited for the same one`)]],
       ["Told again", [share === null ? "–" : percent(share), meter(share ?? 0)]],
+      ...(ahead.asked ? [["Asked while compared", [count(ahead.asked), make("small", {}, ` ${count(ahead.given_up)} for nothing, ${count(ahead.outrun)} faster than the remembered answer`)]]] : []),
       ["Tokens saved", [count(saved.tokens), make("small", {}, ` of ${count(saved.tokens + saved.spent_tokens)}`)]],
       ["Money saved", [amount(saved.money), make("small", {}, ` spent ${amount(saved.spent_money)}`)]],
       ...(cache ? [

@@ -20,6 +20,7 @@ export function errorView({ error, judge, cache }) {
       ["Judged in all", count(error.judged)],
       ["Bound", [fine(error.delta), make("small", {}, ` of ${error.target === "hit" ? "hits" : "requests"}`)]],
       ["Alarms", count(error.alarms)],
+      ...(error.moved ? [["Questions from elsewhere", [error.moved === 1 ? "once" : `${count(error.moved)} times`, make("small", {}, " what was judged before weighs little since")]]] : []),
       ["Thresholds by", cache.fit],
       ...(judge ? [["Judge", [judge.name, make("small", {}, ` ${count(judge.judged)} said, ${count(judge.unsure)} unsure`)]], ["Not judged", [count(judge.dropped), make("small", {}, ` ${count(judge.waiting)} wait`)]]] : []),
     ]),
