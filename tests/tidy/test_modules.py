@@ -20,6 +20,7 @@ MODULES = {
 }
 OTHERS = sorted(path for folder in ("tests", "bench", "tools") for path in (ROOT / folder).rglob("*.py"))
 READ_BY_LIBRARIES = {"NO_COLOR"}
+SIMULATED = ("littoral.mesh.", "littoral.transport.", "littoral.vectors.replication.", "littoral.node.federation.")
 IMPORT_RUNS_SOMETHING = {name for name in MODULES if name.endswith("__main__")}
 
 
@@ -48,6 +49,16 @@ def test_a_module_says_what_it_is_and_is_of_a_readable_size(path: Path) -> None:
         return
     assert ast.get_docstring(tree(path)), "no docstring"
     assert text.count("\n") <= FILE_LINES_MAX
+
+
+def test_tasks_and_futures_have_an_order_where_they_are_simulated() -> None:
+    """A set has them by their addresses, so that a seed would not give the same run again: `dict[Future, None]`."""
+    found = [
+        name
+        for name, path in MODULES.items()
+        if name.startswith(SIMULATED) and re.search(r"\bset\[(asyncio\.)?(Task|Future)\b", path.read_text())
+    ]
+    assert found == []
 
 
 def test_functions_are_of_a_readable_size() -> None:

@@ -49,7 +49,7 @@ class Arrivals:
         self._messages: Inbox[tuple[str, str, bytes]] = Inbox(
             self._loop, self._hear, self._dropped, bytes_max=bytes_max
         )
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], None] = {}
         self.alive: set[str] = set()
         self._unconfirmed: set[str] = set()
         self._listeners: dict[str, list[OnMessage]] = {}
@@ -114,8 +114,8 @@ class Arrivals:
     def _serve(self, request: Request) -> None:
         self._senders.heard(request.caller)
         task = self._loop.create_task(self._answer(request))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._serving[task] = None
+        task.add_done_callback(self._serving.pop)
 
     async def _answer(self, request: Request) -> None:
         try:

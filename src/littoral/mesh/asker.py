@@ -81,7 +81,7 @@ class Asker:
         self._count = 0
         self._waiting: dict[_Asked, None] = {}
         self._young_until_s: dict[str, float] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], None] = {}
 
     async def ask(self, session: ZenohSession, peer: str, service: str, body: bytes, *, deadline_s: float) -> Answer:
         """Raises PeerError where no answer comes in time."""
@@ -233,8 +233,8 @@ class Asker:
         self._traffic.lost["request"] += 1
         asked.is_sent = asked.is_cut_off = False
         task = self._loop.create_task(self._send_quietly(asked))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._sending[task] = None
+        task.add_done_callback(self._sending.pop)
 
     async def _send_quietly(self, asked: _Asked) -> None:
         try:

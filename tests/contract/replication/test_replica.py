@@ -58,6 +58,23 @@ def test_the_shard_ends_with_the_write_that_won(seed: int, tmp_path: Path) -> No
     run_simulated(main, clock)
 
 
+async def test_who_waits_is_told_in_the_order_in_which_they_came(replica: Replica) -> None:
+    """Not by where their futures lie in memory: a seed of the simulator would give another run each time."""
+    turns: list[int] = []
+    is_due = False
+
+    async def one(turn: int) -> None:
+        await replica.pipeline.until(lambda: is_due)
+        turns.append(turn)
+
+    waiting = [asyncio.create_task(one(turn)) for turn in range(40)]
+    await asyncio.sleep(0)
+    is_due = True
+    await replica.upsert_points(batch(1))
+    await asyncio.gather(*waiting)
+    assert turns == list(range(40))
+
+
 async def test_who_waits_for_one_to_be_alone_waits_for_the_next_as_well(replica: Replica) -> None:
     async with replica.pipeline.alone():
         writing = asyncio.create_task(replica.upsert_points(batch(1)))

@@ -82,7 +82,7 @@ class Routing:
         self._again = SampleDraw(AGAIN_SHARE, seed=seed + 2)
         self._needed: dict[_Need, float] = {}
         """By collection and class, the share of the latest searches that had to ask for every shard."""
-        self._rehearsing: set[asyncio.Task[None]] = set()
+        self._rehearsing: dict[asyncio.Task[None], None] = {}
         self._one = asyncio.Lock()
         self.alarm_count = 0
         self.audited_count = 0
@@ -201,8 +201,8 @@ class Routing:
                     self.alarm_count += event == "alarm"
 
         task = asyncio.create_task(run(), name="littoral-audit")
-        self._rehearsing.add(task)
-        task.add_done_callback(self._rehearsing.discard)
+        self._rehearsing[task] = None
+        task.add_done_callback(self._rehearsing.pop)
 
     async def _share(self, target: Target, planner: Planner, query: SearchQuery) -> float:
         """Of all points that have the vector, those that this filter lets through."""

@@ -68,7 +68,7 @@ class SummaryExchange:
         self._complete_s = complete_s
         self._wanted = asyncio.Event()
         self._busy: set[str] = set()
-        self._pulls: set[asyncio.Task[None]] = set()
+        self._pulls: dict[asyncio.Task[None], None] = {}
         self._all_at_s = 0.0
         self._endured = Endured()
 
@@ -97,8 +97,8 @@ class SummaryExchange:
             with self._endured.round("mesh: summaries of others"):
                 if some := self._due():
                     pull = asyncio.create_task(self._pull_once(some), name="littoral-summaries")
-                    self._pulls.add(pull)
-                    pull.add_done_callback(self._pulls.discard)
+                    self._pulls[pull] = None
+                    pull.add_done_callback(self._pulls.pop)
             self._wanted.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):

@@ -80,13 +80,13 @@ class Pipeline:
         self._staged: asyncio.Queue[_Group] = asyncio.Queue(STAGED_GROUPS)
         self._open = asyncio.Event()
         self._alone = asyncio.Lock()
-        self._looking: set[asyncio.Future[None]] = set()
+        self._looking: dict[asyncio.Future[None], None] = {}  # in the order in which they came, as `_awaited`
         self._under_way = 0
         self._kept_seq = journal.applied_seq
         self.applied_seq = journal.applied_seq
         self.committed_seq = journal.last_seq
         self.refused_count = 0
-        self._awaited: set[asyncio.Future[Any]] = set()
+        self._awaited: dict[asyncio.Future[Any], None] = {}
         self._ended: LittoralError | None = None
         self._is_closed = False
         self._tasks = [asyncio.create_task(self._write_down()), asyncio.create_task(self._apply())]
@@ -135,11 +135,11 @@ class Pipeline:
         self._queued_bytes += size_bytes
         self._under_way += 1
         self._arrived.set()
-        self._awaited.add(done)
+        self._awaited[done] = None
         try:
             answer: _T = await done
         finally:
-            self._awaited.discard(done)
+            self._awaited.pop(done, None)
         return answer
 
     async def read(self, call: Callable[[Journal], _T]) -> _T:
@@ -179,11 +179,11 @@ class Pipeline:
             if self._ended is not None:
                 raise self._ended
             moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._looking.add(moved)
+            self._looking[moved] = None
             try:
                 await moved
             finally:
-                self._looking.discard(moved)
+                self._looking.pop(moved, None)
 
     def _tell(self) -> None:
         for moved in self._looking:
