@@ -115,7 +115,7 @@ def is_at(site: SimulatedSite, step: str, after: int) -> bool:
 async def changed(site: SimulatedSite, kind: str, step: str, rng: Random) -> None:
     for name in site.nodes:
         site.start(name)
-    await site.all_started()
+    await site.all_started(DONE_S)
     clients, watching = Clients(site), asyncio.create_task(watch(site))
     assert await until(lambda: site.spread() is not None and not left(site), STEP_S, site)
     clients.start()
@@ -132,7 +132,7 @@ async def changed(site: SimulatedSite, kind: str, step: str, rng: Random) -> Non
     for name in rng.sample(sorted(site.nodes), rng.choice((1, 1, 2, NODES))):
         site.nodes[name].crash(power=rng.random() < 0.7)
         site.start(name, rng.random() * DOWN_S)
-    await site.all_started()
+    await site.all_started(DONE_S)
     arrived = await until(lambda: spread_of(site).change is None and not left(site), DONE_S, site)
     if not arrived:
         change = spread_of(site).change
