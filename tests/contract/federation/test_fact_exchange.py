@@ -28,8 +28,11 @@ class Node:
         self.counter += 1
         return Fact(self.name, 1, self.counter, map_number=3)
 
-    async def round(self, map_number: int = 3, *, writer: str = "n1", is_moving: bool = False) -> None:
-        await self.exchange.tell(self.fact, map_number=map_number, writer=writer, is_moving=is_moving)
+    async def round(
+        self, map_number: int = 3, *, settled: int | None = None, writer: str = "n1", is_moving: bool = False
+    ) -> None:
+        maps = (map_number, map_number if settled is None else settled)
+        await self.exchange.tell(self.fact, maps, writer, is_moving)
         await self.exchange.ask()
 
     def known(self) -> dict[str, bool]:
@@ -79,6 +82,41 @@ def test_in_a_large_site_facts_are_seldom_and_only_the_writer_hears_of_a_new_map
             await asyncio.sleep(0.1)
             await one.round(map_number=5)
         assert 3 + 9 <= one.counter <= 3 + 17
+
+    run_simulated(main, clock)
+
+
+def test_in_a_large_site_a_writer_that_was_started_anew_is_told_again() -> None:
+    """What was told to it alone went with it, and the next word for all is many seconds away."""
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        one, writer = await nodes(clock, "01", LARGE)
+        one.facts.take(Fact("n1", 1, 1))
+        await one.round()
+        await one.round(map_number=4)
+        writer.facts = writer.exchange._facts = Facts(clock)
+        await one.round(map_number=4)
+        assert writer.facts.orders == {}
+        one.facts.take(Fact("n1", 2, 1))
+        await one.round(map_number=4)
+        assert writer.facts.orders == {"n0": (1, 3)}
+        await one.round(map_number=4)
+        assert one.counter == 3
+
+    run_simulated(main, clock)
+
+
+def test_in_a_large_site_the_writer_is_told_when_all_is_in_its_place_later_than_the_map_came() -> None:
+    clock = SimulatedClock()
+
+    async def main() -> None:
+        one, writer = await nodes(clock, "01", LARGE)
+        await one.round()
+        await one.round(map_number=4, settled=3)
+        await one.round(map_number=4, settled=4)
+        await one.round(map_number=4, settled=4)
+        assert writer.facts.orders == {"n0": (1, 3)}
 
     run_simulated(main, clock)
 

@@ -9,6 +9,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
@@ -51,6 +52,15 @@ _compared = msgspec.msgpack.Decoder(tuple[Number, Lives])
 _orders = msgspec.msgpack.Decoder(dict[str, tuple[int, int]])
 
 
+class Told(NamedTuple):
+    """What whoever writes the map has of a node. boot: the writer's, as far as known: with it ends what it heard."""
+
+    map_number: int
+    settled: int
+    writer: str
+    boot: int
+
+
 class FactExchange:
     """members: names of the nodes of the site. heard: told which map a node goes by."""
 
@@ -72,7 +82,7 @@ class FactExchange:
         self._tell_at_s = 0.0
         self._told_at_s = -TELL_S
         self._told_count = 0
-        self._told_map = -1
+        self._told = Told(-1, -1, "", 0)
         self._map_number = 0
         self._compare_at_s = 0.0
         self._is_new = True
@@ -108,30 +118,36 @@ class FactExchange:
             self._tell_at_s = 0.0
 
     async def tell(
-        self, make: Callable[[], Awaitable[Fact]], *, map_number: int, writer: str, is_moving: bool = False
+        self,
+        make: Callable[[], Awaitable[Fact]],
+        maps: tuple[int, int],
+        writer: str,
+        is_moving: bool,
     ) -> None:
-        """This node's fact, where it is due; at once where it goes by another map: in a large site to who wrote it.
+        """This node's fact, where it is due; at once where it goes by another map: in a large site to who wrote it,
+        and once more to who was started anew since, or if not all was in its place then.
 
-        is_moving: what it holds is being moved, and others wait for its word. Who told it to less than half of those
-        who are here tells it again.
+        maps: by which it goes, and by which all is in its place. is_moving: what it holds is being moved, and others
+        wait for its word. Who told it to less than half of those who are here tells it again.
         """
-        self._map_number = map_number
+        self._map_number = map_number = maps[0]
         now_s, is_writer = self._clock.monotonic(), writer == self._transport.name
-        is_new_map = map_number != self._told_map
+        told = Told(*maps, writer, self._facts.orders.get(writer, (0, 0))[0])
+        is_new_map = map_number != self._told.map_number
         here_count = len(self._transport.alive())
         is_awaited = is_moving or here_count > 2 * self._told_count
         is_for_all = now_s >= self._tell_at_s or (is_awaited and now_s >= self._told_at_s + TELL_S)
         is_for_all |= is_new_map and (is_writer or is_moving or not self.is_large)
-        if not is_for_all and not is_new_map:
+        if not is_for_all and (is_writer or told == self._told):
             return
         fact = await make()
         self._facts.take(fact)
         if not is_for_all:
             with contextlib.suppress(LittoralError):
                 await self._transport.request(writer, FACT_TOLD, encode_fact(fact), deadline_s=ASK_S)
-                self._told_map = map_number
+                self._told = told
             return
-        self._told_map, self._told_at_s, self._told_count = map_number, now_s, here_count
+        self._told, self._told_at_s, self._told_count = told, now_s, here_count
         self._tell_at_s = now_s + self.tell_s * (0.75 + self._rng.random() / 2 if self.is_large else 0.99)
         await self._transport.publish(FACTS, encode_fact(fact))
 

@@ -472,7 +472,7 @@ class Federation:
         is_moving = bool(self.moving.owed) or any(
             spread.change is not None and spread.kept_by(self.name) for spread in self.map.spreads.values()
         )
-        await self.fact_exchange.tell(self._fact, map_number=self.map.number, writer=self.writer, is_moving=is_moving)
+        await self.fact_exchange.tell(self._fact, (self.map.number, self.moving.settled), self.writer, is_moving)
 
     async def _fact(self) -> Fact:
         """What this node says of itself now."""

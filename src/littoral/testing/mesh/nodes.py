@@ -222,6 +222,8 @@ class SimulatedNode:
         task.add_done_callback(self._heard)
         awaited: set[asyncio.Future[Any]] = {task, process.ended}
         await asyncio.wait(awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.cancelled():
+            raise UnavailableError(f"node `{self.name}` ends")
         if task.done():
             return task.result()
         raise UnavailableError(f"node `{self.name}` {'died' if process.is_dead else 'does not answer'}")
