@@ -270,24 +270,36 @@ class Collections:
             if len(config.dense) + len(config.sparse) == 1:
                 raise InputError(f"vector `{vector}` is the only one of collection `{collection.name}`")
             named = {key: params for key, params in config.named.items() if key != vector}
+            models = {key: found for key, found in config.named_models.items() if key != vector}
             sparse = {key: params for key, params in config.sparse.items() if key != vector}
             epoch = await collection.drop_vector(vector, deadline_s=deadline_s)
-            await self._keep(collection.name, msgspec.structs.replace(config, named=named, sparse=sparse))
+            left = msgspec.structs.replace(config, named=named, sparse=sparse, named_models=models)
+            await self._keep(collection.name, left)
             return epoch
 
-    async def claim(self, name: str, models: Sequence[ModelVersion]) -> None:
-        """What is in it was embedded by these, and nothing else will be.
+    async def claim(self, name: str, models: Sequence[ModelVersion], vector: str = "") -> None:
+        """The vectors of that name were embedded by these, and none by others from now on.
 
-        Raises ConflictError where it holds embeddings of others.
+        Raises ConflictError where they are embeddings of others.
         """
         self._refuse_stand_in(name, "claimed")
         async with self._changing:
             collection = self.get(name)
-            holds = collection.config.models
+            holds = collection.config.models_of(vector)
             if holds and not all(any(model.is_same(one) for one in holds) for model in models):
-                raise mixed(collection.name, holds, models[0])
+                raise mixed(collection.name, holds, models[0], vector)
             if models and not holds:
-                await self._keep(collection.name, msgspec.structs.replace(collection.config, models=tuple(models)))
+                await self._keep_models(collection, {vector: tuple(models)})
+
+    async def _keep_models(self, collection: Collection, models: Mapping[str, tuple[ModelVersion, ...]]) -> None:
+        """In both generations, if there are two."""
+        file, config = self._files[collection.name], collection.config.with_models(models)
+        other = file.other
+        if other is not None and collection.other is not None:
+            other = msgspec.structs.replace(other, config=other.config.with_models(models))
+            collection.other.config = other.config
+        await self.keep_file(collection.name, msgspec.structs.replace(file, config=config, other=other))
+        collection.config = config
 
     async def begin_generation(
         self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S

@@ -254,7 +254,14 @@ MAP: Shape = {
     "explained": list[float],
     "points": [{"id": Id, "x": float, "y": float, "label": Text}],
 }
-MIGRATED: Shape = {"name": str, "models": Names, "strict": bool, "migration": Object | None, "failure": str}
+MIGRATED: Shape = {
+    "name": str,
+    "models": Names,
+    "vectors": Map(Names),
+    "strict": bool,
+    "migration": Object | None,
+    "failure": str,
+}
 MESH: Shape = Either({"site": None}, MeshTold)
 PLAN: Shape = Plan
 PLACEMENT: Shape = Object
