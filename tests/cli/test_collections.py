@@ -38,8 +38,8 @@ def test_a_collection_is_taken_to_another_version_and_back(served: Served) -> No
     told = cli("collections", "migrate", "notes", "--url", served.url, "--json").json
     assert told.keys() == {"name", "models", "vectors", "strict", "migration", "failure"}
     assert told["migration"].keys() == {
-        "state", "current", "other", "vectors", "points", "done", "embedded", "behind", "is_whole", "why", "refused", "checked",
-        "flip_ms",
+        "state", "current", "other", "vectors", "points", "done", "embedded", "behind", "is_whole", "why", "refused",
+        "checked", "flip_ms",
     }  # fmt: skip
     assert "kept" not in migrate("--drop")
 

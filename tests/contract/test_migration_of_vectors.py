@@ -83,6 +83,9 @@ def test_one_vector_goes_to_another_version_and_back_and_the_others_stay(folder:
         found = asked(served.address, "POST", "/query", {"query": after[8][0]["title"], "using": "title"}, two)
         assert {hit["id"] for hit in found.json["result"]["points"][:2]} == {8, 50}
 
+        (shown,) = send(served.address, "GET", "/api/collections").json
+        assert {one["name"]: one["models"][0].split(":")[0] for one in shown["vectors"]}["title"] == "encoder@2"
+        assert (shown["migration"]["state"], shown["migration"]["to"]) == ("flipped", f"title={two}")
         assert send(served.address, "POST", f"{MIGRATION}/back").status == 200
         back = points(served.address)
         assert back[2][0]["fixed"] == [9.0, 9.0, 9.0]
@@ -175,7 +178,7 @@ def test_what_cannot_be_embedded_anew_is_refused_at_once(folder: Path) -> None:
             'pipeline = "title" }',
             "migrate.named.title.pipeline` is `title`, must be a pipeline",
         ),
-        ('pipeline = "sentences"\n', "", "`collections.notes.migrate.pipeline` is missing"),
+        ('pipeline = "sentences"\n', "", "`collections.notes.migrate.pipeline`: is missing"),
     ],
 )
 def test_a_site_file_that_says_what_cannot_be_is_refused(folder: Path, former: str, now: str, message: str) -> None:

@@ -149,6 +149,13 @@ class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         kept = {vector: found for vector in self.dense if (found := self.models_of(vector))}
         return msgspec.structs.replace(self, models=(), named_models={**self.named_models, **kept, **models})
 
+    def without(self, vector: str) -> "CollectionConfig":
+        """Without the vector of this name."""
+        named = {name: params for name, params in self.named.items() if name != vector}
+        sparse = {name: params for name, params in self.sparse.items() if name != vector}
+        models = {name: found for name, found in self.named_models.items() if name != vector}
+        return msgspec.structs.replace(self, named=named, sparse=sparse, named_models=models)
+
     @property
     def dense(self) -> dict[str, VectorParams]:
         """All that are not sparse, by name; the one without a name is ""."""

@@ -143,7 +143,8 @@ AGENT: Shape = {
 COLLECTION: Shape = {
     "name": str,
     "is_spread?": bool,
-    "vectors?": [{"name": str, "size": int, "distance": str, "is_multi": bool}],
+    "vectors?": [{"name": str, "size": int, "distance": str, "is_multi": bool, "models": Names}],
+    "migration?": Object | None,
     "size": Count,
     "distance": Text,
     "points_count": Count,
