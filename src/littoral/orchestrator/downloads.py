@@ -18,7 +18,7 @@ from littoral.web import Answer, Protocol, Request, Route, Stream
 __all__ = ["BINARY", "Part", "caps_of", "chunks_of", "downloads_protocol", "range_of"]
 
 CHUNK_BYTES = 1 << 18
-BINARY = "application/octet-stream"
+BINARY, JSON = "application/octet-stream", "application/json"
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 NODE = "/fleet/v1/director/{node}/metadata/{file}"
 
@@ -33,15 +33,15 @@ class Part(NamedTuple):
 def downloads_protocol(side: NodeSide, registry: Registry, signing: Signing, pacer: Pacer) -> Protocol:
     """For nodes by their tokens. What is for one node alone, no other gets."""
 
-    async def image_metadata(request: Request) -> Answer:
-        side.caller(request)
-        return await _metadata(signing, tree.image_metadata(request.names["file"]))
+    async def image_metadata(request: Request) -> Stream:
+        node = side.caller(request).name
+        return await _metadata(signing, pacer, node, tree.image_metadata(request.names["file"]))
 
-    async def director_metadata(request: Request) -> Answer:
+    async def director_metadata(request: Request) -> Stream:
         node = side.caller(request).name
         if request.names["node"] != node:
             raise NotFoundError(f"node `{node}` is told what it is to run, and no other's")
-        return await _metadata(signing, tree.director_metadata(node, request.names["file"]))
+        return await _metadata(signing, pacer, node, tree.director_metadata(node, request.names["file"]))
 
     async def target(request: Request) -> Answer | Stream:
         node = side.caller(request).name
@@ -94,13 +94,14 @@ def range_of(header: str, length: int) -> Part | None:
     return Part(start, end)
 
 
-async def _metadata(signing: Signing, path: str) -> Answer:
+async def _metadata(signing: Signing, pacer: Pacer, node: str, path: str) -> Stream:
     if not tree.is_public(path):
         raise NotFoundError(f"`{path[:120]}` is no metadata")
+    pacer.check_metadata(node)
     data = await asyncio.to_thread(signing.store.read, path)
     if data is None:
         raise NotFoundError(f"`{path}` is not there")
-    return Answer(data)
+    return Stream(_answered(pacer, node, data), JSON, length=len(data))
 
 
 async def chunks_of(registry: Registry, path: str, part: Part) -> AsyncGenerator[bytes, None]:
@@ -141,3 +142,10 @@ async def _paced(pacer: Pacer, node: str, chunks: AsyncGenerator[bytes, None]) -
                 async with contextlib.aclosing(download.parts(data)) as parts:
                     async for part in parts:
                         yield part
+
+
+async def _answered(pacer: Pacer, node: str, data: bytes) -> AsyncGenerator[bytes, None]:
+    with pacer.answering(node) as answer:
+        async with contextlib.aclosing(answer.parts(data)) as parts:
+            async for part in parts:
+                yield part

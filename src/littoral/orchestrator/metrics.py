@@ -52,11 +52,18 @@ FLEET_METRICS = {
         MetricSpec("littoral_fleet_reports_dropped_total", "read_counter", ("bound",), "Reports that nodes threw away"),
         MetricSpec("littoral_fleet_downloads", "gauge", (), "Downloads of nodes under way"),
         MetricSpec("littoral_fleet_download_bytes_total", "read_counter", (), "Bytes of artifacts sent to nodes"),
+        MetricSpec("littoral_fleet_metadata_bytes_total", "read_counter", (), "Bytes of metadata sent to nodes"),
+        MetricSpec(
+            "littoral_fleet_metadata_refused_total",
+            "read_counter",
+            (),
+            "Answers of metadata that too many others were under way for",
+        ),
         MetricSpec(
             "littoral_fleet_download_wait_seconds_total",
             "read_counter",
             (),
-            "Time that downloads waited",
+            "Time that downloads and metadata waited",
         ),
         MetricSpec(
             "littoral_fleet_downloads_refused_total", "read_counter", (), "Downloads that too many others were open for"
@@ -168,6 +175,8 @@ class Observed:
         traffic = self._pacer.traffic(FLEET)
         yield Reading("littoral_fleet_downloads", (), traffic.downloads)
         yield Reading("littoral_fleet_download_bytes_total", (), traffic.sent_bytes)
+        yield Reading("littoral_fleet_metadata_bytes_total", (), traffic.metadata_bytes)
+        yield Reading("littoral_fleet_metadata_refused_total", (), self._pacer.refused_metadata)
         yield Reading("littoral_fleet_download_wait_seconds_total", (), traffic.waited_s)
         yield Reading("littoral_fleet_downloads_refused_total", (), self._pacer.refused)
         if traffic.bytes_per_s_max is not None:

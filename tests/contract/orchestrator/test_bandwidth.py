@@ -1,6 +1,7 @@
 """Caps over all nodes together, over real HTTP: of the fleet's file, of a group, of a rollout."""
 
 import asyncio
+import http.client
 import time
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,34 @@ async def test_a_groups_cap_and_a_rollouts_hold_beside_each_other(tmp_path: Path
         assert (told["traffic"]["sent_bytes"], told["traffic"]["bytes_per_s_max"]) == (2 * len(DATA), FLEET_CAP // 2)
         assert kept.found.pacer.traffic("group/north").sent_bytes == 2 * len(DATA)
         assert (await kept.done("viewer", "GET", "/api/fleet"))["traffic"]["bytes_per_s_max"] is None
+
+
+async def test_metadata_comes_while_artifacts_take_all_of_a_cap(tmp_path: Path) -> None:
+    async with orchestrated(tmp_path, FILE) as kept:
+        names = ("gw-1", "gw-2", "gw-3")
+        path = await grouped(kept, *names, total_bytes_per_s_max=1024)
+        async with asyncio.TaskGroup() as tasks:
+            downloads = [tasks.create_task(asyncio.to_thread(begun, kept, name, path)) for name in names]
+            await until_async(lambda: kept.found.pacer.traffic("group/north").downloads == 3)
+            for name in names:
+                reply = await kept.ask(name, "GET", "/fleet/v1/image/metadata/timestamp.json")
+                assert (reply.status, reply.json["signed"]["_type"]) == (200, "timestamp")
+            assert kept.found.pacer.traffic("group/north").downloads == 3
+            assert kept.found.pacer.traffic("group/north").metadata_bytes == 3 * len(reply.body)
+        for download in downloads:
+            download.result().close()
+        await until_async(lambda: kept.found.pacer.traffic("group/north").downloads == 0)
+        text = (await kept.ask("viewer", "GET", "/metrics")).body.decode()
+        assert f"littoral_fleet_metadata_bytes_total {3 * len(reply.body)}" in text
+        assert "littoral_fleet_metadata_refused_total 0" in text
+
+
+def begun(kept: Kept, name: str, path: str) -> http.client.HTTPConnection:
+    """A download, from which nothing more is read."""
+    connection = http.client.HTTPConnection(kept.address.removeprefix("http://"), timeout=60)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {kept.tokens[name]}"})
+    assert connection.getresponse().status == 200
+    return connection
 
 
 async def test_caps_that_are_none(tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ from littoral.updates.blocks import BlockList, plan
 from littoral.updates.metadata.export import export
 from littoral.updates.targets import TargetFile
 from littoral.updates.trust.bounds import Bounds
+from littoral.updates.trust.client import TrustedClient
 from littoral.updates.trust.fetching import Fetcher
 from littoral.updates.trust.http_transport import HttpTransport
 from littoral.updates.trust.mirror import Mirror
 from littoral.updates.trust.transport import FirstOf, FolderTransport, Transport
+from littoral.updates.wire import Desired
 
 BYTES = Random(1).randbytes(3_000_000)
 TARGET = TargetFile("models/embedder/1.wasm", len(BYTES), sha256(BYTES).hexdigest())
@@ -137,6 +139,32 @@ def test_a_cap_of_bytes_a_second_is_kept(transport: HttpTransport, tmp_path: Pat
     fetcher = Fetcher(clock, BOUNDS, wait=clock.advance)
     fetcher.fetch(transport, TARGET, tmp_path / "model", bytes_per_s_max=1_000_000)
     assert clock.monotonic() == pytest.approx(len(BYTES) / 1_000_000)
+
+
+def test_a_nodes_cap_holds_for_metadata_too_and_leaves_it_a_least(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    model = fleet.publish("models/embedder/1.wasm", BYTES)
+    fetcher = Fetcher(fleet.clock, BOUNDS, wait=fleet.clock.advance)
+    asked_s: list[float] = []
+    for number, cap in enumerate((1, 1_000_000, None)):
+        wish = Desired(node=NODE, deployment=number + 1, models={"embedder": model}, bytes_per_s_max=cap)
+        fleet.director.tell(NODE, wish, fleet.image.targets_for(wish))
+        client = TrustedClient(
+            tmp_path / f"{number}",
+            NODE,
+            fleet.trust,
+            FolderTransport(tmp_path / "served"),
+            clock=fleet.clock,
+            fetcher=fetcher,
+        )
+        begun_s = fleet.clock.monotonic()
+        client.refresh()
+        asked_s.append(fleet.clock.monotonic() - begun_s)
+    image = sum(
+        len(fleet.store.read(tree.image_metadata(name)) or b"")
+        for name in ("timestamp.json", "2.snapshot.json", "2.targets.json")
+    )
+    assert asked_s == pytest.approx([image / 16_384, image / 1_000_000, 0.0], rel=0.01)
 
 
 def test_pauses_between_attempts_grow_and_are_uneven(server: AttackedServer, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ TRAFFIC: Shape = {
     "sent_bytes": int,
     "bytes_per_s": float,
     "waited_s": float,
+    "metadata_bytes": int,
 }
 FLEET: Shape = {
     "name": str,

@@ -9,7 +9,8 @@ class Bounds(NamedTuple):
     """version_jump_max: how far a version may be ahead of the one before, so that none can be the last there is.
 
     target_bytes_max: of one artifact. attempts_max: of one file, in a row without progress; bytes_per_s_min: over a
-    whole file, looked at after `slow_after_s`; pause_s: before the second attempt, doubled by each and made uneven.
+    whole file, looked at after `slow_after_s`; metadata_bytes_per_s_min: what a node's own cap leaves metadata, however
+    low it is; pause_s: before the second attempt, doubled by each and made uneven.
     """
 
     root_bytes_max: int = 512_000
@@ -23,6 +24,7 @@ class Bounds(NamedTuple):
     block_list_bytes_max: int = 16 << 20
     attempts_max: int = 8
     bytes_per_s_min: float = 100.0
+    metadata_bytes_per_s_min: float = 16_384.0
     slow_after_s: float = 60.0
     pause_s: float = 0.5
     pause_s_max: float = 60.0

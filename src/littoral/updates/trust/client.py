@@ -82,6 +82,7 @@ class TrustedClient:
         self._image = Repository(IMAGE, image_root, bounds)
         self._director = Repository(DIRECTOR, director_root, bounds)
         self._heard: tuple[float, float] | None = None
+        self._bytes_per_s_max: float | None = None
         self._lock = threading.Lock()
 
     def heard_time(self, seconds: float) -> None:
@@ -89,7 +90,8 @@ class TrustedClient:
         self._heard = (seconds, self._clock.monotonic())
 
     def refresh(self, since: int = 0) -> Verified:
-        """What this node is to run. since: the deployment it knows of; a lower one is refused.
+        """What this node is to run. since: the deployment it knows of; a lower one is refused. What is fetched is under
+        the cap that the last wish had.
 
         Raises an UpdateRefusedError of the reason, PeerError where nobody answers. Also TrustStateError for a state
         that is damaged, or gone while `since` says that there was one.
@@ -129,6 +131,7 @@ class TrustedClient:
         now = dt.datetime.fromtimestamp(now_s, dt.UTC)
         state = self._update(state, self._director, tree.director_metadata(self._node), now)
         desired = self._desired()
+        self._bytes_per_s_max = desired.bytes_per_s_max
         state = self._update(state, self._image, tree.image_metadata(), now)
         targets = self._targets(desired)
         keys = tuple(sorted(self._director.trusted.root.roles[tuf.Targets.type].keyids))
@@ -165,7 +168,8 @@ class TrustedClient:
             state.write(self._files)
 
         def fetch(file: str, bytes_max: int) -> bytes:
-            return self._fetcher.metadata(self.transport, f"{folder}{file}", bytes_max)
+            path = f"{folder}{file}"
+            return self._fetcher.metadata(self.transport, path, bytes_max, bytes_per_s_max=self._bytes_per_s_max)
 
         repository.refresh(roles, fetch, now, keep_roots)
         return state

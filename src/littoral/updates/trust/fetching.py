@@ -67,11 +67,17 @@ class Fetcher:
         self._random = random or Random()  # noqa: S311
         self.fetched_bytes = 0
 
-    def metadata(self, transport: Transport, path: str, bytes_max: int) -> bytes:
-        """A small file whose length is not known. Raises NotFoundError, EndlessDataError, PeerError."""
+    def metadata(
+        self, transport: Transport, path: str, bytes_max: int, *, bytes_per_s_max: float | None = None
+    ) -> bytes:
+        """A small file whose length is not known. Raises NotFoundError, EndlessDataError, PeerError.
+
+        bytes_per_s_max: what is lower than the bounds' least for metadata is taken for that.
+        """
+        most = None if bytes_per_s_max is None else max(bytes_per_s_max, self._bounds.metadata_bytes_per_s_min)
         for attempt in range(self._bounds.attempts_max):
             try:
-                return self._whole(transport, path, bytes_max)
+                return self._whole(transport, path, bytes_max, most)
             except PeerError:
                 if attempt + 1 == self._bounds.attempts_max:
                     raise
@@ -122,7 +128,7 @@ class Fetcher:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
         pace = self._pace(wanted.name, most)
-        filling = _Filling(transport, wanted, part, pace, progress, self._pieces(transport, target, have))
+        filling = _Filling(transport, wanted, part, pace, progress, self._pieces(transport, target, have, most))
         filling.is_joined = filling.is_joined or _size(part) > 0
         self._fill(filling)
         if not _is_it(part, wanted) and filling.is_joined:
@@ -137,25 +143,28 @@ class Fetcher:
         _finish(part, into)
         return into
 
-    def _pieces(self, transport: Transport, target: TargetFile, have: Sequence[Path]) -> list[Piece]:
+    def _pieces(
+        self, transport: Transport, target: TargetFile, have: Sequence[Path], most: float | None
+    ) -> list[Piece]:
         """Blocks that are here and ranges that are not; all of it in one, where there is no list that is right."""
         whole = [Piece(target.length, None, 0)]
         there = [path for path in have if path.is_file()]
         if target.custom.blocks_sha256 is None or not there:
             return whole
         try:
-            data = self.metadata(transport, tree.block_list_file(target.sha256), self._bounds.block_list_bytes_max)
+            path = tree.block_list_file(target.sha256)
+            data = self.metadata(transport, path, self._bounds.block_list_bytes_max, bytes_per_s_max=most)
             if sha256(data).hexdigest() != target.custom.blocks_sha256:
                 return whole
             return plan(BlockList.read(data, target.length), there)
         except (LittoralError, OSError):
             return whole
 
-    def _pace(self, name: str, bytes_per_s_max: float | None = None) -> "_Pace":
+    def _pace(self, name: str, bytes_per_s_max: float | None) -> "_Pace":
         return _Pace(self._clock, self._wait, bytes_per_s_max, self._bounds, name)
 
-    def _whole(self, transport: Transport, path: str, bytes_max: int) -> bytes:
-        parts, size, pace = [], 0, self._pace(path)
+    def _whole(self, transport: Transport, path: str, bytes_max: int, most: float | None) -> bytes:
+        parts, size, pace = [], 0, self._pace(path, most)
         with contextlib.closing(_iterated(transport.read(path, end=bytes_max + 1))) as chunks:
             for chunk in chunks:
                 parts.append(chunk)
