@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from littoral.errors import ConflictError, InputError, NotFoundError, SettingError
+from littoral.node.declared_models import with_spread_models
+from littoral.node.mesh_tables import SpreadTable
 from littoral.node.site import read_site
 from littoral.node.wiring import check_site
 from littoral.vectors.collection import Collection
@@ -186,6 +189,19 @@ def test_what_a_header_and_other_nodes_are_told_is_heard_as_it_was_meant() -> No
     assert heard_over_the_mesh(text) == ()
     with pytest.raises(InputError):
         parse_told("title=")
+
+
+def test_nodes_tell_each_other_the_models_of_all_vectors(folder: Path) -> None:
+    site = read_site(write_site(folder))
+    table = msgspec.structs.replace(site.collections["notes"], spread=SpreadTable())
+    spread = with_spread_models(site._replace(collections={"notes": table})).collections["notes"].spread
+    assert spread is not None
+    assert [model.name for model in heard_over_the_mesh(spread.model)] == ["encoder"]
+    assert [model.name for model in heard_by_vector(spread.model)["title"]] == ["wide"]
+    many = {f"title {number}": table.named["title"] for number in range(20)}
+    table = msgspec.structs.replace(table, named=many)
+    with pytest.raises(SettingError, match="its models take .* at most 400"):
+        with_spread_models(site._replace(collections={"notes": table}))
 
 
 def test_a_snapshot_whose_vectors_are_of_other_models_is_not_taken() -> None:
