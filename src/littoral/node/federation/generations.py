@@ -145,14 +145,20 @@ def not_known_yet(states: Sequence[State], known: Mapping[int, Mapping[bytes, in
 
 def config_of(config: CollectionConfig, spread: Spread) -> CollectionConfig:
     """Of a collection, by the layout in which a spread is read. Raises InputError for one without a plain vector."""
-    models, named = heard_over_the_mesh(spread.model), heard_by_vector(spread.model)
-    if (models or named) and (models, named) != (config.models, config.named_models):
-        config = msgspec.structs.replace(config, models=models, named_models=named)
+    config = holding(config, spread.model)
     if spread.size and config.vectors is None:
         raise InputError("only a collection with a plain vector without a name goes from one model to another")
     if spread.size and config.vectors is not None and config.vectors.size != spread.size:
         config = msgspec.structs.replace(config, vectors=msgspec.structs.replace(config.vectors, size=spread.size))
     return config
+
+
+def holding(config: CollectionConfig, told: str) -> CollectionConfig:
+    """Of the models that nodes tell each other; as it is where they tell none."""
+    models, named = heard_over_the_mesh(told), heard_by_vector(told)
+    if not models and not named:
+        return config
+    return msgspec.structs.replace(config, models=models, named_models=named)
 
 
 def is_of(config: CollectionConfig, told: str) -> bool:
