@@ -1,8 +1,10 @@
 """A fleet's repositories for tests: keys, both repositories in a folder, artifacts, and nodes that trust them."""
 
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from littoral.errors import NotFoundError
 from littoral.testing.clock import SimulatedClock
 from littoral.updates import tree
 from littoral.updates.artifacts import ArtifactName, Custom, Kind
@@ -11,11 +13,11 @@ from littoral.updates.metadata.director import Director
 from littoral.updates.metadata.image import ImageRepository
 from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.metadata.roles import EXPIRIES, Expiries
-from littoral.updates.metadata.store import FolderStore
+from littoral.updates.metadata.store import FolderStore, MetadataStore
 from littoral.updates.targets import NO_CUSTOM
 from littoral.updates.trust.bounds import Bounds
 from littoral.updates.trust.client import TrustedClient
-from littoral.updates.trust.transport import FolderTransport, Transport
+from littoral.updates.trust.transport import Transport
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import Desired
 
@@ -23,7 +25,10 @@ NODE = "gateway-1"
 
 
 class Fleet:
-    """Three offline keys each for root and targets, of which two must sign; everything in one folder."""
+    """Three offline keys each for root and targets, of which two must sign; everything in one folder.
+
+    store: of the metadata, if not `served` in it.
+    """
 
     def __init__(
         self,
@@ -32,10 +37,11 @@ class Fleet:
         delegates_uploads: bool = False,
         upload_kinds: tuple[Kind, ...] = tuple(Kind),
         expiries: Expiries = EXPIRIES,
+        store: MetadataStore | None = None,
     ) -> None:
         self.folder = folder
         self.clock = SimulatedClock()
-        self.store = FolderStore(folder / "served")
+        self.store = store or FolderStore(folder / "served")
         self.ring = KeyRing(folder / "online")
         offline = new_offline_keys(folder / "offline")
         self.root_keys, self.targets_keys = list(offline.root), list(offline.targets)
@@ -87,7 +93,19 @@ class Fleet:
             self.folder / "nodes" / folder,
             node,
             self.trust,
-            transport or FolderTransport(self.folder / "served"),
+            transport or StoreTransport(self.store),
             clock=self.clock,
             bounds=bounds or Bounds(pause_s=0.0),
         )
+
+
+class StoreTransport:
+    """What is in a store, as its orchestrator would serve it."""
+
+    def __init__(self, store: MetadataStore) -> None:
+        self._store = store
+
+    def read(self, path: str, *, offset: int = 0, end: int | None = None) -> Iterator[bytes]:
+        if (data := self._store.read(path)) is None:
+            raise NotFoundError(f"`{path}` is not there")
+        return iter((data[offset:end],))

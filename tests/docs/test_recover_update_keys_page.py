@@ -1,9 +1,11 @@
 """`docs/guides/recover-update-keys.md`: every block is run as it stands, and a node that was there before goes on."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ from typer.testing import CliRunner
 
 from fleet_trust import NODE, Fleet
 from littoral.cli.app import app
+from littoral.orchestrator.objects_s3 import S3Objects
+from littoral.orchestrator.signing import ObjectsMetadata
 from littoral.updates.metadata.keys import read_public
+from littoral.updates.metadata.store import MetadataStore
+from s3_server import s3_server
 
 PAGE = (Path(__file__).parents[2] / "docs/guides/recover-update-keys.md").read_text()
 SECTIONS = {
@@ -24,20 +30,36 @@ SECTIONS = {
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """With a node that has taken deployment 1, and a backup of that time."""
-    fleet = Fleet(tmp_path, delegates_uploads=True)
-    fleet.publish("models/embedder/1.wasm", b"first")
-    fleet.publish("models/uploaded/1.wasm", b"by the page", role="uploads")
-    fleet.tell("models/embedder/1.wasm")
+    fleet = made(tmp_path)
     (tmp_path / "fleet").mkdir()
     for name, place in {"fleet/metadata": "served", "fleet/keys": "online", "safe": "offline"}.items():
         (tmp_path / name).symlink_to(tmp_path / place)
     shutil.copytree(tmp_path / "served", tmp_path / "backup/metadata")
+    later(fleet)
+    monkeypatch.chdir(tmp_path)
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+def made(folder: Path, store: MetadataStore | None = None) -> Fleet:
+    """With a node that is told of deployment 1."""
+    fleet = Fleet(folder, delegates_uploads=True, store=store)
+    fleet.publish("models/embedder/1.wasm", b"first")
+    fleet.publish("models/uploaded/1.wasm", b"by the page", role="uploads")
+    fleet.tell("models/embedder/1.wasm")
+    return fleet
+
+
+def later(fleet: Fleet) -> None:
     fleet.clock.advance(3600)
     fleet.tell("models/embedder/1.wasm")
     fleet.image.refresh(force=True)
     fleet.client().refresh()
-    monkeypatch.chdir(tmp_path)
-    return fleet
 
 
 def run(line: str) -> None:
@@ -61,6 +83,38 @@ def test_a_block_is_right_as_it_stands(fleet: Fleet, section: str) -> None:
     gone = removed([line for line in lines if "--remove" in line])
     for line in lines:
         run(line)
+    check(fleet, gone)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_block_is_right_for_an_orchestrator_on_s3(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    """Its file in the place of the folder; what a block copies there is put there by another tool."""
+    url = f"s3://fleet/{os.getpid()}-{tmp_path.name}"
+    fleet = made(tmp_path, ObjectsMetadata(S3Objects(url, endpoint=endpoint)))
+    (tmp_path / "fleet").mkdir()
+    (tmp_path / "fleet/metadata").write_text(
+        f'[orchestrator]\nname = "f"\nlisten = "127.0.0.1:0"\ndata = "."\n\n[auth]\ntokens = "tokens.json"\n\n'
+        f'[objects]\nurl = "{url}"\nendpoint = "{endpoint}"\n'
+    )
+    for name, place in {"fleet/keys": "online", "safe": "offline"}.items():
+        (tmp_path / name).symlink_to(tmp_path / place)
+    backup = [(path, fleet.store.read(path) or b"") for path in fleet.store.list("")]
+    later(fleet)
+    monkeypatch.chdir(tmp_path)
+    lines = SECTIONS[section]
+    gone = removed([line for line in lines if "--remove" in line])
+    for line in lines:
+        if line.startswith("cp -r backup/metadata/. fleet/metadata"):
+            fleet.store.write_all(backup)
+        else:
+            run(line.replace(" --online fleet/keys", ""))
+    check(fleet, gone)
+
+
+def check(fleet: Fleet, gone: list[str]) -> None:
+    """Keys that went are of no role, and nodes follow."""
     again = reopened(fleet)
     for chain in (again.image.root, again.director.root):
         listed = {key_id for role in chain.current.roles.values() for key_id in role.keyids}

@@ -175,7 +175,7 @@ def test_the_pin_is_asked_for_where_somebody_is(token: Token, waiting: Path, tmp
     os.close(theirs)
     with asks, os.fdopen(ours, "r+b", buffering=0) as terminal:
         shown = b""
-        while f"PIN of {URI}".encode() not in shown:
+        while f"PIN of {URI}: ".encode() not in shown:
             shown += terminal.read(1)
         terminal.write(f"{PIN}\n".encode())
         try:

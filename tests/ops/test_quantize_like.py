@@ -164,6 +164,36 @@ def test_rows_with_scales_of_their_own_keep_theirs(tmp_path: Path) -> None:
     assert about(again)["report"]["cosine"] == about(model)["report"]["cosine"]
 
 
+def test_maps_that_become_tables_keep_theirs(tmp_path: Path) -> None:
+    """What such a map reads has as many levels as its table, not those of a range that is found for it."""
+    made = Network((1, 8, SIDE, SIDE), 4)
+    for _ in range(3):
+        made.conv(16, pads=[1, 1, 1, 1])
+        before = made.at
+        made.node("Sigmoid", before)
+        made.node("Mul", before, made.at)
+    made.node("GlobalAveragePool", made.at)
+    source = made.bytes()
+    quantised(source, fit=tmp_path / "a.fit")
+    like = quantised(source, like=tmp_path / "a.fit", fit=tmp_path / "b.fit")
+    one, other = read_fit(tmp_path / "a.fit"), read_fit(tmp_path / "b.fit")
+    assert any(value.scheme is not None and value.scheme[4] not in (127, 255) for _, _, value in one.values)
+    assert (one.values, one.layers) == (other.values, other.layers)
+    assert about(like)["kept"] == len(one.layers)
+
+
+def test_values_next_to_nothing_are_held(tmp_path: Path) -> None:
+    """Numbers so small that their range cannot be parted in float32, and inputs that do not vary."""
+    made = Network((1, 8, SIDE, SIDE), 4)
+    made.conv(8, pads=[1, 1, 1, 1])
+    made.node("Mul", made.at, made.weight(np.float32(1e-36)))
+    made.node("Mul", made.at, made.weight(np.float32(1e-5)))
+    made.conv(8, pads=[1, 1, 1, 1])
+    found = quantised(made.bytes(), ranges="entropy")
+    with littoral.load(found) as session:
+        assert np.isfinite(next(iter(session.run(feeds(1)[0]).values()))).all()
+
+
 def test_what_is_no_fit_is_refused(before: tuple[bytes, Model, Path], tmp_path: Path) -> None:
     source, _, fit = before
     with pytest.raises(NotFoundError, match="No such file"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from littoral.updates.metadata.image import ImageRepository
     from littoral.updates.metadata.roles import Pending
     from littoral.updates.metadata.root import RootChain
+    from littoral.updates.metadata.store import MetadataStore
 
 __all__ = ["COMMANDS"]
 
@@ -23,9 +24,14 @@ SHOWN = 16
 FILES_BYTES_MAX = 8 << 20
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
-StoreArgument = Annotated[Path, typer.Argument(help="Folder of the metadata, with `image` in it.")]
+StoreArgument = Annotated[
+    Path, typer.Argument(help="The orchestrator's file, or a folder of metadata, with `image` in it.")
+]
 RepositoryArgument = Annotated[str, typer.Argument(help="`image` or `director`.")]
-OnlineOption = Annotated[Path, typer.Option("--online", help="Folder of the online keys.")]
+OnlineOption = Annotated[
+    Path | None,
+    typer.Option("--online", help="Folder of the online keys, if not the orchestrator's file's."),
+]
 
 
 def roles(store: StoreArgument, as_json: JsonOption = False) -> None:
@@ -141,13 +147,13 @@ def public(
 
 def publish(
     store: StoreArgument,
-    online: OnlineOption,
     files: Annotated[list[Path] | None, typer.Argument(help="Signed files that came back.")] = None,
+    online: OnlineOption = None,
 ) -> None:
     """Take signatures back; what has enough of them counts from now on, with snapshot and timestamp by online keys."""
     from littoral.updates.metadata.signatures import read_signed
 
-    image, director = _repositories(store, online)
+    image, director = _repositories(store, online, signs=True)
     for file in files or []:
         found = read_signed(_read(file))
         for signature in found.signatures:
@@ -168,30 +174,53 @@ def publish(
 
 def skip(
     store: StoreArgument,
-    online: OnlineOption,
     count: Annotated[int, typer.Argument(help="More than were signed since the backup.")],
+    online: OnlineOption = None,
 ) -> None:
     """Leave versions out, after metadata came back from a backup: nodes have seen later ones."""
     if not 0 < count <= 1_000_000:
         raise InputError(f"{count} versions cannot be left out", hint="1 to 1,000,000")
-    image, director = _repositories(store, online)
+    image, director = _repositories(store, online, signs=True)
     image.skip(count)
     director.sign_again(skip=count)
     results.print(f"{count} versions left out, {len(director.nodes())} nodes told again", markup=False)
 
 
-def _repositories(store: Path, online: Path | None = None) -> "tuple[ImageRepository, Director]":
-    """Raises SetupError, NotFoundError for another folder."""
+def _repositories(
+    store: Path, online: Path | None = None, *, signs: bool = False
+) -> "tuple[ImageRepository, Director]":
+    """signs: needs the online keys. Raises SetupError, InputError, NotFoundError for another folder."""
     _need_extra()
+    from littoral.updates import tree
     from littoral.updates.metadata.director import Director
     from littoral.updates.metadata.image import ImageRepository
     from littoral.updates.metadata.keys import KeyRing
+
+    metadata, keys = _opened(store)
+    if signs and (online or keys) is None:
+        raise InputError(f"`{store}` does not say where the online keys are", hint="`--online FOLDER`")
+    root = tree.image_metadata("1.root.json")
+    if metadata.read(root) is None:
+        raise NotFoundError(f"`{store}` has no `{root}`", hint="the orchestrator's file, or the folder of its metadata")
+    ring = KeyRing(online or keys or store)
+    return ImageRepository(metadata, ring), Director(metadata, ring)
+
+
+def _opened(store: Path) -> "tuple[MetadataStore, Path | None]":
+    """The metadata, and where the online keys are: of an orchestrator, wherever its objects are, or in a folder."""
     from littoral.updates.metadata.store import FolderStore
 
-    if not (store / "image/metadata/1.root.json").is_file():
-        raise NotFoundError(f"`{store}` has no `image/metadata/1.root.json`", hint="the folder of a fleet's metadata")
-    ring = KeyRing(online or store)
-    return ImageRepository(FolderStore(store), ring), Director(FolderStore(store), ring)
+    if not store.is_file():
+        return FolderStore(store), None
+    from littoral.orchestrator.file import read_file
+    from littoral.orchestrator.places import mark_of_objects, open_objects
+    from littoral.orchestrator.signing import KEYS, ObjectsMetadata
+
+    file = read_file(store)
+    objects = open_objects(file)
+    if (mark := mark_of_objects(objects)) is not None:
+        raise ConflictError(f"`{store}`: the fleet is moved, or being moved", hint=f"its place: `{mark.other}`")
+    return ObjectsMetadata(objects), file.data / KEYS
 
 
 def _chain(repository: str, image: "ImageRepository", director: "Director") -> "RootChain":

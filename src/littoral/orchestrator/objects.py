@@ -7,6 +7,7 @@ from typing import Protocol
 
 from littoral.artifact.model import write_atomically
 from littoral.errors import NotFoundError, UnavailableError
+from littoral.updates.metadata.store import FolderLock, Lock
 
 __all__ = ["FolderObjects", "Objects"]
 
@@ -43,6 +44,10 @@ class Objects(Protocol):
 
     def names(self, prefix: str) -> Iterator[str]:
         """Of the objects whose names begin so, in no order."""
+        ...
+
+    def lock(self, name: str) -> Lock:
+        """Among all processes that have these objects. `names` does not tell of it."""
         ...
 
 
@@ -106,6 +111,9 @@ class FolderObjects:
             name = found.relative_to(self._folder).as_posix()
             if found.is_file() and name.startswith(prefix) and not found.name.startswith("."):
                 yield name
+
+    def lock(self, name: str) -> Lock:
+        return FolderLock(self._folder / name)
 
     def _made(self, name: str) -> Path:
         target = self._folder / name

@@ -11,15 +11,19 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
+from littoral.clock import SYSTEM
 from littoral.errors import NotFoundError, SettingError, UnavailableError
+from littoral.orchestrator.leases import Lease, Tagged
+from littoral.updates.metadata.store import Lock
 
 __all__ = ["S3Objects"]
 
 TIMEOUT_S = 30
 RETRY_S = 20
+LOCK = ".lock"
 
 _T = TypeVar("_T")
 
@@ -78,8 +82,38 @@ class S3Objects:
         folder = prefix.rpartition("/")[0]
         for page in self._asked(lambda: [*obstore.list(self._store, folder or None)]):
             for found in page:
-                if found["path"].startswith(prefix):
+                if found["path"].startswith(prefix) and not found["path"].endswith(LOCK):
                     yield found["path"]
+
+    def lock(self, name: str) -> Lock:
+        return Lease(_Cell(self, f"{name}{LOCK}"), f"{self._url}/{name}", SYSTEM)
+
+    def tagged(self, name: str) -> Tagged | None:
+        """All of a small one with its ETag; None where there is none."""
+
+        def ask() -> Tagged:
+            found = obstore.get(self._store, name)
+            return Tagged(bytes(found.bytes()), str(found.meta["e_tag"]))
+
+        try:
+            return self._asked(ask)
+        except NotFoundError:
+            return None
+
+    def put_if(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """Where its ETag is this, or there is none (None). The new one; None where it is another."""
+        mode: Any = "create" if tag is None else {"e_tag": tag}
+
+        def ask() -> str | None:
+            try:
+                return str(obstore.put(self._store, name, data, mode=mode, use_multipart=False)["e_tag"])
+            except (AlreadyExistsError, PreconditionError):
+                return None
+
+        try:
+            return self._asked(ask)
+        except NotFoundError:
+            return None
 
     def _asked(self, ask: Callable[[], _T]) -> _T:
         try:
@@ -88,3 +122,17 @@ class S3Objects:
             raise NotFoundError(f"objects `{self._url}`: {error}") from error
         except (BaseError, OSError) as error:
             raise UnavailableError(f"objects `{self._url}`: {error}") from error
+
+
+class _Cell:
+    """One object. A `Cell`."""
+
+    def __init__(self, objects: S3Objects, name: str) -> None:
+        self._objects = objects
+        self._name = name
+
+    def read(self) -> Tagged | None:
+        return self._objects.tagged(self._name)
+
+    def write(self, data: bytes, tag: str | None) -> str | None:
+        return self._objects.put_if(self._name, data, tag)

@@ -5,6 +5,7 @@ anything. Everything here blocks.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from littoral.clock import Clock
@@ -18,6 +19,7 @@ from littoral.updates.metadata.image import UPLOADS, ImageRepository
 from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.metadata.roles import Pending
 from littoral.updates.metadata.signatures import made_elsewhere
+from littoral.updates.metadata.store import Writing
 from littoral.updates.trust.trust_file import TrustFile
 from littoral.updates.wire import Desired
 
@@ -37,20 +39,28 @@ class ObjectsMetadata:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._writing = Writing(objects.lock(METADATA.rstrip("/")))
 
     def read(self, path: str) -> bytes | None:
         return self._objects.get(METADATA + path)
 
     def write_all(self, files: Sequence[tuple[str, bytes]]) -> None:
-        for path, data in files:
-            self._objects.put(METADATA + path, data)
+        with self._writing.each() as lock:
+            for path, data in files:
+                lock.keep()
+                self._objects.put(METADATA + path, data)
 
     def remove(self, path: str) -> None:
-        self._objects.delete(METADATA + path)
+        with self._writing.each() as lock:
+            lock.keep()
+            self._objects.delete(METADATA + path)
 
     def list(self, folder: str) -> Iterator[str]:
         for name in self._objects.names(f"{METADATA}{folder}".rstrip("/") + "/"):
             yield name.removeprefix(METADATA)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._writing.exclusive()
 
 
 class Signing:

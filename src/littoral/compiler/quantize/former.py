@@ -17,10 +17,11 @@ from msgspec import Meta
 from littoral.compiler.ir.graph import Graph, Node, Value
 from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.corrections import Whole
-from littoral.compiler.quantize.marks import Marks
+from littoral.compiler.quantize.marks import ROWS, Marks
 from littoral.compiler.quantize.observe import Seen
 from littoral.compiler.quantize.options import Int8
-from littoral.compiler.quantize.ranges import HIGHEST, chosen, error_of, widened
+from littoral.compiler.quantize.ranges import HIGHEST, error_of, widened
+from littoral.compiler.quantize.tables import looked_up
 from littoral.compiler.quantize.wanted import is_product
 from littoral.errors import InputError
 from littoral.tensors import Array
@@ -30,6 +31,9 @@ __all__ = ["Fit", "Former", "decode_fit", "encode_fit", "noted"]
 FORM = "littoral-fit-1"
 ERROR_MAX = 1.5
 """Times the square error of a range found anew: more is not kept."""
+
+SLACK_MAX, COARSER_MAX = 0.05, 1.25
+"""Of a range that a table reads: what may lie outside, and how much coarser its steps may be."""
 
 _Count = Annotated[int, Meta(ge=0, le=1 << 32)]
 
@@ -174,18 +178,18 @@ def noted(
 
 
 class Kept(NamedTuple):
-    """Of the new graph, divided as before. schemes: that hold still. bits, rows: of products that were of bytes.
-    weights: of layers that did not change. read: the schemes that these read by. ranges: how schemes were found.
-    missing: those that no longer hold.
+    """Of the new graph, divided as before. schemes: that hold still, and how their ranges were found. bits, rows: of
+    products that were of bytes. weights: of layers that did not change, with the scheme that each reads by.
+    missing: values that need another scheme; strangers: products that were not there.
     """
 
     schemes: dict[Value, Scheme]
-    bits: dict[Node, int]
-    rows: frozenset[Node]
-    weights: dict[Node, Whole]
-    read: dict[Node, Scheme]
     ranges: dict[Value, str]
-    missing: dict[Value, Scheme]
+    bits: dict[Node, int]
+    rows: set[Node]
+    weights: dict[Node, tuple[Whole, Scheme]]
+    missing: set[Value]
+    strangers: set[Node]
 
 
 class Former:
@@ -216,30 +220,48 @@ class Former:
                     found[value] = unit
         return found
 
-    def kept(self, exact: Graph, units: Mapping[Value, Array], seen: Mapping[Value, Seen], asked: Int8) -> Kept:
-        """What holds of it. units: of values of the graph given; exact: that graph, divided by them."""
-        kept = Kept({}, {}, frozenset(), {}, {}, {}, {})
+    def kept(
+        self, exact: Graph, units: Mapping[Value, Array], seen: Mapping[Value, Seen], anew: Mapping[Value, Scheme]
+    ) -> Kept:
+        """What holds of it. units: of values of the graph given; exact: that graph, divided by them. anew: schemes that
+        would be found now.
+        """
+        kept = Kept({}, {}, {}, set(), {}, set(), set())
+        values = zip(_values(self._given), _values(exact), strict=True)
+        known = {value: self._before.get(at) for (at, _, _), (_, _, value) in values}
+        were = dict(self._schemes(exact, seen))
+        tables = looked_up(exact, were, seen)
+        for value, was in were.items():
+            if value in tables:
+                kept.schemes[value] = was if _covers(was, tables[value]) else tables[value]
+            elif _holds(was, seen[value], anew[value]):
+                kept.schemes[value] = was
+            else:
+                kept.missing.add(value)
+        kept.missing.update(value for value in seen if known[value] is None)
         for (at, i, _), (_, _, value) in zip(_values(self._given), _values(exact), strict=True):
-            if (before := self._before.get(at)) is None or (one := self._values.get((before, i))) is None:
-                continue
-            if (scheme := _scheme(one)) is not None:
-                if value in seen and not _holds(scheme, seen[value], asked):
-                    kept.missing[value] = scheme
-                    continue
-                kept.schemes[value] = scheme
-                kept.ranges[value] = one.ranges
-        rows = set[Node]()
+            if value in kept.schemes:
+                kept.ranges[value] = self._values[self._before[at], i].ranges
         for at, (given, node) in enumerate(zip(self._given.nodes, exact.nodes, strict=True)):
-            if (layer := self._fit.layers.get(self._before.get(at, -2))) is None or not is_product(node):
+            if not is_product(node):
                 continue
-            kept.bits[node] = layer.bits
-            if layer.by_row:
-                rows.add(node)
-            if self._is_same(given, node, layer, units, kept):
-                kept.weights[node] = _whole(layer)
-                if not layer.by_row:
-                    kept.read[node] = kept.schemes[node.inputs[0]]
-        return kept._replace(rows=frozenset(rows))
+            if at not in self._before:
+                kept.strangers.add(node)
+            elif (layer := self._fit.layers.get(self._before[at])) is not None:
+                kept.bits[node] = layer.bits
+                if layer.by_row:
+                    kept.rows.add(node)
+                if self._is_same(given, node, layer, units, kept):
+                    kept.weights[node] = (_whole(layer), ROWS if layer.by_row else kept.schemes[node.inputs[0]])
+        return kept
+
+    def _schemes(self, exact: Graph, seen: Mapping[Value, Seen]) -> Iterator[tuple[Value, Scheme]]:
+        """Of values that are to be held in bytes, what they were held by."""
+        for (at, i, _), (_, _, value) in zip(_values(self._given), _values(exact), strict=True):
+            before = self._before.get(at)
+            one = None if before is None else self._values.get((before, i))
+            if one is not None and value in seen and (scheme := _scheme(one)) is not None:
+                yield value, scheme
 
     def _is_same(self, given: Node, node: Node, layer: LayerFit, units: Mapping[Value, Array], kept: Kept) -> bool:
         """Whether all that its bytes depend on is as it was, but for what the feeds show."""
@@ -257,10 +279,18 @@ class Former:
         return now is None if then is None else now is not None and np.array_equal(then, now)
 
 
-def _holds(scheme: Scheme, seen: Seen, asked: Int8) -> bool:
+def _holds(scheme: Scheme, seen: Seen, anew: Scheme) -> bool:
     """Whether it is about as good as one found anew."""
-    _, anew = chosen(seen, asked.ranges)
     if scheme.high > HIGHEST:
         anew = widened(anew, seen)
     sample = seen.sample()
     return error_of(sample, scheme) <= ERROR_MAX * error_of(sample, anew)
+
+
+def _covers(scheme: Scheme, anew: Scheme) -> bool:
+    """Whether a table reads about as much by it, about as finely."""
+    (low, high), (wanted_low, wanted_high) = (
+        (-one.zero * one.scale, (one.high - one.zero) * one.scale) for one in (scheme, anew)
+    )
+    slack = SLACK_MAX * (wanted_high - wanted_low)
+    return low <= wanted_low + slack and high >= wanted_high - slack and scheme.scale <= COARSER_MAX * anew.scale

@@ -20,7 +20,7 @@ from littoral.compiler.quantize.equalize import equalized, units_of
 from littoral.compiler.quantize.feeds import collected, fitting
 from littoral.compiler.quantize.fit import Fitted, fit
 from littoral.compiler.quantize.former import Fit, Former, noted
-from littoral.compiler.quantize.marks import Marks
+from littoral.compiler.quantize.marks import ROWS, Marks
 from littoral.compiler.quantize.observe import Seen, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.patches import is_depthwise
@@ -142,22 +142,24 @@ def _as_before(observed: _Observed, former: Former, asked: Int8, tell: Callable[
     units = units_of(observed.given, observed.products, observed.seen, former.units())
     exact, seen = equalized(observed.given, observed.products, observed.seen, units)
     judge = Judge(exact, observed.held_out)
-    kept = former.kept(exact, units, seen, asked)
-    for value, was in kept.missing.items():
-        name, scheme = chosen(seen[value], asked.ranges)
-        kept.ranges[value] = name
-        kept.schemes[value] = widened(scheme, seen[value]) if was.high > HIGHEST else scheme
-    if kept.missing:
-        share_schemes(exact, kept.schemes)
+    anew = {value: chosen(one, asked.ranges) for value, one in seen.items()}
+    kept = former.kept(exact, units, seen, {value: scheme for value, (_, scheme) in anew.items()})
+    bits = kept.bits | {node: _bits(node, asked.bits) for node in kept.strangers}
+    needed = kept.missing & wanted_values(exact, bits.keys() - kept.rows)
+    schemes = kept.schemes | {value: anew[value][1] for value in needed}
+    if needed:
+        share_schemes(exact, schemes)
+        schemes |= {v: scheme for v, scheme in looked_up(exact, schemes, seen).items() if v in needed}
     known = {
         node: whole
-        for node, whole in kept.weights.items()
-        if node in kept.rows or kept.schemes[node.inputs[0]] == kept.read[node]
+        for node, (whole, read) in kept.weights.items()
+        if read == (ROWS if node in kept.rows else schemes.get(node.inputs[0]))
     }
-    fitted = fit(exact, observed.rest, kept.schemes, kept.bits, kept.rows, False, 1.0, tell, known)
-    every = {node: kept.bits.get(node, FLOAT_BITS) for node in exact.nodes if is_product(node)}
+    fitted = fit(exact, observed.rest, schemes, bits, kept.rows, False, 1.0, tell, known)
+    every = {node: bits.get(node, FLOAT_BITS) for node in exact.nodes if is_product(node)}
     choice = Choice(every, cosine=judge.agreement(fitted.marks))
-    return _Found(exact, units, fitted, choice, kept.ranges, {}, judge.count, known.keys())
+    ranges = kept.ranges | {value: anew[value][0] for value in needed}
+    return _Found(exact, units, fitted, choice, ranges, {}, judge.count, known.keys())
 
 
 def _is_close(cosine: float, wanted: float, asked: Int8) -> bool:

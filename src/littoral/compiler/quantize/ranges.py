@@ -14,6 +14,8 @@ HIGHEST = 127
 WIDE = 255
 PERCENTILES = (99.99, 99.9, 99.5)
 BINS = 2048
+SMALLEST = 1e-30
+"""Of a range that can be parted in float32."""
 GAIN_MIN = 0.05  # of the error: less does not pay for values that are cut off
 Bounds = tuple[float, float]
 
@@ -42,7 +44,9 @@ def _percentile(sample: Array, share: float) -> Bounds:
 
 def _entropy(sample: Array, seen: Seen) -> Bounds:
     """The range whose bytes say most of the distribution: least Kullback-Leibler divergence of what they make of it."""
-    counts, edges = np.histogram(sample, BINS, (seen.low, seen.high) if seen.high > seen.low else (0.0, 1.0))
+    if seen.high - seen.low < SMALLEST:
+        return seen.low, seen.high
+    counts, edges = np.histogram(sample, BINS, (seen.low, seen.high))
     zero = int(np.searchsorted(edges, 0.0))
     best, bounds = np.inf, (seen.low, seen.high)
     for width in np.linspace(0.3, 1, 29):

@@ -70,7 +70,7 @@ class Director:
 
     def tell_all(self, told: Mapping[str, Told]) -> dict[str, int]:
         """As `tell`, for many nodes: what is wrong with one of them is told before anything is written."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             root = self.root.current
             files: list[tuple[str, bytes]] = []
             versions = {}
@@ -102,21 +102,16 @@ class Director:
         Cheap when there is nothing to do: to be called whenever a node asks. Raises NotFoundError for an unknown node.
         """
         with self._lock:
-            published = Published(self._store, tree.director_metadata(node))
-            targets = published.targets()
-            if targets is None:
-                raise NotFoundError(f"node `{node}` was told nothing yet")
-            root = self.root.current
-            if force or half_is_over(targets.signed, self._clock, self._expiries.director_days):
-                files = self._online.files(published, root, {Targets.type: self._again(targets, root)})
-            else:
-                files = self._online.refreshed(published, root)
+            if not self._due(node, force=force):
+                return False
+        with self._store.exclusive(), self._lock:
+            files = self._due(node, force=force)
             self._store.write_all(files)
             return bool(files)
 
     def publish_root(self) -> bool:
         """A root that has its signatures counts from now on, for every node. Whether there was one."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             if self.root.publish() is None:
                 return False
             self.sign_again()
@@ -126,7 +121,7 @@ class Director:
         """Everything by the keys of the root that counts now, for every node. skip: versions to leave out, after a
         backup was restored.
         """
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             root = self.root.current
             for node in self.nodes():
                 published = Published(self._store, tree.director_metadata(node))
@@ -139,7 +134,7 @@ class Director:
 
     def forget(self, node: str) -> None:
         """A node that is no more."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             for path in list(self._store.list(tree.director_metadata(node))):
                 self._store.remove(path)
 
@@ -147,6 +142,16 @@ class Director:
         """Those that were told something."""
         found = (path.split("/") for path in self._store.list("director"))
         return sorted({parts[1] for parts in found if parts[-1] == "timestamp.json"})
+
+    def _due(self, node: str, *, force: bool) -> list[tuple[str, bytes]]:
+        published = Published(self._store, tree.director_metadata(node))
+        targets = published.targets()
+        if targets is None:
+            raise NotFoundError(f"node `{node}` was told nothing yet")
+        root = self.root.current
+        if force or half_is_over(targets.signed, self._clock, self._expiries.director_days):
+            return self._online.files(published, root, {Targets.type: self._again(targets, root)})
+        return self._online.refreshed(published, root)
 
     def _roots(self, node: str) -> list[tuple[str, bytes]]:
         return [(tree.director_metadata(node, f"{version}.root.json"), data) for version, data in self.root.versions()]

@@ -85,7 +85,7 @@ class ImageRepository:
         """
         target = tuf.TargetFile(length, {"sha256": sha256}, str(name), {"custom": signable(custom)})
         tree.target_file(name, sha256)
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             if (former := self._listed(Published(self._store, FOLDER)).get(str(name))) is not None:
                 if (former.length, former.hashes) != (target.length, target.hashes):
                     raise ConflictError(f"`{name}` is published with other bytes", hint="a new version has a number")
@@ -97,7 +97,7 @@ class ImageRepository:
 
     def withdraw(self, name: ArtifactName) -> Pending | None:
         """No node installs it any more, once that is signed: by `uploads` at once, if it was theirs (None)."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             published = Published(self._store, FOLDER)
             uploads = published.targets(UPLOADS)
             if uploads is not None and str(name) in uploads.signed.targets:
@@ -108,7 +108,7 @@ class ImageRepository:
 
     def renew(self) -> Pending:
         """The same targets for another while: before they expire, and after keys were lost."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             return self._draft_with({})
 
     def delegate_uploads(self, keys: Sequence[Key], kinds: Iterable[Kind] = tuple(Kind)) -> Pending:
@@ -123,7 +123,7 @@ class ImageRepository:
         def edit(targets: Targets) -> None:
             targets.delegations = Delegations({key.keyid: key for key in keys}, {UPLOADS: role}) if keys else None
 
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             return self._draft_with({}, edit)
 
     @property
@@ -158,7 +158,7 @@ class ImageRepository:
         """Adds a signature that was made elsewhere. Raises ForbiddenError for a key that may not, or a wrong one."""
         if role == Root.type:
             return self.root.attach(signature)
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             draft = self._waiting_draft()
             draft.signatures[signature.keyid] = signature
             if signature.keyid not in self._told(draft).signed_by:
@@ -174,7 +174,7 @@ class ImageRepository:
 
         Raises ConflictError for a root whose new keys have not signed the targets yet.
         """
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             published = Published(self._store, FOLDER)
             new: dict[str, bytes] = {}
             draft = self._draft()
@@ -196,14 +196,21 @@ class ImageRepository:
 
     def refresh(self, *, force: bool = False) -> bool:
         """Signs snapshot and timestamp again when less than half their life is left. Whether it did."""
+
+        def due() -> list[tuple[str, bytes]]:
+            return self._online.refreshed(Published(self._store, FOLDER), self.root.current, force=force)
+
         with self._lock:
-            files = self._online.refreshed(Published(self._store, FOLDER), self.root.current, force=force)
+            if not due():
+                return False
+        with self._store.exclusive(), self._lock:
+            files = due()
             self._store.write_all(files)
             return bool(files)
 
     def skip(self, versions: int) -> None:
         """After a backup was restored: goes on with versions that nodes have not seen, as no earlier one counts."""
-        with self._lock:
+        with self._store.exclusive(), self._lock:
             published = Published(self._store, FOLDER)
             self._store.write_all(self._online.files(published, self.root.current, {}, skip=versions))
 

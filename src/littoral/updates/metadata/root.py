@@ -15,6 +15,7 @@ from littoral.updates.targets import FIELD
 
 __all__ = ["RoleKeys", "RootChain"]
 
+HINT = "`littoral keys rotate`, `threshold` or `renew`"
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 
 
@@ -41,22 +42,23 @@ class RootChain:
 
     def begin(self, roles: dict[str, RoleKeys], signers: Sequence[Signer]) -> bytes:
         """Version 1. Raises ConflictError where there is one, InputError for too few keys."""
-        if self._read(1) is not None:
-            raise ConflictError(f"`{self._folder}1.root.json` is there already", hint="a fleet is begun once")
-        expires = later(self._clock, self._expiries.root_days)
-        root = Root(1, None, expires, unrecognized_fields={FIELD: self._name})
-        for role, given in roles.items():
-            _check(role, given.threshold, len({key.keyid for key in given.keys}))
-            root.roles[role].threshold = given.threshold
-            for key in given.keys:
-                root.add_key(key, role)
-        metadata = Metadata(root)
-        for signer in signers:
-            metadata.sign(signer, append=True)
-        root.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
-        data = packed(metadata)
-        self._store.write_all([(f"{self._folder}1.root.json", data)])
-        return data
+        with self._store.exclusive():
+            if self._read(1) is not None:
+                raise ConflictError(f"`{self._folder}1.root.json` is there already", hint="a fleet is begun once")
+            expires = later(self._clock, self._expiries.root_days)
+            root = Root(1, None, expires, unrecognized_fields={FIELD: self._name})
+            for role, given in roles.items():
+                _check(role, given.threshold, len({key.keyid for key in given.keys}))
+                root.roles[role].threshold = given.threshold
+                for key in given.keys:
+                    root.add_key(key, role)
+            metadata = Metadata(root)
+            for signer in signers:
+                metadata.sign(signer, append=True)
+            root.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
+            data = packed(metadata)
+            self._store.write_all([(f"{self._folder}1.root.json", data)])
+            return data
 
     @property
     def current(self) -> Root:
@@ -83,17 +85,18 @@ class RootChain:
 
     def change(self, edit: Callable[[Root], None]) -> Pending:
         """Changes what waits, or begins it. Raises what `edit` raises, InputError where too few keys are left."""
-        current, draft = self._current(), self._draft()
-        dropped = len(draft.signatures) if draft else 0
-        root = copy.deepcopy((draft or current).signed)
-        root.version = current.signed.version + 1
-        root.expires = later(self._clock, self._expiries.root_days)
-        edit(root)
-        for role in ROLES:
-            _check(role, root.roles[role].threshold, len(root.roles[role].keyids))
-        new = Metadata(root)
-        self._store.write_all([(self._pending, packed(new))])
-        return self._told(new)._replace(dropped=dropped)
+        with self._store.exclusive():
+            current, draft = self._current(), self._draft()
+            dropped = len(draft.signatures) if draft else 0
+            root = copy.deepcopy((draft or current).signed)
+            root.version = current.signed.version + 1
+            root.expires = later(self._clock, self._expiries.root_days)
+            edit(root)
+            for role in ROLES:
+                _check(role, root.roles[role].threshold, len(root.roles[role].keyids))
+            new = Metadata(root)
+            self._store.write_all([(self._pending, packed(new))])
+            return self._told(new)._replace(dropped=dropped)
 
     def renew(self) -> Pending:
         """The same keys for another while."""
@@ -125,36 +128,39 @@ class RootChain:
         """Adds one signature to what waits. Raises as `attach`."""
         draft = self._draft()
         if draft is None:
-            raise NotFoundError("no root waits for signatures", hint="`littoral keys rotate`, `threshold` or `renew`")
+            raise NotFoundError("no root waits for signatures", hint=HINT)
         return self.attach(signer.sign(draft.signed_bytes))
 
     def attach(self, signature: Signature) -> Pending:
         """Adds a signature that was made elsewhere. Raises ForbiddenError for a key that may not, or a wrong one."""
-        draft = self._draft()
-        if draft is None:
-            raise NotFoundError("no root waits for signatures", hint="`littoral keys rotate`, `threshold` or `renew`")
-        draft.signatures[signature.keyid] = signature
-        if signature.keyid not in self._told(draft).signed_by:
-            raise ForbiddenError(
-                f"root v{draft.signed.version}: not signed by a key of it: `{signature.keyid[:16]}`",
-                hint="signed by another key, or of another draft: sign again what `littoral keys pending` writes",
-            )
-        self._store.write_all([(self._pending, packed(draft))])
-        return self._told(draft)
+        with self._store.exclusive():
+            draft = self._draft()
+            if draft is None:
+                raise NotFoundError("no root waits for signatures", hint=HINT)
+            draft.signatures[signature.keyid] = signature
+            if signature.keyid not in self._told(draft).signed_by:
+                raise ForbiddenError(
+                    f"root v{draft.signed.version}: not signed by a key of it: `{signature.keyid[:16]}`",
+                    hint="signed by another key, or of another draft: sign again what `littoral keys pending` writes",
+                )
+            self._store.write_all([(self._pending, packed(draft))])
+            return self._told(draft)
 
     def publish(self) -> bytes | None:
         """What waited counts from now on; None while signatures are missing."""
-        draft = self._draft()
-        if draft is None or self._told(draft).missing:
-            return None
-        data = packed(draft)
-        self._store.write_all([(f"{self._folder}{draft.signed.version}.root.json", data)])
-        self._store.remove(self._pending)
-        return data
+        with self._store.exclusive():
+            draft = self._draft()
+            if draft is None or self._told(draft).missing:
+                return None
+            data = packed(draft)
+            self._store.write_all([(f"{self._folder}{draft.signed.version}.root.json", data)])
+            self._store.remove(self._pending)
+            return data
 
     def withdraw(self) -> None:
         """What waits is given up."""
-        self._store.remove(self._pending)
+        with self._store.exclusive():
+            self._store.remove(self._pending)
 
     def _told(self, draft: Metadata[Root]) -> Pending:
         found = draft.signed.get_root_verification_result(self.current, draft.signed_bytes, draft.signatures)
