@@ -202,3 +202,16 @@ def test_the_site_file_names_another_model_for_one_vector_and_the_start_begins(f
         )
         assert json.dumps(now["migration"]["other"]).startswith('"title=encoder@1:')
         check_embedded(served, points(served.address), "title", "titles")
+
+
+def test_a_pipeline_that_embeds_for_two_vectors_takes_both_along(folder: Path) -> None:
+    site = write_named_site(folder)
+    site.write_text(site.read_text().replace('pipeline = "titles" }', 'pipeline = "sentences" }'))
+    with node_in_thread(folder, site=site) as served:
+        filled(served, folder)
+        refused = migrate(served.address, {"title": "encoder@2"})
+        assert (refused.status, "is to be another version for" in refused.error) == (409, True)
+        assert told(served.address)["migration"] is None
+        assert migrate(served.address, {"": "encoder@2", "title": "encoder@2"}).status == 200
+        until_flipped(served)
+        check_embedded(served, points(served.address), "title", "sentences")
