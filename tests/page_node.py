@@ -180,8 +180,8 @@ class PageNode:
     def _collection(self) -> dict[str, Any]:
         count = len(self._payloads)
         told = {"name": "frames", "points_count": count, "indexed_vectors_count": count, "size": 1280}
-        vector = {"name": "", "size": 1280, "distance": "Cosine", "is_multi": False}
-        told |= {"is_spread": False, "vectors": [vector]}
+        vector = {"name": "", "size": 1280, "distance": "Cosine", "is_multi": False, "models": []}
+        told |= {"is_spread": False, "vectors": [vector], "migration": None}
         return told | {"distance": "Cosine", "status": "ok", "epoch": count}
 
     def _pipeline(self, name: str) -> dict[str, Any]:

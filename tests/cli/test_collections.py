@@ -30,16 +30,16 @@ def test_a_collection_is_taken_to_another_version_and_back(served: Served) -> No
         return done.out
 
     assert migrate().startswith("notes: embeddings encoder@1:")
-    done = migrate("--to", "encoder@2", "--wait")
+    done = migrate("--to", "=encoder@2", "--wait")
     assert done.startswith("notes: embeddings encoder@2:")
     assert done.endswith(" is kept for the way back\n")
     assert migrate("--back").startswith("notes: embeddings encoder@1:")
     until(lambda: progress(served)["state"] == "flipped" and progress(served)["points"] == COUNT)
     told = cli("collections", "migrate", "notes", "--url", served.url, "--json").json
-    assert told.keys() == {"name", "models", "strict", "migration", "failure"}
+    assert told.keys() == {"name", "models", "vectors", "strict", "migration", "failure"}
     assert told["migration"].keys() == {
-        "state", "current", "other", "points", "done", "embedded", "behind", "is_whole", "why", "refused", "checked",
-        "flip_ms",
+        "state", "current", "other", "vectors", "points", "done", "embedded", "behind", "is_whole", "why", "refused",
+        "checked", "flip_ms",
     }  # fmt: skip
     assert "kept" not in migrate("--drop")
 
@@ -57,4 +57,8 @@ def test_what_cannot_be_is_told(served: Served) -> None:
     code, message = refused("notes", "--to", "encoder@1")
     assert (code, "holds embeddings of `encoder@1:" in message) == (4, True)
     assert refused("nobody")[0] == 4
+    code, message = refused("notes", "--to", "title=encoder@2")
+    assert (code, "only plain vectors are embedded anew, vector `title` is none" in message) == (4, True)
+    code, message = refused("notes", "--to", "encoder@2", "--to", "title=encoder@2", "--to", "=wide@1")
+    assert (code, message) == (4, "littoral: `--to` names two models for the vector without a name\n")
     assert refused("notes", "--drop") == (4, "littoral: collection `notes` has no second generation\n")

@@ -193,6 +193,17 @@ def test_a_model_is_built_in_integers(tmp_path: Path) -> None:
         done = cli("build", source, "--int8", tmp_path / given, "--int8-bits", "7", "-o", tmp_path / name)
         assert done.code == 0, done.err
     assert (tmp_path / "a.wasm").read_bytes() == (tmp_path / "b.wasm").read_bytes()
+    fits = ("--like", tmp_path / "a.fit", "--fit", tmp_path / "b.fit")
+    kept = ("build", source, "--int8", tmp_path / "folder", "--int8-bits", "7", "-o", tmp_path / "b.wasm")
+    assert cli(*kept, "--fit", tmp_path / "a.fit").code == 0
+    assert (tmp_path / "a.wasm").read_bytes() == (tmp_path / "b.wasm").read_bytes()
+    assert cli(*kept, *fits).code == 0
+    assert littoral.Model.open(tmp_path / "b.wasm").manifest.int8["kept"] > 0  # type: ignore[index]
+    assert (tmp_path / "b.fit").exists()
+    (tmp_path / "a.fit").write_bytes(b"no fit")
+    done = cli(*kept, *fits)
+    assert (done.code, "not a fit that `littoral build` has written" in done.err.replace("\n", " ")) == (4, True)
+    assert cli("build", source, "--fit", tmp_path / "c.fit").code == 4
     (tmp_path / "feeds.npz").write_bytes(b"no archive")
     for given, said in (("feeds.npz", "no .npz or .npy file"), ("nowhere", "No such file"), ("empty", "0 files")):
         (tmp_path / "empty").mkdir(exist_ok=True)

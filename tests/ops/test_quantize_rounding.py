@@ -9,7 +9,7 @@ from integer_networks import NETS, feeds_of, inverted_residuals
 from littoral.compiler.driver import open_source, optimize
 from littoral.compiler.ir.reference import interpret
 from littoral.compiler.quantize import Int8, quantized
-from littoral.compiler.quantize.equalize import equalized
+from littoral.compiler.quantize.equalize import equalized, units_of
 from littoral.compiler.quantize.feeds import fitting
 from littoral.compiler.quantize.observe import Seen, observe
 from littoral.compiler.quantize.quantized import HOLDS, quantize, ready
@@ -78,7 +78,8 @@ def test_equalised_networks_compute_the_same_on_the_feeds() -> None:
         graph = ready(optimize(open_source(make()).graph({})))
         feeds = [fitting(graph, feed, i) for i, feed in enumerate(feeds_of(4))]
         seen = observe(graph, feeds, wanted_values(graph), lambda *_: None)
-        other, _ = equalized(graph, {n for n in graph.nodes if is_product(n)}, seen)
+        products = {n for n in graph.nodes if is_product(n)}
+        other, _ = equalized(graph, products, seen, units_of(graph, products, seen))
         for feed in feeds:
             np.testing.assert_allclose(interpret(other, feed)["y"], interpret(graph, feed)["y"], rtol=1e-4, atol=1e-5)
 

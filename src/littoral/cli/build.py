@@ -47,6 +47,10 @@ def build(
     ] = None,
     int8_ranges: Annotated[str, typer.Option(help="Of activations: auto, minmax, percentile or entropy.")] = "auto",
     effort: Annotated[str, typer.Option(help="Of --int8: normal, or high, which looks longer.")] = "normal",
+    like: Annotated[
+        Path | None, typer.Option(help="With --int8: the fit of the version before, whose bytes same layers keep.")
+    ] = None,
+    fit: Annotated[Path | None, typer.Option(help="With --int8: write the fit here, for the next version.")] = None,
     through: Annotated[
         str | None, typer.Option(help="SITE.toml:PIPELINE whose agents make feeds of the folder's files.")
     ] = None,
@@ -72,10 +76,7 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Compile a model to one .wasm file, without imports unless it is for several threads."""
-    if target not in ("relaxed", "simd128", "mvp"):
-        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
-    if int8 is None and (through or compare or held_out):
-        raise InputError("`--through`, `--compare` and `--held-out` go with `--int8`")
+    _check_options(target, int8, through, compare, held_out, like, fit)
     feeds = None if int8 is None else _feeds(int8, through, held_out, is_compared=compare)
     planning: dict[str, Any] = {
         "shapes": parse_shapes(shape or []),
@@ -94,7 +95,7 @@ def build(
     }
     found = None
     with progress_bar(f"compiling {source.name}") as tell:
-        asked = None if feeds is None else _int8(feeds, int8_bits, int8_budget, int8_ranges, effort)
+        asked = None if feeds is None else _int8(feeds, int8_bits, int8_budget, int8_ranges, effort, like, fit)
         if asked is None or feeds is None or not feeds.held_out:
             model = littoral.compile(source, **planning, **writing, int8=asked, progress=tell)
         else:
@@ -115,6 +116,14 @@ def build(
         results.print(comparison_text(found), markup=False)
 
 
+def _check_options(target: str, int8: Path | None, *others: object) -> None:
+    """others: that mean nothing without int8. Raises InputError."""
+    if target not in ("relaxed", "simd128", "mvp"):
+        raise InputError(f"`--target` is `{target}`, must be relaxed, simd128 or mvp")
+    if int8 is None and any(others):
+        raise InputError("`--through`, `--compare`, `--held-out`, `--like` and `--fit` go with `--int8`")
+
+
 def _show(model: Model, report: dict[str, Any]) -> None:
     results.print(f"{report['path']}  {bytes_text(len(model.wasm))}", markup=False)
     for kind in ("inputs", "outputs"):
@@ -133,10 +142,12 @@ def _show(model: Model, report: dict[str, Any]) -> None:
     results.print(f"  sha256  {model.digest}", markup=False)
 
 
-def _int8(feeds: Parts, bits: str, budget: float | None, ranges: str, effort: str) -> littoral.Int8:
+def _int8(
+    feeds: Parts, bits: str, budget: float | None, ranges: str, effort: str, like: Path | None, fit: Path | None
+) -> littoral.Int8:
     """Raises InputError for what there is not."""
     number: Any = int(bits) if bits.isdecimal() else bits
-    return littoral.Int8(feeds.calibration, number, budget, ranges, effort)  # type: ignore[arg-type]
+    return littoral.Int8(feeds.calibration, number, budget, ranges, effort, like, fit)  # type: ignore[arg-type]
 
 
 def _feeds(calibration: Path, through: str | None, held: Path | None, *, is_compared: bool) -> Parts:

@@ -29,7 +29,12 @@ def options() -> None:
 @collections.command()
 def migrate(
     name: Annotated[str, typer.Argument(help="The collection.")],
-    to: Annotated[str, typer.Option(help="MODEL@VERSION of the site file, whose embeddings it is to hold.")] = "",
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="[VECTOR=]MODEL@VERSION of the site file, whose embeddings it is to hold; several: once each."
+        ),
+    ] = None,
     back: Annotated[bool, typer.Option("--back", help="Let the generation before answer again.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="End the generation that does not answer.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has flipped; exit code 1: it is stuck.")] = False,
@@ -41,7 +46,7 @@ def migrate(
         raise InputError("only one of `--to`, `--back` and `--drop` can be asked for")
     path = f"/api/collections/{quote(name, safe='')}"
     with contextlib.closing(NodeClient(url)) as client:
-        told = _asked(client, path, to, back=back, drop=drop)
+        told = _asked(client, path, to or [], back=back, drop=drop)
         pause = threading.Event()
         while wait and (under_way := told["migration"]) is not None and under_way["state"] in UNDER_WAY:
             messages.print(_line(told), markup=False)
@@ -55,12 +60,27 @@ def migrate(
         raise typer.Exit(STUCK)
 
 
-def _asked(client: NodeClient, path: str, to: str, *, back: bool, drop: bool) -> Any:
+def _asked(client: NodeClient, path: str, to: list[str], *, back: bool, drop: bool) -> Any:
     if to:
-        return client.call("POST", f"{path}/migration", json.dumps({"to": to}).encode())
+        return client.call("POST", f"{path}/migration", json.dumps({"to": _by_vector(to)}).encode())
     if back:
         return client.call("POST", f"{path}/migration/back", b"{}")
     return client.call("DELETE", f"{path}/migration") if drop else client.call("GET", path)
+
+
+def _by_vector(to: list[str]) -> str | dict[str, str]:
+    """One without a vector is for the node to understand, which knows what can be meant."""
+    if len(to) == 1 and "=" not in to[0]:
+        return to[0]
+    found: dict[str, str] = {}
+    for text in to:
+        vector, _, version = text.rpartition("=")
+        if vector in found:
+            raise InputError(
+                "`--to` names two models for " + (f"vector `{vector}`" if vector else "the vector without a name")
+            )
+        found[vector] = version
+    return found
 
 
 def _line(told: dict[str, Any]) -> str:

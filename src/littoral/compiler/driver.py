@@ -29,6 +29,7 @@ from littoral.compiler.plan import (
 from littoral.compiler.quantize import Int8, Quantized, fit_pairs, quantize
 from littoral.compiler.quantize.attention import with_short_attention
 from littoral.compiler.quantize.feeds import collected
+from littoral.compiler.quantize.fit_files import read_fit, write_fit
 from littoral.compiler.quantize.one_thread import one_thread
 from littoral.compiler.quantize.options import int8_of
 from littoral.compiler.quantize.variants import followed, observed_variant
@@ -366,12 +367,16 @@ def optimize(graph: Graph, tell: Progress = silent, trace: Trace | None = None, 
 def in_integers(graphs: Sequence[Graph], asked: Int8, tell: Progress, trace: Trace) -> tuple[list[Graph], Quantized]:
     """The optimised graphs in whole numbers, and what the one that the feeds are for was made of.
 
-    Raises NotOfferedError for variants that differ in more than sizes.
+    Raises NotOfferedError for variants that differ in more than sizes, NotFoundError and InputError for a fit of a
+    model before that cannot be read or written.
     """
     feeds = collected(asked.feeds)
     observed = observed_variant(graphs, feeds[0])
+    like = None if asked.like is None else read_fit(Path(asked.like))
     with one_thread():
-        found = quantize(graphs[observed], replace(asked, feeds=feeds), tell)
+        found = quantize(graphs[observed], replace(asked, feeds=feeds), tell, like)
+    if asked.fit is not None:
+        write_fit(Path(asked.fit), found.fit)
     marks, made = [], []
     for i, graph in enumerate(graphs):
         marked = found.graph if i == observed else followed(found, graph)

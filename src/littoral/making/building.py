@@ -13,7 +13,7 @@ from littoral.making.about import about
 from littoral.making.agent_feeds import FeedAgent
 from littoral.making.feed_files import Feeds, read_feeds
 from littoral.making.measuring import measured
-from littoral.making.orders import FEEDS, MODEL, ORDER, SOURCE, BuildOrder, Int8Order
+from littoral.making.orders import FEEDS, FIT, FORMER, MODEL, ORDER, SOURCE, BuildOrder, Int8Order
 from littoral.making.worker import Tell
 from littoral.quality.compare import held_out
 from littoral.quality.compared_build import compiled_and_compared
@@ -35,7 +35,7 @@ def work(folder: Path, tell: Tell) -> dict[str, Any]:
     else:
         tell("feeds", 0, 1)
         parts = held_out(_feeds(folder / FEEDS, told.through))
-        asked = _int8(order.int8, parts.calibration)
+        asked = _int8(order.int8, parts.calibration, folder)
         model, found = compiled_and_compared(
             source, asked, parts.held_out, planning=planning, writing=writing, progress=tell
         )
@@ -68,5 +68,7 @@ def _feeds(folder: Path, through: Sequence[FeedAgent] | None) -> Feeds:
     return read_feeds(folder, through)
 
 
-def _int8(asked: Int8Order, feeds: Feeds) -> littoral.Int8:
-    return littoral.Int8(feeds, asked.bits, asked.budget, "auto", asked.effort)
+def _int8(asked: Int8Order, feeds: Feeds, folder: Path) -> littoral.Int8:
+    """Like the model whose fit lies in the folder; its own is left there."""
+    like = folder / FORMER if (folder / FORMER).exists() else None
+    return littoral.Int8(feeds, asked.bits, asked.budget, "auto", asked.effort, like=like, fit=folder / FIT)

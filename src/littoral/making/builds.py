@@ -165,9 +165,11 @@ class Builds:
         build.feeds = 0
         self._tell(build)
 
-    def start(self, build: Build, order: BuildOrder, finish: Finish | None = None) -> None:
-        """One at a time. finish: what a model that was made goes through before it counts as made; a compiled one that
-        was brought is measured before. Raises ConflictError.
+    def start(
+        self, build: Build, order: BuildOrder, finish: Finish | None = None, prepare: Finish | None = None
+    ) -> None:
+        """One at a time. prepare: what comes before, with the files in its folder. finish: what a model that was made
+        goes through before it counts as made; a compiled one that was brought is measured before. Raises ConflictError.
         """
         if busy := [one.file for one in self._builds.values() if one.state == "building"]:
             raise ConflictError(f"`{busy[0]}` is being built", hint="wait for it, or cancel it")
@@ -177,7 +179,7 @@ class Builds:
         if build.kind == "onnx":
             build.report = None
         build.ended.clear()
-        build.work = asyncio.create_task(self._build(build, order, finish))
+        build.work = asyncio.create_task(self._build(build, order, finish, prepare))
         self._tell(build)
 
     def note_loaded(self, build: Build, version: str) -> None:
@@ -222,13 +224,15 @@ class Builds:
         for build in list(self._builds.values()):
             await self.cancel(build)
 
-    async def _build(self, build: Build, order: BuildOrder, finish: Finish | None) -> None:
+    async def _build(self, build: Build, order: BuildOrder, finish: Finish | None, prepare: Finish | None) -> None:
         def told(progress: Progress) -> None:
             build.progress = progress
             self._tell(build)
 
         try:
             await _on_disk(lambda: (build.folder / ORDER).write_bytes(msgspec.json.encode(order)))
+            if prepare is not None:
+                await prepare(build)
             bounds = BUILD._replace(memory_bytes=BUILD.memory_bytes + COPIES * build.bytes)
             report = await self._worked(WORKS[build.kind], build.folder, bounds, told)
             build.report = report if build.report is None else {**build.report, **report}

@@ -6,12 +6,13 @@ import msgspec
 
 from littoral.making.agent_feeds import FeedAgent
 
-__all__ = ["FEEDS", "MODEL", "ORDER", "SOURCE", "BuildOrder", "CompareOrder", "Int8Order", "Order"]
+__all__ = ["FEEDS", "FIT", "FORMER", "MODEL", "ORDER", "SOURCE", "BuildOrder", "CompareOrder", "Int8Order", "Order"]
 
 SOURCE = "source"
 FEEDS = "feeds"
 MODEL = "model.wasm"
 ORDER = "order.json"
+FORMER, FIT = "former.fit", "own.fit"
 """Names in the folder of a build."""
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]

@@ -44,8 +44,8 @@ __all__ = ["Find", "Guests", "naming", "open_pipeline", "open_pipelines"]
 
 Find = Callable[[str], Collection]
 Bounds = tuple[Residency, ...]
-Claim = Callable[[str, Sequence[ModelVersion]], Awaitable[None]]
-"""Says whose vectors a collection holds that nobody said it of."""
+Claim = Callable[[str, Sequence[ModelVersion], str], Awaitable[None]]
+"""Says whose the vectors of a name are, in a collection that nobody said it of."""
 
 
 class Guests(NamedTuple):
@@ -166,7 +166,7 @@ class _Binding:
         find, name = self._find, table.search
         size = self._site.collections[name].plain(table.using).size
         return SearchStep(
-            lambda: find(name).of(model),
+            lambda: find(name).of(model, table.using),
             size=size,
             options=table.options(),
             caches=self._guests.caches,
@@ -178,11 +178,11 @@ class _Binding:
         find, name, claim = self._find, table.upsert, self._guests.claim
 
         async def claimed() -> None:
-            if claim is not None and model is not None and not find(name).config.models:
-                await claim(name, [model])
+            if claim is not None and model is not None and not find(name).config.models_of(table.vector):
+                await claim(name, [model], table.vector)
 
         return UpsertStep(
-            lambda: find(name).of(model),
+            lambda: find(name).of(model, table.vector),
             size=self._site.collections[name].plain(table.vector).size,
             vector=table.vector,
             is_by_message=table.id == "message",

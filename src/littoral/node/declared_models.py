@@ -20,11 +20,13 @@ from littoral.node.model_files import Policy, find_versions
 from littoral.node.site import Site
 from littoral.node.site_tables import CollectionTable
 from littoral.runtime.file_identity import FileIdentity
-from littoral.vectors.model_version import ModelVersion, told_over_the_mesh
+from littoral.vectors.model_version import ModelVersion, told_by_vector, told_over_the_mesh
+from littoral.vectors.records import CollectionConfig
 
 __all__ = [
     "Wanted",
     "agents_with",
+    "declared_config",
     "declared_versions",
     "file_of",
     "number_of",
@@ -57,18 +59,36 @@ def parse_wanted(text: str, site: Site) -> Wanted:
     return name, int(number or 0)
 
 
-def declared_versions(site: Site, table: CollectionTable) -> tuple[ModelVersion, ...]:
-    """Of the models that a collection names, read from their files. Raises SettingError and what the files raise."""
-    names = [table.model] if isinstance(table.model, str) else table.model
-    return tuple(read_version(site, parse_wanted(text, site)) for text in names if text)
+def declared_config(site: Site, table: CollectionTable) -> CollectionConfig:
+    """What a collection is to be made with, the models that it names read from their files.
+
+    Raises SettingError and what the files raise.
+    """
+    declared = table.declared_models
+    read = {
+        vector: tuple(read_version(site, parse_wanted(text, site)) for text in texts)
+        for vector, texts in declared.items()
+    }
+    config = table.config()
+    if config.is_single:
+        return msgspec.structs.replace(config, models=read.get("", read.get(None, ())))
+    named = {vector: models for vector, models in read.items() if vector is not None}
+    return msgspec.structs.replace(config, models=read.get(None, ()), named_models=named)
+
+
+def declared_versions(site: Site, table: CollectionTable, vector: str = "") -> tuple[ModelVersion, ...]:
+    """As `declared_config`, of one vector."""
+    return declared_config(site, table).models_of(vector)
 
 
 def with_spread_models(site: Site) -> Site:
     """Collections that are spread and name models tell the other nodes their digests, so that all have the same."""
     tables = dict(site.collections)
     for name, table in site.collections.items():
-        if table.spread is not None and table.model:
-            told = " ".join(filter(None, [table.spread.model, told_over_the_mesh(declared_versions(site, table))]))
+        if table.spread is not None and table.declared_models:
+            config = declared_config(site, table)
+            words = [table.spread.model, told_over_the_mesh(config.models), told_by_vector(config.named_models)]
+            told = " ".join(filter(None, words))
             spread = msgspec.structs.replace(table.spread, model=told)
             tables[name] = msgspec.structs.replace(table, spread=spread)
     return site._replace(collections=tables)

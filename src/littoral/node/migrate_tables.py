@@ -12,24 +12,37 @@ from littoral.node.site_problems import NAME_PATTERN, Place, nearest_hint
 if TYPE_CHECKING:
     from littoral.node.site_tables import CollectionTable
 
-__all__ = ["MigrateTable", "check_models"]
+__all__ = ["MODELS_MAX", "MigrateTable", "WayTable", "check_models"]
 
 MODELS_MAX = 8
 AGENTS_MAX = 64
+WAYS_MAX = 64
 MODEL = re.compile(r"[a-zA-Z0-9_-]{1,64}(@[0-9]{1,9})?")
 
 
+Source = Annotated[str, Meta(pattern="^(payload|file):.{1,256}$")]
+Embedder = Annotated[str, Meta(pattern=NAME_PATTERN)]
+
+
+class WayTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one vector is embedded anew."""
+
+    source: Source
+    pipeline: Embedder
+
+
 class MigrateTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the points of a collection are embedded anew."""
+    """How the points of a collection are embedded anew. source, pipeline: of the vector without a name."""
 
     source: Annotated[
-        str,
-        Meta(
-            pattern="^(payload|file):.{1,256}$",
-            description="What was embedded: `payload:KEY` (a text) or `file:KEY` (the name of a file below `folder`)",
-        ),
-    ]
-    pipeline: Annotated[str, Meta(pattern=NAME_PATTERN, description="Embeds it: bytes in, one tensor [1, size] out")]
+        Source | None,
+        Meta(description="What was embedded: `payload:KEY` (a text) or `file:KEY` (the name of a file below `folder`)"),
+    ] = None
+    pipeline: Annotated[Embedder | None, Meta(description="Embeds it: bytes in, one tensor [1, size] out")] = None
+    named: Annotated[
+        dict[str, WayTable],
+        Meta(max_length=WAYS_MAX, description="`source` and `pipeline` of vectors with names, by name"),
+    ] = {}
     folder: Annotated[str, Meta(max_length=4096, description="Of the files that `file:KEY` names")] = "."
     points_per_s: Annotated[float, Meta(gt=0, le=100_000, description="Points embedded anew a second, at most")] = 100.0
     keep_h: Annotated[
@@ -43,6 +56,13 @@ class MigrateTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         ),
     ] = {}
 
+    @property
+    def ways(self) -> Mapping[str, WayTable]:
+        """By vector, "" = the one without a name."""
+        if self.source is None or self.pipeline is None:
+            return self.named
+        return {"": WayTable(source=self.source, pipeline=self.pipeline), **self.named}
+
 
 def check_models(
     collections: Mapping[str, "CollectionTable"],
@@ -54,8 +74,10 @@ def check_models(
     """What the tables say of each other. Raises SettingError."""
     for name, table in collections.items():
         at = place / "collections" / name
-        for text in [table.model] if isinstance(table.model, str) else table.model:
-            _check_model(text, models, at / "model")
+        for vector, texts in table.declared_models.items():
+            where = at if vector is None else at / "named" / vector if vector else at / "vectors"
+            for text in texts:
+                _check_model(text, models, where / "model")
         if table.migrate is not None:
             _check_migrate(table.migrate, pipelines, at / "migrate")
             for model, instead in table.migrate.agents.items():
@@ -79,7 +101,7 @@ def _check_agents(instead: Mapping[str, str], agents: Mapping[str, Any], at: Pla
 
 
 def _check_migrate(migrate: MigrateTable, pipelines: Mapping[str, Sequence[Any]], at: Place) -> None:
-    if migrate.pipeline not in pipelines:
-        raise (at / "pipeline").wrong(
-            migrate.pipeline, "a pipeline of this file", hint=nearest_hint(migrate.pipeline, pipelines)
-        )
+    for vector, way in migrate.ways.items():
+        if way.pipeline not in pipelines:
+            where = at / "named" / vector / "pipeline" if vector else at / "pipeline"
+            raise where.wrong(way.pipeline, "a pipeline of this file", hint=nearest_hint(way.pipeline, pipelines))

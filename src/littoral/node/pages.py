@@ -6,6 +6,7 @@ from typing import Any
 from littoral.errors import NotFoundError
 from littoral.node.collection_status import collection_states
 from littoral.node.federation.spread_collection import SpreadCollection
+from littoral.node.migration.migration import Told
 from littoral.node.node import Node, ServedAgent, ServedModel, ServedPipeline
 from littoral.node.observed import Observed
 from littoral.node.request_statistics import RequestStatistics
@@ -190,7 +191,19 @@ async def _collections(node: Node) -> list[dict[str, Any]]:
         for name, error in node.collections.damaged.items()
     ]
     states = await collection_states(node.collections, COLLECTION_S)
-    return [_collection(collection, state) for collection, state in states] + damaged
+    running = {} if node.migrations is None else node.migrations.all()
+    found = [_collection(collection, state) | _anew(running.get(collection.name)) for collection, state in states]
+    return found + damaged
+
+
+def _anew(told: Told | None) -> dict[str, Any]:
+    """What of a collection is embedded anew, if anything is. to: models by vector, for people."""
+    if told is None:
+        return {"migration": None}
+    progress = told.progress
+    to = progress.current if progress.state == "flipped" else progress.other
+    numbers = {"points": progress.points, "done": progress.done}
+    return {"migration": {"to": str(to), "state": progress.state, **numbers}}
 
 
 def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str, Any]:
@@ -199,7 +212,13 @@ def _collection(collection: Collection, info: ShardInfo | Exception) -> dict[str
     told: dict[str, Any] = {"name": collection.name, "size": None, "distance": None}
     told["is_spread"] = isinstance(collection, SpreadCollection)
     told["vectors"] = [
-        {"name": name, "size": one.size, "distance": one.distance, "is_multi": one.multivector_config is not None}
+        {
+            "name": name,
+            "size": one.size,
+            "distance": one.distance,
+            "is_multi": one.multivector_config is not None,
+            "models": [str(model) for model in collection.config.models_of(name)],
+        }
         for name, one in dense.items()
     ]
     if first is not None:

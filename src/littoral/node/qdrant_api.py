@@ -32,6 +32,7 @@ from littoral.node.qdrant_bodies import (
 )
 from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, as_query
 from littoral.node.qdrant_snapshots import Snapshots
+from littoral.node.qdrant_vector_names import asked_names, written_names
 from littoral.node.qdrant_writes import WRITES, Terms, apply_updates
 from littoral.node.search_answers import SearchQuestion
 from littoral.node.search_how import SearchHow, noting
@@ -204,7 +205,8 @@ class _Api:
 
         async def answer_noting(request: Request, how: SearchHow) -> Answer:
             began = self._clock.monotonic()
-            collection, data = collection_for_vectors(self._node, request), await request.body.read()
+            data = await request.body.read()
+            collection = collection_for_vectors(self._node, request, lambda: asked_names(decode_json(data, kind)))
             USE.set(use := use_of(request))
             question = SearchQuestion(self._node.caches, collection, path, data, use)
             deadline_s = _deadline_s(request)
@@ -237,7 +239,7 @@ class _Api:
 
         async def work(request: Request) -> object:
             terms, body = _terms(request), await request.json(write.body)
-            collection = await self._to_write(request) if name in WITH_VECTORS else self._collection(request)
+            collection = await self._to_write(request, body) if name in WITH_VECTORS else self._collection(request)
             epoch = await write.run(collection, body, terms)
             return _updated(epoch, terms)
 
@@ -246,8 +248,8 @@ class _Api:
     def _collection(self, request: Request) -> Collection:
         return self._node.collections.get(request.names["collection"])
 
-    async def _to_write(self, request: Request) -> Collection:
-        return await collection_to_write(self._node, request)
+    async def _to_write(self, request: Request, body: object) -> Collection:
+        return await collection_to_write(self._node, request, lambda: written_names(body))
 
     async def _list(self, _: Request) -> object:
         return {"collections": [{"name": name} for name in self._node.collections.names()]}
@@ -348,7 +350,7 @@ class _Api:
     async def _update_batch(self, request: Request) -> object:
         terms, body = _terms(request), await request.json(UpdatesBody)
         has_vectors = any(name in WITH_VECTORS for operation in body.operations for name in operation)
-        collection = await self._to_write(request) if has_vectors else self._collection(request)
+        collection = await self._to_write(request, body) if has_vectors else self._collection(request)
         epochs = await apply_updates(collection, body, terms)
         return [_updated(epoch, terms) for epoch in epochs]
 

@@ -108,11 +108,13 @@ async def _looked_up(
     if lookup.shard_key is not None:
         raise NotOfferedError("lookup_from: `shard_key` is not offered")
     other = find(lookup.collection)
-    if other is not collection and (strange := [model for model in other.config.models if not collection.holds(model)]):
-        raise mixed(collection.name, collection.config.models, strange[0])
+    using = body.using or ""
+    name = lookup.vector if lookup.vector is not None else using
+    strange = [model for model in other.config.models_of(name) if not collection.holds(model, using)]
+    if strange and (other is not collection or name != using):
+        raise mixed(collection.name, collection.config.models_of(using), strange[0], using)
     if not (ids := asks.mentioned(ask)):
         return ask, matching
-    name = lookup.vector if lookup.vector is not None else body.using or ""
     plain = {point_id: checked_id(point_id) for point_id in ids}
     records = await other.retrieve(list(plain.values()), with_payload=False, with_vector=[name], deadline_s=deadline_s)
     found = vectors_by_id(records, name)

@@ -90,7 +90,7 @@ class SearchStage(NamedTuple):
         with noting() as noted, asking_recall(self.recall):
             found = await search_through(self.caches, collection, vectors[0], self.options, USE.get())
         if self.trail is not None:
-            self.trail.searched(collection, vectors[0].astype("<f4").tobytes())
+            self.trail.searched(collection, vectors[0].astype("<f4").tobytes(), self.options.get("using", ""))
         how.search = noted.told or searched(self.options)
         if found.cache is not None:
             how.cache = found.cache

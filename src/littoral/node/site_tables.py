@@ -268,6 +268,9 @@ ALL_STEP_TABLES: Mapping[str, type[PlacedTable]] = {
 VectorName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f]+$")]
 
 
+Models = str | Annotated[list[str], Meta(min_length=1, max_length=MODELS_MAX)]
+
+
 class VectorTable(_Table, frozen=True):
     """A vector of a point."""
 
@@ -276,6 +279,9 @@ class VectorTable(_Table, frozen=True):
     is_multi: Annotated[
         bool, Meta(description="Several vectors a point; nearness is the sum of each one's best (`max_sim`)")
     ] = msgspec.field(default=False, name="multi")
+    model: Annotated[Models, Meta(description="Whose embeddings this vector is; default: the collection's `model`")] = (
+        ""
+    )
 
     def params(self) -> VectorParams:
         """What a collection with it is made with."""
@@ -293,7 +299,7 @@ class CollectionTable(_Table, frozen=True):
     ] = {}
     sparse: Annotated[list[VectorName], Meta(max_length=VECTOR_COUNT_MAX, description="Names of sparse vectors")] = []
     model: Annotated[
-        str | Annotated[list[str], Meta(min_length=1, max_length=MODELS_MAX)],
+        Models,
         Meta(description="Whose embeddings it holds: a model of this file, `NAME@NUMBER`, or several of one space"),
     ] = ""
     is_strict: Annotated[bool, Meta(description="Vectors whose model is not told are refused, with requests too")] = (
@@ -309,10 +315,22 @@ class CollectionTable(_Table, frozen=True):
         named = {name: vector.params() for name, vector in self.named.items()}
         return CollectionConfig(plain, named, {name: SparseParams() for name in self.sparse})
 
+    @property
+    def dense(self) -> Mapping[str, VectorTable]:
+        """All that are not sparse, by name; the one without a name is ""."""
+        return self.named if self.vectors is None else {"": self.vectors, **self.named}
+
+    @property
+    def declared_models(self) -> Mapping[str | None, list[str]]:
+        """As the file says them, by vector; None: of all that do not say their own. What is not said is not there."""
+        said: dict[str | None, str | list[str]] = {None: self.model}
+        said |= {name: vector.model for name, vector in self.dense.items()}
+        listed = {name: [models] if isinstance(models, str) else models for name, models in said.items()}
+        return {name: found for name, models in listed.items() if (found := [model for model in models if model])}
+
     def plain(self, vector: str = "") -> VectorTable:
         """The vector of this name, "" = the one without. Raises SettingError where it is none of one row of numbers."""
-        dense = self.named if self.vectors is None else {"": self.vectors, **self.named}
-        plain = {name: table for name, table in dense.items() if not table.is_multi}
+        plain = {name: table for name, table in self.dense.items() if not table.is_multi}
         if (found := plain.get(vector)) is not None:
             return found
         called = f"`{vector[:80]}`" if vector else "without a name"
@@ -329,9 +347,27 @@ def check_vectors(table: CollectionTable, place: Place) -> None:
         raise (place / "vectors").about("is missing", hint="or give vectors names: `named`, `sparse`")
     if twice := [name for at, name in enumerate(table.sparse) if name in {*table.named, *table.sparse[:at]}]:
         raise (place / "sparse").wrong(twice[0], "a name that no other vector has")
-    if table.migrate is not None and (table.vectors is None or table.vectors.is_multi or table.named or table.sparse):
-        raise (place / "migrate").about(
-            "is for a collection of one plain vector without a name",
+    if table.migrate is not None:
+        _check_ways(table, table.migrate, place / "migrate")
+
+
+def _check_ways(table: CollectionTable, migrate: MigrateTable, place: Place) -> None:
+    if (migrate.source is None) != (migrate.pipeline is None):
+        raise (place / ("pipeline" if migrate.pipeline is None else "source")).about("is missing")
+    if not migrate.ways:
+        raise (place / "source").about("is missing", hint="or say it of vectors with names: `migrate.named`")
+    plain = [name for name, vector in table.dense.items() if not vector.is_multi]
+    for vector in migrate.ways:
+        if vector not in plain:
+            called = f"`{vector}`" if vector else "without a name"
+            raise (place / "named" / vector if vector else place / "source").about(
+                f"is of a vector {called}, and the collection has no such plain one",
+                hint="it has: "
+                + (", ".join(f"`{name}`" if name else "one without a name" for name in plain) or "none"),
+            )
+    if table.spread is not None and (table.named or table.sparse):
+        raise place.about(
+            "is for a collection of one plain vector without a name, where it is spread",
             hint="make another collection for the other model, and write the points there",
         )
 

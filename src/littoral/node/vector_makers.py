@@ -23,9 +23,10 @@ from littoral.runtime.edges import BYTES, EdgeType
 from littoral.runtime.host.options import HostOptions
 from littoral.runtime.sources import Placed, step_names, takes_of
 from littoral.runtime.step import Stage
+from littoral.vectors.collections import Collections
 from littoral.vectors.model_version import ModelVersion
 
-__all__ = ["Maker", "Makers", "feeds", "given_by", "in_its_place", "made_by"]
+__all__ = ["Fed", "Maker", "Makers", "feeds", "given_by", "in_its_place", "made_by", "models_of"]
 
 
 class Maker(NamedTuple):
@@ -33,6 +34,16 @@ class Maker(NamedTuple):
 
     kind: Literal["model", "agent"]
     name: str
+
+
+class Fed(NamedTuple):
+    """A vector of a collection; "" = the one without a name."""
+
+    collection: str
+    vector: str = ""
+
+    def __str__(self) -> str:
+        return f"collection `{self.collection}`" + (f", vector `{self.vector}`," if self.vector else "")
 
 
 Makers = frozenset[Maker]
@@ -57,27 +68,34 @@ def in_its_place(model: ModelVersion, pipeline: str, tables: Sequence[StepTable]
     return msgspec.structs.replace(model, stands_for=makers[0].name if makers[0].name != model.name else "")
 
 
-def feeds(site: Site, pipeline: str) -> Mapping[str, Makers]:
-    """The collections that this pipeline's vectors meet, and the makers of these vectors.
+def feeds(site: Site, pipeline: str) -> Mapping[Fed, Makers]:
+    """The vectors that this pipeline's vectors meet, and the makers of these.
 
     One that embeds anew for a collection's migration is one of them.
     """
-    found: dict[str, Makers] = {}
-    for collection, makers in _met(site.pipelines[pipeline], NOBODY):
-        found[collection] = found.get(collection, NOBODY) | makers
+    found: dict[Fed, Makers] = {}
+    for fed, makers in _met(site.pipelines[pipeline], NOBODY):
+        found[fed] = found.get(fed, NOBODY) | makers
     for collection, table in site.collections.items():
-        if table.migrate is not None and table.migrate.pipeline == pipeline:
-            found[collection] = found.get(collection, NOBODY) | made_by(site.pipelines[pipeline])
+        for vector, way in ({} if table.migrate is None else table.migrate.ways).items():
+            if way.pipeline == pipeline:
+                fed = Fed(collection, vector)
+                found[fed] = found.get(fed, NOBODY) | made_by(site.pipelines[pipeline])
     return found
 
 
-def _met(tables: Sequence[StepTable], outer: Makers) -> Iterator[tuple[str, Makers]]:
+def models_of(collections: Collections, fed: Fed) -> tuple[ModelVersion, ...]:
+    """Whose it is, as the collection says; nobody's where there is none."""
+    return collections.get(fed.collection).config.models_of(fed.vector) if fed.collection in collections else ()
+
+
+def _met(tables: Sequence[StepTable], outer: Makers) -> Iterator[tuple[Fed, Makers]]:
     for table, makers in zip(tables, given_by(tables, outer), strict=True):
         match table:
             case SearchStepTable():
-                yield table.search, makers
+                yield Fed(table.search, table.using), makers
             case UpsertStepTable():
-                yield table.upsert, makers
+                yield Fed(table.upsert, table.vector), makers
             case ForEachStepTable():
                 yield from _met(inner_steps(table), makers)
 

@@ -11,14 +11,14 @@ from littoral.errors import SettingError
 from littoral.node.declared_models import agents_with, version_of
 from littoral.node.node import ServedAgent, ServedModel, ServedVersion
 from littoral.node.site import Site
-from littoral.node.vector_makers import Maker, Makers, feeds
+from littoral.node.vector_makers import Fed, Maker, Makers, feeds
 from littoral.runtime.builtin_agents import PREFIX
 from littoral.vectors.model_version import ModelVersion, listed
 
 __all__ = ["Holds", "VectorModels", "serving_version"]
 
-Holds = Callable[[str], Sequence[ModelVersion]]
-"""Whose vectors a collection holds; none while nobody knows."""
+Holds = Callable[[Fed], Sequence[ModelVersion]]
+"""Whose a vector of a collection is; nobody's while it is not known."""
 
 Versions = Mapping[str, ServedVersion]
 """By the name that steps have for a model."""
@@ -77,7 +77,11 @@ class VectorModels:
 
     def feeders(self, collection: str) -> list[str]:
         """The pipelines whose vectors meet those of a collection."""
-        return [name for name in self._site.pipelines if collection in feeds(self._site, name)]
+        return [
+            name
+            for name in self._site.pipelines
+            if any(fed.collection == collection for fed in feeds(self._site, name))
+        ]
 
     def bound(self, pipeline: str, models: Mapping[str, ServedModel]) -> Versions:
         """Versions for the models of a pipeline that are not those that serve.
@@ -85,19 +89,19 @@ class VectorModels:
         Raises SettingError where a collection holds the embeddings of another model than can be had.
         """
         chosen: dict[str, ServedVersion] = {}
-        for collection, makers in feeds(self._site, pipeline).items():
-            if not (holds := self.holds(collection)):
+        for fed, makers in feeds(self._site, pipeline).items():
+            if not (holds := self.holds(fed)):
                 continue
             for maker in makers:
                 if maker.kind == "model":
-                    self._choose(collection, holds, maker, models[maker.name], chosen)
+                    self._choose(fed, holds, maker, models[maker.name], chosen)
                 elif not any(self._agent(maker.name).is_same(one) for one in holds):
-                    raise _strange(collection, holds, self._agent(maker.name))
+                    raise _strange(fed, holds, self._agent(maker.name))
         return {name: version for name, version in chosen.items() if version is not models[name].serving}
 
     def _choose(
         self,
-        collection: str,
+        fed: Fed,
         holds: Sequence[ModelVersion],
         maker: Maker,
         served: ServedModel,
@@ -108,13 +112,12 @@ class VectorModels:
         if self._prefers_pins or not any(serving.is_same(one) for one in holds):
             pins = (self.pinned(one) for one in holds if maker.name in (one.name, one.stands_for))
             if (found := next(filter(None, pins), None)) is None:
-                raise _strange(collection, holds, serving)
+                raise _strange(fed, holds, serving)
             version = found
         if chosen.setdefault(maker.name, version) is not version:
             raise SettingError(
-                f"model `{maker.name}` is to be another version for `{collection}` than for another collection of this "
-                f"pipeline",
-                hint="give each collection a pipeline of its own",
+                f"model `{maker.name}` is to be another version for {fed} than for another vector of this pipeline",
+                hint="give each of them a pipeline of its own",
             )
 
     def agents(self, pipeline: str) -> Mapping[str, str]:
@@ -123,16 +126,16 @@ class VectorModels:
         Raises SettingError where they want different ones.
         """
         chosen: dict[str, str] = {}
-        for collection in feeds(self._site, pipeline):
-            if (table := self._site.collections[collection].migrate) is None:
+        for fed in feeds(self._site, pipeline):
+            if (table := self._site.collections[fed.collection].migrate) is None:
                 continue
-            for model in self.holds(collection):
+            for model in self.holds(fed):
                 for agent, instead in agents_with(self._site, table, model).items():
                     if chosen.setdefault(agent, instead) != instead:
                         raise SettingError(
                             f"agent `{instead}` is to stand for `{agent}` with `{model}`, and `{chosen[agent]}` with "
                             f"another model of this pipeline",
-                            hint="give each collection a pipeline of its own",
+                            hint="give each of them a pipeline of its own",
                         )
         return chosen
 
@@ -163,25 +166,25 @@ class VectorModels:
         return ModelVersion(name, digest)
 
     def check_alone(self, models: Mapping[str, ServedModel]) -> None:
-        """Raises SettingError where pipelines with different models feed one collection that names none."""
-        first: dict[str, tuple[str, ModelVersion]] = {}
+        """Raises SettingError where pipelines with different models feed one vector of a collection that names none."""
+        first: dict[Fed, tuple[str, ModelVersion]] = {}
         for pipeline in self._site.pipelines:
-            for collection, makers in feeds(self._site, pipeline).items():
+            for fed, makers in feeds(self._site, pipeline).items():
                 version = self.joined(makers, models, {})
-                if version is None or self.holds(collection):
+                if version is None or self.holds(fed):
                     continue
-                known, other = first.setdefault(collection, (pipeline, version))
+                known, other = first.setdefault(fed, (pipeline, version))
                 if not other.is_same(version):
                     raise SettingError(
                         f"{self._site.file}: pipelines `{known}` ({other}) and `{pipeline}` ({version}) both feed "
-                        f"collection `{collection}`",
-                        hint=f"two models never mix, unless `collections.{collection}.model` lists both",
+                        f"{fed}",
+                        hint=f"two models never mix, unless `collections.{fed.collection}.model` lists both",
                     )
 
     def needed(self, models: Mapping[str, ServedModel]) -> Iterator[ModelVersion]:
         """Versions that collections hold, and that do not serve under the name that pipelines have for them."""
-        for collection in self._site.collections:
-            for one in self.holds(collection):
+        for fed in _vectors(self._site):
+            for one in self.holds(fed):
                 served = models.get(one.name)
                 if served is None or self.pinned(one) is not None:
                     continue
@@ -194,8 +197,14 @@ def serving_version(served: ServedModel) -> ModelVersion:
     return version_of(served.name, served.serving.number, served.serving.model.manifest)
 
 
-def _strange(collection: str, holds: Iterable[ModelVersion], given: ModelVersion) -> SettingError:
+def _vectors(site: Site) -> Iterator[Fed]:
+    for name, table in site.collections.items():
+        yield from (Fed(name, vector) for vector in table.config().dense)
+
+
+def _strange(fed: Fed, holds: Iterable[ModelVersion], given: ModelVersion) -> SettingError:
+    to = f"{fed.vector}=NAME@NUMBER" if fed.vector else "NAME@NUMBER"
     return SettingError(
-        f"collection `{collection}` holds embeddings of {listed(list(holds))}, this pipeline makes those of `{given}`",
-        hint=f"two models never mix: `littoral collections migrate {collection} --to NAME@NUMBER` embeds it anew",
+        f"{fed} holds embeddings of {listed(list(holds))}, this pipeline makes those of `{given}`",
+        hint=f"two models never mix: `littoral collections migrate {fed.collection} --to {to}` embeds it anew",
     )

@@ -46,6 +46,7 @@ from littoral.node.tenancy.tenancy import EveryPipeline, open_tenancy
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.traces import Traces, open_traces
 from littoral.node.undelivered import undelivered, without_undelivered
+from littoral.node.vector_makers import Fed, models_of
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.agents import Agent
 from littoral.runtime.foreign_code import CompileBounds
@@ -176,8 +177,8 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 async def _guests(
     site: Site, say: Say, clock: Clock, caches: Caches, collections: Collections
 ) -> AsyncIterator[Guests]:
-    def holds(name: str) -> tuple[ModelVersion, ...]:
-        return collections.get(name).config.models if name in collections else ()
+    def holds(fed: Fed) -> tuple[ModelVersion, ...]:
+        return models_of(collections, fed)
 
     with open_guests(site, say, clock, caches) as guests:
         vector_models = VectorModels(guests.site, guests.agents, holds)
@@ -194,7 +195,9 @@ def check_site(site: Site, *, say: Say = _silent) -> Mapping[str, ServedPipeline
     site = as_on_disk(site, files)
     with open_guests(site, say, SYSTEM, Caches(CacheTable())) as guests:
         vector_models = VectorModels(
-            guests.site, guests.agents, lambda name: files[name].config.models if name in files else ()
+            guests.site,
+            guests.agents,
+            lambda fed: files[fed.collection].config.models_of(fed.vector) if fed.collection in files else (),
         )
         checked = guests._replace(vector_models=vector_models)
         try:

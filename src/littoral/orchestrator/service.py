@@ -26,6 +26,7 @@ from littoral.orchestrator.conductor import Conductor
 from littoral.orchestrator.downloads import caps_of, downloads_protocol
 from littoral.orchestrator.enrolment import Enrolment
 from littoral.orchestrator.file import File
+from littoral.orchestrator.fits import Fits
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.inference import Inference, inferring
 from littoral.orchestrator.metrics import Observed, metrics_protocol
@@ -204,7 +205,7 @@ def protocols(found: Orchestrator, observed: Observed, *, is_secure: bool) -> li
             signing_protocol(fleet, signing, registry, url, _authority(file)),
             export_protocol(fleet, signing, found.objects, file.data / "coming"),
             rollouts_protocol(fleet, found.conductor, found.pacer),
-            uploads_protocol(fleet, registry, found.builds),
+            uploads_protocol(fleet, registry, found.builds, Fits(fleet, found.objects)),
             page_protocol(),
             openapi_protocol(document),
             audit_protocol(found.acts),

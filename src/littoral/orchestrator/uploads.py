@@ -13,11 +13,13 @@ from msgspec import Meta
 from littoral.artifact import Model
 from littoral.errors import InputError
 from littoral.making.builds import Build, Builds
-from littoral.making.orders import BuildOrder, Int8Order, Order
+from littoral.making.orders import FIT, FORMER, BuildOrder, Int8Order, Order
 from littoral.making.provenance import provenance
 from littoral.orchestrator.api.artifacts import told_artifact
+from littoral.orchestrator.fits import Fits
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.registry import Registry
+from littoral.orchestrator.store.rows import ArtifactRow
 from littoral.updates.artifacts import NAME, Custom, Kind
 from littoral.web import Answer, Protocol, Request, Route, Stream, decode_json, json_answer
 from littoral.web.caller import CALLER
@@ -48,9 +50,9 @@ class UploadOrder(msgspec.Struct, forbid_unknown_fields=True):
     int8: Int8Order | None = None
 
 
-def uploads_protocol(fleet: Fleet, registry: Registry, builds: Builds) -> Protocol:
+def uploads_protocol(fleet: Fleet, registry: Registry, builds: Builds, fits: Fits) -> Protocol:
     """Files are streamed to the disk, bounded by `builds`."""
-    uploads = _Uploads(fleet, registry, builds)
+    uploads = _Uploads(fleet, registry, builds, fits)
     one = f"{AT}/{{upload}}"
     routes = (
         Route("GET", AT, uploads.told, is_always_taken=True),
@@ -66,10 +68,11 @@ def uploads_protocol(fleet: Fleet, registry: Registry, builds: Builds) -> Protoc
 
 
 class _Uploads:
-    def __init__(self, fleet: Fleet, registry: Registry, builds: Builds) -> None:
+    def __init__(self, fleet: Fleet, registry: Registry, builds: Builds, fits: Fits) -> None:
         self._fleet = fleet
         self._registry = registry
         self._builds = builds
+        self._fits = fits
 
     async def told(self, request: Request) -> Answer | Stream:
         if request.query.get("follow") == "1":
@@ -120,25 +123,43 @@ class _Uploads:
         """Raises InputError for what a fleet's registry has not, ConflictError."""
         if order.int8 is not None and order.int8.through is not None:
             raise InputError("`int8.through` names a pipeline of a site", hint="give feeds as .npz or .npy")
-        by = CALLER.get()
+        by, before = CALLER.get(), list[ArtifactRow]()
+
+        async def prepare(begun: Build) -> None:
+            before.extend(await self._with_former(begun, order))
 
         async def finish(done: Build) -> None:
-            await self._finish(done, order.name, by)
+            await self._finish(done, order.name, by, before)
 
         asked = Order(
             name=order.name, version=order.version, shapes=order.shapes, threads=order.threads, int8=order.int8
         )
         told = BuildOrder(asked, target=order.target, variants=order.variants, is_measured=True)
-        self._builds.start(build, told, finish)
+        self._builds.start(build, told, finish, prepare)
 
-    async def _finish(self, build: Build, name: str | None, by: str) -> None:
+    async def _with_former(self, build: Build, order: UploadOrder) -> list[ArtifactRow]:
+        """The version before, whose fit lies in the build's folder from now on; none where there is none."""
+        for left in (FORMER, FIT):
+            await asyncio.to_thread((build.folder / left).unlink, missing_ok=True)
+        before = None if order.int8 is None else await self._fits.newest(order.name or named("model", build.file))
+        if before is None:
+            return []
+        await self._fits.copy(before, build.folder / FORMER)
+        return [before]
+
+    async def _finish(self, build: Build, name: str | None, by: str, before: list[ArtifactRow]) -> None:
         """What the registry says of it is told with the build."""
         manifest = Model.open(build.made).manifest
+        report = dict(build.report or {})
+        for one in before:
+            report["figures"] = report["figures"] | {"changed_bytes": await self._fits.changed_bytes(build.made, one)}
         made_at = dt.datetime.fromtimestamp(self._fleet.clock.wall(), dt.UTC).isoformat(timespec="seconds")
-        made = provenance(manifest, build.report or {}, made_at=made_at, made_by=by)
+        made = provenance(manifest, report, made_at=made_at, made_by=by)
         row = await self._registry.take(
             Kind.MODEL, name or named(manifest.name, build.file), None, _chunks(build.made), by, Custom(provenance=made)
         )
+        if (fit := build.folder / FIT).exists():
+            await self._fits.keep(row, fit, next(iter(before), None))
         build.artifact = told_artifact(row)
         build.loaded = row.target
 

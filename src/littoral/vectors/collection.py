@@ -105,24 +105,29 @@ class Collection:
         """Where the points lie."""
         return self._shard
 
-    def holds(self, model: ModelVersion) -> bool:
-        """Whether vectors of this model may meet those in it; true while nobody knows whose they are."""
-        return not self.config.models or any(model.is_same(one) for one in self.config.models)
+    def holds(self, model: ModelVersion, vector: str = "") -> bool:
+        """Whether vectors of this model may meet those of that name; true while nobody knows whose they are."""
+        models = self.config.models_of(vector)
+        return not models or any(model.is_same(one) for one in models)
 
-    def of(self, model: ModelVersion | None) -> "Collection":
-        """The generation that holds vectors of this model; itself while nobody knows whose it holds. None: not told.
+    def of(self, model: ModelVersion | None, vector: str = "") -> "Collection":
+        """As `of_all`, for one vector."""
+        return self.of_all({vector: model})
 
-        Raises ConflictError where both hold those of others, and for None if it is strict.
+    def of_all(self, models: Mapping[str, ModelVersion | None]) -> "Collection":
+        """The generation whose vectors of these names are of these models; itself while nobody knows whose they are.
+
+        Raises ConflictError where neither's are, and for None, which is not told, if it is strict.
         """
-        if model is None:
-            if self.is_strict:
-                raise mixed(self.name, self.config.models, None)
+        told = {vector: model for vector, model in models.items() if model is not None}
+        if self.is_strict and (untold := [vector for vector in models if vector not in told]):
+            raise mixed(self.name, self.config.models_of(untold[0]), None, untold[0])
+        strange = [vector for vector, model in told.items() if not self.holds(model, vector)]
+        if not strange:
             return self
-        if self.holds(model):
-            return self
-        if self.other is not None and self.other.holds(model):
+        if self.other is not None and all(self.other.holds(model, vector) for vector, model in told.items()):
             return self.other
-        raise mixed(self.name, self.config.models, model)
+        raise mixed(self.name, self.config.models_of(strange[0]), told[strange[0]], strange[0])
 
     async def upsert(
         self,

@@ -26,13 +26,14 @@ from littoral.errors import (
 from littoral.telemetry import Spread
 from littoral.vectors import layout
 from littoral.vectors.aliases import AliasChange, Aliases
+from littoral.vectors.claiming import claimed
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collection import Collection
 from littoral.vectors.collection_folders import check_name, doom, is_part, make, scan, unpack_beside, wait_for_owner
 from littoral.vectors.encrypted.fields import SealedFields
 from littoral.vectors.encrypted.shard import SealedShard
 from littoral.vectors.generations import Generations
-from littoral.vectors.model_version import ModelVersion, mixed
+from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.quota import Bounds, StoreQuota
 from littoral.vectors.records import CollectionConfig, VectorParams
 from littoral.vectors.recovering import recovered
@@ -269,25 +270,24 @@ class Collections:
                 raise NotFoundError(f"collection `{collection.name}` has no vector `{vector}` by that name")
             if len(config.dense) + len(config.sparse) == 1:
                 raise InputError(f"vector `{vector}` is the only one of collection `{collection.name}`")
-            named = {key: params for key, params in config.named.items() if key != vector}
-            sparse = {key: params for key, params in config.sparse.items() if key != vector}
             epoch = await collection.drop_vector(vector, deadline_s=deadline_s)
-            await self._keep(collection.name, msgspec.structs.replace(config, named=named, sparse=sparse))
+            await self._keep(collection.name, config.without(vector))
             return epoch
 
-    async def claim(self, name: str, models: Sequence[ModelVersion]) -> None:
-        """What is in it was embedded by these, and nothing else will be.
+    async def claim(self, name: str, models: Sequence[ModelVersion], vector: str = "") -> None:
+        """The vectors of that name were embedded by these, and none by others from now on.
 
-        Raises ConflictError where it holds embeddings of others.
+        Raises ConflictError where they are embeddings of others.
         """
         self._refuse_stand_in(name, "claimed")
         async with self._changing:
             collection = self.get(name)
-            holds = collection.config.models
-            if holds and not all(any(model.is_same(one) for one in holds) for model in models):
-                raise mixed(collection.name, holds, models[0])
-            if models and not holds:
-                await self._keep(collection.name, msgspec.structs.replace(collection.config, models=tuple(models)))
+            file = claimed(collection.name, self._files[collection.name], models, vector)
+            if file is not self._files[collection.name]:
+                await self.keep_file(collection.name, file)
+                collection.config = file.config
+                if collection.other is not None and file.other is not None:
+                    collection.other.config = file.other.config
 
     async def begin_generation(
         self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S

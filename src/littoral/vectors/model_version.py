@@ -1,8 +1,9 @@
 """Which model made the vectors of a collection. Two never mix in one: their distances mean nothing to each other."""
 
 import re
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NamedTuple
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Meta
@@ -11,11 +12,15 @@ from littoral.errors import ConflictError, InputError
 
 __all__ = [
     "ModelVersion",
+    "ToldModels",
     "are_same",
+    "heard_by_vector",
     "heard_over_the_mesh",
     "listed",
     "mixed",
+    "parse_told",
     "parse_version",
+    "told_by_vector",
     "told_instead",
     "told_over_the_mesh",
 ]
@@ -55,21 +60,51 @@ def parse_version(text: str) -> ModelVersion:
     return ModelVersion(found[1] or "", found[3], int(found[2] or 0))
 
 
+class ToldModels(NamedTuple):
+    """Whose vectors somebody says that he brings. rest: those that `named` does not have; None: he does not say."""
+
+    rest: ModelVersion | None = None
+    named: Mapping[str, ModelVersion] = {}
+
+    def of(self, vector: str) -> ModelVersion | None:
+        """None: not told."""
+        return self.named.get(vector, self.rest)
+
+
+def parse_told(text: str) -> ToldModels:
+    """`VERSION`, or `VECTOR=VERSION, …` where vectors are of several models; a name's other characters as `%XX`.
+
+    Raises InputError.
+    """
+    rest: ModelVersion | None = None
+    named: dict[str, ModelVersion] = {}
+    for word in text.split(","):
+        name, equals, version = word.strip().rpartition("=")
+        if not equals:
+            rest = parse_version(version)
+        else:
+            named[unquote(name)] = parse_version(version)
+    return ToldModels(rest, named)
+
+
 def listed(models: Sequence[ModelVersion]) -> str:
     """For people."""
     return ", ".join(f"`{model}`" for model in models) or "an unknown model"
 
 
-def mixed(collection: str, holds: Sequence[ModelVersion], given: ModelVersion | None) -> ConflictError:
-    """What is raised where vectors of `given` would meet others. None: of a model that was not told."""
+def mixed(
+    collection: str, holds: Sequence[ModelVersion], given: ModelVersion | None, vector: str = ""
+) -> ConflictError:
+    """What is raised where vectors of `given` would meet others of that name. None: of a model that was not told."""
+    where = f", vector `{vector}`," if vector else ""
     if given is None:
         return ConflictError(
-            f"collection `{collection}` is strict and holds embeddings of {listed(holds)}, the model of these vectors "
-            f"is not told",
+            f"collection `{collection}`{where} is strict and holds embeddings of {listed(holds)}, the model of these "
+            f"vectors is not told",
             hint="the header `littoral-model` tells it, as answers with embeddings do",
         )
     return ConflictError(
-        f"collection `{collection}` holds embeddings of {listed(holds)}, these vectors are of `{given}`",
+        f"collection `{collection}`{where} holds embeddings of {listed(holds)}, these vectors are of `{given}`",
         hint="two models never mix in a collection: `littoral collections migrate` takes it to another one",
     )
 
@@ -83,6 +118,24 @@ def heard_over_the_mesh(text: str) -> tuple[ModelVersion, ...]:
     """What `told_over_the_mesh` was given, as far as it was told; words that name no version are left out."""
     found = (_VERSION.fullmatch(word) for word in text.split())
     return tuple(ModelVersion(one[1] or "", one[3], int(one[2] or 0)) for one in found if one is not None)
+
+
+def told_by_vector(models: Mapping[str, Sequence[ModelVersion]]) -> str:
+    """As `told_over_the_mesh`, of vectors that have their own."""
+    words = [
+        f"{quote(name, safe='')}={word}" for name in sorted(models) for word in told_over_the_mesh(models[name]).split()
+    ]
+    return " ".join(words)
+
+
+def heard_by_vector(text: str) -> dict[str, tuple[ModelVersion, ...]]:
+    """What `told_by_vector` was given, as far as it was told, among whatever else the text says."""
+    found: dict[str, tuple[ModelVersion, ...]] = {}
+    for word in text.split():
+        name, equals, version = word.partition("=")
+        if equals:
+            found[unquote(name)] = (*found.get(unquote(name), ()), *heard_over_the_mesh(version))
+    return found
 
 
 def told_instead(text: str, models: Sequence[ModelVersion]) -> str:

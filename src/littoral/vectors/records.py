@@ -3,7 +3,7 @@
 Vectors are raw little-endian float32 bytes here. Nothing in this module may import numpy: shard hosts stay small.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -103,7 +103,8 @@ class VectorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a collection is made with. `vectors` is the one without a name; at least one vector of any kind is there.
 
-    models: whose embeddings they are; several that embed into the same space; none = not known.
+    models: whose embeddings they are; several that embed into the same space; none = not known. named_models: the same
+    of vectors that have their own, by name; a sparse vector that is not among them is nobody's.
     """
 
     vectors: VectorParams | None = None
@@ -116,6 +117,44 @@ class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     id_tracker: Placement | None = None
     metadata: Payload | None = None
     models: tuple[ModelVersion, ...] = ()
+    named_models: dict[str, tuple[ModelVersion, ...]] = {}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether points have one plain vector without a name, and no other."""
+        plain = self.vectors
+        return plain is not None and plain.multivector_config is None and not self.named and not self.sparse
+
+    def models_of(self, vector: str) -> tuple[ModelVersion, ...]:
+        """Whose embeddings the vector of this name is; none = not known."""
+        if (found := self.named_models.get(vector)) is not None:
+            return found
+        return () if vector in self.sparse else self.models
+
+    @property
+    def all_models(self) -> tuple[ModelVersion, ...]:
+        """Of all its vectors, each once."""
+        listed = [self.models_of(vector) for vector in (*self.dense, *self.sparse)]
+        return tuple(dict.fromkeys(model for models in listed for model in models))
+
+    @property
+    def has_several_models(self) -> bool:
+        """Whether one of its vectors is of other models than the others."""
+        return len({self.models_of(vector) for vector in self.dense}) > 1
+
+    def with_models(self, models: Mapping[str, tuple[ModelVersion, ...]]) -> "CollectionConfig":
+        """These vectors are of these models from now on, all others of those that they were of."""
+        if self.is_single:
+            return msgspec.structs.replace(self, models=models.get("", self.models), named_models={})
+        kept = {vector: found for vector in self.dense if (found := self.models_of(vector))}
+        return msgspec.structs.replace(self, models=(), named_models={**self.named_models, **kept, **models})
+
+    def without(self, vector: str) -> "CollectionConfig":
+        """Without the vector of this name."""
+        named = {name: params for name, params in self.named.items() if name != vector}
+        sparse = {name: params for name, params in self.sparse.items() if name != vector}
+        models = {name: found for name, found in self.named_models.items() if name != vector}
+        return msgspec.structs.replace(self, named=named, sparse=sparse, named_models=models)
 
     @property
     def dense(self) -> dict[str, VectorParams]:

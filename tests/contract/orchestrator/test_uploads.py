@@ -64,6 +64,35 @@ async def test_onnx_becomes_an_artifact_with_where_it_is_from(tmp_path: Path) ->
         assert Model(data).manifest.int8 is not None
 
 
+async def test_the_next_version_keeps_the_bytes_of_layers_that_are_the_same(tmp_path: Path) -> None:
+    feeds = io.BytesIO()
+    np.savez(feeds, x=np.random.default_rng(0).standard_normal((10, 1, 3, 8, 8)).astype(np.float32))
+    async with orchestrated(tmp_path) as kept:
+        fits = tmp_path / "data/objects/fits"
+
+        async def registered(source: bytes, name: str, **order: Any) -> Any:
+            brought = await kept.done("publisher", "POST", f"{UPLOADS}?file=dense.onnx", source)
+            at = f"{UPLOADS}/{brought['id']}"
+            await kept.done("publisher", "POST", f"{at}/feeds?file=feeds.npz", feeds.getvalue())
+            await kept.ask("publisher", "POST", f"{at}/start", {"name": name, **order})
+            made = await ended(kept, brought["id"])
+            assert made["state"] == "made", made["problem"]
+            row = made["artifact"]
+            data = (await kept.ask("viewer", "GET", f"/api/fleet/artifacts/models/{name}/{row['version']}/bytes")).body
+            about = Model(data).manifest.int8 or {}
+            return about.get("kept"), row["provenance"]["figures"].get("changed_bytes"), row["sha256"]
+
+        kept_count, changed, first = await registered(dense(), "spotter", int8={})
+        assert (kept_count, changed, [one.name for one in fits.iterdir()]) == (None, None, [first])
+        kept_count, changed, second = await registered(dense(), "spotter", int8={})
+        assert (kept_count, [one.name for one in fits.iterdir()]) == (2, [second])
+        assert changed > 0  # the manifest says that layers were kept
+        assert (await registered(dense(), "spotter"))[:2] == (None, None)
+        assert (await registered(dense(), "other", int8={}))[0] is None
+        assert (await registered(dense(), "spotter", int8={}))[0] == 2
+        assert len([*fits.iterdir()]) == 2
+
+
 async def test_one_request_is_enough_and_siblings_know_each_other(tmp_path: Path) -> None:
     order = urllib.parse.quote(json.dumps({"name": "spotter", "target": "simd128"}))
     async with orchestrated(tmp_path) as kept:

@@ -11,6 +11,7 @@ Clamps stay where they are: beyond what the feeds have shown, a channel of small
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from littoral.compiler.quantize.observe import Seen
 from littoral.compiler.quantize.patches import is_depthwise
 from littoral.tensors import Array
 
-__all__ = ["equalized"]
+__all__ = ["equalized", "units_of"]
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = 127
@@ -31,9 +32,32 @@ SMALLEST = 1e-3
 GAIN_MIN = 0.5  # of the square error: half a bit
 
 
-def equalized(graph: Graph, products: set[Node], seen: Mapping[Value, Seen]) -> tuple[Graph, dict[Value, Seen]]:
+Units = Mapping[Value, Array]
+
+
+def units_of(
+    graph: Graph,
+    products: set[Node],
+    seen: Mapping[Value, Seen],
+    kept: Mapping[Value, Array | None] = MappingProxyType({}),
+) -> dict[Value, Array]:
+    """By what the channels of values are divided. kept: of which that is known, None = by nothing."""
+    found: dict[Value, Array] = {}
+    results = set(graph.results())
+    for value, one in seen.items():
+        readers = [node for node in graph.nodes if value in node.inputs]
+        if value in results or not _can_be_divided(value, readers, products, seen):
+            continue
+        unit = kept[value] if value in kept else _unit(value, readers, one, seen)
+        if unit is not None:
+            found[value] = unit
+    return found
+
+
+def equalized(
+    graph: Graph, products: set[Node], seen: Mapping[Value, Seen], units: Units
+) -> tuple[Graph, dict[Value, Seen]]:
     """The graph, which computes the same, and what its values are."""
-    units = {v: unit for v, found in seen.items() if (unit := _unit(graph, v, found, products, seen)) is not None}
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         if node.outputs[0] in units or (node in products and node.inputs[0] in units):
@@ -44,15 +68,18 @@ def equalized(graph: Graph, products: set[Node], seen: Mapping[Value, Seen]) -> 
     return result, {rewriter.value(v): _divided(found, units.get(v)) for v, found in seen.items()}
 
 
-def _unit(graph: Graph, value: Value, found: Seen, products: set[Node], seen: Mapping[Value, Seen]) -> Array | None:
-    """The number of each channel; None where they stay as they are."""
-    readers = [node for node in graph.nodes if value in node.inputs]
-    if not readers or value.producer is None or value in set(graph.results()):
-        return None
+def _can_be_divided(value: Value, readers: list[Node], products: set[Node], seen: Mapping[Value, Seen]) -> bool:
+    """Whether what makes the value can divide it, and all that reads it multiply."""
+    if not readers or value.producer is None:
+        return False
     if any(n not in products or n.inputs.count(value) != 1 or n.inputs[0] is not value for n in readers):
-        return None
-    if not _can_divide(value.producer, products, seen):
-        return None
+        return False
+    return _can_divide(value.producer, products, seen)
+
+
+def _unit(value: Value, readers: list[Node], found: Seen, seen: Mapping[Value, Seen]) -> Array | None:
+    """The number of each channel; None where they stay as they are."""
+    assert value.producer is not None
     tops = _likely(value.producer, found, seen)
     strengths = _strengths(found)
     best = _expected(readers, tops, strengths, np.ones(len(tops))) * (1 - GAIN_MIN)
@@ -142,7 +169,7 @@ def _expected(readers: list[Node], tops: Array, strengths: Array, unit: Array) -
     return total
 
 
-def _changed(rewriter: Rewriter, node: Node, units: Mapping[Value, Array]) -> Value:
+def _changed(rewriter: Rewriter, node: Node, units: Units) -> Value:
     inputs, op = list(rewriter.inputs(node)), node.op
     build = rewriter.build
     given, made = units.get(node.inputs[0]), units.get(node.outputs[0])

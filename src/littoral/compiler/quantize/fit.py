@@ -1,6 +1,7 @@
 """Every product's weights in whole numbers, fitted one after the other in the order in which they run."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +42,11 @@ def fit(
     alternatives: bool,
     hold: float,
     tell: Tell,
+    known: Mapping[Node, Whole] = MappingProxyType({}),
 ) -> Fitted:
-    """bits: 8 or 7, of the weights of each product of bytes. rows: products whose rows have scales of their own.
-
-    alternatives: whether `finer` is wanted. hold: how much more than usual weights are held where they are.
+    """known: weights of products that have them already. bits: 8 or 7, of the weights of each product of bytes. rows:
+    products whose rows have scales of their own. alternatives: whether `finer` is wanted. hold: how much more than
+    usual weights are held where they are.
     """
     marks, finer = Marks(dict(schemes), rows=rows), dict[Node, Finer]()
     count = fitting_count(graph, len(feeds))
@@ -53,6 +55,9 @@ def fit(
     def take(node: Node, want: list[Array], got: list[Array]) -> None:
         scheme = ROWS if node in rows else schemes.get(node.inputs[0])
         if node not in bits or scheme is None:
+            return
+        if (whole := known.get(node)) is not None:
+            marks.weights[node] = whole
             return
         if scheme is ROWS:
             got = [rounded_rows(numbers(a, schemes.get(node.inputs[0]))) for a in got]

@@ -1,5 +1,6 @@
 """What a caller asks of quantisation."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,8 @@ class Int8:
     which is faster and less exact; "auto": 7 where the budget allows. budget: the cosine that outputs keep to those of
     float32, mean over feeds: layers that hurt most stay float32 until it is kept (None: none does; with "auto" 0.99).
     ranges: of activations; "auto" takes for each the one with the least error. effort: "high" looks longer.
+    like: file with the fit of a model before this one: layers that are the same keep its bytes, as long as the outputs
+    are as close to float32's, so that few bytes of the module change. fit: file to write this model's fit to.
     """
 
     feeds: Iterable[Mapping[str, Array]]
@@ -30,6 +33,8 @@ class Int8:
     budget: float | None = None
     ranges: Literal["auto", "minmax", "percentile", "entropy"] = "auto"
     effort: Literal["normal", "high"] = "normal"
+    like: str | os.PathLike[str] | None = None
+    fit: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("bits", BITS), ("ranges", RANGES), ("effort", EFFORTS)):

@@ -16,10 +16,11 @@ from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.choices import Choice, choose_floats, choose_weights
 from littoral.compiler.quantize.corrections import Whole
 from littoral.compiler.quantize.costs import cost_ms
-from littoral.compiler.quantize.equalize import equalized
+from littoral.compiler.quantize.equalize import equalized, units_of
 from littoral.compiler.quantize.feeds import collected, fitting
 from littoral.compiler.quantize.fit import Fitted, fit
-from littoral.compiler.quantize.marks import Marks
+from littoral.compiler.quantize.former import Fit, Former, noted
+from littoral.compiler.quantize.marks import ROWS, Marks
 from littoral.compiler.quantize.observe import Seen, observe
 from littoral.compiler.quantize.options import Int8
 from littoral.compiler.quantize.patches import is_depthwise
@@ -42,13 +43,15 @@ FLOAT_TRIES_MAX = 3
 WIDE_LOSS = 0.001
 WIDE_SHARE = 0.08  # of the time of all products
 WIDE_JUDGED = 2
+LOST_MAX, LOST_FLOOR = 1.25, 5e-4
+"""Of the cosine: what bytes that are kept may lose, in times of what others lose, and beside it."""
 
 
 class Quantized(NamedTuple):
     """The marked graph, what the manifest says of how it was made, and the graphs that it comes from.
 
     exact: the same layers by the same labels, all in float32, so that each can be compared. given: the same before
-    channels were equalised. report: what was chosen for each layer.
+    channels were equalised. report: what was chosen for each layer. fit: for a model after this one.
     """
 
     graph: Graph
@@ -56,6 +59,7 @@ class Quantized(NamedTuple):
     exact: Graph
     given: Graph
     report: Report
+    fit: Fit
 
 
 def ready(graph: Graph) -> Graph:
@@ -64,22 +68,65 @@ def ready(graph: Graph) -> Graph:
     return long_parts_apart(graph, wanted_values(graph))
 
 
-def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
-    """Raises InputError for feeds that do not fit, or on which a layer overflows."""
+def quantize(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None], like: Fit | None = None) -> Quantized:
+    """like: of a model before, whose layers that are the same stay as they are.
+
+    Raises InputError for feeds that do not fit, or on which a layer overflows.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # a mask may overflow; what may not is refused
-        return _quantized(graph, asked, tell)
+        observed = _observed(graph, asked, tell)
+        former = None if like is None or like.bits != asked.bits else Former(like, observed.given)
+        if former is None:
+            found = _anew(observed, asked, tell)
+        else:
+            found = _as_before(observed, former, asked, tell)
+            if not _is_close(found.choice.cosine, 1 - former.lost, asked):
+                anew = _anew(observed, asked, tell)
+                found = found if _is_close(found.choice.cosine, anew.choice.cosine, asked) else anew
+        return _told(observed, found, asked, former is not None)
 
 
-def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> Quantized:
+class _Observed(NamedTuple):
+    """given: ready, and what its values are on the feeds. held_out: to judge by; rest: to fit on."""
+
+    given: Graph
+    seen: Mapping[Value, Seen]
+    feeds: int
+    held_out: list[dict[str, Array]]
+    rest: list[dict[str, Array]]
+
+    @property
+    def products(self) -> set[Node]:
+        return {node for node in self.given.nodes if is_product(node)}
+
+
+class _Found(NamedTuple):
+    """exact: the graph given, divided by units. kept: products that have the bytes of a model before."""
+
+    exact: Graph
+    units: Mapping[Value, Array]
+    fitted: Fitted
+    choice: Choice
+    ranges: Mapping[Value, str]
+    losses: Mapping[Value, float]
+    judged: int
+    kept: Set[Node] = frozenset()
+
+
+def _observed(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None]) -> _Observed:
     given = ready(graph)
     feeds = [fitting(given, feed, i) for i, feed in enumerate(collected(asked.feeds))]
     wanted = wanted_values(given)
     seen = observe(given, feeds, wanted | mapped_values(given, wanted), tell)
-    exact, seen = equalized(given, {node for node in given.nodes if is_product(node)}, seen)
-    held_out, rest = _parted(feeds, JUDGED[asked.effort])
-    judge = Judge(exact, held_out)
+    return _Observed(given, seen, len(feeds), *_parted(feeds, JUDGED[asked.effort]))
+
+
+def _anew(observed: _Observed, asked: Int8, tell: Callable[[str, int, int], None]) -> _Found:
+    units = units_of(observed.given, observed.products, observed.seen)
+    exact, seen = equalized(observed.given, observed.products, observed.seen, units)
+    judge = Judge(exact, observed.held_out)
     found = {value: chosen(one, asked.ranges) for value, one in seen.items()}
-    work = _Work(exact, seen, found, asked, rest, tell, {})
+    work = _Work(exact, seen, found, asked, observed.rest, tell, {})
     products = {node for node in exact.nodes if is_product(node)}
     work = work._replace(steep=steep_parts(exact, seen, work.schemes(work.kept()), products))
     work = work._replace(
@@ -87,11 +134,50 @@ def _quantized(graph: Graph, asked: Int8, tell: Callable[[str, int, int], None])
     )
     fitted, choice = work.chosen(judge)
     ranges = {v: name for v, (name, _) in work.found.items()}
-    report = report_of(asked, len(feeds), judge.count, fitted, choice, ranges, work.losses)
-    about = {"bits": asked.bits, "feeds": len(feeds), "report": report.as_json()}
+    return _Found(exact, units, fitted, choice, ranges, work.losses, judge.count)
+
+
+def _as_before(observed: _Observed, former: Former, asked: Int8, tell: Callable[[str, int, int], None]) -> _Found:
+    """Every decision as it was, but for ranges that no longer hold; weights anew where something changed."""
+    units = units_of(observed.given, observed.products, observed.seen, former.units())
+    exact, seen = equalized(observed.given, observed.products, observed.seen, units)
+    judge = Judge(exact, observed.held_out)
+    anew = {value: chosen(one, asked.ranges) for value, one in seen.items()}
+    kept = former.kept(exact, units, seen, {value: scheme for value, (_, scheme) in anew.items()})
+    bits = kept.bits | {node: _bits(node, asked.bits) for node in kept.strangers}
+    needed = kept.missing & wanted_values(exact, bits.keys() - kept.rows)
+    schemes = kept.schemes | {value: anew[value][1] for value in needed}
+    if needed:
+        share_schemes(exact, schemes)
+        schemes |= {v: scheme for v, scheme in looked_up(exact, schemes, seen).items() if v in needed}
+    known = {
+        node: whole
+        for node, (whole, read) in kept.weights.items()
+        if read == (ROWS if node in kept.rows else schemes.get(node.inputs[0]))
+    }
+    fitted = fit(exact, observed.rest, schemes, bits, kept.rows, False, 1.0, tell, known)
+    every = {node: bits.get(node, FLOAT_BITS) for node in exact.nodes if is_product(node)}
+    choice = Choice(every, cosine=judge.agreement(fitted.marks))
+    ranges = kept.ranges | {value: anew[value][0] for value in needed}
+    return _Found(exact, units, fitted, choice, ranges, {}, judge.count, known.keys())
+
+
+def _is_close(cosine: float, wanted: float, asked: Int8) -> bool:
+    """Whether outputs lose about as little as those, and no more than they may."""
+    least = asked.least_cosine
+    return 1 - cosine <= LOST_MAX * (1 - wanted) + LOST_FLOOR and (least is None or cosine >= least)
+
+
+def _told(observed: _Observed, found: _Found, asked: Int8, is_like: bool) -> Quantized:
+    fitted, choice = found.fitted, found.choice
+    report = report_of(asked, observed.feeds, found.judged, fitted, choice, found.ranges, found.losses, found.kept)
+    about: dict[str, Any] = {"bits": asked.bits, "feeds": observed.feeds, "report": report.as_json()}
     if fitted.marks.rows:
         about["by_row"] = len(fitted.marks.rows)
-    return Quantized(_marked(exact, fitted.marks), about, exact, given, report)
+    if is_like:
+        about["kept"] = len(found.kept)
+    own = noted(observed.given, found.exact, found.units, fitted.marks, choice.bits, found.ranges, asked, choice.cosine)
+    return Quantized(_marked(found.exact, fitted.marks), about, found.exact, observed.given, report, own)
 
 
 def _parted(feeds: list[dict[str, Array]], most: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:

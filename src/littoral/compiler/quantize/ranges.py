@@ -8,12 +8,14 @@ from littoral.compiler.ir.quanta import Scheme
 from littoral.compiler.quantize.observe import Seen
 from littoral.tensors import Array
 
-__all__ = ["CHOICES", "HIGHEST", "WIDE", "chosen", "scheme_for", "widened"]
+__all__ = ["CHOICES", "HIGHEST", "WIDE", "chosen", "error_of", "scheme_for", "widened"]
 
 HIGHEST = 127
 WIDE = 255
 PERCENTILES = (99.99, 99.9, 99.5)
 BINS = 2048
+SMALLEST = 1e-30
+"""Of a range that can be parted in float32."""
 GAIN_MIN = 0.05  # of the error: less does not pay for values that are cut off
 Bounds = tuple[float, float]
 
@@ -42,7 +44,9 @@ def _percentile(sample: Array, share: float) -> Bounds:
 
 def _entropy(sample: Array, seen: Seen) -> Bounds:
     """The range whose bytes say most of the distribution: least Kullback-Leibler divergence of what they make of it."""
-    counts, edges = np.histogram(sample, BINS, (seen.low, seen.high) if seen.high > seen.low else (0.0, 1.0))
+    if seen.high - seen.low < SMALLEST:
+        return seen.low, seen.high
+    counts, edges = np.histogram(sample, BINS, (seen.low, seen.high))
     zero = int(np.searchsorted(edges, 0.0))
     best, bounds = np.inf, (seen.low, seen.high)
     for width in np.linspace(0.3, 1, 29):
@@ -81,21 +85,22 @@ def chosen(seen: Seen, ranges: str, weight: Array | None = None) -> tuple[str, S
     weight: of the square error of each channel in what reads the value.
     """
     sample = seen.sample()
-    importance = np.ones(sample.shape[1]) if weight is None else weight
     best: tuple[float, str, Scheme] | None = None
     for name, candidates in CHOICES.items():
         if ranges not in ("auto", name):
             continue
         for bounds in candidates(sample, seen):
             scheme = scheme_for(bounds)
-            error = _error(sample, scheme, importance)
+            error = error_of(sample, scheme, weight)
             if best is None or error < best[0] * (1 - GAIN_MIN):
                 best = (error, name, scheme)
     assert best is not None
     return best[1], best[2]
 
 
-def _error(sample: Array, scheme: Scheme, weight: Array) -> float:
+def error_of(sample: Array, scheme: Scheme, weight: Array | None = None) -> float:
+    """Mean square over the rows, summed over channels. weight: of each."""
     whole = np.clip(np.rint(sample / np.float32(scheme.scale)) + scheme.zero, scheme.low, scheme.high)
     off = (whole - scheme.zero) * np.float32(scheme.scale) - sample
-    return float(((off.astype(np.float64) ** 2).mean(0) * weight).sum())
+    squares = (off.astype(np.float64) ** 2).mean(0)
+    return float((squares if weight is None else squares * weight).sum())

@@ -5,6 +5,7 @@ after another, and each takes up what those before it did wrong, as far as the i
 nearest plane on the Gram matrix of the inputs, which is what GPTQ computes (arXiv 2210.17323, equality: 2507.18553).
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from littoral.tensors import Array
 
 __all__ = ["Gram", "Rounded", "rounded"]
 
-DAMPING = 0.01
+DAMPING, DAMPING_MIN = 0.01, 1e-20
+DAMPED_MORE, DAMPED_MAX = 10.0, 40
 SHRINKS = (1.0, 0.97, 0.94, 0.9, 0.86, 0.82, 0.77, 0.72)
 SEQUENCE_MAX = 8192
 STEP = 64
@@ -72,17 +74,25 @@ def _scales(weights: Array, strengths: Array, limit: int, least: Array) -> Array
     return best
 
 
-def _damped(moments: Array) -> Array:
+def _lower(moments: Array) -> Array:
+    """The lower triangle of which moments, damped, are the product with itself turned.
+
+    Inputs that hardly vary have moments that are rounding alone, and those may be below zero: they are damped more.
+    """
     size = moments.shape[-1]
-    mean = np.trace(moments, axis1=-2, axis2=-1)[..., None, None] / size
-    damped: Array = moments + np.eye(size) * np.maximum(DAMPING * mean, 1e-20)
-    return damped
+    damping = np.maximum(DAMPING * np.trace(moments, axis1=-2, axis2=-1)[..., None, None] / size, DAMPING_MIN)
+    for _ in range(DAMPED_MAX):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            lower: Array = np.linalg.cholesky(moments + np.eye(size) * damping)
+            return lower
+        damping = damping * DAMPED_MORE
+    raise AssertionError("moments are no numbers")
 
 
 def _in_sequence(weights: Array, moments: Array, scale: Array, limit: int) -> Array:
     """From the input that matters most to the one that matters least."""
     order = np.argsort(np.diagonal(moments), kind="stable")
-    lower = np.linalg.cholesky(_damped(moments[np.ix_(order, order)]))
+    lower = _lower(moments[np.ix_(order, order)])
     given, wide = weights[:, order], scale.astype(np.float64)
     whole, off = np.zeros(weights.shape), np.zeros(weights.shape)
     depth = weights.shape[1]
@@ -100,7 +110,7 @@ def _in_sequence(weights: Array, moments: Array, scale: Array, limit: int) -> Ar
 
 def _by_channel(weights: Array, moments: Array, scale: Array, limit: int) -> Array:
     """Every channel has inputs of its own."""
-    lower = np.linalg.cholesky(_damped(moments))
+    lower = _lower(moments)
     wide = scale.astype(np.float64)
     whole, off = np.zeros(weights.shape), np.zeros(weights.shape)
     for i in range(weights.shape[1] - 1, -1, -1):

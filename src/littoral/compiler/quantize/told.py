@@ -1,6 +1,7 @@
 """The report of what was chosen, put together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import replace
 
 from littoral.compiler.ir.graph import Node, Value
 from littoral.compiler.quantize.choices import Choice
@@ -14,6 +15,8 @@ from littoral.compiler.quantize.report import FLOAT_BITS, LayerChoice, Report
 
 __all__ = ["report_of"]
 
+KEPT = "as in the model before, whose weights it has"
+
 
 def report_of(
     asked: Int8,
@@ -23,9 +26,14 @@ def report_of(
     choice: Choice,
     ranges: Mapping[Value, str],
     losses: Mapping[Value, float],
+    kept: Set[Node],
 ) -> Report:
-    """losses: of the cosine, by holding a value in seven bits."""
-    layers = tuple(_layer(node, asked, fitted, choice, ranges, losses.get(node.inputs[0])) for node in choice.bits)
+    """losses: of the cosine, by holding a value in seven bits. kept: with the bytes of a model before."""
+    layers = tuple(
+        replace(layer, reason=KEPT) if node in kept else layer
+        for node in choice.bits
+        for layer in [_layer(node, asked, fitted, choice, ranges, losses.get(node.inputs[0]))]
+    )
     return Report(asked.bits, asked.least_cosine, asked.effort, feeds, judged, choice.cosine, layers)
 
 

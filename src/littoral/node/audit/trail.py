@@ -94,10 +94,10 @@ class Trail:
         """Before a change. Raises UnavailableError where it could not be told, and must be."""
         self.recorder.check()
 
-    def searched(self, collection: Collection, vector: bytes) -> None:
-        """One search by a vector, of a step. vector: float32, little-endian."""
+    def searched(self, collection: Collection, vector: bytes, using: str = "") -> None:
+        """One search by a vector, of a step. vector: float32, little-endian. using: its name."""
         if self._is_told(collection.name):
-            self._searched("query", collection, vector)
+            self._searched("query", collection, vector, using)
 
     async def upserting(
         self, collection: Collection, point: PointId, vectors: npt.NDArray[Any], payload: Payload, name: str = ""
@@ -106,7 +106,7 @@ class Trail:
         self.check()
         vector = np.ascontiguousarray(vectors, "<f4").tobytes()
         told: dict[str, Any] = {"count": 1, "digest": sha256(vector).hexdigest(), "of": "vector"}
-        told |= {"model": _models(collection), "detail": {"ids": [point]}}
+        told |= {"model": _joined(collection.config.models_of(name)), "detail": {"ids": [point]}}
         try:
             epoch = await collection.upsert([point], vectors, [payload], vector=name, acknowledge="durable")
         except RequestError:
@@ -208,7 +208,7 @@ class Trail:
             if not self._is_told(collection.name):
                 return None
             if len(asked) == 1 and isinstance(vector := asked[0].ask, bytes):
-                self._searched(did, collection, vector)
+                self._searched(did, collection, vector, asked[0].using)
             else:
                 digests = [sha256(one.ask).hexdigest() for one in asked if isinstance(one.ask, bytes)]
                 detail = {"digests": digests}
@@ -232,8 +232,10 @@ class Trail:
         of = {"digest": sha256(data).hexdigest(), "of": "body"} if data else {}
         self.act(did, collection.name, model=_models(collection), detail=_asked(request), **of)
 
-    def _searched(self, did: str, collection: Collection, vector: bytes) -> None:
-        noted = Searched(self._clock.wall(), did, CALLER.get(), collection.name, vector, collection.config.models)
+    def _searched(self, did: str, collection: Collection, vector: bytes, using: str) -> None:
+        noted = Searched(
+            self._clock.wall(), did, CALLER.get(), collection.name, vector, collection.config.models_of(using)
+        )
         self.recorder.tell_searched(noted)
 
     def _is_told(self, collection: str) -> bool:
@@ -270,7 +272,7 @@ async def _again(request: Request) -> bytes:
 
 
 def _models(collection: Collection) -> str:
-    return _joined(tuple(collection.config.models))
+    return _joined(collection.config.all_models)
 
 
 @lru_cache(MODEL_SETS_MAX)

@@ -13,7 +13,7 @@ import msgspec
 from littoral.errors import ConflictError, InputError, LittoralError, UnavailableError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.copies import is_copy, without_mark
-from littoral.vectors.model_version import heard_over_the_mesh
+from littoral.vectors.model_version import are_same, heard_by_vector, heard_over_the_mesh
 from littoral.vectors.records import CollectionConfig, Payload, PointId
 from littoral.vectors.replication.entries import Change, State, key_of
 
@@ -145,14 +145,26 @@ def not_known_yet(states: Sequence[State], known: Mapping[int, Mapping[bytes, in
 
 def config_of(config: CollectionConfig, spread: Spread) -> CollectionConfig:
     """Of a collection, by the layout in which a spread is read. Raises InputError for one without a plain vector."""
-    models = heard_over_the_mesh(spread.model)
-    if models and models != config.models:
-        config = msgspec.structs.replace(config, models=models)
+    config = holding(config, spread.model)
     if spread.size and config.vectors is None:
         raise InputError("only a collection with a plain vector without a name goes from one model to another")
     if spread.size and config.vectors is not None and config.vectors.size != spread.size:
         config = msgspec.structs.replace(config, vectors=msgspec.structs.replace(config.vectors, size=spread.size))
     return config
+
+
+def holding(config: CollectionConfig, told: str) -> CollectionConfig:
+    """Of the models that nodes tell each other; as it is where they tell none."""
+    models, named = heard_over_the_mesh(told), heard_by_vector(told)
+    if not models and not named:
+        return config
+    return msgspec.structs.replace(config, models=models, named_models=named)
+
+
+def is_of(config: CollectionConfig, told: str) -> bool:
+    """Whether what was made with this may meet vectors of the models that are told; true where it is not known."""
+    goal = msgspec.structs.replace(config, models=heard_over_the_mesh(told), named_models=heard_by_vector(told))
+    return all(are_same(config.models_of(vector), goal.models_of(vector)) for vector in config.dense)
 
 
 def strange(name: str, holds: str, given: str) -> ConflictError:

@@ -6,7 +6,7 @@ from functools import partial
 from littoral.clock import Clock
 from littoral.errors import ConflictError
 from littoral.node.federation.asking import Asking, Target
-from littoral.node.federation.generations import config_of
+from littoral.node.federation.generations import config_of, holding
 from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.routed import Routing
@@ -67,7 +67,7 @@ class StandIns:
         plain = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
         shard = SealedSpread(plain, partial(self._sealing.of, name))
         seen = None if spread is None else spread.of_model(model)
-        config = table.config() if seen is None else config_of(table.config(), seen)
+        config = holding(table.config(), model) if seen is None else config_of(table.config(), seen)
         return SpreadCollection(name, config, shard, model, lambda: find().spread)
 
     def goes_by(self, name: str) -> str:

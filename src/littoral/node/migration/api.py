@@ -18,12 +18,16 @@ __all__ = ["StartBody", "migration_readings", "migrations_protocol"]
 COLLECTION = "/api/collections/{collection}"
 MIGRATION = f"{COLLECTION}/migration"
 REFUSED_TOLD_MAX = 20
+VECTORS_MAX = 64
+
+
+Version = Annotated[str, Meta(max_length=200)]
 
 
 class StartBody(msgspec.Struct, forbid_unknown_fields=True):
-    """to: `MODEL@VERSION` of the site file."""
+    """to: `MODEL@VERSION` of the site file; of vectors with names, or of several, by vector."""
 
-    to: Annotated[str, Meta(max_length=200)]
+    to: Version | Annotated[dict[str, Version], Meta(min_length=1, max_length=VECTORS_MAX)]
 
 
 def migrations_protocol(node: Node) -> Protocol:
@@ -88,7 +92,10 @@ def _told(node: Node, name: str) -> dict[str, Any]:
     running = None if migrations is None else migrations.all().get(collection.name)
     return {
         "name": collection.name,
-        "models": [str(model) for model in collection.config.models],
+        "models": [str(model) for model in collection.config.all_models],
+        "vectors": {
+            vector: [str(model) for model in collection.config.models_of(vector)] for vector in collection.config.dense
+        },
         "strict": collection.is_strict,
         "migration": None if running is None else _migration(running.progress, running.behind),
         "failure": "" if migrations is None else migrations.failure(name),
@@ -100,6 +107,7 @@ def _migration(progress: Progress, behind: int) -> dict[str, Any]:
         "state": progress.state,
         "current": str(progress.current),
         "other": str(progress.other),
+        "vectors": list(progress.other),
         "points": progress.points,
         "done": progress.done,
         "embedded": progress.embedded,

@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from littoral.clock import Clock
 from littoral.errors import ConflictError, SettingError
 from littoral.node.binding import Find, Guests, open_pipeline
-from littoral.node.migrate_tables import MigrateTable
+from littoral.node.migrate_tables import MigrateTable, WayTable
 from littoral.node.migration.embedding import Embedding
 from littoral.node.migration.sources import Source
 from littoral.node.model_repository import ModelRepository
@@ -22,10 +20,10 @@ from littoral.node.site_collections import as_it_is, as_on_disk
 from littoral.node.vector_makers import in_its_place
 from littoral.vectors.collections import Collections
 from littoral.vectors.layout import CollectionFile
-from littoral.vectors.model_version import ModelVersion
+from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig
 
-__all__ = ["Bindings", "Parts"]
+__all__ = ["Bindings", "Parts", "called"]
 
 
 class Parts(NamedTuple):
@@ -39,6 +37,11 @@ class Parts(NamedTuple):
     repository: ModelRepository
     clock: Clock
     say: Callable[[str], None]
+
+
+def called(vector: str) -> str:
+    """For people."""
+    return f"vector `{vector}`" if vector else "the vector without a name"
 
 
 class Bindings:
@@ -57,17 +60,27 @@ class Bindings:
             )
         return table.migrate
 
-    def source(self, name: str) -> Source:
-        """What was embedded. Raises as `table`."""
-        return Source.of(self.table(name), self._folder)
+    def way(self, name: str, vector: str = "") -> WayTable:
+        """How a vector of a collection is embedded anew. Raises ConflictError where the site file does not say."""
+        if (found := self.table(name).ways.get(vector)) is None:
+            key = f"named.{vector}" if vector else "source"
+            raise ConflictError(
+                f"collection `{name}`: {called(vector)} keeps nothing to embed anew",
+                hint=f"`collections.{name}.migrate.{key}` in the site file says where what was embedded is kept",
+            )
+        return found
+
+    def source(self, name: str, vector: str = "") -> Source:
+        """What was embedded. Raises as `way`."""
+        return Source.of(self.way(name, vector), self.table(name).folder, self._folder, vector)
 
     @property
     def _folder(self) -> Path:
         return self._parts.site.path_of(".")
 
-    def in_its_place(self, name: str, model: ModelVersion) -> ModelVersion:
+    def in_its_place(self, name: str, model: ModelVersion, vector: str = "") -> ModelVersion:
         """A model as it stands in the pipelines of a collection. Raises ConflictError."""
-        pipeline = self.table(name).pipeline
+        pipeline = self.way(name, vector).pipeline
         return in_its_place(model, pipeline, self._parts.site.pipelines[pipeline])
 
     async def open_versions(self, models: Iterable[ModelVersion]) -> None:
@@ -92,14 +105,21 @@ class Bindings:
         if collection not in self._parts.collections:
             return False
         found = self._parts.collections.get(collection)
-        models = (*found.config.models, *(found.other.config.models if found.other else ()))
+        models = (*found.config.all_models, *(found.other.config.all_models if found.other else ()))
         return any(model.is_same(one) for one in models)
 
     def embedding(self, name: str, model: ModelVersion) -> Embedding:
-        """The pipeline that embeds anew, as if the collection held embeddings of this model."""
-        table, config = self.table(name), self._parts.collections.get(name).config
-        served = self._open(name, table.pipeline, msgspec.structs.replace(config, models=(model,)), prefers_pins=True)
-        return Embedding(served.pipeline, Source.of(table, self._folder))
+        """The pipeline that embeds anew, as if the vector without a name were of this model."""
+        config = self._parts.collections.get(name).config
+        return self.embeddings(name, config.with_models({"": (model,)}), [""])[""]
+
+    def embeddings(self, name: str, config: CollectionConfig, vectors: Iterable[str]) -> Mapping[str, Embedding]:
+        """By vector, the pipelines that embed these anew, as if this were the collection's configuration."""
+        return {vector: self._embedding(name, config, vector) for vector in vectors}
+
+    def _embedding(self, name: str, config: CollectionConfig, vector: str) -> Embedding:
+        served = self._open(name, self.way(name, vector).pipeline, config, prefers_pins=True)
+        return Embedding(served.pipeline, self.source(name, vector))
 
     def bound(self, name: str, config: CollectionConfig) -> Mapping[str, ServedPipeline]:
         """Every pipeline that feeds the collection, as if this were its configuration. Raises ConflictError."""
@@ -112,7 +132,8 @@ class Bindings:
         parts = self._parts
         known = parts.guests.vector_models
         held = known.with_holds(
-            lambda one: config.models if one == name else known.holds(one), prefers_pins=prefers_pins
+            lambda fed: config.models_of(fed.vector) if fed.collection == name else known.holds(fed),
+            prefers_pins=prefers_pins,
         )
         guests = parts.guests._replace(vector_models=held)
         try:
@@ -120,5 +141,5 @@ class Bindings:
             return open_pipeline(site, pipeline, guests, parts.find, parts.clock)
         except SettingError as error:
             raise ConflictError(
-                error.message, hint=error.hint or f"`{config.models[0]}` must take what it is given there"
+                error.message, hint=error.hint or f"{listed(config.all_models)} must take what it is given there"
             ) from error

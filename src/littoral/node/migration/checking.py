@@ -9,7 +9,7 @@ from littoral.errors import ConflictError
 from littoral.node.migration.pair import Side
 from littoral.vectors.collection import Collection
 from littoral.vectors.queries import SearchParams
-from littoral.vectors.records import Hit, PointId
+from littoral.vectors.records import Hit, PointId, vectors_by_id
 
 __all__ = ["FOUND_MIN", "RECALL_MIN", "Checked", "check", "too_bad"]
 
@@ -33,22 +33,33 @@ class Checked(NamedTuple):
 
 
 async def check(side: Side, sample: Sequence[PointId]) -> Checked:
-    """Searches for each of these points with its own vector, made now."""
-    if not (records := await side.collection.retrieve(list(sample))):
+    """Searches for each of these points with its own vectors, made now; the worst of what is found of each vector."""
+    parts = [await _checked(side, vector, sample) for vector in side.embeds]
+    return Checked(*(max(part.points for part in parts), *map(min, zip(*(part[1:] for part in parts), strict=True))))
+
+
+async def _checked(side: Side, using: str, sample: Sequence[PointId]) -> Checked:
+    if side.collection.config.is_single:
+        records = await side.collection.retrieve(list(sample))
+    else:
+        records = await side.collection.retrieve(list(sample), with_vector=[using])
+        records = [record for record in records if vectors_by_id([record], using)]
+    if not records:
         return Checked(0, 1.0, 1.0)
     found = recalled = 0.0
     for record in records:
-        vector = np.frombuffer(await side.embed(record.payload), "<f4")
-        exact = await _searched(side.collection, vector, is_exact=True)
-        usual = await _searched(side.collection, vector, is_exact=False)
+        vector = np.frombuffer(await side.embeds[using](record.payload), "<f4")
+        exact = await _searched(side.collection, vector, using, is_exact=True)
+        usual = await _searched(side.collection, vector, using, is_exact=False)
         found += _finds(exact, record.id)
         recalled += _recall(usual, exact)
     count = len(records)
     return Checked(len(records), found / count, recalled / count)
 
 
-async def _searched(collection: Collection, vector: np.ndarray, *, is_exact: bool) -> list[Hit]:
-    return await collection.search(vector, limit=LIMIT, with_payload=False, params=SearchParams(exact=is_exact))
+async def _searched(collection: Collection, vector: np.ndarray, using: str, *, is_exact: bool) -> list[Hit]:
+    params = SearchParams(exact=is_exact)
+    return await collection.search(vector, limit=LIMIT, with_payload=False, params=params, using=using)
 
 
 def _finds(hits: Sequence[Hit], point: PointId) -> bool:

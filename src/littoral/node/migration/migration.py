@@ -6,7 +6,7 @@ everything is answered as before.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
@@ -20,7 +20,7 @@ from littoral.node.migration.pair import Pair
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.records import PointId
 
-__all__ = ["Migration", "Progress", "State", "Told"]
+__all__ = ["Embeddings", "Migration", "Progress", "State", "Told"]
 
 State = Literal["building", "checking", "flipping", "flipped", "stuck"]
 
@@ -37,6 +37,17 @@ PAUSE_MAX_S = 60.0
 Flip = Callable[[], Awaitable[None]]
 
 
+class Embeddings(dict[str, ModelVersion]):
+    """The models of some vectors, by their names."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={model}" if name else str(model) for name, model in self.items())
+
+    def are_same(self, others: Mapping[str, ModelVersion]) -> bool:
+        """The same vectors of the same models."""
+        return self.keys() == others.keys() and all(model.is_same(others[name]) for name, model in self.items())
+
+
 @dataclass
 class Progress:
     """current: whose embeddings answer; other: those of the other generation. state: `flipped` = the new one answers,
@@ -45,8 +56,8 @@ class Progress:
     the flip. is_whole: the other one has every point.
     """
 
-    current: ModelVersion
-    other: ModelVersion
+    current: Embeddings
+    other: Embeddings
     state: State = "building"
     points: int = 0
     done: int = 0

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from littoral.errors import ConflictError, InputError
-from littoral.node.migrate_tables import MigrateTable
+from littoral.node.migrate_tables import WayTable
 from littoral.vectors.filters import Condition, Filter, PayloadField
-from littoral.vectors.records import Payload, PointBatch
+from littoral.vectors.records import Payload, PointBatch, vectors_of
 
 __all__ = ["FILE_BYTES_MAX", "Source"]
 
@@ -14,17 +14,18 @@ FILE_BYTES_MAX = 64 << 20
 
 
 class Source(NamedTuple):
-    """folder: of the files that `file:KEY` names."""
+    """Of one vector. folder: of the files that `file:KEY` names."""
 
     kind: Literal["payload", "file"]
     key: str
     folder: Path
+    vector: str = ""
 
     @classmethod
-    def of(cls, table: MigrateTable, folder: Path) -> "Source":
-        """folder: that the table's is relative to."""
-        kind, _, key = table.source.partition(":")
-        return cls("file" if kind == "file" else "payload", key, (folder / table.folder).resolve())
+    def of(cls, way: WayTable, folder: str, base: Path, vector: str = "") -> "Source":
+        """base: that the folder is relative to."""
+        kind, _, key = way.source.partition(":")
+        return cls("file" if kind == "file" else "payload", key, (base / folder).resolve(), vector)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.key}"
@@ -49,18 +50,22 @@ class Source(NamedTuple):
         return text
 
     def check(self, batch: PointBatch, collection: str) -> None:
-        """Raises ConflictError where a point cannot be embedded by the other model."""
+        """Raises ConflictError where a point that has the vector cannot be embedded by the other model."""
         payloads = batch.payloads or [None] * len(batch.ids)
-        for point, payload in zip(batch.ids, payloads, strict=True):
+        for point, payload, vector in zip(batch.ids, payloads, vectors_of(batch, self.vector), strict=True):
+            if vector is None:
+                continue
             try:
                 self.text(payload)
             except InputError as error:
+                key = f"named.{self.vector}.source" if self.vector else "source"
                 raise ConflictError(
                     f"collection `{collection}` has two generations, and point `{point}` cannot be embedded for both: "
                     f"{error.message}",
-                    hint=f"`collections.{collection}.migrate.source` is `{self}`: write what was embedded there",
+                    hint=f"`collections.{collection}.migrate.{key}` is `{self}`: write what was embedded there",
                 ) from error
 
-    def lacking(self) -> Filter:
-        """Finds the points that do not keep it."""
-        return Filter(must=[Condition(is_empty=PayloadField(key=self.key))])
+    def lacking(self, *, among_others: bool = False) -> Filter:
+        """Finds the points that do not keep it. among_others: of those that have the vector."""
+        lacks = Condition(is_empty=PayloadField(key=self.key))
+        return Filter(must=[lacks, Condition(has_vector=self.vector)] if among_others else [lacks])

@@ -143,7 +143,8 @@ AGENT: Shape = {
 COLLECTION: Shape = {
     "name": str,
     "is_spread?": bool,
-    "vectors?": [{"name": str, "size": int, "distance": str, "is_multi": bool}],
+    "vectors?": [{"name": str, "size": int, "distance": str, "is_multi": bool, "models": Names}],
+    "migration?": Object | None,
     "size": Count,
     "distance": Text,
     "points_count": Count,
@@ -254,7 +255,14 @@ MAP: Shape = {
     "explained": list[float],
     "points": [{"id": Id, "x": float, "y": float, "label": Text}],
 }
-MIGRATED: Shape = {"name": str, "models": Names, "strict": bool, "migration": Object | None, "failure": str}
+MIGRATED: Shape = {
+    "name": str,
+    "models": Names,
+    "vectors": Map(Names),
+    "strict": bool,
+    "migration": Object | None,
+    "failure": str,
+}
 MESH: Shape = Either({"site": None}, MeshTold)
 PLAN: Shape = Plan
 PLACEMENT: Shape = Object

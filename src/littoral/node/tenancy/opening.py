@@ -25,6 +25,7 @@ from littoral.node.tenancy.models import TenantModels
 from littoral.node.tenancy.tenant import Tenant, bounds_of
 from littoral.node.tenant_hosts import SharedHosts
 from littoral.node.tenant_tables import site_of
+from littoral.node.vector_makers import Fed, models_of
 from littoral.node.vector_models import VectorModels
 from littoral.runtime.gate import Gate
 from littoral.vault import KeyRing
@@ -133,8 +134,8 @@ async def _bound(
     def tell(line: str) -> None:
         say(f"tenant `{table.name}`: {line}")
 
-    def holds(name: str) -> tuple[ModelVersion, ...]:
-        return collections.get(name).config.models if name in collections else ()
+    def holds(fed: Fed) -> tuple[ModelVersion, ...]:
+        return models_of(collections, fed)
 
     site = _site(guests.site, table, pipelines)
     gate = Gate(table.name, table.quota.inferences_max, clock=clock) if before is None else before.gate

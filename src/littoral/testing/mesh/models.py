@@ -78,10 +78,10 @@ class _Bindings(Bindings):
     def table(self, _name: str) -> MigrateTable:
         return MIGRATE
 
-    def source(self, _name: str) -> Source:
-        return Source.of(MIGRATE, Path())
+    def source(self, _name: str, vector: str = "") -> Source:
+        return Source.of(MIGRATE.ways[vector], MIGRATE.folder, Path())
 
-    def in_its_place(self, _name: str, model: ModelVersion) -> ModelVersion:
+    def in_its_place(self, _name: str, model: ModelVersion, _vector: str = "") -> ModelVersion:
         return model
 
     async def open_versions(self, models: Iterable[ModelVersion]) -> None:

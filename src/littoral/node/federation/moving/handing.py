@@ -8,7 +8,15 @@ from typing import NamedTuple
 from littoral.errors import ConflictError, ForbiddenError, LittoralError, UnavailableError
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.asking import HOLDERS_S, Target
-from littoral.node.federation.generations import Embedders, Made, NoEmbedders, config_of, made_anew, not_known_yet
+from littoral.node.federation.generations import (
+    Embedders,
+    Made,
+    NoEmbedders,
+    config_of,
+    is_of,
+    made_anew,
+    not_known_yet,
+)
 from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.moving.messages import (
     HAND,
@@ -28,7 +36,6 @@ from littoral.node.federation.moving.routes import Routes, region_of, routes, st
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
 from littoral.transport import Transport
-from littoral.vectors.model_version import are_same, heard_over_the_mesh
 from littoral.vectors.records import Payload, PointId
 from littoral.vectors.replication.entries import State, decode_states, key_of, size_of
 from littoral.vectors.replication.entries import encode as encode_states
@@ -116,7 +123,7 @@ class Handing:
         failed: LittoralError | None = None
         made = Made(states, {}, 0)
         try:
-            if are_same(self._replicas.config(name).models, heard_over_the_mesh(goal.model)):
+            if is_of(self._replicas.config(name), goal.model):
                 found = routes(states, goal, target.config, among, region_of(target.spread, shard))
                 if is_asked_first and found:
                     found = still_wanted(found, await self._known(target, goal, found), _deleted(states))

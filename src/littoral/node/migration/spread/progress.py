@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from littoral.mesh.facts import Fact
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.moving.steps import going
-from littoral.node.migration.migration import Progress, State, Told
+from littoral.node.migration.migration import Embeddings, Progress, State, Told
 from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh
 
 __all__ = ["OPENING", "told"]
@@ -34,8 +34,8 @@ def told(name: str, spread: Spread, facts: Mapping[str, Fact]) -> Told:
     ]
     is_stuck = any((fact.unready.get(name) or OPENING) != OPENING or name in fact.stuck for fact in facts.values())
     progress = Progress(
-        current=_version(spread.model),
-        other=_version(change.other.generation.model),
+        current=Embeddings({"": _version(spread.model)}),
+        other=Embeddings({"": _version(change.other.generation.model)}),
         state="stuck" if is_stuck and not change.is_flipped else STATES[change.step],
         points=points,
         done=max(0, points - left),

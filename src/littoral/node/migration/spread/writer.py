@@ -246,7 +246,7 @@ class Writer:
             for field, index in (await current.info()).payload_schema.items():
                 await other.create_index(field, parse_schema(index.params or index.data_type))
             sample = await self._to_check(name, current)
-            checked = self.checked[name] = await check(Side(other, self._members.embed(name, told)), sample)
+            checked = self.checked[name] = await check(Side(other, {"": self._members.embed(name, told)}), sample)
             if not checked.is_good:
                 raise too_bad(name, checked, told)
             self._good[name] = since

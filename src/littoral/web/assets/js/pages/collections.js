@@ -33,7 +33,8 @@ export function collectionsPage(area) {
       facts([
         ["Points", count(chosen.points_count)],
         ["Indexed vectors", count(chosen.indexed_vectors_count)],
-        ...(chosen.vectors.length === 1 && chosen.vectors[0].name === "" ? [["Dimension", count(chosen.size)], ["Distance", chosen.distance ?? "–"]] : [["Vectors", chosen.vectors.map(({ name: vector, size, distance }) => `${vector || "without a name"}: ${count(size)}, ${distance}`).join(" · ")]]),
+        ...vectorFacts(chosen),
+        ...anew(chosen.migration),
         ...(chosen.is_spread ? [["Lies on", "several nodes"]] : []),
       ]),
     );
@@ -53,4 +54,20 @@ export function collectionsPage(area) {
     },
     fail: (error) => shown.fail(PATH, error),
   });
+}
+
+function vectorFacts({ vectors, size, distance }) {
+  if (vectors.length === 1 && vectors[0].name === "") {
+    const models = vectors[0].models ?? [];
+    return [["Dimension", count(size)], ["Distance", distance ?? "–"], ...(models.length ? [["Embeddings of", models.join(", ")]] : [])];
+  }
+  const told = vectors.map((one) => [`${one.name || "without a name"}: ${count(one.size)}`, one.distance, ...(one.models ?? [])].join(", "));
+  return [["Vectors", told.join(" · ")]];
+}
+
+/** What is embedded anew, or was and has its way back. */
+function anew(migration) {
+  if (!migration) return [];
+  const { to, state: step, points, done } = migration;
+  return [["Embedded anew", step === "flipped" ? `${to}: answers, the one before is kept` : `${to}: ${step}, ${count(done)} of ${count(points)} points`]];
 }
