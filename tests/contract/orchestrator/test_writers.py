@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import pytest
 
+from command import littoral
 from littoral.clock import SYSTEM
 from littoral.errors import UnavailableError
+from littoral.orchestrator.file import read_file
 from littoral.orchestrator.leases import LEASE_S, RENEW_S, Lease, Tagged
 from littoral.orchestrator.objects import FolderObjects, Objects
 from littoral.orchestrator.objects_s3 import S3Objects
+from littoral.orchestrator.places import mark_objects, open_objects
 from littoral.orchestrator.signing import ObjectsMetadata
 from littoral.testing.clock import SimulatedClock
 from littoral.updates import tree
@@ -24,6 +27,7 @@ from littoral.updates.metadata.image import UPLOADS, ImageRepository
 from littoral.updates.metadata.keys import KeyRing
 from littoral.updates.metadata.online import Published
 from littoral.updates.wire import Desired
+from orchestrated import FILE
 
 WRITER = """
 import sys
@@ -212,3 +216,22 @@ def test_keys_are_rotated_beside_an_orchestrator_that_goes_on_signing(place: Pla
     told = director.told("gw-1")
     assert told is not None
     assert told.models == {"e": f"models/e/{COUNT}.wasm"}
+
+
+def test_keys_of_a_fleet_that_was_moved_are_where_it_went(tmp_path: Path) -> None:
+    file = tmp_path / "orchestrator.toml"
+    file.write_text(FILE)
+    objects, offline = open_objects(read_file(file)), new_offline_keys(tmp_path / "offline")
+    begin(ObjectsMetadata(objects), KeyRing(tmp_path / "data/keys"), offline)
+    assert "image timestamp  1 of" in littoral("keys", "roles", file).out
+    mark_objects(objects, "left", other="/srv/new.toml", at_s=0.0)
+    refused = littoral("keys", "roles", file)
+    assert "the fleet is moved, or being moved\nhint: its place: `/srv/new.toml`" in refused.err
+
+
+def test_a_folder_of_metadata_does_not_say_where_online_keys_are(tmp_path: Path) -> None:
+    store = ObjectsMetadata(FolderObjects(tmp_path))
+    begin(store, KeyRing(tmp_path / "keys"), new_offline_keys(tmp_path / "offline"))
+    refused = littoral("keys", "skip", tmp_path / "metadata", 5)
+    assert "does not say where the online keys are\nhint: `--online FOLDER`" in refused.err
+    assert littoral("keys", "skip", tmp_path / "metadata", 5, "--online", tmp_path / "keys").code == 0
