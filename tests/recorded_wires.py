@@ -1,9 +1,24 @@
 """Nodes of one process, and every byte that went from one to another."""
 
+import asyncio
 from collections.abc import Iterable
 
 from littoral.errors import LittoralError
 from nodes_in_process import End, Wires
+
+
+class Held:
+    """Requests that go no further until they are let go. reached: the first has come."""
+
+    def __init__(self) -> None:
+        self.reached, self._let_go = asyncio.Event(), asyncio.Event()
+
+    async def pass_by(self) -> None:
+        self.reached.set()
+        await self._let_go.wait()
+
+    def release(self) -> None:
+        self._let_go.set()
 
 
 class RecordedWires(Wires):
@@ -12,6 +27,12 @@ class RecordedWires(Wires):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[tuple[str, str, bytes]] = []
+        self.held: dict[tuple[str, str], Held] = {}
+
+    def hold(self, sender: str, service: str) -> Held:
+        """What this node asks of others by that service waits before it leaves."""
+        self.held[sender, service] = held = Held()
+        return held
 
     def end(self, name: str) -> "RecordedEnd":
         self.ends[name] = end = RecordedEnd(name, self)
@@ -28,9 +49,11 @@ class RecordedWires(Wires):
 class RecordedEnd(End):
     def __init__(self, name: str, wires: RecordedWires) -> None:
         super().__init__(name, wires)
-        self._sent = wires.sent
+        self._sent, self._held = wires.sent, wires.held
 
     async def request(self, peer: str, service: str, body: bytes, *, deadline_s: float) -> bytes:
+        if (held := self._held.get((self.name, service))) is not None:
+            await held.pass_by()
         self._sent.append((self.name, peer, bytes(body)))
         try:
             answer = await super().request(peer, service, body, deadline_s=deadline_s)

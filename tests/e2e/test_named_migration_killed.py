@@ -14,8 +14,8 @@ from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-COUNT = 48
-RATE = 16.0
+COUNT = 32
+RATE = 12.0
 """Points a second: the kill comes while some are carried over and some are not."""
 
 

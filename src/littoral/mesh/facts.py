@@ -51,7 +51,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     hybrid time of the last request for it; nothing = dropped. unready: collections that go to another model, and why
     this node does not go along yet; stuck: what keeps points of them from being embedded anew. keys: that seal fields
     of payloads, by their ids in order what proves that this node has them. refused: collections that are not to be had
-    there, and why.
+    there, and why. sealing: by collection, how requests that are under way seal fields, where the map has another way
+    by now.
     """
 
     node: str
@@ -73,6 +74,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     stuck: dict[str, str] = {}
     keys: dict[str, str] = {}
     refused: dict[str, str] = {}
+    sealing: dict[str, list[str]] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ __all__ = [
     "DEFINITION_BYTES_MAX",
     "DOCUMENT_BYTES_MAX",
     "KEPT",
+    "MODEL_CHARACTERS_MAX",
     "SPREAD_COUNT_MAX",
     "Change",
     "Generation",
@@ -43,6 +44,7 @@ SPREAD_COUNT_MAX = 64
 SEALED_FIELDS_MAX = 16
 KEYS_MAX = 64
 VECTOR_NAME_MAX = 255
+MODEL_CHARACTERS_MAX = 400
 DEFINITION_BYTES_MAX = 1 << 16
 KEPT = "shard-map.json"
 
@@ -58,7 +60,7 @@ Places = Annotated[
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose embeddings there are. model: as nodes tell it each other. size: numbers of a vector, 0 = by site files."""
 
-    model: Annotated[str, Meta(max_length=400)] = ""
+    model: Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)] = ""
     size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
 
 
@@ -135,13 +137,13 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     strategy: Strategy
     places: Places
-    model: Annotated[str, Meta(max_length=400)] = ""
+    model: Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)] = ""
     epoch: Annotated[int, Meta(ge=1)] = 1
     parameters: bytes = b""
     given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     change: Change | None = None
     size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
-    declared: Annotated[str, Meta(max_length=400)] = ""
+    declared: Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)] = ""
     vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] = ""
     definition: Annotated[bytes, Meta(max_length=DEFINITION_BYTES_MAX)] = b""
     born: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0

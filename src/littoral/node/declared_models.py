@@ -15,6 +15,7 @@ import msgspec
 from littoral.artifact import Model
 from littoral.artifact.manifest import Manifest
 from littoral.errors import LittoralError, NotFoundError, SettingError
+from littoral.mesh.shard_map import MODEL_CHARACTERS_MAX
 from littoral.node.migrate_tables import MigrateTable
 from littoral.node.model_files import Policy, find_versions
 from littoral.node.site import Site
@@ -88,7 +89,12 @@ def with_spread_models(site: Site) -> Site:
         if table.spread is not None and table.declared_models:
             config = declared_config(site, table)
             words = [table.spread.model, told_over_the_mesh(config.models), told_by_vector(config.named_models)]
-            told = " ".join(filter(None, words))
+            if len(told := " ".join(filter(None, words))) > MODEL_CHARACTERS_MAX:
+                raise SettingError(
+                    f"{site.file}: `collections.{name}`: its models take {len(told)} characters where nodes tell them "
+                    f"each other, at most {MODEL_CHARACTERS_MAX}",
+                    hint="say `model` of the collection for most vectors, and only of the others their own",
+                )
             spread = msgspec.structs.replace(table.spread, model=told)
             tables[name] = msgspec.structs.replace(table, spread=spread)
     return site._replace(collections=tables)

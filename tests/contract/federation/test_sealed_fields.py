@@ -1,5 +1,6 @@
 """Sealed fields of spread collections: plain to whoever asks a node, sealed wherever anything lies or is sent."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from canaries import on_disk
 from littoral.errors import InputError, TrustError, UnavailableError
 from littoral.mesh.shard_map import Sealing
 from littoral.node.encryption_tables import EncryptedTable
+from littoral.node.federation.messages import WRITE
 from littoral.node.federation.moving.wishes import Asked, ToSpread
 from littoral.node.mesh_view import view
 from littoral.node.site_tables import CollectionTable
@@ -199,6 +201,40 @@ async def test_a_newer_key_seals_once_all_have_it_and_the_older_one_can_go(site:
     for node in site.nodes.values():
         assert await payloads(node) == PLAIN
         assert await found(node, "customer", value=f"{SECRET}1") == [1, 4, 7, 10]
+
+
+async def test_the_older_key_stays_until_what_was_being_written_by_it_has_arrived(site: Site) -> None:
+    """A write that is on its way when the map says another key arrives sealed by the one before."""
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    await site.stop("a", "b")
+    newer = KeyRing([SECOND, FIRST])
+    await site.start({"a": newer, "b": newer}, TABLES, "a", "b")
+    await site.until_all_go_by(FIRST)
+    held = site.wires.hold("b", WRITE)
+    late = {"customer": f"{SECRET}late", "note": OPEN}
+    points = site.nodes["b"]["points"]
+    writing = asyncio.create_task(points.upsert(range(100, 112), ROWS, [late] * COUNT, deadline_s=120.0))
+    await held.reached.wait()
+    await site.stop("c")
+    await site.start({"c": newer}, TABLES, "c")
+    await site.until_all_go_by(SECOND, is_settled=False)
+
+    writer = writer_of(site.nodes)
+    facts = writer.federation.facts.all()
+    await until_async(lambda: "points" in facts["b"].fact.sealing)
+    begun = {name: known.fact.counter for name, known in facts.items()}
+    await until_async(lambda: all(known.fact.counter > begun[name] + 1 for name, known in facts.items()))
+    assert (sealing := site.sealing()) is not None
+    assert sealing.older == [FIRST.id.hex()]
+    held.release()
+    assert await writing >= 0
+    await site.until_all_go_by(SECOND)
+    await until_async(lambda: are_alike(site.nodes))
+    await site.stop()
+    only = KeyRing([SECOND])
+    await site.start({"a": only, "b": only, "c": only})
+    assert await found(site.nodes["c"], "customer", value=f"{SECRET}late") == list(range(100, 112))
 
 
 DIFFERENT: dict[str, tuple[KeyRing | None, CollectionTable, str]] = {

@@ -469,9 +469,8 @@ class Federation:
             self._work.set()
 
     async def _tell_fact(self) -> None:
-        is_moving = bool(self.moving.owed) or any(
-            spread.change is not None and spread.kept_by(self.name) for spread in self.map.spreads.values()
-        )
+        changing = (spread for spread in self.map.spreads.values() if spread.change is not None)
+        is_moving = bool(self.moving.owed) or any(spread.kept_by(self.name) for spread in changing)
         await self.fact_exchange.tell(self._fact, (self.map.number, self.moving.settled), self.writer, is_moving)
 
     async def _fact(self) -> Fact:
@@ -497,4 +496,5 @@ class Federation:
             stuck=self.handing.embedders.stuck(),
             keys=self.sealing.proofs,
             refused=self.sealing.refused(),
+            sealing=self.sealing.still(),
         )

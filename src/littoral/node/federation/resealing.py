@@ -16,6 +16,8 @@ __all__ = ["Resealing"]
 
 REQUEST_S = 10.0
 PAUSE_S = 5.0
+SLACK_S = 1.0
+"""So long a fact may be on its way."""
 
 Say = Callable[[str], None]
 
@@ -43,6 +45,8 @@ class Resealing:
         self._lost: dict[str, Sealing] = {}
         """Collections with values that no key opens: looked through once for each key, not for ever."""
         self._again_s = 0.0
+        self._ended: dict[str, tuple[Sealing, float]] = {}
+        """By collection, since when no request was under way that seals otherwise."""
 
     async def look(self) -> None:
         """As the writer of the map: what it says of keys is brought up to date, and what follows from that is begun."""
@@ -56,7 +60,7 @@ class Resealing:
             sealing = spread.sealing
             if sealing is None or sealing.is_settled or spread.change is not None or self._lost.get(name) == sealing:
                 continue
-            if isinstance(shard := self._shard(name), SealedSpread):
+            if isinstance(shard := self._shard(name), SealedSpread) and self._is_quiet(name, sealing):
                 self._task = asyncio.create_task(self._renewed(name, sealing, shard), name="littoral-resealing")
                 return
 
@@ -75,6 +79,23 @@ class Resealing:
         facts, number = self._facts(), self._keeper.map.number
         others = self._members().keys() - {self._keeper.writer}
         return all(node in facts and facts[node].fact.map_number >= number for node in others)
+
+    def _is_quiet(self, name: str, sealing: Sealing) -> bool:
+        """Whether nothing is under way any more that seals otherwise, and what was has reached every replica.
+
+        That is so once every member has said so after the last one had ended, with a log that is no further behind
+        than since then.
+        """
+        facts = self._facts()
+        told = [facts[node] for node in self._members() if node in facts]
+        if any(name in one.fact.sealing for one in told):
+            self._ended.pop(name, None)
+            return False
+        kept, ended_s = self._ended.get(name, (None, 0.0))
+        if kept != sealing:
+            self._ended[name] = (sealing, self._clock.monotonic())
+            return False
+        return all(one.taken_s - SLACK_S - max(one.fact.lag_s.values(), default=0.0) > ended_s for one in told)
 
     async def _renewed(self, name: str, sealing: Sealing, shard: SealedSpread) -> None:
         """Looked through until there is nothing to seal anew."""

@@ -6,7 +6,10 @@ that lacks a key, or whose site file names other fields, refuses the collection:
 others cannot read. It holds its shards all the same, since that takes no key.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -29,22 +32,24 @@ OWNER = "mesh\0"
 
 
 class SealedSpread:
-    """In the place of a `SpreadShard`. find: the fields that lie sealed now, if any; raises UnavailableError."""
+    """In the place of a `SpreadShard`. using: the fields that lie sealed now, if any, for as long as a request goes by
+    them; raises UnavailableError.
+    """
 
-    def __init__(self, shard: ShardAnswers, find: Callable[[], SealedFields | None]) -> None:
+    def __init__(self, shard: ShardAnswers, using: Callable[[], AbstractContextManager[SealedFields | None]]) -> None:
         self._shard = shard
-        self._find = find
+        self._using = using
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:
         """As the shard's, with plain values. Raises as `SealedShard.ask`."""
-        fields = self._find()
-        shard = self._shard if fields is None else SealedShard(self._shard, fields)
-        return await shard.ask(request, deadline_s)
+        with self._using() as fields:
+            shard = self._shard if fields is None else SealedShard(self._shard, fields)
+            return await shard.ask(request, deadline_s)
 
     async def renew(self, deadline_s: float) -> Renewed:
         """As `SealedShard.renew`, for all nodes."""
-        fields = self._find()
-        return Renewed() if fields is None else await SealedShard(self._shard, fields).renew(deadline_s)
+        with self._using() as fields:
+            return Renewed() if fields is None else await SealedShard(self._shard, fields).renew(deadline_s)
 
 
 class Waiting(NamedTuple):
@@ -72,6 +77,7 @@ class SiteSealing:
         self._tables = tables
         self._map = shard_map
         self._kept: dict[str, tuple[Sealing, SealedFields]] = {}
+        self._under_way: Counter[tuple[str, str]] = Counter()
         self.proofs = {key_id: key.proof(_statement(site, node)) for key_id, key in self._keys.items()}
         """By id of key, the newest first, what only a node that has it can say of itself."""
 
@@ -89,6 +95,32 @@ class SiteSealing:
             ring = self._ring.sealing_by(spread.sealing.key)
             kept = self._kept[name] = (spread.sealing, SealedFields(name, spread.sealing.fields, ring, OWNER))
         return kept[1]
+
+    @contextlib.contextmanager
+    def using(self, name: str) -> Iterator[SealedFields | None]:
+        """As `of`, noted until the request has ended: what it writes is sealed so, whatever the map says by then."""
+        fields = self.of(name)
+        way = (name, self._way(name))
+        self._under_way[way] += 1
+        try:
+            yield fields
+        finally:
+            self._under_way[way] -= 1
+            if not self._under_way[way]:
+                del self._under_way[way]
+
+    def still(self) -> dict[str, list[str]]:
+        """By collection, how requests that are under way seal, where the map has another way by now."""
+        found: dict[str, list[str]] = {}
+        for name, way in self._under_way:
+            if way != self._way(name):
+                found.setdefault(name, []).append(way)
+        return found
+
+    def _way(self, name: str) -> str:
+        spread = self._map().spreads.get(name)
+        sealing = None if spread is None else spread.sealing
+        return "" if sealing is None else f"{sealing.key} {','.join(sealing.fields)}"
 
     def opened(self, name: str, point_id: PointId, payload: Payload | None) -> Payload | None:
         """A payload as it lies in a shard, with plain values; the given one stays. Raises as `of`, TrustError."""

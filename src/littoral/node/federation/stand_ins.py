@@ -65,7 +65,7 @@ class StandIns:
         kept = KeptAnswers(self._clock, age_s) if age_s else None
         find = partial(self._target, name, model)
         plain = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
-        shard = SealedSpread(plain, partial(self._sealing.of, name))
+        shard = SealedSpread(plain, partial(self._sealing.using, name))
         seen = None if spread is None else spread.of_model(model)
         config = holding(table.config(), model) if seen is None else config_of(table.config(), seen)
         return SpreadCollection(name, config, shard, model, lambda: find().spread)

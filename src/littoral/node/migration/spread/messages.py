@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from littoral.mesh.shard_map import MODEL_CHARACTERS_MAX
 from littoral.node.federation.messages import decoded
 
 __all__ = ["CAN", "WISH", "Can", "Cannot", "Wish", "decode_can", "decode_cannot", "decode_wish", "encode"]
@@ -13,7 +14,7 @@ WISH = "migration-wish"
 CAN = "migration-can"
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-Model = Annotated[str, Meta(max_length=400)]
+Model = Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)]
 
 
 class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
