@@ -1,12 +1,15 @@
 """Another site file for real nodes: taken while they serve, with a restart, taken back; and what a slip in it costs."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,7 @@ from waiting import until
 pytestmark = pytest.mark.e2e
 
 POINT = {"points": [{"id": 7, "vector": [1, 2, 3, 4, 5], "payload": {"n": 7}}]}
+TWO = {"points": [*POINT["points"], {"id": 8, "vector": [5, 4, 3, 2, 1]}]}
 
 
 @pytest.fixture
@@ -96,6 +100,111 @@ def test_collections_and_pipelines_come_and_go_while_the_node_serves(up: Changin
     assert send(up.address, "GET", "/collections/most").status == 404
     assert up.site.read_text() == up.text
     assert (up.pid(), host_of(up.process.pid, "frames")) == (pid, host)
+
+
+@contextlib.contextmanager
+def asked_all_along(ask: Callable[[], Any]) -> Iterator[list[Any]]:
+    """One request after the other, until the block has ended: what came of each."""
+    is_over, seen = threading.Event(), list[Any]()
+
+    def go_on() -> None:
+        while not is_over.is_set():
+            seen.append(ask())
+
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        asking.join()
+
+
+def test_a_pipeline_has_other_steps_between_two_requests(up: Changing) -> None:
+    """Those under way end by the steps with which they began; a file whose steps do not fit leaves all as it was."""
+    up.text += MORE + NEAR_MORE
+    up.site.write_text(up.text)
+    up.start()
+    pid = up.pid()
+    assert send_json(up.address, "PUT", "/collections/more/points?wait=true", TWO).status == 200
+
+    def found() -> tuple[int, int]:
+        reply = send(up.address, "POST", "/pipelines/near_more", PICTURE)
+        return reply.status, len(reply.json["result"])
+
+    with asked_all_along(found) as seen:
+        until(lambda: (200, 1) in seen)
+        code, out = up.apply(up.text.replace("limit = 1", "limit = 2"))
+        assert (code, "hot      pipelines.near_more: " in out) == (0, True), out
+        until(lambda: (200, 2) in seen)
+    assert set(seen) == {(200, 1), (200, 2)}
+    assert seen == sorted(seen)
+    misfit = NEAR_MORE.replace('{ model = "embedder" }, ', "")
+    code, err = up.apply(up.text.replace(NEAR_MORE, misfit))
+    assert (code, "pipeline `near_more`" in err) == (5, True), err
+    assert send(up.address, "POST", "/pipelines/near_more", PICTURE).json["result"][1:] != []
+    assert up.pid() == pid
+
+
+MISSING = '\n[agents.gone]\npath = "missing.wasm"\n'
+SMALL = """
+[agents.small]
+path = "builtin:image"
+config = { width = 8, height = 8 }
+
+[pipelines.thumbs]
+steps = [{ agent = "small" }]
+"""
+
+
+def test_agents_come_and_go_while_the_node_serves(up: Changing) -> None:
+    """With the pipelines that name them; what cannot be opened leaves nothing behind."""
+    up.start()
+    pid = up.pid()
+
+    def agents() -> list[str]:
+        return sorted(one["name"] for one in send(up.address, "GET", "/api/agents").json)
+
+    before = agents()
+    code, out = up.apply(up.text + SMALL)
+    assert (code, "hot      agents.small: nothing → " in out) == (0, True), out
+    assert agents() == sorted([*before, "small"])
+    assert send(up.address, "POST", "/pipelines/thumbs", PICTURE).status == 200
+    code, err = up.apply(up.text + SMALL + SMALL.replace("small", "more").replace("thumbs", "others") + MISSING)
+    assert (code, "missing.wasm" in err) == (4, True), err
+    assert agents() == sorted([*before, "small"])
+    with asked_all_along(lambda: send(up.address, "POST", "/pipelines/thumbs", PICTURE).status) as seen:
+        until(lambda: 200 in seen)
+        code, out = up.apply(up.text)
+        assert (code, "hot      agents.small: " in out) == (0, True), out
+        until(lambda: 404 in seen)
+    assert (set(seen), seen, agents()) == ({200, 404}, sorted(seen), before)
+    assert up.apply(up.text + SMALL)[0] == 0
+    assert send(up.address, "POST", "/pipelines/thumbs", PICTURE).status == 200
+    assert up.pid() == pid
+
+
+def test_agents_have_other_settings_between_two_requests(up: Changing) -> None:
+    """What does not fit the pipelines leaves them as they were."""
+    up.text += SMALL
+    up.site.write_text(up.text)
+    up.start()
+    pid = up.pid()
+
+    def width() -> tuple[int, int]:
+        found = send(up.address, "POST", "/pipelines/thumbs", PICTURE)
+        return found.status, found.json["result"]["outputs"]["image"]["shape"][-1]
+
+    with asked_all_along(width) as seen:
+        until(lambda: (200, 8) in seen)
+        code, out = up.apply(up.text.replace("width = 8, height = 8", "width = 16, height = 16"))
+        assert (code, "hot      agents.small.config" in out) == (0, True), out
+        until(lambda: (200, 16) in seen)
+    assert set(seen) == {(200, 8), (200, 16)}
+    assert seen == sorted(seen)
+    code, err = up.apply(up.text.replace("width = 32", "width = 16"))  # the agent of the other pipelines
+    assert code != 0, err
+    assert (width(), up.pid()) == ((200, 16), pid)
 
 
 QUOTA = """

@@ -5,37 +5,80 @@ For one event loop; one change at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 
+from littoral.errors import ConflictError
 from littoral.node.node import ServedAgent
 from littoral.node.pooling import beside_threads
+from littoral.node.site import Site
 from littoral.runtime.agents import Agent
 from littoral.runtime.pool import Pool
 
-__all__ = ["AgentRepository", "Open"]
+__all__ = ["AgentRepository", "Open", "OpenNew"]
 
 Open = Callable[[str, Path, str], Pool[Agent]]
 """An agent of the site file by name, from this file of this SHA-256. Raises what `Agent.open` and pools raise."""
 
+OpenNew = Callable[[Site, str], ServedAgent]
+"""One that this site file names. Raises as `Open`."""
+
 Deployed = Callable[[ServedAgent], None]
+GONE_MAX = 8
+"""Agents that were removed and whose last requests may still come; they have no instances."""
 
 
 class AgentRepository:
     """agents: what the node serves; changed in place. deployed: told of one whose version is another."""
 
     def __init__(
-        self, agents: Mapping[str, ServedAgent], open_pool: Open, *, say: Callable[[str], None], deployed: Deployed
+        self,
+        agents: MutableMapping[str, ServedAgent],
+        open_pool: Open,
+        open_new: OpenNew,
+        *,
+        say: Callable[[str], None],
+        deployed: Deployed,
     ) -> None:
         self._agents = agents
         self._open = open_pool
+        self._open_new = open_new
         self._say = say
         self._deployed = deployed
         self._before: dict[str, Pool[Agent]] = {}
+        self._gone: list[Pool[Agent]] = []
 
     @property
     def served(self) -> Mapping[str, ServedAgent]:
         return self._agents
+
+    async def add(self, site: Site, name: str) -> None:
+        """One that the site file did not name before. Raises ConflictError for one that is there, and as `Open`."""
+        if name in self._agents:
+            raise ConflictError(f"agent `{name}` is there already")
+        with beside_threads() as threads:
+            self._agents[name] = served = await threads.run(self._open_new, site, name)
+        self._say(
+            f"agent `{name}`: {served.pool.first.manifest.version} serves, {served.pool.first.module_digest[:12]}"
+        )
+        self._deployed(served)
+
+    async def opened(self, site: Site, name: str) -> Pool[Agent]:
+        """As this site file has it, beside what serves; nothing changes. For `put` or `discard`."""
+        with beside_threads() as threads:
+            return (await threads.run(self._open_new, site, name)).pool
+
+    async def remove(self, name: str) -> None:
+        """One that no pipeline names any more. Requests under way may still come to it."""
+        pools = list(self._held(name))
+        del self._agents[name]
+        self._before.pop(name, None)
+        self._gone += pools
+        for pool in pools:
+            await asyncio.to_thread(pool.rest)
+        while len(self._gone) > GONE_MAX:
+            await asyncio.to_thread(self._gone.pop(0).close, drains=True)
+        self._say(f"agent `{name}`: removed")
 
     async def stage(self, name: str, path: Path, sha256: str) -> Pool[Agent]:
         """Opens a version beside the one that serves; nothing changes. For `put` or `discard`."""
@@ -78,6 +121,8 @@ class AgentRepository:
         for name in self._agents:
             for pool in self._held(name):
                 pool.close()
+        for pool in self._gone:
+            pool.close()
 
     def _held(self, name: str) -> Iterator[Pool[Agent]]:
         yield self._agents[name].pool

@@ -35,6 +35,7 @@ from littoral.node.model_opening import (
 from littoral.node.node import ServedModel, ServedVersion
 from littoral.node.pooling import Pooling, beside_threads
 from littoral.node.rebinding import Rebinding, Versions
+from littoral.node.site import Site
 from littoral.node.site_tables import ModelTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
@@ -225,6 +226,21 @@ class ModelRepository:
                 await self.agents.discard([pool])
                 raise
             return pool
+
+    async def change_agents(self, site: Site, names: Iterable[str]) -> Versions:
+        """They are as this site file has them, all from the same request on; what served before, for the way back.
+
+        Raises ConflictError where a pipeline does not take them, and what opening them raises; all is as it was then.
+        """
+        pools: dict[str, Pool[Agent]] = {}
+        try:
+            for name in names:
+                pools[name] = await self.agents.opened(site, name)
+            return await self.serve(Versions({}, pools))
+        except BaseException:
+            async with self.turn:
+                await self.agents.discard(pools.values())
+            raise
 
     async def serve(self, staged: Versions) -> Versions:
         """From now on these serve, all of them between the same two requests; what served before, for the way back.

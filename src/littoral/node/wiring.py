@@ -294,6 +294,10 @@ async def _repository(
         table = msgspec.structs.replace(site.agents[name], path=str(path.absolute()), sha256=sha256)
         return _open_agent(site, name, table, guests).pool
 
+    def open_new(site: Site, name: str) -> ServedAgent:
+        with naming(site, f"agents.{name}"):
+            return _open_agent(site, name, site.agents[name], guests)
+
     def agent_deployed(agent: ServedAgent) -> None:
         if guests.trail is not None:
             guests.trail.deployed("agents", agent.name, agent.pool.first.digest)
@@ -305,7 +309,9 @@ async def _repository(
     repository = ModelRepository(
         cast(MutableMapping[str, ServedModel], guests.models),  # those of `open_guests`, of which all others are views
         guests.origins,
-        AgentRepository(guests.agents, open_pool, say=say, deployed=agent_deployed),
+        AgentRepository(
+            cast(MutableMapping[str, ServedAgent], guests.agents), open_pool, open_new, say=say, deployed=agent_deployed
+        ),
         Rebinding(guests.models, guests.agents, EveryPipeline(pipelines, bound), bind),
         guests.pooling,
         say=say,

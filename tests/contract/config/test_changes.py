@@ -68,7 +68,7 @@ CASES = {
         '[pipelines.embedder]\nsteps = [{ model = "embedder" }]\n[limits]',
         Needs.RESTART,
     ),
-    "pipelines.embed": ("steps = [", 'steps = [{ step = "normalize" }, ', Needs.RESTART),
+    "pipelines.embed": ("steps = [", 'steps = [{ step = "normalize" }, ', Needs.HOT),
     "auth": ("[auth]", "", Needs.RESTART),
     "cache.disk_mb": ("disk_mb = 64", "disk_mb = 32", Needs.RESTART),
     "encryption": ('[encryption]\nkey_file = "keys"', "", Needs.REFUSED),
@@ -136,6 +136,58 @@ def test_a_whole_model_without_a_pipeline_comes_and_goes_while_it_serves() -> No
         assert [(row.key, row.needs) for row in changes(site(one), site(other))] == [("models.spare", Needs.HOT)]
     for one, other in ((TEXT, own), (own, TEXT), (own, spare)):
         assert {row.needs for row in changes(site(one), site(other))} == {Needs.RESTART}
+
+
+AGENT = '\n[agents.decode]\npath = "builtin:image"\nconfig = { width = 8 }\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "key", "needs"),
+    [
+        ("", AGENT, "decode", Needs.HOT),
+        (AGENT, "", "decode", Needs.HOT),
+        (AGENT, AGENT.replace("8", "9"), "decode.config.width", Needs.HOT),
+        (AGENT, AGENT + 'grants = ["littoral.log"]\n', "decode.grants", Needs.HOT),
+        (AGENT, AGENT + "memory_mb = 32\n", "decode.memory_mb", Needs.HOT),
+        (AGENT, AGENT.replace("builtin:image", "own.wasm"), "decode.path", Needs.HOT),
+        (AGENT, AGENT + "instances = { min = 2, max = 2 }\n", "decode.instances.min", Needs.RESTART),
+    ],
+)
+def test_agents_come_and_go_and_have_other_settings_while_it_serves(
+    before: str, after: str, key: str, needs: Needs
+) -> None:
+    first = changes(site(TEXT + before), site(TEXT + after))[0]
+    assert (first.key, first.needs) == (f"agents.{key}", needs)
+
+
+def test_what_may_fit_together_alone_needs_a_restart() -> None:
+    """An agent that gives something else and a pipeline that takes it: neither fits the other one of before."""
+    agent, steps = (AGENT, AGENT.replace("8", "9")), ("steps = [", 'steps = [{ step = "normalize" }, ')
+    model = ('path = "embedder.wasm"', 'path = "other.wasm"')
+    found = changes(site(TEXT + AGENT), site(TEXT.replace(*steps) + agent[1]))
+    assert {row.key: row.needs for row in found} == {
+        "agents.decode.config.width": Needs.RESTART,
+        "pipelines.embed": Needs.RESTART,
+    }
+    found = changes(site(TEXT), site(TEXT.replace(*steps).replace(*model)))
+    assert {row.key: row.needs for row in found} == {
+        "models.embedder.path": Needs.HOT,
+        "pipelines.embed": Needs.RESTART,
+    }
+    found = changes(site(TEXT + AGENT), site(TEXT.replace("body_s = 5.0", "body_s = 6.0") + agent[1]))
+    assert {row.needs for row in found} == {Needs.HOT}
+
+
+def test_other_steps_of_a_pipeline_that_is_named_elsewhere_need_a_restart() -> None:
+    steps = "steps = ["
+    for more in (
+        '[[tenants]]\nname = "acme"\npipelines = ["embed"]\n',
+        '[mqtt]\nbroker = "mqtt://a:1"\n[[mqtt.routes]]\ntopic = "in/#"\npipeline = "embed"\npublish = "out"\n',
+        '[gateway]\nembedder = "embed"\n[[gateway.upstreams]]\nname = "a"\nurl = "http://a/v1"\nmodels = ["*"]\n',
+    ):
+        text = f"{TEXT}\n{more}"
+        (found,) = changes(site(text), site(text.replace(steps, f'{steps}{{ step = "normalize" }}, ')))
+        assert (found.key, found.needs) == ("pipelines.embed", Needs.RESTART)
 
 
 def test_a_default_that_is_written_out_is_no_change() -> None:

@@ -72,6 +72,11 @@ def _is_whole(before: Any, after: Any) -> bool:
     return None in (before, after)
 
 
+def _is_whole_table(before: Any, after: Any) -> bool:
+    whole = before if after is None else after
+    return None in (before, after) and isinstance(whole, Mapping) and "path" in whole
+
+
 def _is_list(before: Any, after: Any) -> bool:
     return isinstance(before, list) and isinstance(after, list)
 
@@ -131,7 +136,17 @@ RULES = (
     _Rule("models.*.versions", Needs.HOT),
     _Rule("models.*.sha256", Needs.HOT),
     _Rule("models.*.warm", Needs.HOT),
+    _Rule("agents.?*", Needs.HOT, "", _is_whole_table),
+    _Rule("agents.*.path", Needs.HOT),
+    _Rule("agents.*.sha256", Needs.HOT),
+    _Rule("agents.*.config", Needs.HOT),
+    _Rule("agents.*.config.*", Needs.HOT),
+    _Rule("agents.*.files.*", Needs.HOT),
+    _Rule("agents.*.memory_mb", Needs.HOT),
+    _Rule("agents.*.deadline_ms", Needs.HOT),
+    _Rule("agents.*.grants", Needs.HOT),
     _Rule("pipelines.?*", Needs.HOT, "", _is_whole),
+    _Rule("pipelines.?*", Needs.HOT, "what is under way ends by the steps of before"),
     _Rule("*", Needs.RESTART),
 )
 """The first that fits says what a change needs."""
@@ -142,7 +157,22 @@ def changes(before: Site, after: Site) -> list[Change]:
     found = [
         _judged(*found) for name in TABLES for found in _differences(_plain(before, name), _plain(after, name), name)
     ]
-    return [change if _is_free(change, before, after) else change._replace(needs=Needs.RESTART) for change in found]
+    is_apart = len({kind for kind in map(_changed, found) if kind}) > 1
+    return [
+        change
+        if _is_free(change, before, after) and not (is_apart and _changed(change) in ("agents", "pipelines"))
+        else change._replace(needs=Needs.RESTART)
+        for change in found
+    ]
+
+
+def _changed(change: Change) -> str:
+    """Of what has another side from then on, its table: two such may fit together and neither fit what was there, so
+    they are taken all at once, by a restart.
+    """
+    table, _, rest = change.key.partition(".")
+    is_there = "." in rest or None not in (change.before, change.after)
+    return table if table in ("models", "agents", "pipelines") and is_there else ""
 
 
 def is_hot(found: Sequence[Change]) -> bool:
@@ -158,16 +188,36 @@ def check_changes(found: Sequence[Change], file: object) -> None:
 
 
 def _is_free(change: Change, *sites: Site) -> bool:
-    """Whether nothing else of a site goes by a pipeline that comes or goes: a migration, a placement, a fleet, a model
-    that brings one of the same name."""
+    """Whether nothing else of a site goes by an agent or a pipeline that comes or goes, or a pipeline that has other
+    steps: a migration, a placement, a fleet, a model that brings a pipeline of the same name. A pipeline with other
+    steps is named nowhere else, either.
+    """
     table, _, name = change.key.partition(".")
-    return table != "pipelines" or not any(
+    if table == "agents":
+        return all(site.placement is None and site.updates is None for site in sites)
+    if table != "pipelines":
+        return True
+    is_whole = None in (change.before, change.after)
+    return not any(
         site.placement is not None
         or site.updates is not None
         or name in site.models
         or any(collection.migrate is not None for collection in site.collections.values())
+        or not (is_whole or name not in _texts({one: _plain(site, one) for one in TABLES if one != table}))
         for site in sites
     )
+
+
+def _texts(plain: Any) -> Iterator[str]:
+    """All values that are texts."""
+    if isinstance(plain, str):
+        yield plain
+    elif isinstance(plain, Mapping):
+        for value in plain.values():
+            yield from _texts(value)
+    elif isinstance(plain, Sequence):
+        for value in plain:
+            yield from _texts(value)
 
 
 def _plain(site: Site, name: str) -> Any:

@@ -46,6 +46,7 @@ class Hot:
                 return "this needs a restart of the node"
             async with contextlib.AsyncExitStack() as undo:
                 await self._take_models(before, site, found, undo)
+                await self._take_agents(before, site, undo)
                 await self._take_collections(before, site, undo)
                 async with repository.turn:  # no version of a model takes over meanwhile
                     take_own = self._prepared_pipelines(before, site, undo)
@@ -63,6 +64,8 @@ class Hot:
         if self.node.traces is not None:
             self.node.traces.spans.ratio = site.telemetry.traces.ratio
         await self._settle_tenants(before, site)
+        for name in before.agents.keys() - site.agents.keys():
+            await repository.agents.remove(name)
         self.node.site = site
         return ""
 
@@ -74,6 +77,16 @@ class Hot:
         for name in sorted(names, key=lambda one: (one not in site.models, one)):
             await self._take_model(site, name)
             undo.push_async_callback(self._take_model, before, name)
+
+    async def _take_agents(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> None:
+        """New ones, and those with other settings; those that the file names no more leave last."""
+        repository = self.node.repository
+        assert repository is not None
+        for name in sorted(site.agents.keys() - before.agents.keys()):
+            await repository.agents.add(site, name)
+            undo.push_async_callback(repository.agents.remove, name)
+        if changed := [name for name, table in site.agents.items() if before.agents.get(name, table) != table]:
+            undo.push_async_callback(repository.serve, await repository.change_agents(site, changed))
 
     async def _take_collections(self, before: Site, site: Site, undo: contextlib.AsyncExitStack) -> None:
         """New ones; of those that the file names no more the points stay."""
