@@ -4,6 +4,7 @@ Everything that asks a collection comes through here, so no protocol knows of it
 a file of the store has not, and is sealed.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from littoral.vectors.told_hits import told
 __all__ = ["Renewed", "SealedShard"]
 
 PAGE = 256
+REST_S_MAX = 1.0
 
 
 class Renewed(msgspec.Struct):
@@ -71,9 +73,12 @@ class SealedShard:
         return self._opened(await self._client.ask(stored, deadline_s))
 
     async def renew(self, deadline_s: float) -> Renewed:
-        """Everything that is not sealed by the key that seals now is, after it; durable. Others may write meanwhile."""
-        done, offset = Renewed(), None
+        """Everything that is not sealed by the key that seals now is, after it; durable. Others may write meanwhile:
+        between two pages it rests for as long as the last one took.
+        """
+        done, offset, loop = Renewed(), None, asyncio.get_running_loop()
         while True:
+            began_s = loop.time()
             selected = PayloadSelector(include=self.fields.stored_names())
             asked = frames.Scroll(call=0, limit=PAGE, offset=offset, with_payload=selected)
             page = await self._client.ask(asked, deadline_s)
@@ -89,6 +94,7 @@ class SealedShard:
             if (offset := page.following) is None:
                 self.renewed = done
                 return done
+            await asyncio.sleep(min(REST_S_MAX, loop.time() - began_s))
 
     def _renewals(self, record: Record, done: Renewed) -> list[Renewal]:
         found: list[Renewal] = []
