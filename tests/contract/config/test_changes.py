@@ -174,6 +174,13 @@ def test_what_may_fit_together_alone_needs_a_restart() -> None:
         "models.embedder.path": Needs.HOT,
         "pipelines.embed": Needs.RESTART,
     }
+    found = changes(
+        site(TEXT), site(TEXT.replace('[pipelines.embed]\nsteps = [{ model = "embedder" }]', "").replace(*model))
+    )
+    assert {row.key: row.needs for row in found} == {
+        "models.embedder.path": Needs.HOT,
+        "pipelines.embed": Needs.RESTART,
+    }
     found = changes(site(TEXT + AGENT), site(TEXT.replace("body_s = 5.0", "body_s = 6.0") + agent[1]))
     assert {row.needs for row in found} == {Needs.HOT}
 

@@ -171,8 +171,9 @@ def _changed(change: Change) -> str:
     they are taken all at once, by a restart.
     """
     table, _, rest = change.key.partition(".")
-    is_there = "." in rest or None not in (change.before, change.after)
-    return table if table in ("models", "agents", "pipelines") and is_there else ""
+    is_other = "." in rest or None not in (change.before, change.after)
+    is_gone = table == "pipelines" and change.after is None  # until it has gone what changes must fit it
+    return table if table in ("models", "agents", "pipelines") and (is_other or is_gone) else ""
 
 
 def is_hot(found: Sequence[Change]) -> bool:
