@@ -35,7 +35,7 @@ def work(folder: Path, tell: Tell) -> dict[str, Any]:
     else:
         tell("feeds", 0, 1)
         parts = held_out(_feeds(folder / FEEDS, told.through))
-        asked = _int8(order.int8, parts.calibration, folder)
+        asked = _int8(order.int8, parts.calibration, folder / FIT if told.has_fit else None, folder / FORMER)
         model, found = compiled_and_compared(
             source, asked, parts.held_out, planning=planning, writing=writing, progress=tell
         )
@@ -68,7 +68,7 @@ def _feeds(folder: Path, through: Sequence[FeedAgent] | None) -> Feeds:
     return read_feeds(folder, through)
 
 
-def _int8(asked: Int8Order, feeds: Feeds, folder: Path) -> littoral.Int8:
-    """Like the model whose fit lies in the folder; its own is left there."""
-    like = folder / FORMER if (folder / FORMER).exists() else None
-    return littoral.Int8(feeds, asked.bits, asked.budget, "auto", asked.effort, like=like, fit=folder / FIT)
+def _int8(asked: Int8Order, feeds: Feeds, fit: Path | None, former: Path) -> littoral.Int8:
+    """former: with the fit of the version before, if it is there."""
+    like = former if former.exists() else None
+    return littoral.Int8(feeds, asked.bits, asked.budget, "auto", asked.effort, like=like, fit=fit)

@@ -52,8 +52,9 @@ class CompareOrder(msgspec.Struct):
 
 
 class BuildOrder(msgspec.Struct):
-    """What is told to the worker. through: agents that make inputs of the feeds. labels, preprocess: for
-    the manifest. variants: shapes of each, in place of `order.shapes`. is_measured: what it takes here is told, too.
+    """What is told to the worker. through: agents that make inputs of the feeds. labels, preprocess: for the manifest.
+    variants: shapes of each, in place of `order.shapes`. is_measured: what it takes here is told, too. has_fit: the
+    model's fit is left in the folder, for the version after it.
     """
 
     order: Order
@@ -63,3 +64,4 @@ class BuildOrder(msgspec.Struct):
     target: Literal["relaxed", "simd128", "mvp"] = "relaxed"
     variants: list[dict[str, list[int]]] | None = None
     is_measured: bool = False
+    has_fit: bool = False

@@ -134,7 +134,7 @@ class _Uploads:
         asked = Order(
             name=order.name, version=order.version, shapes=order.shapes, threads=order.threads, int8=order.int8
         )
-        told = BuildOrder(asked, target=order.target, variants=order.variants, is_measured=True)
+        told = BuildOrder(asked, target=order.target, variants=order.variants, is_measured=True, has_fit=True)
         self._builds.start(build, told, finish, prepare)
 
     async def _with_former(self, build: Build, order: UploadOrder) -> list[ArtifactRow]:
