@@ -36,7 +36,6 @@ SAID = "It hangs on the hook behind the door of the kitchen."
 CLIENTS = 8
 SECONDS, WARM_UP_S = 4.0, 0.8
 EXACT_MS, EXACT_PER_S, SEMANTIC_MS, FIRST_TOKEN_MS = 1.0, 8_000, 12.0, 2.0
-PAUSE_S = 0.05
 TAUGHT_MAX, SEMANTIC_COUNT, FIRST_TOKENS = 3000, 200, 200
 SITE = """
 [node]
@@ -88,9 +87,6 @@ def run() -> list[Row]:
                 address, url, "a miss, streamed, in a conversation of its own", FIRST_TOKEN_MS, own=True
             )
             rows += _first_tokens(address, url, "a miss, streamed, with a look for similar ones", None)
-            own, looked = "a miss in a conversation of its own, 50 ms apart", "a miss with a look, 50 ms apart"
-            rows += _first_tokens(address, url, own, FIRST_TOKEN_MS, own=True, pause_s=PAUSE_S)
-            rows += _first_tokens(address, url, looked, None, pause_s=PAUSE_S)
         return rows
 
 
@@ -182,17 +178,12 @@ def _semantic(address: str) -> list[Row]:
     ]
 
 
-def _first_tokens(
-    address: str, url: str, what: str, limit_ms: float | None, *, own: bool = False, pause_s: float = 0.0
-) -> list[Row]:
-    """own: each question follows upon another one, so that there is none to compare it with. pause_s: before each
-    request; without one, the question before is still being embedded.
-    """
+def _first_tokens(address: str, url: str, what: str, limit_ms: float | None, *, own: bool = False) -> list[Row]:
+    """own: each question follows upon another one, so that there is none to compare it with."""
     node, service = _Client(address), _Client(url.removeprefix("http://").partition("/")[0])
     times: dict[str, list[float]] = {"node": [], "service": []}
     for number in range(FIRST_TOKENS + 20):
         for name, client in (("node", node), ("service", service)):
-            time.sleep(pause_s)
             before = f"the question before the {number}th" if own else ""
             took_s = client.first(_body(f"{what} {number} {random.Random(number).random()}", before, stream=True))
             times[name].append(took_s * 1000)

@@ -28,6 +28,9 @@ MayAsk = Callable[[str], bool]
 Headers = tuple[tuple[str, str], ...]
 _T = TypeVar("_T")
 
+HEAD_START_S = 0.004
+"""Of a service that is asked ahead: to embed a question takes a processor, which sending, and the service, need too."""
+
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -170,7 +173,7 @@ class Gateway:
         plan = _Plan(question, "miss", asked, mark=answers.store.mark)
         looking = answers.beside(asked, control, is_late=lambda: plan.is_answering)
         with self._begun(plan) as flight:
-            plan.beside = comparing = self._kept_going(looking, "littoral-gateway-compare")
+            plan.beside = comparing = self._kept_going(_later(looking), "littoral-gateway-compare")
             self.tally.asked_ahead()
             beside = await self._compared(plan, flight, comparing)
             if control.find and beside is not None and beside.is_told:
@@ -312,6 +315,16 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._finishing, return_exceptions=True)
         await self.budgets.close()
+
+
+async def _later(looking: Coroutine[Any, Any, _T]) -> _T:
+    """After the head start of the service."""
+    try:
+        await asyncio.sleep(HEAD_START_S)
+    except BaseException:
+        looking.close()
+        raise
+    return await looking
 
 
 def _outcome(beside: Beside | None) -> Outcome:
