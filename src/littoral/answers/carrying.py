@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from littoral.answers.entries import entry_of
 from littoral.answers.points import Points
 from littoral.answers.store import AnswerStore
@@ -51,7 +53,7 @@ async def carry(source: Points, target: AnswerStore, embed: Embed, clock: Clock)
 async def _carried(payload: dict[str, Any], target: AnswerStore, embed: Embed, clock: Clock) -> bool:
     began = clock.monotonic()
     try:
-        entry = entry_of(payload)
+        entry = msgspec.structs.replace(entry_of(payload), is_unplaced=False)
         if entry.is_expired(clock.wall()):
             return False
         if (there := await target.entry(entry.id)) is not None and there.entry.made_at_s >= entry.made_at_s:

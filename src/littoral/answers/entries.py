@@ -23,6 +23,7 @@ __all__ = [
     "ID_BYTES",
     "INDEXES",
     "SEALED_FIELDS",
+    "UNPLACED",
     "Entry",
     "Kind",
     "Near",
@@ -61,11 +62,15 @@ SEALED_FIELDS = ("question", "answer")
 """What lies sealed where the site has keys; nothing looks for these."""
 
 
+UNPLACED = "unplaced"
+"""Where it stands in the payload."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """id: the first 16 bytes of `exact`. answer: the JSON body of an OpenAI answer that was not streamed, UTF-8.
 
     made_at_s, expires_at_s: Unix time; expires_at_s 0: never. cost_micro: what it cost, in millionths of the currency.
-    shape: `keys.shape_of` its request; nothing where nobody knows.
+    shape: `keys.shape_of` its request; nothing where nobody knows. is_unplaced: its vector is yet to be made.
     """
 
     tenant: str
@@ -85,6 +90,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier = "learned"
     kind: Kind = "chat"
     shape: Mapping[str, str] = msgspec.field(default_factory=dict)
+    is_unplaced: bool = False
 
     @property
     def id(self) -> bytes:
@@ -173,6 +179,7 @@ def payload_of(entry: Entry, labels: Labels) -> dict[str, Any]:
         "tier": entry.tier,
         "kind": entry.kind,
         **({"shape": dict(entry.shape)} if entry.shape else {}),
+        **({UNPLACED: True} if entry.is_unplaced else {}),
         "question": entry.question,
         "answer": answer,
         **labels.told(),
@@ -201,6 +208,7 @@ def entry_of(payload: Mapping[str, Any]) -> Entry:
             tier=payload["tier"],
             kind=payload["kind"],
             shape={str(name): str(value) for name, value in payload.get("shape", {}).items()},
+            is_unplaced=payload.get(UNPLACED) is True,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"a point of the collection is no answer: {error!r}") from error

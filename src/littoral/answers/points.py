@@ -9,7 +9,16 @@ from littoral.vectors.indexes import IndexParams
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.packing import Vectors
 from littoral.vectors.queries import PayloadChange, PayloadSelector
-from littoral.vectors.records import CollectionConfig, FieldSchema, Hit, Payload, PointId, Record, VectorParams
+from littoral.vectors.records import (
+    CollectionConfig,
+    FieldSchema,
+    Hit,
+    Payload,
+    PointId,
+    PointVectors,
+    Record,
+    VectorParams,
+)
 from littoral.vectors.tuning import HnswTuning, Placement, Quantization, Scalar
 
 __all__ = ["Points", "collection_config", "names_of"]
@@ -21,6 +30,7 @@ class Points(Protocol):
     async def upsert(
         self, ids: Sequence[PointId], vectors: Vectors, payloads: Sequence[Payload | None] | None = None
     ) -> int: ...
+    async def update_vectors(self, ids: Sequence[PointId], vectors: list[PointVectors]) -> int: ...
     async def delete(self, ids: Sequence[PointId]) -> int: ...
     async def delete_matching(self, matching: Filter | Mapping[str, Any]) -> int: ...
     async def change_payload(self, change: PayloadChange) -> int: ...

@@ -12,6 +12,7 @@ import numpy as np
 
 from littoral.answers.asked import Asked
 from littoral.answers.entries import (
+    UNPLACED,
     Entry,
     Near,
     check_entry,
@@ -317,6 +318,26 @@ class AnswerStore:
         records, _ = await self._points.scroll(limit=1, matching=matching, with_payload=False)
         return bool(records)
 
+    async def unplaced(self, asked: Asked, limit: int, *, is_elsewhere: bool = False) -> list[Entry]:
+        """Entries of its partition that have no vector yet; is_elsewhere: of its tenant and model, in any."""
+        where = {"tenant": asked.tenant, "model": asked.model} if is_elsewhere else {"partition": asked.partition.hex()}
+        must = [*(_equals(key, value) for key, value in where.items()), _IS_UNPLACED]
+        records, _ = await self._points.scroll(limit=limit, matching=Filter(must=must))
+        return [entry_of(record.payload or {}) for record in records]
+
+    async def place(self, entry: Entry, vector: Vectors) -> bool:
+        """Gives it its vector, float32[size]; durable when it returns true. False where the entry is gone. Raises as
+        `put`.
+        """
+        point = point_id(entry.id)
+        async with self._turn(entry.id):
+            try:
+                await self._points.update_vectors([point], [np.asarray(vector, "<f4").tobytes()])
+                await self._points.change_payload(PayloadChange("remove", ids=[point], keys=[UNPLACED]))
+            except NotFoundError:
+                return False
+        return True
+
     async def entry(self, entry_id: bytes) -> Near | None:
         """One entry with what was observed of it; expired ones, too. Its similarity is 1."""
         records = await self._points.retrieve([point_id(entry_id)])
@@ -373,6 +394,9 @@ def _rows(vector: Vectors) -> Vectors:
 
 def _equals(key: str, value: str) -> Condition:
     return Condition(key=key, match=Match(value=value))
+
+
+_IS_UNPLACED = Condition(key=UNPLACED, match=Match(value=True))
 
 
 def _not_expired(now_s: float) -> Condition:

@@ -1,5 +1,6 @@
 """Answers of one tenant that are told again: looked up, decided about, kept, judged beside requests."""
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,7 @@ from littoral.gateway.control import Control
 from littoral.gateway.near_misses import NearMiss, NearMisses
 from littoral.gateway.question import Question
 from littoral.gateway.tally import Tally
+from littoral.gateway.unplaced import Unplaced
 from littoral.telemetry import span
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class RememberedOptions(NamedTuple):
 
 class Beside(NamedTuple):
     """What was found beside a request. vector: of its question; None: there is nothing to compare it with, it is made
-    when the answer is kept. near: the entry that was decided about. may: it may be told to this author.
+    when there is. near: the entry that was decided about. may: it may be told to this author.
     """
 
     vector: Vector | None
@@ -119,6 +121,7 @@ class Remembered:
         self.judging = judging
         self.embed = embed
         self.misses = misses
+        self.unplaced = Unplaced(store, clock)
         self.keeping: Keeping | None = None
         self.feedback = feedback or Feedback(clock)
         self.entry_limit = HourlyLimit(trust.entries_of_one_per_hour, clock)
@@ -209,7 +212,8 @@ class Remembered:
             if not await self._is_known(asked):
                 self.watch.decide(None, 0.0, self._rng.random())
                 return Beside(None)
-            if (vector := await self._embedded(asked)) is None:
+            vector, _ = await asyncio.gather(self._embedded(asked), self._placed(asked))
+            if vector is None:
                 return None
             nears = await self._looked(self.store.nearest(asked, vector, NEAREST)) or []
             takes = [near for near in nears if control.takes_age(self._clock.wall() - near.entry.made_at_s)]
@@ -243,6 +247,11 @@ class Remembered:
         except LittoralError:
             self.failed_count += 1
             return None
+
+    async def _placed(self, asked: Asked) -> None:
+        """What was kept of its partition without a vector has one, where it can be made."""
+        assert self.embed is not None, "there is an embedder"
+        await self._looked(self.unplaced.place(asked, self.embed))
 
     def _decided(self, vector: Vector, asked: Asked, nears: list[Near], *, is_late: bool) -> Beside:
         self.watch.asked(vector)
@@ -320,6 +329,8 @@ class Remembered:
         now_s = int(self._clock.wall())
         if question.cache_control:
             self.store.hot.drop(lambda one: one.exact == asked.exact)
+        found = await beside()
+        vector = None if found is None else found.vector
         entry = Entry(
             tenant=self.tenant,
             model=question.model,
@@ -336,11 +347,9 @@ class Remembered:
             policy_version=self.rules.policy_version,
             kind=question.kind,
             shape=shape_of(question.body, question.kind, self.rules),
+            is_unplaced=vector is None and self.embed is not None and asked.reach == "semantic",
         )
-        found = await beside()
-        vector = None if found is None else found.vector
         if found is None or found.near is None:
-            vector = await self._embedded(asked) if found is not None and vector is None else vector
             await self._kept(entry, vector, mark)
             return
         self.store.hot.keep_exact(entry)
@@ -362,7 +371,12 @@ class Remembered:
     async def _kept(self, entry: Entry, vector: Vector | None, mark: int) -> None:
         if not self.entry_limit.take(self.tenant, entry.author):
             return
-        await self.store.keep(entry, _nowhere(entry.exact, self._size) if vector is None else vector, mark=mark)
+        if vector is not None:
+            await self.store.keep(entry, vector, mark=mark)
+            return
+        await self.store.keep(entry, _nowhere(entry.exact, self._size), mark=mark)
+        if entry.is_unplaced:
+            self.unplaced.kept(entry.partition)
 
     def _near_miss(self, near: Near, entry: Entry, verdict: bool | None, decision: Decision | None) -> None:
         told = entry.id + near.entry.id

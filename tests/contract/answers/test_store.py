@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kept_answers import NOW_S, SIZE, SetClock, asked, digest, entry, turned, vector
@@ -109,6 +110,29 @@ def test_nobody_is_told_what_is_of_another_tenant_partition_or_digest(rig: Rig) 
         assert await store.exact(asked(kept)._replace(tenant="two")) is None
         assert await store.nearest(asked(kept)._replace(partition=digest("other")[:16]), vector(1)) == []
         assert await store.nearest(asked(kept)._replace(tenant="two"), vector(1)) == []
+
+    rig.run(check)
+
+
+def test_what_has_no_vector_yet_is_found_by_its_request_and_placed_later(rig: Rig) -> None:
+    async def check(store: AnswerStore) -> None:
+        first, other = entry(1, is_unplaced=True), entry(2, is_unplaced=True, partition=digest("other")[:16])
+        for one in (first, other, entry(3)):
+            await store.keep(one, vector(9))
+        await store.observe(first.id, 0.9, is_correct=True, author=b"who")
+        store.hot.clear()
+        assert await store.exact(asked(first)) == first
+        assert await store.unplaced(asked(first), 5) == [first]
+        assert {one.id for one in await store.unplaced(asked(first), 5, is_elsewhere=True)} == {first.id, other.id}
+        assert await store.place(first, vector(1))
+        assert await store.unplaced(asked(first), 5) == []
+        (near,) = await store.nearest(asked(first), vector(1), 1)
+        assert near.similarity == pytest.approx(1, abs=1e-3)
+        assert near.entry == msgspec.structs.replace(first, is_unplaced=False)
+        assert len(near.observations) == 1, "what was observed of it stays"
+        await store.purge(id=other.id)
+        assert not await store.place(other, vector(2)), "it was purged meanwhile"
+        assert await store.entry(other.id) is None
 
     rig.run(check)
 

@@ -14,6 +14,7 @@ from fake_upstream import FakeUpstream, Gate, Scripted, fake_upstream
 from gateway_site import ENCODER, SITE, write_encoder, write_gateway_site
 from littoral import settings
 from littoral.answers.observations import Observations
+from littoral.errors import UnavailableError
 from littoral.gateway.budgets import Budget
 from littoral.gateway.remembered import MISSES_EXPECT
 from node_fixture import Served, node_in_thread
@@ -68,12 +69,16 @@ class Desk(NamedTuple):
         told = self.answers.judging.statistics()
         return int(told.same + told.other + told.untold)
 
+    def until_kept(self, question: str, partition: int) -> None:
+        until(lambda: self.ask(question, partition).headers[OUTCOME] == "hit")
+        until(lambda: not self.gateway._finishing)
+
     def taught(self) -> tuple[int, Iterator[str]]:
         """A partition of its own in which similar questions are told `KNOWN`, and wordings yet to be asked there."""
         partition, wordings = next(self.numbers), iter(WORDINGS)
         self.fake.otherwise = Scripted(KNOWN)
         self.ask(next(wordings), partition)
-        until(lambda: self.ask(WORDINGS[0], partition).headers[OUTCOME] == "hit")
+        self.until_kept(WORDINGS[0], partition)
         for wording in wordings:
             before = self.judged_count()
             if self.ask(wording, partition).headers[OUTCOME] == "semantic":
@@ -146,8 +151,12 @@ def expects_misses(desk: Desk, partition: int) -> None:
 
 
 def test_the_service_answers_before_a_question_is_compared(desk: Desk) -> None:
-    partition, asked, kept = next(desk.numbers), desk.gateway.tally.ahead.asked, desk.answers.store.stats().kept
+    partition = next(desk.numbers)
+    desk.fake.otherwise = Scripted(KNOWN)
+    desk.ask("who was the first to ask?", partition)
+    desk.until_kept("who was the first to ask?", partition)
     desk.fake.otherwise = Scripted(FRESH)
+    asked, kept = desk.gateway.tally.ahead.asked, desk.answers.store.stats().kept
     with held_up(desk) as go_on:
         reply = desk.ask("who has the ladder?", partition, stream=True)
         assert (reply.status, reply.headers[OUTCOME]) == (200, "miss")
@@ -155,6 +164,83 @@ def test_the_service_answers_before_a_question_is_compared(desk: Desk) -> None:
         assert desk.answers.store.stats().kept == kept
         go_on()
         until(lambda: desk.answers.store.stats().kept == kept + 1)
+
+
+@contextlib.contextmanager
+def embedded(desk: Desk) -> Iterator[list[str]]:
+    """What of its questions got a vector meanwhile."""
+    embed, found = desk.answers.embed, []
+
+    async def embed_and_tell(text: str) -> Any:
+        found.append(text)
+        return await embed(text)
+
+    desk.answers.embed = embed_and_tell
+    try:
+        yield found
+    finally:
+        desk.answers.embed = embed
+
+
+def test_the_first_question_of_a_partition_has_a_vector_when_another_one_comes(desk: Desk) -> None:
+    partition, (first, second, third, *_) = next(desk.numbers), WORDINGS
+    desk.fake.otherwise = Scripted(KNOWN)
+    with embedded(desk) as vectors:
+        assert desk.ask(first, partition).headers[OUTCOME] == "miss"
+        desk.until_kept(first, partition)
+        assert vectors == []
+        desk.ask(second, partition)
+        desk.until_kept(second, partition)
+        assert sorted(vectors) == sorted([first, second])
+        desk.ask(third, partition)
+        until(lambda: not desk.gateway._finishing)
+        assert vectors[2:] == [third]
+
+
+def test_who_asks_why_is_told_of_questions_that_had_no_vector_yet(desk: Desk) -> None:
+    partition = next(desk.numbers)
+    desk.fake.otherwise = Scripted(KNOWN)
+    question = "which of the wells is the deepest"
+    desk.ask(question, partition)
+    desk.until_kept(question, partition)
+    body = {"model": "large", "question": question}
+    told = send_json(desk.served.address, "POST", "/api/gateway/explain", body).json
+    assert [one["question"] for one in told["elsewhere"]][:1] == [question]
+    assert told["elsewhere"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_question_without_a_vector_has_one_after_a_restart() -> None:
+    question, other = WORDINGS[:2]
+    with place() as (folder, fake):
+        fake.otherwise = Scripted(KNOWN)
+        with node(folder, fake) as before:
+            before.ask(question, 7)
+            before.until_kept(question, 7)
+        with node(folder, fake) as after:
+            after.ask(other, 7)
+            until(lambda: after.judged_count() == 1)  # held against that of the one before
+
+
+def test_a_vector_that_could_not_be_made_is_made_with_the_next_question(desk: Desk) -> None:
+    partition, embed = next(desk.numbers), desk.answers.embed
+    first, second, third = WORDINGS[:3]
+    desk.fake.otherwise = Scripted(KNOWN)
+
+    async def refuse(text: str) -> Any:
+        raise UnavailableError("no vectors today")
+
+    desk.ask(first, partition)
+    desk.until_kept(first, partition)
+    desk.answers.embed = refuse
+    try:
+        desk.ask(second, partition)
+        desk.until_kept(second, partition)
+    finally:
+        desk.answers.embed = embed
+    with embedded(desk) as vectors:
+        desk.ask(third, partition)
+        until(lambda: not desk.gateway._finishing)
+        assert sorted(vectors) == sorted([first, second, third])
 
 
 def test_a_remembered_answer_that_is_there_first_ends_the_request_at_the_service(desk: Desk) -> None:

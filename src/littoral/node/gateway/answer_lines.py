@@ -214,7 +214,7 @@ def _brought(tenant: str, line: Line, payload: Mapping[str, Any]) -> Entry:
     if found.tenant != tenant:
         raise InputError("an entry of another tenant: its digests hold there only")
     tags = (*found.tags, *(tag for tag in line.tags if tag not in found.tags))
-    return msgspec.structs.replace(found, tags=tags, tier=line.tier or found.tier)
+    return msgspec.structs.replace(found, tags=tags, tier=line.tier or found.tier, is_unplaced=False)
 
 
 def _unfit(response: Mapping[str, Any], kind: Kind) -> str:

@@ -100,6 +100,8 @@ async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, auth
     is_told = False
     if asked.reach == "semantic" and answers.embed is not None:
         vector, shape = await answers.embed(asked.question), shape_of(request, kind, answers.rules)
+        await answers.unplaced.place(asked, answers.embed)
+        await answers.unplaced.place_elsewhere(asked, answers.embed)
         near = await answers.store.nearest(asked, vector, NEAR_MAX)
         there = await answers.store.elsewhere(asked, vector, ELSEWHERE_MAX)
         elsewhere = [_elsewhere(one, shape) for one in there if one.similarity >= answers.options.similarity_min]
