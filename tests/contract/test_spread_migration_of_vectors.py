@@ -6,15 +6,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from littoral.errors import ConflictError, NotOfferedError
-from littoral.mesh.shard_map import ShardMap, Spread, decode_map, encode_map
+from littoral.errors import ConflictError, InputError, NotOfferedError
+from littoral.mesh.shard_map import Change, Generation, Layout, ShardMap, Spread, decode_map, encode_map
+from littoral.node.federation.generations import anew, config_of, going, holding
 from littoral.node.federation.placing import strategy_of
+from littoral.vectors.model_version import ModelVersion, told_instead
 from littoral.vectors.partition.strategy import encode_strategy, renumbered
 from littoral.vectors.queries import PayloadChange
-from littoral.vectors.records import PointBatch
+from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from nodes_in_process import Wires
 from recorded_wires import RecordedWires
 from spread_named_notes import PIPELINES, check_embedded, embedded, named, others, payload, points, until_models, write
@@ -209,3 +212,39 @@ def test_vectors_of_a_pinned_region_go_within_it_in_cells_made_of_others(folder:
             await check_embedded(nodes["a"], after)  # last: a query goes wherever hits may be
 
     asyncio.run(run())
+
+
+def test_maps_of_before_sizes_by_vector_are_read() -> None:
+    old = (
+        b'{"number":7,"format":1,"given":0,"spreads":{"notes":{"strategy":"hash","places":{"0":["a"]},"parameters":"",'
+        b'"model":"encoder:1111111111111111","epoch":3,"given":2,"size":24,"declared":"","vector":"","definition":"",'
+        b'"born":0,"sealing":null,"change":{"step":"copying","since":6,"until_s":0,"other":{"strategy":"hash","places":'
+        b'{"1":["a"]},"parameters":"","vector":null,"generation":{"model":"wide:2222222222222222","size":48}}}}}}'
+    )
+    spread = decode_map(old).spreads["notes"]
+    assert spread.change is not None
+    assert spread.generation == Generation("encoder:1111111111111111", 24)
+    assert spread.by(spread.change.other).generation == Generation("wide:2222222222222222", 48)
+    config = CollectionConfig(VectorParams(24, "Cosine"))
+    assert going(spread, config) == [""]
+    assert [config_of(config, one).dense[""].size for one in spread.both] == [24, 48]
+
+
+def test_what_is_embedded_anew_follows_from_the_models_of_both() -> None:
+    named = {"title": VectorParams(24, "Euclid"), "fixed": VectorParams(3, "Dot")}
+    config = CollectionConfig(VectorParams(24, "Cosine"), named)
+    one, two = (ModelVersion(name, digit * 16) for name, digit in (("one", "1"), ("two", "2")))
+    first = told_instead("", {"": one, "title": one, "fixed": one})
+    assert told_instead(first, {"title": two, "": two}).split() == [f"fixed={one}", f"={two}", f"title={two}"]
+    assert anew(holding(config, first), told_instead(first, {"title": two})) == ["title"]
+    assert anew(holding(config, first), told_instead(f"{one}", {"": two})) == [""]
+    assert anew(holding(config, f"{one}"), told_instead(first, {"title": one})) == []
+    assert told_instead(f"{one} other", {"": two}, is_single=True) == f"other {two}"
+    generation = Generation(told_instead(first, {"title": two}), 24, {"title": 48})
+    spread = Spread("hash", {0: ["a"]}, first, size=24, change=Change("making", Layout("hash", {1: ["a"]})))
+    by = spread.by(msgspec.structs.replace(spread.layout, generation=generation))
+    assert {name: params.size for name, params in config_of(config, by).dense.items()} == {
+        "": 24, "title": 48, "fixed": 3,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="a size of vector `title`, the collection has none of this name"):
+        config_of(config.without("title"), by)
