@@ -20,9 +20,10 @@ from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from nodes_in_process import Wires
 from recorded_wires import RecordedWires
+from spread_load import Load
 from spread_named_notes import PIPELINES, check_embedded, embedded, named, others, payload, points, until_models, write
-from spread_notes import NotesNode, notes_nodes, opened_note_node, settled
-from two_models import installation
+from spread_notes import NotesNode, fill, notes_nodes, opened_note_node, settled
+from two_models import installation, note
 from waiting import until_async
 
 COUNT = 24
@@ -210,6 +211,40 @@ def test_vectors_of_a_pinned_region_go_within_it_in_cells_made_of_others(folder:
                 assert own["title"] not in told
                 assert own[""] not in told
             await check_embedded(nodes["a"], after)  # last: a query goes wherever hits may be
+
+    asyncio.run(run())
+
+
+def test_no_query_of_a_vector_meets_the_other_models_and_no_write_is_lost(folder: Path) -> None:
+    """Both models have vectors of one size: an answer that mixes them would show by its score, not by an error."""
+
+    async def run() -> None:
+        texts = {number: note(number) for number in range(COUNT)}
+        titled = range(1000, 1000 + COUNT)
+        async with notes_nodes(folder, NAMES, migrate=named(), tables=PIPELINES) as nodes:
+            await fill(nodes, texts)
+            await write(nodes["a"], titled)
+            load, both = Load(nodes, texts, COUNT), {"": "encoder@2", "title": "encoder@2"}
+            async with load.running():
+                await start(nodes["b"], plain="encoder@2", title="encoder@2")
+                await until_models(nodes, both, "kept")
+                seen = load.found
+                await until_async(lambda: load.found > seen + 20)
+                await nodes["a"].back()
+                await until_models(nodes, ONE, "kept")
+            assert load.wrong == []
+            assert len(texts) > COUNT
+            for node in nodes.values():
+                found = await points(node)
+                assert {number: found[number][1]["text"] for number in texts} == texts
+                for number in list(texts)[::7]:
+                    wanted = await embedded(node, "", texts[number])
+                    wanted = wanted / np.linalg.norm(wanted)
+                    assert np.allclose(np.frombuffer(found[number][0][""], "<f4"), wanted, atol=1e-4)
+                    assert list(found[number][0]) == [""]
+                for number in titled:
+                    title = await embedded(node, "title", payload(number)["title"])
+                    assert np.allclose(np.frombuffer(found[number][0]["title"], "<f4"), title, atol=1e-4)
 
     asyncio.run(run())
 
