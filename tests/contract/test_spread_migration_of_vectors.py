@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,9 +14,10 @@ from littoral.errors import ConflictError, InputError, NotOfferedError
 from littoral.mesh.shard_map import Change, Generation, Layout, ShardMap, Spread, decode_map, encode_map
 from littoral.node.federation.generations import anew, config_of, going, holding
 from littoral.node.federation.placing import strategy_of
+from littoral.node.search_how import noting
 from littoral.vectors.model_version import ModelVersion, told_instead
 from littoral.vectors.partition.strategy import encode_strategy, renumbered
-from littoral.vectors.queries import PayloadChange
+from littoral.vectors.queries import PayloadChange, SearchParams
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
 from nodes_in_process import Wires
 from recorded_wires import RecordedWires
@@ -24,10 +25,11 @@ from spread_load import Load
 from spread_named_notes import PIPELINES, check_embedded, embedded, named, others, payload, points, until_models, write
 from spread_notes import NotesNode, fill, notes_nodes, opened_note_node, settled
 from two_models import installation, note
-from waiting import until_async
+from waiting import until_async, until_true
 
 COUNT = 24
 NAMES = ("a", "b")
+EXACT = SearchParams(exact=True)
 ONE = {"": "encoder@1", "title": "encoder@1"}
 SPREADS = {
     "hash": 'strategy = "hash", shards = 2, replicas = 2, recall = 1.0',
@@ -72,6 +74,25 @@ def is_of_the_same_cells(one: Spread, other: Spread) -> bool:
     return encode_strategy(renumbered(strategy_of(other), numbers)) == encode_strategy(strategy_of(one))
 
 
+async def searches_are_certified(node: NotesNode, sizes: Mapping[str, int]) -> None:
+    """By each vector, once summaries of the shards tell of vectors of this size."""
+    federation = node.node.federation
+    assert federation is not None
+
+    async def are_certified() -> bool:
+        for vector, size in sizes.items():
+            summaries = federation.summaries.of("notes", vector)
+            if {summaries[shard].size for shard in spread_of(node).shards if shard in summaries} != {size}:
+                return False
+            with noting() as how:
+                await node.collection.search(np.ones(size, "<f4"), limit=5, params=EXACT, using=vector)
+            if not (how.told or {})["certified"]:
+                return False
+        return True
+
+    await until_true(are_certified)
+
+
 @pytest.mark.parametrize("kind", SPREADS)
 def test_one_vector_goes_to_a_larger_model_and_back_and_the_others_stay(folder: Path, kind: str) -> None:
     async def run() -> None:
@@ -91,6 +112,8 @@ def test_one_vector_goes_to_a_larger_model_and_back_and_the_others_stay(folder: 
             assert decode_map(encode_map(ShardMap(spreads={"notes": now}))).spreads["notes"] == now
             if kind != "hash":
                 assert is_of_the_same_cells(now, cells) == (kind == "cells of another vector")
+            for node in nodes.values():
+                await searches_are_certified(node, {"": 24, "title": 48})
             await write(nodes["a"], [50])
             await nodes["a"].back()
             await until_models(nodes, ONE, "kept")
